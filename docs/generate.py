@@ -150,7 +150,7 @@ def _presets_index() -> str:
     rows = [f"| [{one.title}]({one.name}.md) | `{one.name}` | {one.paper} |" for one in PRESETS.values()]
     about = (
         "A preset is a published system as a definition: what **New** offers, and `sdgui-core presets` lists. Each has "
-        f"the sizes {', '.join(SIZES)}: tiny for tests, demo for the demo's pictures on two cores, base as published, "
+        f"the sizes {', '.join(SIZES)}: tiny for tests, demo for the demo's images on two cores, base as published, "
         "large with larger towers. What follows departs from the defaults of the settings."
     )
     table = "| system | preset | paper |\n| --- | --- | --- |\n" + "\n".join(rows)

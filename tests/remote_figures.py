@@ -33,7 +33,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, ROOT, command, definition, wait_for
 from tests.remote_window import event_to_screen, killed_windows, many_alive, spread
 from tests.slurm import virtual_slurm

@@ -168,7 +168,7 @@ def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
 
 
 def _absolute_csv(path: Path, folder: Path) -> Path:
-    """A copy with absolute picture paths: open_clip_train resolves them against the working folder."""
+    """A copy with absolute image paths: open_clip_train resolves them against the working folder."""
     head, *lines = path.read_text(encoding="utf-8").splitlines()
     copy = folder / path.name
     copy.write_text("\n".join([head, *(f"{path.parent}/{line}" for line in lines)]) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from core.checkpoint.interpolating import interpolate_weights
 from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
-from core.data.pictures import Resizing
+from core.data.images import Resizing
 from core.data.preprocessing import PublishedData
 from core.model.errors import ModelError
 from core.model.network import Network
@@ -49,7 +49,7 @@ SEED = 0  # of the weights of a model that is used from scratch
 
 @dataclass(frozen=True)
 class Model:
-    """A network to be used, what reports call it, and how its pictures are read."""
+    """A network to be used, what reports call it, and how its images are read."""
 
     network: Network
     runtime: Runtime

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.cli.terminal import Verbs, say
 from core.spec.caption_files import (
     Candidate,
-    CaptionedPicture,
+    CaptionedImage,
     CaptionFileError,
     CaptionTable,
     CaptionTableError,
@@ -25,7 +25,7 @@ from core.training.progress import TimeLeft, duration
 
 if TYPE_CHECKING:
     from core.inference.caption_stream import Captioned
-    from core.inference.pictures import Found
+    from core.inference.images import Found
 
 _SECONDS = 5.0  # between lines of progress where stderr is a file
 _STDOUT = Path("-")
@@ -50,7 +50,7 @@ def add(verbs: Verbs) -> None:
     caption.add_argument(
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved open_clip folder"
     )
-    caption.add_argument("pictures", nargs="+", metavar="PICTURE-or-FOLDER")
+    caption.add_argument("images", nargs="+", metavar="IMAGE-or-FOLDER")
     caption.add_argument(
         "--weights",
         default="",
@@ -97,7 +97,7 @@ def _add_settings(group: Any) -> None:
         metavar="X",
         help="exponent of the length; above 0 favours long captions (default: 1)",
     )
-    group.add_argument("--prompt", metavar="TEXT", help='start of every caption, such as "a picture of"')
+    group.add_argument("--prompt", metavar="TEXT", help='start of every caption, such as "an image of"')
     group.add_argument("--batch", type=int, metavar="N", help="batch size")
 
 
@@ -115,9 +115,9 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    from core.inference.caption_stream import caption_pictures
+    from core.inference.caption_stream import caption_images
     from core.inference.captioning import open_caption_model
-    from core.inference.pictures import gather
+    from core.inference.images import gather
 
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
@@ -133,13 +133,13 @@ def _caption(arguments: argparse.Namespace) -> int:
         show.say(f"note: {note}")
     settings = model.settings(fields, arguments.n)
     chosen = settings.model_dump(mode="json")
-    gathered = gather(arguments.pictures, show)
+    gathered = gather(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
         _say_outside(arguments.csv, gathered.found, show.say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        made = caption_pictures(model, gathered.found, settings, show, show.say, arguments.batch or 0)
+        made = caption_images(model, gathered.found, settings, show, show.say, arguments.batch or 0)
         captioned = refused = 0
         for item in _in_order(stack.enter_context(closing(made))):
             provenance = {**model.about(), "settings": chosen} if arguments.json or arguments.csv else {}
@@ -168,14 +168,14 @@ def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None
             return
 
 
-Writer = Callable[[CaptionedPicture], object]
+Writer = Callable[[CaptionedImage], object]
 
 
 def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
     """Write one image's captions; the reason if that fails, else ""."""
     captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
     try:
-        write(CaptionedPicture(item.path, captions, provenance))
+        write(CaptionedImage(item.path, captions, provenance))
     except CaptionTableError:
         raise
     except CaptionFileError as error:
@@ -184,7 +184,7 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
 
 
 def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
-    """What is done with each captioned picture."""
+    """What is done with each captioned image."""
     if arguments.sidecars:
         return Sidecars(arguments.force).write
     if arguments.csv == _STDOUT:
@@ -194,7 +194,7 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
         stack.callback(_say_kept, table)  # after the table is closed
         return stack.enter_context(table).write
     if arguments.json:
-        return lambda picture: print(json_line(picture), flush=True)
+        return lambda image: print(json_line(image), flush=True)
     return _print
 
 
@@ -203,9 +203,9 @@ def _say_kept(table: CaptionTable) -> None:
         say(f"the existing table was left unchanged; the captions are in {table.kept}")
 
 
-def _print(picture: CaptionedPicture) -> None:
-    for caption in picture.captions:
-        print(f"{_line(picture.path)}\t{caption.text}", flush=True)
+def _print(image: CaptionedImage) -> None:
+    for caption in image.captions:
+        print(f"{_line(image.path)}\t{caption.text}", flush=True)
 
 
 def _line(path: str) -> str:

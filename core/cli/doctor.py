@@ -111,7 +111,7 @@ def examine(home: Path) -> list[Checked]:
         *_qt(),
         _screen(),
         _trainer(),
-        _optional("demo", "Demo", "sdgui --demo draws its pictures with it"),
+        _optional("demo", "Demo", "sdgui --demo draws its images with it"),
         _optional("export", "ONNX", "sdgui-core export --format onnx"),
         _optional("registry", "Registry", "sdgui --registry: a group's experiments in PostgreSQL"),
         _ssh(),

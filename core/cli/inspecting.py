@@ -17,22 +17,22 @@ LISTED = 10  # groups, leaks and broken rows that are printed without --json
 def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
     data = verbs.add_parser("data", help="what a data source holds: pairs, labels, bad rows, duplicates, leaks")
-    data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of pictures, or shards")
+    data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or shards")
     data.add_argument(
-        "--check", action="store_true", help="read every picture: duplicates, leaks between splits, broken files"
+        "--check", action="store_true", help="read every image: duplicates, leaks between splits, broken files"
     )
     data.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="NAME=SOURCE",
-        help="another split, to look for pictures that are in both (implies --check)",
+        help="another split, to look for images that are in both (implies --check)",
     )
     data.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="write two manifests: a part to train on, and SHARE held out"
     )
     data.add_argument("--seed", type=int, default=0, help="that the held out part is drawn with (default: 0)")
-    data.add_argument("--to", type=Path, metavar="DIR", help="where to write them (default: above the pictures)")
+    data.add_argument("--to", type=Path, metavar="DIR", help="where to write them (default: above the images)")
     data.add_argument("--json", action="store_true", help="everything as JSON")
     data.set_defaults(verb=_data)
 
@@ -80,17 +80,17 @@ def _split(text: str) -> tuple[str, str]:
 def _facts(source: str, progress: _Said) -> dict[str, Any]:
     from core.worker.data.rows import open_rows
 
-    return open_rows(source, progress, pictures_only=True)
+    return open_rows(source, progress, images_only=True)
 
 
 def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
     """What a person reads."""
     yield f"{source} ({facts['format']})"
-    yield f"pictures      {facts['pictures']:,}" + _of_listed(facts)
+    yield f"images      {facts['images']:,}" + _of_listed(facts)
     yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
-    yield "a picture     " + ", ".join(f"{pictures:,} with {number}" for number, pictures in facts["captions"])
+    yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in facts["captions"])
     for name, values in facts["labels"].items():
-        shown = ", ".join(f"{one['value'] or '(none)'} {one['pictures']:,}" for one in values[:LISTED])
+        shown = ", ".join(f"{one['value'] or '(none)'} {one['images']:,}" for one in values[:LISTED])
         more = facts["values"][name] - LISTED
         yield f"label {name}: {facts['values'][name]:,} values: {shown}{f', and {more:,} more' if more > 0 else ''}"
     yield f"bad rows      {facts['bad']:,}"
@@ -99,11 +99,11 @@ def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
         yield from _checked(facts)
     for part in ("train", "held"):
         if part in facts:
-            yield f"{part:<14}{facts[part]['path']}: {facts[part]['pictures']:,} pictures"
+            yield f"{part:<14}{facts[part]['path']}: {facts[part]['images']:,} images"
 
 
 def _of_listed(facts: Mapping[str, Any]) -> str:
-    return f" (figures are of the first {facts['listed']:,})" if facts["listed"] < facts["pictures"] else ""
+    return f" (figures are of the first {facts['listed']:,})" if facts["listed"] < facts["images"] else ""
 
 
 def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -113,6 +113,6 @@ def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"duplicates    {groups:,} groups with the same bytes, {near:,} nearly the same"
     for name, why in facts["unread"].items():
         say(f"{name} cannot be read: {why}")
-    yield f"leaks         {facts['leak_count']:,} pictures that are in another split too"
+    yield f"leaks         {facts['leak_count']:,} images that are in another split too"
     for leak in facts["leaks"][:LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"

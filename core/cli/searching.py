@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.search.index.build import Report
     from core.search.queries import Term
 
-_LISTED = 20  # unreadable and moved pictures named
+_LISTED = 20  # unreadable and moved images named
 
 
 class _Terms(argparse.Action):
@@ -127,7 +127,7 @@ def _tell(report: Report, as_json: bool) -> None:
         print(json.dumps({**asdict(report), "bad": [str(row) for row in report.bad]}))
         return
     print(
-        f"{report.pictures} pictures and {report.captions} captions can be found: {report.added} added, "
+        f"{report.images} images and {report.captions} captions can be found: {report.added} added, "
         f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged ({report.seconds:.1f} s)"
     )
     print(f"searched by: {report.nearest}")
@@ -149,7 +149,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
     terms = tuple(_term(one) for one in getattr(arguments, "terms", None) or [])
     options = Options(
-        arguments.k, "captions" if arguments.captions else "pictures", _filter(arguments), not arguments.no_groups
+        arguments.k, "captions" if arguments.captions else "images", _filter(arguments), not arguments.no_groups
     )
     collection = open_index(arguments.index_dir, quiet, arguments.model, arguments.weights)
     answer = Searching(collection).search(Query(terms, arguments.prompts), options)
@@ -194,7 +194,7 @@ def _filter(arguments: argparse.Namespace) -> Any:
 
 def _print(answer: dict[str, Any]) -> None:
     """The results as a table; a line marks where scores fall to chance level."""
-    print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  picture")
+    print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  image")
     marked = False
     for row in answer["rows"]:
         if not marked and not row["above_cutoff"]:

@@ -11,9 +11,9 @@ from core.cli.terminal import Verbs, now_and_then, say
 def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
     shard = verbs.add_parser("shard", help="write a data source as WebDataset shards, which open_clip reads too")
-    shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of pictures, or other shards")
+    shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
     shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
-    shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="pictures in a shard (default: 10000)")
+    shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images in a shard (default: 10000)")
     shard.add_argument("--shuffle", type=int, metavar="SEED", help="in an order drawn with this seed, not the source's")
     shard.set_defaults(verb=_shard)
 
@@ -28,7 +28,7 @@ def _shard(arguments: argparse.Namespace) -> int:
     written = write_shards(
         source,
         arguments.folder,
-        lambda done, total: progress("writing pictures", done, total),
+        lambda done, total: progress("writing images", done, total),
         rows=arguments.rows,
         seed=arguments.shuffle,
     )

@@ -78,7 +78,7 @@ def every(step: int) -> Callable[[int, int], None]:
 
     def show(done: int, total: int) -> None:
         if done % step == 0 or done == total:
-            say(f"{done}/{total} pictures")
+            say(f"{done}/{total} images")
 
     return show
 

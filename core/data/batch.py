@@ -1,6 +1,6 @@
 """What the loader hands to a training step.
 
-Legend: B batch, H W picture height and width, T tokens of the longest caption in the batch,
+Legend: B batch, H W image height and width, T tokens of the longest caption in the batch,
 P patches, k kept ones.
 """
 
@@ -20,9 +20,9 @@ from core.ranks.transfer import sent
 
 @dataclass(frozen=True)
 class Mix:
-    """Interpolation of a batch with itself: picture i is ``share`` of itself and the rest of picture ``partner[i]``.
+    """Interpolation of a batch with itself: image i is ``share`` of itself and the rest of image ``partner[i]``.
 
-    ``share`` is at least one half, so that a mixed picture still mostly shows its own pair (MixMatch). For cutmix,
+    ``share`` is at least one half, so that a mixed image still mostly shows its own pair (MixMatch). For cutmix,
     ``box`` (top, left, bottom, right; pixels) is where the partner is pasted, and ``share`` is the area left.
 
     Of several ranks each has the partners of the whole batch, and the rows of its own: ``values`` below are these.
@@ -33,11 +33,11 @@ class Mix:
     box: tuple[int, int, int, int] | None = None
 
     def blend(self, values: Tensor) -> Tensor:
-        """Rows of ``values`` (B, ...) interpolated by ``share``, as targets and mixup pictures are."""
+        """Rows of ``values`` (B, ...) interpolated by ``share``, as targets and mixup images are."""
         return torch.lerp(self.partners(values), values, self.share)
 
     def blend_columns(self, values: Tensor) -> Tensor:
-        """Columns of ``values`` (any rows, B), one for each picture of the whole batch, interpolated alike."""
+        """Columns of ``values`` (any rows, B), one for each image of the whole batch, interpolated alike."""
         return torch.lerp(values[:, self.partner], values, self.share)
 
     def partners(self, values: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Mix:
         return values[self.partner] if size() == 1 else taken(values, self.partner.chunk(size()))
 
     def targets(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """What this rank's ``rows`` are a share of: of its pictures the captions, of its captions the pictures.
+        """What this rank's ``rows`` are a share of: of its images the captions, of its captions the images.
 
         (b, B) each: row i of the first has ``share`` at i and the rest at its partner; the second has the columns of
         that for the whole batch.
@@ -59,7 +59,7 @@ class Mix:
         return torch.lerp(by_row, itself, self.share), torch.lerp(by_column, itself, self.share)
 
     def apply(self, images: Tensor) -> Tensor:
-        """Interpolated pictures of float ``images`` (B, 3, H, W)."""
+        """Interpolated images of float ``images`` (B, 3, H, W)."""
         if self.box is None:
             return self.blend(images)
         top, left, bottom, right = self.box
@@ -69,21 +69,21 @@ class Mix:
 
 
 class Distorts(Protocol):
-    """What is still to be done to the pictures of a view (``core.data.views.distortion``)."""
+    """What is still to be done to the images of a view (``core.data.views.distortion``)."""
 
     def apply(self, images: Tensor) -> Tensor:
         """``images`` (B, 3, H, W) uint8 distorted, on the device that they are on."""
 
     def rows(self, start: int, stop: int) -> Self:
-        """The same for some of the pictures."""
+        """The same for some of the images."""
 
     def joined(self, *others: Any) -> Self:
-        """The same for these pictures, then for those of ``others``."""
+        """The same for these images, then for those of ``others``."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of each picture of a batch; ``mix`` is applied by the model, after normalisation.
+    """One view of each image of a batch; ``mix`` is applied by the model, after normalisation.
 
     Views with the same ``number`` are the same crop: the student's, and what the teacher sees of it.
     """
@@ -93,12 +93,12 @@ class View:
     mask: Tensor | None = None  # (B, P) bool, the patches that are hidden from the student
     number: int = 0
     local: bool = False  # a small crop, which may have a smaller side
-    distortion: Distorts | None = None  # drawn, and applied once the pictures are on the device
+    distortion: Distorts | None = None  # drawn, and applied once the images are on the device
     kept: Tensor | None = None  # (B, k) int64, the patches that the student reads; None: all
     attended: int = 0  # so many are kept, those that the teacher attends to most; 0: not chosen so
 
     def whole(self) -> View:
-        """The same pictures as the teacher sees them: nothing hidden or left out, nothing interpolated."""
+        """The same images as the teacher sees them: nothing hidden or left out, nothing interpolated."""
         return replace(self, mix=None, mask=None, kept=None, attended=0)
 
     def map(self, move: Callable[[Tensor], Tensor]) -> View:

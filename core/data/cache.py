@@ -1,9 +1,9 @@
-"""Decoded pictures kept on disk, memory-mapped: each is decoded once, and a step reads it at memory speed.
+"""Decoded images kept on disk, memory-mapped: each is decoded once, and a step reads it at memory speed.
 
 Flow: the data set asks ``open_cache`` with its files; it opens what an earlier run left, or decodes everything
-into a new file, or returns None: the pictures do not fit, and are streamed.
+into a new file, or returns None: the images do not fit, and are streamed.
 
-A cache is one file: the pixels of all pictures one after the other, then an index (offset, height, width of each,
+A cache is one file: the pixels of all images one after the other, then an index (offset, height, width of each,
 and the reasons of the bad ones), then a fixed footer. An image that the system refused to read (too many open files,
 no rights) is tried again when the cache is opened; once it can be read, the cache is built anew. A cache is written
 under a temporary name and renamed, so that two processes may build at once and a killed build leaves only a temporary
@@ -33,23 +33,23 @@ import numpy.typing as npt
 import platformdirs
 from pydantic import Field, TypeAdapter, ValidationError
 
-from core.data.errors import PictureError
-from core.data.pictures import Pixels, Resizing, decode, decode_square, decoded_size
+from core.data.errors import ImageError
+from core.data.images import Pixels, Resizing, decode, decode_square, decoded_size
 from core.spec.errors import UserError
 from core.spec.files import whole_file
 from core.spec.reading import open_regular
 from core.spec.shards import file_of
 
 VERSION = 2
-MAGIC = b"sdgui-pictures-1"
+MAGIC = b"sdgui-images-001"
 FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC-32 of index
-SUFFIX = ".pictures"
+SUFFIX = ".images"
 ROWS_SUFFIX = ".rows"  # of tables of rows (``core.data.sources.tables``), which lie in the same folder
-SIGNATURES_SUFFIX = ".signatures"  # of pictures (``core.data.inspection.signatures``), which lie there too
+SIGNATURES_SUFFIX = ".signatures"  # of images (``core.data.inspection.signatures``), which lie there too
 TOTAL_LIMIT = 20 << 30  # bytes of all caches that this process does not use; the longest unused go first
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
 SAMPLED = 256  # headers read to estimate the size of the whole
-AHEAD = 4  # pictures in flight per decoding thread
+AHEAD = 4  # images in flight per decoding thread
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 Log = Callable[[str], None]
@@ -57,7 +57,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, repr=False)
 class Decoding:
-    """How pictures are decoded; a part of the names of caches and of features."""
+    """How images are decoded; a part of the names of caches and of features."""
 
     shorter_side: int
     max_megapixels: int
@@ -71,13 +71,13 @@ class Decoding:
         return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast}{square})"
 
     def read(self, path: str | Path | bytes) -> Pixels:
-        """The picture in ``path``, or in its bytes, as (H, W, 3) uint8, to be written to. Raises PictureError."""
+        """The image in ``path``, or in its bytes, as (H, W, 3) uint8, to be written to. Raises ImageError."""
         if self.resizing is not None:
             return decode_square(path, self.shorter_side, self.max_megapixels, self.resizing)
         return decode(path, self.shorter_side, self.max_megapixels, self.fast)
 
     def size(self, path: str | Path) -> int:
-        """Bytes that ``read`` will make of ``path``, by the header alone. Raises PictureError."""
+        """Bytes that ``read`` will make of ``path``, by the header alone. Raises ImageError."""
         if self.resizing is not None:
             return 3 * self.shorter_side**2
         return decoded_size(path, self.shorter_side, self.max_megapixels, self.fast)
@@ -88,7 +88,7 @@ _Side = Annotated[int, Field(ge=0, le=1 << 20)]
 
 @dataclass(frozen=True)
 class _Index:
-    """What stands behind the pixels: height and width of each picture, and why the bad ones have none."""
+    """What stands behind the pixels: height and width of each image, and why the bad ones have none."""
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
@@ -96,11 +96,11 @@ class _Index:
 
 
 _INDEX = TypeAdapter(_Index)
-_in_use: WeakSet[PictureCache] = WeakSet()  # a run's training images must survive the opening of its validation data
+_in_use: WeakSet[ImageCache] = WeakSet()  # a run's training images must survive the opening of its validation data
 
 
-class PictureCache:
-    """Pictures of one cache file. Picklable: a loader process opens the file anew."""
+class ImageCache:
+    """Images of one cache file. Picklable: a loader process opens the file anew."""
 
     def __init__(self, path: Path) -> None:
         """Raises ValueError when ``path`` is no whole cache, OSError when it cannot be read."""
@@ -119,13 +119,13 @@ class PictureCache:
         )
         _in_use.add(self)
 
-    def __reduce__(self) -> tuple[type[PictureCache], tuple[Path]]:
-        return PictureCache, (self.path,)
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Path]]:
+        return ImageCache, (self.path,)
 
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def picture(self, row: int) -> Pixels:
+    def image(self, row: int) -> Pixels:
         """(H, W, 3) uint8, a view into the file."""
         height, width = self._shapes[row]
         start = self._starts[row]
@@ -135,7 +135,7 @@ class PictureCache:
 def cache_folder() -> Path:
     """Where caches are kept: SDGUI_CACHE_DIR, or the user's cache folder."""
     chosen = os.environ.get("SDGUI_CACHE_DIR")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("sdgui", appauthor=False) / "pictures"
+    return Path(chosen) if chosen else platformdirs.user_cache_path("sdgui", appauthor=False) / "images"
 
 
 def open_cache(
@@ -145,7 +145,7 @@ def open_cache(
     progress: Progress | None = None,
     log: Log | None = None,
     build: bool = True,
-) -> PictureCache | None:
+) -> ImageCache | None:
     """The cache of ``files``, built if need be; None when it would need more than ``budget`` bytes or cannot be kept.
 
     Without ``build`` only one that is there already is taken.
@@ -156,13 +156,13 @@ def open_cache(
     needed = _estimate(files, decoding) if build else 0
     if needed > budget:
         tell(
-            f"The decoded pictures need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
+            f"The decoded images need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
             f"({budget / 2**20:,.0f}); they are decoded again each time."
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
     with contextlib.suppress(OSError, ValueError):  # not there, or cut off: then it is built
-        cache = PictureCache(path)
+        cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
             with contextlib.suppress(OSError):  # a folder that may only be read
                 os.utime(path)  # used now: pruned last
@@ -176,19 +176,19 @@ def open_cache(
             except StopIteration:
                 break
             except OSError as error:  # a full disk, no right to write
-                tell(f"Decoded pictures cannot be kept in {path.parent} ({error}); they are decoded again each time.")
+                tell(f"Decoded images cannot be kept in {path.parent} ({error}); they are decoded again each time.")
                 return None
             if progress is not None:  # outside the try: what it raises is the caller's
                 progress(done, len(files))
-    return PictureCache(path)
+    return ImageCache(path)
 
 
-def _still_unread(cache: PictureCache, files: Sequence[str], decoding: Decoding) -> bool:
+def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -> bool:
     """Whether none of the images that the system refused to read can be read now."""
     for row in cache.unread:
         try:
             decoding.read(files[row])
-        except PictureError as error:
+        except ImageError as error:
             if error.transient:
                 continue
         return False
@@ -196,11 +196,11 @@ def _still_unread(cache: PictureCache, files: Sequence[str], decoding: Decoding)
 
 
 def _estimate(files: Sequence[str], decoding: Decoding) -> int:
-    """Bytes of all decoded pictures, from the headers of an even sample of them."""
+    """Bytes of all decoded images, from the headers of an even sample of them."""
     sample = [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).astype(int)] if files else []
     sizes = []
     for file in sample:
-        with contextlib.suppress(PictureError):  # it will be found, and listed, when it is decoded
+        with contextlib.suppress(ImageError):  # it will be found, and listed, when it is decoded
             sizes.append(decoding.size(file))
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 
@@ -243,34 +243,34 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     bad: dict[str, str] = {}
     unread: list[int] = []
     pixels = 0
-    for done, picture in enumerate(_decoded(files, decoding), 1):
-        if isinstance(picture, PictureError):
-            bad[str(done - 1)] = str(picture)
-            unread += [done - 1] * picture.transient
+    for done, image in enumerate(_decoded(files, decoding), 1):
+        if isinstance(image, ImageError):
+            bad[str(done - 1)] = str(image)
+            unread += [done - 1] * image.transient
             shapes.append((0, 0))
         else:
-            file.write(picture.tobytes())
-            pixels += picture.nbytes
-            shapes.append((picture.shape[0], picture.shape[1]))
+            file.write(image.tobytes())
+            pixels += image.nbytes
+            shapes.append((image.shape[0], image.shape[1]))
         yield done
     index = json.dumps({"shapes": shapes, "bad": bad, "unread": unread}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 
 
-def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | PictureError]:
-    """The pictures in order, decoded by a thread for each core (decoders let go of Python's lock)."""
+def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | ImageError]:
+    """The images in order, decoded by a thread for each core (decoders let go of Python's lock)."""
 
-    def attempt(path: str) -> Pixels | PictureError:
+    def attempt(path: str) -> Pixels | ImageError:
         try:
             return decoding.read(path)
-        except PictureError as error:
+        except ImageError as error:
             return error
 
     threads = min(16, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
-        waiting: deque[Future[Pixels | PictureError]] = deque()
+        waiting: deque[Future[Pixels | ImageError]] = deque()
         for path in files:
             waiting.append(pool.submit(attempt, path))
             if len(waiting) >= AHEAD * threads:

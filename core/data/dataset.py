@@ -1,9 +1,9 @@
-"""Pairs ready for training: captions tokenised once, pictures decoded once or streamed.
+"""Pairs ready for training: captions tokenised once, images decoded once or streamed.
 
-Flow: ``open_dataset`` opens the source, tokenises, and caches the pictures if they fit the budget; the loader cuts
+Flow: ``open_dataset`` opens the source, tokenises, and caches the images if they fit the budget; the loader cuts
 batches of views from the ``PairDataset``.
 
-Legend: N rows (pictures), C captions, T tokens.
+Legend: N rows (images), C captions, T tokens.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.cache import Decoding, PictureCache, open_cache
-from core.data.errors import BadRow, DataError, PictureError, check_bad_share
+from core.data.cache import Decoding, ImageCache, open_cache
+from core.data.errors import BadRow, DataError, ImageError, check_bad_share
 from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
@@ -38,9 +38,9 @@ MENTIONED = 5  # bad rows named in the warning
 
 
 class PairDataset(Pairs):
-    """Pictures with their captions, all of which are in memory."""
+    """Images with their captions, all of which are in memory."""
 
-    def __init__(self, packed: PackedSource, decoding: Decoding, cache: PictureCache | None, pad_id: int = 0) -> None:
+    def __init__(self, packed: PackedSource, decoding: Decoding, cache: ImageCache | None, pad_id: int = 0) -> None:
         """``cache`` holds the source's images."""
         super().__init__(packed.origin, packed.label_names, decoding, pad_id)
         self.bad = list(packed.bad)
@@ -59,11 +59,11 @@ class PairDataset(Pairs):
     def streamed(self) -> bool:
         return self._cache is None
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         if row in self.broken:
-            raise PictureError(self.broken[row])
+            raise ImageError(self.broken[row])
         cache = self._cache
-        pixels = cache.picture(row) if cache is not None else self.decoding.read(self.rows.files[row])
+        pixels = cache.image(row) if cache is not None else self.decoding.read(self.rows.files[row])
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
@@ -112,7 +112,7 @@ class PairDataset(Pairs):
         return len(self.bad)
 
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """Where it stands on a line, the picture is named too."""
+        """Where it stands on a line, the image is named too."""
         known = self.rows[row]
         return BadRow(known.where, f"{known.image.name}: {reason}" if known.line else reason)
 
@@ -141,8 +141,8 @@ def open_dataset(
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
-    Without ``build_cache`` decoded pictures are taken from a cache that is there, else streamed: right where each
-    picture is read once. ``shared``: a name that the processes of this launch alone know; the first on each host reads,
+    Without ``build_cache`` decoded images are taken from a cache that is there, else streamed: right where each
+    image is read once. ``shared``: a name that the processes of this launch alone know; the first on each host reads,
     decodes and tokenises for those that give the same.
 
     Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
@@ -181,14 +181,14 @@ def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> Packed
     return PackedSource(source.origin, source.label_names, source.bad, mapped(arrays, in_file), labels, origins)
 
 
-def _read_before(file: Path) -> tuple[PackedSource, PictureCache | None] | None:
+def _read_before(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
     """What another process of this launch has read, and its decoded images."""
     found = read_shared(file)
     if found is None:
         return None
     packed, images = found
     try:
-        return packed, PictureCache(images) if images else None
+        return packed, ImageCache(images) if images else None
     except (OSError, ValueError):
         return None
 
@@ -200,10 +200,10 @@ def _wait(progress: Progress | None) -> None:
 
 def _cache(
     source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None, build: bool
-) -> PictureCache | None:
+) -> ImageCache | None:
     def step(done: int, total: int) -> None:
         if progress is not None:
-            progress("decoding pictures", done, total)
+            progress("decoding images", done, total)
 
     if config.cache_mib == 0:
         return None

@@ -16,7 +16,7 @@ class DataError(UserError):
     """Data that cannot be used; the message names the file, the value and the remedy."""
 
 
-class PictureError(UserError):
+class ImageError(UserError):
     """An image that cannot be read; the message is the reason alone, without the path."""
 
     @property

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from core.data.batch import Batch
 from core.data.dataset import Log, PairDataset
-from core.data.errors import DataError, PictureError
+from core.data.errors import DataError, ImageError
 from core.data.labelling import Labels
 from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass
 class LoadedBatch:
-    """A batch and the pictures that proved unreadable on the way to it; no batch when none is readable."""
+    """A batch and the images that proved unreadable on the way to it; no batch when none is readable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Loader:
         """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0: a run that has done s
         steps goes on with s.
 
-        Close the iterator to end its thread or processes. DataError when too many pictures prove unreadable.
+        Close the iterator to end its thread or processes. DataError when too many images prove unreadable.
         """
         steps = range(first_step, last_step)
         spans = [self._spans(step) for step in steps[:1]]
@@ -170,7 +170,7 @@ class Loader:
         return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)
 
     def _checked(self, made: Iterator[LoadedBatch]) -> Iterator[Batch]:
-        """The batches; unreadable pictures are logged and counted, and too many are an error."""
+        """The batches; unreadable images are logged and counted, and too many are an error."""
         logged: set[int] = set()
         for own in made:
             item = own if self._agree is None else self._agree(own, self._dataset.pad_id)
@@ -246,19 +246,19 @@ def on_one_core() -> None:
 def evaluation_batches(
     dataset: Pairs, image_size: int, batch_size: int, first: int = 0
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable picture from row ``first`` on, in order.
+    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable image from row ``first`` on, in order.
 
-    The last batch is partial, and one with unreadable pictures is smaller. Images are decoded by a thread for each core
+    The last batch is partial, and one with unreadable images is smaller. Images are decoded by a thread for each core
     (decoders let go of Python's lock).
     """
 
     def make(start: int) -> tuple[Tensor, Tensor] | None:
         rows, images = [], []
         wanted = range(start, min(start + batch_size, len(dataset)))
-        for row, decoding in [(row, decoders.submit(dataset.picture, row)) for row in wanted]:
+        for row, decoding in [(row, decoders.submit(dataset.image, row)) for row in wanted]:
             try:
                 images.append(centre_view(decoding.result(), image_size))
-            except PictureError as error:
+            except ImageError as error:
                 dataset.mark_broken(row, error)
                 continue
             rows.append(row)
@@ -273,7 +273,7 @@ def evaluation_batches(
 
 
 def evaluation_texts(dataset: PairDataset, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Every caption of ``rows``: tokens (C, T) int64, and the position in ``rows`` of each one's picture (C,)."""
+    """Every caption of ``rows``: tokens (C, T) int64, and the position in ``rows`` of each one's image (C,)."""
     position = torch.full((len(dataset),), -1, dtype=torch.int64)
     position[rows] = torch.arange(len(rows))
     targets = position[dataset.caption_rows]

@@ -15,17 +15,17 @@ import numpy.typing as npt
 from torch import Tensor
 
 from core.data.cache import Decoding
-from core.data.errors import BadRow, PictureError, check_bad_share
+from core.data.errors import BadRow, ImageError, check_bad_share
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 class Pairs(ABC):
-    """Pictures with their captions. A row is a picture; it has one caption or more.
+    """Images with their captions. A row is an image; it has one caption or more.
 
-    What the source itself could not read is no row. A row whose picture proves unreadable keeps its number, so that a
-    run is the same whether pictures are cached or streamed: ``broken`` lists it, and the loader puts another row in its
+    What the source itself could not read is no row. A row whose image proves unreadable keeps its number, so that a
+    run is the same whether images are cached or streamed: ``broken`` lists it, and the loader puts another row in its
     place.
     """
 
@@ -43,15 +43,15 @@ class Pairs(ABC):
     @property
     @abstractmethod
     def streamed(self) -> bool:
-        """Whether pictures are decoded anew each time."""
+        """Whether images are decoded anew each time."""
 
     @abstractmethod
-    def picture(self, row: int) -> Tensor:
-        """(3, h, w) uint8, shorter side as decoded; not to be written to. PictureError when it cannot be read."""
+    def image(self, row: int) -> Tensor:
+        """(3, h, w) uint8, shorter side as decoded; not to be written to. ImageError when it cannot be read."""
 
     @abstractmethod
     def path(self, row: int) -> Path:
-        """Where the picture of ``row`` lies."""
+        """Where the image of ``row`` lies."""
 
     @abstractmethod
     def labels(self, row: int) -> Mapping[str, str]:
@@ -65,7 +65,7 @@ class Pairs(ABC):
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         """(n, T) token ids of one caption of each of ``rows`` (n,), chosen by ``chances`` (n,) in [0, 1).
 
-        PictureError where a row's captions cannot be read any more.
+        ImageError where a row's captions cannot be read any more.
         """
 
     @abstractmethod
@@ -88,10 +88,10 @@ class Pairs(ABC):
     def bad_row(self, row: int, reason: str) -> BadRow:
         """``row`` as a bad one, for messages."""
 
-    def mark_broken(self, row: int, reason: str | PictureError) -> None:
-        """Note that the picture of ``row`` proved unreadable while streaming."""
+    def mark_broken(self, row: int, reason: str | ImageError) -> None:
+        """Note that the image of ``row`` proved unreadable while streaming."""
         self.broken[row] = str(reason)
-        if isinstance(reason, PictureError) and reason.transient:
+        if isinstance(reason, ImageError) and reason.transient:
             self.unread.add(row)
 
     def all_bad(self) -> list[BadRow]:

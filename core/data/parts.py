@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from core.data.batch import Batch, Mix, View
 from core.data.draws import Floats, Integers, seed_of, uniforms
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.data.labelling import Labels
 from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
@@ -39,7 +39,7 @@ Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
 
 @dataclass
 class LoadedPart:
-    """Rows of a batch, and the pictures that proved unreadable on the way; no batch when none is readable."""
+    """Rows of a batch, and the images that proved unreadable on the way; no batch when none is readable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
@@ -75,35 +75,35 @@ class PartMaker(Dataset[LoadedPart]):
         all, or each, belong to.
         """
         known = set(self.dataset.broken)
-        pictures, rows = [], []
+        decoded, rows = [], []
         for row in wanted.tolist():
             found = self.readable(row)
             if found is None:
                 return LoadedPart(None, self.dataset.broken)
             rows.append(found[0])
-            pictures.append(found[1])
-        batch = self._batch(step, passes, np.array(rows), pictures)
+            decoded.append(found[1])
+        batch = self._batch(step, passes, np.array(rows), decoded)
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
         return LoadedPart(batch, broken)
 
     def readable(self, row: int) -> tuple[int, Tensor] | None:
-        """``row``, or the next row whose picture can be read, and its picture; None when there is no such row."""
+        """``row``, or the next row whose image can be read, and its image; None when there is no such row."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)
             if candidate in self.dataset.broken or candidate in self._left_out:
                 continue
             try:
-                return candidate, self.dataset.picture(candidate)
-            except PictureError as error:
+                return candidate, self.dataset.image(candidate)
+            except ImageError as error:
                 self.dataset.mark_broken(candidate, error)
         return None
 
-    def view(self, wanted: WantedView, epoch: Integers, rows: Rows, pictures: Sequence[Tensor]) -> View:
-        """One view of ``rows`` (b,), whose decoded pictures these are; a function of its keys, row by row."""
+    def view(self, wanted: WantedView, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
+        """One view of ``rows`` (b,), whose decoded images these are; a function of its keys, row by row."""
         config = wanted.config
         key = (self.config.seed, epoch, rows)
         side = view_side(config, self.size, self.multiple)
-        images = cut_view(pictures, config, side, *key, wanted.number)  # (b, 3, S, S)
+        images = cut_view(decoded, config, side, *key, wanted.number)  # (b, 3, S, S)
         distortion = draw_distortion(config, *key, wanted.number)
         if not self.by_device:
             images = images.contiguous()
@@ -115,15 +115,15 @@ class PartMaker(Dataset[LoadedPart]):
         attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
         return View(images, None, mask, wanted.number, wanted.local, distortion, kept, attended)
 
-    def _batch(self, step: int, epoch: Integers, rows: Rows, pictures: list[Tensor]) -> Batch:
+    def _batch(self, step: int, epoch: Integers, rows: Rows, decoded: list[Tensor]) -> Batch:
         def views(wanted: Sequence[WantedView]) -> tuple[View, ...]:
-            return tuple(self.view(one, epoch, rows, pictures) for one in wanted)
+            return tuple(self.view(one, epoch, rows, decoded) for one in wanted)
 
         chances = caption_chances(self.config.seed, epoch, rows)
         return Batch(
             rows=torch.from_numpy(rows),
             texts=self.dataset.some_tokens(rows, chances),
-            clean=self.view(clean_view(self.config), epoch, rows, pictures),
+            clean=self.view(clean_view(self.config), epoch, rows, decoded),
             student=views(student_views(self.config)) if self._plan is None or self._plan.needs_views(step) else (),
             teacher=views(teacher_views(self.config)) if self._plan is None or self._plan.taught(step) else (),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.data.cache import Decoding
 from core.data.dataset import Log, Progress, longest, warning
-from core.data.errors import BadRow, PictureError
+from core.data.errors import BadRow, ImageError
 from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.shards.collection import Shards
@@ -44,11 +44,11 @@ class ShardPairs(Pairs):
     def streamed(self) -> bool:
         return True
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         if row in self.broken:
-            raise PictureError(self.broken[row])
-        self.shards.texts(row)  # a row without captions is no better than one without a picture
-        return torch.from_numpy(self.decoding.read(self.shards.picture(row))).permute(2, 0, 1)
+            raise ImageError(self.broken[row])
+        self.shards.texts(row)  # a row without captions is no better than one without an image
+        return torch.from_numpy(self.decoding.read(self.shards.image(row))).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
         return Path(self.shards.path(row))
@@ -56,7 +56,7 @@ class ShardPairs(Pairs):
     def labels(self, row: int) -> Mapping[str, str]:
         try:
             return self.shards.texts(row).labels
-        except PictureError:
+        except ImageError:
             return {}
 
     def captions_of(self, row: int) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The page that shows what fixes of the data did: two runs that differ in their data alone, evaluated on the same.
 
-Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one HTML file with everything in it: pictures
+Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one HTML file with everything in it: images
 as data URIs, no script, nothing that is loaded from elsewhere.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from core.checkpoint.opening import open_model
-from core.data.errors import PictureError
-from core.data.pictures import decode
+from core.data.errors import ImageError
+from core.data.images import decode
 from core.evaluation.evaluate import Request, compare_reports, evaluate
 from core.evaluation.report import Report, shown
 from core.metrics.outcome import Floats
@@ -32,8 +32,8 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 
-PICTURES = 200  # fixes shown with their picture, at most
-SIDE = 160  # pixels of a picture's shorter side
+IMAGES = 200  # fixes shown with their image, at most
+SIDE = 160  # pixels of an image's shorter side
 _MEGAPIXELS = 200
 METRICS = ("image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5", "image_to_text_R@10",
            "text_to_image_R@10")  # fmt: skip
@@ -85,7 +85,7 @@ class OverSeeds:
 def measure(before: Sequence[str], after: Sequence[str], data: str, progress: Progress) -> BeforeAfter:
     """Evaluate the run folders ``before`` and ``after`` on the pairs ``data``, by default the test or validation data.
 
-    The runs at one place in both are a pair of one seed; reports and pictures are of the first. Raises PageError when
+    The runs at one place in both are a pair of one seed; reports and images are of the first. Raises PageError when
     there are no such data, and as `core.evaluation.evaluate` does.
     """
     if not before or len(before) != len(after):
@@ -129,10 +129,10 @@ def over_seeds(found: BeforeAfter) -> dict[str, OverSeeds]:
 
 def save_page(found: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
     """Write the page. Raises UserError when that is not possible."""
-    fixes = found.record.fixes[:PICTURES] if found.record is not None else ()
+    fixes = found.record.fixes[:IMAGES] if found.record is not None else ()
     cards = []
     for done, fix in enumerate(fixes):
-        progress("reading the pictures", done, len(fixes))
+        progress("reading the images", done, len(fixes))
         cards.append(_card(fix))
     with writing(to):
         write_whole(to, page(found, cards, title).encode("utf-8", "replace"))
@@ -163,13 +163,13 @@ def _summary(found: BeforeAfter) -> str:
     lines = [
         f"<p>Trained twice with the same settings and seed: on <code>{escape(found.sources[0])}</code> (before) and on "
         f"<code>{escape(found.sources[1])}</code> (after). Both were evaluated on "
-        f"<code>{escape(found.after.subject.dataset)}</code>, {found.after.outcome.samples} pictures.</p>"
+        f"<code>{escape(found.after.subject.dataset)}</code>, {found.after.outcome.samples} images.</p>"
     ]
     if record is not None:
         kinds = Counter(fix.kind for fix in record.fixes)
         counts = " · ".join(f"{number} {kind}" for kind, number in kinds.items())
         day = time.strftime("%Y-%m-%d", time.gmtime(record.made))
-        lines.append(f"<p>Fixes of {day}: {escape(counts)}. {record.pictures} pictures are left.</p>")
+        lines.append(f"<p>Fixes of {day}: {escape(counts)}. {record.images} images are left.</p>")
     return "".join(lines)
 
 
@@ -191,7 +191,7 @@ def _numbers(found: BeforeAfter) -> str:
     return (
         "<h2>Retrieval</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
         f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        '<p class="note">Intervals are of 95 %, over the evaluated pictures; those of the difference are paired. They '
+        '<p class="note">Intervals are of 95 %, over the evaluated images; those of the difference are paired. They '
         "say nothing of how another seed would have turned out.</p>"
     )
 
@@ -245,13 +245,13 @@ def _card(fix: Fix) -> str:
         lines += [f"<ins>{escape(fix.value)}</ins>"] if fix.value else []
     where = [fix.panel, Path(fix.run).name if fix.run else "", Path(fix.path).name]
     lines.append(f"<small>{escape(' · '.join(part for part in where if part))}</small>")
-    return f"<figure>{_picture(fix.path)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
+    return f"<figure>{_image(fix.path)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
 
 
-def _picture(path: str) -> str:
+def _image(path: str) -> str:
     try:
         image = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
-    except PictureError as error:
+    except ImageError as error:
         return f'<div class="missing">{escape(str(error))}</div>'
     image.thumbnail((2 * SIDE, SIDE))
     content = io.BytesIO()

@@ -1,6 +1,6 @@
-"""The tasks on labelled pictures: zero-shot, linear probe, fused probe (both also few-shot), kNN.
+"""The tasks on labelled images: zero-shot, linear probe, fused probe (both also few-shot), kNN.
 
-Flow: `Work` -> labelled pictures as features -> an evaluator -> `Outcome` with notes on what was left out.
+Flow: `Work` -> labelled images as features -> an evaluator -> `Outcome` with notes on what was left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGE = "image"  # the image-only probe that a fused one is reported beside
 
 
 def zero_shot_task(work: Work) -> Outcome:
-    """Prompts of each class compared with the pictures."""
+    """Prompts of each class compared with the images."""
     asked = load_prompts(work.request.templates)
     test = work.labelled(work.request.data, [PROJECTED])
     embedder = class_embedder(work.model, asked.templates)
@@ -73,7 +73,7 @@ def fused_probe(work: Work) -> Outcome:
     layer, model = work.layer(), work.model
     texts = work.request.texts or (("predicted", "caption") if can_caption(model) else ("predicted",))
     templates = load_templates(work.request.templates)
-    for text in texts:  # refused before any picture is encoded
+    for text in texts:  # refused before any image is encoded
         check_joining(model, text)
     splits = work.splits([layer])
     classes = splits.train.labels.classes
@@ -96,7 +96,7 @@ def _data(splits: Splits, layer: str) -> _Data:
 
 
 def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
-    """The fused representation of the split's pictures, whose readable ones are known already."""
+    """The fused representation of the split's images, whose readable ones are known already."""
     return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 

@@ -1,9 +1,9 @@
-"""Evaluation of a model on labelled pictures or on pairs, for ``python -m core evaluate``.
+"""Evaluation of a model on labelled images or on pairs, for ``python -m core evaluate``.
 
 Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
 -> an evaluator -> `Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
 
-Zero-shot and retrieval compare pictures with texts and take the embeddings; probes and kNN evaluate the image tower
+Zero-shot and retrieval compare images with texts and take the embeddings; probes and kNN evaluate the image tower
 alone and take, by default, its features before the projection.
 """
 
@@ -54,7 +54,7 @@ def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
     one, other = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
     if one != other:
         raise EvaluationError(
-            f"A was evaluated on {a.subject.dataset} and B on {b.subject.dataset}, whose pictures or labels differ; "
+            f"A was evaluated on {a.subject.dataset} and B on {b.subject.dataset}, whose images or labels differ; "
             "evaluate both on the same data."
         )
     return compare(a.outcome, b.outcome)

@@ -14,7 +14,7 @@ where
 - at most half of the pairs are in the lower one.
 
 Thresholds were set with features drawn at random (100 to 2,500 pairs, weakly to strongly aligned, the log of a
-picture's quality spread by 0 to 0.8). Of 144 clean sets eight had two groups, of which the lower had at most 2.5 % of
+image's quality spread by 0 to 0.8). Of 144 clean sets eight had two groups, of which the lower had at most 2.5 % of
 the pairs, those that hardly match. Of well aligned sets with 2 to 40 % wrong captions two were seen in all 72 of 400
 pairs and more, and in 22 of 36 of 100; of the pairs below, 99 % were wrong ones, and of the wrong ones 93 to 96 % were
 below. Of weakly aligned ones it was 35 of 36 and none of 18. Where beliefs overlap there is an order, and no claim: of

@@ -15,7 +15,7 @@ from core.checkpoint.interpolating import between
 from core.checkpoint.opening import open_model, open_network
 from core.data.dataset import Log
 from core.inference.encoder import encode_dataset
-from core.inference.labelled import open_pictures
+from core.inference.labelled import open_images
 from core.metrics.retrieval import retrieval_metrics
 from core.model.network import Network
 from core.spec.errors import UserError
@@ -66,7 +66,7 @@ def interpolation_path(
     model = open_model(name, weights)
     initial = open_network(initial_of(source), model.runtime.device)
     paths = {GAIN: gain, **retain}
-    sets = {name: open_pictures(model, path, progress, log) for name, path in paths.items()}
+    sets = {name: open_images(model, path, progress, log) for name, path in paths.items()}
 
     def measure(network: Network) -> dict[str, dict[str, float]]:
         found = {name: encode_dataset(network, one, model.runtime, model.batch, progress) for name, one in sets.items()}

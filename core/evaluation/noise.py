@@ -5,9 +5,9 @@ The score of a pair is ``core.objectives.weighting.evidence`` of its features. A
 (``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
 memory then counts, averaged with the evidence of the weights. Pairs are called likely mislabelled only where the
 scores have two groups (`core.evaluation.groups`); else there is an order, and no claim. Within a group the order is
-also by whether the caption has the words that its picture makes one expect (`core.objectives.weighting.words`).
+also by whether the caption has the words that its image makes one expect (`core.objectives.weighting.words`).
 
-Legend: P pairs (captions with their pictures), D embed.
+Legend: P pairs (captions with their images), D embed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHUFFLED = "shuffled"  # the label column that says which captions were shuffled
 
 @dataclass(frozen=True)
 class RankedPair:
-    """One caption of one picture; ``rank`` 1 has the lowest belief."""
+    """One caption of one image; ``rank`` 1 has the lowest belief."""
 
     row: int
     path: str
@@ -128,7 +128,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
     looks: list[Tensor] = []  # the same for each network
     for model in models:
         network = model.network
-        seen = None if looks else lambda pictures: looks.append(describe(pictures))
+        seen = None if looks else lambda batch_images: looks.append(describe(batch_images))
         features = encode_dataset(network, dataset, model.runtime, model.batch, progress, seen)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
             finite(vectors, model.subject.model)
@@ -139,7 +139,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", 
         looked = unit_parts(torch.cat(looks))[features.text_to_image]  # (P, F)
         words.append(word_evidence(torch.cat([images, looked], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
-    single = len(rows) == len(rows.unique())  # the memory has an entry per picture, not per caption
+    single = len(rows) == len(rows.unique())  # the memory has an entry per image, not per caption
     memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
     if memory is not None:
         remembered, read, judged = memory

@@ -1,8 +1,8 @@
-"""The tasks on pictures with captions: retrieval, also re-ranked by a matching head, and captioning.
+"""The tasks on images with captions: retrieval, also re-ranked by a matching head, and captioning.
 
 Flow: `Work` -> pairs as features, or captions made by the model -> an evaluator -> `Outcome`.
 
-Legend: N pictures, M captions, P pairs, F fused width.
+Legend: N images, M captions, P pairs, F fused width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.evaluation.work import DATA_DIGEST, Work
 from core.inference.encoder import Features
 from core.inference.extraction import extract_pairs
 from core.inference.fusing import own_captions
-from core.inference.labelled import open_pictures, queries_digest, unreadable
+from core.inference.labelled import open_images, queries_digest, unreadable
 from core.metrics.captions.java import java_metrics
 from core.metrics.captions.scores import caption_scores
 from core.metrics.inputs import EvaluationError, part_of
@@ -35,10 +35,10 @@ _SAMPLES = 20  # captions shown in a report
 
 
 def retrieval(work: Work) -> Outcome:
-    """Captions by pictures and pictures by captions."""
+    """Captions by images and images by captions."""
     model = work.model
     score_head = matching_head(model) if work.request.rerank else None  # refused before anything is encoded
-    dataset = open_pictures(model, work.request.data, work.progress, work.log)
+    dataset = open_images(model, work.request.data, work.progress, work.log)
     features = extract_pairs(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
     half = part_of(work.share, 0, 0.5) if score_head is not None else work.share
@@ -87,16 +87,16 @@ def match_scores(head: nn.Module, fused: Tensor) -> Tensor:
 
 
 def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: Features) -> ScorePairs:
-    """Scores of pairs, named by their rows among the pictures and the captions that were encoded."""
+    """Scores of pairs, named by their rows among the images and the captions that were encoded."""
     tokens, _ = evaluation_texts(dataset, features.rows)
     network, runtime = model.network, model.runtime
 
     @torch.no_grad()
-    def score(pictures: Tensor, captions: Tensor) -> Tensor:
+    def score(image_rows: Tensor, captions: Tensor) -> Tensor:
         scores = []
-        for some, texts in zip(pictures.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True):
+        for some, texts in zip(image_rows.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True):
             own, position = some.unique(return_inverse=True)
-            views = [centre_view(dataset.picture(int(features.rows[i])), network.image_size) for i in own.tolist()]
+            views = [centre_view(dataset.image(int(features.rows[i])), network.image_size) for i in own.tolist()]
             images = torch.stack(views)[position].to(runtime.device)  # (P, 3, S, S)
             with runtime.autocast():
                 fused = network.fuse(images, tokens[texts].to(runtime.device))  # (P, F)
@@ -109,7 +109,7 @@ def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: 
 def captioning(work: Work) -> Outcome:
     """Captions of a CoCa against those of the data; METEOR and SPICE too where Java is there."""
     model = work.model
-    dataset = open_pictures(model, work.request.data, work.progress, work.log)
+    dataset = open_images(model, work.request.data, work.progress, work.log)
     made = own_captions(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
     rows = sorted(made)

@@ -29,7 +29,7 @@ _PER_MILLE = 1000  # the unit of evaluators' progress
 class Request:
     """What to evaluate. Empty fields stand for the only label column, and for the run's own training data.
 
-    ``shots`` asks for few-shot probes; ``texts`` what pictures are joined with (`core.inference.fusing.TEXTS`), by
+    ``shots`` asks for few-shot probes; ``texts`` what images are joined with (`core.inference.fusing.TEXTS`), by
     default all that cost little; ``rerank`` for so many candidates of each query, re-ranked by a matching head.
     """
 
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled pictures to train, to test and, where given, to choose C on; indexed by the training data's classes."""
+    """Labelled images to train, to test and, where given, to choose C on; indexed by the training data's classes."""
 
     train: Labelled
     test: Labelled
@@ -78,11 +78,11 @@ class Work:
         return check_layer(self.model.network, self.request.layer)
 
     def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> Labelled:
-        """The pictures of ``source``, with labels among ``classes`` (by default all that there are)."""
+        """The images of ``source``, with labels among ``classes`` (by default all that there are)."""
         return open_labelled(self.model, source, self.request.label, layers, self.progress, self.log, classes)
 
     def splits(self, layers: Sequence[str]) -> Splits:
-        """Training, test and validation pictures."""
+        """Training, test and validation images."""
         request = self.request
         source = request.train or self.model.data.train
         if not source:
@@ -99,11 +99,11 @@ class Work:
     def noted(self, outcome: Outcome, splits: Splits, details: dict[str, Any] | None = None) -> Outcome:
         """The outcome with what it was trained on, and what was left out of the data sets."""
         train, test, val = splits.train, splits.test, splits.val
-        notes = [f"trained on {len(train.labels.rows)} pictures of {train.dataset.origin}."]
+        notes = [f"trained on {len(train.labels.rows)} images of {train.dataset.origin}."]
         if train.dataset.origin == test.dataset.origin:
-            notes.append("these are the test data themselves, so the numbers say nothing about unseen pictures.")
+            notes.append("these are the test data themselves, so the numbers say nothing about unseen images.")
         if val is not None:
-            notes.append(f"C was chosen on {len(val.labels.rows)} pictures of {val.dataset.origin}.")
+            notes.append(f"C was chosen on {len(val.labels.rows)} images of {val.dataset.origin}.")
             notes += [f"validation data: {note}" for note in (*unreadable(val.dataset), *val.labels.notes)]
         notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
         about = {"train": train.dataset.origin, "val": val.dataset.origin if val else "", "label": test.label}
@@ -114,5 +114,5 @@ class Work:
         )
 
     def size_notes(self, data: Labelled) -> tuple[str, ...]:
-        """Whether the pictures are much smaller than the model takes them."""
+        """Whether the images are much smaller than the model takes them."""
         return size_notes(data.dataset, self.model.network.image_size)

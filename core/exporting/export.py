@@ -2,7 +2,7 @@
 
 Flow: ``core export``, the window's *Export model* -> `export_model` -> a new folder, written whole and then renamed.
 
-The towers leave: what encodes pictures and captions (and, of a CoCa in an open_clip folder, what captions). The heads
+The towers leave: what encodes images and captions (and, of a CoCa in an open_clip folder, what captions). The heads
 and the fusion that objectives added are this program's own, and are listed in the card.
 """
 
@@ -27,14 +27,14 @@ from torch import Tensor
 from core.checkpoint.files import definition, read_info
 from core.checkpoint.opening import Model, open_model
 from core.checkpoint.tensor_files import save_tensors
-from core.data.pictures import Resizing
+from core.data.images import Resizing
 from core.data.preprocessing import PublishedData
 from core.evaluation.report import Report
 from core.exporting.card import CardFacts, model_card
 from core.exporting.onnx_graphs import write_onnx
 from core.model.towers.formats.huggingface import (
     check_clip_model,
-    picture_files,
+    image_files,
     to_clip_model,
     tokenizer_files,
     tokenizer_json,
@@ -164,14 +164,14 @@ def _write(
     if form == "onnx":
         write_onnx(towers, folder)
         files = tokenizer_json(towers.tokenize.words(), towers.context_length)
-        files |= picture_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
+        files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_TYPES[precision]).removeprefix("torch.")
         save_tensors(_rounded(tensors, precision), folder / WEIGHTS[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
-        files |= picture_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
+        files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     else:
         save_tensors(_rounded(state, precision), folder / WEIGHTS[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}

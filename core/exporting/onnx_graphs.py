@@ -1,4 +1,4 @@
-"""Both towers as ONNX graphs, for programs without torch: pictures or tokens in, unit vectors out.
+"""Both towers as ONNX graphs, for programs without torch: images or tokens in, unit vectors out.
 
 Flow: ``core.exporting.export`` -> `write_onnx` -> ``image.onnx``, ``text.onnx``, whose batch may have any size.
 """
@@ -44,10 +44,10 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
     need("export")
     clip: Any = towers.clip
     side = towers.image_size
-    pictures = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)
-    tokens = towers.tokenize(["a"] * _SAMPLE).to(pictures.device)
+    images = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)
+    tokens = towers.tokenize(["a"] * _SAMPLE).to(images.device)
     streams = (
-        (IMAGE_FILE, _Stream(clip.encode_image, clip), pictures, "pixel_values", "image_embeds"),
+        (IMAGE_FILE, _Stream(clip.encode_image, clip), images, "pixel_values", "image_embeds"),
         (TEXT_FILE, _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
     )
     for file, stream, sample, takes, gives in streams:

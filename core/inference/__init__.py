@@ -1,1 +1,1 @@
-"""From pictures and words to vectors and captions, by a model that is already open."""
+"""From images and words to vectors and captions, by a model that is already open."""

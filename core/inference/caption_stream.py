@@ -1,9 +1,9 @@
-"""Captions of many pictures, in batches that begin small, so that the first caption comes at once.
+"""Captions of many images, in batches that begin small, so that the first caption comes at once.
 
 Flow: ``gather`` -> **stream** on a ``CaptionModel`` -> the verb's files, or the panel's list. Reading runs ahead in a
 thread. Want of memory makes batches smaller, then moves the model to the CPU; what is done is not done again.
 
-Legend: B batch, S side of the pictures.
+Legend: B batch, S side of the images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 import torch
 
 from core.inference.captioning import CaptionModel, free_memory
-from core.inference.pictures import Found, Read, read_ahead
+from core.inference.images import Found, Read, read_ahead
 from core.model.runtime import is_out_of_memory
 from core.spec.generation import GenerationSettings
 
-FIRST = 1  # pictures in the first batch; each next one has GROWTH times as many
+FIRST = 1  # images in the first batch; each next one has GROWTH times as many
 GROWTH = 4
-LARGEST_ROWS = 256  # captions under way at once, all pictures' beams or candidates together
+LARGEST_ROWS = 256  # captions under way at once, all images' beams or candidates together
 LARGEST = 64
 SECONDS_BETWEEN = 0.05  # between two reports within a batch; each is a chance to break off
 
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Captioned:
-    """The captions of one picture, or why it has none; ``index`` counts what was gathered."""
+    """The captions of one image, or why it has none; ``index`` counts what was gathered."""
 
     index: int
     path: str
@@ -41,7 +41,7 @@ class Captioned:
     refused: str = ""
 
 
-def caption_pictures(
+def caption_images(
     model: CaptionModel,
     found: Sequence[Found],
     settings: GenerationSettings,
@@ -51,7 +51,7 @@ def caption_pictures(
 ) -> Generator[Captioned, None, None]:
     """Each of ``found`` once, as soon as it is captioned or refused; within a batch in any order.
 
-    ``batch`` bounds the pictures taken together (0: by the beams). ``tell`` gets a note where the memory did not
+    ``batch`` bounds the images taken together (0: by the beams). ``tell`` gets a note where the memory did not
     suffice. ``progress`` is called after each token and may raise to end the work. Raises GenerationError for settings
     that the model cannot follow.
     """
@@ -62,7 +62,7 @@ def caption_pictures(
     with closing(read_ahead(found, model.side, model.data, lambda: min(GROWTH * size, 2 * most))) as reading:
         waiting: list[tuple[int, Read]] = []
         for index, read in enumerate(reading):
-            if read.picture is None:
+            if read.image is None:
                 run.done += 1
                 yield Captioned(index, read.path, refused=read.refused)
             else:
@@ -80,7 +80,7 @@ def largest_batch(settings: GenerationSettings) -> int:
 
 
 class _Run:
-    """State over all batches: the model, its settings, and how many pictures are done."""
+    """State over all batches: the model, its settings, and how many images are done."""
 
     def __init__(
         self, model: CaptionModel, settings: GenerationSettings, total: int, progress: Progress, tell: Tell
@@ -109,9 +109,9 @@ class _Run:
             waiting = [item for item in waiting if item[0] not in finished]
 
     def _captions(self, part: list[tuple[int, Read]]) -> Iterator[tuple[int, Captioned]]:
-        pictures = torch.stack([read.picture for _, read in part if read.picture is not None])  # (B, 3, S, S)
+        images = torch.stack([read.image for _, read in part if read.image is not None])  # (B, 3, S, S)
         self._progress("captioning", self.done, self._total)
-        made = self._model.captions(pictures, self._settings, self._step)
+        made = self._model.captions(images, self._settings, self._step)
         for position, captions in made:
             index, read = part[position]
             self.done += 1
@@ -125,17 +125,17 @@ class _Run:
             self._progress("captioning", self.done, self._total)
 
     def _make_room(self, part: list[tuple[int, Read]], finished: set[int]) -> Iterator[Captioned]:
-        """Smaller batches; on the CPU when one picture is too much; without the picture when that is on the CPU."""
+        """Smaller batches; on the CPU when one image is too much; without the image when that is on the CPU."""
         free_memory()
         left = [item for item in part if item[0] not in finished]
         if len(part) > 1 and left:
             self._model.most = max(1, len(part) // 2)
             self._tell(
-                f"not enough memory for {len(part)} pictures at once; continuing with {self._model.most} at a time."
+                f"not enough memory for {len(part)} images at once; continuing with {self._model.most} at a time."
             )
         elif not self._model.on_cpu:
             self._model.move_to_cpu()
-            self._tell("not enough GPU memory for one picture; continuing on the CPU, more slowly.")
+            self._tell("not enough GPU memory for one image; continuing on the CPU, more slowly.")
         else:
             index, read = left[0]
             finished.add(index)

@@ -2,7 +2,7 @@
 
 Flow: a model's name -> ``open_caption_model`` -> ``CaptionModel.captions`` -> ``core.inference.caption_stream``.
 
-Legend: B batch, S side of the pictures.
+Legend: B batch, S side of the images.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _AROUND_MARKS = re.compile(
 
 
 class CaptionModel:
-    """Captions pictures, by default in bfloat16 on a GPU that computes it, else in float32."""
+    """Captions images, by default in bfloat16 on a GPU that computes it, else in float32."""
 
     def __init__(self, name: str, model: Model, precision: str = "") -> None:
         """``precision`` "fp32" or "bf16" is that of numbers that are reported.
 
         GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
         self.name, self._precision = name, precision
-        self.most: int | None = None  # pictures that fit into memory at once, where more did not
+        self.most: int | None = None  # images that fit into memory at once, where more did not
         try:
             self._move(model, model.runtime.device)
         except GenerationError as error:
@@ -81,12 +81,12 @@ class CaptionModel:
 
     @property
     def side(self) -> int:
-        """Side of its square input pictures, in pixels."""
+        """Side of its square input images, in pixels."""
         return self._model.network.image_size
 
     @property
     def data(self) -> DataConfig:
-        """The data settings of its training, by which pictures are decoded."""
+        """The data settings of its training, by which images are decoded."""
         return self._model.data
 
     @property
@@ -142,16 +142,16 @@ class CaptionModel:
             raise UserError("the caption settings cannot be used: " + " ".join(lines)) from error
 
     def captions(
-        self, pictures: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
+        self, pixels: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Captions of ``pictures`` (B, 3, S, S) uint8, each picture's as soon as they are final, with its position.
+        """Captions of ``images`` (B, 3, S, S) uint8, each image's as soon as they are final, with its position.
 
         A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` gets after each token how
         many there are at most; it may raise to break off.
         """
         runtime = self._model.runtime
         towers = self._model.network.towers
-        images = towers.normalise(pictures.to(runtime.device))
+        images = towers.normalise(pixels.to(runtime.device))
         steps = caption_steps(self._decoder, images, settings, encode=self._encode, ids=self._ids)
         while True:
             with runtime.autocast():  # not around what the caller does in between

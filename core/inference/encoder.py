@@ -1,9 +1,9 @@
-"""Embeddings of pictures and captions, from a checkpoint or a network in training: a data set, or one query.
+"""Embeddings of images and captions, from a checkpoint or a network in training: a data set, or one query.
 
 Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker encode through here alike, so
 that a number in the window is the number in the log.
 
-Legend: B batch, N pictures, M captions, D embed, S side of the pictures, Wi width of the image tower.
+Legend: B batch, N images, M captions, D embed, S side of the images, Wi width of the image tower.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Features:
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
-    text_to_image: Tensor  # (M,) int64, position among ``images`` of the picture that each caption belongs to
-    rows: Tensor  # (N,) int64, the data set's row of each picture
+    text_to_image: Tensor  # (M,) int64, position among ``images`` of the image that each caption belongs to
+    rows: Tensor  # (N,) int64, the data set's row of each image
 
 
 Seen: TypeAlias = Callable[[Tensor], object]
-"""Told of pictures (B, 3, S, S) uint8."""
+"""Told of images (B, 3, S, S) uint8."""
 
 
 def encode_dataset(
@@ -48,7 +48,7 @@ def encode_dataset(
     progress: Progress,
     seen: Seen | None = None,
 ) -> Features:
-    """Every readable picture (resized and centre-cropped) and its captions, on the CPU; ``seen`` is told of each."""
+    """Every readable image (resized and centre-cropped) and its captions, on the CPU; ``seen`` is told of each."""
     return encode_by_each({"": network}, dataset, runtime, batch, progress, seen)[""]
 
 
@@ -61,7 +61,7 @@ def encode_by_each(
     seen: Seen | None = None,
 ) -> dict[str, Features]:
     """As `encode_dataset`, by each of ``networks``, whose images are of one size: each image is decoded once."""
-    rows, images = encode_pictures(networks, dataset, runtime, batch, progress, seen)
+    rows, images = encode_dataset_images(networks, dataset, runtime, batch, progress, seen)
     tokens, owner = evaluation_texts(dataset, rows)
     features = {}
     for name, network in networks.items():
@@ -74,7 +74,7 @@ def encode_by_each(
     return features
 
 
-def encode_pictures(
+def encode_dataset_images(
     networks: Mapping[str, Network],
     dataset: PairDataset,
     runtime: Runtime,
@@ -82,10 +82,10 @@ def encode_pictures(
     progress: Progress,
     seen: Seen | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The row of every readable picture (N,) int64, and its unit vectors (N, D) by each network, in the same order, on
+    """The row of every readable image (N,) int64, and its unit vectors (N, D) by each network, in the same order, on
     the CPU.
 
-    ``seen`` is told of the pictures, in that order. DataError when none is readable. `core.inference.extraction` does
+    ``seen`` is told of the images, in that order. DataError when none is readable. `core.inference.extraction` does
     the same for any layer, and keeps what was encoded.
     """
     rows, done = [], 0
@@ -94,23 +94,23 @@ def encode_pictures(
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(evaluating(network))
-        for chunk, pictures in evaluation_batches(dataset, size, batch):
+        for chunk, pixels in evaluation_batches(dataset, size, batch):
             rows.append(chunk)
             for name, network in networks.items():
-                vectors[name].append(encode_images(network, pictures, runtime))
+                vectors[name].append(encode_images(network, pixels, runtime))
             if seen is not None:
-                seen(pictures)
+                seen(pixels)
             done += len(chunk)
-            progress("encoding pictures", done, len(dataset))
+            progress("encoding images", done, len(dataset))
     dataset.check(1.0)
     return torch.cat(rows), {name: torch.cat(parts) for name, parts in vectors.items()}
 
 
 @torch.no_grad()
-def encode_images(network: Network, pictures: Tensor, runtime: Runtime) -> Tensor:
+def encode_images(network: Network, pixels: Tensor, runtime: Runtime) -> Tensor:
     """(B, 3, S, S) uint8 -> (B, D) float32 unit vectors on the CPU."""
     with runtime.autocast():
-        vectors = network.encode_images(pictures.to(runtime.device))
+        vectors = network.encode_images(pixels.to(runtime.device))
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
 
 
@@ -135,7 +135,7 @@ def check_layer(network: Network, layer: str) -> str:
 
 
 @torch.no_grad()
-def encode_layers(network: Network, pictures: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
+def encode_layers(network: Network, pixels: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
     """(B, 3, S, S) uint8 -> features (B, width) float32 on the CPU of each of ``layers``, as `check_layer` names them.
 
     The embedding is of unit length, the others are as they come; a linear probe takes those before the projection.
@@ -143,7 +143,7 @@ def encode_layers(network: Network, pictures: Tensor, runtime: Runtime, layers: 
     made: dict[str, Tensor] = {}
     with runtime.autocast():
         towers = network.towers
-        images = towers.normalise(pictures.to(runtime.device))
+        images = towers.normalise(pixels.to(runtime.device))
         if any(not layer.startswith(BLOCK) for layer in layers):
             features = towers.encode_image(images)
             made = {PROJECTED: features.pooled, UNPROJECTED: features.before_projection}

@@ -1,9 +1,9 @@
-"""Features of a data set's pictures by one model: encoded once, cached on disk, shared by every task and panel.
+"""Features of a data set's images by one model: encoded once, cached on disk, shared by every task and panel.
 
 Flow: model and data set -> **extraction** (`core.inference.feature_cache` beneath, `core.inference.encoder` for what
 is missing) -> evaluators. An interrupted extraction keeps its parts, and the next one continues from there.
 
-Legend: B batch, N pictures, S side of the pictures.
+Legend: B batch, N images, S side of the images.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from core.metrics.classification.zero_shot import ClassEmbedder
 from core.model.eval_mode import evaluating
 from core.spec.reporter import Progress
 
-PART_ROWS = 2048  # pictures after which a part is written
+PART_ROWS = 2048  # images after which a part is written
 
 Encode = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-"""Rows (B,) and their pictures (B, 3, S, S) uint8 to values (B, ...) for each name, on the CPU."""
+"""Rows (B,) and their images (B, 3, S, S) uint8 to values (B, ...) for each name, on the CPU."""
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """Values of every readable picture of a data set."""
+    """Values of every readable image of a data set."""
 
     rows: Tensor  # (N,) int64, the data set's row of each
     values: Mapping[str, Tensor]  # (N, ...)
@@ -44,18 +44,18 @@ class Extracted:
 def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], progress: Progress) -> Extracted:
     """Features (N, width) of each of ``layers`` (`core.inference.encoder.check_layer`); all missing ones in one pass.
 
-    DataError when no picture is readable. What ``progress`` raises breaks off; what is encoded by then is kept.
+    DataError when no image is readable. What ``progress`` raises breaks off; what is encoded by then is kept.
     """
 
     def encode(names: Sequence[str]) -> Encode:
-        return lambda rows, pictures: encode_layers(model.network, pictures, model.runtime, names)
+        return lambda rows, images: encode_layers(model.network, images, model.runtime, names)
 
     names = {layer: f"layer {layer}" for layer in layers}
     return extract(model, dataset, names, encode, progress)
 
 
 def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progress: Progress) -> Tensor:
-    """Unit vectors (C, D) of ``captions``, whose ``tokens`` (C, T) are given; kept and gone on with as pictures are."""
+    """Unit vectors (C, D) of ``captions``, whose ``tokens`` (C, T) are given; kept and gone on with as images are."""
     spelled = hashlib.sha256("\n".join(captions).encode("utf-8", "surrogatepass")).hexdigest()
     folder = FeatureFolder(feature_key("captions", model.digest, spelled))
     parts = folder.read()
@@ -76,7 +76,7 @@ def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progres
 
 
 def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Features:
-    """Pictures and captions of ``dataset`` as unit vectors, both from the cache where they are there."""
+    """Images and captions of ``dataset`` as unit vectors, both from the cache where they are there."""
     found = extract_layers(model, dataset, [PROJECTED], progress)
     tokens, owner = evaluation_texts(dataset, found.rows)
     captions = [caption for row in found.rows.tolist() for caption in dataset.captions_of(row)]
@@ -85,7 +85,7 @@ def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Fea
 
 
 def class_embedder(model: Model, templates: Sequence[str]) -> ClassEmbedder:
-    """Embeds class names by ``templates``, each once for this model; kept beside the pictures' features."""
+    """Embeds class names by ``templates``, each once for this model; kept beside the images' features."""
     return ClassEmbedder(
         lambda texts: encode_texts(model.network, texts, model.runtime),
         templates,
@@ -101,11 +101,11 @@ def extract(
     names: Mapping[str, str],
     encode: Callable[[Sequence[str]], Encode],
     progress: Progress,
-    doing: str = "encoding pictures",
+    doing: str = "encoding images",
 ) -> Extracted:
     """Values of each name, from the cache or from ``encode`` of those that lack some.
 
-    ``names`` maps each to what, beside model and pictures, its values depend on.
+    ``names`` maps each to what, beside model and images, its values depend on.
     """
     data = files_digest([row.file for row in dataset.rows])
     facts = (model.digest, model.network.image_size, str(dataset.decoding), data)
@@ -148,9 +148,9 @@ class _Work:
         made: list[tuple[Tensor, Mapping[str, Tensor]]] = []
         try:
             with closing(batches):
-                for rows, pictures in batches:
-                    made.append((rows, encode(rows, pictures)))
-                    # A batch without any readable picture does not come, so where one stands is told by its rows.
+                for rows, images in batches:
+                    made.append((rows, encode(rows, images)))
+                    # A batch without any readable image does not come, so where one stands is told by its rows.
                     stop = min(first + (int(rows[0]) - first) // size * size + size, len(self.dataset))
                     if stop - start >= PART_ROWS:
                         self._keep(names, start, stop, made)
@@ -187,7 +187,7 @@ class _Work:
         return before[-1].values[:0] if before else torch.empty(0, 0)
 
     def whole(self) -> Extracted:
-        """All parts together; DataError when no picture is readable."""
+        """All parts together; DataError when no image is readable."""
         for row, reason in (
             (row, why) for parts in self.parts.values() for part in parts for row, why in part.bad.items()
         ):
@@ -198,6 +198,6 @@ class _Work:
         for name, parts in self.parts.items():
             full = [part for part in parts if len(part.rows)]
             there = torch.cat([part.rows for part in full])
-            # The same for every name, unless a picture broke between two extractions.
+            # The same for every name, unless an image broke between two extractions.
             values[name] = torch.cat([part.values for part in full])[torch.isin(there, rows)]
         return Extracted(rows, values)

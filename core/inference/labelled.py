@@ -1,8 +1,8 @@
-"""Features of labelled pictures: data opened, labels matched with classes, features extracted; notes on skipped rows.
+"""Features of labelled images: data opened, labels matched with classes, features extracted; notes on skipped rows.
 
 Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel's desk.
 
-Legend: N pictures, D width of the features.
+Legend: N images, D width of the features.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset, open_dataset
-from core.data.errors import PictureError
-from core.data.pictures import picture_size
+from core.data.errors import ImageError
+from core.data.images import image_file_size
 from core.inference.extraction import extract_layers
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
-_SIZED = 32  # pictures whose size is checked
+_SIZED = 32  # images whose size is checked
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The readable pictures of a data set as features, and the labels of those that have one."""
+    """The readable images of a data set as features, and the labels of those that have one."""
 
     dataset: PairDataset
     label: str  # the column
@@ -45,32 +45,32 @@ class Labelled:
         return ProbeData(self.features[layer], self.labels)
 
     def among(self, classes: tuple[str, ...]) -> Labelled:
-        """The same pictures with their labels matched with ``classes``; EvaluationError when none is among them.
+        """The same images with their labels matched with ``classes``; EvaluationError when none is among them.
 
-        Of a split only its own pictures are labelled: the others may have been trained on.
+        Of a split only its own images are labelled: the others may have been trained on.
         """
         part = range(len(self.rows)) if self.part is None else self.part
         found = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
         return replace(self, labels=replace(found, rows=torch.tensor(part)[found.rows]))
 
     def split(self, positions: Tensor) -> Labelled:
-        """Only those labelled pictures whose numbers among the labels are ``positions``, as a split of its own."""
+        """Only those labelled images whose numbers among the labels are ``positions``, as a split of its own."""
         labels = replace(self.labels, rows=self.labels.rows[positions], targets=self.labels.targets[positions])
         return replace(self, labels=labels, part=tuple(labels.rows.tolist()))
 
     def path(self, row: int) -> str:
-        """Of the picture with feature ``row``."""
+        """Of the image with feature ``row``."""
         return str(self.dataset.path(self.rows[row]))
 
     def digest(self) -> str:
-        """Digest of the labelled pictures: reports on the same ones have the same."""
+        """Digest of the labelled images: reports on the same ones have the same."""
         classes = self.labels.classes
         pairs = zip(self.labels.rows.tolist(), self.labels.targets.tolist(), strict=True)
         return queries_digest([[self.dataset.path(self.rows[i]).name, classes[target]] for i, target in pairs])
 
 
-def open_pictures(model: Model, source: str, progress: Progress, log: Log) -> PairDataset:
-    """The pictures of ``source`` for ``model``; decoded as they are needed, unless they are cached already."""
+def open_images(model: Model, source: str, progress: Progress, log: Log) -> PairDataset:
+    """The images of ``source`` for ``model``; decoded as they are needed, unless they are cached already."""
     towers = model.network.towers
     return open_dataset(
         source,
@@ -93,11 +93,11 @@ def open_labelled(
     log: Log,
     classes: tuple[str, ...] | None = None,
 ) -> Labelled:
-    """The pictures of ``source`` as features of ``layers``, with labels among ``classes`` (by default all there are).
+    """The images of ``source`` as features of ``layers``, with labels among ``classes`` (by default all there are).
 
-    Raises UserError for data or labels that cannot be used, where possible before any picture is encoded.
+    Raises UserError for data or labels that cannot be used, where possible before any image is encoded.
     """
-    dataset = open_pictures(model, source, progress, log)
+    dataset = open_images(model, source, progress, log)
     name = label_name(dataset, label)
 
     def indexed(rows: Sequence[int]) -> Labels:
@@ -116,7 +116,7 @@ def label_name(dataset: PairDataset, wanted: str) -> str:
     there = ", ".join(names)
     if not names:
         raise UserError(
-            f"{dataset.origin} has no labels; add a column with the class of each picture, or give class folders."
+            f"{dataset.origin} has no labels; add a column with the class of each image, or give class folders."
         )
     if wanted and wanted not in names:
         raise UserError(f"{dataset.origin} has no label column {wanted!r}; there are {there}.")
@@ -134,18 +134,18 @@ def unreadable(dataset: PairDataset) -> tuple[str, ...]:
 
 
 def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
-    """A sentence where the pictures are much smaller than the model's, by an even sample of them."""
+    """A sentence where the images are much smaller than the model's, by an even sample of them."""
     step = max(1, len(dataset) // _SIZED)
     sides = []
     for row in range(0, len(dataset), step):
         try:
-            sides.append(min(picture_size(dataset.rows[row].file, dataset.decoding.max_megapixels)))
-        except PictureError:
+            sides.append(min(image_file_size(dataset.rows[row].file, dataset.decoding.max_megapixels)))
+        except ImageError:
             continue  # it is listed among the unreadable ones
     if not sides or (typical := round(statistics.median(sides))) * 2 > image_size:
         return ()
     return (
-        f"the pictures of {dataset.origin} are about {typical} pixels per side and are enlarged to the model's "
+        f"the images of {dataset.origin} are about {typical} pixels per side and are enlarged to the model's "
         f"{image_size}; it was trained on sharper ones.",
     )
 

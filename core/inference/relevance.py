@@ -1,6 +1,6 @@
-"""Which patches of a picture and which words of a text carry their similarity.
+"""Which patches of an image and which words of a text carry their similarity.
 
-Flow: a picture and words -> both towers -> cosine -> ``core.model.attention_maps`` -> **relevance** -> Search's
+Flow: an image and words -> both towers -> cosine -> ``core.model.attention_maps`` -> **relevance** -> Search's
 *Why this match?*.
 
 Equations 5 and 6 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal
@@ -11,7 +11,7 @@ nothing else, for which equations 8 to 10 say: its U, read through what the bloc
 to 1. Without that a token counts for much more than what it read of others, and the pool's few favourites hide the
 patches that speak through them.
 
-Legend: P patches, L tokens, S side of the pictures, D embed, H heads, Q queries.
+Legend: P patches, L tokens, S side of the images, D embed, H heads, Q queries.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ class Relevance:
     words: tuple[Word, ...]
 
 
-def relevance(network: Network, picture: Tensor, text: str) -> Relevance:
-    """Relevance of ``picture`` (3, S, S) uint8 and ``text`` for their cosine similarity.
+def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
+    """Relevance of ``image`` (3, S, S) uint8 and ``text`` for their cosine similarity.
 
     The network and its gradients stay as they are. Raises ModelError where a tower is no transformer of open_clip's.
     """
     towers = network.towers
     visual = towers.clip.visual
     if not towers.any_size:
-        raise ModelError("only models with a ViT of open_clip's show why a picture matches; choose such a model.")
+        raise ModelError("only models with a ViT of open_clip's show why an image matches; choose such a model.")
     device = towers.pixel_mean.device
     tokens = towers.tokenize([text])
     tokens = tokens[:, : longest(tokens, towers.pad_id)].long().to(device)
     pool = _pool(visual)
     with evaluating(network), watching(blocks_of(visual), pool) as seen, watching(towers.text_blocks) as read:
-        image = towers.encode_image(towers.normalise(picture[None].to(device))).pooled  # (1, D)
+        image = towers.encode_image(towers.normalise(pixels[None].to(device))).pooled  # (1, D)
         features = towers.encode_text(tokens)
         cosine = F.cosine_similarity(image.float(), features.pooled.float())[0]
         maps = seen.maps(cosine)
@@ -82,7 +82,7 @@ def _pool(visual: Any) -> nn.MultiheadAttention | None:
     if visual.attn_pool is None:
         return None
     if visual.attn_pool_contrastive is not None and visual.attn_pool_type != "parallel":
-        raise ModelError("an image tower with a cascade of attention pools does not show why a picture matches.")
+        raise ModelError("an image tower with a cascade of attention pools does not show why an image matches.")
     chosen = visual.attn_pool_contrastive or visual.attn_pool
     attention: nn.MultiheadAttention = chosen.attn
     return attention

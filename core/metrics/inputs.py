@@ -1,6 +1,6 @@
 """What every evaluator shares: its error, how it reports progress and is cancelled, and the checks on its input.
 
-An evaluator is pure: features or tokens in, numbers out. Pictures and texts are encoded, and cached, before it; its
+An evaluator is pure: features or tokens in, numbers out. Images and texts are encoded, and cached, before it; its
 numbers are shown after it (`core.evaluation.report`).
 
 Legend: N rows, D feature width.

@@ -24,7 +24,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 class Queries:
     """One value for each query; their mean is the metric.
 
-    ``groups`` numbers queries that depend on each other, such as five captions of one picture: the bootstrap then draws
+    ``groups`` numbers queries that depend on each other, such as five captions of one image: the bootstrap then draws
     whole groups. ``strata`` numbers queries that are resampled among themselves, such as those of one class for a mean
     over classes. None: queries are independent, and resampled together.
     """

@@ -4,7 +4,7 @@ As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first 
 by the head; all others follow in their old order. The metrics are named ``reranked_...``, so that they are never taken
 for those of the embeddings alone.
 
-Legend: N pictures, M captions, D embed, Q queries, k candidates.
+Legend: N images, M captions, D embed, Q queries, k candidates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.metrics.inputs import EvaluationError, Progress, full_precision, no_pr
 from core.metrics.retrieval import BLOCK_PAIRS, Ranks, check_retrieval, ranks, summarise
 
 ScorePairs = Callable[[Tensor, Tensor], Tensor]
-"""Rows of pictures (p,) and of captions (p,) to matching scores (p,), higher is better."""
+"""Rows of images (p,) and of captions (p,) to matching scores (p,), higher is better."""
 
 TOP = 128
 PAIRS_AT_ONCE = 4096
@@ -37,7 +37,7 @@ def reranked(
     top: int = TOP,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
-    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``: of pictures, of captions.
+    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``: of images, of captions.
 
     ``image_features`` (N, D), ``text_features`` (M, D), ``text_to_image`` (M,) as in `ranks`, which see for errors;
     also EvaluationError for ``top`` below 1, and for scores that are NaN or of another shape than (pairs,).
@@ -62,7 +62,7 @@ def reranked(
             _candidates(texts, images, top),
             lambda rows, items: items == owner[rows],
             lambda rows, items: score_pairs(items, rows),
-            part_of(progress, 0.55, 1, "re-ranking pictures"),
+            part_of(progress, 0.55, 1, "re-ranking images"),
         ),
     )
 

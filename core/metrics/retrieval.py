@@ -1,17 +1,17 @@
-"""Retrieval: pictures searched by their captions, and captions by their pictures.
+"""Retrieval: images searched by their captions, and captions by their images.
 
 Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Search
 panel and the bootstrap take the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
 
-A picture may have any number of captions. Text to image asks for each caption's one picture; image to text counts a
-picture as found where the *best* of its captions stands. Pictures without a caption are distractors only.
+An image may have any number of captions. Text to image asks for each caption's one image; image to text counts a
+image as found where the *best* of its captions stands. Images without a caption are distractors only.
 
 Ties: candidates with equal scores are taken to be in random order, and every metric is the expectation over that order.
 So constant features score at chance, never 100 %, and the order of rows never matters. Scores are compared in float32;
 the few that differ by less than its rounding are compared again in float64, so that ranks equal those of a plain loop
 in double precision. Where very many are that close (a collapsed model), they all count as equal.
 
-Legend: N pictures, M captions, D embed, Q queries.
+Legend: N images, M captions, D embed, Q queries.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ DIRECTIONS = ("image_to_text", "text_to_image")
 class Ranks:
     """The position of each query's correct candidate among the wrong ones; on the CPU."""
 
-    queries: Tensor  # (Q,) int64, row of each query among pictures or captions
+    queries: Tensor  # (Q,) int64, row of each query among images or captions
     better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
     tied: Tensor  # (Q,) int64, wrong candidates that score the same
-    own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of a picture tie
+    own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of an image tie
 
     def expected(self) -> Tensor:
         """Expected rank of each query, 1 is best: (Q,) float64; a whole number where nothing ties.
@@ -120,7 +120,7 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
 
-    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's picture.
+    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's image.
     Recalls and MRR are from 0 to 1, ranks from 1. ``block`` and errors as in `ranks`.
     """
     image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
@@ -139,7 +139,7 @@ def retrieval_outcome(
 ) -> Outcome:
     """The result in the form that all evaluators share.
 
-    ``owner`` (M,) is the ``text_to_image`` that was ranked: the bootstrap draws captions of one picture together.
+    ``owner`` (M,) is the ``text_to_image`` that was ranked: the bootstrap draws captions of one image together.
     ``extra`` holds further metrics, such as re-ranked ones.
     """
     groups = owner.cpu().numpy().astype(np.int64)
@@ -152,11 +152,11 @@ def retrieval_outcome(
             per_query[f"{direction}_R@{k}"] = Queries(direction_ranks.hits(k).numpy(), group)
         per_query[f"{direction}_MRR"] = Queries(direction_ranks.reciprocal().numpy(), group)
     notes = []
-    pictures, captions = len(image_to_text.queries), len(text_to_image.queries)
+    image_count, captions = len(image_to_text.queries), len(text_to_image.queries)
     tied = int((image_to_text.tied > 0).sum() + (text_to_image.tied > 0).sum())
     if tied:
         notes.append(
-            f"{tied} of {pictures + captions} queries tie with wrong candidates; ties count at their expected rank."
+            f"{tied} of {image_count + captions} queries tie with wrong candidates; ties count at their expected rank."
         )
     return Outcome(
         task="retrieval",
@@ -164,7 +164,7 @@ def retrieval_outcome(
         metrics=summarise(image_to_text, text_to_image) | dict(extra or {}),
         per_query=per_query,
         notes=tuple(notes),
-        details={"pictures": pictures, "captions": captions},
+        details={"images": image_count, "captions": captions},
     )
 
 
@@ -175,13 +175,13 @@ def ranks(
     block: int | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
-    """Per-query ranks by cosine similarity: of the pictures that have captions, and of all captions.
+    """Per-query ranks by cosine similarity: of the images that have captions, and of all captions.
 
     Features need not be of unit length. Scores are computed for ``block`` captions at a time (default: 64 MiB of
-    scores), once for both directions, on the device where the pictures' features are.
+    scores), once for both directions, on the device where the images' features are.
 
     Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
-    that does not name one picture for each caption.
+    that does not name one image for each caption.
     """
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
     pairs = _Pairs(images, texts)
@@ -219,8 +219,8 @@ def check_retrieval(
     if len(outside):
         row = int(outside[0])
         raise EvaluationError(
-            f"caption {row} belongs to picture {int(owner[row])}, but the pictures are 0 to {len(images) - 1} "
-            f"({len(outside)} such captions); leave out captions whose picture could not be read."
+            f"caption {row} belongs to image {int(owner[row])}, but the images are 0 to {len(images) - 1} "
+            f"({len(outside)} such captions); leave out captions whose image could not be read."
         )
     return images, texts, owner
 
@@ -241,7 +241,7 @@ class _Pairs:
         return products / lengths.clamp_min(1e-24)
 
     def own_scores(self, owner: Tensor) -> Tensor:
-        """Of each caption with its own picture: (M,) float64."""
+        """Of each caption with its own image: (M,) float64."""
         step = max(1, BLOCK_PAIRS // self.images.shape[1] // 8)
         every = torch.arange(len(owner), device=owner.device)
         return torch.cat([self.cosine(owner[part], part) for part in every.split(step)])
@@ -252,21 +252,21 @@ def _count_rivals(
 ) -> tuple[Tensor, Tensor]:
     """Wrong candidates that are better and tied, and right ones that tie, int64 on the CPU.
 
-    (3, M) of the captions, then (3, N) of the pictures.
+    (3, M) of the captions, then (3, N) of the images.
     """
     images, texts = unit_rows(pairs.images), unit_rows(pairs.texts)
-    pictures, captions = len(images), len(texts)
+    image_count, captions = len(images), len(texts)
     of_texts = torch.ones(3, captions, dtype=torch.int64)
-    of_images = torch.zeros(3, pictures, dtype=torch.int64)
+    of_images = torch.zeros(3, image_count, dtype=torch.int64)
     owners = owner.cpu()
-    buffer = torch.empty(min(rows, captions), pictures, device=images.device)
+    buffer = torch.empty(min(rows, captions), image_count, device=images.device)
     marks = torch.empty_like(buffer)
     for start in range(0, captions, rows):
         progress(start / captions, "ranking")
         part = slice(start, min(start + rows, captions))
         scores = buffer[: part.stop - start]
         torch.mm(texts[part], images.T, out=scores)  # (rows, N)
-        # A caption and its own picture are no rivals, in either direction.
+        # A caption and its own image are no rivals, in either direction.
         scores.scatter_(1, owner[part, None], -torch.inf)
 
         def of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:

@@ -45,7 +45,7 @@ class Network(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """Side of the square pictures it takes."""
+        """Side of the square images it takes."""
         return self.towers.image_size
 
     def head(self, name: str) -> nn.Module | None:
@@ -99,7 +99,7 @@ class Network(nn.Module):
         return self._forward(whole, batch.texts, len(views), teaches=True, attention=attention)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """uint8 pictures (B, 3, H, W) to unit vectors (B, D) float32."""
+        """uint8 images (B, 3, H, W) to unit vectors (B, D) float32."""
         return _unit(self.towers.encode_image(self.towers.normalise(images)).pooled)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Network(nn.Module):
         return _unit(self.towers.encode_text(tokens).pooled)
 
     def fuse(self, images: Tensor, tokens: Tensor) -> Tensor:
-        """uint8 pictures (B, 3, H, W) and their captions (B, T) as one representation (B, F).
+        """uint8 images (B, 3, H, W) and their captions (B, T) as one representation (B, F).
 
         Raises ModelError when the network has no fusion.
         """
@@ -177,7 +177,7 @@ class Network(nn.Module):
         return [made[i] for i in range(len(views))]
 
     def _ready(self, view: View) -> Tensor:
-        """Normalised and, where the view says so, interpolated pictures. (B, 3, H, W)"""
+        """Normalised and, where the view says so, interpolated images. (B, 3, H, W)"""
         images = self.towers.normalise(view.images)
         return images if view.mix is None else view.mix.apply(images)
 
@@ -228,13 +228,13 @@ def _check_views(config: RunConfig, towers: Towers) -> None:
     for name, view in (("student", views.student), ("local", views.local), ("teacher", views.teacher)):
         if view.count and view.size < 1.0 and not towers.any_size:
             raise ModelError(
-                f"{config.towers.architecture} takes pictures of one size only; set views.{name}.size to 1, or choose "
+                f"{config.towers.architecture} takes images of one size only; set views.{name}.size to 1, or choose "
                 "a ViT of open_clip's own."
             )
     for name, view in (("clean", views.clean), ("student", views.student), ("local", views.local)):
         if view.count and view.keep < 1.0 and not towers.any_size:
             raise ModelError(
-                f"{config.towers.architecture} reads all patches of a picture; set views.{name}.keep to 1, or choose a "
+                f"{config.towers.architecture} reads all patches of an image; set views.{name}.keep to 1, or choose a "
                 "ViT of open_clip's own."
             )
         if view.count and view.keep < 1.0 and view.keep_by == "attention" and not towers.gives_attention:

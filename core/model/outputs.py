@@ -26,7 +26,7 @@ class ViewOutput:
     image: Tensor  # (B, D) unit length
     fused: Tensor | None = None  # (B, F), image and text joined
     prototypes: Tensor | None = None  # (B, K) logits, not yet divided by a temperature
-    mix: Mix | None = None  # how the pictures were interpolated
+    mix: Mix | None = None  # how the images were interpolated
     number: int = 0  # which crop it is; the same of the student's and the teacher's view of one
     local: bool = False  # a small crop
 

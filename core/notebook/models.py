@@ -1,9 +1,9 @@
 """Models in a notebook: opened by their name, and asked for vectors, captions and evaluations.
 
 model = core.open_model("runs/first")
-pictures = core.encode(model, pictures=["a.png", "b.png"])  # (2, D)
+images = core.encode(model, images=["a.png", "b.png"])  # (2, D)
 words = core.encode(model, texts=["a red circle"])          # (1, D)
-print(pictures @ words.T)                                   # cosines
+print(images @ words.T)                                   # cosines
 print(core.evaluate(model, "pairs/val.csv", "retrieval"))
 """
 
@@ -25,18 +25,18 @@ from core.evaluation.evaluate import Request
 from core.evaluation.evaluate import evaluate as evaluate_request
 from core.evaluation.report import Report as PlainReport
 from core.evaluation.report import table
-from core.inference.caption_stream import caption_pictures
+from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_images, encode_texts
-from core.inference.pictures import Found, gather, read_ahead
+from core.inference.images import Found, gather, read_ahead
 from core.spec.errors import UserError, nearest
 from core.spec.reading import excerpt
 
 __all__ = ["Model", "Report", "caption", "encode", "evaluate", "open_model"]
 
-_AHEAD = 64  # pictures that are decoded before the model asks for them
+_AHEAD = 64  # images that are decoded before the model asks for them
 
-Pictures = str | Path | Iterable[str | Path]
+Images = str | Path | Iterable[str | Path]
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,24 @@ class Report(PlainReport):
 
 
 def encode(
-    model: Model, *, pictures: Pictures | None = None, texts: str | Iterable[str] | None = None
+    model: Model, *, images: Images | None = None, texts: str | Iterable[str] | None = None
 ) -> NDArray[np.float32]:
-    """Unit vectors (N, D) of ``pictures`` (files, or folders of them) or of ``texts``, in their order.
+    """Unit vectors (N, D) of ``images`` (files, or folders of them) or of ``texts``, in their order.
 
-    The product of two such arrays is their cosines. Raises UserError naming the first picture that cannot be read;
+    The product of two such arrays is their cosines. Raises UserError naming the first image that cannot be read;
     ValueError unless exactly one of both is given.
     """
-    if (pictures is None) == (texts is None):
-        raise ValueError("give either pictures or texts")
+    if (images is None) == (texts is None):
+        raise ValueError("give either images or texts")
     if texts is not None:
         return _encode_texts(model, [texts] if isinstance(texts, str) else list(texts))
-    found = _files(pictures if pictures is not None else ())
+    found = _files(images if images is not None else ())
     made, batch = [], []
     with torch.no_grad():
         for read in read_ahead(found, model.network.image_size, model.data, _AHEAD):
-            if read.picture is None:
+            if read.image is None:
                 raise UserError(f"{excerpt(read.path)}: {read.refused}.")
-            batch.append(read.picture)
+            batch.append(read.image)
             if len(batch) == model.batch:
                 made.append(encode_images(model.network, torch.stack(batch), model.runtime))
                 batch = []
@@ -90,19 +90,19 @@ def _joined(parts: Sequence[torch.Tensor], model: Model) -> NDArray[np.float32]:
     return np.asarray(torch.cat(list(parts)).numpy(), np.float32)
 
 
-def caption(model: Model, pictures: Pictures, **settings: Any) -> list[str]:
-    """The best caption of each of ``pictures`` (files, or folders of them), in their order.
+def caption(model: Model, images: Images, **settings: Any) -> list[str]:
+    """The best caption of each of ``images`` (files, or folders of them), in their order.
 
     ``settings`` are those of ``sdgui-core caption``: ``beams``, ``prompt``, ``top_k`` and others, see
     `core.spec.generation.GenerationSettings`. Raises UserError where the model cannot caption, for a setting that does
-    not exist, and for a picture that cannot be read.
+    not exist, and for an image that cannot be read.
     """
     captioner = CaptionModel(model.subject.title, model)
     chosen = captioner.settings(settings)
-    found = _files(pictures)
+    found = _files(images)
     texts = [""] * len(found)
     with _Bar() as bar:
-        for item in caption_pictures(captioner, found, chosen, bar.show, bar.say):
+        for item in caption_images(captioner, found, chosen, bar.show, bar.say):
             if item.refused:
                 raise UserError(f"{excerpt(item.path)}: {item.refused}.")
             texts[item.index] = item.captions[0]["text"]
@@ -127,8 +127,8 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     return Report(found.subject, found.outcome)
 
 
-def _files(pictures: Pictures) -> list[Found]:
-    given = list(pictures) if isinstance(pictures, Iterable) and not isinstance(pictures, str) else [pictures]
+def _files(images: Images) -> list[Found]:
+    given = list(images) if isinstance(images, Iterable) and not isinstance(images, str) else [images]
     for one in given:
         if not isinstance(one, (str, os.PathLike)):
             raise UserError(

@@ -1,4 +1,4 @@
-"""Captioning: the student writes each next word from the picture and the words before, and may learn them softly.
+"""Captioning: the student writes each next word from the image and the words before, and may learn them softly.
 
 Legend: B batch, T tokens of the longest caption, N words to predict (of all captions), V vocabulary.
 """
@@ -41,13 +41,13 @@ class NextWords:
 def next_words(
     network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
 ) -> NextWords:
-    """The network's logits of the captions ``tokens`` (B, T), word by word, from their pictures' features.
+    """The network's logits of the captions ``tokens`` (B, T), word by word, from their images' features.
 
     ``tokens`` lie in the host's memory, so that the number of words is known without waiting for the device. Raises
     ModelError when its architecture has no caption decoder, or it has no fusion.
     """
     if image.tokens is None or text.words is None:
-        raise ValueError("captions need the picture's tokens and the state of each word")
+        raise ValueError("captions need the image's tokens and the state of each word")
     words = positions(tokens, network.towers.pad_id).sent(image.tokens.device)
     if through == "decoder":
         states = network.towers.decode(image.tokens, text.words[:, :-1])
@@ -69,13 +69,13 @@ def _clean(output: Output) -> tuple[ImageFeatures, TextFeatures]:
 class Captioning(Objective):
     """Cross-entropy of each next word (CoCa, Yu et al. 2022, equation 4), over all words of the batch alike.
 
-        loss = - 1/N sum_n log p(word_n | words before it, picture)
+        loss = - 1/N sum_n log p(word_n | words before it, image)
 
     The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss. Where pairs
     are down-weighted (``core.objectives.weighting.belief``) the mean is weighted by the weight of each word's pair.
 
     Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
-    which shares all but its self-attention; mPLUG's prefix language model, with the picture as the prefix; BLIP-2's
+    which shares all but its self-attention; mPLUG's prefix language model, with the image as the prefix; BLIP-2's
     generation from queries).
     """
 
@@ -117,7 +117,7 @@ class DistillCaptions(Objective):
 
         loss = u^2 / N sum_n KL(q_n || p_n)
 
-    u^2 keeps the gradient's size as u grows (Hinton et al. 2015). A caption that does not belong to its picture is
+    u^2 keeps the gradient's size as u grows (Hinton et al. 2015). A caption that does not belong to its image is
     hard to predict for a teacher that averages over many steps: its soft words pull less towards it than the hard ones.
     """
 

@@ -1,4 +1,4 @@
-"""Classification of labelled rows by a linear head on the picture's features.
+"""Classification of labelled rows by a linear head on the image's features.
 
 Flow: the loader gives each row its class, ``NONE`` without one; ``Classification`` keeps the logits of each view in
 ``extra["classification"]``, where consistency and the distillation of classes find them too.
@@ -143,13 +143,13 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * logits.log_softmax(dim=-1)).sum() / divisor_of(len(logits), logits.device)
 
 
-def class_logits(network: Network, pictures: Tensor) -> Tensor:
-    """uint8 pictures (B, 3, S, S) to logits over ``network.classes``, (B, C) float32.
+def class_logits(network: Network, images: Tensor) -> Tensor:
+    """uint8 images (B, 3, S, S) to logits over ``network.classes``, (B, C) float32.
 
     Raises ModelError when the network was not trained to classify.
     """
     if NAME not in network.heads:
         raise ModelError("this network was not trained to classify; give objectives.classification a weight.")
-    features = network.towers.encode_image(network.towers.normalise(pictures)).before_projection
+    features = network.towers.encode_image(network.towers.normalise(images)).before_projection
     logits: Tensor = network.heads[NAME](features).float()
     return logits

@@ -35,7 +35,7 @@ class Contrastive(QueuedObjective):
     Li et al. 2021) the student's features are queries, and the keys are the teacher's: of this batch, then of previous
     ones.
 
-    sigmoid: each picture with each text is a question of its own (SigLIP, Zhai et al. 2023, algorithm 1). With ``b``
+    sigmoid: each image with each text is a question of its own (SigLIP, Zhai et al. 2023, algorithm 1). With ``b``
     the logit bias and y_ij 1 for i = j and -1 else:
 
         loss = - sum_ij log sigmoid(y_ij (z_ij + b)) / B

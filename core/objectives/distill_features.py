@@ -57,12 +57,12 @@ class DistillFeatures(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     averaged over the distilled views and the kinds of features. Cross-modal: the student's image finds the teacher's
-    text, its text the teacher's image, its fused pair both. An interpolated picture, a of i and 1 - a of r(i), has both
+    text, its text the teacher's image, its fused pair both. An interpolated image, a of i and 1 - a of r(i), has both
     as its targets in these shares, and the columns alike.
 
     With distance squared the loss is ``mean |f - g|^2`` instead, averaged alike (LDIFS, Mukhoti et al. 2024,
     "Fine-tuning can cripple your foundation model; preserving features may be the solution", here of the last features
-    alone); the target of an interpolated picture is ``a g_i + (1 - a) g_r(i)``.
+    alone); the target of an interpolated image is ``a g_i + (1 - a) g_r(i)``.
     """
 
     name = "distill_features"

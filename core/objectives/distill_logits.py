@@ -55,7 +55,7 @@ class DistillLogits(Objective):
                 target if mix is None else mix.blend(target), class_answers(student).distilled[view].float()
             )
         to_text, to_image = (self._softened(logits) for logits in pair_logits(teacher, 0))
-        if mix is not None:  # columns of text-to-image are pictures, see DistillSimilarity
+        if mix is not None:  # columns of text-to-image are images, see DistillSimilarity
             to_text, to_image = mix.blend(to_text), mix.blend_columns(to_image)
         parts = zip((to_text, to_image), pair_logits(student, view), strict=True)
         return torch.stack([self._divergence(target, logits) for target, logits in parts]).mean()

@@ -41,7 +41,7 @@ class DistillPrototypes(Objective):
     On fused+image the loss is the sum over both, each with a head, prototypes and a centre of its own.
 
     KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x of the student's
-    whole views that the head reads; on fused+image that of the picture.
+    whole views that the head reads; on fused+image that of the image.
     """
 
     name = "distill_prototypes"
@@ -72,7 +72,7 @@ class DistillPrototypes(Objective):
         network.prototypes_on = on
 
     def build_head(self, network: Network) -> nn.Module | None:
-        """The picture's head where the shared prototypes are those of the fused representation."""
+        """The image's head where the shared prototypes are those of the fused representation."""
         return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
 
     def begin_step(self, network: Network, now: ObjectiveValues) -> None:
@@ -92,11 +92,11 @@ class DistillPrototypes(Objective):
         require_head(self.name, student, teacher)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
-        """The picture's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
+        """The image's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
         if self.image_targets is None:
             return None
-        pictures = torch.cat([features.before_projection for features in output.distilled_features])
-        return tuple(network.heads[self.name](pictures).chunk(len(output.distilled)))
+        images = torch.cat([features.before_projection for features in output.distilled_features])
+        return tuple(network.heads[self.name](images).chunk(len(output.distilled)))
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
         return self.head_outputs(network, batch, output)

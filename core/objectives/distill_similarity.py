@@ -30,14 +30,14 @@ class DistillSimilarity(QueuedObjective):
     averaged over the distilled views. With alpha a below 1, q is a times that of the teacher and 1 - a of the true
     pair; a rises linearly from 0 over its ramp.
 
-    Where the student's view is interpolated with share a and partner r (a permutation of the batch), picture i' is a of
-    picture i and 1 - a of r(i), and the targets are blended alike:
+    Where the student's view is interpolated with share a and partner r (a permutation of the batch), image i' is a of
+    image i and 1 - a of r(i), and the targets are blended alike:
 
         q'(text j | i')  = a q(j | i) + (1 - a) q(j | r(i))      rows of image-to-text
-        q'(picture i' | j) = a q(i | j) + (1 - a) q(r(i) | j)    columns of text-to-image
+        q'(image i' | j) = a q(i | j) + (1 - a) q(r(i) | j)    columns of text-to-image
 
     Both remain distributions. The first is a convex combination of two. The second sums over i' to
-    a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each picture once.
+    a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each image once.
 
     With a queue both networks compare their own features with the teacher's, of this batch and of previous ones, which
     are never interpolated: then only the rows of image-to-text are blended.

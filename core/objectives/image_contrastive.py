@@ -1,4 +1,4 @@
-"""Self-supervision of pictures: two views of one are pulled together, those of others apart.
+"""Self-supervision of images: two views of one are pulled together, those of others apart.
 
 Legend: B batch, P width of the projection.
 """
@@ -20,11 +20,11 @@ from core.spec.config import ImageContrastiveConfig
 class ImageContrastive(Objective):
     """NT-Xent between the student's first two further views (SimCLR, Chen et al. 2020, equation 1; in SLIP, Mu 2022).
 
-    With v the 2 B unit vectors behind a projection head, both views of each picture, and u the temperature,
+    With v the 2 B unit vectors behind a projection head, both views of each image, and u the temperature,
 
         loss = - mean_i log( exp(v_i v_p(i) / u) / sum_{j != i} exp(v_i v_j / u) )
 
-    where p(i) is the other view of the same picture. The head is SLIP's: three layers with batch norm.
+    where p(i) is the other view of the same image. The head is SLIP's: three layers with batch norm.
     """
 
     name = "image_contrastive"
@@ -70,5 +70,5 @@ class ImageContrastive(Objective):
     def _numbers(projected: Tensor, device: torch.device) -> Tensor:
         """The numbers of this rank's 2 b vectors among the 2 B of all: first views, then second ones."""
         count = projected.shape[1]
-        pictures = torch.arange(count, device=device) + first_row(count)
-        return torch.cat([pictures, pictures + size() * count])
+        images = torch.arange(count, device=device) + first_row(count)
+        return torch.cat([images, images + size() * count])

@@ -1,6 +1,6 @@
 """Masked patches: the student predicts the teacher's prototypes of patches that are hidden from it.
 
-Legend: B batch, P patches, M hidden patches of all pictures of a view, K prototypes, Wi width of the image tower.
+Legend: B batch, P patches, M hidden patches of all images of a view, K prototypes, Wi width of the image tower.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ class HiddenPatches:
     """One network's logits of the patches that are hidden in each masked view of the student."""
 
     logits: tuple[Tensor, ...]  # (M, K) float32 of each such view
-    weights: tuple[Tensor, ...]  # (M,) 1 over the hidden patches of the same picture; sums to the masked pictures
+    weights: tuple[Tensor, ...]  # (M,) 1 over the hidden patches of the same image; sums to the masked images
 
 
 class MaskedPatches(Objective):
     """Match the teacher's prototypes of hidden patches (iBOT, Zhou et al. 2022, equation 1).
 
     The student sees its view with a learnt token in place of the hidden patches, the teacher sees it whole. With s and
-    t their logits of patch p of picture i, both behind a head over the last block's states, and q as in DINO,
+    t their logits of patch p of image i, both behind a head over the last block's states, and q as in DINO,
 
         loss = mean_i 1/|hidden_i| sum_{p hidden in i} H(q(t_ip), softmax(s_ip / v))
 
-    averaged over the masked views; pictures that stayed whole are left out.
+    averaged over the masked views; images that stayed whole are left out.
     """
 
     name = "masked_patches"
     config_class = MaskedPatchesConfig
     needs_patches = True
 
-    def __init__(self, config: MaskedPatchesConfig, pictures: DistillPrototypesConfig) -> None:
+    def __init__(self, config: MaskedPatchesConfig, images: DistillPrototypesConfig) -> None:
         super().__init__(config)
         self.shared = config.shared_head
         self.student_temperature = config.student_temperature
-        self.prototypes = pictures.prototypes if config.shared_head else config.prototypes
+        self.prototypes = images.prototypes if config.shared_head else config.prototypes
         self.targets = Centring(config, self.prototypes)
 
     @classmethod

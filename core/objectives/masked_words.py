@@ -1,4 +1,4 @@
-"""Masked words: restored from the picture and the other words.
+"""Masked words: restored from the image and the other words.
 
 Legend: B batch, T tokens, N masked words, F fused width, V vocabulary, Wt width of the text tower.
 """
@@ -84,9 +84,9 @@ class MaskedWordHead(nn.Module):
 
 
 class MaskedWords(Objective):
-    """Cross-entropy of masked words, from the picture and the words left (ALBEF, Li et al. 2021, equation 4).
+    """Cross-entropy of masked words, from the image and the words left (ALBEF, Li et al. 2021, equation 4).
 
-        loss = - 1/N sum_n log p(word_n | picture, words left)
+        loss = - 1/N sum_n log p(word_n | image, words left)
 
     With alpha a above 0 the target is a times the teacher's softmax and 1 - a the word itself (ALBEF, equation 7); the
     teacher reads the same masked caption. Through cross-attention without text attention a word sees of the other

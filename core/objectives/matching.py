@@ -1,4 +1,4 @@
-"""Matching: does this caption belong to this picture? The negatives are the hardest of the batch.
+"""Matching: does this caption belong to this image? The negatives are the hardest of the batch.
 
 Legend: B batch, D embed, F fused width, M pairs that are classified.
 """
@@ -26,11 +26,11 @@ _FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothi
 
 @dataclass(frozen=True)
 class PairLogits:
-    """Logits (M, 2) of "no" and "yes", the truth, and which pair of the batch each picture is from."""
+    """Logits (M, 2) of "no" and "yes", the truth, and which pair of the batch each image is from."""
 
     logits: Tensor
     match: Tensor  # (M,) int64
-    indices: Tensor  # (M,) int64; of a picture that another rank has, any
+    indices: Tensor  # (M,) int64; of an image that another rank has, any
 
 
 def same_captions(tokens: Tensor) -> Tensor:
@@ -65,8 +65,8 @@ def draw(weights: Tensor) -> Tensor:
 class Matching(Objective):
     """Two-way cross-entropy on the fused representation, hard negatives of the batch (ALBEF, Li et al. 2021, 3.2).
 
-    Each picture is paired with its own caption and with one drawn by the softmax of its similarities; each caption
-    with a picture drawn alike. Captions that read the same are no negatives of each other. With c the logits,
+    Each image is paired with its own caption and with one drawn by the softmax of its similarities; each caption
+    with an image drawn alike. Captions that read the same are no negatives of each other. With c the logits,
 
         loss = mean of cross_entropy(c(i, t_i), yes), cross_entropy(c(i, t_j), no), cross_entropy(c(j, t_i), no)
     """
@@ -84,39 +84,39 @@ class Matching(Objective):
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> PairLogits:
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
-            raise ValueError("matching needs the picture's tokens and the caption's features")
+            raise ValueError("matching needs the image's tokens and the caption's features")
         rows = len(batch.texts)
-        pictures, captions = self._draw_pairs(output, batch)
-        own = pictures[rank()]
+        images, captions = self._draw_pairs(output, batch)
+        own = images[rank()]
         match = torch.zeros_like(own)
         match[:rows] = 1
         if size() == 1:
             captioned, shown = text.rows(captions[0]), image.tokens[own]
         else:
-            wanted = torch.stack([*captions, *pictures]).cpu()  # the step's one wait: numbers of rows are the host's
-            wanted_captions, wanted_pictures = wanted.unbind()[: size()], wanted.unbind()[size() :]
+            wanted = torch.stack([*captions, *images]).cpu()  # the step's one wait: numbers of rows are the host's
+            wanted_captions, wanted_images = wanted.unbind()[: size()], wanted.unbind()[size() :]
             captioned = replace(text, words=None).map(lambda values: taken(values, wanted_captions))
-            shown = taken(image.tokens, wanted_pictures)
+            shown = taken(image.tokens, wanted_images)
         fused = network.join(replace(image, tokens=shown), captioned).pooled
         return PairLogits(network.heads[self.name](fused), match, (own - first_row(rows)).clamp(0, rows - 1))
 
     def _draw_pairs(self, output: Output, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-        """The pictures and the captions (M,) that each rank classifies as pairs: its own, then negatives of both kinds.
+        """The images and the captions (M,) that each rank classifies as pairs: its own, then negatives of both kinds.
 
         By their numbers in the global batch. Every rank draws for all, from the same generator.
         """
         wrong = self._negatives(output, gathered(batch.on_host.texts))
         every = torch.arange(size() * len(batch.texts), device=output.text.device)
         of_text, of_image = wrong if wrong is not None else (every, every)
-        pictures, captions = [], []
+        images, captions = [], []
         for own in every.chunk(size()):
             drawn = own if wrong is not None else own[:0]
-            pictures.append(torch.cat([own, drawn, of_image[drawn]]))
+            images.append(torch.cat([own, drawn, of_image[drawn]]))
             captions.append(torch.cat([own, of_text[drawn], drawn]))
-        return pictures, captions
+        return images, captions
 
     def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
-        """A wrong caption for each picture and a wrong picture for each caption; None where all ``tokens`` are one.
+        """A wrong caption for each image and a wrong image for each caption; None where all ``tokens`` are one.
 
         ``tokens`` (B, T) lie in the host's memory: which captions are the same is known without waiting.
         """
@@ -137,7 +137,7 @@ class Matching(Objective):
             logits = pairs.logits.float()
             losses = F.cross_entropy(logits, pairs.match, reduction="none")
             belief = None
-            if student.belief is not None:  # a negative stays one, whatever the weight of its picture's own pair
+            if student.belief is not None:  # a negative stays one, whatever the weight of its image's own pair
                 belief = torch.where(pairs.match == 1, student.belief[pairs.indices], 1.0)
             loss = weighted_mean(losses, belief, alike=False)
             right = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())

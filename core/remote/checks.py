@@ -147,7 +147,7 @@ def _source(what: str, path: str) -> Finding:
         return Finding(what=what, works=False, found=excerpt(str(error), 1000), remedy=remedy)
     if not source.rows:
         return Finding(what=what, works=False, found=f"{excerpt(path)} has no rows", remedy=remedy)
-    return Finding(what=what, works=True, found=f"{excerpt(path)}: {len(source.rows)} pictures")
+    return Finding(what=what, works=True, found=f"{excerpt(path)}: {len(source.rows)} images")
 
 
 def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:

@@ -1,6 +1,6 @@
-"""Files of runs on this machine, for those who fetch them: checkpoints, parts of files, small pictures.
+"""Files of runs on this machine, for those who fetch them: checkpoints, parts of files, small images.
 
-Everything stays inside the run's folder, but for pictures, whose paths its events name: they are only sent small.
+Everything stays inside the run's folder, but for images, whose paths its events name: they are only sent small.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import CheckpointError, names, pointer
 
-_MOST_PICTURES = 200
+_MOST_IMAGES = 200
 _LARGEST_SIDE = 512
 
 
@@ -65,21 +65,21 @@ def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any
     return {"data": packed(data), "size": size, "stamp": stamp}
 
 
-def small_pictures(paths: Sequence[str], side: int) -> dict[str, Any]:
-    """JPEGs of pictures, by path, whose longer side is at most ``side`` pixels; none of what cannot be read."""
+def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
+    """JPEGs of images, by path, whose longer side is at most ``side`` pixels; none of what cannot be read."""
     found: dict[str, Any] = {}
-    for path in list(paths)[:_MOST_PICTURES]:
+    for path in list(paths)[:_MOST_IMAGES]:
         try:
             data = _small(Path(path), max(16, min(side, _LARGEST_SIDE)))
             stamp = Path(path).stat().st_mtime_ns
-        except Exception:  # noqa: BLE001  a picture may be anything, and the others are shown all the same
+        except Exception:  # noqa: BLE001  an image may be anything, and the others are shown all the same
             continue
         found[path] = {"data": packed(data), "size": len(data), "stamp": stamp}
     return found
 
 
 def _small(path: Path, side: int) -> bytes:
-    from PIL import Image, ImageOps  # noqa: PLC0415  (most sessions never ask for a picture)
+    from PIL import Image, ImageOps  # noqa: PLC0415  (most sessions never ask for an image)
 
     with open_regular(path, error=RunDirError, limit=256 << 20) as file, Image.open(file) as image:
         image.draft("RGB", (2 * side, 2 * side))

@@ -2,7 +2,7 @@
 
 Flow: window -> requests on stdin -> names as they are there -> ``ssh HOST sdgui-core worker`` -> replies -> names as
 they are here -> stdout. Model and data stay on the machine; only the panel's questions and answers travel,
-and pictures of this computer that a question names (``sending``).
+and images of this computer that a question names (``sending``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.spec.machines.machine import Machine
 
 _STDERR_KEPT = 16 << 10
 _LONGEST_LINE = 256 << 20  # as the window takes from a worker of this computer
-_STDOUT = threading.Lock()  # replies come from the worker, and from whoever sends pictures to it
+_STDOUT = threading.Lock()  # replies come from the worker, and from whoever sends images to it
 
 
 def relay(machine: Machine, home: Path) -> int:

@@ -1,6 +1,6 @@
-"""Pictures of this computer on their way to a worker on another machine: sent before the request that names them.
+"""Images of this computer on their way to a worker on another machine: sent before the request that names them.
 
-Flow: a request -> ``Sender.put`` -> its pictures that are here and not there yet, in parts -> the request, with their
+Flow: a request -> ``Sender.put`` -> its images that are here and not there yet, in parts -> the request, with their
 names there. While it sends it reports progress for the request, and heeds its cancellation. The worker there keeps them
 in a folder of its own, which ends with it.
 """
@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import MOST_SENT, packed
-from core.spec.machines.elsewhere import PICTURES, Elsewhere
+from core.spec.machines.elsewhere import IMAGES, Elsewhere
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
 PART = 1 << 20  # bytes a line
@@ -33,7 +33,7 @@ class _CancelledError(Exception):
 
 
 class Sender:
-    """Passes requests on in a thread of its own, each after its pictures; cancellations overtake them."""
+    """Passes requests on in a thread of its own, each after its images; cancellations overtake them."""
 
     def __init__(self, names: Elsewhere, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
         """``reply`` answers the window in place of the worker."""
@@ -74,7 +74,7 @@ class Sender:
         self._ready.set()
 
     def answered(self, number: Any, failed: bool) -> None:
-        """The worker has answered: a request that is still held, since its pictures could not be kept there."""
+        """The worker has answered: a request that is still held, since its images could not be kept there."""
         with self._lock:
             sent = self._sent_for.pop(number, [])
             if failed:
@@ -105,7 +105,7 @@ class Sender:
     def _pass_on(self, value: Message) -> None:
         number = value.get("id")
         try:
-            self._send(number, [name for name in pictures_here(value, self._names) if self._is_new(name)])
+            self._send(number, [name for name in images_here(value, self._names) if self._is_new(name)])
             self._check(number)
             self._write(as_line(self._names.to_there(value)))
         except _CancelledError:
@@ -133,13 +133,13 @@ class Sender:
         total = sum(Path(name).stat().st_size for name in names)
         if self._bytes + total > MOST_SENT:
             raise UserError(
-                f"these pictures have {total >> 20} MB, and {(MOST_SENT - self._bytes) >> 20} MB can still be sent to "
+                f"these images have {total >> 20} MB, and {(MOST_SENT - self._bytes) >> 20} MB can still be sent to "
                 f"the worker on {self._machine}; copy them there, or take fewer."
             )
         while not self._ready.wait(_READY_SECONDS):
             self._check(number)
         if not self._folder:
-            raise UserError(f"sdgui on {self._machine} takes no pictures of another computer; update it there.")
+            raise UserError(f"sdgui on {self._machine} takes no images of another computer; update it there.")
         for done, name in enumerate(names):
             self._file(number, name, partial(self._progress, number, done, len(names)))
         self._progress(number, len(names), len(names))
@@ -169,7 +169,7 @@ class Sender:
         self._names.note_sent(name, f"{self._folder}/{there}")
 
     def _progress(self, number: Any, done: int, total: int) -> None:
-        doing = f"sending pictures to {self._machine}"
+        doing = f"sending images to {self._machine}"
         self._reply({"id": number, "event": "progress", "doing": doing, "done": done, "total": total})
 
     def _check(self, number: Any) -> None:
@@ -183,8 +183,8 @@ class Sender:
             self._out.flush()
 
 
-def pictures_here(value: Any, names: Elsewhere) -> list[str]:
-    """The pictures of this computer that a request names, each once, in its order."""
+def images_here(value: Any, names: Elsewhere) -> list[str]:
+    """The images of this computer that a request names, each once, in its order."""
     return list(dict.fromkeys(name for name in _texts(value) if _is_here(name) and not names.lies_there(name)))
 
 
@@ -200,7 +200,7 @@ def _is_here(name: str) -> bool:
     if "\0" in name or len(name) > 4096:
         return False
     path = Path(name)
-    return path.suffix.lower() in PICTURES and path.is_absolute() and path.is_file()
+    return path.suffix.lower() in IMAGES and path.is_absolute() and path.is_file()
 
 
 def parsed(line: bytes) -> Message | None:

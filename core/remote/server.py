@@ -82,8 +82,8 @@ class Remote:
             "read": lambda asked: files.read_part(
                 self._folder(asked), str(asked["file"]), int(asked["offset"]), int(asked["length"])
             ),
-            "pictures": lambda asked: {
-                "pictures": files.small_pictures([str(one) for one in asked["paths"]], int(asked["side"]))
+            "images": lambda asked: {
+                "images": files.small_images([str(one) for one in asked["paths"]], int(asked["side"]))
             },
         }
 

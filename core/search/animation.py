@@ -1,4 +1,4 @@
-"""What a query finds at each step of a run, as an animated picture: the networks side by side, a frame a step.
+"""What a query finds at each step of a run, as an animated image: the networks side by side, a frame a step.
 
 Flow: `core.worker.travelling` gathers a `Frame` a step -> ``save`` -> a WebP that any browser plays.
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from core.data.errors import PictureError
-from core.data.pictures import decode
+from core.data.errors import ImageError
+from core.data.images import decode
 from core.spec.errors import writing
 from core.spec.files import write_whole
 
-COLUMNS, ROWS = 4, 3  # pictures of a network
+COLUMNS, ROWS = 4, 3  # images of a network
 SIDE, GAP, HEAD = 112, 8, 56  # pixels
 MILLISECONDS = 900  # that a frame is shown
 _MEGAPIXELS = 200
@@ -28,7 +28,7 @@ _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: a picture, or a caption with its picture. ``below``: under the cut-off, so drawn faintly."""
+    """A result: an image, or a caption with its image. ``below``: under the cut-off, so drawn faintly."""
 
     path: str
     text: str = ""
@@ -79,14 +79,14 @@ def _draw(frame: Frame, total: int, title: str) -> Image.Image:
 
 @lru_cache(maxsize=512)
 def _thumbnail(path: str) -> Image.Image:
-    """The picture in a square of `SIDE`; an empty one where it cannot be read."""
+    """The image in a square of `SIDE`; an empty one where it cannot be read."""
     cell = Image.new("RGB", (SIDE, SIDE), "#2a2d34")
     try:
-        picture = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
-    except PictureError:
+        image = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
+    except ImageError:
         return cell
-    picture.thumbnail((SIDE, SIDE))
-    cell.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
+    image.thumbnail((SIDE, SIDE))
+    cell.paste(image, ((SIDE - image.width) // 2, (SIDE - image.height) // 2))
     return cell
 
 

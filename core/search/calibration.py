@@ -1,13 +1,13 @@
 """A cut-off for scores, from the index's own scores, with its rate of false positives.
 
 Flow: collection -> ``Calibration`` (once) -> results, for each query. The scores of a query over a fixed random sample
-of the index are almost all of pictures that have nothing to do with it. Their median, and how far their upper tenth
+of the index are almost all of images that have nothing to do with it. Their median, and how far their upper tenth
 begins above it, make scores of different queries comparable: z = (score - median) / spread. (The lower half would be
-surer against many pictures that do have to do with it, but says less of the upper tail, which is what counts; where
+surer against many images that do have to do with it, but says less of the upper tail, which is what counts; where
 more than a tenth of an index answers a query, the cut-off is too high rather than too low.) How large z gets by chance
-is read off reference queries over the same sample, each without its own picture: captions of the index for words, its
-pictures for pictures. The cut-off of a query is median + z * spread, with the z that a share ``rate`` of the unrelated
-pairs exceeds: so many that about `EXPECTED` unrelated pictures of the index pass, 1 in 100 at most.
+is read off reference queries over the same sample, each without its own image: captions of the index for words, its
+images for images. The cut-off of a query is median + z * spread, with the z that a share ``rate`` of the unrelated
+pairs exceeds: so many that about `EXPECTED` unrelated images of the index pass, 1 in 100 at most.
 
 Legend: n sampled rows, r reference queries, D embed.
 """
@@ -24,7 +24,7 @@ from core.search.collection import Collection
 from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 
-EXPECTED = 10  # unrelated pictures of an index that pass the cut-off
+EXPECTED = 10  # unrelated images of an index that pass the cut-off
 RATES = (1e-4, 1e-2)  # of unrelated pairs that pass, at least (fewer cannot be measured) and at most
 SAMPLE = 4096
 REFERENCES = 256
@@ -51,26 +51,26 @@ class Cutoff:
             if self.pairs
             else "assuming normally distributed scores, since the index has no captions to measure on"
         )
-        return f"{100 * self.rate:.2g} % of unrelated pictures score above {self.cosine:.3f} ({source})"
+        return f"{100 * self.rate:.2g} % of unrelated images score above {self.cosine:.3f} ({source})"
 
 
 class Calibration:
-    """The distribution of scores of unrelated pairs, for the pictures or the captions of a collection."""
+    """The distribution of scores of unrelated pairs, for the images or the captions of a collection."""
 
     def __init__(self, collection: Collection, captions: bool = False) -> None:
-        """Of the pictures, or with ``captions`` of the captions; the collection must have some."""
+        """Of the images, or with ``captions`` of the captions; the collection must have some."""
         random = np.random.default_rng(SEED)
-        pictures = _draw(collection.alive, SAMPLE, random)
+        images = _draw(collection.alive, SAMPLE, random)
         texts = _draw(collection.text_alive, SAMPLE, random)
         owner_of_texts = collection.owner[texts]
-        self._sampled: Rows = texts if captions else pictures
+        self._sampled: Rows = texts if captions else images
         many = int((collection.text_alive if captions else collection.alive).sum())
         self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, many)))
-        self._sample = _vectors(collection.texts if captions else collection.pictures, self._sampled)  # (n, D)
-        owners = owner_of_texts if captions else pictures
+        self._sample = _vectors(collection.texts if captions else collection.images, self._sampled)  # (n, D)
+        owners = owner_of_texts if captions else images
         self._z = {
             "text": _reference(_vectors(collection.texts, texts[:REFERENCES]), owner_of_texts, self._sample, owners),
-            "picture": _reference(_vectors(collection.pictures, pictures[:REFERENCES]), pictures, self._sample, owners),
+            "image": _reference(_vectors(collection.images, images[:REFERENCES]), images, self._sample, owners),
         }
         self._thresholds: dict[tuple[str, float], tuple[float, int]] = {}
         self.spread_of_pairs = _median_pair(self._sample)
@@ -85,7 +85,7 @@ class Calibration:
         return product(self._sample, query)
 
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
-        """The cut-off for ``query`` (D,), a unit vector, of ``kind`` "text" or "picture".
+        """The cut-off for ``query`` (D,), a unit vector, of ``kind`` "text" or "image".
 
         ``rate``: of false positives, from 0 to 1; by default that of the index.
         """
@@ -93,7 +93,7 @@ class Calibration:
         scores = self.scores(query)
         median, spread = (float(value) for value in _robust(scores[None])[:, 0])
         z, pairs = self._threshold(kind, rate)
-        # Pictures that answer the query can only raise this share of its own scores: no cut-off need be higher.
+        # Images that answer the query can only raise this share of its own scores: no cut-off need be higher.
         highest = float(np.quantile(scores, 1 - rate))
         return Cutoff(min(highest, median + z * spread), rate, pairs, median, spread)
 
@@ -132,7 +132,7 @@ def _robust(scores: Floats) -> npt.NDArray[np.float64]:
 
 
 def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) -> npt.NDArray[np.float64]:
-    """z of all pairs of ``queries`` (r, D) and ``sample`` (n, D) that do not belong to one picture: (pairs,)."""
+    """z of all pairs of ``queries`` (r, D) and ``sample`` (n, D) that do not belong to one image: (pairs,)."""
     if not len(queries) or not len(sample):
         return np.zeros(0)
     scores = product(queries, sample.T)  # (r, n)

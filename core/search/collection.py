@@ -1,8 +1,8 @@
-"""Pictures that can be searched with one model: an index on disk, or a data source encoded in memory.
+"""Images that can be searched with one model: an index on disk, or a data source encoded in memory.
 
 Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection, which treat both alike.
 
-Legend: N pictures, M captions, D embed.
+Legend: N images, M captions, D embed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CHECKED = 256 << 20  # bytes of vectors up to which checksums are verified when 
 
 @dataclass
 class Collection:
-    """Vectors of pictures and captions, with their paths, captions and labels."""
+    """Vectors of images and captions, with their paths, captions and labels."""
 
     title: str
     encoder: Encoder
-    pictures: Nearest
+    images: Nearest
     alive: Mask  # (N,) rows that can be found
     texts: Nearest | None  # of the captions; None where there are none
-    owner: Rows  # (M,) the picture of each caption
+    owner: Rows  # (M,) the image of each caption
     records: Callable[[Iterable[int]], list[Record]]
     sizes: npt.NDArray[np.int64]  # (N,) bytes of the files
     times: npt.NDArray[np.int64]  # (N,) of their last change, nanoseconds
@@ -52,13 +52,13 @@ class Collection:
 
     @cached_property
     def text_alive(self) -> Mask:
-        """Whether the picture of each caption can be found: (M,)."""
+        """Whether the image of each caption can be found: (M,)."""
         alive: Mask = (self.owner >= 0) & self.alive[np.maximum(self.owner, 0)]
         return alive
 
     @cached_property
     def known(self) -> Columns:
-        """Folders and labels of all pictures; the first call reads every record."""
+        """Folders and labels of all images; the first call reads every record."""
         return read_columns(self.records(range(len(self.alive))), self.alive)
 
     def captions(self, texts: Sequence[int]) -> list[str]:
@@ -82,7 +82,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Columns:
-    """Folders and labels as numbers into their values; -1 where a picture has none."""
+    """Folders and labels as numbers into their values; -1 where an image has none."""
 
     folders: list[str]
     folder: npt.NDArray[np.int32]  # (N,)
@@ -116,7 +116,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     reader = IndexReader(path)
     identity = reader.manifest.identity
     notes = []
-    if reader.pictures.nbytes + reader.texts.nbytes <= CHECKED:
+    if reader.images.nbytes + reader.texts.nbytes <= CHECKED:
         reader.check()
     if reader.damaged or reader.lost:
         notes.append(
@@ -128,7 +128,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
         notes.append(f"the index {path} is being built, or its build was interrupted; what is there is searched.")
     alive = reader.alive()
     if not alive.any():
-        raise IndexFolderError(f"the index {path} is empty: none of its pictures can be found; index some first.")
+        raise IndexFolderError(f"the index {path} is empty: none of its images can be found; index some first.")
     name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
     if not model:
@@ -138,7 +138,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
     opened = Collection(
         title=str(path),
         encoder=encoder,
-        pictures=_bank(reader, "pictures"),
+        images=_bank(reader, "images"),
         alive=alive,
         texts=_bank(reader, "texts") if reader.manifest.texts else None,
         owner=reader.text_rows(),
@@ -174,7 +174,7 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
 def encode_source(model: Model, name: str, source: str, progress: Progress, keep: bool = False) -> Collection:
     """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    ``keep``: features are kept on disk, for this model and these pictures, and read from there the next time. Raises
+    ``keep``: features are kept on disk, for this model and these images, and read from there the next time. Raises
     DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
@@ -197,7 +197,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
     return Collection(
         title=source,
         encoder=encoder,
-        pictures=Exact(features.images.numpy()),
+        images=Exact(features.images.numpy()),
         alive=np.ones(len(records), np.bool_),
         texts=Exact(features.texts.numpy()) if len(features.texts) else None,
         owner=features.text_to_image.numpy(),

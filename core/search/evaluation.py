@@ -3,7 +3,7 @@
 Flow: collection with captions -> `evaluate` -> panel; two of them over the same pairs -> `compare`. Ranks are those of
 `core.metrics.retrieval`, so that they agree with ``python -m core evaluate --task retrieval``.
 
-Legend: N pictures, M captions.
+Legend: N images, M captions.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ _PER_MILLE = 1000
 
 @dataclass(frozen=True)
 class Ranked:
-    """Ranks of a collection's captions and pictures."""
+    """Ranks of a collection's captions and images."""
 
     texts: Rows  # (m,) numbers of the captions that were asked
-    pictures: Rows  # (n,) rows of the pictures that can be found
+    images: Rows  # (n,) rows of the images that can be found
     by_text: Ranks  # of each of ``texts``
-    by_image: Ranks  # of the pictures that have captions; its queries are positions in ``pictures``
+    by_image: Ranks  # of the images that have captions; its queries are positions in ``images``
     skipped: int  # captions left out
 
 
 def rank_all(collection: Collection, progress: Progress) -> Ranked:
-    """Rank every caption's picture and every picture's captions; raises UserError where there are no captions.
+    """Rank every caption's image and every image's captions; raises UserError where there are no captions.
 
     Of more than `MOST_PAIRS` pairs, an even sample of the captions is ranked.
     """
     if collection.texts is None or not collection.text_alive.any():
         raise UserError(f"{collection.title} has no captions; give data with captions to see what is found by them.")
-    pictures = np.flatnonzero(collection.alive).astype(np.int64)
+    images = np.flatnonzero(collection.alive).astype(np.int64)
     texts = np.flatnonzero(collection.text_alive).astype(np.int64)
     every = len(texts)
-    if len(texts) * len(pictures) > MOST_PAIRS:
-        texts = texts[np.linspace(0, len(texts) - 1, MOST_PAIRS // len(pictures)).astype(np.int64)]
+    if len(texts) * len(images) > MOST_PAIRS:
+        texts = texts[np.linspace(0, len(texts) - 1, MOST_PAIRS // len(images)).astype(np.int64)]
     position = np.full(len(collection.alive), -1, np.int64)
-    position[pictures] = np.arange(len(pictures))
+    position[images] = np.arange(len(images))
     owner = torch.from_numpy(position[collection.owner[texts]])
 
     def share(done: float, doing: str) -> None:
         progress(doing, round(done * _PER_MILLE), _PER_MILLE)
 
     by_image, by_text = ranks(
-        _tensor(collection.pictures.vectors(pictures)), _tensor(collection.texts.vectors(texts)), owner, progress=share
+        _tensor(collection.images.vectors(images)), _tensor(collection.texts.vectors(texts)), owner, progress=share
     )
-    return Ranked(texts, pictures, by_text, by_image, every - len(texts))
+    return Ranked(texts, images, by_text, by_image, every - len(texts))
 
 
 def _tensor(vectors: Floats) -> Tensor:
@@ -78,9 +78,9 @@ def evaluate(collection: Collection, ranked: Ranked, listed: int = LISTED) -> di
     return {
         "recall": summarise(ranked.by_image, ranked.by_text),
         "curve": {
-            "k": [k for k in CURVE if k <= max(10, len(ranked.pictures))],
-            "text_to_image": _curve(ranked.by_text, len(ranked.pictures)),
-            "image_to_text": _curve(ranked.by_image, len(ranked.pictures)),
+            "k": [k for k in CURVE if k <= max(10, len(ranked.images))],
+            "text_to_image": _curve(ranked.by_text, len(ranked.images)),
+            "image_to_text": _curve(ranked.by_image, len(ranked.images)),
         },
         "text_to_image": _texts(collection, ranked, _hardest(ranked.by_text, listed)),
         "image_to_text": _images(collection, ranked, _hardest(ranked.by_image, listed)),
@@ -90,7 +90,7 @@ def evaluate(collection: Collection, ranked: Ranked, listed: int = LISTED) -> di
 
 
 def true_rank(ranked: Ranked, text: int) -> float | None:
-    """The rank of a caption's own picture, 1 is best; None for a caption that was not ranked."""
+    """The rank of a caption's own image, 1 is best; None for a caption that was not ranked."""
     at = int(np.searchsorted(ranked.texts, text))
     if at == len(ranked.texts) or ranked.texts[at] != text:
         return None
@@ -132,7 +132,7 @@ def _texts(collection: Collection, ranked: Ranked, chosen: list[int]) -> list[di
 
 
 def _images(collection: Collection, ranked: Ranked, chosen: list[int]) -> list[dict[str, Any]]:
-    rows = ranked.pictures[ranked.by_image.queries.numpy()[chosen]].tolist()
+    rows = ranked.images[ranked.by_image.queries.numpy()[chosen]].tolist()
     expected = ranked.by_image.expected()[chosen].tolist()
     return [
         {"row": row, "path": record.path, "captions": list(record.captions), "rank": rank}

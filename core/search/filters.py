@@ -28,7 +28,7 @@ _TIMES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True)
 class Filter:
-    """Empty fields match everything. A picture matches when it is in or below one of ``folders``."""
+    """Empty fields match everything. An image matches when it is in or below one of ``folders``."""
 
     folders: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> one of these values
@@ -38,7 +38,7 @@ class Filter:
     before: float | None = None
 
     def mask(self, collection: Collection) -> Mask:
-        """Whether each picture matches: (N,). Raises QueryError for a label or folder that does not exist."""
+        """Whether each image matches: (N,). Raises QueryError for a label or folder that does not exist."""
         mask = collection.alive.copy()
         if self.min_size:
             mask &= collection.sizes >= self.min_size
@@ -59,7 +59,7 @@ def _in_folders(known: Columns, folders: tuple[str, ...]) -> Mask:
     wanted = [str(expand_user(folder).absolute()).rstrip(os.sep) for folder in folders]
     inside = np.array([any(one == top or one.startswith(top + os.sep) for top in wanted) for one in known.folders])
     if not inside.any():
-        raise QueryError(f"no picture is in {', '.join(wanted)}; there are folders such as {known.folders[0]}.")
+        raise QueryError(f"no image is in {', '.join(wanted)}; there are folders such as {known.folders[0]}.")
     mask: Mask = (known.folder >= 0) & inside[np.maximum(known.folder, 0)]
     return mask
 
@@ -73,7 +73,7 @@ def _labelled(known: Columns, name: str, values: tuple[str, ...]) -> Mask:
     if unknown:
         close = difflib.get_close_matches(unknown[0], spelled, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(map(repr, spelled[:5]))}."
-        raise QueryError(f"no picture has the label {name} = {unknown[0]!r}; {hint}")
+        raise QueryError(f"no image has the label {name} = {unknown[0]!r}; {hint}")
     mask: Mask = np.isin(codes, [spelled.index(value) for value in values])
     return mask
 

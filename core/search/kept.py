@@ -1,4 +1,4 @@
-"""Folders of pictures that were searched, each kept as an index: the next search in one encodes only what is new there.
+"""Folders of images that were searched, each kept as an index: the next search in one encodes only what is new there.
 
 Flow: `core.worker.searching` -> ``kept_index`` -> `core.search.index.build`; nobody names these indexes.
 """
@@ -21,9 +21,9 @@ _NAME = re.compile(r".*-[0-9a-f]{20}")
 
 
 def kept_index(home: Path, model: str, weights: str, folder: str, progress: Progress) -> Path | None:
-    """The index under ``home`` of the pictures in ``folder`` by a model (an exact name), brought up to date.
+    """The index under ``home`` of the images in ``folder`` by a model (an exact name), brought up to date.
 
-    None where there can be none: the folder holds no picture, or another process is writing the index. Raises what
+    None where there can be none: the folder holds no image, or another process is writing the index. Raises what
     opening the model raises, and OSError when ``home`` cannot be written to; what was encoded until then is kept.
     """
     source = expand_user(folder).absolute()

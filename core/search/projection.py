@@ -1,4 +1,4 @@
-"""A map of pictures and captions: their vectors in two dimensions, similar ones close together.
+"""A map of images and captions: their vectors in two dimensions, similar ones close together.
 
 Flow: collection -> `lay_out` -> panel. First the two main axes of all points (PCA, at once), then t-SNE (van der
 Maaten and Hinton, "Visualizing Data using t-SNE", 2008). Up to `FITTED` points scikit-learn does it, which the probes
@@ -6,8 +6,8 @@ need anyway. More are laid out by openTSNE (Poličar et al., 2024), in time line
 "Fast interpolation-based t-SNE", 2019), once: the layout is kept. Without openTSNE an even sample of them is laid out,
 and the others are placed between their nearest neighbours in it.
 
-Pictures and captions of a two-stream model lie apart, each around a mean of their own (the modality gap, Liang et al.
-2022); the means are subtracted, so that a caption can lie beside its picture.
+Images and captions of a two-stream model lie apart, each around a mean of their own (the modality gap, Liang et al.
+2022); the means are subtracted, so that a caption can lie beside its image.
 
 Legend: N points, F fitted points, D embed.
 """
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)
 
 SHOWN = 100_000  # points of a map
-PLAIN = 6_000  # points whose answer names each picture; of more, places come packed and names are asked for
+PLAIN = 6_000  # points whose answer names each image; of more, places come packed and names are asked for
 FITTED = 3_000
 DIMENSIONS = 50  # kept for t-SNE
 NEIGHBOURS = 5  # of the sample that position a further point
@@ -50,25 +50,25 @@ REPORTED = 10  # iterations between two reports of progress, where it can be can
 
 @dataclass(frozen=True)
 class Points:
-    """The points of a map: pictures, by row, then captions, by number."""
+    """The points of a map: images, by row, then captions, by number."""
 
-    pictures: Rows
+    images: Rows
     texts: Rows
-    vectors: Floats  # (N, D) pictures first
+    vectors: Floats  # (N, D) images first
 
 
 def choose(collection: Collection, shown: int = SHOWN, captions: bool = True) -> Points:
     """The points of a map, at most ``shown``, evenly sampled. Raises UserError for fewer than three."""
-    pictures = np.flatnonzero(collection.alive).astype(np.int64)
+    images = np.flatnonzero(collection.alive).astype(np.int64)
     texts = np.flatnonzero(collection.text_alive if captions else np.zeros(0)).astype(np.int64)
-    share = min(1.0, shown / max(1, len(pictures) + len(texts)))
-    pictures, texts = _even(pictures, share), _even(texts, share)
-    if len(pictures) + len(texts) < 3:
-        raise UserError(f"{collection.title} has too few pictures for a map; it needs three at least.")
-    parts = [_centred(collection.pictures.vectors(pictures))]
+    share = min(1.0, shown / max(1, len(images) + len(texts)))
+    images, texts = _even(images, share), _even(texts, share)
+    if len(images) + len(texts) < 3:
+        raise UserError(f"{collection.title} has too few images for a map; it needs three at least.")
+    parts = [_centred(collection.images.vectors(images))]
     if len(texts) and collection.texts is not None:
         parts.append(_centred(collection.texts.vectors(texts)))
-    return Points(pictures, texts, np.concatenate(parts))
+    return Points(images, texts, np.concatenate(parts))
 
 
 def _even(rows: Rows, share: float) -> Rows:
@@ -182,21 +182,21 @@ def _spread(layout: npt.NDArray[Any]) -> Layout:
 
 
 def answer(collection: Collection, points: Points, layout: Layout, method: str, packed: bool = False) -> dict[str, Any]:
-    """As JSON: for each picture x, y, row, path, labels; for each caption x, y, text, caption, row.
+    """As JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
 
     ``packed``: of more than `PLAIN` points the places alone (`pack_places`), which are read in no time.
     """
     if packed and len(layout) > PLAIN:
-        return {"method": method, "pictures": [], "captions": [], "packed": pack_places(collection, points, layout)}
-    records = collection.records(points.pictures.tolist())
-    count = len(points.pictures)
+        return {"method": method, "images": [], "captions": [], "packed": pack_places(collection, points, layout)}
+    records = collection.records(points.images.tolist())
+    count = len(points.images)
     positions = np.round(layout, 5).tolist()
     texts = points.texts.tolist()
     return {
         "method": method,
-        "pictures": [
+        "images": [
             {"x": x, "y": y, "row": row, "path": record.path, "labels": dict(record.labels)}
-            for (x, y), row, record in zip(positions[:count], points.pictures.tolist(), records, strict=True)
+            for (x, y), row, record in zip(positions[:count], points.images.tolist(), records, strict=True)
         ],
         "captions": [
             {"x": x, "y": y, "text": text, "caption": caption, "row": int(collection.owner[text])}
@@ -206,17 +206,17 @@ def answer(collection: Collection, points: Points, layout: Layout, method: str, 
 
 
 def pack_places(collection: Collection, points: Points, layout: Layout) -> dict[str, Any]:
-    """Pictures and captions as arrays in base64: x and y (float32), rows of pictures and of captions' pictures,
-    numbers of captions, and of each label its values with a code for each picture, -1 for none (int32).
+    """Images and captions as arrays in base64: x and y (float32), rows of images and of captions' images,
+    numbers of captions, and of each label its values with a code for each image, -1 for none (int32).
     """
     known = collection.known.labels
     labels = {
-        name: {"values": values, "codes": _packed(codes[points.pictures])} for name, (values, codes) in known.items()
+        name: {"values": values, "codes": _packed(codes[points.images])} for name, (values, codes) in known.items()
     }
     return {
         "x": _packed(layout[:, 0].astype("<f4")),
         "y": _packed(layout[:, 1].astype("<f4")),
-        "rows": _packed(points.pictures),
+        "rows": _packed(points.images),
         "texts": _packed(points.texts),
         "owners": _packed(collection.owner[points.texts] if len(points.texts) else points.texts),
         "labels": {name: one for name, one in labels.items() if len(one["values"]) <= MOST_VALUES},
@@ -229,12 +229,12 @@ def _packed(values: npt.NDArray[Any]) -> str:
 
 
 def named(collection: Collection, rows: list[int], texts: list[int]) -> dict[str, Any]:
-    """What is at some points of a map: pictures by row with path and first caption, captions by number."""
+    """What is at some points of a map: images by row with path and first caption, captions by number."""
     there = [row for row in rows if 0 <= row < len(collection.alive)]
     numbers = [text for text in texts if 0 <= text < len(collection.owner)]
     records = collection.records(there)
     return {
-        "pictures": [
+        "images": [
             {
                 "row": row,
                 "path": record.path,

@@ -1,4 +1,4 @@
-"""A query: words and pictures with weights, negative for what is to be avoided, as one vector.
+"""A query: words and images with weights, negative for what is to be avoided, as one vector.
 
 Flow: panel or terminal -> ``Query`` -> ``Embedder`` -> unit vector -> results. Parts are unit vectors; a query is their
 weighted sum, scaled to unit length.
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.inference.encoder import encode_images, encode_tokens
 from core.metrics.classification.prompts import load_templates
 from core.search.errors import QueryError
@@ -33,7 +33,7 @@ CANCELLED = 0.05  # length of a sum below which its parts have cancelled each ot
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: words, a picture's file, or a picture of the collection ("more like this")."""
+    """One part of a query: words, an image's file, or an image of the collection ("more like this")."""
 
     text: str = ""
     image: str = ""
@@ -50,8 +50,8 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """Which calibration its scores need: "text" where there are words, else "picture"."""
-        return "text" if any(term.text for term in self.terms) else "picture"
+        """Which calibration its scores need: "text" where there are words, else "image"."""
+        return "text" if any(term.text for term in self.terms) else "image"
 
 
 @dataclass
@@ -106,10 +106,10 @@ class Embedder:
     def embed(self, query: Query) -> Embedded:
         """The weighted sum of the terms' unit vectors, scaled to unit length.
 
-        Raises QueryError when there is nothing to search for, a picture cannot be read, or the terms cancel out.
+        Raises QueryError when there is nothing to search for, an image cannot be read, or the terms cancel out.
         """
         if not query.terms:
-            raise QueryError("there is nothing to search for; type some words, or choose a picture.")
+            raise QueryError("there is nothing to search for; type some words, or choose an image.")
         total = np.zeros(self._encoder.identity.dim, np.float32)
         longest = 0.0
         notes: list[str] = []
@@ -135,19 +135,19 @@ class Embedder:
             return self._vector_of_row(term.row), []
         key = (term.text, term.image, prompts if term.text else "")
         if key not in self._known:
-            self._known[key] = self._picture(term.image) if term.image else self._words(term.text, prompts)
+            self._known[key] = self._image(term.image) if term.image else self._words(term.text, prompts)
         self._known.move_to_end(key)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return self._known[key]
 
-    def _picture(self, path: str) -> tuple[Floats, list[str]]:
+    def _image(self, path: str) -> tuple[Floats, list[str]]:
         try:
-            picture = self._encoder.picture(path)
-        except PictureError as error:
-            raise QueryError(f"the picture {path} cannot be searched for: {error}.") from error
+            image = self._encoder.image(path)
+        except ImageError as error:
+            raise QueryError(f"the image {path} cannot be searched for: {error}.") from error
         model = self._encoder.model
-        vector: Floats = encode_images(model.network, picture[None], model.runtime)[0].numpy()
+        vector: Floats = encode_images(model.network, image[None], model.runtime)[0].numpy()
         return vector, []
 
     def _words(self, text: str, prompts: str) -> tuple[Floats, list[str]]:

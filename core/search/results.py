@@ -1,10 +1,10 @@
-"""The pictures or captions nearest to a query, with what their scores mean.
+"""The images or captions nearest to a query, with what their scores mean.
 
 Flow: query -> embedder -> **results** -> terminal, panel. Each result has its cosine; its share of the softmax over the
 index, with the model's own temperature; its rank; whether it is above the calibrated cut-off; and the results that are
 near-identical to it, which are folded into it.
 
-Legend: N pictures, M captions, D embed, k results.
+Legend: N images, M captions, D embed, k results.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 from core.search.queries import Embedder, Query
 
-SHARE_OF_DUPLICATE = 0.01  # of the distance between two random pictures; closer ones are duplicates
+SHARE_OF_DUPLICATE = 0.01  # of the distance between two random images; closer ones are duplicates
 MOST = 10_000  # results of one query
 FEW_VALUES = 16 << 20  # of all vectors, up to which one thread is quicker
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to search. ``find``: "pictures" or "captions"; ``group``: fold near-identical pictures into one result."""
+    """How to search. ``find``: "images" or "captions"; ``group``: fold near-identical images into one result."""
 
     k: int = 50
-    find: str = "pictures"
+    find: str = "images"
     filter: Filter = field(default_factory=Filter)
-    group: bool = True  # fold near-identical pictures into the best of them
+    group: bool = True  # fold near-identical images into the best of them
 
 
 class Searching:
@@ -48,12 +48,12 @@ class Searching:
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self.embedder = Embedder(
-            collection.encoder, lambda row: collection.pictures.vectors(np.array([self._checked(row)]))[0]
+            collection.encoder, lambda row: collection.images.vectors(np.array([self._checked(row)]))[0]
         )
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The calibration of pictures."""
+        """The calibration of images."""
         return Calibration(self.collection)
 
     @cached_property
@@ -63,7 +63,7 @@ class Searching:
 
     def _checked(self, row: int) -> int:
         if not 0 <= row < len(self.collection.alive):
-            raise QueryError(f"there is no picture {row}; there are {len(self.collection.alive)}.")
+            raise QueryError(f"there is no image {row}; there are {len(self.collection.alive)}.")
         return row
 
     def search(self, query: Query, options: Options) -> dict[str, Any]:
@@ -78,20 +78,20 @@ class Searching:
         return {**answer, "notes": embedded.notes}
 
     def search_vector(self, query: Floats, kind: str, options: Options) -> dict[str, Any]:
-        """The same for a vector (D,) of unit length; ``kind`` is "text" or "picture"."""
+        """The same for a vector (D,) of unit length; ``kind`` is "text" or "image"."""
         if not 1 <= options.k <= MOST:
             raise QueryError(f"k is {options.k}; it must be 1 to {MOST}.")
         collection = self.collection
         mask = options.filter.mask(collection)
-        bank, calibration = collection.pictures, self.calibration
+        bank, calibration = collection.images, self.calibration
         if options.find == "captions":
             if collection.texts is None:
-                raise QueryError(f"{collection.title} has no captions; search for pictures.")
+                raise QueryError(f"{collection.title} has no captions; search for images.")
             bank, calibration = collection.texts, self.caption_calibration
             mask = collection.text_alive & mask[np.maximum(collection.owner, 0)]
-        elif options.find != "pictures":
-            raise QueryError(f"one can find pictures or captions, not {options.find!r}.")
-        grouped = options.group and options.find == "pictures"
+        elif options.find != "images":
+            raise QueryError(f"one can find images or captions, not {options.find!r}.")
+        grouped = options.group and options.find == "images"
         searched = int(mask.sum())
         wanted = 2 * options.k if grouped else options.k
         while True:
@@ -103,7 +103,7 @@ class Searching:
         groups = groups[: options.k]
         cutoff = calibration.cutoff(query, kind)
         found = _Found(scores, rows, self._softmax(bank, query, scores, mask, calibration), cutoff)
-        describe = self._captions if options.find == "captions" else self._pictures
+        describe = self._captions if options.find == "captions" else self._images
         return {
             "rows": describe(found, groups),
             "cutoff": {"cosine": cutoff.cosine, "rate": cutoff.rate, "meaning": cutoff.meaning},
@@ -136,7 +136,7 @@ class Searching:
         """Positions of near-identical results together, the best first, in the order of the results."""
         if not len(rows):
             return []
-        vectors = self.collection.pictures.vectors(rows)
+        vectors = self.collection.images.vectors(rows)
         least = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.spread_of_pairs))
         alike = product(vectors, vectors.T) >= least  # (k, k)
         groups: list[list[int]] = []
@@ -148,7 +148,7 @@ class Searching:
                 groups.append([i, *(int(m) for m in members if m != i)])
         return groups
 
-    def _pictures(self, found: _Found, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    def _images(self, found: _Found, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         flat = [i for group in groups for i in group]
         records = dict(zip(flat, self.collection.records(found.rows[flat].tolist()), strict=True))
         sizes, times = self.collection.sizes, self.collection.times
@@ -175,12 +175,12 @@ class Searching:
 
     def _captions(self, found: _Found, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         texts = found.rows[[group[0] for group in groups]].tolist() if groups else []
-        pictures = [int(self.collection.owner[text]) for text in texts]
-        records = self.collection.records(pictures)
+        images = [int(self.collection.owner[text]) for text in texts]
+        records = self.collection.records(images)
         captions = self.collection.captions(texts)
         return [
             {"text": text, "caption": caption, "row": row, "path": record.path, **found.score(i), "duplicates": []}
-            for i, (text, caption, row, record) in enumerate(zip(texts, captions, pictures, records, strict=True))
+            for i, (text, caption, row, record) in enumerate(zip(texts, captions, images, records, strict=True))
         ]
 
 
@@ -188,7 +188,7 @@ class Searching:
 def few_threads(collection: Collection) -> Iterator[None]:
     """One thread for a small collection: on a busy machine the wait for a second one is longer than the work."""
     before = torch.get_num_threads()
-    small = len(collection.pictures) * collection.pictures.dim <= FEW_VALUES
+    small = len(collection.images) * collection.images.dim <= FEW_VALUES
     torch.set_num_threads(1 if small else before)
     try:
         yield

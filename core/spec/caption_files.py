@@ -1,6 +1,6 @@
 """Caption files with provenance; an existing file is never overwritten unless forced. No torch.
 
-Flow: the verb ``caption``, and the window's export, give pictures with their captions; out come ``.txt`` sidecars, a
+Flow: the verb ``caption``, and the window's export, give images with their captions; out come ``.txt`` sidecars, a
 CSV that ``data.train`` takes, JSON lines, or COCO's JSON. Provenance is plain data: which model, step, weights' digest,
 settings and seed; sidecars have no room for it.
 """
@@ -45,7 +45,7 @@ class CaptionTableError(CaptionFileError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One caption of a picture; the scores are None where a person wrote it."""
+    """One caption of an image; the scores are None where a person wrote it."""
 
     text: str
     log_prob: float | None = None
@@ -53,8 +53,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class CaptionedPicture:
-    """A picture and its captions, the best first."""
+class CaptionedImage:
+    """An image and its captions, the best first."""
 
     path: str
     captions: Sequence[Candidate] = field(default_factory=tuple)
@@ -68,21 +68,21 @@ class Sidecars:
         self._force = force
         self._written: dict[str, str] = {}
 
-    def write(self, picture: CaptionedPicture) -> Path:
+    def write(self, image: CaptionedImage) -> Path:
         """Raises CaptionFileError where there is a file already (unless forced), or the folder refuses."""
-        path = sidecar_of(picture.path)
+        path = sidecar_of(image.path)
         other = self._written.get(str(path))
-        if other is not None and other != picture.path:
+        if other is not None and other != image.path:
             raise CaptionFileError(f"{path} already holds the caption of {other}; rename one of the two images.")
-        text = "".join(f"{' '.join(caption.text.split())}\n" for caption in picture.captions)
+        text = "".join(f"{' '.join(caption.text.split())}\n" for caption in image.captions)
         write_new(path, text, self._force or other is not None)
-        self._written[str(path)] = picture.path
+        self._written[str(path)] = image.path
         return path
 
 
-def sidecar_of(picture: str) -> Path:
-    """The sidecar file of a picture."""
-    return Path(picture).with_suffix(".txt")
+def sidecar_of(image: str) -> Path:
+    """The sidecar file of an image."""
+    return Path(image).with_suffix(".txt")
 
 
 def write_new(path: Path, text: str, force: bool = False) -> None:
@@ -203,19 +203,19 @@ class CaptionTable:
             raise
         self._whole = self._own.tell()
 
-    def write(self, picture: CaptionedPicture) -> None:
-        """A row per caption; paths are relative where the picture lies under the table's folder.
+    def write(self, image: CaptionedImage) -> None:
+        """A row per caption; paths are relative where the image lies under the table's folder.
 
         Raises CaptionTableError where the disk is full; what was written before is whole.
         """
-        about = picture.provenance
+        about = image.provenance
         settings = about.get("settings", {})
         model = [about.get(name) for name in COLUMNS[5:]]
         rows = []
-        for rank, caption in enumerate(picture.captions, start=1):
+        for rank, caption in enumerate(image.captions, start=1):
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
             made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            rows.append(marked_row([self._relative(picture.path), caption.text, *numbers, *model, *made]))
+            rows.append(marked_row([self._relative(image.path), caption.text, *numbers, *model, *made]))
         try:
             self._add(rows)
         except OSError as error:
@@ -234,16 +234,16 @@ def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
     return path.open(mode, buffering=0)  # so that each line is in the file, or refused, at once
 
 
-def json_line(picture: CaptionedPicture) -> str:
+def json_line(image: CaptionedImage) -> str:
     """One object: ``path, captions: [{text, log_prob, score}], provenance``."""
-    captions = [{"text": c.text, "log_prob": c.log_prob, "score": c.score} for c in picture.captions]
+    captions = [{"text": c.text, "log_prob": c.log_prob, "score": c.score} for c in image.captions]
     return json.dumps(
-        {"path": picture.path, "captions": captions, "provenance": dict(picture.provenance)}, ensure_ascii=False
+        {"path": image.path, "captions": captions, "provenance": dict(image.provenance)}, ensure_ascii=False
     )
 
 
-def coco_json(pictures: Iterable[CaptionedPicture], root: Path) -> str:
-    """COCO's captions format; ``file_name`` is relative to ``root`` where the picture lies under it.
+def coco_json(captioned: Iterable[CaptionedImage], root: Path) -> str:
+    """COCO's captions format; ``file_name`` is relative to ``root`` where the image lies under it.
 
     Each annotation names its ``provenance`` in ``info.provenance`` by its place there.
     """
@@ -251,11 +251,11 @@ def coco_json(pictures: Iterable[CaptionedPicture], root: Path) -> str:
     annotations: list[dict[str, Any]] = []
     origins: list[dict[str, Any]] = []
     top = root.absolute()
-    for number, picture in enumerate(pictures, start=1):
-        path = Path(picture.path)
-        name = path.relative_to(top).as_posix() if path.is_relative_to(top) else picture.path
+    for number, image in enumerate(captioned, start=1):
+        path = Path(image.path)
+        name = path.relative_to(top).as_posix() if path.is_relative_to(top) else image.path
         images.append({"id": number, "file_name": name})
-        origin = dict(picture.provenance)
+        origin = dict(image.provenance)
         if origin not in origins:
             origins.append(origin)
         annotations += [
@@ -265,7 +265,7 @@ def coco_json(pictures: Iterable[CaptionedPicture], root: Path) -> str:
                 "caption": caption.text,
                 "provenance": origins.index(origin),
             }
-            for place, caption in enumerate(picture.captions, start=1)
+            for place, caption in enumerate(image.captions, start=1)
         ]
     return json.dumps(
         {"info": {"provenance": origins}, "images": images, "annotations": annotations}, ensure_ascii=False

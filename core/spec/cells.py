@@ -1,6 +1,6 @@
 """Protects cells of a CSV that a spreadsheet would run as formulas: marked when written, unmarked when read.
 
-A caption such as ``=HYPERLINK(...)`` is a picture's text here and a program in a spreadsheet. An apostrophe before it
+A caption such as ``=HYPERLINK(...)`` is an image's text here and a program in a spreadsheet. An apostrophe before it
 says that it is text, as spreadsheets themselves write it. Texts that look marked already get another one, so that
 `unmarked` gives back what `marked` was given, whatever it was.
 

@@ -27,7 +27,7 @@ def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:
 
 
 class GenerationSettings(Section):
-    """Decoding settings; the same settings, model and picture give the same captions, in any batch."""
+    """Decoding settings; the same settings, model and image give the same captions, in any batch."""
 
     search: Search = Field(
         "beam",
@@ -40,13 +40,13 @@ class GenerationSettings(Section):
         ge=1,
         le=64,
         title="Captions",
-        description="Candidates per picture, best first.",
+        description="Candidates per image, best first.",
         json_schema_extra=_unit("captions"),
     )
     prompt: Text = Field(
         "",
         title="Prompt",
-        description='Start of every caption, such as "a picture of"; empty for none.',
+        description='Start of every caption, such as "an image of"; empty for none.',
         json_schema_extra=_unit(""),
     )
     max_tokens: int = Field(
@@ -70,7 +70,7 @@ class GenerationSettings(Section):
         ge=1,
         le=64,
         title="Beams",
-        description="Partial captions that beam search keeps per picture.",
+        description="Partial captions that beam search keeps per image.",
         json_schema_extra=_unit("beams"),
     )
     beam_stop: BeamStop = Field(
@@ -132,7 +132,7 @@ class GenerationSettings(Section):
         ge=0,
         lt=2**63,
         title="Seed",
-        description="Sampling: the same seed gives the same captions for the same picture.",
+        description="Sampling: the same seed gives the same captions for the same image.",
         json_schema_extra=_unit("", advanced=True),
     )
 

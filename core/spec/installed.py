@@ -43,7 +43,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
-    "demo": "what draws the demo's pictures",
+    "demo": "what draws the demo's images",
     "map": "openTSNE, which lays out large maps,",
     "export": "the export to ONNX",
     "registry": "the client of PostgreSQL",

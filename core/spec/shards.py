@@ -1,8 +1,8 @@
-"""How shards and the pictures in them are named: patterns of tars, and a picture's place in one.
+"""How shards and the images in them are named: patterns of tars, and an image's place in one.
 
 A pattern is one path or several joined by ``::``, with braces (``{00000..00099}``, ``{a,b}``) and wildcards, as
-WebDataset and open_clip take them. A picture in a tar has a path as any other: TAR/OFFSET+SIZE/NAME, so that whatever
-shows or reads a picture by its path reads this one too, through `read_member`; nothing is ever unpacked.
+WebDataset and open_clip take them. An image in a tar has a path as any other: TAR/OFFSET+SIZE/NAME, so that whatever
+shows or reads an image by its path reads this one too, through `read_member`; nothing is ever unpacked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SUFFIX = ".tar"
 SEPARATOR = "::"
 MOST_SHARDS = 1 << 20  # of a pattern
 MOST_BRACES = 64
-LARGEST_MEMBER = 256 << 20  # bytes of a picture
-# What may lie in a folder of shards: no pictures, which would make it a folder of pictures.
+LARGEST_MEMBER = 256 << 20  # bytes of an image
+# What may lie in a folder of shards: no images, which would make it a folder of images.
 _BESIDE = frozenset((SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp"))
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _WILD = re.compile(r"[*?\[]")
@@ -30,7 +30,7 @@ _MEMBER = re.compile(r"(?P<tar>.+\.tar)[\\/](?P<offset>\d{1,18})\+(?P<size>\d{1,
 
 @dataclass(frozen=True)
 class Member:
-    """A picture's place in a tar."""
+    """An image's place in a tar."""
 
     tar: str
     offset: int
@@ -48,7 +48,7 @@ def may_be_there(source: str) -> bool:
 
 
 def is_shards(source: str | Path) -> bool:
-    """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars without pictures."""
+    """Whether ``source`` names shards: a tar, a pattern of tars, or a folder of tars without images."""
     text = str(source)
     if names_shards(text):
         return True
@@ -65,7 +65,7 @@ def _holds_shards(folder: Path) -> bool:
         for entry in entries:
             suffix = Path(entry.name).suffix.lower()
             if suffix not in _BESIDE and not entry.name.startswith("."):
-                return False  # in a folder of pictures mostly the first one
+                return False  # in a folder of images mostly the first one
             found = found or suffix == SUFFIX
     return found
 
@@ -97,19 +97,19 @@ def expanded(pattern: str, error: type[UserError] = UnreadableError) -> list[str
 
 
 def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
-    """The path of the picture ``name`` of ``size`` bytes at ``offset`` in ``tar``."""
+    """The path of the image ``name`` of ``size`` bytes at ``offset`` in ``tar``."""
     return f"{tar}/{offset}+{size}/{name}"
 
 
 def split_member(path: str | Path) -> Member | None:
-    """The place that ``path`` names; None when it is no path of a picture in a tar."""
+    """The place that ``path`` names; None when it is no path of an image in a tar."""
     text = str(path)
     match = _MEMBER.fullmatch(text) if SUFFIX in text else None
     return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
 
 
 def file_of(path: str) -> str:
-    """The file on the disk that holds the picture ``path``: its tar, or itself."""
+    """The file on the disk that holds the image ``path``: its tar, or itself."""
     member = split_member(path)
     return member.tar if member else path
 
@@ -123,13 +123,13 @@ def is_member(path: str | Path) -> bool:
 
 
 def read_member(member: Member, error: type[UserError] = UnreadableError) -> bytes:
-    """The bytes of a picture in a tar.
+    """The bytes of an image in a tar.
 
     Raises ``error`` where they are not all there or are too many, and what `open_regular` raises.
     """
     if member.size > LARGEST_MEMBER:
         raise error(
-            f"{excerpt(member.tar)} claims a picture of {member.size:,} bytes, more than {LARGEST_MEMBER >> 20} MB."
+            f"{excerpt(member.tar)} claims an image of {member.size:,} bytes, more than {LARGEST_MEMBER >> 20} MB."
         )
     with open_regular(member.tar, error=error) as file:
         file.seek(member.offset)

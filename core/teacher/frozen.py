@@ -1,7 +1,7 @@
 """A teacher that was trained before: one network, or several that teach together (previous generations).
 
 Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows
-the student. They may have another architecture than the student: pictures are resized to what each takes, and only
+the student. They may have another architecture than the student: images are resized to what each takes, and only
 outputs that both have are compared.
 
 Legend: B batch, D embed, S side, T tokens, N networks.
@@ -101,7 +101,7 @@ def _setting(objective: ComparesWithTeacher) -> str:
 
 
 def _fitted(batch: Batch, network: Network) -> Batch:
-    """``batch`` as ``network`` takes it: its picture size, its greatest number of words."""
+    """``batch`` as ``network`` takes it: its image size, its greatest number of words."""
     side = network.image_size
 
     def view(one: View) -> View:

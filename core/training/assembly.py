@@ -76,12 +76,12 @@ class Assembly:
 def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE) -> Assembly:
     """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
 
-    ``progress`` hears how far the reading of pictures is, and may raise to end it. Raises UserError for contradictions,
+    ``progress`` hears how far the reading of images is, and may raise to end it. Raises UserError for contradictions,
     and for data, architectures or weights that cannot be used.
     """
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
-        raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of pictures.")
+        raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of images.")
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)

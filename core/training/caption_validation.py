@@ -3,7 +3,7 @@
 Flow: the loop asks after each validation, where captioning has a weight; numbers go into ``evaluated`` events, captions
 into ``sample`` events.
 
-Legend: B pictures of a batch, C captions of a batch, N words.
+Legend: B images of a batch, C captions of a batch, N words.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def caption_losses(
     """``<split>/<student|teacher>/caption_loss``: mean over all held-out words, each after the true words before it."""
     totals = {weights: torch.zeros(2, dtype=torch.float64) for weights in networks}
     done = 0
-    for rows, pictures in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
+    for rows, pixels in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
         tokens, owner = evaluation_texts(dataset, rows)
         for weights, network in networks.items():
-            totals[weights] += _losses(network, pictures, tokens, owner, runtime, through)
+            totals[weights] += _losses(network, pixels, tokens, owner, runtime, through)
         done += len(rows)
         progress("validating captions", done, len(dataset))
     return {
@@ -54,15 +54,13 @@ def caption_losses(
 
 
 @torch.no_grad()
-def _losses(
-    network: Network, pictures: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any
-) -> Tensor:
+def _losses(network: Network, pixels: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any) -> Tensor:
     """Sum of the losses of the words of ``tokens`` (C, T), and their number. (2,) float64"""
     total = torch.zeros(2, dtype=torch.float64)
     device = runtime.device
     with evaluating(network), runtime.autocast():
         towers = network.towers
-        image = towers.encode_image(towers.normalise(pictures.to(device)))
+        image = towers.encode_image(towers.normalise(pixels.to(device)))
         for start in range(0, len(tokens), _AT_ONCE):
             part = tokens[start : start + _AT_ONCE]
             text = towers.encode_text(part.to(device), all_tokens=True)
@@ -73,43 +71,43 @@ def _losses(
 
 
 def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime) -> dict[str, Any]:
-    """A few pictures, evenly spread, with their captions and the greedy caption of each network, as plain data.
+    """A few images, evenly spread, with their captions and the greedy caption of each network, as plain data.
 
     ``{"student": [{"image", "caption", "truth"}, ...], "teacher": ...}``
     """
-    rows, pictures = _some_pictures(dataset, next(iter(networks.values())).image_size)
+    rows, pixels = _some_images(dataset, next(iter(networks.values())).image_size)
     return {
         weights: [
             {"image": str(dataset.path(row)), "caption": caption, "truth": (dataset.captions_of(row) or [""])[0]}
-            for row, caption in zip(rows, _write(network, pictures, runtime), strict=True)
+            for row, caption in zip(rows, _write(network, pixels, runtime), strict=True)
         ]
         for weights, network in networks.items()
     }
 
 
-def _some_pictures(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
-    """Evenly spread readable pictures, and their rows."""
+def _some_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
+    """Evenly spread readable images, and their rows."""
     count = min(SAMPLES, len(dataset))
-    rows, pictures = [], []
+    rows, pixels = [], []
     for position in range(count):
         first = position * len(dataset) // count
         for found, images in evaluation_batches(dataset, size, 1, first):
             if int(found[0]) not in rows:
                 rows.append(int(found[0]))
-                pictures.append(images)
+                pixels.append(images)
             break
-    return rows, torch.cat(pictures)
+    return rows, torch.cat(pixels)
 
 
 @torch.no_grad()
-def _write(network: Network, pictures: Tensor, runtime: Runtime) -> Sequence[str]:
-    """The greedy caption of each of ``pictures`` (B, 3, S, S) uint8."""
+def _write(network: Network, pixels: Tensor, runtime: Runtime) -> Sequence[str]:
+    """The greedy caption of each of ``images`` (B, 3, S, S) uint8."""
     with evaluating(network), runtime.autocast():
         towers = network.towers
         dtype = None if runtime.device.type == "cpu" else torch.get_autocast_dtype(runtime.device.type)
         decoder = caption_decoder(network, dtype if torch.is_autocast_enabled(runtime.device.type) else None)
         longest = min(28, decoder.context - 2)
         settings = GenerationSettings(search="greedy", max_tokens=longest, min_tokens=0)
-        images = towers.normalise(pictures.to(runtime.device))
+        images = towers.normalise(pixels.to(runtime.device))
         captions = generate(decoder, images, settings)
     return [towers.detokenize(one[0].tokens).strip() for one in captions]

@@ -116,7 +116,7 @@ class Heartbeat:
         self._show(note)
 
     def part(self, doing: str, done: int, total: int) -> None:
-        """Set the progress of work inside a step, such as reading pictures or validating."""
+        """Set the progress of work inside a step, such as reading images or validating."""
         self._doing = f"{doing} {done}/{total}" if total else doing
         self._show("")
 

@@ -68,7 +68,7 @@ def _by_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
 def top1(
     networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str
 ) -> dict[str, float]:
-    """Share of the labelled pictures of ``dataset`` that each network's classification head gets right.
+    """Share of the labelled images of ``dataset`` that each network's classification head gets right.
 
     Their images are of one size. Classes that a network was not trained on count as wrong; rows without a label are
     left out. Equal scores count for their expectation over a random order.
@@ -81,10 +81,10 @@ def top1(
     with ExitStack() as stack:
         for network in networks.values():
             stack.enter_context(evaluating(network))
-        for rows, pictures in evaluation_batches(dataset, size, batch):
+        for rows, images in evaluation_batches(dataset, size, batch):
             for weights, network in networks.items():
                 with runtime.autocast():
-                    logits = class_logits(network, pictures.to(runtime.device))
+                    logits = class_logits(network, images.to(runtime.device))
                 targets = wanted[weights][rows]
                 found = hit_probability(logits.float().cpu(), targets.clamp_min(0)) * (targets >= 0)
                 right[weights] += float(found[labelled[rows]].sum())
@@ -131,12 +131,12 @@ def retained_share(values: Mapping[str, float], initial: Mapping[str, float], ne
 
 
 def trains_retrieval(objectives: ObjectivesConfig) -> bool:
-    """Whether any objective aligns the embeddings of pictures and captions."""
+    """Whether any objective aligns the embeddings of images and captions."""
     return any(objective.weight > 0 and objective.trains_retrieval() for _, objective in objectives)
 
 
 def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:
-    """A few captions, evenly spread, with the pictures that each network finds first, as plain data.
+    """A few captions, evenly spread, with the images that each network finds first, as plain data.
 
     ``{"student": [{"caption", "image", "hits": [{"image", "score", "true"}, ...]}, ...], "teacher": ...}``
     """
@@ -154,8 +154,8 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
                 "caption": captions[caption],
                 "image": paths[owner[caption]],
                 "hits": [
-                    {"image": paths[picture], "score": score, "true": picture == owner[caption]}
-                    for picture, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
+                    {"image": paths[image], "score": score, "true": image == owner[caption]}
+                    for image, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
                 ],
             }
             for i, caption in enumerate(chosen)

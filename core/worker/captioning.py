@@ -1,6 +1,6 @@
 """The Caption panel's session in a worker: the verbs ``caption_open``, ``caption`` and ``caption_close``.
 
-Flow: panel -> worker -> **session** -> ``caption_stream`` -> a partial answer per picture -> panel. The models used
+Flow: panel -> worker -> **session** -> ``caption_stream`` -> a partial answer per image -> panel. The models used
 last stay in memory, so that two can be compared.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from core.inference.caption_stream import caption_pictures
+from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel, free_memory, open_caption_model
-from core.inference.pictures import gather
+from core.inference.images import gather
 from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
@@ -61,9 +61,9 @@ class CaptionSession(Session):
         n: int | None = None,
         batch: int = 0,
     ) -> dict[str, Any]:
-        """Caption files and all pictures in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
+        """Caption files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
-        First a partial answer ``{"gathered": number, "passed_over": number}``; then for each picture, as soon as it is
+        First a partial answer ``{"gathered": number, "passed_over": number}``; then for each image, as soon as it is
         captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
         "path", "error"}``; where memory ran out also ``{"note"}``. The answer has ``captioned, refused, passed_over,
         seconds, notes, settings`` and ``provenance``. Raises UserError for models and settings that cannot be used.
@@ -80,7 +80,7 @@ class CaptionSession(Session):
             progress.partial({"note": note})
 
         captioned = refused = 0
-        with closing(caption_pictures(captioner, gathered.found, generation, progress, note_down, batch)) as stream:
+        with closing(caption_images(captioner, gathered.found, generation, progress, note_down, batch)) as stream:
             for item in stream:
                 outcome: dict[str, Any] = {"error": item.refused} if item.refused else {"captions": item.captions}
                 captioned, refused = captioned + (not item.refused), refused + bool(item.refused)

@@ -32,14 +32,14 @@ class FixingSession(Session):
     def save(
         self, data: str, fixes: Sequence[Mapping[str, Any]], to: str, progress: Progress, replace: bool = False
     ) -> dict[str, Any]:
-        """Write ``data`` with ``fixes`` as the table ``to``; answers its path, its record's, pictures and captions."""
+        """Write ``data`` with ``fixes`` as the table ``to``; answers its path, its record's, images and captions."""
         progress("reading the data", 0, 0)
         fix_list = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
         record = save_fixed(data, fix_list, Path(to), replace)
         return {
             "path": to,
             "record": str(record_path(Path(to))),
-            "pictures": record.pictures,
+            "images": record.images,
             "captions": record.captions,
         }
 
@@ -54,7 +54,7 @@ class FixingSession(Session):
     ) -> dict[str, Any]:
         """Compare run folders on ``data``, a pair a seed, and write the page ``to``.
 
-        Answers its path and the differences with their ends: over the seeds, or of one pair over its pictures.
+        Answers its path and the differences with their ends: over the seeds, or of one pair over its images.
         """
         comparison = measure(before, after, data, progress)
         save_page(comparison, Path(to), title, progress)

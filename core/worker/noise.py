@@ -85,11 +85,11 @@ class NoiseSession(Session):
         replace: bool = False,
         key: str = "",
     ) -> dict[str, Any]:
-        """Write ``data`` without the ``excluded`` pictures (paths) as the new manifest ``to``.
+        """Write ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
 
-        ``pairs`` ([path, caption]) are left out too; other captions of their pictures stay. ``below``: so are all pairs
+        ``pairs`` ([path, caption]) are left out too; other captions of their images stay. ``below``: so are all pairs
         that the ranking ``key`` believes less than this many thousandths, except those ``kept``. Nothing is overwritten
-        unless ``replace``, and never the data themselves. A manifest's pictures lie below its folder, so ``to`` must be
+        unless ``replace``, and never the data themselves. A manifest's images lie below its folder, so ``to`` must be
         in a folder above them. Raises UserError when it is not, when the file exists, or cannot be written.
         """
         progress("reading the data", 0, 0)

@@ -1,4 +1,4 @@
-"""Pictures that a window on another computer sends to this worker: kept in a temporary folder.
+"""Images that a window on another computer sends to this worker: kept in a temporary folder.
 
 Flow: ``core.remote.sending`` -> ``receive``, a part of a file each -> **receiving** -> a request that names them.
 """
@@ -32,14 +32,14 @@ class Received:
     def take(self, name: str, at: int, data: str) -> None:
         """Add the next part of the file ``name``. UserError when it does not fit, is too much, or cannot be written."""
         if not _NAME.fullmatch(name):
-            raise UserError(f"{excerpt(name)} is no name of a picture that is sent; update sdgui.")
+            raise UserError(f"{excerpt(name)} is no name of an image that is sent; update sdgui.")
         try:
             part = unpacked(data)
         except ValueError as error:
-            raise UserError(f"a part of a picture cannot be read: {error}; try again.") from error
+            raise UserError(f"a part of an image cannot be read: {error}; try again.") from error
         if self._bytes + len(part) > MOST_SENT:
             raise UserError(
-                f"more than {MOST_SENT >> 30} GB of pictures were sent; copy them to the machine and use them there."
+                f"more than {MOST_SENT >> 30} GB of images were sent; copy them to the machine and use them there."
             )
         with writing(self.folder, UserError):
             if not self.folder.exists():
@@ -48,7 +48,7 @@ class Received:
             flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self.folder / name, flags, 0o600), "wb") as file:
                 if at != file.seek(0, os.SEEK_END) and at:
-                    raise UserError("a part of a picture was lost on its way; try again.")
+                    raise UserError("a part of an image was lost on its way; try again.")
                 file.seek(at)
                 file.truncate()
                 file.write(part)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from core.checkpoint.opening import open_model
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.inference.relevance import relevance
 from core.search import evaluation, projection
 from core.search.collection import Collection, encode_source, open_index
@@ -63,7 +63,7 @@ class _Open:
 
 
 class SearchSession(Session):
-    """Answers requests about collections of pictures and captions."""
+    """Answers requests about collections of images and captions."""
 
     def __init__(self) -> None:
         self._open: Recent[str, _Open] = Recent(KEPT)
@@ -92,7 +92,7 @@ class SearchSession(Session):
         Where ``data`` are a folder and ``keep`` names one too, what is encoded is kept there for the next time.
 
         ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in
-        training. The answer: key, title, source (the pictures of), model, weights, dim, pictures, captions, how (it
+        training. The answer: key, title, source (the images of), model, weights, dim, images, captions, how (it
         is searched), notes.
         """
         if index:
@@ -115,7 +115,7 @@ class SearchSession(Session):
             "model": identity.model,
             "weights": identity.weights,
             "dim": identity.dim,
-            "pictures": int(collection.alive.sum()),
+            "images": int(collection.alive.sum()),
             "captions": int(collection.text_alive.sum()),
             "how": collection.how,
             "notes": list(collection.notes),
@@ -137,7 +137,7 @@ class SearchSession(Session):
         caption: int | None = None,
         k: int = 50,
         prompts: str = RAW,
-        find: str = "pictures",
+        find: str = "images",
         group: bool = True,
         filters: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class SearchSession(Session):
 
         Each is a list of plain values or of objects with ``weight`` (``{"text": "at night", "weight": 0.5}``); in
         ``minus`` they say what they are (text, image or row). ``caption``: the number of a known one instead, whose
-        picture's rank is then ``true_rank``. ``find``: "pictures" or "captions". ``filters``: folders, labels (name ->
+        image's rank is then ``true_rank``. ``find``: "images" or "captions". ``filters``: folders, labels (name ->
         values), min_size, max_size, after, before.
 
         The answer: rows of row, path, there, caption, captions, labels, size, time, cosine, softmax, rank,
@@ -210,7 +210,7 @@ class SearchSession(Session):
         captions: bool = True,
         packed: bool = False,
     ) -> dict[str, Any]:
-        """Pictures and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out.
+        """Images and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out.
 
         ``packed``: of very many points the places alone; what is there is asked by ``points``.
         """
@@ -223,11 +223,11 @@ class SearchSession(Session):
     def points(
         self, progress: Reporter, key: str = "", rows: Sequence[int] = (), texts: Sequence[int] = ()
     ) -> dict[str, Any]:
-        """Paths and captions of points of a map: pictures by row, captions by number."""
+        """Paths and captions of points of a map: images by row, captions by number."""
         return projection.named(self._get(key, progress).collection, list(rows), list(texts))
 
     def why(self, progress: Reporter, key: str = "", path: str = "", text: str = "") -> dict[str, Any]:
-        """What carries the similarity of the picture ``path`` and ``text`` in the model of ``key``.
+        """What carries the similarity of the image ``path`` and ``text`` in the model of ``key``.
 
         The answer: cosine; patches, rows of each patch's share of the centre square that the model is shown; words
         (text, relevance), each word's share. Shares sum to 1, or are all 0.
@@ -235,12 +235,12 @@ class SearchSession(Session):
         encoder = self._get(key, progress).collection.encoder
         words, _ = plain(text)
         if not words:
-            raise QueryError("there are no words to compare the picture with; type some.")
+            raise QueryError("there are no words to compare the image with; type some.")
         try:
-            picture = encoder.picture(path)
-        except PictureError as error:
-            raise QueryError(f"the picture {path} cannot be compared: {error}.") from error
-        explanation = relevance(encoder.model.network, picture, words)
+            image = encoder.image(path)
+        except ImageError as error:
+            raise QueryError(f"the image {path} cannot be compared: {error}.") from error
+        explanation = relevance(encoder.model.network, image, words)
         return {
             "cosine": explanation.cosine,
             "patches": explanation.patches.tolist(),
@@ -272,7 +272,7 @@ class SearchSession(Session):
         return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
 
     def relocate(self, progress: Reporter, folder: str, old: str, new: str) -> dict[str, Any]:
-        """The pictures of an index that were under ``old`` are under ``new`` now."""
+        """The images of an index that were under ``old`` are under ``new`` now."""
         return {"relocated": relocate(folder, old, new, progress)}
 
     def _ranked(self, loaded: _Open, progress: Reporter) -> evaluation.Ranked:
@@ -282,7 +282,7 @@ class SearchSession(Session):
 
 
 def _kept(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
-    """The index that is kept of a folder of pictures; "" where none is."""
+    """The index that is kept of a folder of images; "" where none is."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
     return str(kept_index(expand_user(keep), model, weights, data, progress) or "")
@@ -291,7 +291,7 @@ def _kept(keep: str, model: str, weights: str, data: str, progress: Reporter) ->
 def _manifest(folder: str) -> Manifest:
     manifest = read_manifest(expand_user(folder))
     if manifest is None:
-        raise IndexFolderError(f"{folder} holds no index; name a model and pictures to make one there.")
+        raise IndexFolderError(f"{folder} holds no index; name a model and images to make one there.")
     return manifest
 
 

@@ -1,13 +1,13 @@
 """A long-lived process that answers the panels: one JSON object per line, requests on stdin, replies on stdout.
 
-Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; pictures travel by path.
+Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; images travel by path.
 
 Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
 ["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
 with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
 at last ``done`` (result) or ``failed`` (message, details). Every few seconds of work ``{"event": "alive"}``, so that
 the window can tell a long step without progress from a process that is stuck.
-Pictures of another computer come in parts (``receive``) before the request that names them, and are kept until the
+Images of another computer come in parts (``receive``) before the request that names them, and are kept until the
 worker ends, in the folder that ``ready`` names.
 
 The verbs are those of the sessions (``core.worker.session``), one for each panel.
@@ -132,7 +132,7 @@ class Worker:
         self._waiting.put(None)
 
     def _receive(self, request: Request) -> None:
-        """A part of a picture for a request that is to come; where it cannot be kept, that request has failed."""
+        """A part of an image for a request that is to come; where it cannot be kept, that request has failed."""
         number = request.get("id")
         if number in self._cancelled:
             return
@@ -140,7 +140,7 @@ class Worker:
             self._received.take(str(request["name"]), int(request["at"]), str(request["data"]))
         except (UserError, KeyError, TypeError, ValueError) as error:
             self._cancelled.add(number)
-            message = str(error) if isinstance(error, UserError) else f"a part of a picture is wrong: {error!r}"
+            message = str(error) if isinstance(error, UserError) else f"a part of an image is wrong: {error!r}"
             self._reply({"id": number, "event": "failed", "message": message, "details": ""})
 
     def _answer(self, request: Request) -> None:

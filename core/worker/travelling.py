@@ -1,7 +1,7 @@
 """Time travel in a worker: the verb ``search_travel``, which asks one query at every kept step of a run.
 
 Flow: Search panel -> **session** -> ``SearchSession`` opens each step (its held-out features are kept on disk) and
-answers the query -> `core.search.animation` -> an animated picture.
+answers the query -> `core.search.animation` -> an animated image.
 """
 
 from __future__ import annotations

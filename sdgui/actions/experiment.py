@@ -18,7 +18,7 @@ def _new_from_file(window: Window) -> None:
 
 
 def _new_from_folder(window: Window) -> None:
-    path = QFileDialog.getExistingDirectory(window.dialogs.window, "A folder of pictures with captions, or of classes")
+    path = QFileDialog.getExistingDirectory(window.dialogs.window, "A folder of images with captions, or of classes")
     if path:
         window.experiment_commands.new_from_data(Path(path))
 
@@ -188,7 +188,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "pretrained",
         "Experiment",
         "Try a &pretrained model",
-        "Search your pictures with a published model; nothing is trained",
+        "Search your images with a published model; nothing is trained",
         _try_pretrained,
         "Ctrl+Alt+P",
     ),

@@ -13,7 +13,7 @@ from sdgui.widgets.style.theme import SPACE
 
 # What widgets handle themselves; panels list theirs in the table of panels.
 _WIDGET_KEYS = {
-    "Pictures": (("Space", "Enlarge the picture"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
+    "Images": (("Space", "Enlarge the image"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
     "Tree": (("Space", "Overlay the run's curves"), ("Enter", "Show the run")),
 }
 

@@ -82,7 +82,7 @@ def _panel_action(spec: PanelSpec) -> Action[Window]:
 
 
 VIEW_ACTIONS: tuple[Action[Window], ...] = (
-    Action("find", "View", "&Find", "Search in the current panel: a field, a plot, a picture", _find, "Ctrl+F"),
+    Action("find", "View", "&Find", "Search in the current panel: a field, a plot, an image", _find, "Ctrl+F"),
     Action(
         "filter",
         "View",

@@ -27,7 +27,7 @@ class DemoReport(QObject):
 
     def _progress(self, finished: int, total: int, activity: str) -> None:
         if self._strip.isHidden():
-            self._strip.start(activity, total, "pictures")
+            self._strip.start(activity, total, "images")
         self._strip.advance(finished, total, activity)
 
     def _failed(self, sentence: str, details: str) -> None:

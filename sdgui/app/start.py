@@ -25,7 +25,7 @@ from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
-from sdgui.runs.machines.elsewhere import RemotePictures, worker_command
+from sdgui.runs.machines.elsewhere import RemoteImages, worker_command
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.store_writer import StoreWriter
@@ -38,7 +38,7 @@ from sdgui.store.records import Place, StoreError
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import upgrade_registry
 from sdgui.store.store import Store
-from sdgui.widgets.gallery.pictures import fetch_missing
+from sdgui.widgets.gallery.images import fetch_missing
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
@@ -151,7 +151,7 @@ def make_services(
     data = DemoData(store.home / "demo-data", demo)
     pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
     hosts = Hosts(store.home)
-    fetch_missing(RemotePictures(store.home, hosts.machines).fetch)
+    fetch_missing(RemoteImages(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.unreserved)

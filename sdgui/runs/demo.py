@@ -1,6 +1,6 @@
 """The demo: data drawn by a separate program, and the experiments that use it.
 
-Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the pictures and
+Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the images and
 the tables; the window shows how far it is, and a launch that needs the data waits for ``ready``.
 """
 
@@ -70,7 +70,7 @@ class DemoData(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
         self._process, self._output = process, ""
-        self.progress.emit(0, 0, "Drawing the demo pictures")
+        self.progress.emit(0, 0, "Drawing the demo images")
         process.start(self._command[0], [*self._command[1:], os.fspath(self.folder)])
 
     def cancel(self) -> None:
@@ -90,7 +90,7 @@ class DemoData(QObject):
         if lines:
             match = _COUNT.search(lines[-1])
             drawn, total = (int(text.replace(",", "")) for text in match.groups()) if match else (0, 0)
-            self.progress.emit(drawn, total, "Drawing the demo pictures")
+            self.progress.emit(drawn, total, "Drawing the demo images")
 
     def _error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:

@@ -37,7 +37,7 @@ _UNDO = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """Fixes of the data ``source``; "" for those that any data with their pictures may get."""
+    """Fixes of the data ``source``; "" for those that any data with their images may get."""
 
     source: str
     fixes: tuple[Fix, ...]
@@ -59,7 +59,7 @@ class Basket(QObject):
         self._writer.submit(self._store.fix_count, self._counted)
 
     def put(self, finding: Finding) -> None:
-        """Put fixes in, in place of those of the same pair, picture or label."""
+        """Put fixes in, in place of those of the same pair, image or label."""
         found_at = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:

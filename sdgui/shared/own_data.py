@@ -20,14 +20,14 @@ _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation",
 
 
 def own_data_config(source: Path) -> RunConfig:
-    """A definition that trains on ``source``: a table of pairs, or a folder of pictures, classes, tables or splits.
+    """A definition that trains on ``source``: a table of pairs, or a folder of images, classes, tables or splits.
 
     A folder's tables (or folders) named as splits are its training, validation and test data. Raises UserError when it
     is not there, or is neither.
     """
     if not source.is_dir() and source.suffix.lower() not in _TABLES:
         problem = "is not a table of pairs" if source.exists() else "does not exist"
-        raise UserError(f"{source} {problem}: choose a folder of pictures, or a table such as CSV or JSON lines.")
+        raise UserError(f"{source} {problem}: choose a folder of images, or a table such as CSV or JSON lines.")
     data = _splits(source) if source.is_dir() else {"train": source}
     values = preset_config(PRESET, SIZE).model_dump(mode="json")
     values["data"] |= {split: str(path) for split, path in data.items()}

@@ -73,7 +73,7 @@ class StepSlider(QWidget):
         self.label = PlainLabel(self)
         set_role(self.label, "muted")
         self.export = QPushButton("Export …", self)
-        self.export.setToolTip(plain_tip("Save what each step finds as an animated picture (WebP)"))
+        self.export.setToolTip(plain_tip("Save what each step finds as an animated image (WebP)"))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE)

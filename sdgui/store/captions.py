@@ -1,7 +1,7 @@
 """The captions' part of the store: the list that the Caption panel works on, kept as it changes.
 
 Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
-A picture is known by its path; keeping it again replaces what was kept. The list is its user's own: beside a shared
+An image is known by its path; keeping it again replaces what was kept. The list is its user's own: beside a shared
 registry it stays in the file at home, and so do the marks.
 """
 
@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from sdgui.store.sessions import Sessions, storable
-from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
+from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
 _AT_ONCE = 400  # values in one statement; SQLite has a limit
 _ROWS_AT_ONCE = 60
@@ -25,7 +25,7 @@ _ROWS_AT_ONCE = 60
 
 @dataclass(frozen=True)
 class KeptCaption:
-    """A picture of the list. ``made`` is JSON's plain data: model's side -> its captions."""
+    """An image of the list. ``made`` is JSON's plain data: model's side -> its captions."""
 
     path: str
     position: int  # the list is sorted by it
@@ -42,7 +42,7 @@ class CaptionRecords(Sessions):
         self, after: tuple[int, int] = (-1, -1), limit: int = 500
     ) -> tuple[list[KeptCaption], tuple[int, int]]:
         """The next ``limit`` entries after ``(position, id)``, and the ``(position, id)`` of the last one."""
-        row = CaptionedPictureRow
+        row = CaptionedImageRow
         later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
         with self._read_own() as session:
             rows = session.scalars(select(row).where(later).order_by(row.position, row.id).limit(limit)).all()
@@ -60,7 +60,7 @@ class CaptionRecords(Sessions):
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
             for start in range(0, len(entries), _ROWS_AT_ONCE):
                 part = entries[start : start + _ROWS_AT_ONCE]
-                new = insert(CaptionedPictureRow).values([_values(entry) for entry in part])
+                new = insert(CaptionedImageRow).values([_values(entry) for entry in part])
                 fresh = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
 
@@ -70,7 +70,7 @@ class CaptionRecords(Sessions):
         with self._write_own() as session:
             for start in range(0, len(keys), _AT_ONCE):
                 gone = keys[start : start + _AT_ONCE]
-                session.execute(delete(CaptionedPictureRow).where(CaptionedPictureRow.path.in_(gone)))
+                session.execute(delete(CaptionedImageRow).where(CaptionedImageRow.path.in_(gone)))
 
 
 def _values(entry: KeptCaption) -> dict[str, object]:
@@ -84,7 +84,7 @@ def _values(entry: KeptCaption) -> dict[str, object]:
     }
 
 
-def _record(row: CaptionedPictureRow) -> KeptCaption:
+def _record(row: CaptionedImageRow) -> KeptCaption:
     return KeptCaption(os.fsdecode(row.path), row.position, row.text, row.origin, row.refused, _object(row.made))
 
 

@@ -16,7 +16,7 @@ from sdgui.store.tables import PairMarkRow
 
 _AT_ONCE = 100
 
-Pair = tuple[str, str]  # path of the picture, caption
+Pair = tuple[str, str]  # path of the image, caption
 
 
 class MarkRecords(Sessions):

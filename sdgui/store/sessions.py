@@ -33,7 +33,7 @@ class Sessions:
     """The location of the data, and transactions on it."""
 
     def __init__(self, home: Path, database: Database, own: Database | None = None) -> None:
-        """``own``: where a shared registry leaves what is nobody else's: lists of pictures, marks on pairs."""
+        """``own``: where a shared registry leaves what is nobody else's: lists of images, marks on pairs."""
         self.home = home
         self.runs_folder = home / "runs"
         self.who = f"{_user()}@{platform.node()}"

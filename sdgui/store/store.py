@@ -68,7 +68,7 @@ class Store(
     def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:
         """The store in ``home`` (default: the user's data folder), made or migrated as needed.
 
-        With ``registry``, what a group shares is kept there; run folders, lists of pictures and marks stay at home.
+        With ``registry``, what a group shares is kept there; run folders, lists of images and marks stay at home.
         Raises StoreError, leaving the file untouched, for a database from a newer version, and for a damaged one.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()

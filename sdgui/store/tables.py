@@ -176,10 +176,10 @@ class StepValueRow(Base):
     offset: Mapped[int] = mapped_column(Large)
 
 
-class CaptionedPictureRow(Base):
-    """A picture in the list of the Caption panel; ``made`` is JSON: the captions of each of the two models."""
+class CaptionedImageRow(Base):
+    """An image in the list of the Caption panel; ``made`` is JSON: the captions of each of the two models."""
 
-    __tablename__ = "captioned_pictures"
+    __tablename__ = "captioned_images"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # as the system has it: names need not be UTF-8
@@ -243,7 +243,7 @@ class FixRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    source: Mapped[bytes] = mapped_column(LargeBinary)  # empty: whichever data have the picture
+    source: Mapped[bytes] = mapped_column(LargeBinary)  # empty: whichever data have the image
     path: Mapped[bytes] = mapped_column(LargeBinary)
     caption: Mapped[str] = mapped_column(Text)
     label: Mapped[str] = mapped_column(Text)

@@ -1,7 +1,7 @@
-"""A widget that takes pictures as people give them: files and folders dropped or pasted, pictures out of a browser.
+"""A widget that takes images as people give them: files and folders dropped or pasted, images out of a browser.
 
-Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with pictures, some at a time, and ``refused``
-with what could not be taken and why. Picture data without a file is saved into ``pasted`` first. Nothing is fetched
+Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with images, some at a time, and ``refused``
+with what could not be taken and why. Image data without a file is saved into ``pasted`` first. Nothing is fetched
 from the web.
 """
 
@@ -33,9 +33,9 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
-_WEB = "it is a web address; save the picture and drop the file instead"
+_WEB = "it is a web address; save the image and drop the file instead"
 _LOOK = 0.1  # s between two looks whether the window ends
-_TEXT = "it is text; drop pictures or folders of pictures"
+_TEXT = "it is text; drop images or folders of images"
 
 
 class DropTarget(QWidget):
@@ -44,20 +44,20 @@ class DropTarget(QWidget):
     Ctrl+V pastes wherever no text box has the focus. Set an accessible name with ``setAccessibleName``.
     """
 
-    dropped = Signal(list)  # of str: absolute paths of pictures; several times for one drop when there are many
-    folder_dropped = Signal(str)  # one folder, where ``folders_apart``; its pictures are not looked for
+    dropped = Signal(list)  # of str: absolute paths of images; several times for one drop when there are many
+    folder_dropped = Signal(str)  # one folder, where ``folders_apart``; its images are not looked for
     refused = Signal(list)  # of (what, why)
     finished = Signal()  # everything dropped so far has been searched
 
     _expanded = Signal(list, list)
     _ended = Signal()
 
-    def __init__(self, pasted: Path, prompt: str = "Drop pictures or folders here", parent: QWidget | None = None):
-        """``pasted``: the folder into which picture data is saved; made when it is needed."""
+    def __init__(self, pasted: Path, prompt: str = "Drop images or folders here", parent: QWidget | None = None):
+        """``pasted``: the folder into which image data is saved; made when it is needed."""
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
-        self.folders_apart = False  # whether a single folder is something else than the pictures in it
+        self.folders_apart = False  # whether a single folder is something else than the images in it
         self._open = 0  # drops that are being searched
         self._leave = Event()
         self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
@@ -105,7 +105,7 @@ class DropTarget(QWidget):
         elif data.hasText() and data.text().strip():
             self._look([], [(_shortened(data.text()), _TEXT)])
         else:
-            self._look([], [("The drop", "it contains neither files nor a picture")])
+            self._look([], [("The drop", "it contains neither files nor an image")])
 
     # In the thread
     def _look(self, paths: list[str], refused: list[Refusal]) -> None:
@@ -119,20 +119,20 @@ class DropTarget(QWidget):
 
     def _expand(self, paths: list[str]) -> None:
         for part in expand(paths, self._leave.is_set):
-            self._hand_over(part.pictures, part.refused)
+            self._hand_over(part.images, part.refused)
         if not self._leave.is_set():
             self._ended.emit()
 
-    def _hand_over(self, pictures: list[str], refused: list[Refusal]) -> None:
+    def _hand_over(self, images: list[str], refused: list[Refusal]) -> None:
         """As soon as the window has taken the part before this one."""
         while not self._leave.is_set():
             if self._turn.acquire(timeout=_LOOK):
-                self._expanded.emit(pictures, refused)
+                self._expanded.emit(images, refused)
                 return
 
     def _keep(self, image: object) -> None:
         if not isinstance(image, QImage) or image.isNull():
-            self._look([], [("The picture", "its data could not be read; save it as a file and drop that")])
+            self._look([], [("The image", "its data could not be read; save it as a file and drop that")])
             return
         self._open += 1
         self._pool.start(lambda: self._save(image))
@@ -142,13 +142,13 @@ class DropTarget(QWidget):
             self._hand_over([str(save_pasted(image, self._pasted))], [])
         except OSError as error:
             reason = f"it could not be saved to {self._pasted}: {error.strerror or error}"
-            self._hand_over([], [("The picture", reason)])
+            self._hand_over([], [("The image", reason)])
         self._ended.emit()
 
     # In the window's thread again
-    def _deliver(self, pictures: list[str], refused: list[Refusal]) -> None:
-        if pictures:
-            self.dropped.emit(pictures)
+    def _deliver(self, images: list[str], refused: list[Refusal]) -> None:
+        if images:
+            self.dropped.emit(images)
         if refused:
             self.refused.emit([(str(name), str(why)) for name, why in refused])
         QTimer.singleShot(0, self, self._turn.release)
@@ -168,7 +168,7 @@ class DropTarget(QWidget):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         data = event.mimeData()
         source = event.source()
-        if isinstance(source, QWidget) and self.isAncestorOf(source):  # our own pictures, dragged out
+        if isinstance(source, QWidget) and self.isAncestorOf(source):  # our own images, dragged out
             event.ignore()
         elif data.hasUrls() or data.hasImage() or data.hasText():
             event.acceptProposedAction()
@@ -235,11 +235,11 @@ def _shortened(text: str) -> str:
 
 
 def save_pasted(image: QImage, folder: Path) -> Path:
-    """Write ``image`` as PNG into ``folder``; the same picture pasted again is the same file. May raise OSError."""
+    """Write ``image`` as PNG into ``folder``; the same image pasted again is the same file. May raise OSError."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not image.save(buffer, "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes, which it refuses
-        raise OSError("the picture cannot be written as PNG")
+        raise OSError("the image cannot be written as PNG")
     content = buffer.data().data()
     digest = hashlib.sha256(content).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What was dropped, as pictures: folders walked, the rest refused with its reason. No Qt; meant for a thread.
+"""What was dropped, as images: folders walked, the rest refused with its reason. No Qt; meant for a thread.
 
-Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of pictures and of refusals, some at a time. A link loop ends,
+Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of images and of refusals, some at a time. A link loop ends,
 a folder that may not be read is refused, and 100,000 files come in parts, so that the first are shown at once.
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from core.spec.config import expand_user
 
 # As ``core.data.sources.folders`` reads them; the window does not load that package.
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
 _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-PART = 500  # pictures reported at a time
+PART = 500  # images reported at a time
 _REFUSED_AT_MOST = 200  # listed; the rest as a number
 
 Refusal = tuple[str, str]  # what, and why not
@@ -30,7 +30,7 @@ Refusal = tuple[str, str]  # what, and why not
 class Found:
     """A part of what was found."""
 
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
 
@@ -45,27 +45,27 @@ def existing_path(text: str) -> Path | None:
 
 
 def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> Iterator[Found]:
-    """The pictures in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
+    """The images in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
     part, seen, folders, more = Found(), set[str](), set[tuple[int, int]](), 0
-    for picture, refusal in _all(paths, folders):
+    for image, refusal in _all(paths, folders):
         if ended():
             return
-        if refusal is None and not _is_text(picture):
-            refusal = picture.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
+        if refusal is None and not _is_text(image):
+            refusal = image.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
         if refusal is None:
-            if picture not in seen:
-                seen.add(picture)
-                part.pictures.append(picture)
+            if image not in seen:
+                seen.add(image)
+                part.images.append(image)
         elif len(part.refused) < _REFUSED_AT_MOST:
             part.refused.append(refusal)
         else:
             more += 1
-        if len(part.pictures) >= PART:
+        if len(part.images) >= PART:
             yield part
             part = Found()
     if more:
         part.refused.append((f"{more} more", "were skipped for similar reasons"))
-    if part.pictures or part.refused:
+    if part.images or part.refused:
         yield part
 
 
@@ -75,8 +75,8 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
         try:
             if path.is_dir():
                 yield from _folder(path, folders)
-            elif pictures := _described(path):
-                yield from ((str(picture.absolute()), None) for picture in pictures)
+            elif images := _described(path):
+                yield from ((str(image.absolute()), None) for image in images)
             else:
                 reason = why_not(path)
                 yield str(path.absolute()), (text, reason) if reason else None
@@ -85,14 +85,14 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
 
 
 def _described(path: Path) -> list[Path]:
-    """The pictures beside a sidecar ``NAME.txt`` that it describes; [] for any other file."""
+    """The images beside a sidecar ``NAME.txt`` that it describes; [] for any other file."""
     if path.suffix.lower() != ".txt":
         return []
-    return [candidate for suffix in sorted(PICTURE_SUFFIXES) if (candidate := path.with_suffix(suffix)).is_file()]
+    return [candidate for suffix in sorted(IMAGE_SUFFIXES) if (candidate := path.with_suffix(suffix)).is_file()]
 
 
 def why_not(path: Path) -> str:
-    """Why a single file is not taken as a picture; "" when it is."""
+    """Why a single file is not taken as an image; "" when it is."""
     suffix = path.suffix.lower()
     if not path.exists():
         return "there is no such file"
@@ -100,19 +100,19 @@ def why_not(path: Path) -> str:
         return "it is neither a file nor a folder"
     if path.stat().st_size == 0:
         return "the file is empty"
-    if suffix in PICTURE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES:
         return ""
     if suffix in _VIDEOS:
-        return "it is a video; save single frames as pictures"
+        return "it is a video; save single frames as images"
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
-            return ""  # a picture by another name, as browsers save them
-    return f"it is not a picture ({suffix or 'no extension'}); drop JPEG, PNG or WebP files, or a folder of them"
+            return ""  # an image by another name, as browsers save them
+    return f"it is not an image ({suffix or 'no extension'}); drop JPEG, PNG or WebP files, or a folder of them"
 
 
 def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusal | None]]:
-    """Pictures in the tree, sorted by name within a folder; then a note on files that are not pictures."""
-    waiting, other_files, pictures, closed = [str(top.absolute())], 0, 0, 0
+    """Images in the tree, sorted by name within a folder; then a note on files that are not images."""
+    waiting, other_files, images, closed = [str(top.absolute())], 0, 0, 0
     while waiting:
         folder = waiting.pop()
         try:
@@ -126,20 +126,20 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
             continue
         other_files += more
-        pictures += len(names)
+        images += len(names)
         for name in names:
             yield f"{folder}{os.sep}{name}", None
         waiting.extend(reversed(inner))
     if other_files:
-        several = f"{other_files} files that are not pictures were"
-        subject = "1 file that is not a picture was" if other_files == 1 else several
+        several = f"{other_files} files that are not images were"
+        subject = "1 file that is not an image was" if other_files == 1 else several
         yield str(top), (str(top), f"{subject} skipped")
-    elif not pictures and not closed:
-        yield str(top), (str(top), "the folder has no new pictures")
+    elif not images and not closed:
+        yield str(top), (str(top), "the folder has no new images")
 
 
 def _listed(folder: str) -> tuple[list[str], list[str], int]:
-    """Names of pictures, paths of folders, and the number of other files; skips hidden files and sidecars."""
+    """Names of images, paths of folders, and the number of other files; skips hidden files and sidecars."""
     names, inner, other_files, texts = [], [], 0, []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -147,7 +147,7 @@ def _listed(folder: str) -> tuple[list[str], list[str], int]:
                 continue
             if _leads_to_folder(entry):
                 inner.append(entry.path)
-            elif entry.name[entry.name.rfind(".") :].lower() in PICTURE_SUFFIXES:
+            elif entry.name[entry.name.rfind(".") :].lower() in IMAGE_SUFFIXES:
                 names.append(entry.name)
             elif entry.name.lower().endswith(".txt"):
                 texts.append(entry.name[:-4])

@@ -31,7 +31,7 @@ class EmptyState(QWidget):
         """
         super().__init__(parent)
         self._icon_name = icon
-        self._picture = PlainLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._image = PlainLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
         self._title = PlainLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter)
         self._text = PlainLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
         self._text.setMaximumWidth(60 * SPACE)
@@ -45,7 +45,7 @@ class EmptyState(QWidget):
         layout = QVBoxLayout(self)
         layout.setSpacing(SPACE)
         layout.addStretch(2)
-        for widget in (self._picture, self._title):
+        for widget in (self._image, self._title):
             layout.addWidget(widget, 0, Qt.AlignmentFlag.AlignHCenter)
         row = QHBoxLayout()  # an aligned label would get too little height for its width
         row.addStretch(1)
@@ -74,4 +74,4 @@ class EmptyState(QWidget):
         return self._button.mapToGlobal(self._button.rect().bottomLeft())
 
     def _restyle(self) -> None:
-        self._picture.setPixmap(theme().icon(self._icon_name, "strong_border").pixmap(6 * SPACE, 6 * SPACE))
+        self._image.setPixmap(theme().icon(self._icon_name, "strong_border").pixmap(6 * SPACE, 6 * SPACE))

@@ -100,7 +100,7 @@ class ProgressStrip(QFrame):
         self.raise_()
 
     def start(self, title: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
-        """Begin a task such as "Indexing pictures"; with ``total`` 0 (unknown) the bar shows no percentage."""
+        """Begin a task such as "Indexing images"; with ``total`` 0 (unknown) the bar shows no percentage."""
         self._time_left.restart()
         self._reported_seconds = None
         self._cancelling = False

@@ -21,10 +21,10 @@ class RowsPart(TypedDict):
 
 @_STRICT
 class Counted(TypedDict):
-    """How many pictures have a value."""
+    """How many images have a value."""
 
     value: str
-    pictures: int
+    images: int
 
 
 @_STRICT
@@ -37,7 +37,7 @@ class BadRow(TypedDict):
 
 @_STRICT
 class BrokenFile(TypedDict):
-    """A row whose picture cannot be decoded, and why."""
+    """A row whose image cannot be decoded, and why."""
 
     row: int
     why: str
@@ -47,14 +47,14 @@ class BrokenFile(TypedDict):
 class RowsOpened(TypedDict):
     """Figures of the rows that came in parts.
 
-    ``words``: captions by number of words; ``captions``: [number of captions, pictures]; ``labels``: name -> its
+    ``words``: captions by number of words; ``captions``: [number of captions, images]; ``labels``: name -> its
     values, the most frequent first; ``values``: name -> how many there are; ``split``: the label that names splits;
     ``reasons``: the first bad rows.
     """
 
     source: str
     format: str
-    pictures: int
+    images: int
     listed: int
     pairs: int
     distinct: int
@@ -70,7 +70,7 @@ class RowsOpened(TypedDict):
 
 @_STRICT
 class FoundLeak(TypedDict):
-    """A picture that another split has too. ``left``: its own split, ``other``: the other one."""
+    """An image that another split has too. ``left``: its own split, ``other``: the other one."""
 
     row: int
     file: str
@@ -82,10 +82,10 @@ class FoundLeak(TypedDict):
 
 @_STRICT
 class Checked(TypedDict):
-    """What reading every picture told: rows of duplicates in groups, leaks, broken files."""
+    """What reading every image told: rows of duplicates in groups, leaks, broken files."""
 
     source: str
-    pictures: int
+    images: int
     broken: list[BrokenFile]
     exact: list[list[int]]
     near: list[list[int]]
@@ -98,7 +98,7 @@ class Checked(TypedDict):
 
 @_STRICT
 class Overlap(TypedDict):
-    """Source -> how many pictures of another are in it too."""
+    """Source -> how many images of another are in it too."""
 
     shared: dict[str, int]
 
@@ -108,7 +108,7 @@ class SavedSource(TypedDict):
     """A manifest that was written."""
 
     path: str
-    pictures: int
+    images: int
     captions: int
 
 
@@ -122,7 +122,7 @@ class HeldOut(TypedDict):
 
 @_STRICT
 class MixedWith(TypedDict):
-    """How a picture is interpolated: ``share`` is its own; of cutmix ``box`` (top, left, bottom, right) is not."""
+    """How an image is interpolated: ``share`` is its own; of cutmix ``box`` (top, left, bottom, right) is not."""
 
     path: str
     caption: str
@@ -132,7 +132,7 @@ class MixedWith(TypedDict):
 
 @_STRICT
 class ViewCell(TypedDict):
-    """One view of one picture. ``offset`` of its pixels in the file; ``mask``: a character for each patch, 1 where it
+    """One view of one image. ``offset`` of its pixels in the file; ``mask``: a character for each patch, 1 where it
     is hidden, 2 where it is left out.
     """
 
@@ -143,7 +143,7 @@ class ViewCell(TypedDict):
 
 @_STRICT
 class ShownView(TypedDict):
-    """One view of every picture. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels.
+    """One view of every image. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels.
 
     ``attended``: number of patches that the teacher's attention selects; 0 without patch selection.
     """
@@ -158,8 +158,8 @@ class ShownView(TypedDict):
 
 
 @_STRICT
-class ViewedPicture(TypedDict):
-    """A picture, the caption that it has in this epoch, and the step of its batch."""
+class ViewedImage(TypedDict):
+    """An image, the caption that it has in this epoch, and the step of its batch."""
 
     row: int
     path: str
@@ -175,7 +175,7 @@ class DrawnViews(TypedDict):
     steps_per_epoch: int
     batch: int
     by_choice: bool
-    pictures: list[ViewedPicture]
+    images: list[ViewedImage]
     views: list[ShownView]
     skipped: list[int]
 

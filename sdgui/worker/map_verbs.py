@@ -13,8 +13,8 @@ _STRICT = with_config(ConfigDict(strict=True))
 
 
 @_STRICT
-class MapPicture(TypedDict):
-    """A picture's position on the map."""
+class MapImage(TypedDict):
+    """An image's position on the map."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class MapCaption(TypedDict):
 
 @_STRICT
 class MapLabel(TypedDict):
-    """The values of a label, and a code for each picture as base64 of int32, -1 for none."""
+    """The values of a label, and a code for each image as base64 of int32, -1 for none."""
 
     values: list[str]
     codes: str
@@ -43,7 +43,7 @@ class MapLabel(TypedDict):
 
 @_STRICT
 class PackedMap(TypedDict):
-    """The places of very many pictures, then captions, as base64: x and y of float32, the rest of int32."""
+    """The places of very many images, then captions, as base64: x and y of float32, the rest of int32."""
 
     x: str
     y: str
@@ -55,17 +55,17 @@ class PackedMap(TypedDict):
 
 @_STRICT
 class Map(TypedDict):
-    """Pictures and captions in two dimensions; of very many the places alone."""
+    """Images and captions in two dimensions; of very many the places alone."""
 
     method: str
-    pictures: list[MapPicture]
+    images: list[MapImage]
     captions: list[MapCaption]
     packed: NotRequired[PackedMap]
 
 
 @_STRICT
-class NamedPicture(TypedDict):
-    """A picture of a large map."""
+class NamedImage(TypedDict):
+    """An image of a large map."""
 
     row: int
     path: str
@@ -86,7 +86,7 @@ class NamedCaption(TypedDict):
 class MapNames(TypedDict):
     """What is at some points of a large map."""
 
-    pictures: list[NamedPicture]
+    images: list[NamedImage]
     captions: list[NamedCaption]
 
 

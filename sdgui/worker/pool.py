@@ -19,7 +19,7 @@ from sdgui.worker.client import WorkerClient
 MOST = 2  # models in memory at a time
 IDLE_MINUTES = 10.0
 DATA = "data"  # key of the worker that reads tables and folders; it loads no model and does not count
-CHECKS = "data checks"  # key of the one that reads every picture of a source, so that nothing waits for it
+CHECKS = "data checks"  # key of the one that reads every image of a source, so that nothing waits for it
 _WITHOUT_MODEL = frozenset((DATA, CHECKS))
 _LOOK_MS = 15_000
 _STATES = {

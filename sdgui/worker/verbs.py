@@ -47,14 +47,14 @@ def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
 class SourceFacts(TypedDict):
     """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows.
 
-    ``captions``: number of pictures with 1, 2, ... captions, the last entry for that many or more; ``samples``: paths
-    of some pictures; ``sampled``: labels are not known, as of shards, whose rows are not all read.
+    ``captions``: number of images with 1, 2, ... captions, the last entry for that many or more; ``samples``: paths
+    of some images; ``sampled``: labels are not known, as of shards, whose rows are not all read.
     """
 
     source: str
     format: str
     pairs: int
-    pictures: int
+    images: int
     labels: dict[str, int]
     bad: int
     reasons: list[str]
@@ -77,7 +77,7 @@ class SearchOpened(TypedDict):
     model: str
     weights: str
     dim: int
-    pictures: int
+    images: int
     captions: int
     how: str
     notes: list[str]
@@ -93,7 +93,7 @@ class Facets(TypedDict):
 
 @_STRICT
 class Duplicate(TypedDict):
-    """A picture almost the same as a result."""
+    """An image almost the same as a result."""
 
     path: str
     rank: int
@@ -102,7 +102,7 @@ class Duplicate(TypedDict):
 
 @_STRICT
 class ResultRow(TypedDict):
-    """A picture that was found, or a caption with its picture."""
+    """An image that was found, or a caption with its image."""
 
     row: int
     path: str
@@ -143,7 +143,7 @@ class Results(TypedDict):
 
 @_STRICT
 class KnownText(TypedDict):
-    """A caption of the collection, and the rank of its picture."""
+    """A caption of the collection, and the rank of its image."""
 
     text: int
     caption: str
@@ -153,8 +153,8 @@ class KnownText(TypedDict):
 
 
 @_STRICT
-class KnownPicture(TypedDict):
-    """A picture of the collection, and the rank of its caption."""
+class KnownImage(TypedDict):
+    """An image of the collection, and the rank of its caption."""
 
     row: int
     path: str
@@ -176,7 +176,7 @@ class Evaluation(TypedDict):
     """The hardest queries each way, how many there are, and the curve of recall."""
 
     text_to_image: list[KnownText]
-    image_to_text: list[KnownPicture]
+    image_to_text: list[KnownImage]
     queries: dict[str, int]
     curve: Curve
 
@@ -210,14 +210,14 @@ class Indexed(TypedDict):
     removed: int
     unchanged: int
     away: int
-    pictures: int
+    images: int
     bad: list[str]
     log: list[str]
 
 
 @_STRICT
 class Relocated(TypedDict):
-    """Number of pictures of an index that were relocated."""
+    """Number of images of an index that were relocated."""
 
     relocated: int
 
@@ -232,7 +232,7 @@ class RelevantWord(TypedDict):
 
 @_STRICT
 class Why(TypedDict):
-    """What carries a similarity: each patch's share of the picture's centre square, row by row, and each word's."""
+    """What carries a similarity: each patch's share of the image's centre square, row by row, and each word's."""
 
     cosine: float
     patches: list[list[float]]
@@ -241,7 +241,7 @@ class Why(TypedDict):
 
 @_STRICT
 class TravelSaved(TypedDict):
-    """An animated picture that was written, a frame a step."""
+    """An animated image that was written, a frame a step."""
 
     path: str
     frames: int
@@ -284,7 +284,7 @@ class CaptionText(TypedDict):
 
 @_STRICT
 class CaptionPart(TypedDict, total=False):
-    """A picture's captions, or why it has none; or a note; or how many pictures there are."""
+    """An image's captions, or why it has none; or a note; or how many images there are."""
 
     index: int
     path: str

@@ -32,23 +32,23 @@ from core.inference.generation.coca import CocaDecoder
 from core.spec.children import python_command
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
-from tests.benchmarks.caption_peer import BEAMS, LENGTH, MIN_LENGTH, random_coca, random_pictures
+from tests.benchmarks.caption_peer import BEAMS, LENGTH, MIN_LENGTH, random_coca, random_images
 from tests.benchmarks.jpeg import jpeg_rows
 from tests.benchmarks.uncached import UncachedDecoder
 
-PICTURES = 4
+IMAGES = 4
 IDS = SpecialTokens()
 _LENGTHS = {"max_tokens": LENGTH - 2, "min_tokens": MIN_LENGTH - 1}
 GREEDY = GenerationSettings.model_validate({"search": "greedy", **_LENGTHS})
 BEAM = GenerationSettings.model_validate({"search": "beam", "beams": BEAMS, **_LENGTHS})
 
-Peer = Callable[[str], tuple[float, list[list[int]]]]  # a search: seconds, and each picture's tokens
+Peer = Callable[[str], tuple[float, list[list[int]]]]  # a search: seconds, and each image's tokens
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
     """All rows; takes some minutes on two cores."""
     model = random_coca(0)
-    images = random_pictures(PICTURES, 0)
+    images = random_images(IMAGES, 0)
     memory = _memory(model, images)  # before the rest: what earlier work has freed would hide some of it
     if peer is None:
         rows = _speed(model, images, _uncached(model, images), "uncached")
@@ -66,7 +66,7 @@ def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[Benc
     peer("greedy")  # warm up
     rows = []
     for search, rounds, sorts in (
-        ("greedy", 3, [(f"greedy, {PICTURES} pictures x {LENGTH} tokens, {name}", GREEDY, 12.0)]),
+        ("greedy", 3, [(f"greedy, {IMAGES} images x {LENGTH} tokens, {name}", GREEDY, 12.0)]),
         ("beam", 2, [(f"{BEAMS} beams, {name}", BEAM, 15.0)]),
     ):
         ours: list[list[float]] = [[] for _ in sorts]
@@ -132,7 +132,7 @@ def _seconds(model: nn.Module, images: Tensor, settings: GenerationSettings) -> 
 
 
 def share_of_same(model: nn.Module, images: Tensor, settings: GenerationSettings) -> float:
-    """Share of pictures whose captions, tokens and number, equal those of uncached decoding."""
+    """Share of images whose captions, tokens and number, equal those of uncached decoding."""
     ours = generate(model, images, settings)
     plain = generate(UncachedDecoder(model), images, settings, ids=IDS)
     same = [[c.tokens for c in mine] == [c.tokens for c in other] for mine, other in zip(ours, plain, strict=True)]
@@ -157,21 +157,21 @@ def _until_end(tokens: list[int]) -> list[int]:
 
 
 def _batches(model: nn.Module, count: int = 64, singles: int = 6) -> BenchResult:
-    """Pictures per second in one batch, against one by one."""
-    _say(f"{count} pictures in one batch")
-    images = random_pictures(count, 1)
+    """Images per second in one batch, against one by one."""
+    _say(f"{count} images in one batch")
+    images = random_images(count, 1)
 
     def one_by_one() -> float:
         return singles / sum(_seconds(model, images[i : i + 1], GREEDY) for i in range(singles))
 
     ours, peer, ratio = alternate(lambda: count / _seconds(model, images, GREEDY), one_by_one, 2)
-    return result(f"{count} pictures in one batch, one by one", ours, peer, "pictures/s", ratio, 4.0)
+    return result(f"{count} images in one batch, one by one", ours, peer, "images/s", ratio, 4.0)
 
 
 def _memory(model: nn.Module, images: Tensor) -> BenchResult:
     """Most memory over the model's while a beam search runs, against what its cached keys and values need."""
     _say("memory")
-    # The libraries' own buffers come with the first pictures and stay; one token keeps next to nothing else.
+    # The libraries' own buffers come with the first images and stay; one token keeps next to nothing else.
     generate(model, images, GenerationSettings(search="greedy", max_tokens=1, min_tokens=0))
     used = _peak_rise(lambda: generate(model, images, BEAM)) / 2**20
     state, _ = CocaDecoder(model).start(images, [[IDS.start]] * len(images), BEAMS, BEAM.max_tokens)
@@ -229,7 +229,7 @@ class _OpenClip:
     def __call__(self, search: str) -> tuple[float, list[list[int]]]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"seed": 0, "pictures": PICTURES, "search": search}) + "\n")
+        self._process.stdin.write(json.dumps({"seed": 0, "images": IMAGES, "search": search}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:

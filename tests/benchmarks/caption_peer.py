@@ -1,7 +1,7 @@
 """The other side of ``tests.benchmarks.caption``: open_clip's own ``CoCa.generate``, run with its own transformers.
 
 Flow: started with a folder on its path that holds a transformers open_clip can generate with; reads one JSON object a
-line (``seed, pictures, search``) and answers with one (``seconds, tokens``). The model and the pictures come from
+line (``seed, images, search``) and answers with one (``seconds, tokens``). The model and the images come from
 seeds, so that both sides have the same without passing them.
 """
 
@@ -31,7 +31,7 @@ def random_coca(seed: int) -> nn.Module:
     return model.eval()
 
 
-def random_pictures(count: int, seed: int) -> Tensor:
+def random_images(count: int, seed: int) -> Tensor:
     """Random colour patches with noise, as the model takes them: (count, 3, 224, 224)."""
     generator = torch.Generator().manual_seed(seed)
     patches = torch.randn(count, 3, 7, 7, generator=generator) * 1.5
@@ -40,7 +40,7 @@ def random_pictures(count: int, seed: int) -> Tensor:
 
 
 def theirs(model: Any, images: Tensor, search: str) -> tuple[float, list[list[int]]]:
-    """Seconds, and each picture's tokens, by open_clip's generate."""
+    """Seconds, and each image's tokens, by open_clip's generate."""
     started = time.perf_counter()
     if search == "greedy":
         made = model.generate(images, seq_len=LENGTH, min_seq_len=MIN_LENGTH, generation_type="top_k", top_k=1)
@@ -64,7 +64,7 @@ def main() -> None:
         if request["seed"] not in models:
             models.clear()
             models[request["seed"]] = random_coca(request["seed"])
-        images = random_pictures(request["pictures"], request["seed"])
+        images = random_images(request["images"], request["seed"])
         seconds, tokens = theirs(models[request["seed"]], images, request["search"])
         print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
 

@@ -47,7 +47,7 @@ class Size:
     """How large the timed problems are."""
 
     captions: int
-    pictures: int
+    images: int
     rows: int
     width: int
     classes: int
@@ -55,8 +55,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size(captions=5000, pictures=1000, rows=3000, width=128, classes=20, named=50),
-    "full": Size(captions=25_000, pictures=5000, rows=50_000, width=512, classes=100, named=1000),
+    "small": Size(captions=5000, images=1000, rows=3000, width=128, classes=20, named=50),
+    "full": Size(captions=25_000, images=5000, rows=50_000, width=512, classes=100, named=1000),
 }
 TEMPLATES = 80
 SPLITS = 10  # of the digits: which C a sweep takes is chance, within a point of accuracy
@@ -117,7 +117,7 @@ def _clip_benchmark() -> list[BenchResult]:
 
 
 def _their_recalls(finding: Any, generator: torch.Generator) -> list[BenchResult]:
-    """Recalls at 1, 5 and 10 of 500 pictures with five captions each."""
+    """Recalls at 1, 5 and 10 of 500 images with five captions each."""
     images = torch.nn.functional.normalize(torch.randn(500, 64, generator=generator), dim=1)
     owner = torch.arange(500).repeat_interleave(5)
     texts = torch.nn.functional.normalize(images[owner] + 0.3 * torch.randn(2500, 64, generator=generator), dim=1)
@@ -137,15 +137,15 @@ def _their_recalls(finding: Any, generator: torch.Generator) -> list[BenchResult
 def _digits() -> list[BenchResult]:
     """scikit-learn's digits: raw pixels, and features of a ViT with random weights."""
     digits = load_digits()
-    pictures, y = digits.images.astype(np.float64), digits.target.astype(np.int64)
+    images, y = digits.images.astype(np.float64), digits.target.astype(np.int64)
     model = open_model("open_clip:sd-tiny")
     side = model.network.image_size
-    grey = torch.from_numpy(pictures / 16 * 255).float()[:, None]  # (N, 1, 8, 8)
+    grey = torch.from_numpy(images / 16 * 255).float()[:, None]  # (N, 1, 8, 8)
     enlarged = torch.nn.functional.interpolate(grey, (side, side), mode="bilinear").round().byte().expand(-1, 3, -1, -1)
     states = [
         encode_layers(model.network, part, model.runtime, [UNPROJECTED])[UNPROJECTED] for part in enlarged.split(256)
     ]
-    features = {"raw pixels": pictures.reshape(len(y), -1), "random ViT": torch.cat(states).double().numpy()}
+    features = {"raw pixels": images.reshape(len(y), -1), "random ViT": torch.cat(states).double().numpy()}
     rows = []
     for name, x in features.items():
         means = np.array([_split_accuracies(x, y, seed) for seed in range(SPLITS)]).mean(axis=0).tolist()
@@ -191,8 +191,8 @@ def _plain_sweep(
 def _retrieval_pace(size: Size) -> list[BenchResult]:
     """Seconds and memory for both ways; the limits stand where a peer would."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(size.pictures, 512, generator=generator)
-    owner = torch.arange(size.captions) % size.pictures
+    images = torch.randn(size.images, 512, generator=generator)
+    owner = torch.arange(size.captions) % size.images
     texts = images[owner] + torch.randn(size.captions, 512, generator=generator)
     ranks(images[:100], texts[:100], owner[:100])  # warm
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -200,7 +200,7 @@ def _retrieval_pace(size: Size) -> list[BenchResult]:
     ranks(images, texts, owner)
     seconds = time.perf_counter() - started
     extra = max(1e-6, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
-    what = f"retrieval {size.captions} x {size.pictures} x 512"
+    what = f"retrieval {size.captions} x {size.images} x 512"
     return [
         result(f"{what}, limit 5 s", seconds, 5.0, "s", 5.0 / seconds, 1.0),
         result("  its memory, limit 1 GiB", extra, 1.0, "GiB", 1.0 / extra, 1.0),
@@ -229,7 +229,7 @@ def _sweep(size: Size) -> BenchResult:
 def _cached_classes(size: Size) -> BenchResult:
     """Prompts encoded for classes that are in the cache already, where all of them would be without it."""
     model = open_model("open_clip:sd-tiny")
-    templates = [f"picture {number} of a {{}}" for number in range(TEMPLATES)]
+    templates = [f"image {number} of a {{}}" for number in range(TEMPLATES)]
     names = [f"thing {number}" for number in range(size.named)]
     with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
 

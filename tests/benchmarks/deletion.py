@@ -1,6 +1,6 @@
 """Do the patches that *Why this match?* names carry the match? ``bench deletion --model RUN``.
 
-The deletion test (Petsiuk, Das and Saenko 2018, "RISE"): of a picture and its caption the fifth of the patches that is
+The deletion test (Petsiuk, Das and Saenko 2018, "RISE"): of an image and its caption the fifth of the patches that is
 most relevant is left out, and as many random ones are, twenty times. Where relevance means something the cosine falls
 further without the relevant ones; by chance it would in half of the pairs. The "peer" is the share that is asked.
 """
@@ -39,7 +39,7 @@ def run(model: str, data: str = "") -> list[BenchResult]:
         raise UserError(f"{model} has no validation data; name pairs with --data.")
     network = opened.network
     dataset = open_dataset(source, opened.data, network.image_size, network.towers.tokenize)
-    fell = [falls_further(network, picture, caption) for picture, caption in _pairs(opened, dataset)]
+    fell = [falls_further(network, image, caption) for image, caption in _pairs(opened, dataset)]
     return rows(sum(fell), len(fell))
 
 
@@ -56,19 +56,19 @@ def rows(fell: int, pairs: int) -> list[BenchResult]:
     ]
 
 
-def falls_further(network: Network, picture: Tensor, caption: str, seed: int = 0) -> bool:
-    """Whether the cosine of ``picture`` (3, S, S) uint8 and ``caption`` falls further without the relevant patches.
+def falls_further(network: Network, image: Tensor, caption: str, seed: int = 0) -> bool:
+    """Whether the cosine of ``image`` (3, S, S) uint8 and ``caption`` falls further without the relevant patches.
 
     Further than it does on average over ``DRAWS`` random choices of as many. ModelError where a tower is no ViT.
     """
     towers = network.towers
-    order = relevance(network, picture, caption).patches.flatten().argsort(descending=True)
+    order = relevance(network, image, caption).patches.flatten().argsort(descending=True)
     count = len(order)
     generator = torch.Generator().manual_seed(seed)
     orders = torch.stack([order, *(torch.randperm(count, generator=generator) for _ in range(DRAWS))])
     device = towers.pixel_mean.device
     with torch.no_grad():
-        images = towers.normalise(picture[None].to(device)).expand(len(orders), -1, -1, -1)
+        images = towers.normalise(image[None].to(device)).expand(len(orders), -1, -1, -1)
         kept = towers.encode_image(images, kept=orders[:, round(SHARE * count) :].to(device)).pooled
         text = network.encode_texts(towers.tokenize([caption]).long().to(device))
     cosines = F.cosine_similarity(kept.float(), text.float())
@@ -76,8 +76,8 @@ def falls_further(network: Network, picture: Tensor, caption: str, seed: int = 0
 
 
 def _pairs(model: Model, dataset: PairDataset) -> Iterator[tuple[Tensor, str]]:
-    """Pictures, evenly sampled, with their first captions; those that cannot be read are passed over."""
+    """Images, evenly sampled, with their first captions; those that cannot be read are passed over."""
     chosen = np.linspace(0, len(dataset) - 1, min(PAIRS, len(dataset))).astype(int).tolist()
     for row in dict.fromkeys(chosen):
         if captions := dataset.captions_of(row):
-            yield centre_view(dataset.picture(row), model.network.image_size), captions[0]
+            yield centre_view(dataset.image(row), model.network.image_size), captions[0]

@@ -1,6 +1,6 @@
 """``python -m tests.benchmarks digits``: Mean Teacher, MixMatch, FixMatch and EMAN against labels alone.
 
-1, 2 and 4 labels a class: scikit-learn's 1797 handwritten digits are written as pictures, in parts that no seed
+1, 2 and 4 labels a class: scikit-learn's 1797 handwritten digits are written as images, in parts that no seed
 changes: 1047 to train on, 300 for validation, 450 to test on. A seed draws which rows keep their label, the weights and
 the order. The arms of a seed share labels, weak views, labelled batches, schedule and steps; that of labels alone
 leaves out the loss on unlabelled rows. Each is judged by the moving average of its weights; *best* is the arm that is
@@ -58,7 +58,7 @@ GAINS = {1: 15.0, 2: 10.0, 4: 5.0}  # labels a class -> points that the best arm
 STEPS = 400
 LABELLED = 8  # rows a step
 BORDER = 1  # pixels of background around a digit's 8 x 8, into which a crop may shift it
-SIDE = 40  # pixels of a written picture: what is decoded for an input of 32
+SIDE = 40  # pixels of a written image: what is decoded for an input of 32
 Integers = npt.NDArray[np.int64]
 PARTS = {"train": 1047, "val": 300, "test": 450}
 
@@ -176,16 +176,16 @@ def _no_words(texts: Sequence[str]) -> torch.Tensor:
 
 
 def write_digits(folder: Path) -> None:
-    """``train.csv``, ``val.csv`` and ``test.csv`` with their pictures; the column ``digit`` is the class."""
+    """``train.csv``, ``val.csv`` and ``test.csv`` with their images; the column ``digit`` is the class."""
     digits = load_digits()
-    pictures = folder / "pictures"
-    pictures.mkdir(parents=True, exist_ok=True)
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
     for part, members in split(digits.target).items():
         with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["filepath", "title", "digit"])
             for row in members.tolist():
-                name = f"pictures/{row:04d}.png"
+                name = f"images/{row:04d}.png"
                 grey = Image.fromarray(np.pad(np.uint8(digits.images[row] * (255 / 16)), BORDER))
                 grey.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name)
                 writer.writerow([name, f"the digit {digits.target[row]}", digits.target[row]])

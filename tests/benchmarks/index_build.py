@@ -26,12 +26,12 @@ from core.spec.children import python_command
 BIG = "open_clip:ViT-B-32"  # random weights: speed does not depend on what was learnt
 LITTLE = "open_clip:sd-tiny"
 DEMO = "open_clip:sd-demo"
-KILLED = 8_000  # pictures of the build that is killed
+KILLED = 8_000  # images of the build that is killed
 TWO_MEGAPIXELS = (1632, 1224)
 
 
 def build_rows(folder: Path, full: bool) -> list[BenchResult]:
-    """All of them; the index folders and pictures go into ``folder``."""
+    """All of them; the index folders and images go into ``folder``."""
     return [
         _speed(folder / "speed", 512 if full else 96, 3 if full else 1),
         *_unchanged(folder / "unchanged", 100_000 if full else 5_000),
@@ -41,8 +41,8 @@ def build_rows(folder: Path, full: bool) -> list[BenchResult]:
 
 
 def _speed(folder: Path, count: int, rounds: int) -> BenchResult:
-    """Pictures per second while an index is built, against the encoder alone on ready tensors."""
-    write_pictures(folder / "pictures", count, TWO_MEGAPIXELS, "jpg")
+    """Images per second while an index is built, against the encoder alone on ready tensors."""
+    write_images(folder / "images", count, TWO_MEGAPIXELS, "jpg")
     model = open_model(BIG)
     size = model.network.image_size
     ready = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8)
@@ -50,7 +50,7 @@ def _speed(folder: Path, count: int, rounds: int) -> BenchResult:
     number = iter(range(1_000))
 
     def ours() -> float:
-        report = _build(BIG, folder / "pictures", folder / f"index-{next(number)}")
+        report = _build(BIG, folder / "images", folder / f"index-{next(number)}")
         return count / float(report["encoding"])
 
     def encoder() -> float:
@@ -60,15 +60,15 @@ def _speed(folder: Path, count: int, rounds: int) -> BenchResult:
         return count // BATCH * BATCH / (time.perf_counter() - began)
 
     mine, theirs, ratio = alternate(ours, encoder, rounds)
-    return result(f"build, {count} JPEGs of 2 MP, ViT-B-32", mine, theirs, "pictures/s", ratio, 0.8)
+    return result(f"build, {count} JPEGs of 2 MP, ViT-B-32", mine, theirs, "images/s", ratio, 0.8)
 
 
 def _build(model: str, source: Path, folder: Path) -> dict[str, Any]:
-    """Builds; ``encoding`` is how long that took from the first picture on, in seconds."""
+    """Builds; ``encoding`` is how long that took from the first image on, in seconds."""
     first: list[float] = []
 
     def progress(doing: str, done: int, total: int) -> None:
-        if doing == "encoding pictures" and not done:
+        if doing == "encoding images" and not done:
             first.append(time.perf_counter())
 
     report = build_index(model, str(source), folder, progress, lambda text: None)
@@ -76,10 +76,10 @@ def _build(model: str, source: Path, folder: Path) -> dict[str, Any]:
 
 
 def _unchanged(folder: Path, count: int) -> list[BenchResult]:
-    write_pictures(folder / "pictures", min(count, 1000), (40, 40), "png", links=count)
-    command = _command(LITTLE, folder / "pictures", folder / "index")
+    write_images(folder / "images", min(count, 1000), (40, 40), "png", links=count)
+    command = _command(LITTLE, folder / "images", folder / "index")
     subprocess.run(command, check=True, capture_output=True)
-    report = build_index(LITTLE, str(folder / "pictures"), folder / "index", lambda *_: None, lambda text: None)
+    report = build_index(LITTLE, str(folder / "images"), folder / "index", lambda *_: None, lambda text: None)
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.perf_counter() - began
@@ -96,10 +96,10 @@ def _kills(folder: Path, kills: int) -> BenchResult:
 
     One that ended before its kill is compared, too, and another is begun.
     """
-    write_pictures(folder / "pictures", 1000, (40, 40), "png", links=KILLED)
+    write_images(folder / "images", 1000, (40, 40), "png", links=KILLED)
     whole, killed = folder / "whole", folder / "killed"
-    starts, lasts = _times(_command(LITTLE, folder / "pictures", whole))
-    command = _command(LITTLE, folder / "pictures", killed)
+    starts, lasts = _times(_command(LITTLE, folder / "images", whole))
+    command = _command(LITTLE, folder / "images", killed)
     draw = random.Random(0)
     done, same = 0, True
     for _ in range(5 * kills):
@@ -122,7 +122,7 @@ def _times(command: list[str]) -> tuple[float, float]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if not starts and line.startswith("encoding pictures"):
+            if not starts and line.startswith("encoding images"):
                 starts = time.monotonic() - began
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} failed.")
@@ -130,7 +130,7 @@ def _times(command: list[str]) -> tuple[float, float]:
 
 
 def _left(index: Path) -> float:
-    """The share of the pictures that a build which was killed has still to encode."""
+    """The share of the images that a build which was killed has still to encode."""
     manifest = read_manifest(index)
     return 1.0 if manifest is None else 1 - manifest.rows / KILLED
 
@@ -153,8 +153,8 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 def _typing(folder: Path, count: int) -> BenchResult:
     """From a request to its answer, through the worker's pipes, as somebody types."""
-    write_pictures(folder / "pictures", count, (72, 72), "png")
-    build_index(DEMO, str(folder / "pictures"), folder / "index", lambda *_: None, lambda text: None)
+    write_images(folder / "images", count, (72, 72), "png")
+    build_index(DEMO, str(folder / "images"), folder / "index", lambda *_: None, lambda text: None)
     words = "a smiling face with open hands"
     with subprocess.Popen(
         [*python_command("core"), "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
@@ -192,14 +192,14 @@ def _command(model: str, source: Path, index: Path) -> list[str]:
     return [*python_command("core"), "index", model, str(source), str(index)]
 
 
-def write_pictures(folder: Path, count: int, size: tuple[int, int], suffix: str, links: int = 0) -> None:
-    """``count`` different pictures of ``size`` (width, height); with ``links`` so many names for them."""
+def write_images(folder: Path, count: int, size: tuple[int, int], suffix: str, links: int = 0) -> None:
+    """``count`` different images of ``size`` (width, height); with ``links`` so many names for them."""
     folder.mkdir(parents=True)
     random_ = np.random.default_rng(0)
     width, height = size
     for i in range(count):
         coarse = random_.integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-        picture.save(folder / f"{i:06d}.{suffix}", quality=90)  # which PNG has none of
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        image.save(folder / f"{i:06d}.{suffix}", quality=90)  # which PNG has none of
     for i in range(count, links):
         (folder / f"{i:06d}.{suffix}").hardlink_to(folder / f"{i % count:06d}.{suffix}")

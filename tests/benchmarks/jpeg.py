@@ -3,7 +3,7 @@
 Flow: ``tests.benchmarks.caption`` prints these rows. Scaled decoding reads a JPEG at a fraction of its size; the plain
 path decodes all of it; what follows is the same.
 
-Legend: S side of the model's pictures.
+Legend: S side of the model's images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from core.bench.results import BenchResult, result
 from core.data.preprocessing import decoding_for
 from core.data.views.making import centre_view
-from core.inference.pictures import Found, read_picture
+from core.inference.images import Found, read_image
 from core.spec.config import DataConfig
 
 SIDE = 224  # S of the published CoCa models
@@ -31,7 +31,7 @@ AT_MOST = 40.0  # milliseconds
 MEAN_TOLERANCE = 3.0  # of 255 levels: by how much pixels may differ from the plain path's on average, letters included
 TOLERANCE = 32.0  # of 255 levels, any pixel
 ROUNDS = 9
-_LAYERS = ((6, 70.0), (24, 35.0), (96, 20.0), (400, 12.0), (1500, 6.0))  # waves across the picture, their height
+_LAYERS = ((6, 70.0), (24, 35.0), (96, 20.0), (400, 12.0), (1500, 6.0))  # waves across the image, their height
 
 Pixels = npt.NDArray[np.int64]
 
@@ -55,7 +55,7 @@ def jpeg_rows() -> list[BenchResult]:
 
 
 def photograph(width: int, height: int, seed: int) -> Image.Image:
-    """A picture with structure of every size, as photographs have."""
+    """An image with structure of every size, as photographs have."""
     generator = np.random.default_rng(seed)
     pixels = np.full((height, width, 3), 128, np.float32)
     for waves, strength in _LAYERS:
@@ -68,9 +68,9 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
 
 def scaled(path: Path, side: int) -> Pixels:
     """The model's input as we make it: (S, S, 3)."""
-    picture = read_picture(Found(str(path)), side, DATA).picture
-    assert picture is not None
-    return picture.permute(1, 2, 0).numpy().astype(np.int64)
+    image = read_image(Found(str(path)), side, DATA).image
+    assert image is not None
+    return image.permute(1, 2, 0).numpy().astype(np.int64)
 
 
 def plainly(path: Path, side: int) -> Pixels:
@@ -79,8 +79,8 @@ def plainly(path: Path, side: int) -> Pixels:
         image = file.convert("RGB")
     scale = decoding_for(side, DATA).shorter_side / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-    picture = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    return centre_view(picture, side).permute(1, 2, 0).numpy().astype(np.int64)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return centre_view(pixels, side).permute(1, 2, 0).numpy().astype(np.int64)
 
 
 def difference(path: Path, side: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks loader``: pictures a second that one core makes ready, beside open_clip's own loader.
+"""``python -m tests.benchmarks loader``: images a second that one core makes ready, beside open_clip's own loader.
 
 JPEGs of 512 x 384 become the views that a preset asks for at 224 pixels, decoded anew each time. Ours and the peer take
 turns in this process, both without loader processes, with one thread, on one core; counted are seconds of its
@@ -31,10 +31,10 @@ from tests.benchmarks.jpeg import photograph
 
 SIDE, PATCH = 224, 32
 SIZE = (512, 384)
-PICTURES, BATCH = 256, 128
+IMAGES, BATCH = 256, 128
 ROUNDS = 5
 CAPTION = "a photograph of a quiet street with two bicycles in front of an old house"
-AT_LEAST = {"clip": 500.0, "sd-clip-every-step": 350.0}  # pictures a second on one core
+AT_LEAST = {"clip": 500.0, "sd-clip-every-step": 350.0}  # images a second on one core
 AGAINST_PEER = 2.0
 
 
@@ -57,19 +57,19 @@ def run(peer: Path | None = None) -> list[BenchResult]:
     best = {name: statistics.median(values) for name, values in speeds.items()}
     ratio = statistics.median(a / b for a, b in zip(speeds["clip"], speeds["peer"], strict=True))
     rows = [
-        result(f"{name}, one core, at least", best[name], least, "pictures/s", best[name] / least, 1.0)
+        result(f"{name}, one core, at least", best[name], least, "images/s", best[name] / least, 1.0)
         for name, least in AT_LEAST.items()
     ]
     return [
         *rows,
-        result("clip against open_clip's loader", best["clip"], best["peer"], "pictures/s", ratio, AGAINST_PEER),
+        result("clip against open_clip's loader", best["clip"], best["peer"], "images/s", ratio, AGAINST_PEER),
     ]
 
 
 def _write(folder: Path) -> Path:
-    """A manifest of pictures: a tab-separated one, which both read."""
+    """A manifest of images: a tab-separated one, which both read."""
     lines = ["filepath\ttitle"]
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         path = folder / f"{number:04}.jpg"
         if number < 16:
             photograph(*SIZE, number).save(path, quality=90)

@@ -1,11 +1,11 @@
 """``python -m tests.benchmarks noise``: wrong captions that `core.evaluation.noise` finds, beside confident learning.
 
-OpenMoji's training pairs with 30 % of the captions dealt out to other pictures, of any kind or of the same group, which
+OpenMoji's training pairs with 30 % of the captions dealt out to other images, of any kind or of the same group, which
 is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both, and beside them the
 descriptors that our ranking looks at too. cleanlab (Northcutt et al. 2021, Confident learning) needs classes: captions
 are put into K of them by k-means of their features, a logistic regression says by cross-validation which class a
-picture's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
-own, by the network's similarities, is another way, and its words as so many labels of the picture, by the regressions
+image's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
+own, by the network's similarities, is another way, and its words as so many labels of the image, by the regressions
 of ``core.objectives.weighting.words``, the last. The best of these is the row's peer, judged by the
 very figure, which favours it.
 
@@ -69,8 +69,8 @@ class Features:
     scale: float
 
     @property
-    def pictures(self) -> Floats:
-        """All that is known of the pictures: (P, D + F)."""
+    def known_of_images(self) -> Floats:
+        """All that is known of the images: (P, D + F)."""
         return np.concatenate([self.images, self.looks], axis=1)
 
 
@@ -113,7 +113,7 @@ def confident(features: Features, ranking: Ranking) -> Iterator[Ranking]:
     """
     for K in CLASSES:
         given = KMeans(K, n_init=3, random_state=SEED).fit_predict(features.texts)
-        yield _ranked(ranking, given, out_of_sample(features.pictures, given, K))
+        yield _ranked(ranking, given, out_of_sample(features.images, given, K))
     logits = features.scale * features.images @ features.texts.T  # (P, P)
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     yield _ranked(ranking, np.arange(len(logits)), chances / chances.sum(axis=1, keepdims=True))
@@ -149,12 +149,12 @@ def _in_order(ranking: Ranking, quality: Floats, doubted: int) -> Ranking:
 
 
 def _by_words(features: Features, ranking: Ranking) -> Ranking:
-    """The words of a caption as labels of its picture; the least likely one counts, the best of the ways tried."""
+    """The words of a caption as labels of its image; the least likely one counts, the best of the ways tried."""
     captions = [pair.caption for pair in sorted(ranking.pairs, key=lambda pair: pair.row)]
     has = CountVectorizer(binary=True, min_df=LEAST, token_pattern=r"\w+").fit_transform(captions).toarray()  # (P, V)
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-    pictures = torch.from_numpy(features.pictures)
-    compared = kernel_map(pictures)(pictures).numpy()  # (P, K)
+    known_of_images = torch.from_numpy(features.images)
+    compared = kernel_map(known_of_images)(known_of_images).numpy()  # (P, K)
     likely = cross_val_predict(Ridge(alpha=RIDGE), compared, has.astype(float), cv=folds)
     labels = [np.flatnonzero(row).tolist() for row in has]
     least: dict[str, Any] = {"method": np.min}
@@ -184,8 +184,12 @@ def _features(trained: RunDir, noisy: str) -> Features:
         model.network, data, model.runtime, model.batch, _quiet, lambda seen: looks.append(describe(seen))
     )
     order = found.rows[found.text_to_image].argsort()
-    pictures = (found.images[found.text_to_image], found.texts, unit_parts(torch.cat(looks))[found.text_to_image])
-    images, texts, looked = (one[order].cpu().numpy().astype(float) for one in pictures)
+    known_of_images = (
+        found.images[found.text_to_image],
+        found.texts,
+        unit_parts(torch.cat(looks))[found.text_to_image],
+    )
+    images, texts, looked = (one[order].cpu().numpy().astype(float) for one in known_of_images)
     return Features(images, texts, looked, float(model.network.logit_scale.detach()))
 
 

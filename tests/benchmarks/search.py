@@ -1,7 +1,7 @@
 """``python -m tests.benchmarks search [--size small|full]``: speed of making, updating and searching an index.
 
 The vectors are synthetic, clustered like real ones: a mean that all share, clusters of very unequal size in a space of
-few dimensions, and noise in all; queries come from the same clusters, moved aside as captions are from pictures. Full
+few dimensions, and noise in all; queries come from the same clusters, moved aside as captions are from images. Full
 size needs 40 GB of disk and an hour; small does the same on a tenth to a hundredth, and with parts as small.
 
 In the table ``peer`` is what must be reached, but for the build, whose peer is the encoder itself on ready tensors.

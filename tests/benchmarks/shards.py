@@ -1,6 +1,6 @@
 """``python -m tests.benchmarks shards``: cost of ten million rows before the first batch, and after.
 
-A thousand shards of ten thousand rows each are made without their pictures: the rows of a shard all lie at the same
+A thousand shards of ten thousand rows each are made without their images: the rows of a shard all lie at the same
 place in it, which is all the same to whoever reads them. A process of its own opens them as training does and makes
 batches with two loader processes; told are the seconds to the first batch (without loading torch), and the most memory
 of any process after some more.
@@ -82,11 +82,11 @@ def write_synthetic(folder: Path, shards: int, rows: int) -> str:
 
 
 def _tar() -> bytes:
-    """A tar of one picture and its caption."""
-    picture, made = io.BytesIO(), io.BytesIO()
-    photograph(512, 384, 0).save(picture, "JPEG", quality=90)
+    """A tar of one image and its caption."""
+    image, made = io.BytesIO(), io.BytesIO()
+    photograph(512, 384, 0).save(image, "JPEG", quality=90)
     with tarfile.open(fileobj=made, mode="w") as tar:
-        for name, content in (("0.jpg", picture.getvalue()), ("0.txt", b"a photograph of a quiet street")):
+        for name, content in (("0.jpg", image.getvalue()), ("0.txt", b"a photograph of a quiet street")):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))

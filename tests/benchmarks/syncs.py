@@ -192,7 +192,7 @@ def former_run(source: Path, folder: Path) -> Path:
 
 
 def write_pairs(folder: Path) -> Path:
-    """A CSV of small pictures of noise with captions, and a column for every label that a preset asks for."""
+    """A CSV of small images of noise with captions, and a column for every label that a preset asks for."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     path = folder / "pairs.csv"
@@ -202,7 +202,7 @@ def write_pairs(folder: Path) -> Path:
         for number in range(PAIRS):
             pixels = generator.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-            title = " ".join(["a picture", *["and more"] * (number % 4), f"number {number}"])
+            title = " ".join(["an image", *["and more"] * (number % 4), f"number {number}"])
             table.writerow((f"{number}.png", title, *[f"class {number % CLASSES}"] * len(_labels())))
     return path
 

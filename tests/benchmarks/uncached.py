@@ -4,7 +4,7 @@ The image is encoded once for each beam and the whole prefix runs anew, through 
 token and every beam, finished or not. With it ``tests.benchmarks.caption`` has a peer that needs no transformers, and a
 reference for the tokens of every search.
 
-Legend: B pictures, R rows, K rows per picture, V vocabulary.
+Legend: B images, R rows, K rows per image, V vocabulary.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class UncachedDecoder:
         self.vocabulary: int = model.text_decoder.text_projection.shape[1]
 
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[UncachedRows, Tensor]:
-        """Begin with one row per picture; ``length`` is not needed. Prefixes must be equally long."""
+        """Begin with one row per image; ``length`` is not needed. Prefixes must be equally long."""
         with torch.no_grad():
-            latent, tokens = self.model._encode_image(images.repeat_interleave(rows_per_picture, dim=0))
-        rows = UncachedRows(self.model, latent, tokens, rows_per_picture, prefixes)
+            latent, tokens = self.model._encode_image(images.repeat_interleave(rows_per_image, dim=0))
+        rows = UncachedRows(self.model, latent, tokens, rows_per_image, prefixes)
         return rows, rows.run()
 
 
 class UncachedRows(PrefixRows):
-    """Rows under way: their prefixes and their pictures."""
+    """Rows under way: their prefixes and their images."""
 
     def __init__(
         self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefixes: Sequence[Sequence[int]]
@@ -46,7 +46,7 @@ class UncachedRows(PrefixRows):
         self._model, self._latent, self._tokens, self._width = model, latent, tokens, width
 
     def run(self) -> Tensor:
-        """All K rows of all pictures through the whole model; those that nobody waits for repeat another's prefix."""
+        """All K rows of all images through the whole model; those that nobody waits for repeat another's prefix."""
         grid = [[*self.prefixes[0]] for _ in range(len(self._tokens))]
         positions, used = [], [0] * (len(self._tokens) // self._width)
         for prefix, owner in zip(self.prefixes, self.owners, strict=True):

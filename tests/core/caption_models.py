@@ -31,7 +31,7 @@ CLIP: dict[str, Any] = {
 
 
 def save_model(folder: Path, model_cfg: dict[str, Any] = COCA, seed: int = 0) -> Path:
-    """A folder with ``open_clip_config.json`` and random weights whose captions differ from picture to picture."""
+    """A folder with ``open_clip_config.json`` and random weights whose captions differ from image to image."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     towers = build_towers(model_cfg)

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core.cli.run_tables import read_row
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.data.sources.opening import open_source
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import HEAD, MAGIC, PARTS, beside, make_index
@@ -40,7 +40,7 @@ from core.spec.run.events import Evaluated, Metrics, RunStarted, encode
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
 from sdgui.store.store import Store
-from tests.core.data.samples import write_picture
+from tests.core.data.samples import write_image
 from tests.core.data.sources.shards.tars import row, write_shard
 from tests.mutations import mutated, survives
 
@@ -78,7 +78,7 @@ class Campaign:
         self.run = RunDir(self.home / "runs" / "one")
         self.pairs = folder / "pairs"
         for number in range(3):
-            write_picture(self.pairs / f"{number}.png", number)
+            write_image(self.pairs / f"{number}.png", number)
         self.shard = write_shard(folder / "shards" / "a.tar", {str(i): row(i) for i in range(3)})
         self.index = make_index(self.shard)
         sys.addaudithook(self._audit)
@@ -145,10 +145,10 @@ class Campaign:
         read_shards(str(self.shard))
         shards = Shards.open(str(self.shard))
         for number in range(min(len(shards), 10)):
-            for ask in (shards.picture, shards.texts, shards.path):
+            for ask in (shards.image, shards.texts, shards.path):
                 try:
                     ask(number)
-                except PictureError:
+                except ImageError:
                     continue
 
     # Manifests

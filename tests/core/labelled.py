@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 def write(path: Path, table: Sequence[Sequence[str]]) -> Path:

@@ -16,7 +16,7 @@ from core.spec.children import environment
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from tests.core.caption_models import COCA, save_model
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 LIGHT = (
     "import core, sys; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules], 'encode' in dir(core))"
@@ -50,7 +50,7 @@ def test_a_model_is_asked_for_vectors_captions_and_an_evaluation(tmp_path: Path)
     pairs, _ = write_pairs(tmp_path / "pairs")
     model = core.open_model(str(save_model(tmp_path / "model", COCA)))
     files = sorted(pairs.parent.rglob("*.png"))[:5]
-    vectors = core.encode(model, pictures=files)
+    vectors = core.encode(model, images=files)
     assert vectors.shape[0] == 5
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     words = core.encode(model, texts=["a red disc", "a blue square"])
@@ -62,8 +62,8 @@ def test_a_model_is_asked_for_vectors_captions_and_an_evaluation(tmp_path: Path)
     assert 0 <= report.metrics["image_to_text_R@5"] <= 1
     assert "retrieval" in str(report)
     with pytest.raises(core.UserError, match=r"no\.png"):
-        core.encode(model, pictures=[tmp_path / "no.png"])
-    with pytest.raises(ValueError, match="either pictures or texts"):
+        core.encode(model, images=[tmp_path / "no.png"])
+    with pytest.raises(ValueError, match="either images or texts"):
         core.encode(model)
 
 
@@ -76,8 +76,8 @@ def test_mistakes_are_answered_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(core.UserError, match="did you mean sd-clip"):
         core.preset("sd-clp")
     model = core.open_model(save_model(tmp_path / "model", COCA))
-    picture = Image.new("RGB", (32, 32))
-    for ask in (lambda: core.encode(model, pictures=[picture]), lambda: core.caption(model, picture)):
+    image = Image.new("RGB", (32, 32))
+    for ask in (lambda: core.encode(model, images=[image]), lambda: core.caption(model, image)):
         with pytest.raises(core.UserError, match=r"given by their paths, and <PIL.* is none; save it to a file"):
             ask()
     with pytest.raises(core.UserError, match=r"no option 'shotts'; did you mean shots"):

@@ -26,7 +26,7 @@ from core.evaluation import noise
 from core.evaluation.noise import Ranking, rank_pairs
 from core.search.collection import open_index
 from core.search.index import encoding
-from core.spec.caption_files import Candidate, CaptionedPicture
+from core.spec.caption_files import Candidate, CaptionedImage
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -37,8 +37,8 @@ from sdgui.panels.runs.plots.export import save_csv
 from sdgui.panels.runs.plots.series import Series
 from sdgui.store.store import Store
 from tests.core.caption_models import save_model
-from tests.core.pictures import write_pairs
-from tests.core.search.samples import MODEL, alive, build, write_pictures
+from tests.core.images import write_pairs
+from tests.core.search.samples import MODEL, alive, build, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def _told() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained run, pictures with many captions, an index of some, a CoCa; none is to be changed."""
+    """A trained run, images with many captions, an index of some, a CoCa; none is to be changed."""
     folder = tmp_path_factory.mktemp("things")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
@@ -92,7 +92,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config = override(preset_config("sd-clip", "tiny"), [*fields, "runtime.threads=1"])
         (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
         train(config, RunDir(folder / "run"), quiet=True)
-    for path in write_pictures(folder / "some"):
+    for path in write_images(folder / "some"):
         lines = [f"{path.parent.name} {path.stem} {line} {'long ' * 5}" for line in range(20)]
         path.with_suffix(".txt").write_text("\n".join(lines), encoding="utf-8")
     build(folder / "some", folder / "index")
@@ -165,7 +165,7 @@ def test_index(size: int, things: Path, small: Small, capsys: Said) -> None:
 def test_an_index_that_grows(size: int, things: Path, small: Small, tmp_path: Path, capsys: Said) -> None:
     """What was found before is found after; with room the rest is added."""
     disk = small(LARGE)
-    source = tmp_path / "pictures"
+    source = tmp_path / "images"
     shutil.copytree(things / "some", source)
     build(source, disk / "index")
     before = alive(disk / "index")
@@ -203,7 +203,7 @@ def test_caption_table(size: int, things: Path, small: Small, capsys: Said) -> N
 
 @pytest.mark.parametrize("size", SIZES)
 def test_caption_sidecars(size: int, things: Path, small: Small, capsys: Said) -> None:
-    """Written whole or not at all; the pictures that have none are said."""
+    """Written whole or not at all; the images that have none are said."""
     disk = small(LARGE)
     for number, path in enumerate(sorted((things / "some").rglob("*.png"))):
         shutil.copy(path, disk / f"{number}.png")
@@ -270,7 +270,7 @@ def test_exports_of_the_window(size: int, things: Path, small: Small, tmp_path: 
     old.write_bytes(PRECIOUS)
     paths = sorted((things / "some").rglob("*.png"))
     made = [
-        CaptionedPicture(str(path), [Candidate("a dog " * (1 + size % 50), -1.0, -1.0)] * 5, {"model": "m"})
+        CaptionedImage(str(path), [Candidate("a dog " * (1 + size % 50), -1.0, -1.0)] * 5, {"model": "m"})
         for path in paths
     ]
 
@@ -326,7 +326,7 @@ def test_a_cleaned_manifest(size: int, small: Small) -> None:
 
 @pytest.mark.parametrize("size", [*SIZES, 60 << 10, 130 << 10])
 def test_train(size: int, things: Path, small: Small, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the cache of pictures on the same disk; resumed, the losses are those of a run with room."""
+    """With the cache of images on the same disk; resumed, the losses are those of a run with room."""
     disk = small(size)
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(disk / "cache"))
     command = ["train", str(things / "config.json"), str(disk / "run")]

@@ -26,7 +26,7 @@ from sdgui.runs.program import core_command, environment, start_trainer
 from sdgui.store.records import Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 KILLS = int(os.environ.get("SDGUI_KILLS", "20"))
 KILLS_PER_RUN = 15  # then another run is begun, so that each is short and can be compared

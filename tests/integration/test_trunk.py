@@ -17,7 +17,7 @@ from sdgui.app.start import make_application, make_services
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,13 +50,13 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         window.bar.press_remedy()  # "Search what it learnt"
         search = window.panels["search"]
         assert isinstance(search, SearchPanel)
-        search.view.filters.group.setChecked(False)  # a tiny model takes many pictures for near-identical
+        search.view.filters.group.setChecked(False)  # a tiny model takes many images for near-identical
         search.view.tabs.setCurrentIndex(EVALUATION)
         qtbot.waitUntil(lambda: search.view.evaluation.model.columnCount() == 4, timeout=90000)
         assert search.view.evaluation.model.rowCount() == 12
         search.view.evaluation.choose_first()
         for side in search.view.sides:
-            qtbot.waitUntil(lambda side=side: "Correct picture" in side.true.text(), timeout=30000)
+            qtbot.waitUntil(lambda side=side: "Correct image" in side.true.text(), timeout=30000)
             items = side.gallery.items()
             assert [item.rank for item in items] == list(range(1, 13))
             assert [item.correct for item in items].count(True) == 1

@@ -40,8 +40,8 @@ def test_the_commands_of_the_tutorial_do_what_they_say(qtbot: QtBot, tmp_path: P
         printed = done.stdout
     found = printed.splitlines()
     assert len(found) == 4  # the heading and -k 3
-    assert all("pairs/pictures/" in one for one in found[1:])
-    words = re.search(r"Type `([^`]+)`: pictures are found as you type", text)
+    assert all("pairs/images/" in one for one in found[1:])
+    words = re.search(r"Type `([^`]+)`: images are found as you type", text)
     assert words is not None
     _search_in_the_window(qtbot, tmp_path / "home", tmp_path / "runs" / "first", words[1])
 

@@ -34,7 +34,7 @@ from sdgui.worker.verbs import (
     SEARCH_WHY,
     Verb,
 )
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 class Heard:
@@ -85,7 +85,7 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path, monk
         key = fits(SEARCH_OPEN, verbs["search_open"], **arguments)["key"]
         keys.append(key)
         fits(SEARCH_FACETS, verbs["search_facets"], key=key)
-        for find in ("pictures", "captions"):
+        for find in ("images", "captions"):
             answer = fits(SEARCH_QUERY, verbs["search_query"], key=key, texts="a red circle", find=find, k=5)
         fits(SEARCH_QUERY, verbs["search_query"], key=key, caption=0, k=5)
         fits(SEARCH_EVALUATE, verbs["search_evaluate"], key=key)
@@ -103,9 +103,9 @@ def test_captions_answer_as_declared(run: tuple[Path, Path], tmp_path: Path) -> 
     verbs = CaptionSession().verbs
     model = str(run[0])
     fits(CAPTION_OPEN, verbs["caption_open"], model=model)
-    picture = next(path for path in run[1].parent.rglob("*.png"))
+    image = next(path for path in run[1].parent.rglob("*.png"))
     (tmp_path / "no.png").write_text("none")
-    fits(CAPTION, verbs["caption"], model=model, paths=[str(picture), str(tmp_path / "no.png")])
+    fits(CAPTION, verbs["caption"], model=model, paths=[str(image), str(tmp_path / "no.png")])
 
 
 def test_noise_and_data_answer_as_declared(run: tuple[Path, Path]) -> None:
@@ -114,5 +114,5 @@ def test_noise_and_data_answer_as_declared(run: tuple[Path, Path]) -> None:
     worst = ranking["list"][0]
     pairs = [[worst["path"], worst["caption"]]]
     fits(NOISE_SAVE, desk.save, data=data, excluded=[], to=str(run[1].parent / "clean.csv"), pairs=pairs)
-    for pictures_only in (False, True):
-        fits(DESCRIBE_SOURCE, describe_source, source=data, pictures_only=pictures_only)
+    for images_only in (False, True):
+        fits(DESCRIBE_SOURCE, describe_source, source=data, images_only=images_only)

@@ -1,1 +1,1 @@
-"""The pictures of README, made anew by one command: every panel of a small trained study, light and dark."""
+"""The images of README, made anew by one command: every panel of a small trained study, light and dark."""

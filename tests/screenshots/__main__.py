@@ -1,4 +1,4 @@
-"""``python -m tests.screenshots [OUT]``: the pictures of README and docs; ``--help`` lists the options.
+"""``python -m tests.screenshots [OUT]``: the images of README and docs; ``--help`` lists the options.
 
 Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display from a recorded study, in a
 minute. ``--check`` makes them too, and compares. ``--record`` makes the recording anew, which trains the study first:
@@ -53,7 +53,7 @@ def recorded(recording: Path) -> Iterator[tuple[Stage, str]]:
 
 
 def photograph(recording: Path, out: Path, panels: Sequence[str]) -> list[Path]:
-    """Write the pictures of ``panels``, as ``recording`` has them, into ``out``."""
+    """Write the images of ``panels``, as ``recording`` has them, into ``out``."""
     with recorded(recording) as (stage, _):
         return [path for name in panels for path in _grab(stage, name, out)]
 
@@ -91,12 +91,12 @@ def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
             focused.clearFocus()
         fit_axes(stage.window)
         path = out / f"{name}{ending}.png"
-        save_picture(still(stage.window), path)
+        save_image(still(stage.window), path)
         paths.append(path)
     return paths
 
 
-def save_picture(image: QImage, path: Path) -> None:
+def save_image(image: QImage, path: Path) -> None:
     """``image`` as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
     image = image.convertToFormat(QImage.Format.Format_RGB888)
     shown = Image.frombytes(
@@ -130,7 +130,7 @@ def record(recording: Path, home: Path, wanted: Study) -> None:
 
 
 def check(recording: Path, committed: Path, panels: Sequence[str], differing: Path) -> bool:
-    """Whether the pictures in ``committed`` show what the window shows; prints by how much each differs that does not.
+    """Whether the images in ``committed`` show what the window shows; prints by how much each differs that does not.
 
     Those as they are now are left in ``differing``.
     """
@@ -153,13 +153,13 @@ def check(recording: Path, committed: Path, panels: Sequence[str], differing: Pa
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description="Make the pictures of README.")
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description="Make the images of README.")
     parser.add_argument("out", nargs="?", type=Path, default=OUT, help="folder (default: %(default)s)")
     parser.add_argument("--panel", action="append", choices=list(SCENES), help="only this panel; may be repeated")
     parser.add_argument(
         "--check",
         action="store_true",
-        help=f"change nothing, and fail where a picture differs by more than {100 * TOLERANCE:g} %% of its area; "
+        help=f"change nothing, and fail where an image differs by more than {100 * TOLERANCE:g} %% of its area; "
         f"the new ones are left in {_DIFFERING}",
     )
     parser.add_argument(
@@ -177,7 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make or check the pictures; exit status 0 when all are written, or are as they should be."""
+    """Make or check the images; exit status 0 when all are written, or are as they should be."""
     parsed = make_parser().parse_args(arguments)
     panels, recording = parsed.panel or list(SCENES), parsed.out / RECORDING
     pin_environment()

@@ -1,4 +1,4 @@
-"""By how much two pictures of a panel differ, told so that hardly visible differences do not count.
+"""By how much two images of a panel differ, told so that hardly visible differences do not count.
 
 Both are averaged over squares of ``CELL`` x ``CELL`` pixels; of these, the share that differs by more than ``SHADE`` of
 255 in any colour is the difference. So edges of letters that another release of Qt draws otherwise weigh nothing, three
@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 CELL = 4  # pixels
 SHADE = 24
-TOLERANCE = 0.005  # of a picture's area
+TOLERANCE = 0.005  # of an image's area
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Difference:
 
 
 def difference(old: Path, new: Path) -> Difference:
-    """Between two pictures; the whole area where ``old`` is missing or of another size."""
+    """Between two images; the whole area where ``old`` is missing or of another size."""
     with Image.open(new) as image:
         now = image.convert("RGB")
     everything = Difference(1.0, (0, 0, *now.size))

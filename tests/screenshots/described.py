@@ -1,7 +1,7 @@
 """What the window shows, as text: every visible widget with its words, state and colours, and what plots draw.
 
 Flow: ``__main__ --describe`` -> `described` for each scene -> text files; a test compares them with those kept, so
-that a change of what users see is a change of lines that can be read. Places and sizes are left to the pictures.
+that a change of what users see is a change of lines that can be read. Places and sizes are left to the images.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _state(widget: QWidget) -> Iterator[str]:
         yield "read-only"
     if isinstance(widget, QLabel):
         if not widget.pixmap().isNull():
-            yield "picture"
+            yield "image"
         if widget.wordWrap():
             yield "wrapped"
         yield from _aligned(widget.alignment())

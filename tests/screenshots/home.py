@@ -23,11 +23,11 @@ ARMS = ("clip", "sd-clip", "sd-coca")
 
 
 def study_of(steps: int, seeds: int, size: Size) -> Study:
-    """30 % of the captions are another picture's; a plain model, and two that teach themselves."""
+    """30 % of the captions are another image's; a plain model, and two that teach themselves."""
     test = Measure(name="test", task="retrieval", data="test", keep=["R@1", "R@10"])
     return Study(
         name=NAME,
-        about="Self-distillation where 30 % of the training captions are another picture's.",
+        about="Self-distillation where 30 % of the training captions are another image's.",
         size=size,
         steps=steps,
         seeds=list(range(seeds)),
@@ -48,8 +48,8 @@ class TrainedStudy:
     folder: Path
 
     @property
-    def pictures(self) -> list[Path]:
-        """Held-out pictures, in the order of their table."""
+    def images(self) -> list[Path]:
+        """Held-out images, in the order of their table."""
         table = self.data("val")
         lines = table.read_text(encoding="utf-8").splitlines()[1:]
         return [table.parent / line.partition(",")[0] for line in lines]

@@ -1,4 +1,4 @@
-"""What would make one picture differ from the next, held still: font, language, time zone, clock-like texts, motion.
+"""What would make one image differ from the next, held still: font, language, time zone, clock-like texts, motion.
 
 Flow: ``pin_environment`` before Qt starts -> ``pinned_application`` -> ``pinned_window`` -> ``still`` before each grab.
 """
@@ -41,10 +41,10 @@ def pin_environment() -> None:
 
 
 def pinned_application() -> QApplication:
-    """The application in the one font that the pictures are set in; UserError where it is not installed."""
+    """The application in the one font that the images are set in; UserError where it is not installed."""
     app = QApplication([])
     if FONT not in QFontDatabase.families():
-        raise UserError(f"the pictures are set in {FONT}, which is not installed; install it (fonts-dejavu-core).")
+        raise UserError(f"the images are set in {FONT}, which is not installed; install it (fonts-dejavu-core).")
     app.setFont(QFont(FONT, POINTS))
     app.setCursorFlashTime(0)
     return make_application()

@@ -1,7 +1,7 @@
-"""What is photographed, in one small file: the study's folders without its weights and pictures, and workers' answers.
+"""What is photographed, in one small file: the study's folders without its weights and images, and workers' answers.
 
 Flow: `tests.screenshots.home` trains -> ``pack`` -> ``resources/screenshots/recording.tar.xz`` -> ``unpack`` into a new
-home, in any folder and on any computer; the pictures of the data are drawn there again.
+home, in any folder and on any computer; the images of the data are drawn there again.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def unpack(file: Path, home: Path) -> tuple[Path, Path]:
-    """Lay out the recording in the new folder ``home``, draw the pictures; the study's folder, the file of answers.
+    """Lay out the recording in the new folder ``home``, draw the images; the study's folder, the file of answers.
 
-    Raises RuntimeError when the pictures cannot be drawn.
+    Raises RuntimeError when the images cannot be drawn.
     """
     home.mkdir(parents=True)
     with tarfile.open(file, "r:xz") as archive:
@@ -68,7 +68,7 @@ def unpack(file: Path, home: Path) -> tuple[Path, Path]:
     command = [*python_command("core"), "demo-data", str(drawn)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"the demo's pictures could not be drawn: {done.stderr.strip()}")
-    (drawn / "pictures").rename(StudyDir(study).data / "openmoji" / "pictures")
+        raise RuntimeError(f"the demo's images could not be drawn: {done.stderr.strip()}")
+    (drawn / "images").rename(StudyDir(study).data / "openmoji" / "images")
     shutil.rmtree(drawn)
     return study, home / ANSWERS

@@ -28,7 +28,7 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from tests.screenshots.home import TrainedStudy
 from tests.screenshots.waiting import settle, until
 
-_CAPTIONED, _EVERY = 24, 29  # pictures, and how far they lie apart in their table
+_CAPTIONED, _EVERY = 24, 29  # images, and how far they lie apart in their table
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Stage:
 
 
 def home(stage: Stage) -> None:
-    """What was trained, with its curves and pictures."""
+    """What was trained, with its curves and images."""
     stage.window.show_panel("home")
     settle(4.0)  # events are read, thumbnails come
 
@@ -86,7 +86,7 @@ def runs(stage: Stage) -> None:
 
 
 def classify(stage: Stage) -> None:
-    """Held-out pictures by their group: zero-shot, and a linear probe in its confusion matrix."""
+    """Held-out images by their group: zero-shot, and a linear probe in its confusion matrix."""
     panel = stage.window.show_panel("classify")
     assert isinstance(panel, ClassifyPanel)
     stage.select_run("sd-clip")
@@ -123,14 +123,14 @@ def search(stage: Stage) -> None:
 
 
 def caption(stage: Stage) -> None:
-    """Held-out pictures captioned by the teacher, and beside it by the student."""
+    """Held-out images captioned by the teacher, and beside it by the student."""
     panel = stage.window.show_panel("caption")
     assert isinstance(panel, CaptionsPanel)
     tools = panel.view.tools
     for side, weights in (("a", "teacher"), ("b", "student")):
         stage.choose(tools.pickers[side], "sd-coca", weights)  # type: ignore[index]
     tools.compare.setChecked(True)
-    chosen = [str(path) for path in stage.study.pictures[5::_EVERY][:_CAPTIONED]]
+    chosen = [str(path) for path in stage.study.images[5::_EVERY][:_CAPTIONED]]
     panel.add_paths(chosen)
     until(lambda: len(panel.model.entries()) == len(chosen), "the list")
     until(lambda: all({"a", "b"} <= set(one.captions) for one in panel.model.entries()), "the captions")
@@ -167,7 +167,7 @@ def study(stage: Stage) -> None:
 
 
 def data(stage: Stage) -> None:
-    """Held-out pictures with their captions and labels."""
+    """Held-out images with their captions and labels."""
     panel = stage.window.show_panel("data")
     assert isinstance(panel, DataPanel)
     panel.show_source(str(stage.study.data("unseen")))

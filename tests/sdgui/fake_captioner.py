@@ -1,4 +1,4 @@
-"""The worker in miniature for captions, without torch: what it says of a picture follows from the file's name.
+"""The worker in miniature for captions, without torch: what it says of an image follows from the file's name.
 
 A model named "other" says it in capitals. A name with "bad" is refused, one with "die" (or such a prompt) ends the
 process, one with "slow" takes long and can be cancelled, one with "later" comes somewhat later. A model "none" cannot
@@ -63,7 +63,7 @@ def caption(request: dict[str, Any], cancelled: set[int]) -> dict[str, Any]:
         reply(id=number, event="progress", doing="captioning", done=index, total=len(request["paths"]))
         answer: dict[str, Any] = {"index": index, "path": path}
         if "bad" in name:
-            answer["error"] = "it is no picture"
+            answer["error"] = "it is no image"
         else:
             answer["captions"] = [words(path, request, rank) for rank in range(request["settings"]["captions"])]
         reply(id=number, event="partial", result=answer)

@@ -1,6 +1,6 @@
 """The worker in miniature for the Classify place, without torch: what is asked is written down, answers are known.
 
-The linear probe gets 3 of 6 pictures of each class right, the teacher 5; zero-shot 2, the fused probe 4, the
+The linear probe gets 3 of 6 images of each class right, the teacher 5; zero-shot 2, the fused probe 4, the
 neighbours 1. Wrong ones are taken for the next class. ``data`` named "broken" cannot be opened, "garbage" is answered
 by what is no answer, "slow" takes long and can be cancelled, "many" has 1,000 classes. Every request is written to
 ``requests.jsonl`` in the folder that is given; a second argument is the name of one
@@ -21,7 +21,7 @@ from worker_loop import reply, serve
 
 FOLDER = Path(sys.argv[1])
 CLASSES = [*sys.argv[2:3], "cat", "Große Katze", "snow_leopard", "🐯 tiger"]
-EACH = 6  # pictures of a class
+EACH = 6  # images of a class
 RIGHT = {"zero-shot": 2, "linear-probe": 3, "fused-probe": 4, "knn": 1}
 Request = dict[str, Any]
 
@@ -41,8 +41,8 @@ def result_named(key: str) -> dict[str, Any]:
     return {"right": found["right"], "names": classes(found), "data": found["data"]}
 
 
-def picture(true: int, number: int) -> str:
-    return str(FOLDER / "pictures" / f"{true % 4}-{number % 6}.png")
+def image(true: int, number: int) -> str:
+    return str(FOLDER / "images" / f"{true % 4}-{number % 6}.png")
 
 
 def open_data(request: Request, cancelled: set[int]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def open_data(request: Request, cancelled: set[int]) -> dict[str, Any]:
     for done in range(200 if name == "slow" else 2):
         if request["id"] in cancelled:
             raise Failed("cancelled")
-        reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=200)
+        reply(id=request["id"], event="progress", doing="encoding images", done=done, total=200)
         time.sleep(0.05 if name == "slow" else 0)
     if name == "garbage":
         return {"opened": 5, "model": {"layers": None}}
@@ -107,7 +107,7 @@ def measured(request: Request, kind: str, title: str) -> dict[str, Any]:
         "confusion": cells,
         "C": 0.1 if probe else None,
         "curve": [[0.001, 0.4], [0.1, 0.6], [10.0, 0.5]] if probe else [],
-        "mistakes": mistakes(number, 0, 60)["pictures"],
+        "mistakes": mistakes(number, 0, 60)["images"],
         "mistake_count": wrong * size,
         "can_save": probe,
         "notes": [f"{kind}: C was chosen on held-out rows."] if probe else [],
@@ -119,7 +119,7 @@ def mistakes(number: str, offset: int, limit: int) -> dict[str, Any]:
     names, wrong = found["names"], EACH - found["right"]
     every = [
         {
-            "image": picture(i, n),
+            "image": image(i, n),
             "true": names[i],
             "predicted": names[(i + 1) % len(names)],
             "probability": 0.9 - 0.0001 * i,
@@ -127,16 +127,16 @@ def mistakes(number: str, offset: int, limit: int) -> dict[str, Any]:
         for i in range(len(names))
         for n in range(wrong)
     ]
-    return {"total": len(every), "pictures": every[offset : offset + limit]}
+    return {"total": len(every), "images": every[offset : offset + limit]}
 
 
 def cell(request: Request) -> dict[str, Any]:
     found = result_named(request["result"])
     true, predicted = request["true"], request["predicted"]
     size = found["right"] if true == predicted else EACH - found["right"]
-    pictures = [{"image": picture(true, n), "probability": 0.8} for n in range(size)]
+    images = [{"image": image(true, n), "probability": 0.8} for n in range(size)]
     names = found["names"]
-    return {"true": names[true], "predicted": names[predicted], "total": size, "pictures": pictures}
+    return {"true": names[true], "predicted": names[predicted], "total": size, "images": images}
 
 
 def compare(request: Request) -> dict[str, Any]:
@@ -157,8 +157,8 @@ def compare(request: Request) -> dict[str, Any]:
             {"class": name, "index": i, "rows": EACH, "a": a["right"] / EACH, "b": b["right"] / EACH}
             for i, name in enumerate(names)
         ],
-        "only_a": [{"image": picture(0, 0), "true": names[0], "a": names[0], "b": names[1]}] if gap > 0 else [],
-        "only_b": [{"image": picture(0, 1), "true": names[0], "a": names[1], "b": names[0]}] if gap < 0 else [],
+        "only_a": [{"image": image(0, 0), "true": names[0], "a": names[0], "b": names[1]}] if gap > 0 else [],
+        "only_b": [{"image": image(0, 1), "true": names[0], "a": names[1], "b": names[0]}] if gap < 0 else [],
         "both_right": 12,
         "both_wrong": 6,
     }
@@ -171,23 +171,23 @@ def few_shot(request: Request) -> dict[str, Any]:
         curve.append({"shots": shots, "accuracy": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05})
         reply(id=request["id"], event="partial", result={"curve": list(curve)})
         time.sleep(0.05)
-    return {"curve": curve, "notes": ["class cat has fewer than 4 pictures and gave all."]}
+    return {"curve": curve, "notes": ["class cat has fewer than 4 images and gave all."]}
 
 
 def tried(request: Request) -> dict[str, Any]:
     names = request["classes"]
     known = bool(request["probe"])
     return {
-        "pictures": [
+        "images": [
             {
                 "image": path,
                 "probe": [{"class": "cat", "probability": 0.75}, {"class": "tiger", "probability": 0.25}]
                 if known
                 else None,
                 "zero_shot": [{"class": name, "probability": 1 / len(names)} for name in names] or None,
-                "error": "it is no picture" if path.endswith("bad.png") else "",
+                "error": "it is no image" if path.endswith("bad.png") else "",
             }
-            for path in request["pictures"]
+            for path in request["images"]
         ]
     }
 
@@ -204,8 +204,8 @@ def apply(request: Request) -> dict[str, Any]:
     Path(request["out"]).write_text("filepath,class\n", encoding="utf-8")
     return {
         "path": request["out"],
-        "pictures": 23,
-        "classes": [{"class": "cat", "pictures": 23}],
+        "images": 23,
+        "classes": [{"class": "cat", "images": 23}],
         "unreadable": [{"where": "x.png", "reason": "it is torn"}],
         "unreadable_count": 1,
     }
@@ -215,7 +215,7 @@ def described(request: Request) -> dict[str, Any]:
     path = Path(request["source"])
     labels = {} if path.stem == "bare" else {"kind": len(classes({"data": str(path)})), "tone": 2}
     return {
-        "source": str(path), "format": "CSV", "pairs": 24, "pictures": 24, "labels": labels, "bad": 0, "reasons": [],
+        "source": str(path), "format": "CSV", "pairs": 24, "images": 24, "labels": labels, "bad": 0, "reasons": [],
     }  # fmt: skip
 
 

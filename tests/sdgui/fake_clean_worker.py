@@ -23,7 +23,7 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
     pairs = [
         {
             "row": i,
-            "path": f"/pictures/{i}.png",
+            "path": f"/images/{i}.png",
             "caption": caption,
             "belief": 0.05 + i / 10,
             "right": 0.1 + i / 10,
@@ -61,7 +61,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
     number = request["id"]
     data = str(request.get("data", ""))
     if request["do"] == "describe_source":
-        facts = {"pairs": 8, "pictures": 8, "labels": {}, "bad": 0, "reasons": [], "format": "CSV"}
+        facts = {"pairs": 8, "images": 8, "labels": {}, "bad": 0, "reasons": [], "format": "CSV"}
         reply(id=number, event="done", result={"source": request["source"], **facts})
     elif request["do"] == "noise_save":
         asked = {**request, "ranked": RANKED}
@@ -75,7 +75,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
         except UserError as error:
             reply(id=number, event="failed", message=str(error), details="")
             return
-        result = {"path": str(to), "record": str(record_path(to)), "pictures": made.pictures, "captions": made.captions}
+        result = {"path": str(to), "record": str(record_path(to)), "images": made.images, "captions": made.captions}
         reply(id=number, event="done", result=result)
     elif request["do"] == "before_after":
         Path(request["to"]).write_text(json.dumps([request["before"], request["after"]]), encoding="utf-8")
@@ -87,7 +87,7 @@ def answer(request: dict[str, Any], cancelled: set[int]) -> None:
             if number in cancelled:
                 reply(id=number, event="failed", message="cancelled", details="")
                 return
-            reply(id=number, event="progress", doing="encoding pictures", done=done, total=200)
+            reply(id=number, event="progress", doing="encoding images", done=done, total=200)
             time.sleep(0.05 if "slow" in data else 0)
         RANKED.append(request["run"])
         reply(id=number, event="done", result=ranked(request))

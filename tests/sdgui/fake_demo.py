@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--fail", action="store_true")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    print("pictures 1/2", file=sys.stderr, flush=True)
+    print("images 1/2", file=sys.stderr, flush=True)
     while options.until is not None and not options.until.exists():
         time.sleep(0.02)
     if options.fail:

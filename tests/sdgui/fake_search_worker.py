@@ -1,9 +1,9 @@
-"""The worker in miniature for the Search place, without torch: six pictures, ranks known beforehand.
+"""The worker in miniature for the Search place, without torch: six images, ranks known beforehand.
 
-The student finds caption i at rank i + 1, the teacher always at rank 1; for words the student lists pictures in order,
+The student finds caption i at rank i + 1, the teacher always at rank 1; for words the student lists images in order,
 the teacher in reverse. Every request is written to ``requests.jsonl`` in the folder that is given. ``data`` "broken"
 cannot be opened, "slow" takes long and can be cancelled, "pause" takes half a second; an index called "other" is
-another model's, "moved" has pictures that are gone, "stamps" has two pictures. The words "wrong" cannot be searched
+another model's, "moved" has images that are gone, "stamps" has two images. The words "wrong" cannot be searched
 for, "slow" take a while. "garbage", as data or words, is answered by what is no answer.
 """
 
@@ -28,8 +28,8 @@ class Failed(Exception):
     pass
 
 
-def picture(row: int, key: dict[str, str]) -> str:
-    return str(FOLDER / ("gone" if Path(key["index"]).name == "moved" else "pictures") / f"{row}.png")
+def image(row: int, key: dict[str, str]) -> str:
+    return str(FOLDER / ("gone" if Path(key["index"]).name == "moved" else "images") / f"{row}.png")
 
 
 def size(index: str) -> int:
@@ -41,7 +41,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
     for done in range(100 if slow else 2):
         if request["id"] in cancelled:
             raise Failed("cancelled")
-        reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=100)
+        reply(id=request["id"], event="progress", doing="encoding images", done=done, total=100)
         time.sleep(0.05 if slow else 0)
     if Path(request["data"]).name == "pause":
         time.sleep(0.5)
@@ -60,7 +60,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
         "model": request["model"] or "open_clip:ViT-B-32,openai",
         "weights": request["weights"],
         "dim": 8,
-        "pictures": number,
+        "images": number,
         "captions": number,
         "how": "exact, in memory",
         "notes": ["1 of 3 segments are damaged."] if Path(request["index"]).name == "damaged" else [],
@@ -88,8 +88,8 @@ def found(request: Request) -> dict[str, Any]:
     for rank, i in enumerate(order, start=1):
         row: dict[str, Any] = {
             "row": i,
-            "path": picture(i, key),
-            "there": Path(picture(i, key)).exists(),
+            "path": image(i, key),
+            "there": Path(image(i, key)).exists(),
             "caption": CAPTIONS[i],
             "captions": [CAPTIONS[i]],
             "labels": {"tone": LABELS[i]},
@@ -104,7 +104,7 @@ def found(request: Request) -> dict[str, Any]:
         rows.append({**row, "text": i} if request["find"] == "captions" else row)
     return {
         "rows": rows[: request["k"]],
-        "cutoff": {"cosine": 0.75, "rate": 0.001, "meaning": "0.1% of unrelated pictures score above 0.750"},
+        "cutoff": {"cosine": 0.75, "rate": 0.001, "meaning": "0.1% of unrelated images score above 0.750"},
         "above": 2,
         "searched": len(order),
         "notes": ["the query is long."] if any(len(word or "") > 1000 for word in words) else [],
@@ -119,8 +119,8 @@ def evaluated(request: Request) -> dict[str, Any]:
     number = size(key["index"])
     order = sorted(range(number), reverse=student)
     ranks = {i: i + 1.0 if student else 1.0 for i in order}
-    texts = [{"text": i, "caption": CAPTIONS[i], "row": i, "path": picture(i, key), "rank": ranks[i]} for i in order]
-    images = [{"row": i, "path": picture(i, key), "captions": [CAPTIONS[i]], "rank": ranks[i]} for i in order]
+    texts = [{"text": i, "caption": CAPTIONS[i], "row": i, "path": image(i, key), "rank": ranks[i]} for i in order]
+    images = [{"row": i, "path": image(i, key), "captions": [CAPTIONS[i]], "rank": ranks[i]} for i in order]
     curve = {"k": [1, 2, 3], "text_to_image": [0.2, 0.5, 1.0], "image_to_text": [0.1, 0.4, 1.0]}
     return {
         "recall": {},
@@ -135,7 +135,7 @@ def evaluated(request: Request) -> dict[str, Any]:
 def compared(request: Request) -> dict[str, Any]:
     key = json.loads(request["a"])
     only = [
-        {"caption": CAPTIONS[i], "path": picture(i, key), "rank_a": i + 1.0, "rank_b": 1.0, "text_a": i, "text_b": i}
+        {"caption": CAPTIONS[i], "path": image(i, key), "rank_a": i + 1.0, "rank_b": 1.0, "text_a": i, "text_b": i}
         for i in range(request["at"], N)
     ]
     counts = {"only_a": 0, "only_b": len(only), "both": request["at"], "neither": 0}
@@ -145,12 +145,12 @@ def compared(request: Request) -> dict[str, Any]:
 def mapped(request: Request, method: str) -> dict[str, Any]:
     key = json.loads(request["key"])
     places = [(i / N - 0.5, (i % 2) - 0.5) for i in range(N)]
-    pictures = [
-        {"x": x, "y": y, "row": i, "path": picture(i, key), "labels": {"tone": LABELS[i]}}
+    images = [
+        {"x": x, "y": y, "row": i, "path": image(i, key), "labels": {"tone": LABELS[i]}}
         for i, (x, y) in enumerate(places)
     ]
     captions = [{"x": x, "y": 0.0, "text": i, "caption": CAPTIONS[i], "row": i} for i, (x, _) in enumerate(places)]
-    return {"method": method, "pictures": pictures, "captions": captions if request["captions"] else []}
+    return {"method": method, "images": images, "captions": captions if request["captions"] else []}
 
 
 def reasons(request: Request) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def reasons(request: Request) -> dict[str, Any]:
     student = json.loads(request["key"])["weights"] != "teacher"
     words = request["text"].split()
     if "wrong" in words:
-        raise Failed("only models with a ViT show why a picture matches; choose such a model.")
+        raise Failed("only models with a ViT show why an image matches; choose such a model.")
     at = 0 if student else 3
     chosen = len(words) - 1 if student else 0
     return {
@@ -172,9 +172,9 @@ def indexed(request: Request, cancelled: set[int]) -> dict[str, Any]:
     for done in range(100 if request.get("source") == "slow" else 2):
         if request["id"] in cancelled:
             raise Failed("cancelled")
-        reply(id=request["id"], event="progress", doing="encoding pictures", done=done, total=100)
+        reply(id=request["id"], event="progress", doing="encoding images", done=done, total=100)
         time.sleep(0.05 if request.get("source") == "slow" else 0)
-    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "away": 0, "pictures": 6, "captions": 6}
+    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "away": 0, "images": 6, "captions": 6}
     return {**counts, "bad": ["x.png: truncated"], "log": []}
 
 
@@ -190,7 +190,7 @@ def answer(request: Request, cancelled: set[int]) -> None:
         elif do == "search_query":
             result = found(request)
         elif do == "search_facets":
-            result = {"folders": [str(FOLDER / "pictures")], "labels": {"tone": ["cold", "dark", "warm"]}}
+            result = {"folders": [str(FOLDER / "images")], "labels": {"tone": ["cold", "dark", "warm"]}}
         elif do == "search_evaluate":
             result = evaluated(request)
         elif do == "search_compare":
@@ -207,7 +207,7 @@ def answer(request: Request, cancelled: set[int]) -> None:
         elif do == "search_relocate":
             result = {"relocated": N}
         else:
-            result = {"source": request["source"], "format": "folder", "pairs": 0, "pictures": N, "labels": {}}
+            result = {"source": request["source"], "format": "folder", "pairs": 0, "images": N, "labels": {}}
             result |= {"bad": 0, "reasons": []}
         reply(id=number, event="done", result=result)
     except Failed as error:

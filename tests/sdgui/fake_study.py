@@ -110,7 +110,7 @@ def main() -> int:
         run.state = "training"
         out.write_status(status.now())
         if run.arm == options.fail:
-            run.state, run.message = "failed", "error: there is no picture; mend the data."
+            run.state, run.message = "failed", "error: there is no image; mend the data."
             failed[run.arm] = run.message
         elif not train(out, run, study, options.delay):
             run.state = "waiting"

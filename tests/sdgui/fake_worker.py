@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any
 
-FACTS = {"format": "CSV", "pairs": 400, "pictures": 400, "labels": {}, "bad": 0, "reasons": []}
+FACTS = {"format": "CSV", "pairs": 400, "images": 400, "labels": {}, "bad": 0, "reasons": []}
 
 
 def reply(**fields: Any) -> None:

@@ -149,8 +149,8 @@ def a_run(folder: Path) -> Path:
     return folder
 
 
-def picture(folder: Path) -> Path:
-    """A picture in a folder of that name: with the slash, the name of the file is hostile as a path too."""
+def source_image(folder: Path) -> Path:
+    """An image in a folder of that name: with the slash, the name of the file is hostile as a path too."""
     path = folder / f"{FILE}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     image = QImage(8, 8, QImage.Format.Format_RGB32)
@@ -200,7 +200,7 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     place.view.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: place.view.matrix.gallery.model.rowCount() > 0)
     place.view.tabs.setCurrentWidget(place.view.trying)
-    place.view.trying.add([str(picture(tmp_path / "pictures"))])
+    place.view.trying.add([str(source_image(tmp_path / "images"))])
     place.probes.confirm_replacing([data], lambda: None)
     found = {name for name, _ in hostile_texts(window)}
     assert {"_Grid", "QListWidget", "ElidedLabel", "PlainLabel"} <= found
@@ -212,7 +212,7 @@ def test_classify(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
 def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
     place = window.show_panel("search")
     assert isinstance(place, SearchPanel)
-    path = picture(tmp_path / "pictures")
+    path = source_image(tmp_path / "images")
     place.view.sides[0].gallery.set_items([GalleryItem(path, HOSTILE, 0.5, 1, detail=HOSTILE)])
     assert {"_Grid"} <= {name for name, _ in hostile_texts(place.view.sides[0].gallery)}
     chips = [Chip(Part(words=HOSTILE), place), Chip(Part(image=str(path)), place)]

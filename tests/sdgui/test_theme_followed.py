@@ -131,7 +131,7 @@ def test_a_change_of_theme_leaves_nothing_of_the_former(qtbot: QtBot, look: Them
 
 # What is painted anew from the theme whenever it is shown, or by a part around it that follows the theme.
 _PAINTED = {
-    "_Column", "Readout", "FilterBox", "HeatPicture", "CostCurves", "ErrorBars", "StudyView", "_Veil", "PicturePreview",
+    "_Column", "Readout", "FilterBox", "HeatImage", "CostCurves", "ErrorBars", "StudyView", "_Veil", "ImagePreview",
 }  # fmt: skip
 # Views whose delegates and painters ask the theme; they follow it for them.
 _FOR_OTHERS = {"CaptionsList", "ConfusionMatrix", "Sparkline", "MachineList", "PlotLegend", "Gallery", "ExperimentTree"}

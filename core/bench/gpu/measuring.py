@@ -1,8 +1,8 @@
 """``python -m core bench gpu --size full``: a step on this GPU, against open_clip's own training and the GPU's peak.
 
 Everything is measured in one call on one device: plain CLIP against open_clip's loop with autocast and compilation, on
-pictures that are at hand; the utilisation; a self-distilling step against its operations; real JPEGs through the loader
-against pictures at hand; how long a save holds training up; and bfloat16's loss against float32's. ``--size small`` (as
+images that are at hand; the utilisation; a self-distilling step against its operations; real JPEGs through the loader
+against images at hand; how long a save holds training up; and bfloat16's loss against float32's. ``--size small`` (as
 it is by default) is the same on a CPU with small towers: it shows that everything runs, its figures are no GPU's.
 """
 
@@ -40,7 +40,7 @@ class Scale:
     device: str
     towers: tuple[str, ...]  # against open_clip; the last one's utilisation is judged
     batch_size: int
-    pictures: int
+    images: int
     warm: int
     steps: int
     loss_steps: int
@@ -63,9 +63,9 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
         )
     with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
         work = Path(folder)
-        write_pictures(work / "data", scale.pictures)
+        write_images(work / "data", scale.images)
         rows = [row for towers in scale.towers for row in _against_open_clip(work, scale, towers)]
-        others = (_distilling, _real_pictures, _saving, _precision)
+        others = (_distilling, _real_images, _saving, _precision)
         return [*rows, *(measure(work, scale) for measure in others)]
 
 
@@ -78,7 +78,7 @@ def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) 
             "data.cache_mib=0",
             f"towers.architecture={towers}",
             f"optim.batch_size={scale.batch_size}",
-            f"optim.epochs={max(1, steps * scale.batch_size // scale.pictures + 1)}",
+            f"optim.epochs={max(1, steps * scale.batch_size // scale.images + 1)}",
             "optim.learning_rate=1e-4",
             f"runtime.device={scale.device}",
             f"runtime.compile={str(scale.compile).lower()}",
@@ -126,11 +126,11 @@ def _distilling(work: Path, scale: Scale) -> BenchResult:
     )
 
 
-def _real_pictures(work: Path, scale: Scale) -> BenchResult:
+def _real_images(work: Path, scale: Scale) -> BenchResult:
     """JPEGs that the loader decodes, against the same batch again and again."""
     config = _config(work, scale, "clip", scale.towers[-1])
-    real, at_hand = (_measured(work, scale, f"pictures {real}", config, real) for real in (True, False))
-    return result("real JPEGs against pictures at hand", real.pairs_per_s, at_hand.pairs_per_s, "pairs/s",
+    real, at_hand = (_measured(work, scale, f"images {real}", config, real) for real in (True, False))
+    return result("real JPEGs against images at hand", real.pairs_per_s, at_hand.pairs_per_s, "pairs/s",
                   real.pairs_per_s / at_hand.pairs_per_s, _asked(scale, 0.95))  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def _has_bf16(scale: Scale) -> bool:
     return has_bf16(torch.device(scale.device))
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_images(folder: Path, count: int) -> None:
     """``count`` JPEGs of 512 x 384 with captions in a CSV: some photographs, each under many names."""
     folder.mkdir(parents=True)
     different = min(count, 32)

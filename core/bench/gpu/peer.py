@@ -1,7 +1,7 @@
 """open_clip's own training loop on batches that are at hand: the peer of ``python -m core bench gpu``.
 
 Its ``train_one_epoch`` trains what its ``main`` would build: its model, compiled where asked, its loss, its AdamW and
-its autocast. Only the pictures are made up, so that no loader is measured.
+its autocast. Only the images are made up, so that no loader is measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an emoji's name tells: concept, skin tone, gender, and the group it belongs to.
 
-Flow: ``openmoji`` names each picture with the ``emoji`` package and labels it here, for the demo data.
+Flow: ``openmoji`` names each image with the ``emoji`` package and labels it here, for the demo data.
 
 A name is words: "woman firefighter medium-dark skin tone" is the concept firefighter, the gender woman and the tone
 medium-dark. Pairs have two tones ("handshake light skin tone dark skin tone"); people come first ("women wrestling"),

@@ -1,15 +1,15 @@
-"""Pictures by other artists in categories, for a probe that asks what carries over: Debian's ``openclipart-png``.
+"""Images by other artists in categories, for a probe that asks what carries over: Debian's ``openclipart-png``.
 
 Flow: a study names ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` ->
-**openclipart** reads the package's folder, or one that is laid out alike, and writes both, with small pictures, into
+**openclipart** reads the package's folder, or one that is laid out alike, and writes both, with small images, into
 the study's folder.
 
-A folder right below the top is a category, with all that is nested in it. The package holds many pictures several
+A folder right below the top is a category, with all that is nested in it. The package holds many images several
 times, as links and as copies: each counts once, and none that lies in two categories, for it has no one right answer.
-Categories with fewer than 60 pictures are left out. In each, the half of the pictures whose names have the lower
-SHA-256 is for training, the others for the test; pictures of one series may be in both.
+Categories with fewer than 60 images are left out. In each, the half of the images whose names have the lower
+SHA-256 is for training, the others for the test; images of one series may be in both.
 
-Pictures: https://openclipart.org, public domain.
+Images: https://openclipart.org, public domain.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pathlib import Path
 from PIL import Image
 
 from core.data.demo.openmoji import SIZE
-from core.data.errors import BadRow, PictureError
-from core.data.pictures import Pixels, decode
+from core.data.errors import BadRow, ImageError
+from core.data.images import Pixels, decode
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.spec.cells import marked_row
@@ -37,34 +37,34 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 
 USUAL = Path("/usr/share/openclipart/png")  # where the package has them
-LEAST = 60  # pictures of a category
+LEAST = 60  # images of a category
 NO_CATEGORY = ("unsorted",)
 FACTS = "openclipart.json"  # written last: what is written is whole when it is there
-PICTURES = "pictures"
-MOST_THREADS = 2  # the largest pictures take more than a gigabyte each while they are decoded
+IMAGES = "images"
+MOST_THREADS = 2  # the largest images take more than a gigabyte each while they are decoded
 
 Log = Callable[[str], None]
-Kept = dict[str, dict[str, str]]  # category -> name below the top -> small picture
-Picture = tuple[str, str, str]  # small picture, category, name below the top
+Kept = dict[str, dict[str, str]]  # category -> name below the top -> small image
+ClipartImage = tuple[str, str, str]  # small image, category, name below the top
 
 
 def write_openclipart(source: Path, folder: Path, log: Log) -> None:
-    """Write ``train.csv``, ``test.csv``, what is in them (``openclipart.json``) and pictures into ``folder``.
+    """Write ``train.csv``, ``test.csv``, what is in them (``openclipart.json``) and images into ``folder``.
 
-    Pictures are as large as the demo set's, on white as everywhere. What a killed attempt has decoded is used again.
+    Images are as large as the demo set's, on white as everywhere. What a killed attempt has decoded is used again.
     Raises UserError when ``source`` is not there or has not two categories.
     """
     if not source.is_dir():
         raise UserError(missing(source))
     rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
-    log(f"shrinking {len(rows)} pictures of {source}")
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    log(f"shrinking {len(rows)} images of {source}")
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     found, bad = _read(rows, folder)
     once, left_out = _once(source, found, folder)
     kept = {name: some for name, some in sorted(once.items()) if len(some) >= LEAST}
     if len(kept) < 2:
         raise UserError(
-            f"{source} has not two category folders with {LEAST} pictures each; name another folder with --openclipart."
+            f"{source} has not two category folders with {LEAST} images each; name another folder with --openclipart."
         )
     train, test = _halves(kept)
     for name, half in (("train", train), ("test", test)):
@@ -80,27 +80,27 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         "unreadable": [str(one) for one in bad],
     }
     write_whole(folder / FACTS, (json.dumps(facts, indent=1, ensure_ascii=True) + "\n").encode())
-    log(f"{len(kept)} categories, {len(train)} pictures to train and {len(test)} to test a probe with")
+    log(f"{len(kept)} categories, {len(train)} images to train and {len(test)} to test a probe with")
     if bad:
-        log(f"{len(bad)} pictures cannot be read, such as {bad[0]}; all are listed in {folder / FACTS}")
+        log(f"{len(bad)} images cannot be read, such as {bad[0]}; all are listed in {folder / FACTS}")
 
 
 def missing(source: Path = USUAL) -> str:
-    """What to do when there are no pictures at ``source``."""
+    """What to do when there are no images at ``source``."""
     return (
-        f"there are no pictures at {source}; install Debian's package openclipart-png, or name another folder of "
+        f"there are no images at {source}; install Debian's package openclipart-png, or name another folder of "
         "category folders with --openclipart, and start the study again: only this part runs then."
     )
 
 
 def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], list[BadRow]]:
-    """Each readable row with its small picture, ``pictures/CONTENT.png``, which is written; and the other rows."""
+    """Each readable row with its small image, ``images/CONTENT.png``, which is written; and the other rows."""
     found: list[tuple[Row, str]] = []
     bad: list[BadRow] = []
     pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
     try:
         for row, made in zip(rows, pool.map(lambda row: _made(row.image, folder), rows), strict=True):
-            if isinstance(made, PictureError):
+            if isinstance(made, ImageError):
                 bad.append(BadRow(row.file, str(made)))
                 continue
             name, pixels = made
@@ -114,21 +114,21 @@ def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], lis
     return found, bad
 
 
-def _made(file: Path, folder: Path) -> tuple[str, Pixels | None] | PictureError:
-    """What the small picture of ``file`` is called, by the content of ``file``, and its pixels unless it is there."""
+def _made(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:
+    """What the small image of ``file`` is called, by the content of ``file``, and its pixels unless it is there."""
     try:
-        name = f"{PICTURES}/{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}.png"
+        name = f"{IMAGES}/{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}.png"
         return name, None if (folder / name).exists() else decode(file, SIZE, DataConfig().max_megapixels)
-    except PictureError as error:
+    except ImageError as error:
         return error
     except OSError as error:
-        return PictureError(error.strerror or str(error))
+        return ImageError(error.strerror or str(error))
 
 
 def _once(source: Path, found: Sequence[tuple[Row, str]], folder: Path) -> tuple[Kept, int]:
     """Each content under its first name; and how many contents were left out, as they lie in several categories.
 
-    Pictures are the same when they are pixel by pixel, small as they are.
+    Images are the same when they are pixel by pixel, small as they are.
     """
     same: dict[bytes, list[tuple[Row, str]]] = defaultdict(list)
     for row, small in found:
@@ -144,19 +144,19 @@ def _once(source: Path, found: Sequence[tuple[Row, str]], folder: Path) -> tuple
     return kept, left_out
 
 
-def _halves(kept: Kept) -> tuple[list[Picture], list[Picture]]:
+def _halves(kept: Kept) -> tuple[list[ClipartImage], list[ClipartImage]]:
     """For training and for the test: in each category by the SHA-256 of the names, which depends on nothing else."""
-    train: list[Picture] = []
-    test: list[Picture] = []
-    for category, pictures in kept.items():
-        names = sorted(pictures, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    train: list[ClipartImage] = []
+    test: list[ClipartImage] = []
+    for category, images in kept.items():
+        names = sorted(images, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
         for index, name in enumerate(names):
             half = train if index < len(names) // 2 else test
-            half.append((pictures[name], category, name))
+            half.append((images[name], category, name))
     return train, test
 
 
-def _table(half: Sequence[Picture]) -> bytes:
+def _table(half: Sequence[ClipartImage]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["filepath", "title", "category", "original"])

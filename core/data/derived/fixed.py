@@ -1,7 +1,7 @@
-"""A copy of a data source with fixes applied: pairs left out, captions and labels replaced, pictures added.
+"""A copy of a data source with fixes applied: pairs left out, captions and labels replaced, images added.
 
 Flow: the window's basket -> worker ``fixes_save`` -> **fixed** -> a table that training reads, with its record beside.
-Pictures of the source stay where they are; added ones are copied beside the table, whose paths must not lead out of its
+Images of the source stay where they are; added ones are copied beside the table, whose paths must not lead out of its
 folder.
 """
 
@@ -25,30 +25,30 @@ from core.spec.data.fixes import Fix, FixesRecord, record_path
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
-ADDED = "added"  # ends the name of the folder of added pictures
+ADDED = "added"  # ends the name of the folder of added images
 
 
 @dataclass
 class _Changes:
-    """The fixes of one picture."""
+    """The fixes of one image."""
 
     out: bool = False
     without: set[str] = field(default_factory=set)  # captions
     instead: dict[str, str] = field(default_factory=dict)  # caption -> its replacement; "" for all of them
     labels: dict[str, str] = field(default_factory=dict)
-    more: list[str] = field(default_factory=list)  # captions of an added picture
+    more: list[str] = field(default_factory=list)  # captions of an added image
 
 
 def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False) -> FixesRecord:
     """Write ``data`` with ``fixes`` as the table ``to`` (CSV) and its record; returns the record.
 
-    The later of two fixes of one thing counts. Raises UserError when a fix names a picture, caption or label that the
+    The later of two fixes of one thing counts. Raises UserError when a fix names an image, caption or label that the
     data have not, when nothing is left, when ``to`` exists and is not to be replaced, or is the data themselves.
     """
     refuse_target(to, data, replace)
     source = open_source(data)
     known = {row.file: row for row in source.rows}
-    changes = _by_picture(_as_named(fixes, known))
+    changes = _by_image(_as_named(fixes, known))
     for file, change in changes.items():
         _check(data, source, known.get(file), file, change)
     new = [file for file, change in changes.items() if file not in known and not change.out]
@@ -73,7 +73,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
             source=data,
             fixed=to.name,
             made=time.time(),
-            pictures=len(kept) + len(added),
+            images=len(kept) + len(added),
             captions=len(table),
             fixes=tuple(fixes),
         )
@@ -83,7 +83,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
 
 
 def _as_named(fixes: Sequence[Fix], known: Mapping[str, Row]) -> list[Fix]:
-    """``fixes`` with the paths that the source has for their pictures, which may lead there by a link."""
+    """``fixes`` with the paths that the source has for their images, which may lead there by a link."""
     if all(fix.path in known for fix in fixes):
         return list(fixes)
     # os.path.realpath, since Path's resolve is too slow for a million
@@ -94,7 +94,7 @@ def _as_named(fixes: Sequence[Fix], known: Mapping[str, Row]) -> list[Fix]:
     ]
 
 
-def _by_picture(fixes: Sequence[Fix]) -> dict[str, _Changes]:
+def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
     found: dict[str, _Changes] = defaultdict(_Changes)
     for fix in fixes:
         change, value = found[fix.path], clean_caption(fix.value)
@@ -122,7 +122,7 @@ def _check(data: str, source: Source, row: Row | None, file: str, change: _Chang
     named = {*change.without, *(caption for caption in change.instead if caption)}
     if row is None:
         if change.out or named or not (change.more or change.instead):
-            raise UserError(f"{data} has no picture {file}, which a fix is of; remove the fix, or choose its data.")
+            raise UserError(f"{data} has no image {file}, which a fix is of; remove the fix, or choose its data.")
         if not Path(file).is_file():
             raise UserError(f"{file}, which was to be added, is not there; remove the fix.")
         return
@@ -154,7 +154,7 @@ def _labels(row: Row, source: Source, change: _Changes | None) -> list[str]:
 
 
 def _copy_in(file: Path, folder: Path, root: Path) -> str:
-    """Copy a picture into ``folder``; returns its path from ``root``. Names of different files stay different."""
+    """Copy an image into ``folder``; returns its path from ``root``. Names of different files stay different."""
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     copy = folder / f"{file.stem[:80]}-{digest}{file.suffix}"

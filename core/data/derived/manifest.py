@@ -18,7 +18,7 @@ from core.spec.shards import is_shards
 
 SUFFIX = ".csv"
 
-Pair = tuple[str, str, Sequence[object]]  # a picture's path from the manifest's folder, a caption, further cells
+Pair = tuple[str, str, Sequence[object]]  # an image's path from the manifest's folder, a caption, further cells
 
 
 def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""How a new manifest names pictures that lie elsewhere: a manifest's paths must not lead out of its folder."""
+"""How a new manifest names images that lie elsewhere: a manifest's paths must not lead out of its folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from core.spec.errors import UserError
 from core.spec.shards import file_of
 
-LINK = "pictures"
+LINK = "images"
 
 
 def names_below(files: Sequence[str], folder: Path) -> list[str]:
@@ -32,10 +32,10 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
             f"cannot link {root} into {here} ({error.strerror}); choose a folder above the data."
         ) from error
     if link.resolve() != root.resolve():
-        raise UserError(f"{link} leads to other pictures than {root}; remove it, or choose another folder.")
+        raise UserError(f"{link} leads to other images than {root}; remove it, or choose another folder.")
     return [(Path(LINK) / Path(file).relative_to(root)).as_posix() for file in files]
 
 
 def folder_of(file: str) -> str:
-    """Where ``file`` lies; of a picture in a tar where the tar lies."""
+    """Where ``file`` lies; of an image in a tar where the tar lies."""
     return os.path.dirname(file_of(file))  # noqa: PTH120  (of a million: Path is too slow)

@@ -1,10 +1,10 @@
 """A training manifest with wrong captions, of one of the kinds that are found in collections of pairs.
 
 shuffled: the captions of some rows are dealt out among them, none keeps its own. in-group: the same among rows with the
-same label, which is harder to tell. word: one word is another row's. generic: a caption that would fit any picture.
+same label, which is harder to tell. word: one word is another row's. generic: a caption that would fit any image.
 
 Flow: a study or ``python -m core demo-data --wrong`` asks for noise -> **noisy** writes ``noisy.csv`` (a further column
-``shuffled`` says which rows are wrong) and the untouched rows alone. Labels stay with their pictures. The column is
+``shuffled`` says which rows are wrong) and the untouched rows alone. Labels stay with their images. The column is
 read by ``python -m core noise`` when it judges, and by nothing that trains.
 """
 
@@ -25,7 +25,7 @@ from core.spec.reading import excerpt
 from core.spec.study.definition import NoiseKind
 
 COLUMN = "shuffled"
-GENERIC = ("a picture", "an image", "a small icon", "a drawing of something", "untitled")
+GENERIC = ("an image", "an image", "a small icon", "a drawing of something", "untitled")
 _ATTEMPTS = 100  # at another word or caption than the row's own
 
 Captions = tuple[str, ...]  # of one row
@@ -42,8 +42,8 @@ def write_noisy(
 ) -> tuple[int, int]:
     """Write the copy and the untouched rows of ``source``; returns how many rows there are, and how many are wrong.
 
-    Pictures stay where they are: a manifest's paths must not lead out of its folder, so where the new ones lie
-    elsewhere, a link to the pictures' folder is made beside them. ``within``: the label column of in-group. Raises
+    Images stay where they are: a manifest's paths must not lead out of its folder, so where the new ones lie
+    elsewhere, a link to the images' folder is made beside them. ``within``: the label column of in-group. Raises
     UserError when that is not allowed, there is no such column, or too few captions differ.
     """
     found = open_source(source)

@@ -3,8 +3,8 @@
 Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, where it
 comes from (``NAME.provenance.json``). What is written opens as training data at once.
 
-Pictures stay where they are. A manifest's paths must not lead out of its folder: where it lies elsewhere, a link to
-the pictures' folder is made beside it.
+Images stay where they are. A manifest's paths must not lead out of its folder: where it lies elsewhere, a link to
+the images' folder is made beside it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 
 from core.data.derived.manifest import SUFFIX, labels_of, manifest, refuse_target
 from core.data.derived.names import folder_of, names_below
-from core.data.errors import PictureError
-from core.data.pictures import picture_bytes
+from core.data.errors import ImageError
+from core.data.images import image_bytes
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
 from core.spec.config import expand_user
@@ -41,7 +41,7 @@ class Saved:
     """A manifest that was written."""
 
     path: Path
-    pictures: int
+    images: int
     captions: int
 
 
@@ -53,9 +53,9 @@ def save_subset(
     only: Collection[str] = (),
     replace: bool = False,
 ) -> Saved:
-    """Write the rows of ``data`` without the pictures ``excluded`` (paths), or ``only`` these, as the manifest ``to``.
+    """Write the rows of ``data`` without the images ``excluded`` (paths), or ``only`` these, as the manifest ``to``.
 
-    Raises UserError when nothing would be left, a picture is not one of ``data``, or ``to`` cannot be written, exists
+    Raises UserError when nothing would be left, an image is not one of ``data``, or ``to`` cannot be written, exists
     (unless ``replace``), is ``data`` itself, or does not end with .csv.
     """
     refuse_target(to, data, replace)
@@ -63,18 +63,18 @@ def save_subset(
     left_out, wanted = frozenset(excluded), frozenset(only)
     unknown = (left_out | wanted) - {row.file for row in source.rows}
     if unknown:
-        raise UserError(f"{data} has no picture {min(unknown)}; open the data again, and select anew.")
+        raise UserError(f"{data} has no image {min(unknown)}; open the data again, and select anew.")
     rows = [row for row in source.rows if row.file not in left_out and (not wanted or row.file in wanted)]
     if not rows:
-        raise UserError(f"nothing of {data} would be left; exclude fewer pictures.")
+        raise UserError(f"nothing of {data} would be left; exclude fewer images.")
     return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
 def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Path | None = None) -> tuple[Saved, Saved]:
-    """Write ``data`` as two manifests: what is left to train on, and ``share`` of its pictures, drawn with ``seed``.
+    """Write ``data`` as two manifests: what is left to train on, and ``share`` of its images, drawn with ``seed``.
 
-    Copies of one picture (the same bytes) stay together, so that nothing leaks. They lie in ``folder``, by default the
-    one above pictures and source; names that are taken are numbered. Raises UserError when one part would be empty, or
+    Copies of one image (the same bytes) stay together, so that nothing leaks. They lie in ``folder``, by default the
+    one above images and source; names that are taken are numbered. Raises UserError when one part would be empty, or
     cannot be written.
     """
     if not 0.0 < share < 1.0:
@@ -85,7 +85,7 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
     parts = [[row for row, out in zip(source.rows, held, strict=True) if out == which] for which in (False, True)]
     if not all(parts):
         raise UserError(
-            f"{data} has {len(source.rows)} pictures, too few different ones to hold out {share:.0%}; take more data."
+            f"{data} has {len(source.rows)} images, too few different ones to hold out {share:.0%}; take more data."
         )
     home, stem = folder or folder_above(source, data), stem_of(data)
     kept, out = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
@@ -104,13 +104,13 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
     named = zip(names, rows, strict=True)
     pairs = [(name, caption, labels_of(row, labels)) for name, row in named for caption in row.captions]
     content, captions = manifest(pairs, labels), len(pairs)
-    origin = {"source": source.origin, "format": source.format, "pictures of the source": len(source.rows)}
+    origin = {"source": source.origin, "format": source.format, "images of the source": len(source.rows)}
     made = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "program": f"sdgui {version('sdgui')}",
         **origin,
         **about,
-        "pictures": len(rows),
+        "images": len(rows),
         "captions": captions,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -139,15 +139,15 @@ def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
                 progress("looking for copies", done, total)
             done += 1
             try:
-                digest = hashlib.blake2b(picture_bytes(files[position]), digest_size=16).digest()
-            except PictureError:
+                digest = hashlib.blake2b(image_bytes(files[position]), digest_size=16).digest()
+            except ImageError:
                 continue
             first[position] = seen.setdefault(digest, position)
     return first
 
 
 def folder_above(source: Source, data: str) -> Path:
-    """The folder that pictures and source lie in: manifests there name the pictures without a link."""
+    """The folder that images and source lie in: manifests there name the images without a link."""
     base = Path(source.rows[0].file) if is_shards(data) else expand_user(data).absolute()
     own = str(base) if base.is_dir() else str(base.parent)
     if is_shards(data):
@@ -159,7 +159,7 @@ def stem_of(data: str) -> str:
     """What files made of ``data`` are called after."""
     name = Path(data.rstrip("/\\")).name if not is_shards(data) else "shards"
     stem = name.removesuffix(Path(name).suffix) if not expand_user(data).is_dir() else name
-    return stem or "pictures"
+    return stem or "images"
 
 
 def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
@@ -172,7 +172,7 @@ def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
 
 
 def _size(file: str) -> int:
-    """Bytes of a picture; -1 when it is not known."""
+    """Bytes of an image; -1 when it is not known."""
     member = split_member(file)
     if member is not None:
         return member.size
@@ -183,7 +183,7 @@ def _size(file: str) -> int:
 
 
 def _drawn(first: Sequence[int], share: float, seed: int) -> list[bool]:
-    """Whether each picture is held out; those with the same ``first`` go together, until ``share`` is reached."""
+    """Whether each image is held out; those with the same ``first`` go together, until ``share`` is reached."""
     members: dict[int, list[int]] = {}
     for position, one in enumerate(first):
         members.setdefault(one, []).append(position)

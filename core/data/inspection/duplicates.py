@@ -1,14 +1,14 @@
-"""Duplicates among pictures: the same bytes, or nearly the same picture (resized, compressed anew, touched up).
+"""Duplicates among images: the same bytes, or nearly the same image (resized, compressed anew, touched up).
 
 Flow: ``Signatures`` -> ``duplicates`` -> groups of positions; ``core.data.inspection.leaks`` asks which groups span
 splits.
 
-Two pictures are near duplicates where their hashes differ in at most `BITS` of 64 bits, and no pixel of their tiny
+Two images are near duplicates where their hashes differ in at most `BITS` of 64 bits, and no pixel of their tiny
 copies by more than `LEVELS`. Hashes that differ in so few bits agree in one of ``BITS + 1`` bands (the pigeonhole
 principle of Norouzi et al. 2012), so only those that share a band are compared, and every pair is found; of more than
-`LARGEST` that share one, which flat pictures may, each is compared with those alone that follow it by hash.
+`LARGEST` that share one, which flat images may, each is compared with those alone that follow it by hash.
 
-Legend: N pictures, G groups.
+Legend: N images, G groups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.data.inspection.signatures import Entries, Signatures
 
 BITS = 4
 LEVELS = 12  # of 255, a mean over the colours of a pixel
-LARGEST = 4096  # pictures of one band that are all compared; of more each with so many that follow by hash
+LARGEST = 4096  # images of one band that are all compared; of more each with so many that follow by hash
 _WIDTHS = [13, 13, 13, 13, 12]  # of the bands, together 64 bits
 
 Positions = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Duplicates:
 
 
 def duplicates(signatures: Signatures) -> Duplicates:
-    """The groups among ``signatures``. Of pictures with the same bytes the first stands for all in ``near``."""
+    """The groups among ``signatures``. Of images with the same bytes the first stands for all in ``near``."""
     entries = signatures.entries
     readable = np.flatnonzero(entries["readable"])
     digests = np.ascontiguousarray(entries["digest"][readable]).view("V16").ravel()

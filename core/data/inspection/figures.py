@@ -1,4 +1,4 @@
-"""Figures of a source's captions and labels, by its rows alone: no picture is opened.
+"""Figures of a source's captions and labels, by its rows alone: no image is opened.
 
 Flow: rows -> ``figures`` -> the verb ``data``, the Data panel.
 """
@@ -18,14 +18,14 @@ SPLIT_NAMES = ("split", "subset", "set", "fold", "partition")  # of label column
 
 @dataclass
 class Figures:
-    """``words`` (LONGEST + 1,): captions of so many words; ``captions``: number of captions -> pictures."""
+    """``words`` (LONGEST + 1,): captions of so many words; ``captions``: number of captions -> images."""
 
-    pictures: int = 0
+    images: int = 0
     pairs: int = 0
     distinct: int = 0  # captions that differ
     words: list[int] = field(default_factory=lambda: [0] * (LONGEST + 1))
     captions: dict[int, int] = field(default_factory=dict)
-    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value -> pictures; "" where there is none
+    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value -> images; "" where there is none
 
     @property
     def median_words(self) -> float:
@@ -44,7 +44,7 @@ def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
     captions: Counter[int] = Counter()
     texts: set[str] = set()
     for row in rows:
-        found.pictures += 1
+        found.images += 1
         own = [caption for caption in row.captions if caption]
         found.pairs += len(own)
         captions[len(own)] += 1

@@ -1,4 +1,4 @@
-"""Leaks: pictures of one split that are in another too, so that a model is judged on what it was trained on.
+"""Leaks: images of one split that are in another too, so that a model is judged on what it was trained on.
 
 Flow: sources of the splits (or one source with a column that names them) -> ``leaks`` -> pairs of places.
 """
@@ -16,7 +16,7 @@ Kind = Literal["same file", "same bytes", "nearly the same"]
 
 @dataclass(frozen=True)
 class Leak:
-    """Two positions in the joined list of pictures, in different splits."""
+    """Two positions in the joined list of images, in different splits."""
 
     left: int
     right: int
@@ -24,7 +24,7 @@ class Leak:
 
 
 def leaks(files: Sequence[str], splits: Sequence[str], found: Duplicates) -> list[Leak]:
-    """The leaks among ``files`` (N,), which are of ``splits`` (N,): of every group, its first picture with each of
+    """The leaks among ``files`` (N,), which are of ``splits`` (N,): of every group, its first image with each of
     another split, and its copies in the first's own split with the first of them. "" is no split.
 
     Raises ValueError when the two differ in length.

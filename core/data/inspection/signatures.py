@@ -1,10 +1,10 @@
-"""Signatures of pictures, by which duplicates are found: a digest of the file, a perceptual hash, a tiny copy.
+"""Signatures of images, by which duplicates are found: a digest of the file, a perceptual hash, a tiny copy.
 
 Flow: paths -> ``read_signatures`` (a thread a core; kept in the cache folder) -> ``core.data.inspection.duplicates``.
-The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey picture of 32 pixels (Zauner 2010). It
-knows no colour, and of flat pictures next to nothing: what it proposes the tiny copy, of 8 pixels in colour, confirms.
+The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey image of 32 pixels (Zauner 2010). It
+knows no colour, and of flat images next to nothing: what it proposes the tiny copy, of 8 pixels in colour, confirms.
 
-Legend: N pictures.
+Legend: N images.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from core.data.cache import SIGNATURES_SUFFIX, cache_folder, files_digest, prune
-from core.data.errors import PictureError
-from core.data.pictures import decode, picture_bytes
+from core.data.errors import ImageError
+from core.data.images import decode, image_bytes
 from core.spec.files import whole_file
 from core.spec.reporter import Progress
 
@@ -32,8 +32,8 @@ VERSION = 1
 SIDE = 8  # of the tiny copy
 HASHED = 32  # pixels of the side that is decoded: pHash takes as many
 MAX_MEGAPIXELS = 200
-AHEAD = 4  # pictures in flight per thread
-REPORTED = 50  # pictures between two reports
+AHEAD = 4  # images in flight per thread
+REPORTED = 50  # images between two reports
 
 ENTRY = np.dtype([("digest", "u1", 16), ("hash", "<u8"), ("tiny", "u1", (SIDE, SIDE, 3)), ("readable", "?")])
 Entries = npt.NDArray[np.void]
@@ -41,7 +41,7 @@ Entries = npt.NDArray[np.void]
 
 @dataclass
 class Signatures:
-    """``entries`` (N,) of `ENTRY`; ``broken``: position -> why a picture cannot be read."""
+    """``entries`` (N,) of `ENTRY`; ``broken``: position -> why an image cannot be read."""
 
     entries: Entries
     broken: dict[int, str] = field(default_factory=dict)
@@ -69,12 +69,12 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
     found = Signatures(np.zeros(len(files), ENTRY))
     with contextlib.closing(_signed(files, max_megapixels)) as signed:
         for position, entry in enumerate(signed):
-            if isinstance(entry, PictureError):
+            if isinstance(entry, ImageError):
                 found.broken[position] = str(entry)
             else:
                 found.entries[position] = entry
             if position % REPORTED == 0:
-                progress("comparing pictures", position, len(files))
+                progress("comparing images", position, len(files))
     with contextlib.suppress(OSError):  # what cannot be kept is read again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, durable=False) as file:
@@ -84,7 +84,7 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
 
 
 def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
-    """The `ENTRY` of a picture's bytes. Raises PictureError."""
+    """The `ENTRY` of an image's bytes. Raises ImageError."""
     image = Image.fromarray(decode(content, HASHED, max_megapixels))
     entry = np.zeros((), ENTRY)
     entry["digest"] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint8)
@@ -95,19 +95,19 @@ def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
     return entry
 
 
-def _attempt(path: str, max_megapixels: int) -> Entries | PictureError:
+def _attempt(path: str, max_megapixels: int) -> Entries | ImageError:
     try:
-        return signature(picture_bytes(path), max_megapixels)
-    except PictureError as error:
+        return signature(image_bytes(path), max_megapixels)
+    except ImageError as error:
         return error
 
 
-def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | PictureError, None, None]:
+def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | ImageError, None, None]:
     """In order, by a thread for each core: decoders let go of Python's lock."""
     threads = min(16, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="signatures")
     try:
-        waiting: deque[Future[Entries | PictureError]] = deque()
+        waiting: deque[Future[Entries | ImageError]] = deque()
         for path in files:
             waiting.append(pool.submit(_attempt, path, max_megapixels))
             if len(waiting) >= AHEAD * threads:
@@ -117,17 +117,17 @@ def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | Pi
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _rest(waiting: deque[Future[Entries | PictureError]]) -> Iterator[Entries | PictureError]:
+def _rest(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | ImageError]:
     while waiting:
         yield waiting.popleft().result()
 
 
 def _reasons(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
-    """Why the pictures that were unreadable are: they are few, and tried again."""
+    """Why the images that were unreadable are: they are few, and tried again."""
     found = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():
         entry = _attempt(files[position], max_megapixels)
-        if isinstance(entry, PictureError):
+        if isinstance(entry, ImageError):
             found[position] = str(entry)
         else:
             entries[position] = entry

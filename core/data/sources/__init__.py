@@ -1,1 +1,1 @@
-"""From what a user has (CSV, JSON lines, COCO, folders) to rows of picture, captions and labels."""
+"""From what a user has (CSV, JSON lines, COCO, folders) to rows of image, captions and labels."""

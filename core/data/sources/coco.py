@@ -1,7 +1,7 @@
 """JSON files read whole: COCO captions, and a plain list of records.
 
-Flow: ``open_source`` comes here for ``.json``. In COCO's layout the annotations and the pictures lie in sibling
-folders, so the pictures' folder is looked for beside the file and beside its folder.
+Flow: ``open_source`` comes here for ``.json``. In COCO's layout the annotations and the images lie in sibling
+folders, so the images' folder is looked for beside the file and beside its folder.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_o
 from core.spec.reading import excerpt
 
 LARGEST = 1 << 30  # bytes of a file that is read whole
-PROBED = 50  # pictures looked for in each candidate folder
+PROBED = 50  # images looked for in each candidate folder
 
 
-def read_json(path: Path, pictures_root: Path | None) -> Source:
+def read_json(path: Path, images_root: Path | None) -> Source:
     """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
     try:
         with open_text(path, LARGEST) as file:
@@ -32,15 +32,15 @@ def read_json(path: Path, pictures_root: Path | None) -> Source:
         hint = "; name it .jsonl if it has one object per line" if "Extra data" in str(error) else ""
         raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
     if isinstance(content, list):
-        return _read_list(path, content, pictures_root)
+        return _read_list(path, content, images_root)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
-        return read_coco(path, content["images"], content["annotations"], pictures_root)
+        return read_coco(path, content["images"], content["annotations"], images_root)
     found = shown(list(content)) if isinstance(content, dict) else type(content).__name__
     raise DataError(f"{path} has {found or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
 
 
-def _read_list(path: Path, records: Sequence[Any], pictures_root: Path | None) -> Source:
-    builder = RowBuilder(str(path), pictures_root or path.parent)
+def _read_list(path: Path, records: Sequence[Any], images_root: Path | None) -> Source:
+    builder = RowBuilder(str(path), images_root or path.parent)
     names: dict[str, None] = {}
     found: set[str] = set()
     for number, record in enumerate(records, 1):
@@ -49,8 +49,8 @@ def _read_list(path: Path, records: Sequence[Any], pictures_root: Path | None) -
     return builder.finish("JSON list", tuple(names))
 
 
-def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], pictures_root: Path | None) -> Source:
-    """Captions joined to their pictures by ``image_id``."""
+def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], images_root: Path | None) -> Source:
+    """Captions joined to their images by ``image_id``."""
     captions: dict[Any, list[str]] = {}
     unknown: list[Any] = []
     files = _files(images)
@@ -63,7 +63,7 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], pic
             captions.setdefault(image, []).append(text)
     if annotations and not captions and not unknown:
         raise DataError(f"{path} holds no captions; take COCO's captions_*.json, not its instances or keypoints.")
-    root = pictures_root or _pictures_folder(path, [name for name in files.values() if name][:PROBED])
+    root = images_root or _images_folder(path, [name for name in files.values() if name][:PROBED])
     builder = RowBuilder(str(path), root)
     for image, name in files.items():
         where = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
@@ -97,7 +97,7 @@ def _files(images: Sequence[Any]) -> dict[Any, str | None]:
     return files
 
 
-def _pictures_folder(path: Path, names: Sequence[str]) -> Path:
+def _images_folder(path: Path, names: Sequence[str]) -> Path:
     """The candidate folder that holds most of ``names``; the file's own folder when none holds any."""
 
     def held(folder: Path) -> int:
@@ -114,7 +114,7 @@ def _is_there(name: str, folder: Path) -> bool:
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    """Folders where COCO-like sets keep their pictures, nearest first: ``captions_val2017`` -> ``val2017``."""
+    """Folders where COCO-like sets keep their images, nearest first: ``captions_val2017`` -> ``val2017``."""
     split = path.stem.rpartition("_")[2]
     for base in (path.parent, path.parent.parent):
         for inner in ("", "images", split, f"images/{split}", f"{split}/images", f"{split}_images"):

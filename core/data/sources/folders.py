@@ -1,4 +1,4 @@
-"""Folders of pictures: class folders (ImageFolder), or pictures with ``.txt`` sidecars.
+"""Folders of images: class folders (ImageFolder), or images with ``.txt`` sidecars.
 
 Flow: ``open_source`` comes here for a folder. The tree is walked once; what lies in it says which of the two it is,
 and a mixture is refused with what was found.
@@ -16,7 +16,7 @@ from core.data.sources.rows import Row, Source, clean_caption
 from core.spec.errors import UserError
 from core.spec.reading import read_text
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
@@ -26,16 +26,16 @@ LONGEST_SIDECAR = 1 << 20  # bytes; more is no caption
 
 @dataclass
 class _Folder:
-    """One folder of the tree: names of its pictures and of its text files (without the extension)."""
+    """One folder of the tree: names of its images and of its text files (without the extension)."""
 
     path: str
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     texts: set[str] = field(default_factory=set)
     manifests: list[str] = field(default_factory=list)
 
     @property
     def captioned(self) -> bool:
-        return any(_stem(name) in self.texts for name in self.pictures)
+        return any(_stem(name) in self.texts for name in self.images)
 
 
 def _stem(name: str) -> str:
@@ -43,24 +43,24 @@ def _stem(name: str) -> str:
 
 
 def read_folder(root: Path) -> Source:
-    """The rows of a folder. DataError for a mixture, and for pictures that have neither captions nor classes."""
+    """The rows of a folder. DataError for a mixture, and for images that have neither captions nor classes."""
     top = str(root.absolute())
-    folders = [folder for folder in _walk(top, set()) if folder.pictures or folder.manifests]
-    with_pictures = [folder for folder in folders if folder.pictures]
-    if not with_pictures:
-        raise DataError(f"The folder {root} holds no pictures{_manifest_hint(folders)}.")
-    captioned = [folder for folder in with_pictures if folder.captioned]
-    plain = [folder for folder in with_pictures if not folder.captioned]
+    folders = [folder for folder in _walk(top, set()) if folder.images or folder.manifests]
+    with_images = [folder for folder in folders if folder.images]
+    if not with_images:
+        raise DataError(f"The folder {root} holds no images{_manifest_hint(folders)}.")
+    captioned = [folder for folder in with_images if folder.captioned]
+    plain = [folder for folder in with_images if not folder.captioned]
     if captioned and plain:
         raise DataError(
-            f"The folder {root} is a mixture: the pictures in {captioned[0].path} have .txt captions, those in "
-            f"{plain[0].path} have none; keep pictures with captions and class folders apart."
+            f"The folder {root} is a mixture: the images in {captioned[0].path} have .txt captions, those in "
+            f"{plain[0].path} have none; keep images with captions and class folders apart."
         )
     if captioned:
         return _read_sidecars(root, captioned)
     if all(folder.path == top for folder in plain):
         raise DataError(
-            f"The pictures in {root} have neither .txt captions beside them nor class folders around them"
+            f"The images in {root} have neither .txt captions beside them nor class folders around them"
             f"{_manifest_hint(folders)}; add one of these."
         )
     return _read_classes(root, top, plain)
@@ -86,13 +86,13 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
             suffix = dot + extension.lower()
             if leads_to_folder(entry):
                 inner.append(entry.path)
-            elif suffix in PICTURE_SUFFIXES:
-                folder.pictures.append(entry.name)
+            elif suffix in IMAGE_SUFFIXES:
+                folder.images.append(entry.name)
             elif suffix == ".txt":
                 folder.texts.add(stem)
             elif suffix in MANIFEST_SUFFIXES:
                 folder.manifests.append(entry.name)
-    folder.pictures.sort()
+    folder.images.sort()
     yield folder
     for path in sorted(inner):
         yield from _walk(path, seen)
@@ -113,12 +113,12 @@ def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
     for folder in folders:
         if folder.path == top:
             reason = "it lies outside the class folders"
-            bad.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.pictures)
+            bad.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.images)
             continue
         name = folder.path[len(top) :].strip(os.sep).partition(os.sep)[0]
         captions = (clean_caption(name.replace("_", " ").replace("-", " ")) or name,)
         labels = {"class": name}
-        rows.extend(Row(f"{folder.path}{os.sep}{picture}", captions, labels) for picture in folder.pictures)
+        rows.extend(Row(f"{folder.path}{os.sep}{image}", captions, labels) for image in folder.images)
     return Source(str(root), "class folders", rows, bad, ("class",))
 
 
@@ -127,7 +127,7 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
     rows: list[Row] = []
     bad: list[BadRow] = []
     for folder in folders:
-        for name in folder.pictures:
+        for name in folder.images:
             file = f"{folder.path}{os.sep}{name}"
             stem = _stem(name)
             try:
@@ -140,7 +140,7 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
             else:
                 missing = "has no line" if stem in folder.texts else "is missing"
                 bad.append(BadRow(file, f"it has no caption: {stem}.txt {missing}"))
-    return Source(str(root), "pictures with .txt captions", rows, bad)
+    return Source(str(root), "images with .txt captions", rows, bad)
 
 
 def _sidecar(path: Path) -> tuple[str, ...]:

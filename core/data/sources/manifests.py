@@ -58,7 +58,7 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
         number += 1
         if len(line) > LONGEST_LINE:
             raise DataError(
-                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; give one picture per line."
+                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; give one image per line."
             )
         yield line
 
@@ -87,9 +87,9 @@ class _Lines:
         self.number -= len(self.taken) - 1
 
 
-def read_table(path: Path, pictures_root: Path | None) -> Source:
+def read_table(path: Path, images_root: Path | None) -> Source:
     """A CSV or TSV with columns ``filepath`` and ``title`` (or usual synonyms); further columns are labels."""
-    builder = RowBuilder(str(path), pictures_root or path.parent)
+    builder = RowBuilder(str(path), images_root or path.parent)
     with open_text(path) as file:
         lines = _Lines(bounded_lines(path, file))
         header, delimiter = _header(path, lines)
@@ -180,9 +180,9 @@ class _Columns:
             builder.add(cells[self.file], [cells[self.title]], labels, line)
 
 
-def read_json_lines(path: Path, pictures_root: Path | None) -> Source:
+def read_json_lines(path: Path, images_root: Path | None) -> Source:
     """An object a line: ``filepath`` or ``image``, ``title`` or ``caption`` or ``captions``; other keys are labels."""
-    builder = RowBuilder(str(path), pictures_root or path.parent)
+    builder = RowBuilder(str(path), images_root or path.parent)
     names: dict[str, None] = {}
     found: set[str] = set()
     with open_text(path) as file:

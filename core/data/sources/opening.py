@@ -1,10 +1,10 @@
 """Where pairs come from: one ``open_source`` for every format users have.
 
-Flow: ``data.train`` and its like name a file or folder; ``open_source`` turns it into rows (a picture's path and its
+Flow: ``data.train`` and its like name a file or folder; ``open_source`` turns it into rows (an image's path and its
 captions) and bad rows (skipped, each with its reason); the data set goes on from there. Only names are read
-here, no picture is opened.
+here, no image is opened.
 
-Paths from a manifest stay inside its folder, or inside ``pictures_root``. What is confined is what a manifest says:
+Paths from a manifest stay inside its folder, or inside ``images_root``. What is confined is what a manifest says:
 a symbolic link *within* the folder is followed, because data folders are commonly made of links.
 """
 
@@ -28,7 +28,7 @@ __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing",
 
 FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
-    "a folder of class folders, a folder of pictures with .txt files, or shards (tars, as in shards/{000..099}.tar)"
+    "a folder of class folders, a folder of images with .txt files, or shards (tars, as in shards/{000..099}.tar)"
 )
 READERS: dict[str, Callable[[Path, Path | None], Source]] = {
     ".csv": read_table,
@@ -40,13 +40,11 @@ READERS: dict[str, Callable[[Path, Path | None], Source]] = {
 }
 
 
-def open_source(
-    path: str | Path, *, pictures_root: str | Path | None = None, progress: Progress | None = None
-) -> Source:
+def open_source(path: str | Path, *, images_root: str | Path | None = None, progress: Progress | None = None) -> Source:
     """The rows of the file, folder or shards at ``path``; its format is found by its name and content.
 
     ``progress`` hears of shards, whose headers may have to be read.
-    ``pictures_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
+    ``images_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
 
     Raises DataError, in one sentence with the remedy: nothing there, empty, wrong columns, unknown format,
     a mixture of formats, every row bad.
@@ -56,7 +54,7 @@ def open_source(
     if is_shards(path):
         return _checked(read_shards(str(path), progress))
     path = expand_user(path)
-    root = expand_user(pictures_root) if pictures_root is not None else None
+    root = expand_user(images_root) if images_root is not None else None
     try:
         source = _read(path, root)
     except OSError as error:
@@ -80,14 +78,14 @@ def _nothing_at(path: Path) -> DataError:
 
 def _checked(source: Source) -> Source:
     if not source.rows and not source.bad:
-        raise DataError(f"{source.origin} ({source.format}) is empty: it names no picture; give {FORMATS}.")
+        raise DataError(f"{source.origin} ({source.format}) is empty: it names no image; give {FORMATS}.")
     check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)
     return source
 
 
 def _read(path: Path, root: Path | None) -> Source:
     if root is not None and not root.is_dir():
-        raise DataError(f"The pictures' folder {root} does not exist; name the folder that holds the pictures.")
+        raise DataError(f"The images' folder {root} does not exist; name the folder that holds the images.")
     if path.is_dir():
         return read_folder(path)
     if not path.exists():

@@ -1,6 +1,6 @@
 """Rows: what every format is turned into, and the rules that a row's path and captions must pass.
 
-Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same picture, looks that
+Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same image, looks that
 the files are there (a folder at a time) and yields the ``Source``.
 """
 
@@ -27,7 +27,7 @@ _WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 @dataclass(slots=True)
 class Row:
-    """A picture and its captions. ``line`` is 0 where the source has no lines."""
+    """An image and its captions. ``line`` is 0 where the source has no lines."""
 
     file: str
     captions: tuple[str, ...]
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def image(self) -> Path:
-        """The picture's path."""
+        """The image's path."""
         return Path(self.file)
 
     @property
@@ -74,7 +74,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
     if "\0" in name:
         raise ValueError("the path holds a zero byte")
     if _WEB.match(name):
-        raise ValueError(f"{excerpt(name)} is an address on the web; download the pictures and give their paths")
+        raise ValueError(f"{excerpt(name)} is an address on the web; download the images and give their paths")
     if os.sep == "/":
         name = name.replace("\\", "/")  # written on Windows
     path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (a million of them: Path is too slow)
@@ -82,8 +82,8 @@ def confine(name: str, roots: Sequence[str]) -> str:
         if path.startswith(root if root.endswith(os.sep) else root + os.sep):
             return path
     raise ValueError(
-        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the pictures, "
-        "or give that folder as pictures_root"
+        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the images, "
+        "or give that folder as images_root"
     )
 
 
@@ -101,7 +101,7 @@ class RowBuilder:
         self.roots = roots_of(root)
         self.rows: dict[str, Row] = {}
         self.bad: list[BadRow] = []
-        self._joined: dict[str, dict[str, None]] = {}  # captions of pictures that several rows name
+        self._joined: dict[str, dict[str, None]] = {}  # captions of images that several rows name
         self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def where(self, line: int) -> str:
@@ -113,7 +113,7 @@ class RowBuilder:
         self.bad.append(BadRow(where or self.where(line), reason))
 
     def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int) -> None:
-        """One row of a manifest. Captions of a picture that came before are joined to it (its labels stay)."""
+        """One row of a manifest. Captions of an image that came before are joined to it (its labels stay)."""
         try:
             file = confine(name, self.roots)
         except ValueError as error:
@@ -168,7 +168,7 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
 
 
 def is_file(file: str) -> bool:
-    """Whether ``file`` is a regular file, or a picture in a tar; an OSError where its folder does not answer."""
+    """Whether ``file`` is a regular file, or an image in a tar; an OSError where its folder does not answer."""
     if is_member(file):
         return True
     try:

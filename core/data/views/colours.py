@@ -2,7 +2,7 @@
 
 The distortions of SimCLR (Chen et al. 2020, appendix A), in the order and with the chances of DINO (Caron et al. 2021):
 jitter, then greyscale, blur and solarisation, each with a probability of its own. Within the jitter the order is fixed
-(brightness, contrast, saturation, hue). Hues and blurs are drawn from even levels, so that pictures of one level
+(brightness, contrast, saturation, hue). Hues and blurs are drawn from even levels, so that images of one level
 are distorted together.
 
 Flow: ``views`` calls ``distort_colours`` after the crop.
@@ -28,9 +28,9 @@ from core.spec.config import ViewConfig
 
 Rows = npt.NDArray[Any]
 
-DRAWS = 9  # a picture: four whether, four of the jitter, one of the blur
+DRAWS = 9  # an image: four whether, four of the jitter, one of the blur
 LEVELS = 16
-SIGMA = (0.1, 2.0)  # of the blur, in pixels of a picture of SIDE
+SIGMA = (0.1, 2.0)  # of the blur, in pixels of an image of SIDE
 SIDE = 224
 SOLARIZED = 128.0  # what is brighter is inverted
 GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
@@ -88,7 +88,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, draws: Floats) -> Tensor:
-    """As strong as on a picture of SIDE, whatever the side is."""
+    """As strong as on an image of SIDE, whatever the side is."""
     out = torch.empty_like(images)
     for level, chosen in _levels(draws):
         rows = _at(chosen, out)

@@ -1,7 +1,7 @@
 """What happens to a view after its crop: mirrored, distorted in colour or shape, erased in part, by given draws.
 
 Flow: the loader draws a ``Distortion`` with each view. On a CPU it is applied where the crop is made, in the loader's
-processes; for a GPU it goes with the batch, and the device applies it: by the same draws the pictures are the same, to
+processes; for a GPU it goes with the batch, and the device applies it: by the same draws the images are the same, to
 rounding.
 
 Legend: B batch, S side of a view.
@@ -29,7 +29,7 @@ GREY = 128  # what is erased becomes
 
 @dataclass(frozen=True)
 class Distortion:
-    """The draws for one view of each picture of a batch; None for what its ``config`` does not ask for."""
+    """The draws for one view of each image of a batch; None for what its ``config`` does not ask for."""
 
     config: ViewConfig
     flip: Floats | None = None  # (B,)
@@ -51,11 +51,11 @@ class Distortion:
         return images
 
     def rows(self, start: int, stop: int) -> Distortion:
-        """The draws for the pictures ``start`` to ``stop - 1``."""
+        """The draws for the images ``start`` to ``stop - 1``."""
         return Distortion(self.config, **{name: draws[start:stop] for name, draws in self._draws().items()})
 
     def joined(self, *others: Distortion) -> Distortion:
-        """The draws for these pictures, then for those of ``others``, of the same view."""
+        """The draws for these images, then for those of ``others``, of the same view."""
         every = [one._draws() for one in (self, *others)]
         return Distortion(self.config, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
 

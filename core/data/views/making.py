@@ -1,11 +1,11 @@
-"""Views of pictures: what ``ViewConfig`` asks for, cut from decoded uint8 pictures.
+"""Views of images: what ``ViewConfig`` asks for, cut from decoded uint8 images.
 
 Flow: the loader calls ``make_view`` for the clean view, each further student view and the teacher's; interpolation is
 drawn here (``draw_mix``) and applied by the model after normalisation. ``centre_view`` is what evaluation sees.
 
 Draws depend on (seed, epoch, row, view) alone, see ``draws``.
 
-Legend: B batch, S side of a view, h w of a decoded picture.
+Legend: B batch, S side of a view, h w of a decoded image.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ Boxes = npt.NDArray[np.int64]
 
 
 def make_view(
-    pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+    images: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
-    """One view (B, 3, S, S) uint8 of ``pictures``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
+    """One view (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    ``view`` numbers the views of a picture, ``epoch`` (one for all, or (B,)) the times it is shown.
+    ``view`` numbers the views of an image, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
-    crops = cut_view(pictures, config, size, seed, epoch, rows, view).contiguous()
+    crops = cut_view(images, config, size, seed, epoch, rows, view).contiguous()
     distortion = draw_distortion(config, seed, epoch, rows, view)
     return crops if distortion is None else distortion.apply(crops)
 
 
 def cut_view(
-    pictures: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+    images: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
     """The crops of ``make_view``, before ``draw_distortion``'s is applied.
 
-    They are laid out as decoded pictures are, channels last: to turn them round takes a third of the time of a crop,
+    They are laid out as decoded images are, channels last: to turn them round takes a third of the time of a crop,
     and a GPU none.
     """
-    shapes = np.array([picture.shape[1:] for picture in pictures], dtype=np.int64)
+    shapes = np.array([image.shape[1:] for image in images], dtype=np.int64)
     draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
     boxes = draw_crops(shapes, (config.crop_min, config.crop_max), draws)
-    crops = torch.empty((len(pictures), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
-    for crop, picture, box in zip(crops, pictures, boxes.tolist(), strict=True):
-        crop.copy_(_cut(picture, box, size))
+    crops = torch.empty((len(images), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
+    for crop, image, box in zip(crops, images, boxes.tolist(), strict=True):
+        crop.copy_(_cut(image, box, size))
     return crops
 
 
@@ -69,7 +69,7 @@ def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:
 def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes:
     """(B, 4) top, left, height, width of a crop within each of ``shapes`` (B, 2).
 
-    ``area``: least and greatest share of the picture. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
+    ``area``: least and greatest share of the image. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
     then the position. Where no attempt fits, the largest middle part with an allowed ratio is taken.
     """
     height, width = shapes[:, :1].astype(float), shapes[:, 1:].astype(float)  # (B, 1)
@@ -91,20 +91,20 @@ def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes
     return np.stack([top, left, crop_height, crop_width], 1).astype(np.int64)
 
 
-def _cut(picture: Tensor, box: Sequence[int], size: int) -> Tensor:
-    """(3, S, S): the box (top, left, height, width) of ``picture`` resized, antialiased."""
+def _cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
+    """(3, S, S): the box (top, left, height, width) of ``image`` resized, antialiased."""
     top, left, height, width = box
-    part = picture[None, :, top : top + height, left : left + width]
+    part = image[None, :, top : top + height, left : left + width]
     if not height == width == size:  # torch resizes pixels as they were decoded, but takes a cut-out apart first
         part = resized(part.contiguous(memory_format=torch.channels_last), size)
     return part[0]
 
 
-def resized(pictures: Tensor, size: int) -> Tensor:
-    """uint8 ``pictures`` (B, 3, h, w) at (B, 3, S, S), antialiased; only a CPU resizes integers."""
-    if pictures.device.type == "cpu":
-        return F.interpolate(pictures, (size, size), mode="bicubic", antialias=True)
-    smooth = F.interpolate(pictures.float(), (size, size), mode="bicubic", antialias=True)
+def resized(images: Tensor, size: int) -> Tensor:
+    """uint8 ``images`` (B, 3, h, w) at (B, 3, S, S), antialiased; only a CPU resizes integers."""
+    if images.device.type == "cpu":
+        return F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+    smooth = F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True)
     return smooth.round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -130,8 +130,8 @@ def draw_mix(config: ViewConfig, generator: np.random.Generator, batch: int, siz
     return Mix(partner, left_over, (top, left, bottom, right))
 
 
-def centre_view(picture: Tensor, size: int) -> Tensor:
-    """(3, S, S) uint8 for evaluation: the middle square of ``picture`` (3, h, w), resized."""
-    height, width = picture.shape[1:]
+def centre_view(image: Tensor, size: int) -> Tensor:
+    """(3, S, S) uint8 for evaluation: the middle square of ``image`` (3, h, w), resized."""
+    height, width = image.shape[1:]
     side = min(height, width)
-    return _cut(picture, ((height - side) // 2, (width - side) // 2, side, side), size).contiguous()
+    return _cut(image, ((height - side) // 2, (width - side) // 2, side, side), size).contiguous()

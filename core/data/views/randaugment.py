@@ -1,6 +1,6 @@
-"""RandAugment (Cubuk et al. 2020) on a batch of uint8 pictures, with draws that are given and not taken.
+"""RandAugment (Cubuk et al. 2020) on a batch of uint8 images, with draws that are given and not taken.
 
-Flow: ``views`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's; pictures that drew the
+Flow: ``views`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's; images that drew the
 same operation are distorted together, which is several times faster than one at a time.
 
 Legend: B batch, S side.
@@ -21,9 +21,9 @@ from core.data.draws import Floats
 from core.ranks.transfer import sent
 
 STRONGEST = 30  # magnitudes are parts of 30
-GREY = 128.0  # what comes in from outside the picture
+GREY = 128.0  # what comes in from outside the image
 Shear = tuple[float, float]  # degrees along x and y
-Operation = Callable[[Tensor, float, float], Tensor]  # (pictures, strength 0 to 1, sign) -> pictures
+Operation = Callable[[Tensor, float, float], Tensor]  # (images, strength 0 to 1, sign) -> images
 
 
 def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, shear: Shear = (0.0, 0.0)) -> Tensor:
@@ -91,7 +91,7 @@ OPERATIONS: dict[str, Operation] = {
 def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
     """Distorted ``images`` (B, 3, S, S) uint8.
 
-    ``draws`` (B, operations, 2) in [0, 1): which operation, and its sign, for each picture and round.
+    ``draws`` (B, operations, 2) in [0, 1): which operation, and its sign, for each image and round.
     """
     operations = list(OPERATIONS.values())
     for turn in range(draws.shape[1]):

@@ -1,6 +1,6 @@
 """What a search gives: captions with their scores, and how far it is.
 
-Legend: B pictures.
+Legend: B images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of a picture."""
+    """One caption of an image."""
 
     tokens: tuple[int, ...]  # prompt included, start and end not
     log_probability: float  # of what follows the prompt, the end token included where the model ended it; in nats
@@ -57,7 +57,7 @@ class Progress:
 
     done: int
     total: int
-    captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)  # by picture, best first
+    captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)  # by image, best first
 
 
 def score_of(log_probability: float, length: int, penalty: float) -> float:

@@ -1,6 +1,6 @@
-"""Captions of a batch of pictures: ``generate`` for all of them, ``caption_steps`` to watch or to break off.
+"""Captions of a batch of images: ``generate`` for all of them, ``caption_steps`` to watch or to break off.
 
-Legend: B pictures.
+Legend: B images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def generate(
 
     ``model`` is an open_clip CoCa, or a decoder made from one (``CocaDecoder``), which saves some milliseconds a call.
     Under autocast, the text side runs in autocast's precision; else in the model's own. ``prompts`` gives each
-    picture's beginning in tokens (without the start token); else ``encode`` turns ``settings.prompt`` into tokens.
+    image's beginning in tokens (without the start token); else ``encode`` turns ``settings.prompt`` into tokens.
     ``ids`` defaults to CLIP's tokens and the model's padding. A beam search gives different captions, so
     there may be fewer than asked for. Raises GenerationError for a model or settings that cannot work together.
     """
@@ -51,7 +51,7 @@ def caption_steps(
     encode: Encode | None = None,
     ids: SpecialTokens | None = None,
 ) -> Iterator[Progress]:
-    """The same, one token at a time: each step names the pictures whose captions became final.
+    """The same, one token at a time: each step names the images whose captions became final.
 
     Leaving the loop (or closing the iterator) breaks off and frees the caches.
     """
@@ -69,10 +69,10 @@ def caption_steps(
 def _prompts(
     count: int, settings: GenerationSettings, prompts: Sequence[Sequence[int]] | None, encode: Encode | None
 ) -> list[list[int]]:
-    """Each picture's beginning, in tokens."""
+    """Each image's beginning, in tokens."""
     if prompts is not None:
         if len(prompts) != count:
-            raise GenerationError(f"{len(prompts)} prompts for {count} pictures; give one for each.")
+            raise GenerationError(f"{len(prompts)} prompts for {count} images; give one for each.")
         return [list(prompt) for prompt in prompts]
     if not settings.prompt.strip():
         return [[]] * count

@@ -1,13 +1,13 @@
 """CocaDecoder: an open_clip CoCa that generates one token after another, on cached keys and values.
 
-Flow: ``start`` encodes the pictures, computes their keys and values for every cross-attention once and runs the prompt;
+Flow: ``start`` encodes the images, computes their keys and values for every cross-attention once and runs the prompt;
 each ``Decoding.step`` runs one token per row; ``Decoding.keep`` says which rows go on, doubled or moved. Only the last
 position's logits are computed. What comes out is what the module's own forward gives for the whole prefix.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower whose appended class token no other token sees (so it is
 left out here), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
 
-Legend: B pictures, R rows, L prompt positions, D width, S picture tokens, V vocabulary.
+Legend: B images, R rows, L prompt positions, D width, S image tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from core.model.towers.decoder import MultimodalDecoder
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError
 
-_AT_ONCE = 16  # pictures encoded in one pass
+_AT_ONCE = 16  # images encoded in one pass
 
 
 class CocaDecoder:
     """Reads the weights of an open_clip ``CoCa`` in place; they may go on training between two captions.
 
-    ``model`` needs what open_clip's has: ``visual`` (pictures to a latent and tokens), ``text`` (a causal
+    ``model`` needs what open_clip's has: ``visual`` (images to a latent and tokens), ``text`` (a causal
     ``TextTransformer``), ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype`` the text side's weights are
     kept a second time in that precision; without it nothing is copied. Raises GenerationError for a text tower
     that cannot be cached.
@@ -65,16 +65,16 @@ class CocaDecoder:
 
     @torch.inference_mode()
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[Decoding, Tensor]:
-        """Begin with one row per picture.
+        """Begin with one row per image.
 
-        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one per picture, of any
-        lengths; room is kept for ``rows_per_picture`` rows of ``length`` tokens. Returns the state and logits (B, V).
+        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one per image, of any
+        lengths; room is kept for ``rows_per_image`` rows of ``length`` tokens. Returns the state and logits (B, V).
         """
-        memory = self._picture_cache(images)
+        memory = self._image_cache(images)
         text, decoder = (
-            self._cache(blocks, len(images) * rows_per_picture, length) for blocks in (self._text, self._decoder.blocks)
+            self._cache(blocks, len(images) * rows_per_image, length) for blocks in (self._text, self._decoder.blocks)
         )
         state = Decoding(text, decoder, memory, [len(prefix) for prefix in prefixes], self._step)
         longest = max(state.lengths)
@@ -102,10 +102,10 @@ class CocaDecoder:
         return self._logits(x[:, 0])
 
     def _encode(self, images: Tensor) -> Tensor:
-        """Picture tokens (B, S, D), each picture once."""
+        """Image tokens (B, S, D), each image once."""
         visual = self._model.get_submodule("visual")
         training = [module for module in visual.modules() if module.training]
-        visual.eval()  # a patch dropout would leave out parts of the picture
+        visual.eval()  # a patch dropout would leave out parts of the image
         try:
             encoded = visual(images.to(self.device))
         finally:
@@ -118,8 +118,8 @@ class CocaDecoder:
         tokens: Tensor = encoded[1]
         return tokens.to(self.dtype)
 
-    def _picture_cache(self, images: Tensor) -> KeyValueCache:
-        """The pictures' keys and values for every cross-attention, some pictures at a time to bound the memory."""
+    def _image_cache(self, images: Tensor) -> KeyValueCache:
+        """The images' keys and values for every cross-attention, some images at a time to bound the memory."""
         memory: KeyValueCache | None = None
         for first in range(0, len(images), _AT_ONCE):
             tokens = self._encode(images[first : first + _AT_ONCE])  # (b, S, D)
@@ -127,7 +127,7 @@ class CocaDecoder:
                 memory = self._cache(self._decoder.cross, len(images), tokens.shape[1])
             part = slice(first, first + len(tokens))
             with torch.autocast(self.device.type, enabled=False):
-                for pair, kept in zip(self._decoder.picture_pairs(tokens), memory.layers, strict=True):
+                for pair, kept in zip(self._decoder.image_pairs(tokens), memory.layers, strict=True):
                     for new, store in zip(pair, kept, strict=True):
                         store[part] = new
         assert memory is not None
@@ -159,7 +159,7 @@ class CocaDecoder:
                 x = block.attend_words(x, text_mask, cache, at)
             if self._text_norm is not None:
                 x = self._text_norm(x)
-            return self._decoder.states(x, state.pictures.layers, mask, state.decoder, at, state.layout)
+            return self._decoder.states(x, state.images.layers, mask, state.decoder, at, state.layout)
 
     def _logits(self, x: Tensor) -> Tensor:
         """(R, D) to (R, V), in float32."""

@@ -3,7 +3,7 @@
 Flow: a ``TokenDecoder`` starts a batch; the search then calls, in turn, ``step`` with each row's token and ``keep``
 with the rows that go on.
 
-Legend: B pictures, R rows, T positions, V vocabulary.
+Legend: B images, R rows, T positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ class TokenDecoder(Protocol):
         """How many tokens there are."""
 
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[Rows, Tensor]:
-        """Begin with one row per picture, after ``prefixes``: the rows, and the next tokens' logits (B, V).
+        """Begin with one row per image, after ``prefixes``: the rows, and the next tokens' logits (B, V).
 
-        ``images`` (B, 3, height, width); room is kept for ``rows_per_picture`` rows of ``length`` tokens.
+        ``images`` (B, 3, height, width); room is kept for ``rows_per_image`` rows of ``length`` tokens.
         """
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache: their prefixes, which run anew for each token, and their pictures."""
+    """Rows of a decoder without a cache: their prefixes, which run anew for each token, and their images."""
 
     def __init__(self, prefixes: Sequence[Sequence[int]]) -> None:
-        """One row per picture."""
+        """One row per image."""
         self.prefixes = [list(prefix) for prefix in prefixes]
-        self.owners = list(range(len(prefixes)))  # each row's picture
+        self.owners = list(range(len(prefixes)))  # each row's image
 
     @abstractmethod
     def run(self) -> Tensor:
@@ -81,18 +81,18 @@ class PrefixRows(ABC):
 
 
 class Decoding:
-    """The rows of one batch under way: their caches, their lengths and their pictures' keys and values."""
+    """The rows of one batch under way: their caches, their lengths and their images' keys and values."""
 
     def __init__(
         self,
         text: KeyValueCache,
         decoder: KeyValueCache,
-        pictures: KeyValueCache,
+        images: KeyValueCache,
         lengths: list[int],
         step: Callable[[Decoding, Sequence[int]], Tensor],
     ) -> None:
         self._step = step
-        self.text, self.decoder, self.pictures = text, decoder, pictures
+        self.text, self.decoder, self.images = text, decoder, images
         self.lengths = lengths  # tokens cached, row by row
         self.hidden: Tensor | None = None  # (R, T) True where the text tower may not attend: padding in a prompt
         self.layout = RowLayout(range(len(lengths)), len(lengths), text.store.device)
@@ -102,7 +102,7 @@ class Decoding:
     @property
     def nbytes(self) -> int:
         """Bytes of all cached keys and values."""
-        return self.text.nbytes + self.decoder.nbytes + self.pictures.nbytes
+        return self.text.nbytes + self.decoder.nbytes + self.images.nbytes
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row: the logits (R, V) of the next ones."""
@@ -110,7 +110,7 @@ class Decoding:
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now; a picture left without rows is forgotten."""
+        """Row i becomes what row ``rows[i]`` is now; an image left without rows is forgotten."""
         owners = [self.layout.owners[row] for row in rows]
         used = max(self.lengths)
         self.lengths = [self.lengths[row] for row in rows]
@@ -123,10 +123,10 @@ class Decoding:
     def _arrange(self, owners: list[int]) -> None:
         alive = sorted(set(owners))
         count = len(alive)
-        if count < self.layout.pictures:  # the last ones move into the gaps
+        if count < self.layout.images:  # the last ones move into the gaps
             sources = [alive[index] for index in settle(alive)]
-            self.pictures.move(sources, self.pictures.store.shape[4])
-            position_of = {picture: position for position, picture in enumerate(sources)}
+            self.images.move(sources, self.images.store.shape[4])
+            position_of = {image: position for position, image in enumerate(sources)}
             owners = [position_of[owner] for owner in owners]
-        if owners != self.layout.owners or count != self.layout.pictures:
+        if owners != self.layout.owners or count != self.layout.images:
             self.layout = RowLayout(owners, count, self.text.store.device)

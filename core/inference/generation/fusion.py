@@ -1,10 +1,10 @@
 """FusionDecoder: captions from a network whose language model is its fusion (BLIP, mPLUG, BLIP-2).
 
 Flow: ``caption_decoder(network)`` gives a search what it needs, whichever way the network learnt to caption. The
-picture is encoded once. The words so far run anew for each new one: the queries and merged layers of a fusion leave
+image is encoded once. The words so far run anew for each new one: the queries and merged layers of a fusion leave
 little to keep, and captions are short.
 
-Legend: B pictures, R rows, P patches, T tokens of the longest row, V vocabulary.
+Legend: B images, R rows, P patches, T tokens of the longest row, V vocabulary.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class FusionDecoder:
 
     @torch.inference_mode()
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_picture: int, length: int
+        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[FusionRows, Tensor]:
-        """Begin with one row per picture: ``images`` (B, 3, S, S) normalised. The rows, and logits (B, V)."""
+        """Begin with one row per image: ``images`` (B, 3, S, S) normalised. The rows, and logits (B, V)."""
         rows = FusionRows(self, self.network.towers.encode_image(images), prefixes)
         return rows, rows.run()
 
     def next_word(self, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Logits (R, V) of the word after each prefix, for pictures of as many rows."""
+        """Logits (R, V) of the word after each prefix, for images of as many rows."""
         device = image.pooled.device
         longest = max(len(prefix) for prefix in prefixes) + 1
         # The end token marks how far a row reaches; no word before it sees it.
@@ -68,7 +68,7 @@ class FusionDecoder:
 
 
 class FusionRows(PrefixRows):
-    """Rows under way: their words, and which picture each is of."""
+    """Rows under way: their words, and which image each is of."""
 
     def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> None:
         super().__init__(prefixes)

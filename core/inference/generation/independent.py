@@ -1,9 +1,9 @@
 """Greedy search and sampling: rows that do not know of each other, dropped as they end.
 
-Each picture draws the same series of uniform numbers, from the seed alone: its captions do not depend on the batch it
-came in, and one picture made anew gives what it gave before.
+Each image draws the same series of uniform numbers, from the seed alone: its captions do not depend on the batch it
+came in, and one image made anew gives what it gave before.
 
-Legend: B pictures, R rows, V vocabulary, C tokens that may be drawn.
+Legend: B images, R rows, V vocabulary, C tokens that may be drawn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROBE = 1024  # tokens tried first for top-p; the whole vocabulary is sorted on
 class _Row:
     """A caption under way."""
 
-    picture: int
+    image: int
     candidate: int
     prefix: list[int]
     prompt: int  # length of the prefix it began with
@@ -41,8 +41,8 @@ class _Row:
 
 
 @dataclass
-class _Picture:
-    """Captions of one picture that are final."""
+class _ImageCaptions:
+    """Captions of one image that are final."""
 
     wanted: int
     captions: dict[int, Caption] = field(default_factory=dict)  # by candidate
@@ -65,14 +65,14 @@ def search(
     count = settings.captions if settings.search == "sample" else 1
     state, logits = decoder.start(images, prefixes, count, total)
     rows = [
-        _Row(picture, candidate, list(prefix), len(prefix))
-        for picture, prefix in enumerate(prefixes)
+        _Row(image, candidate, list(prefix), len(prefix))
+        for image, prefix in enumerate(prefixes)
         for candidate in range(count)
     ]
     if count > 1:
-        state.keep([row.picture for row in rows])
+        state.keep([row.image for row in rows])
         logits = logits.repeat_interleave(count, dim=0)
-    pictures = [_Picture(count) for _ in prefixes]
+    per_image = [_ImageCaptions(count) for _ in prefixes]
     processors = Processors.of(settings, ids.enders)
     noise = uniform(settings.seed, count, decoder.context) if settings.search == "sample" else None
     while True:
@@ -87,7 +87,7 @@ def search(
                 row.prefix.append(token)
         done = max(len(row.prefix) for row in rows) - 1
         alive = [i for i, row in enumerate(rows) if not row.ended and len(row.prefix) <= total]
-        yield Progress(done, total, _finish(rows, alive, pictures, settings.length_penalty))
+        yield Progress(done, total, _finish(rows, alive, per_image, settings.length_penalty))
         if not alive:
             return
         if len(alive) < len(rows):
@@ -98,17 +98,17 @@ def search(
 
 
 def _finish(
-    rows: list[_Row], alive: list[int], pictures: list[_Picture], length_penalty: float
+    rows: list[_Row], alive: list[int], per_image: list[_ImageCaptions], length_penalty: float
 ) -> dict[int, list[Caption]]:
-    """Store what ended; the captions of pictures of which that was the last."""
+    """Store what ended; the captions of images of which that was the last."""
     final = {}
     living = set(alive)
     for index, row in enumerate(rows):
         if index not in living:
-            picture = pictures[row.picture]
-            picture.captions[row.candidate] = row.caption(length_penalty)
-            if len(picture.captions) == picture.wanted:
-                final[row.picture] = picture.best_first()
+            image = per_image[row.image]
+            image.captions[row.candidate] = row.caption(length_penalty)
+            if len(image.captions) == image.wanted:
+                final[row.image] = image.best_first()
     return final
 
 

@@ -1,4 +1,4 @@
-"""Degenerate captions: empty, the same for every picture, or repeating themselves.
+"""Degenerate captions: empty, the same for every image, or repeating themselves.
 
 Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and reported.
 """
@@ -41,7 +41,7 @@ class Degeneracy:
             said.append(f"{len(self.empty)} of {self.captions} captions are empty.")
         if len(self.same) == self.captions:
             said.append(
-                f"all {self.captions} captions are the same: {self.same_caption!r}; the model ignores the picture."
+                f"all {self.captions} captions are the same: {self.same_caption!r}; the model ignores the image."
             )
         elif self.same:
             said.append(f"{len(self.same)} of {self.captions} captions are the same: {self.same_caption!r}.")

@@ -72,26 +72,24 @@ class CaptionScores:
 def caption_scores(
     captions: Sequence[str], references: Sequence[Sequence[str]], progress: Progress = no_progress
 ) -> CaptionScores:
-    """Score each of ``captions`` against its own list of ``references`` (one picture each, in the same order).
+    """Score each of ``captions`` against its own list of ``references`` (one image each, in the same order).
 
-    Pictures without a usable reference are skipped and noted. Raises EvaluationError when the two do not fit, or
+    Images without a usable reference are skipped and noted. Raises EvaluationError when the two do not fit, or
     nothing is left.
     """
     if len(captions) != len(references):
-        raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} pictures.")
+        raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} images.")
     split = [
-        [words for reference in picture_references if (words := tokens(reference))] for picture_references in references
+        [words for reference in image_references if (words := tokens(reference))] for image_references in references
     ]
-    rows = tuple(row for row, picture_references in enumerate(split) if picture_references)
+    rows = tuple(row for row, image_references in enumerate(split) if image_references)
     if not rows:
-        raise EvaluationError(f"none of the {len(references)} pictures has a reference caption; check the data source.")
+        raise EvaluationError(f"none of the {len(references)} images has a reference caption; check the data source.")
     notes = []
     if len(rows) < len(references):
-        notes.append(
-            f"{len(references) - len(rows)} of {len(references)} pictures have no reference and were left out."
-        )
+        notes.append(f"{len(references) - len(rows)} of {len(references)} images have no reference and were left out.")
     if len(rows) == 1:
-        notes.append("CIDEr weighs words by how few pictures have them, and is 0 for a single picture.")
+        notes.append("CIDEr weighs words by how few images have them, and is 0 for a single image.")
     words_by_row = [tokens(captions[row]) for row in rows]
     reference_words = [split[row] for row in rows]
     return CaptionScores(
@@ -100,8 +98,8 @@ def caption_scores(
         cider=cider(words_by_row, reference_words, part_of(progress, 0.5, 1)),
         exact=np.array(
             [
-                float(words in picture_references)
-                for words, picture_references in zip(words_by_row, reference_words, strict=True)
+                float(words in image_references)
+                for words, image_references in zip(words_by_row, reference_words, strict=True)
             ]
         ),
         degenerate=degeneracy(words_by_row),
@@ -121,12 +119,12 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
     """
     right, totals = [0] * ORDERS, [0] * ORDERS
     length, closest = 0, 0
-    for words, picture_references in zip(captions, references, strict=True):
+    for words, image_references in zip(captions, references, strict=True):
         length += len(words)
-        closest += min((abs(len(reference) - len(words)), len(reference)) for reference in picture_references)[1]
+        closest += min((abs(len(reference) - len(words)), len(reference)) for reference in image_references)[1]
         for order in range(1, ORDERS + 1):
             most: Grams = Counter()
-            for reference in picture_references:
+            for reference in image_references:
                 most |= grams(reference, order)
             right[order - 1] += (grams(words, order) & most).total()
             totals[order - 1] += max(0, len(words) - order + 1)
@@ -149,14 +147,14 @@ def rouge_l(
     (1 + beta^2) P R / (R + beta^2 P).
     """
     scores = np.zeros(len(captions))
-    for row, (words, picture_references) in enumerate(zip(captions, references, strict=True)):
+    for row, (words, image_references) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
             progress(row / len(captions), "ROUGE-L")
         if not words:
             continue
-        common = [longest_common(words, reference) for reference in picture_references]
+        common = [longest_common(words, reference) for reference in image_references]
         precision = max(common) / len(words)
-        recall = max(length / len(reference) for length, reference in zip(common, picture_references, strict=True))
+        recall = max(length / len(reference) for length, reference in zip(common, image_references, strict=True))
         if precision and recall:
             scores[row] = (1 + ROUGE_BETA**2) * precision * recall / (recall + ROUGE_BETA**2 * precision)
     return scores
@@ -175,39 +173,39 @@ def longest_common(a: Words, b: Words) -> int:
 
 def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], progress: Progress = no_progress) -> Floats:
     """CIDEr-D of each caption (Q,), from 0 to 10 (Vedantam et al. 2015); document frequencies are of ``references``."""
-    pictures: Counter[tuple[str, ...]] = Counter()
-    for picture_references in references:
-        pictures.update(
+    images: Counter[tuple[str, ...]] = Counter()
+    for image_references in references:
+        images.update(
             {
                 gram
-                for reference in picture_references
+                for reference in image_references
                 for order in range(1, ORDERS + 1)
                 for gram in grams(reference, order)
             }
         )
     rarest = math.log(len(captions))
     scores = np.zeros(len(captions))
-    for row, (words, picture_references) in enumerate(zip(captions, references, strict=True)):
+    for row, (words, image_references) in enumerate(zip(captions, references, strict=True)):
         if row % 256 == 0:
             progress(row / len(captions), "CIDEr")
-        vectors = [_weigh(words, order, pictures, rarest) for order in range(1, ORDERS + 1)]
+        vectors = [_weigh(words, order, images, rarest) for order in range(1, ORDERS + 1)]
         total = 0.0
-        for reference in picture_references:
+        for reference in image_references:
             # pycocoevalcap measures length in pairs of words, and so must we.
             delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
             penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
             for order, vector in enumerate(vectors, start=1):
-                total += penalty * _cosine(vector, _weigh(reference, order, pictures, rarest))
-        scores[row] = 10 * total / (ORDERS * len(picture_references))
+                total += penalty * _cosine(vector, _weigh(reference, order, images, rarest))
+        scores[row] = 10 * total / (ORDERS * len(image_references))
     return scores
 
 
 Vector = dict[tuple[str, ...], float]
 
 
-def _weigh(words: Words, order: int, pictures: Counter[tuple[str, ...]], rarest: float) -> Vector:
-    """TF-IDF of each n-gram; one that no reference has counts as if one picture had it."""
-    return {gram: count * (rarest - math.log(max(1, pictures[gram]))) for gram, count in grams(words, order).items()}
+def _weigh(words: Words, order: int, images: Counter[tuple[str, ...]], rarest: float) -> Vector:
+    """TF-IDF of each n-gram; one that no reference has counts as if one image had it."""
+    return {gram: count * (rarest - math.log(max(1, images[gram]))) for gram, count in grams(words, order).items()}
 
 
 def _cosine(caption: Vector, reference: Vector) -> float:

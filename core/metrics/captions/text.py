@@ -3,7 +3,7 @@
 COCO's scores are made on the tokens of Stanford's Penn Treebank tokenizer, lower case and without punctuation. This
 follows its rules for what occurs in captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep
 their period, numbers and hyphenated words stay whole, brackets become ``-lrb-`` and their like. One thing differs on
-purpose: emoji and other pictures are kept, as words of their own, where the Java tokenizer drops them.
+purpose: emoji and other images are kept, as words of their own, where the Java tokenizer drops them.
 """
 
 from __future__ import annotations

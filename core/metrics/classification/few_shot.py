@@ -1,4 +1,4 @@
-"""Few-shot probes: test accuracy from a handful of labelled pictures per class.
+"""Few-shot probes: test accuracy from a handful of labelled images per class.
 
 For each number of shots, several random draws of the training data are probed; the curve shows the mean test accuracy
 and Student's interval over the draws. C is searched for each draw on the validation data. These are not trained on
@@ -35,12 +35,12 @@ DRAWS = 3
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """Test accuracies (0 to 1) with ``shots`` training pictures per class, one for each draw."""
+    """Test accuracies (0 to 1) with ``shots`` training images per class, one for each draw."""
 
     shots: int
     accuracies: Floats  # (R,) one for each draw
     C: tuple[float, ...]  # likewise
-    short_classes: int  # classes that have fewer pictures than that, and gave all
+    short_classes: int  # classes that have fewer images than that, and gave all
 
     @property
     def mean(self) -> float:
@@ -72,7 +72,7 @@ def few_shot(
     """
     if draws < 1 or not shots or min(shots) < 1:
         raise EvaluationError(
-            f"few-shot needs at least one draw and one picture per class, not {draws} and {list(shots)}."
+            f"few-shot needs at least one draw and one image per class, not {draws} and {list(shots)}."
         )
     check_splits(train, test, val)
     x, y = train.arrays("training")
@@ -107,9 +107,9 @@ def few_shot(
 
 
 def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
-    """Indices into ``y`` (N,) of ``shots`` random pictures per class, or of all pictures of a class with fewer.
+    """Indices into ``y`` (N,) of ``shots`` random images per class, or of all images of a class with fewer.
 
-    Draws with one seed are nested: the pictures of fewer shots are among those of more.
+    Draws with one seed are nested: the images of fewer shots are among those of more.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(y))
@@ -135,9 +135,7 @@ def few_shot_outcome(points: Sequence[FewShotPoint], samples: int) -> Outcome:
             }
         )
         if point.short_classes:
-            notes.append(
-                f"{point.short_classes} classes have fewer than {point.shots} training pictures; all were used."
-            )
+            notes.append(f"{point.short_classes} classes have fewer than {point.shots} training images; all were used.")
     return Outcome(
         task="linear-probe",
         samples=samples,

@@ -1,6 +1,6 @@
 """Weighted k-nearest-neighbour classification, DINO's evaluation of frozen features; nothing is trained or tuned.
 
-Each of the k nearest training pictures votes for its class with exp(cosine / temperature) (Caron et al., "Emerging
+Each of the k nearest training images votes for its class with exp(cosine / temperature) (Caron et al., "Emerging
 Properties in Self-Supervised Vision Transformers", 2021, section 4.1; Wu et al., "Unsupervised Feature Learning via
 Non-Parametric Instance Discrimination", 2018).
 

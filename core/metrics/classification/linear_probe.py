@@ -174,7 +174,7 @@ def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, In
         rows = random.permutation(np.flatnonzero(y == target))
         held.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
     if not held:
-        raise EvaluationError("every class has one picture only; give validation data, or more pictures of a class.")
+        raise EvaluationError("every class has one image only; give validation data, or more images of a class.")
     is_held = np.zeros(len(y), dtype=bool)
     is_held[held] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
@@ -200,7 +200,7 @@ def _thin_classes(labels: Labels) -> list[str]:
     single = [name for name, count in zip(labels.classes, labels.counts().tolist(), strict=True) if count == 1]
     if not single:
         return []
-    return [f"{len(single)} classes have one training picture only, such as {single[0]!r}; they are hard to learn."]
+    return [f"{len(single)} classes have one training image only, such as {single[0]!r}; they are hard to learn."]
 
 
 def _untrained(train: Labels, test: Labels) -> list[str]:
@@ -209,6 +209,6 @@ def _untrained(train: Labels, test: Labels) -> list[str]:
         return []
     rows = int(test.counts()[gone].sum())
     return [
-        f"{len(gone)} classes of the test data have no training picture, such as {train.classes[gone[0]]!r}; "
+        f"{len(gone)} classes of the test data have no training image, such as {train.classes[gone[0]]!r}; "
         f"their {rows} test rows count as wrong."
     ]

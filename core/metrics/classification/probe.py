@@ -38,7 +38,7 @@ class Probe:
     layer: str = ""  # which features: before the projection, embedding, fused
     model_digest: str = ""
     standardised: bool = False
-    text: str = ""  # what the pictures are joined with, for fused features
+    text: str = ""  # what the images are joined with, for fused features
     candidates: tuple[str, ...] = ()  # classes whose prompts they are joined with
     templates: tuple[str, ...] = ()
 

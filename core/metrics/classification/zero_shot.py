@@ -1,13 +1,13 @@
-"""Zero-shot classification: a picture gets the class whose prompts are most similar to it.
+"""Zero-shot classification: an image gets the class whose prompts are most similar to it.
 
-Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with the pictures' features.
+Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with the images' features.
 The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
 
 A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
 Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4); that of a class with several names
 is the mean of theirs, scaled likewise.
 
-Legend: N pictures, K classes, P templates, D embed.
+Legend: N images, K classes, P templates, D embed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Image and text joined into one representation: kinds of fusion with one interface.
 
-Flow: ``core.model.network`` hands over a picture's patches and a caption's words, asks for the pair, for each word, or
+Flow: ``core.model.network`` hands over an image's patches and a caption's words, asks for the pair, for each word, or
 both; objectives read what comes out.
 """
 

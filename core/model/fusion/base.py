@@ -39,8 +39,8 @@ class Fusion(nn.Module, ABC):
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """``patches`` (B, P, image width) and their captions joined.
 
-        ``every_word`` asks for the state of each word besides. ``causal``: a word sees the picture and the words up to
-        itself, and the picture sees no word, so that each word can be asked for the next (the text tower has to be
+        ``every_word`` asks for the state of each word besides. ``causal``: a word sees the image and the words up to
+        itself, and the image sees no word, so that each word can be asked for the next (the text tower has to be
         causal too). Raises ValueError when the state of each word is needed and was not kept.
         """
 

@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """States attend to a picture's patches, which are normed already."""
+    """States attend to an image's patches, which are normed already."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

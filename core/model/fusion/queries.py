@@ -1,4 +1,4 @@
-"""Learned queries that attend to the picture and to the words (BLIP-2's Q-Former).
+"""Learned queries that attend to the image and to the words (BLIP-2's Q-Former).
 
 Legend: B batch, P patches, L sequence of the text tower, N queries, F fused width.
 """
@@ -39,11 +39,11 @@ class QueryBlock(nn.Module):
 
 
 class QueryFusion(Fusion):
-    """``queries`` learned vectors attend to the picture in every second layer, and to the words in self-attention
+    """``queries`` learned vectors attend to the image in every second layer, and to the words in self-attention
     (BLIP-2, Li et al. 2023, section 3.1). The pair is the mean of the queries.
 
     BLIP-2 averages the matching logits of all queries; for a linear head that is the logit of their mean. Words see
-    the picture through the queries alone. Causal, queries see no word and words the queries and the words before.
+    the image through the queries alone. Causal, queries see no word and words the queries and the words before.
     """
 
     def __init__(

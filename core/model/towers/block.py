@@ -7,8 +7,8 @@ open_clip has two kinds of pre-norm block (``ResidualAttentionBlock`` and ``Cust
 parameters carry the same names; what only the second has (norms of queries and keys, of the attention's output, of the
 hidden layer, scales of heads) is applied where it is there.
 
-Legend: R rows, L new tokens per row, D width, H heads, E width of a head, T cached positions, B pictures,
-S picture tokens.
+Legend: R rows, L new tokens per row, D width, H heads, E width of a head, T cached positions, B images,
+S image tokens.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Dense:
 
 
 class Block:
-    """Self-attention (or cross-attention to a picture) and the feed-forward after it.
+    """Self-attention (or cross-attention to an image) and the feed-forward after it.
 
     The weights are the module's own, with their gradients, unless ``dtype`` asks for a copy in another precision.
     Raises GenerationError for a block of another kind.
@@ -104,16 +104,16 @@ class Block:
 
     def _read_attention(self, block: Any, attention: Any) -> None:
         self.norm = Norm(block.ln_1)
-        self.picture_norm = _optional_norm(block, "ln_1_kv")
+        self.image_norm = _optional_norm(block, "ln_1_kv")
         weight: Tensor = attention.in_proj_weight  # (3 D, D) queries, keys, values
         bias: Tensor | None = getattr(attention, "in_proj_bias", None)
-        if self.picture_norm is None:
+        if self.image_norm is None:
             self.project_in = self._dense(weight, bias)
         else:
             sizes = [self.width, 2 * self.width]
             weights = weight.split(sizes)
             biases = (None, None) if bias is None else bias.split(sizes)
-            self.project_in, self.project_picture = map(self._dense, weights, biases)
+            self.project_in, self.project_image = map(self._dense, weights, biases)
         self.project_out = self._dense_of(attention.out_proj)
         self.query_norm = _optional_norm(attention, "ln_q")
         self.key_norm = _optional_norm(attention, "ln_k")
@@ -155,24 +155,24 @@ class Block:
             mixed = mixed * self.head_scale
         return self._feed_forward(self._add_attention(x, mixed.transpose(1, 2).flatten(2)))
 
-    def attend_picture(self, x: Tensor, picture: Pair, layout: RowLayout | None = None) -> Tensor:
-        """Cross-attention to the pictures' keys and values (B, H, S, E), and feed-forward. (R, L, D) to (R, L, D).
+    def attend_image(self, x: Tensor, image: Pair, layout: RowLayout | None = None) -> Tensor:
+        """Cross-attention to the images' keys and values (B, H, S, E), and feed-forward. (R, L, D) to (R, L, D).
 
-        Row i belongs to picture i, unless ``layout`` says which.
+        Row i belongs to image i, unless ``layout`` says which.
         """
         query = self.project_in(self.norm(x))
         if layout is not None:
             query = layout.spread(query)  # (B, n L, D)
         query = query.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # (B, H, n L, E)
-        mixed = self._kernels.attend(query, *picture, None, False).transpose(1, 2).flatten(2)  # (B, n L, D)
+        mixed = self._kernels.attend(query, *image, None, False).transpose(1, 2).flatten(2)  # (B, n L, D)
         if layout is not None:
             mixed = layout.gather(mixed, x.shape[1])
         return self._feed_forward(self._add_attention(x, mixed))
 
-    def picture_pair(self, picture: Tensor) -> Pair:
-        """Keys and values (B, H, S, E) of picture tokens (B, S, D), for ``attend_picture``."""
-        assert self.picture_norm is not None
-        packed = self.project_picture(self.picture_norm(picture)).unflatten(-1, (2, self.heads, self.head_width))
+    def image_pair(self, image: Tensor) -> Pair:
+        """Keys and values (B, H, S, E) of image tokens (B, S, D), for ``attend_image``."""
+        assert self.image_norm is not None
+        packed = self.project_image(self.image_norm(image)).unflatten(-1, (2, self.heads, self.head_width))
         key, value = packed.permute(2, 0, 3, 1, 4)
         return key, value
 

@@ -2,7 +2,7 @@
 
 Flow: ``core.inference.encoder`` asks for a block by its number, counted from 1; the pass ends at that block.
 
-Legend: B batch, H W picture height and width, L tokens, Wi width.
+Legend: B batch, H W image height and width, L tokens, Wi width.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Keys and values kept between tokens: those of a row's own prefix, and those of its picture.
+"""Keys and values kept between tokens: those of a row's own prefix, and those of its image.
 
 Flow: ``core.inference.generation`` allocates them for a batch; ``core.model.towers.block`` writes and reads them.
-Rows and pictures leave and are reordered by moving only what changes its position; the tensors are allocated once.
+Rows and images leave and are reordered by moving only what changes its position; the tensors are allocated once.
 
-Legend: R rows, B pictures, H heads, L new tokens per row, T positions, S tokens of a picture, E width of a head.
+Legend: R rows, B images, H heads, L new tokens per row, T positions, S tokens of an image, E width of a head.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CachePosition:
 
 
 class KeyValueCache:
-    """Keys and values of all layers for ``capacity`` entries (rows or pictures) of up to ``length`` positions."""
+    """Keys and values of all layers for ``capacity`` entries (rows or images) of up to ``length`` positions."""
 
     def __init__(
         self, layers: int, capacity: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
@@ -72,36 +72,36 @@ class KeyValueCache:
 
 
 class RowLayout:
-    """Which picture each row belongs to, and how rows are laid out so that a picture's rows share its keys and values.
+    """Which image each row belongs to, and how rows are laid out so that an image's rows share its keys and values.
 
-    Cross-attention takes all queries of a picture in one call. When every picture has equally many rows, in order,
-    that is a view; else the queries are copied into a grid of (pictures, most rows of one).
+    Cross-attention takes all queries of an image in one call. When every image has equally many rows, in order,
+    that is a view; else the queries are copied into a grid of (images, most rows of one).
     """
 
-    def __init__(self, owners: Sequence[int], pictures: int, device: torch.device) -> None:
+    def __init__(self, owners: Sequence[int], images: int, device: torch.device) -> None:
         self.owners = list(owners)
-        self.pictures = pictures
-        counts = [0] * pictures
+        self.images = images
+        counts = [0] * images
         ranks = []
         for owner in self.owners:
             ranks.append(counts[owner])
             counts[owner] += 1
         self.width = max(counts, default=1)
         slots = [owner * self.width + rank for owner, rank in zip(self.owners, ranks, strict=True)]
-        in_order = slots == list(range(pictures * self.width))
+        in_order = slots == list(range(images * self.width))
         self._slots = None if in_order else torch.tensor(slots, device=device)
 
     def spread(self, queries: Tensor) -> Tensor:
-        """(R, L, D) to (B, width * L, D): a picture's queries side by side."""
+        """(R, L, D) to (B, width * L, D): an image's queries side by side."""
         _, length, width = queries.shape
         if self._slots is not None:
-            grid = queries.new_zeros(self.pictures * self.width, length, width)
+            grid = queries.new_zeros(self.images * self.width, length, width)
             queries = grid.index_copy_(0, self._slots, queries)
-        return queries.reshape(self.pictures, self.width * length, width)
+        return queries.reshape(self.images, self.width * length, width)
 
     def gather(self, outputs: Tensor, length: int) -> Tensor:
         """(B, width * L, D) back to (R, L, D)."""
-        outputs = outputs.reshape(self.pictures * self.width, length, outputs.shape[-1])
+        outputs = outputs.reshape(self.images * self.width, length, outputs.shape[-1])
         return outputs if self._slots is None else outputs.index_select(0, self._slots)
 
 

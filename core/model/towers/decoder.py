@@ -1,12 +1,12 @@
-"""CoCa's multimodal decoder: from picture tokens and word states to logits of each next word, with an optional cache.
+"""CoCa's multimodal decoder: from image tokens and word states to logits of each next word, with an optional cache.
 
 Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once, block by block as modules;
 ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): alternating causal self-attention over the words and cross-attention to the
-picture, then a projection onto the vocabulary.
+image, then a projection onto the vocabulary.
 
-Legend: B batch, P picture tokens, T words, W width of the decoder, V vocabulary, N kept words, R rows, L new words per
+Legend: B batch, P image tokens, T words, W width of the decoder, V vocabulary, N kept words, R rows, L new words per
 row.
 """
 
@@ -39,7 +39,7 @@ def decoder_of(clip: nn.Module) -> Any:
 
 
 class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
-    """A decoder's block as a module: self-attention over words, or cross-attention to a picture; and feed-forward."""
+    """A decoder's block as a module: self-attention over words, or cross-attention to an image; and feed-forward."""
 
     def forward(
         self,
@@ -49,14 +49,14 @@ class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip h
         attn_mask: Tensor | None = None,
         *,
         reach: AttentionMask | None = None,
-        picture: Tensor | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
-        """Words (B, T, W) that see each other as ``reach`` says, or the ``picture`` (B, P, W); open_clip's pass without
+        """Words (B, T, W) that see each other as ``reach`` says, or the ``image`` (B, P, W); open_clip's pass without
         either. (B, T, W)
         """
-        if picture is not None:
+        if image is not None:
             block = Block(self)
-            return block.attend_picture(q_x, block.picture_pair(picture))
+            return block.attend_image(q_x, block.image_pair(image))
         if reach is not None:
             return Block(self).attend_words(q_x, reach)
         out: Tensor = super().forward(q_x, k_x, v_x, attn_mask)
@@ -85,29 +85,29 @@ class MultimodalDecoder:
         self.projection = cast(module.text_projection, dtype)  # (W, V)
         self._project = kernels.project
 
-    def picture_pairs(self, picture: Tensor) -> Iterable[Pair]:
-        """Keys and values of picture tokens (B, P, W) for each layer, computed as the layers ask for them."""
-        return (block.picture_pair(picture) for block in self.cross)
+    def image_pairs(self, image: Tensor) -> Iterable[Pair]:
+        """Keys and values of image tokens (B, P, W) for each layer, computed as the layers ask for them."""
+        return (block.image_pair(image) for block in self.cross)
 
     def states(
         self,
         words: Tensor,
-        pictures: Iterable[Pair],
+        images: Iterable[Pair],
         mask: AttentionMask = CAUSAL,
         cache: KeyValueCache | None = None,
         at: CachePosition | None = None,
         layout: RowLayout | None = None,
     ) -> Tensor:
-        """States (R, L, W) of ``words`` (R, L, W), which see ``pictures`` and what ``mask`` allows.
+        """States (R, L, W) of ``words`` (R, L, W), which see ``images`` and what ``mask`` allows.
 
         With a ``cache`` the words follow those in it: their keys and values are written ``at`` their positions.
-        ``layout`` says which picture each row belongs to; without it row i belongs to picture i.
+        ``layout`` says which image each row belongs to; without it row i belongs to image i.
         """
         x = words
         layers = [None] * len(self.blocks) if cache is None else cache.layers
-        for block, cross, picture, layer in zip(self.blocks, self.cross, pictures, layers, strict=True):
+        for block, cross, image, layer in zip(self.blocks, self.cross, images, layers, strict=True):
             x = block.attend_words(x, mask, layer, at)
-            x = cross.attend_picture(x, picture, layout)
+            x = cross.attend_image(x, image, layout)
         return x
 
     def logits(self, states: Tensor) -> Tensor:
@@ -115,15 +115,15 @@ class MultimodalDecoder:
         return self._project(self.norm(states), self.projection)
 
 
-def decode(clip: nn.Module, picture: Tensor, words: Tensor) -> Tensor:
+def decode(clip: nn.Module, image: Tensor, words: Tensor) -> Tensor:
     """States (B, T, W) of ``words`` (B, T, W), which are the text tower's.
 
-    Each sees the tokens ``picture`` (B, P, W) and the words up to itself.
+    Each sees the tokens ``image`` (B, P, W) and the words up to itself.
     """
     decoder = decoder_of(clip)
     states = words
     for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
-        states = cross(block(states, reach=CAUSAL), picture=picture)
+        states = cross(block(states, reach=CAUSAL), image=image)
     return states
 
 

@@ -1,8 +1,8 @@
-"""Features of pictures at each level of open_clip's image towers.
+"""Features of images at each level of open_clip's image towers.
 
 Flow: ``core.model.towers.towers.Towers.encode_image`` calls this with open_clip's ``visual`` module.
 
-Legend: B batch, D embed, H W picture height and width, P patches, k kept ones, p patch size, Wi width.
+Legend: B batch, D embed, H W image height and width, P patches, k kept ones, p patch size, Wi width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.model.towers.transformer import AttentionMask, ResidualBlock, run_bloc
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Pictures through the image tower.
+    """Images through the image tower.
 
     ``tokens`` are the patches that the pooled token's last attention reads: of a ViT with a class token, the input of
     the last block after its first norm. CLIP's loss trains patches no further than that, in pretrained weights too,
@@ -46,7 +46,7 @@ class ImageFeatures:
         return [ImageFeatures(*part) for part in parts]
 
     def rows(self, index: Tensor) -> ImageFeatures:
-        """The features of the pictures at ``index`` (N,)."""
+        """The features of the images at ``index`` (N,)."""
         return ImageFeatures(
             self.pooled[index],
             self.before_projection[index],
@@ -84,7 +84,7 @@ def patch_side(visual: Any) -> int:
 
 
 def takes_any_size(visual: Any) -> bool:
-    """Whether pictures may be smaller than the tower's input: positions are interpolated."""
+    """Whether images may be smaller than the tower's input: positions are interpolated."""
     return isinstance(visual, VisionTransformer)
 
 

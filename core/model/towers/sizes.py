@@ -1,4 +1,4 @@
-"""What pictures an architecture takes, without its weights: for whoever only shows what it would be shown."""
+"""What images an architecture takes, without its weights: for whoever only shows what it would be shown."""
 
 from __future__ import annotations
 

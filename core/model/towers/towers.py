@@ -1,9 +1,9 @@
 """The two streams: open_clip's image and text towers behind one interface. Only this package knows open_clip.
 
 Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
-pictures and captions and compares what comes out.
+images and captions and compares what comes out.
 
-Legend: B batch, D embed, H W picture height and width, P patches, T tokens, Wi Wt widths of the towers.
+Legend: B batch, D embed, H W image height and width, P patches, T tokens, Wi Wt widths of the towers.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 class Towers(nn.Module):
     """An open_clip CLIP or CoCa module (``clip``, whose state dict keeps its names), with features at each level."""
 
-    pixel_mean: Tensor  # (3,) of pictures in 0 to 1
+    pixel_mean: Tensor  # (3,) of images in 0 to 1
     pixel_std: Tensor  # (3,)
 
     def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class Towers(nn.Module):
 
     @property
     def image_mean(self) -> tuple[float, ...]:
-        """Mean of each colour over the pictures it was trained on, of 0 to 1."""
+        """Mean of each colour over the images it was trained on, of 0 to 1."""
         return tuple(self.pixel_mean.tolist())
 
     @property
@@ -179,7 +179,7 @@ class Towers(nn.Module):
 
     @property
     def patches_across(self) -> int:
-        """Patches along a side of its picture."""
+        """Patches along a side of its image."""
         return self.image_size // self.patch_side
 
     @property
@@ -259,13 +259,13 @@ class Towers(nn.Module):
         """Raise ModelError when the architecture has no caption decoder."""
         decoder_of(self.clip)
 
-    def decode(self, picture: Tensor, words: Tensor) -> Tensor:
+    def decode(self, image: Tensor, words: Tensor) -> Tensor:
         """CoCa's states (B, T, W) of ``words`` (B, T, Wt), which are ``TextFeatures.words``, for ``word_logits``.
 
-        ``picture`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises ModelError when the architecture has no caption
+        ``image`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises ModelError when the architecture has no caption
         decoder.
         """
-        return decode(self.clip, picture, words)
+        return decode(self.clip, image, words)
 
     def word_logits(self, states: Tensor) -> Tensor:
         """Logits (..., V) of the word that follows each of what ``decode`` gave, (..., W)."""
@@ -284,7 +284,7 @@ def _with_dimension(clip: Any) -> None:
 def _square(size: int | Sequence[int]) -> int:
     height, width = (size, size) if isinstance(size, int) else tuple(size)
     if height != width:
-        raise ModelError(f"image_size {height} x {width} is not square; pictures are cropped to squares.")
+        raise ModelError(f"image_size {height} x {width} is not square; images are cropped to squares.")
     return height
 
 

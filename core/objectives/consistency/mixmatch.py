@@ -1,7 +1,7 @@
-"""MixMatch: labelled and guessed pictures are interpolated with each other, and classified anew.
+"""MixMatch: labelled and guessed images are interpolated with each other, and classified anew.
 
 Flow: the answers to the clean and the further views -> guesses -> ``interpolate`` -> the network's answers to the
-interpolated pictures. The labelled part becomes the loss of classification, the rest that of this objective.
+interpolated images. The labelled part becomes the loss of classification, the rest that of this objective.
 
 Legend: B batch, C classes, L labelled rows, U rows without a label, K weak views, S side.
 """
@@ -32,9 +32,9 @@ MIXMATCH = 1101  # what a draw is for
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """Interpolated pictures and the distributions that are wanted of them: the labelled rows, then K U others."""
+    """Interpolated images and the distributions that are wanted of them: the labelled rows, then K U others."""
 
-    pictures: Tensor  # (L + K U, 3, S, S) normalised
+    images: Tensor  # (L + K U, 3, S, S) normalised
     targets: Tensor  # (L + K U, C)
     labelled: int  # L
 
@@ -48,10 +48,10 @@ class MixedAnswers(LabelledElsewhere):
 
 
 class MixMatch(Objective):
-    """Match sharpened guesses on interpolated pictures (Berthelot et al. 2019, algorithm 1).
+    """Match sharpened guesses on interpolated images (Berthelot et al. 2019, algorithm 1).
 
     The guess q is the mean answer to the clean and the further views, sharpened to ``q^(1/T) / sum q^(1/T)``. Labelled
-    and guessed pictures are interpolated with partners drawn from all of them, in shares from Beta(alpha, alpha) that
+    and guessed images are interpolated with partners drawn from all of them, in shares from Beta(alpha, alpha) that
     are folded to at least one half. Over the part that had no label,
 
         loss = mean_uc (p - q)^2
@@ -77,7 +77,7 @@ class MixMatch(Objective):
             guesses = sharpened(torch.stack(answers).mean(dim=0).index_select(0, to_guess), self.sharpen)  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
         mixed = interpolate(batch, views, guesses, self.mix_alpha)
-        logits = head(network.towers.encode_image(mixed.pictures).before_projection)
+        logits = head(network.towers.encode_image(mixed.images).before_projection)
         labelled, unlabelled = (
             Interpolated(logits[part], mixed.targets[part])
             for part in (slice(0, mixed.labelled), slice(mixed.labelled, None))
@@ -100,7 +100,7 @@ def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: f
     """
     assert batch.labels is not None
     labelled, unlabelled = _rows(batch, labelled=True), _rows(batch, labelled=False)
-    pictures = torch.cat([views[0].index_select(0, labelled), *(view.index_select(0, unlabelled) for view in views)])
+    images = torch.cat([views[0].index_select(0, labelled), *(view.index_select(0, unlabelled) for view in views)])
     classes = torch.arange(guesses.shape[1], device=guesses.device)
     known = (batch.labels.index_select(0, labelled)[:, None] == classes).to(guesses.dtype)  # F.one_hot looks at them
     targets = torch.cat([known, guesses.repeat(len(views), 1)])
@@ -108,15 +108,15 @@ def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: f
     assert host.labels is not None
     places = _places(gathered(host.labels.ne(NONE)), len(views))
     counts = [len(place) for place in places]
-    where = torch.cat(places).argsort()  # of each picture of all ranks, in their order: where it lies
+    where = torch.cat(places).argsort()  # of each image of all ranks, in their order: where it lies
     partner, share = draw_partners(gathered(host.rows), len(where), alpha)
     wanted = [where[partner[place]] for place in places]
-    own = sent(share[places[rank()]].to(pictures.dtype), pictures.device)
+    own = sent(share[places[rank()]].to(images.dtype), images.device)
     if size() == 1:
-        wanted = [sent(wanted[0], pictures.device)]
+        wanted = [sent(wanted[0], images.device)]
     targets = torch.lerp(taken(targets, wanted, counts), targets, own[:, None])
-    pictures = torch.lerp(taken(pictures, wanted, counts), pictures, own[:, None, None, None])
-    return MixedBatch(pictures, targets, len(known))
+    images = torch.lerp(taken(images, wanted, counts), images, own[:, None, None, None])
+    return MixedBatch(images, targets, len(known))
 
 
 def _places(has_label: Tensor, views: int) -> list[Tensor]:
@@ -154,7 +154,7 @@ def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
 
 
 def draw_partners(rows: Tensor, count: int, alpha: float) -> tuple[Tensor, Tensor]:
-    """A permutation of ``count`` pictures and each one's own share (at least one half), by the numbers of ``rows``."""
+    """A permutation of ``count`` images and each one's own share (at least one half), by the numbers of ``rows``."""
     generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH))
     share = generator.beta(alpha, alpha, count)
     partner = torch.from_numpy(generator.permutation(count))

@@ -2,7 +2,7 @@
 
 Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is kept in checkpoints.
 
-Legend: B rows (pictures or patches), K prototypes. Of several ranks each has rows of its own, of any number; centre and
+Legend: B rows (images or patches), K prototypes. Of several ranks each has rows of its own, of any number; centre and
 shares are those of all.
 """
 

@@ -1,6 +1,6 @@
-"""Pictures by captions: the logits of this rank's rows with those of all ranks, and where the true pairs stand.
+"""Images by captions: the logits of this rank's rows with those of all ranks, and where the true pairs stand.
 
-Flow: contrastive and distilling objectives compare a batch's pictures and captions through here. A rank computes its
+Flow: contrastive and distilling objectives compare a batch's images and captions through here. A rank computes its
 own rows of both directions, of which the mean over ranks is the loss of the global batch (open_clip's ``local_loss``
 with ``gather_with_grad``); memory grows with b times B.
 
@@ -18,7 +18,7 @@ Both = tuple[Tensor, Tensor]  # of image-to-text and of text-to-image
 
 
 def both_logits(image: Tensor, text: Tensor, every_image: Tensor, every_text: Tensor, scale: Tensor) -> Both:
-    """``scale`` times the products of pictures and captions, (b, D) and (B, D) each: image-to-text and text-to-image.
+    """``scale`` times the products of images and captions, (b, D) and (B, D) each: image-to-text and text-to-image.
 
     (b, B) each; in one process the second is the first transposed.
     """

@@ -1,13 +1,13 @@
-"""What a picture looks like to no network: where it has which colours, and which way its edges run.
+"""What an image looks like to no network: where it has which colours, and which way its edges run.
 
-Flow: pictures as a network gets them -> **descriptors** -> ``core.objectives.weighting.words``.
+Flow: images as a network gets them -> **descriptors** -> ``core.objectives.weighting.words``.
 
 A network that trained on wrong captions has features that fit them; these know of no caption. Three of the field's
 oldest: a tiny image (Torralba et al. 2008, 80 million tiny images), a histogram of colours (Swain and Ballard 1991,
 Color indexing; its root, as Arandjelovic and Zisserman 2012 compare histograms), and histograms of oriented gradients
 (Dalal and Triggs 2005).
 
-Legend: B pictures, N all of them, S their side, F numbers that describe one.
+Legend: B images, N all of them, S their side, F numbers that describe one.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CELLS, DIRECTIONS = 8, 4  # a side, of gradients; a gradient and its opposite ar
 WIDTHS = (3 * TINY**2, LEVELS**3, DIRECTIONS * CELLS**2)
 
 
-def describe(pictures: Tensor) -> Tensor:
+def describe(images: Tensor) -> Tensor:
     """(B, 3, S, S) uint8 of any side -> (B, F) float32: the tiny image, the histogram, the gradients."""
-    small = F.adaptive_avg_pool2d(pictures.float() / 255, SIDE)  # (B, 3, 32, 32)
+    small = F.adaptive_avg_pool2d(images.float() / 255, SIDE)  # (B, 3, 32, 32)
     parts = (F.adaptive_avg_pool2d(small, TINY).flatten(1), _colours(small), _gradients(small.mean(dim=1)))
     return torch.cat(parts, dim=1)
 

@@ -1,4 +1,4 @@
-"""Evidence that a caption belongs to its picture, from what the network has learnt of all pairs.
+"""Evidence that a caption belongs to its image, from what the network has learnt of all pairs.
 
 Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
 ``core.evaluation.noise`` afterwards.
@@ -6,10 +6,10 @@ Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belie
 Four measures, each turned into a rank so that none outweighs another (a rank that rounding cannot change by a place:
 two that are nearly equal have nearly the same one):
 
-- *pair*: log-probability of the caption given the picture among all captions, and the reverse;
-- *neighbours*: whether the most similar pictures have similar captions, and the reverse. The pair itself is left out,
+- *pair*: log-probability of the caption given the image among all captions, and the reverse;
+- *neighbours*: whether the most similar images have similar captions, and the reverse. The pair itself is left out,
   so that memorised pairs do not count;
-- *overlap*: the probability that a picture and a caption, each asked for a similar pair, name the same one;
+- *overlap*: the probability that an image and a caption, each asked for a similar pair, name the same one;
 - *agreement*: the cosine of these two distributions.
 
 Legend: N pairs, R pairs that they are compared with, D embed, K neighbours.
@@ -126,7 +126,7 @@ def measures_of(
 def _other_logits(
     image: Tensor, text: Tensor, images: Tensor, texts: Tensor, others: Tensor, scale: Tensor | float
 ) -> tuple[Tensor, Tensor]:
-    """The log of the summed exponentials of all logits but a pair's own: to the captions, to the pictures. (n,) each"""
+    """The log of the summed exponentials of all logits but a pair's own: to the captions, to the images. (n,) each"""
     logits = (scale * image @ texts.T).add_(others)
     if image is images and text is texts:
         return logits.logsumexp(1), logits.logsumexp(0)

@@ -1,6 +1,6 @@
-"""Pairs that training leaves out from the start: by their captions' words, and how their pictures look.
+"""Pairs that training leaves out from the start: by their captions' words, and how their images look.
 
-Flow: the training pictures, each looked at once, and their captions -> **prior** -> the rows that
+Flow: the training images, each looked at once, and their captions -> **prior** -> the rows that
 ``core.training.assembly`` keeps from the loader. No network is asked.
 """
 
@@ -20,7 +20,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError
 
 _BATCH = 64
-_SIDE = 96  # pixels of a picture that are looked at
+_SIDE = 96  # pixels of an image that are looked at
 
 
 def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
@@ -73,5 +73,5 @@ def looked_at(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, 
             readable.append(rows)
             done += len(rows)
             if progress is not None:
-                progress("looking at the pictures", done, len(dataset))
+                progress("looking at the images", done, len(dataset))
     return torch.cat(readable), unit_parts(torch.cat(looks))

@@ -23,7 +23,7 @@ def trust(judge: Output, power: float) -> Tensor:
     """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 gives every pair the same.
 
     With p the probability that ``judge``, a teacher or the student itself, gives the caption among the batch's for a
-    picture, and the picture for a caption,
+    image, and the image for a caption,
 
         w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
 

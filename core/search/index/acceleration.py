@@ -86,8 +86,8 @@ def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
 
 
 def describe(manifest: Manifest) -> str:
-    """How the pictures of an index are searched, for people."""
-    return str(manifest.nearest.get("pictures", "exact, in memory"))
+    """How the images of an index are searched, for people."""
+    return str(manifest.nearest.get("images", "exact, in memory"))
 
 
 def update_acceleration(
@@ -105,7 +105,7 @@ def update_acceleration(
     summaries: dict[str, Any] = {}
     files: dict[str, Any] = {}
     reader = IndexReader(folder) if manifest.rows else None
-    for bank, rows in (("pictures", manifest.rows), ("texts", manifest.texts)):
+    for bank, rows in (("images", manifest.rows), ("texts", manifest.texts)):
         parts = layout(rows, manifest.identity.dim, sizes)
         summaries[bank] = _summary(parts, sizes)
         assert reader is not None or not parts

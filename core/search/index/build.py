@@ -1,4 +1,4 @@
-"""``python -m core index``: make an index, bring it up to date, mend it, move it along with its pictures.
+"""``python -m core index``: make an index, bring it up to date, mend it, move it along with its images.
 
 Flow: source -> scanning -> encoding -> storage, a segment at a time; then what makes searching fast.
 A build that was killed goes on from its last segment, and its bytes are those of one that was not.
@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to
 Log = Callable[[str], None]
 
 COMPACT_FROM = 0.2  # share of removed rows from which on the files are written anew
-LISTED = 100  # unreadable and moved pictures kept in a report
+LISTED = 100  # unreadable and moved images kept in a report
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Report:
     unchanged: int = 0
     away: int = 0  # kept though their folder does not answer now
     rebuilt: int = 0  # rows of damaged segments
-    pictures: int = 0  # that can be found, after it
+    images: int = 0  # that can be found, after it
     captions: int = 0
     bad: list[BadRow] = field(default_factory=list)  # the first of them
     moved: list[tuple[str, str]] = field(default_factory=list)
@@ -65,7 +65,7 @@ def build_index(
     weights: str = "",
     drop_missing: bool = False,
 ) -> Report:
-    """Make the index ``folder`` of ``source`` by ``model``, or bring it up to date; only new pictures are encoded.
+    """Make the index ``folder`` of ``source`` by ``model``, or bring it up to date; only new images are encoded.
 
     Raises IndexFolderError when the index is of another model or source, or is being written elsewhere, and what
     `open_model` and the source raise. Whatever ends it, what was committed stays.
@@ -84,9 +84,7 @@ def build_index(
             before = work.mend(before)
         scanned = scan(path)
         if before is None and not scanned.found:
-            raise IndexFolderError(
-                f"{source} holds no picture; give a folder of pictures, or a manifest that names some."
-            )
+            raise IndexFolderError(f"{source} holds no image; give a folder of images, or a manifest that names some.")
         changes = compare(work.reader, scanned, drop_missing)
         encoder: Encoder | None = None
         if before is None:
@@ -134,7 +132,7 @@ class _Build:
             segments[number] = replace(segments[number], checksums=found)
         self.log(
             f"{len(wrong) + lost} of {len(claimed.segments)} segments of {self.writer.folder} are damaged; "
-            f"their {self.report.rebuilt} pictures are encoded again, the others are good."
+            f"their {self.report.rebuilt} images are encoded again, the others are good."
         )
         manifest = replace(manifest, segments=tuple(segments), complete=False, nearest={})
         manifest = self.writer.commit(manifest.with_removed(gone))
@@ -168,7 +166,7 @@ class _Build:
         return self._compact(reader, manifest)
 
     def _compact(self, reader: IndexReader, manifest: Manifest) -> Manifest:
-        self.progress("rewriting the index without removed pictures", 0, 0)
+        self.progress("rewriting the index without removed images", 0, 0)
         manifest = self.writer.rewrite(reader, manifest)
         self.writer.prepare(manifest)
         return manifest
@@ -177,7 +175,7 @@ class _Build:
         done = 0
         segment: list[Entry] = []
         if fresh:
-            self.progress("encoding pictures", 0, len(fresh))
+            self.progress("encoding images", 0, len(fresh))
         with closing(encoder.entries(fresh)) as batches:
             for batch in batches:
                 _check_there(batch, scanned, self.writer.folder)
@@ -187,7 +185,7 @@ class _Build:
                     manifest = self.writer.append(replace(manifest, complete=False), segment)
                     segment = []
                     manifest = self._searchable(manifest)
-                self.progress("encoding pictures", done, len(fresh))
+                self.progress("encoding images", done, len(fresh))
         return manifest
 
     def _searchable(self, manifest: Manifest) -> Manifest:
@@ -206,17 +204,17 @@ class _Build:
         report.unchanged, report.away, report.moved = changes.unchanged, changes.away, changes.moved[:LISTED]
         known = reader.known()
         alive = reader.alive()
-        report.pictures = int(alive.sum())
+        report.images = int(alive.sum())
         report.captions = int(reader.facts["texts"][alive].sum())
         bad = np.flatnonzero(known & (reader.facts["state"] != GOOD))
         report.bad = scanned.bad[:LISTED]
         report.bad += [BadRow(one.path, one.reason) for one in reader.records(bad[:LISTED].tolist())]
         report.nearest = describe(manifest)
         for folder in scanned.unreachable:
-            self.log(f"{folder} cannot be reached; its pictures stay in the index.")
+            self.log(f"{folder} cannot be reached; its images stay in the index.")
         if changes.moved:
             old, new = changes.moved[0]
-            self.log(f"{len(changes.moved)} pictures seem to have moved, such as {old} to {new}.")
+            self.log(f"{len(changes.moved)} images seem to have moved, such as {old} to {new}.")
 
 
 def _living(manifest: Manifest) -> int:
@@ -225,13 +223,13 @@ def _living(manifest: Manifest) -> int:
 
 
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
-    """The pictures under ``old`` are under ``new`` now, unchanged; returns how many. Vectors stay.
+    """The images under ``old`` are under ``new`` now, unchanged; returns how many. Vectors stay.
 
     Raises IndexFolderError when the index has none under ``old`` or is damaged, or there is no folder ``new``.
     """
     before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
     if not is_folder(after):
-        raise IndexFolderError(f"there is no folder {after}; name the folder that now holds the pictures.")
+        raise IndexFolderError(f"there is no folder {after}; name the folder that now holds the images.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
         if reader.check() or reader.lost:  # written anew, damaged vectors would have checksums that hold
@@ -242,7 +240,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
         count = sum(path.startswith(before + os.sep) for path in paths)
         if not count:
             example = f", but under folders such as {Path(paths[0]).parent}" if paths else ""
-            raise IndexFolderError(f"no picture of the index {folder} is under {before}{example}; check --relocate.")
+            raise IndexFolderError(f"no image of the index {folder} is under {before}{example}; check --relocate.")
         progress("rewriting the index", 0, count)
         source = manifest.source
         if source == before or source.startswith(before + os.sep):
@@ -263,7 +261,7 @@ def check_identity(index: Identity, model: Identity, folder: Path) -> None:
     for name, value in model.preprocessing.items():
         if index.preprocessing.get(name) != value:
             raise IndexFolderError(
-                f"the index {folder} was made by {index.title} from pictures with {name} "
+                f"the index {folder} was made by {index.title} from images with {name} "
                 f"{index.preprocessing.get(name)}, and {model.title} is shown them with {name} {value}; "
                 "index into another folder."
             )
@@ -280,7 +278,7 @@ def _same(manifest: Manifest, name: str, weights: str, source: str, folder: Path
     if manifest.source != source:
         raise IndexFolderError(
             f"the index {folder} is of {manifest.source}, not of {source}; index into another folder, "
-            f"or, if the pictures moved: --relocate {manifest.source} {source}."
+            f"or, if the images moved: --relocate {manifest.source} {source}."
         )
 
 
@@ -296,6 +294,6 @@ def _check_there(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
         there = False
     if not there:
         raise IndexFolderError(
-            f"{root} became unreachable while its pictures were read; what was encoded is safe in {folder}: "
+            f"{root} became unreachable while its images were read; what was encoded is safe in {folder}: "
             "connect it and run the same command again."
         )

@@ -1,10 +1,10 @@
-"""Pictures and captions to vectors for an index: decoding runs ahead, so that the encoder never waits.
+"""Images and captions to vectors for an index: decoding runs ahead, so that the encoder never waits.
 
 Flow: build -> ``Encoder`` -> entries for the writer. On a CPU a batch is decoded *and* encoded by one thread on one
 core, a thread for each core: no core waits at another's barrier, and how many there are changes no bit of the result.
 Elsewhere threads decode, and the device encodes batch after batch.
 
-Legend: B batch, D embed, S side of the pictures.
+Legend: B batch, D embed, S side of the images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import longest
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.data.loader import on_one_core
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import encode_images, encode_tokens, finite
@@ -31,12 +31,12 @@ from core.search.index.manifest import Identity
 from core.search.index.source_changes import Found
 from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
 
-BATCH = 32  # pictures encoded at once; it divides a segment, so that a resumed build makes the same batches
+BATCH = 32  # images encoded at once; it divides a segment, so that a resumed build makes the same batches
 AHEAD = 2  # batches in flight for each thread
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
-    """How the model's pictures are made, in words that can be compared."""
+    """How the model's images are made, in words that can be compared."""
     size, towers = model.network.image_size, model.network.towers
     decoding = decoding_for(size, model.data)
     own = "bicubic, antialiased" + (", of bytes" if decoding.fast else "")
@@ -52,15 +52,15 @@ def preprocessing(model: Model) -> dict[str, Any]:
 
 @dataclass
 class _Made:
-    """A batch on its way: entries without vectors where the device is still to encode ``pictures``."""
+    """A batch on its way: entries without vectors where the device is still to encode ``images``."""
 
     entries: list[Entry]
-    pictures: Tensor | None = None  # (b, 3, S, S) uint8, of the entries that are readable
+    images: Tensor | None = None  # (b, 3, S, S) uint8, of the entries that are readable
     tokens: Tensor | None = None  # (c, T) of all their captions
 
 
 class Encoder:
-    """A model that turns found pictures into entries."""
+    """A model that turns found images into entries."""
 
     def __init__(self, model: Model, name: str) -> None:
         self.model = model
@@ -84,8 +84,8 @@ class Encoder:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def picture(self, path: str) -> Tensor:
-        """(3, S, S) uint8 as the model is shown it. PictureError when it cannot be read."""
+    def image(self, path: str) -> Tensor:
+        """(3, S, S) uint8 as the model is shown it. ImageError when it cannot be read."""
         return model_input(path, self.model.network.image_size, self.model.data)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
@@ -96,30 +96,30 @@ class Encoder:
 
     def _make(self, found: Sequence[Found]) -> _Made:
         entries: list[Entry] = []
-        pictures: list[Tensor] = []
+        images: list[Tensor] = []
         captions: list[str] = []
         for one in found:
             record = Record(one.path, one.captions, one.labels)
             try:
-                pictures.append(self.picture(one.path))
+                images.append(self.image(one.path))
                 captions.extend(one.captions)
                 entries.append(Entry(record, max(one.size, 0), one.time, None))
-            except PictureError as error:
+            except ImageError as error:
                 state = UNREADABLE if error.transient else BROKEN
                 record = replace(record, reason=str(error))
                 entries.append(Entry(record, max(one.size, 0), one.time, None, state=state))
-        made = _Made(entries, torch.stack(pictures) if pictures else None, self.tokens(captions) if captions else None)
+        made = _Made(entries, torch.stack(images) if images else None, self.tokens(captions) if captions else None)
         return _Made(self._encode(made)) if self._on_cpu else made
 
     def _finish(self, made: _Made) -> list[Entry]:
         return made.entries if self._on_cpu else self._encode(made)
 
     def _encode(self, made: _Made) -> list[Entry]:
-        if made.pictures is None:
+        if made.images is None:
             return made.entries
         model = self.model
         name = self.identity.title
-        vectors = iter(_half(finite(encode_images(model.network, made.pictures, model.runtime), name)))
+        vectors = iter(_half(finite(encode_images(model.network, made.images, model.runtime), name)))
         texts = None
         if made.tokens is not None:
             texts = _half(finite(encode_tokens(model.network, made.tokens, model.runtime), name))

@@ -24,7 +24,7 @@ from core.spec.reading import open_regular
 FACTS = np.dtype(
     [
         ("offset", "<u8"),  # of the record
-        ("size", "<u8"),  # bytes of the picture's file
+        ("size", "<u8"),  # bytes of the image's file
         ("time", "<i8"),  # of its last change, nanoseconds since the epoch
         ("first_text", "<u8"),
         ("length", "<u4"),  # of the record, bytes
@@ -49,7 +49,7 @@ class Span:
         """First and last byte of the segment in each file."""
         width, segment = 2 * dim, self.segment
         return {
-            "pictures": (self.row * width, (self.row + segment.rows) * width),
+            "images": (self.row * width, (self.row + segment.rows) * width),
             "facts": (self.row * FACTS.itemsize, (self.row + segment.rows) * FACTS.itemsize),
             "records": (self.byte, self.byte + segment.record_bytes),
             "texts": (self.text * width, (self.text + segment.texts) * width),

@@ -2,7 +2,7 @@
 
 Flow: the writer appends to the data files, then writes the manifest whole and renames it; a reader knows of nothing
 that the manifest does not name, so that it may read while the index grows. A second copy, ``manifest.copy.json``,
-serves when the first is damaged. No time of day is in it: the same pictures give the same bytes.
+serves when the first is damaged. No time of day is in it: the same images give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, parse_json, read_bytes
 
 VERSION = 1
-LARGEST = 32 * MEGABYTE  # bytes of a manifest; a hundred million pictures take 13 MB
-# The most of each character in a manifest, counted before it is parsed. A hundred million pictures with `MOST_REMOVED`
+LARGEST = 32 * MEGABYTE  # bytes of a manifest; a hundred million images take 13 MB
+# The most of each character in a manifest, counted before it is parsed. A hundred million images with `MOST_REMOVED`
 # runs have fewer; what has no more than these is parsed, checked and refused in about a second.
 _MOST = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b"\\": 1 << 16}
 MOST_REMOVED = 1 << 17  # runs of removed rows; an index with more is written anew without them
 _MOST_FILES = 1 << 12  # that make searching fast
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # what a manifest of ours has among its first bytes
-BLOCK = 1024  # pictures of a segment, the last one of a build may have fewer
-KINDS = ("pictures", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
+BLOCK = 1024  # images of a segment, the last one of a build may have fewer
+KINDS = ("images", "facts", "records", "texts")  # the data files, and the order of a segment's checksums
 
 
 Count = Annotated[int, Field(strict=True, ge=0, le=1 << 40)]
@@ -58,7 +58,7 @@ def _nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which model made the vectors, and how it was shown the pictures."""
+    """Which model made the vectors, and how it was shown the images."""
 
     model: str  # as `core.checkpoint.opening.open_model` takes it
     weights: str  # "student", "teacher" or ""
@@ -75,7 +75,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of pictures that were committed together."""
+    """A run of images that were committed together."""
 
     rows: Positive
     texts: Count  # captions
@@ -218,8 +218,8 @@ def _parse(content: bytes, where: str) -> Manifest:
 
 def four(numbers: Iterable[int]) -> tuple[int, int, int, int]:
     """Checksums in the order of KINDS. ValueError when they are not four."""
-    pictures, facts, records, texts = numbers
-    return pictures, facts, records, texts
+    images, facts, records, texts = numbers
+    return images, facts, records, texts
 
 
 def _checksum(content: Mapping[str, Any]) -> int:

@@ -79,7 +79,7 @@ def finite(vectors: Floats) -> Floats:
     """``vectors`` (N, D); IndexFolderError where a value is not a number, since no score would be one."""
     for start in range(0, len(vectors), AT_ONCE):
         if not np.isfinite(vectors[start : start + AT_ONCE]).all():
-            raise IndexFolderError("vectors of the pictures have values that are not finite numbers; index them again.")
+            raise IndexFolderError("vectors of the images have values that are not finite numbers; index them again.")
     return vectors
 
 

@@ -1,7 +1,7 @@
-"""What changed in a source, by name, size and time of change: no picture is opened, nothing is hashed.
+"""What changed in a source, by name, size and time of change: no image is opened, nothing is hashed.
 
-Flow: source (a manifest, or any folder of pictures) -> ``scan`` -> ``compare`` with what the index knows -> build. In a
-folder, ``NAME.txt`` beside a picture holds its captions, a line each; the folder right under the top is its label
+Flow: source (a manifest, or any folder of images) -> ``scan`` -> ``compare`` with what the index knows -> build. In a
+folder, ``NAME.txt`` beside an image holds its captions, a line each; the folder right under the top is its label
 ``folder``. Captions are not needed.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.errors import BadRow
-from core.data.sources.folders import LONGEST_SIDECAR, PICTURE_SUFFIXES, leads_to_folder
+from core.data.sources.folders import IMAGE_SUFFIXES, LONGEST_SIDECAR, leads_to_folder
 from core.data.sources.manifests import is_text
 from core.data.sources.opening import open_source
 from core.data.sources.rows import NO_LABELS, SCAN_FROM, clean_caption
@@ -33,7 +33,7 @@ MISSING = -1  # size of a file that is not there
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture of the source."""
+    """An image of the source."""
 
     path: str
     size: int  # bytes; MISSING when it could not be read
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass
 class Scan:
-    """All pictures of a source in its order; ``unreachable`` are folders that cannot be read."""
+    """All images of a source in its order; ``unreachable`` are folders that cannot be read."""
 
     source: str
     found: list[Found]
@@ -57,7 +57,7 @@ class Scan:
 class Changes:
     """What is new against an index."""
 
-    gone: Mask  # (N,) rows of pictures that are no more, or have changed
+    gone: Mask  # (N,) rows of images that are no more, or have changed
     fresh: list[Found]  # to be encoded, in the order of the source
     added: int = 0
     changed: int = 0
@@ -68,7 +68,7 @@ class Changes:
 
 
 def scan(source: str) -> Scan:
-    """The pictures of ``source``, a manifest or a folder.
+    """The images of ``source``, a manifest or a folder.
 
     Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
     """
@@ -151,9 +151,9 @@ def _leads_to_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
-    """The pictures right in ``folder``."""
+    """The images right in ``folder``."""
     texts: set[str] = set()
-    pictures: list[tuple[str, int, int]] = []
+    images: list[tuple[str, int, int]] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -161,13 +161,13 @@ def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
                 suffix = dot + extension.lower()
                 if suffix == ".txt":
                     texts.add(stem)
-                elif suffix in PICTURE_SUFFIXES and entry.name[0] != "." and _leads_to_file(entry):
+                elif suffix in IMAGE_SUFFIXES and entry.name[0] != "." and _leads_to_file(entry):
                     status = entry.stat()
-                    pictures.append((entry.name, status.st_size, status.st_mtime_ns))
+                    images.append((entry.name, status.st_size, status.st_mtime_ns))
     except OSError:
         scanned.unreachable.append(folder)
         return
-    for name, size, time in sorted(pictures):
+    for name, size, time in sorted(images):
         file = f"{folder}{os.sep}{name}"
         if not is_text(file):
             shown = file.encode("utf-8", "replace").decode()
@@ -207,7 +207,7 @@ class _Known:
 def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = False) -> Changes:
     """What a build has to do, so that the index holds what ``scanned`` found.
 
-    Pictures in folders that did not answer are kept, unless ``drop_missing``. Raises IndexFolderError when nothing of
+    Images in folders that did not answer are kept, unless ``drop_missing``. Raises IndexFolderError when nothing of
     what the index holds is there any more, which is a folder that went away rather than a wish.
     """
     if reader is None:
@@ -229,7 +229,7 @@ def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = Fals
     _drop(changes, before, scanned, drop_missing)
     if known and changes.removed == known and not drop_missing:
         raise IndexFolderError(
-            f"none of the {known} pictures of the index is in {scanned.source} any more; if they moved, run "
+            f"none of the {known} images of the index is in {scanned.source} any more; if they moved, run "
             "`index` with --relocate OLD NEW, and if they are really gone, with --drop-missing. Nothing was changed."
         )
     return changes

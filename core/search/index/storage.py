@@ -1,7 +1,7 @@
-"""The data files of an index: vectors, facts and records of pictures, and the vectors of their captions.
+"""The data files of an index: vectors, facts and records of images, and the vectors of their captions.
 
 Flow: build -> ``IndexWriter`` -> files -> ``IndexReader`` -> collection. Files are only appended to; the manifest says
-how far they count. A picture is a row: ``pictures`` holds its vector (fp16), ``facts`` what is compared and filtered
+how far they count. An image is a row: ``images`` holds its vector (fp16), ``facts`` what is compared and filtered
 by number, ``records`` a line of JSON (path, captions, labels), ``texts`` the vectors of its captions (fp16).
 
 Legend: N rows, M captions, D embed.
@@ -37,10 +37,10 @@ from core.spec.reading import checked_as, parse_json
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]
 
-GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: with a vector; no picture; could not be opened, to be tried again
+GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: with a vector; no image; could not be opened, to be tried again
 _OURS = re.compile(  # data files, what is made to search them, and what a killed build leaves of either
-    r"(pictures|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
-    r"|(scan|ivf)-\d{4,}-(pictures|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
+    r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
+    r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
 LONGEST_RECORD = 64 << 20  # bytes
 
@@ -63,7 +63,7 @@ Text = Annotated[str, AfterValidator(_text)]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a picture as text; ``reason`` is why it has no vector."""
+    """What is known of an image as text; ``reason`` is why it has no vector."""
 
     path: Annotated[str, AfterValidator(_path)]
     captions: tuple[Text, ...] = ()
@@ -112,7 +112,7 @@ class IndexReader:
             self.lost = len(claimed.segments) - len(manifest.segments)  # segments at the end that the files lack
             self.damaged: list[int] = []  # numbers of segments that `check` found to be
             dim = manifest.identity.dim
-            self.pictures: Vectors = _mapped(files["pictures"], np.dtype("<f2"), (manifest.rows, dim))
+            self.images: Vectors = _mapped(files["images"], np.dtype("<f2"), (manifest.rows, dim))
             self.texts: Vectors = _mapped(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
             self.facts: npt.NDArray[Any] = _mapped(files["facts"], FACTS, (manifest.rows,))
             self._record_bytes = ends(manifest)["records"]
@@ -137,7 +137,7 @@ class IndexReader:
         return wrong
 
     def known(self) -> Mask:
-        """(N,) rows that count: not removed, not in a damaged segment; unreadable pictures too."""
+        """(N,) rows that count: not removed, not in a damaged segment; unreadable images too."""
         known = ~self.manifest.removed_rows()
         bad = set(self.damaged)
         for number, span in enumerate(spans(self.manifest)):
@@ -369,7 +369,7 @@ def _content(manifest: Manifest, entries: Sequence[Entry]) -> tuple[dict[str, by
         captions.append(entry.texts if entry.texts is not None else np.zeros((0, dim), np.float16))
     zero = np.zeros(dim, np.float16)
     content = {
-        "pictures": np.stack([zero if e.vector is None else e.vector for e in entries]).astype("<f2").tobytes(),
+        "images": np.stack([zero if e.vector is None else e.vector for e in entries]).astype("<f2").tobytes(),
         "facts": facts.tobytes(),
         "records": b"".join(lines),
         "texts": np.concatenate(captions).astype("<f2").tobytes(),
@@ -388,7 +388,7 @@ def _entries(reader: IndexReader, rows: list[int], rename: Mapping[str, str]) ->
             record,
             int(fact["size"]),
             int(fact["time"]),
-            np.array(reader.pictures[row]) if state == GOOD else None,
+            np.array(reader.images[row]) if state == GOOD else None,
             np.array(reader.texts[first : first + count]) if count else None,
             state,
         )

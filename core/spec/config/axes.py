@@ -10,17 +10,17 @@ from core.spec.config.base import Section, Share, Text, shown
 
 
 class ViewConfig(Section):
-    """How one kind of view of a picture is made: a random resized crop, then what is switched on."""
+    """How one kind of view of an image is made: a random resized crop, then what is switched on."""
 
     count: int = Field(
-        1, ge=0, le=16, title="Views", description="How many such views of each picture.", json_schema_extra=shown("")
+        1, ge=0, le=16, title="Views", description="How many such views of each image.", json_schema_extra=shown("")
     )
     crop_min: float = Field(
         0.8,
         gt=0.0,
         le=1.0,
         title="Smallest crop",
-        description="Least share of the picture's area that a random crop keeps.",
+        description="Least share of the image's area that a random crop keeps.",
         json_schema_extra=shown("share of area"),
     )
     crop_max: float = Field(
@@ -28,7 +28,7 @@ class ViewConfig(Section):
         gt=0.0,
         le=1.0,
         title="Largest crop",
-        description="Greatest share of the picture's area that a random crop keeps.",
+        description="Greatest share of the image's area that a random crop keeps.",
         json_schema_extra=shown("share of area"),
     )
     flip: bool = Field(
@@ -151,7 +151,7 @@ class ViewConfig(Section):
     mix: Literal["none", "mixup", "cutmix", "either"] = Field(
         "none",
         title="Interpolation",
-        description="mixup blends two pictures (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
+        description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
         "et al. 2019); either: one of the two by chance, view by view.",
         json_schema_extra=shown(""),
     )
@@ -166,7 +166,7 @@ class ViewConfig(Section):
 
 
 class ViewsConfig(Section):
-    """What student and teacher are shown of the same picture."""
+    """What student and teacher are shown of the same image."""
 
     clean: ViewConfig = Field(
         default_factory=ViewConfig,

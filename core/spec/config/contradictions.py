@@ -186,7 +186,7 @@ def _views(config: RunConfig) -> Problems:
     if views.shared and views.student.size < 1.0:
         yield "views.student.size", "Views that the teacher sees too have the full side: set 1, and use local views."
     if views.teacher.mix != "none":
-        yield "views.teacher.mix", "Targets of whole pictures are interpolated; the teacher's view is not."
+        yield "views.teacher.mix", "Targets of whole images are interpolated; the teacher's view is not."
 
 
 def _kept(config: RunConfig) -> Problems:

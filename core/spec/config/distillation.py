@@ -138,7 +138,7 @@ class DistillPrototypesConfig(PrototypesConfig):
     )
     prototypes: Prototypes = Field(
         1024,
-        description="About 1024 up to 20,000 pictures, 4096 at 100,000, 65536 for web data.",
+        description="About 1024 up to 20,000 images, 4096 at 100,000, 65536 for web data.",
     )
     koleo: float = Field(
         0.0,
@@ -253,13 +253,13 @@ class MaskedPatchesConfig(PrototypesConfig):
     shared_head: bool = Field(
         False,
         title="Shared head",
-        description="Patches and whole pictures have one head and its prototypes (iBOT); else patches have their own "
+        description="Patches and whole images have one head and its prototypes (iBOT); else patches have their own "
         "(DINOv2). Needs prototypes distilled on image.",
         json_schema_extra=shown("", advanced=True),
     )
     prototypes: Prototypes = Field(
         1024,
-        description="Of patches, where they have their own head; about as many as for whole pictures.",
+        description="Of patches, where they have their own head; about as many as for whole images.",
     )
 
     def uses_captions(self) -> bool:
@@ -269,7 +269,7 @@ class MaskedPatchesConfig(PrototypesConfig):
         return self.prototypes
 
     def problems(self, context: Context) -> Problems:
-        views, pictures = context.views, context.other(DistillPrototypesConfig)
+        views, images = context.views, context.other(DistillPrototypesConfig)
         if not views.shared:
             yield "views.shared", "Masked patches are compared with the same view seen whole: switch this on."
         if views.student.mask == 0:
@@ -277,12 +277,12 @@ class MaskedPatchesConfig(PrototypesConfig):
         if views.student.mix != "none" or views.local.mask > 0:
             where = "student.mix" if views.student.mix != "none" else "local.mask"
             yield f"views.{where}", "Masked patches are hidden in whole views that are not interpolated."
-        if self.shared_head and (pictures.weight == 0 or pictures.on != "image"):
+        if self.shared_head and (images.weight == 0 or images.on != "image"):
             yield "objectives.masked_patches.shared_head", "It needs prototypes distilled on image; switch it off."
 
 
 class ImageContrastiveConfig(ObjectiveConfig):
-    """Pull two views of a picture together, other pictures apart (SimCLR in SLIP, Mu et al. 2022)."""
+    """Pull two views of an image together, other images apart (SimCLR in SLIP, Mu et al. 2022)."""
 
     temperature: Temperature = Field(0.1, description="Divides the similarities.")
     width: int = Field(
@@ -312,4 +312,4 @@ class ImageContrastiveConfig(ObjectiveConfig):
         if context.views.student.count < 2:
             yield "views.student.count", "Image contrast compares two further views: set 2, or its weight to 0."
         if context.views.student.mix != "none":
-            yield "views.student.mix", "Image contrast compares whole pictures: set none, or its weight to 0."
+            yield "views.student.mix", "Image contrast compares whole images: set none, or its weight to 0."

@@ -19,7 +19,7 @@ class ClassificationConfig(ObjectiveConfig):
     view: Literal["clean", "further"] = Field(
         "clean",
         title="View",
-        description="clean: the clean view; further: the student's further views, where interpolated pictures are "
+        description="clean: the clean view; further: the student's further views, where interpolated images are "
         "labelled by share (mixup).",
         json_schema_extra=shown(""),
     )
@@ -49,7 +49,7 @@ class ConsistencyConfig(ObjectiveConfig):
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
         title="Kind",
-        description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed pictures; "
+        description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed images; "
         "fixmatch: match confident pseudo-labels on strong views.",
         json_schema_extra=shown(""),
     )
@@ -111,7 +111,7 @@ class ConsistencyConfig(ObjectiveConfig):
             yield "views.student.count", f"{self.kind} needs a further view of the student: set at least 1."
         for name, view in (("student", views.student), ("local", views.local)):
             if view.count > 0 and view.mix != "none":
-                yield f"views.{name}.mix", f"{self.kind} needs whole pictures here: set none."
+                yield f"views.{name}.mix", f"{self.kind} needs whole images here: set none."
         if self.kind == "mixmatch":
             yield from _of_mixmatch(views, classification)
 

@@ -113,7 +113,7 @@ class ObjectiveConfig(Section):
         return True
 
     def trains_retrieval(self) -> bool:
-        """Whether it draws a picture's vector and its caption's together."""
+        """Whether it draws an image's vector and its caption's together."""
         return False
 
     def prototype_count(self) -> int:

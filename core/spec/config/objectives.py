@@ -74,7 +74,7 @@ class ObjectivesConfig(Section):
     image_contrastive: ImageContrastiveConfig = Field(
         default_factory=ImageContrastiveConfig,
         title="Image contrast",
-        description="Pull two further views of a picture together. Needs two of them for the student.",
+        description="Pull two further views of an image together. Needs two of them for the student.",
     )
     classification: ClassificationConfig = Field(
         default_factory=ClassificationConfig,

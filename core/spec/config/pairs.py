@@ -67,7 +67,7 @@ class ContrastiveConfig(ObjectiveConfig):
 
 
 class CaptioningConfig(ObjectiveConfig):
-    """Predict each next word of the caption from the picture and the words before (CoCa, Yu et al. 2022)."""
+    """Predict each next word of the caption from the image and the words before (CoCa, Yu et al. 2022)."""
 
     through: Literal["decoder", "fusion"] = Field(
         "decoder",
@@ -105,7 +105,7 @@ class MatchingConfig(ObjectiveConfig):
 
 
 class MaskedWordsConfig(ObjectiveConfig):
-    """Predict masked words from the picture and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
+    """Predict masked words from the image and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
 
     rate: float = Field(
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",

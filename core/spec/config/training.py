@@ -15,7 +15,7 @@ class DataConfig(Section):
     train: Text = Field(
         "",
         title="Training data",
-        description="CSV, TSV, JSON lines, COCO captions JSON, a folder of class folders, pictures with .txt files, or "
+        description="CSV, TSV, JSON lines, COCO captions JSON, a folder of class folders, images with .txt files, or "
         "shards: tars, as in shards/{00000..00099}.tar.",
         json_schema_extra=shown("", widget="source"),
     )
@@ -70,8 +70,8 @@ class DataConfig(Section):
     cache_mib: int = Field(
         4096,
         ge=0,
-        title="Picture cache",
-        description="Decoded pictures are kept (memory-mapped) when they fit into this; else they are streamed.",
+        title="Image cache",
+        description="Decoded images are kept (memory-mapped) when they fit into this; else they are streamed.",
         json_schema_extra=shown("MiB", advanced=True),
     )
     oversample: float = Field(
@@ -79,14 +79,14 @@ class DataConfig(Section):
         ge=1.0,
         le=8.0,
         title="Decoded size",
-        description="Shorter side of a decoded picture, as a multiple of the model's input size.",
+        description="Shorter side of a decoded image, as a multiple of the model's input size.",
         json_schema_extra=shown("x", advanced=True),
     )
     max_megapixels: int = Field(
         200,
         ge=1,
-        title="Largest picture",
-        description="A larger picture counts as a bad row: it may be a decompression bomb.",
+        title="Largest image",
+        description="A larger image counts as a bad row: it may be a decompression bomb.",
         json_schema_extra=shown("MP", advanced=True),
     )
     streams: int = Field(
@@ -101,7 +101,7 @@ class DataConfig(Section):
     decoding: Literal["exact", "fast"] = Field(
         "exact",
         title="Decoding",
-        description="fast makes three times as many pictures a second ready: a JPEG is decoded at a fraction of its "
+        description="fast makes three times as many images a second ready: a JPEG is decoded at a fraction of its "
         "size, and resized once. exact resizes by Pillow first; experiments from before there was a choice have it.",
         json_schema_extra=shown("", advanced=True),
     )
@@ -207,8 +207,8 @@ class ValidationConfig(Section):
         json_schema_extra=shown("steps"),
     )
     batch_size: int = Field(
-        256, ge=1, title="Batch size", description="Pictures encoded at once.",
-        json_schema_extra=shown("pictures", advanced=True),
+        256, ge=1, title="Batch size", description="Images encoded at once.",
+        json_schema_extra=shown("images", advanced=True),
     )  # fmt: skip
 
 

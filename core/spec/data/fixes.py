@@ -26,17 +26,17 @@ class FixesError(UserError):
 
 
 class Fix(BaseModel):
-    """One change. Of ``wrong`` and ``excluded`` the pair is left out, or without a caption the whole picture.
+    """One change. Of ``wrong`` and ``excluded`` the pair is left out, or without a caption the whole image.
 
-    ``recaptioned``: ``value`` takes the place of ``caption``, or without one of all captions of the picture; a picture
-    that the source has not is added with it. ``relabelled``: ``value`` becomes the picture's ``label``. ``added``: the
-    picture is added with the caption ``value``.
+    ``recaptioned``: ``value`` takes the place of ``caption``, or without one of all captions of the image; an image
+    that the source has not is added with it. ``relabelled``: ``value`` becomes the image's ``label``. ``added``: the
+    image is added with the caption ``value``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
-    path: str  # of the picture, absolute
+    path: str  # of the image, absolute
     caption: str = ""
     value: str = ""
     label: str = ""  # the name of the label
@@ -46,7 +46,7 @@ class Fix(BaseModel):
 
 
 class FixesRecord(BaseModel):
-    """What a fixed copy was made of, and how. Paths of pictures are as in the copy's own source."""
+    """What a fixed copy was made of, and how. Paths of images are as in the copy's own source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class FixesRecord(BaseModel):
     source: str  # the data before
     fixed: str  # the name of the copy, which stands beside this file
     made: float  # seconds since the epoch
-    pictures: int  # in the copy
+    images: int  # in the copy
     captions: int
     fixes: tuple[Fix, ...] = Field(default=())
 

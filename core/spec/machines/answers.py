@@ -25,7 +25,7 @@ _Load = Annotated[float, Field(ge=0, le=1e9)]
 _MOST = 10_000  # items of a list
 
 MOST_BYTES = 4 << 20  # of one part of a file
-MOST_SENT = 2 << 30  # bytes of pictures that a worker takes from another computer
+MOST_SENT = 2 << 30  # bytes of images that a worker takes from another computer
 
 
 def packed(data: bytes) -> str:

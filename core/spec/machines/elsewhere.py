@@ -1,6 +1,6 @@
-"""Names here for what lies on another machine: pictures as files of ``HOME/elsewhere``, runs as their mirrors.
+"""Names here for what lies on another machine: images as files of ``HOME/elsewhere``, runs as their mirrors.
 
-Flow: a panel's request -> ``to_there`` -> the worker on the machine -> ``to_here`` -> what the panel shows. A picture
+Flow: a panel's request -> ``to_there`` -> the worker on the machine -> ``to_here`` -> what the panel shows. An image
 ``/data/a.png`` on ``gpu`` is ``HOME/elsewhere/gpu/data/a.png`` here, where a small copy of it is put when it is shown.
 """
 
@@ -15,7 +15,7 @@ from core.spec.machines.record import RemoteRecord, read_record
 from core.spec.run.folder import RunDir
 
 FOLDER = "elsewhere"
-PICTURES = frozenset(
+IMAGES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
@@ -28,24 +28,24 @@ class Elsewhere:
     def __init__(self, home: Path, machine: str) -> None:
         self._root = home / FOLDER / machine
         self._home, self._machine = home, machine
-        self._sent: dict[str, str] = {}  # pictures of this computer: name here -> of the copy there
+        self._sent: dict[str, str] = {}  # images of this computer: name here -> of the copy there
         self._copies: dict[str, str] = {}  # and back
 
     def note_sent(self, here: str, there: str) -> None:
-        """The picture ``here`` has a copy ``there`` for as long as the worker lives; it keeps its name here."""
+        """The image ``here`` has a copy ``there`` for as long as the worker lives; it keeps its name here."""
         self._sent[here] = there
         self._copies[there] = here
 
     def lies_there(self, name: str) -> bool:
-        """Whether the picture or run ``name`` is the machine's own."""
+        """Whether the image or run ``name`` is the machine's own."""
         return self._own_name(name) != name
 
     def to_there(self, value: Any) -> Any:
-        """Plain data in which pictures and mirrored runs have their names on the machine."""
+        """Plain data in which images and mirrored runs have their names on the machine."""
         return _walk(value, self._name_there)
 
     def to_here(self, value: Any) -> Any:
-        """Plain data in which pictures of the machine have their names here."""
+        """Plain data in which images of the machine have their names here."""
         return _walk(value, self._name_here)
 
     def _name_there(self, name: str) -> str:
@@ -55,7 +55,7 @@ class Elsewhere:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
         path = Path(name) if name.startswith("/") and len(name) < _LONGEST and "\0" not in name else None
-        if path is None or (path.suffix.lower() in PICTURES and not name.startswith(f"{self._home}/")):
+        if path is None or (path.suffix.lower() in IMAGES and not name.startswith(f"{self._home}/")):
             return name
         return self._run_there(name)
 
@@ -74,13 +74,13 @@ class Elsewhere:
     def _name_here(self, name: str) -> str:
         if name in self._copies:
             return self._copies[name]
-        if name.startswith("/") and PurePosixPath(name).suffix.lower() in PICTURES and "\0" not in name:
+        if name.startswith("/") and PurePosixPath(name).suffix.lower() in IMAGES and "\0" not in name:
             return f"{self._root}{name}"
         return name
 
 
-def picture_there(home: Path, path: Path) -> tuple[str, str] | None:
-    """The machine and the path there of a picture's name here; None for a picture of this computer."""
+def image_there(home: Path, path: Path) -> tuple[str, str] | None:
+    """The machine and the path there of an image's name here; None for an image of this computer."""
     try:
         parts = path.relative_to(home / FOLDER).parts
     except ValueError:

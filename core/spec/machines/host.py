@@ -152,10 +152,10 @@ class Host(Connection):
         """``length`` bytes of a file of the run from ``offset`` on, at most 4 MB."""
         return self._typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
 
-    def pictures(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
-        """Small JPEG copies of pictures that lie there, by path; of those that cannot be read, none."""
-        asked = self.call("pictures", paths=list(paths), side=side)
-        return self._typed(asked, dict[str, Chunk], "pictures")
+    def images(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
+        """Small JPEG copies of images that lie there, by path; of those that cannot be read, none."""
+        asked = self.call("images", paths=list(paths), side=side)
+        return self._typed(asked, dict[str, Chunk], "images")
 
     def _typed(
         self,

@@ -87,7 +87,7 @@ BEYOND = (
     Preset(
         "siglip",
         "SigLIP",
-        "Each combination of picture and text is classified as a pair or not, by a sigmoid with a learnt bias that "
+        "Each combination of image and text is classified as a pair or not, by a sigmoid with a learnt bias that "
         "starts at -10. There is no softmax over the batch, so that small batches learn as well.",
         "Zhai et al. 2023, Sigmoid loss for language image pre-training",
         _siglip,
@@ -95,15 +95,15 @@ BEYOND = (
     Preset(
         "flip",
         "FLIP",
-        "CLIP's loss on half of the patches, drawn anew for each picture; the others are left out. A step takes two "
-        "thirds of the time, so that more pairs are seen. The published one ends with a few steps on whole pictures.",
+        "CLIP's loss on half of the patches, drawn anew for each image; the others are left out. A step takes two "
+        "thirds of the time, so that more pairs are seen. The published one ends with a few steps on whole images.",
         "Li et al. 2023, Scaling language-image pre-training via masking",
         _flip,
     ),
     Preset(
         "slip",
         "SLIP",
-        "CLIP's loss on one view, and SimCLR's between two strong views of the same picture, behind a projection "
+        "CLIP's loss on one view, and SimCLR's between two strong views of the same image, behind a projection "
         "that is discarded after training. No teacher.",
         "Mu et al. 2022, SLIP: Self-supervision meets language-image pre-training",
         _slip,
@@ -111,7 +111,7 @@ BEYOND = (
     Preset(
         "cosmos",
         "COSMOS",
-        "Small crops of the picture, joined with the text by cross-attention, must find the teacher's picture and "
+        "Small crops of the image, joined with the text by cross-attention, must find the teacher's image and "
         "the teacher's text within the batch. The teacher is a moving average that sees a large crop. Both losses "
         "count the same.",
         "Kim et al. 2025, COSMOS: Cross-modality self-distillation for vision language pre-training",

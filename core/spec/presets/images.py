@@ -106,7 +106,7 @@ IMAGES = (
     Preset(
         "dino",
         "DINO",
-        "Pictures alone, without their captions. The student sees two large crops and several small ones, the "
+        "Images alone, without their captions. The student sees two large crops and several small ones, the "
         "teacher, its moving average, the large ones; each of the student's crops matches the teacher's softmax over"
         " prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
         "prototypes are frozen at first.",
@@ -116,9 +116,9 @@ IMAGES = (
     Preset(
         "maskclip",
         "MaskCLIP",
-        "CLIP, and a masked copy of the picture: three quarters of its patches are masked for the student, which "
+        "CLIP, and a masked copy of the image: three quarters of its patches are masked for the student, which "
         "predicts its moving average's softmax over prototypes there. The contrastive loss stays on the whole "
-        "picture, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; hidden "
+        "image, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; hidden "
         "patches are replaced by a learnt token, not dropped.",
         "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",
         _maskclip,
@@ -126,8 +126,8 @@ IMAGES = (
     Preset(
         "silc",
         "SILC",
-        "CLIP, and small crops: the student sees parts of the picture, and matches the prototypes that its moving "
-        "average assigns to the whole, which improves local features. The contrastive loss is on the whole picture; "
+        "CLIP, and small crops: the student sees parts of the image, and matches the prototypes that its moving "
+        "average assigns to the whole, which improves local features. The contrastive loss is on the whole image; "
         "both have the same weight.",
         "Naeem et al. 2024, SILC: Improving vision language pretraining with self-distillation",
         _silc,

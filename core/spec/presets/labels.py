@@ -155,8 +155,8 @@ LABELS = (
     Preset(
         "mixmatch",
         "MixMatch",
-        "The predictions on two weak views of an unlabelled picture are averaged and sharpened to a pseudo-label. "
-        "Labelled and pseudo-labelled pictures are interpolated with each other, and so are their labels. The moving "
+        "The predictions on two weak views of an unlabelled image are averaged and sharpened to a pseudo-label. "
+        "Labelled and pseudo-labelled images are interpolated with each other, and so are their labels. The moving "
         "average is only validated; it makes no targets.",
         "Berthelot et al. 2019, MixMatch: A holistic approach to semi-supervised learning",
         _mixmatch,
@@ -164,7 +164,7 @@ LABELS = (
     Preset(
         "mixup",
         "mixup",
-        "Supervised classification of pictures that are blended in pairs, with labels blended alike: predictions "
+        "Supervised classification of images that are blended in pairs, with labels blended alike: predictions "
         "become linear between examples, which smooths them between classes and on wrong labels.",
         "Zhang et al. 2018, mixup: Beyond empirical risk minimization",
         _mixup,
@@ -172,8 +172,8 @@ LABELS = (
     Preset(
         "fixmatch",
         "FixMatch",
-        "The student's confident predictions (0.95 and more) on a weak view of an unlabelled picture are the label of "
-        "a strong view of it. Seven unlabelled pictures for each labelled one. The moving average is only validated; "
+        "The student's confident predictions (0.95 and more) on a weak view of an unlabelled image are the label of "
+        "a strong view of it. Seven unlabelled images for each labelled one. The moving average is only validated; "
         "it makes no targets.",
         "Sohn et al. 2020, FixMatch: Simplifying semi-supervised learning with consistency and confidence",
         _fixmatch,

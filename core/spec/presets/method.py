@@ -99,7 +99,7 @@ METHOD = (
         "Self-distilling CLIP",
         "CLIP with a moving-average teacher. In every third step the student sees a strongly augmented, interpolated "
         "view besides, and matches the teacher's similarities and its softmax over prototypes, of the image-text "
-        "representation from cross-attention and of the picture alone. The contrastive loss stays on the clean view "
+        "representation from cross-attention and of the image alone. The contrastive loss stays on the clean view "
         "in every step, and each pair is weighted by the student's own trust in it. On average a step takes 1.5 "
         "times as long as clip's.",
         PAPER,

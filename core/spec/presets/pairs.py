@@ -175,7 +175,7 @@ PAIRS = (
     Preset(
         "coca",
         "CoCa",
-        "Two towers and a decoder that predicts the caption word by word, attending to the picture through "
+        "Two towers and a decoder that predicts the caption word by word, attending to the image through "
         "attentional pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-"
         "entropy, in one pass. The baseline of everything that captions here.",
         "Yu et al. 2022, CoCa: Contrastive captioners are image-text foundation models",
@@ -204,7 +204,7 @@ PAIRS = (
         "mPLUG",
         "Words attend to patches while these skip ahead, and every third layer merges both, so that the long visual "
         "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model whose prefix is "
-        "the picture (published: the picture and the caption's beginning).",
+        "the image (published: the image and the caption's beginning).",
         "Li et al. 2022, mPLUG: Effective and efficient vision-language learning by cross-modal skip-connections",
         _mplug,
     ),
@@ -212,7 +212,7 @@ PAIRS = (
         "vlmo",
         "VLMo",
         "One self-attention for both modalities, and a feed-forward for each, shared in the last layers. Contrast, "
-        "matching with hard negatives and 15 % masked words. Published in stages: pictures first, then text, then "
+        "matching with hard negatives and 15 % masked words. Published in stages: images first, then text, then "
         "pairs.",
         "Bao et al. 2022, VLMo: Unified vision-language pre-training with mixture-of-modality-experts",
         _vlmo,
@@ -221,7 +221,7 @@ PAIRS = (
         "blip",
         "BLIP",
         "Contrast with soft targets, matching with hard negatives, and a language model on the same weights with a "
-        "causal mask. Trained so, it captions its own pictures, filters captions by its matching head, and is trained "
+        "causal mask. Trained so, it captions its own images, filters captions by its matching head, and is trained "
         "again on what is left. Here the language model shares its self-attention too.",
         "Li et al. 2022, BLIP: Bootstrapping language-image pre-training for unified understanding and generation",
         _blip,

@@ -17,7 +17,7 @@ from core.spec.config import RunConfig, override
 
 PROTOTYPES = ((20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16384))
 MOST_PROTOTYPES = 65536
-SMALL = 20_000  # pictures; up to here the teacher starts at a momentum of 0.99
+SMALL = 20_000  # images; up to here the teacher starts at a momentum of 0.99
 NEAR = 2.25  # within this factor one length of the average is as good as another: presets choose theirs there
 WINDOWS = 10  # a training holds at least so many times the steps that the teacher averages over
 
@@ -57,7 +57,7 @@ def recommended(config: RunConfig, pairs: int) -> list[Advice]:
     count = prototypes_for(pairs)
     for name, objective in config.objectives:
         if objective.weight > 0 and objective.prototype_count() not in (0, count):
-            reason = f"{pairs:,} pictures fill about {count:,} prototypes."
+            reason = f"{pairs:,} images fill about {count:,} prototypes."
             found.append(Advice(f"objectives.{name}.prototypes", count, reason))
     if config.teacher.kind in ("ema", "ema-state"):
         momentum = momentum_for(config, pairs)

@@ -54,11 +54,11 @@ def _vlmo_text(size: Size) -> dict[str, Any]:
 
 STAGES: dict[str, tuple[Stage, ...]] = {
     "vlmo": (
-        Stage("image", "Pictures alone: hidden patches are restored (BEiT).", _vlmo_image),
+        Stage("image", "Images alone: hidden patches are restored (BEiT).", _vlmo_image),
         Stage(
             "text",
             "Words: hidden ones are restored while the image tower keeps its weights. Published on text alone; here "
-            "the captions' pictures are shown.",
+            "the captions' images are shown.",
             _vlmo_text,
         ),
         Stage("pairs", "Contrast, matching and masked words, every weight free.", _whole),
@@ -67,7 +67,7 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("first", "On the captions as they are.", _whole),
         Stage(
             "again",
-            "On the captions that are left after the first model has captioned every picture and filtered both its own "
+            "On the captions that are left after the first model has captioned every image and filtered both its own "
             "and the given captions by its matching head.",
             _whole,
             before="caption-filter",

@@ -88,7 +88,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Event):
-    """Samples of a validation: ``what`` is their kind, ``content`` plain data with pictures by path."""
+    """Samples of a validation: ``what`` is their kind, ``content`` plain data with images by path."""
 
     kind: ClassVar[str] = "sample"
     step: int

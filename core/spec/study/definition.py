@@ -50,7 +50,7 @@ class NoiseSpec(Section):
     kind: NoiseKind = Field(
         "shuffled",
         description="shuffled: another row's caption; in-group: that of a row with the same label in the column "
-        "``within``; word: one word replaced; generic: a caption that fits any picture.",
+        "``within``; word: one word replaced; generic: a caption that fits any image.",
     )
     within: Text = Field("", description="Label column of in-group.")
     seed: Seed | None = Field(

@@ -1,4 +1,4 @@
-"""Captions bootstrapped (BLIP, Li et al. 2022, section 3.3): the trained model captions every training picture, and of
+"""Captions bootstrapped (BLIP, Li et al. 2022, section 3.3): the trained model captions every training image, and of
 the given and the new captions its matching head keeps those that match.
 
 Flow: a finished stage and its training data -> **bootstrap** -> a manifest that the next stage is trained on.
@@ -33,11 +33,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progress) -> dict[str, int]:
-    """Write ``manifest``: each picture of ``source`` with those of its captions, given or made, that match.
+    """Write ``manifest``: each image of ``source`` with those of its captions, given or made, that match.
 
     A caption matches where the head says so with at least even odds; without a matching head where the cosine is at
-    least the median of the given pairs'. A picture of which none is left keeps its likelier one, so that the number of
-    pictures, and with it of steps, stays. Returns {"pictures", "given", "made"}: what is left.
+    least the median of the given pairs'. An image of which none is left keeps its likelier one, so that the number of
+    images, and with it of steps, stays. Returns {"images", "given", "made"}: what is left.
     """
     model = open_model(f"{run.path}@last")
     towers = model.network.towers
@@ -58,19 +58,19 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
     chosen = {row: kept.get(row) or [best[row][1:]] for row in rows}
     _write(manifest, data, chosen, source)
     counts = [made for some in chosen.values() for _, made in some]
-    return {"pictures": len(chosen), "given": counts.count(False), "made": counts.count(True)}
+    return {"images": len(chosen), "given": counts.count(False), "made": counts.count(True)}
 
 
 @torch.no_grad()
 def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progress: Progress) -> Tensor:
-    """How well each caption matches its picture, (P,): logits of the matching head, or cosines without one."""
+    """How well each caption matches its image, (P,): logits of the matching head, or cosines without one."""
     network, runtime = model.network, model.runtime
     head = network.head(MATCHING)
     found = []
     for start in range(0, len(pairs), model.batch):
         progress("filtering captions", start, len(pairs))
         some = pairs[start : start + model.batch]
-        images = torch.stack([centre_view(data.picture(row), network.image_size) for row, _ in some])
+        images = torch.stack([centre_view(data.image(row), network.image_size) for row, _ in some])
         images = images.to(runtime.device)
         tokens = network.towers.tokenize([caption for _, caption in some]).to(runtime.device)
         with runtime.autocast():

@@ -1,6 +1,6 @@
 """Networks judged together: the mean of their probabilities (Born-Again Networks' ensemble of generations).
 
-Legend: G networks, N pictures, C classes.
+Legend: G networks, N images, C classes.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Pr
             found = []
             rows = []
             with evaluating(network):
-                for some, pictures in evaluation_batches(dataset, network.image_size, batch):
+                for some, pixels in evaluation_batches(dataset, network.image_size, batch):
                     with model.runtime.autocast():
-                        logits = class_logits(network, pictures.to(model.runtime.device))
+                        logits = class_logits(network, pixels.to(model.runtime.device))
                     found.append(logits.softmax(dim=-1).cpu())
                     rows.append(some)
             wanted = label_numbers(dataset, label, network.classes)[torch.cat(rows)]

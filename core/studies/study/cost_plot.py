@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.studies.study.svg import COLOURS, dot, line, path, picture, text
+from core.studies.study.svg import COLOURS, dot, image, line, path, text
 from core.studies.study.table import shown
 
 PANEL, TALL, LEFT, TOP, GAP = 360, 220, 60, 60, 60  # pixels
@@ -19,7 +19,7 @@ Point = tuple[float, Mapping[str, Any]]  # seconds, MEAN
 
 
 def draw_costs(results: Mapping[str, Any]) -> str:
-    """The whole picture as SVG text."""
+    """The whole image as SVG text."""
     metrics = list(results["metrics"])[:MOST]
     arms = list(dict.fromkeys(arm["of"] for arm in results["arms"].values()))
     columns = min(2, max(1, len(metrics)))
@@ -34,7 +34,7 @@ def draw_costs(results: Mapping[str, Any]) -> str:
         x = LEFT + (place % columns) * (LEFT + PANEL + 40)
         y = TOP + legend + (place // columns) * (TALL + GAP)
         parts += _panel(results, arms, metric, x, y)
-    return picture(width, height, f"{results['name']}: means over seeds with 95 % intervals, by seconds", parts)
+    return image(width, height, f"{results['name']}: means over seeds with 95 % intervals, by seconds", parts)
 
 
 def curve(results: Mapping[str, Any], arm: str, metric: str, network: str = "final") -> list[Point]:

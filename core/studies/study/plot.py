@@ -1,6 +1,6 @@
 """``plot.svg``: a study's means with their intervals, a panel a metric.
 
-A plotting library would weigh more than the trainer's other parts together for one picture of bars and whiskers, and
+A plotting library would weigh more than the trainer's other parts together for one image of bars and whiskers, and
 an SVG opens in a browser, in the window and in a paper; so it is written here.
 
 Flow: ``core.studies.study.results`` -> **plot**.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.studies.study.svg import COLOURS, dot, line, picture, text
+from core.studies.study.svg import COLOURS, dot, image, line, text
 from core.studies.study.table import shown
 
 PANEL, ROW, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
@@ -19,7 +19,7 @@ MOST = 12  # metrics drawn
 
 
 def draw(results: Mapping[str, Any]) -> str:
-    """The whole picture as SVG text; dots are seeds, bars are means, whiskers 95 % intervals."""
+    """The whole image as SVG text; dots are seeds, bars are means, whiskers 95 % intervals."""
     arms = [name for name, arm in results["arms"].items() if arm["networks"]]
     metrics = list(results["metrics"])[:MOST]
     height_of = TOP + ROW * max(1, len(arms)) + GAP
@@ -31,7 +31,7 @@ def draw(results: Mapping[str, Any]) -> str:
         x = (place % columns) * (LEFT + PANEL + 30)
         y = 40 + (place // columns) * height_of
         parts += _panel(results, arms, metric, x, y)
-    return picture(width, height, f"{results['name']}: means over seeds with 95 % intervals", parts)
+    return image(width, height, f"{results['name']}: means over seeds with 95 % intervals", parts)
 
 
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:

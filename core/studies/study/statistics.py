@@ -57,7 +57,7 @@ def mean_of(values: Sequence[float], level: float = LEVEL) -> Mean:
 def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
     """A minus B over the same seeds, in the same order.
 
-    Where every seed gains the same (few pictures give few values to differ by), nothing tells how far a further seed
+    Where every seed gains the same (few images give few values to differ by), nothing tells how far a further seed
     would be from these, so there is neither an interval nor Student's p; the exact test needs no spread.
     """
     gains = [x - y for x, y in zip(a, b, strict=True)]

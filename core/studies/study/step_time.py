@@ -112,8 +112,8 @@ class _ShortRun:
         _, refresh = counted(partial(self.loop.refresh_belief, self.refresh_every))
         return statistics.fmean(plain) + refresh / self.refresh_every
 
-    def read_pictures(self) -> None:
-        """Fill the cache of decoded pictures, as a run's first epoch does."""
+    def read_images(self) -> None:
+        """Fill the cache of decoded images, as a run's first epoch does."""
         loader = self.loop.parts.loader
         with closing(loader.batches(0, min(self.steps, loader.steps_per_epoch))) as batches:
             for _ in batches:
@@ -123,7 +123,7 @@ class _ShortRun:
 def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[float]:
     """Mean seconds of a step of each of ``runs``, whose steps alternate; each with its share of a refresh."""
     for run in runs:
-        run.read_pictures()
+        run.read_images()
     plain: list[list[float]] = [[] for _ in runs]
     with ExitStack() as stack:
         batches = [stack.enter_context(closing(run.loop.parts.loader.batches(0, run.steps))) for run in runs]

@@ -1,4 +1,4 @@
-"""Shapes of an SVG picture as text."""
+"""Shapes of an SVG image as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 
 
-def picture(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+def image(width: float, height: float, title: str, parts: Sequence[str]) -> str:
     """The whole file: a white sheet with a title and ``parts``."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '

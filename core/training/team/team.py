@@ -116,7 +116,7 @@ class Team:
         return found.tolist()
 
     def loaded(self, item: LoadedBatch, pad_id: int) -> LoadedBatch:
-        """This rank's rows of a batch with captions as long as everyone's, and the unreadable pictures of all ranks."""
+        """This rank's rows of a batch with captions as long as everyone's, and the unreadable images of all ranks."""
         if self.messages is None:
             return item
         words = 0 if item.batch is None else item.batch.texts.shape[1]

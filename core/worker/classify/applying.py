@@ -1,9 +1,9 @@
-"""A probe applied to a folder: every picture with its class and probabilities, as CSV.
+"""A probe applied to a folder: every image with its class and probabilities, as CSV.
 
-Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, cached) -> the file. Unreadable pictures
+Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, cached) -> the file. Unreadable images
 are listed too, with the reason.
 
-Legend: N pictures, K classes.
+Legend: N images, K classes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.data.preprocessing import decoding_for
 from core.data.sources.rows import Row, Source
 from core.inference.extraction import extract_layers
 from core.inference.fusing import Joining, joined_features
-from core.inference.pictures import gather
+from core.inference.images import gather
 from core.metrics.classification.probe import Probe
 from core.spec.cells import marked_row
 from core.spec.config import DataConfig
@@ -40,33 +40,33 @@ BEST = 5  # otherwise the most likely ones
 
 @dataclass(frozen=True)
 class Applied:
-    """Probabilities (N, K) of the readable pictures, and the others with their reasons."""
+    """Probabilities (N, K) of the readable images, and the others with their reasons."""
 
     paths: list[str]
     probabilities: Tensor  # (N, K) float32
     unreadable: list[BadRow]
 
 
-def picture_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
-    """The pictures of files and folders, without captions or labels. UserError without any."""
+def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
+    """The images of files and folders, without captions or labels. UserError without any."""
     files = gather(paths, progress).found
     rows = [Row(item.path, ("",)) for item in files if not item.refused]
     bad = [BadRow(item.path, item.refused) for item in files if item.refused]
     if not rows:
         reason = f" ({bad[0]})" if bad else ""
-        raise UserError(f"there are no pictures in {', '.join(paths)}{reason}; choose a folder that holds some.")
+        raise UserError(f"there are no images in {', '.join(paths)}{reason}; choose a folder that holds some.")
     size = model.network.image_size
     config: DataConfig = model.data
     decoding = decoding_for(size, config)
-    source = Source(", ".join(paths), "pictures", rows, bad)
+    source = Source(", ".join(paths), "images", rows, bad)
     return PairDataset(pack_source(source, torch.zeros(len(rows), 1, dtype=torch.int32)), decoding, None)
 
 
 def apply_probe(
     probe: Probe, model: Model, layer: str, joining: Joining | None, paths: Sequence[str], progress: Progress
 ) -> Applied:
-    """Probabilities of every picture in ``paths``; UserError without a readable one."""
-    dataset = picture_set(paths, model, progress)
+    """Probabilities of every image in ``paths``; UserError without a readable one."""
+    dataset = image_set(paths, model, progress)
     if joining is not None:
         extracted = joined_features(joining, dataset, progress)
         features = extracted.values[joining.layer]
@@ -117,8 +117,8 @@ def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str,
     classes = Counter(probe.classes[index] for index in applied.probabilities.argmax(dim=1).tolist())
     return {
         "path": str(file),
-        "pictures": len(applied.paths),
-        "classes": [{"class": name, "pictures": count} for name, count in classes.most_common()],
+        "images": len(applied.paths),
+        "classes": [{"class": name, "images": count} for name, count in classes.most_common()],
         "unreadable": [{"where": bad.where, "reason": bad.reason} for bad in applied.unreadable[:shown]],
         "unreadable_count": len(applied.unreadable),
     }

@@ -115,7 +115,7 @@ def few_shot_curve(
 ) -> dict[str, Any]:
     """A point for each number of shots, also a partial answer when it is computed."""
     if not shots:
-        raise UserError("name at least one number of pictures per class.")
+        raise UserError("name at least one number of images per class.")
     (train, test, val), layer, how = data_of(data, kind, text, templates, progress)
     settings = ProbeSettings(layer=layer, model_digest=data.model.digest)
     curve: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ def few_shot_curve(
 def data_of(
     data: Opened, kind: str, text: str, templates: str, progress: Reporter
 ) -> tuple[_Splits, str, Joining | None]:
-    """What a probe is fitted on, the name of its features, and how pictures are joined with text."""
+    """What a probe is fitted on, the name of its features, and how images are joined with text."""
     if kind == "image":
         return data.image(), data.layer, None
     if kind != "fused":

@@ -3,7 +3,7 @@
 Flow: ``session`` -> **opened** -> zero-shot, probes. Features come from the disk cache of `core.inference.extraction`,
 so that they are encoded once, even when the worker is restarted.
 
-Legend: N pictures, D width of the features.
+Legend: N images, D width of the features.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHOWN = 100  # rows that cannot be used, told with their reasons
 
 @dataclass
 class LoadedModel:
-    """A model in use, the class names and pictures that it has embedded; shared by all data that are open with it."""
+    """A model in use, the class names and images that it has embedded; shared by all data that are open with it."""
 
     model: Model
     embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
@@ -114,13 +114,13 @@ class Opened:
         return splits.train.data(self.layer), splits.test.data(self.layer), val
 
     def joining(self, text: str, templates: str) -> Joining:
-        """How pictures are joined with text here; UserError when the model cannot."""
+        """How images are joined with text here; UserError when the model cannot."""
         prompts = load_templates(templates)
         embed = self.loaded.embedder(prompts).embed
         return joining(self.model, text, self.test.labels.classes, prompts, embed)
 
     def fused(self, how: Joining, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
-        """The same, of pictures joined with text."""
+        """The same, of images joined with text."""
         splits = self.trainable()
         key = (how.text, how.templates)
         if key not in self._joined:
@@ -156,7 +156,7 @@ def about_split(split: Labelled) -> dict[str, Any]:
         "source": split.dataset.origin,
         "label": split.label,
         "labels": list(split.dataset.label_names),
-        "pictures": len(split.rows),
+        "images": len(split.rows),
         "labelled": len(split.labels.rows),
         "counts": split.labels.counts().tolist(),
         "skipped": [{"where": row.where, "reason": row.reason} for row in bad[:SHOWN]],
@@ -171,7 +171,7 @@ def open_data(loaded: LoadedModel, request: Wanted, progress: Progress) -> Opene
 
     Raises UserError for data, labels and layers that cannot be used.
     """
-    # Unreadable pictures are listed and the others used.
+    # Unreadable images are listed and the others used.
     model = replace(loaded.model, data=loaded.model.data.model_copy(update={"max_bad_share": 1.0}))
     layer = check_layer(model.network, request.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
@@ -192,7 +192,7 @@ def open_data(loaded: LoadedModel, request: Wanted, progress: Progress) -> Opene
         notes += [f"training data: {note}" for note in (*unreadable(train.dataset), *train.labels.notes)]
         if train.dataset.origin == test.dataset.origin:
             notes.append(
-                "the training data are the test data, so the results do not tell how well it does on unseen pictures."
+                "the training data are the test data, so the results do not tell how well it does on unseen images."
             )
     if splits and request.val:
         splits = replace(splits, val=labelled(request.val, request.label, test.labels.classes))
@@ -229,15 +229,15 @@ def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
     single = [name for name, count in Counter(labels.targets.tolist()).items() if count == 1]
     if len(single) == int((labels.counts() > 0).sum()):
         return None, [
-            "every class has one picture only, so none is left to test a probe on; "
-            "give training data, or more pictures per class."
+            "every class has one image only, so none is left to test a probe on; "
+            "give training data, or more images per class."
         ]
     train_rows, test_rows = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
     shares = f"{len(train_rows)} are used to train and {len(test_rows)} to test."
-    notes = [f"no training data: of {len(labels.rows)} pictures {shares}"]
+    notes = [f"no training data: of {len(labels.rows)} images {shares}"]
     if single:
         notes.append(
-            f"{len(single)} classes have one picture only, such as {labels.classes[single[0]]!r}; it is "
+            f"{len(single)} classes have one image only, such as {labels.classes[single[0]]!r}; it is "
             "used for training only."
         )
     return Splits(test.split(torch.from_numpy(train_rows)), test.split(torch.from_numpy(test_rows))), notes

@@ -25,7 +25,7 @@ MISTAKES = 60  # the first ones, that go with a result
 
 @dataclass(frozen=True)
 class Result:
-    """Predictions for the test pictures of an opened data set, and the probe that made them, if any."""
+    """Predictions for the test images of an opened data set, and the probe that made them, if any."""
 
     key: str  # names it, see ``keys``
     opened: str  # key of the data that it was measured on
@@ -62,7 +62,7 @@ class Result:
             "confusion": pack(self.confusion()) if packed else self.confusion(),
             "C": self.probe.C if self.probe else None,
             "curve": [list(point) for point in self.curve],
-            "mistakes": self.mistakes(0, MISTAKES)["pictures"],
+            "mistakes": self.mistakes(0, MISTAKES)["images"],
             "mistake_count": int((~self.found.hits).sum()),
             "can_save": self.probe is not None,
             "notes": list(outcome.notes),
@@ -96,7 +96,7 @@ class Result:
     def mistakes(self, offset: int, limit: int) -> dict[str, Any]:
         """The most confident mistakes, from the ``offset``-th on."""
         wrong = self.found.mistakes(offset + limit)
-        pictures = [
+        images = [
             {
                 "image": self.test.path(one.row),
                 "true": one.true,
@@ -105,10 +105,10 @@ class Result:
             }
             for one in wrong[offset:]
         ]
-        return {"total": int((~self.found.hits).sum()), "pictures": pictures}
+        return {"total": int((~self.found.hits).sum()), "images": images}
 
     def cell(self, true: int, predicted: int, offset: int, limit: int) -> dict[str, Any]:
-        """Pictures of class ``true`` that were predicted as ``predicted``, most confident first."""
+        """Images of class ``true`` that were predicted as ``predicted``, most confident first."""
         classes = self.found.labels.classes
         for index in (true, predicted):
             if not 0 <= index < len(classes):
@@ -119,7 +119,7 @@ class Result:
             "true": classes[true],
             "predicted": classes[predicted],
             "total": len(rows),
-            "pictures": [
+            "images": [
                 {"image": self.test.path(row), "probability": chance[row]} for row in rows[offset : offset + limit]
             ],
         }
@@ -133,14 +133,14 @@ def pack(lists: dict[str, list[int]]) -> dict[str, str]:
 
 
 def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
-    """A minus B on the same pictures: metrics with intervals, classes, and pictures that only one of them gets right.
+    """A minus B on the same images: metrics with intervals, classes, and images that only one of them gets right.
 
-    UserError when the two were not evaluated on the same pictures and labels.
+    UserError when the two were not evaluated on the same images and labels.
     """
     if a.test.digest() != b.test.digest() or a.found.labels.classes != b.found.labels.classes:
         raise UserError(
             f"{a.title} was evaluated on {a.test.dataset.origin} and {b.title} on {b.test.dataset.origin}, whose "
-            "pictures, labels or classes differ; evaluate both on the same data."
+            "images, labels or classes differ; evaluate both on the same data."
         )
     # A probe and zero-shot answer the same question here.
     differences = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))
@@ -156,7 +156,7 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
         for first, second in zip(a.per_class(), b.per_class(), strict=True)
     ]
 
-    def pictures(mask: Any) -> list[dict[str, Any]]:
+    def images(mask: Any) -> list[dict[str, Any]]:
         classes, labels = a.found.labels.classes, a.found.labels
         return [
             {
@@ -175,8 +175,8 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
             name: {**asdict(first), "significant": first.significant} for name, first in differences.items()
         },
         "per_class": per_class,
-        "only_a": pictures(right_a & ~right_b),
-        "only_b": pictures(right_b & ~right_a),
+        "only_a": images(right_a & ~right_b),
+        "only_b": images(right_b & ~right_a),
         "both_right": int((right_a & right_b).sum()),
         "both_wrong": int((~right_a & ~right_b).sum()),
     }

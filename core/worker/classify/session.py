@@ -52,14 +52,14 @@ class ClassifySession(Session):
             "classify_mistakes": self.mistakes,
             "classify_cell": self.cell,
             "classify_compare": self.compare,
-            "classify_try": self.try_pictures,
+            "classify_try": self.try_images,
             "classify_save_probe": self.save_probe,
             "classify_load_probe": self.load_probe,
             "classify_apply": self.apply,
         }
 
     def model(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Load a model without data, to try pictures with; the answer is `LoadedModel.about`."""
+        """Load a model without data, to try images with; the answer is `LoadedModel.about`."""
         return self._load(model, weights, progress).about()
 
     def open(
@@ -111,7 +111,7 @@ class ClassifySession(Session):
         return self._measure(measurement, progress)
 
     def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
-        """Classify by the ``k`` nearest neighbours among the training pictures; the answer is `Result.plain`."""
+        """Classify by the ``k`` nearest neighbours among the training images; the answer is `Result.plain`."""
         return self._measure(Measurement(opened=_data(opened), method="knn", k=k), progress)
 
     def few_shot(
@@ -124,7 +124,7 @@ class ClassifySession(Session):
         shots: Sequence[int] = SHOTS,
         draws: int = DRAWS,
     ) -> dict[str, Any]:
-        """Probes on a few pictures per class; each point of ``curve`` is also a partial answer when it is computed.
+        """Probes on a few images per class; each point of ``curve`` is also a partial answer when it is computed.
 
         A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
         """
@@ -132,23 +132,23 @@ class ClassifySession(Session):
         return few_shot_curve(data, kind, text, templates, shots, draws, progress)
 
     def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
-        """More of the most confident mistakes: ``total`` and ``pictures`` (image, true, predicted, probability)."""
+        """More of the most confident mistakes: ``total`` and ``images`` (image, true, predicted, probability)."""
         return self._result(result, progress).mistakes(max(0, offset), limit)
 
     def cell(
         self, progress: Reporter, result: str, true: int, predicted: int, offset: int = 0, limit: int = 200
     ) -> dict[str, Any]:
-        """Pictures in one cell of the confusion matrix: ``true, predicted, total, pictures`` (image, probability)."""
+        """Images in one cell of the confusion matrix: ``true, predicted, total, images`` (image, probability)."""
         return self._result(result, progress).cell(true, predicted, max(0, offset), limit)
 
     def compare(self, progress: Reporter, a: str, b: str, shown: int = 60) -> dict[str, Any]:
         """Result ``a`` minus result ``b`` by the paired bootstrap; see `core.worker.classify.results.difference`."""
         return difference(self._result(a, progress), self._result(b, progress), shown)
 
-    def try_pictures(
+    def try_images(
         self,
         progress: Reporter,
-        pictures: Sequence[str],
+        images: Sequence[str],
         model: str,
         weights: str = "",
         probe: str = "",
@@ -156,15 +156,15 @@ class ClassifySession(Session):
         templates: str = DEFAULT_TEMPLATES,
         top: int = 5,
     ) -> dict[str, Any]:
-        """The likeliest classes of each picture: by ``probe`` (the key of a result or a loaded probe, or none) and
+        """The likeliest classes of each image: by ``probe`` (the key of a result or a loaded probe, or none) and
         among the typed ``classes`` (zero-shot).
 
-        Each of ``pictures`` has ``image, probe, zero_shot`` (lists of class and probability, None where not asked for)
+        Each of ``images`` has ``image, probe, zero_shot`` (lists of class and probability, None where not asked for)
         and ``error`` (why it cannot be read, else empty).
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
-        files = tried.gather(pictures, progress)
+        files = tried.gather(images, progress)
         names = typed(classes)
         by_names, by_probe = {}, {}
         refused: dict[str, str] = {}
@@ -179,7 +179,7 @@ class ClassifySession(Session):
             values, refused = tried.features(files, layer, how, progress)
             by_probe = {path: best_by_probe(fitted, features, top) for path, features in values.items()}
         return {
-            "pictures": [
+            "images": [
                 {
                     "image": item.path,
                     "probe": by_probe.get(item.path),
@@ -223,15 +223,15 @@ class ClassifySession(Session):
         self,
         progress: Reporter,
         probe: str,
-        pictures: Sequence[str],
+        images: Sequence[str],
         out: str,
         model: str,
         weights: str = "",
         replace: bool = False,
     ) -> dict[str, Any]:
-        """Classify every picture in files and folders and write the CSV ``out`` (`write_csv`).
+        """Classify every image in files and folders and write the CSV ``out`` (`write_csv`).
 
-        The answer has ``path, pictures, classes`` (the number of pictures of each), ``unreadable`` and
+        The answer has ``path, images, classes`` (the number of images of each), ``unreadable`` and
         ``unreadable_count``.
         UserError, before anything is computed, when ``out`` exists and not ``replace``.
         """
@@ -241,7 +241,7 @@ class ClassifySession(Session):
         loaded = self._load(model, weights, progress)
         fitted = self._probe(probe, progress)
         layer, how = features_of(fitted, loaded)
-        applied = apply_probe(fitted, loaded.model, layer, how, pictures, progress)
+        applied = apply_probe(fitted, loaded.model, layer, how, images, progress)
         write_csv(applied, fitted, file)
         return summary(applied, fitted, file, SHOWN)
 

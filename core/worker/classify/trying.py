@@ -1,9 +1,9 @@
-"""Single pictures classified by a probe and among typed class names.
+"""Single images classified by a probe and among typed class names.
 
-Flow: pictures dropped on the panel, names typed there -> ``session`` -> **trying**. Pictures and names are encoded
+Flow: images dropped on the panel, names typed there -> ``session`` -> **trying**. Images and names are encoded
 once, so that each key press is answered at once.
 
-Legend: B pictures, D width of the features, K classes.
+Legend: B images, D width of the features, K classes.
 """
 
 from __future__ import annotations
@@ -19,70 +19,70 @@ from core.checkpoint.opening import Model
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_layers
 from core.inference.fusing import Joining, caption_batch
-from core.inference.pictures import Found, gather, read_picture
+from core.inference.images import Found, gather, read_image
 from core.metrics.classification.labels import prompt_name
 from core.metrics.classification.probe import Probe
 from core.metrics.inputs import full_precision, unit_rows
 from core.model.eval_mode import evaluating
 from core.spec.reporter import Progress
 
-KEPT = 512  # pictures whose features are kept
+KEPT = 512  # images whose features are kept
 _Key = tuple[str, int, str]  # path, time of change, features' name
 
 
 class Tried:
-    """Features of the pictures tried last with one model."""
+    """Features of the images tried last with one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._features: OrderedDict[_Key, Tensor] = OrderedDict()
 
     def gather(self, paths: Sequence[str], progress: Progress) -> list[Found]:
-        """The pictures that ``paths``, files and folders, stand for; files that are none have the reason."""
+        """The images that ``paths``, files and folders, stand for; files that are none have the reason."""
         return gather(paths, progress).found
 
     def features(
         self, files: Sequence[Found], layer: str, joining: Joining | None, progress: Progress
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Features (D,) of each readable picture by its path, and why others cannot be read."""
+        """Features (D,) of each readable image by its path, and why others cannot be read."""
         values: dict[str, Tensor] = {}
         refused: dict[str, str] = {}
         with evaluating(self.model.network):
             for number, item in enumerate(files, start=1):
                 key = (item.path, _changed(item.path), layer if joining is None else joining.facts)
                 if key not in self._features:
-                    read = read_picture(item, self.model.network.image_size, self.model.data)
-                    if read.picture is None:
+                    read = read_image(item, self.model.network.image_size, self.model.data)
+                    if read.image is None:
                         refused[item.path] = read.refused
                         continue
-                    self._features[key] = self._encode(read.picture[None], layer, joining)
-                    progress("encoding pictures", number, len(files))
+                    self._features[key] = self._encode(read.image[None], layer, joining)
+                    progress("encoding images", number, len(files))
                 self._features.move_to_end(key)
                 values[item.path] = self._features[key]
         while len(self._features) > KEPT:
             self._features.popitem(last=False)
         return values, refused
 
-    def _encode(self, picture: Tensor, layer: str, joining: Joining | None) -> Tensor:
+    def _encode(self, image: Tensor, layer: str, joining: Joining | None) -> Tensor:
         if joining is None:
-            return encode_layers(self.model.network, picture, self.model.runtime, [layer])[layer][0]
+            return encode_layers(self.model.network, image, self.model.runtime, [layer])[layer][0]
         captions = (
-            caption_batch(CaptionModel(self.model.subject.title, self.model), picture)
+            caption_batch(CaptionModel(self.model.subject.title, self.model), image)
             if joining.text == "caption"
             else []
         )
-        return joining(picture, captions)[0]
+        return joining(image, captions)[0]
 
 
 def best_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
-    """The most likely classes of one picture's ``features`` (D,)."""
+    """The most likely classes of one image's ``features`` (D,)."""
     return best(probe.probabilities(features[None])[0], probe.classes, top)
 
 
 def best_by_names(
     embedding: Tensor, names: Sequence[str], classes: Tensor, scale: float, top: int
 ) -> list[dict[str, Any]]:
-    """The most likely of ``names``, embedded as ``classes`` (K, D), for one picture's ``embedding`` (D,)."""
+    """The most likely of ``names``, embedded as ``classes`` (K, D), for one image's ``embedding`` (D,)."""
     with full_precision(embedding.device):
         logits = scale * unit_rows(embedding[None]) @ classes.T  # (1, K)
     return best(logits[0].softmax(dim=0), names, top)

@@ -1,6 +1,6 @@
 """The verbs ``data_check`` and ``data_overlap``: duplicates, leaks between splits, files that cannot be decoded.
 
-Flow: Data panel, data card, the verb ``data`` -> **checking** -> ``core.data.inspection``. Every picture is read once;
+Flow: Data panel, data card, the verb ``data`` -> **checking** -> ``core.data.inspection``. Every image is read once;
 what was found is kept in the cache folder for the next time.
 """
 
@@ -27,12 +27,12 @@ def check_source(
 ) -> dict[str, Any]:
     """Duplicates within ``source``, and its leaks to ``others`` (name -> source) or between the values of ``label``.
 
-    The answer: pictures, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (how
-    many there are), leaks ([{row, file, left, other, path, kind}]: a row and its own split, the split and picture it is
+    The answer: images, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (how
+    many there are), leaks ([{row, file, left, other, path, kind}]: a row and its own split, the split and image it is
     also in), leak_count, unread (others that cannot be read -> why). Raises DataError for ``source`` itself.
     """
     progress("reading the data", 0, 0)
-    rows = rows_of(source, progress, pictures_only=True)[0].rows
+    rows = rows_of(source, progress, images_only=True)[0].rows
     beside, unread = _others(others or {}, source, progress)
     files = [row.file for row in rows]
     signatures = read_signatures(files, progress)
@@ -48,7 +48,7 @@ def check_source(
     own_leaks = [leak for leak in leaking if leak.left < len(files)]
     return {
         "source": source,
-        "pictures": len(files),
+        "images": len(files),
         "broken": [{"row": row, "why": why} for row, why in sorted(signatures.broken.items()) if row < len(files)],
         "exact": groups.exact[:MOST_GROUPS],
         "near": groups.near[:MOST_GROUPS],
@@ -67,7 +67,7 @@ def _others(others: Mapping[str, str], source: str, progress: Reporter) -> tuple
         if not other_source or other_source == source:
             continue
         try:
-            rows_by_name[name] = rows_of(other_source, progress, pictures_only=True)[0].rows
+            rows_by_name[name] = rows_of(other_source, progress, images_only=True)[0].rows
         except DataError as error:
             unread[name] = str(error)
     return rows_by_name, unread
@@ -90,16 +90,16 @@ def _leak(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> dict[str, 
 
 
 def overlap(source: str, progress: Reporter, others: Sequence[str]) -> dict[str, Any]:
-    """How many pictures of ``source`` each of ``others`` holds too: the same file, or the same bytes.
+    """How many images of ``source`` each of ``others`` holds too: the same file, or the same bytes.
 
-    The answer: shared (source -> pictures). Those that cannot be read are left out. Raises DataError for ``source``.
+    The answer: shared (source -> images). Those that cannot be read are left out. Raises DataError for ``source``.
     """
     progress("reading the data", 0, 0)
-    own_files = [row.file for row in rows_of(source, progress, pictures_only=True)[0].rows]
+    own_files = [row.file for row in rows_of(source, progress, images_only=True)[0].rows]
     shared: dict[str, int] = {}
     for other_source in dict.fromkeys(others):
         try:
-            theirs = [row.file for row in rows_of(other_source, progress, pictures_only=True)[0].rows]
+            theirs = [row.file for row in rows_of(other_source, progress, images_only=True)[0].rows]
         except DataError:
             continue
         first = same_bytes([*theirs, *own_files], progress)

@@ -1,7 +1,7 @@
 """The verb ``describe_source``: what a data source holds, for the data card and for whoever asks before launching.
 
 Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
-no picture is opened.
+no image is opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.data.sources.folders import PICTURE_SUFFIXES
+from core.data.sources.folders import IMAGE_SUFFIXES
 from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.source import FORMAT as SHARDS
@@ -21,17 +21,17 @@ from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 
 REASONS = 20  # bad rows listed with their reason
-SAMPLES = 8  # pictures shown on a card
-MOST_CAPTIONS = 6  # a picture; pictures with more are counted with these
-PLAIN = "pictures without captions"
+SAMPLES = 8  # images shown on a card
+MOST_CAPTIONS = 6  # an image; images with more are counted with these
+PLAIN = "images without captions"
 _EVERY = 1000  # folders between two reports of progress
 
 
-def describe_source(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
-    """Figures of ``source``: pairs, pictures, labels (name -> number of classes), bad, reasons, format.
+def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
+    """Figures of ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
 
-    ``captions``: pictures with one caption, with two, ..., with `MOST_CAPTIONS` or more; ``samples``: paths of pictures
-    from all over it; ``sampled``: labels are not counted. ``pictures_only`` takes a folder of bare pictures too, which
+    ``captions``: images with one caption, with two, ..., with `MOST_CAPTIONS` or more; ``samples``: paths of images
+    from all over it; ``sampled``: labels are not counted. ``images_only`` takes a folder of bare images too, which
     has no pairs. Raises DataError as ``open_source`` does.
     """
     progress("reading the data", 0, 0)
@@ -41,17 +41,17 @@ def describe_source(source: str, progress: Reporter, pictures_only: bool = False
         found = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        pictures, first = _count_pictures(folder, progress) if pictures_only and folder.is_dir() else (0, [])
-        if not pictures:
+        images, first = _count_images(folder, progress) if images_only and folder.is_dir() else (0, [])
+        if not images:
             raise
-        return {**_answer(source, PLAIN, [], []), "pictures": pictures, "samples": first}
+        return {**_answer(source, PLAIN, [], []), "images": images, "samples": first}
     counts = [0] * MOST_CAPTIONS
     for row in found.rows:
         counts[min(len(row.captions), MOST_CAPTIONS) - 1] += 1
     return {
         **_answer(source, found.format, found.bad, [row.file for row in spread(found.rows)]),
         "pairs": sum(len(row.captions) for row in found.rows),
-        "pictures": len(found.rows),
+        "images": len(found.rows),
         "labels": _classes(found),
         "captions": counts,
     }
@@ -70,7 +70,7 @@ def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
     return {
         **_answer(source, SHARDS, bad, [shards.path(row) for row in spread(range(len(shards)))]),
         "pairs": len(shards),
-        "pictures": len(shards),
+        "images": len(shards),
         "bad": shards.bad_count(),
         "sampled": True,
     }
@@ -82,7 +82,7 @@ def _answer(source: str, format: str, bad: Sequence[BadRow], samples: list[str])
         "source": source,
         "format": format,
         "pairs": 0,
-        "pictures": 0,
+        "images": 0,
         "labels": {},
         "bad": len(bad),
         "reasons": [str(row) for row in bad[:REASONS]],
@@ -102,21 +102,21 @@ def _classes(source: Source) -> dict[str, int]:
     return {name: len(found) for name, found in values.items()}
 
 
-def _count_pictures(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
-    """How many pictures there are in the tree, hidden folders left out, and the first of them."""
-    paths = plain_pictures(folder, progress)
+def _count_images(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
+    """How many images there are in the tree, hidden folders left out, and the first of them."""
+    paths = plain_images(folder, progress)
     first = list(islice(paths, SAMPLES))
     return len(first) + sum(1 for _ in paths), first
 
 
-def plain_pictures(folder: Path, progress: Reporter) -> Iterator[str]:
-    """Paths of all pictures in the tree, by name within each folder; hidden folders are left out."""
+def plain_images(folder: Path, progress: Reporter) -> Iterator[str]:
+    """Paths of all images in the tree, by name within each folder; hidden folders are left out."""
     count = 0
     for number, (path, inner, names) in enumerate(os.walk(folder)):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if number % _EVERY == 0:
-            progress("counting pictures", count, 0)
+            progress("counting images", count, 0)
         for name in sorted(names):
-            if not name.startswith(".") and name[name.rfind(".") :].lower() in PICTURE_SUFFIXES:
+            if not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
                 count += 1
                 yield f"{path}{os.sep}{name}"

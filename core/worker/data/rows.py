@@ -18,7 +18,7 @@ from core.data.sources.shards.source import rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
-from core.worker.data.describing import PLAIN, plain_pictures
+from core.worker.data.describing import PLAIN, plain_images
 
 PART = 500  # rows sent at once
 MOST = 200_000  # rows that are listed
@@ -26,24 +26,24 @@ MOST_BAD = 2000  # bad rows that are listed
 MOST_VALUES = 500  # values of a label that are counted apart
 
 
-def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> dict[str, Any]:
+def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
     """The first `MOST` rows of ``source`` as parts (``paths``, ``captions``, ``labels``: name -> values), then figures.
 
-    The answer: source, format, pictures (all there are), listed, pairs, distinct, words, captions ([[captions,
-    pictures]]), labels (name -> [{value, pictures}], the most frequent first), values (name -> how many different
+    The answer: source, format, images (all there are), listed, pairs, distinct, words, captions ([[captions,
+    images]]), labels (name -> [{value, images}], the most frequent first), values (name -> how many different
     ones), split (the label that names splits), bad, reasons ([{where, why}]). Raises DataError.
     """
     progress("reading the data", 0, 0)
-    source_rows, total = rows_of(source, progress, pictures_only)
+    source_rows, total = rows_of(source, progress, images_only)
     listed = source_rows.rows[:MOST]
     for start in range(0, len(listed), PART):
-        progress("listing pictures", start, len(listed))
+        progress("listing images", start, len(listed))
         progress.partial(_part(listed[start : start + PART], source_rows.label_names))
     statistics = figures(listed, source_rows.label_names)
     return {
         "source": source,
         "format": source_rows.format,
-        "pictures": total,
+        "images": total,
         "listed": len(listed),
         "bad": len(source_rows.bad),
         "reasons": [{"where": bad.where, "why": bad.reason} for bad in source_rows.bad[:MOST_BAD]],
@@ -51,7 +51,7 @@ def open_rows(source: str, progress: Reporter, pictures_only: bool = False) -> d
     }
 
 
-def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tuple[Source, int]:
+def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple[Source, int]:
     """The rows of ``source`` and how many there are; of shards only the first are read. Raises DataError."""
     if is_shards(source):
         shards = Shards.open(source, progress)
@@ -60,7 +60,7 @@ def rows_of(source: str, progress: Reporter, pictures_only: bool = False) -> tup
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        plain = list(plain_pictures(folder, progress)) if pictures_only and folder.is_dir() else []
+        plain = list(plain_images(folder, progress)) if images_only and folder.is_dir() else []
         if not plain:
             raise
         source_rows = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
@@ -74,7 +74,7 @@ def figures_answer(statistics: Figures) -> dict[str, Any]:
         "distinct": statistics.distinct,
         "words": statistics.words,
         "median_words": statistics.median_words,
-        "captions": [[number, pictures] for number, pictures in statistics.captions.items()],
+        "captions": [[number, images] for number, images in statistics.captions.items()],
         "labels": {name: _counted(values) for name, values in statistics.labels.items()},
         "values": {name: sum(1 for value in values if value) for name, values in statistics.labels.items()},
         "split": statistics.split_label(),
@@ -82,7 +82,7 @@ def figures_answer(statistics: Figures) -> dict[str, Any]:
 
 
 def _counted(values: Counter[str]) -> list[dict[str, Any]]:
-    return [{"value": value, "pictures": pictures} for value, pictures in values.most_common(MOST_VALUES)]
+    return [{"value": value, "images": images} for value, images in values.most_common(MOST_VALUES)]
 
 
 def _part(rows: Sequence[Row], label_names: Sequence[str]) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from core.worker.data.rows import open_rows, rows_of
 from core.worker.data.views import Drawn, Keeping, KeptPairs, KeptShards, Shown, ViewMaker
 from core.worker.session import Recent, Session, Verb
 
-KEPT = 2  # data sets whose rows and decoded pictures are in memory
+KEPT = 2  # data sets whose rows and decoded images are in memory
 
 
 class DataSession(Session):
-    """Answers requests about data sources. What it keeps are the rows and pictures whose views are drawn."""
+    """Answers requests about data sources. What it keeps are the rows and images whose views are drawn."""
 
     def __init__(self) -> None:
         self._sets: Recent[tuple[str, int, int, int, str], Keeping] = Recent(KEPT)
@@ -61,8 +61,8 @@ class DataSession(Session):
     ) -> dict[str, Any]:
         """What student and teacher see of ``rows`` of ``data.train`` of the definition ``config`` at ``step``.
 
-        Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, pictures ([{row,
-        path, caption, batch}]), views ([{title, who, local, side, patch, attended, cells}]), a cell for each picture
+        Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images ([{row,
+        path, caption, batch}]), views ([{title, who, local, side, patch, attended, cells}]), a cell for each image
         ({offset of its pixels, mask: as `_marks` says, mixed: {path, caption, share, box} or None}),
         skipped (rows that are in no batch of this epoch), by_choice.
 
@@ -84,7 +84,7 @@ class DataSession(Session):
             "steps_per_epoch": maker.order.steps_per_epoch,
             "batch": maker.order.batch_size,
             "by_choice": maker.by_choice,
-            "pictures": _pictures(drawn, dataset),
+            "images": _images(drawn, dataset),
             "views": views,
             "skipped": drawn.skipped,
         }
@@ -98,7 +98,7 @@ class DataSession(Session):
         def opened() -> Keeping:
             if is_shards(data.train):
                 return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
-            source = rows_of(data.train, progress, pictures_only=True)[0]
+            source = rows_of(data.train, progress, images_only=True)[0]
             captions = sum(len(row.captions) for row in source.rows)
             return KeptPairs(pack_source(source, torch.zeros(captions, 1, dtype=torch.int32)), decoding, None)
 
@@ -107,7 +107,7 @@ class DataSession(Session):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Some pictures gain little by several threads, which beside a trainer wait for each other many times over."""
+    """Some images gain little by several threads, which beside a trainer wait for each other many times over."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -128,7 +128,7 @@ def _changed(data: DataConfig) -> int:
         return 0
 
 
-def _pictures(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
+def _images(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
     facts = zip(drawn.rows, drawn.captions, drawn.batches, strict=True)
     return [{"row": row, "path": str(dataset.path(row)), "caption": text, "batch": batch} for row, text, batch in facts]
 
@@ -164,7 +164,7 @@ def _view(view: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any
 
 
 def _marks(view: Shown, index: int) -> str:
-    """A character for each patch of a picture: 1 where it is hidden, 2 where it is left out, 0 else; "" for none."""
+    """A character for each patch of an image: 1 where it is hidden, 2 where it is left out, 0 else; "" for none."""
     if view.mask is None and view.left_out is None:
         return ""
     either = view.mask if view.mask is not None else view.left_out
@@ -185,7 +185,7 @@ def save(
     only: Sequence[str] = (),
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Write ``source`` without ``excluded``, or ``only`` these pictures, as the manifest ``to`` (`save_subset`)."""
+    """Write ``source`` without ``excluded``, or ``only`` these images, as the manifest ``to`` (`save_subset`)."""
     return _saved(save_subset(source, Path(to), progress, excluded, only, replace))
 
 
@@ -196,4 +196,4 @@ def held_out(source: str, progress: Reporter, share: float = 0.1, seed: int = 0,
 
 
 def _saved(saved: Saved) -> dict[str, Any]:
-    return {"path": str(saved.path), "pictures": saved.pictures, "captions": saved.captions}
+    return {"path": str(saved.path), "images": saved.images, "captions": saved.captions}

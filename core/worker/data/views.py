@@ -1,12 +1,12 @@
-"""What student and teacher are shown of some pictures, drawn by the trainer's own code.
+"""What student and teacher are shown of some images, drawn by the trainer's own code.
 
-Flow: a definition, a step and pictures -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
+Flow: a definition, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
 pixels as they reach the towers, and what was drawn besides: mixtures with their partners, masks, captions.
 
-A picture is in one batch of each epoch. Its views at a step are those of its batch in that step's epoch, with the
+An image is in one batch of each epoch. Its views at a step are those of its batch in that step's epoch, with the
 partners that it has there. No model is loaded: the architecture says how large its input and its patches are.
 
-Legend: n pictures, B batch, S side of a view, P patches.
+Legend: n images, B batch, S side of a view, P patches.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from core.data.views.masks import kept_count
 from core.spec.config import RunConfig, teaching
 from core.worker.session import Recent
 
-MOST = 64  # pictures at once
-KEPT = 256  # decoded pictures in memory
-KEPT_VIEWS = 2048  # views of one picture in memory
-THREADS = 4  # that draw, at most: a dozen pictures
+MOST = 64  # images at once
+KEPT = 256  # decoded images in memory
+KEPT_VIEWS = 2048  # views of one image in memory
+THREADS = 4  # that draw, at most: a dozen images
 PIXELS = 4 * 224**2  # of a view that are distorted at once: more no longer fits the processor's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
-One = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one picture: (3, S, S), hidden (P,), kept (k,)
+One = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one image: (3, S, S), hidden (P,), kept (k,)
 
 
 class Keeping(Pairs):
@@ -58,29 +58,29 @@ class Keeping(Pairs):
 
     @cached_property
     def views(self) -> Recent[tuple[Hashable, ...], One]:
-        """Views of single pictures by all that they are a function of."""
+        """Views of single images by all that they are a function of."""
         return Recent(KEPT_VIEWS)
 
     @cached_property
-    def _pictures(self) -> Recent[int, Tensor]:
+    def _images(self) -> Recent[int, Tensor]:
         return Recent(KEPT)
 
-    def picture(self, row: int) -> Tensor:
-        read = partial(super().picture, row)  # type: ignore[safe-super]  # of the class beside this one
-        return self._pictures.get(row, read)
+    def image(self, row: int) -> Tensor:
+        read = partial(super().image, row)  # type: ignore[safe-super]  # of the class beside this one
+        return self._images.get(row, read)
 
 
 class KeptPairs(Keeping, PairDataset):
-    """A `PairDataset` whose pictures are decoded once."""
+    """A `PairDataset` whose images are decoded once."""
 
 
 class KeptShards(Keeping, ShardPairs):
-    """`ShardPairs` whose pictures are decoded once."""
+    """`ShardPairs` whose images are decoded once."""
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """A picture's interpolation: it is ``share`` itself, the rest is ``row``; ``box`` (top, left, bottom, right)."""
+    """An image's interpolation: it is ``share`` itself, the rest is ``row``; ``box`` (top, left, bottom, right)."""
 
     row: int
     share: float
@@ -89,7 +89,7 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Shown:
-    """One view of n pictures, as ``who`` ("student", "teacher" or "both") sees it.
+    """One view of n images, as ``who`` ("student", "teacher" or "both") sees it.
 
     ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, the patches that are hidden; ``left_out`` (n, P)
     bool, those that are not read at all. ``attended``: number of patches that the teacher's attention selects.
@@ -111,14 +111,14 @@ class Drawn:
 
     rows: list[int]
     epoch: int
-    batches: list[int]  # each picture's
+    batches: list[int]  # each image's
     captions: list[str]  # that each has in this epoch
     shown: list[Shown]
     skipped: list[int]  # rows that are in no batch of this epoch: its last, partial one is dropped
 
 
 class ViewMaker:
-    """Draws views of the pictures of ``dataset`` by one definition."""
+    """Draws views of the images of ``dataset`` by one definition."""
 
     def __init__(self, dataset: Keeping, config: RunConfig, image_size: int, patch: int) -> None:
         """``patch``: pixels along a patch. DataError where labels are asked for that are not there."""
@@ -132,11 +132,11 @@ class ViewMaker:
 
     @property
     def by_choice(self) -> bool:
-        """Whether pictures can be chosen. Of shards, and of labelled rows in a ratio, those of a batch are shown."""
+        """Whether images can be chosen. Of shards, and of labelled rows in a ratio, those of a batch are shown."""
         return isinstance(self.order, EpochOrder)
 
     def draw(self, step: int, rows: Sequence[int] = (), most: int = MOST) -> Drawn:
-        """Views of ``rows`` in the epoch of ``step``; of the first ``most`` pictures of batch ``step`` without any.
+        """Views of ``rows`` in the epoch of ``step``; of the first ``most`` images of batch ``step`` without any.
 
         DataError when none of them can be read.
         """
@@ -163,7 +163,7 @@ class ViewMaker:
         rows, passes = self.order.take(batch, position, position + 1)
         readable = self._maker.readable(int(rows[0]))
         if readable is None:
-            raise DataError(f"No picture of {self.dataset.origin} can be read; check the files.")
+            raise DataError(f"No image of {self.dataset.origin} can be read; check the files.")
         return readable[0], int(np.atleast_1d(np.asarray(passes))[0])
 
     def _views(self) -> Iterator[_Seen]:
@@ -190,7 +190,7 @@ class ViewMaker:
                 yield _Seen(_numbered("Student", i, global_views, every), "teacher", view, as_whole=True)
 
     def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor) -> Shown:
-        """The view ``seen`` of the pictures ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
+        """The view ``seen`` of the images ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
         view, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
         mixes = [] if seen.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
@@ -210,20 +210,20 @@ class ViewMaker:
         return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, attended, tuple(mixed))
 
     def _mixes(self, view: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
-        """How each picture is interpolated; empty where the view is not."""
+        """How each image is interpolated; empty where the view is not."""
         batches = dict.fromkeys(batch for batch, _ in places)
         mixes = {batch: mix_of(view, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
         return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
     def _drawn(
-        self, view_config: WantedView, side: int, pictures: Sequence[tuple[int, int]], pool: Executor
+        self, view_config: WantedView, side: int, images: Sequence[tuple[int, int]], pool: Executor
     ) -> list[One]:
-        """A view of each of ``pictures`` (row, pass); only those that are not in memory are drawn."""
+        """A view of each of ``images`` (row, pass); only those that are not in memory are drawn."""
         cache = self.dataset.views
-        keys = {picture: (view_config, side, self.patch, self.config.seed, *picture) for picture in pictures}
-        cached = {picture: cache.get(key, _never) for picture, key in keys.items() if key in cache}
-        missing = [picture for picture in keys if picture not in cached]
-        decoded = {row: self.dataset.picture(row) for row, _ in missing}
+        keys = {image: (view_config, side, self.patch, self.config.seed, *image) for image in images}
+        cached = {image: cache.get(key, _never) for image, key in keys.items() if key in cache}
+        missing = [image for image in keys if image not in cached]
+        decoded = {row: self.dataset.image(row) for row, _ in missing}
 
         def draw(part: Sequence[tuple[int, int]]) -> View:
             rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
@@ -234,11 +234,11 @@ class ViewMaker:
         size = max(1, math.ceil(len(missing) / (self._threads * rounds)))
         parts = [missing[first : first + size] for first in range(0, len(missing), size)]
         for part, view in zip(parts, pool.map(draw, parts), strict=True):
-            for index, picture in enumerate(part):
+            for index, image in enumerate(part):
                 hidden = None if view.mask is None else view.mask[index]
                 places = None if view.kept is None else view.kept[index]
-                cached[picture] = cache.put(keys[picture], (view.images[index].clone(), hidden, places))
-        return [cached[picture] for picture in pictures]
+                cached[image] = cache.put(keys[image], (view.images[index].clone(), hidden, places))
+        return [cached[image] for image in images]
 
     def _captions(self, rows: Rows, passes: Rows) -> list[str]:
         chances = caption_chances(self.config.seed, passes, rows).tolist() if len(rows) else []

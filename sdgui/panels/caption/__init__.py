@@ -1,1 +1,1 @@
-"""The Caption panel: pictures dropped, captioned, edited and exported."""
+"""The Caption panel: images dropped, captioned, edited and exported."""

@@ -63,7 +63,7 @@ def _candidate(number: int) -> Action[Commands]:
 
 
 def _recaptioned(commands: Commands) -> Finding | None:
-    """A fix with the captions of the selected pictures."""
+    """A fix with the captions of the selected images."""
     entries = [entry for entry in commands.view.list.selected() if entry.text]
     fixes = [Fix(kind="recaptioned", path=entry.path, value=entry.text, panel="Caption") for entry in entries]
     return Finding("", tuple(fixes)) if fixes else None
@@ -73,8 +73,8 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_files",
         _GROUP,
-        "Add &pictures …",
-        "Choose pictures to caption",
+        "Add &images …",
+        "Choose images to caption",
         lambda c: c.view.ask_files(),
         "Ctrl+Shift+A",
         menus=(_ADD,),
@@ -83,7 +83,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_folder",
         _GROUP,
         "Add a &folder …",
-        "Caption all pictures of a folder",
+        "Caption all images of a folder",
         lambda c: c.view.ask_folder(),
         "Ctrl+Alt+A",
         menus=(_ADD,),
@@ -92,7 +92,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_paste",
         _GROUP,
         "P&aste",
-        "Caption pictures from the clipboard (Ctrl+V)",
+        "Caption images from the clipboard (Ctrl+V)",
         lambda c: c.view.target.paste(),
         menus=(_ADD,),
     ),
@@ -100,7 +100,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_waiting",
         _GROUP,
         "U&ncaptioned",
-        "Caption all pictures without a caption",
+        "Caption all images without a caption",
         lambda c: c.caption_uncaptioned(),
         "Ctrl+Shift+G",
         menus=(_AGAIN,),
@@ -109,7 +109,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_chosen",
         _GROUP,
         "Re-caption &selected",
-        "Caption the selected pictures again",
+        "Caption the selected images again",
         lambda c: c.caption_selected(),
         "Ctrl+G",
         menus=(_AGAIN,),
@@ -118,7 +118,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_all",
         _GROUP,
         "Re-caption &all shown",
-        "Caption all pictures in the current view again",
+        "Caption all images in the current view again",
         lambda c: c.caption_shown(),
         menus=(_AGAIN,),
     ),
@@ -194,7 +194,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_show",
         _GROUP,
-        "En&large the picture",
+        "En&large the image",
         "Show a large preview (Space)",
         lambda c: c.view.list.preview_current(),
     ),
@@ -202,7 +202,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_remove",
         _GROUP,
         "Re&move from the list",
-        "Remove the selected pictures from the list",
+        "Remove the selected images from the list",
         lambda c: c.edits.remove(),
         "Del",
     ),

@@ -30,7 +30,7 @@ _TYPING = 120  # ms
 _BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
 Passes = Callable[[Entry], bool]
 STATES: tuple[tuple[str, Passes | None], ...] = (
-    ("All pictures", None),
+    ("All images", None),
     ("Without a caption", lambda entry: entry.state == "waiting"),
     ("Captioned", lambda entry: bool(entry.text)),
     ("Edited by hand", lambda entry: entry.state == "edited"),
@@ -51,8 +51,8 @@ class CaptionsBar(QWidget):
         self.tools = QWidget(self)
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "", True, self)
         self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
-        self.add = IconButton("ph.plus", "Add pictures to the list", text="Add", parent=self)
-        self.again = IconButton("ph.arrows-clockwise", "Caption pictures", text="Caption", parent=self)
+        self.add = IconButton("ph.plus", "Add images to the list", text="Add", parent=self)
+        self.again = IconButton("ph.arrows-clockwise", "Caption images", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
         self.words = QLineEdit(self)
@@ -60,7 +60,7 @@ class CaptionsBar(QWidget):
         self.words.setAccessibleName("Filter captions and names")
         self.words.setClearButtonEnabled(True)
         self.state = StillComboBox(self)
-        self.state.setAccessibleName("Which pictures are shown")
+        self.state.setAccessibleName("Which images are shown")
         self.state.addItems([title for title, _ in STATES])
         self.replace = IconButton("ph.swap", "Find and replace in captions", parent=self)
         tip = "Export captions, or save them as training data"

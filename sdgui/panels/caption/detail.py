@@ -1,4 +1,4 @@
-"""The selected picture of the Caption panel: large, with all candidates of both models, scores and provenance.
+"""The selected image of the Caption panel: large, with all candidates of both models, scores and provenance.
 
 Flow: the list's current entry -> ``show_entry`` -> candidates; Enter, double click or Alt+number ->
 ``candidate_accepted``.
@@ -27,11 +27,11 @@ from core.spec.caption_files import Candidate
 from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, fixed
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_PICTURE = 26 * SPACE
+_IMAGE = 26 * SPACE
 _CANDIDATE = Qt.ItemDataRole.UserRole
 _AROUND = 6 * SPACE  # px of padding and icon in a candidate's row
 
@@ -49,7 +49,7 @@ class CaptionsDetail(QWidget):
         blank = QPixmap(16, 16)
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)
-        self.picture = PictureLabel(_PICTURE, self)
+        self.image = ImageLabel(_IMAGE, self)
         self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.name, "title")
         self.state = PlainLabel(self, wordWrap=True)
@@ -73,14 +73,14 @@ class CaptionsDetail(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
-        layout.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self.image, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self.name)
         layout.addWidget(self.state)
         layout.addWidget(self.candidates, 1)
         layout.addWidget(self.origin)
         self.candidates.itemActivated.connect(self._accept)
         self.candidates.setMinimumHeight(12 * SPACE)
-        self.setMinimumWidth(_PICTURE + 2 * SPACE)
+        self.setMinimumWidth(_IMAGE + 2 * SPACE)
         theme().changed.connect(self._restyle)  # a method, so that it is disconnected with this widget
         self.show_entry(None)
 
@@ -97,10 +97,10 @@ class CaptionsDetail(QWidget):
         self._origins = origins
 
     def show_entry(self, entry: Entry | None) -> None:
-        """Show a picture with its candidates; nothing for None."""
+        """Show an image with its candidates; nothing for None."""
         before, self._entry = self._entry, entry
         if entry is None or before is None or entry.path != before.path:
-            self.picture.show_picture(Path(entry.path) if entry is not None else None)
+            self.image.show_image(Path(entry.path) if entry is not None else None)
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state(entry))
@@ -118,7 +118,7 @@ class CaptionsDetail(QWidget):
 
     def _state(self, entry: Entry | None) -> str:
         if entry is None:
-            return "Select a picture in the list."
+            return "Select an image in the list."
         text = STATE_TEXTS[entry.state]
         if entry.refused:
             text = (

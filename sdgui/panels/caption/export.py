@@ -1,6 +1,6 @@
 """Exports captions: text files, CSV, JSON lines, COCO's JSON, or a training data source. Runs in a thread; no Qt.
 
-Flow: entries -> ``CaptionedPicture`` -> files; existing files are not overwritten unless ``force``. Every format
+Flow: entries -> ``CaptionedImage`` -> files; existing files are not overwritten unless ``force``. Every format
 includes the provenance: in the file itself, or for text files and data sources in a JSON file next to them.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.caption_files import (
-    CaptionedPicture,
+    CaptionedImage,
     CaptionFileError,
     CaptionTable,
     FileThereError,
@@ -32,33 +32,31 @@ from core.spec.reading import MEGABYTE, read_json
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress
 
 SIDECAR_PROVENANCE = "captions.provenance.json"
-TABLE, PROVENANCE, PICTURES = "train.csv", "provenance.json", "pictures"
+TABLE, PROVENANCE, IMAGES = "train.csv", "provenance.json", "images"
 _WRITER = "sdgui captions"
-_LARGEST = 256 * MEGABYTE  # provenance file: a kilobyte for each of 250,000 pictures
+_LARGEST = 256 * MEGABYTE  # provenance file: a kilobyte for each of 250,000 images
 
-WriteCaptions = Callable[
-    [Sequence[CaptionedPicture], Path, Progress, bool], Exported
-]  # pictures, path, progress, force
+WriteCaptions = Callable[[Sequence[CaptionedImage], Path, Progress, bool], Exported]  # images, path, progress, force
 
 
-def existing_sidecars(pictures: Sequence[CaptionedPicture]) -> int:
+def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
     """The number of ``.txt`` files that exist already."""
-    return sum(sidecar_of(picture.path).exists() for picture in pictures)
+    return sum(sidecar_of(image.path).exists() for image in images)
 
 
-def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, force: bool = False) -> Exported:
-    """``NAME.txt`` next to each picture; existing files are kept, unless ``force``."""
-    sidecars, written, skipped = Sidecars(force), list[CaptionedPicture](), list[tuple[str, str]]()
-    for number, picture in enumerate(pictures):
-        progress(number, len(pictures))
+def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:
+    """``NAME.txt`` next to each image; existing files are kept, unless ``force``."""
+    sidecars, written, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
+    for number, image in enumerate(images):
+        progress(number, len(images))
         try:
-            sidecars.write(picture)
-            written.append(picture)
+            sidecars.write(image)
+            written.append(image)
         except CaptionFileError as error:
-            skipped.append((picture.path, _reason(error)))
-    folders: dict[Path, list[CaptionedPicture]] = {}
-    for picture in written:
-        folders.setdefault(Path(picture.path).parent, []).append(picture)
+            skipped.append((image.path, _reason(error)))
+    folders: dict[Path, list[CaptionedImage]] = {}
+    for image in written:
+        folders.setdefault(Path(image.path).parent, []).append(image)
     for folder, in_folder in folders.items():
         try:
             _write_provenance(folder, in_folder)
@@ -68,7 +66,7 @@ def export_sidecars(pictures: Sequence[CaptionedPicture], progress: Progress, fo
     return Exported(common_folder, len(written), skipped)
 
 
-def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> None:
+def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
     """Add these to the folder's provenance file; another program's file of this name is not changed."""
     path, captions = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
@@ -79,7 +77,7 @@ def _write_provenance(folder: Path, pictures: Sequence[CaptionedPicture]) -> Non
             break
         path = folder / f"captions-{number}.provenance.json"
         number += 1
-    captions.update((Path(picture.path).name, dict(picture.provenance)) for picture in pictures)
+    captions.update((Path(image.path).name, dict(image.provenance)) for image in images)
     text = json.dumps({"written_by": _WRITER, "captions": captions})
     write_new(path, text + "\n", force=bool(path.exists()))
 
@@ -93,44 +91,44 @@ def _read(path: Path) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def export_table(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
+def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
     """A CSV with a row per caption and its provenance in further columns; written completely or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
-    for number, picture in enumerate(pictures):
-        progress(number, len(pictures))
-        table.write(picture)
+    for number, image in enumerate(images):
+        progress(number, len(images))
+        table.write(image)
     _write(path, text.getvalue(), force)
-    return Exported(path, len(pictures))
+    return Exported(path, len(images))
 
 
 def export_json_lines(
-    pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False
+    images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False
 ) -> Exported:
-    """A line of JSON per picture."""
+    """A line of JSON per image."""
     lines = []
-    for number, picture in enumerate(pictures):
-        progress(number, len(pictures))
-        lines.append(json_line(picture) + "\n")
+    for number, image in enumerate(images):
+        progress(number, len(images))
+        lines.append(json_line(image) + "\n")
     _write(path, "".join(lines), force)
-    return Exported(path, len(pictures))
+    return Exported(path, len(images))
 
 
-def export_coco(pictures: Sequence[CaptionedPicture], path: Path, progress: Progress, force: bool = False) -> Exported:
+def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
     """COCO's captions format."""
-    progress(0, len(pictures))
-    _write(path, coco_json(pictures, path.parent) + "\n", force)
-    return Exported(path, len(pictures))
+    progress(0, len(images))
+    _write(path, coco_json(images, path.parent) + "\n", force)
+    return Exported(path, len(images))
 
 
-def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress, copy: bool = False) -> Exported:
-    """A data source for ``data.train``: ``train.csv``, the pictures as links (or copies), ``provenance.json``.
+def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, copy: bool = False) -> Exported:
+    """A data source for ``data.train``: ``train.csv``, the images as links (or copies), ``provenance.json``.
 
     The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
     Raises CaptionFileError when the folder is not empty or cannot be written.
     """
     try:
-        inside = folder / PICTURES
+        inside = folder / IMAGES
         if folder.exists() and any(folder.iterdir()):
             raise CaptionFileError(f"{folder} is not empty and was not changed; choose a new folder.")
         inside.mkdir(parents=True)
@@ -139,33 +137,33 @@ def save_source(pictures: Sequence[CaptionedPicture], folder: Path, progress: Pr
             f"{folder} cannot be created: {error.strerror or error}; choose another folder."
         ) from error
     try:
-        return _fill(folder, pictures, progress, copy)
+        return _fill(folder, images, progress, copy)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, pictures: Sequence[CaptionedPicture], progress: Progress, copy: bool) -> Exported:
-    """Write the source's files into an existing folder. Raises CaptionFileError if no picture exists."""
+def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, copy: bool) -> Exported:
+    """Write the source's files into an existing folder. Raises CaptionFileError if no image exists."""
     rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
-    for number, picture in enumerate(pictures):
-        progress(number, len(pictures))
-        source = Path(picture.path)
-        name = f"{PICTURES}/{number:06}-{_safe(source.name)}"
+    for number, image in enumerate(images):
+        progress(number, len(images))
+        source = Path(image.path)
+        name = f"{IMAGES}/{number:06}-{_safe(source.name)}"
         try:
             if not source.is_file():
                 raise FileNotFoundError(2, "the file no longer exists")
             _link_or_copy(source, folder / name, copy)
         except OSError as error:
-            skipped.append((picture.path, error.strerror or str(error)))
+            skipped.append((image.path, error.strerror or str(error)))
             continue
-        rows.append((name, " ".join(picture.captions[0].text.split())))
-        if picture.provenance not in origins:
-            origins.append(picture.provenance)
-        sources.append({"filepath": name, "from": picture.path, "provenance": origins.index(picture.provenance)})
+        rows.append((name, " ".join(image.captions[0].text.split())))
+        if image.provenance not in origins:
+            origins.append(image.provenance)
+        sources.append({"filepath": name, "from": image.path, "provenance": origins.index(image.provenance)})
     if not rows:
-        raise CaptionFileError("None of the pictures exists; nothing was saved.")
+        raise CaptionFileError("None of the images exists; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(origin) for origin in origins], "rows": sources}
@@ -190,7 +188,7 @@ def _safe(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
     valid = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
     ending = "".join(char for char in ending if char.isalnum())
-    plain = valid.encode("ascii", "ignore").decode().strip("._")[:60] or "picture"
+    plain = valid.encode("ascii", "ignore").decode().strip("._")[:60] or "image"
     return f"{plain}.{ending.lower()}" if dot and ending else plain
 
 
@@ -211,7 +209,7 @@ TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
     "data",
     "Training data in a &folder …",
     "Save as training data in a folder of your choice",
-    lambda pictures, folder, progress, _force: save_source(pictures, folder, progress),
+    lambda images, folder, progress, _force: save_source(images, folder, progress),
     stem="captions",
     target="folder",
 )
@@ -219,8 +217,8 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ExportFormat(
         "text",
         "Export &text files",
-        "A .txt file next to each picture, plus a provenance file",
-        lambda pictures, _path, progress, force: export_sidecars(pictures, progress, force),
+        "A .txt file next to each image, plus a provenance file",
+        lambda images, _path, progress, force: export_sidecars(images, progress, force),
         "Text files",
         ".txt",
         target="beside",
@@ -237,7 +235,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ExportFormat(
         "jsonl",
         "Export &JSON lines …",
-        "One line of JSON per picture, with model, step, settings and seed",
+        "One line of JSON per image, with model, step, settings and seed",
         export_json_lines,
         "JSON lines",
         ".jsonl",

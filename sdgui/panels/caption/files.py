@@ -12,7 +12,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
-from core.spec.caption_files import CaptionedPicture
+from core.spec.caption_files import CaptionedImage
 from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCaptions, existing_sidecars
 from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
@@ -22,20 +22,20 @@ from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-Pictures = Callable[[], Sequence[CaptionedPicture]]
+Images = Callable[[], Sequence[CaptionedImage]]
 CaptionFormat = ExportFormat[WriteCaptions]
 
 
 class CaptionFiles(QObject):
-    """``pictures`` returns the captions to export: the selected ones if several are selected, else all."""
+    """``images`` returns the captions to export: the selected ones if several are selected, else all."""
 
-    use_asked = Signal(str, int)  # manifest, pictures: train on the saved captions
+    use_asked = Signal(str, int)  # manifest, images: train on the saved captions
 
     def __init__(
-        self, pictures: Pictures, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
+        self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
     ) -> None:
         super().__init__(over)
-        self._pictures, self._show_message, self._home, self._window = pictures, show_message, home, over
+        self._images, self._show_message, self._home, self._window = images, show_message, home, over
         self._folder = Path.home()
         self._on_done: Callable[[Exported], None] = self._show_report
         self.task = ExportTask(strip, self)
@@ -50,29 +50,29 @@ class CaptionFiles(QObject):
     # --- questions
 
     def _write_beside(self, export: CaptionFormat) -> None:
-        """Text files next to the pictures; asks what to do if some exist already."""
-        pictures = self._exportable()
-        if not pictures:
+        """Text files next to the images; asks what to do if some exist already."""
+        images = self._exportable()
+        if not images:
             return
 
         def check(_progress: Progress) -> Exported:
-            return Exported(Path(), existing_sidecars(pictures))
+            return Exported(Path(), existing_sidecars(images))
 
         def checked(existing: Exported) -> None:
             if existing.written:
-                self._ask_overwrite(export, pictures, existing.written)
+                self._ask_overwrite(export, images, existing.written)
             else:
-                self.write(export.write, Path(), False, pictures)
+                self.write(export.write, Path(), False, images)
 
-        self._run("Checking for existing text files", pictures, check, checked)
+        self._run("Checking for existing text files", images, check, checked)
 
-    def _ask_overwrite(self, export: CaptionFormat, pictures: Sequence[CaptionedPicture], existing: int) -> None:
+    def _ask_overwrite(self, export: CaptionFormat, images: Sequence[CaptionedImage], existing: int) -> None:
         box = QMessageBox(self._window)
         box.setObjectName("overwrite")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
         existing_text = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
-        box.setText(f"{existing_text} next to the pictures.")
+        box.setText(f"{existing_text} next to the images.")
         box.setInformativeText("Overwriting loses their current content.")
         keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
         overwrite = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
@@ -82,7 +82,7 @@ class CaptionFiles(QObject):
 
         def answered(_result: int) -> None:
             if box.clickedButton() in (keep, overwrite):
-                self.write(export.write, Path(), box.clickedButton() is overwrite, pictures)
+                self.write(export.write, Path(), box.clickedButton() is overwrite, images)
 
         box.finished.connect(answered)
         box.open()
@@ -98,10 +98,10 @@ class CaptionFiles(QObject):
     # --- work
 
     def write(
-        self, write: WriteCaptions, path: Path, force: bool, pictures: Sequence[CaptionedPicture] | None = None
+        self, write: WriteCaptions, path: Path, force: bool, images: Sequence[CaptionedImage] | None = None
     ) -> None:
         """Export to ``path``; ``force`` overwrites existing files."""
-        exported = list(self._pictures()) if pictures is None else pictures
+        exported = list(self._images()) if images is None else images
         self._run(
             "Exporting captions", exported, lambda progress: write(exported, path, progress, force), self._show_report
         )
@@ -111,10 +111,10 @@ class CaptionFiles(QObject):
         self._export_folder(TRAINING_DATA, free_path(self._home / "data" / TRAINING_DATA.stem))
 
     def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
-        if pictures := self._exportable():
+        if images := self._exportable():
             then = self._show_saved if export is TRAINING_DATA else self._show_report
             write = export.write
-            self._run("Saving captions", pictures, lambda progress: write(pictures, folder, progress, False), then)
+            self._run("Saving captions", images, lambda progress: write(images, folder, progress, False), then)
 
     def _show_saved(self, report: Exported) -> None:
         """Training data was saved: offer to train on it."""
@@ -122,19 +122,17 @@ class CaptionFiles(QObject):
         use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
-    def _exportable(self) -> Sequence[CaptionedPicture]:
+    def _exportable(self) -> Sequence[CaptionedImage]:
         """The captions to export; [] while an export runs, or if there are none (with a message)."""
-        pictures = list(self._pictures())
-        if not pictures:
+        images = list(self._images())
+        if not images:
             self._show_message(info("There are no captions to export yet."))
-        return [] if self.task.running else pictures
+        return [] if self.task.running else images
 
-    def _run(
-        self, title: str, pictures: Sequence[CaptionedPicture], work: Work, then: Callable[[Exported], None]
-    ) -> None:
+    def _run(self, title: str, images: Sequence[CaptionedImage], work: Work, then: Callable[[Exported], None]) -> None:
         if not self.task.running:
             self._on_done = then
-            self.task.start(title, len(pictures), work)
+            self.task.start(title, len(images), work)
 
     def _show_failure(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):

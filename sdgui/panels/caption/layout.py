@@ -1,4 +1,4 @@
-"""The Caption panel's widgets: models and tools above, the list in the middle, the selected picture on the right."""
+"""The Caption panel's widgets: models and tools above, the list in the middle, the selected image on the right."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdgui.panels.caption.next_step import ADD, TRAIN
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.dropped_files import PICTURE_SUFFIXES
+from sdgui.widgets.dropped_files import IMAGE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.over import lay_over
@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_FILES = f"Pictures ({' '.join(f'*{suffix}' for suffix in sorted(PICTURE_SUFFIXES))});;All files (*)"
+_FILES = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
 
 
 class CaptionView(QWidget):
@@ -41,7 +41,7 @@ class CaptionView(QWidget):
         self._model = model
         home: Path = services.store.home
         # Outer widgets first: reparenting a widget restyles all its children.
-        self.target = DropTarget(home / "pasted", "Drop pictures or folders to caption them", self)
+        self.target = DropTarget(home / "pasted", "Drop images or folders to caption them", self)
         self.target.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inside = QWidget(self.target)
         self.target.set_content(inside)
@@ -107,7 +107,7 @@ class CaptionView(QWidget):
         self.tools.how.setText(settings_text(self.settings.settings))
 
     def show_current(self) -> None:
-        """Show the list's current picture with its candidates."""
+        """Show the list's current image with its candidates."""
         self.detail.show_entry(self._model.entry(self.list.current_path()))
 
     def show_empty(self) -> None:
@@ -117,9 +117,9 @@ class CaptionView(QWidget):
             self.empty.set_content(*(ADD if self.tools.pickers["a"].choice() is not None else TRAIN))
 
     def show_counts(self) -> None:
-        """``12 pictures · 3 shown · 10 captioned · 2 selected``."""
+        """``12 images · 3 shown · 10 captioned · 2 selected``."""
         number, states = len(self._model), self._model.states()
-        parts = ["1 picture" if number == 1 else f"{count(number)} pictures"]
+        parts = ["1 image" if number == 1 else f"{count(number)} images"]
         if self._model.rowCount() != number:
             parts.append(f"{count(self._model.rowCount())} shown")
         parts += [f"{count(states[state])} {text}" for state, text in STATE_TEXTS.items() if states[state]]
@@ -132,7 +132,7 @@ class CaptionView(QWidget):
             self.replace.recount()
 
     def take_focus(self) -> None:
-        """Focus the list, or while it is empty the drop target, so that pictures can be pasted."""
+        """Focus the list, or while it is empty the drop target, so that images can be pasted."""
         focused = QApplication.focusWidget()
         if focused is None or not self.isAncestorOf(focused):
             (self.list if len(self._model) else self.target).setFocus()
@@ -140,13 +140,13 @@ class CaptionView(QWidget):
     # --- dialogs
 
     def ask_files(self) -> None:
-        """Add pictures chosen in a dialog."""
-        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to caption", "", _FILES)
+        """Add images chosen in a dialog."""
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images to caption", "", _FILES)
         self.target.take_paths(paths)
 
     def ask_folder(self) -> None:
-        """Add a folder of pictures chosen in a dialog."""
-        folder = QFileDialog.getExistingDirectory(self, "A folder of pictures to caption")
+        """Add a folder of images chosen in a dialog."""
+        folder = QFileDialog.getExistingDirectory(self, "A folder of images to caption")
         if folder:
             self.target.take_paths([folder])
 

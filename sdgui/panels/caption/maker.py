@@ -1,7 +1,7 @@
-"""Requests captions from a worker, some pictures at a time, and emits them as they arrive.
+"""Requests captions from a worker, some images at a time, and emits them as they arrive.
 
 Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
-picture after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
+image after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
-_AT_ONCE = 1000  # pictures in one request
+_AT_ONCE = 1000  # images in one request
 _BATCH_MS = 40
 _ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome for one picture: captions or an error."""
+    """The outcome for one image: captions or an error."""
 
     path: str
     captions: ModelCaptions | None
@@ -43,12 +43,12 @@ class _Job:
 
 
 class CaptionMaker(QObject):
-    """One model captioning pictures. ``facts``: the answer of ``caption_open`` for the last opened model."""
+    """One model captioning images. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
     opened = Signal(object)  # facts
     origin = Signal(str, object)  # key, content: emitted before any caption with this key
     captioned = Signal(list)  # of Answer
-    progress = Signal(str, int, int)  # activity, pictures done, total
+    progress = Signal(str, int, int)  # activity, images done, total
     finished = Signal(int, int)  # captioned, refused: the queue is empty
     failed = Signal(object)  # Failure: the queue was dropped
     noted = Signal(str)
@@ -59,12 +59,12 @@ class CaptionMaker(QObject):
         self._calls: WorkerCalls | None = None
         self._key = ""
         self._jobs: deque[_Job] = deque()
-        self._waiting: set[str] = set()  # their pictures, and those of the running job
+        self._waiting: set[str] = set()  # their images, and those of the running job
         self._running_job: _Job | None = None
         self._answers: list[Answer] = []
         self._answered: set[str] = set()  # of the running job
-        self._given_up: list[str] = []  # cancelled pictures, until the worker has stopped
-        self.remaining: list[str] = []  # pictures dropped at the last failure
+        self._given_up: list[str] = []  # cancelled images, until the worker has stopped
+        self.remaining: list[str] = []  # images dropped at the last failure
         self._first = True  # the job's first answer is emitted at once
         self._reported = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
@@ -76,18 +76,18 @@ class CaptionMaker(QObject):
         return self._running_job is not None
 
     def waits(self, path: str) -> bool:
-        """Whether a picture is queued, or in the request that is running."""
+        """Whether an image is queued, or in the request that is running."""
         return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
-        """Load the model before pictures are added."""
+        """Load the model before images are added."""
         if not self.busy:
             self._connect(choice).ask(
                 "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
-        """Queue these pictures."""
+        """Queue these images."""
         if not self.busy and not self._jobs:
             self._reported = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
@@ -151,7 +151,7 @@ class CaptionMaker(QObject):
         self.failed.emit(failure)
 
     def _send_job(self, facts: Captioner) -> None:
-        """Fit the settings to the loaded model and send the pictures."""
+        """Fit the settings to the loaded model and send the images."""
         self._on_opened(facts)
         job = self._running_job
         if job is None or self._calls is None:

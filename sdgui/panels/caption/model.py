@@ -1,4 +1,4 @@
-"""One picture of the Caption panel's list, with the captions of up to two models. No Qt; frozen, so that undo keeps it.
+"""One image of the Caption panel's list, with the captions of up to two models. No Qt; frozen, so that undo keeps it.
 
 Flow: worker's answers -> ``ModelCaptions`` -> ``Entry`` -> table, detail, export; ``kept`` and ``entry_of`` convert it
 to and from the store's record.
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from core.spec.caption_files import Candidate, CaptionedPicture
+from core.spec.caption_files import Candidate, CaptionedImage
 from sdgui.store.captions import KeptCaption
 from sdgui.worker.verbs import CaptionText
 
@@ -93,7 +93,7 @@ class Entry:
 
 
 def model_captions(origin: str, captions: Sequence[CaptionText]) -> ModelCaptions:
-    """The worker's answer for one picture."""
+    """The worker's answer for one image."""
     rows = [(str(caption["text"]), caption.get("log_prob"), caption.get("score")) for caption in captions]
     return ModelCaptions(
         origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in rows)
@@ -119,10 +119,10 @@ def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[s
     return {**about, "edited": True} if entry.origin == HAND else about
 
 
-def captioned(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedPicture:
+def captioned(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
     """The entry as the exporters take it."""
     candidate = entry.candidate() if entry.origin != HAND else None
-    return CaptionedPicture(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
+    return CaptionedImage(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
 
 
 def kept(entry: Entry) -> KeptCaption:

@@ -12,24 +12,24 @@ from sdgui.shared.services import Services
 from sdgui.store.store import Store
 
 DEMO = "sd-coca demo"
-_TITLE = "Caption your pictures"
+_TITLE = "Caption your images"
 ADD = (  # title, text, button, shortcut
     _TITLE,
-    "Drop pictures or folders anywhere here, from the file manager or a browser, or paste them (Ctrl+V). Captions "
+    "Drop images or folders anywhere here, from the file manager or a browser, or paste them (Ctrl+V). Captions "
     "appear one by one; edit, compare and export them, or train on them.",
-    "Choose pictures …",
+    "Choose images …",
     "Ctrl+Shift+A",
 )
 TRAIN = (
     _TITLE,
-    "A captioning model describes your pictures here. Choose one above, or train the demo: sd-coca learns to name "
+    "A captioning model describes your images here. Choose one above, or train the demo: sd-coca learns to name "
     "emoji in a few minutes.",
     "Train the sd-coca demo",
 )
-_MANY = 20_000  # pictures from which the base size is used
+_MANY = 20_000  # images from which the base size is used
 
 
-def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pictures: int) -> RunConfig:
+def training_config(store: Store, choice: ModelChoice | None, manifest: Path, images: int) -> RunConfig:
     """A definition that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
 
     Raises StoreError when the run is gone from the store.
@@ -41,7 +41,7 @@ def training_config(store: Store, choice: ModelChoice | None, manifest: Path, pi
         except ConfigError:
             base = None  # edited by hand and invalid: use the preset
     if base is None:
-        base = preset_config("sd-coca", "base" if pictures >= _MANY else "demo")
+        base = preset_config("sd-coca", "base" if images >= _MANY else "demo")
     data = base.data.model_copy(update={"train": str(manifest)})
     return base.model_copy(update={"data": data, "name": f"{base.name} on edited captions"})
 

@@ -1,4 +1,4 @@
-"""Captions pictures with one or two models, to edit, compare, export and train on.
+"""Captions images with one or two models, to edit, compare, export and train on.
 
 Flow: drop -> ``CaptionsModel`` -> ``CaptionMaker`` (a worker per model) -> rows as they arrive; edits go through the
 undo stack; ``CaptionPersistence`` stores every change and restores the list at the next start.
@@ -17,7 +17,7 @@ from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QMenu, QWidget
 
-from core.spec.caption_files import CaptionedPicture
+from core.spec.caption_files import CaptionedImage
 from sdgui.panels.caption.actions import CaptionActions, Commands, add_actions
 from sdgui.panels.caption.bar import Passes
 from sdgui.panels.caption.files import CaptionFiles
@@ -174,7 +174,7 @@ class CaptionsPanel(Panel):
 
     def _show_unreadable(self) -> None:
         held = len(self._held_paths or ())
-        waiting = f" {'1 picture waits' if held == 1 else f'{count(held)} pictures wait'} for it." if held else ""
+        waiting = f" {'1 image waits' if held == 1 else f'{count(held)} images wait'} for it." if held else ""
         text = f"{self._unreadable} The list of captions is read again until it succeeds.{waiting}"
         self._unreadable_message = error(text, remedy=Remedy("Read now", self.persistence.restore))
         self.view.show_message(self._unreadable_message)
@@ -191,10 +191,10 @@ class CaptionsPanel(Panel):
         if self.model.rowCount() and not self.view.list.currentIndex().isValid():
             self.view.list.choose(self.model.at(0).path)
 
-    # --- adding pictures
+    # --- adding images
 
     def add_paths(self, paths: Sequence[str]) -> None:
-        """Add pictures to the list and caption them; those already in the list are not changed."""
+        """Add images to the list and caption them; those already in the list are not changed."""
         self.entered()
         if self._held_paths is not None:
             self._held_paths += paths
@@ -243,17 +243,17 @@ class CaptionsPanel(Panel):
             self.work.makers["b"].cancel()
 
     def caption_waiting(self) -> None:
-        """Caption the pictures without a caption."""
+        """Caption the images without a caption."""
         if self._has_model():
             self.work.caption_uncaptioned()
 
     def caption_selected(self) -> None:
-        """Caption the selected pictures again, with the current settings and models."""
+        """Caption the selected images again, with the current settings and models."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.view.list.selected()])
 
     def caption_all(self) -> None:
-        """Caption all shown pictures again."""
+        """Caption all shown images again."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.model.shown()])
 
@@ -286,16 +286,16 @@ class CaptionsPanel(Panel):
 
     # --- export
 
-    def _to_export(self) -> list[CaptionedPicture]:
+    def _to_export(self) -> list[CaptionedImage]:
         selected = self.view.list.selected()
         entries = selected if len(selected) > 1 else self.model.entries()
         return [captioned(entry, self._origins) for entry in entries if entry.text]
 
-    def _train_on(self, manifest: str, pictures: int) -> None:
+    def _train_on(self, manifest: str, images: int) -> None:
         """Open a new experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
-            self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), pictures))
+            self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), images))
         except StoreError as problem:
             self.view.show_message(error(str(problem)))
 

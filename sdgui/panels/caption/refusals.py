@@ -1,4 +1,4 @@
-"""One message for files refused from a drop and pictures that could not be captioned.
+"""One message for files refused from a drop and images that could not be captioned.
 
 Flow: drop target and ``CaptionsWork`` -> ``CaptionsRefusals`` -> message bar; "Show them" filters the list.
 """
@@ -19,7 +19,7 @@ _Refused = tuple[str, str]  # file, reason
 
 
 class CaptionsRefusals(QObject):
-    """``show`` filters the list to the pictures that could not be captioned."""
+    """``show`` filters the list to the images that could not be captioned."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class CaptionsRefusals(QObject):
         target.finished.connect(self._drop_checked)
 
     def report_uncaptioned(self, number: int) -> None:
-        """Report the number of pictures that could not be captioned."""
+        """Report the number of images that could not be captioned."""
         self._reset_if_closed()
         self._uncaptioned_count = number
         self._show_refusals()
@@ -71,7 +71,7 @@ class CaptionsRefusals(QObject):
 
 
 def not_added_text(refused: Sequence[_Refused]) -> str:
-    """``Not added: words.doc: it is not a picture. And 2 more.``; "" if everything was added."""
+    """``Not added: words.doc: it is not an image. And 2 more.``; "" if everything was added."""
     if not refused:
         return ""
     (file, reason), more = refused[0], len(refused) - 1
@@ -79,7 +79,7 @@ def not_added_text(refused: Sequence[_Refused]) -> str:
 
 
 def refused_text(refused: int) -> str:
-    """``3 pictures could not be captioned.``; "" if all could."""
+    """``3 images could not be captioned.``; "" if all could."""
     if not refused:
         return ""
-    return f"{'1 picture' if refused == 1 else f'{count(refused)} pictures'} could not be captioned."
+    return f"{'1 image' if refused == 1 else f'{count(refused)} images'} could not be captioned."

@@ -27,7 +27,7 @@ from sdgui.worker.replies import Cancelled, Failure
 class CaptionsWork(QObject):
     """``choice`` and ``settings`` are called when captioning starts."""
 
-    refused = Signal(int)  # number of pictures that could not be captioned
+    refused = Signal(int)  # number of images that could not be captioned
     origin = Signal(str, object)  # key, content
 
     def __init__(
@@ -71,16 +71,16 @@ class CaptionsWork(QObject):
         return any(maker.busy for maker in self.makers.values())
 
     def caption(self, paths: Sequence[str], sides: Sequence[Side] | None = None) -> None:
-        """Caption or re-caption these pictures; those already queued are skipped."""
+        """Caption or re-caption these images; those already queued are skipped."""
         for side in self.sides if sides is None else sides:
             self._start_maker(side, paths)
 
     def caption_missing(self, side: Side) -> None:
-        """Caption the pictures that this side has not captioned yet."""
+        """Caption the images that this side has not captioned yet."""
         self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def caption_uncaptioned(self) -> None:
-        """Caption pictures without a caption, and those that the second model has not captioned yet."""
+        """Caption images without a caption, and those that the second model has not captioned yet."""
         for side in self.sides:
             entries = self._model.entries()
             self._start_maker(
@@ -88,7 +88,7 @@ class CaptionsWork(QObject):
             )
 
     def resume(self) -> None:
-        """Continue with the pictures left by a failure or a stop."""
+        """Continue with the images left by a failure or a stop."""
         remaining, self._remaining = self._remaining, {"a": [], "b": []}
         for side in self.sides:
             self._start_maker(side, [path for path in remaining[side] if self._model.entry(path) is not None])
@@ -114,7 +114,7 @@ class CaptionsWork(QObject):
             if entry is not None and side in entry.captions:
                 self._before_recaptioning[side].setdefault(path, entry)
         if not self.busy:
-            self._strip.start("Opening the model", len(paths), "pictures")
+            self._strip.start("Opening the model", len(paths), "images")
         maker.make(choice, paths, self._settings())
 
     # --- results

@@ -1,1 +1,1 @@
-"""The Classify panel: zero-shot, probes, confusion, mistakes, single pictures."""
+"""The Classify panel: zero-shot, probes, confusion, mistakes, single images."""

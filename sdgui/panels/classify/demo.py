@@ -14,7 +14,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 
 PURPOSE = (
-    "Evaluate a model on labelled pictures: accuracy with its interval, per-class accuracy, the confusion matrix and "
+    "Evaluate a model on labelled images: accuracy with its interval, per-class accuracy, the confusion matrix and "
     "the most confident mistakes. Choose a model and labelled data above, or drop a folder with one subfolder per "
     "class here."
 )

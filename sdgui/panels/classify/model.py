@@ -58,7 +58,7 @@ class Settings:
     """Settings of an evaluation."""
 
     templates: str = "photo"
-    text: str = "predicted"  # the text that a fused probe combines with the picture
+    text: str = "predicted"  # the text that a fused probe combines with the image
     k: int = 20
     standardise: bool = False
 
@@ -93,14 +93,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Confusion:
-    """The non-empty cells of a confusion matrix: true class, predicted class, number of pictures."""
+    """The non-empty cells of a confusion matrix: true class, predicted class, number of images."""
 
     true: Integers
     predicted: Integers
     count: Integers
 
     def wrong(self) -> Confusion:
-        """The cells off the diagonal, most pictures first."""
+        """The cells off the diagonal, most images first."""
         off = np.flatnonzero(self.true != self.predicted)
         off = off[np.argsort(-self.count[off], kind="stable")]
         return Confusion(self.true[off], self.predicted[off], self.count[off])

@@ -49,8 +49,8 @@ class OptionsRow(QWidget):
         for text, box, tip in (
             ("Features", self._layer, "Features used by the probe and nearest neighbours"),
             ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
-            ("Fuse with", self._text, "Text that a fused probe combines with the picture"),
-            ("Neighbours", self._k, "Number of nearest training pictures that vote"),
+            ("Fuse with", self._text, "Text that a fused probe combines with the image"),
+            ("Neighbours", self._k, "Number of nearest training images that vote"),
         ):
             label = PlainLabel(text, self)
             label.setBuddy(box)

@@ -1,4 +1,4 @@
-"""Classify: evaluate a model on labelled pictures by four methods; inspect, compare and try the results.
+"""Classify: evaluate a model on labelled images by four methods; inspect, compare and try the results.
 
 Flow: ``ClassifyView`` (choices, list of results, tabs) -> ``Evaluations`` and questions about the shown result ->
 ``ClassifySession`` -> a worker -> the view. Nothing here computes.
@@ -49,7 +49,7 @@ class ClassifyPanel(Panel):
         self._demo, self._searches = DemoStep(PURPOSE), 0
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}
-        self._loaded: Measure | None = None  # a saved probe, for the pictures that are tried
+        self._loaded: Measure | None = None  # a saved probe, for the images that are tried
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
         layout = QVBoxLayout(self)
@@ -245,7 +245,7 @@ class ClassifyPanel(Panel):
         measure = Measure(current.measure.target, "zero-shot", settings)
         self.session.try_prompts(measure, done, matrix.show_trial, failed)
 
-    # Probes and pictures
+    # Probes and images
     def probe(self) -> Measure | None:
         """The probe in use: the shown result's, else the loaded one, else the newest."""
         current = self.view.results.current()
@@ -269,7 +269,7 @@ class ClassifyPanel(Panel):
             self._loaded = loaded
             self._show_result(self.view.results.current())
             self.show_message(
-                Message("info", f"The probe {path.name} is loaded. Try it on pictures or apply it to a folder.")
+                Message("info", f"The probe {path.name} is loaded. Try it on images or apply it to a folder.")
             )
             target = self.view.source.target()
             if target is not None:
@@ -288,15 +288,15 @@ class ClassifyPanel(Panel):
             QTimer.singleShot(0, self, trying.ask)
 
     def _classifier(self) -> Measure | tuple[str, str] | None:
-        """What pictures are tried with: a probe, or a model's name and weights."""
+        """What images are tried with: a probe, or a model's name and weights."""
         choice = self.view.source.model.choice()
         return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
 
-    def _try(self, pictures: list[str], names: list[str], current: bool) -> None:
+    def _try(self, images: list[str], names: list[str], current: bool) -> None:
         trying = self.view.trying
         probe, classifier, question = self.probe(), self._classifier(), trying.question
         if classifier is None:
-            self.show_message(Message("error", "Choose a model first to try it on pictures."))
+            self.show_message(Message("error", "Choose a model first to try it on images."))
             return
         if probe is None and not names:
             return
@@ -308,4 +308,4 @@ class ClassifyPanel(Panel):
             trying.ask_more()
 
         purpose = "try" if current else "try more"
-        self.session.try_pictures(purpose, model, probe, pictures, names, done, self._question_failed)
+        self.session.try_images(purpose, model, probe, images, names, done, self._question_failed)

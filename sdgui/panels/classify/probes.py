@@ -78,7 +78,7 @@ class Probes(QObject):
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
-        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder of pictures to classify")
+        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder of images to classify")
         if not folder:
             return
         start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
@@ -91,19 +91,19 @@ class Probes(QObject):
             self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
-        """Classify every picture under ``folder`` into ``out``."""
+        """Classify every image under ``folder`` into ``out``."""
         self._set_busy(f"Classifying {folder.name}")
         self._session.apply(probe, [str(folder)], str(out), self._applied, self._failed)
 
     def _applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
         out, unreadable_count = Path(str(answer["path"])), int(answer["unreadable_count"])
-        text = f"{count(answer['pictures'])} pictures classified; the classes are in {out}."
+        text = f"{count(answer['images'])} images classified; the classes are in {out}."
         level: Level = "info"
         if unreadable_count:
             level = "warning"
             text += f" {count(unreadable_count)} could not be read; the details list them."
-        lines = [f"{row['class']}: {count(row['pictures'])}" for row in answer["classes"]]
+        lines = [f"{row['class']}: {count(row['images'])}" for row in answer["classes"]]
         lines += [f"{row['where']}: {row['reason']}" for row in answer["unreadable"]]
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
         self._show_message(Message(level, text, "\n".join(lines), open_folder))

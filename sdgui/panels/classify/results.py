@@ -46,7 +46,7 @@ class ResultList(QWidget):
         for button, tip in (
             (self.save_probe, "Save the probe to a file, with a JSON description next to it"),
             (self.load_probe, "Load a saved probe to evaluate, try or apply it"),
-            (self.apply, "Classify every picture in a folder and write a CSV file"),
+            (self.apply, "Classify every image in a folder and write a CSV file"),
         ):
             button.setToolTip(plain_tip(tip))
             column.addWidget(button)

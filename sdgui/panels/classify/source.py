@@ -75,7 +75,7 @@ class ClassifySource(QWidget):
         for method, text in METHODS.items():
             self.method.addItem(text, method)
         self.method.addItem("All methods", _ALL)
-        self.button.setToolTip("Encode the pictures and classify them (F5)")
+        self.button.setToolTip("Encode the images and classify them (F5)")
         self.button.setShortcut("F5")
         set_role(self.button, "primary")
         self.train_row = QWidget(self)
@@ -189,7 +189,7 @@ class ClassifySource(QWidget):
         if self.model.choice() is None:
             return "Choose a model first: a run with a checkpoint, an open_clip name, or a folder."
         if not self.data.source():
-            return "Choose labelled pictures: a table with a label column, or a folder with one subfolder per class."
+            return "Choose labelled images: a table with a label column, or a folder with one subfolder per class."
         facts = self.data.facts()
         if facts is not None and not facts["labels"]:
             return (

@@ -40,7 +40,7 @@ class Share(TypedDict):
 
 ClassRow = TypedDict("ClassRow", {"class": str, "index": int, "rows": int, "accuracy": float})
 ComparedRow = TypedDict("ComparedRow", {"class": str, "index": int, "rows": int, "a": float, "b": float})
-ClassCount = TypedDict("ClassCount", {"class": str, "pictures": int})
+ClassCount = TypedDict("ClassCount", {"class": str, "images": int})
 Guess = TypedDict("Guess", {"class": str, "probability": float})
 
 
@@ -82,7 +82,7 @@ class Opened(TypedDict):
 
 @_STRICT
 class Mistake(TypedDict):
-    """A misclassified picture."""
+    """A misclassified image."""
 
     image: str
     true: str
@@ -145,8 +145,8 @@ class FewShot(TypedDict):
 
 
 @_STRICT
-class Pictured(TypedDict):
-    """A picture and the probability of its class."""
+class Imaged(TypedDict):
+    """An image and the probability of its class."""
 
     image: str
     probability: float
@@ -154,19 +154,19 @@ class Pictured(TypedDict):
 
 @_STRICT
 class Cell(TypedDict):
-    """Pictures of one cell of the confusion matrix."""
+    """Images of one cell of the confusion matrix."""
 
     true: str
     predicted: str
     total: int
-    pictures: list[Pictured]
+    images: list[Imaged]
 
 
 @_STRICT
 class Mistakes(TypedDict):
     """More mistakes."""
 
-    pictures: list[Mistake]
+    images: list[Mistake]
 
 
 @_STRICT
@@ -180,7 +180,7 @@ class Difference(TypedDict):
 
 @_STRICT
 class OnlyOne(TypedDict):
-    """A picture that only one of two results classifies correctly."""
+    """An image that only one of two results classifies correctly."""
 
     image: str
     true: str
@@ -190,7 +190,7 @@ class OnlyOne(TypedDict):
 
 @_STRICT
 class Compared(TypedDict):
-    """Two results on the same pictures."""
+    """Two results on the same images."""
 
     differences: dict[str, Difference]
     per_class: list[ComparedRow]
@@ -202,7 +202,7 @@ class Compared(TypedDict):
 
 @_STRICT
 class Tried(TypedDict):
-    """Predictions for one picture, by a probe and zero-shot."""
+    """Predictions for one image, by a probe and zero-shot."""
 
     image: str
     probe: list[Guess] | None
@@ -212,9 +212,9 @@ class Tried(TypedDict):
 
 @_STRICT
 class TriedAll(TypedDict):
-    """Predictions for several pictures."""
+    """Predictions for several images."""
 
-    pictures: list[Tried]
+    images: list[Tried]
 
 
 @_STRICT
@@ -227,10 +227,10 @@ class SavedProbe(TypedDict):
 
 @_STRICT
 class Applied(TypedDict):
-    """Pictures that were classified into a table."""
+    """Images that were classified into a table."""
 
     path: str
-    pictures: int
+    images: int
     classes: list[ClassCount]
     unreadable: list[Skipped]
     unreadable_count: int

@@ -42,14 +42,14 @@ class ClassifyView(QWidget):
     """
 
     class_chosen = Signal(int)  # index of the class among all
-    cell_asked = Signal(int, int, int)  # classes: true, predicted; first picture
+    cell_asked = Signal(int, int, int)  # classes: true, predicted; first image
     mistakes_asked = Signal(int)  # first mistake
     stepped = Signal(int)  # the step whose matrix is to be shown
     prompts_edited = Signal(str)  # JSON for the worker
     few_shot_asked = Signal(str, int)  # "image" or "fused", draws
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # Measure
-    try_asked = Signal(list, list, bool)  # pictures, names, whether they are the current one
+    try_asked = Signal(list, list, bool)  # images, names, whether they are the current one
     try_refused = Signal(list)  # (file, reason)
     menu_opening = Signal(object, object)  # QMenu, Gallery
 
@@ -77,9 +77,9 @@ class ClassifyView(QWidget):
             ("&Accuracy", "Accuracy with its interval, and accuracy by class"),
             ("Con&fusion", "Which classes are confused"),
             ("&Mistakes", "The most confident mistakes"),
-            ("C&urves", "Accuracy by regularisation and by number of pictures per class"),
-            ("&Compare", "Two results on the same pictures"),
-            ("&Try it", "Classify your own pictures with the probe or by typed class names"),
+            ("C&urves", "Accuracy by regularisation and by number of images per class"),
+            ("&Compare", "Two results on the same images"),
+            ("&Try it", "Classify your own images with the probe or by typed class names"),
         ):
             page = QWidget(self) if self.tabs.count() else self.first
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))

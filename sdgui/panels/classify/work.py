@@ -161,23 +161,23 @@ class ClassifySession(QObject):
 
         self._open("few-shot", calls, measure.target, opened, failed)
 
-    def try_pictures(
+    def try_images(
         self,
         purpose: str,
         model: tuple[str, str],
         probe: Measure | None,
-        pictures: Sequence[str],
+        images: Sequence[str],
         classes: Sequence[str],
         done: Done,
         failed: Failed,
     ) -> None:
-        """Predict the classes of single pictures, by a probe and among typed names."""
+        """Predict the classes of single images, by a probe and among typed names."""
         calls = self.home(probe) if probe is not None else self.calls(model[0])
 
         def known(key: str) -> None:
             calls.ask(
                 purpose, CLASSIFY["classify_try"], done, failed, model=model[0], weights=model[1],
-                pictures=list(pictures), classes=list(classes), probe=key, top=10,
+                images=list(images), classes=list(classes), probe=key, top=10,
             )  # fmt: skip
 
         if probe is None:
@@ -193,10 +193,10 @@ class ClassifySession(QObject):
         """Write a probe, replacing the file: the caller asks first."""
         self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
-    def apply(self, probe: Measure, pictures: Sequence[str], out: str, done: Done, failed: Failed) -> None:
+    def apply(self, probe: Measure, images: Sequence[str], out: str, done: Done, failed: Failed) -> None:
         """Classify folders into a CSV file, replacing it: the caller asks first."""
         target = probe.target
-        request = {"pictures": list(pictures), "out": out, "model": target.model, "weights": target.weights}
+        request = {"images": list(images), "out": out, "model": target.model, "weights": target.weights}
         self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **request, replace=True)
 
     def _with_probe(

@@ -1,4 +1,4 @@
-"""What the Clean panel shows: its widgets, and the texts of its labels and pictures; ``CleanPanel`` controls it."""
+"""What the Clean panel shows: its widgets, and the texts of its labels and images; ``CleanPanel`` controls it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
 _HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
-_EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as pictures with captions."
+_EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as images with captions."
 
 
 class CleanView(QWidget):
@@ -80,7 +80,7 @@ class CleanView(QWidget):
         """From the outside to the inside: a widget with a new parent is styled again with all its children."""
         body = QWidget(self.stack)
         self.split = QSplitter(Qt.Orientation.Horizontal, body)
-        self._pictures()
+        self._images()
         self._figures()
         self.split.setSizes([450, 440])
         self.split.setChildrenCollapsible(False)
@@ -91,32 +91,32 @@ class CleanView(QWidget):
         column.addLayout(self._foot(body))
         return body
 
-    def _pictures(self) -> None:
-        picture_side = QWidget(self.split)
-        self.filters = StillComboBox(picture_side)
+    def _images(self) -> None:
+        image_side = QWidget(self.split)
+        self.filters = StillComboBox(image_side)
         self.filters.setAccessibleName("Which pairs are shown")
         self.filters.setToolTip("Which pairs are shown")
         for text, key in _FILTERS:
             self.filters.addItem(text, key)
-        self.words = QLineEdit(picture_side)
+        self.words = QLineEdit(image_side)
         self.words.setPlaceholderText("Filter captions")
         self.words.setAccessibleName("Filter captions")
         self.words.setClearButtonEnabled(True)
-        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", picture_side)
-        self.gallery.view.setAccessibleName("Ranked pairs as pictures")
+        self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", image_side)
+        self.gallery.view.setAccessibleName("Ranked pairs as images")
         self.gallery.view.setToolTip(plain_tip(_HINT))
-        self.hint = ElidedLabel(_HINT, picture_side)
+        self.hint = ElidedLabel(_HINT, image_side)
         set_role(self.hint, "small")
         top = QHBoxLayout()
         top.setSpacing(SPACE)
         top.addWidget(self.filters)
         top.addWidget(self.words, 1)
-        pictures = QVBoxLayout(picture_side)
-        pictures.setContentsMargins(0, 0, SPACE, 0)
-        pictures.setSpacing(SPACE // 2)
-        pictures.addLayout(top)
-        pictures.addWidget(self.gallery, 1)
-        pictures.addWidget(self.hint)
+        images = QVBoxLayout(image_side)
+        images.setContentsMargins(0, 0, SPACE, 0)
+        images.setSpacing(SPACE // 2)
+        images.addLayout(top)
+        images.addWidget(self.gallery, 1)
+        images.addWidget(self.hint)
 
     def _figures(self) -> None:
         right = QWidget(self.split)
@@ -171,7 +171,7 @@ class CleanView(QWidget):
         elif not has_shuffled and row >= 0:
             self.filters.removeItem(row)
 
-    # Pictures
+    # Images
     def item(self, ranked: RankedPairs, index: int) -> GalleryItem:
         """The gallery item of a pair; cached per mark and exclusion."""
         pair = ranked.pairs[index]
@@ -251,9 +251,9 @@ class CleanView(QWidget):
     def show_empty(self, ready: bool, ranking: bool) -> None:
         """Show what the panel is for and the next step."""
         if ranking:
-            self.empty.set_content("Ranking the pairs", "The run encodes every picture and caption once.")
+            self.empty.set_content("Ranking the pairs", "The run encodes every image and caption once.")
         elif ready:
-            text = "Pairs are listed by belief, lowest first, as pictures with captions."
+            text = "Pairs are listed by belief, lowest first, as images with captions."
             self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         else:
             self.empty.set_content("Find mislabelled pairs", _EMPTY)
@@ -282,7 +282,7 @@ class CleanView(QWidget):
         settings = self._services.settings
         settings.setValue("clean/split", self.split.saveState())
         settings.setValue("clean/sides", self.sides.saveState())
-        settings.setValue("clean/pictures", self.gallery.thumbnail_size())
+        settings.setValue("clean/images", self.gallery.thumbnail_size())
         settings.setValue("clean/filter", self.filters.currentData())
         settings.setValue("clean/below", self.exclude_below.isChecked())
 
@@ -291,7 +291,7 @@ class CleanView(QWidget):
         for name, split in (("split", self.split), ("sides", self.sides)):
             if (state := settings.value(f"clean/{name}")) is not None:
                 split.restoreState(state)
-        size = str(settings.value("clean/pictures") or "")
+        size = str(settings.value("clean/images") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
         self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("clean/filter"))))
         self.exclude_below.setChecked(str(settings.value("clean/below")).lower() == "true")

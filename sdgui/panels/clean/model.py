@@ -23,7 +23,7 @@ Key = tuple[str, str]  # path, caption
 
 @dataclass(frozen=True)
 class Pair:
-    """One caption of one picture; ``rank`` 1 has the lowest belief."""
+    """One caption of one image; ``rank`` 1 has the lowest belief."""
 
     path: str
     caption: str

@@ -54,7 +54,7 @@ class CleanPanel(Panel):
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
-        self._stale: dict[int, None] = {}  # rows whose pictures are to be updated, in order
+        self._stale: dict[int, None] = {}  # rows whose images are to be updated, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
@@ -244,7 +244,7 @@ class CleanPanel(Panel):
             self._settle.start()
 
     def _threshold_settled(self) -> None:
-        """Update the pictures once dragging has stopped."""
+        """Update the images once dragging has stopped."""
         if self.view.pair_filter() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:

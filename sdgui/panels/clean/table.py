@@ -28,7 +28,7 @@ MARKS = {True: "✗", False: "✓", None: ""}
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "1 has the lowest match score"),
     ("Caption", "caption", "The caption of the pair"),
-    ("Match score", "rank", "How well the caption fits the picture, judged from the other pairs, 0 to 1"),
+    ("Match score", "rank", "How well the caption fits the image, judged from the other pairs, 0 to 1"),
     ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
     ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
     ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),

@@ -1,4 +1,4 @@
-"""Bar charts: captions by number of words, pictures by number of captions."""
+"""Bar charts: captions by number of words, images by number of captions."""
 
 from __future__ import annotations
 

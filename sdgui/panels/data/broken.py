@@ -1,4 +1,4 @@
-"""Rows that cannot be used, and pictures that cannot be decoded, each with the reason."""
+"""Rows that cannot be used, and images that cannot be decoded, each with the reason."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def summary(bad: int, listed: int, files: int | None) -> str:
     rows = f"{count(bad)} rows cannot be used" if bad else "Every row can be used"
     more = f", of which the first {count(listed)} are listed" if listed < bad else ""
     if files is None:
-        return f"{rows}{more}. Whether every picture can be decoded is known after a check (Duplicates)."
-    decoded = f"{count(files)} pictures cannot be decoded" if files else "every picture can be decoded"
+        return f"{rows}{more}. Whether every image can be decoded is known after a check (Duplicates)."
+    decoded = f"{count(files)} images cannot be decoded" if files else "every image can be decoded"
     return f"{rows}{more}; {decoded}."

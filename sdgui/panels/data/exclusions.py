@@ -1,4 +1,4 @@
-"""Which pictures of a source are excluded, kept in a file of the home folder until the next start.
+"""Which images of a source are excluded, kept in a file of the home folder until the next start.
 
 Flow: panel -> ``write`` in the background, and ``read`` when the source is opened again.
 """
@@ -37,7 +37,7 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 
 
 def read(home: Path, source: str) -> list[str]:
-    """The excluded pictures; [] without a readable file."""
+    """The excluded images; [] without a readable file."""
     try:
         raw = read_json(file_of(home, source), LARGEST, error=UnreadableError)
     except (OSError, UnreadableError):

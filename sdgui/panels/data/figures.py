@@ -1,6 +1,6 @@
-"""Statistics of a source: words per caption, captions per picture, and each label's values with their counts.
+"""Statistics of a source: words per caption, captions per image, and each label's values with their counts.
 
-Flow: ``RowsOpened`` -> bars and a list; choosing a value shows its pictures.
+Flow: ``RowsOpened`` -> bars and a list; choosing a value shows its images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sdgui.worker.data_verbs import RowsOpened
 
 
 class FiguresPage(QWidget):
-    """``value_chosen``: a label and a value whose pictures are to be shown."""
+    """``value_chosen``: a label and a value whose images are to be shown."""
 
     value_chosen = Signal(str, str)
 
@@ -35,26 +35,26 @@ class FiguresPage(QWidget):
         self._facts: RowsOpened | None = None
         self.summary = PlainLabel(self, wordWrap=True)
         self.words = Bars("Words per caption", self)
-        self.captions = Bars("Captions per picture", self)
+        self.captions = Bars("Captions per image", self)
         self.label = StillComboBox(self)
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.values = QTreeWidget(self)
         self.values.setAccessibleName("Values of the label")
-        self.values.setHeaderLabels(["Value", "Pictures", "Share"])
+        self.values.setHeaderLabels(["Value", "Images", "Share"])
         self.values.setRootIsDecorated(False)
         self.values.setUniformRowHeights(True)
         header = self.values.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.values.setToolTip("Enter or a double click shows the pictures with this value")
+        self.values.setToolTip("Enter or a double click shows the images with this value")
         self._no_label = PlainLabel("These data have no labels.", self)
         set_role(self._no_label, "muted")
         left, right = QVBoxLayout(), QVBoxLayout()
         for column in (left, right):
             column.setSpacing(SPACE)
         left.addWidget(self.summary)
-        for text, bars in (("Words per caption", self.words), ("Captions per picture", self.captions)):
+        for text, bars in (("Words per caption", self.words), ("Captions per image", self.captions)):
             heading = PlainLabel(text, self)
             set_role(heading, "title")
             left.addSpacing(SPACE)
@@ -111,8 +111,8 @@ class FiguresPage(QWidget):
         total = max(1, self._facts["listed"])
         items = []
         for counted in self._facts["labels"][name]:
-            value, pictures = counted["value"], counted["pictures"]
-            item = QTreeWidgetItem([value or NONE, count(pictures), percent(pictures / total)])
+            value, images = counted["value"], counted["images"]
+            item = QTreeWidgetItem([value or NONE, count(images), percent(images / total)])
             item.setToolTip(0, plain_tip(value or NONE))
             for column in (1, 2):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -125,12 +125,12 @@ class FiguresPage(QWidget):
 
 def summary(facts: RowsOpened) -> str:
     """What the figures say in a sentence or two."""
-    pairs, distinct, pictures = facts["pairs"], facts["distinct"], facts["listed"]
+    pairs, distinct, images = facts["pairs"], facts["distinct"], facts["listed"]
     if not pairs:
-        return f"{count(pictures)} pictures without captions."
-    text = f"{count(pairs)} captions of {count(pictures)} pictures; the median has {facts['median_words']:g} words."
+        return f"{count(images)} images without captions."
+    text = f"{count(pairs)} captions of {count(images)} images; the median has {facts['median_words']:g} words."
     if len(facts["captions"]) == 1 and (number := facts["captions"][0][0]) > 1:
-        text += f" Every picture has {number}."
+        text += f" Every image has {number}."
     if distinct < pairs:
         text += f" {count(distinct)} captions are different."
     return text
@@ -149,6 +149,6 @@ def word_bars(words: list[int]) -> list[Bar]:
 
 
 def caption_bars(captions: list[list[int]]) -> list[Bar]:
-    """A bar for each number of captions that pictures have."""
-    tip = "{} captions: {} pictures"
-    return [Bar(str(number), pictures, tip.format(number, count(pictures))) for number, pictures in captions]
+    """A bar for each number of captions that images have."""
+    tip = "{} captions: {} images"
+    return [Bar(str(number), images, tip.format(number, count(images))) for number, images in captions]

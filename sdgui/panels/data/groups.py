@@ -1,6 +1,6 @@
-"""Duplicates and leaks: groups of pictures that are the same or nearly so, and pictures that another split has too.
+"""Duplicates and leaks: groups of images that are the same or nearly so, and images that another split has too.
 
-Flow: ``Checked`` -> `Group`s -> a list; the chosen group's pictures beside it.
+Flow: ``Checked`` -> `Group`s -> a list; the chosen group's images beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sdgui.worker.data_verbs import Checked
 
 _LISTED = 500  # groups of a kind
 _ABOUT = (
-    "Every picture is read once, and compared by its bytes and by its look, which also finds copies that were "
+    "Every image is read once, and compared by its bytes and by its look, which also finds copies that were "
     "resized, recompressed or retouched."
 )
 
@@ -42,7 +42,7 @@ _KINDS = {"same bytes": _EXACT}  # of the worker
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that belong together: ``rows`` of the source, then ``other_copies`` (split, path) in other splits."""
+    """Images that belong together: ``rows`` of the source, then ``other_copies`` (split, path) in other splits."""
 
     kind: str
     rows: tuple[int, ...]
@@ -70,7 +70,7 @@ def groups_of(checked: Checked) -> list[Group]:
 
 
 class GroupsPage(QWidget):
-    """``check_asked``: read every picture; ``other_asked``: name another split; ``exclude_asked``: leave rows out."""
+    """``check_asked``: read every image; ``other_asked``: name another split; ``exclude_asked``: leave rows out."""
 
     check_asked = Signal()
     other_asked = Signal()
@@ -83,18 +83,18 @@ class GroupsPage(QWidget):
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self)
         self.other_copies = QPushButton("C&ompare with another split …", self)
-        self.other_copies.setToolTip("Choose another split of these data, to look for pictures that are in both")
+        self.other_copies.setToolTip("Choose another split of these data, to look for images that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)
         self.copies.setToolTip("Exclude all but the first of each group of exact duplicates")
         self.leaks = QPushButton("Exclude &leaks", self)
-        self.leaks.setToolTip("Exclude the pictures that another split has too")
-        self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the pictures", "", self)
+        self.leaks.setToolTip("Exclude the images that another split has too")
+        self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the images", "", self)
         self.list = QListWidget(self)
         self.list.setAccessibleName("Groups")
         self.list.setUniformItemSizes(True)
         self.gallery = Gallery(cache_dir, "", self)
-        self.gallery.view.setAccessibleName("Pictures of the group")
+        self.gallery.view.setAccessibleName("Images of the group")
         self._build()
         self.check.clicked.connect(self.check_asked)
         self.empty.activated.connect(self.check_asked)
@@ -128,7 +128,7 @@ class GroupsPage(QWidget):
         """Show which splits are compared with the source."""
         names = ", ".join(f"{name} ({Path(source).name})" for name, source in splits.items())
         text = f"{_ABOUT} Compared with {names}." if names else _ABOUT
-        self.empty.set_content("Find duplicates and leaks", text, "Check the pictures")
+        self.empty.set_content("Find duplicates and leaks", text, "Check the images")
 
     def show_checked(self, checked: Checked | None, rows: SourceRows) -> None:
         """Show what a check of ``rows`` found; None before one."""
@@ -153,7 +153,7 @@ class GroupsPage(QWidget):
             self._stack.setCurrentIndex(1)
             self.list.setCurrentRow(0)
         else:
-            self.empty.set_content("No duplicates", "No picture is there twice, or in another split.", "")
+            self.empty.set_content("No duplicates", "No image is there twice, or in another split.", "")
             self._stack.setCurrentWidget(self.empty)
 
     def _caption(self, row: int) -> str:

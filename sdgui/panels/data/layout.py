@@ -38,7 +38,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _SUBSETS: tuple[tuple[str, Subset], ...] = (
-    ("All pictures", "all"),
+    ("All images", "all"),
     ("Kept", "kept"),
     ("Excluded", "excluded"),
     ("Without captions", "uncaptioned"),
@@ -46,14 +46,14 @@ _SUBSETS: tuple[tuple[str, Subset], ...] = (
     ("Cannot be decoded", "broken"),
 )
 _TITLE, _OPEN = "Look at your data", "&Open data …"
-_OPENING = ("Opening the data", "Pictures are shown as they are read.")
+_OPENING = ("Opening the data", "Images are shown as they are read.")
 _EMPTY = (
-    "Choose a table, a folder of pictures or shards, or drop it here: its pictures with captions and labels, "
+    "Choose a table, a folder of images or shards, or drop it here: its images with captions and labels, "
     "duplicates, leaks between splits, broken rows, and what student and teacher will see of it."
 )
-_HINT = "X excludes the selected pictures · Ctrl+Z takes it back · Space previews · Ctrl+F searches the captions"
+_HINT = "X excludes the selected images · Ctrl+Z takes it back · Space previews · Ctrl+F searches the captions"
 _MOST_VALUES = 1000  # of a label, that a list offers
-PICTURES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
+IMAGES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
 
 
 class DataView(QWidget):
@@ -66,13 +66,13 @@ class DataView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.source = DataPicker(services, pictures_only=True, parent=self)
+        self.source = DataPicker(services, images_only=True, parent=self)
         self.save = QPushButton("&Save as new data …", self)
         self.save.setToolTip("Save what is not excluded as a new table, with where it comes from (Ctrl+S)")
         self.save.setShortcut(QKeySequence("Ctrl+S"))
         set_role(self.save, "primary")
         self.more = QPushButton("&More", self)
-        self.more.setToolTip("Search these pictures, train on them, hold a part out, save the selection")
+        self.more.setToolTip("Search these images, train on them, hold a part out, save the selection")
         self.words = QLineEdit(self)
         self.words.setPlaceholderText("Search the captions")
         self.words.setAccessibleName("Search the captions")
@@ -94,16 +94,16 @@ class DataView(QWidget):
 
     def _pages(self) -> None:
         thumbnails = self._services.store.home / "thumbnails"
-        self.gallery = Gallery(thumbnails, "No picture matches.", self.tabs)
+        self.gallery = Gallery(thumbnails, "No image matches.", self.tabs)
         self.gallery.view.setToolTip(plain_tip(_HINT))
         self.figures = FiguresPage(self.tabs)
         self.groups = GroupsPage(thumbnails, self.tabs)
         self.broken = BrokenPage(self.tabs)
         self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
         for title, page, tip in (
-            ("&Pictures", self.gallery, "Pictures with captions"),
-            ("S&tatistics", self.figures, "Words per caption, captions per picture, labels with counts"),
-            ("&Duplicates and leaks", self.groups, "Pictures that are there twice, or in another split"),
+            ("&Images", self.gallery, "Images with captions"),
+            ("S&tatistics", self.figures, "Words per caption, captions per image, labels with counts"),
+            ("&Duplicates and leaks", self.groups, "Images that are there twice, or in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
             ("&What the model sees", self._no_views, "The views of student and teacher, as the trainer draws them"),
         ):
@@ -120,7 +120,7 @@ class DataView(QWidget):
         return page
 
     def _arrange(self) -> None:
-        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.subset, "Which pictures")):
+        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.subset, "Which images")):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(f"{name} that is shown"))
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -162,7 +162,7 @@ class DataView(QWidget):
         menu = QMenu(self)
         has_selection = bool(self.gallery.selected())
         for text, name, on in (
-            ("Search &these pictures", "search", True),
+            ("Search &these images", "search", True),
             ("&Use in a new experiment", "use", True),
             ("&Hold out 10 %", "hold out", True),
             ("Save the se&lection as new data …", "selection", has_selection),
@@ -184,7 +184,7 @@ class DataView(QWidget):
         return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", subset)
 
     def set_filter(self, label: str, value: str) -> None:
-        """Show the pictures with this value."""
+        """Show the images with this value."""
         self.label.setCurrentIndex(max(0, self.label.findData(label)))
         self.label.activated.emit(self.label.currentIndex())
         if self.value.findData(value) < 0:
@@ -216,7 +216,7 @@ class DataView(QWidget):
         parts = (
             [f"{count(shown_count)} of {count(len(rows))}"]
             if shown_count != len(rows)
-            else [f"{count(shown_count)} pictures"]
+            else [f"{count(shown_count)} images"]
         )
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 
@@ -251,13 +251,13 @@ class DataView(QWidget):
     def keep_layout(self) -> None:
         """Write sizes to the settings."""
         settings = self._services.settings
-        settings.setValue("data/pictures", self.gallery.thumbnail_size())
+        settings.setValue("data/images", self.gallery.thumbnail_size())
         if is_made(self, "views"):
             settings.setValue("data/split", self.views.split.saveState())
         settings.setValue("data/tab", self.tabs.currentIndex())
 
     def _restore(self) -> None:
         settings = self._services.settings
-        size, tab = str(settings.value("data/pictures") or ""), str(settings.value("data/tab") or "")
+        size, tab = str(settings.value("data/images") or ""), str(settings.value("data/tab") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 128)
-        self.tabs.setCurrentIndex(int(tab) if tab.isdecimal() else PICTURES)
+        self.tabs.setCurrentIndex(int(tab) if tab.isdecimal() else IMAGES)

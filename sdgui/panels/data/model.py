@@ -77,7 +77,7 @@ class SourceRows:
         return sorted(value for value in values if value) + ([NONE] if "" in values else [])
 
     def row_of(self, paths: Iterable[str]) -> list[int]:
-        """The rows of these pictures; unknown ones are ignored."""
+        """The rows of these images; unknown ones are ignored."""
         selected = frozenset(paths)
         return [row for row, path in enumerate(self.paths) if path in selected]
 

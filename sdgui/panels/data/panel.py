@@ -1,4 +1,4 @@
-"""Data: the pictures of a source with captions and labels, its figures, duplicates, leaks, broken rows, and its views.
+"""Data: the images of a source with captions and labels, its figures, duplicates, leaks, broken rows, and its views.
 
 Flow: a source -> worker ``data_open`` -> `SourceRows`, a part at a time -> gallery and figures; ``data_check`` ->
 groups; what is excluded is kept, and saved as a new source by ``data_save``.
@@ -20,9 +20,9 @@ from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
 from core.spec.shards import may_be_there
 from sdgui.panels.data.groups import marked_rows
-from sdgui.panels.data.layout import PICTURES, VIEWS, DataView
+from sdgui.panels.data.images import saving_start
+from sdgui.panels.data.layout import IMAGES, VIEWS, DataView
 from sdgui.panels.data.model import SourceRows
-from sdgui.panels.data.pictures import saving_start
 from sdgui.panels.data.shown import ShownRows
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.panels.data.work import DataWork
@@ -41,7 +41,7 @@ from sdgui.worker.replies import Cancelled, Failure
 
 _TITLE = "Data"
 _SETTLES = 150  # ms of not typing
-_DOING = {"open": "Reading the data", "check": "Checking the pictures", "save": "Saving"}
+_DOING = {"open": "Reading the data", "check": "Checking the images", "save": "Saving"}
 
 
 class DataPanel(Panel):
@@ -106,9 +106,9 @@ class DataPanel(Panel):
         menu.addSeparator()
         if demo.complete:
             train = str(demo.folder / "train.csv")
-            menu.addAction("The &demo's pictures").triggered.connect(lambda: self.show_source(train))
+            menu.addAction("The &demo's images").triggered.connect(lambda: self.show_source(train))
         elif self._actions is not None:
-            menu.addAction("Make the &demo's pictures").triggered.connect(self._actions["demo"].trigger)
+            menu.addAction("Make the &demo's images").triggered.connect(self._actions["demo"].trigger)
         menu.popup(self.view.empty.below())
 
     def use_run(self, run_id: int) -> None:
@@ -153,7 +153,7 @@ class DataPanel(Panel):
             self._services.settings.setValue("data/source", self.view.source.source())
 
     def focus_search(self) -> None:
-        self.view.tabs.setCurrentIndex(PICTURES)
+        self.view.tabs.setCurrentIndex(IMAGES)
         self.view.words.setFocus()
         self.view.words.selectAll()
 
@@ -217,8 +217,8 @@ class DataPanel(Panel):
         self.view.figures.show_facts(facts)
         self.view.offer_labels(self.rows, facts["split"])
         self._show_broken()
-        if facts["listed"] < facts["pictures"]:
-            text = f"The first {count(facts['listed'])} of {count(facts['pictures'])} pictures are listed."
+        if facts["listed"] < facts["images"]:
+            text = f"The first {count(facts['listed'])} of {count(facts['images'])} images are listed."
             self.view.bar.show_message(info(text))
         self.work.read_exclusions(facts["source"], self._excluded_before)
         self._show_views()
@@ -262,7 +262,7 @@ class DataPanel(Panel):
 
     def _value_chosen(self, label: str, value: str) -> None:
         self.view.set_filter(label, value)
-        self.view.tabs.setCurrentIndex(PICTURES)
+        self.view.tabs.setCurrentIndex(IMAGES)
         self.show_rows()
 
     def _tab_changed(self, tab: int) -> None:
@@ -288,7 +288,7 @@ class DataPanel(Panel):
 
     # Checking
     def check(self) -> None:
-        """Read every picture: duplicates, leaks, broken files."""
+        """Read every image: duplicates, leaks, broken files."""
         if self.facts is not None:
             self.view.bar.clear()
             self.view.strip.start(_DOING["check"])
@@ -311,7 +311,7 @@ class DataPanel(Panel):
             self.compare_with({Path(file_name).stem: file_name})
 
     def compare_with(self, splits: dict[str, str]) -> None:
-        """Look for the pictures of these splits (name -> source) too, and check."""
+        """Look for the images of these splits (name -> source) too, and check."""
         self._other_splits |= splits
         self.view.groups.show_others(self._other_splits)
         self.check()
@@ -353,12 +353,12 @@ class DataPanel(Panel):
         deeds[name]()
 
     def to_basket(self) -> None:
-        """Put the excluded pictures into the basket, as left out."""
+        """Put the excluded images into the basket, as left out."""
         paths = self.rows.excluded_paths()
         if paths:
             fixes = tuple(Fix(kind="excluded", path=path, panel=_TITLE) for path in paths)
             self._services.basket.put(Finding(self.rows.source, fixes))
-            text = f"{count(len(paths))} {'picture is' if len(paths) == 1 else 'pictures are'} in the basket, left out."
+            text = f"{count(len(paths))} {'image is' if len(paths) == 1 else 'images are'} in the basket, left out."
             self.view.bar.show_message(info(text))
 
     def ask_where(self, selection: bool = False) -> None:
@@ -382,7 +382,7 @@ class DataPanel(Panel):
     def _saved(self, saved: SavedSource) -> None:
         self.view.strip.finish()
         path = saved["path"]
-        text = f"{count(saved['pictures'])} pictures with {count(saved['captions'])} captions saved as {path}."
+        text = f"{count(saved['images'])} images with {count(saved['captions'])} captions saved as {path}."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
 
     def _held_out(self, train: str, held: str) -> None:

@@ -11,8 +11,8 @@ from itertools import islice
 
 from PySide6.QtCore import QObject, QTimer
 
+from sdgui.panels.data.images import item_of
 from sdgui.panels.data.model import Filter, SourceRows
-from sdgui.panels.data.pictures import item_of
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 _FREEZES = 10_000  # rows after which those that came are left out of Python's garbage collection

@@ -1,4 +1,4 @@
-"""What student and teacher will see of the selected pictures, live while the settings of the views move.
+"""What student and teacher will see of the selected images, live while the settings of the views move.
 
 Flow: a definition (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
 """
@@ -91,7 +91,7 @@ class ViewsPage(QWidget):
         self._load()
 
     def show_source(self, source: str, rows: Sequence[int] = ()) -> None:
-        """Draw views of these pictures of ``source``; without any, of the first batch."""
+        """Draw views of these images of ``source``; without any, of the first batch."""
         self._source, self._rows = source, list(rows)
         self._changed()
 

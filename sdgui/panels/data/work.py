@@ -1,7 +1,7 @@
 """The Data panel's requests: rows and saving to the worker that reads data, checks to a separate worker.
 
 Flow: ``open`` -> ``data_open`` -> parts of rows, figures; ``check`` -> ``data_check``; ``save`` -> ``data_save``.
-A check reads every picture: it has a process to itself, so that nothing waits for it.
+A check reads every image: it has a process to itself, so that nothing waits for it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DataWork(QObject):
         """Read the rows of ``source``; whatever was asked about another one is dropped."""
         self.close_source()
         answers = (self.opened.emit, self.open_failed.emit, self.part.emit)
-        self._data.ask(_OPEN, DATA_OPEN, *answers, source=source, pictures_only=True)
+        self._data.ask(_OPEN, DATA_OPEN, *answers, source=source, images_only=True)
 
     def close_source(self) -> None:
         """Drop what was asked."""
@@ -55,7 +55,7 @@ class DataWork(QObject):
         self._checks.drop(_CHECK)
 
     def check(self, source: str, splits: Mapping[str, str], label: str) -> None:
-        """Read every picture of ``source`` and of ``splits`` (name -> source)."""
+        """Read every image of ``source`` and of ``splits`` (name -> source)."""
         answers = (self.checked.emit, self.check_failed.emit)
         self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(splits), label=label)
 

@@ -85,7 +85,7 @@ class AdviceBar(QFrame):
         if key in self._facts_of_source:
             self._learn(self._facts_of_source[key])
         else:
-            arguments = {"source": self._source, "pictures_only": False}
+            arguments = {"source": self._source, "images_only": False}
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:

@@ -6,21 +6,21 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from sdgui.panels.home.model import PICTURES, Glimpse
+from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.panels.home.sparkline import Sparkline
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import best_tip, share, state_line, time_text, when
 from sdgui.store.records import Run
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import percent
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 WIDTH = 44 * SPACE  # px at least; as many stand side by side as there is room for
 _ICON = 18
-_PICTURE = 7 * SPACE
+_IMAGE = 7 * SPACE
 
 
 class RunCard(QFrame):
@@ -118,10 +118,10 @@ class DoneCard(RunCard):
         self.head.addWidget(search)
         row = QHBoxLayout()
         row.setSpacing(SPACE // 2)
-        self.pictures = [PictureLabel(_PICTURE, self) for _ in range(PICTURES)]
-        for picture in self.pictures:
-            picture.hide()
-            row.addWidget(picture)
+        self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES)]
+        for image in self.images:
+            image.hide()
+            row.addWidget(image)
         row.addWidget(self.curve, 1)
         row.addStretch(0)
         self.body.addLayout(row)
@@ -133,11 +133,11 @@ class DoneCard(RunCard):
         self.curve.setVisible(bool(glimpse.curve))
         self.curve.show_curve(glimpse.curve, color, glimpse.metric)
         self.curve.setToolTip(plain_tip(glimpse.metric))
-        for label, picture in zip(self.pictures, glimpse.pictures, strict=False):
+        for label, image in zip(self.images, glimpse.images, strict=False):
             label.show()
-            label.show_picture(picture.path)
-            label.setToolTip(plain_tip(picture.caption))
-            label.setAccessibleName(f"Found for: {picture.caption}")
+            label.show_image(image.path)
+            label.setToolTip(plain_tip(image.caption))
+            label.setAccessibleName(f"Found for: {image.caption}")
 
 
 class FailedCard(RunCard):

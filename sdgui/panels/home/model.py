@@ -1,4 +1,4 @@
-"""What Home shows of the runs: which are listed, and of each a small curve and some pictures. No Qt.
+"""What Home shows of the runs: which are listed, and of each a small curve and some images. No Qt.
 
 Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files: they are called in a thread.
 """
@@ -20,7 +20,7 @@ from sdgui.store.store import Store
 
 MOST_LIVE, MOST_DONE, MOST_FAILED = 6, 6, 4  # listed; more are in Runs
 POINTS = 240  # of a small curve
-PICTURES = 4
+IMAGES = 4
 _LOSS = "train/loss"
 _FEW = 5  # validations that make a curve
 _LIVE = tuple(state for state in RunState if state.alive)
@@ -57,15 +57,15 @@ def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that a model found, and for which words."""
+class Image:
+    """An image that a model found, and for which words."""
 
     path: Path
     caption: str
 
 
 class Glimpse:
-    """A run's curve and pictures, reduced; ``read`` continues where it stopped.
+    """A run's curve and images, reduced; ``read`` continues where it stopped.
 
     The curve is that of the metric that ranks runs, where it has a few points, else the loss.
     """
@@ -77,7 +77,7 @@ class Glimpse:
         self._curves: dict[str, list[tuple[int, float]]] = {}
         self._every: dict[str, int] = {}  # one of this many points is stored
         self._seen: dict[str, int] = {}
-        self.pictures: tuple[Picture, ...] = ()
+        self.images: tuple[Image, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -114,7 +114,7 @@ class Glimpse:
                 if (name == _LOSS or ranks_runs(name)) and math.isfinite(value):
                     self._add(name, event.step, value)
         elif isinstance(event, Sample) and event.what == "retrieval":
-            self.pictures = _pictures(self._to_local(event).content)
+            self.images = _images(self._to_local(event).content)
 
     def _add(self, name: str, step: int, value: float) -> None:
         points, every = self._curves.setdefault(name, []), self._every.setdefault(name, 1)
@@ -127,13 +127,13 @@ class Glimpse:
             self._every[name] = 2 * every
 
 
-def _pictures(content: Mapping[str, Any]) -> tuple[Picture, ...]:
-    """The first picture found for each of the sample's captions, by the teacher where there is one."""
+def _images(content: Mapping[str, Any]) -> tuple[Image, ...]:
+    """The first image found for each of the sample's captions, by the teacher where there is one."""
     entries = content.get("teacher") or content.get("student")
-    pictures = []
-    for entry in entries[:PICTURES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
+    images = []
+    for entry in entries[:IMAGES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
         hits = entry.get("hits") if isinstance(entry, Mapping) else None
         image = hits[0].get("image") if isinstance(hits, list) and hits and isinstance(hits[0], Mapping) else None
         if isinstance(image, str) and image:
-            pictures.append(Picture(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
-    return tuple(pictures)
+            images.append(Image(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
+    return tuple(images)

@@ -1,7 +1,7 @@
 """Home: the runs that train, the latest that are done, those that failed, and three ways to begin.
 
 Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
-thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and pictures.
+thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and images.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class HomePanel(Panel):
         card.edit_asked.connect(self.experiment_asked)
         card.dismissed.connect(self._dismiss)
 
-    # Curves and pictures
+    # Curves and images
     def _read(self, runs: Sequence[Run]) -> None:
         """Read on in the events of these runs, in the thread."""
         if self._reading or not self.isVisible():

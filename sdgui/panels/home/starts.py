@@ -20,11 +20,11 @@ STARTS = {  # action -> icon, what comes of it
     ),
     "new_from_folder": (
         "ph.folder-open",
-        "Your own pictures with captions or class folders: choose a folder, or drop it here, and train on it.",
+        "Your own images with captions or class folders: choose a folder, or drop it here, and train on it.",
     ),
     "pretrained": (
         "ph.download-simple",
-        "Search, classify and caption your pictures with a published model, without training anything.",
+        "Search, classify and caption your images with a published model, without training anything.",
     ),
 }
 _ICON = 4 * SPACE
@@ -37,7 +37,7 @@ class StartCards(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.buttons: dict[str, ActionButton] = {}
-        self._pictures: list[tuple[PlainLabel, str]] = []
+        self._images: list[tuple[PlainLabel, str]] = []
         title = PlainLabel("Train image-language models, and use what they learn", self)
         set_role(title, "heading")
         text = PlainLabel("Define an experiment, launch it, watch its curves, search with it.", self)
@@ -67,8 +67,8 @@ class StartCards(QWidget):
         set_role(card, "card")
         card.setMaximumWidth(_CARD)
         card.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        picture = PlainLabel(card)
-        self._pictures.append((picture, icon))
+        image = PlainLabel(card)
+        self._images.append((image, icon))
         text = PlainLabel(about, card, wordWrap=True)
         set_role(text, "muted")
         keys = PlainLabel(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), card)
@@ -80,15 +80,15 @@ class StartCards(QWidget):
         column = QVBoxLayout(card)
         column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
         column.setSpacing(SPACE)
-        column.addWidget(picture)
+        column.addWidget(image)
         column.addWidget(text, 1, Qt.AlignmentFlag.AlignTop)
         column.addWidget(button)
         column.addWidget(keys, 0, Qt.AlignmentFlag.AlignHCenter)
         return card
 
     def _restyle(self) -> None:
-        for picture, icon in self._pictures:
-            picture.setPixmap(theme().icon(icon, "accent_text").pixmap(QSize(_ICON, _ICON)))
+        for image, icon in self._images:
+            image.setPixmap(theme().icon(icon, "accent_text").pixmap(QSize(_ICON, _ICON)))
 
 
 class StartRow(QWidget):

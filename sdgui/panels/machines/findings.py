@@ -47,13 +47,13 @@ class FindingList(QWidget):
 
     def _add(self, finding: Finding, row: int) -> int:
         name, role = _ICONS[finding.works]
-        picture = PlainLabel(self)
-        picture.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
-        picture.setAccessibleName("works" if finding.works else "does not work")
+        image = PlainLabel(self)
+        image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
+        image.setAccessibleName("works" if finding.works else "does not work")
         subject, outcome = PlainLabel(finding.what, self), PlainLabel(finding.found, self, wordWrap=True)
         set_role(outcome, "muted")
         top = Qt.AlignmentFlag.AlignTop
-        self._grid.addWidget(picture, row, 0, top)
+        self._grid.addWidget(image, row, 0, top)
         self._grid.addWidget(subject, row, 1, top)
         self._grid.addWidget(outcome, row, 2, top)
         if finding.works or not finding.remedy:

@@ -24,7 +24,7 @@ _KEY = Qt.ItemDataRole.UserRole
 _LINE = _KEY + 1
 _ICON = _KEY + 2
 _ROLE = _KEY + 3
-_PICTURE = 20
+_IMAGE = 20
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class _Delegate(QStyledItemDelegate):
             painter.setBrush(colors.color("selection" if is_selected else "raised"))
             painter.drawRoundedRect(band, 6, 6)
         icon = colors.icon(str(index.data(_ICON)), str(index.data(_ROLE)))
-        top = band.top() + (band.height() - _PICTURE) // 2
-        icon.paint(painter, QRect(band.left() + SPACE, top, _PICTURE, _PICTURE))
-        text_left, height = band.left() + 2 * SPACE + _PICTURE, option.fontMetrics.height()
+        top = band.top() + (band.height() - _IMAGE) // 2
+        icon.paint(painter, QRect(band.left() + SPACE, top, _IMAGE, _IMAGE))
+        text_left, height = band.left() + 2 * SPACE + _IMAGE, option.fontMetrics.height()
         width = band.right() - text_left - SPACE // 2
         for text, role, font, y in (
             (index.data(), "text", "text", band.top() + SPACE - 1),

@@ -1,5 +1,5 @@
-"""Samples of a run as they come, step by step: the pictures each network finds for held-out captions, and the captions
-that it generates for held-out pictures.
+"""Samples of a run as they come, step by step: the images each network finds for held-out captions, and the captions
+that it generates for held-out images.
 
 Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
 """
@@ -24,7 +24,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 RETRIEVAL, CAPTIONS = "retrieval", "captions"
-_KINDS = {RETRIEVAL: "Retrieved pictures", CAPTIONS: "Generated captions"}
+_KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions"}
 _LONGEST = 1000  # characters of a caption
 _MOST = 100  # entries of a sample; the trainer writes eight
 
@@ -176,7 +176,7 @@ def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]
 
 
 def hit_item(hit: Mapping[str, Any], rank: int) -> GalleryItem:
-    """A found picture with its score and rank."""
+    """A found image with its score and rank."""
     score, image = hit.get("score"), hit.get("image")
     numeric_score = score if isinstance(score, float) else None
     return GalleryItem(

@@ -1,1 +1,1 @@
-"""The Search panel: one or two models, an index each, words and pictures as queries."""
+"""The Search panel: one or two models, an index each, words and images as queries."""

@@ -37,7 +37,7 @@ class CollectionBox(QWidget):
         self._settings = services.settings
         self._comparing = False
         self.kind_box = NoWheelComboBox(self)
-        self.data = DataPicker(services, pictures_only=True, parent=self)
+        self.data = DataPicker(services, images_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
         self.facts = PlainLabel("Nothing is open yet.", self, wordWrap=True)
@@ -71,7 +71,7 @@ class CollectionBox(QWidget):
         self.kind_box.addItem("An index on disk", INDEX)
         self.kind_box.setAccessibleName("Where to search")
         self.kind_box.setToolTip("Where to search: a run's validation split, any table or folder, or an index on disk")
-        self.folder.setToolTip("Choose a folder of pictures and search in it (Ctrl+Alt+O)")
+        self.folder.setToolTip("Choose a folder of images and search in it (Ctrl+Alt+O)")
         self.sheet.setCheckable(True)
         self.sheet.setToolTip("Build, refresh or relocate an index")
         set_role(self.facts, "muted")
@@ -107,7 +107,7 @@ class CollectionBox(QWidget):
     def title(self) -> str:
         """``Validation split``, or the name of the collection."""
         if self.kind == DATA:
-            return Path(self.data.source()).name or "Choose pictures"
+            return Path(self.data.source()).name or "Choose images"
         if self.kind == INDEX:
             return short(self.index(0)) if self.index(0) else "Choose an index"
         return "Validation split"
@@ -123,7 +123,7 @@ class CollectionBox(QWidget):
         self._show()
 
     def search_folder(self, folder: str) -> None:
-        """Search in a folder of pictures, or in a table."""
+        """Search in a folder of images, or in a table."""
         same = self.kind == DATA and self.data.source() == folder
         self.data.blockSignals(True)
         self.data.set_source(folder)
@@ -157,9 +157,9 @@ class CollectionBox(QWidget):
 
     # Dialogs
     def ask_folder(self) -> None:
-        """Choose a folder of pictures in a dialog."""
+        """Choose a folder of images in a dialog."""
         self.close_asked.emit()
-        folder = QFileDialog.getExistingDirectory(self, "A folder of pictures to search in", self.data.source())
+        folder = QFileDialog.getExistingDirectory(self, "A folder of images to search in", self.data.source())
         if folder:
             self.search_folder(folder)
 

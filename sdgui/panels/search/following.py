@@ -76,7 +76,7 @@ class RunFollowing(QObject):
         if self._run is None:
             return (
                 "Launch a run; once it has saved its first checkpoint, it can be searched here. Or choose a model and "
-                "pictures above."
+                "images above."
             )
         state = self._services.tailer.state(self._run.id) or self._run.state
         if state == RunState.QUEUED:

@@ -1,7 +1,7 @@
 """Builds, refreshes and relocates an index on disk, with progress and cancel.
 
 Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. A build that
-is cancelled or fails keeps the pictures encoded so far; the same button continues it.
+is cancelled or fails keeps the images encoded so far; the same button continues it.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ class IndexSheet(QFrame):
         self._calls.progress.connect(self.working)
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
-        self.source = DataPicker(services, pictures_only=True, parent=self)
+        self.source = DataPicker(services, images_only=True, parent=self)
         self.folder = self._line("Folder of the index", "The folder to write the index to")
-        self.old = self._line("Where the pictures were", "The folder recorded in the index")
-        self.new = self._line("Where the pictures are now", "The folder that they were moved to")
-        self.drop = QCheckBox("Remove missing pictures", self)
-        self.drop.setToolTip("Also remove pictures whose folder is not available, such as on an unplugged disk")
+        self.old = self._line("Where the images were", "The folder recorded in the index")
+        self.new = self._line("Where the images are now", "The folder that they were moved to")
+        self.drop = QCheckBox("Remove missing images", self)
+        self.drop.setToolTip("Also remove images whose folder is not available, such as on an unplugged disk")
         self.build = QPushButton("&Build", self)
         self.build.setToolTip(
-            "Encode the pictures into the index; an existing index is updated with new and changed pictures"
+            "Encode the images into the index; an existing index is updated with new and changed images"
         )
         self.refresh = QPushButton("Re&fresh", self)
-        self.refresh.setToolTip("Update the index with new, changed and removed pictures")
-        self.move_pictures = QPushButton("Re&locate", self)
-        self.move_pictures.setToolTip("Record the folder that unchanged pictures were moved to")
+        self.refresh.setToolTip("Update the index with new, changed and removed images")
+        self.move_images = QPushButton("Re&locate", self)
+        self.move_images.setToolTip("Record the folder that unchanged images were moved to")
         self._arrange()
         self.build.clicked.connect(self.start)
         self.refresh.clicked.connect(self.start_refresh)
-        self.move_pictures.clicked.connect(self.start_relocating)
+        self.move_images.clicked.connect(self.start_relocating)
 
     def _line(self, name: str, tip: str) -> QLineEdit:
         line = QLineEdit(self)
@@ -77,7 +77,7 @@ class IndexSheet(QFrame):
         grid = QGridLayout(self)
         grid.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         grid.setSpacing(SPACE)
-        texts = ("Pictures", "Index", "Moved pictures")
+        texts = ("Images", "Index", "Moved images")
         for row, text in enumerate(texts):
             grid.addWidget(PlainLabel(text, self), row, 0)
         grid.addWidget(self.source, 0, 1, 1, 3)
@@ -87,9 +87,9 @@ class IndexSheet(QFrame):
         grid.addWidget(self.drop, 1, 3)
         grid.addWidget(self.refresh, 1, 4)
         grid.addWidget(self.old, 2, 1)
-        grid.addWidget(self._browse(self.new, "Choose where the pictures are now"), 2, 2)
+        grid.addWidget(self._browse(self.new, "Choose where the images are now"), 2, 2)
         grid.addWidget(self.new, 2, 3)
-        grid.addWidget(self.move_pictures, 2, 4)
+        grid.addWidget(self.move_images, 2, 4)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(3, 1)
 
@@ -104,7 +104,7 @@ class IndexSheet(QFrame):
             line.setText(folder)
 
     def cancel(self) -> None:
-        """Stop; pictures encoded so far are kept."""
+        """Stop; images encoded so far are kept."""
         self._calls.cancel("index")
 
     # The work
@@ -114,20 +114,20 @@ class IndexSheet(QFrame):
         if model_choice is None:
             self.message_requested.emit(warning("First choose a model above."))
         elif not self.source.source():
-            self.message_requested.emit(warning("Choose the pictures to index."))
+            self.message_requested.emit(warning("Choose the images to index."))
         elif self._require_folder():
             model = {"model": model_choice.model, "weights": model_choice.weights}
             self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:
-        """Update the index with its own model and pictures."""
+        """Update the index with its own model and images."""
         if self._require_folder():
             self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
-        """Record where the pictures of the index were moved to."""
+        """Record where the images of the index were moved to."""
         if not self.old.text().strip() or not self.new.text().strip():
-            self.message_requested.emit(warning("Give the old and the new folder of the pictures."))
+            self.message_requested.emit(warning("Give the old and the new folder of the images."))
         elif self._require_folder():
             self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
@@ -151,7 +151,7 @@ class IndexSheet(QFrame):
             self._enable(True)
             self.finished.emit()
             if isinstance(failure, Cancelled):
-                sentence = f"Stopped; encoded pictures are kept in {folder}; press the button again to continue."
+                sentence = f"Stopped; encoded images are kept in {folder}; press the button again to continue."
                 self.message_requested.emit(info(sentence))
             else:
                 self.message_requested.emit(error(failure.text, failure.details))
@@ -159,16 +159,16 @@ class IndexSheet(QFrame):
         self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
 
     def _enable(self, enabled: bool) -> None:
-        for button in (self.build, self.refresh, self.move_pictures):
+        for button in (self.build, self.refresh, self.move_images):
             button.setEnabled(enabled)
 
 
 def _report(folder: str, result: dict[str, Any]) -> Message:
     """The report as a sentence."""
     if "relocated" in result:
-        return info(f"{count(result['relocated'])} pictures of {folder} were relocated.")
+        return info(f"{count(result['relocated'])} images of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
-    text = f"{Path(folder).name}: {count(result['pictures'])} pictures indexed; {', '.join(parts) or 'no change'}."
+    text = f"{Path(folder).name}: {count(result['images'])} images indexed; {', '.join(parts) or 'no change'}."
     unusable = list(result["bad"])
     if unusable:
         text += f" {count(len(unusable))} cannot be used."

@@ -1,4 +1,4 @@
-"""The Search panel's widgets: two rows of controls, and below them the pictures, the evaluation or the map.
+"""The Search panel's widgets: two rows of controls, and below them the images, the evaluation or the map.
 
 Rare settings are in popovers (*Filters*, *More*, the source); messages and progress overlay the lower edge, so that
 nothing moves. ``SearchPanel`` controls the view; the layout and its saved sizes are here.
@@ -41,12 +41,12 @@ from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
-PICTURES_TAB, EVALUATION, MAP = range(3)
+IMAGES_TAB, EVALUATION, MAP = range(3)
 LATE = ("filters", "sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
 _TABS = (
-    ("&Pictures", "Search pictures by words and pictures (Alt+P)"),
+    ("&Images", "Search images by words and images (Alt+P)"),
     ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
-    ("&Map", "Pictures and captions in two dimensions (Alt+M)"),
+    ("&Map", "Images and captions in two dimensions (Alt+M)"),
 )
 
 
@@ -56,7 +56,7 @@ class SearchView(QWidget):
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
     compare_asked = Signal(int)  # k
-    like_asked = Signal(str, int)  # path, row of a picture on the map
+    like_asked = Signal(str, int)  # path, row of an image on the map
     map_wanted = Signal(bool)  # with captions or not
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
     filters_changed = Signal()
@@ -68,7 +68,7 @@ class SearchView(QWidget):
         self._cache = services.store.home / "thumbnails"
         self._sizes: dict[str, str] = {}  # saved states of the splitters
         # Outer widgets first: reparenting a widget restyles all its children.
-        self.drop = DropTarget(services.store.home / "pasted", "Search with these pictures, or in this folder", self)
+        self.drop = DropTarget(services.store.home / "pasted", "Search with these images, or in this folder", self)
         self.drop.folders_apart = True
         self._work = QWidget(self.drop)
         self.drop.set_content(self._work)
@@ -78,7 +78,7 @@ class SearchView(QWidget):
         self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
         self._arrange(history)
         self._link()
-        self.show_tab(PICTURES_TAB)
+        self.show_tab(IMAGES_TAB)
 
     @cached_property
     def filters(self) -> FilterForm:
@@ -150,9 +150,7 @@ class SearchView(QWidget):
 
     def _query_row(self, history: SearchHistory) -> QHBoxLayout:
         """The first row: the query, *Filters*, *More*."""
-        self.filter_button = IconButton(
-            "ph.funnel", "Filter the pictures", "Ctrl+Shift+F", "Filters", False, self._work
-        )
+        self.filter_button = IconButton("ph.funnel", "Filter the images", "Ctrl+Shift+F", "Filters", False, self._work)
         self.filter_button.setMinimumWidth(self.fontMetrics().horizontalAdvance("Filters (9)") + 5 * SPACE)
         self.more = IconButton("ph.dots-three", "More: what is searched for, prompts, scores", parent=self._work)
         self.filter_popover = Popover("Filters", self.filter_button, self._work)
@@ -235,7 +233,7 @@ class SearchView(QWidget):
         self.filter_popover.toggle()
 
     def chosen_filters(self) -> tuple[dict[str, Any], bool]:
-        """The active filters, and whether near-identical pictures are grouped."""
+        """The active filters, and whether near-identical images are grouped."""
         return (self.filters.filters(), self.filters.group.isChecked()) if is_made(self, "filters") else ({}, True)
 
     def choose_filters(self, filters: Mapping[str, Any], group: bool) -> None:
@@ -258,7 +256,7 @@ class SearchView(QWidget):
         self._stack.setCurrentIndex(1)
 
     def show_tab(self, tab: int) -> None:
-        """Show the widgets of this tab: pictures, evaluation or map."""
+        """Show the widgets of this tab: images, evaluation or map."""
         if tab == EVALUATION:
             self.evaluation.show()
         self._evaluation_side.setVisible(tab == EVALUATION)
@@ -271,7 +269,7 @@ class SearchView(QWidget):
         self.filter_button.setText(f"Filters ({len(filters)})" if filters else "Filters")
 
     def show_relocate(self, index: str, folder: str) -> None:
-        """Open the fields that relocate the pictures of ``index``, with the old folder filled in."""
+        """Open the fields that relocate the images of ``index``, with the old folder filled in."""
         self.sheet.folder.setText(index)
         self.sheet.old.setText(folder)
         self.source.collection.sheet.setChecked(True)
@@ -314,7 +312,7 @@ class SearchView(QWidget):
         for name, split in self._splits().items():
             self._restore_size(name, split)
         tab = state.get("tab")
-        self.tabs.setCurrentIndex(tab if tab in (PICTURES_TAB, EVALUATION, MAP) else PICTURES_TAB)
+        self.tabs.setCurrentIndex(tab if tab in (IMAGES_TAB, EVALUATION, MAP) else IMAGES_TAB)
 
     def _splits(self) -> dict[str, QSplitter]:
         """The splitters created so far, by name."""

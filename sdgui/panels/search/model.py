@@ -1,4 +1,4 @@
-"""A query: words, pictures with weights, prompts, filters. No Qt.
+"""A query: words, images with weights, prompts, filters. No Qt.
 
 Flow: query bar -> ``Query`` -> ``request`` -> worker ``search_query``; ``to_json`` -> history and saved searches.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 RAW = "raw"
-Find = Literal["pictures", "captions"]
+Find = Literal["images", "captions"]
 _FILTERS = ("folders", "labels", "min_size", "max_size", "after", "before")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Words or a picture with a weight. ``row``: the picture's row in the searched collection, if it is from there."""
+    """Words or an image with a weight. ``row``: the image's row in the searched collection, if it is from there."""
 
     words: str = ""
     image: str = ""
@@ -26,7 +26,7 @@ class Part:
 
     @property
     def title(self) -> str:
-        """``at night``; the file name of a picture."""
+        """``at night``; the file name of an image."""
         return self.words or Path(self.image).name
 
     @property
@@ -49,16 +49,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """A search request without the model. ``caption``: number of a caption whose picture is known."""
+    """A search request without the model. ``caption``: number of a caption whose image is known."""
 
     words: str = ""
     parts: tuple[Part, ...] = ()
     prompts: str = RAW
-    find: Find = "pictures"
+    find: Find = "images"
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: bool = True
     caption: int = -1
-    true_path: str = ""  # the picture that belongs to the known caption
+    true_path: str = ""  # the image that belongs to the known caption
     true_row: int = -1
 
     @property
@@ -118,7 +118,7 @@ class Query:
             filters = {name: value for name, value in dict(raw.get("filters", {})).items() if name in _FILTERS}
         except (AttributeError, TypeError, ValueError):
             return None
-        find: Find = "captions" if raw.get("find") == "captions" else "pictures"
+        find: Find = "captions" if raw.get("find") == "captions" else "images"
         query = cls(
             str(raw.get("words", "")),
             tuple(part for part in parts if part.title),

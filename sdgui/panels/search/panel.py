@@ -1,4 +1,4 @@
-"""Search by words, pictures or both; two models side by side; the evaluation; the map.
+"""Search by words, images or both; two models side by side; the evaluation; the map.
 
 Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> ``SearchQueries`` -> both sides,
 with the changes in rank between them.
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
 from sdgui.panels.search.following import RunFollowing
-from sdgui.panels.search.layout import EVALUATION, LATE, MAP, PICTURES_TAB, SearchView
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, LATE, MAP, SearchView
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.opening import OpeningMessages
 from sdgui.panels.search.queries import SearchQueries
@@ -52,7 +52,7 @@ class SearchPanel(Panel):
         self.queries = SearchQueries(self.view, self.sessions)
         self.tab_results = TabResults(services, self.view, self.sessions)
         self.travel = SearchTravel(services, self.view, self.sessions, self.queries, self)
-        self.why = WhyFollowing(self.view.query, self.view.sides, self.sessions, self.view.jobs, self._selected_picture)
+        self.why = WhyFollowing(self.view.query, self.view.sides, self.sessions, self.view.jobs, self._selected_image)
         self.following = RunFollowing(services, self.view.source, self)
         self._connect()
 
@@ -65,7 +65,7 @@ class SearchPanel(Panel):
             row_of = partial(self.queries.row_of, side)
             widget.like_asked.connect(lambda path, row, to_row=row_of: self.search_like(path, to_row(row)))
             widget.part_asked.connect(
-                lambda path, row, weight, to_row=row_of: self.view.query.add_picture(path, weight, to_row(row))
+                lambda path, row, weight, to_row=row_of: self.view.query.add_image(path, weight, to_row(row))
             )
             widget.captions_asked.connect(lambda path, row, to_row=row_of: self.search_captions(path, to_row(row)))
             widget.current_changed.connect(lambda result_id, side=side: self._sync_selection(side, result_id))
@@ -78,7 +78,7 @@ class SearchPanel(Panel):
         self.view.query.left_downwards.connect(self._focus_results)
         self.view.query.paste_asked.connect(self.view.drop.paste)
         self.view.tabs.currentChanged.connect(self._tab_changed)
-        self.view.drop.dropped.connect(self._add_pictures)
+        self.view.drop.dropped.connect(self._add_images)
         self.view.drop.folder_dropped.connect(self.view.source.collection.search_folder)
         self.view.drop.refused.connect(self._show_refused)
         self.view.known_chosen.connect(self.look_up)
@@ -120,7 +120,7 @@ class SearchPanel(Panel):
 
     def focus_search(self) -> None:
         if self.view.tabs.currentIndex() == MAP:
-            self.view.tabs.setCurrentIndex(PICTURES_TAB)
+            self.view.tabs.setCurrentIndex(IMAGES_TAB)
         self.view.query.line.setFocus()
         self.view.query.line.selectAll()
 
@@ -188,7 +188,7 @@ class SearchPanel(Panel):
         self.view.sides[side].clear("Opening …" if source.target(side) is not None else lacks)
 
     def _leave_collection(self, side: int, target: Target) -> None:
-        """Drop numbers of captions and pictures, which are invalid in another collection."""
+        """Drop numbers of captions and images, which are invalid in another collection."""
         before = self.sessions[side].target
         other_data = before is None or before.collection != target.collection
         if side == 0 and before is not None and other_data:
@@ -215,12 +215,12 @@ class SearchPanel(Panel):
                 )
             elif source.kind == DATA:
                 self._empty_action = source.collection.ask_folder
-                text = "Choose a folder of pictures, or drop one here."
-                self.view.show_empty("No pictures are chosen", text, "Search a folder …", "Ctrl+Alt+O")
+                text = "Choose a folder of images, or drop one here."
+                self.view.show_empty("No images are chosen", text, "Search a folder …", "Ctrl+Alt+O")
         elif self.sessions[0].facts is None:
             source.show_facts(None)
             self._empty_action = None
-            text = "Every picture is encoded once; an index on disk opens at once. Then your query is searched."
+            text = "Every image is encoded once; an index on disk opens at once. Then your query is searched."
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
 
@@ -269,8 +269,8 @@ class SearchPanel(Panel):
         first, second = (session.facts for session in self.sessions)
         if first is not None and second is not None and not same_collection(self.sessions):
             return warning(
-                f"The two sides search different data ({first['title']}, {count(first['pictures'])} pictures; "
-                f"{second['title']}, {count(second['pictures'])} pictures): their ranks and recall are not compared."
+                f"The two sides search different data ({first['title']}, {count(first['images'])} images; "
+                f"{second['title']}, {count(second['images'])} images): their ranks and recall are not compared."
             )
         return None
 
@@ -284,7 +284,7 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"open{side}")
         self.queries.forget(side)
         if side == 0:
-            self.view.show_empty("Nothing is open", "Choose another model or other pictures above, or try again.")
+            self.view.show_empty("Nothing is open", "Choose another model or other images above, or try again.")
         self._empty_action = None
         self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
@@ -325,7 +325,7 @@ class SearchPanel(Panel):
         self.view.sides[1 - side].choose(result_id)
         self.why.selected()
 
-    def _selected_picture(self) -> str:
+    def _selected_image(self) -> str:
         return next(filter(None, (side.chosen_path() for side in self.view.sides)), "")
 
     # Other kinds of queries
@@ -335,27 +335,27 @@ class SearchPanel(Panel):
         self.view.query.set_query(query)
 
     def search_like(self, path: str, row: int) -> None:
-        """Search for pictures like this one."""
+        """Search for images like this one."""
         self.view.query.remember()
-        self.view.tabs.setCurrentIndex(PICTURES_TAB)
+        self.view.tabs.setCurrentIndex(IMAGES_TAB)
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), prompts=self.view.query.query().prompts))
 
     def search_captions(self, path: str, row: int) -> None:
-        """Search for captions of this picture."""
+        """Search for captions of this image."""
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
     def look_up(self, query: Known) -> None:
-        """Search for a query with a known answer: the correct picture or caption is marked and its rank is shown."""
+        """Search for a query with a known answer: the correct image or caption is marked and its rank is shown."""
         if query.text < 0:
             self.search_captions(query.path, query.row)
         else:
             self.view.query.set_query(Query(query.title, caption=query.text, true_path=query.path, true_row=query.row))
 
-    def _add_pictures(self, paths: list[str]) -> None:
+    def _add_images(self, paths: list[str]) -> None:
         for path in paths[:8]:
-            self.view.query.add_picture(path)
+            self.view.query.add_image(path)
         if len(paths) > 8:
-            self.view.show_message(info(f"{len(paths)} pictures were dropped; the first 8 are used."))
+            self.view.show_message(info(f"{len(paths)} images were dropped; the first 8 are used."))
 
     def _show_refused(self, refused: list[tuple[str, str]]) -> None:
         file, problem = refused[0]

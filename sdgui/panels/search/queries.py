@@ -84,7 +84,7 @@ class SearchQueries(QObject):
             self.invite()
             self._view.query.show_known("", "")
             return
-        words = "the query picture" if query.find == "captions" else "the correct picture"
+        words = "the query image" if query.find == "captions" else "the correct image"
         self._view.query.show_known(query.true_path, words)
         for side in (0, 1):
             self._search(side)
@@ -92,7 +92,7 @@ class SearchQueries(QObject):
     def invite(self) -> None:
         """Without a query, show in the empty galleries how to make one."""
         evaluation = self._view.tabs.currentIndex() == EVALUATION
-        text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop a picture here."
+        text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop an image here."
         for widget, session in zip(self._view.sides, self._sessions, strict=True):
             if self._query.empty and session.facts is not None:  # else it shows what is being opened or missing
                 widget.clear(text)
@@ -103,11 +103,11 @@ class SearchQueries(QObject):
             self._sessions[side].search(self._number, {**request, "k": self._k})
 
     def row_of(self, side: int, row: int) -> int:
-        """The first side's row of a picture on ``side``; -1 if the numbering may differ: then its file is used."""
+        """The first side's row of an image on ``side``; -1 if the numbering may differ: then its file is used."""
         return row if side == 0 or self._same_rows() else -1
 
     def _same_rows(self) -> bool:
-        """Whether both models number pictures and captions alike; growing indexes do not."""
+        """Whether both models number images and captions alike; growing indexes do not."""
         targets = [session.target for session in self._sessions]
         if targets[0] is None or targets[1] is None or any(target is not None and target.grows for target in targets):
             return False
@@ -162,7 +162,7 @@ class SearchQueries(QObject):
         target = self._sessions[side].target
         if not missing:
             return
-        text = f"{count(len(missing))} of the found pictures are missing, such as {missing[0]}."
+        text = f"{count(len(missing))} of the found images are missing, such as {missing[0]}."
         if target is None or not target.index:
             self._show_query_message(
                 warning(f"{text} They are shown in grey; reconnect their disk, or search other data.")

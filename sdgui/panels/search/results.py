@@ -18,7 +18,7 @@ Score = Literal["cosine", "softmax", "rank"]
 SCORES: dict[Score, tuple[str, str]] = {
     "cosine": (
         "Cosine",
-        "Cosine similarity of query and picture: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
+        "Cosine similarity of query and image: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
         "not with another model's.",
     ),
     "softmax": (
@@ -42,7 +42,7 @@ def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
 
 
 def identity(row: Row) -> str:
-    """Identifies a result for both models: the picture's path, or the caption with its picture."""
+    """Identifies a result for both models: the image's path, or the caption with its image."""
     return f"{row['path']}\n{row['caption']}" if "text" in row else str(row["path"])
 
 
@@ -86,14 +86,14 @@ def _is_true(row: Row, answer: Mapping[str, Any], query: Query) -> bool:
 
 
 def true_rank(answer: Mapping[str, Any], query: Query) -> float | None:
-    """The rank of the correct picture; None if it is unknown or not among the results."""
+    """The rank of the correct image; None if it is unknown or not among the results."""
     if answer.get("true_rank") is not None:
         return float(answer["true_rank"])
     return next((float(row["rank"]) for row in answer["rows"] if _is_true(row, answer, query)), None)
 
 
 def _badges(row: Row, other_ranks: Mapping[str, int] | None, name: str) -> tuple[str, str]:
-    """The badge on the picture, and its text for screen readers."""
+    """The badge on the image, and its text for screen readers."""
     signs, words = [], []
     if other_ranks is not None:
         other_rank, rank = other_ranks.get(identity(row)), int(row["rank"])
@@ -146,23 +146,23 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     """A line over the results, and its tooltip: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
-        return "no picture matches the filters", "Change or clear the filters."
-    kind = "captions" if query.find == "captions" else "pictures"
+        return "no image matches the filters", "Change or clear the filters."
+    kind = "captions" if query.find == "captions" else "images"
     text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {kind}"
     meaning = str(cutoff["meaning"])
     return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
 
 
 def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> str:
-    """``Correct picture: rank 3 of 790``; "" if it is unknown."""
+    """``Correct image: rank 3 of 790``; "" if it is unknown."""
     if query.caption < 0 and not query.true_path:
         return ""
     of = f" of {count(answer['searched'])}"
     if rank is None:
-        return f"Correct picture: not among the first {count(len(answer['rows']))}{of}"
+        return f"Correct image: not among the first {count(len(answer['rows']))}{of}"
     rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
     beyond = "" if rank <= _last(answer["rows"]) else ", not among these"
-    return f"Correct picture: rank {rank_shown}{of}{' ✓' if rank == 1 else beyond}"
+    return f"Correct image: rank {rank_shown}{of}{' ✓' if rank == 1 else beyond}"
 
 
 def _last(rows: Sequence[Row]) -> int:

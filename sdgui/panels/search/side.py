@@ -1,6 +1,6 @@
-"""The results of one model: its name, the rank of the correct picture, the cut-off, the pictures and their menu.
+"""The results of one model: its name, the rank of the correct image, the cut-off, the images and their menu.
 
-Flow: panel -> ``show_answer`` -> gallery; actions on a picture -> signals -> panel.
+Flow: panel -> ``show_answer`` -> gallery; actions on an image -> signals -> panel.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MORE_AT = 0.9  # share of the way down at which more results are fetched
 
 
 class SearchSide(QWidget):
-    """``answer``: the shown results, or None. Keys on a picture: M more like it, W why, Ctrl+Alt+plus and +minus."""
+    """``answer``: the shown results, or None. Keys on an image: M more like it, W why, Ctrl+Alt+plus and +minus."""
 
-    like_asked = Signal(str, int)  # path, row: search for pictures like this one
+    like_asked = Signal(str, int)  # path, row: search for images like this one
     part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
-    captions_asked = Signal(str, int)  # path, row: captions of this picture
-    why_asked = Signal()  # show or hide why the picture matches
+    captions_asked = Signal(str, int)  # path, row: captions of this image
+    why_asked = Signal()  # show or hide why the image matches
     current_changed = Signal(str)  # identity of the focused result, "" for none
     more_wanted = Signal()  # the user is near the end of the results
 
@@ -76,7 +76,7 @@ class SearchSide(QWidget):
         return view
 
     def show_why(self, on: bool) -> None:
-        """Show or hide why the selected picture matches."""
+        """Show or hide why the selected image matches."""
         if on or is_made(self, "why"):
             self.why.setVisible(on)
 
@@ -131,7 +131,7 @@ class SearchSide(QWidget):
         true = true_line(true_rank(answer, query), answer, query)
         self.true.setText(true)
         self.true.setVisible(bool(true))
-        self.gallery.set_empty_text("" if new_items else "No picture matches the filters.")
+        self.gallery.set_empty_text("" if new_items else "No image matches the filters.")
         self._update_facts(self.gallery.current())  # without a signal: the other side keeps its selection
 
     def clear(self, text: str = "") -> None:
@@ -166,14 +166,14 @@ class SearchSide(QWidget):
         else:
             self.detail.setText("")
 
-    # Actions on a picture
+    # Actions on an image
     def _selected(self) -> tuple[str, int] | None:
         rows = self.answer["rows"] if self.answer is not None else []
         index = self.gallery.current()
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
     def chosen_path(self) -> str:
-        """The picture that has the focus, "" for none."""
+        """The image that has the focus, "" for none."""
         selected = self._selected()
         return "" if selected is None else selected[0]
 

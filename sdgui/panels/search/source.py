@@ -122,7 +122,7 @@ class SourceBar(QWidget):
         return Target(choice.model, choice.weights, choice.title, data=data, worker=worker)
 
     def run(self) -> Path | None:
-        """The folder of the first model's run, while pictures other than an index are searched; None otherwise."""
+        """The folder of the first model's run, while images other than an index are searched; None otherwise."""
         choice = self.pickers[0].choice()
         if self.kind == INDEX or choice is None or not self.pickers[0].steps():
             return None
@@ -250,13 +250,13 @@ class SourceBar(QWidget):
             self.button.setText(title)
             self.collection.facts.setText("Nothing is open yet.")
             return
-        pictures = f"{count(facts['pictures'])} pictures"
+        images = f"{count(facts['images'])} images"
         captions = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
-        self.button.setText(f"{title} · {pictures}")
+        self.button.setText(f"{title} · {images}")
         self.collection.facts.setText(
-            f"{pictures} · {captions}{facts['dim']} dimensions\n{facts['source']}\n{facts['how']}"
+            f"{images} · {captions}{facts['dim']} dimensions\n{facts['source']}\n{facts['how']}"
         )
-        self.button.setToolTip(plain_tip(f"{facts['source']}\n{pictures} · {captions}{facts['how']}"))
+        self.button.setToolTip(plain_tip(f"{facts['source']}\n{images} · {captions}{facts['how']}"))
 
     # Remembering
     def state(self) -> dict[str, object]:
@@ -311,5 +311,5 @@ class SourceBar(QWidget):
         self.pickers[1].setVisible(self.comparing)
         self.collection.set_comparing(self.comparing)
         title = self.collection.title()
-        if not self.button.text().startswith(title):  # else keep the number of pictures
+        if not self.button.text().startswith(title):  # else keep the number of images
             self.button.setText(title)

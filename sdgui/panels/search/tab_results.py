@@ -1,6 +1,6 @@
 """The evaluation and the map of Search, computed by the worker when first shown, once per collection.
 
-Evaluations are kept in the store: after a restart the last one is shown while its pictures are still being encoded.
+Evaluations are kept in the store: after a restart the last one is shown while its images are still being encoded.
 """
 
 from __future__ import annotations

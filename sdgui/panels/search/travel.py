@@ -105,14 +105,14 @@ class SearchTravel(QObject):
 
     # Export
     def ask_where(self) -> None:
-        """Choose a file, and save every step's results as an animated picture."""
+        """Choose a file, and save every step's results as an animated image."""
         if self._run is None:
             return
         if self._queries.query.empty:
             self._view.show_message(info("Search for something first; each step's results are then saved."))
             return
         start = free_path(self._run.parent / "steps.webp")
-        path, _ = QFileDialog.getSaveFileName(self._view, "Save the steps", str(start), "Animated pictures (*.webp)")
+        path, _ = QFileDialog.getSaveFileName(self._view, "Save the steps", str(start), "Animated images (*.webp)")
         if path:
             self.save(Path(path if path.lower().endswith(".webp") else f"{path}.webp"))
 

@@ -43,7 +43,7 @@ class Target:
     worker: str = ""  # key of a shared worker, which opens all steps of a run; default: the model's own
 
     def stepped_from(self, previous: Target | None) -> bool:
-        """Whether ``previous`` is the same network on the same pictures at another step of the run."""
+        """Whether ``previous`` is the same network on the same images at another step of the run."""
         if previous is None or not self.worker or self.index or previous.index:
             return False
         is_same_source = (self.weights, self.data) == (previous.weights, previous.data)
@@ -65,11 +65,11 @@ class Target:
 
 
 def same_collection(sessions: Sequence[SearchSession]) -> bool:
-    """Whether both models search the same pictures and captions, so that ranks and recall are comparable."""
+    """Whether both models search the same images and captions, so that ranks and recall are comparable."""
     first, second = (session.facts for session in sessions)
     if first is None or second is None:
         return False
-    return all(first[name] == second[name] for name in ("source", "pictures", "captions"))
+    return all(first[name] == second[name] for name in ("source", "images", "captions"))
 
 
 class SearchSession(QObject):

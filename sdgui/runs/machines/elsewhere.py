@@ -1,7 +1,7 @@
-"""What panels need of runs on other machines: a worker there, and small copies of pictures that lie there. No Qt.
+"""What panels need of runs on other machines: a worker there, and small copies of images that lie there. No Qt.
 
 Flow: ``WorkerPool`` -> ``worker_command(key)`` -> ``sdgui-core worker --on MACHINE``; a thumbnail that is missing under
-``HOME/elsewhere`` -> ``RemotePictures.fetch`` -> the machine -> a small JPEG in its place.
+``HOME/elsewhere`` -> ``RemoteImages.fetch`` -> the machine -> a small JPEG in its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.machines.connection import LineState
-from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.elsewhere import Elsewhere, image_there
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import here_or_there, read_record
 from core.spec.paths import split_run
@@ -44,22 +44,22 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
     return [*core_command(), "worker", "--on", record.machine, "--home", str(home)]
 
 
-class RemotePictures:
+class RemoteImages:
     """Fetches what is to be shown; called in threads that read thumbnails."""
 
     def __init__(self, home: Path, machines: Machines) -> None:
         self._home, self._machines = home, machines
 
     def fetch(self, path: Path) -> None:
-        """Put a small copy at ``path``, if it names a picture of another machine; nothing when that fails."""
-        location = picture_there(self._home, path)
+        """Put a small copy at ``path``, if it names an image of another machine; nothing when that fails."""
+        location = image_there(self._home, path)
         if location is None or path.exists():
             return
         machine, remote_path = location
         try:
             if self._machines.states().get(machine, LineState()).kind in ("waiting", "refused"):
-                return  # the threads that read thumbnails are needed for other pictures
-            answer = self._machines.host(machine).pictures([remote_path], SIDE).result(_SECONDS)
+                return  # the threads that read thumbnails are needed for other images
+            answer = self._machines.host(machine).images([remote_path], SIDE).result(_SECONDS)
             chunk = answer.get(remote_path)
             if chunk is None:
                 return
@@ -70,7 +70,7 @@ class RemotePictures:
 
 
 def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """The samples of ``run`` in which pictures of another machine have their names here."""
+    """The samples of ``run`` in which images of another machine have their names here."""
     try:
         record = read_record(run)
     except UserError:

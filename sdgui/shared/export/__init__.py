@@ -1,1 +1,1 @@
-"""Exporting pictures and tables from any panel."""
+"""Exporting images and tables from any panel."""

@@ -16,7 +16,7 @@ from sdgui.widgets.formats import count
 _LISTED = 50  # items left out whose reasons are shown
 Progress = Callable[[int, int], None]  # done, total; raises to cancel the export
 Write = TypeVar("Write")
-Target = Literal["file", "folder", "beside"]  # beside: a file next to each picture, so that nothing is chosen
+Target = Literal["file", "folder", "beside"]  # beside: a file next to each image, so that nothing is chosen
 
 
 @dataclass(frozen=True)

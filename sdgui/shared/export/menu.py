@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat, free_path
-from sdgui.shared.export.pictures import PICTURE_FORMATS, WritePictures
+from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
 from sdgui.shared.export.task import ExportTask
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
@@ -24,7 +24,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-Formats = Sequence[ExportFormat[WritePictures]]
+Formats = Sequence[ExportFormat[WriteImages]]
 
 
 class ExportMenu(QObject):
@@ -36,7 +36,7 @@ class ExportMenu(QObject):
         show_message: ShowMessage,
         parent: QWidget,
         title: Callable[[], str] = lambda: "",
-        formats: Formats = PICTURE_FORMATS,
+        formats: Formats = IMAGE_FORMATS,
     ) -> None:
         """``title`` is written over contact sheets: the query, the model."""
         super().__init__(parent)
@@ -47,7 +47,7 @@ class ExportMenu(QObject):
         self.task.failed.connect(self._failed)
 
     def fill(self, menu: QMenu, items: Sequence[GalleryItem]) -> QMenu:
-        """Add "Export" with its formats, for these pictures, to ``menu``."""
+        """Add "Export" with its formats, for these images, to ``menu``."""
         inner = menu.addMenu("&Export")
         inner.setToolTipsVisible(True)
         inner.setEnabled(bool(items) and not self.task.running)
@@ -57,7 +57,7 @@ class ExportMenu(QObject):
             action.triggered.connect(partial(self._ask, export, list(items)))
         return inner
 
-    def _ask(self, export: ExportFormat[WritePictures], items: Sequence[GalleryItem], _checked: bool = False) -> None:
+    def _ask(self, export: ExportFormat[WriteImages], items: Sequence[GalleryItem], _checked: bool = False) -> None:
         if export.target == "folder":
             folder = QFileDialog.getExistingDirectory(self._over, "Export into")
             path = Path(folder) if folder else None
@@ -68,15 +68,15 @@ class ExportMenu(QObject):
         if path is not None:
             self.run(export.write, items, path)
 
-    def run(self, write: WritePictures, items: Sequence[GalleryItem], path: Path) -> None:
+    def run(self, write: WriteImages, items: Sequence[GalleryItem], path: Path) -> None:
         """Export to ``where``, a folder or a file as the format needs it."""
         title, exported = self._title(), list(items)
-        self.task.start("Exporting pictures", len(exported), lambda progress: write(exported, path, progress, title))
+        self.task.start("Exporting images", len(exported), lambda progress: write(exported, path, progress, title))
 
     def _done(self, report: Exported) -> None:
         self._folder = report.folder
-        pictures = "1 picture" if report.written == 1 else f"{count(report.written)} pictures"
-        self._show_message(exported_message(report, f"{pictures} exported to {report.path}."))
+        images = "1 image" if report.written == 1 else f"{count(report.written)} images"
+        self._show_message(exported_message(report, f"{images} exported to {report.path}."))
 
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):

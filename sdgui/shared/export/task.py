@@ -51,7 +51,7 @@ class ExportTask(QObject):
         self.running = True
         self._leave.clear()
         self._reported = 0.0
-        self._strip.start(title, total, "pictures")
+        self._strip.start(title, total, "images")
         self._pool.start(lambda: self._work(work))
 
     def cancel(self) -> None:

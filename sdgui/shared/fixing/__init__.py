@@ -1,1 +1,1 @@
-"""The basket of fixes opened: reviewed as pictures, applied to a copy of the data, retrained and compared."""
+"""The basket of fixes opened: reviewed as images, applied to a copy of the data, retrained and compared."""

@@ -94,7 +94,7 @@ class FixingDialog(QDialog):
         for source, number in sources_of(self.entries):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
             box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
-        if box.count() and not box.itemData(0):  # the source of these pictures is unknown
+        if box.count() and not box.itemData(0):  # the source of these images is unknown
             box.addItem("Choose the data …", None)
         box.setCurrentIndex(max(0, box.findData(source_before)) if box.count() else -1)
         self._source_chosen(keep=source_before == self.source())
@@ -115,7 +115,7 @@ class FixingDialog(QDialog):
         self._show_buttons()
 
     def _ask_source(self) -> None:
-        file_name, _ = QFileDialog.getOpenFileName(self, "Choose the data that these pictures belong to")
+        file_name, _ = QFileDialog.getOpenFileName(self, "Choose the data that these images belong to")
         box = self.view.sources
         if file_name:
             box.insertItem(0, f"{Path(file_name).name} ({count(len(self.entries))})", file_name)

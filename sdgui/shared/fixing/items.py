@@ -12,7 +12,7 @@ from sdgui.store.own.fixes import StoredFix
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 
-ANY_DATA = "any data with the picture"
+ANY_DATA = "any data with the image"
 _BADGES: dict[Kind, str] = {
     "wrong": "wrong",
     "excluded": "left out",
@@ -28,11 +28,11 @@ def change_text(fix: Fix) -> str:
         return f"{fix.label}: {fix.value}"
     if fix.kind == "recaptioned":
         return f"{fix.caption or 'all captions'} → {fix.value}"
-    return fix.value if fix.kind == "added" else fix.caption or "the whole picture"
+    return fix.value if fix.kind == "added" else fix.caption or "the whole image"
 
 
 def item(entry: StoredFix, number: int) -> GalleryItem:
-    """The entry as a picture; its tooltip says where it comes from."""
+    """The entry as an image; its tooltip says where it comes from."""
     fix = entry.fix
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
     origin = [fix.panel, Path(fix.run).name if fix.run else "", when]

@@ -39,7 +39,7 @@ class FixedData(TypedDict):
 
     path: str
     record: str
-    pictures: int
+    images: int
     captions: int
 
 

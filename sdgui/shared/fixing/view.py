@@ -1,4 +1,4 @@
-"""What the basket's dialog shows: the entries as pictures, what they are of, and what can be done with them."""
+"""What the basket's dialog shows: the entries as images, what they are of, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (
-    "Mark mismatched captions in Clean, mistakes in Classify, pictures in Data, or edit captions in Caption, and add "
+    "Mark mismatched captions in Clean, mistakes in Classify, images in Data, or edit captions in Caption, and add "
     "them to the basket. They are applied together, to a copy of the data."
 )
 
@@ -27,14 +27,14 @@ MOST_SEEDS = 10
 
 
 class FixingView(QWidget):
-    """From the top: whose data, the pictures, then what to do with them; below, the pairs of runs to compare."""
+    """From the top: whose data, the images, then what to do with them; below, the pairs of runs to compare."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.bar, self.strip = MessageBar(self), ProgressStrip(self)
         self.sources, self.counts = _box("Data to be fixed", self), ElidedLabel("", self)
         self.gallery = Gallery(services.store.home / "thumbnails", "", self)
-        self.gallery.view.setAccessibleName("Fixes as pictures")
+        self.gallery.view.setAccessibleName("Fixes as images")
         self.empty = EmptyState("ph.shopping-bag", "The basket is empty", _EMPTY, parent=self)
         self.stack = QStackedWidget(self)
         self.stack.addWidget(self.empty)

@@ -55,15 +55,15 @@ class DataPicker(QWidget):
     """A box of sources, buttons to choose another and to see the data card, and a line of figures under them."""
 
     changed = Signal(str)  # the source
-    described = Signal(object)  # dict: source, format, pairs, pictures, labels, bad, reasons
+    described = Signal(object)  # dict: source, format, pairs, images, labels, bad, reasons
     refused = Signal(str)  # why the source cannot be used
     held_out = Signal(str, str)  # manifests that a tenth was written to, and the rest before it
 
-    def __init__(self, services: Services, pictures_only: bool = False, parent: QWidget | None = None) -> None:
-        """``pictures_only``: a folder of bare pictures, without captions or classes, will do."""
+    def __init__(self, services: Services, images_only: bool = False, parent: QWidget | None = None) -> None:
+        """``images_only``: a folder of bare images, without captions or classes, will do."""
         super().__init__(parent)
         self._services = services
-        self._about = DataFacts(services.pool, pictures_only, self)
+        self._about = DataFacts(services.pool, images_only, self)
         self.setAcceptDrops(True)
         self.box = NoWheelComboBox(self)
         self.figures = ElidedLabel("", self)
@@ -259,7 +259,7 @@ class DataPicker(QWidget):
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self.source()).parent) if self.source() else ""
         if folder:
-            chosen_path = QFileDialog.getExistingDirectory(self, "Choose a folder of pictures", start)
+            chosen_path = QFileDialog.getExistingDirectory(self, "Choose a folder of images", start)
         else:
             chosen_path, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
         if chosen_path:

@@ -1,4 +1,4 @@
-"""The data card: eight pictures of a source, its figures, what it shares with other splits, *hold out 10 %*.
+"""The data card: eight images of a source, its figures, what it shares with other splits, *hold out 10 %*.
 
 Flow: ``DataFacts`` -> **card**, in Define below the field, elsewhere opened from the picker.
 """
@@ -15,14 +15,14 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVB
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
 
-PICTURES = 8
+IMAGES = 8
 _SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
@@ -40,8 +40,8 @@ class DataCard(QFrame):
         self._shelf = QWidget(self)
         self._shelf.setSizePolicy(
             QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
-        )  # the pictures do not widen the card
-        self.pictures = [PictureLabel(_SIDE, self._shelf) for _ in range(PICTURES)]
+        )  # the images do not widen the card
+        self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(IMAGES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
         self.look = IconButton("ph.stack", "Look at these data", parent=self)
@@ -63,8 +63,8 @@ class DataCard(QFrame):
         row = QHBoxLayout(self._shelf)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(_GAP)
-        for picture in self.pictures:
-            row.addWidget(picture)
+        for image in self.images:
+            row.addWidget(image)
         row.addStretch(1)
         words = QVBoxLayout()
         words.setSpacing(SPACE // 2)
@@ -100,12 +100,12 @@ class DataCard(QFrame):
     def show_facts(self) -> None:
         """Show what is known now."""
         facts = self.facts.facts
-        can_split = facts is not None and facts["pictures"] > 1 and facts["pairs"] > 0
+        can_split = facts is not None and facts["images"] > 1 and facts["pairs"] > 0
         self.hold_out.setVisible(can_split and self._writable)
         samples = facts.get("samples", []) if facts is not None else []
-        self._show_pictures()
-        for number, picture in enumerate(self.pictures):
-            picture.show_picture(Path(samples[number]) if number < len(samples) else None)
+        self._show_images()
+        for number, image in enumerate(self.images):
+            image.show_image(Path(samples[number]) if number < len(samples) else None)
         self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
         self.more.setText(more_text(facts) if facts is not None else "")
         self.more.setToolTip(plain_tip(reasons_text(facts) if facts is not None else ""))
@@ -113,17 +113,17 @@ class DataCard(QFrame):
         set_role(self.figures, "")
         self._show_overlap()
 
-    def _show_pictures(self) -> None:
+    def _show_images(self) -> None:
         """Those that fit beside each other, whole."""
         samples = self.facts.facts.get("samples", []) if self.facts.facts is not None else []
         fitting = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
-        for number, picture in enumerate(self.pictures):
-            picture.setVisible(number < min(fitting, len(samples)))
+        for number, image in enumerate(self.images):
+            image.setVisible(number < min(fitting, len(samples)))
         self._shelf.setVisible(bool(samples))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._show_pictures()
+        self._show_images()
 
     def _described(self, _facts: SourceFacts) -> None:
         self.show_facts()
@@ -160,10 +160,10 @@ class DataCard(QFrame):
 
 
 def figures_text(facts: SourceFacts) -> str:
-    """``4 100 pairs · 1 320 pictures · concept: 55 classes · 3 bad rows · CSV``."""
-    pairs, pictures, bad = facts["pairs"], facts["pictures"], facts["bad"]
+    """``4 100 pairs · 1 320 images · concept: 55 classes · 3 bad rows · CSV``."""
+    pairs, images, bad = facts["pairs"], facts["images"], facts["bad"]
     parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
-    parts.append(f"{count(pictures)} {'picture' if pictures == 1 else 'pictures'}")
+    parts.append(f"{count(images)} {'image' if images == 1 else 'images'}")
     parts += [f"{name}: {count(classes)} classes" for name, classes in facts["labels"].items()]
     if bad:
         parts.append(f"{count(bad)} bad {'row' if bad == 1 else 'rows'}")
@@ -171,17 +171,17 @@ def figures_text(facts: SourceFacts) -> str:
 
 
 def more_text(facts: SourceFacts) -> str:
-    """Captions per picture, and the first bad row."""
+    """Captions per image, and the first bad row."""
     counts = facts.get("captions", [])
-    with_some = [(number, pictures) for number, pictures in enumerate(counts, 1) if pictures]
+    with_some = [(number, images) for number, images in enumerate(counts, 1) if images]
     parts = []
     if len(with_some) == 1:
         number = with_some[0][0]
         several = f"{number}{' or more' if number == len(counts) else ''} captions"
-        parts.append(f"{'one caption' if number == 1 else several} per picture")
+        parts.append(f"{'one caption' if number == 1 else several} per image")
     elif with_some:
         listed = ", ".join(f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some)
-        parts.append(f"captions per picture {listed}")
+        parts.append(f"captions per image {listed}")
     if facts["reasons"]:
         parts.append(f"skipped: {facts['reasons'][0]}")
     return " · ".join(parts)
@@ -195,16 +195,16 @@ def reasons_text(facts: SourceFacts) -> str:
 
 
 def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: Mapping[str, int]) -> str:
-    """``12 pictures (1.5 %) are in val too``, or that there is no overlap."""
-    if facts is None or not facts["pictures"]:
+    """``12 images (1.5 %) are in val too``, or that there is no overlap."""
+    if facts is None or not facts["images"]:
         return ""
     shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}
     sentences = [
-        f"{count(number)} pictures ({percent(number / facts['pictures'])}) are in {name} too"
+        f"{count(number)} images ({percent(number / facts['images'])}) are in {name} too"
         for name, number in shared_counts.items()
         if number
     ]
     clean = [name for name, number in shared_counts.items() if not number]
     if clean:
-        sentences.append(f"no picture is in {' or '.join(clean)} too")
+        sentences.append(f"no image is in {' or '.join(clean)} too")
     return " · ".join(sentences)

@@ -60,4 +60,4 @@ class DataCheck(QObject):
         def answered(answer: SourceFacts | Failure) -> None:
             self._ask(config, rest, facts_by_source | {source: answer}, done)
 
-        self._calls.ask(_PURPOSE, DESCRIBE_SOURCE, answered, answered, None, source=source, pictures_only=True)
+        self._calls.ask(_PURPOSE, DESCRIBE_SOURCE, answered, answered, None, source=source, images_only=True)

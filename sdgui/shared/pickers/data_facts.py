@@ -1,7 +1,7 @@
 """Asks workers about one source at a time: what it holds, what it shares with other splits, a part held out of it.
 
 Flow: data picker, Define's fields -> ``DataFacts.set_source`` -> worker ``describe_source`` -> ``described``. What
-reads pictures (``look_for_overlap``, ``hold_out``) has a process to itself. Another source cancels all that was asked.
+reads images (``look_for_overlap``, ``hold_out``) has a process to itself. Another source cancels all that was asked.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class DataFacts(QObject):
     progress = Signal(str, int)  # what is being done, done
     described = Signal(object)  # SourceFacts
     refused = Signal(object)  # Failure: the source cannot be used
-    overlapped = Signal(object)  # dict: source -> pictures that it shares
+    overlapped = Signal(object)  # dict: source -> images that it shares
     held_out = Signal(str, str)  # the manifests that were written: to train on, to validate on
     not_held_out = Signal(object)  # Failure
 
-    def __init__(self, pool: WorkerPool, pictures_only: bool = False, parent: QObject | None = None) -> None:
+    def __init__(self, pool: WorkerPool, images_only: bool = False, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pictures_only = pictures_only
+        self._images_only = images_only
         self._data = WorkerCalls(pool.client(DATA, "data"), self)
         self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
         self.source = ""
@@ -51,7 +51,7 @@ class DataFacts(QObject):
         self.cancel()
         self.source, self.facts, self.shared = source, None, {}
         if source:
-            request = {"source": source, "pictures_only": self._pictures_only}
+            request = {"source": source, "images_only": self._images_only}
             self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._described, self.refused.emit, None, **request)
 
     def cancel(self) -> None:
@@ -61,7 +61,7 @@ class DataFacts(QObject):
         self._checks.drop(_HOLD_OUT)
 
     def look_for_overlap(self, sources: Sequence[str]) -> None:
-        """Count the pictures that each of ``sources`` shares with this one; known counts are not requested again."""
+        """Count the images that each of ``sources`` shares with this one; known counts are not requested again."""
         unknown = [source for source in sources if source not in self.shared]
         if self.source and unknown and not self._checks.busy(_OVERLAP):
             request = {"source": self.source, "others": unknown}

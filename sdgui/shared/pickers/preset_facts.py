@@ -20,7 +20,7 @@ from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
 from core.spec.presets.stages import STAGES
 
-Kind = Literal["captions", "labels", "run", "chain", "pictures"]
+Kind = Literal["captions", "labels", "run", "chain", "images"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ ICONS: dict[Kind, str] = {
     "labels": "ph.tag",
     "run": "ph.graduation-cap",
     "chain": "ph.stack",
-    "pictures": "ph.image",
+    "images": "ph.image",
 }
 
 
 @functools.lru_cache(maxsize=256)
 def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
-    """What preset ``name`` needs beside pairs of pictures and captions, and what is special in how it is trained."""
+    """What preset ``name`` needs beside pairs of images and captions, and what is special in how it is trained."""
     config = preset_config(name, size)
     marks: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
@@ -70,7 +70,7 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
         few = " A few labelled rows are enough." if any(objective.learns_unlabelled for objective in objectives) else ""
         marks.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
-        marks.append(Need("pictures", "pictures only", "Captions are not used: the text tower is not trained."))
+        marks.append(Need("images", "images only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         marks.append(Need("chain", f"{stage_count(name)} stages", words))

@@ -32,7 +32,7 @@ def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
     problems: dict[str, str] = {}
     named = sources(config)
     if "data.train" not in named:
-        problems["data.train"] = "No training data is named; choose a table, a folder of captioned pictures, or shards."
+        problems["data.train"] = "No training data is named; choose a table, a folder of captioned images, or shards."
     for field, source in named.items():
         facts = facts_by_source.get(source)
         if facts is None:
@@ -56,10 +56,10 @@ def _verdict(failure: Failure) -> str:
 def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
     if not facts["pairs"]:
         return (
-            f"{source} holds {count(facts['pictures'])} pictures and no caption; caption them first, or name a table "
+            f"{source} holds {count(facts['images'])} images and no caption; caption them first, or name a table "
             "that has captions."
         )
-    bad, rows, allowed = facts["bad"], facts["pictures"] + facts["bad"], config.data.max_bad_share
+    bad, rows, allowed = facts["bad"], facts["images"] + facts["bad"], config.data.max_bad_share
     if bad / rows > allowed:
         first = f" The first: {facts['reasons'][0]}" if facts["reasons"] else ""
         return (
@@ -78,9 +78,9 @@ def _of_training(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
         problems["data.label"] = f"The training data have no label {label!r}; they have {available}."
     elif label in labels and labels[label] < 2:
         problems["data.label"] = f"The label {label!r} has {labels[label]} value, and telling classes apart needs two."
-    if config.optim.batch_size > facts["pictures"]:
+    if config.optim.batch_size > facts["images"]:
         problems["optim.batch_size"] = (
-            f"A batch of {count(config.optim.batch_size)} is larger than the {count(facts['pictures'])} pictures of "
-            f"the training data; set at most {count(facts['pictures'])}."
+            f"A batch of {count(config.optim.batch_size)} is larger than the {count(facts['images'])} images of "
+            f"the training data; set at most {count(facts['images'])}."
         )
     return problems

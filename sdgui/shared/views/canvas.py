@@ -1,4 +1,4 @@
-"""Paints views: a column a picture, a row a view; what is hidden is hatched, what is mixed is named.
+"""Paints views: a column an image, a row a view; what is hidden is hatched, what is mixed is named.
 
 Flow: ``Views`` -> ``ViewsCanvas.show_views`` -> painted at the size that fits the width.
 """
@@ -23,7 +23,7 @@ _GAP = SPACE // 2
 
 
 class ViewsCanvas(QWidget):
-    """``opened``: a picture was clicked."""
+    """``opened``: an image was clicked."""
 
     opened = Signal(str)
 
@@ -37,7 +37,7 @@ class ViewsCanvas(QWidget):
         self._thumbnails.ready.connect(lambda _path: self.update())
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
-        self.setAccessibleName("Views of the pictures")
+        self.setAccessibleName("Views of the images")
         theme().changed.connect(self.update)
 
     def show_views(self, views: Views | None) -> None:
@@ -56,10 +56,10 @@ class ViewsCanvas(QWidget):
     # Where things are
     def _measure(self) -> None:
         views = self.views
-        if views is None or not views.pictures:
+        if views is None or not views.images:
             self.setFixedHeight(0)
             return
-        room = (self.width() - _TITLE) // len(views.pictures) - _GAP
+        room = (self.width() - _TITLE) // len(views.images) - _GAP
         self._side = max(_SMALLEST, min(_LARGEST, room))
         self._thumbnails.set_side(self._side * self.devicePixelRatioF())
         line, top = self._line(), self._side + self._line() + SPACE
@@ -69,7 +69,7 @@ class ViewsCanvas(QWidget):
             self._tops.append(top)
             top += self._side + _GAP + (line if _is_mixed(row) else 0)
         self.setFixedHeight(top + SPACE)
-        self.setMinimumWidth(_TITLE + len(views.pictures) * (_SMALLEST + _GAP))
+        self.setMinimumWidth(_TITLE + len(views.images) * (_SMALLEST + _GAP))
 
     def _line(self) -> int:
         return self.fontMetrics().height()
@@ -87,19 +87,19 @@ class ViewsCanvas(QWidget):
     # Painting
     def paintEvent(self, event: QPaintEvent) -> None:
         views = self.views
-        if views is None or not views.pictures:
+        if views is None or not views.images:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.setFont(theme().font("small"))
         painter.setOpacity(0.5 if self._stale else 1.0)
-        self._words(painter, QRect(0, 0, _TITLE - SPACE, self._side), "Picture")
-        for column, picture in enumerate(views.pictures):
-            thumbnail = self._thumbnails.get(Path(picture["path"]))
+        self._words(painter, QRect(0, 0, _TITLE - SPACE, self._side), "Image")
+        for column, image in enumerate(views.images):
+            thumbnail = self._thumbnails.get(Path(image["path"]))
             if thumbnail is not None and thumbnail.image is not None:
-                self._picture(painter, self._cell(column, 0), thumbnail.image)
+                self._image(painter, self._cell(column, 0), thumbnail.image)
             below = QRect(self._cell(column, self._side).topLeft(), QSize(self._side, self._line()))
-            self._small(painter, below, picture["caption"] or Path(picture["path"]).name)
+            self._small(painter, below, image["caption"] or Path(image["path"]).name)
         for row, top in zip(views.rows, self._tops, strict=True):
             if event.rect().intersects(QRect(0, top - 2 * self._line(), self.width(), self._side + 3 * self._line())):
                 self._row(painter, row, top)
@@ -148,7 +148,7 @@ class ViewsCanvas(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(QRect(box.left() + left, box.top() + top, right - left - 1, bottom - top - 1))
 
-    def _picture(self, painter: QPainter, box: QRect, image: QImage) -> None:
+    def _image(self, painter: QPainter, box: QRect, image: QImage) -> None:
         size = image.size().scaled(box.size(), Qt.AspectRatioMode.KeepAspectRatio)
         place = QRect(QPoint(0, 0), size)
         place.moveCenter(box.center())
@@ -174,22 +174,22 @@ class ViewsCanvas(QWidget):
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         column = self._column(event.position().toPoint())
         if self.views is not None and column >= 0:
-            self.opened.emit(self.views.pictures[column]["path"])
+            self.opened.emit(self.views.images[column]["path"])
 
     def _column(self, point: QPoint) -> int:
         column = (point.x() - _TITLE) // (self._side + _GAP) if point.x() >= _TITLE else -1
-        return column if self.views is not None and column < len(self.views.pictures) else -1
+        return column if self.views is not None and column < len(self.views.images) else -1
 
     def text_at(self, point: QPoint) -> str:
-        """What is to be said of the cell at ``point``: the picture, its caption, its partner."""
+        """What is to be said of the cell at ``point``: the image, its caption, its partner."""
         views, column = self.views, self._column(point)
         if views is None or column < 0:
             return ""
-        picture = views.pictures[column]
-        lines = [picture["caption"], picture["path"]]
+        image = views.images[column]
+        lines = [image["caption"], image["path"]]
         for row, top in zip(views.rows, self._tops, strict=True):
             if self._cell(column, top).contains(point):
-                lines.insert(0, f"{row.title}, in batch {picture['batch']}")
+                lines.insert(0, f"{row.title}, in batch {image['batch']}")
                 lines += _about(row, column)
         return "\n".join(line for line in lines if line)
 
@@ -216,4 +216,4 @@ def _about(row: Row, column: int) -> list[str]:
 def spoken(views: Views) -> str:
     """The rows in words, for screen readers."""
     parts = [f"{row.heading} {row.title}".strip() for row in views.rows]
-    return f"{len(views.pictures)} pictures: " + "; ".join(parts)
+    return f"{len(views.images)} images: " + "; ".join(parts)

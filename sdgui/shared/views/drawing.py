@@ -1,4 +1,4 @@
-"""Views of pictures as a worker drew them, with their pixels: plain data and images, and the request for them.
+"""Views of images as a worker drew them, with their pixels: plain data and images, and the request for them.
 
 Flow: a definition, a step and rows -> ``ViewsWork.draw`` -> worker ``data_views`` -> pixels in a file -> ``Views``.
 """
@@ -16,7 +16,7 @@ from PySide6.QtGui import QImage
 
 from core.spec.config import RunConfig
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.data_verbs import DATA_VIEWS, DrawnViews, ShownView, ViewCell, ViewedPicture
+from sdgui.worker.data_verbs import DATA_VIEWS, DrawnViews, ShownView, ViewCell, ViewedImage
 from sdgui.worker.pool import DATA, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -27,7 +27,7 @@ _TITLES = {"student": "The student sees", "both": "Student and teacher see", "te
 
 @dataclass(frozen=True)
 class Row:
-    """One view of every picture: its cells and their pixels; ``heading`` stands over the first of its kind."""
+    """One view of every image: its cells and their pixels; ``heading`` stands over the first of its kind."""
 
     heading: str
     title: str
@@ -39,9 +39,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Views:
-    """All views of ``pictures``, in the order in which they are shown."""
+    """All views of ``images``, in the order in which they are shown."""
 
-    pictures: list[ViewedPicture]
+    images: list[ViewedImage]
     rows: list[Row]
     epoch: int
     steps_per_epoch: int
@@ -107,7 +107,7 @@ def views_of(answer: DrawnViews, content: bytes) -> Views:
         across, images = view["side"] // view["patch"], _images(view, content)
         rows.append(Row(heading, view["title"], across, view["attended"], view["cells"], images))
     position = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])
-    return Views(answer["pictures"], rows, *position)
+    return Views(answer["images"], rows, *position)
 
 
 def _images(view: ShownView, content: bytes) -> list[QImage]:

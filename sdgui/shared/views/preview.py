@@ -20,13 +20,13 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 from sdgui.worker.pool import WorkerPool
 
-MOST = 12  # pictures
+MOST = 12  # images
 _GATHERS = 15  # ms; what changes within is drawn once
 _LARGEST = 10_000_000  # step
 
 
 class ViewsPreview(QWidget):
-    """``drawn``: other views are shown; ``opened``: a picture was double-clicked."""
+    """``drawn``: other views are shown; ``opened``: an image was double-clicked."""
 
     drawn = Signal()
     opened = Signal(str)
@@ -41,7 +41,7 @@ class ViewsPreview(QWidget):
         self.step = _number("Step", "Which batch of the training, counted from 0", _LARGEST, self)
         self.seed = _number("Seed", "The seed of the definition, which every draw depends on", 2**31 - 1, self)
         self.again = QPushButton("Draw &again", self)
-        self.again.setToolTip("The same pictures in the next epoch, with other draws (Ctrl+Shift+G)")
+        self.again.setToolTip("The same images in the next epoch, with other draws (Ctrl+Shift+G)")
         self.again.setShortcut("Ctrl+Shift+G")
         self.note = ElidedLabel("", self)
         set_role(self.note, "small")
@@ -78,7 +78,7 @@ class ViewsPreview(QWidget):
         column.addWidget(self.area, 1)
 
     def show_definition(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
-        """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's pictures.
+        """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's images.
 
         None while the definition has errors: what is shown stays, pale.
         """
@@ -104,7 +104,7 @@ class ViewsPreview(QWidget):
         return self._views
 
     def draw_again(self) -> None:
-        """Other draws: the same pictures in the next epoch; where a batch is shown, the next batch."""
+        """Other draws: the same images in the next epoch; where a batch is shown, the next batch."""
         views = self._views
         ahead = views.steps_per_epoch if views is not None and self._rows and views.by_choice else 1
         self.step.setValue(self.step.value() + ahead)
@@ -134,7 +134,7 @@ def note_of(views: Views) -> str:
     if views.skipped:
         text += f" · {len(views.skipped)} in no batch of this epoch, whose last partial one is dropped"
     if not views.by_choice:
-        text += " · the pictures are those of the batch"
+        text += " · the images are those of the batch"
     return text
 
 

@@ -23,7 +23,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class StoredFix:
-    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its picture.
+    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its image.
 
     ``later``: the kind of one that a later version put in; it is kept and shown, and this version cannot apply it.
     """
@@ -56,7 +56,7 @@ class FixRecords(Sessions):
             return session.scalar(select(func.count()).select_from(FixRow)) or 0
 
     def put_fixes(self, source: str, fixes: Sequence[Fix]) -> Exchange:
-        """Put them in, in place of those of the same pair, picture or label; all or nothing.
+        """Put them in, in place of those of the same pair, image or label; all or nothing.
 
         Returns what is in now, and what it took the place of.
         """

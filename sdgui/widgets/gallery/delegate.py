@@ -1,6 +1,6 @@
 """Paints a cell of the gallery: thumbnail, badge, rank and score, mark of a correct result, caption.
 
-Pictures are scaled once per size and captions broken into lines once per width, so that scrolling only paints.
+Images are scaled once per size and captions broken into lines once per width, so that scrolling only paints.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _MARK = 20  # px
-_SCALED_BYTES = 96 << 20  # of pictures at their size on the screen
+_SCALED_BYTES = 96 << 20  # of images at their size on the screen
 _LINES_KEPT = 4000
 _FAINT = 0.5  # opacity
 
@@ -88,7 +88,7 @@ class GalleryDelegate(QStyledItemDelegate):
         elif thumbnail.image is None:
             self._broken(painter, rect, gone)
         else:
-            self._picture(painter, rect, thumbnail.image)
+            self._image(painter, rect, thumbnail.image)
         painter.setOpacity(1.0)
         if item.badge:
             self._badge(painter, rect, item.badge)
@@ -114,7 +114,7 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.setPen(QPen(self._colors["warning"], 2, Qt.PenStyle.DashLine))
         painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
 
-    def _picture(self, painter: QPainter, rect: QRect, image: QImage) -> None:
+    def _image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         pixmap = self._fitting(image, painter.device().devicePixelRatioF())
         size = pixmap.deviceIndependentSize().toSize()
         corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
@@ -142,7 +142,7 @@ class GalleryDelegate(QStyledItemDelegate):
         return pixmap
 
     def _waiting(self, ratio: float) -> QPixmap:
-        """The plate of a picture that is being read, drawn once: after a leap every cell shows it."""
+        """The plate of an image that is being read, drawn once: after a leap every cell shows it."""
         plate = self._plates.get((self.side, ratio))
         if plate is None:
             plate = self._plates[self.side, ratio] = _clear(self.side, ratio)
@@ -163,7 +163,7 @@ class GalleryDelegate(QStyledItemDelegate):
         (self._missing_icon if gone else self._broken_icon).paint(painter, icon)
 
     def _badge(self, painter: QPainter, rect: QRect, text: str) -> None:
-        """A small plate in the lower left corner of the picture."""
+        """A small plate in the lower left corner of the image."""
         width = rect.width() - SPACE
         text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
         plate = QRect(0, 0, self._metrics.horizontalAdvance(text) + SPACE, self._metrics.height() + 2)

@@ -1,4 +1,4 @@
-"""Virtual grid of pictures with caption, score, rank and mark: zoom, preview, select, copy, drag out, open in folder.
+"""Virtual grid of images with caption, score, rank and mark: zoom, preview, select, copy, drag out, open in folder.
 
 Flow: a panel calls ``set_items``; only cells in view are laid out and read. Two galleries may be ``link``-ed, so that
 student and teacher scroll, zoom and select together.
@@ -30,7 +30,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.delegate import GalleryDelegate
 from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, runs_of
 from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
-from sdgui.widgets.gallery.preview import PicturePreview
+from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -69,7 +69,7 @@ class Gallery(QWidget):
         """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
         super().__init__(parent)
         self._quiet = False
-        self._preview: PicturePreview | None = None
+        self._preview: ImagePreview | None = None
         self.thumbnails = Thumbnails(cache_dir, parent=self)
         self.model = GalleryModel(self.thumbnails, self)
         self.view = _Grid(self)
@@ -102,7 +102,7 @@ class Gallery(QWidget):
         view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         view.setItemDelegate(self._delegate)
         view.setModel(self.model)
-        view.setAccessibleName("Pictures")
+        view.setAccessibleName("Images")
         set_role(self._empty, "muted")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
@@ -111,8 +111,8 @@ class Gallery(QWidget):
         self._slider.setRange(_SMALLEST, _LARGEST)
         self._slider.setSingleStep(16)
         self._slider.setFixedWidth(14 * SPACE)
-        self._slider.setToolTip("Size of the pictures (Ctrl+wheel)")
-        self._slider.setAccessibleName("Size of the pictures")
+        self._slider.setToolTip("Size of the images (Ctrl+wheel)")
+        self._slider.setAccessibleName("Size of the images")
         self._foot = foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self._slider)
@@ -123,7 +123,7 @@ class Gallery(QWidget):
         layout.addLayout(foot)
 
     def add_to_foot(self, widget: QWidget) -> None:
-        """Show ``widget`` below the pictures, between their number and the slider."""
+        """Show ``widget`` below the images, between their number and the slider."""
         self._foot.setStretch(0, 0)
         self._foot.insertWidget(1, widget, 1)
 
@@ -248,19 +248,19 @@ class Gallery(QWidget):
             source.selection_changed.connect(target.set_selected)
 
     def preview(self, index: int) -> None:
-        """Show the picture large, as Space, Enter and a double click do."""
+        """Show the image large, as Space, Enter and a double click do."""
         if not 0 <= index < self.model.rowCount():
             return
         if self._preview is None:
-            self._preview = PicturePreview(self)
+            self._preview = ImagePreview(self)
             self._preview.stepped.connect(lambda step: self._step(step))
             self._preview.closed.connect(self.view.setFocus)
         item = self.model.item(index)
         thumbnail = self.model.thumbnail(index)
-        self._preview.show_picture(item.path, item.caption, thumbnail.image if thumbnail else None)
+        self._preview.show_image(item.path, item.caption, thumbnail.image if thumbnail else None)
 
     def close_threads(self) -> None:
-        """Wait for pictures that are being read; call it before the application ends."""
+        """Wait for images that are being read; call it before the application ends."""
         self.thumbnails.close()
 
     # --- inside
@@ -297,8 +297,8 @@ class Gallery(QWidget):
 
     def _show_count(self) -> None:
         total, selected = self.model.rowCount(), sum(part.height() for part in self._ranges())
-        pictures = "1 picture" if total == 1 else f"{count(total)} pictures"
-        self._count.setText(pictures + (f", {count(selected)} selected" if selected > 1 else "") if total else "")
+        images = "1 image" if total == 1 else f"{count(total)} images"
+        self._count.setText(images + (f", {count(selected)} selected" if selected > 1 else "") if total else "")
         self._empty.setVisible(total == 0)
 
     def visible_rows(self) -> range:
@@ -315,7 +315,7 @@ class Gallery(QWidget):
         self.thumbnails.keep_only(self.model.item(row).path for row in self.visible_rows())
 
     def open_menu(self, point: QPoint) -> None:
-        """The menu of the selected pictures, at ``point`` of the view."""
+        """The menu of the selected images, at ``point`` of the view."""
         index = self.view.indexAt(point)
         if index.isValid():
             if not self.view.selectionModel().isSelected(index):

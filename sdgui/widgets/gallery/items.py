@@ -1,4 +1,4 @@
-"""The gallery's items as a Qt model: pictures by path with caption, score, rank and mark."""
+"""The gallery's items as a Qt model: images by path with caption, score, rank and mark."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MISSING = Thumbnail(None, "The file no longer exists.", missing=True)
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One picture. ``score`` and ``rank`` (from 1) are optional; ``correct``: whether it is a correct result."""
+    """One image. ``score`` and ``rank`` (from 1) are optional; ``correct``: whether it is a correct result."""
 
     path: Path
     caption: str = ""
@@ -40,7 +40,7 @@ class GalleryItem:
     rank: int | None = None
     correct: bool | None = None  # None where nothing is right or wrong
     detail: str = ""  # further lines of the tooltip
-    badge: str = ""  # a short word on the picture: a label, "new", "+3"
+    badge: str = ""  # a short word on the image: a label, "new", "+3"
     missing: bool = False  # known to be gone: grey, and not looked for
     badge_spoken: str = ""  # the badge in words, where it is signs
     faint: bool = False  # less sure than the others
@@ -48,7 +48,7 @@ class GalleryItem:
 
 
 class GalleryModel(QAbstractListModel):
-    """The items in order; ``Thumbnails`` gives their pictures when the delegate asks."""
+    """The items in order; ``Thumbnails`` gives their images when the delegate asks."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -11,14 +11,14 @@ from PySide6.QtWidgets import QMenu, QWidget
 from shiboken6 import isValid
 
 from core.spec.shards import split_member
+from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.gallery.items import GalleryItem, files_mime
-from sdgui.widgets.gallery.pictures import PictureReader
 
 
-class _PictureCopy(PictureReader):
-    """Puts pictures on the clipboard as they arrive; whatever is copied meanwhile, here or elsewhere, wins."""
+class _ImageCopy(ImageReader):
+    """Puts images on the clipboard as they arrive; whatever is copied meanwhile, here or elsewhere, wins."""
 
-    _shared: _PictureCopy | None = None
+    _shared: _ImageCopy | None = None
 
     def __init__(self) -> None:
         super().__init__(QGuiApplication.instance())
@@ -26,7 +26,7 @@ class _PictureCopy(PictureReader):
         QGuiApplication.clipboard().dataChanged.connect(self.cancel)
 
     @classmethod
-    def shared(cls) -> _PictureCopy:
+    def shared(cls) -> _ImageCopy:
         """One for the whole window."""
         if cls._shared is None or not isValid(cls._shared):
             cls._shared = cls()
@@ -46,9 +46,9 @@ def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callabl
     menu.addAction("Preview\tSpace").triggered.connect(preview)
     menu.addSeparator()
     menu.addAction("Copy paths\tCtrl+C" if many else "Copy path\tCtrl+C").triggered.connect(lambda: copy_paths(items))
-    copy = menu.addAction("Copy picture")
+    copy = menu.addAction("Copy image")
     copy.setEnabled(not many)
-    copy.triggered.connect(lambda: copy_picture(items[0]))
+    copy.triggered.connect(lambda: copy_image(items[0]))
     captions = menu.addAction("Copy captions\tCtrl+Shift+C" if many else "Copy caption\tCtrl+Shift+C")
     captions.setEnabled(any(item.caption for item in items))
     captions.triggered.connect(lambda: copy_captions(items))
@@ -70,9 +70,9 @@ def copy_captions(items: Sequence[GalleryItem]) -> None:
     QGuiApplication.clipboard().setText("\n".join(item.caption for item in items))
 
 
-def copy_picture(item: GalleryItem) -> None:
-    """The picture itself, once it is read in the background; its path where it cannot be read."""
-    _PictureCopy.shared().read(item.path)
+def copy_image(item: GalleryItem) -> None:
+    """The image itself, once it is read in the background; its path where it cannot be read."""
+    _ImageCopy.shared().read(item.path)
 
 
 def open_files(items: Sequence[GalleryItem]) -> None:
@@ -82,7 +82,7 @@ def open_files(items: Sequence[GalleryItem]) -> None:
 
 
 def open_folder(item: GalleryItem) -> None:
-    """Open the picture's folder in the file manager."""
+    """Open the image's folder in the file manager."""
     member = split_member(item.path)
     folder = item.path.parent if member is None else Path(member.tar).parent
     QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))

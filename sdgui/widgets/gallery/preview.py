@@ -1,4 +1,4 @@
-"""A large preview of one picture: wheel, plus and minus zoom, 0 fits, 1 is 100 %; dragging or Shift+arrows pans; arrows
+"""A large preview of one image: wheel, plus and minus zoom, 0 fits, 1 is 100 %; dragging or Shift+arrows pans; arrows
 show the neighbours; Space or Esc closes."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
-from sdgui.widgets.gallery.pictures import PictureReader
+from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.style.theme import SPACE, theme
 
 _ROOM = QSize(4096, 4096)  # decoded at most at this size
@@ -18,7 +18,7 @@ _FOR_A_WHILE = (  # ways in which the focus goes and comes back
     Qt.FocusReason.PopupFocusReason,
     Qt.FocusReason.MenuBarFocusReason,
 )
-_PANS = {  # Shift and an arrow: the picture goes the other way
+_PANS = {  # Shift and an arrow: the image goes the other way
     Qt.Key.Key_Left: (1, 0),
     Qt.Key.Key_Right: (-1, 0),
     Qt.Key.Key_Up: (0, 1),
@@ -26,7 +26,7 @@ _PANS = {  # Shift and an arrow: the picture goes the other way
 }
 
 
-class PicturePreview(QWidget):
+class ImagePreview(QWidget):
     """Covers its owner's window, and closes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour."""
 
     stepped = Signal(int)
@@ -38,21 +38,21 @@ class PicturePreview(QWidget):
         self._path = Path()
         self._caption = ""
         self._image: QImage | None = None
-        self._is_full_picture = False  # False while the thumbnail is shown
+        self._is_full_image = False  # False while the thumbnail is shown
         self._reason = ""
         self._zoom = 1.0  # times the fitting size
         self._offset = QPointF()
         self._grabbed: QPointF | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self._reader = PictureReader(self)
+        self._reader = ImageReader(self)
         self._reader.arrived.connect(self._arrived)
         owner.installEventFilter(self)
         self.hide()
 
-    def show_picture(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
+    def show_image(self, path: Path, caption: str, thumbnail: QImage | None) -> None:
         """Show ``path``, and its ``thumbnail`` until it has been read."""
         self._path, self._caption, self._image, self._reason = path, caption, thumbnail, ""
-        self._is_full_picture = False
+        self._is_full_image = False
         self._zoom, self._offset = 1.0, QPointF()
         self.setAccessibleName(f"Preview: {caption or path.name}")
         self.setGeometry(self._covered.rect())
@@ -63,7 +63,7 @@ class PicturePreview(QWidget):
         self._reader.read(path, _ROOM)
 
     def fit(self) -> QRectF:
-        """The rectangle that the picture is drawn in."""
+        """The rectangle that the image is drawn in."""
         if self._image is None:
             return QRectF()
         room = QRectF(self.rect()).adjusted(4 * SPACE, 4 * SPACE, -4 * SPACE, -8 * SPACE)
@@ -74,7 +74,7 @@ class PicturePreview(QWidget):
 
     def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
         self._image, self._reason = (image, "") if image is not None else (None, reason)
-        self._is_full_picture = image is not None
+        self._is_full_image = image is not None
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -95,8 +95,8 @@ class PicturePreview(QWidget):
         painter.end()
 
     def _facts(self) -> str:
-        """``1600 × 1200 px · 130 %``, once the picture itself is read."""
-        if self._image is None or not self._is_full_picture:
+        """``1600 × 1200 px · 130 %``, once the image itself is read."""
+        if self._image is None or not self._is_full_image:
             return ""
         percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
         return f"{self._image.width()} × {self._image.height()} px · {percent:.0f} %"
@@ -159,7 +159,7 @@ class PicturePreview(QWidget):
         self._grabbed = None
 
     def close_it(self) -> None:
-        """Hide the picture."""
+        """Hide the image."""
         self._reader.cancel()
         self.hide()
         self._image = None

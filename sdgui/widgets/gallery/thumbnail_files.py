@@ -1,7 +1,7 @@
-"""Thumbnails read from pictures and kept on disk; called by threads, not by the window's own.
+"""Thumbnails read from images and kept on disk; called by threads, not by the window's own.
 
-Flow: `sdgui.widgets.gallery.thumbnail_service` asks for a picture -> ``load_thumbnail`` -> the disk cache, else the
-picture. The cache is keyed by path, size and modification time, so a changed picture is read again; once a day the
+Flow: `sdgui.widgets.gallery.thumbnail_service` asks for an image -> ``load_thumbnail`` -> the disk cache, else the
+image. The cache is keyed by path, size and modification time, so a changed image is read again; once a day the
 oldest thumbnails beyond a limit are removed.
 """
 
@@ -17,7 +17,7 @@ from PySide6.QtGui import QImage
 from core.spec.errors import UserError
 from core.spec.reading import open_regular
 from core.spec.shards import split_member
-from sdgui.widgets.gallery.pictures import fetch_picture, read_picture
+from sdgui.widgets.gallery.images import fetch_image, read_image
 
 SIDE = 256  # px; thumbnails are made at this size and scaled when painted
 SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
@@ -31,7 +31,7 @@ Stamp = tuple[int, int] | None
 
 
 class Thumbnail:
-    """A picture, or the reason why it cannot be shown."""
+    """An image, or the reason why it cannot be shown."""
 
     def __init__(
         self, image: QImage | None, reason: str = "", side: int = SIDE, missing: bool = False, stamp: Stamp = None
@@ -59,8 +59,8 @@ def file_stamp(path: Path) -> Stamp:
 
 
 def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
-    """From the disk cache, else from the picture; never raises: an unreadable picture gives a reason instead."""
-    fetch_picture(path)
+    """From the disk cache, else from the image; never raises: an unreadable image gives a reason instead."""
+    fetch_image(path)
     try:
         open_regular(path if (member := split_member(path)) is None else member.tar).close()
     except FileNotFoundError as error:
@@ -71,10 +71,10 @@ def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thum
     name = hashlib.sha256(f"{path}\0{stamp[0]}\0{stamp[1]}\0{side}".encode("utf-8", "replace")).hexdigest()
     cached = cache_dir / name[:2] / name if cache_dir else None
     if cached and cached.is_file():
-        stored, _ = read_picture(cached)
+        stored, _ = read_image(cached)
         if stored is not None:
             return Thumbnail(stored, "", side, stamp=stamp)
-    image, reason = read_picture(path, QSize(side, side))
+    image, reason = read_image(path, QSize(side, side))
     if image is None:
         return Thumbnail(None, reason, side)
     if cached:

@@ -1,7 +1,7 @@
 """The one service that reads thumbnails for the whole window, with a bounded number of threads and bytes.
 
 Flow: a panel's `Thumbnails` asks ``get`` when a cell is painted; a miss is queued, the latest request first, and
-``arrived`` names those who wait for it. What several panels show is read once. A picture that another panel has read
+``arrived`` names those who wait for it. What several panels show is read once. An image that another panel has read
 before is compared with its file when a panel first asks for it, so that a changed one is read again.
 """
 
@@ -29,7 +29,7 @@ _NICE = 4
 
 @dataclass
 class _Request:
-    """A picture that clients wait for. ``in_memory``: a thumbnail that only has to be compared with its file."""
+    """An image that clients wait for. ``in_memory``: a thumbnail that only has to be compared with its file."""
 
     clients: set[int]
     side: int
@@ -126,7 +126,7 @@ class ThumbnailService(QObject):
         self._seen.pop(client, None)
 
     def forget(self, path: Path) -> None:
-        """Read this picture again next time."""
+        """Read this image again next time."""
         old = self._cache.pop(str(path), None)
         self._cache_bytes -= old.size if old is not None else 0
 

@@ -54,7 +54,7 @@ class Thumbnails(QObject):
         self.service.cancel(self._client, but={str(path) for path in paths})
 
     def forget(self, path: Path) -> None:
-        """Read this picture again next time."""
+        """Read this image again next time."""
         self.service.forget(path)
 
     def pending(self) -> int:

@@ -1,4 +1,4 @@
-"""The Caption panel's figures: 1,000 pictures dropped to the first caption on the screen, and the longest block of the
+"""The Caption panel's figures: 1,000 images dropped to the first caption on the screen, and the longest block of the
 window's thread while all are captioned.
 
 Flow: ``tests.benchmarks.window`` -> a tiny CoCa trained here by ``python -m core train`` -> the real panel over a real
@@ -29,7 +29,7 @@ from sdgui.runs.program import core_command
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.actions import Actions
 
-PICTURES = 1000
+IMAGES = 1000
 FIRST_LIMIT, BLOCK_LIMIT = 1.0, 0.05  # seconds
 _SIDE = 96
 _TRAINED = 36
@@ -64,9 +64,9 @@ class _Beats(QTimer):
 
 
 def measure(app: QApplication, folder: Path) -> CaptionTimes:
-    """Train, open the panel, caption one picture so that the model is loaded, then drop the rest."""
-    pictures = _pictures(folder / "pictures", PICTURES + 1)
-    run = _train(folder, pictures[:_TRAINED])
+    """Train, open the panel, caption one image so that the model is loaded, then drop the rest."""
+    images = _images(folder / "images", IMAGES + 1)
+    run = _train(folder, images[:_TRAINED])
     services = make_services(folder / "home")
     host = QWidget()
     panel = CaptionsPanel(services)
@@ -78,11 +78,11 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
     panel.entered()
     if not panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
         raise RuntimeError("the tiny run cannot caption")
-    panel.view.target.take_paths(pictures[-1:])
+    panel.view.target.take_paths(images[-1:])
     _until(app, lambda: len(panel.model) == 1 and not panel.work.busy and bool(panel.model.at(0).text), 600)
     gc.freeze()  # as the window does
     try:
-        return _drop(app, panel, pictures[:PICTURES])
+        return _drop(app, panel, images[:IMAGES])
     finally:
         panel.work.cancel()
         panel.persistence.close()
@@ -93,9 +93,9 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
         host.close()
 
 
-def _drop(app: QApplication, panel: CaptionsPanel, pictures: list[str]) -> CaptionTimes:
+def _drop(app: QApplication, panel: CaptionsPanel, images: list[str]) -> CaptionTimes:
     data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(path) for path in pictures])
+    data.setUrls([QUrl.fromLocalFile(path) for path in images])
     beats = _Beats()
     beats.begin()
     began = time.perf_counter()
@@ -120,8 +120,8 @@ def _until(app: QApplication, holds: Callable[[], bool], seconds: float) -> None
             time.sleep(0.0005)
 
 
-def _pictures(folder: Path, number: int) -> list[str]:
-    """Small pictures, no two alike."""
+def _images(folder: Path, number: int) -> list[str]:
+    """Small images, no two alike."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for i in range(number):
@@ -136,11 +136,11 @@ def _pictures(folder: Path, number: int) -> list[str]:
     return paths
 
 
-def _train(folder: Path, pictures: list[str]) -> Path:
+def _train(folder: Path, images: list[str]) -> Path:
     """A run of the preset sd-coca at its smallest; its captions do not matter here."""
-    table = folder / "pictures" / "pairs.csv"
+    table = folder / "images" / "pairs.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
-        rows = [(Path(path).name, f"a disc of kind {number % 7}") for number, path in enumerate(pictures)]
+        rows = [(Path(path).name, f"a disc of kind {number % 7}") for number, path in enumerate(images)]
         csv.writer(file).writerows([("filepath", "title"), *rows])
     fields = [f"data.train={table}", "optim.batch_size=12", "optim.epochs=1"]
     write_whole(folder / "tiny.json", override(preset_config("sd-coca", "tiny"), fields).to_json().encode())

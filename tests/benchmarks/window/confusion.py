@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication
 
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 
-CLASSES, PICTURES = 1000, 50_000
+CLASSES, IMAGES = 1000, 50_000
 DRAWN_LIMIT, FRAME_LIMIT = 0.2, 0.033  # seconds
 _ZOOMS = 30
 
@@ -57,11 +57,11 @@ def measure(app: QApplication, rounds: int = 9) -> ConfusionTimes:
 
 
 def _usual() -> Counts:
-    """50,000 test pictures, two thirds of them right, the others spread over few classes each."""
+    """50,000 test images, two thirds of them right, the others spread over few classes each."""
     generator = np.random.default_rng(0)
-    true = generator.integers(CLASSES, size=PICTURES)
-    near = (true + generator.integers(1, 40, size=PICTURES)) % CLASSES
-    predicted = np.where(generator.random(PICTURES) < 0.67, true, near)
+    true = generator.integers(CLASSES, size=IMAGES)
+    near = (true + generator.integers(1, 40, size=IMAGES)) % CLASSES
+    predicted = np.where(generator.random(IMAGES) < 0.67, true, near)
     cells, counts = np.unique(true * CLASSES + predicted, return_counts=True)
     return cells // CLASSES, cells % CLASSES, counts
 

@@ -17,10 +17,10 @@ from PySide6.QtWidgets import QApplication
 
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
-RESULTS, PICTURES = 100_000, 600
+RESULTS, IMAGES = 100_000, 600
 FIRST_PAINT_LIMIT, FRAME_LIMIT = 0.05, 0.033  # seconds
 _FRAMES, _JUMP_EVERY = 300, 12
-_PICTURE = QSize(1600, 1200)
+_IMAGE = QSize(1600, 1200)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class GalleryTimes:
 
 def measure(app: QApplication, folder: Path, rounds: int = 5) -> GalleryTimes:
     """Show the results, scroll by small steps and by jumps, select everything."""
-    items = _items(_pictures(folder))
+    items = _items(_images(folder))
     gallery = Gallery(folder / "cache")
     gallery.resize(1100, 700)
     gallery.show()
@@ -61,7 +61,7 @@ def measure(app: QApplication, folder: Path, rounds: int = 5) -> GalleryTimes:
 
 
 def _scroll(app: QApplication, gallery: Gallery) -> list[float]:
-    """Seconds of each turn of the event loop; some are jumps to pictures that were never read."""
+    """Seconds of each turn of the event loop; some are jumps to images that were never read."""
     bar = gallery.view.verticalScrollBar()
     frames = []
     for number in range(_FRAMES):
@@ -81,28 +81,28 @@ def _rest(app: QApplication, seconds: float) -> None:
         time.sleep(0.002)
 
 
-def _items(pictures: list[Path]) -> list[GalleryItem]:
-    count = len(pictures)
+def _items(images: list[Path]) -> list[GalleryItem]:
+    count = len(images)
     return [
-        GalleryItem(pictures[i % count], f"what number {i} shows, in words for two lines", 1 / (1 + i), i + 1, i == 3)
+        GalleryItem(images[i % count], f"what number {i} shows, in words for two lines", 1 / (1 + i), i + 1, i == 3)
         for i in range(RESULTS)
     ]
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     """JPEG files of two megapixels, no two alike."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number in range(PICTURES):
-        image = QImage(_PICTURE, QImage.Format.Format_RGB32)
+    for number in range(IMAGES):
+        image = QImage(_IMAGE, QImage.Format.Format_RGB32)
         painter = QPainter(image)
-        ground = QLinearGradient(0, 0, _PICTURE.width(), _PICTURE.height())
+        ground = QLinearGradient(0, 0, _IMAGE.width(), _IMAGE.height())
         ground.setColorAt(0, QColor.fromHsv(number * 37 % 360, 200, 220))
         ground.setColorAt(1, QColor.fromHsv(number * 53 % 360, 120, 90))
         painter.fillRect(image.rect(), ground)
         painter.setPen(Qt.GlobalColor.white)
         for line in range(60):
-            painter.drawLine(0, line * 20, _PICTURE.width(), (line * 31 + number) % _PICTURE.height())
+            painter.drawLine(0, line * 20, _IMAGE.width(), (line * 31 + number) % _IMAGE.height())
         painter.end()
         paths.append(folder / f"{number:04}.jpg")
         image.save(str(paths[-1]), quality=85)

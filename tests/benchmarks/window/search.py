@@ -1,4 +1,4 @@
-"""The Search panel's figures: from a key press to the repainted results, on the demo's held-out pictures.
+"""The Search panel's figures: from a key press to the repainted results, on the demo's held-out images.
 
 Flow: ``tests.benchmarks.window`` -> here -> the real window and a real worker over the demo's architecture; its weights
 are random, since time does not depend on them. The longest turn of the event loop meanwhile is measured too.

@@ -1,6 +1,6 @@
-"""The Data panel's figure: from a setting of the views that moves to all views of 12 pictures painted.
+"""The Data panel's figure: from a setting of the views that moves to all views of 12 images painted.
 
-Flow: ``tests.benchmarks.window`` -> here -> the real window with the demo's pictures, each preset at 224 px in turn;
+Flow: ``tests.benchmarks.window`` -> here -> the real window with the demo's images, each preset at 224 px in turn;
 every kind of view that it has gets another smallest crop, as if typed -> form -> real worker -> canvas.
 """
 
@@ -91,7 +91,7 @@ def _moved(app: QApplication, page: ViewsPage, number: int, config: RunConfig, t
 
 
 def _drawn(app: QApplication, page: ViewsPage, turns: list[float], move: Callable[..., None]) -> float:
-    """Seconds from ``move`` to the painted views of all pictures."""
+    """Seconds from ``move`` to the painted views of all images."""
     before = page.preview.views()
     began = time.perf_counter()
     move()
@@ -100,7 +100,7 @@ def _drawn(app: QApplication, page: ViewsPage, turns: list[float], move: Callabl
     seconds = time.perf_counter() - began
     views = page.preview.views()
     assert views is not None
-    assert len(views.pictures) == MOST
+    assert len(views.images) == MOST
     _until(app, lambda: not page.preview.work.busy, turns)
     return seconds
 

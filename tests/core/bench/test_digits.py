@@ -49,13 +49,13 @@ def test_parts_are_disjoint_and_whole(written: Path) -> None:
         assert counts.max() - counts.min() <= 0.1 * counts.mean()
 
 
-def test_a_picture_is_its_digit_within_a_border(written: Path) -> None:
+def test_a_image_is_its_digit_within_a_border(written: Path) -> None:
     data = load_digits()
     for row in _rows(written / "val.csv")[:20]:
         number = int(Path(row["filepath"]).stem)
         assert int(row["digit"]) == data.target[number]
-        picture = np.asarray(Image.open(written / row["filepath"]).convert("L"), dtype=float)
-        cells = picture.reshape(10, 4, 10, 4).mean(axis=(1, 3))  # back to the 10 x 10 pixels
+        image = np.asarray(Image.open(written / row["filepath"]).convert("L"), dtype=float)
+        cells = image.reshape(10, 4, 10, 4).mean(axis=(1, 3))  # back to the 10 x 10 pixels
         assert np.abs(cells[1:-1, 1:-1] - data.images[number] * 255 / 16).mean() < 20
         # Only what bicubic interpolation spreads over the edge, not the digit, is in the border.
         assert cells[[0, -1]].mean() < 0.3 * cells[1:-1, 1:-1].mean()

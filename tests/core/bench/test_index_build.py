@@ -21,7 +21,7 @@ from core.search.index.storage import Entry, IndexWriter, Record
 writer = IndexWriter(folder)
 manifest = read_manifest(folder) or Manifest(Identity("m", "", "d", {}, 2), "source")
 writer.prepare(manifest)
-print("encoding pictures", file=sys.stderr, flush=True)
+print("encoding images", file=sys.stderr, flush=True)
 while manifest.rows < 40:
     time.sleep(0.1)
     entry = Entry(Record(f"/{manifest.rows}.png"), 1, 1, np.full(2, other, np.float16))
@@ -33,7 +33,7 @@ while manifest.rows < 40:
 def test_so_many_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str, same: float) -> None:
     """The bad one writes other vectors where it is killed."""
     monkeypatch.setattr(index_build, "KILLED", 40)
-    monkeypatch.setattr(index_build, "write_pictures", lambda *_, **__: None)
+    monkeypatch.setattr(index_build, "write_images", lambda *_, **__: None)
     monkeypatch.setattr(index_build, "_command", lambda _, __, index: [sys.executable, "-c", BUILD, index, builder])
     row = index_build._kills(tmp_path, 5)
     assert row.name.startswith("killed 5 times of 5")

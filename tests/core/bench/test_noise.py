@@ -26,7 +26,7 @@ def ranking(wrong: set[int]) -> Ranking:
 
 
 def test_confident_learning_finds_captions_of_another_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures and captions of six groups, tight around their centres; every tenth caption is of another group."""
+    """Images and captions of six groups, tight around their centres; every tenth caption is of another group."""
     pytest.importorskip("cleanlab")
     monkeypatch.setattr(noise, "CLASSES", (GROUPS,))
     draw = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def test_confident_learning_finds_captions_of_another_group(monkeypatch: pytest.
 
 
 def test_a_regression_judges_what_it_did_not_see() -> None:
-    """Of pictures without any structure it learns nothing that holds for others, however often it saw them."""
+    """Of images without any structure it learns nothing that holds for others, however often it saw them."""
     draw = np.random.default_rng(1)
     given = np.arange(PAIRS) % 2
     chances = out_of_sample(draw.normal(size=(PAIRS, 64)), given, 2)

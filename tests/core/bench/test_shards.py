@@ -21,4 +21,4 @@ def test_synthetic_shards_are_read_as_any_others(tmp_path: Path) -> None:
     shards = Shards.open(write_synthetic(tmp_path, 3, 50))
     assert len(shards) == 150
     assert {shards.texts(row).captions for row in (0, 77, 149)} == {("a photograph of a quiet street",)}
-    assert shards.picture(149)[:2] == b"\xff\xd8"
+    assert shards.image(149)[:2] == b"\xff\xd8"

@@ -21,7 +21,7 @@ from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.train import train
 from core.training.validator import Validator
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 # Mean recall of student and teacher at each validation.
 SCORES = {3: (0.5, 0.6), 6: (0.76, 0.36), 9: (0.7, 0.76), 12: (0.5, 0.4)}

@@ -20,7 +20,7 @@ from core.data.errors import DataError
 from core.data.sources.opening import open_source
 from core.spec.caption_files import (
     Candidate,
-    CaptionedPicture,
+    CaptionedImage,
     CaptionFileError,
     CaptionTable,
     Sidecars,
@@ -30,7 +30,7 @@ from core.spec.caption_files import (
     write_new,
 )
 from tests.core.caption_models import CLIP, save_model
-from tests.core.pictures import draw
+from tests.core.images import draw
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_an_interrupt_keeps_the_table_and_what_was_captioned(
 ) -> None:
     write = CaptionTable.write
 
-    def once(table: CaptionTable, made: CaptionedPicture) -> None:
+    def once(table: CaptionTable, made: CaptionedImage) -> None:
         if not made.path.endswith("a.png"):
             raise KeyboardInterrupt
         write(table, made)
@@ -190,7 +190,7 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--max-length", "99"], "max_tokens 99 is more than the model's context holds; set it to 14 or less"),
         (["--batch", "0"], "--batch 0 is not a batch size; give 1 or more"),
         (["--batch", "-1"], "--batch -1 is not a batch size"),
-        (["--csv", "picture.png"], "--csv picture.png does not end in .csv"),
+        (["--csv", "image.png"], "--csv image.png does not end in .csv"),
         (["--weights", "teacher"], "has one network, no student and teacher"),
     ],
 )
@@ -219,14 +219,14 @@ def test_time_left_is_told(coca: str, shapes: Path, capsys: Printed, monkeypatch
 ABOUT: dict[str, Any] = {"model": "m", "step": 4, "digest": "d", "settings": {"seed": 1}}
 
 
-def picture(path: Path, *captions: str) -> CaptionedPicture:
-    return CaptionedPicture(str(path), [Candidate(text, -1.5, -0.5) for text in captions], ABOUT)
+def image(path: Path, *captions: str) -> CaptionedImage:
+    return CaptionedImage(str(path), [Candidate(text, -1.5, -0.5) for text in captions], ABOUT)
 
 
 def test_a_folder_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(CaptionFileError, match=r"gone/a.txt cannot be written: No such file .*; choose a folder that"):
-        Sidecars().write(picture(gone / "a.png", "x"))
+        Sidecars().write(image(gone / "a.png", "x"))
     with pytest.raises(CaptionFileError, match="cannot be written"):
         CaptionTable(gone / "a.csv")
 
@@ -235,7 +235,7 @@ def test_a_folder_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(CaptionFileError, match=r"a.txt cannot be written: Permission denied; choose a folder"):
-        Sidecars().write(picture(tmp_path / "a.png", "x"))
+        Sidecars().write(image(tmp_path / "a.png", "x"))
     assert not (tmp_path / "a.txt").exists()
 
 
@@ -244,7 +244,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(CaptionFileError, match="Permission denied"):
-            Sidecars(force=True).write(picture(tmp_path / "a.png", "x"))
+            Sidecars(force=True).write(image(tmp_path / "a.png", "x"))
     finally:
         tmp_path.chmod(0o700)
 
@@ -271,17 +271,17 @@ def test_replacing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_sidecars_are_read_as_captions(tmp_path: Path) -> None:
     draw("red", "bar", 24).save(tmp_path / "x.y.png")
-    Sidecars().write(picture(tmp_path / "x.y.png", "one\nline", "two"))
+    Sidecars().write(image(tmp_path / "x.y.png", "one\nline", "two"))
     assert sidecar_of("x.y.png") == Path("x.y.txt")
     source = open_source(str(tmp_path))
     assert [row.captions for row in source.rows] == [("one line", "two")]
 
 
-def test_a_table_has_whole_paths_of_pictures_elsewhere(tmp_path: Path) -> None:
+def test_a_table_has_whole_paths_of_images_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     with CaptionTable(tmp_path / "t" / "a.csv") as table:
-        table.write(picture(tmp_path / "t" / "in" / "a.png", "x"))
-        table.write(CaptionedPicture(str(tmp_path / "out.png"), [Candidate("by hand")], {}))
+        table.write(image(tmp_path / "t" / "in" / "a.png", "x"))
+        table.write(CaptionedImage(str(tmp_path / "out.png"), [Candidate("by hand")], {}))
     with (tmp_path / "t" / "a.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert first["filepath"] == str(Path("in") / "a.png")
@@ -289,9 +289,9 @@ def test_a_table_has_whole_paths_of_pictures_elsewhere(tmp_path: Path) -> None:
 
 
 def test_json_and_coco(tmp_path: Path) -> None:
-    pictures = [picture(tmp_path / "a.png", "one", "two"), picture(tmp_path / "b.png", "three")]
-    assert json.loads(json_line(pictures[0]))["captions"][1] == {"text": "two", "log_prob": -1.5, "score": -0.5}
-    coco = json.loads(coco_json(pictures, tmp_path))
+    images = [image(tmp_path / "a.png", "one", "two"), image(tmp_path / "b.png", "three")]
+    assert json.loads(json_line(images[0]))["captions"][1] == {"text": "two", "log_prob": -1.5, "score": -0.5}
+    coco = json.loads(coco_json(images, tmp_path))
     assert coco["images"] == [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
     assert [(a["id"], a["image_id"], a["caption"]) for a in coco["annotations"]] == [
         (1, 1, "one"), (2, 1, "two"), (3, 2, "three"),

@@ -15,14 +15,14 @@ from tests.core.data.samples import write_pairs
 def test_data_are_described_checked_and_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, val = write_pairs(tmp_path / "train", 8, captions=2), write_pairs(tmp_path / "val", 3)
     for name in ("006", "007"):
-        shutil.copy(tmp_path / "train" / "pictures" / "005.png", tmp_path / "train" / "pictures" / f"{name}.png")
-    (tmp_path / "val" / "pictures" / "000.png").write_bytes(b"broken")
-    (tmp_path / "train" / "pictures" / "004.png").write_bytes(b"broken")
+        shutil.copy(tmp_path / "train" / "images" / "005.png", tmp_path / "train" / "images" / f"{name}.png")
+    (tmp_path / "val" / "images" / "000.png").write_bytes(b"broken")
+    (tmp_path / "train" / "images" / "004.png").write_bytes(b"broken")
     with train.open("a") as file:
-        file.write("pictures/gone.png,nothing,c9\n")
+        file.write("images/gone.png,nothing,c9\n")
     assert main(["data", str(train), "--against", f"val={val}", "--hold-out", "0.25", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["pictures"], facts["pairs"], facts["bad"]) == (8, 16, 1)
+    assert (facts["images"], facts["pairs"], facts["bad"]) == (8, 16, 1)
     assert "gone.png" in facts["reasons"][0]["why"]
     assert facts["exact"] == [[5, 6, 7]]
     assert [one["row"] for one in facts["broken"]] == [4]
@@ -30,7 +30,7 @@ def test_data_are_described_checked_and_held_out(tmp_path: Path, capsys: pytest.
         (1, "val", "same bytes"),
         (2, "val", "same bytes"),
     }
-    assert (facts["train"]["pictures"], facts["held"]["pictures"]) == (6, 2)
+    assert (facts["train"]["images"], facts["held"]["images"]) == (6, 2)
     assert main(["data", str(train)]) == 0
     assert "label kind: 4 values" in capsys.readouterr().out
     assert main(["data", str(train), "--against", "val"]) == 1

@@ -73,24 +73,24 @@ def test_index_asks_for_all_that_is_given(monkeypatch: pytest.MonkeyPatch, capsy
     asked, moved = Asked(core.search.index.build.Report(added=3)), Asked(7)
     monkeypatch.setattr(core.search.index.build, "build_index", asked)
     monkeypatch.setattr(core.search.index.build, "relocate", moved)
-    command = ["index", "m", "pictures", "index", "--weights", "teacher", "--drop-missing", "--json"]
+    command = ["index", "m", "images", "index", "--weights", "teacher", "--drop-missing", "--json"]
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 3
     (((model, source, folder, *_), named),) = asked.calls
-    assert (model, source, folder) == ("m", "pictures", "index")
+    assert (model, source, folder) == ("m", "images", "index")
     assert named == {"weights": "teacher", "drop_missing": True}
     assert main(["index", "index", "--relocate", "old", "new"]) == 0
     assert capsys.readouterr().out == "7 images relocated\n"
     assert moved.calls[0][0][:3] == ("index", "old", "new")
     assert main(["index", "m", "index", "--relocate", "old", "new"]) == 1
     assert "--relocate takes only the index" in capsys.readouterr().err
-    assert main(["index", "m", "pictures"]) == 1
+    assert main(["index", "m", "images"]) == 1
     assert len(moved.calls) == len(asked.calls) == 1
 
 
 def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"")
+    image = tmp_path / "a.png"
+    image.write_bytes(b"")
     row = {"rank": 1, "cosine": 0.25, "softmax": 0.5, "path": "/p.png", "above_cutoff": False, "there": False,
            "duplicates": [1, 2], "caption": "words"}  # fmt: skip
     answer = {"rows": [row], "cutoff": {"cosine": 0.3, "meaning": "chance"}, "notes": ["of the query"]}
@@ -99,8 +99,8 @@ def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(core.search.collection, "open_index", opened)
     monkeypatch.setattr(core.search.results, "Searching", lambda collection: SimpleNamespace(search=searched))
     command = [
-        "search", "index", "--text", "red", "--weight", "2", "--image", str(picture), "--minus", "blue", "--minus",
-        str(picture), "--weight", "0.5", "-k", "7", "--captions", "--prompts", "photo", "--folder", "/a", "--folder",
+        "search", "index", "--text", "red", "--weight", "2", "--image", str(image), "--minus", "blue", "--minus",
+        str(image), "--weight", "0.5", "-k", "7", "--captions", "--prompts", "photo", "--folder", "/a", "--folder",
         "/b", "--label", "kind=x", "--label", "kind=y", "--label", "size=", "--min-size", "2KB", "--after",
         "2024-01-02", "--before", "2024-02-03", "--no-groups", "--model", "m", "--weights", "student",
     ]  # fmt: skip
@@ -114,8 +114,8 @@ def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     (((query, options), _),) = searched.calls
     assert query.prompts == "photo"
     assert query.terms == (
-        Term(text="red", weight=2.0), Term(image=str(picture)), Term(text="blue", weight=-1.0),
-        Term(image=str(picture), weight=-0.5),
+        Term(text="red", weight=2.0), Term(image=str(image)), Term(text="blue", weight=-1.0),
+        Term(image=str(image), weight=-0.5),
     )  # fmt: skip
     assert (options.k, options.find, options.group) == (7, "captions", False)
     found: Filter = options.filter
@@ -127,7 +127,7 @@ def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     assert (found.before - found.after) / 86400 == pytest.approx(32, abs=0.1)
     assert main(["search", "index", "--text", "red"]) == 0
     options = searched.calls[-1][0][1]
-    assert (options.find, options.group, options.filter) == ("pictures", True, Filter())
+    assert (options.find, options.group, options.filter) == ("images", True, Filter())
     assert main(["search", "index", "--text", "red", "--label", "kind"]) == 1
     assert "--label kind has no value" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ import pytest
 from core.spec import caption_files
 from core.spec.caption_files import (
     Candidate,
-    CaptionedPicture,
+    CaptionedImage,
     CaptionFileError,
     CaptionTable,
     CaptionTableError,
@@ -28,7 +28,7 @@ from core.training import train
 from core.training.team import recording
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
-PICTURE = CaptionedPicture("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})
+IMAGE = CaptionedImage("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})
 
 
 class Nearly(io.FileIO):
@@ -55,13 +55,13 @@ def room(monkeypatch: pytest.MonkeyPatch) -> type[Nearly]:
 def test_a_table_ends_with_its_last_whole_line(tmp_path: Path, room: type[Nearly], more: int) -> None:
     room.room = 10_000
     with CaptionTable(tmp_path / "whole.csv") as table:
-        table.write(PICTURE)
+        table.write(IMAGE)
     whole = (tmp_path / "whole.csv").read_bytes()
     room.room = len(whole) + more
     with CaptionTable(tmp_path / "a.csv") as table:
-        table.write(PICTURE)
+        table.write(IMAGE)
         with pytest.raises(CaptionTableError, match=r"a\.csv cannot be written: No space left .*; free some space and"):
-            table.write(PICTURE)
+            table.write(IMAGE)
     assert (tmp_path / "a.csv").read_bytes() == whole
 
 

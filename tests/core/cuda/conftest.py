@@ -13,7 +13,7 @@ from tests.benchmarks.syncs import former_run, write_pairs
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 pictures with captions and labels."""
+    """48 images with captions and labels."""
     return write_pairs(tmp_path_factory.mktemp("cuda") / "pairs")
 
 

@@ -84,11 +84,11 @@ def test_a_report_says_how_the_device_is_used(coca: RunDir) -> None:
 def test_what_the_network_gives_is_what_it_gives_on_the_cpu(coca: RunDir) -> None:
     model = open_model(str(coca.path))
     assert model.runtime.device.type == DEVICE
-    pictures = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    tokens = model.network.towers.tokenize(["a picture", "and more of it, number 3"])
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    tokens = model.network.towers.tokenize(["an image", "and more of it, number 3"])
     here = copy.deepcopy(model.network).cpu()
     with torch.no_grad():
-        for given, name in ((pictures, "encode_images"), (tokens, "encode_texts")):
+        for given, name in ((images, "encode_images"), (tokens, "encode_texts")):
             found = getattr(model.network, name)(given.to(DEVICE)).cpu()
             torch.testing.assert_close(found, getattr(here, name)(given), atol=1e-4, rtol=1e-4)
 
@@ -98,7 +98,7 @@ def test_every_verb_answers(coca: RunDir, source: Path, tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)
     assert main(["index", str(coca.path), str(source.parent), str(tmp_path / "index")]) == 0
     capsys.readouterr()
-    assert main(["search", str(tmp_path / "index"), "--text", "a picture", "--json"]) == 0
+    assert main(["search", str(tmp_path / "index"), "--text", "an image", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
     assert main(["caption", str(coca.path), *map(str, sorted(source.parent.glob("1*.png")))]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(list(source.parent.glob("1*.png")))
@@ -118,11 +118,11 @@ def test_a_worker_captions_in_smaller_parts_when_memory_runs_out(
 ) -> None:
     original, sizes = CaptionModel.captions, []
 
-    def scarce(self: CaptionModel, pictures: torch.Tensor, *given: Any) -> Any:
-        sizes.append(len(pictures))
-        if len(pictures) > 3:
+    def scarce(self: CaptionModel, images: torch.Tensor, *given: Any) -> Any:
+        sizes.append(len(images))
+        if len(images) > 3:
             exhaust()
-        return original(self, pictures, *given)
+        return original(self, images, *given)
 
     monkeypatch.setattr(CaptionModel, "captions", scarce)
     paths = [str(path) for path in sorted(source.parent.glob("*.png"))[:12]]

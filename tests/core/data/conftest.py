@@ -1,4 +1,4 @@
-"""Every test of core.data has a picture cache of its own."""
+"""Every test of core.data has an image cache of its own."""
 
 from __future__ import annotations
 

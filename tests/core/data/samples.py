@@ -1,4 +1,4 @@
-"""Real picture files and data sets for the tests of core.data."""
+"""Real image files and data sets for the tests of core.data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 CONTEXT = 12
 
 
-def write_picture(path: Path, seed: int, size: tuple[int, int] = (24, 20)) -> Path:
+def write_image(path: Path, seed: int, size: tuple[int, int] = (24, 20)) -> Path:
     """A PNG of coarse noise, ``size`` is width and height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
@@ -24,13 +24,12 @@ def write_picture(path: Path, seed: int, size: tuple[int, int] = (24, 20)) -> Pa
 
 
 def write_pairs(folder: Path, count: int, size: tuple[int, int] = (24, 20), captions: int = 1) -> Path:
-    """A CSV of ``count`` pictures, each with ``captions`` rows."""
+    """A CSV of ``count`` images, each with ``captions`` rows."""
     rows = []
     for i in range(count):
-        write_picture(folder / "pictures" / f"{i:03}.png", i, size)
+        write_image(folder / "images" / f"{i:03}.png", i, size)
         rows += [
-            (f"pictures/{i:03}.png", f"picture {i} caption {k}" + " long" * (i % 3), f"c{i % 4}")
-            for k in range(captions)
+            (f"images/{i:03}.png", f"image {i} caption {k}" + " long" * (i % 3), f"c{i % 4}") for k in range(captions)
         ]
     path = folder / "pairs.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -73,7 +73,7 @@ def test_the_first_pairs_of_a_batch_are_a_batch() -> None:
     assert sent.on_host.rows.tolist() == [0, 1], "what is drawn by it is of as many"
 
 
-def test_a_share_is_of_the_picture_itself() -> None:
+def test_a_share_is_of_the_image_itself() -> None:
     mix = Mix(torch.tensor([1, 0]), 0.75)
     assert mix.blend(torch.tensor([[0.0], [4.0]])).tolist() == [[1.0], [3.0]]
     boxed = Mix(torch.tensor([1, 0]), 0.75, (0, 1, 1, 2)).apply(
@@ -108,7 +108,7 @@ def test_views_have_their_numbers_sides_and_masks(tmp_path: Path) -> None:
 
 def test_the_last_row_is_replaced_by_the_first_and_told_once(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 6), cache_mib=0)
-    (tmp_path / "pictures" / "005.png").write_bytes(b"broken")
+    (tmp_path / "images" / "005.png").write_bytes(b"broken")
     said: list[str] = []
     for batch in Loader(dataset, definition(batch_size=6), SIZE, said.append).batches(0, 2):
         assert sorted(batch.rows.tolist()) == [0, 0, 1, 2, 3, 4]
@@ -118,8 +118,8 @@ def test_the_last_row_is_replaced_by_the_first_and_told_once(tmp_path: Path) -> 
 
 def test_rows_that_are_skipped_are_told_with_their_number(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 8)
-    (tmp_path / "pictures" / "002.png").write_bytes(b"broken")
-    (tmp_path / "pictures" / "003.png").unlink()
+    (tmp_path / "images" / "002.png").write_bytes(b"broken")
+    (tmp_path / "images" / "003.png").unlink()
     said: list[str] = []
 
     dataset = open_dataset(path, DataConfig(max_bad_share=0.25), SIZE, tokenize, log=said.append)

@@ -1,4 +1,4 @@
-"""The picture cache: the same pixels, whatever happens to the process, the file, the disk."""
+"""The image cache: the same pixels, whatever happens to the process, the file, the disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from core.data import cache as cache_module
-from core.data.cache import Decoding, PictureCache, open_cache, prune
-from core.data.pictures import decode
-from tests.core.data.samples import write_picture
+from core.data.cache import Decoding, ImageCache, open_cache, prune
+from core.data.images import decode
+from tests.core.data.samples import write_image
 
 DECODING = Decoding(shorter_side=16, max_megapixels=10)
 PLENTY = 1 << 30
@@ -24,22 +24,22 @@ PLENTY = 1 << 30
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Pictures of many shapes, one of them broken."""
-    made = [str(write_picture(tmp_path / "pictures" / f"{i}.png", i, (20 + 3 * i, 30))) for i in range(9)]
-    Path(made[4]).write_bytes(b"no picture")
+    """Images of many shapes, one of them broken."""
+    made = [str(write_image(tmp_path / "images" / f"{i}.png", i, (20 + 3 * i, 30))) for i in range(9)]
+    Path(made[4]).write_bytes(b"no image")
     return made
 
 
-def built(files: list[str]) -> PictureCache:
+def built(files: list[str]) -> ImageCache:
     cache = open_cache(files, DECODING, PLENTY)
     assert cache is not None
     return cache
 
 
-def same_as_decoded(cache: PictureCache, files: list[str]) -> bool:
+def same_as_decoded(cache: ImageCache, files: list[str]) -> bool:
     good = [row for row in range(len(files)) if row not in cache.bad]
     return len(cache) == len(files) and all(
-        np.array_equal(cache.picture(row), decode(files[row], DECODING.shorter_side, 10)) for row in good
+        np.array_equal(cache.image(row), decode(files[row], DECODING.shorter_side, 10)) for row in good
     )
 
 
@@ -68,7 +68,7 @@ def test_it_holds_what_decoding_gives_and_the_reasons_of_bad_ones(files: list[st
     cache = built(files)
     assert same_as_decoded(cache, files)
     assert list(cache.bad) == [4]
-    assert "not a picture" in cache.bad[4]
+    assert "not an image" in cache.bad[4]
     assert left(own_cache, ".tmp") == []
 
 
@@ -82,16 +82,16 @@ def test_it_is_built_once(files: list[str]) -> None:
     assert same_as_decoded(again, files)
 
 
-def test_a_changed_picture_or_another_size_is_decoded_anew(files: list[str], own_cache: Path) -> None:
+def test_a_changed_image_or_another_size_is_decoded_anew(files: list[str], own_cache: Path) -> None:
     built(files)
-    write_picture(Path(files[4]), 99, (40, 40))
+    write_image(Path(files[4]), 99, (40, 40))
     fresh = built(files)
     assert fresh.bad == {}
     assert same_as_decoded(fresh, files)
     other = open_cache(files, Decoding(8, 10), PLENTY)
     assert other is not None
-    assert other.picture(0).shape[0] == 12
-    assert len(left(own_cache, ".pictures")) == 3
+    assert other.image(0).shape[0] == 12
+    assert len(left(own_cache, ".images")) == 3
 
 
 def test_it_can_be_sent_to_a_loader_process(files: list[str]) -> None:
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_rebuilt(files: list[str], own_cache: Path, damage: st
         }[damage]
     )
     with pytest.raises(ValueError, match=str(path.name)):
-        PictureCache(path)
+        ImageCache(path)
     assert same_as_decoded(built(files), files)
 
 
@@ -134,7 +134,7 @@ def test_what_progress_raises_cancels_and_leaves_nothing(files: list[str], own_c
 def test_a_killed_build_leaves_nothing_wrong(files: list[str], own_cache: Path) -> None:
     assert building(files, die_after=5).wait() == 9
     assert len(left(own_cache, ".tmp")) == 1
-    assert left(own_cache, ".pictures") == []
+    assert left(own_cache, ".images") == []
     assert same_as_decoded(built(files), files)
     os.utime(left(own_cache, ".tmp")[0], (0, 0))
     prune(own_cache)
@@ -145,7 +145,7 @@ def test_two_processes_may_build_at_once(files: list[str], own_cache: Path) -> N
     builds = [building(files), building(files)]
     assert [build.wait() for build in builds] == [0, 0]
     assert same_as_decoded(built(files), files)
-    assert len(left(own_cache, ".pictures")) == 1
+    assert len(left(own_cache, ".images")) == 1
     assert left(own_cache, ".tmp") == []
 
 
@@ -176,17 +176,17 @@ def test_a_folder_that_cannot_be_made_means_streaming(files: list[str], own_cach
 
 def test_the_longest_unused_caches_go_first(tmp_path: Path) -> None:
     for age, name in enumerate(["new", "middle", "old"]):
-        path = tmp_path / f"{name}.pictures"
+        path = tmp_path / f"{name}.images"
         path.write_bytes(b"x" * 100)
         os.utime(path, (time.time() - 1000 * age, time.time() - 1000 * age))
     (tmp_path / "unrelated.txt").write_bytes(b"x" * 1000)
     prune(tmp_path, limit=250)
     assert {path.stem for path in tmp_path.iterdir()} == {"new", "middle", "unrelated"}
-    prune(tmp_path, keep=tmp_path / "middle.pictures", limit=50)
+    prune(tmp_path, keep=tmp_path / "middle.images", limit=50)
     assert {path.stem for path in tmp_path.iterdir()} == {"middle", "unrelated"}
 
 
-def test_a_picture_changed_at_the_same_size_is_decoded_anew(files: list[str]) -> None:
+def test_a_image_changed_at_the_same_size_is_decoded_anew(files: list[str]) -> None:
     first = built(files)
     status = Path(files[0]).stat()
     os.utime(files[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
@@ -194,7 +194,7 @@ def test_a_picture_changed_at_the_same_size_is_decoded_anew(files: list[str]) ->
 
 
 def test_a_cache_of_other_files_is_not_taken(files: list[str]) -> None:
-    """Whatever its name says: one of fewer pictures would show each caption another picture."""
+    """Whatever its name says: one of fewer images would show each caption another image."""
     path, fewer = built(files).path, built(files[:5]).path
     path.write_bytes(fewer.read_bytes())
     assert same_as_decoded(built(files), files)
@@ -206,7 +206,7 @@ def test_a_cache_that_is_used_is_the_last_to_go(files: list[str], own_cache: Pat
         os.utime(path, (time.time() - age, time.time() - age))
     built(files)
     prune(own_cache, limit=used.stat().st_size)
-    assert left(own_cache, ".pictures") == [used]
+    assert left(own_cache, ".images") == [used]
 
 
 def test_validation_images_do_not_displace_the_training_images_in_use(
@@ -217,7 +217,7 @@ def test_validation_images_do_not_displace_the_training_images_in_use(
     val = open_cache(files[:3], DECODING, val_budget := 4500)
     assert val is not None
     assert train.path.stat().st_size > val_budget
-    assert set(left(own_cache, ".pictures")) == {train.path, val.path}
+    assert set(left(own_cache, ".images")) == {train.path, val.path}
 
 
 def test_other_images_stay_within_the_budget_of_a_run(
@@ -226,7 +226,7 @@ def test_other_images_stay_within_the_budget_of_a_run(
     earlier = built(files).path  # of another run: nothing has it open
     monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
     built(files[:3])
-    assert earlier in left(own_cache, ".pictures")
+    assert earlier in left(own_cache, ".images")
 
 
 def test_what_a_build_needs_is_made_room_for(
@@ -237,11 +237,11 @@ def test_what_a_build_needs_is_made_room_for(
     monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
     newest = open_cache(files[:3], DECODING, 4500)
     assert newest is not None
-    assert left(own_cache, ".pictures") == [newest.path]
+    assert left(own_cache, ".images") == [newest.path]
     assert left(own_cache, ".tmp"), "it is not a day old"
 
 
-def test_what_many_pictures_need_is_estimated_by_some(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_many_images_need_is_estimated_by_some(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SAMPLED", 3)
     same = [files[0]] * 50
     one = decode(files[0], 16, 10).nbytes
@@ -262,7 +262,7 @@ def test_a_disk_with_too_little_room_means_streaming(
 def test_without_building_only_what_is_there_is_taken(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_cache(files, DECODING, 1, build=False) is None
     built(files)
-    monkeypatch.setattr(cache_module, "decoded_size", lambda *_: pytest.fail("a picture was opened"))
+    monkeypatch.setattr(cache_module, "decoded_size", lambda *_: pytest.fail("an image was opened"))
     again = open_cache(files, DECODING, 1, build=False)
     assert again is not None
     assert len(again) == len(files)

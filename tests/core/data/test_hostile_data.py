@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from core.data.cache import Decoding, PictureCache, open_cache
+from core.data.cache import Decoding, ImageCache, open_cache
 from core.data.demo.openmoji import write_demo_data
-from core.data.errors import DataError, PictureError
-from core.data.pictures import decode, picture_size
+from core.data.errors import DataError, ImageError
+from core.data.images import decode, image_file_size
 from core.data.sources import coco, manifests
 from core.data.sources.opening import open_source
 from core.search.index.source_changes import scan
-from tests.core.data.samples import write_picture
+from tests.core.data.samples import write_image
 from tests.mutations import mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
@@ -28,19 +28,19 @@ LITTLE = settings(max_examples=120, suppress_health_check=[HealthCheck.function_
 MUCH = settings(LITTLE, max_examples=10_000)
 
 
-def test_a_picture_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
+def test_a_image_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
     for name in ("pipe.png", "device.png"):
-        for read in (lambda path: decode(path, 16, 10), lambda path: picture_size(path, 10)):
-            with pytest.raises(PictureError, match="cannot be opened: it is a folder, a pipe or a device"):
+        for read in (lambda path: decode(path, 16, 10), lambda path: image_file_size(path, 10)):
+            with pytest.raises(ImageError, match="cannot be opened: it is a folder, a pipe or a device"):
                 read(tmp_path / name)
 
 
 def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
-    """They are rows whose picture cannot be read, and found again by nothing."""
+    """They are rows whose image cannot be read, and found again by nothing."""
     for number in range(3):
-        write_picture(tmp_path / "data" / "cats" / f"{number}.png", number)
+        write_image(tmp_path / "data" / "cats" / f"{number}.png", number)
     os.mkfifo(tmp_path / "data" / "cats" / "pipe.png")
     (tmp_path / "data" / "cats" / "zero.png").symlink_to("/dev/zero")
     files = [row.file for row in open_source(tmp_path / "data").rows]
@@ -52,9 +52,9 @@ def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "huge", "binary"])
 def test_a_sidecar_that_is_no_text_file(tmp_path: Path, sort: str) -> None:
-    """Its picture has no caption; the others go on."""
+    """Its image has no caption; the others go on."""
     for name in ("a", "b"):
-        write_picture(tmp_path / f"{name}.png", 1)
+        write_image(tmp_path / f"{name}.png", 1)
     (tmp_path / "b.txt").write_text("a dog", encoding="utf-8")
     sidecar = tmp_path / "a.txt"
     match sort:
@@ -108,7 +108,7 @@ def test_three_gigabytes_of_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_one_name_that_is_too_long_is_one_bad_row(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", 1)
+    write_image(tmp_path / "a.png", 1)
     (tmp_path / "a.csv").write_text(f"filepath,title\na.png,a dog\n{'y' * 5000}.png,a cat\n", encoding="utf-8")
     (tmp_path / "b.json").write_text(
         json.dumps({"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "y" * 5000}],
@@ -152,16 +152,16 @@ def test_thousands_of_labels_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_short_line_of_a_wide_table_costs_its_own_cells_alone(tmp_path: Path) -> None:
-    write_picture(tmp_path / "0.png", 0)
+    write_image(tmp_path / "0.png", 0)
     names = ",".join(f"k{number}" for number in range(1000))
     (tmp_path / "a.csv").write_text(f"filepath,title,{names}\n0.png,a dog,x,\n")
     (row,) = open_source(tmp_path / "a.csv").rows
     assert dict(row.labels) == {"k0": "x", "k1": ""}
 
 
-def test_one_picture_with_fifty_thousand_captions(tmp_path: Path) -> None:
+def test_one_image_with_fifty_thousand_captions(tmp_path: Path) -> None:
     """Joined in one go: caption by caption it would take minutes."""
-    write_picture(tmp_path / "a.png", 1)
+    write_image(tmp_path / "a.png", 1)
     rows = "\n".join(f"a.png,dog {i}" for i in range(50_000))
     (tmp_path / "a.csv").write_text(f"filepath,title\n{rows}\n", encoding="utf-8")
     (row,) = open_source(tmp_path / "a.csv").rows
@@ -175,7 +175,7 @@ def test_demo_data_beside_a_pipe(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_no_text_are_a_bad_row(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", 1)
+    write_image(tmp_path / "a.png", 1)
     lines = [{"image": "a.png", "title": "a dog", "kind": "\ud800"}, {"image": "a.png", "title": "a cat", "kind": "c"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     source = open_source(tmp_path / "a.jsonl")
@@ -195,17 +195,17 @@ def test_a_cache_with_another_index_is_not_taken(tmp_path: Path, index: Any) -> 
 
     content = json.dumps(index).encode()
     footer = cache.FOOTER.pack(cache.MAGIC, 0, len(content), cache.zlib.crc32(content))
-    (tmp_path / "a.pictures").write_bytes(content + footer)
+    (tmp_path / "a.images").write_bytes(content + footer)
     with pytest.raises(ValueError, match="damaged index"):
-        PictureCache(tmp_path / "a.pictures")
+        ImageCache(tmp_path / "a.images")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures that the manifests of all examples name."""
+    """Images that the manifests of all examples name."""
     made = tmp_path_factory.mktemp("hostile")
     for number in range(3):
-        write_picture(made / f"{number}.png", number)
+        write_image(made / f"{number}.png", number)
     return made
 
 

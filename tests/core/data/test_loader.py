@@ -12,7 +12,7 @@ import torch
 from core.data import loader as loader_module
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
-from core.data.errors import DataError, PictureError
+from core.data.errors import DataError, ImageError
 from core.data.loader import Loader, Place, evaluation_batches, evaluation_texts
 from core.ranks.environment import LaunchError
 from core.spec.config import DataConfig, RunConfig
@@ -59,12 +59,12 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("cache_mib", [0, 64])
-def test_pictures_captions_and_labels_stay_together(
+def test_images_captions_and_labels_stay_together(
     tmp_path: Path, cache_mib: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.data.dataset.CHUNK", 4)
     path = write_pairs(tmp_path, 6, captions=3)
-    bad = tmp_path / "pictures" / "002.png"
+    bad = tmp_path / "images" / "002.png"
     if cache_mib:
         bad.write_bytes(b"broken")
     else:
@@ -72,7 +72,7 @@ def test_pictures_captions_and_labels_stay_together(
     said: list[str] = []
     dataset = open_dataset(path, DataConfig(cache_mib=cache_mib, max_bad_share=0.5), SIZE, tokenize, log=said.append)
     assert dataset.streamed == (cache_mib == 0)
-    # A picture that is not there is no row; one that cannot be read is, and is not shown.
+    # An image that is not there is no row; one that cannot be read is, and is not shown.
     shown = [row for row in range(len(dataset)) if row not in dataset.broken]
     assert [dataset.path(row).stem for row in shown] == ["000", "001", "003", "004", "005"]
     assert "002.png" in said[-1]
@@ -80,7 +80,7 @@ def test_pictures_captions_and_labels_stay_together(
     for row in shown:
         number = int(dataset.path(row).stem)
         assert dataset.labels(row)["kind"] == f"c{number % 4}"
-        assert dataset.picture(row).shape == (3, 20, 24)  # 16 x 1.25
+        assert dataset.image(row).shape == (3, 20, 24)  # 16 x 1.25
         assert [text.split()[1] for text in dataset.captions_of(row)] == [str(number)] * 3
         span = dataset.caption_span(row)
         assert tuple(dataset.captions[i] for i in span) == dataset.captions_of(row)
@@ -91,10 +91,10 @@ def test_pictures_captions_and_labels_stay_together(
     assert dataset.tokens.shape[1] == 6 < CONTEXT  # the longest caption has six words
 
 
-def test_cached_and_streamed_pictures_are_the_same(tmp_path: Path) -> None:
+def test_cached_and_streamed_images_are_the_same(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 4, size=(40, 60))
     cached, streamed = opened(path), opened(path, cache_mib=0)
-    assert all(torch.equal(cached.picture(row), streamed.picture(row)) for row in range(4))
+    assert all(torch.equal(cached.image(row), streamed.image(row)) for row in range(4))
     copy = opened(write_pairs(tmp_path / "elsewhere", 4, size=(40, 60)))
     assert cached.digest() == streamed.digest() == copy.digest(), "wherever they lie"
     assert cached.digest() != opened(write_pairs(tmp_path / "elsewhere", 4, captions=2)).digest()
@@ -102,10 +102,10 @@ def test_cached_and_streamed_pictures_are_the_same(tmp_path: Path) -> None:
 
 def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 10)
-    (tmp_path / "pictures" / "003.png").write_bytes(b"broken")
+    (tmp_path / "images" / "003.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1 of the 10 rows") as caught:
         opened(path)
-    assert f"{path}, line 5: 003.png: it is not a picture" in str(caught.value)
+    assert f"{path}, line 5: 003.png: it is not an image" in str(caught.value)
     assert list(opened(path, max_bad_share=0.1).broken) == [3]
 
 
@@ -113,7 +113,7 @@ def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 5)
     seen: list[str] = []
     open_dataset(path, DataConfig(), SIZE, tokenize, progress=lambda doing, done, total: seen.append(doing))
-    assert seen == ["decoding pictures"] * 5 + ["tokenising captions"]
+    assert seen == ["decoding images"] * 5 + ["tokenising captions"]
 
     def stop(doing: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -275,7 +275,7 @@ def test_closing_early_ends_cleanly(tmp_path: Path, workers: int) -> None:
     assert list(Loader(dataset, definition(workers=workers), SIZE).batches(5, 5)) == []
 
 
-def test_captions_of_a_picture_take_turns(tmp_path: Path) -> None:
+def test_captions_of_a_image_take_turns(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4, captions=3))
     loader = Loader(dataset, definition(), SIZE)
     drawn = {tuple(tokens.tolist()) for batch in loader.batches(0, 30) for tokens in batch.texts[:, :4]}
@@ -294,14 +294,14 @@ def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
     assert Loader(opened(write_pairs(tmp_path, 4)), short, SIZE).total_steps == 1
 
 
-# Streaming over pictures that prove broken
+# Streaming over images that prove broken
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_streamed_broken_picture_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
+def test_a_streamed_broken_image_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
     path = write_pairs(tmp_path, 8)
     dataset = opened(path, cache_mib=0)
-    (tmp_path / "pictures" / "003.png").write_bytes(b"broken")
+    (tmp_path / "images" / "003.png").write_bytes(b"broken")
     said: list[str] = []
     loader = Loader(dataset, definition(workers=workers), SIZE, said.append)
     rows = [row for batch in loader.batches(0, 4) for row in batch.rows.tolist()]
@@ -314,11 +314,11 @@ def test_a_streamed_broken_picture_is_replaced_by_another_pair(tmp_path: Path, w
     assert again == rows[8:]
 
 
-def test_a_run_is_the_same_whether_pictures_are_cached_or_streamed(tmp_path: Path) -> None:
-    """Broken ones keep their number in a cache too: neither steps nor batches depend on where pictures come from."""
+def test_a_run_is_the_same_whether_images_are_cached_or_streamed(tmp_path: Path) -> None:
+    """Broken ones keep their number in a cache too: neither steps nor batches depend on where images come from."""
     path = write_pairs(tmp_path, 9)
     for row in (0, 4):
-        (tmp_path / "pictures" / f"{row:03}.png").write_bytes(b"broken")
+        (tmp_path / "images" / f"{row:03}.png").write_bytes(b"broken")
     sets = [opened(path, cache_mib=mib, max_bad_share=0.5) for mib in (64, 0)]
     assert [one.streamed for one in sets] == [False, True]
     cached, streamed = (Loader(one, definition(), SIZE) for one in sets)
@@ -334,15 +334,15 @@ def test_a_run_is_the_same_whether_pictures_are_cached_or_streamed(tmp_path: Pat
 def test_too_many_broken_while_streaming_stop_with_the_list(tmp_path: Path, workers: int, broken: int) -> None:
     dataset = opened(write_pairs(tmp_path, 8), cache_mib=0)
     for i in range(broken):
-        (tmp_path / "pictures" / f"{i:03}.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"000\.png: it is not a picture"):
+        (tmp_path / "images" / f"{i:03}.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"000\.png: it is not an image"):
         list(Loader(dataset, definition(workers=workers), SIZE).batches(0, 6))
 
 
 # Evaluation
 
 
-def test_evaluation_sees_every_picture_once_in_order(tmp_path: Path) -> None:
+def test_evaluation_sees_every_image_once_in_order(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 7, captions=2))
     batches = list(evaluation_batches(dataset, SIZE, 3))
     assert [rows.tolist() for rows, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
@@ -355,22 +355,22 @@ def test_evaluation_sees_every_picture_once_in_order(tmp_path: Path) -> None:
 def test_evaluation_decodes_several_images_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = opened(write_pairs(tmp_path, 4), cache_mib=0)
     monkeypatch.setattr(loader_module, "usable_cores", lambda: 2)
-    plain, both = dataset.picture, threading.Barrier(2)
+    plain, both = dataset.image, threading.Barrier(2)
 
-    def picture(row: int) -> torch.Tensor:
+    def image(row: int) -> torch.Tensor:
         both.wait(60)  # a decoder alone would wait in vain
         return plain(row)
 
-    monkeypatch.setattr(dataset, "picture", picture)
+    monkeypatch.setattr(dataset, "image", image)
     rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
     assert rows.tolist() == [0, 1, 2, 3]
 
 
 def test_evaluation_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 5, captions=2), cache_mib=0)
-    (tmp_path / "pictures" / "001.png").write_bytes(b"broken")
-    with pytest.raises(PictureError):
-        dataset.picture(1)
+    (tmp_path / "images" / "001.png").write_bytes(b"broken")
+    with pytest.raises(ImageError):
+        dataset.image(1)
     rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
     assert rows.tolist() == [0, 2, 3, 4]
     tokens, targets = evaluation_texts(dataset, rows)

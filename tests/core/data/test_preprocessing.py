@@ -1,4 +1,4 @@
-"""One preprocessing: whoever shows a model a picture, the pixels are the same."""
+"""One preprocessing: whoever shows a model an image, the pixels are the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from PIL import Image
 
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
+from core.data.images import Resizing, decode_square
 from core.data.loader import evaluation_batches
-from core.data.pictures import Resizing, decode_square
 from core.data.preprocessing import model_input
 from core.inference.encoder import encode_images
-from core.inference.pictures import Found, read_picture
+from core.inference.images import Found, read_image
 from core.model.towers.architectures import resolve_architecture
 from core.search.index.encoding import open_encoder
 from tests.benchmarks.jpeg import photograph
@@ -33,26 +33,26 @@ def china() -> Image.Image:
 
 @pytest.mark.parametrize("draw", [china, lambda: photograph(1200, 900, 0), lambda: photograph(30, 41, 1)])
 def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Image.Image]) -> None:
-    """Validation (cached and streamed), an index or a picture searched for, a caption, and a picture tried."""
-    path = tmp_path / "picture.jpg"
+    """Validation (cached and streamed), an index or an image searched for, a caption, and an image tried."""
+    path = tmp_path / "image.jpg"
     draw().save(path, quality=92)
-    (tmp_path / "pairs.csv").write_text("filepath,title\npicture.jpg,a temple\n", encoding="utf-8")
+    (tmp_path / "pairs.csv").write_text("filepath,title\nimage.jpg,a temple\n", encoding="utf-8")
     encoder = open_encoder("open_clip:sd-tiny", "")
     data, side = encoder.model.data, encoder.model.network.image_size
     assert data.oversample > 1
-    seen = {"index": encoder.picture(str(path)), "caption": read_picture(Found(str(path)), side, data).picture}
+    seen = {"index": encoder.image(str(path)), "caption": read_image(Found(str(path)), side, data).image}
     for mebibytes in (0, 64):
         changed = data.model_copy(update={"cache_mib": mebibytes})
         dataset = open_dataset(tmp_path / "pairs.csv", changed, side, tokenize)
-        ((_, pictures),) = evaluation_batches(dataset, side, 4)
-        seen[f"validation, cache {mebibytes}"] = pictures[0]
-    for door, picture in seen.items():
-        assert picture is not None
-        assert torch.equal(picture, seen["index"]), door
+        ((_, images),) = evaluation_batches(dataset, side, 4)
+        seen[f"validation, cache {mebibytes}"] = images[0]
+    for door, image in seen.items():
+        assert image is not None
+        assert torch.equal(image, seen["index"]), door
 
 
 @pytest.mark.parametrize("size", [(1200, 900), (531, 1003), (40, 31)])
-@pytest.mark.parametrize("name", ["picture.png", "picture.jpg"])
+@pytest.mark.parametrize("name", ["image.png", "image.jpg"])
 @pytest.mark.parametrize(
     "preprocess",
     [{}, {"interpolation": "bilinear", "resize_mode": "squash"}, {"resize_mode": "longest", "fill_color": 127}],
@@ -68,13 +68,13 @@ def test_a_published_model_sees_what_open_clip_shows_it(
     colours = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.5, 0.125]}
     config.write_text(json.dumps({"model_cfg": CLIP, "preprocess_cfg": colours | preprocess}), encoding="utf-8")
     ours = open_model(str(config.parent))
-    picture = model_input(path, ours.network.image_size, ours.data)
+    image = model_input(path, ours.network.image_size, ours.data)
     theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{config.parent}")
     prepared = prepare(Image.open(path))[None]
-    assert torch.allclose(ours.network.towers.normalise(picture[None]), prepared, atol=1e-5)
+    assert torch.allclose(ours.network.towers.normalise(image[None]), prepared, atol=1e-5)
     with torch.no_grad():
         vector = theirs.eval().encode_image(prepared, normalize=True)
-    assert torch.allclose(encode_images(ours.network, picture[None], ours.runtime), vector, atol=1e-5)
+    assert torch.allclose(encode_images(ours.network, image[None], ours.runtime), vector, atol=1e-5)
 
 
 def test_a_published_tag_brings_its_own_preprocessing() -> None:

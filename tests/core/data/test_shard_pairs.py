@@ -12,7 +12,7 @@ import torch
 
 from core.data.batch import Batch
 from core.data.dataset import open_dataset
-from core.data.errors import DataError, PictureError
+from core.data.errors import DataError, ImageError
 from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
 from core.data.orders import SHARDS_AT_ONCE, StreamOrder
@@ -20,7 +20,7 @@ from core.data.shard_pairs import ShardPairs, open_shards
 from core.spec.config import DataConfig, RunConfig
 from core.spec.errors import UserError
 from tests.core.data.samples import CONTEXT, tokenize
-from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
+from tests.core.data.sources.shards.tars import image, row, write_shard, write_shards
 from tests.core.data.test_loader import SIZE, same
 
 
@@ -45,7 +45,7 @@ def numbers(batch: Batch) -> list[int]:
 
 
 def joined(parts: list[Batch]) -> list[torch.Tensor]:
-    """Rows, texts and pictures of shares put together."""
+    """Rows, texts and images of shares put together."""
     texts = [torch.nn.functional.pad(part.texts, (0, CONTEXT - part.texts.shape[1])) for part in parts]
     return [
         torch.cat([part.rows for part in parts]),
@@ -60,12 +60,12 @@ def test_rows_are_what_the_shards_hold(tmp_path: Path) -> None:
     pairs = opened(write_shards(tmp_path, [5, 4]))
     assert len(pairs) == 9
     assert pairs.streamed
-    assert pairs.captions_of(6) == ("picture 6 caption",)
-    assert pairs.picture(6).shape == (3, 20, 24)
+    assert pairs.captions_of(6) == ("image 6 caption",)
+    assert pairs.image(6).shape == (3, 20, 24)
     assert pairs.path(6).name == "000006.png"
-    assert pickle.loads(pickle.dumps(pairs)).captions_of(8) == ("picture 8 caption",)
+    assert pickle.loads(pickle.dumps(pairs)).captions_of(8) == ("image 8 caption",)
     whole = open_dataset(f"{tmp_path}/*.tar", DataConfig(), SIZE, tokenize)
-    assert all(torch.equal(whole.picture(i), pairs.picture(i)) for i in range(9))
+    assert all(torch.equal(whole.image(i), pairs.image(i)) for i in range(9))
     assert [str(whole.path(i)) for i in range(9)] == [str(pairs.path(i)) for i in range(9)]
 
 
@@ -150,8 +150,8 @@ def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, 
 def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> None:
     rows = {f"{i:03}": row(i) for i in range(16)}
     rows["005"] = {"png": b"broken" * 100, "txt": b"a dog"}
-    rows["009"] = {"png": picture(9), "txt": b"\xff"}
-    rows["none"] = {"png": picture(1)}
+    rows["009"] = {"png": image(9), "txt": b"\xff"}
+    rows["none"] = {"png": image(1)}
     said: list[str] = []
     pattern = str(write_shard(tmp_path / "a.tar", rows))
     pairs = open_shards(pattern, DataConfig(max_bad_share=0.5), SIZE, tokenize, log=said.append)
@@ -162,8 +162,8 @@ def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> No
     assert sorted(seen) == [*range(5), 6, 6, 7, 8, 10, 10, *range(11, 16)]
     assert len(said) == 3
     assert {one.where.rpartition("/")[2] for one in pairs.all_bad()} == {"none", "005.png", "009.png"}
-    with pytest.raises(PictureError, match=r"its \.txt is not text"):
-        pairs.picture(9)
+    with pytest.raises(ImageError, match=r"its \.txt is not text"):
+        pairs.image(9)
     with pytest.raises(DataError, match=r"3 of the 17 rows of .*a\.tar cannot be used"):
         pairs.check(0.1)
     with pytest.raises(DataError, match=r"1 of the 17 rows of .*a\.tar cannot be used"):

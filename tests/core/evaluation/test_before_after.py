@@ -1,4 +1,4 @@
-"""The page of two runs: its numbers, its pictures, and that nothing foreign runs in it."""
+"""The page of two runs: its numbers, its images, and that nothing foreign runs in it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def test_the_page_holds_its_numbers_and_pictures_and_runs_nothing(tmp_path: Path) -> None:
+def test_the_page_holds_its_numbers_and_images_and_runs_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "red").save(tmp_path / "a.png")
     fixes = (
         Fix(kind="recaptioned", path=str(tmp_path / "a.png"), caption=EVIL, value="a red field", panel="Clean"),
         Fix(kind="excluded", path=str(tmp_path / f"{EVIL.replace('/', '')}.png")),
     )
-    record = FixesRecord(source=EVIL, fixed="f.csv", made=0.0, pictures=3, captions=3, fixes=fixes)
+    record = FixesRecord(source=EVIL, fixed="f.csv", made=0.0, images=3, captions=3, fixes=fixes)
     before, after = report(10), report(30)
     changes = compare(after.outcome, before.outcome)
     found = BeforeAfter(before, after, changes, record, (EVIL, "f.csv"), {"seed": ("0", "1")})
@@ -66,8 +66,8 @@ def test_the_page_holds_its_numbers_and_pictures_and_runs_nothing(tmp_path: Path
     read = Tags()
     read.feed(page)
     assert "script" not in {tag for tag, _ in read.tags}
-    (picture,) = [attributes for tag, attributes in read.tags if tag == "img"]
-    assert str(picture["src"]).startswith("data:image/webp;base64,")
+    (image,) = [attributes for tag, attributes in read.tags if tag == "img"]
+    assert str(image["src"]).startswith("data:image/webp;base64,")
     assert not any(name.startswith("on") or name == "href" for _, attributes in read.tags for name in attributes)
     assert any("default-src 'none'" in str(attributes.get("content")) for _, attributes in read.tags)
     one = changes["image_to_text_R@1"]
@@ -88,9 +88,9 @@ def test_the_page_holds_its_numbers_and_pictures_and_runs_nothing(tmp_path: Path
 def test_a_page_shows_the_first_fixes_and_a_new_label_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(before_after, "PICTURES", 2)
+    monkeypatch.setattr(before_after, "IMAGES", 2)
     fixes = tuple(Fix(kind="relabelled", path=f"/{name}.png", label=EVIL, value=EVIL) for name in "abc")
-    record = FixesRecord(source="s.csv", fixed="f.csv", made=0.0, pictures=3, captions=3, fixes=fixes)
+    record = FixesRecord(source="s.csv", fixed="f.csv", made=0.0, images=3, captions=3, fixes=fixes)
     found = BeforeAfter(report(10), report(10), {}, record, ("s.csv", "f.csv"), {})
     told: list[tuple[int, int]] = []
     save_page(found, tmp_path / "page.html", "Title", lambda _doing, done, total: told.append((done, total)))

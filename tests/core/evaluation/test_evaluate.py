@@ -19,7 +19,7 @@ from core.data.dataset import open_dataset
 from core.data.errors import DataError
 from core.data.views.making import centre_view
 from core.evaluation.evaluate import Request, evaluate
-from core.inference.encoder import UNPROJECTED, encode_layers, encode_pictures
+from core.inference.encoder import UNPROJECTED, encode_dataset_images, encode_layers
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
@@ -77,14 +77,14 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def features(loaded: dict[str, Model], source: str, weights: str) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    """Colour, embedding and feature before the projection of each picture, one picture at a time."""
+    """Colour, embedding and feature before the projection of each image, one image at a time."""
     model = loaded[weights]
     network = model.network
     data = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
-    rows, vectors = encode_pictures({"": network}, data, model.runtime, 1, lambda *_: None)
+    rows, vectors = encode_dataset_images({"": network}, data, model.runtime, 1, lambda *_: None)
     embeddings = vectors[""]
-    pictures = [centre_view(data.picture(row), network.image_size)[None] for row in rows.tolist()]
-    states = torch.cat([encode_layers(network, one, model.runtime, [UNPROJECTED])[UNPROJECTED] for one in pictures])
+    images = [centre_view(data.image(row), network.image_size)[None] for row in rows.tolist()]
+    states = torch.cat([encode_layers(network, one, model.runtime, [UNPROJECTED])[UNPROJECTED] for one in images])
     return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states
 
 
@@ -146,7 +146,7 @@ def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_th
     assert found["metrics"]["acc1"] == pytest.approx(expected.test.metrics()["acc1"], abs=1e-6)
     assert found["details"]["C"] == pytest.approx(expected.probe.C)
     assert found["details"]["layer"] == "before the projection"
-    assert any("trained on 36 pictures" in note for note in found["notes"])
+    assert any("trained on 36 images" in note for note in found["notes"])
 
 
 def test_knn_equals_a_plain_loop(
@@ -169,15 +169,15 @@ def test_knn_equals_a_plain_loop(
 def test_the_table_is_for_people_and_progress_is_apart(
     run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # else another test may have encoded these pictures
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # else another test may have encoded these images
     assert main(["evaluate", str(run.path), "--data", val, "--task", "zero-shot", "--label", "shape"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"zero-shot of {run.path}@step-")
     assert "(teacher)" in said.out.splitlines()[0]
     assert said.out.splitlines()[0].endswith("samples, fp32")
     assert "acc1" in said.out
-    assert "encoding pictures" in said.err
-    assert "encoding pictures" not in said.out
+    assert "encoding images" in said.err
+    assert "encoding images" not in said.out
 
 
 def test_clip_benchmarks_json(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,16 +245,16 @@ def test_reports_of_different_data_are_not_compared(
         request = [str(run.path), "--data", val, "--task", "zero-shot", "--label", label_column, "--json"]
         files.append(tmp_path / f"{name}.json")
         files[-1].write_text(json.dumps(report(capsys, *request)), encoding="utf-8")
-    assert "whose pictures or labels differ" in refusal(capsys, "--compare", *map(str, files))
+    assert "whose images or labels differ" in refusal(capsys, "--compare", *map(str, files))
 
 
-def test_rows_without_a_label_or_a_picture_are_left_out_and_told(
+def test_rows_without_a_label_or_a_image_are_left_out_and_told(
     run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = Path(val).parent
     table = list(csv.reader(Path(loaded["student"].data.train).read_text(encoding="utf-8").splitlines()))
     table[1][2] = ""
-    (pairs / "broken.png").write_bytes(b"no picture")
+    (pairs / "broken.png").write_bytes(b"no image")
     holes = write(pairs / "holes.csv", [*table, ["broken.png", "a red circle", "red", "circle"]])
     found = report(capsys, str(run.path), "--data", str(holes), "--task", "zero-shot", "--label", "colour", "--json")
     assert found["samples"] == 35
@@ -309,7 +309,7 @@ def test_labels_that_cannot_be_used(
 def test_data_without_labels_say_how_to_give_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
     bare = Path(val).with_name("val.csv")
     said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
-    assert said == f"{bare} has no labels; add a column with the class of each picture, or give class folders."
+    assert said == f"{bare} has no labels; add a column with the class of each image, or give class folders."
 
 
 def test_retrieval_of_data_that_mostly_cannot_be_read_is_refused(
@@ -318,7 +318,7 @@ def test_retrieval_of_data_that_mostly_cannot_be_read_is_refused(
     """The same share that training would not have accepted."""
     rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))
     for number in range(len(rows)):
-        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
     good = Path(val).parent / rows[1][0]
     (tmp_path / "good.png").write_bytes(good.read_bytes())
     table = [["filepath", "title"], ["good.png", "a red circle"], *([f"{n}.png", "nothing"] for n in range(len(rows)))]

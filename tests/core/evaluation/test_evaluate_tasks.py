@@ -25,7 +25,7 @@ from core.inference import extraction
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import UNPROJECTED, encode_layers
 from core.inference.fusing import own_captions
-from core.inference.labelled import open_pictures
+from core.inference.labelled import open_images
 from core.metrics.captions.scores import caption_scores
 from core.metrics.classification.few_shot import few_shot
 from core.metrics.classification.labels import index_labels
@@ -70,10 +70,10 @@ def measure(model: Model, **request: Any) -> Report:
 
 
 def by_hand(model: Model, source: str, layer: str) -> ProbeData:
-    """Features of the colours' pictures, one at a time."""
+    """Features of the colours' images, one at a time."""
     network = model.network
     found = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
-    views = [centre_view(found.picture(row), network.image_size)[None] for row in range(len(found))]
+    views = [centre_view(found.image(row), network.image_size)[None] for row in range(len(found))]
     features = torch.cat([encode_layers(network, one, model.runtime, [layer])[layer] for one in views])
     return ProbeData(features, index_labels([found.labels(row)["colour"] for row in range(len(found))]))
 
@@ -90,7 +90,7 @@ def test_the_fused_probe_is_reported_beside_the_image_only_one(fusing: Model, da
     assert any("the class that the model predicts zero-shot" in note for note in found.notes)
 
 
-def test_the_labels_of_the_test_pictures_cannot_leak_into_the_text(
+def test_the_labels_of_the_test_images_cannot_leak_into_the_text(
     fusing: Model, data: tuple[str, str], tmp_path: Path
 ) -> None:
     """With every test label changed, the same features are joined: the predictions stay."""
@@ -105,7 +105,7 @@ def test_the_labels_of_the_test_pictures_cannot_leak_into_the_text(
         for source in (data[1], str(lying))
     ]
     taken = [torch.tensor(report.outcome.details["confusion"]).sum(dim=0).tolist() for report in reports]
-    assert taken[0] == taken[1], "as many pictures are taken for each class"
+    assert taken[0] == taken[1], "as many images are taken for each class"
 
 
 def test_few_shot_on_the_command_line_is_the_evaluators_own(
@@ -130,7 +130,7 @@ def test_C_is_chosen_on_the_validation_data(data: tuple[str, str]) -> None:
     assert found.outcome.details["C_curve"] == [pytest.approx(list(point)) for point in expected.curve]
     assert found.outcome.metrics["acc1"] == pytest.approx(expected.test.metrics()["acc1"])
     assert found.outcome.details["layer"] == "block 1"
-    assert any("C was chosen on 12 pictures" in note for note in found.outcome.notes)
+    assert any("C was chosen on 12 images" in note for note in found.outcome.notes)
 
 
 def test_one_neighbour_is_the_nearest(data: tuple[str, str]) -> None:
@@ -167,10 +167,10 @@ def test_reranking_by_a_matching_head_equals_every_pair_scored(fusing: Model, da
     scores = torch.zeros(12, 12)
     with torch.no_grad():
         for image in range(12):
-            picture = centre_view(pairs.picture(image), network.image_size)[None]
+            source_image = centre_view(pairs.image(image), network.image_size)[None]
             for text in range(12):
                 tokens = network.towers.tokenize([pairs.captions[text]])
-                logits = head(network.fuse(picture, tokens))[0]
+                logits = head(network.fuse(source_image, tokens))[0]
                 scores[image, text] = logits[1] - logits[0]
     # Every pair is among the candidates, so the ranks are those of the scores alone.
     for name, table in (("image_to_text", scores), ("text_to_image", scores.T)):
@@ -185,7 +185,7 @@ def test_reranking_by_a_matching_head_equals_every_pair_scored(fusing: Model, da
 def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=6)
     found = measure(model, task="captioning", data=data[1]).outcome
-    pairs = open_pictures(model, data[1], quiet, quiet)
+    pairs = open_images(model, data[1], quiet, quiet)
     made = own_captions(model, pairs, quiet)
     expected = caption_scores([made[row] for row in range(12)], [list(pairs.captions_of(row)) for row in range(12)])
     for name, value in expected.metrics().items():
@@ -205,9 +205,9 @@ def test_captions_of_one_word_are_judged_as_such(
     said: list[GenerationSettings] = []
     whole = CaptionModel.captions
 
-    def captions(model: CaptionModel, pictures: Any, settings: GenerationSettings, *more: Any) -> Any:
+    def captions(model: CaptionModel, source_images: Any, settings: GenerationSettings, *more: Any) -> Any:
         said.append(settings)
-        return whole(model, pictures, settings, *more)
+        return whole(model, source_images, settings, *more)
 
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # where none are kept yet
     monkeypatch.setattr(CaptionModel, "captions", captions)
@@ -216,7 +216,7 @@ def test_captions_of_one_word_are_judged_as_such(
     assert {settings.min_tokens for settings in said} == {0}
 
 
-def test_a_coca_joins_pictures_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
+def test_a_coca_joins_images_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=16)
     found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
     assert {"acc1", "caption_acc1", "image_acc1"} <= set(found.metrics)
@@ -236,7 +236,7 @@ def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
     monkeypatch.setattr(extraction, "encode_texts", count)
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     model = open_model("open_clip:sd-tiny")
-    templates = [f"picture {number} of {{}}" for number in range(80)]
+    templates = [f"image {number} of {{}}" for number in range(80)]
     classes = [f"class {number}" for number in range(1000)]
     first = extraction.class_embedder(model, templates).embed(classes)
     assert sum(encoded) == 80_000
@@ -253,7 +253,7 @@ def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
         ({"task": "fused-probe", "train": "TRAIN"}, "cannot fuse images with text"),
         ({"task": "fused-probe", "train": "TRAIN", "texts": ("song",)}, "'song' is not a text to fuse images with"),
         ({"task": "linear-probe", "train": "TRAIN", "layer": "block 12"}, "there is no layer 'block 12'"),
-        ({"task": "linear-probe", "train": "TRAIN", "shots": (0,)}, "at least one draw and one picture per class"),
+        ({"task": "linear-probe", "train": "TRAIN", "shots": (0,)}, "at least one draw and one image per class"),
         ({"task": "knn", "train": "TRAIN", "k": 0}, "kNN needs at least one neighbour"),
     ],
 )

@@ -16,7 +16,7 @@ D, CONCEPTS = 32, 40
 def beliefs(pairs: int, wrong: float, seed: int, uneven: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Evidence of pairs drawn at random, a share of which have another's caption; and which ones these are.
 
-    ``uneven``: how much easier some pictures are than others (the standard deviation of their log quality).
+    ``uneven``: how much easier some images are than others (the standard deviation of their log quality).
     """
     draw = torch.Generator().manual_seed(seed)
     concepts = torch.randn(CONCEPTS, D, generator=draw)[torch.randint(0, CONCEPTS, (pairs,), generator=draw)]

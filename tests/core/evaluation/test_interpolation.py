@@ -18,7 +18,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import exact_name
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ EVIDENCE = {"student": [0.9, 0.2, 0.6, 0.4], "teacher": [0.7, 0.4, 0.2, 0.8]}
 
 
 class Dataset:
-    """Three pictures; the middle one could not be read, the last has two captions unless ``single``."""
+    """Three images; the middle one could not be read, the last has two captions unless ``single``."""
 
     def __init__(self, captions: tuple[tuple[str, ...], ...]) -> None:
         self.own = captions
@@ -44,7 +44,7 @@ class Dataset:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A run whose networks have EVIDENCE, over pictures of which row 1 cannot be read; may be changed."""
+    """A run whose networks have EVIDENCE, over images of which row 1 cannot be read; may be changed."""
     (tmp_path / "train.csv").write_text("")
     captions = (("a",), ("b",), ("c",), ("d",), ("e",))
     state: dict[str, Tensor] = {
@@ -64,7 +64,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         return SimpleNamespace(network=network, data=data, runtime=None, batch=4, subject=SimpleNamespace(model=name))
 
     def encoded(network: Any, *rest: Any) -> Any:
-        assert (rest[-1] is None) is (network.name == "teacher"), "pictures are described once"
+        assert (rest[-1] is None) is (network.name == "teacher"), "images are described once"
         if rest[-1] is not None:
             rest[-1](torch.zeros(len(fake.rows), 3, 8, 8, dtype=torch.uint8))
         images = torch.eye(len(fake.rows), 6) + (0.5 if network.name == "teacher" else 0.0)
@@ -74,7 +74,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         )
 
     def evidence(images: Tensor, texts: Tensor, scale: float) -> Tensor:
-        assert len(images) == len(texts), "a picture for each caption"
+        assert len(images) == len(texts), "an image for each caption"
         fake.asked.append((scale, images.argmax(dim=1).tolist()))
         return torch.tensor(EVIDENCE["student" if scale == 5.0 else "teacher"][: len(texts)])
 
@@ -142,7 +142,7 @@ def test_the_memory_counts_only_for_what_it_is_of(fake: SimpleNamespace, case: s
     assert beliefs(found) == dict(zip("acde", wanted, strict=True))
 
 
-def test_captions_of_one_picture_are_judged_apart_and_without_a_memory_of_pictures(fake: SimpleNamespace) -> None:
+def test_captions_of_one_image_are_judged_apart_and_without_a_memory_of_images(fake: SimpleNamespace) -> None:
     fake.captions = (("a", "b"), ("x",), ("c",), ("d",), ())
     fake.rows, fake.owner = [0, 2, 3], [0, 0, 1, 2]
     found = rank_pairs(fake.run, "", quiet)

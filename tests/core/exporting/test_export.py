@@ -30,19 +30,19 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.caption_models import CLIP, COCA, save_model
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 CAPTIONS = ["a red circle", "Two small, BLUE squares!", "it's a bar", "", "naïve café 22 " + "very " * 40 + "long"]
 
 
-def vectors(model: Model, pictures: Tensor, captions: list[str] = CAPTIONS) -> tuple[Tensor, Tensor]:
+def vectors(model: Model, images: Tensor, captions: list[str] = CAPTIONS) -> tuple[Tensor, Tensor]:
     clip: Any = model.network.towers.clip
     with torch.no_grad():
-        image = clip.encode_image(pictures, normalize=True)
+        image = clip.encode_image(images, normalize=True)
         return image, clip.encode_text(model.network.towers.tokenize(captions), normalize=True)
 
 
-def pictures_for(model: Model, count: int = 100) -> Tensor:
+def images_for(model: Model, count: int = 100) -> Tensor:
     side = model.network.towers.image_size
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
@@ -64,15 +64,15 @@ def test_open_clip_opens_a_run_and_computes_the_same(run: Path, tmp_path: Path) 
     ours = open_model(str(run), "teacher")
     theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{out}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{out}")
-    pictures = pictures_for(ours)
-    image, text = vectors(ours, pictures)
+    images = images_for(ours)
+    image, text = vectors(ours, images)
     with torch.no_grad():
-        assert torch.allclose(theirs.eval().encode_image(pictures, normalize=True), image, atol=1e-5)
+        assert torch.allclose(theirs.eval().encode_image(images, normalize=True), image, atol=1e-5)
         assert torch.allclose(theirs.encode_text(tokenizer(CAPTIONS), normalize=True), text, atol=1e-5)
     normalise = prepare.transforms[-1]
     assert list(normalise.mean) == pytest.approx(list(ours.network.towers.image_mean))
     again = open_model(str(out))  # and this program opens it by its folder
-    assert all(torch.equal(a, b) for a, b in zip(vectors(again, pictures), (image, text), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(vectors(again, images), (image, text), strict=True))
 
     card = (out / "README.md").read_text(encoding="utf-8")
     assert 'license: "cc-by-4.0"' in card
@@ -96,8 +96,8 @@ def test_transformers_opens_a_clip_and_computes_the_same(tmp_path: Path, quick_g
     ours = open_model(str(source))
     theirs = CLIPModel.from_pretrained(out).eval()
     words = AutoTokenizer.from_pretrained(out)
-    pictures = pictures_for(ours)
-    image, text = vectors(ours, pictures)
+    images = images_for(ours)
+    image, text = vectors(ours, images)
     length = ours.network.towers.context_length
     tokens = words(CAPTIONS[:3], padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     mine = ours.network.towers.tokenize(CAPTIONS[:3])
@@ -105,7 +105,7 @@ def test_transformers_opens_a_clip_and_computes_the_same(tmp_path: Path, quick_g
         end = int((own == 49407).nonzero()[0])
         assert row[: end + 1].tolist() == own[: end + 1].tolist()
     with torch.no_grad():
-        out_image = theirs.visual_projection(theirs.vision_model(pixel_values=pictures).pooler_output)
+        out_image = theirs.visual_projection(theirs.vision_model(pixel_values=images).pooler_output)
         out_text = theirs.text_projection(theirs.text_model(**tokens).pooler_output)
     assert torch.allclose(out_image / out_image.norm(dim=-1, keepdim=True), image, atol=1e-5)
     assert torch.allclose(out_text / out_text.norm(dim=-1, keepdim=True), text[:3], atol=1e-5)
@@ -120,8 +120,8 @@ def test_a_folder_of_transformers_is_a_model_and_a_start(tmp_path: Path, quick_g
     first = export_model(str(source), "", tmp_path / "theirs", "huggingface")
     CLIPModel.from_pretrained(first).save_pretrained(tmp_path / "saved")  # as transformers itself writes it
     ours, again = open_model(str(source)), open_model(str(tmp_path / "saved"))
-    pictures = pictures_for(ours, 8)
-    for mine, back in zip(vectors(ours, pictures), vectors(again, pictures), strict=True):
+    images = images_for(ours, 8)
+    for mine, back in zip(vectors(ours, images), vectors(again, images), strict=True):
         assert torch.allclose(mine, back, atol=1e-6)
     colours = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.25, 0.5, 0.125]}
     (tmp_path / "saved" / "preprocessor_config.json").write_text(json.dumps(colours))
@@ -163,10 +163,10 @@ def test_onnxruntime_computes_the_same_for_any_batch(tmp_path: Path, model_cfg: 
         onnxruntime.InferenceSession(str(out / file), options) for file in ("image.onnx", "text.onnx")
     )
     for count in (1, 100):
-        pictures = pictures_for(ours, count)
+        images = images_for(ours, count)
         captions = [f"{CAPTIONS[index % 5]} {index}" for index in range(count)]
-        image, text = vectors(ours, pictures, captions)
-        found = image_session.run(["image_embeds"], {"pixel_values": pictures.numpy()})[0]
+        image, text = vectors(ours, images, captions)
+        found = image_session.run(["image_embeds"], {"pixel_values": images.numpy()})[0]
         assert np.abs(found - image.numpy()).max() < 1e-4
         tokens = ours.network.towers.tokenize(captions)
         found = text_session.run(["text_embeds"], {"input_ids": tokens.numpy()})[0]

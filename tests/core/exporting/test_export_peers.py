@@ -73,8 +73,8 @@ def test_a_peer_computes_the_same_without_our_code(
     for tower in ("vision_cfg", "text_cfg"):  # which a config of ours need not have
         cfg[tower] = {name: value for name, value in cfg[tower].items() if name != "output_tokens"}
     source = save_model(tmp_path / "source", cfg)
-    picture = Image.effect_mandelbrot((32, 32), (-3, -2.5, 2, 2.5), 60).convert("RGB")
-    picture.save(tmp_path / "image.jpg")
+    source_image = Image.effect_mandelbrot((32, 32), (-3, -2.5, 2, 2.5), 60).convert("RGB")
+    source_image.save(tmp_path / "image.jpg")
     out = export_model(str(source), "", tmp_path / 'my "exported" {model}', form, precision=precision)
     decoder = COCA_LOGITS if model_cfg is COCA and form == "open_clip" else ""
     image, text = by_the_card(out, decoder)

@@ -13,16 +13,16 @@ import torch
 
 from core.checkpoint.opening import open_model
 from core.inference import caption_stream as stream
-from core.inference.caption_stream import Captioned, caption_pictures, largest_batch
+from core.inference.caption_stream import Captioned, caption_images, largest_batch
 from core.inference.captioning import CaptionModel, open_caption_model, words
 from core.inference.generation.captions import generate
-from core.inference.pictures import Found, gather
+from core.inference.images import Found, gather
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
 from core.worker.captioning import CaptionSession
 from tests.core.caption_models import CLIP, save_model
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.worker.test_server import Client
 
 GREEDY = GenerationSettings(search="greedy", max_tokens=5, min_tokens=0)
@@ -70,17 +70,17 @@ def texts(made: list[Captioned]) -> dict[str, list[str]]:
     return {item.path: [caption["text"] for caption in item.captions] for item in made}
 
 
-def test_each_picture_once_with_the_captions_that_generate_gives(
+def test_each_image_once_with_the_captions_that_generate_gives(
     folder: Path, model: CaptionModel, found: list[Found]
 ) -> None:
     settings = model.settings({"search": "beam", "beams": 3, "max_tokens": 5}, captions=2)
-    made = list(caption_pictures(model, found, settings, quiet, quiet))
+    made = list(caption_images(model, found, settings, quiet, quiet))
     assert sorted(item.index for item in made) == list(range(48))
     towers = open_model(str(folder / "coca")).network.towers
     for item in made[:5]:
-        picture = stream.read_ahead([Found(item.path)], 32, DataConfig(), 1)
-        image = next(picture).picture
-        picture.close()
+        source_image = stream.read_ahead([Found(item.path)], 32, DataConfig(), 1)
+        image = next(source_image).image
+        source_image.close()
         assert image is not None
         expected = generate(towers.clip, towers.normalise(image[None]), settings)[0]
         assert [caption["text"] for caption in item.captions] == [words(towers, c.tokens) for c in expected]
@@ -90,14 +90,14 @@ def test_each_picture_once_with_the_captions_that_generate_gives(
 
 
 def batches_of(model: CaptionModel, monkeypatch: pytest.MonkeyPatch, fits: int = 10**9) -> list[int]:
-    """Remembers how many pictures go in at once; more than ``fits`` run out of memory, after one caption."""
+    """Remembers how many images go in at once; more than ``fits`` run out of memory, after one caption."""
     sizes: list[int] = []
     plain = CaptionModel.captions
 
-    def captions(self: CaptionModel, pictures: torch.Tensor, *rest: Any) -> Iterator[Any]:
-        sizes.append(len(pictures))
-        for number, made in enumerate(plain(self, pictures, *rest)):
-            if len(pictures) > fits and number == 1:
+    def captions(self: CaptionModel, source_images: torch.Tensor, *rest: Any) -> Iterator[Any]:
+        sizes.append(len(source_images))
+        for number, made in enumerate(plain(self, source_images, *rest)):
+            if len(source_images) > fits and number == 1:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             yield made
 
@@ -107,13 +107,13 @@ def batches_of(model: CaptionModel, monkeypatch: pytest.MonkeyPatch, fits: int =
 
 def test_batches_begin_small(model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = batches_of(model, monkeypatch)
-    list(caption_pictures(model, found, GREEDY, quiet, quiet, batch=8))
+    list(caption_images(model, found, GREEDY, quiet, quiet, batch=8))
     assert sizes == [1, 4, 8, 8, 8, 8, 8, 3]
     assert largest_batch(GREEDY) == 64
     assert largest_batch(GenerationSettings(beams=64)) == 4
 
 
-def test_the_first_caption_comes_before_the_other_pictures_are_read(
+def test_the_first_caption_comes_before_the_other_images_are_read(
     model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
@@ -123,20 +123,20 @@ def test_the_first_caption_comes_before_the_other_pictures_are_read(
             assert gate.wait(120)
         return plain(item, *rest)
 
-    plain = stream.read_ahead.__globals__["read_picture"]
-    monkeypatch.setitem(stream.read_ahead.__globals__, "read_picture", read)
-    made = caption_pictures(model, found, GREEDY, quiet, quiet)
+    plain = stream.read_ahead.__globals__["read_image"]
+    monkeypatch.setitem(stream.read_ahead.__globals__, "read_image", read)
+    made = caption_images(model, found, GREEDY, quiet, quiet)
     assert next(made).path == found[0].path
     gate.set()
     assert len(list(made)) == 47
 
 
-def test_no_more_pictures_are_read_ahead_than_the_next_batch_takes(
+def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
     model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading competes with the caption that is under way for the processor."""
     read: list[str] = []
-    plain, captions = stream.read_ahead.__globals__["read_picture"], CaptionModel.captions
+    plain, captions = stream.read_ahead.__globals__["read_image"], CaptionModel.captions
     before: list[int] = []
 
     def reading(item: Found, *rest: Any) -> Any:
@@ -148,9 +148,9 @@ def test_no_more_pictures_are_read_ahead_than_the_next_batch_takes(
         before.append(len(read))
         yield from captions(self, *given)
 
-    monkeypatch.setitem(stream.read_ahead.__globals__, "read_picture", reading)
+    monkeypatch.setitem(stream.read_ahead.__globals__, "read_image", reading)
     monkeypatch.setattr(CaptionModel, "captions", captioning)
-    list(caption_pictures(model, found, GREEDY, quiet, quiet, batch=8))
+    list(caption_images(model, found, GREEDY, quiet, quiet, batch=8))
     assert before[0] <= 1 + 4
     assert before[1] <= 5 + 16
     assert before[-1] == len(found)
@@ -160,10 +160,10 @@ def test_no_more_pictures_are_read_ahead_than_the_next_batch_takes(
 def test_out_of_memory_takes_smaller_batches_and_says_so(
     model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
-    expected = texts(list(caption_pictures(model, found, GREEDY, quiet, quiet)))
+    expected = texts(list(caption_images(model, found, GREEDY, quiet, quiet)))
     sizes = batches_of(model, monkeypatch, fits)
     notes: list[str] = []
-    made = list(caption_pictures(model, found, GREEDY, quiet, notes.append, batch=16))
+    made = list(caption_images(model, found, GREEDY, quiet, notes.append, batch=16))
     assert texts(made) == expected
     assert len(made) == 48  # those done before the memory ran out are not done again
     assert notes[0].startswith("not enough memory for")
@@ -185,30 +185,30 @@ def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], mon
         moved.append(True)
         self.most = None
 
-    expected = texts(list(caption_pictures(model, found, GREEDY, quiet, quiet)))
+    expected = texts(list(caption_images(model, found, GREEDY, quiet, quiet)))
     monkeypatch.setattr(CaptionModel, "captions", captions)
     monkeypatch.setattr(CaptionModel, "on_cpu", property(lambda self: bool(moved)))
     monkeypatch.setattr(CaptionModel, "move_to_cpu", move)
     notes: list[str] = []
-    assert texts(list(caption_pictures(model, found, GREEDY, quiet, notes.append))) == expected
-    assert notes == ["not enough GPU memory for one picture; continuing on the CPU, more slowly."]
+    assert texts(list(caption_images(model, found, GREEDY, quiet, notes.append))) == expected
+    assert notes == ["not enough GPU memory for one image; continuing on the CPU, more slowly."]
 
 
-def test_without_memory_on_the_cpu_the_picture_is_refused_and_the_rest_goes_on(
+def test_without_memory_on_the_cpu_the_image_is_refused_and_the_rest_goes_on(
     model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = CaptionModel.captions
     failed: list[int] = []
 
-    def captions(self: CaptionModel, pictures: torch.Tensor, *rest: Any) -> Iterator[Any]:
+    def captions(self: CaptionModel, source_images: torch.Tensor, *rest: Any) -> Iterator[Any]:
         if len(failed) < 2:
-            failed.append(len(pictures))
+            failed.append(len(source_images))
             raise MemoryError
-        return plain(self, pictures, *rest)
+        return plain(self, source_images, *rest)
 
     monkeypatch.setattr(CaptionModel, "captions", captions)
     heard = Heard()
-    made = list(caption_pictures(model, found[:4], GREEDY, heard, quiet))
+    made = list(caption_images(model, found[:4], GREEDY, heard, quiet))
     assert failed == [1, 3]
     assert heard.progress[-1] == ("captioning", 4, 4)
     refused = [item for item in made if item.refused]
@@ -217,12 +217,12 @@ def test_without_memory_on_the_cpu_the_picture_is_refused_and_the_rest_goes_on(
 
 
 def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, found: list[Found]) -> None:
-    before = texts(list(caption_pictures(model, found[:3], GREEDY, quiet, quiet)))
+    before = texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet)))
     model.most = 2
     model.move_to_cpu()
     assert model.on_cpu
     assert model.most is None
-    assert texts(list(caption_pictures(model, found[:3], GREEDY, quiet, quiet))) == before
+    assert texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet))) == before
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
@@ -233,7 +233,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 
     monkeypatch.setattr(CaptionModel, "captions", captions)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        list(caption_pictures(model, found, GREEDY, quiet, quiet))
+        list(caption_images(model, found, GREEDY, quiet, quiet))
 
 
 def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[Found]) -> None:
@@ -244,7 +244,7 @@ def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[F
         if done >= 3:
             raise Enough
 
-    made = caption_pictures(model, found, GREEDY, stop, quiet)
+    made = caption_images(model, found, GREEDY, stop, quiet)
     with pytest.raises(Enough):
         list(made)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
@@ -302,9 +302,9 @@ def test_text_reads_as_it_was_written(folder: Path, text: str) -> None:
 
 
 def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[Found]) -> None:
-    settings = model.settings({"search": "greedy", "prompt": "A picture of", "max_tokens": 6})
-    made = list(caption_pictures(model, found[:3], settings, quiet, quiet))
-    assert all(item.captions[0]["text"].startswith("a picture of ") for item in made)
+    settings = model.settings({"search": "greedy", "prompt": "An image of", "max_tokens": 6})
+    made = list(caption_images(model, found[:3], settings, quiet, quiet))
+    assert all(item.captions[0]["text"].startswith("an image of ") for item in made)
 
 
 def test_the_desk_opens_captions_and_says_where_they_come_from(folder: Path) -> None:
@@ -316,11 +316,11 @@ def test_the_desk_opens_captions_and_says_where_they_come_from(folder: Path) -> 
         heard, str(folder / "coca"), [str(folder / "pairs"), "/no/such/file.png"], settings={"beams": 2}, n=2
     )
     assert heard.partials[0] == {"gathered": 49, "passed_over": 2}
-    pictures = sorted(heard.partials[1:], key=lambda part: part["index"])
-    assert pictures[-1] == {"index": 48, "path": "/no/such/file.png", "error": "there is no such file"}
-    assert set(pictures[0]) == {"index", "path", "captions"}
-    assert set(pictures[0]["captions"][0]) == {"text", "log_prob", "score", "tokens", "ended"}
-    assert all(part["captions"][0]["score"] >= part["captions"][-1]["score"] for part in pictures[:-1])
+    source_images = sorted(heard.partials[1:], key=lambda part: part["index"])
+    assert source_images[-1] == {"index": 48, "path": "/no/such/file.png", "error": "there is no such file"}
+    assert set(source_images[0]) == {"index", "path", "captions"}
+    assert set(source_images[0]["captions"][0]) == {"text", "log_prob", "score", "tokens", "ended"}
+    assert all(part["captions"][0]["score"] >= part["captions"][-1]["score"] for part in source_images[:-1])
     assert (answer["captioned"], answer["refused"], answer["passed_over"]) == (48, 1, 2)
     assert answer["provenance"]["digest"] == opened["digest"]
     assert answer["provenance"]["model"] == str(folder / "coca")

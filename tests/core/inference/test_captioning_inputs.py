@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from core.inference import pictures
-from core.inference.caption_stream import Captioned, caption_pictures
+from core.inference import images
+from core.inference.caption_stream import Captioned, caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
-from core.inference.pictures import Found, gather, read_ahead, read_picture
+from core.inference.images import Found, gather, read_ahead, read_image
 from core.spec.config import DataConfig
 from core.spec.generation import GenerationSettings
 from tests.benchmarks.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
 from tests.core.caption_models import save_model
-from tests.core.data.test_pictures import png_header
+from tests.core.data.test_images import png_header
 
 GREEDY = GenerationSettings(search="greedy", max_tokens=4, min_tokens=0)
 STRANGE = "two\nlines \N{GRINNING FACE} ü.png"
@@ -44,13 +44,13 @@ def photo(seed: int = 0) -> Image.Image:
 def caption(model: CaptionModel, *given: object) -> dict[str, Captioned]:
     """By file name."""
     found = gather([str(item) for item in given], quiet).found
-    made = list(caption_pictures(model, found, GREEDY, quiet, quiet))
+    made = list(caption_images(model, found, GREEDY, quiet, quiet))
     assert sorted(item.index for item in made) == list(range(len(found)))
     return {Path(item.path).name: item for item in made}
 
 
 def write_oddities(folder: Path) -> None:
-    """Pictures that are unusual, and all right; each looks like ``photo()``."""
+    """Images that are unusual, and all right; each looks like ``photo()``."""
     image = photo()
     image.save(folder / "plain.png")
     image.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
@@ -65,14 +65,14 @@ def write_oddities(folder: Path) -> None:
     image.save(folder / STRANGE)
 
 
-def test_unusual_pictures_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
+def test_unusual_images_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
     write_oddities(tmp_path)
-    plain = read_picture(Found(str(tmp_path / "plain.png")), 32, DataConfig()).picture
+    plain = read_image(Found(str(tmp_path / "plain.png")), 32, DataConfig()).image
     assert plain is not None
     for path in sorted(tmp_path.iterdir()):
-        seen = read_picture(Found(str(path)), 32, DataConfig())
-        assert seen.picture is not None, (path.name, seen.refused)
-        assert (seen.picture.float() - plain.float()).abs().mean() < 10, path.name
+        seen = read_image(Found(str(path)), 32, DataConfig())
+        assert seen.image is not None, (path.name, seen.refused)
+        assert (seen.image.float() - plain.float()).abs().mean() < 10, path.name
     made = caption(model, tmp_path)
     assert len(made) == 7
     assert all(item.captions and not item.refused for item in made.values())
@@ -87,17 +87,17 @@ def test_16_bit_grey_is_captioned_like_its_8_bit_twin(model: CaptionModel, tmp_p
     assert made["16.png"].captions[0]["text"] == made["8.png"].captions[0]["text"]
 
 
-def test_what_is_no_picture_is_refused_and_the_rest_goes_on(model: CaptionModel, tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused_and_the_rest_goes_on(model: CaptionModel, tmp_path: Path) -> None:
     jpeg = io.BytesIO()
     photo().save(jpeg, format="JPEG")
     contents = {
-        "text.txt": (b"a dog on a bench", "not a picture"),
+        "text.txt": (b"a dog on a bench", "not an image"),
         "empty.jpg": (b"", "empty"),
         "cut.jpg": (jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "broken or cut off"),
         "video.mp4": (b"\0\0\0\x18ftypmp42" + b"\0" * 100, "video"),
-        "film.mkv": (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "not a picture"),
+        "film.mkv": (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "not an image"),
         "bomb.png": (png_header(30_000, 30_000), "30000 x 30000 pixels"),
-        "page.html": (b"<html><img src=a.png></html>", "not a picture"),
+        "page.html": (b"<html><img src=a.png></html>", "not an image"),
     }
     for name, (content, _) in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -117,7 +117,7 @@ def test_a_file_deleted_after_it_was_found(model: CaptionModel, tmp_path: Path) 
         photo().save(tmp_path / name)
     found = gather([str(tmp_path)], quiet).found
     (tmp_path / "b.png").unlink()
-    made = {Path(item.path).name: item for item in caption_pictures(model, found, GREEDY, quiet, quiet)}
+    made = {Path(item.path).name: item for item in caption_images(model, found, GREEDY, quiet, quiet)}
     assert made["b.png"].refused == "there is no such file"
     assert made["a.png"].captions
     assert made["c.png"].captions
@@ -140,7 +140,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     found = gather([str(tmp_path)], quiet).found
     assert [Path(item.path).name for item in found] == ["self.png", "a.png"]
-    assert "cannot be opened" in read_picture(found[0], 32, DataConfig()).refused
+    assert "cannot be opened" in read_image(found[0], 32, DataConfig()).refused
 
 
 def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{number:06}.jpg" for number in range(100_000)]
-    monkeypatch.setattr(pictures, "_list", lambda folder: (names, [], 0))
+    monkeypatch.setattr(images, "_list", lambda folder: (names, [], 0))
     told: list[int] = []
     gathered = gather([str(tmp_path)], lambda doing, done, total: told.append(done))
     assert len(gathered.found) == 100_000
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     def denied(folder: str) -> None:
         raise PermissionError(13, "Permission denied", folder)
 
-    monkeypatch.setattr(pictures, "_list", denied)
+    monkeypatch.setattr(images, "_list", denied)
     found = gather([str(tmp_path), str(tmp_path / "a.png")], quiet).found
     assert [item.refused for item in found] == ["the folder cannot be read: Permission denied", ""]
 
@@ -217,26 +217,26 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         pytest.skip("this file system has names of text only")
     (item,) = gather([str(tmp_path)], quiet).found
     assert os.fsencode(item.path) == path
-    assert read_picture(item, 32, DataConfig()).picture is not None
+    assert read_image(item, 32, DataConfig()).image is not None
 
 
-def test_the_picture_is_the_middle_square(tmp_path: Path) -> None:
+def test_the_image_is_the_middle_square(tmp_path: Path) -> None:
     strip = np.zeros((40, 120, 3), np.uint8)
     strip[:, 34:86] = 255  # resizing looks a little beyond the square
     Image.fromarray(strip).save(tmp_path / "a.png")
-    picture = read_picture(Found(str(tmp_path / "a.png")), 40, DataConfig()).picture
-    assert picture is not None
-    assert torch.equal(picture, torch.full((3, 40, 40), 255, dtype=torch.uint8))
+    image = read_image(Found(str(tmp_path / "a.png")), 40, DataConfig()).image
+    assert image is not None
+    assert torch.equal(image, torch.full((3, 40, 40), 255, dtype=torch.uint8))
 
 
 def edges(width: int, height: int) -> Image.Image:
     """Letters and lines: nothing a JPEG likes."""
-    picture = Image.new("RGB", (width, height), "white")
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(image)
     for x in range(0, width, width // 12):
         pen.line((x, 0, width - x, height), fill=(200, 20, x % 256), width=max(1, width // 150))
         pen.text((x, height // 2), "caption", fill="black", font_size=height // 12)
-    return picture
+    return image
 
 
 @pytest.mark.parametrize("side", [32, 70, 150, 250])
@@ -254,12 +254,12 @@ def test_scaled_decoding_gives_the_plain_paths_pixels(
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 GB")]
 )
-def test_want_of_memory_while_reading_is_told_of_that_picture_alone(
+def test_want_of_memory_while_reading_is_told_of_that_image_alone(
     model: CaptionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     for number in range(4):
         photo(number).save(tmp_path / f"{number}.png")
-    plain, seen = pictures.model_input, []
+    plain, seen = images.model_input, []
 
     def view(path: str, side: int, data: DataConfig) -> torch.Tensor:
         seen.append(side)
@@ -267,7 +267,7 @@ def test_want_of_memory_while_reading_is_told_of_that_picture_alone(
             raise error
         return plain(path, side, data)
 
-    monkeypatch.setattr(pictures, "model_input", view)
+    monkeypatch.setattr(images, "model_input", view)
     made = caption(model, tmp_path)
     assert made["1.png"].refused == "there is not enough memory to read it"
     assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from core.checkpoint.opening import Model, Subject, open_model
-from core.inference.caption_stream import caption_pictures
+from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
-from core.inference.pictures import gather, read_picture
+from core.inference.images import gather, read_image
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.model.towers.towers import resolve_architecture
@@ -22,7 +22,7 @@ from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 def quiet(*_: object) -> None:
@@ -54,14 +54,14 @@ def check(model: CaptionModel, network: Network, through: Literal["decoder", "fu
     """Greedy captions are a plain loop's over the objective's own next words, on the whole prefix."""
     found = gather([str(folder)], quiet).found[:4]
     settings = GenerationSettings(search="greedy", max_tokens=6, min_tokens=0)
-    made = {item.path: item.captions[0] for item in caption_pictures(model, found, settings, quiet, quiet)}
+    made = {item.path: item.captions[0] for item in caption_images(model, found, settings, quiet, quiet)}
     for item in found:
-        picture = read_picture(item, network.image_size, DataConfig()).picture
-        assert picture is not None
+        source_image = read_image(item, network.image_size, DataConfig()).image
+        assert source_image is not None
         prefix, total = [49406], 0.0
         while len(prefix) <= 6:
             with torch.no_grad():
-                image = network.towers.encode_image(network.towers.normalise(picture[None]))
+                image = network.towers.encode_image(network.towers.normalise(source_image[None]))
                 tokens = torch.tensor([[*prefix, 49407]])
                 text = network.towers.encode_text(tokens, all_tokens=True)
                 logits = next_words(network, tokens, image, text, through).logits[-1]
@@ -93,8 +93,8 @@ def test_every_search_and_any_batch(run: RunDir, kind: str, fields: dict[str, An
     model = blip() if kind == "blip" else open_caption_model(str(run.path))
     found = gather([str(run.path.parent / "pairs")], quiet).found[:5]
     settings = model.settings({**fields, "max_tokens": 6, "prompt": "a red"}, captions=2)
-    together = {i.path: i.captions for i in caption_pictures(model, found, settings, quiet, quiet)}
-    alone = {i.path: i.captions for i in caption_pictures(model, found, settings, quiet, quiet, batch=1)}
+    together = {i.path: i.captions for i in caption_images(model, found, settings, quiet, quiet)}
+    alone = {i.path: i.captions for i in caption_images(model, found, settings, quiet, quiet, batch=1)}
     assert {p: [c["text"] for c in cs] for p, cs in together.items()} == {
         p: [c["text"] for c in cs] for p, cs in alone.items()
     }

@@ -17,7 +17,7 @@ from core.inference import extraction
 from core.inference.encoder import PROJECTED, UNPROJECTED, check_layer, encode_layers
 from core.inference.extraction import extract_layers, extract_texts
 from core.inference.feature_cache import FeatureFolder, Part, prune
-from core.inference.labelled import open_pictures
+from core.inference.labelled import open_images
 from core.spec.errors import UserError
 from tests.core.labelled import read, write, write_labelled
 
@@ -35,34 +35,34 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Counted:
-    """Counts pictures as they are encoded."""
+    """Counts images as they are encoded."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pictures = 0
+        self.images = 0
         monkeypatch.setattr(extraction, "encode_layers", self._encode)
 
-    def _encode(self, network: Any, pictures: torch.Tensor, *rest: Any) -> dict[str, torch.Tensor]:
-        self.pictures += len(pictures)
-        return encode_layers(network, pictures, *rest)
+    def _encode(self, network: Any, images: torch.Tensor, *rest: Any) -> dict[str, torch.Tensor]:
+        self.images += len(images)
+        return encode_layers(network, images, *rest)
 
 
 def opened(model: Model, data: Path) -> PairDataset:
-    return open_pictures(model, str(data), quiet, quiet)
+    return open_images(model, str(data), quiet, quiet)
 
 
 def quiet(*_: object) -> None:
     pass
 
 
-def test_pictures_are_encoded_once_for_all_layers(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_encoded_once_for_all_layers(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
     first = extract_layers(model, opened(model, data), [UNPROJECTED, PROJECTED, "block 1"], quiet)
-    assert counted.pictures == 36
+    assert counted.images == 36
     again = extract_layers(model, opened(model, data), [PROJECTED], quiet)
-    assert counted.pictures == 36
+    assert counted.images == 36
     assert torch.equal(again.values[PROJECTED], first.values[PROJECTED])
     extract_layers(model, opened(model, data), ["block 1", "block 2"], quiet)
-    assert counted.pictures == 72, "block 2 alone was missing"
+    assert counted.images == 72, "block 2 alone was missing"
     projection = model.network.towers.clip.visual.proj.detach()
     projected = torch.nn.functional.normalize(first.values[UNPROJECTED] @ projection, dim=1)
     assert torch.allclose(projected, first.values[PROJECTED], atol=1e-5)
@@ -84,50 +84,50 @@ def test_a_cancelled_extraction_goes_on_where_it_was(model: Model, data: Path, m
         pass
 
     def stop(doing: str, done: int, total: int) -> None:
-        if doing == "encoding pictures" and done >= 15:
+        if doing == "encoding images" and done >= 15:
             raise Stop
 
     with pytest.raises(Stop):
         extract_layers(model, opened(model, data), [PROJECTED], stop)
-    assert counted.pictures == 15
+    assert counted.images == 15
     heard: list[int] = []
     found = extract_layers(model, opened(model, data), [PROJECTED], lambda _, done, total: heard.append(done))
-    assert counted.pictures == 36, "what was encoded is not encoded again"
+    assert counted.images == 36, "what was encoded is not encoded again"
     assert torch.allclose(found.values[PROJECTED], whole, atol=1e-6)
     assert found.rows.tolist() == list(range(36))
 
 
-def test_other_weights_and_changed_pictures_are_encoded_anew(
+def test_other_weights_and_changed_images_are_encoded_anew(
     model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
     extract_layers(model, opened(model, data), [PROJECTED], quiet)
     (data.parent / read(data)[0][0]).touch()
     extract_layers(model, opened(model, data), [PROJECTED], quiet)
-    assert counted.pictures == 72
+    assert counted.images == 72
     other = replace(open_model("open_clip:sd-tiny"), batch=5)
     with torch.no_grad():
         other.network.towers.clip.visual.proj.mul_(2)
     extract_layers(other, opened(model, data), [PROJECTED], quiet)
-    assert counted.pictures == 108
+    assert counted.images == 108
     decoded = opened(model, data)
     decoded.decoding = replace(decoded.decoding, shorter_side=2 * decoded.decoding.shorter_side)
     extract_layers(model, decoded, [PROJECTED], quiet)
-    assert counted.pictures == 144, "pictures that are decoded in another way are others"
+    assert counted.images == 144, "images that are decoded in another way are others"
 
 
-def test_unreadable_pictures_are_remembered_with_their_reasons(
+def test_unreadable_images_are_remembered_with_their_reasons(
     model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, *_ in read(data)[3:8]:
-        (data.parent / name).write_bytes(b"no picture")
+        (data.parent / name).write_bytes(b"no image")
     first = opened(model, data)
     found = extract_layers(model, first, [PROJECTED], quiet)
     assert found.rows.tolist() == [*range(3), *range(8, 36)]
     counted = Counted(monkeypatch)
     again = opened(model, data)
     assert torch.equal(extract_layers(model, again, [PROJECTED], quiet).rows, found.rows)
-    assert counted.pictures == 0
+    assert counted.images == 0
     assert again.broken == first.broken
     assert "known format" in again.broken[3]
 
@@ -150,7 +150,7 @@ def test_features_without_an_image_that_the_system_refused_are_not_kept(
     assert found.rows.tolist() == list(range(36))
 
 
-def test_a_folder_of_broken_pictures_alone_is_refused(model: Model, data: Path) -> None:
+def test_a_folder_of_broken_images_alone_is_refused(model: Model, data: Path) -> None:
     table = read(data)[:4]
     for name, *_ in table:
         (data.parent / name).write_bytes(b"")
@@ -168,7 +168,7 @@ def test_a_damaged_part_is_encoded_again(model: Model, data: Path, monkeypatch: 
     ]
     parts[2].write_bytes(parts[2].read_bytes()[:-8])
     again = extract_layers(model, opened(model, data), [PROJECTED], quiet).values[PROJECTED]
-    assert counted.pictures == 36 + 16, "from the damaged part on"
+    assert counted.images == 36 + 16, "from the damaged part on"
     assert torch.allclose(again, first, atol=1e-6)
 
 

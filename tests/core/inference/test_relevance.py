@@ -21,7 +21,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.benchmarks import deletion
 from tests.benchmarks.deletion import rows
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 TEXT = "a small red heart"
 
@@ -33,7 +33,7 @@ def network_of(architecture: str, **vision: Any) -> Network:
     return Network(build_towers(config))
 
 
-def picture_for(network: Network) -> Tensor:
+def image_for(network: Network) -> Tensor:
     side = network.image_size
     return torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -92,14 +92,16 @@ def rolled(blocks: Any, maps: list[Tensor]) -> Tensor:
 )
 def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, Any]) -> None:
     network = network_of(architecture, **vision).eval()
-    picture, clip = picture_for(network), network.towers.clip
+    source_image, clip = image_for(network), network.towers.clip
     network.requires_grad_(False)  # of a frozen network too
-    found = relevance(network, picture, TEXT)
+    found = relevance(network, source_image, TEXT)
     network.requires_grad_(True)
     assert all(parameter.grad is None for parameter in network.parameters())
 
     visual, text = clip.visual, getattr(clip, "text", clip)
-    x, maps = walked(visual.transformer.resblocks, visual._embeds(network.towers.normalise(picture[None]))[0], False)
+    x, maps = walked(
+        visual.transformer.resblocks, visual._embeds(network.towers.normalise(source_image[None]))[0], False
+    )
     pool, pooling = visual.attn_pool, []
     if pool is not None:
         x = heads_of(pool.attn, pool.ln_q(pool.query), pool.ln_k(x), False, pooling)
@@ -137,9 +139,9 @@ def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, A
 
 def test_the_network_is_left_as_it_was() -> None:
     network = network_of("sd-tiny").train()
-    picture = picture_for(network)
+    source_image = image_for(network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    first, second = relevance(network, picture, TEXT), relevance(network, picture, TEXT)
+    first, second = relevance(network, source_image, TEXT), relevance(network, source_image, TEXT)
     assert torch.equal(first.patches, second.patches)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -149,15 +151,15 @@ def test_the_network_is_left_as_it_was() -> None:
 def test_tokens_of_one_word_are_one_word() -> None:
     network = network_of("sd-tiny")
     assert len(network.towers.tokenize(["antidisestablishmentarianism"])[0].nonzero()) > 3
-    words = relevance(network, picture_for(network), "antidisestablishmentarianism rocks").words
+    words = relevance(network, image_for(network), "antidisestablishmentarianism rocks").words
     assert [word.text for word in words] == ["antidisestablishmentarianism", "rocks"]
-    assert relevance(network, picture_for(network), "").words == ()
+    assert relevance(network, image_for(network), "").words == ()
 
 
 def test_a_resnet_is_refused_in_words() -> None:
     network = network_of("sd-tiny-resnet")
-    with pytest.raises(ModelError, match="only models with a ViT of open_clip's show why a picture matches"):
-        relevance(network, picture_for(network), TEXT)
+    with pytest.raises(ModelError, match="only models with a ViT of open_clip's show why an image matches"):
+        relevance(network, image_for(network), TEXT)
 
 
 @pytest.mark.slow
@@ -165,7 +167,7 @@ def test_a_resnet_is_refused_in_words() -> None:
 def test_without_the_relevant_patches_a_match_falls_further_than_without_random_ones(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deletion test: a fifth of the patches left out of a small trained model's pictures. By chance it is half."""
+    """The deletion test: a fifth of the patches left out of a small trained model's images. By chance it is half."""
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     pairs, _ = write_pairs(tmp_path / "pairs")
     fields = [f"data.train={pairs}", f"data.val={pairs}", "optim.batch_size=12", "optim.epochs=60"]
@@ -184,17 +186,17 @@ def test_a_deletion_test_tells_its_share_and_refuses_without_a_model(monkeypatch
     with pytest.raises(UserError, match="--model"):
         deletion.run("", "")
     network = network_of("sd-tiny")
-    picture = picture_for(network)
+    source_image = image_for(network)
     found = Relevance(0.5, torch.arange(network.towers.patches_across**2, dtype=torch.float32), ())
     monkeypatch.setattr(deletion, "relevance", lambda *_: found)
     with torch.no_grad():
-        images = network.towers.normalise(picture[None])
+        images = network.towers.normalise(source_image[None])
         text = network.encode_texts(network.towers.tokenize([TEXT]).long())
         first = torch.arange(len(found.patches))[: len(found.patches) - round(0.2 * len(found.patches))]
         without = F.cosine_similarity(network.towers.encode_image(images, kept=first[None]).pooled, text)
     seen: list[torch.Tensor] = []
     cosine = F.cosine_similarity
     monkeypatch.setattr(deletion.F, "cosine_similarity", lambda a, b: seen.append(cosine(a, b)) or seen[-1])
-    deletion.falls_further(network, picture, TEXT)
+    deletion.falls_further(network, source_image, TEXT)
     assert torch.allclose(seen[0][:1], without, atol=1e-5), "the most relevant fifth is left out"
     assert len(seen[0]) == 21

@@ -14,19 +14,19 @@ from core.metrics.retrieval import Ranks, ranks, retrieval_metrics
 
 
 def plain_ranks(images: np.ndarray, texts: np.ndarray, owner: list[int]) -> tuple[dict[int, int], list[int]]:
-    """Rank of each captioned picture's best caption and of each caption's picture, by full sorts; no ties."""
+    """Rank of each captioned image's best caption and of each caption's image, by full sorts; no ties."""
     images = images / np.linalg.norm(images, axis=1, keepdims=True)
     texts = texts / np.linalg.norm(texts, axis=1, keepdims=True)
     of_images: dict[int, int] = {}
     for i in range(len(images)):
-        own = {j for j, picture in enumerate(owner) if picture == i}
+        own = {j for j, image in enumerate(owner) if image == i}
         if own:
             order = sorted(range(len(texts)), key=lambda j: -float(images[i] @ texts[j]))
             of_images[i] = 1 + min(order.index(j) for j in own)
     of_texts = []
-    for j, picture in enumerate(owner):
+    for j, image in enumerate(owner):
         order = sorted(range(len(images)), key=lambda i: -float(images[i] @ texts[j]))
-        of_texts.append(1 + order.index(picture))
+        of_texts.append(1 + order.index(image))
     return of_images, of_texts
 
 
@@ -60,11 +60,11 @@ def test_equals_a_plain_loop(image_count: int, captions: int, block: int | None)
     assert values["mean_recall"] == pytest.approx(np.mean(recalls), abs=1e-9)
 
 
-def test_any_caption_counts_for_a_picture_and_each_for_itself() -> None:
+def test_any_caption_counts_for_a_image_and_each_for_itself() -> None:
     images = torch.eye(3)
     texts = torch.tensor([[1.0, 0, 0], [0, 1, 0.1], [0, 0.1, 1], [0, 0, 1]])  # the second caption of 0 describes 1
     values = retrieval_metrics(images, texts, torch.tensor([0, 0, 2, 2]))
-    assert values["image_to_text_R@1"] == 1.0  # pictures 0 and 2; picture 1 has no caption and asks nothing
+    assert values["image_to_text_R@1"] == 1.0  # images 0 and 2; image 1 has no caption and asks nothing
     assert values["text_to_image_R@1"] == 0.75
 
 
@@ -102,7 +102,7 @@ def test_a_collapsed_model_scores_chance_with_several_captions_too(noise: float)
     assert values["image_to_text_R@1"] == pytest.approx(0.05)
 
 
-def test_equal_pictures_share_their_ranks_whatever_the_order() -> None:
+def test_equal_images_share_their_ranks_whatever_the_order() -> None:
     images, texts, owner = example(30, 60)
     images[11] = images[4] * 3  # the same direction
     values = retrieval_metrics(images, texts, owner)
@@ -182,7 +182,7 @@ def with_nan(features: Tensor) -> Tensor:
         (lambda i, t, o: (i[:, :4], t, o), r"4 dimensions and text features 6"),
         (lambda i, t, o: (i, t, o[:-1]), r"one row number for each of the 12 captions"),
         (lambda i, t, o: (i, t, o.float()), r"not torch.float32"),
-        (lambda i, t, o: (i, t, o + 5), r"belongs to picture \d+, but the pictures are 0 to 8"),
+        (lambda i, t, o: (i, t, o + 5), r"belongs to image \d+, but the images are 0 to 8"),
         (lambda i, t, o: (i[:0], t, o), r"no image features"),
         (lambda i, t, o: (i, t[:0], o[:0]), r"no text features"),
         (lambda i, t, o: (i[0], t, o), r"must be a matrix"),

@@ -39,13 +39,13 @@ def build(settings: RunConfig, model_cfg: dict[str, Any] = TINY) -> Network:
     return build_network(settings, copy.deepcopy(model_cfg))
 
 
-def pictures(seed: int, size: int = 32) -> Tensor:
+def random_images(seed: int, size: int = 32) -> Tensor:
     return torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def batch(network: Network, student: tuple[View, ...] = (), teacher: View | None = None) -> Batch:
     tokens = network.towers.tokenize(CAPTIONS)[:, :9]
-    return Batch(torch.arange(4), tokens, View(pictures(0)), student, () if teacher is None else (teacher,))
+    return Batch(torch.arange(4), tokens, View(random_images(0)), student, () if teacher is None else (teacher,))
 
 
 def spy(network: Network) -> dict[str, list[int]]:
@@ -93,12 +93,12 @@ def test_plain_clip_computes_nothing_more() -> None:
 def test_plain_clip_equals_open_clips_forward() -> None:
     network = build(preset_config("clip", "tiny")).eval()
     clip = network.towers.clip
-    image, text, scale = clip(network.towers.normalise(pictures(0)), network.towers.tokenize(CAPTIONS))
+    image, text, scale = clip(network.towers.normalise(random_images(0)), network.towers.tokenize(CAPTIONS))
     output = network.forward_student(batch(network))
     torch.testing.assert_close(output.clean.image, image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(output.text, text, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(output.logit_scale, scale.reshape(()))
-    torch.testing.assert_close(network.encode_images(pictures(0)), image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(network.encode_images(random_images(0)), image, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(network.encode_texts(network.towers.tokenize(CAPTIONS)), text, atol=1e-5, rtol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_views_of_one_size_share_a_pass_and_only_distilled_ones_are_fused() -> N
     network = build(config())
     calls = spy(network)
     mix = Mix(SWAP, 0.8)
-    views = (View(pictures(1)), View(pictures(2), mix))
+    views = (View(random_images(1)), View(random_images(2), mix))
     output = network.forward_student(batch(network, views))
     assert calls == {"visual": [12], "text": [4], "fusion": [4, 4], "head": [8]}
     assert output.clean.fused is None
@@ -120,7 +120,7 @@ def test_views_of_one_size_share_a_pass_and_only_distilled_ones_are_fused() -> N
 @pytest.mark.parametrize("on", ["fused", "image", "text"])
 def test_each_view_is_what_it_is_alone(on: str) -> None:
     network = build(config(on)).eval()
-    views = (View(pictures(1)), View(pictures(2), Mix(SWAP, 0.7)))
+    views = (View(random_images(1)), View(random_images(2), Mix(SWAP, 0.7)))
     together = network.forward_student(batch(network, views))
     for index, view in enumerate(views):
         alone = network.forward_student(batch(network, (view,)))
@@ -134,8 +134,8 @@ def test_each_view_is_what_it_is_alone(on: str) -> None:
 def test_interpolation_follows_normalisation(box: tuple[int, int, int, int] | None) -> None:
     network = build(config()).eval()
     mix = Mix(SWAP, 0.6, box)
-    output = network.forward_student(batch(network, (View(pictures(1), mix),)))
-    mixed = mix.apply(network.towers.normalise(pictures(1)))
+    output = network.forward_student(batch(network, (View(random_images(1), mix),)))
+    mixed = mix.apply(network.towers.normalise(random_images(1)))
     image = network.towers.encode_image(mixed)
     torch.testing.assert_close(output.distilled[0].image, F.normalize(image.pooled), atol=1e-5, rtol=1e-5)
     text = network.towers.encode_text(network.towers.tokenize(CAPTIONS))
@@ -146,11 +146,11 @@ def test_interpolation_follows_normalisation(box: tuple[int, int, int, int] | No
 
 def test_the_teacher_sees_its_own_view_or_the_clean_one() -> None:
     network = build(config()).eval()
-    own = network.forward_teacher(batch(network, (View(pictures(1)),), View(pictures(5))))
-    torch.testing.assert_close(own.clean.image, network.encode_images(pictures(5)))
+    own = network.forward_teacher(batch(network, (View(random_images(1)),), View(random_images(5))))
+    torch.testing.assert_close(own.clean.image, network.encode_images(random_images(5)))
     assert own.distilled == (own.clean,)
     assert own.clean.prototypes is not None
-    clean = network.forward_teacher(batch(network, (View(pictures(1)),)))
+    clean = network.forward_teacher(batch(network, (View(random_images(1)),)))
     assert_same(clean, network.forward_student(batch(network)))
 
 
@@ -162,17 +162,17 @@ def test_nothing_is_hidden_from_the_teacher() -> None:
     half = replace(half, clean=replace(half.clean, kept=kept))
     assert_same(network.forward_teacher(half), network.forward_teacher(plain))
     assert not torch.allclose(network.forward_student(half).clean.image, network.forward_student(plain).clean.image)
-    own = replace(plain, teacher=(View(pictures(5), kept=kept),))
-    torch.testing.assert_close(network.forward_teacher(own).clean.image, network.encode_images(pictures(5)))
+    own = replace(plain, teacher=(View(random_images(5), kept=kept),))
+    torch.testing.assert_close(network.forward_teacher(own).clean.image, network.encode_images(random_images(5)))
 
 
 def test_fuse_gives_what_the_prototypes_read() -> None:
     network = build(config()).eval()
     output = network.forward_teacher(batch(network))
-    fused = network.fuse(pictures(0), network.towers.tokenize(CAPTIONS))
+    fused = network.fuse(random_images(0), network.towers.tokenize(CAPTIONS))
     torch.testing.assert_close(fused, output.clean.fused, atol=1e-5, rtol=1e-5)
     with pytest.raises(ModelError, match=r"has no fusion; train one with fusion\.kind"):
-        build(preset_config("clip", "tiny")).fuse(pictures(0), network.towers.tokenize(CAPTIONS))
+        build(preset_config("clip", "tiny")).fuse(random_images(0), network.towers.tokenize(CAPTIONS))
 
 
 def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
@@ -187,7 +187,7 @@ def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
 @pytest.mark.parametrize("on", ["fused", "image", "text"])
 def test_every_parameter_learns(on: str) -> None:
     network = build(config(on, fusion="cross-attention" if on == "fused" else "none"))
-    output = network.forward_student(batch(network, (View(pictures(1)),)))
+    output = network.forward_student(batch(network, (View(random_images(1)),)))
     prototypes = output.distilled[0].prototypes
     assert prototypes is not None
     loss = output.logit_scale * (output.clean.image * output.text).sum() + (prototypes**2).sum()
@@ -213,7 +213,7 @@ def test_fused_prototypes_need_a_fusion() -> None:
 def test_embeddings_are_unit_float32_under_autocast() -> None:
     network = build(config())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = network.forward_student(batch(network, (View(pictures(1), Mix(SWAP, 0.7)),)))
+        output = network.forward_student(batch(network, (View(random_images(1), Mix(SWAP, 0.7)),)))
     for vectors in (output.clean.image, output.text, output.distilled[0].image):
         assert vectors.dtype == torch.float32
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(4))

@@ -21,7 +21,7 @@ def little(architecture: str) -> dict[str, Any]:
 
 
 def flat_pairs() -> Batch:
-    """Four pictures of one colour each, with captions of their own."""
+    """Four images of one colour each, with captions of their own."""
     colours = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 250]], dtype=torch.uint8)
     texts = torch.tensor(
         [

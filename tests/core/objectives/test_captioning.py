@@ -42,8 +42,8 @@ def built(config: RunConfig, architecture: dict[str, Any] | None = None) -> Netw
 
 
 def batch(network: Network, length: int = 16) -> Batch:
-    pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :length], View(pictures))
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :length], View(images))
 
 
 def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "captioning") -> Tensor:

@@ -53,7 +53,7 @@ def test_classification_is_the_plain_loop(batch: int, classes: int, unlabelled: 
 @pytest.mark.parametrize(("batch", "classes"), SIZES)
 @pytest.mark.parametrize("unlabelled", [0.0, 0.5])
 @pytest.mark.parametrize("share", [0.5, 0.8])
-def test_labels_of_interpolated_pictures_are_blended_by_share(
+def test_labels_of_interpolated_images_are_blended_by_share(
     batch: int, classes: int, unlabelled: float, share: float
 ) -> None:
     answer, mix = answers(batch, classes, 7 * batch, 2, unlabelled), mix_of(batch, share)
@@ -141,7 +141,7 @@ def test_partners_are_drawn_by_the_rows_alone() -> None:
     assert torch.equal(share, again[1])
     assert sorted(partner.tolist()) == list(range(50))
     assert (share >= 0.5).all()
-    assert share.unique().numel() == 50  # each picture has its own, as in algorithm 1
+    assert share.unique().numel() == 50  # each image has its own, as in algorithm 1
     assert not torch.equal(draw_partners(torch.tensor([4, 9, 1]), 50, 0.75)[0], partner)
 
 
@@ -172,15 +172,15 @@ def test_mixmatch_is_algorithm_one() -> None:
     objectives = build_objectives(config, network)
     student = objectives.head_outputs(network, batch, network.forward_student(batch))
     mixed = student.extra["consistency"]
-    pictures: list[Tensor] = [network.towers.normalise(v.images) for v in (batch.clean, *batch.student)]
+    images: list[Tensor] = [network.towers.normalise(v.images) for v in (batch.clean, *batch.student)]
     chances = [class_logits(network, v.images).softmax(-1) for v in (batch.clean, *batch.student)]
     guesses = []
     for row in (2, 3, 4):
         raised = [((a + b) / 2) ** 2 for a, b in zip(chances[0][row].tolist(), chances[1][row].tolist(), strict=True)]
         guesses.append([one / sum(raised) for one in raised])
     torch.testing.assert_close(mixed.guesses, torch.tensor(guesses), atol=1e-4, rtol=1e-4)
-    everything = [pictures[0][row] for row in (0, 1)]
-    everything += [view[row] for view in pictures for row in (2, 3, 4)]
+    everything = [images[0][row] for row in (0, 1)]
+    everything += [view[row] for view in images for row in (2, 3, 4)]
     wanted = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], *guesses, *guesses]
     partner, share = (one.tolist() for one in draw_partners(batch.rows, 8, 0.75))
     head = network.heads["classification"]

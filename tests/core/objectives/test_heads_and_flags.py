@@ -53,7 +53,7 @@ def test_classes_are_a_networks_only_where_something_learns_them() -> None:
     assert build_network(with_objectives(classification={}), small(), ("a", "b")).classes == ("a", "b")
 
 
-def test_prototypes_of_picture_and_pair_are_frozen_alike() -> None:
+def test_prototypes_of_image_and_pair_are_frozen_alike() -> None:
     on = {"on": "fused+image", "prototypes": 8, "freeze_last": 0.5}
     config = with_objectives(distill_prototypes=on, masked_patches={"prototypes": 8, "freeze_last": 0.5})
     found = build_network(config, small())

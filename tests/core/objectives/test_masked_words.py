@@ -1,4 +1,4 @@
-"""Masked words: what is masked and how, restored from picture and words, the loss against a plain loop."""
+"""Masked words: what is masked and how, restored from image and words, the loss against a plain loop."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def config(kind: str = "merged", *settings: str) -> RunConfig:
 def built(settings: RunConfig, architecture: str = "sd-tiny") -> tuple[Network, Batch]:
     seed_all(0)
     network = build_network(settings, resolve_architecture(architecture))
-    pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    return network, Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :9], View(pictures))
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    return network, Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :9], View(images))
 
 
 def test_shares_of_masked_hidden_and_other_words() -> None:
@@ -121,7 +121,7 @@ def test_a_batch_without_a_masked_word_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cross-attention", "merged", "skip", "queries"])
-def test_what_is_restored_depends_on_picture_and_words_left(kind: str) -> None:
+def test_what_is_restored_depends_on_image_and_words_left(kind: str) -> None:
     settings = config(kind, "objectives.masked_words.rate=0.5")
     network, batch = built(settings)
     (objective,) = (one for one in build_objectives(settings) if one.name == "masked_words")

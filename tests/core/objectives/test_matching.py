@@ -45,8 +45,8 @@ def config(kind: str = "cross-attention", negatives: str = "hard") -> RunConfig:
 def built(settings: RunConfig) -> tuple[Network, Batch]:
     seed_all(0)
     network = build_network(settings, resolve_architecture("sd-tiny"))
-    pictures = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    return network, Batch(torch.arange(5), network.towers.tokenize(CAPTIONS)[:, :9], View(pictures))
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    return network, Batch(torch.arange(5), network.towers.tokenize(CAPTIONS)[:, :9], View(images))
 
 
 @pytest.mark.parametrize(("batch", "scale"), [(2, 1.0), (3, 10.0), (6, 100.0)])
@@ -128,15 +128,15 @@ def test_each_judged_pair_is_what_it_is_alone(kind: str, negatives: str) -> None
     network.fusion.register_forward_hook(lambda module, given, made: shown.append(made.pooled))
     answer = matching.head_outputs(network, batch, network.forward_student(batch))
     assert answer.match.tolist() == [1] * 5 + [0] * 10
-    alone = {}  # every picture with every caption, one at a time
+    alone = {}  # every image with every caption, one at a time
     for i in range(5):
         for j in range(5):
             fused = network.fuse(batch.clean.images[i : i + 1], batch.texts[j : j + 1])
             alone[i, j] = network.heads["matching"](fused)[0]
-    for m, (picture, match) in enumerate(zip(answer.indices.tolist(), answer.match.tolist(), strict=True)):
+    for m, (image, match) in enumerate(zip(answer.indices.tolist(), answer.match.tolist(), strict=True)):
         same = [ij for ij, logits in alone.items() if torch.allclose(logits, answer.logits[m], atol=1e-5)]
-        assert any(i == picture for i, _ in same)
-        true = {(picture, picture)} | {clash for clash in CLASHES if clash[0] == picture}
+        assert any(i == image for i, _ in same)
+        true = {(image, image)} | {clash for clash in CLASHES if clash[0] == image}
         assert bool(true & set(same)) == bool(match)
 
 

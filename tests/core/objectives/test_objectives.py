@@ -133,7 +133,7 @@ def test_similarity_distillation_is_the_plain_loop(batch: int, width: int, share
     for view in student.distilled:
         answered = similarities(view.image, student.text, 7.0)
         to_text = blended([softmax(row) for row in taught], view.mix)
-        # a text's distribution over mixed pictures: blend its entries for the two pictures in each
+        # a text's distribution over mixed images: blend its entries for the two images in each
         to_image = transposed(blended(transposed([softmax(row) for row in transposed(taught)]), view.mix))
         for targets, answers in ((to_text, answered), (to_image, transposed(answered))):
             for target, answer in zip(targets, answers, strict=True):

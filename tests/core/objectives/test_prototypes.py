@@ -115,7 +115,7 @@ def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
     assert "diag/image_prototype_kl" in report
 
 
-def test_prototypes_of_captions_are_not_interpolated_with_the_pictures() -> None:
+def test_prototypes_of_captions_are_not_interpolated_with_the_images() -> None:
     student, teacher = output([2], 4, 8, 0), output([2], 4, 8, 1)
     mixed = replace(student, distilled=(replace(student.distilled[0], mix=Mix(torch.tensor([1, 2, 3, 0]), 0.6)),))
     for on in ("text", "image"):
@@ -224,7 +224,7 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
     masks: list[Tensor | None] = [torch.rand(batch, patches, generator=generator) < 0.5 for _ in range(2)]
     assert masks[0] is not None
     assert masks[1] is not None
-    masks[1][0] = False  # a picture that stayed whole
+    masks[1][0] = False  # an image that stayed whole
     masks[0][:, 0] = True
     config = MaskedPatchesConfig(
         weight=1.0, prototypes=prototypes, shared_head=shared, student_temperature=0.5, teacher_temperature=0.25,
@@ -247,7 +247,7 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
             return found.with_extra({"masked_patches": objective.head_outputs(network, pairs, found)})
 
         loss, report = objective(looked("s"), looked("t"))
-        pictures: list[float] = []
+        images: list[float] = []
         every = []
         for view in range(2):
             mask = masks[view]
@@ -261,8 +261,8 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
                         q = softmax(((t - centre) / 0.25).tolist())
                         found.append(cross(q, softmax((head(states["s"][view][i, p][None])[0] / 0.5).tolist())))
                 if found:
-                    pictures.append(mean(found))
-        assert loss.item() == pytest.approx(mean(pictures), rel=1e-4)
+                    images.append(mean(found))
+        assert loss.item() == pytest.approx(mean(images), rel=1e-4)
         assert report["diag/hidden_patches"].item() == len(every)
         centre = 0.8 * centre + 0.2 * torch.stack(every).mean(dim=0)
         torch.testing.assert_close(objective.targets.centre, centre, atol=1e-5, rtol=1e-4)

@@ -9,7 +9,7 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.variants import weights_to_start_from
 
 BELIEVING = ["belief.action=weigh", "belief.begin=0", "belief.refresh=1"]

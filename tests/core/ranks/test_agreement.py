@@ -1,4 +1,4 @@
-"""What happens in one rank happens in all: unreadable pictures, losses that are not finite, requests, failures."""
+"""What happens in one rank happens in all: unreadable images, losses that are not finite, requests, failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def test_a_picture_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path: Path) -> None:
+def test_a_image_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path: Path) -> None:
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "data.cache_mib=0", "optim.epochs=1")
 
@@ -121,7 +121,7 @@ def test_out_of_memory_in_one_rank_ends_all_with_a_sentence(
         assert "at step 2 with 6 pairs on each of 2 ranks; set optim.micro_batch to 3 or less" in said
 
 
-def test_too_many_unreadable_pictures_in_one_rank_end_all(tmp_path: Path) -> None:
+def test_too_many_unreadable_images_in_one_rank_end_all(tmp_path: Path) -> None:
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "data.cache_mib=0", "data.max_bad_share=0")
 

@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cut(tars: list[Path]) -> None:
-    """In the midst of a picture."""
+    """In the midst of an image."""
     with tarfile.open(tars[1]) as tar:
         largest = max(tar.getmembers(), key=lambda member: member.size)
     tars[1].write_bytes(tars[1].read_bytes()[: largest.offset_data + largest.size // 2])

@@ -229,5 +229,5 @@ def test_scripts_checks_data_and_files_are_given(remote: Remote, said: Said, tmp
     part = asked(remote, said, "read", folder=str(run.path), file="config.json", offset="0", length="4")["result"]
     assert part["size"] == run.config.stat().st_size
     assert asked(remote, said, "checkpoints", folder=str(run.path))["result"] == {"checkpoints": []}
-    assert asked(remote, said, "pictures", paths=["/none.png"], side="64")["result"] == {"pictures": {}}
+    assert asked(remote, said, "images", paths=["/none.png"], side="64")["result"] == {"images": {}}
     assert asked(remote, said, "probe")["result"]["runs"] == str(remote._runs)

@@ -153,7 +153,7 @@ def test_the_paths_of_a_definition_are_looked_for(tmp_path: Path, monkeypatch: p
     assert set(found) == {"Training data", "Validation data", "Weights"}
     assert found["Training data"].works
     pairs = str(tmp_path / "pairs.csv")
-    assert found["Training data"].found == f"{pairs}: {len(open_source(pairs).rows)} pictures"
+    assert found["Training data"].found == f"{pairs}: {len(open_source(pairs).rows)} images"
     assert not found["Validation data"].works
     assert found["Validation data"].remedy.startswith("Give the path that the data have")
     assert (found["Weights"].works, found["Weights"].found) == (True, "~/weights.pt")
@@ -213,17 +213,17 @@ def test_checkpoints_are_listed_with_what_points_at_them(run: RunDir) -> None:
     assert [(one.name, one.size) for one in found[1].files] == [("checkpoint.json", 4), ("student.safetensors", 4)]
 
 
-def test_pictures_come_small_and_what_is_none_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_come_small_and_what_is_none_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide, none = str(tmp_path / "wide.png"), str(tmp_path / "none.png")
     Image.new("RGBA", (1200, 300), "red").save(wide)
-    Path(none).write_text("no picture")
+    Path(none).write_text("no image")
 
     def size(side: int) -> tuple[int, int]:
-        (one,) = files.small_pictures([none, wide, str(tmp_path / "gone.png")], side).values()
+        (one,) = files.small_images([none, wide, str(tmp_path / "gone.png")], side).values()
         data = unpacked(one["data"])
         assert one["size"] == len(data)
         return Image.open(io.BytesIO(data)).size
 
     assert [size(side) for side in (64, 1, 9999)] == [(64, 16), (16, 4), (512, 128)]
-    monkeypatch.setattr(files, "_MOST_PICTURES", 1)
-    assert files.small_pictures([none, wide], 64) == {}
+    monkeypatch.setattr(files, "_MOST_IMAGES", 1)
+    assert files.small_images([none, wide], 64) == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.remote.files import checkpoints, read_part, small_pictures
+from core.remote.files import checkpoints, read_part, small_images
 from core.spec.errors import UserError
 from core.spec.machines.answers import MOST_BYTES, FileFacts, packed, unpacked
 from core.spec.run.folder import RunDir
@@ -90,30 +90,30 @@ def shown(answer: dict[str, object], path: Path) -> Image.Image:
 @pytest.mark.parametrize(
     ("side", "size"), [(100, (100, 50)), (16, (16, 8)), (3, (16, 8)), (512, (512, 256)), (9999, (512, 256))]
 )
-def test_a_picture_is_as_small_as_was_asked_for_within_bounds(tmp_path: Path, side: int, size: tuple[int, int]) -> None:
+def test_a_image_is_as_small_as_was_asked_for_within_bounds(tmp_path: Path, side: int, size: tuple[int, int]) -> None:
     path = tmp_path / "one.png"
     Image.new("RGBA", (1200, 600), (255, 0, 0, 255)).save(path)
-    picture = shown(small_pictures([str(path)], side), path)
-    assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", size)
+    image = shown(small_images([str(path)], side), path)
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", size)
 
 
-def test_a_small_picture_is_not_enlarged_and_what_is_none_is_left_out(tmp_path: Path) -> None:
+def test_a_small_image_is_not_enlarged_and_what_is_none_is_left_out(tmp_path: Path) -> None:
     good, bad = tmp_path / "one.png", tmp_path / "two.png"
     Image.new("L", (20, 10)).save(good)
-    bad.write_bytes(b"no picture")
-    answer = small_pictures([str(bad), str(tmp_path / "gone.png"), str(good), str(tmp_path)], 100)
+    bad.write_bytes(b"no image")
+    answer = small_images([str(bad), str(tmp_path / "gone.png"), str(good), str(tmp_path)], 100)
     assert list(answer) == [str(good)]
     assert shown(answer, good).size == (20, 10)
 
 
-def test_a_picture_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_path: Path) -> None:
+def test_a_image_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_path: Path) -> None:
     path = tmp_path / "one.jpg"
-    picture = Image.new("RGB", (400, 200), "blue")
-    picture.paste("red", (0, 0, 200, 200))  # the left half, which is above once it is turned clockwise
+    image = Image.new("RGB", (400, 200), "blue")
+    image.paste("red", (0, 0, 200, 200))  # the left half, which is above once it is turned clockwise
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(path, exif=exif)
-    found = shown(small_pictures([str(path)], 100), path)
+    image.save(path, exif=exif)
+    found = shown(small_images([str(path)], 100), path)
     assert found.size == (50, 100)
     above, below = found.getpixel((25, 10)), found.getpixel((25, 90))
     assert isinstance(above, tuple)
@@ -122,9 +122,9 @@ def test_a_picture_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_pat
     assert below[2] > 200 > 50 > below[0]
 
 
-def test_only_so_many_pictures_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.remote.files._MOST_PICTURES", 2)
+def test_only_so_many_images_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.remote.files._MOST_IMAGES", 2)
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.new("RGB", (4, 4)).save(path)
-    assert list(small_pictures([str(path) for path in paths], 16)) == [str(path) for path in paths[:2]]
+    assert list(small_images([str(path) for path in paths], 16)) == [str(path) for path in paths[:2]]

@@ -1,4 +1,4 @@
-"""Names on both sides: pictures of another machine, mirrored runs, and the worker there as if it were here."""
+"""Names on both sides: images of another machine, mirrored runs, and the worker there as if it were here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from core.remote import relay
-from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.elsewhere import Elsewhere, image_there
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
@@ -48,16 +48,16 @@ def test_names_change_sides_and_come_back(home: Path) -> None:
     assert shown == f"{home}/elsewhere/gpu/data/a b.PNG"
     assert answer["table"] == "/data/x.csv"
     assert names.to_there([shown]) == ["/data/a b.PNG"]
-    assert picture_there(home, Path(shown)) == ("gpu", "/data/a b.PNG")
-    assert picture_there(home, Path("/data/a.png")) is None
+    assert image_there(home, Path(shown)) == ("gpu", "/data/a b.PNG")
+    assert image_there(home, Path("/data/a.png")) is None
     assert Elsewhere(home, "other").to_there(str(one)) == str(one)  # its runs are not that machine's
 
 
-def test_pictures_come_small(host: Host, tmp_path: Path) -> None:
+def test_images_come_small(host: Host, tmp_path: Path) -> None:
     Image.new("RGBA", (900, 300), "red").save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no picture")
+    (tmp_path / "b.png").write_text("no image")
     paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
-    answer = host.pictures(paths, 128).result(60)
+    answer = host.images(paths, 128).result(60)
     assert list(answer) == paths[:1]
     (tmp_path / "small.jpg").write_bytes(answer[paths[0]].data)
     with Image.open(tmp_path / "small.jpg") as small:
@@ -81,7 +81,7 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
     ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
     ssh.chmod(0o755)
     monkeypatch.setenv("SDGUI_SSH", str(ssh))
-    fake = tmp_path / "python"  # the worker: it answers each request with a picture and what it was asked
+    fake = tmp_path / "python"  # the worker: it answers each request with an image and what it was asked
     code = (
         "import json, sys\n"
         "print(json.dumps({'event': 'ready'}), flush=True)\n"

@@ -1,4 +1,4 @@
-"""Pictures on their way to a worker elsewhere, line by line: what goes first, what is held, given up, and told."""
+"""Images on their way to a worker elsewhere, line by line: what goes first, what is held, given up, and told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.remote import sending
-from core.remote.sending import Sender, as_line, parsed, pictures_here
+from core.remote.sending import Sender, as_line, images_here, parsed
 from core.spec.machines.answers import unpacked
 from core.spec.machines.elsewhere import Elsewhere
 
@@ -56,13 +56,13 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     wait_for(found.closed.is_set)
 
 
-def picture(path: Path, size: int) -> Path:
+def image(path: Path, size: int) -> Path:
     path.write_bytes(bytes(range(size)))
     return path
 
 
-def test_a_picture_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_path: Path) -> None:
-    one, empty = picture(tmp_path / "A.PNG", 25), picture(tmp_path / "b.png", 0)
+def test_a_image_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_path: Path) -> None:
+    one, empty = image(tmp_path / "A.PNG", 25), image(tmp_path / "b.png", 0)
     parts.sender.ready("/there")
     parts.ask(1, one, empty, one)
     wait_for(lambda: any(line.get("do") == "x" for line in parts.sent()))
@@ -78,11 +78,11 @@ def test_a_picture_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_p
     assert [(told["event"], told["done"], told["total"]) for told in parts.replied] == [
         ("progress", 0, 2), ("progress", 0, 2), ("progress", 0, 2), ("progress", 1, 2), ("progress", 2, 2),
     ]  # fmt: skip
-    assert parts.replied[0]["doing"] == "sending pictures to gpu"
+    assert parts.replied[0]["doing"] == "sending images to gpu"
     parts.ask(2, one)
     wait_for(lambda: parts.sent()[-1]["id"] == 2)
     assert len(parts.sent()) == 6, "it is there"
-    picture(one, 24)
+    image(one, 24)
     parts.ask(3, one)
     wait_for(lambda: parts.sent()[-1].get("do") == "x" and parts.sent()[-1]["id"] == 3)
     assert len(parts.sent()) == 6 + 3 + 1, "it has changed"
@@ -92,7 +92,7 @@ def test_a_picture_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_p
 def test_lines_keep_their_order_and_a_cancellation_overtakes_what_it_does_not_concern(
     parts: Parts, tmp_path: Path
 ) -> None:
-    one = picture(tmp_path / "a.png", 5)
+    one = image(tmp_path / "a.png", 5)
     parts.ask(1, one)  # held, since the worker is not ready
     parts.sender.put(b"no request\n")
     parts.ask(2)
@@ -113,7 +113,7 @@ def test_lines_keep_their_order_and_a_cancellation_overtakes_what_it_does_not_co
 
 
 def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path: Path) -> None:
-    one = picture(tmp_path / "a.png", 5)
+    one = image(tmp_path / "a.png", 5)
     parts.ask(1, one)
     parts.sender.put(as_line({"do": "cancel", "id": 1}))
     wait_for(lambda: parts.told(1) == ["cancelled"])
@@ -129,7 +129,7 @@ def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path:
 def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alone(
     parts: Parts, tmp_path: Path
 ) -> None:
-    one, two = picture(tmp_path / "a.png", 5), picture(tmp_path / "b.png", 15)
+    one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 15)
     parts.sender.ready("/there")
     parts.ask(1, one)
     wait_for(lambda: len(parts.sent()) == 2)
@@ -151,7 +151,7 @@ def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alo
             parts.sender.answered(5, failed=True)
 
     sender._write = refused
-    picture(one, 25)
+    image(one, 25)
     parts.ask(5, one)
     wait_for(lambda: 5 not in sender._open)
     assert [line["do"] for line in parts.sent()[9:]] == ["receive"], "nothing more of it"
@@ -166,22 +166,22 @@ def test_what_cannot_be_sent_is_told_with_its_remedy(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "MOST_SENT", 3 << 20)
-    one, two = picture(tmp_path / "a.png", 5), picture(tmp_path / "b.png", 5)
+    one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 5)
     with two.open("r+b") as file:
         file.truncate((3 << 20) - 5)
     parts.sender.ready("")
     parts.ask(1, one)
     wait_for(lambda: parts.told(1))
-    assert parts.told(1) == ["sdgui on gpu takes no pictures of another computer; update it there."]
+    assert parts.told(1) == ["sdgui on gpu takes no images of another computer; update it there."]
     monkeypatch.setattr(sending, "PART", 1 << 20)
     parts.sender.ready("/there")
     parts.ask(2, one, two)
     wait_for(lambda: parts.sent() and parts.sent()[-1].get("do") == "x")
-    three = picture(tmp_path / "c.png", 1)
+    three = image(tmp_path / "c.png", 1)
     parts.ask(3, three)
     wait_for(lambda: parts.told(3))
     assert parts.told(3) == [
-        "these pictures have 0 MB, and 0 MB can still be sent to the worker on gpu; copy them there, or take fewer."
+        "these images have 0 MB, and 0 MB can still be sent to the worker on gpu; copy them there, or take fewer."
     ]
     real = Path.stat
 
@@ -191,26 +191,26 @@ def test_what_cannot_be_sent_is_told_with_its_remedy(
         return real(path, **more)
 
     monkeypatch.setattr(Path, "stat", denied)
-    monkeypatch.setattr(sending, "pictures_here", lambda value, names: [str(three)])
+    monkeypatch.setattr(sending, "images_here", lambda value, names: [str(three)])
     parts.ask(4, three)
     wait_for(lambda: parts.told(4))
     assert parts.told(4) == [f"{three} cannot be read: Permission denied; check the file."]
 
 
-def test_which_names_are_pictures_of_this_computer(tmp_path: Path) -> None:
+def test_which_names_are_images_of_this_computer(tmp_path: Path) -> None:
     names = Elsewhere(tmp_path / "home", "gpu")
-    one, text = picture(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
+    one, text = image(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
     text.write_text("x")
     there = tmp_path / "home" / "elsewhere" / "gpu" / "data" / "b.png"
     there.parent.mkdir(parents=True)
-    picture(there, 1)
+    image(there, 1)
     deep: Any = str(one)
     for _ in range(64):
         deep = [deep]
     value = {"a": [str(one), "a.JPG", str(text)], "b": {str(one): str(one)}, "c": str(tmp_path / "none.png"), "d": [7]}
-    assert pictures_here(value, names) == [str(one)]
-    assert pictures_here(deep, names) == [str(one)]
+    assert images_here(value, names) == [str(one)]
+    assert images_here(deep, names) == [str(one)]
     for none in ([deep], str(there), f"{one}\0.png", "/" + "x" * 5000 + ".png", str(tmp_path)):
-        assert pictures_here(none, names) == []
+        assert images_here(none, names) == []
     assert parsed(b'{"a": 1}') == {"a": 1}
     assert parsed(b"[1]") is parsed(b"{") is parsed(b" {}") is None

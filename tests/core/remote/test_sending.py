@@ -1,4 +1,4 @@
-"""Pictures of this computer for a worker elsewhere: sent once, within bounds, and gone at its end."""
+"""Images of this computer for a worker elsewhere: sent once, within bounds, and gone at its end."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     found.close()
 
 
-def picture(path: Path, side: int = 40) -> Path:
+def image(path: Path, side: int = 40) -> Path:
     Image.effect_noise((side, side), 90).save(path)
     return path
 
 
-def test_pictures_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Path) -> None:
+def test_images_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Path) -> None:
     line.go.set()
-    one, two = picture(tmp_path / "a b.png"), picture(tmp_path / "ü.PNG", 60)
+    one, two = image(tmp_path / "a b.png"), image(tmp_path / "ü.PNG", 60)
     answer = line.ask(1, one, two, one)
     assert answer["result"]["images"] == [str(one), str(two), str(one)], "they keep their names here"
     progress = [(each["done"], each["total"]) for each in line.told if each.get("doing", "").endswith("to gpu")]
@@ -109,7 +109,7 @@ def test_pictures_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: P
     assert sorted(sent.values()) == sorted(path.read_bytes() for path in (one, two))
     assert line.ask(2, two)["event"] == "done"
     assert set(sent) == {path.name for path in folder.iterdir()}, "nothing is sent again"
-    picture(two, 50)
+    image(two, 50)
     line.ask(3, two)
     assert len(list(folder.iterdir())) == 3, "but what has changed"
     there = str(tmp_path / "home" / "elsewhere" / "gpu" / "no" / "such.png")
@@ -118,8 +118,8 @@ def test_pictures_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: P
     assert not folder.exists()
 
 
-def test_a_request_is_cancelled_while_its_pictures_wait_and_others_go_on(line: Line, tmp_path: Path) -> None:
-    one = picture(tmp_path / "a.png")
+def test_a_request_is_cancelled_while_its_images_wait_and_others_go_on(line: Line, tmp_path: Path) -> None:
+    one = image(tmp_path / "a.png")
     line.send(1, one)
     line.send(2, one)
     line.sender.put(as_line({"do": "cancel", "id": 1}))
@@ -132,7 +132,7 @@ def test_more_than_is_allowed_is_refused_on_both_sides(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.go.set()
-    one = picture(tmp_path / "a.png")
+    one = image(tmp_path / "a.png")
     monkeypatch.setattr(receiving, "MOST_SENT", 1500)
     assert "more than" in line.ask(1, one)["message"]
     monkeypatch.setattr(sending, "MOST_SENT", 1500)
@@ -167,7 +167,7 @@ class RefusesAtOnce(io.BytesIO):
 
 
 def test_what_was_refused_before_it_was_sent_whole_is_sent_again(tmp_path: Path) -> None:
-    one, told, out = picture(tmp_path / "a.png"), list[dict[str, Any]](), RefusesAtOnce()
+    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RefusesAtOnce()
     out.sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
     out.sender.ready("/there")
     for number in (1, 2):
@@ -186,7 +186,7 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     received = receiving.Received()
     name = "0" * 32 + ".png"
     for wrong in ("../a.png", "a.png", "0" * 32, "0" * 32 + ".png/x"):
-        with pytest.raises(receiving.UserError, match="no name of a picture"):
+        with pytest.raises(receiving.UserError, match="no name of an image"):
             received.take(wrong, 0, packed(b"x"))
     with pytest.raises(receiving.UserError, match="cannot be read"):
         received.take(name, 0, "?")
@@ -200,14 +200,14 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     assert not received.folder.exists()
 
 
-def test_a_picture_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled_there(
+def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: Path, limit: int) -> Any:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(sending, "open_regular", denied)
-    one, told, out = picture(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
+    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
     sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
     sender.ready("/there")
     sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
@@ -244,6 +244,6 @@ def test_parts_for_a_request_that_was_given_up_are_not_kept_and_wrong_ones_are_t
     assert kept.read_bytes() == b"x"
     told = [json.loads(line) for line in replies.getvalue().splitlines()]
     assert [(one["id"], one["event"]) for one in told] == [(3, "failed"), (4, "failed")]
-    assert "is no name of a picture" in told[0]["message"]
-    assert told[1]["message"].startswith("a part of a picture is wrong: ValueError")
+    assert "is no name of an image" in told[0]["message"]
+    assert told[1]["message"].startswith("a part of an image is wrong: ValueError")
     worker._received.clear()

@@ -18,7 +18,7 @@ from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.remote.conftest import wait_for
 from tests.core.remote.test_slurm import has_points, let_go, listed, said, state
 

@@ -1,4 +1,4 @@
-"""The untrained model is made once for all tests of an index; pictures and their index, once a module."""
+"""The untrained model is made once for all tests of an index; images and their index, once a module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.checkpoint.opening import open_model
 from core.search.collection import open_index
 from core.search.index import encoding
 from core.search.results import Searching
-from tests.core.search.samples import build, copy, quiet, write_pictures
+from tests.core.search.samples import build, copy, quiet, write_images
 
 _once = functools.cache(open_model)
 
@@ -24,28 +24,28 @@ def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Pictures, and the index of them; neither is to be changed."""
+    """Images, and the index of them; neither is to be changed."""
     folder = tmp_path_factory.mktemp("made")
-    write_pictures(folder / "pictures")
-    build(folder / "pictures", folder / "index")
-    return folder / "pictures", folder / "index"
+    write_images(folder / "images")
+    build(folder / "images", folder / "index")
+    return folder / "images", folder / "index"
 
 
 @pytest.fixture
 def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    """The same pictures, and an index of its own."""
-    pictures, index = made
-    return pictures, copy(index, tmp_path / "index")
+    """The same images, and an index of its own."""
+    images, index = made
+    return images, copy(index, tmp_path / "index")
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searched")
-    write_pictures(folder / "pictures")
-    build(folder / "pictures", folder / "index")
+    write_images(folder / "images")
+    build(folder / "images", folder / "index")
     return folder
 
 
 @pytest.fixture
-def searching(pictures: Path) -> Searching:
-    return Searching(open_index(pictures / "index", quiet))
+def searching(images: Path) -> Searching:
+    return Searching(open_index(images / "index", quiet))

@@ -1,4 +1,4 @@
-"""Small pictures and an untrained model, for tests that index real files."""
+"""Small images and an untrained model, for tests that index real files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from core.search.index.build import Report, build_index
 from core.search.index.nearest import Floats
 from core.search.index.storage import IndexReader, Record
-from tests.core.pictures import COLOURS, SHAPES, SIZES, draw
+from tests.core.images import COLOURS, SHAPES, SIZES, draw
 
 MODEL = "open_clip:sd-tiny"
 
 
-def write_pictures(folder: Path, captions: bool = True) -> list[Path]:
-    """48 pictures in folders named after their colour; with ``captions`` a sidecar beside each."""
+def write_images(folder: Path, captions: bool = True) -> list[Path]:
+    """48 images in folders named after their colour; with ``captions`` a sidecar beside each."""
     paths = []
     for colour, shape, size in product(COLOURS, SHAPES, SIZES):
         path = folder / colour / f"{shape}-{size}.png"

@@ -1,4 +1,4 @@
-"""The animated picture of a query's results: a frame a step, from collections that each step opens."""
+"""The animated image of a query's results: a frame a step, from collections that each step opens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.worker.travelling import TravelSession
 
 
 class Search(SearchSession):
-    """At step s, by network n, the picture ``{s}{n}.png`` is found."""
+    """At step s, by network n, the image ``{s}{n}.png`` is found."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.asked = folder, list[Any]()

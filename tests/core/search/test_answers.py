@@ -1,4 +1,4 @@
-"""What a search of real pictures answers: near-identical ones folded, those that are gone, any words."""
+"""What a search of real images answers: near-identical ones folded, those that are gone, any words."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from core.search.errors import IndexFolderError
 from core.search.index.source_changes import scan
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
-from tests.core.search.samples import build, write_pictures
+from tests.core.search.samples import build, write_images
 
 
 def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def test_near_identical_pictures_are_folded(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+def test_near_identical_images_are_folded(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
     twin = paths[3].with_name("twin.png")
     twin.write_bytes(paths[3].read_bytes())
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     searching = Searching(open_index(tmp_path / "index", quiet))
     first = searching.search(Query((Term(image=str(twin)),)), Options(k=5))["rows"][0]
     together = {first["path"], *(other["path"] for other in first["duplicates"])}
@@ -36,10 +36,10 @@ def test_near_identical_pictures_are_folded(tmp_path: Path) -> None:
 
 
 def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths = write_images(tmp_path / "images", captions=False)
     for number in range(20):
         paths[3].with_name(f"twin-{number}.png").write_bytes(paths[3].read_bytes())
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     searching = Searching(open_index(tmp_path / "index", quiet))
     query = Query((Term(image=str(paths[3])),))
     apart = len(searching.search(query, Options(k=68))["rows"])  # of all: the untrained model folds others too
@@ -50,23 +50,23 @@ def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Pa
     assert found["above"] == sum(row["above_cutoff"] for row in found["rows"])
 
 
-def test_a_picture_that_is_gone_is_said(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    build(tmp_path / "pictures", tmp_path / "index")
+def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
     rows = Searching(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
     assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
 
 
 def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = tmp_path / "pictures"
-    write_pictures(pictures, captions=False)
-    build(pictures, tmp_path / "index")
+    images = tmp_path / "images"
+    write_images(images, captions=False)
+    build(images, tmp_path / "index")
     searching = Searching(open_index(tmp_path / "index", quiet))
     look = os.stat
 
     def stat(path: Any, *rest: Any, **more: Any) -> os.stat_result:
-        if str(path).startswith(str(pictures)):
+        if str(path).startswith(str(images)):
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
         return look(path, *rest, **more)
 
@@ -75,15 +75,15 @@ def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatc
     assert rows
     assert not any(row["there"] for row in rows)
     with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder, connect it"):
-        scan(str(pictures))
+        scan(str(images))
 
 
 @pytest.mark.parametrize("words", ["~nobody-has-this-name/a.png", "many words " * 40])
 def test_what_to_keep_away_from_may_be_any_words(
     tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pictures(tmp_path / "pictures", captions=False)
-    build(tmp_path / "pictures", tmp_path / "index")
+    write_images(tmp_path / "images", captions=False)
+    build(tmp_path / "images", tmp_path / "index")
     command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]
     assert main([*command, "--weight", "0.5"]) == 0
     assert main([*command, "--weight", "nan"]) == 1

@@ -1,4 +1,4 @@
-"""Searching by hand: filters at their borders, cut-offs, near-identical pictures, ranks, over vectors made up here."""
+"""Searching by hand: filters at their borders, cut-offs, near-identical images, ranks, over vectors made up here."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Unknown(Exact):
         return None
 
 
-def little(pictures: Floats, texts: Floats | None = None, owner: Any = None, scale: float = 20.0) -> Collection:
-    """A collection of given vectors; picture i lies in /f{i % 2} and has i + 1 as its size and time in seconds."""
-    count = len(pictures)
+def little(images: Floats, texts: Floats | None = None, owner: Any = None, scale: float = 20.0) -> Collection:
+    """A collection of given vectors; image i lies in /f{i % 2} and has i + 1 as its size and time in seconds."""
+    count = len(images)
     owner = np.arange(0 if texts is None else len(texts)) if owner is None else np.array(owner)
     captions = [tuple(f"caption {i}" for i in np.flatnonzero(owner == row)) for row in range(count)]
     records = [Record(f"/f{i % 2}/{i}.png", captions[i], {"kind": "ab"[i % 2]}) for i in range(count)]
@@ -41,7 +41,7 @@ def little(pictures: Floats, texts: Floats | None = None, owner: Any = None, sca
     return Collection(
         title="little",
         encoder=SimpleNamespace(model=SimpleNamespace(network=network)),  # type: ignore[arg-type]
-        pictures=Exact(pictures),
+        images=Exact(images),
         alive=np.ones(count, np.bool_),
         texts=None if texts is None else Exact(texts),
         owner=owner,
@@ -68,7 +68,7 @@ def little(pictures: Floats, texts: Floats | None = None, owner: Any = None, sca
 def test_filters_at_their_borders(given: dict[str, Any], rows: list[int] | None) -> None:
     collection = little(vectors(5))
     if rows is None:
-        with pytest.raises(UserError, match="no picture is in"):
+        with pytest.raises(UserError, match="no image is in"):
             Filter(**given).mask(collection)
         return
     assert np.flatnonzero(Filter(**given).mask(collection)).tolist() == rows
@@ -86,8 +86,8 @@ def test_what_cannot_be_found_has_neither_folder_nor_label() -> None:
     assert known.labels["k"][1].tolist() == [0, -1, -1]
 
 
-def test_captions_of_a_picture_that_cannot_be_found_are_not_searched_and_numbers_stay() -> None:
-    """Two captions of picture 0, one of 1 (gone), two of 2; -1 belongs to nobody."""
+def test_captions_of_a_image_that_cannot_be_found_are_not_searched_and_numbers_stay() -> None:
+    """Two captions of image 0, one of 1 (gone), two of 2; -1 belongs to nobody."""
     collection = little(vectors(3), vectors(6, seed=1), owner=[0, 0, 1, 2, 2, -1])
     collection.alive = np.array([True, False, True])
     assert collection.text_alive.tolist() == [True, True, False, True, True, False]
@@ -99,13 +99,13 @@ def test_captions_of_a_picture_that_cannot_be_found_are_not_searched_and_numbers
     collection.alive = np.ones(3, np.bool_)
     del collection.__dict__["text_alive"]
     answer = Searching(collection).search_vector(vectors(1, seed=2)[0], "text", Options(find="captions", filter=kind))
-    assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}, "those of the folder's pictures"
+    assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}, "those of the folder's images"
 
 
-def test_rows_out_of_range_are_no_pictures() -> None:
+def test_rows_out_of_range_are_no_images() -> None:
     searching = Searching(little(vectors(5)))
     for row in (-1, 5):
-        with pytest.raises(UserError, match=rf"there is no picture {row}; there are 5"):
+        with pytest.raises(UserError, match=rf"there is no image {row}; there are 5"):
             searching._checked(row)
 
 
@@ -126,13 +126,13 @@ def test_a_share_of_the_softmax_is_of_what_may_be_found() -> None:
 def test_where_not_every_score_is_known_the_rest_is_estimated(scale: float) -> None:
     bank, query = vectors(2000), vectors(1, seed=3)[0]
     exact, unknown = little(bank, scale=scale), little(bank, scale=scale)
-    unknown.pictures = Unknown(bank)
+    unknown.images = Unknown(bank)
     found = [Searching(one).search_vector(query, "text", Options(k=20, group=False)) for one in (exact, unknown)]
     shares = [[row["softmax"] for row in answer["rows"]] for answer in found]
     assert shares[1] == pytest.approx(shares[0], rel=0.02)
 
 
-def test_near_identical_is_said_by_how_far_apart_pictures_are() -> None:
+def test_near_identical_is_said_by_how_far_apart_images_are() -> None:
     """All in a narrow cone (cosines of about 0.9): two at 0.995 are apart, and two at 0.9998 are one."""
     cone = np.eye(1, DIM, dtype=np.float32) * 3 + vectors(60)
     cone /= np.linalg.norm(cone, axis=1, keepdims=True)
@@ -140,7 +140,7 @@ def test_near_identical_is_said_by_how_far_apart_pictures_are() -> None:
     bank = np.concatenate([cone, [near / np.linalg.norm(near)], [same / np.linalg.norm(same)]]).astype(np.float32)
     searching = Searching(little(bank))
     assert searching.calibration.spread_of_pairs == pytest.approx(0.9, abs=0.02)
-    rows = searching.search_vector(bank[0], "picture", Options(k=62))["rows"]
+    rows = searching.search_vector(bank[0], "image", Options(k=62))["rows"]
     folded = {frozenset([row["row"], *(one["row"] for one in row["duplicates"])]) for row in rows}
     assert frozenset([1, 61]) in folded
     assert frozenset([0]) in folded
@@ -151,18 +151,18 @@ def test_near_identical_is_said_by_how_far_apart_pictures_are() -> None:
 
 def test_a_result_is_above_the_cut_off_from_it_on() -> None:
     searching = Searching(little(vectors(50)))
-    answer = searching.search_vector(vectors(1, seed=9)[0], "picture", Options(k=50, group=False))
+    answer = searching.search_vector(vectors(1, seed=9)[0], "image", Options(k=50, group=False))
     cutoff = answer["cutoff"]["cosine"]
     assert [row["above_cutoff"] for row in answer["rows"]] == [row["cosine"] >= cutoff for row in answer["rows"]]
     assert answer["above"] == sum(row["above_cutoff"] for row in answer["rows"]) > 0
 
 
-def test_rates_are_of_the_number_of_pictures_within_bounds() -> None:
+def test_rates_are_of_the_number_of_images_within_bounds() -> None:
     assert Calibration(little(vectors(50))).rate == 1e-2
     assert Calibration(little(vectors(5000))).rate == pytest.approx(10 / 5000)
     many = little(vectors(10))
     many.alive = np.ones(1_000_000, np.bool_)
-    many.pictures = SimpleNamespace(dim=DIM, vectors=lambda rows: vectors(len(rows)))  # type: ignore[assignment]
+    many.images = SimpleNamespace(dim=DIM, vectors=lambda rows: vectors(len(rows)))  # type: ignore[assignment]
     assert Calibration(many).rate == 1e-4
 
 
@@ -175,7 +175,7 @@ def test_the_sample_of_a_calibration_is_of_the_rows_that_it_names(monkeypatch: p
 
 
 def test_a_cut_off_by_hand() -> None:
-    """Captions of 40 pictures over the same 40: z of all pairs but the own, from the medians and upper tenths."""
+    """Captions of 40 images over the same 40: z of all pairs but the own, from the medians and upper tenths."""
     bank, texts, query = vectors(40), vectors(40, seed=1), vectors(1, seed=2)[0]
     owner = np.arange(40)[::-1]
     for captions in (False, True):
@@ -227,7 +227,7 @@ def test_terms_keep_their_sign_and_the_first_row_is_a_row() -> None:
     terms = read_terms([{"row": 0}, {"text": "  "}, {"text": "a", "weight": 2}], sign=-1.0)
     assert terms == [Term(row=0, weight=-1.0), Term(text="a", weight=-2.0)]
     assert Query((Term(row=3), Term(text="a"))).kind == "text"
-    assert Query((Term(row=3), Term(image="a.png"))).kind == "picture"
+    assert Query((Term(row=3), Term(image="a.png"))).kind == "image"
     assert plain("a\0b")[0] == "a b"
     assert "Greek" in plain("κόκκινος κύκλος")[1][0]
     assert len(plain("a" * 10_001)[0]) == 10_000
@@ -240,8 +240,8 @@ def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, 
     return collection, evaluation.rank_all(collection, quiet)
 
 
-def test_ranks_are_among_the_pictures_that_can_be_found() -> None:
-    """Each caption finds its picture, but 5 finds 0 first and 4 finds 1 and 2 first; picture 2 is gone."""
+def test_ranks_are_among_the_images_that_can_be_found() -> None:
+    """Each caption finds its image, but 5 finds 0 first and 4 finds 1 and 2 first; image 2 is gone."""
     texts = np.eye(6, DIM, dtype=np.float32)
     texts[5, :6], texts[4, :6] = [0.9, 0, 0, 0, 0, 0.5], [0, 0.9, 0.8, 0, 0.1, 0]
     collection, judged = ranked(texts, [True, True, False, True, True, True])
@@ -272,7 +272,7 @@ def test_captions_that_hold_all_words() -> None:
 
 
 def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -> None:
-    """B misses pictures 0 (rank 2) and 1 (rank 3), both miss 5."""
+    """B misses images 0 (rank 2) and 1 (rank 3), both miss 5."""
     a, b = (np.eye(6, DIM, dtype=np.float32) for _ in range(2))
     b[0, :6], b[1, :6] = [0.5, 0, 0.6, 0, 0, 0], [0, 0.5, 0.6, 0.6, 0, 0]
     a[5, :6] = b[5, :6] = [0, 0, 0.6, 0.6, 0.6, 0.5]
@@ -291,18 +291,18 @@ def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -
 def test_a_map_of_an_even_choice_names_each_point() -> None:
     collection = little(vectors(40), vectors(40, seed=1) + 2 * vectors(1, seed=6))
     points = projection.choose(collection, shown=20)
-    assert (len(points.pictures), len(points.texts)) == (10, 10)
+    assert (len(points.images), len(points.texts)) == (10, 10)
     assert points.vectors[10:].mean(0) == pytest.approx(np.zeros(DIM), abs=0.15)
     answer = projection.answer(collection, points, np.arange(40.0).reshape(20, 2), "PCA")
-    assert [(one["x"], one["row"]) for one in answer["pictures"]] == [
-        (2.0 * i, row) for i, row in enumerate(points.pictures)
+    assert [(one["x"], one["row"]) for one in answer["images"]] == [
+        (2.0 * i, row) for i, row in enumerate(points.images)
     ]
     assert [(one["x"], one["text"]) for one in answer["captions"]] == [
         (20.0 + 2.0 * i, text) for i, text in enumerate(points.texts)
     ]
     few = projection.choose(little(vectors(3)))
     assert projection.neighbourhoods(few, quiet).shape == (3, 2)
-    with pytest.raises(UserError, match="too few pictures"):
+    with pytest.raises(UserError, match="too few images"):
         projection.choose(little(vectors(2)))
 
 
@@ -319,7 +319,7 @@ def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(mo
     monkeypatch.setattr(projection, "PLAIN", 4)
     assert "packed" not in answer(packed=False)
     found = answer()
-    assert (found["method"], found["pictures"], found["captions"]) == ("PCA", [], [])
+    assert (found["method"], found["images"], found["captions"]) == ("PCA", [], [])
 
     def unpacked(text: str, kind: str = "<i4") -> list[float]:
         read: list[float] = np.frombuffer(base64.b64decode(text), kind).tolist()
@@ -333,7 +333,7 @@ def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(mo
     monkeypatch.setattr(projection, "MOST_VALUES", 1)
     assert answer()["packed"]["labels"] == {}
     assert projection.named(collection, [4, -1, 5, 0, 1], [3, 4, -1]) == {
-        "pictures": [
+        "images": [
             {"row": row, "path": f"/f{row % 2}/{row}.png", "caption": caption, "labels": {"kind": "ab"[row % 2]}}
             for row, caption in ((4, "caption 3"), (0, "caption 0"), (1, ""))
         ],
@@ -375,14 +375,14 @@ def test_a_small_collection_is_searched_by_one_thread_and_the_number_is_given_ba
         torch.set_num_threads(before)
 
 
-def test_a_chain_of_near_identical_pictures_names_none_twice() -> None:
+def test_a_chain_of_near_identical_images_names_none_twice() -> None:
     """0 is near 1, and 1 near 2, but 2 is not near 0: it is a result of its own."""
     bank = vectors(60)
     first, aside = bank[0], bank[1] - (bank[1] @ bank[0]) * bank[0]
     aside /= np.linalg.norm(aside)
     for row, angle in ((1, 0.12), (2, 0.24)):
         bank[row] = np.cos(angle) * first + np.sin(angle) * aside
-    found = Searching(little(bank)).search_vector(first, "picture", Options(k=60))["rows"]
+    found = Searching(little(bank)).search_vector(first, "image", Options(k=60))["rows"]
     assert [(row["row"], [one["row"] for one in row["duplicates"]]) for row in found[:2]] == [(0, [1]), (2, [])]
     assert len(found) == 59
 

@@ -23,10 +23,10 @@ from tests.core.search.samples import DIM, quiet, vectors
 class Fake(Collection):
     """A collection of given vectors, without a model."""
 
-    def __init__(self, pictures: Floats, texts: Floats, owner: Rows) -> None:
+    def __init__(self, images: Floats, texts: Floats, owner: Rows) -> None:
         self.title = "fake"
-        self.pictures, self.texts, self.owner = Exact(pictures), Exact(texts), owner
-        self.alive = np.ones(len(pictures), np.bool_)
+        self.images, self.texts, self.owner = Exact(images), Exact(texts), owner
+        self.alive = np.ones(len(images), np.bool_)
 
 
 def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
@@ -38,37 +38,37 @@ def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
         unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         return unit
 
-    pictures = heavy(4000)
-    calibration = Calibration(Fake(pictures, heavy(600), np.arange(600)))
+    images = heavy(4000)
+    calibration = Calibration(Fake(images, heavy(600), np.arange(600)))
     passed = []
     for query in heavy(300):
         cutoff = calibration.cutoff(query, "text", rate=1e-2)
-        passed.append(float((pictures @ query > cutoff.cosine).mean()))
+        passed.append(float((images @ query > cutoff.cosine).mean()))
     assert cutoff.pairs > 200 * 3999
     assert 0.5e-2 < np.mean(passed) < 2e-2
     assert min(passed) >= 0.99e-2, "no cut-off is higher than that share of the query's own scores"
-    assert "1 % of unrelated pictures score above" in cutoff.meaning
-    assert calibration.cutoff(pictures[0], "text").rate == pytest.approx(10 / 4000)
+    assert "1 % of unrelated images score above" in cutoff.meaning
+    assert calibration.cutoff(images[0], "text").rate == pytest.approx(10 / 4000)
 
 
 @pytest.mark.parametrize(("count", "spread"), [(0, 0.0), (1, 0.0), (2, 0.6)])
-def test_the_median_of_two_pictures_wants_two(count: int, spread: float) -> None:
+def test_the_median_of_two_images_wants_two(count: int, spread: float) -> None:
     turned = np.zeros((2, DIM), np.float32)
     turned[:, 0], turned[1, 1] = (1.0, 0.6), 0.8
     calibration = Calibration(Fake(turned[:count], turned[:0], np.zeros(0, np.int64)))
     assert calibration.spread_of_pairs == pytest.approx(spread)
 
 
-def test_own_pictures_do_not_count_as_unrelated() -> None:
-    """Ten pictures without captions answer the query, so that its own scores do not hold the cut-off down."""
+def test_own_images_do_not_count_as_unrelated() -> None:
+    """Ten images without captions answer the query, so that its own scores do not hold the cut-off down."""
     captioned, query = vectors(400), vectors(1, seed=1)[0]
     answers = query + 0.05 * vectors(10, seed=2)
-    pictures = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
-    calibration = Calibration(Fake(pictures, captioned, np.arange(400)))
+    images = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
+    calibration = Calibration(Fake(images, captioned, np.arange(400)))
     cutoff = calibration.cutoff(query, "text", rate=1e-3)
-    assert cutoff.pairs == 256 * 409, "each caption with all pictures but its own"
+    assert cutoff.pairs == 256 * 409, "each caption with all images but its own"
     assert cutoff.cosine < 0.75, "about three standard deviations of 1 / sqrt(32) above the median"
-    assert set(np.flatnonzero(pictures @ query > cutoff.cosine)) >= set(range(400, 410))
+    assert set(np.flatnonzero(images @ query > cutoff.cosine)) >= set(range(400, 410))
 
 
 def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
@@ -77,7 +77,7 @@ def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching)
     ranked = evaluation.rank_all(collection, lambda *what: told.append(what))
     assert told == [("ranking", 0, 1000), ("ranking", 1000, 1000)]
     answer = evaluation.evaluate(collection, ranked)
-    images = torch.from_numpy(collection.pictures.vectors(np.arange(48)))
+    images = torch.from_numpy(collection.images.vectors(np.arange(48)))
     assert collection.texts is not None
     texts = torch.from_numpy(collection.texts.vectors(np.arange(48)))
     assert answer["recall"] == retrieval_metrics(images, texts, torch.from_numpy(collection.owner))
@@ -94,10 +94,10 @@ def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching)
 
 def test_comparing_finds_what_one_model_misses() -> None:
     """Two fake models: A is right but for the last caption, B but for the first two."""
-    pictures = np.eye(6, DIM, dtype=np.float32)
-    a, b = pictures.copy(), pictures.copy()
-    a[5], b[0], b[1] = pictures[0], pictures[3], pictures[4]
-    collections = [Fake(pictures, texts, np.arange(6)) for texts in (a, b)]
+    images = np.eye(6, DIM, dtype=np.float32)
+    a, b = images.copy(), images.copy()
+    a[5], b[0], b[1] = images[0], images[3], images[4]
+    collections = [Fake(images, texts, np.arange(6)) for texts in (a, b)]
     for one in collections:
         one.records = lambda rows: [Record(f"/{row}.png", (f"caption {row}",)) for row in rows]
     ranked = [evaluation.rank_all(one, quiet) for one in collections]
@@ -118,12 +118,12 @@ def test_points_of_one_number_lie_on_the_diagonal() -> None:
 
 
 def test_the_map_lays_like_beside_like() -> None:
-    """Three clusters of pictures, each caption beside its own though all captions are moved aside."""
+    """Three clusters of images, each caption beside its own though all captions are moved aside."""
     random = np.random.default_rng(0)
     centres = vectors(3, seed=5)
-    pictures = np.repeat(centres, 20, axis=0) + 0.02 * random.standard_normal((60, DIM)).astype(np.float32)
-    texts = pictures + 2 * vectors(1, seed=6)
-    collection = Fake(pictures, texts, np.arange(60))
+    images = np.repeat(centres, 20, axis=0) + 0.02 * random.standard_normal((60, DIM)).astype(np.float32)
+    texts = images + 2 * vectors(1, seed=6)
+    collection = Fake(images, texts, np.arange(60))
     points = projection.choose(collection)
     told: list[tuple[str, int, int]] = []
     for layout_ in (projection.axes(points), projection.neighbourhoods(points, lambda *what: told.append(what))):
@@ -135,15 +135,15 @@ def test_the_map_lays_like_beside_like() -> None:
         assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
         apart = np.median(np.linalg.norm(layout_[:20].mean(0) - layout_[20:60], axis=1))
         own = np.median(np.linalg.norm(layout_[:60] - layout_[60:], axis=1))
-        assert own < apart / 4, "a caption lies at its picture, and not with all captions"
+        assert own < apart / 4, "a caption lies at its image, and not with all captions"
     assert told == [("laying out the map", 0, 0)]
 
 
 def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "FITTED", 30)
     centres = vectors(3, seed=5)
-    pictures = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
-    collection = Fake(pictures, vectors(0), np.zeros(0, np.int64))
+    images = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
+    collection = Fake(images, vectors(0), np.zeros(0, np.int64))
     layout_ = projection.neighbourhoods(projection.choose(collection), quiet)
     distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
@@ -216,7 +216,7 @@ def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyt
 
 def test_too_little_for_a_map_or_an_evaluation() -> None:
     collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
-    with pytest.raises(UserError, match="too few pictures for a map"):
+    with pytest.raises(UserError, match="too few images for a map"):
         projection.choose(collection)
     with pytest.raises(UserError, match="has no captions"):
         evaluation.rank_all(collection, quiet)

@@ -1,4 +1,4 @@
-"""What a search keeps for the next one, and where room is made; an animated picture, point by point."""
+"""What a search keeps for the next one, and where room is made; an animated image, point by point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def build(model: str, source: str, path: Path, progress: object, log: object, weights: str) -> None:
         found.append((model, source, weights))
         if source.endswith("empty"):
-            raise IndexFolderError("There are no pictures.")
+            raise IndexFolderError("There are no images.")
         if source.endswith("odd"):
             raise UserError("There is no such model.")
         path.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def test_each_model_and_folder_has_an_index_of_its_own(built: list[tuple[Any, ..
 
 def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
     home = tmp_path / "indexes"
-    paths = [kept_index(home, "m", "", f"/pictures/{number}", quiet) for number in range(KEPT)]
+    paths = [kept_index(home, "m", "", f"/images/{number}", quiet) for number in range(KEPT)]
     for number, path in enumerate(paths):
         assert path is not None
         os.utime(path, (number + 1, number + 1))
@@ -62,9 +62,9 @@ def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tupl
     (home / f"link-{'0' * 20}").symlink_to(tmp_path / "elsewhere")
     for name in ("mine", f"file-{'0' * 20}"):
         os.utime(home / name, (0, 0))
-    assert kept_index(home, "m", "", "/pictures/0", quiet) == paths[0], "it is the last now"
+    assert kept_index(home, "m", "", "/images/0", quiet) == paths[0], "it is the last now"
     assert all(path is not None and path.is_dir() for path in paths)
-    new = kept_index(home, "m", "", "/pictures/new", quiet)
+    new = kept_index(home, "m", "", "/images/new", quiet)
     assert new is not None
     there = {path for path in home.iterdir() if path.is_dir() and not path.is_symlink()}
     assert there == {home / "mine", new, *paths} - {paths[1]}
@@ -144,7 +144,7 @@ def test_results_stand_in_rows_of_four_beside_those_of_the_other_network(tmp_pat
 
     middle, edge = SIDE // 2, 2
     assert near(cell(0)[middle, middle], "red")
-    assert near(cell(0)[edge, edge], "red"), "a square picture fills its place"
+    assert near(cell(0)[edge, edge], "red"), "a square image fills its place"
     assert near(cell(1)[middle, middle], "lime")
     assert near(cell(1)[edge, middle], "#2a2d34"), "a wide one is in its middle"
     assert near(cell(1)[-edge, middle], "#2a2d34")

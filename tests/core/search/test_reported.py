@@ -12,7 +12,7 @@ from core.search.index import build as build_module
 from core.search.index import encoding, neighbours
 from core.search.index.acceleration import Sizes, _train, update_acceleration
 from core.search.index.build import build_index, relocate
-from tests.core.search.samples import DIM, MODEL, vectors, write_pictures
+from tests.core.search.samples import DIM, MODEL, vectors, write_images
 from tests.core.search.test_searching import stored
 
 Told = list[tuple[str, int, int]]
@@ -28,8 +28,8 @@ def test_an_index_that_is_made_cleared_moved_and_opened_says_so(
 ) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
-    source, moved, index = (tmp_path / name for name in ("pictures", "moved", "index"))
-    paths = write_pictures(source, captions=False)
+    source, moved, index = (tmp_path / name for name in ("images", "moved", "index"))
+    paths = write_images(source, captions=False)
 
     def say(*what: str | int) -> None:
         told.append(what)  # type: ignore[arg-type]
@@ -41,11 +41,11 @@ def test_an_index_that_is_made_cleared_moved_and_opened_says_so(
 
     build_index(MODEL, str(source), index, say, lambda _: None)
     scanning = ("scanning the source", 0, 0)
-    assert said() == [scanning, *(("encoding pictures", done, 48) for done in (0, 16, 32, 48))]
+    assert said() == [scanning, *(("encoding images", done, 48) for done in (0, 16, 32, 48))]
     for path in paths[:20]:
         path.unlink()
     build_index(MODEL, str(source), index, say, lambda _: None)
-    assert said() == [scanning, ("rewriting the index without removed pictures", 0, 0)]
+    assert said() == [scanning, ("rewriting the index without removed images", 0, 0)]
     source.rename(moved)
     relocate(index, str(source), str(moved), say)
     assert said() == [("rewriting the index", 0, 28)]
@@ -56,7 +56,7 @@ def test_an_index_that_is_made_cleared_moved_and_opened_says_so(
 def test_what_makes_a_search_fast_is_made_part_by_part(tmp_path: Path, told: Told) -> None:
     manifest = stored(tmp_path, vectors(2500))
     update_acceleration(tmp_path, manifest, lambda *what: told.append(what), Sizes(small=0, scan=1000))
-    assert told == [("preparing the search of pictures", done, 3) for done in (0, 1)], "the rest stays in memory"
+    assert told == [("preparing the search of images", done, 3) for done in (0, 1)], "the rest stays in memory"
 
 
 def test_neighbours_are_looked_for_in_groups_some_points_at_once(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

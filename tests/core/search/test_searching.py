@@ -45,7 +45,7 @@ def test_exact_is_a_plain_loop(allowed: float, k: int) -> None:
 
 
 def stored(folder: Path, bank: Floats) -> Manifest:
-    """``bank`` as the pictures of an index."""
+    """``bank`` as the images of an index."""
     writer = IndexWriter(folder)
     manifest = Manifest(Identity("m", "", "d", {}, DIM), "source")
     writer.prepare(manifest)
@@ -76,9 +76,9 @@ def test_large_indexes_find_what_brute_force_finds(
     said = update_acceleration(tmp_path, manifest, quiet, sizes)
     parts = layout(len(bank), DIM, sizes)
     assert [part.kind for part in parts] == kinds
-    names = [part.name(1, "pictures") for part in parts]
+    names = [part.name(1, "images") for part in parts]
     assert set(said["files"]) == {name for name in names if name}
-    half = IndexReader(tmp_path).pictures
+    half = IndexReader(tmp_path).images
     scanned = Scanned(half, parts, [tmp_path / name if name else None for name in names])
     everything = np.ones(len(bank), np.bool_)
     some = np.random.default_rng(3).random(len(bank)) < 0.3
@@ -100,9 +100,9 @@ def test_behind_a_filter_more_lists_are_visited_and_many_are_found_as_truly_as_f
     monkeypatch.setattr(nearest, "PROBED", 1)
     bank, sizes = vectors(2000), Sizes(small=0, scan=500, ivf_from=2000, ivf=2000, lists=8)
     update_acceleration(tmp_path, stored(tmp_path, bank), quiet, sizes)
-    half = IndexReader(tmp_path).pictures
+    half = IndexReader(tmp_path).images
     (part,) = layout(len(bank), DIM, sizes)
-    lists = Scanned(half, [part], [tmp_path / part.name(1, "pictures")])
+    lists = Scanned(half, [part], [tmp_path / part.name(1, "images")])
     whole = Scanned(half, [Part("memory", 0, 2000)], [None])
     some, everything = np.arange(2000) % 10 == 0, np.ones(2000, np.bool_)
     query, exact = vectors(1, seed=10)[0], np.asarray(half, np.float32)
@@ -125,17 +125,17 @@ def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     assert file.read_bytes() == whole
     file.write_bytes(whole[:100])
     with pytest.raises(IndexFolderError, match="is damaged or of another index; run `index` again"):
-        Scanned(IndexReader(tmp_path).pictures, layout(2000, DIM, sizes)[:1], [file])
+        Scanned(IndexReader(tmp_path).images, layout(2000, DIM, sizes)[:1], [file])
 
 
 def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
     sizes = Sizes(small=0, scan=500, ivf_from=1000, ivf=1000, lists=8)
     manifest = stored(tmp_path, vectors(2000))
-    former = "ivf-0001-pictures-0000000000.faiss"
+    former = "ivf-0001-images-0000000000.faiss"
     (tmp_path / former).write_bytes(b"8-bit codes")
-    nearest_then = {"pictures": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
+    nearest_then = {"images": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
     now = update_acceleration(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
-    assert set(now["files"]) == {part.name(1, "pictures") for part in layout(2000, DIM, sizes)}
+    assert set(now["files"]) == {part.name(1, "images") for part in layout(2000, DIM, sizes)}
     writer = IndexWriter(tmp_path)
     writer.prepare(replace(manifest, nearest=now))
     writer.close()
@@ -144,8 +144,8 @@ def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
 def test_no_vector_that_was_read_stays_mapped(tmp_path: Path) -> None:
-    bank = stored(tmp_path, vectors(2000)).file(tmp_path, "pictures")
-    half = IndexReader(tmp_path).pictures
+    bank = stored(tmp_path, vectors(2000)).file(tmp_path, "images")
+    half = IndexReader(tmp_path).images
     scanned = Scanned(half, [Part("memory", 0, 1000), Part("memory", 1000, 2000)], [None, None])
     float(half.sum())
     assert mapped(bank) > 0
@@ -167,7 +167,7 @@ def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
     words = "a red circle of size 12"
     with torch.no_grad():
         text = model.network.encode_texts(model.network.towers.tokenize([words]))[0]
-    scores = np.array([float(vector @ text.numpy()) for vector in collection.pictures.vectors(np.arange(48))])
+    scores = np.array([float(vector @ text.numpy()) for vector in collection.images.vectors(np.arange(48))])
     answer = searching.search(Query((Term(text=words),)), Options(k=48, group=False))
     assert [row["cosine"] for row in answer["rows"]] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
     assert [row["rank"] for row in answer["rows"]] == list(range(1, 49))
@@ -177,8 +177,8 @@ def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
     assert answer["searched"] == 48
 
 
-def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, pictures: Path) -> None:
-    file = str(pictures / "pictures" / "red" / "bar-12.png")
+def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, images: Path) -> None:
+    file = str(images / "images" / "red" / "bar-12.png")
     terms = [
         *read_terms([{"text": "a blue square", "weight": 2}]),
         *read_terms({"image": file}),
@@ -186,9 +186,9 @@ def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, pictur
         *read_terms({"row": 5, "weight": 0.5}),
     ]
     parts = [searching.embedder.embed(Query((Term(text=words),))).vector for words in ("a blue square", "a black bar")]
-    picture = searching.embedder.embed(Query((Term(image=file),))).vector
-    row = searching.collection.pictures.vectors(np.array([5]))[0]
-    expected = 2 * parts[0] + picture - parts[1] + 0.5 * row
+    image = searching.embedder.embed(Query((Term(image=file),))).vector
+    row = searching.collection.images.vectors(np.array([5]))[0]
+    expected = 2 * parts[0] + image - parts[1] + 0.5 * row
     found = searching.embedder.embed(Query(tuple(terms)))
     assert found.vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
 
@@ -208,7 +208,7 @@ def test_other_prompts_for_the_same_words_count_at_once(searching: Searching) ->
     assert searching.embedder.embed(Query((Term(text="horse"),))).vector == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_picture_finds_itself_and_captions(searching: Searching) -> None:
+def test_a_image_finds_itself_and_captions(searching: Searching) -> None:
     answer = searching.search(Query((Term(row=7),)), Options(k=3, group=False))
     assert answer["rows"][0]["row"] == 7
     assert answer["rows"][0]["cosine"] == pytest.approx(1, abs=1e-3)
@@ -226,8 +226,8 @@ def test_a_picture_finds_itself_and_captions(searching: Searching) -> None:
     [
         ((), "there is nothing to search for; type some words"),
         ((Term(text="\0 "),), "no letter or sign"),
-        ((Term(image="/nowhere.png"),), r"the picture /nowhere.png cannot be searched for: it cannot be opened"),
-        ((Term(row=99),), "there is no picture 99; there are 48"),
+        ((Term(image="/nowhere.png"),), r"the image /nowhere.png cannot be searched for: it cannot be opened"),
+        ((Term(row=99),), "there is no image 99; there are 48"),
         ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel each other out"),
     ],
 )
@@ -254,7 +254,7 @@ def test_long_queries_other_scripts_and_half_characters(searching: Searching) ->
     assert len(searching.search(Query((Term(text="红色 \ud83d"),)), Options(k=5))["rows"]) > 0
 
 
-def test_filters(searching: Searching, pictures: Path) -> None:
+def test_filters(searching: Searching, images: Path) -> None:
     collection = searching.collection
     records = collection.records(range(48))
 
@@ -263,8 +263,8 @@ def test_filters(searching: Searching, pictures: Path) -> None:
         return {records[row].path for row in np.flatnonzero(mask)}
 
     red = {record.path for record in records if "/red/" in record.path}
-    assert found(folders=(str(pictures / "pictures" / "red"),)) == red
-    assert found(folders=(str(pictures / "pictures"),)) == {record.path for record in records}
+    assert found(folders=(str(images / "images" / "red"),)) == red
+    assert found(folders=(str(images / "images"),)) == {record.path for record in records}
     assert found(labels={"folder": ("red", "blue")}) == red | {r.path for r in records if "/blue/" in r.path}
     sizes = {record.path: Path(record.path).stat().st_size for record in records}
     middle = sorted(sizes.values())[24]
@@ -278,10 +278,10 @@ def test_filters(searching: Searching, pictures: Path) -> None:
         found(labels={"colour": ("red",)})
     with pytest.raises(QueryError, match="did you mean 'green'"):
         found(labels={"folder": ("greem",)})
-    with pytest.raises(QueryError, match="no picture is in /nowhere"):
+    with pytest.raises(QueryError, match="no image is in /nowhere"):
         found(folders=("/nowhere",))
-    with pytest.raises(QueryError, match=r"no picture is in .*/re; "):  # not the folder red
-        found(folders=(str(pictures / "pictures" / "re"),))
+    with pytest.raises(QueryError, match=r"no image is in .*/re; "):  # not the folder red
+        found(folders=(str(images / "images" / "re"),))
 
 
 @pytest.mark.parametrize(("text", "size"), [("5", 5), (7, 7), ("200 KB", 204800), ("1.5MiB", 1572864), ("2g", 2 << 30)])
@@ -298,10 +298,10 @@ def test_dates_and_sizes_that_are_none() -> None:
         read_size("large")
 
 
-def test_pictures_that_are_encoded_to_be_searched_once_leave_nothing_on_disk(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch
+def test_images_that_are_encoded_to_be_searched_once_leave_nothing_on_disk(
+    images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[object] = []
     monkeypatch.setattr("core.search.collection.extract_pairs", lambda *what: kept.append(what))
-    found = encode_source(open_model(MODEL, ""), MODEL, str(pictures / "pictures"), quiet)
+    found = encode_source(open_model(MODEL, ""), MODEL, str(images / "images"), quiet)
     assert (len(found.alive), kept) == (48, [])

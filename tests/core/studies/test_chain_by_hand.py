@@ -27,8 +27,8 @@ from core.studies.chain.ensemble import judge_together
 from core.studies.chain.preparing import write_logs_to
 from core.studies.chain.run import run_chain
 from core.training import progress
+from tests.core.images import draw
 from tests.core.labelled import read, write
-from tests.core.pictures import draw
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -83,7 +83,7 @@ def test_a_matching_head_keeps_what_is_at_even_odds_or_better(
         ["a.png", "a one", "x", "0"], ["a.png", "a made", "x", "1"], ["b.png", "b one", "y", "0"],
         ["c.png", "c one", "", "0"], ["d.png", "'=d", "z", "0"],
     ]  # fmt: skip
-    assert counts == {"pictures": 4, "given": 4, "made": 1}
+    assert counts == {"images": 4, "given": 4, "made": 1}
 
 
 def test_without_a_head_the_median_of_the_given_is_the_limit(
@@ -92,18 +92,18 @@ def test_without_a_head_the_median_of_the_given_is_the_limit(
     """Of 0.9, -0.2, -0.5, -0.9 and 0.3 it is -0.2, which itself passes."""
     counts, rows = filtered(source, tmp_path / "out.csv", monkeypatch, {})
     assert [row[1] for row in rows] == ["a one", "a two", "a made", "b one", "c one", "'=d", "d made"]
-    assert counts == {"pictures": 4, "given": 5, "made": 2}
+    assert counts == {"images": 4, "given": 5, "made": 2}
 
 
 def test_captions_are_scored_by_their_cosines_some_at_a_time_where_no_head_matches_them() -> None:
-    pictures = {row: torch.full((3, 2, 2), row, dtype=torch.uint8) for row in (1, 2)}
+    source_images = {row: torch.full((3, 2, 2), row, dtype=torch.uint8) for row in (1, 2)}
     network: Any = SimpleNamespace(
         image_size=2, head=lambda name: None, fusion=None, encode_images=lambda images: images[:, 0, 0].float(),
         encode_texts=lambda tokens: tokens, towers=SimpleNamespace(tokenize=lambda texts: _lengths(texts)),
     )  # fmt: skip
     runtime = SimpleNamespace(device="cpu", autocast=torch.no_grad)
     model: Any = SimpleNamespace(network=network, runtime=runtime, batch=2)
-    data: Any = SimpleNamespace(picture=pictures.__getitem__)
+    data: Any = SimpleNamespace(image=source_images.__getitem__)
     told: list[tuple[str, int, int]] = []
     pairs = [(1, "ab"), (2, "abc"), (2, "a")]
     scores = bootstrap._scores(model, data, pairs, lambda *what: told.append(what))

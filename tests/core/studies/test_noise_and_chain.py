@@ -28,7 +28,7 @@ from core.studies.chain.bootstrap import caption_and_filter
 from core.studies.chain.run import ChainError, run_chain
 from core.training.loop import Loop
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
         save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
 
 
-def test_a_memory_of_pictures_does_not_judge_their_several_captions(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_memory_of_images_does_not_judge_their_several_captions(data: tuple[Path, Path], tmp_path: Path) -> None:
     several = data[0].with_name("several.jsonl")
     pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
              for row in open_source(data[0]).rows]  # fmt: skip
@@ -178,7 +178,7 @@ def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Pat
     counts = caption_and_filter(run, str(data[0]), manifest, quiet)
     given, left = open_source(data[0]), open_source(manifest)
     assert not left.bad
-    assert counts["pictures"] == len(left.rows) == len(given.rows) == 36
+    assert counts["images"] == len(left.rows) == len(given.rows) == 36
     captions = {row.image.resolve(): set(row.captions) for row in given.rows}
     with manifest.open(newline="") as file:
         lines = list(csv.DictReader(file))

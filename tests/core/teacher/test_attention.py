@@ -33,14 +33,14 @@ def built(config: RunConfig) -> tuple[Network, Teacher]:
     return student, teacher
 
 
-def pictures(seed: int) -> torch.Tensor:
+def random_images(seed: int) -> torch.Tensor:
     return torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
     student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*CLEAN]))
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
-    batch = Batch(torch.arange(3), texts, View(pictures(0), attended=P // 2))
+    batch = Batch(torch.arange(3), texts, View(random_images(0), attended=P // 2))
     chosen = attended(batch, teacher.targets(batch))
     kept = chosen.clean.kept
     assert kept is not None
@@ -53,10 +53,10 @@ def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
         assert min(row[patch] for patch in patches) >= max(row[patch] for patch in left_out)
     seen = student.forward_student(chosen)
     images = batch.clean.images.clone()
-    for picture, patches in zip(images, kept.tolist(), strict=True):
+    for image, patches in zip(images, kept.tolist(), strict=True):
         for patch in set(range(P)) - set(patches):
             top, left = SIDE * (patch // 4), SIDE * (patch % 4)
-            picture[:, top : top + SIDE, left : left + SIDE] = 0
+            image[:, top : top + SIDE, left : left + SIDE] = 0
     same = student.forward_student(replace(chosen, clean=replace(chosen.clean, images=images)))
     assert torch.equal(seen.clean.image, same.clean.image)
     assert not torch.allclose(seen.clean.image, student.forward_student(batch).clean.image, atol=1e-4)
@@ -65,8 +65,8 @@ def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
 def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none_stays() -> None:
     student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*SHARED]))
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
-    views = tuple(View(pictures(number), number=number, attended=4) for number in (2, 3))
-    plain = Batch(torch.arange(3), texts, View(pictures(0)), teacher=tuple(view.whole() for view in views))
+    views = tuple(View(random_images(number), number=number, attended=4) for number in (2, 3))
+    plain = Batch(torch.arange(3), texts, View(random_images(0)), teacher=tuple(view.whole() for view in views))
     assert attended(plain, teacher.targets(plain)) is plain
     batch = replace(plain, student=views)
     chosen = attended(batch, teacher.targets(batch))
@@ -86,5 +86,5 @@ def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none
 @pytest.mark.parametrize("views", [(), ("views.clean.keep=0.5",)])
 def test_a_teacher_who_is_not_asked_for_attention_keeps_none(views: tuple[str, ...]) -> None:
     student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*views]))
-    batch = Batch(torch.arange(3), student.towers.tokenize(["a", "b", "c"])[:, :9], View(pictures(0)))
+    batch = Batch(torch.arange(3), student.towers.tokenize(["a", "b", "c"])[:, :9], View(random_images(0)))
     assert [one.attention for one in teacher.targets(batch).image_features] == [None]

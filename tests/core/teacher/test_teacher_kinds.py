@@ -30,7 +30,7 @@ from core.teacher.ema import EmaTeacher
 from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules, momenta
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.teacher.trained import frozen_teacher
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}

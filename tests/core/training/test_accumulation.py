@@ -22,7 +22,7 @@ from core.training.accumulation import departs, in_chunks
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.variants import each_preset, weights_to_start_from
 
 
@@ -101,7 +101,7 @@ def batch_of(network: Network, rows: int) -> Batch:
     generator = torch.Generator().manual_seed(1)
     side = network.image_size
     images = torch.randint(0, 256, (rows, 3, side, side), generator=generator, dtype=torch.uint8)
-    texts = network.towers.tokenize([f"picture {i}" for i in range(rows)])
+    texts = network.towers.tokenize([f"image {i}" for i in range(rows)])
     return Batch(torch.arange(rows), texts, View(images))
 
 

@@ -19,7 +19,7 @@ from core.spec.run.model_names import locate
 from core.teacher.stored import StoredTeacher
 from core.training.train import train
 from core.training.validation import best_score
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.training.test_train_step import opened
 
 CPU = torch.device("cpu")

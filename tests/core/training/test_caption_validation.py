@@ -26,8 +26,8 @@ from core.spec.run.folder import RunDir
 from core.training import caption_validation
 from core.training.caption_validation import caption_losses, caption_sample
 from core.training.train import train
+from tests.core.images import write_pairs
 from tests.core.objectives.little_pairs import little
-from tests.core.pictures import write_pairs
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 
@@ -54,9 +54,9 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], mon
     network.eval()
     total, words = 0.0, 0
     with torch.no_grad():
-        for rows, pictures in evaluation_batches(dataset, 32, 12):
+        for rows, source_images in evaluation_batches(dataset, 32, 12):
             tokens, owner = evaluation_texts(dataset, rows)
-            said = towers.clip(towers.normalise(pictures)[owner], tokens)
+            said = towers.clip(towers.normalise(source_images)[owner], tokens)
             labels = said["labels"]
             total += float(F.cross_entropy(said["logits"].permute(0, 2, 1), labels, ignore_index=0, reduction="sum"))
             words += int((labels != 0).sum())
@@ -83,8 +83,8 @@ def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path,
         assert one["truth"].startswith("a ")
         assert isinstance(one["caption"], str)
     model = open_model(str(run.path))
-    pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    images = model.network.towers.normalise(pictures)
+    source_images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    images = model.network.towers.normalise(source_images)
     captions = generate(
         model.network.towers.clip, images, GenerationSettings(search="beam", max_tokens=6, min_tokens=1)
     )
@@ -100,14 +100,14 @@ def test_a_fusion_writes_what_its_own_next_words_say(kind: str) -> None:
     )
     torch.manual_seed(1)
     network = build_network(config, resolve_architecture("sd-tiny")).eval()
-    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
-    images = network.towers.normalise(pictures)
+    source_images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    images = network.towers.normalise(source_images)
     decoder = caption_decoder(network)
     assert isinstance(decoder, FusionDecoder)
     settings = GenerationSettings(search="greedy", max_tokens=5, min_tokens=0)
     captions = generate(decoder, images, settings)
     with torch.no_grad():
-        for b in range(3):  # one picture, one prefix at a time, through the network's own parts
+        for b in range(3):  # one image, one prefix at a time, through the network's own parts
             image, prefix = network.towers.encode_image(images[b : b + 1]), [49406]
             while len(prefix) < 6:
                 text = network.towers.encode_text(torch.tensor([[*prefix, 49407]]), all_tokens=True)

@@ -22,7 +22,7 @@ from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.step.reports import Report, Reports
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 @pytest.fixture(scope="module")

@@ -67,9 +67,9 @@ def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tm
         assert left is not None
         heartbeat.update("saving", 2, 8)
         assert heartbeat._left == left
-        heartbeat.part("decoding pictures", 3, 9)
+        heartbeat.part("decoding images", 3, 9)
     ended = status(run)  # at once, not with the next beat
-    assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding pictures 3/9")
+    assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding images 3/9")
     assert ended.pid == os.getpid()
 
 
@@ -144,9 +144,9 @@ def test_a_terminal_has_one_line_that_is_drawn_over_and_a_quiet_run_none(
     heartbeat = Heartbeat(RunDir(tmp_path))
     for seconds in (0.0, 0.4, 0.1, 0.4):
         now[0] += seconds
-        heartbeat.part("decoding pictures", 3, 9)
+        heartbeat.part("decoding images", 3, 9)
         shown.append(capsys.readouterr().err)
-    line = "\r\x1b[Kdecoding pictures 3/9: step 0/0"
+    line = "\r\x1b[Kdecoding images 3/9: step 0/0"
     assert shown == [line, "", line, ""], "twice a second"
     heartbeat.update("training", 9, 9)
     assert capsys.readouterr().err == "\r\x1b[Ktraining: step 9/9"

@@ -31,7 +31,7 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import resolve, weights_in
 from core.training.loop import Loop
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 PATIENCE = 300  # seconds; the start of a program on a busy machine
 
@@ -196,7 +196,7 @@ def kill_and_resume(config: RunConfig, run: RunDir, kills: int) -> None:
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def test_stop_is_heard_while_pictures_are_read(
+def test_stop_is_heard_while_images_are_read(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")

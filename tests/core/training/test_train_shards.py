@@ -14,7 +14,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader, RunFinished
 from core.spec.run.folder import RunDir
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.training.test_train import StopAt, equal, losses, weights
 
 
@@ -89,7 +89,7 @@ def test_every_verb_takes_shards(
     assert main(["evaluate", str(run.path), "--data", shards[1], "--task", "retrieval", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
     assert main(["index", str(run.path), shards[1], str(tmp_path / "index"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pictures"] == 12
+    assert json.loads(capsys.readouterr().out)["images"] == 12
     assert main(["index", str(run.path), shards[1], str(tmp_path / "index"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] == 12
     assert main(["search", str(tmp_path / "index"), "--text", "a red circle", "-k", "3", "--json"]) == 0
@@ -99,7 +99,7 @@ def test_every_verb_takes_shards(
     assert json.loads(capsys.readouterr().out)["remembered"] is True
 
 
-def test_a_manifest_may_name_pictures_in_shards(shards: tuple[str, str], tmp_path: Path) -> None:
+def test_a_manifest_may_name_images_in_shards(shards: tuple[str, str], tmp_path: Path) -> None:
     rows = open_source(shards[0]).rows
     root = Path(shards[0]).parent
     manifest = root / "chosen.csv"

@@ -21,7 +21,7 @@ from core.spec.run.folder import RunDir
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: 
 def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_computed(
     data: Path, tmp_path: Path, settings: list[str], views: list[int], projected: list[int]
 ) -> None:
-    """Pictures through the student's tower, and representations through its prototypes, in views of 12 a step."""
+    """Images through the student's tower, and representations through its prototypes, in views of 12 a step."""
     sizes: list[int] = []
     heads: list[int] = []
     shown = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2"]

@@ -21,7 +21,7 @@ from core.studies.chain.ensemble import judge_together
 from core.training import validation
 from core.training.train import train
 from core.training.validation import best_score, retrieval_sample, top1, trains_retrieval, validate
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 JUDGED = {"val/student/mean_recall": 0.2, "val/teacher/mean_recall": 0.3, "val/student/text_to_image_R@1": 0.9}
 CLASSES = {"val/student/top1": 0.6, "val/teacher/top1": 0.5}
@@ -45,7 +45,7 @@ def test_the_best_is_chosen_by_what_is_trained(
     assert best_score(values, preset_config(preset, "tiny").objectives, 0.75) == wanted
 
 
-def test_presets_of_pictures_or_labels_alone_train_no_retrieval() -> None:
+def test_presets_of_images_or_labels_alone_train_no_retrieval() -> None:
     without = {name for name in PRESETS if not trains_retrieval(preset_config(name, "tiny").objectives)}
     assert {"dino", "mean-teacher", "fixmatch", "mixmatch", "mixup"} <= without
     assert without.isdisjoint({"clip", "sd-clip-every-step", "coca", "albef", "siglip", "silc", "cosmos"})
@@ -70,7 +70,7 @@ def test_a_label_that_nothing_learns_ends_no_validation(tmp_path: Path, monkeypa
 
 
 class Little:
-    """Pictures with captions and a label each; the middle one cannot be read."""
+    """Images with captions and a label each; the middle one cannot be read."""
 
     label_names = ("kind",)
     origin = "little.csv"
@@ -91,7 +91,7 @@ class Little:
 
 
 def test_a_sample_shows_evenly_spread_captions_and_what_each_network_finds_first() -> None:
-    """Captions a b c d e f g of pictures 0 0 2 3 3 3 4; a, c, e and g are shown, and e finds picture 4 first."""
+    """Captions a b c d e f g of images 0 0 2 3 3 3 4; a, c, e and g are shown, and e finds image 4 first."""
     texts = torch.eye(5, 8)[[0, 0, 2, 3, 4, 3, 4]]
     features = Features(
         torch.eye(5, 8)[[0, 2, 3, 4]], texts, torch.tensor([0, 0, 1, 2, 2, 2, 3]), torch.tensor([0, 2, 3, 4])
@@ -110,7 +110,7 @@ def test_a_sample_shows_evenly_spread_captions_and_what_each_network_finds_first
     assert len(shown[0]["hits"]) == 4
 
 
-def test_right_classes_are_a_share_of_the_labelled_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_classes_are_a_share_of_the_labelled_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of cat, dog, none, dog and bird (no class here) it says cat, cat, cat, dog, cat: two of four."""
     said = torch.tensor([0, 0, 0, 1, 0])
 
@@ -144,8 +144,8 @@ def test_each_image_is_decoded_once_for_student_and_teacher(tmp_path: Path, monk
         weights: encode_dataset(network, dataset, runtime, 5, lambda *_: None) for weights, network in networks.items()
     }
     decoded: list[int] = []
-    plain = dataset.picture
-    monkeypatch.setattr(dataset, "picture", lambda row: (decoded.append(row), plain(row))[1])
+    plain = dataset.image
+    monkeypatch.setattr(dataset, "image", lambda row: (decoded.append(row), plain(row))[1])
     _, together = validate(networks, dataset, runtime, "val", 5, lambda *_: None)
     assert sorted(decoded) == list(range(len(dataset)))
     for weights, features in together.items():

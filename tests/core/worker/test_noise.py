@@ -28,7 +28,7 @@ def asked() -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[object, ...]]) -> Path:
-    """Six pairs of three pictures, ranked as BELIEFS says."""
+    """Six pairs of three images, ranked as BELIEFS says."""
     for name in "abc":
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
     with (tmp_path / "pairs.csv").open("w", newline="") as file:
@@ -90,7 +90,7 @@ def test_what_cannot_be_saved_is_said(data: Path) -> None:
         desk.save(str(data), [str(data.with_name(f"{name}.png")) for name in "abc"], to, quiet)
     with pytest.raises(UserError, match="is the data set itself and is not overwritten"):
         desk.save(str(data), [], str(data), quiet, replace=True)
-    with pytest.raises(UserError, match=r"has no picture .*d\.png, which was to be left out"):
+    with pytest.raises(UserError, match=r"has no image .*d\.png, which was to be left out"):
         desk.save(str(data), [str(data.with_name("d.png"))], to, quiet)
     assert not Path(to).exists()
 

@@ -11,24 +11,24 @@ from core.search.index.build import Report
 from core.spec.errors import UserError
 from core.worker import searching
 from core.worker.searching import SearchSession, _filter
-from tests.core.search.samples import MODEL, build, write_pictures
+from tests.core.search.samples import MODEL, build, write_images
 from tests.core.worker.test_searching import Heard
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("options")
-    for path in write_pictures(folder / "pictures")[:24]:
+    for path in write_images(folder / "images")[:24]:
         path.unlink()
         path.with_suffix(".txt").unlink()
-    build(folder / "pictures", folder / "index")
+    build(folder / "images", folder / "index")
     return folder
 
 
 @pytest.fixture(scope="module")
-def opened(pictures: Path) -> tuple[SearchSession, str]:
+def opened(images: Path) -> tuple[SearchSession, str]:
     desk = SearchSession()
-    return desk, desk.open(Heard(), index=str(pictures / "index"))["key"]
+    return desk, desk.open(Heard(), index=str(images / "index"))["key"]
 
 
 def test_minus_is_less(opened: tuple[SearchSession, str]) -> None:
@@ -83,18 +83,18 @@ def test_a_known_caption_and_captions_as_many_as_wanted(
 
 
 def test_an_index_that_grew_is_opened_anew_and_says_what_is_wrong(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     desk = SearchSession()
     first = desk.open(Heard(), index=str(tmp_path / "index"))
-    assert (first["pictures"], first["source"], first["title"]) == (
+    assert (first["images"], first["source"], first["title"]) == (
         48,
-        str(tmp_path / "pictures"),
+        str(tmp_path / "images"),
         str(tmp_path / "index"),
     )
     paths[0].unlink()
-    build(tmp_path / "pictures", tmp_path / "index")
-    assert desk.open(Heard(), index=str(tmp_path / "index"))["pictures"] == 47
+    build(tmp_path / "images", tmp_path / "index")
+    assert desk.open(Heard(), index=str(tmp_path / "index"))["images"] == 47
     file = tmp_path / "index" / "texts-0001.bin"
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(UserError, match="is empty"):
@@ -102,7 +102,7 @@ def test_an_index_that_grew_is_opened_anew_and_says_what_is_wrong(tmp_path: Path
 
 
 def test_an_index_is_brought_up_to_date_by_the_model_that_made_it(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
@@ -112,15 +112,15 @@ def test_an_index_is_brought_up_to_date_by_the_model_that_made_it(
         return Report(added=2)
 
     monkeypatch.setattr(searching, "build_index", built)
-    made = searching._manifest(str(pictures / "index"))
-    answer = SearchSession().index(Heard(), folder=str(pictures / "index"), weights="teacher", drop_missing=True)
+    made = searching._manifest(str(images / "index"))
+    answer = SearchSession().index(Heard(), folder=str(images / "index"), weights="teacher", drop_missing=True)
     assert (answer["added"], answer["log"]) == (2, ["a remark"])
     ((given, named),) = asked
-    assert given[:3] == (MODEL, str(pictures / "pictures"), str(pictures / "index"))
+    assert given[:3] == (MODEL, str(images / "images"), str(images / "index"))
     assert named == {"weights": made.identity.weights, "drop_missing": True}
     SearchSession().index(Heard(), model="m", source="s", folder="f", weights="teacher")
     assert (asked[-1][0][:3], asked[-1][1]["weights"]) == (("m", "s", "f"), "teacher")
     with pytest.raises(UserError, match="name the folder"):
         SearchSession().index(Heard(), model="m", source="s")
     with pytest.raises(UserError, match="holds no index; name a model"):
-        SearchSession().index(Heard(), folder=str(pictures))
+        SearchSession().index(Heard(), folder=str(images))

@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker import searching
 from core.worker.searching import SearchSession
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 class Heard:
@@ -92,7 +92,7 @@ def test_a_run_in_memory_and_its_index_answer_as_evaluate_does(run: tuple[Path, 
                 assert recall[f"{direction}_R@{k}"] == pytest.approx(measured.outcome.metrics[f"{direction}_R@{k}"])
 
 
-def test_a_known_caption_has_the_rank_of_its_picture(run: tuple[Path, Path]) -> None:
+def test_a_known_caption_has_the_rank_of_its_image(run: tuple[Path, Path]) -> None:
     desk = SearchSession()
     key = desk.open(Heard(), model=f"{run[0]}@last", weights="student")["key"]
     for one in desk.captions(Heard(), key=key)["captions"]:
@@ -106,11 +106,11 @@ def test_a_known_caption_has_the_rank_of_its_picture(run: tuple[Path, Path]) -> 
 def test_what_is_opened_is_said(run: tuple[Path, Path], index: Path) -> None:
     desk = SearchSession()
     held = desk.open(Heard(), model=str(run[0]), weights="student")
-    assert (held["pictures"], held["captions"], held["weights"]) == (12, 12, "student")
+    assert (held["images"], held["captions"], held["weights"]) == (12, 12, "student")
     assert held["title"] == str(run[1])
     assert held["model"].startswith(str(run[0]) + "@step-")
     indexed = desk.open(Heard(), index=str(index))
-    assert (indexed["pictures"], indexed["captions"]) == (12, 12)
+    assert (indexed["images"], indexed["captions"]) == (12, 12)
     assert (indexed["model"], indexed["how"]) == (held["model"], "exact, in memory")
 
 
@@ -149,11 +149,11 @@ def test_the_map_comes_in_two_steps(run: tuple[Path, Path]) -> None:
     answer = desk.map(heard, key=key)
     assert [part["method"] for part in heard.partials] == ["PCA"]
     assert answer["method"] == "t-SNE"
-    assert len(answer["pictures"]) == len(answer["captions"]) == 12
-    assert {point["row"] for point in answer["captions"]} == {point["row"] for point in answer["pictures"]}
+    assert len(answer["images"]) == len(answer["captions"]) == 12
+    assert {point["row"] for point in answer["captions"]} == {point["row"] for point in answer["images"]}
 
 
-def test_why_a_picture_matches(opened: tuple[SearchSession, str]) -> None:
+def test_why_a_image_matches(opened: tuple[SearchSession, str]) -> None:
     desk, key = opened
     row = desk.query(Heard(), key=key, texts="a red circle", k=1)["rows"][0]
     answer = desk.why(Heard(), key=key, path=row["path"], text=" a red\ncircle")
@@ -161,21 +161,21 @@ def test_why_a_picture_matches(opened: tuple[SearchSession, str]) -> None:
     assert [word["text"] for word in answer["words"]] == ["a", "red", "circle"]
     assert [len(one) for one in answer["patches"]] == [4] * 4
     assert sum(map(sum, answer["patches"])) == pytest.approx(1, abs=1e-4)
-    with pytest.raises(UserError, match="there are no words to compare the picture with"):
+    with pytest.raises(UserError, match="there are no words to compare the image with"):
         desk.why(Heard(), key=key, path=row["path"], text="  ")
-    with pytest.raises(UserError, match=r"the picture /nowhere\.png cannot be compared"):
+    with pytest.raises(UserError, match=r"the image /nowhere\.png cannot be compared"):
         desk.why(Heard(), key=key, path="/nowhere.png", text="red")
 
 
 def test_an_index_is_built_with_progress_and_grows(run: tuple[Path, Path], tmp_path: Path) -> None:
     desk, heard = SearchSession(), Heard()
     answer = desk.index(heard, model=str(run[0]), source=str(run[1].parent), folder=str(tmp_path / "index"))
-    assert (answer["pictures"], answer["captions"], answer["added"]) == (48, 0, 48)
-    assert "encoding pictures" in heard.doing
+    assert (answer["images"], answer["captions"], answer["added"]) == (48, 0, 48)
+    assert "encoding images" in heard.doing
     assert json.loads(json.dumps(answer))["bad"] == []
     opened = desk.open(Heard(), index=str(tmp_path / "index"))
-    assert (opened["pictures"], opened["captions"]) == (48, 0)
-    with pytest.raises(UserError, match="has no captions; search for pictures"):
+    assert (opened["images"], opened["captions"]) == (48, 0)
+    with pytest.raises(UserError, match="has no captions; search for images"):
         desk.query(Heard(), key=opened["key"], texts="red", find="captions")
     with pytest.raises(UserError, match="has no captions; give data with captions"):
         desk.evaluate(Heard(), key=opened["key"])
@@ -217,7 +217,7 @@ def test_what_cannot_be_done_is_said(verb: str, arguments: dict[str, Any], messa
         ({"texts": ["", "  "]}, "there is nothing to search for"),
         ({"caption": 12}, "there is no caption 12; there are 12"),
         ({"texts": "a", "k": 0}, "k is 0; it must be 1 to"),
-        ({"texts": "a", "find": "sounds"}, "one can find pictures or captions, not 'sounds'"),
+        ({"texts": "a", "find": "sounds"}, "one can find images or captions, not 'sounds'"),
         ({"texts": "a", "filters": {"colour": "red"}}, "there is no filter 'colour'"),
         ({"texts": "a", "prompts": "/no/prompts.txt"}, "neither a file nor one of the bundled prompt sets"),
     ],
@@ -234,16 +234,16 @@ def test_a_folder_that_was_searched_is_kept_and_only_what_is_new_is_encoded(
 ) -> None:
     album, keep = tmp_path / "album", tmp_path / "kept"
     album.mkdir()
-    pictures = sorted(run[1].parent.rglob("*.png"))
-    for number, path in enumerate(pictures[:5]):
+    images = sorted(run[1].parent.rglob("*.png"))
+    for number, path in enumerate(images[:5]):
         shutil.copy(path, album / f"{number}.png")
     first = SearchSession().open(Heard(), model=str(run[0]), data=str(album), keep=str(keep))
-    assert (first["title"], first["source"], first["pictures"]) == ("album", str(album), 5)
-    shutil.copy(pictures[5], album / "5.png")
+    assert (first["title"], first["source"], first["images"]) == ("album", str(album), 5)
+    shutil.copy(images[5], album / "5.png")
     (album / "0.png").unlink()
     heard, desk = Heard(), SearchSession()
     again = desk.open(heard, model=str(run[0]), data=str(album), keep=str(keep))
-    assert again["pictures"] == 5
+    assert again["images"] == 5
     assert len(list(keep.iterdir())) == 1
     rows = desk.query(Heard(), key=again["key"], images=str(album / "5.png"), k=5)["rows"]
     assert (rows[0]["path"], len(rows)) == (str(album / "5.png"), 5)

@@ -27,7 +27,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker import server
 from core.worker.server import Worker
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 WEIGHTS = ("student", "teacher")
 CLOSE = 1e-5  # cosine; so near, candidates may stand either way
@@ -115,7 +115,7 @@ def run(folder: Path) -> RunDir:
 
 @pytest.fixture(scope="module")
 def many(run: RunDir) -> Path:
-    """A table so long that its pictures are not through before a request can be taken back."""
+    """A table so long that its images are not through before a request can be taken back."""
     pairs = run.path.parent / "pairs"
     files = sorted(file.name for file in pairs.glob("*.png"))
     with (pairs / "many.csv").open("w", encoding="utf-8", newline="") as file:
@@ -149,7 +149,7 @@ def test_progress_is_told_until_it_is_done(opened: dict[str, list[Reply]]) -> No
         assert all(set(reply) == {"id", "event", "doing", "done", "total"} for reply in said[:-1])
         told = [(reply["doing"], reply["done"], reply["total"]) for reply in said[:-1]]
         assert told[:2] == [("starting", 0, 0), ("loading the model", 0, 0)]
-        assert told[-2:] == [("encoding pictures", 12, 12), ("encoding captions", 12, 12)]
+        assert told[-2:] == [("encoding images", 12, 12), ("encoding captions", 12, 12)]
 
 
 def test_a_part_is_told_before_the_whole(client: Client, keys: dict[str, str]) -> None:
@@ -168,7 +168,7 @@ def test_the_numbers_are_those_of_the_log(
     for weights in WEIGHTS:
         result = opened[weights][-1]["result"]
         assert result["model"].removeprefix(f"{run.path}@step-").lstrip("0") == "12"
-        assert (result["weights"], result["pictures"], result["captions"]) == (weights, 12, 12)
+        assert (result["weights"], result["images"], result["captions"]) == (weights, 12, 12)
         answer = client.ask("search_evaluate", key=keys[weights])["result"]
         assert {"text_to_image_R@1", "image_to_text_R@10", "text_to_image_median_rank"} <= set(answer["recall"])
         for name, value in answer["recall"].items():
@@ -180,7 +180,7 @@ def test_the_numbers_are_those_of_the_log(
 
 
 def by_hand(run: RunDir, weights: str) -> tuple[Features, list[str], list[float]]:
-    """Vectors of the held-out data, the file of each picture, and each picture's cosine with "a red circle"."""
+    """Vectors of the held-out data, the file of each image, and each image's cosine with "a red circle"."""
     model = open_model(f"{run.path}@last", weights)
     network = model.network
     data = open_dataset(model.data.val, model.data, network.image_size, network.towers.tokenize)

@@ -42,7 +42,7 @@ def test_the_strip_is_there_while_data_are_drawn(strip: ProgressStrip) -> None:
     report.message_requested.connect(told.append)
     assert strip.isHidden()
     demo.progress.emit(5, 50, "Drawing")
-    assert (strip.isVisible(), strip.text) == (True, "Drawing · 10 % · 5 of 50 pictures")
+    assert (strip.isVisible(), strip.text) == (True, "Drawing · 10 % · 5 of 50 images")
     demo.progress.emit(25, 50, "Writing")
     assert strip.text.startswith("Writing · 50 %")
     demo.ready.emit()

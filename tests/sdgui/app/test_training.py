@@ -243,7 +243,7 @@ def test_a_launch_without_usable_data_is_refused_at_the_field_and_makes_no_run(
     qtbot.waitUntil(lambda: window.panel == "define")
     assert list(define.form.errors()) == ["data.train"]
     define.form.set_value("data.train", "pairs.csv")
-    define.form.set_value("optim.batch_size", 401)  # the worker in miniature knows of 400 pictures
+    define.form.set_value("optim.batch_size", 401)  # the worker in miniature knows of 400 images
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: "A batch of 401 is larger" in define.bar.text)
     assert window.services.store.runs() == []

@@ -220,7 +220,7 @@ def test_it_closes_once_captions_are_written_and_says_when_they_cannot_be(
         write(*what)
 
     monkeypatch.setattr(store, "keep_captions", keep)
-    panel.add_paths(["/pictures/a.png"])
+    panel.add_paths(["/images/a.png"])
     assert not window.close()
     assert window.isVisible()
     may_write.set()
@@ -233,4 +233,4 @@ def test_it_closes_once_captions_are_written_and_says_when_they_cannot_be(
     assert not window.close()
     may_write.set()
     qtbot.waitUntil(lambda: not window.isVisible())
-    assert [entry.path for entry in store.captions()[0]] == ["/pictures/a.png"], "before the window was gone"
+    assert [entry.path for entry in store.captions()[0]] == ["/images/a.png"], "before the window was gone"

@@ -51,7 +51,7 @@ def test_data_that_are_drawn_tell_how_far_they_are_and_when_they_are_there(
     demo.make()
     assert (demo.complete, demo.making) == (False, True)
     qtbot.waitUntil(lambda: not demo.making)
-    doing = "Drawing the demo pictures"
+    doing = "Drawing the demo images"
     assert told(demo)[0] == (0, 0, doing)
     assert set(told(demo)[1:-1]) == {(1200, 4800, doing)}
     assert told(demo)[-1] == ("ready",)
@@ -101,7 +101,7 @@ def test_data_that_are_given_up_say_nothing_more_and_are_drawn_anew(make: Make, 
     demo.make()
     process = demo._process
     assert process is not None
-    qtbot.waitUntil(lambda: (1, 2, "Drawing the demo pictures") in told(demo))
+    qtbot.waitUntil(lambda: (1, 2, "Drawing the demo images") in told(demo))
     before = list(told(demo))
     demo.cancel()
     assert process.state() == process.ProcessState.NotRunning

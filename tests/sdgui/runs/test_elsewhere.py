@@ -1,4 +1,4 @@
-"""Runs on other machines in the window: their state, the worker for their models, their pictures, and fetching."""
+"""Runs on other machines in the window: their state, the worker for their models, their images, and fetching."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from core.spec.run.events import RunFailed, RunFinished, Sample
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus, judge, process_alive
 from sdgui.runs.machines import elsewhere, fetching
-from sdgui.runs.machines.elsewhere import RemotePictures, shown_samples, worker_command
+from sdgui.runs.machines.elsewhere import RemoteImages, shown_samples, worker_command
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.models import run_facts
 from sdgui.store.summary import run_state
-from sdgui.widgets.gallery.pictures import fetch_missing
+from sdgui.widgets.gallery.images import fetch_missing
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail
 
 NOW = 1.8e9
@@ -124,17 +124,17 @@ def machines(tmp_path: Path) -> Machines:
     return found
 
 
-def test_pictures_there_are_shown_here(tmp_path: Path, machines: Machines) -> None:
+def test_images_there_are_shown_here(tmp_path: Path, machines: Machines) -> None:
     home = tmp_path / "home"
     run = remote_run(home)
-    picture = tmp_path / "data" / "a red one.png"
-    picture.parent.mkdir()
-    Image.new("RGB", (800, 400), "red").save(picture)
-    sample = Sample(step=1, what="retrieval", content={"student": [{"hits": [{"image": str(picture)}]}]})
+    image = tmp_path / "data" / "a red one.png"
+    image.parent.mkdir()
+    Image.new("RGB", (800, 400), "red").save(image)
+    sample = Sample(step=1, what="retrieval", content={"student": [{"hits": [{"image": str(image)}]}]})
     [shown] = shown_samples(home, run, (sample,))
     path = Path(shown.content["student"][0]["hits"][0]["image"])
-    assert path == home / "elsewhere" / "near" / str(picture).lstrip("/")
-    fetch_missing(RemotePictures(home, machines).fetch)
+    assert path == home / "elsewhere" / "near" / str(image).lstrip("/")
+    fetch_missing(RemoteImages(home, machines).fetch)
     try:
         thumbnail = load_thumbnail(path, None)
         assert thumbnail.image is not None

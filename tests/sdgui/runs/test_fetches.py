@@ -1,4 +1,4 @@
-"""Fetching from a machine that is made up here: how it ends, how often it is told, and pictures that do not come."""
+"""Fetching from a machine that is made up here: how it ends, how often it is told, and images that do not come."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.spec.machines.connection import LineState
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import fetching
-from sdgui.runs.machines.elsewhere import SIDE, RemotePictures
+from sdgui.runs.machines.elsewhere import SIDE, RemoteImages
 from sdgui.runs.machines.fetching import Fetches
 
 
@@ -78,7 +78,7 @@ def test_progress_is_told_a_few_times_a_second_and_at_the_end(
 
 
 class Far:
-    """A machine with pictures, or with trouble."""
+    """A machine with images, or with trouble."""
 
     def __init__(self, answer: dict[str, Chunk] | Exception, kind: str = "ready") -> None:
         self.answer, self.kind, self.asked = answer, kind, list[Any]()
@@ -90,7 +90,7 @@ class Far:
         self.asked.append(name)
         return self
 
-    def pictures(self, paths: list[str], side: int) -> Far:
+    def images(self, paths: list[str], side: int) -> Far:
         self.asked.append((paths, side))
         return self
 
@@ -105,15 +105,15 @@ CHUNK = Chunk(data=packed(b"jpeg"), size=4, stamp=1)
 
 
 @pytest.mark.parametrize("kind", ["ready", "off", "connecting", ""])
-def test_a_picture_is_put_in_its_place_once(tmp_path: Path, kind: str) -> None:
+def test_a_image_is_put_in_its_place_once(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
-    pictures = RemotePictures(tmp_path, far)
-    pictures.fetch(path)
+    images = RemoteImages(tmp_path, far)
+    images.fetch(path)
     assert path.read_bytes() == b"jpeg"
     assert far.asked == ["far", (["/data/a.png"], SIDE)]
-    pictures.fetch(path)
-    pictures.fetch(tmp_path / "data" / "a.png")
+    images.fetch(path)
+    images.fetch(tmp_path / "data" / "a.png")
     assert len(far.asked) == 2, "what is here, and what is of this computer, is not asked for"
 
 
@@ -121,14 +121,14 @@ def test_a_picture_is_put_in_its_place_once(tmp_path: Path, kind: str) -> None:
 def test_nothing_waits_for_a_machine_that_is_out_of_reach(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
-    RemotePictures(tmp_path, far).fetch(path)
+    RemoteImages(tmp_path, far).fetch(path)
     assert (far.asked, path.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("answer", [{}, {"/other.png": CHUNK}, UserError("no"), OSError("no"), TimeoutError()])
-def test_a_picture_that_does_not_come_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
+def test_a_image_that_does_not_come_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
     far: Any = Far(answer)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
-    RemotePictures(tmp_path, far).fetch(path)
+    RemoteImages(tmp_path, far).fetch(path)
     assert not path.exists()
     assert len(far.asked) == 2

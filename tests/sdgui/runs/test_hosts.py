@@ -1,4 +1,4 @@
-"""What the queue is told of other machines: how old an answer may be, who is asked when, and pictures that are away."""
+"""What the queue is told of other machines: how old an answer may be, who is asked when, and images that are away."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import hosts as hosts_module
-from sdgui.runs.machines.elsewhere import RemotePictures
+from sdgui.runs.machines.elsewhere import RemoteImages
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import UNLIMITED, MachineSlots
 from sdgui.store.queue import Slots
@@ -66,7 +66,7 @@ class Pretended:
             self.asked.append(name)
             return answered(self.facts)
 
-        def pictures(there: Sequence[str], side: int) -> Future[Any]:
+        def images(there: Sequence[str], side: int) -> Future[Any]:
             self.asked.append(f"{name}:{there[0]}")
             return answered(self.sent)
 
@@ -76,7 +76,7 @@ class Pretended:
 
         if name == "nobody":
             raise UserError("there is no machine nobody")
-        return SimpleNamespace(probe=probe, pictures=pictures, check=answer, check_data=answer, script=answer)
+        return SimpleNamespace(probe=probe, images=images, check=answer, check_data=answer, script=answer)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> 
         (lambda machines, path: (path.parent.mkdir(parents=True), path.write_bytes(b"there")), 0, b"there"),
     ],
 )
-def test_a_picture_of_another_machine_is_fetched_once_and_never_waited_for(
+def test_a_image_of_another_machine_is_fetched_once_and_never_waited_for(
     tmp_path: Path,
     machines: Pretended,
     before: Callable[[Pretended, Path], object],
@@ -214,11 +214,11 @@ def test_a_picture_of_another_machine_is_fetched_once_and_never_waited_for(
     path = tmp_path / "elsewhere" / "near" / "data" / "a.png"
     machines.sent["/data/a.png"] = SimpleNamespace(data=b"small")
     before(machines, path)
-    pictures = RemotePictures(tmp_path, machines)  # type: ignore[arg-type]
-    pictures.fetch(path)
+    images = RemoteImages(tmp_path, machines)  # type: ignore[arg-type]
+    images.fetch(path)
     assert machines.asked == ["near:/data/a.png"] * asked
     assert (path.read_bytes() if path.exists() else None) == written
-    pictures.fetch(tmp_path / "mine.png")
+    images.fetch(tmp_path / "mine.png")
     assert len(machines.asked) == asked
 
 

@@ -186,10 +186,10 @@ def test_what_is_shown_of_a_living_and_of_a_dead_trainer(tmp_path: Path, clock: 
     live.dir.status.write_text("half a sta")
     assert live.poll() == found, "caught while it is replaced: the last one stands"
     live.dir.status.unlink()
-    write(live, RunFailed(step=9, error="E", message="No such picture.", time=NOW + 5))
+    write(live, RunFailed(step=9, error="E", message="No such image.", time=NOW + 5))
     ended = live.poll()
     assert (ended.state, ended.doing, ended.seconds_left, ended.failure) == (
-        RunState.FAILED, "", None, "No such picture.",
+        RunState.FAILED, "", None, "No such image.",
     )  # fmt: skip
 
 

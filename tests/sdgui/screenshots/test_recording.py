@@ -56,13 +56,13 @@ def test_a_recording_is_small_and_the_same_bytes_whenever_it_is_made(
     study = home / "studies" / "one"
     checkpoint = study / "runs" / "clip-s0" / "checkpoints" / "best"
     tables = study / "data" / "openmoji"
-    for folder in (checkpoint, tables / "pictures"):
+    for folder in (checkpoint, tables / "images"):
         folder.mkdir(parents=True)
     (checkpoint / "student.safetensors").write_bytes(b"\0" * 100_000)
     (checkpoint / "state.safetensors").write_bytes(b"\0" * 100_000)
     (study / "status.json").write_text(json.dumps({"host": "a", "pid": 1, "folder": str(study)}))
     (tables / "val.csv").write_text("filepath,title\n")
-    (tables / "pictures" / "1.png").write_bytes(b"drawn anew")
+    (tables / "images" / "1.png").write_bytes(b"drawn anew")
     packed = []
     for name in ("a", "b"):
         file = tmp_path / f"{name}.tar.xz"
@@ -71,7 +71,7 @@ def test_a_recording_is_small_and_the_same_bytes_whenever_it_is_made(
     assert packed[0] == packed[1]
     assert len(packed[0]) < 2000
 
-    drawing = "import sys, pathlib; (pathlib.Path(sys.argv[-1]) / 'pictures').mkdir(parents=True)"
+    drawing = "import sys, pathlib; (pathlib.Path(sys.argv[-1]) / 'images').mkdir(parents=True)"
     monkeypatch.setattr(recording, "python_command", lambda _module: [sys.executable, "-c", drawing])
     new = tmp_path / "new"
     folder, answers = unpack(tmp_path / "a.tar.xz", new)
@@ -80,5 +80,5 @@ def test_a_recording_is_small_and_the_same_bytes_whenever_it_is_made(
     assert status["folder"] == str(folder), "paths are those of where it lies now"
     assert (folder / "runs" / "clip-s0" / "checkpoints" / "best" / "student.safetensors").read_bytes() == b""
     assert not list(folder.rglob("state.safetensors"))
-    assert (folder / "data" / "openmoji" / "pictures").is_dir()
+    assert (folder / "data" / "openmoji" / "images").is_dir()
     assert answers.read_text() == '{"path": "@STUDY@"}\n', "they are filled in when they are given"

@@ -1,4 +1,4 @@
-"""The command that makes README's pictures: a scene for every panel, small files of the right size, and the check."""
+"""The command that makes README's images: a scene for every panel, small files of the right size, and the check."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def test_the_study_trains_each_arm_with_each_seed() -> None:
     assert (study.seeds, study.steps, study.train) == ([0, 1], 20, "noisy")
 
 
-def test_a_picture_is_what_the_widget_shows(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_image_is_what_the_widget_shows(qtbot: QtBot, tmp_path: Path) -> None:
     widget = QWidget()
     qtbot.addWidget(widget)
     widget.resize(300, 200)
     widget.setStyleSheet("background: #336699")
-    command.save_picture(widget.grab().toImage(), tmp_path / "new" / "a.png")
+    command.save_image(widget.grab().toImage(), tmp_path / "new" / "a.png")
     with Image.open(tmp_path / "new" / "a.png") as shown:
         assert (shown.size, shown.mode) == ((300, 200), "P")
         assert shown.convert("RGB").getpixel((150, 100)) == (0x33, 0x66, 0x99)
 
 
 def _drawn(path: Path, words: str = "Launch", left: int = 900) -> Path:
-    """A page of lines with a button, as large as a picture of README."""
+    """A page of lines with a button, as large as an image of README."""
     image = Image.new("RGB", SIZE, "white")
     draw = ImageDraw.Draw(image)
     for line in range(30):
@@ -62,7 +62,7 @@ def _drawn(path: Path, words: str = "Launch", left: int = 900) -> Path:
     return path
 
 
-def test_pictures_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_path: Path) -> None:
+def test_images_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_path: Path) -> None:
     old = _drawn(tmp_path / "old.png")
     assert difference(old, _drawn(tmp_path / "same.png")).share == 0.0
     with Image.open(old) as image:
@@ -79,14 +79,14 @@ def test_pictures_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_pa
     assert not moved.tolerable
 
 
-def test_a_missing_picture_and_one_of_another_size_differ_wholly(tmp_path: Path) -> None:
+def test_a_missing_image_and_one_of_another_size_differ_wholly(tmp_path: Path) -> None:
     new = _drawn(tmp_path / "new.png")
     assert difference(tmp_path / "none.png", new).share == 1.0
     Image.new("RGB", (1280, 720)).save(tmp_path / "small.png")
     assert difference(tmp_path / "small.png", new).share == 1.0
 
 
-def test_the_check_names_each_picture_that_differs_and_leaves_the_new_one(
+def test_the_check_names_each_image_that_differs_and_leaves_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     committed, differing = tmp_path / "committed", tmp_path / "differing"
@@ -120,16 +120,16 @@ def test_every_panel_says_and_draws_what_it_did() -> None:
 
 
 @pytest.mark.slow
-def test_a_study_is_recorded_and_every_picture_made_of_the_recording(tmp_path: Path) -> None:
+def test_a_study_is_recorded_and_every_image_made_of_the_recording(tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = ["--record", "--steps", "2", "--seeds", "1", "--size", "tiny"]
     for options in (asked, ["--check"]):
         line = [sys.executable, "-m", "tests.screenshots", str(out), *options]
         done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=1800)
         assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    pictures = sorted(out.glob("*.png"))
-    assert [path.name for path in pictures] == sorted(f"{name}{end}.png" for name in SCENES for end in ("", "-dark"))
-    for path in pictures:
+    images = sorted(out.glob("*.png"))
+    assert [path.name for path in images] == sorted(f"{name}{end}.png" for name in SCENES for end in ("", "-dark"))
+    for path in images:
         with Image.open(path) as shown:
             assert shown.size == SIZE
             assert len(shown.convert("RGB").getcolors(1 << 20) or []) > 30

@@ -63,6 +63,6 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
 def test_what_is_no_data_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for name, why in (("notes.txt", "is not a table of pairs"), ("gone.txt", "does not exist")):
-        with pytest.raises(UserError, match=rf"{name} {why}: choose a folder of pictures, or a table"):
+        with pytest.raises(UserError, match=rf"{name} {why}: choose a folder of images, or a table"):
             own_data_config(tmp_path / name)
     assert own_data_config(tmp_path / "later.csv").name == "later", "a table may come later"

@@ -9,7 +9,7 @@ from sdgui.store.own.fixes import Exchange
 from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
 
-ODD = "/pictures/\udcff '.png"  # a name that is not text
+ODD = "/images/\udcff '.png"  # a name that is not text
 
 
 def wrong(path: str, caption: str, **more: str) -> Fix:

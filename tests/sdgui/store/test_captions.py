@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sdgui.store.captions import KeptCaption
 from sdgui.store.store import Store
-from sdgui.store.tables import CaptionedPictureRow, CaptionOriginRow
+from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
-PATHS = [f"/pictures/{name}" for name in ("a.png", "b\nc.png", "é 🦊.jpg", "bad-\udcff.png", "it's %d.png")]
+PATHS = [f"/images/{name}" for name in ("a.png", "b\nc.png", "é 🦊.jpg", "bad-\udcff.png", "it's %d.png")]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 MADE = st.dictionaries(
     st.sampled_from(["a", "b"]),
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_of_a_row_is_left_out(tmp_path: Path, text: str) -> 
     store = Store.open(tmp_path)
     store.keep_captions([KeptCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
     with sqlite3.connect(store.database) as database:
-        database.execute(f"UPDATE {CaptionedPictureRow.__tablename__} SET made = ?", (text,))
+        database.execute(f"UPDATE {CaptionedImageRow.__tablename__} SET made = ?", (text,))
         database.execute(f"UPDATE {CaptionOriginRow.__tablename__} SET content = ?", (text,))
     assert store.captions()[0] == [KeptCaption("/a.png", 0, text="typed", origin="hand")]
     assert store.caption_origins() == {"k": {}}

@@ -123,8 +123,8 @@ def test_the_earlier_of_two_equal_points_is_the_best() -> None:
 def test_a_failure_is_kept_until_the_run_goes_on(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events.jsonl")
     writer.write(RunStarted(step=0, total_steps=5, config_digest=""))
-    writer.write(RunFailed(step=2, error="DataError", message="No such picture."))
-    assert summarise(tmp_path / "events.jsonl")[0].failure == "No such picture."
+    writer.write(RunFailed(step=2, error="DataError", message="No such image."))
+    assert summarise(tmp_path / "events.jsonl")[0].failure == "No such image."
     writer.write(RunStarted(step=0, total_steps=5, config_digest=""))
     writer.close()
     assert summarise(tmp_path / "events.jsonl")[0].failure == ""

@@ -1,4 +1,4 @@
-"""What is dropped or pasted becomes pictures or refusals: real files, folders, links, picture data, addresses."""
+"""What is dropped or pasted becomes images or refusals: real files, folders, links, image data, addresses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, 
 from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from core.data.sources.folders import PICTURE_SUFFIXES as READ_BY_CORE
+from core.data.sources.folders import IMAGE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.dropped_files import PART, PICTURE_SUFFIXES, existing_path, expand
+from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, existing_path, expand
 
 
 @pytest.mark.parametrize("text", ["", "~nobody-here/x", "x" * 300, "a\0b", "/no/such/file"])
@@ -41,8 +41,8 @@ class Heard:
         self.finished += 1
 
     @property
-    def pictures(self) -> list[str]:
-        return [picture for part in self.parts for picture in part]
+    def images(self) -> list[str]:
+        return [image for part in self.parts for image in part]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def heard(target: DropTarget) -> Heard:
     return Heard(target)
 
 
-def picture(path: Path, color: str = "red") -> str:
+def image(path: Path, color: str = "red") -> str:
     Image.new("RGB", (8, 8), color).save(path)
     return str(path)
 
@@ -73,7 +73,7 @@ def of(*urls: str | Path) -> QMimeData:
 
 
 def test_the_window_and_the_trainer_take_the_same_extensions() -> None:
-    assert PICTURE_SUFFIXES == READ_BY_CORE
+    assert IMAGE_SUFFIXES == READ_BY_CORE
 
 
 def test_files_and_folders_are_taken_once_and_the_rest_refused(
@@ -82,23 +82,23 @@ def test_files_and_folders_are_taken_once_and_the_rest_refused(
     inner = tmp_path / "folder" / "b"
     inner.mkdir(parents=True)
     first, two, three = (
-        picture(tmp_path / "1\n🙂.png"),
-        picture(inner / "2.JPG"),
-        picture(tmp_path / "folder" / "3.png"),
+        image(tmp_path / "1\n🙂.png"),
+        image(inner / "2.JPG"),
+        image(tmp_path / "folder" / "3.png"),
     )
     nameless = tmp_path / "download"
     nameless.write_bytes(Path(first).read_bytes())
     (tmp_path / "film.mp4").write_bytes(b"0123456789")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "words.doc").write_bytes(b"words")
-    (inner / "notes.txt").write_text("no picture")
+    (inner / "notes.txt").write_text("no image")
     (inner / ".hidden.png").write_bytes(b"x")
     (inner / "up").symlink_to(tmp_path / "folder", target_is_directory=True)
     names = ("film.mp4", "empty.png", "words.doc", "gone.png")
     target.take(of(Path(first), nameless, tmp_path / "folder", Path(two), *(tmp_path / name for name in names)))
     assert target.busy
     qtbot.waitUntil(lambda: heard.finished == 1)
-    assert heard.pictures == [first, str(nameless), three, two]
+    assert heard.images == [first, str(nameless), three, two]
     why = {Path(path).name: reason for path, reason in heard.refused}
     assert set(why) == {*names, "folder"}
     assert "video" in why["film.mp4"]
@@ -112,10 +112,10 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     for number in range(2 * PART + 10):
         (tmp_path / f"{number:04}.png").touch()
     parts = list(expand([str(tmp_path)]))
-    assert [len(part.pictures) for part in parts] == [PART, PART, 10]
-    assert parts[0].pictures[0] == str(tmp_path / "0000.png")
+    assert [len(part.images) for part in parts] == [PART, PART, 10]
+    assert parts[0].images[0] == str(tmp_path / "0000.png")
     answers = iter([False] * PART + [True] * 5000)
-    assert [len(part.pictures) for part in expand([str(tmp_path)], lambda: next(answers))] == [PART]
+    assert [len(part.images) for part in expand([str(tmp_path)], lambda: next(answers))] == [PART]
 
 
 def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
@@ -129,27 +129,27 @@ def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard,
     target._pool.waitForDone(200)  # as when the window is busy: the thread has all the time it wants
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert {1, 2, 3} <= set(seen)
-    assert len(heard.pictures) == 4 * PART
+    assert len(heard.images) == 4 * PART
 
 
 def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
-    first = picture(tmp_path / "1.png")
+    first = image(tmp_path / "1.png")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
     (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
     (part,) = expand([str(tmp_path)])
-    assert part.pictures == [str(tmp_path / "0.png"), first], "which of them can be read is told when it is"
-    assert part.refused == [(str(tmp_path), "1 file that is not a picture was skipped")]
+    assert part.images == [str(tmp_path / "0.png"), first], "which of them can be read is told when it is"
+    assert part.refused == [(str(tmp_path), "1 file that is not an image was skipped")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    first = picture(tmp_path / "1.png")
+    first = image(tmp_path / "1.png")
     try:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(first).read_bytes())
     except OSError:
         pytest.skip("this file system has no such names")
     (part,) = expand([str(tmp_path)])
-    assert part.pictures == [first]
+    assert part.images == [first]
     assert part.refused == [(f"{tmp_path}{os.sep}?.png", "its name is not valid text; rename it")]
 
 
@@ -170,24 +170,24 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in part.refused[0][1]
 
 
-def test_picture_data_is_saved_once_and_taken(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+def test_image_data_is_saved_once_and_taken(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     image = QImage(5, 4, QImage.Format.Format_RGB32)
     image.fill(QColor("blue"))
-    data = of("https://example.org/cat.jpg")  # as a browser drags a picture: its address and its data
+    data = of("https://example.org/cat.jpg")  # as a browser drags an image: its address and its data
     data.setImageData(image)
     target.take(data)
     QGuiApplication.clipboard().setImage(image)
     target.setFocus()
     qtbot.keyClick(target, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: len(heard.pictures) == 2 and not target.busy)
-    assert len(set(heard.pictures)) == 1
+    qtbot.waitUntil(lambda: len(heard.images) == 2 and not target.busy)
+    assert len(set(heard.images)) == 1
     assert heard.refused == []
-    saved = Image.open(heard.pictures[0])
-    assert Path(heard.pictures[0]).parent == tmp_path / "pasted"
+    saved = Image.open(heard.images[0])
+    assert Path(heard.images[0]).parent == tmp_path / "pasted"
     assert (saved.size, saved.convert("RGB").getpixel((0, 0))) == ((5, 4), (0, 0, 255))
 
 
-def test_a_pasted_picture_that_cannot_be_saved_says_why(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_pasted_image_that_cannot_be_saved_says_why(qtbot: QtBot, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     target = DropTarget(tmp_path / "file" / "pasted")
     qtbot.addWidget(target)
@@ -210,11 +210,11 @@ def test_addresses_and_words_are_refused_and_pasted_paths_taken(
     assert [reason.split(";")[0] for _, reason in heard.refused][1] == "it is text"
     assert "web" in heard.refused[0][1]
     assert len(heard.refused[1][0]) <= 80
-    path = picture(tmp_path / "a.png")
+    path = image(tmp_path / "a.png")
     text = QMimeData()
     text.setText(f"{path}\n")
     target.take(text)
-    qtbot.waitUntil(lambda: heard.pictures == [path])
+    qtbot.waitUntil(lambda: heard.images == [path])
 
 
 def test_ctrl_v_in_a_text_box_pastes_text(target: DropTarget, heard: Heard, qtbot: QtBot) -> None:
@@ -230,7 +230,7 @@ def test_ctrl_v_in_a_text_box_pastes_text(target: DropTarget, heard: Heard, qtbo
 
 
 def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
-    data = of(Path(picture(tmp_path / "a.png")))
+    data = of(Path(image(tmp_path / "a.png")))
     action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(QPoint(5, 5), action, data, buttons, keys)
     target.dragEnterEvent(enter)
@@ -240,18 +240,18 @@ def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, 
     target.grab()
     target.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
     assert not target._veil.isVisible()
-    qtbot.waitUntil(lambda: len(heard.pictures) == 1)
+    qtbot.waitUntil(lambda: len(heard.images) == 1)
 
 
-def test_sidecars_stand_for_the_pictures_that_they_describe(
+def test_sidecars_stand_for_the_images_that_they_describe(
     target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    first, two = picture(tmp_path / "1.png"), picture(folder / "2.JPG")
+    first, two = image(tmp_path / "1.png"), image(folder / "2.JPG")
     for text in (tmp_path / "1.txt", folder / "2.txt", tmp_path / "alone.txt"):
         text.write_text("a caption")
     target.take(of(folder, tmp_path / "1.txt", Path(first), tmp_path / "alone.txt"))
     qtbot.waitUntil(lambda: heard.finished == 1)
-    assert heard.pictures == [two, first], "each once, whether it or its text was dropped"
+    assert heard.images == [two, first], "each once, whether it or its text was dropped"
     assert [Path(path).name for path, _ in heard.refused] == ["alone.txt"]

@@ -59,11 +59,11 @@ def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
     strip = ProgressStrip(clock=clock)
     qtbot.addWidget(strip)
     assert not strip.isVisible()
-    strip.start("Indexing pictures", 3900, "pictures")
+    strip.start("Indexing images", 3900, "images")
     for done in (390, 780):
         clock.now += 10
         strip.advance(done)
-    assert strip.text == "Indexing pictures · 20 % · 780 of 3\u2009900 pictures · 1 min 20 s left"
+    assert strip.text == "Indexing images · 20 % · 780 of 3\u2009900 images · 1 min 20 s left"
     assert strip.accessibleName() == f"Progress: {strip.text}"
     strip.advance(1000, seconds_left=9)
     assert strip.text.endswith("9 s left")
@@ -83,9 +83,9 @@ def test_cancel_is_asked_once_and_seen(qtbot) -> None:
         strip._cancel.click()
     strip.advance(3, title="Reading on")
     assert strip.text.startswith("Cancelling")
-    strip.finish("Cancelled after 3 pictures.")
+    strip.finish("Cancelled after 3 images.")
     assert strip.isVisible()
-    assert strip.text == "Cancelled after 3 pictures."
+    assert strip.text == "Cancelled after 3 images."
     strip.start("Again", cancellable=False)
     assert not strip._cancel.isVisible()
 

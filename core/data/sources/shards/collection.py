@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.errors import BadRow, DataError, PictureError
+from core.data.errors import BadRow, DataError, ImageError
 from core.data.sources.shards.index import POSITION_BITS, ShardIndex, not_there, open_index
 from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
@@ -114,23 +114,23 @@ class Shards:
         found: Rows = (shards << POSITION_BITS) | (rows - self.starts[shards])
         return found
 
-    def picture(self, row: int) -> bytes:
-        """The bytes of the picture of ``row``. PictureError when they cannot be read."""
+    def image(self, row: int) -> bytes:
+        """The bytes of the image of ``row``. ImageError when they cannot be read."""
         shard, position = self.place(row)
         return self._part(shard, position, "image")
 
     def path(self, row: int) -> str:
-        """Where the picture of ``row`` lies: TAR/OFFSET+SIZE/NAME."""
+        """Where the image of ``row`` lies: TAR/OFFSET+SIZE/NAME."""
         shard, position = self.place(row)
         entry = self._entry(shard, position)
         try:
             name = header_name(self._read(shard, max(0, int(entry["image"]) - BLOCK), BLOCK))
-        except PictureError:
-            name = "picture"
+        except ImageError:
+            name = "image"
         return member_path(self.shards[shard].shard, int(entry["image"]), int(entry["image_size"]), name)
 
     def texts(self, row: int) -> Texts:
-        """Captions and labels of ``row``. PictureError when it has none that can be read."""
+        """Captions and labels of ``row``. ImageError when it has none that can be read."""
         shard, position = self.place(row)
         text, meta, cls = (self._part(shard, position, part) for part in ("text", "meta", "cls"))
         facts = read_meta(meta) if meta else {}
@@ -142,7 +142,7 @@ class Shards:
         for row in range(min(SAMPLED, len(self))):
             try:
                 names.update(dict.fromkeys(self.texts(row).labels))
-            except PictureError:
+            except ImageError:
                 continue
         return tuple(names)
 
@@ -150,7 +150,7 @@ class Shards:
         try:
             return self.shards[shard].table[position]
         except (DataError, IndexError) as error:
-            raise PictureError(str(error)) from error
+            raise ImageError(str(error)) from error
 
     def _part(self, shard: int, position: int, part: str) -> bytes:
         """The bytes of a member of a row; none where it has no such member."""
@@ -170,13 +170,13 @@ class Shards:
             handle = self._handle(shard)
             content = os.pread(handle.number, size, offset) if HAS_PREAD else _read_at(path, offset, size)
         except OSError as error:
-            raise PictureError(f"{excerpt(str(path))} cannot be read: {error.strerror}") from error
+            raise ImageError(f"{excerpt(str(path))} cannot be read: {error.strerror}") from error
         if len(content) < size:
-            raise PictureError(f"{excerpt(path.name)} was cut off")
+            raise ImageError(f"{excerpt(path.name)} was cut off")
         return content
 
-    def _damaged(self, shard: int) -> PictureError:
-        return PictureError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
+    def _damaged(self, shard: int) -> ImageError:
+        return ImageError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
 
     def _handle(self, shard: int) -> _Handle:
         """The open file of a shard. One that is dropped here closes when no thread reads it any more."""
@@ -194,7 +194,7 @@ class _Handle:
     """An open file by its number, which `os.pread` reads at any place, whoever else reads it."""
 
     def __init__(self, path: Path) -> None:
-        with open_regular(path, error=PictureError) as file:
+        with open_regular(path, error=ImageError) as file:
             self.number = os.dup(file.fileno())
 
     def __del__(self) -> None:
@@ -203,7 +203,7 @@ class _Handle:
 
 
 def _read_at(path: Path, offset: int, size: int) -> bytes:
-    with open_regular(path, error=PictureError) as file:
+    with open_regular(path, error=ImageError) as file:
         file.seek(offset)
         return file.read(size)
 

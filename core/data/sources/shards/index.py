@@ -1,4 +1,4 @@
-"""The index of a shard: where the picture and the texts of each of its rows lie. Written once, then memory-mapped.
+"""The index of a shard: where the image and the texts of each of its rows lie. Written once, then memory-mapped.
 
 Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_index``, which makes one from the tar's
 headers where there is none. It lies beside the shard (``00000.tar.index``), or in the cache folder where the shard's

@@ -3,7 +3,7 @@
 Flow: tar members -> ``grouped`` -> the index; when a row is asked for, its texts -> ``captions_in``, ``labels_in``.
 
 By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key follow
-each other. A picture is ``KEY.jpg`` (``.png``, ``.webp`` and the like), its caption ``KEY.txt``, as img2dataset writes
+each other. An image is ``KEY.jpg`` (``.png``, ``.webp`` and the like), its caption ``KEY.txt``, as img2dataset writes
 and open_clip reads them. ``KEY.json`` may hold ``captions`` (a list, which then counts), ``caption``, and labels as
 its other plain values; ``KEY.cls`` is a class, which is its caption where there is no other.
 """
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.data.errors import PictureError
-from core.data.sources.folders import PICTURE_SUFFIXES
+from core.data.errors import ImageError
+from core.data.sources.folders import IMAGE_SUFFIXES
 from core.data.sources.manifests import MOST_LABELS
 from core.data.sources.rows import clean_caption
 from core.data.sources.shards.tar import TarMember
 from core.spec.reading import UnreadableError, parse_json
 from core.spec.shards import LARGEST_MEMBER
 
-KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in PICTURE_SUFFIXES}
+KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
 LARGEST = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # bytes
 CAPTIONS = ("captions", "caption")  # keys of a JSON that are no labels
 _DOWNLOADED = frozenset({"key", "status", "error_message"})  # in every JSON of img2dataset
@@ -50,9 +50,9 @@ class Sample:
             if member.size > LARGEST[kind]:
                 return f"its {kind} has {member.size:,} bytes, more than {LARGEST[kind]:,}"
         if "image" not in self.parts:
-            return "it has no picture"
+            return "it has no image"
         if not self.parts["image"].size:
-            return "its picture is empty"
+            return "its image is empty"
         if not any(self.parts[kind].size for kind in ("text", "meta", "cls") if kind in self.parts):
             return "it has no caption (.txt, .json or .cls)"
         return ""
@@ -85,18 +85,18 @@ def _key_and_kind(name: str) -> tuple[str, str]:
 
 
 def read_meta(content: bytes) -> dict[str, Any]:
-    """The object in a ``.json``. PictureError when there is none."""
+    """The object in a ``.json``. ImageError when there is none."""
     try:
         found = parse_json(content, "its .json")
     except UnreadableError as error:
-        raise PictureError(str(error)) from error
+        raise ImageError(str(error)) from error
     if not isinstance(found, dict):
-        raise PictureError(f"its .json holds {type(found).__name__}, not an object")
+        raise ImageError(f"its .json holds {type(found).__name__}, not an object")
     return found
 
 
 def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, ...]:
-    """The captions of a row, from what its members hold. PictureError when there is none."""
+    """The captions of a row, from what its members hold. ImageError when there is none."""
     many = meta.get("captions")
     found = [one for one in many if isinstance(one, str)] if isinstance(many, list) else []
     if not found and text:
@@ -107,16 +107,16 @@ def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, 
         found = [_decoded(cls, ".cls").replace("_", " ")]
     captions = tuple(dict.fromkeys(filter(None, map(clean_caption, found))))
     if not captions:
-        raise PictureError("it has no caption: .txt, .json and .cls hold none")
+        raise ImageError("it has no caption: .txt, .json and .cls hold none")
     if any("\ud800" <= char <= "\udfff" for one in captions for char in one):
-        raise PictureError("its caption is not Unicode (a lone surrogate)")
+        raise ImageError("its caption is not Unicode (a lone surrogate)")
     return captions
 
 
 def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
     """Label name -> value: the plain values of a ``.json``, and ``class``; without img2dataset's records.
 
-    PictureError for too many.
+    ImageError for too many.
     """
     labels = {}
     ignored = {*CAPTIONS, *(_RECORD if meta.keys() >= _DOWNLOADED else ())}
@@ -129,7 +129,7 @@ def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
         if len(name) <= LONGEST_LABEL:
             labels[name] = text[:LONGEST_LABEL].encode("utf-8", "replace").decode()
     if len(labels) > MOST_LABELS:
-        raise PictureError(f"its .json has {len(labels):,} labels, more than {MOST_LABELS:,}")
+        raise ImageError(f"its .json has {len(labels):,} labels, more than {MOST_LABELS:,}")
     if cls:
         labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:LONGEST_LABEL])
     return labels
@@ -139,4 +139,4 @@ def _decoded(content: bytes, member: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PictureError(f"its {member} is not text in UTF-8") from error
+        raise ImageError(f"its {member} is not text in UTF-8") from error

@@ -1,12 +1,12 @@
 """All rows of shards at once, as every other source gives them: for evaluation, an index, the noise ranking.
 
-Flow: ``core.data.sources.opening`` comes here for a pattern of shards. A row's file is its picture's place in the tar,
-which whatever reads pictures reads by `core.spec.shards.read_member`.
+Flow: ``core.data.sources.opening`` comes here for a pattern of shards. A row's file is its image's place in the tar,
+which whatever reads images reads by `core.spec.shards.read_member`.
 """
 
 from __future__ import annotations
 
-from core.data.errors import BadRow, PictureError
+from core.data.errors import BadRow, ImageError
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Progress, Shards
 
@@ -36,7 +36,7 @@ def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = Non
         path = shards.path(number)
         try:
             texts = shards.texts(number)
-        except PictureError as error:
+        except ImageError as error:
             bad.append(BadRow(path, str(error)))
             continue
         names.update(dict.fromkeys(texts.labels))

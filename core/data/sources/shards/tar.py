@@ -1,6 +1,6 @@
 """The members of a tar, from its headers alone: nothing is unpacked, no name becomes a path.
 
-Flow: a shard's index is made by walking over it once with ``members``: where its pictures and texts lie.
+Flow: a shard's index is made by walking over it once with ``members``: where its images and texts lie.
 
 Read are the formats that tars come in: ustar, GNU long names, and of pax its path and size. A tar may be hostile: names
 that lead outside are only shown; links, devices and sparse files are told apart and their content is not used; a header
@@ -19,7 +19,7 @@ from core.spec.reading import excerpt
 
 BLOCK = 512
 LONGEST_EXTENSION = 64 << 10  # bytes of a pax header or a long name
-READ_AHEAD = 16 << 10  # bytes read at once: a header, and the small texts that follow pictures
+READ_AHEAD = 16 << 10  # bytes read at once: a header, and the small texts that follow images
 _REGULAR, _SPARSE = (b"\x00", b"0", b"7"), b"S"
 _EXTENSIONS = (b"L", b"K", b"x", b"g")  # of the member that follows
 _SORTS = {
@@ -153,8 +153,8 @@ def _cut(where: str, position: int) -> str:
 
 
 def header_name(header: bytes) -> str:
-    """The last part of the name in a member's header, for messages and paths; "picture" where there is none."""
+    """The last part of the name in a member's header, for messages and paths; "image" where there is none."""
     if len(header) < BLOCK:
-        return "picture"
+        return "image"
     last = _own_name(header).replace("\\", "/").rpartition("/")[2]
-    return excerpt(last, 100).replace("/", "_") or "picture"
+    return excerpt(last, 100).replace("/", "_") or "image"

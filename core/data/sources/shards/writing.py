@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core.data.errors import BadRow, DataError, PictureError, check_bad_share
+from core.data.errors import BadRow, DataError, ImageError, check_bad_share
+from core.data.images import decode, image_bytes, image_kind
 from core.data.permutation import permuted
-from core.data.pictures import decode, picture_bytes, picture_kind
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MOST_ROWS, open_index
 from core.spec.errors import writing
@@ -33,7 +33,7 @@ ROWS = 10_000  # of a shard, by default, as img2dataset's
 SIZES = "sizes.json"
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # what open_clip looks for
 MOST_SHARDS = 100_000  # five digits
-PROBED = 32  # pixels a side of a picture that is decoded to see that it can be
+PROBED = 32  # pixels a side of an image that is decoded to see that it can be
 SHUFFLE = 1007  # what a draw is for
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to end the work
@@ -60,7 +60,7 @@ def write_shards(
 ) -> Written:
     """Write ``source`` into ``folder``, ``rows`` to a shard; with ``seed`` in an order drawn by it.
 
-    Pictures that cannot be read are left out and listed. Raises DataError when ``folder`` holds anything, or too many
+    Images that cannot be read are left out and listed. Raises DataError when ``folder`` holds anything, or too many
     rows are bad, or the disk is full; whatever ends it, ``folder`` is there whole or not at all.
     """
     if not 1 <= rows <= MOST_ROWS or len(source.rows) > rows * MOST_SHARDS:
@@ -103,7 +103,7 @@ class _Work:
         self._done = 0
 
     def write(self, rows: Sequence[int]) -> None:
-        """A shard of ``rows``; none when no picture of them can be read."""
+        """A shard of ``rows``; none when no image of them can be read."""
         written, before = self.written, self.written.rows
         path = self._folder / f"{len(written.shards):05}{SUFFIX}"
         with whole_file(path) as file:
@@ -123,8 +123,8 @@ class _Work:
         self._done += 1
         self._progress(self._done, len(self._source.rows))
         try:
-            extension, content = _picture(row.file, self._max_megapixels)
-        except PictureError as error:
+            extension, content = _image(row.file, self._max_megapixels)
+        except ImageError as error:
             self.written.bad.append(BadRow(row.where, str(error)))
             return
         key = f"{self.written.rows:09}"
@@ -136,10 +136,10 @@ class _Work:
         self.written.rows += 1
 
 
-def _picture(file: str, max_megapixels: int) -> tuple[str, bytes]:
-    """The extension and the bytes of a picture, which can be decoded. PictureError when it cannot."""
-    content = picture_bytes(file)
-    kind = picture_kind(content, max_megapixels)
+def _image(file: str, max_megapixels: int) -> tuple[str, bytes]:
+    """The extension and the bytes of an image, which can be decoded. ImageError when it cannot."""
+    content = image_bytes(file)
+    kind = image_kind(content, max_megapixels)
     if kind in EXTENSIONS:
         decode(content, PROBED, max_megapixels, fast=True)  # a JPEG at an eighth: a cut off one is found
         return EXTENSIONS[kind], content

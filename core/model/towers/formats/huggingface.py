@@ -3,7 +3,7 @@
 Flow: ``core.exporting`` -> `to_clip_model` -> a folder that transformers opens; such a folder as a starting point, a
 teacher or a model -> `from_clip_model` -> ``core.model.towers``. Neither needs the package transformers.
 
-The two are the same network (Radford et al. 2021) where the picture's class token and the text's end token are what is
+The two are the same network (Radford et al. 2021) where the image's class token and the text's end token are what is
 projected. What CLIPModel has no part for (attention pooling, a text decoder, a sigmoid's bias) is refused.
 """
 
@@ -23,7 +23,7 @@ from core.model.errors import ModelError
 from core.spec.reading import excerpt, read_json
 from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
 
-PICTURES_FILE = "preprocessor_config.json"
+IMAGES_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # as Pillow and CLIPImageProcessor number them
 _START, _END = 49406, 49407  # of CLIP's vocabulary
 _START_TOKEN, _END_TOKEN = "<|startoftext|>", "<|endoftext|>"
@@ -256,19 +256,19 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
 def _colours(folder: Path) -> dict[str, Any]:
     """Mean and deviation of colours, and how images are resized, where the folder gives its own."""
     try:
-        found = read_json(folder / PICTURES_FILE, LARGEST_CONFIG, error=ModelError)
+        found = read_json(folder / IMAGES_FILE, LARGEST_CONFIG, error=ModelError)
         mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
     except FileNotFoundError:
         return {}
     except (KeyError, TypeError, ValueError) as error:
-        where = excerpt(str(folder / PICTURES_FILE))
+        where = excerpt(str(folder / IMAGES_FILE))
         raise ModelError(f"{where} has no image_mean and image_std of three colours.") from error
     interpolation = "bilinear" if found.get("resample") == _BILINEAR else "bicubic"
     mode = "shortest" if found.get("do_center_crop", True) else "squash"
     return {"preprocess_cfg": {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": mode}}
 
 
-def picture_files(
+def image_files(
     model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
 ) -> dict[str, str]:
     """How transformers prepares images: file name -> content; ``mode`` and ``interpolation`` in open_clip's words."""
@@ -288,7 +288,7 @@ def picture_files(
         "image_mean": list(mean),
         "image_std": list(std),
     }
-    return {PICTURES_FILE: json.dumps(settings, indent=2) + "\n"}
+    return {IMAGES_FILE: json.dumps(settings, indent=2) + "\n"}
 
 
 def is_clip_model_state(state: Mapping[str, Tensor]) -> bool:

@@ -1,1 +1,1 @@
-"""The list of pictures with their captions, and edits with undo."""
+"""The list of images with their captions, and edits with undo."""

@@ -17,7 +17,7 @@ Text = tuple[str, str]  # a caption and its author
 
 
 class WriteTexts(QUndoCommand):
-    """Change the captions of some pictures."""
+    """Change the captions of some images."""
 
     def __init__(self, model: CaptionsModel, texts: Mapping[str, Text], title: str) -> None:
         super().__init__(title)
@@ -38,14 +38,14 @@ class WriteTexts(QUndoCommand):
         self._model.update([entry.with_text(*text) for entry, text in entries if entry is not None])
 
 
-class RemovePictures(QUndoCommand):
-    """Remove pictures from the list; undo restores them in place.
+class RemoveImages(QUndoCommand):
+    """Remove images from the list; undo restores them in place.
 
-    A picture added again in the meantime stays as it is, unless only the removed entry's caption was written by hand.
+    An image added again in the meantime stays as it is, unless only the removed entry's caption was written by hand.
     """
 
     def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
-        super().__init__("Remove 1 picture" if len(paths) == 1 else f"Remove {len(paths)} pictures")
+        super().__init__("Remove 1 image" if len(paths) == 1 else f"Remove {len(paths)} images")
         self._model = model
         self._paths = list(paths)
         self._entries: list[Entry] = []
@@ -59,7 +59,7 @@ class RemovePictures(QUndoCommand):
 
 
 def _restored(removed: Entry, existing: Entry | None) -> Entry:
-    """The entry to restore; ``existing``: the same picture if it was added again. Keeps text written by hand."""
+    """The entry to restore; ``existing``: the same image if it was added again. Keeps text written by hand."""
     if existing is None:
         return removed
     return existing.with_text(removed.text, HAND) if removed.origin == HAND and existing.origin != HAND else existing
@@ -70,7 +70,7 @@ class CaptionedAgain(QUndoCommand):
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
         count = len(before)
-        super().__init__("Re-caption 1 picture" if count == 1 else f"Re-caption {count} pictures")
+        super().__init__("Re-caption 1 image" if count == 1 else f"Re-caption {count} images")
         self._model = model
         self._before = list(before)
         self._after = [entry for old_entry in before if (entry := model.entry(old_entry.path)) is not None]

@@ -1,6 +1,6 @@
 """Paints the list of captions: thumbnail, state, caption in up to three lines; opens an editor in place.
 
-Flow: table paints a cell -> ``CaptionsDelegate`` -> ``CaptionsModel`` and ``Thumbnails``. Scaled pictures and wrapped
+Flow: table paints a cell -> ``CaptionsDelegate`` -> ``CaptionsModel`` and ``Thumbnails``. Scaled images and wrapped
 lines are cached for scrolling.
 """
 
@@ -13,14 +13,14 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, 
 from PySide6.QtGui import QFontMetrics, QImage, QKeyEvent, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QPlainTextEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from sdgui.panels.caption.list.rows import CAPTION, ENTRY_ROLE, PICTURE, SCORE
+from sdgui.panels.caption.list.rows import CAPTION, ENTRY_ROLE, IMAGE, SCORE
 from sdgui.panels.caption.model import Entry, State
 from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
 LINES = 3
-_CACHED = 3000  # scaled pictures, and wrapped texts
+_CACHED = 3000  # scaled images, and wrapped texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
@@ -71,15 +71,15 @@ class CaptionsDelegate(QStyledItemDelegate):
         if option.state & QStyle.StateFlag.State_HasFocus:
             painter.setPen(QPen(self._colors["accent_text"], 1))
             painter.drawRect(box.adjusted(0, 0, -1, -2))
-        if index.column() == PICTURE:
-            self._picture_cell(painter, box, entry)
+        if index.column() == IMAGE:
+            self._image_cell(painter, box, entry)
         elif index.column() == SCORE:
             self._score(painter, box, str(index.data() or ""))
         else:
             self._words(painter, box, entry, str(index.data() or ""), index.column() == CAPTION)
         painter.restore()
 
-    def _picture_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
+    def _image_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
         side = box.height() - SPACE
         rect = QRect(box.left() + SPACE // 2, box.top() + SPACE // 2, side, side)
         thumbnail = self._thumbnails.get(Path(entry.path))
@@ -90,7 +90,7 @@ class CaptionsDelegate(QStyledItemDelegate):
             painter.drawRect(rect.adjusted(1, 1, -1, -1))
             painter.drawPixmap(rect.center() - QPoint(12, 12), self._broken)
         else:
-            self._picture(painter, rect, thumbnail.image)
+            self._image(painter, rect, thumbnail.image)
         text_x = rect.right() + SPACE
         painter.drawPixmap(QPoint(text_x, box.center().y() - 18), self._icons[entry.state])
         painter.setFont(self._small)
@@ -105,7 +105,7 @@ class CaptionsDelegate(QStyledItemDelegate):
             self._small_metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, line.width()),
         )
 
-    def _picture(self, painter: QPainter, rect: QRect, image: QImage) -> None:
+    def _image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         ratio = painter.device().devicePixelRatioF()
         pixmap = self._scale(image, rect.width(), ratio)
         size = pixmap.deviceIndependentSize().toSize()

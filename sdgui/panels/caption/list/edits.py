@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from sdgui.panels.caption.list.commands import RemovePictures, Text, WriteTexts, typed
+from sdgui.panels.caption.list.commands import RemoveImages, Text, WriteTexts, typed
 from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
@@ -39,7 +39,7 @@ class CaptionEdits(QObject):
             self._undo.push(WriteTexts(self._model, texts, title))
 
     def take_best(self, side: Side) -> None:
-        """Use the model's best candidate as the caption of each selected picture."""
+        """Use the model's best candidate as the caption of each selected image."""
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
             best = entry.captions[side].best if side in entry.captions else None
@@ -83,11 +83,11 @@ class CaptionEdits(QObject):
             self._show_message(self.replace_message)
 
     def remove(self) -> None:
-        """Remove the selected pictures from the list; their files are kept."""
+        """Remove the selected images from the list; their files are kept."""
         selected = self._list.selected()
         if not selected:
             return
         row = self._model.row(selected[0].path)
-        self._undo.push(RemovePictures(self._model, [entry.path for entry in selected]))
+        self._undo.push(RemoveImages(self._model, [entry.path for entry in selected]))
         if self._model.rowCount():
             self._list.choose(self._model.at(min(row, self._model.rowCount() - 1)).path)

@@ -1,4 +1,4 @@
-"""The Caption panel's list as a Qt model: pictures, captions, scores, a second model's captions; with a filter.
+"""The Caption panel's list as a Qt model: images, captions, scores, a second model's captions; with a filter.
 
 Flow: drops, the worker's answers and edits -> ``add``, ``update`` and ``remove`` -> rows; ``changed`` and ``removed``
 go to the store. Rows that a filter hides stay in ``entries``; a row keeps its position while it is edited.
@@ -18,11 +18,11 @@ from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import fixed
 from sdgui.widgets.plain_text import plain_tip
 
-PICTURE, CAPTION, SCORE, SECOND = range(4)
+IMAGE, CAPTION, SCORE, SECOND = range(4)
 ENTRY_ROLE = Qt.ItemDataRole.UserRole
-_TITLES = ("Picture", "Caption", "Score", "Second model")
+_TITLES = ("Image", "Caption", "Score", "Second model")
 _TIPS = (
-    "The picture; Space shows it large",
+    "The image; Space shows it large",
     "The caption that is exported; edit it with F2 or by typing",
     "The model's score: log-probability divided by length",
     "The second model's caption; Ctrl+U accepts it",
@@ -74,11 +74,11 @@ class CaptionsModel(HeadedModel):
         return self._entries[self._visible_paths[row]]
 
     def row(self, path: str) -> int:
-        """The row of a picture, -1 if it is not shown."""
+        """The row of an image, -1 if it is not shown."""
         return self._rows.get(path, -1)
 
     def add_paths(self, paths: Iterable[str]) -> list[str]:
-        """Append pictures; those already in the list are skipped. Returns the new ones."""
+        """Append images; those already in the list are skipped. Returns the new ones."""
         fresh = [path for path in dict.fromkeys(paths) if path not in self._entries]
         self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(fresh)])
         return fresh
@@ -119,7 +119,7 @@ class CaptionsModel(HeadedModel):
         self._entries.update((entry.path, entry) for entry in entries)
 
     def update(self, entries: Sequence[Entry], emit: bool = True) -> None:
-        """Replace entries of pictures in the list; others are ignored."""
+        """Replace entries of images in the list; others are ignored."""
         fresh = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
         if not fresh:
             return
@@ -132,7 +132,7 @@ class CaptionsModel(HeadedModel):
         self.counted.emit()
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove pictures from the list."""
+        """Remove images from the list."""
         gone = {path for path in paths if path in self._entries}
         if not gone:
             return
@@ -190,14 +190,14 @@ class CaptionsModel(HeadedModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return self._text(entry, index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
-            text = entry.path if index.column() == PICTURE else self._text(entry, index.column()) or entry.refused
+            text = entry.path if index.column() == IMAGE else self._text(entry, index.column()) or entry.refused
             return plain_tip(text)
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return self._spoken(entry, index.column())
         return None
 
     def _text(self, entry: Entry, column: int) -> str:
-        if column == PICTURE:
+        if column == IMAGE:
             return entry.name
         if column == CAPTION:
             return entry.text

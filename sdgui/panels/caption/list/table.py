@@ -1,6 +1,6 @@
 """The table of the Caption panel: uniform rows, thumbnails of the rows in view, keyboard control.
 
-Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space shows the picture large, F2 or typing edits, Enter
+Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space shows the image large, F2 or typing edits, Enter
 edits too, Ctrl+C copies captions with the files.
 """
 
@@ -13,14 +13,14 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from sdgui.panels.caption.list.delegate import CaptionsDelegate
-from sdgui.panels.caption.list.rows import CAPTION, PICTURE, SCORE, SECOND, CaptionsModel
+from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND, CaptionsModel
 from sdgui.panels.caption.model import Entry
-from sdgui.widgets.gallery.preview import PicturePreview
+from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
 _GATHER_MS = 16  # thumbnails that arrive within a frame are painted together
-_PICTURE_WIDTH = 26 * SPACE
+_IMAGE_WIDTH = 26 * SPACE
 
 
 class CaptionsList(QTableView):
@@ -35,7 +35,7 @@ class CaptionsList(QTableView):
         self.captions = model
         self.thumbnails = Thumbnails(cache, parent=self)
         self.delegate = CaptionsDelegate(self.thumbnails, self)
-        self._preview: PicturePreview | None = None
+        self._preview: ImagePreview | None = None
         self.setItemDelegate(self.delegate)
         self.setModel(model)
         # An empty selection model: else painting checks whether all of 100,000 rows are selected.
@@ -95,7 +95,7 @@ class CaptionsList(QTableView):
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
-        head.resizeSection(PICTURE, _PICTURE_WIDTH - (8 * SPACE if narrow else 0))
+        head.resizeSection(IMAGE, _IMAGE_WIDTH - (8 * SPACE if narrow else 0))
         head.resizeSection(SCORE, 8 * SPACE)
         head.setSectionResizeMode(CAPTION, QHeaderView.ResizeMode.Stretch)
         if self.captions.compares:
@@ -108,7 +108,7 @@ class CaptionsList(QTableView):
     # --- selection
 
     def current_path(self) -> str:
-        """The path of the current picture, "" for none."""
+        """The path of the current image, "" for none."""
         index = self.currentIndex()
         return self.captions.at(index.row()).path if index.isValid() else ""
 
@@ -126,7 +126,7 @@ class CaptionsList(QTableView):
         return sum(selection_range.height() for selection_range in ranges if selection_range.left() == 0)
 
     def choose(self, path: str) -> None:
-        """Focus and select one picture, if it is shown."""
+        """Focus and select one image, if it is shown."""
         row = self.captions.row(path)
         if row >= 0:
             flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
@@ -140,16 +140,16 @@ class CaptionsList(QTableView):
             self.edit(self.captions.index(index.row(), CAPTION))
 
     def preview_current(self) -> None:
-        """Show the current picture large."""
+        """Show the current image large."""
         entry = self.captions.entry(self.current_path())
         if entry is None:
             return
         if self._preview is None:
-            self._preview = PicturePreview(self)
+            self._preview = ImagePreview(self)
             self._preview.stepped.connect(self._step)
             self._preview.closed.connect(self.setFocus)
         thumbnail = self.thumbnails.get(Path(entry.path))
-        self._preview.show_picture(Path(entry.path), entry.text, thumbnail.image if thumbnail is not None else None)
+        self._preview.show_image(Path(entry.path), entry.text, thumbnail.image if thumbnail is not None else None)
 
     def _step(self, step: int) -> None:
         row = min(max(self.currentIndex().row() + step, 0), self.captions.rowCount() - 1)
@@ -196,7 +196,7 @@ class CaptionsList(QTableView):
         for path in arrived:
             row = self.captions.row(path)
             if row >= 0:
-                self.update(self.captions.index(row, PICTURE))
+                self.update(self.captions.index(row, IMAGE))
 
     def _drop_stale(self) -> None:
         first, last = self.rowAt(0), self.rowAt(self.viewport().height() - 1)
@@ -204,5 +204,5 @@ class CaptionsList(QTableView):
         self.thumbnails.keep_only(Path(self.captions.at(row).path) for row in range(max(0, first), last + 1))
 
     def close_threads(self) -> None:
-        """Wait for pictures being read; call it before the application ends."""
+        """Wait for images being read; call it before the application ends."""
         self.thumbnails.close()

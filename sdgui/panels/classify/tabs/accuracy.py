@@ -19,16 +19,16 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 
 def class_columns() -> list[Column]:
-    """Class, pictures, accuracy with its interval."""
+    """Class, images, accuracy with its interval."""
     return [
         Column("Class", lambda row: str(row["class"])),
-        Column("Pictures", lambda row: count(row["rows"]), lambda row: row["rows"], tip="Test pictures of the class"),
+        Column("Images", lambda row: count(row["rows"]), lambda row: row["rows"], tip="Test images of the class"),
         Column(
             "Accuracy",
             lambda row: percent(row["accuracy"]),
             lambda row: row["accuracy"],
             lambda row: Share(row["accuracy"], row["low"], row["high"]),
-            "Share of the class's pictures classified correctly, with Wilson's 95 % interval",
+            "Share of the class's images classified correctly, with Wilson's 95 % interval",
         ),
     ]
 
@@ -77,7 +77,7 @@ class AccuracyTab(QWidget):
             for name, metric in answer["metrics"].items()
             if name != "acc1"
         ]
-        parts.append(f"{count(answer['samples'])} test pictures, {count(len(answer['per_class']))} classes")
+        parts.append(f"{count(answer['samples'])} test images, {count(len(answer['per_class']))} classes")
         if answer["C"] is not None:
             parts.append(f"C {value(float(answer['C']))}")
         self.further.setText(" · ".join(parts))

@@ -1,4 +1,4 @@
-"""The Compare tab: the difference of two results on the same pictures, in words, by class and by picture.
+"""The Compare tab: the difference of two results on the same images, in words, by class and by image.
 
 Flow: two results are chosen, or another one is evaluated (``measure_asked``) -> ``compare_asked`` ->
 the panel asks the worker -> ``show_difference``.
@@ -28,7 +28,7 @@ _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
 class CompareTab(QWidget):
-    """Two boxes, a sentence, a table of classes, and the pictures that only one classifies correctly."""
+    """Two boxes, a sentence, a table of classes, and the images that only one classifies correctly."""
 
     compare_asked = Signal(object, object)  # Measure, Measure
     measure_asked = Signal(object)  # the Measure to compare with the first
@@ -44,8 +44,8 @@ class CompareTab(QWidget):
         self.other_model = ModelChip(services, parent=self)
         self.measure_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
-        self.only_a = Gallery(services.store.home / "thumbnails", "No pictures.", self)
-        self.only_b = Gallery(services.store.home / "thumbnails", "No pictures.", self)
+        self.only_a = Gallery(services.store.home / "thumbnails", "No images.", self)
+        self.only_b = Gallery(services.store.home / "thumbnails", "No images.", self)
         self.titles = PlainLabel(self), PlainLabel(self)
         self._arrange()
         self._connect()
@@ -71,7 +71,7 @@ class CompareTab(QWidget):
         evaluation_row.addWidget(self.other_model, 1)
         evaluation_row.addWidget(self.measure_other)
         self.measure_other.setToolTip("Evaluate the other model in the same way and compare")
-        pictures = QSplitter(Qt.Orientation.Horizontal, self)
+        images = QSplitter(Qt.Orientation.Horizontal, self)
         for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
             side = QWidget(self)
             column = QVBoxLayout(side)
@@ -82,10 +82,10 @@ class CompareTab(QWidget):
             gallery.set_thumbnail_size(72)
             column.addWidget(title)
             column.addWidget(gallery, 1)
-            pictures.addWidget(side)
+            images.addWidget(side)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.split.addWidget(self.table)
-        self.split.addWidget(pictures)
+        self.split.addWidget(images)
         self.split.setChildrenCollapsible(False)
         state = self._settings.value("classify/compare")
         if state is not None:
@@ -223,14 +223,14 @@ class CompareTab(QWidget):
         self.sentence.setText("These results could not be compared.")
 
 
-def _items(pictures: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:
+def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]:
     return [
         GalleryItem(
-            Path(picture["image"]),
-            f"{picture['true']} (the other: {picture[wrong]})",
-            detail=f"true: {picture['true']}; the other result predicts {picture[wrong]}",
+            Path(image["image"]),
+            f"{image['true']} (the other: {image[wrong]})",
+            detail=f"true: {image['true']}; the other result predicts {image[wrong]}",
         )
-        for picture in pictures
+        for image in images
     ]
 
 
@@ -266,7 +266,7 @@ def difference_sentence(difference: Mapping[str, Any], a: str, b: str) -> str:
 def _columns() -> list[Column]:
     return [
         Column("Class", lambda row: str(row["class"])),
-        Column("Pictures", lambda row: count(row["rows"]), lambda row: row["rows"]),
+        Column("Images", lambda row: count(row["rows"]), lambda row: row["rows"]),
         Column("First", lambda row: percent(row["a"]), lambda row: row["a"]),
         Column("Second", lambda row: percent(row["b"]), lambda row: row["b"]),
         Column(

@@ -1,7 +1,7 @@
-"""The Confusion tab: the matrix, and beside it the most confused pairs and the pictures of the selected cell.
+"""The Confusion tab: the matrix, and beside it the most confused pairs and the images of the selected cell.
 
 Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the panel asks the
-worker -> ``show_cell``. Scrolling requests more pictures.
+worker -> ``show_cell``. Scrolling requests more images.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-PAGE = 200  # pictures of a cell per request
+PAGE = 200  # images of a cell per request
 _PAIRS = 500  # listed; the matrix holds all
-_ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most pictures first", "most"))
+_ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most images first", "most"))
 
 
 class MatrixTab(QWidget):
-    """Matrix on the left, pairs and pictures on the right."""
+    """Matrix on the left, pairs and images on the right."""
 
-    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which picture on
+    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which image on
     stepped = Signal(int)  # the step of the run whose matrix is to be shown
     prompts_edited = Signal(str)  # to be tried
     prompts_saved = Signal(str)  # path
@@ -50,7 +50,7 @@ class MatrixTab(QWidget):
         self._result: Measured | None = None
         self._cell: tuple[int, int] | None = None
         self._total = 0
-        self._requested = 0  # pictures requested so far
+        self._requested = 0  # images requested so far
         self.matrix = ConfusionMatrix(self)
         self.readout = ElidedLabel("", self)
         self.find_box = QLineEdit(self)
@@ -61,7 +61,7 @@ class MatrixTab(QWidget):
         self.time.hide()
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
-        self.gallery = Gallery(cache, "Select a cell or a pair to see its pictures.", self)
+        self.gallery = Gallery(cache, "Select a cell or a pair to see its images.", self)
         self._tools()
         self._arrange()
         self._connect()
@@ -108,8 +108,8 @@ class MatrixTab(QWidget):
             self.fit_button,
         ):
             tools.addWidget(tool)
-        matrix_side, picture_side = QWidget(self), QWidget(self)
-        first, second = QVBoxLayout(matrix_side), QVBoxLayout(picture_side)
+        matrix_side, image_side = QWidget(self), QWidget(self)
+        first, second = QVBoxLayout(matrix_side), QVBoxLayout(image_side)
         for column in (first, second):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(SPACE // 2)
@@ -122,7 +122,7 @@ class MatrixTab(QWidget):
         self.gallery.set_thumbnail_size(72)
         self.beside = QSplitter(Qt.Orientation.Vertical, self)
         self.beside.addWidget(self.pairs)
-        self.beside.addWidget(picture_side)
+        self.beside.addWidget(image_side)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(matrix_side)
         self.split.addWidget(self.beside)
@@ -272,7 +272,7 @@ class MatrixTab(QWidget):
             self.ask_cell(pair["true"], pair["predicted"])
 
     def ask_cell(self, true: int, predicted: int) -> None:
-        """Show a cell's pictures, by its classes."""
+        """Show a cell's images, by its classes."""
         if self._cell == (true, predicted):
             return
         self._cell = true, predicted
@@ -283,20 +283,20 @@ class MatrixTab(QWidget):
             self.cell_asked.emit(true, predicted, 0)
 
     def show_cell(self, answer: Mapping[str, Any]) -> None:
-        """Show the pictures of a cell; ``answer`` of ``classify_cell``."""
+        """Show the images of a cell; ``answer`` of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
         if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
             return  # another cell was chosen meanwhile
         self.gallery.model.append(
             [
                 GalleryItem(
-                    Path(picture["image"]),
+                    Path(image["image"]),
                     str(predicted),
-                    float(picture["probability"]),
+                    float(image["probability"]),
                     correct=true == predicted,
-                    detail=f"true: {true}, predicted: {predicted} with {percent(picture['probability'])}",
+                    detail=f"true: {true}, predicted: {predicted} with {percent(image['probability'])}",
                 )
-                for picture in answer["pictures"]
+                for image in answer["images"]
             ]
         )
 
@@ -325,15 +325,15 @@ def _pair_columns() -> list[Column]:
         Column("True", lambda row: str(row["names"][0])),
         Column("Predicted", lambda row: str(row["names"][1])),
         Column(
-            "Pictures",
+            "Images",
             lambda row: count(row["count"]),
             lambda row: row["count"],
-            tip="Number of test pictures with this mistake",
+            tip="Number of test images with this mistake",
         ),
         Column(
             "Share",
             lambda row: percent(row["count"] / max(1, row["of"])),
             lambda row: row["count"] / max(1, row["of"]),
-            tip="Share of the true class's pictures",
+            tip="Share of the true class's images",
         ),
     ]

@@ -22,7 +22,7 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
 _NO_CURVE = "Only linear and fused probes have a regularisation strength C; evaluate one to see its curve."
-_NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled pictures per class, over several random draws."
+_NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled images per class, over several random draws."
 
 
 class CurvesTab(QWidget):
@@ -36,7 +36,7 @@ class CurvesTab(QWidget):
         self._lines: dict[tuple[Target, str], dict[str, Any]] = {}  # few-shot curves by target and kind of probe
         self._zero_shot: dict[Target, float] = {}
         self.c_curve = PointPlot("Accuracy by regularisation", "C", parent=self)
-        self.shots = PointPlot("Few-shot accuracy", "pictures per class", count, _SHOTS, self)
+        self.shots = PointPlot("Few-shot accuracy", "images per class", count, _SHOTS, self)
         self.draws = StillSpinBox(self)
         self.draws.setRange(1, 20)
         hide_steps(self.draws)
@@ -70,7 +70,7 @@ class CurvesTab(QWidget):
         column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.addWidget(split)
         for kind, button in (("image", self.image), ("fused", self.fused)):
-            button.setToolTip("Train and test probes on a few pictures per class; results appear as they finish")
+            button.setToolTip("Train and test probes on a few images per class; results appear as they finish")
             button.clicked.connect(lambda _checked=False, kind=kind: self.few_shot_asked.emit(kind, self.draws.value()))
 
     def show_result(self, result: Measured) -> None:

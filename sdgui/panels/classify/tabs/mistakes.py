@@ -1,4 +1,4 @@
-"""The Mistakes tab: misclassified pictures, most confident first.
+"""The Mistakes tab: misclassified images, most confident first.
 
 Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the panel asks the worker -> ``append``.
 """
@@ -24,19 +24,19 @@ from sdgui.widgets.style.theme import SPACE, set_role
 PAGE = 120
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     ("Add to the &basket: wrong label, take the predicted one", "The label becomes the predicted class", "relabelled"),
-    ("Add to the b&asket: leave out", "The pictures are left out of the data", "excluded"),
+    ("Add to the b&asket: leave out", "The images are left out of the data", "excluded"),
 )
 
 
 class MistakesTab(QWidget):
-    """The number of mistakes, and the pictures."""
+    """The number of mistakes, and the images."""
 
     more_asked = Signal(int)  # index of the first
 
     def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._result: Measured | None = None
-        self._predicted: list[str] = []  # of each picture
+        self._predicted: list[str] = []  # of each image
         self.line = PlainLabel(self, wordWrap=True)
         set_role(self.line, "muted")
         self.gallery = Gallery(cache, "", self)
@@ -59,22 +59,22 @@ class MistakesTab(QWidget):
         samples = int(result.answer["samples"])
         if self._total:
             self.line.setText(
-                f"{count(self._total)} of {count(samples)} test pictures are misclassified, most confident first. "
+                f"{count(self._total)} of {count(samples)} test images are misclassified, most confident first. "
                 "Captions: predicted class, true class."
             )
         else:
-            self.line.setText(f"All {count(samples)} test pictures are classified correctly.")
-        self.append({"pictures": result.answer["mistakes"]})
+            self.line.setText(f"All {count(samples)} test images are classified correctly.")
+        self.append({"images": result.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
         """Add more; ``answer`` of ``classify_mistakes``."""
-        items = mistake_items(answer["pictures"], self.gallery.model.rowCount())
-        self._predicted += [str(mistake["predicted"]) for mistake in answer["pictures"]]
+        items = mistake_items(answer["images"], self.gallery.model.rowCount())
+        self._predicted += [str(mistake["predicted"]) for mistake in answer["images"]]
         self.gallery.model.append(items)
         self._requested = self.gallery.model.rowCount()
 
     def _make_finding(self, kind: Kind, rows: list[int]) -> Finding | None:
-        """The fix that excludes the pictures at ``rows``, or labels them with the predicted class."""
+        """The fix that excludes the images at ``rows``, or labels them with the predicted class."""
         target = self._result.measure.target if self._result is not None else None
         if target is None or not rows or (kind == "relabelled" and not target.label):
             return None
@@ -104,8 +104,8 @@ class MistakesTab(QWidget):
             self.more_asked.emit(loaded)
 
 
-def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
-    """Pictures with their true and their predicted class."""
+def mistake_items(images: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
+    """Images with their true and their predicted class."""
     return [
         GalleryItem(
             Path(mistake["image"]),
@@ -115,5 +115,5 @@ def mistake_items(pictures: Sequence[Mapping[str, Any]], first: int = 0) -> list
             correct=False,
             detail=f"true: {mistake['true']}, predicted: {mistake['predicted']} with {percent(mistake['probability'])}",
         )
-        for number, mistake in enumerate(pictures, start=1)
+        for number, mistake in enumerate(images, start=1)
     ]

@@ -1,7 +1,7 @@
-"""The Try it tab: the most likely classes of dropped or pasted pictures, by the probe and among typed names.
+"""The Try it tab: the most likely classes of dropped or pasted images, by the probe and among typed names.
 
-Flow: ``DropTarget`` -> gallery; the current picture -> ``predictions_asked`` -> the panel asks the worker ->
-``show_answer``. After a pause in typing, the current picture is classified again, then the others.
+Flow: ``DropTarget`` -> gallery; the current image -> ``predictions_asked`` -> the panel asks the worker ->
+``show_answer``. After a pause in typing, the current image is classified again, then the others.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _TYPING = 60  # ms without a key before typed names are used
-_CHUNK = 16  # pictures per request, besides the current one
+_CHUNK = 16  # images per request, besides the current one
 _NAMES_OFFERED = 200
 _NAMES = "classify/names"
-_FILES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
+_FILES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 
 
 def _columns() -> list[Column]:
@@ -50,9 +50,9 @@ def _columns() -> list[Column]:
 
 
 class TryTab(QWidget):
-    """Pictures on the left; class names and both predictions on the right."""
+    """Images on the left; class names and both predictions on the right."""
 
-    predictions_asked = Signal(list, list, bool)  # pictures, typed names, whether it is the current picture
+    predictions_asked = Signal(list, list, bool)  # images, typed names, whether it is the current image
     refused = Signal(list)  # (file, reason)
 
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
@@ -60,18 +60,18 @@ class TryTab(QWidget):
         self._settings = settings
         self._trier: object = None  # the probe or model that answers
         self._names: list[str] | None = None  # the typed names of the last request
-        self._answers: dict[str, Mapping[str, Any]] = {}  # picture -> its answer to ``question``
-        self._shown_picture = ""  # the picture whose classes are shown
+        self._answers: dict[str, Mapping[str, Any]] = {}  # image -> its answer to ``question``
+        self._shown_image = ""  # the image whose classes are shown
         self._waiting: list[str] = []
         self._class_names: list[str] = []
-        self.drop = DropTarget(home / "pasted", "Drop pictures to classify", self)
-        self.gallery = Gallery(home / "thumbnails", "Drop or paste pictures here (Ctrl+V), or choose some.", self)
+        self.drop = DropTarget(home / "pasted", "Drop images to classify", self)
+        self.gallery = Gallery(home / "thumbnails", "Drop or paste images here (Ctrl+V), or choose some.", self)
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Predictions of the probe", _columns(), "", self)
         self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
         self.probe_title = PlainLabel(self, wordWrap=True)
         self.line = PlainLabel(self, wordWrap=True)
-        self.choose = QPushButton("Choose &pictures …", self)
+        self.choose = QPushButton("Choose &images …", self)
         self.clear = QPushButton("Remove all", self)
         self._build()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING)
@@ -93,7 +93,7 @@ class TryTab(QWidget):
         column.setSpacing(SPACE // 2)
         column.addWidget(self.gallery, 1)
         row = QHBoxLayout()
-        for button, tip in ((self.choose, "Choose picture files"), (self.clear, "Remove all pictures")):
+        for button, tip in ((self.choose, "Choose image files"), (self.clear, "Remove all images")):
             button.setToolTip(plain_tip(tip))
             row.addWidget(button)
         row.addStretch(1)
@@ -163,9 +163,9 @@ class TryTab(QWidget):
         self._settings.setValue(_NAMES, self.names.toPlainText())
         self._settings.setValue("classify/try", self.split.saveState())
 
-    # Pictures and names
+    # Images and names
     def add(self, paths: Sequence[str]) -> None:
-        """Add new pictures; the first new one becomes the current one."""
+        """Add new images; the first new one becomes the current one."""
         existing = {str(item.path) for item in self.gallery.model.items()}
         new = [path for path in dict.fromkeys(paths) if path not in existing]
         first = self.gallery.model.rowCount()
@@ -183,7 +183,7 @@ class TryTab(QWidget):
         return [name.strip() for name in parts if name.strip()]
 
     def current(self) -> str:
-        """The current picture; "" for none."""
+        """The current image; "" for none."""
         row = self.gallery.current()
         return str(self.gallery.model.item(row).path) if row >= 0 else ""
 
@@ -207,7 +207,7 @@ class TryTab(QWidget):
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
     def ask(self) -> None:
-        """Request the current picture's answer if it is unknown; ``ask_more`` requests the others."""
+        """Request the current image's answer if it is unknown; ``ask_more`` requests the others."""
         self._typing.stop()
         names = self.typed()
         if names != self._names:
@@ -218,16 +218,16 @@ class TryTab(QWidget):
             self.predictions_asked.emit([current], names, True)
 
     def ask_more(self) -> None:
-        """Request answers for some of the remaining pictures."""
+        """Request answers for some of the remaining images."""
         self._waiting = [path for path in self._waiting if path not in self._answers]
         if self._waiting:
             self.predictions_asked.emit(self._waiting[:_CHUNK], self.typed(), False)
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Show the predictions for some pictures; ``answer`` of ``classify_try``."""
+        """Show the predictions for some images; ``answer`` of ``classify_try``."""
         rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
-        for prediction in answer["pictures"]:
+        for prediction in answer["images"]:
             path = str(prediction["image"])
             self._answers[path] = prediction
             if path in rows:
@@ -238,15 +238,15 @@ class TryTab(QWidget):
         current = self.current()
         answer = self._answers.get(current)
         if (
-            answer is not None or current != self._shown_picture
+            answer is not None or current != self._shown_image
         ):  # while one types, the classes stay until the new ones come
             self._show_classes(current, answer)
         if current and answer is None:
             self._typing.start()
 
-    def _show_classes(self, picture: str, answer: Mapping[str, Any] | None) -> None:
-        """Show the predictions for ``picture``; none while there is no answer."""
-        self._shown_picture = picture
+    def _show_classes(self, image: str, answer: Mapping[str, Any] | None) -> None:
+        """Show the predictions for ``image``; none while there is no answer."""
+        self._shown_image = image
         for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
             table.set_rows((answer[key] if answer is not None else None) or [])
         error = str(answer["error"]) if answer is not None else ""
@@ -262,13 +262,13 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _choose_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to classify", "", _FILES)
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images to classify", "", _FILES)
         if paths:
             self.drop.take_paths(paths)
 
 
 def _item(answer: Mapping[str, Any]) -> GalleryItem:
-    """A picture with its most likely class, by the probe if there is one."""
+    """An image with its most likely class, by the probe if there is one."""
     best = (answer["probe"] or answer["zero_shot"] or [None])[0]
     if best is None:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))

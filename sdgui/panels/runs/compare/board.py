@@ -47,7 +47,7 @@ class RunSamples:
 
 
 class _Column(QWidget):
-    """A run's name, its step and its retrieved pictures."""
+    """A run's name, its step and its retrieved images."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -77,7 +77,7 @@ class _Column(QWidget):
         match = next((entry for entry in entries if str(entry.get("caption", "")) == caption), None)
         hits = entries_of(match, "hits") if match is not None else []
         self.gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
-        self.gallery.setAccessibleName(f"Pictures found by {run.label.name}")
+        self.gallery.setAccessibleName(f"Images found by {run.label.name}")
 
 
 class SamplesBoard(QWidget):
@@ -92,7 +92,7 @@ class SamplesBoard(QWidget):
         self._columns: list[_Column] = []
         self.network = NoWheelComboBox(self)
         self.network.setAccessibleName("Network")
-        self.network.setToolTip("Whose pictures are shown")
+        self.network.setToolTip("Whose images are shown")
         for network in NETWORKS:
             self.network.addItem(network.capitalize(), network)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
@@ -103,7 +103,7 @@ class SamplesBoard(QWidget):
         self.step = PlainLabel("", self)
         set_role(self.step, "muted")
         self.captions = QListWidget()
-        self.captions.setAccessibleName("Captions that pictures are sought for")
+        self.captions.setAccessibleName("Captions that images are sought for")
         self.captions.setWordWrap(True)
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._arrange()

@@ -1,7 +1,7 @@
 """The curves inside a plot's view box: what each ``Series`` reaches in view, their colours, dots and marks.
 
 Flow: ``PlotCanvas`` gives the visible x range; ``draw`` looks up what each column of pixels holds, ``paint`` makes one
-picture of all lines when the y range is known. Faintness is a mixed colour, not alpha.
+image of all lines when the y range is known. Faintness is a mixed colour, not alpha.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
 from sdgui.panels.runs.plots.drawing.extents import Floats
-from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, pictures
+from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, draw_layers
 from sdgui.panels.runs.plots.readout import Reading
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.theme import theme
@@ -94,7 +94,7 @@ class PlotCurves:
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
         """Paint what ``draw`` looked up; ``height`` in the screen's own pixels, ``ratio`` of them to one of ours."""
-        self._lines.show_pictures(pictures(self._layers, y_range, height, ratio))
+        self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
     def _paths(self) -> list[Polyline]:
         """The bands and lines in view as points in the box, from back to front."""

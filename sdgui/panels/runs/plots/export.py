@@ -135,14 +135,14 @@ def _resolution(plots: ShownPlots) -> int:
 def _paint_png(figure: Figure, buffer: QBuffer, resolution: int) -> None:
     image = QImage((figure.size * _RATIO).toSize(), QImage.Format.Format_ARGB32_Premultiplied)
     if image.isNull():
-        raise OSError("the picture would be too large; fold sections, or write an SVG or a PDF instead")
+        raise OSError("the image would be too large; fold sections, or write an SVG or a PDF instead")
     image.setDotsPerMeterX(round(resolution / 0.0254))
     image.setDotsPerMeterY(round(resolution / 0.0254))
     image.setDevicePixelRatio(_RATIO)
     _paint(figure, image)
     writer = QImageWriter(buffer, QByteArray(b"png"))
     if not writer.write(image):
-        raise OSError(f"the picture cannot be encoded: {writer.errorString()}")
+        raise OSError(f"the image cannot be encoded: {writer.errorString()}")
 
 
 def _paint_svg(figure: Figure, buffer: QBuffer, resolution: int) -> None:

@@ -2,7 +2,7 @@
 
 The line under the pointer is drawn thick and named; a click on it chooses its run.
 
-All lines are painted once into a picture; while one brushes, only those within are painted over it, a path for each of
+All lines are painted once into an image; while one brushes, only those within are painted over it, a path for each of
 a few colours. So a frame costs as much as what is chosen.
 """
 

@@ -1,1 +1,1 @@
-"""The query: words, pictures, filters and history."""
+"""The query: words, images, filters and history."""

@@ -18,13 +18,13 @@ from core.spec.resources import resource_folder
 from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
+_IMAGES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 _PROMPTS = resource_folder("prompts")
 _LISTED = 15  # queries in the menu
 
@@ -37,7 +37,7 @@ class SearchBar(QWidget):
 
     changed = Signal()
     past_chosen = Signal(object)  # Query with filters, from the history or the saved searches
-    paste_asked = Signal()  # the clipboard holds a picture or files
+    paste_asked = Signal()  # the clipboard holds an image or files
     left_downwards = Signal()  # Down without a newer query: the focus may go to the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
@@ -50,13 +50,13 @@ class SearchBar(QWidget):
         self._group = True
         self._evaluation_query = Query()  # the evaluation query that is looked up, if any
         self.line = QLineEdit(self)
-        self.line.setPlaceholderText("Search for …; drop or paste pictures")
-        self.line.setAccessibleName("Search pictures by words")
+        self.line.setPlaceholderText("Search for …; drop or paste images")
+        self.line.setAccessibleName("Search images by words")
         self.line.setClearButtonEnabled(True)
         self.line.setMaxLength(20_000)
         self.chips = ChipRow(self)
-        self.true_picture = PictureLabel(4 * SPACE, self)  # of a query with a known answer
-        self.picture = IconButton("ph.image", "Search with a picture from a file", "Ctrl+Shift+I", parent=self)
+        self.true_image = ImageLabel(4 * SPACE, self)  # of a query with a known answer
+        self.image = IconButton("ph.image", "Search with an image from a file", "Ctrl+Shift+I", parent=self)
         self.plus = QPushButton("Add these words", tools)
         self.minus = QPushButton("Exclude these words", tools)
         self.star = IconButton("ph.star", "Save this search", "Ctrl+S", checkable=True, parent=self)
@@ -68,10 +68,10 @@ class SearchBar(QWidget):
         self.show_saved()  # there is nothing to save yet
 
     def _build(self) -> None:
-        self.find_box.addItem("Pictures", "pictures")
+        self.find_box.addItem("Images", "images")
         self.find_box.addItem("Captions", "captions")
         self.find_box.setAccessibleName("Search for")
-        self.find_box.setToolTip("Search for pictures, or for captions, such as those of a picture dropped here")
+        self.find_box.setToolTip("Search for images, or for captions, such as those of an image dropped here")
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
@@ -80,17 +80,17 @@ class SearchBar(QWidget):
         for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
         self.plus.setToolTip("Add the typed words to the query as a part with a separate weight (Alt+Enter)")
-        self.minus.setToolTip("Search for pictures unlike the typed words (Shift+Enter)")
+        self.minus.setToolTip("Search for images unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE // 2)
-        row.addWidget(self.true_picture)
+        row.addWidget(self.true_image)
         row.addWidget(self.chips)
         row.addWidget(self.line, 1)
-        for widget in (self.picture, self.star, self.past):
+        for widget in (self.image, self.star, self.past):
             row.addWidget(widget)
-        self.true_picture.hide()
+        self.true_image.hide()
 
     def _connect(self) -> None:
         self.line.textEdited.connect(self._edited)
@@ -98,7 +98,7 @@ class SearchBar(QWidget):
         self.line.returnPressed.connect(self.remember)
         self.line.installEventFilter(self)
         self.chips.changed.connect(self._parts_changed)
-        self.picture.clicked.connect(self._choose_files)
+        self.image.clicked.connect(self._choose_files)
         self.plus.clicked.connect(lambda: self._add_typed_part(1.0))
         self.minus.clicked.connect(lambda: self._add_typed_part(-1.0))
         self.star.clicked.connect(self._save)
@@ -114,7 +114,7 @@ class SearchBar(QWidget):
             self.line.text() if evaluation_query.caption < 0 else evaluation_query.words,
             self.chips.parts(),
             str(self.prompts.currentData()),
-            "captions" if self.find_box.currentData() == "captions" else "pictures",
+            "captions" if self.find_box.currentData() == "captions" else "images",
             caption=evaluation_query.caption,
             true_path=evaluation_query.true_path,
             true_row=evaluation_query.true_row,
@@ -134,19 +134,19 @@ class SearchBar(QWidget):
             self._emit_changed()
 
     def show_known(self, path: str, words: str) -> None:
-        """Show the picture of a query with a known answer; "" hides it."""
-        self.true_picture.setVisible(bool(path))
+        """Show the image of a query with a known answer; "" hides it."""
+        self.true_image.setVisible(bool(path))
         if path:
-            self.true_picture.show_picture(Path(path))
-            self.true_picture.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
+            self.true_image.show_image(Path(path))
+            self.true_image.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
 
     def forget_known(self) -> None:
-        """Drop the numbers of captions and pictures: another collection is searched."""
+        """Drop the numbers of captions and images: another collection is searched."""
         if self._evaluation_query.caption >= 0 or self._evaluation_query.true_path:
             self.set_query(Query(), emit=False)
 
-    def add_picture(self, path: str, weight: float = 1.0, row: int = -1) -> None:
-        """Add a picture to the query."""
+    def add_image(self, path: str, weight: float = 1.0, row: int = -1) -> None:
+        """Add an image to the query."""
         self._evaluation_query = Query()
         self.chips.add(Part(image=path, weight=weight, row=row))
 
@@ -179,13 +179,13 @@ class SearchBar(QWidget):
         return True
 
     def _choose_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Pictures to search with", "", _PICTURES)
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images to search with", "", _IMAGES)
         for path in paths:
-            self.add_picture(path)
+            self.add_image(path)
 
     # History
     def set_filters(self, filters: dict[str, Any], group: bool) -> None:
-        """Set the filters that history and saved searches record, and whether near-identical pictures are grouped."""
+        """Set the filters that history and saved searches record, and whether near-identical images are grouped."""
         self._filters, self._group = filters, group
         self.show_saved()
 
@@ -249,7 +249,7 @@ class SearchBar(QWidget):
                 return self._add_typed_part(1.0)
             if enter and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
                 return self._add_typed_part(-1.0)
-            if event.matches(QKeySequence.StandardKey.Paste) and _holds_pictures():
+            if event.matches(QKeySequence.StandardKey.Paste) and _holds_images():
                 self.paste_asked.emit()
                 return True
             if event.key() == Qt.Key.Key_Up:
@@ -277,6 +277,6 @@ def _marks(query: Query) -> str:
     return f"  ({', '.join(marks)})" if marks else ""
 
 
-def _holds_pictures() -> bool:
+def _holds_images() -> bool:
     data = QGuiApplication.clipboard().mimeData()
     return data.hasImage() or any(url.isLocalFile() for url in data.urls())

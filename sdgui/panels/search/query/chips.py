@@ -1,4 +1,4 @@
-"""The parts of a query as chips: words and pictures, each included or excluded, with a weight, removable."""
+"""The parts of a query as chips: words and images, each included or excluded, with a weight, removable."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PySide6.QtGui import QKeyEvent, QResizeEvent, QShowEvent, QWheelEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QWidget
 
 from sdgui.panels.search.model import Part
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_PICTURE = 3 * SPACE
+_IMAGE = 3 * SPACE
 _HEIGHT = 28  # px, the height of a line of text
 _LONGEST = 28  # characters of a title that are shown
 
@@ -56,14 +56,14 @@ class Chip(QFrame):
         row.setSpacing(SPACE // 2)
         row.addWidget(self._sign)
         if part.image:
-            picture = PictureLabel(_PICTURE, self)
-            picture.show_picture(Path(part.image))
-            row.addWidget(picture)
+            image = ImageLabel(_IMAGE, self)
+            image.show_image(Path(part.image))
+            row.addWidget(image)
         row.addWidget(self._title)
         row.addWidget(self._weight)
         row.addWidget(remove)
         for button in (self._sign, remove):
-            button.setFixedHeight(_PICTURE)
+            button.setFixedHeight(_IMAGE)
         self.setFixedHeight(_HEIGHT)
         self._show()
 

@@ -1,4 +1,4 @@
-"""Filters: folder, label, file size, date of the last change; near-identical pictures grouped or not.
+"""Filters: folder, label, file size, date of the last change; near-identical images grouped or not.
 
 Flow: worker ``search_facets`` -> ``set_facets``; the user's choice -> ``changed`` -> ``filters()`` for the worker.
 """
@@ -32,12 +32,12 @@ class FilterForm(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._labels: Mapping[str, Sequence[str]] = {}
-        self.folder = self._box("Folder", "Only pictures in this folder, or below it")
-        self.label = self._box("Label", "Only pictures with this label column")
-        self.value = self._box("Value of the label", "Only pictures whose label has this value")
+        self.folder = self._box("Folder", "Only images in this folder, or below it")
+        self.label = self._box("Label", "Only images with this label column")
+        self.value = self._box("Value of the label", "Only images whose label has this value")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
         self.group = QCheckBox("Group near-identical", self)
-        self.group.setToolTip("Group near-identical pictures under the best match, marked +1, +2, …")
+        self.group.setToolTip("Group near-identical images under the best match, marked +1, +2, …")
         self.group.setChecked(True)
         self.clear_button = QPushButton("Clear", self)
         self.clear_button.setToolTip("Clear all filters")
@@ -139,10 +139,10 @@ class FilterForm(QWidget):
             line.setModified(False)
 
     def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
-        """Select a value; one that the pictures do not have is added, since the filter is active."""
+        """Select a value; one that the images do not have is added, since the filter is active."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)
-            text = f"{data}: no picture here has it"
+            text = f"{data}: no image here has it"
             box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
         box.setCurrentIndex(max(0, box.findData(data)))
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_pairs, known_pictures, known_texts
+from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.formats import count
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _WIDEST = 22 * SPACE  # of a model's column
-TEXTS, PICTURES, PAIRS = "text_to_image", "image_to_text", "pairs"
+TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
@@ -57,8 +57,8 @@ class EvaluationPane(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.way.addItem("Captions find their picture", TEXTS)
-        self.way.addItem("Pictures find their caption", PICTURES)
+        self.way.addItem("Captions find their image", TEXTS)
+        self.way.addItem("Images find their caption", IMAGES)
         self.way.addItem("Found by one model only", PAIRS)
         self.way.setAccessibleName("Direction")
         self.k_box.setAccessibleName("Found within the first")
@@ -113,7 +113,7 @@ class EvaluationPane(QWidget):
 
     @property
     def current_way(self) -> str:
-        """TEXTS, PICTURES or PAIRS."""
+        """TEXTS, IMAGES or PAIRS."""
         return str(self.way.currentData())
 
     # What is shown
@@ -124,7 +124,7 @@ class EvaluationPane(QWidget):
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
             curve = side["curve"]
             lines.append(RecallLine(f"{name} text→image", curve["k"], curve[TEXTS], color))
-            lines.append(RecallLine(f"{name} image→text", curve["k"], curve[PICTURES], color, dashed=True))
+            lines.append(RecallLine(f"{name} image→text", curve["k"], curve[IMAGES], color, dashed=True))
         self.curve.set_lines(lines)
         row = self.way.findData(PAIRS)
         if len(sides) < 2 and row >= 0:
@@ -151,8 +151,8 @@ class EvaluationPane(QWidget):
         if way == PAIRS:
             queries = known_pairs(self._pairs) if self._pairs is not None else []
         else:
-            queries = known_texts(self._sides) if way == TEXTS else known_pictures(self._sides)
-        query_title = "Picture with the caption" if way == PICTURES else "Caption"
+            queries = known_texts(self._sides) if way == TEXTS else known_images(self._sides)
+        query_title = "Image with the caption" if way == IMAGES else "Caption"
         self.model.set_queries(queries, query_title, self._names)
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

@@ -19,7 +19,7 @@ _LAST = 1e12  # a rank that is not known sorts behind all others
 
 @dataclass(frozen=True)
 class Known:
-    """A query with a known answer. ``text``: the caption's number, -1 if the query is a picture."""
+    """A query with a known answer. ``text``: the caption's number, -1 if the query is an image."""
 
     title: str
     path: str
@@ -35,12 +35,12 @@ class Known:
 
 
 def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """Caption queries of ``search_evaluate`` answers, in the first answer's order; matched by caption and picture."""
+    """Caption queries of ``search_evaluate`` answers, in the first answer's order; matched by caption and image."""
     return _merge(sides, "text_to_image", lambda query: str(query["caption"]))
 
 
-def known_pictures(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """Picture queries of ``search_evaluate`` answers."""
+def known_images(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
+    """Image queries of ``search_evaluate`` answers."""
     return _merge(sides, "image_to_text", lambda query: " / ".join(query["captions"]))
 
 

@@ -1,6 +1,6 @@
-"""The map: pictures and captions laid out by their embeddings, coloured by label; a lasso fills a gallery.
+"""The map: images and captions laid out by their embeddings, coloured by label; a lasso fills a gallery.
 
-Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows a picture.
+Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows an image.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SHOWN = 100_000  # points per map
-_LASSOED = 2000  # pictures of a lasso that are shown
+_LASSOED = 2000  # images of a lasso that are shown
 _COLORED = 8  # label values with distinct colours
 _POPUP = 16 * SPACE
 
@@ -47,7 +47,7 @@ class MapPage(QWidget):
 
     map_asked = Signal(bool)
     like_asked = Signal(str, int)  # path, row
-    names_wanted = Signal(list, list)  # rows of pictures and numbers of captions
+    names_wanted = Signal(list, list)  # rows of images and numbers of captions
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,7 +60,7 @@ class MapPage(QWidget):
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)
         self.canvas = MapCanvas(self)
-        self.gallery = Gallery(cache_dir, "Draw a lasso around points to see their pictures here.", self)
+        self.gallery = Gallery(cache_dir, "Draw a lasso around points to see their images here.", self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
         self._build()
@@ -71,11 +71,11 @@ class MapPage(QWidget):
         self.color.setToolTip("Colour by this label; its eight most frequent values are coloured")
         self.color.setMinimumContentsLength(14)
         self.captions.setChecked(True)
-        self.captions.setToolTip("Show captions as triangles next to the pictures' discs")
+        self.captions.setToolTip("Show captions as triangles next to the images' discs")
         self.fit.setToolTip("Everything in view (R)")
         set_role(self.status, "small")
         self.gallery.set_thumbnail_size(80)
-        self.gallery.setAccessibleName("Pictures within the lasso")
+        self.gallery.setAccessibleName("Images within the lasso")
         top = QHBoxLayout()
         top.setSpacing(SPACE)
         label = PlainLabel("&Colour", self)
@@ -134,13 +134,13 @@ class MapPage(QWidget):
         """Show an answer of ``search_map``, quick or final."""
         points = MapPoints.of(answer)
         self._set_points(points)
-        pictures, captions = len(points.rows), len(points.texts)
-        contents = f"{count(pictures)} pictures" + (f", {count(captions)} captions" if captions else "")
+        images, captions = len(points.rows), len(points.texts)
+        contents = f"{count(images)} images" + (f", {count(captions)} captions" if captions else "")
         better = "; a better one is being computed" if points.method == "PCA" else ""
         self.status.setText(f"{contents} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
     def show_names(self, answer: Mapping[str, Any]) -> None:
-        """Add an answer of ``search_points``, and show the pictures that waited for it."""
+        """Add an answer of ``search_points``, and show the images that waited for it."""
         self._points.know(answer)
         if self._lassoed and not self.gallery.items():
             self._show_lassoed(self._lassoed)
@@ -153,7 +153,7 @@ class MapPage(QWidget):
         self._points = points
         previous_label = self.color.currentData()
         self.color.clear()
-        self.color.addItem("pictures and captions", "")
+        self.color.addItem("images and captions", "")
         for name in points.telling_labels():
             self.color.addItem(name, name)
         row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
@@ -215,17 +215,17 @@ class MapPage(QWidget):
         self.canvas.mark([index])
 
     def _show_lassoed(self, indices: list[int]) -> None:
-        """Show the pictures of these points, at most ``_LASSOED``."""
+        """Show the images of these points, at most ``_LASSOED``."""
         self._lassoed = indices[:_LASSOED]
         self.gallery.set_items([])
         if self._request_names(self._lassoed):
             return  # shown once their names are known
-        pictures: dict[str, GalleryItem] = {}
+        images: dict[str, GalleryItem] = {}
         for name in filter(None, map(self._points.name, self._lassoed)):
-            if name.path and (name.path not in pictures or name.caption):
+            if name.path and (name.path not in images or name.caption):
                 words = name.words or Path(name.path).name
-                pictures[name.path] = GalleryItem(Path(name.path), words, detail=f"row {name.row}")
-        self.gallery.set_items(list(pictures.values()))
+                images[name.path] = GalleryItem(Path(name.path), words, detail=f"row {name.row}")
+        self.gallery.set_items(list(images.values()))
 
     def _mark_current(self, index: int) -> None:
         listed = self.gallery.items()
@@ -244,24 +244,24 @@ class MapPage(QWidget):
 
 
 class _Popup(QFrame):
-    """Show the picture under the mouse with its caption, beside the mouse and within the page."""
+    """Show the image under the mouse with its caption, beside the mouse and within the page."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         set_role(self, "card")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._picture = PictureLabel(_POPUP, self)
+        self._image = ImageLabel(_POPUP, self)
         self._words = PlainLabel(self, wordWrap=True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setFixedWidth(_POPUP)
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        column.addWidget(self._picture)
+        column.addWidget(self._image)
         column.addWidget(self._words)
         self.hide()
 
     def show_at(self, position: QPoint, path: str, words: str) -> None:
-        self._picture.show_picture(Path(path) if path else None)
+        self._image.show_image(Path(path) if path else None)
         self._words.setText(words[:200])
         self.adjustSize()
         page = self.parentWidget()

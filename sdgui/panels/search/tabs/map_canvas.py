@@ -1,4 +1,4 @@
-"""A 2-D map of points to pan, zoom, hover and lasso: pictures as discs, captions as triangles, coloured by group.
+"""A 2-D map of points to pan, zoom, hover and lasso: images as discs, captions as triangles, coloured by group.
 
 Flow: map page -> ``set_points`` -> mouse and keys -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
 lasso; middle or right drag, or Shift and left, pans; the wheel zooms.
@@ -22,7 +22,7 @@ from sdgui.widgets.style.theme import theme
 Floats = npt.NDArray[np.float64]
 _NEAR = 12.0  # px from the mouse within which a point is picked
 _SIZE = 8
-MANY = 6_000  # points above which they are drawn as one picture
+MANY = 6_000  # points above which they are drawn as one image
 OTHER = -1  # group of points in the default colour
 
 
@@ -66,7 +66,7 @@ class MapCanvas(QWidget):
         super().__init__(parent)
         self._places: Floats = np.zeros((0, 2))
         self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._pictures = 0
+        self._images = 0
         self._marked: list[int] = []
         self._under = -1
         self._box = _LassoBox()
@@ -82,7 +82,7 @@ class MapCanvas(QWidget):
         for item in (self._many, self._marks, self._dots, self._rings, self._lasso):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setAccessibleName("Map of pictures and captions")
+        self.setAccessibleName("Map of images and captions")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._view)
@@ -93,16 +93,16 @@ class MapCanvas(QWidget):
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def set_points(self, positions: Floats, groups: Sequence[int], pictures: int) -> None:
-        """``positions`` (N, 2); the first ``pictures`` are pictures, the rest captions. ``groups``: colours, or OTHER.
+    def set_points(self, positions: Floats, groups: Sequence[int], images: int) -> None:
+        """``positions`` (N, 2); the first ``images`` are images, the rest captions. ``groups``: colours, or OTHER.
 
         The view stays if only the positions changed.
         """
         fresh = len(positions) != len(self._places)
         self._places, self._groups = positions, np.asarray(groups, np.int64)
-        self._pictures, self._marked = pictures, self._marked if not fresh else []
+        self._images, self._marked = images, self._marked if not fresh else []
         self._draw()
-        self.setAccessibleDescription(f"{pictures} pictures and {len(positions) - pictures} captions")
+        self.setAccessibleDescription(f"{images} images and {len(positions) - images} captions")
         self.show_all()
 
     def set_groups(self, groups: Sequence[int]) -> None:
@@ -177,7 +177,7 @@ class MapCanvas(QWidget):
             colors = np.array(
                 [argb(look.run_color(i)) for i in range(len(look.colors.runs))] + [argb(other_color)], np.uint32
             )
-            self._many.set_points(self._places, colors[self._groups], self._pictures)
+            self._many.set_points(self._places, colors[self._groups], self._images)
             self._dots.clear()
             self._marks.clear()
             self.mark(self._marked)
@@ -185,7 +185,7 @@ class MapCanvas(QWidget):
         self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
         brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other_color)]
         point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
-        count = self._pictures
+        count = self._images
         ground = pg.mkPen(look.color("surface"), width=0.5)
         self._dots.setData(pos=self._places[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground)
         self._marks.setData(pos=self._places[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground)

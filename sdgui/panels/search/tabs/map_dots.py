@@ -1,4 +1,4 @@
-"""Draws up to a hundred thousand points as one picture, since Qt's shapes are too slow for that.
+"""Draws up to a hundred thousand points as one image, since Qt's shapes are too slow for that.
 
 Flow: ``set_points`` -> (each paint) places in pixels -> an image of discs and triangles -> the view.
 """
@@ -20,19 +20,19 @@ _MASK = 1024  # pixels of the mask that a lasso is read from
 
 
 class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """``places`` (N, 2); the first ``pictures`` are drawn as discs over the captions' triangles."""
+    """``places`` (N, 2); the first ``images`` are drawn as discs over the captions' triangles."""
 
     def __init__(self) -> None:
         super().__init__()
         self._places: Floats = np.zeros((0, 2))
         self._colors: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
-        self._pictures = 0
+        self._images = 0
         self._bounds = QRectF()
 
-    def set_points(self, places: Floats, colors: npt.NDArray[np.uint32], pictures: int) -> None:
+    def set_points(self, places: Floats, colors: npt.NDArray[np.uint32], images: int) -> None:
         """``colors`` (N,): ARGB."""
         self.prepareGeometryChange()
-        self._places, self._colors, self._pictures = places, colors, pictures
+        self._places, self._colors, self._images = places, colors, images
         if len(places):
             low, high = places.min(0), places.max(0)
             self._bounds = QRectF(*low, *(high - low))
@@ -47,9 +47,7 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         device, ratio = painter.device(), painter.device().devicePixelRatioF()
         width, height = round(device.width() * ratio), round(device.height() * ratio)
         to_pixels = painter.deviceTransform()
-        image = dots_image(
-            self._in_pixels(to_pixels), self._colors, self._pictures, width, height, max(1, round(ratio))
-        )
+        image = dots_image(self._in_pixels(to_pixels), self._colors, self._images, width, height, max(1, round(ratio)))
         painter.save()
         painter.resetTransform()
         image.setDevicePixelRatio(ratio)
@@ -64,7 +62,7 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 def dots_image(
-    pixels: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], pictures: int, width: int, height: int, size: int = 1
+    pixels: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], images: int, width: int, height: int, size: int = 1
 ) -> QImage:
     """Discs over triangles, of ``colors`` (N,), around ``pixels`` (N, 2); ``size`` 2 doubles their size."""
     canvas = np.zeros((height, width), np.uint32)
@@ -73,7 +71,7 @@ def dots_image(
         (pixels[:, 0] >= edge) & (pixels[:, 0] < width - edge) & (pixels[:, 1] >= edge) & (pixels[:, 1] < height - edge)
     )
     flat, number = canvas.ravel(), np.arange(len(pixels))
-    for shape, kind in ((_TRIANGLE, number >= pictures), (_DISC, number < pictures)):
+    for shape, kind in ((_TRIANGLE, number >= images), (_DISC, number < images)):
         indices = np.flatnonzero(seen & kind)
         middle = pixels[indices, 1].astype(np.int64) * width + pixels[indices, 0]
         point_colors = colors[indices]

@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Name:
-    """A point's name: the picture's path, its words, its row, and whether the point is a caption."""
+    """A point's name: the image's path, its words, its row, and whether the point is a caption."""
 
     path: str
     words: str
@@ -30,15 +30,15 @@ class Name:
 
 @dataclass
 class MapPoints:
-    """Pictures, then captions. ``labels``: values and each picture's code among them, -1 for none."""
+    """Images, then captions. ``labels``: values and each image's code among them, -1 for none."""
 
     places: Floats = field(default_factory=lambda: np.zeros((0, 2)))
-    rows: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # of the pictures
+    rows: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # of the images
     texts: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # numbers of the captions
-    owners: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # rows of the captions' pictures
+    owners: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # rows of the captions' images
     labels: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
     method: str = ""
-    _pictures: dict[int, tuple[str, str]] = field(default_factory=dict)  # row -> path, words
+    _images: dict[int, tuple[str, str]] = field(default_factory=dict)  # row -> path, words
     _captions: dict[int, str] = field(default_factory=dict)  # number -> caption
 
     @classmethod
@@ -53,15 +53,15 @@ class MapPoints:
         """The name of a point; None until it is known."""
         if index < len(self.rows):
             row = int(self.rows[index])
-            picture_name = self._pictures.get(row)
-            return None if picture_name is None else Name(*picture_name, row, False)
+            image_name = self._images.get(row)
+            return None if image_name is None else Name(*image_name, row, False)
         number = index - len(self.rows)
         caption, row = self._captions.get(int(self.texts[number])), int(self.owners[number])
-        picture_name = self._pictures.get(row)
-        return None if caption is None or picture_name is None else Name(picture_name[0], caption, row, True)
+        image_name = self._images.get(row)
+        return None if caption is None or image_name is None else Name(image_name[0], caption, row, True)
 
     def unnamed(self, indices: Iterable[int]) -> tuple[list[int], list[int]]:
-        """Rows of pictures and numbers of captions whose names are missing for these points."""
+        """Rows of images and numbers of captions whose names are missing for these points."""
         rows: dict[int, None] = {}
         texts: dict[int, None] = {}
         for index in indices:
@@ -75,8 +75,8 @@ class MapPoints:
 
     def know(self, answer: Mapping[str, Any]) -> None:
         """Add the names of an answer of ``search_points``."""
-        for entry in answer["pictures"]:
-            self._pictures[int(entry["row"])] = (
+        for entry in answer["images"]:
+            self._images[int(entry["row"])] = (
                 str(entry["path"]),
                 str(entry["caption"]) or _label_text(entry["labels"]),
             )
@@ -84,58 +84,58 @@ class MapPoints:
             self._captions[int(entry["text"])] = str(entry["caption"])
 
     def of_path(self, path: str) -> list[int]:
-        """Indices of the named pictures with this path."""
-        rows = [row for row, (known_path, _) in self._pictures.items() if known_path == path]
+        """Indices of the named images with this path."""
+        rows = [row for row, (known_path, _) in self._images.items() if known_path == path]
         indices: list[int] = np.flatnonzero(np.isin(self.rows, rows)).tolist()
         return indices
 
     def row_of(self, path: str) -> int:
-        """The row of a named picture; -1 if unknown."""
-        return next((row for row, (known_path, _) in self._pictures.items() if known_path == path), -1)
+        """The row of a named image; -1 if unknown."""
+        return next((row for row, (known_path, _) in self._images.items() if known_path == path), -1)
 
     # Colours
     def telling_labels(self) -> list[str]:
-        """Labels with more than one value, those on the fewest pictures first."""
+        """Labels with more than one value, those on the fewest images first."""
         telling = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
         return sorted(telling, key=lambda name: int((self.labels[name][1] >= 0).sum()))
 
     def colors(self, label: str, most: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
         """A colour per point, and the legend; the ``most`` frequent values get a colour each, others ``other_color``.
 
-        Without a label, pictures and captions differ. A caption has the colour of its picture.
+        Without a label, images and captions differ. A caption has the colour of its image.
         """
-        pictures, captions = len(self.rows), len(self.texts)
+        images, captions = len(self.rows), len(self.texts)
         if not label:
-            legend = [("pictures", 0), ("captions", 1)] if captions else []
-            return [0] * pictures + [1] * captions, legend
+            legend = [("images", 0), ("captions", 1)] if captions else []
+            return [0] * images + [1] * captions, legend
         values, codes = self.labels[label]
         common = [code for code, _ in Counter(codes[codes >= 0].tolist()).most_common(most)]
         table = np.full(len(values) + 1, other_color, np.int64)  # the last one: of no value
         table[common] = np.arange(len(common))
-        picture_colors = table[codes]
-        by_row = dict(zip(self.rows.tolist(), picture_colors.tolist(), strict=True)) if captions else {}
+        image_colors = table[codes]
+        by_row = dict(zip(self.rows.tolist(), image_colors.tolist(), strict=True)) if captions else {}
         other_count = len(np.unique(codes[codes >= 0])) - len(common)
         common_entries = [(values[code], color) for color, code in enumerate(common)]
         legend = [*common_entries, *([(f"{other_count} others", other_color)] if other_count else [])]
-        return picture_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
+        return image_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
 
 
 def _plain(answer: Mapping[str, Any]) -> MapPoints:
-    pictures, captions = answer["pictures"], answer["captions"]
-    both = [*pictures, *captions]
+    images, captions = answer["images"], answer["captions"]
+    both = [*images, *captions]
     words = {int(point["row"]): str(point["caption"]) for point in captions}
     names = {
         int(point["row"]): (str(point["path"]), words.get(int(point["row"]), "") or _label_text(point["labels"]))
-        for point in pictures
+        for point in images
     }
     return MapPoints(
         places=np.array([(point["x"], point["y"]) for point in both], np.float64).reshape(-1, 2),
-        rows=np.array([point["row"] for point in pictures], np.int64),
+        rows=np.array([point["row"] for point in images], np.int64),
         texts=np.arange(len(captions)),
         owners=np.array([point["row"] for point in captions], np.int64),
-        labels=_codes(pictures),
+        labels=_codes(images),
         method=str(answer["method"]),
-        _pictures=names,
+        _images=names,
         _captions={number: str(point["caption"]) for number, point in enumerate(captions)},
     )
 
@@ -149,17 +149,17 @@ def _packed(answer: Mapping[str, Any]) -> MapPoints:
         for name, label in raw["labels"].items()
     }
     if len(places) != len(rows) + len(texts) or len(owners) != len(texts):
-        raise ValueError("the map's places do not fit its pictures and captions")
+        raise ValueError("the map's places do not fit its images and captions")
     return MapPoints(places, rows, texts, owners, labels, str(answer["method"]))
 
 
-def _codes(pictures: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], Integers]]:
-    names = dict.fromkeys(name for picture in pictures for name in picture["labels"])
+def _codes(images: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], Integers]]:
+    names = dict.fromkeys(name for image in images for name in image["labels"])
     codes_by_name = {}
     for name in names:
         values: dict[str, int] = {}
-        picture_values = [str(picture["labels"].get(name, "")) for picture in pictures]
-        codes = [values.setdefault(value, len(values)) if value else -1 for value in picture_values]
+        image_values = [str(image["labels"].get(name, "")) for image in images]
+        codes = [values.setdefault(value, len(values)) if value else -1 for value in image_values]
         codes_by_name[name] = list(values), np.array(codes, np.int64)
     return codes_by_name
 

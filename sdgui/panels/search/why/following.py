@@ -1,6 +1,6 @@
-"""*Why this match?*: explains the selected picture's match with the words, for each open model.
+"""*Why this match?*: explains the selected image's match with the words, for each open model.
 
-Flow: W on a picture, the query, another picture, a model that was opened -> ``search_why`` of each session -> the
+Flow: W on an image, the query, another image, a model that was opened -> ``search_why`` of each session -> the
 sides' ``WhyView``. A newer request for a side cancels the older one.
 """
 
@@ -39,7 +39,7 @@ class Explained(Protocol):
 
 
 class WhyFollowing(QObject):
-    """Shows and fills the ``why`` of ``sides``; ``selected_path`` returns the selected picture, "" for none."""
+    """Shows and fills the ``why`` of ``sides``; ``selected_path`` returns the selected image, "" for none."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class WhyFollowing(QObject):
         super().__init__(query)
         self._query, self._sides, self._sessions, self._jobs = query, sides, sessions, jobs
         self._selected_path = selected_path
-        self._path = ""  # the explained picture, also while words are typed
+        self._path = ""  # the explained image, also while words are typed
         self.on = False
         self._soon = QTimer(self, singleShot=True, interval=_TYPING)
         self._soon.timeout.connect(self._ask_all)
@@ -79,7 +79,7 @@ class WhyFollowing(QObject):
             self._soon.stop()
 
     def selected(self) -> None:
-        """Explain the selected picture, which may have changed."""
+        """Explain the selected image, which may have changed."""
         self._path = self._selected_path() or self._path
         self._changed()
 
@@ -92,7 +92,7 @@ class WhyFollowing(QObject):
             self._jobs.end(f"{WHY}{number}")
             view = self._sides[number].why
             if other_data:
-                view.picture.show_picture(None)
+                view.image.show_image(None)
             view.show_sentence("Opening the model …")
 
     def _changed(self) -> None:
@@ -111,7 +111,7 @@ class WhyFollowing(QObject):
         words = words_of(self._query.query())
         if not self._path or not words:
             session.drop(WHY)
-            view.show_sentence("Select a picture." if not self._path else "Type words to see what they rest on.")
+            view.show_sentence("Select an image." if not self._path else "Type words to see what they rest on.")
             return
 
         def done(answer: Why) -> None:

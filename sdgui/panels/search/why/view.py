@@ -1,4 +1,4 @@
-"""Why one model finds a picture: the picture with its relevant patches, and the words with their shares."""
+"""Why one model finds an image: the image with its relevant patches, and the words with their shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from sdgui.panels.search.why.picture import HEAT, HeatPicture
+from sdgui.panels.search.why.image import HEAT, HeatImage
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
@@ -29,7 +29,7 @@ class WhyView(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         set_role(self, "card")
-        self.picture = HeatPicture(self)
+        self.image = HeatImage(self)
         self.title = PlainLabel("", self, wordWrap=True)
         set_role(self.title, "small")
         self._words = QWidget(self)
@@ -46,22 +46,22 @@ class WhyView(QFrame):
         row = QHBoxLayout(self)
         row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         row.setSpacing(2 * SPACE)
-        row.addWidget(self.picture, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self.image, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(right, 1)
-        self.setFixedHeight(self.picture.height() + 2 * SPACE + 2)
+        self.setFixedHeight(self.image.height() + 2 * SPACE + 2)
         self.setAccessibleName("Why this match")
         self.hide()
 
     def show_waiting(self, path: Path) -> None:
-        """Show the picture; an earlier answer about it stays until the new one arrives."""
-        is_same = self.picture.path == path
-        self.picture.show_picture(path)
+        """Show the image; an earlier answer about it stays until the new one arrives."""
+        is_same = self.image.path == path
+        self.image.show_image(path)
         if not is_same:
             self.show_sentence("Computing the relevance …")
 
     def show_answer(self, answer: Why) -> None:
         """Show the relevance of patches and words."""
-        self.picture.show_patches(answer["patches"])
+        self.image.show_patches(answer["patches"])
         words = answer["words"]
         self._set_words(words)
         is_relevant = any(word["relevance"] > 0 for word in words)
@@ -76,7 +76,7 @@ class WhyView(QFrame):
 
     def show_sentence(self, sentence: str) -> None:
         """Show why there is no explanation."""
-        self.picture.show_patches([])
+        self.image.show_patches([])
         self._set_words([])
         self.title.setText(sentence)
         self.setAccessibleDescription(sentence)

@@ -50,7 +50,7 @@ def _activity_to_definitions() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_caption_origins")),
     )
     op.create_table(
-        "captioned_pictures",
+        "captioned_images",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("path", sa.LargeBinary(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
@@ -58,10 +58,10 @@ def _activity_to_definitions() -> None:
         sa.Column("origin", sa.String(), nullable=False),
         sa.Column("refused", sa.Text(), nullable=False),
         sa.Column("made", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_captioned_pictures")),
-        sa.UniqueConstraint("path", name=op.f("uq_captioned_pictures_path")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_captioned_images")),
+        sa.UniqueConstraint("path", name=op.f("uq_captioned_images_path")),
     )
-    op.create_index(op.f("ix_captioned_pictures_position"), "captioned_pictures", ["position"], unique=False)
+    op.create_index(op.f("ix_captioned_images_position"), "captioned_images", ["position"], unique=False)
     op.create_table(
         "definitions",
         sa.Column("digest", sa.String(), nullable=False),

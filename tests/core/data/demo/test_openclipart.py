@@ -20,7 +20,7 @@ from core.spec.study import Study, StudyDir
 from core.studies.study import data
 from core.studies.study.claiming import StudyError
 from core.studies.study.queue import run_study
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 def write_categories(top: Path) -> Path:
@@ -75,15 +75,15 @@ def test_categories_are_halved_without_what_is_there_twice(tmp_path: Path) -> No
     assert facts["too small"] == {"few": 59}
     assert facts["in several categories"] == 1
     assert [Path(one.partition(": ")[0]).name for one in facts["unreadable"]] == ["broken.png"]
-    assert "1 pictures cannot be read" in said[-1]
+    assert "1 images cannot be read" in said[-1]
 
 
 def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no pictures at .*nowhere; install Debian's package openclipart-png"):
+    with pytest.raises(UserError, match=r"no images at .*nowhere; install Debian's package openclipart-png"):
         write_openclipart(tmp_path / "nowhere", tmp_path / "out", lambda text: None)
     top = write_categories(tmp_path / "art")
     shutil.rmtree(top / "tools")
-    with pytest.raises(UserError, match="art has not two category folders with 60 pictures"):
+    with pytest.raises(UserError, match="art has not two category folders with 60 images"):
         write_openclipart(top, tmp_path / "out", lambda text: None)
 
 
@@ -112,7 +112,7 @@ def test_what_was_not_measured_is_measured_later_without_training(
     first = out.read_measures("base", 0)
     assert first is not None
     assert list(first["networks"]["student"]) == ["val/R@1"]
-    assert "transfer of the student could not be measured: there are no pictures" in out.table.read_text()
+    assert "transfer of the student could not be measured: there are no images" in out.table.read_text()
     events = out.run("base", 0).events.read_bytes()
 
     first["networks"]["student"]["val/R@1"] = 0.125  # to see that it is taken over

@@ -138,10 +138,10 @@ def test_what_is_written_can_be_opened_and_is_the_same_each_time(tmp_path: Path,
             assert source.bad == []
             seen += count
     assert seen == len(few)
-    with Image.open(tmp_path / "a" / "pictures" / "1F98A.png") as picture:
-        assert picture.size == (24, 24)
-        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
-        assert len(picture.convert("RGB").getcolors(10_000) or []) > 10
+    with Image.open(tmp_path / "a" / "images" / "1F98A.png") as image:
+        assert image.size == (24, 24)
+        assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+        assert len(image.convert("RGB").getcolors(10_000) or []) > 10
 
 
 def test_a_complete_set_is_left_and_a_partial_one_finished(tmp_path: Path, few: list[Emoji]) -> None:
@@ -150,7 +150,7 @@ def test_a_complete_set_is_left_and_a_partial_one_finished(tmp_path: Path, few: 
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     write_demo_data(tmp_path, 24, lambda done, total: pytest.fail("nothing is to be rendered"))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
-    (tmp_path / "pictures" / "1F98A.png").unlink()
+    (tmp_path / "images" / "1F98A.png").unlink()
     (tmp_path / "train.csv").write_text("torn")
     rendered: list[int] = []
     write_demo_data(tmp_path, 24, lambda done, total: rendered.append(done))
@@ -174,8 +174,8 @@ def test_a_cancelled_set_is_finished_next_time(tmp_path: Path, few: list[Emoji])
 def test_another_size_is_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     write_demo_data(tmp_path, 16)
-    with Image.open(tmp_path / "pictures" / "1F98A.png") as picture:
-        assert picture.size == (16, 16)
+    with Image.open(tmp_path / "images" / "1F98A.png") as image:
+        assert image.size == (16, 16)
 
 
 def test_processes_render_the_same(tmp_path: Path, few: list[Emoji], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +194,10 @@ def test_other_data_of_that_name_is_not_overwritten(tmp_path: Path, few: list[Em
 
 @pytest.mark.parametrize(
     ("mine", "said"),
-    [("pictures/1F98A.png", "pictures in pictures/"), ("demo.json", r"a file demo\.json")],
+    [("images/1F98A.png", "images in images/"), ("demo.json", r"a file demo\.json")],
 )
-def test_a_folder_of_other_pictures_is_left_alone(tmp_path: Path, few: list[Emoji], mine: str, said: str) -> None:
-    for name in ("pictures/1F600.png", "train.csv", mine):
+def test_a_folder_of_other_images_is_left_alone(tmp_path: Path, few: list[Emoji], mine: str, said: str) -> None:
+    for name in ("images/1F600.png", "train.csv", mine):
         if name != "train.csv" or mine == "demo.json":
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text('{"layout": "portrait"}')
@@ -207,13 +207,13 @@ def test_a_folder_of_other_pictures_is_left_alone(tmp_path: Path, few: list[Emoj
     assert content(tmp_path) == before
 
 
-def test_only_pictures_of_ours_are_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
+def test_only_images_of_ours_are_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     for name in ("holiday.png", "0BAD.png"):  # the second might be another version's
-        (tmp_path / "pictures" / name).write_text("mine")
+        (tmp_path / "images" / name).write_text("mine")
     write_demo_data(tmp_path, 16)
-    assert (tmp_path / "pictures" / "holiday.png").read_text() == "mine"
-    assert not (tmp_path / "pictures" / "0BAD.png").exists()
+    assert (tmp_path / "images" / "holiday.png").read_text() == "mine"
+    assert not (tmp_path / "images" / "0BAD.png").exists()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, few: list[Emoji]) -> None:
@@ -242,7 +242,7 @@ def test_no_process_outlives_a_program_that_is_killed_while_it_renders(tmp_path:
         command = [*python_command("core"), "demo-data", str(tmp_path / "data")]
         started = start_program(command, log, log)
     program = psutil.Process(started.pid)
-    while not list((tmp_path / "data").glob("pictures/*.png")):
+    while not list((tmp_path / "data").glob("images/*.png")):
         assert started.poll() is None, (tmp_path / "log").read_text()
         time.sleep(0.05)
     workers = program.children(recursive=True)

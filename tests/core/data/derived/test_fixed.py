@@ -16,20 +16,20 @@ from core.spec.errors import UserError
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four pictures in a folder of their own, the first with two captions; and one elsewhere."""
-    (tmp_path / "data" / "pictures").mkdir(parents=True)
+    """Four images in a folder of their own, the first with two captions; and one elsewhere."""
+    (tmp_path / "data" / "images").mkdir(parents=True)
     for name in "abcd":
-        Image.new("RGB", (4, 4)).save(tmp_path / "data" / "pictures" / f"{name}.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / "data" / "images" / f"{name}.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "elsewhere.png")
     rows = [("a", "one", "x"), ("a", "=two", "x"), ("b", "three", "y"), ("c", "four", "y"), ("d", "five", "x")]
     with (tmp_path / "data" / "pairs.csv").open("w", newline="") as file:
-        table = [(f"pictures/{name}.png", title.replace("=", "'="), kind) for name, title, kind in rows]
+        table = [(f"images/{name}.png", title.replace("=", "'="), kind) for name, title, kind in rows]
         csv.writer(file).writerows([("filepath", "title", "kind"), *table])
     return tmp_path / "data" / "pairs.csv"
 
 
 def of(data: Path, name: str) -> str:
-    return str(data.parent / "pictures" / f"{name}.png")
+    return str(data.parent / "images" / f"{name}.png")
 
 
 def content(path: Path) -> dict[str, tuple[tuple[str, ...], str]]:
@@ -54,7 +54,7 @@ def test_each_fix_does_what_it_says_and_is_on_record(data: Path, tmp_path: Path)
         "a.png": (("one",), "x"), "c.png": (("=4",), "y"), "d.png": (("five",), "z"), new: (("six",), ""),
     }  # fmt: skip
     assert new.startswith("elsewhere-")
-    assert (record.pictures, record.captions, record.source, record.fixed) == (4, 4, str(data), "fixed.csv")
+    assert (record.images, record.captions, record.source, record.fixed) == (4, 4, str(data), "fixed.csv")
     assert read_record(to) == record
     assert record.fixes == tuple(fixes)
     assert "'=4" in to.read_text(encoding="utf-8"), "no spreadsheet runs a caption"
@@ -76,18 +76,18 @@ def test_the_later_fix_of_a_pair_counts_and_a_copy_may_lie_elsewhere(data: Path,
     }  # fmt: skip
 
 
-def test_a_picture_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Path) -> None:
+def test_a_image_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(data.parent, target_is_directory=True)
-    fix = Fix(kind="recaptioned", path=str(tmp_path / "link" / "pictures" / "b.png"), value="3")
+    fix = Fix(kind="recaptioned", path=str(tmp_path / "link" / "images" / "b.png"), value="3")
     record = save_fixed(str(data), [fix], data.parent / "fixed.csv")
-    assert record.pictures == 4, "it is changed, and not added again"
+    assert record.images == 4, "it is changed, and not added again"
     assert content(data.parent / "fixed.csv")["b.png"][0] == ("3",)
 
 
 @pytest.mark.parametrize(
     ("fix", "sentence"),
     [
-        ({"kind": "wrong", "name": "nowhere"}, "has no picture .*nowhere.png, which a fix is of; remove the fix"),
+        ({"kind": "wrong", "name": "nowhere"}, "has no image .*nowhere.png, which a fix is of; remove the fix"),
         ({"kind": "wrong", "name": "a", "caption": "other"}, "has no caption 'other' in .*; remove its fix"),
         ({"kind": "relabelled", "name": "a", "label": "tone", "value": "x"}, "has no label 'tone'"),
         ({"kind": "recaptioned", "name": "a", "caption": "one", "value": " "}, "is empty; write what it shall be"),

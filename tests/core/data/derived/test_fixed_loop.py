@@ -35,7 +35,7 @@ Content = dict[str, tuple[tuple[str, ...], str]]
 
 
 def plainly(fixes: list[tuple[str, dict[str, str]]]) -> Content:
-    """What is decided of each pair, the later fix instead of the earlier one; adding a caption takes a picture in."""
+    """What is decided of each pair, the later fix instead of the earlier one; adding a caption takes an image in."""
     found: Content = {}
     for name, (captions, label) in TABLE.items():
         pairs: list[str | None] = list(captions)
@@ -58,11 +58,11 @@ def plainly(fixes: list[tuple[str, dict[str, str]]]) -> Content:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     lines = ["filepath,title,kind"]
     for name, (captions, label) in TABLE.items():
-        Image.new("RGB", (2, 2)).save(tmp_path / "pictures" / f"{name}.png")
-        lines += [f"pictures/{name}.png,{caption},{label}" for caption in captions]
+        Image.new("RGB", (2, 2)).save(tmp_path / "images" / f"{name}.png")
+        lines += [f"images/{name}.png,{caption},{label}" for caption in captions]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     return tmp_path / "pairs.csv"
 
@@ -73,8 +73,8 @@ def test_fixes_are_applied_as_one_after_another(data: Path, monkeypatch: pytest.
     @settings(max_examples=15)
     @given(FIXES)
     def holds(fixes: list[tuple[str, dict[str, str]]]) -> None:
-        pictures = data.parent / "pictures"
-        given = [Fix.model_validate({**fix, "path": str(pictures / f"{name}.png")}) for name, fix in fixes]
+        images = data.parent / "images"
+        given = [Fix.model_validate({**fix, "path": str(images / f"{name}.png")}) for name, fix in fixes]
         expected, to = plainly(fixes), data.parent / "fixed.csv"
         if not expected:
             with pytest.raises(UserError, match="would be left"):
@@ -84,6 +84,6 @@ def test_fixes_are_applied_as_one_after_another(data: Path, monkeypatch: pytest.
         found = open_source(to)
         assert {row.image.stem: (row.captions, row.labels.get("kind", "")) for row in found.rows} == expected
         assert record.captions == sum(len(captions) for captions, _ in expected.values())
-        assert record.pictures == len(expected)
+        assert record.images == len(expected)
 
     holds()

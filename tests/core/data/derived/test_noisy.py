@@ -18,13 +18,13 @@ GROUPS = ("fruit", "tools", "birds")
 
 def manifest(folder: Path, rows: int = 60) -> Path:
     """Rows of three groups, each with a caption of its own; ``lonely`` is the only one of its group."""
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     lines = [["filepath", "title", "group"]]
     for row in range(rows):
-        lines.append([f"pictures/{row}.png", f"{GROUPS[row % 3]} number {row}", GROUPS[row % 3]])
-        (folder / "pictures" / f"{row}.png").touch()
-    lines.append(["pictures/lonely.png", "lonely", "alone"])
-    (folder / "pictures" / "lonely.png").touch()
+        lines.append([f"images/{row}.png", f"{GROUPS[row % 3]} number {row}", GROUPS[row % 3]])
+        (folder / "images" / f"{row}.png").touch()
+    lines.append(["images/lonely.png", "lonely", "alone"])
+    (folder / "images" / "lonely.png").touch()
     with (folder / "train.csv").open("w", newline="") as file:
         csv.writer(file).writerows(lines)
     return folder / "train.csv"

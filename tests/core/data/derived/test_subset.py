@@ -12,7 +12,7 @@ import pytest
 from core.data.derived.subset import hold_out, save_subset
 from core.data.sources.opening import open_source
 from core.spec.errors import UserError
-from tests.core.data.samples import write_pairs, write_picture
+from tests.core.data.samples import write_image, write_pairs
 from tests.core.data.sources.shards.tars import write_shards
 
 
@@ -24,7 +24,7 @@ def test_a_selection_opens_with_captions_labels_and_provenance(tmp_path: Path) -
     path = write_pairs(tmp_path, 6, captions=2)
     rows = open_source(path).rows
     saved = save_subset(str(path), tmp_path / "some.csv", heard, excluded=[rows[1].file, rows[4].file])
-    assert (saved.pictures, saved.captions) == (4, 8)
+    assert (saved.images, saved.captions) == (4, 8)
     found = open_source(saved.path)
     facts = [(row.file, row.captions, dict(row.labels)) for row in found.rows]
     assert facts == [(row.file, row.captions, dict(row.labels)) for row in rows if row not in (rows[1], rows[4])]
@@ -35,19 +35,19 @@ def test_a_selection_opens_with_captions_labels_and_provenance(tmp_path: Path) -
     assert [row.file for row in open_source(only.path).rows] == [rows[2].file]
 
 
-def test_pictures_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Path) -> None:
+def test_images_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "data", 3)
     saved = save_subset(str(path), tmp_path / "out" / "copy.csv", heard)
     assert [Path(row.file).resolve() for row in open_source(saved.path).rows] == [
         Path(row.file).resolve() for row in open_source(path).rows
     ]
-    assert "pictures/000.png" in saved.path.read_text()
+    assert "images/000.png" in saved.path.read_text()
 
 
-def test_other_pictures_in_the_way_of_the_link_are_not_taken_for_those(tmp_path: Path) -> None:
+def test_other_images_in_the_way_of_the_link_are_not_taken_for_those(tmp_path: Path) -> None:
     path, out = write_pairs(tmp_path / "data", 3), tmp_path / "out"
     write_pairs(out, 3)
-    with pytest.raises(UserError, match=r"out/pictures leads to other pictures than .*data/pictures; remove it"):
+    with pytest.raises(UserError, match=r"out/images leads to other images than .*data/images; remove it"):
         save_subset(str(path), out / "copy.csv", heard)
     assert not (out / "copy.csv").exists()
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
         (path, {}, "data set itself"),
         (tmp_path / "x.json", {}, "must end with .csv"),
         (tmp_path / "x.csv", {"excluded": files}, "would be left"),
-        (tmp_path / "x.csv", {"excluded": ["/elsewhere.png"]}, "no picture /elsewhere.png"),
+        (tmp_path / "x.csv", {"excluded": ["/elsewhere.png"]}, "no image /elsewhere.png"),
     ]
     for to, chosen, words in cases:
         with pytest.raises(UserError, match=words):
@@ -70,14 +70,14 @@ def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_is_held_out_and_copies_stay_together(tmp_path: Path) -> None:
-    """Two folders of the same ten pictures: whatever is drawn, no picture is on both sides."""
+    """Two folders of the same ten images: whatever is drawn, no image is on both sides."""
     for number in range(10):
-        write_picture(tmp_path / "photos" / "one" / f"{number}.png", number)
+        write_image(tmp_path / "photos" / "one" / f"{number}.png", number)
     shutil.copytree(tmp_path / "photos" / "one", tmp_path / "photos" / "two")
     source = str(tmp_path / "photos")
     train, held = hold_out(source, 0.2, 3, heard)
     assert (train.path.name, held.path.name) == ("photos-train.csv", "photos-held-out.csv")
-    assert (train.pictures, held.pictures) == (16, 4)
+    assert (train.images, held.images) == (16, 4)
     sides = [{Path(row.file).name for row in open_source(one.path).rows} for one in (train, held)]
     assert not sides[0] & sides[1]
     about = json.loads((held.path.with_name("photos-held-out.provenance.json")).read_text())
@@ -99,17 +99,17 @@ def test_a_part_that_is_there_is_kept_and_both_new_ones_are_numbered(tmp_path: P
     assert train.path.read_text() == before
 
 
-def test_of_pictures_with_more_copies_than_are_wanted_one_is_held_out_with_all_of_them(tmp_path: Path) -> None:
+def test_of_images_with_more_copies_than_are_wanted_one_is_held_out_with_all_of_them(tmp_path: Path) -> None:
     for number in range(3):
         for copy in range(4):
-            write_picture(tmp_path / "photos" / f"copy {copy}" / f"{number}.png", number)
+            write_image(tmp_path / "photos" / f"copy {copy}" / f"{number}.png", number)
     train, held = hold_out(str(tmp_path / "photos"), 0.1, 0, heard)
-    assert (train.pictures, held.pictures) == (8, 4)
+    assert (train.images, held.images) == (8, 4)
     assert len({Path(row.file).name for row in open_source(held.path).rows}) == 1
 
 
-def test_a_part_of_shards_names_pictures_in_the_tars(tmp_path: Path) -> None:
+def test_a_part_of_shards_names_images_in_the_tars(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [6, 6])
     train, held = hold_out(pattern, 0.25, 0, heard)
-    assert (train.pictures, held.pictures) == (9, 3)
+    assert (train.images, held.images) == (9, 3)
     assert len(open_source(train.path).rows) == 9

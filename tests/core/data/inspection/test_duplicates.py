@@ -1,4 +1,4 @@
-"""Duplicates and leaks among real picture files, and near pairs against every pair compared."""
+"""Duplicates and leaks among real image files, and near pairs against every pair compared."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def heard(*_: object) -> None:
 
 def scene(seed: int, size: int = 96) -> Image.Image:
     rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", (size, size), tuple(rng.integers(0, 256, 3).tolist()))
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (size, size), tuple(rng.integers(0, 256, 3).tolist()))
+    pen = ImageDraw.Draw(image)
     for _ in range(12):
         corner = rng.integers(0, size // 2, 2)
         box = [*corner.tolist(), *(corner + rng.integers(8, size // 2, 2)).tolist()]
         pen.ellipse(box, fill=tuple(rng.integers(0, 256, 3).tolist()))
-    return picture
+    return image
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def files(tmp_path: Path) -> list[str]:
     ImageOps.invert(scene(1)).save(names[4])
     scene(2).save(names[5])
     shutil.copy(names[5], names[6])
-    Path(names[7]).write_bytes(b"no picture")
+    Path(names[7]).write_bytes(b"no image")
     Image.new("RGB", (64, 64), "red").save(names[8])
     Image.new("RGB", (64, 64), "blue").save(names[9])
     return names
@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> list[str]:
 def test_copies_and_near_copies_are_found(files: list[str]) -> None:
     signatures = read_signatures(files, heard)
     assert list(signatures.broken) == [7]
-    assert "not a picture" in signatures.broken[7]
+    assert "not an image" in signatures.broken[7]
     found = duplicates(signatures)
     assert found.exact == [[0, 1], [5, 6]]
     assert found.near == [[0, 2, 3]]  # neither the inverted one, nor flat ones of other colours
@@ -104,7 +104,7 @@ def test_figures_of_captions_and_labels() -> None:
         Row("d", ()),
     ]
     found = figures(rows, ("kind", "split"))
-    assert (found.pictures, found.pairs, found.distinct) == (4, 4, 3)
+    assert (found.images, found.pairs, found.distinct) == (4, 4, 3)
     assert found.captions == {0: 1, 1: 2, 2: 1}
     assert (found.words[1], found.words[3], found.words[LONGEST]) == (1, 2, 1)
     assert found.median_words == 3

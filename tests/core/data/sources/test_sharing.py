@@ -34,7 +34,7 @@ def test_one_process_of_a_host_reads_for_the_others(
     second = open_dataset(path, config, SIZE, refuse, shared="this launch")
     assert (second.streamed, second.digest(), second.all_bad()) == (cache_mib == 0, first.digest(), first.all_bad())
     assert list(second.rows) == list(first.rows)
-    assert all(torch.equal(second.picture(row), first.picture(row)) for row in range(6))
+    assert all(torch.equal(second.image(row), first.image(row)) for row in range(6))
     with pytest.raises(AssertionError, match="read again"):
         open_dataset(path, config, SIZE, tokenize, shared="another launch")
 

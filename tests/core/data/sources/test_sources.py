@@ -19,7 +19,7 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import clean_caption, missing_files
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
-from tests.core.data.samples import write_picture
+from tests.core.data.samples import write_image
 
 SAME_FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 captions = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1).filter(
@@ -28,9 +28,9 @@ captions = st.text(st.characters(blacklist_categories=("Cs",), blacklist_charact
 labels = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=8)
 
 
-def pictures(folder: Path, *names: str) -> Path:
+def images(folder: Path, *names: str) -> Path:
     for i, name in enumerate(names):
-        write_picture(folder / name, i)
+        write_image(folder / name, i)
     return folder
 
 
@@ -48,7 +48,7 @@ def test_a_table_comes_back_as_written(tmp_path: Path, name: str, delimiter: str
     files = [f"p{i}.png" for i in range(len(rows))]
     for i, file in enumerate(files):
         if not (tmp_path / file).exists():
-            write_picture(tmp_path / file, i)
+            write_image(tmp_path / file, i)
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter)
     writer.writerow(("filepath", "title", "kind"))
@@ -63,20 +63,20 @@ def test_a_table_comes_back_as_written(tmp_path: Path, name: str, delimiter: str
 
 
 def test_a_table_with_a_byte_order_mark_and_other_names_and_order(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png")
+    images(tmp_path, "a.png")
     (tmp_path / "a.csv").write_bytes("\ufeffCaption;Image\r\nzwei Bäume;a.png\r\n".encode())
     source = open_source(tmp_path / "a.csv")
     assert source.rows[0].captions == ("zwei Bäume",)
 
 
 def test_a_table_in_utf_16(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png")
+    images(tmp_path, "a.png")
     (tmp_path / "a.tsv").write_bytes("filepath\ttitle\r\na.png\tein Bär\r\n".encode("utf-16"))
     assert open_source(tmp_path / "a.tsv").rows[0].captions == ("ein Bär",)
 
 
-def test_captions_of_one_picture_are_joined(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png")
+def test_captions_of_one_image_are_joined(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png")
     (tmp_path / "a.csv").write_text("filepath,title,k\na.png,one,x\nb.png,two,y\n./a.png,three,z\na.png,one,x\n")
     source = open_source(tmp_path / "a.csv")
     assert [row.captions for row in source.rows] == [("one", "three"), ("two",)]
@@ -84,8 +84,8 @@ def test_captions_of_one_picture_are_joined(tmp_path: Path) -> None:
 
 
 def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "in", "a.png", "b.png", "sub/c.png")
-    outside = write_picture(tmp_path / "in-outside.png", 1)  # whose path begins as the folder's
+    folder = images(tmp_path / "in", "a.png", "b.png", "sub/c.png")
+    outside = write_image(tmp_path / "in-outside.png", 1)  # whose path begins as the folder's
     lines = [
         b"filepath,title",
         b"a.png,good",
@@ -121,33 +121,33 @@ def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> 
     ]
     for line, words in enumerate(expected, 3):
         assert words in told[str(line)]
-    assert "pictures_root" in told["9"]
+    assert "images_root" in told["9"]
 
 
 def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png", "c.png")
+    images(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "a.csv").write_text('filepath,title\na.png,one\nb.png,"two\nc.png,"three\nlines"\na.png,"4" wide"\n')
     source = open_source(tmp_path / "a.csv")
     assert [row.captions for row in source.rows] == [("one",), ("three lines",)]
     assert [row.where.rpartition(" ")[2] for row in source.bad] == ["3", "6"]
 
 
-def test_pictures_root_replaces_the_manifests_folder(tmp_path: Path) -> None:
-    pictures(tmp_path / "pictures", "a.png")
+def test_images_root_replaces_the_manifests_folder(tmp_path: Path) -> None:
+    images(tmp_path / "images", "a.png")
     (tmp_path / "lists").mkdir()
     table = tmp_path / "lists" / "a.csv"
-    absolute = tmp_path / "pictures" / "a.png"
+    absolute = tmp_path / "images" / "a.png"
     table.write_text(f"filepath,title\n{absolute},one\na.png,two\n../lists/a.csv,out\n")
-    source = open_source(table, pictures_root=tmp_path / "pictures")
+    source = open_source(table, images_root=tmp_path / "images")
     assert [row.captions for row in source.rows] == [("one", "two")]
     assert len(source.bad) == 1
     with pytest.raises(DataError, match="nowhere"):
-        open_source(table, pictures_root=tmp_path / "nowhere")
+        open_source(table, images_root=tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 def test_links_in_the_folder_are_followed(tmp_path: Path) -> None:
-    pictures(tmp_path / "elsewhere", "a.png")
+    images(tmp_path / "elsewhere", "a.png")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "data" / "a.csv").write_text("filepath,title\nlinked/a.png,one\nlinked/../../elsewhere/a.png,out\n")
@@ -164,7 +164,7 @@ def test_wrong_columns_name_those_found_and_those_needed(tmp_path: Path) -> None
 
 def test_many_rows_in_one_folder_find_the_missing_one(tmp_path: Path) -> None:
     names = [f"p{i}.png" for i in range(40)]
-    pictures(tmp_path, *names)
+    images(tmp_path, *names)
     lines = ["filepath,title", *(f"{name},x" for name in names), "p40.png,x"]
     (tmp_path / "a.csv").write_text("\n".join(lines))
     source = open_source(tmp_path / "a.csv")
@@ -181,7 +181,7 @@ def test_json_lines_come_back_as_written(tmp_path: Path, rows: list[tuple[list[s
     lines = []
     for i, (texts, kind) in enumerate(rows):
         if not (tmp_path / f"p{i}.png").exists():
-            write_picture(tmp_path / f"p{i}.png", i)
+            write_image(tmp_path / f"p{i}.png", i)
         lines.append(json.dumps({"image": f"p{i}.png", "captions": texts, "kind": kind}))
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     source = open_source(tmp_path / "a.jsonl")
@@ -192,7 +192,7 @@ def test_json_lines_come_back_as_written(tmp_path: Path, rows: list[tuple[list[s
 
 
 def test_bad_json_lines_are_listed(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png")
+    images(tmp_path, "a.png")
     lines = [
         '{"filepath": "a.png", "title": "good", "n": 3, "nested": {"x": 1}}',
         "{broken",
@@ -234,14 +234,14 @@ def test_a_name_in_another_case_is_asked_for_and_one_that_is_in_no_list_is_not(
 
 
 def test_a_json_list_of_records(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png")
+    images(tmp_path, "a.png")
     (tmp_path / "a.json").write_text('[{"image": "a.png", "caption": ["one", "two"]}]')
     assert open_source(tmp_path / "a.json").rows[0].captions == ("one", "two")
 
 
 @pytest.mark.parametrize("place", ["annotations", "val2017", "images/val2017", "images"])
-def test_coco_finds_its_pictures_and_joins_captions(tmp_path: Path, place: str) -> None:
-    pictures(tmp_path / place, "1.png", "2.png")
+def test_coco_finds_its_images_and_joins_captions(tmp_path: Path, place: str) -> None:
+    images(tmp_path / place, "1.png", "2.png")
     content = {
         "images": [
             *({"id": i, "file_name": f"{i}.png"} for i in (1, 2, 3)),
@@ -261,14 +261,14 @@ def test_coco_finds_its_pictures_and_joins_captions(tmp_path: Path, place: str) 
     assert len(source.bad) == 4  # missing file, escape, no file name, caption of an unknown image
 
 
-def test_coco_takes_its_pictures_from_the_root_that_is_named_and_no_caption_that_is_no_text(tmp_path: Path) -> None:
-    pictures(tmp_path / "val2017", "1.png")
-    pictures(tmp_path / "far", "1.png")
+def test_coco_takes_its_images_from_the_root_that_is_named_and_no_caption_that_is_no_text(tmp_path: Path) -> None:
+    images(tmp_path / "val2017", "1.png")
+    images(tmp_path / "far", "1.png")
     path = tmp_path / "captions_val2017.json"
     notes = [{"image_id": 1, "caption": caption} for caption in ("half \ud83d", "whole")]
     path.write_text(json.dumps({"images": [{"id": 1, "file_name": "1.png"}], "annotations": notes}))
     for root, where in ((None, "val2017"), (tmp_path / "far", "far")):
-        (row,) = open_source(path, pictures_root=root).rows
+        (row,) = open_source(path, images_root=root).rows
         assert (row.image, row.captions) == (tmp_path / where / "1.png", ("whole",))
 
 
@@ -282,7 +282,7 @@ def test_coco_instances_are_told_from_captions(tmp_path: Path) -> None:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    pictures(tmp_path, "red_panda/1.png", "red_panda/deep/2.JPG", "dog/3.png", ".hidden/4.png", "stray.png", "_/5.png")
+    images(tmp_path, "red_panda/1.png", "red_panda/deep/2.JPG", "dog/3.png", ".hidden/4.png", "stray.png", "_/5.png")
     (tmp_path / "dog" / "notes.md").write_text("x")
     source = open_source(tmp_path)
     assert [(row.image.name, row.captions, dict(row.labels)) for row in source.rows] == [
@@ -294,8 +294,8 @@ def test_class_folders(tmp_path: Path) -> None:
     assert [Path(row.where).name for row in source.bad] == ["stray.png"]
 
 
-def test_pictures_with_sidecars(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png", "c.png", "d.png")
+def test_images_with_sidecars(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png", "c.png", "d.png")
     (tmp_path / "a.txt").write_text("one\n\n  two \none\n")
     (tmp_path / "b.txt").write_text(" \n")
     (tmp_path / "d.txt").write_bytes(b"\xff\xfe\x00")
@@ -305,14 +305,14 @@ def test_pictures_with_sidecars(tmp_path: Path) -> None:
 
 
 def test_a_mixture_is_said_plainly(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "dog/b.png")
+    images(tmp_path, "a.png", "dog/b.png")
     (tmp_path / "a.txt").write_text("one")
     with pytest.raises(DataError, match="mixture"):
         open_source(tmp_path)
 
 
 def test_a_folder_with_a_manifest_says_to_name_it(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png")
+    images(tmp_path, "a.png")
     (tmp_path / "train.csv").write_text("filepath,title\na.png,x\n")
     with pytest.raises(DataError, match=r"train\.csv"):
         open_source(tmp_path)
@@ -320,14 +320,14 @@ def test_a_folder_with_a_manifest_says_to_name_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 def test_a_cycle_of_links_ends(tmp_path: Path) -> None:
-    pictures(tmp_path, "dog/a.png")
+    images(tmp_path, "dog/a.png")
     (tmp_path / "dog" / "again").symlink_to(tmp_path)
     assert len(open_source(tmp_path).rows) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
-    pictures(tmp_path, "dog/a.png")
+    images(tmp_path, "dog/a.png")
     (tmp_path / "dog" / "itself").symlink_to(tmp_path / "dog" / "itself")
     assert len(open_source(tmp_path).rows) == 1
 
@@ -364,7 +364,7 @@ def test_unusable_files_are_one_sentence(tmp_path: Path, name: str, content: byt
 def test_no_name_and_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No data is named"):
         open_source("  ")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         open_source(tmp_path)
 
 

@@ -28,7 +28,7 @@ def test_texts_come_back(some: list[str]) -> None:
 
 def rows() -> list[Row]:
     return [
-        Row(f"/pictures/{i}-é.png", tuple(f"caption {k} of {i}" for k in range(1 + i % 3)), labels, origin, line)
+        Row(f"/images/{i}-é.png", tuple(f"caption {k} of {i}" for k in range(1 + i % 3)), labels, origin, line)
         for i, (labels, origin, line) in enumerate([(NO_LABELS, "a.csv", 2), (SHARED, "", 0), (SHARED, "b.csv", 7)] * 3)
     ]
 

@@ -1,4 +1,4 @@
-"""Colour distortions against torchvision's own, picture by picture; and that each does what it is called."""
+"""Colour distortions against torchvision's own, image by image; and that each does what it is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JITTER, GREY, BLUR, SOLARIZE = range(4)
 STRENGTHS, SOFTNESS = slice(4, 8), 8
 
 
-def pictures(count: int, side: int = 16, seed: int = 0) -> Tensor:
+def pixels(count: int, side: int = 16, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
 
@@ -32,7 +32,7 @@ def middle_of(draw: float) -> float:
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_jitter_is_torchvisions_four_adjustments_one_after_another(seed: int) -> None:
-    images, draws = pictures(6, seed=seed % 1000), uniforms(DRAWS, seed, np.arange(6))
+    images, draws = pixels(6, seed=seed % 1000), uniforms(DRAWS, seed, np.arange(6))
     found = distort_colours(images, ALWAYS, draws)
     for image, draw, mine in zip(images, draws, found, strict=True):
         bright, contrast, saturation, hue = draw[STRENGTHS]
@@ -45,7 +45,7 @@ def test_jitter_is_torchvisions_four_adjustments_one_after_another(seed: int) ->
 
 
 def test_greyscale_blur_and_solarisation_are_torchvisions() -> None:
-    images, draws = pictures(3, 32), np.full((3, DRAWS), 0.3)
+    images, draws = pixels(3, 32), np.full((3, DRAWS), 0.3)
     grey = distort_colours(images, ViewConfig(greyscale=1.0), draws)
     assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
     assert torch.equal(distort_colours(images, ViewConfig(solarize=1.0), draws), F.solarize(images, 128.0))
@@ -56,7 +56,7 @@ def test_greyscale_blur_and_solarisation_are_torchvisions() -> None:
 
 @pytest.mark.parametrize("field", ["jitter", "greyscale", "blur", "solarize"])
 def test_each_is_done_as_often_as_it_says(field: str) -> None:
-    images, draws = pictures(1000, 64), uniforms(DRAWS, 6, np.arange(1000))
+    images, draws = pixels(1000, 64), uniforms(DRAWS, 6, np.arange(1000))
     draws[:, SOFTNESS] = 0.99  # the weakest blur is too weak to be seen
     config = ViewConfig.model_validate({field: 0.25})
     assert is_distorted(config)
@@ -67,9 +67,9 @@ def test_each_is_done_as_often_as_it_says(field: str) -> None:
     assert 0.2 < changed.float().mean() < 0.3
 
 
-def test_a_picture_is_distorted_alike_in_any_company_and_otherwise_in_each_view() -> None:
+def test_a_image_is_distorted_alike_in_any_company_and_otherwise_in_each_view() -> None:
     config = ViewConfig(crop_min=1.0, jitter=1.0, greyscale=0.3, blur=0.5, solarize=0.3)
-    several = list(pictures(5, 20))
+    several = list(pixels(5, 20))
 
     def view(rows: list[int], number: int = 0) -> Tensor:
         return make_view([several[row] for row in rows], config, 20, 0, 0, np.array(rows), number)
@@ -78,4 +78,4 @@ def test_a_picture_is_distorted_alike_in_any_company_and_otherwise_in_each_view(
     for row in range(5):
         assert torch.equal(view([row])[0], together[row])
     assert not torch.equal(view([0, 1, 2, 3, 4], 1), together)
-    assert torch.equal(several[0], pictures(5, 20)[0]), "the decoded pictures stay"
+    assert torch.equal(several[0], pixels(5, 20)[0]), "the decoded images stay"

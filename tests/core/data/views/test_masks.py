@@ -43,8 +43,8 @@ def test_a_masked_view_hides_the_share_that_it_says(kind: Any, side: int, a: flo
 def test_what_is_masked_is_not_what_loses_its_colours() -> None:
     """Each has draws of its own: of a thousand views half are masked, and half of either kind are grey."""
     config = ViewConfig(crop_min=1.0, flip=False, mask=0.5, greyscale=0.5)
-    rows, picture = np.arange(1000), torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4)
-    grey = make_view([picture] * 1000, config, 4, 0, 0, rows, 2).float().std(dim=1).amax(dim=(1, 2)) < 2
+    rows, image = np.arange(1000), torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4)
+    grey = make_view([image] * 1000, config, 4, 0, 0, rows, 2).float().std(dim=1).amax(dim=(1, 2)) < 2
     masked = masks(config, 4, 1000).any(dim=1)
     for one in (masked, ~masked):
         assert 400 < one.sum() < 600

@@ -28,10 +28,10 @@ def noise(count: int, height: int = 40, width: int = 50, seed: int = 0) -> list[
     return list(torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator))
 
 
-def view(config: ViewConfig, pictures: list[Tensor], rows: Sequence[int] | None = None, **keys: int) -> Tensor:
+def view(config: ViewConfig, images: list[Tensor], rows: Sequence[int] | None = None, **keys: int) -> Tensor:
     """A view of side 32; ``keys`` are the seed, the epoch and the number of the view, 0 if not given."""
-    which = np.array(range(len(pictures)) if rows is None else rows)
-    return make_view(pictures, config, 32, keys.get("seed", 0), keys.get("epoch", 0), which, keys.get("number", 0))
+    which = np.array(range(len(images)) if rows is None else rows)
+    return make_view(images, config, 32, keys.get("seed", 0), keys.get("epoch", 0), which, keys.get("number", 0))
 
 
 # Draws
@@ -63,7 +63,7 @@ def test_draws_depend_on_each_key_and_not_on_company() -> None:
 
 @given(st.integers(1, 90), st.integers(1, 90), st.floats(0.05, 1.0), st.floats(0.05, 1.0), st.integers(0, 99))
 @settings(deadline=None)
-def test_crops_lie_within_the_picture(height: int, width: int, a: float, b: float, seed: int) -> None:
+def test_crops_lie_within_the_image(height: int, width: int, a: float, b: float, seed: int) -> None:
     shapes = np.array([[height, width]] * 5)
     boxes = draw_crops(shapes, (min(a, b), max(a, b)), uniforms(2 * ATTEMPTS + 2, seed, np.arange(5)))
     top, left, crop_height, crop_width = boxes.T
@@ -99,32 +99,32 @@ def test_a_strip_gives_its_middle() -> None:
 
 @pytest.mark.parametrize("config", [ViewConfig(), STRONG, ViewConfig(flip=True), ViewConfig(erase=1.0)])
 def test_a_view_depends_on_seed_epoch_row_and_number_alone(config: ViewConfig) -> None:
-    pictures = noise(6)
+    images = noise(6)
     before = torch.get_rng_state()
-    base = view(config, pictures)
+    base = view(config, images)
     assert base.shape == (6, 3, 32, 32)
     assert base.dtype == torch.uint8
     view(STRONG, noise(3, seed=5), seed=9)
-    assert torch.equal(base, view(config, pictures))
-    assert torch.equal(base[[4, 1]], view(config, [pictures[4], pictures[1]], [4, 1]))
-    for other in (view(config, pictures, seed=1), view(config, pictures, epoch=1), view(config, pictures, number=1)):
+    assert torch.equal(base, view(config, images))
+    assert torch.equal(base[[4, 1]], view(config, [images[4], images[1]], [4, 1]))
+    for other in (view(config, images, seed=1), view(config, images, epoch=1), view(config, images, number=1)):
         assert not torch.equal(base, other)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_pictures_of_different_sizes_and_their_source_is_untouched() -> None:
-    pictures = [*noise(2, 40, 50), *noise(2, 32, 32), *noise(1, 33, 264)]
-    copies = [picture.clone() for picture in pictures]
-    assert view(STRONG, pictures).shape == (5, 3, 32, 32)
-    assert view(ViewConfig(crop_min=1.0, erase=1.0, flip=True), pictures).shape == (5, 3, 32, 32)
-    assert all(torch.equal(picture, copy) for picture, copy in zip(pictures, copies, strict=True))
+def test_images_of_different_sizes_and_their_source_is_untouched() -> None:
+    images = [*noise(2, 40, 50), *noise(2, 32, 32), *noise(1, 33, 264)]
+    copies = [image.clone() for image in images]
+    assert view(STRONG, images).shape == (5, 3, 32, 32)
+    assert view(ViewConfig(crop_min=1.0, erase=1.0, flip=True), images).shape == (5, 3, 32, 32)
+    assert all(torch.equal(image, copy) for image, copy in zip(images, copies, strict=True))
 
 
 def test_half_of_the_views_are_mirrored() -> None:
-    pictures = noise(200, 32, 32)
+    images = noise(200, 32, 32)
     whole = ViewConfig(crop_min=1.0, flip=True)
-    views = view(whole, pictures)
-    plain = view(whole.model_copy(update={"flip": False}), pictures)
+    views = view(whole, images)
+    plain = view(whole.model_copy(update={"flip": False}), images)
     mirrored = [torch.equal(one, other.flip(-1)) for one, other in zip(views, plain, strict=True)]
     same = [torch.equal(one, other) for one, other in zip(views, plain, strict=True)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))
@@ -133,8 +133,8 @@ def test_half_of_the_views_are_mirrored() -> None:
 
 @pytest.mark.parametrize("share", [0.15, 0.6])
 def test_erasing_takes_a_rectangle_of_allowed_area(share: float) -> None:
-    pictures = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * 100
-    erased = (view(ViewConfig(erase=share), pictures) == GREY).all(1)  # (100, 32, 32)
+    images = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * 100
+    erased = (view(ViewConfig(erase=share), images) == GREY).all(1)  # (100, 32, 32)
     area = erased.flatten(1).float().mean(1)
     assert int((area > 0).sum()) == pytest.approx(100 * share, abs=15)
     assert float(area.max()) < 0.37
@@ -143,20 +143,20 @@ def test_erasing_takes_a_rectangle_of_allowed_area(share: float) -> None:
         assert int(one.sum()) == int(rows.sum() * columns.sum())
 
 
-def test_operations_match_torchvisions_one_picture_at_a_time() -> None:
+def test_operations_match_torchvisions_one_image_at_a_time() -> None:
     images = torch.stack(noise(len(OPERATIONS) * 2, 24, 24))
     draws = np.array([[[(i + 0.5) / len(OPERATIONS), sign]] for i in range(len(OPERATIONS)) for sign in (0.2, 0.7)])
     result = randaugment(images, draws, 9)
     m = 9 / 30
     assert torch.equal(result[0], images[0])  # identity
     checks = {
-        "brightness": lambda picture, sign: F.adjust_brightness(picture, 1 + 0.9 * m * sign),
-        "contrast": lambda picture, sign: F.adjust_contrast(picture, 1 + 0.9 * m * sign),
-        "color": lambda picture, sign: F.adjust_saturation(picture, 1 + 0.9 * m * sign),
-        "posterize": lambda picture, sign: F.posterize(picture, 7),
-        "solarize": lambda picture, sign: F.solarize(picture, 255 * (1 - m)),
-        "autocontrast": lambda picture, sign: F.autocontrast(picture),
-        "equalize": lambda picture, sign: F.equalize(picture),
+        "brightness": lambda image, sign: F.adjust_brightness(image, 1 + 0.9 * m * sign),
+        "contrast": lambda image, sign: F.adjust_contrast(image, 1 + 0.9 * m * sign),
+        "color": lambda image, sign: F.adjust_saturation(image, 1 + 0.9 * m * sign),
+        "posterize": lambda image, sign: F.posterize(image, 7),
+        "solarize": lambda image, sign: F.solarize(image, 255 * (1 - m)),
+        "autocontrast": lambda image, sign: F.autocontrast(image),
+        "equalize": lambda image, sign: F.equalize(image),
     }
     for name, check in checks.items():
         at = 2 * list(OPERATIONS).index(name)
@@ -189,11 +189,11 @@ def test_what_is_written_anew_for_a_gpu_is_torchvisions_bit_for_bit(side: int) -
 
 
 def test_centre_view_is_the_middle_square() -> None:
-    picture = torch.zeros(3, 32, 96, dtype=torch.uint8)
-    picture[:, :, 32:64] = 200
-    assert (centre_view(picture, 32) == 200).all()
-    assert centre_view(picture, 20).shape == (3, 20, 20)
-    assert (centre_view(picture.permute(0, 2, 1), 40) == 200).all()
+    image = torch.zeros(3, 32, 96, dtype=torch.uint8)
+    image[:, :, 32:64] = 200
+    assert (centre_view(image, 32) == 200).all()
+    assert centre_view(image, 20).shape == (3, 20, 20)
+    assert (centre_view(image.permute(0, 2, 1), 40) == 200).all()
 
 
 # Interpolation

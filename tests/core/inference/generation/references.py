@@ -1,4 +1,4 @@
-"""Plain references that share no code with the product: one picture at a time, the whole prefix anew for each token,
+"""Plain references that share no code with the product: one image at a time, the whole prefix anew for each token,
 through open_clip's own forward; processors and searches as loops over lists."""
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def _let_end(model: CoCa) -> None:
     direction = decoder.ln_final.bias / decoder.ln_final.bias.square().sum()
     texts = torch.randint(1, START, (64, 16))
     texts[:, 0] = START
-    logits = model(pictures(64, 99), texts)["logits"][:, :12]
+    logits = model(random_images(64, 99), texts)["logits"][:, :12]
     for token, share in ((END, 0.15), (PAD, 0.03)):
         behind = logits.amax(dim=-1) - logits[..., token]
         decoder.text_projection[:, token] += behind.quantile(share) * direction
 
 
-def pictures(count: int, seed: int = 0) -> Tensor:
+def random_images(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2
 
 

@@ -7,14 +7,14 @@ import pytest
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.spec.generation import GenerationSettings
-from tests.core.inference.generation.references import END, PAD, START, beam_search, pictures, tiny_coca
+from tests.core.inference.generation.references import END, PAD, START, beam_search, random_images, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
 PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
 
 
 def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fields: object) -> list[int]:
-    """Ours equals the reference, for each picture; returns how many captions each got."""
+    """Ours equals the reference, for each image; returns how many captions each got."""
     chosen = GenerationSettings.model_validate(
         {
             "search": "beam",
@@ -25,13 +25,13 @@ def compare(seed: int, count: int, prompts: list[list[int]] | None = None, **fie
             **fields,
         }
     )
-    model, images = tiny_coca(seed), pictures(count, seed)
+    model, images = tiny_coca(seed), random_images(count, seed)
     made = generate(model, images, chosen, prompts=prompts, ids=IDS)
-    for picture, captions in enumerate(made):
+    for image, captions in enumerate(made):
         expected = beam_search(
             model,
-            images[picture],
-            [START, *(prompts[picture] if prompts else [])],
+            images[image],
+            [START, *(prompts[image] if prompts else [])],
             chosen.max_tokens,
             chosen.beams,
             chosen.length_penalty,
@@ -76,7 +76,7 @@ def test_prompts_of_different_lengths() -> None:
 
 
 def test_one_beam_is_a_greedy_search() -> None:
-    model, images = tiny_coca(3), pictures(6, 3)
+    model, images = tiny_coca(3), random_images(6, 3)
     beam = GenerationSettings(beams=1, max_tokens=9, min_tokens=0)
     greedy = GenerationSettings(search="greedy", max_tokens=9, min_tokens=0)
     assert [[c.tokens for c in captions] for captions in generate(model, images, beam, ids=IDS)] == [
@@ -89,7 +89,7 @@ def test_more_beams_than_tokens() -> None:
 
 
 def test_batch_changes_nothing() -> None:
-    model, images = tiny_coca(4), pictures(9, 1)
+    model, images = tiny_coca(4), random_images(9, 1)
     chosen = GenerationSettings(beams=4, captions=2, max_tokens=10, min_tokens=1)
     together = generate(model, images, chosen, ids=IDS)
     alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]

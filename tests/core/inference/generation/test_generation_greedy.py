@@ -9,7 +9,15 @@ from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import caption_steps, generate
 from core.inference.generation.coca import CocaDecoder
 from core.spec.generation import GenerationSettings
-from tests.core.inference.generation.references import END, PAD, START, greedy, log_probabilities, pictures, tiny_coca
+from tests.core.inference.generation.references import (
+    END,
+    PAD,
+    START,
+    greedy,
+    log_probabilities,
+    random_images,
+    tiny_coca,
+)
 
 IDS = SpecialTokens(START, END, PAD)
 PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
@@ -17,7 +25,7 @@ ARCHITECTURES = {
     "as published": {},
     "four heads": {"heads": 4},
     "no class token": {"cls": False},
-    "all picture tokens": {"pool": False},
+    "all image tokens": {"pool": False},
     "layer scale": {"ls_init_value": 0.5},
     "norms of queries, keys, output, hidden": {
         "qk_norm": True, "scale_heads": True, "scale_attn_inner": True, "scale_attn": True, "scale_fc": True,
@@ -33,7 +41,7 @@ def settings(**fields: object) -> GenerationSettings:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_equals_uncached(name: str, seed: int) -> None:
     model = tiny_coca(seed, **ARCHITECTURES[name])
-    images = pictures(7, seed)
+    images = random_images(7, seed)
     made = generate(model, images, settings(), ids=IDS)
     for image, captions in zip(images, made, strict=True):
         tokens, log_probability, ended = greedy(model, image, [START], 12, **PLAIN)
@@ -46,7 +54,7 @@ def test_captions_are_of_different_lengths_and_some_end() -> None:
     lengths = {
         (len(c[0].tokens), c[0].ended)
         for seed in (2, 3, 4)
-        for c in generate(tiny_coca(seed), pictures(7, seed), settings(), ids=IDS)
+        for c in generate(tiny_coca(seed), random_images(7, seed), settings(), ids=IDS)
     }
     assert len(lengths) >= 4
     assert any(ended for _, ended in lengths)
@@ -65,7 +73,7 @@ def test_captions_are_of_different_lengths_and_some_end() -> None:
 def test_prompts_of_any_lengths(prompts: list[list[int]], correct_mask: bool) -> None:
     model = tiny_coca(4)
     model.text.correct_cls_mask = correct_mask
-    images = pictures(4, 3)
+    images = random_images(4, 3)
     made = generate(model, images, settings(), prompts=prompts, ids=IDS)
     for image, prompt, captions in zip(images, prompts, made, strict=True):
         tokens, log_probability, ended = greedy(model, image, [START, *prompt], 12, **PLAIN)
@@ -85,7 +93,7 @@ def test_prompts_of_any_lengths(prompts: list[list[int]], correct_mask: bool) ->
 )
 def test_processors_in_greedy_search(rules: dict[str, float]) -> None:
     for seed in (2, 3, 4):
-        model, images = tiny_coca(seed), pictures(4, seed)
+        model, images = tiny_coca(seed), random_images(4, seed)
         chosen = settings(min_tokens=rules["min_tokens"], no_repeat_ngram=rules["ngram"])
         made = generate(model, images, chosen, ids=IDS)
         for image, captions in zip(images, made, strict=True):
@@ -95,7 +103,7 @@ def test_processors_in_greedy_search(rules: dict[str, float]) -> None:
 
 
 def test_dropping_ended_rows_changes_no_other() -> None:
-    model, images = tiny_coca(3), pictures(12, 5)
+    model, images = tiny_coca(3), random_images(12, 5)
     together = generate(model, images, settings(), ids=IDS)
     alone = [generate(model, image[None], settings(), ids=IDS)[0] for image in images]
     assert [[c.tokens for c in captions] for captions in together] == [
@@ -103,8 +111,8 @@ def test_dropping_ended_rows_changes_no_other() -> None:
     ]
 
 
-def test_more_pictures_than_are_encoded_at_once() -> None:
-    model, images = tiny_coca(3), pictures(37, 6)
+def test_more_images_than_are_encoded_at_once() -> None:
+    model, images = tiny_coca(3), random_images(37, 6)
     together = generate(model, images, settings(), ids=IDS)
     apart = [captions for part in images.split(5) for captions in generate(model, part, settings(), ids=IDS)]
     assert [[c.tokens for c in captions] for captions in together] == [
@@ -113,7 +121,7 @@ def test_more_pictures_than_are_encoded_at_once() -> None:
 
 
 def test_log_probability_is_the_teacher_forced_sum() -> None:
-    model, images = tiny_coca(2), pictures(5, 2)
+    model, images = tiny_coca(2), random_images(5, 2)
     for image, (caption,) in zip(images, generate(model, images, settings(), ids=IDS), strict=True):
         text = [START, *caption.tokens, *([END] if caption.ended else [])]
         with torch.no_grad():
@@ -127,18 +135,18 @@ def test_log_probability_is_the_teacher_forced_sum() -> None:
         assert caption.log_probability == pytest.approx(float(expected), abs=1e-3)
 
 
-def test_every_step_reports_and_pictures_become_final_once() -> None:
-    model, images = tiny_coca(3), pictures(7, 3)
+def test_every_step_reports_and_images_become_final_once() -> None:
+    model, images = tiny_coca(3), random_images(7, 3)
     steps = list(caption_steps(model, images, settings(), ids=IDS))
     assert [step.total for step in steps] == [12] * len(steps)
     assert [step.done for step in steps] == sorted(step.done for step in steps)
-    final = [picture for step in steps for picture in step.captions]
+    final = [image for step in steps for image in step.captions]
     assert sorted(final) == list(range(7))
     assert len({i for i, step in enumerate(steps) if step.captions}) > 1  # not all at the end
 
 
 def test_breaking_off_leaves_gradients_on() -> None:
-    steps = caption_steps(tiny_coca(0), pictures(2), settings(), ids=IDS)
+    steps = caption_steps(tiny_coca(0), random_images(2), settings(), ids=IDS)
     next(steps)
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
@@ -147,7 +155,7 @@ def test_breaking_off_leaves_gradients_on() -> None:
 
 
 def test_training_model_is_read_as_in_evaluation_and_left_training() -> None:
-    model, images = tiny_coca(0), pictures(2)
+    model, images = tiny_coca(0), random_images(2)
     expected = generate(model, images, settings(), ids=IDS)
     model.train()
     model.visual.ln_pre.eval()  # as a locked part is
@@ -159,7 +167,7 @@ def test_training_model_is_read_as_in_evaluation_and_left_training() -> None:
 
 def test_weights_are_read_in_place() -> None:
     """A decoder made before a training step captions with the weights after it."""
-    model, images = tiny_coca(0), pictures(3)
+    model, images = tiny_coca(0), random_images(3)
     decoder = CocaDecoder(model)
     before = generate(decoder, images, settings(), ids=IDS)
     with torch.no_grad():
@@ -170,12 +178,12 @@ def test_weights_are_read_in_place() -> None:
     assert after == generate(model, images, settings(), ids=IDS)
 
 
-def test_no_pictures() -> None:
-    assert generate(tiny_coca(0), pictures(0), settings(), ids=IDS) == []
+def test_no_images() -> None:
+    assert generate(tiny_coca(0), random_images(0), settings(), ids=IDS) == []
 
 
 def test_bfloat16_under_autocast() -> None:
-    model, images = tiny_coca(0), pictures(4)
+    model, images = tiny_coca(0), random_images(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert CocaDecoder(model, torch.bfloat16).dtype is torch.bfloat16
         made = generate(model, images, settings(), ids=IDS)
@@ -186,7 +194,7 @@ def test_bfloat16_under_autocast() -> None:
 
 
 def test_bfloat16_model() -> None:
-    model, images = tiny_coca(0), pictures(2)
+    model, images = tiny_coca(0), random_images(2)
     exact = generate(model, images, settings(), ids=IDS)
     half = model.to(torch.bfloat16)
     made = generate(half, images.to(torch.bfloat16), settings(), ids=IDS)
@@ -194,10 +202,10 @@ def test_bfloat16_model() -> None:
 
 
 def test_cache_is_as_large_as_arithmetic_says() -> None:
-    model, images = tiny_coca(0), pictures(3)
-    state, _ = CocaDecoder(model).start(images, [[START]] * 3, rows_per_picture=4, length=12)
+    model, images = tiny_coca(0), random_images(3)
+    state, _ = CocaDecoder(model).start(images, [[START]] * 3, rows_per_image=4, length=12)
     width, layers, float32 = 32, 2, 4
     seen = model._encode_image(images)[1].shape[1]
     own = 3 * 4 * 12 * width * 2 * (layers + layers) * float32  # text tower and decoder
-    shared = 3 * seen * width * 2 * layers * float32  # once a picture, whatever the beams
+    shared = 3 * seen * width * 2 * layers * float32  # once an image, whatever the beams
     assert state.nbytes == own + shared

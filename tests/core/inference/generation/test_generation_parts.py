@@ -27,7 +27,7 @@ from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, set
 from core.model.towers.decoder import MultimodalDecoder
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError, GenerationSettings
-from tests.core.inference.generation.references import END, PAD, START, VOCABULARY, pictures, processed, tiny_coca
+from tests.core.inference.generation.references import END, PAD, START, VOCABULARY, processed, random_images, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
 
@@ -67,8 +67,8 @@ def test_settings_that_do_not_fit_together(fields: dict[str, object], remedy: st
         ({"max_tokens": 40}, None, IDS, "set it to 14 or less"),
         ({"max_tokens": 2, "min_tokens": 0}, [[1, 2]], IDS, "shorten the prompt or raise max_tokens"),
         ({"max_tokens": 9}, [[VOCABULARY]], IDS, "outside the vocabulary of 60"),
-        ({"max_tokens": 9}, [[1], [2]], IDS, "2 prompts for 1 pictures"),
-        ({"max_tokens": 9, "prompt": "a picture of"}, None, IDS, "needs the model's tokenizer"),
+        ({"max_tokens": 9}, [[1], [2]], IDS, "2 prompts for 1 images"),
+        ({"max_tokens": 9, "prompt": "an image of"}, None, IDS, "needs the model's tokenizer"),
         ({"max_tokens": 9}, None, SpecialTokens(), "start token 49406 is outside the model's vocabulary of 60"),
         ({"max_tokens": 9}, None, SpecialTokens(5, 5, 0), "is also the end or padding"),
     ],
@@ -76,13 +76,13 @@ def test_settings_that_do_not_fit_together(fields: dict[str, object], remedy: st
 def test_refusals(fields: dict[str, object], prompts: list[list[int]] | None, ids: SpecialTokens, remedy: str) -> None:
     chosen = GenerationSettings.model_validate(fields)
     with pytest.raises(GenerationError, match=remedy):
-        generate(tiny_coca(0), pictures(1), chosen, prompts=prompts, ids=ids)
+        generate(tiny_coca(0), random_images(1), chosen, prompts=prompts, ids=ids)
 
 
 def test_prompt_in_words() -> None:
-    model, images = tiny_coca(3), pictures(2, 3)
-    words = {"a": 4, "picture": 5, "of": 6}
-    chosen = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0, prompt="a picture of")
+    model, images = tiny_coca(3), random_images(2, 3)
+    words = {"a": 4, "image": 5, "of": 6}
+    chosen = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0, prompt="an image of")
     made = generate(model, images, chosen, encode=lambda text: [words[word] for word in text.split()], ids=IDS)
     assert made == generate(model, images, chosen, prompts=[[4, 5, 6]] * 2, ids=IDS)
     assert all(captions[0].tokens[:3] == (4, 5, 6) for captions in made)
@@ -95,7 +95,7 @@ def test_a_diverged_model_is_named(search: str) -> None:
         model.text_decoder.text_projection.fill_(torch.nan)
     chosen = GenerationSettings.model_validate({"search": search, "max_tokens": 5})
     with pytest.raises(GenerationError, match="choose an earlier checkpoint"):
-        generate(model, pictures(2), chosen, ids=IDS)
+        generate(model, random_images(2), chosen, ids=IDS)
 
 
 class _TextTower(nn.Module):
@@ -123,7 +123,7 @@ def test_image_tower_without_tokens() -> None:
     model = tiny_coca(0)
     model.visual.output_tokens = False
     with pytest.raises(GenerationError, match="set output_tokens in its vision_cfg"):
-        generate(model, pictures(1), GenerationSettings(max_tokens=5), ids=IDS)
+        generate(model, random_images(1), GenerationSettings(max_tokens=5), ids=IDS)
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -189,7 +189,7 @@ def test_cache_moves_like_a_list(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
-def test_layout_brings_each_row_to_its_picture_and_back(owners: list[int]) -> None:
+def test_layout_brings_each_row_to_its_image_and_back(owners: list[int]) -> None:
     layout = RowLayout(owners, 4, torch.device("cpu"))
     queries = torch.arange(len(owners) * 2.0).view(-1, 2, 1) + 1  # (R, 2, 1)
     grid = layout.spread(queries)  # (4, width * 2, 1)
@@ -198,13 +198,13 @@ def test_layout_brings_each_row_to_its_picture_and_back(owners: list[int]) -> No
     assert torch.equal(layout.gather(grid, 2), queries)
 
 
-def test_pictures_without_rows_leave_the_cache() -> None:
-    model, images = tiny_coca(3), pictures(5, 3)
+def test_images_without_rows_leave_the_cache() -> None:
+    model, images = tiny_coca(3), random_images(5, 3)
     decoder = CocaDecoder(model)
     state, first = decoder.start(images, [[START]] * 5, 1, 8)
     state.keep([4, 1])
-    assert state.layout.pictures == 2
-    assert [len(keys) for keys, _ in state.pictures.layers] == [2, 2]
+    assert state.layout.images == 2
+    assert [len(keys) for keys, _ in state.images.layers] == [2, 2]
     with torch.no_grad():
         expected = model(images[[4, 1]], torch.tensor([[START, 7], [START, 9]]), output_labels=False)["logits"][:, -1]
     torch.testing.assert_close(state.step([7, 9]), expected, rtol=1e-3, atol=1e-3)
@@ -223,7 +223,7 @@ def test_layer_scale_in_half_precision() -> None:
     model = tiny_coca(1, ls_init_value=0.1)
     chosen = GenerationSettings(search="greedy", max_tokens=8, min_tokens=0)
     with torch.autocast("cpu", torch.bfloat16):
-        made = generate(model, pictures(3), chosen, ids=IDS)
+        made = generate(model, random_images(3), chosen, ids=IDS)
     assert [len(captions) for captions in made] == [1, 1, 1]
 
 
@@ -231,11 +231,11 @@ def test_layer_scale_in_half_precision() -> None:
 def test_one_decoder_in_training_and_with_a_cache(text: dict[str, float]) -> None:
     """The same states from all words at once, with gradients, and from one word after another."""
     decoder = MultimodalDecoder(tiny_coca(2, **text).text_decoder)
-    words, picture = torch.randn(3, 6, 32), torch.randn(3, 5, 32)
-    whole = decoder.states(words, decoder.picture_pairs(picture))
+    words, image = torch.randn(3, 6, 32), torch.randn(3, 5, 32)
+    whole = decoder.states(words, decoder.image_pairs(image))
     assert whole.requires_grad
     cache = KeyValueCache(2, 3, 2, 6, 16, torch.float32, torch.device("cpu"))
-    pairs = list(decoder.picture_pairs(picture))
+    pairs = list(decoder.image_pairs(image))
     for step in range(6):
         with torch.inference_mode():
             at = CachePosition(step + 1)

@@ -18,8 +18,8 @@ from tests.core.inference.generation.references import (
     PAD,
     START,
     log_probabilities,
-    pictures,
     processed,
+    random_images,
     tiny_coca,
 )
 
@@ -67,7 +67,7 @@ def test_captions_are_drawn_as_a_plain_loop_draws_them(fields: dict[str, object]
     chosen = GenerationSettings.model_validate(
         {"search": "sample", "captions": 3, "max_tokens": 8, "min_tokens": 0, "seed": 11, **fields}
     )
-    model, images = tiny_coca(3), pictures(3, 4)
+    model, images = tiny_coca(3), random_images(3, 4)
     noise = uniform(11, 3, 16)
     made = generate(model, images, chosen, ids=IDS)
     for image, captions in zip(images, made, strict=True):
@@ -96,7 +96,7 @@ def test_captions_are_drawn_as_a_plain_loop_draws_them(fields: dict[str, object]
 
 
 def test_the_same_seed_gives_the_same_captions_in_any_batch() -> None:
-    model, images = tiny_coca(3), pictures(6, 8)
+    model, images = tiny_coca(3), random_images(6, 8)
     chosen = GenerationSettings(search="sample", captions=4, max_tokens=10, min_tokens=0, seed=5)
     together = generate(model, images, chosen, ids=IDS)
     assert generate(model, images, chosen, ids=IDS) == together
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_captions_in_any_batch() -> None:
 
 
 def test_more_candidates_keep_the_first_ones() -> None:
-    model, images = tiny_coca(3), pictures(2, 8)
+    model, images = tiny_coca(3), random_images(2, 8)
     fewer = GenerationSettings(search="sample", captions=2, max_tokens=10, min_tokens=0, seed=5)
     more = fewer.model_copy(update={"captions": 5})
     for few, many in zip(generate(model, images, fewer, ids=IDS), generate(model, images, more, ids=IDS), strict=True):
@@ -120,7 +120,7 @@ def test_more_candidates_keep_the_first_ones() -> None:
 
 
 def test_one_token_to_draw_from_is_a_greedy_search() -> None:
-    model, images = tiny_coca(3), pictures(4, 3)
+    model, images = tiny_coca(3), random_images(4, 3)
     sampled = GenerationSettings(search="sample", top_k=1, max_tokens=10, min_tokens=0)
     greedy = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0)
     assert [c[0].tokens for c in generate(model, images, sampled, ids=IDS)] == [
@@ -131,7 +131,7 @@ def test_one_token_to_draw_from_is_a_greedy_search() -> None:
 def test_the_callers_random_numbers_are_left_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
-    model, images = tiny_coca(3), pictures(1)
+    model, images = tiny_coca(3), random_images(1)
     torch.manual_seed(3)
     generate(model, images, GenerationSettings(search="sample", max_tokens=5, min_tokens=0), ids=IDS)
     assert torch.equal(torch.rand(1), expected)

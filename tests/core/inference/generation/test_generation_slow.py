@@ -1,4 +1,4 @@
-"""The figure for exactness: coca_ViT-B-32, three initialisations, 200 random pictures each. Run with ``-m slow``."""
+"""The figure for exactness: coca_ViT-B-32, three initialisations, 200 random images each. Run with ``-m slow``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from core.inference.generation.captions import generate
 from core.spec.generation import GenerationSettings
 from tests.benchmarks.caption import BEAM, GREEDY, IDS, share_of_same
-from tests.benchmarks.caption_peer import random_coca, random_pictures
+from tests.benchmarks.caption_peer import random_coca, random_images
 
 NEAR_TIE = 1e-4  # logits are of the order of 1; two computations of the same sum differ by about 1e-6
 
@@ -25,7 +25,7 @@ def choices_of_module(model: nn.Module, images: Tensor, texts: Tensor) -> Tensor
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_greedy_tokens_are_those_of_the_module(seed: int) -> None:
     """Each token is the module's likeliest after the tokens before it: by induction, what uncached decoding gives."""
-    model, images = random_coca(seed), random_pictures(200, seed)
+    model, images = random_coca(seed), random_images(200, seed)
     for batch in images.split(8):
         captions = [made[0] for made in generate(model, batch, GREEDY)]
         longest = max(len(caption.tokens) for caption in captions)
@@ -43,4 +43,4 @@ def test_greedy_tokens_are_those_of_the_module(seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("settings", [GREEDY, BEAM], ids=["greedy", "beam"])
 def test_captions_equal_uncached_decoding(seed: int, settings: GenerationSettings) -> None:
-    assert share_of_same(random_coca(seed), random_pictures(3, seed + 10), settings) == 1.0
+    assert share_of_same(random_coca(seed), random_images(3, seed + 10), settings) == 1.0

@@ -64,14 +64,14 @@ def test_perfect_captions_and_exact_matches() -> None:
     assert perfect["Bleu_1"] == pytest.approx(1)
 
 
-def test_pictures_without_reference_are_left_out_and_noted() -> None:
+def test_images_without_reference_are_left_out_and_noted() -> None:
     scores = caption_scores(["a cat", "a dog", "a cow"], [["a cat"], [], ["  ", "..."]])
     assert scores.rows == (0,)
-    assert scores.notes[0].startswith("2 of 3 pictures have no reference")
+    assert scores.notes[0].startswith("2 of 3 images have no reference")
     assert "CIDEr" in scores.notes[1]
 
 
-def test_captions_stay_with_their_pictures_where_one_between_has_no_reference() -> None:
+def test_captions_stay_with_their_images_where_one_between_has_no_reference() -> None:
     scores = caption_scores(["a man", "a dog", "the sea"], [["a man"], [" "], ["the sea"]])
     assert scores.rows == (0, 2)
     assert scores.exact.tolist() == [1.0, 1.0]
@@ -80,7 +80,7 @@ def test_captions_stay_with_their_pictures_where_one_between_has_no_reference() 
 def test_bad_input_gets_a_sentence() -> None:
     with pytest.raises(EvaluationError, match="2 captions but references for 1"):
         caption_scores(["a", "b"], [["a"]])
-    with pytest.raises(EvaluationError, match="none of the 1 pictures has a reference"):
+    with pytest.raises(EvaluationError, match="none of the 1 images has a reference"):
         caption_scores(["a"], [[]])
     with pytest.raises(EvaluationError, match="no captions"):
         degeneracy([])

@@ -235,7 +235,7 @@ def test_shots_are_drawn_a_class_and_nested() -> None:
     assert len(draw_shots(np.array([0, 0, 0, 1]), 2, seed=0)) == 3
     thin = data(np.eye(6), np.array([0, 0, 0, 0, 1, 1]), ("a", "b"))
     notes = few_shot_outcome(few_shot(thin, thin, thin, shots=[4], draws=1), samples=6).notes
-    assert notes == ("1 classes have fewer than 4 training pictures; all were used.",)
+    assert notes == ("1 classes have fewer than 4 training images; all were used.",)
 
 
 def test_thin_and_missing_classes_are_noted() -> None:
@@ -243,8 +243,8 @@ def test_thin_and_missing_classes_are_noted() -> None:
     thin = np.concatenate([np.flatnonzero(y[:900] < 5), np.flatnonzero(y[:900] == 7)[:1]])
     train, test = data(x[:900][thin], y[:900][thin]), data(x[1200:], y[1200:])
     result = linear_probe(train, test)
-    assert any("1 classes have one training picture only, such as '7'" in note for note in result.notes)
-    assert any("4 classes of the test data have no training picture, such as '5'" in note for note in result.notes)
+    assert any("1 classes have one training image only, such as '7'" in note for note in result.notes)
+    assert any("4 classes of the test data have no training image, such as '5'" in note for note in result.notes)
     assert result.probe.classes == ("0", "1", "2", "3", "4", "7")
     assert not {5, 6, 8, 9} & set(result.test.predictions.tolist())
     assert len(result.test.predictions) == len(y[1200:])
@@ -257,7 +257,7 @@ def test_bad_input_gets_a_sentence() -> None:
         linear_probe(data(x[:3], np.array([4, 4, 4])), test)
     with pytest.raises(EvaluationError, match="validation data must be indexed by the same classes"):
         linear_probe(train, test, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
-    with pytest.raises(EvaluationError, match="one picture only; give validation data"):
+    with pytest.raises(EvaluationError, match="one image only; give validation data"):
         linear_probe(data(x[:2], np.array([0, 1])), test)
     with pytest.raises(EvaluationError, match="test features of"):
         linear_probe(train, data(x[:5, :32], y[:5]))
@@ -265,7 +265,7 @@ def test_bad_input_gets_a_sentence() -> None:
     broken[7, 3] = np.nan
     with pytest.raises(EvaluationError, match="training features hold NaN"):
         linear_probe(data(broken[:900], y[:900]), test, val)
-    with pytest.raises(EvaluationError, match="at least one draw and one picture"):
+    with pytest.raises(EvaluationError, match="at least one draw and one image"):
         few_shot(train, test, val, shots=[4, 0])
     with pytest.raises(EvaluationError, match="the class '0', which the data lack"):
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))

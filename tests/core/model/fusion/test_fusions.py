@@ -79,9 +79,9 @@ def sight(first: int, words: int, causal: bool) -> list[list[int]]:
     ]
 
 
-def by_hand(fusion: Fusion, picture: Tensor, words: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
-    """The pair (F,) and each word (n, F) of one picture (P, Wi) and its words without padding (n, Wt)."""
-    image, text = fusion.norm_image(fusion.project_image(picture)), fusion.project_text(words)
+def by_hand(fusion: Fusion, source_image: Tensor, words: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
+    """The pair (F,) and each word (n, F) of one image (P, Wi) and its words without padding (n, Wt)."""
+    image, text = fusion.norm_image(fusion.project_image(source_image)), fusion.project_text(words)
     n = len(text)
     if isinstance(fusion, QueryFusion):
         queries = fusion.queries
@@ -116,14 +116,14 @@ def by_hand(fusion: Fusion, picture: Tensor, words: Tensor, causal: bool) -> tup
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", KINDS)
 def test_fusion_is_the_plain_loop(name: str, causal: bool) -> None:
-    fusion, text, pictures = built(name), captions(), patches()
+    fusion, text, source_images = built(name), captions(), patches()
     fusion.name, fusion.merged_every = name, KINDS[name].merge_every  # type: ignore[assignment]
-    pooled = fusion(pictures, text, causal=causal)
-    every = fusion(pictures, text, every_word=True, causal=causal)
+    pooled = fusion(source_images, text, causal=causal)
+    every = fusion(source_images, text, every_word=True, causal=causal)
     assert pooled.words is None
     assert text.tokens is not None
     for b, n in enumerate(LENGTHS):
-        pair, words = by_hand(fusion, pictures[b], text.tokens[b, :n], causal)
+        pair, words = by_hand(fusion, source_images[b], text.tokens[b, :n], causal)
         for fused in (pooled, every):
             torch.testing.assert_close(fused.pooled[b], pair, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(every.words[b, :n], words, atol=1e-4, rtol=1e-4)
@@ -144,19 +144,19 @@ def test_padding_does_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_each_word_depends_on(name: str) -> None:
-    """Both ways all words reach a word; causal, only those up to itself. The picture always does."""
+    """Both ways all words reach a word; causal, only those up to itself. The image always does."""
     fusion, text = built(name), captions()
     for causal in (False, True):
         tokens = text.tokens.clone().requires_grad_() if text.tokens is not None else torch.empty(0)
-        pictures = patches().requires_grad_()
-        fused = fusion(pictures, replace(text, tokens=tokens), every_word=True, causal=causal)
+        source_images = patches().requires_grad_()
+        fused = fusion(source_images, replace(text, tokens=tokens), every_word=True, causal=causal)
         fused.words[1, 2].sum().backward()
         reached = [bool(row.abs().sum() > 0) for row in tokens.grad[1]]
         whole = name != "cross"
         after = whole and not causal
         assert reached == [whole, whole, True, after, after, after]
         assert (tokens.grad[[0, 2]] == 0).all()
-        assert (pictures.grad[1].abs().sum(dim=1) > 0).all()
+        assert (source_images.grad[1].abs().sum(dim=1) > 0).all()
 
 
 def test_only_the_pooled_word_goes_through_the_last_block() -> None:

@@ -1,4 +1,4 @@
-"""The image tower with smaller pictures and hidden patches; frozen parts; rates that fall layer by layer."""
+"""The image tower with smaller images and hidden patches; frozen parts; rates that fall layer by layer."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def network(preset: str = "clip", model: dict[str, Any] | None = None, **changes
     return build_network(RunConfig.model_validate(raw), model or little())
 
 
-def pictures(count: int = 2, side: int = 32) -> Tensor:
+def random_images(count: int = 2, side: int = 32) -> Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("side", [8, 16, 24, 32])
-def test_a_smaller_picture_gets_interpolated_positions_as_the_plain_tower_would(side: int) -> None:
+def test_a_smaller_image_gets_interpolated_positions_as_the_plain_tower_would(side: int) -> None:
     ours = towers()
-    images = pictures(side=side)
+    images = random_images(side=side)
     got = ours.encode_image(images, patches=True)
     visual = ours.clip.visual
     positions = visual.positional_embedding
@@ -78,7 +78,7 @@ def test_what_is_hidden_cannot_be_seen(vision: dict[str, Any]) -> None:
     ours.add_mask_token()
     mask = torch.zeros(2, 16, dtype=torch.bool)
     mask[0, 5] = mask[1, 10] = True
-    images = pictures()
+    images = random_images()
     hidden, seen = images.clone(), images.clone()
     hidden[0, :, 8:16, 8:16] = hidden[1, :, 16:24, 16:24] = 3.0
     seen[:, :, :8, :8] = 3.0
@@ -94,11 +94,11 @@ def test_what_is_hidden_cannot_be_seen(vision: dict[str, Any]) -> None:
 
 def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_are() -> None:
     """Against the plain tower on a shorter sequence, each patch with its own position; the order does not matter."""
-    ours, images = towers(), pictures()
+    ours, images = towers(), random_images()
     kept = torch.tensor([[15, 0, 5], [7, 8, 2]])
     visual, plain = ours.clip.visual, []
-    for picture, wanted in zip(images, kept.tolist(), strict=True):
-        x = visual.conv1(picture[None]).flatten(2).permute(0, 2, 1)
+    for image, wanted in zip(images, kept.tolist(), strict=True):
+        x = visual.conv1(image[None]).flatten(2).permute(0, 2, 1)
         tokens = [visual.class_embedding + visual.positional_embedding[0]]
         tokens += [x[0, patch] + visual.positional_embedding[1 + patch] for patch in sorted(wanted)]
         plain.append(visual.ln_post(visual.transformer(visual.ln_pre(torch.stack(tokens)[None])))[:, 0] @ visual.proj)
@@ -112,7 +112,7 @@ def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_a
 
 
 def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
-    ours, images = towers(), pictures()
+    ours, images = towers(), random_images()
     got = ours.encode_image(images, attention=True)
     visual = ours.clip.visual
     x = visual._embeds(images)
@@ -129,7 +129,7 @@ def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
 
 def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match="no token"):
-        towers().encode_image(pictures(), torch.ones(2, 16, dtype=torch.bool))
+        towers().encode_image(random_images(), torch.ones(2, 16, dtype=torch.bool))
     resnet = little()
     resnet["vision_cfg"] = RESNET
     with pytest.raises(ModelError, match=r"one size only; set views\.local\.size to 1"):

@@ -71,7 +71,7 @@ def test_a_folder_prefers_open_clips_name_and_safetensors(tmp_path: Path) -> Non
     assert same(good, towers)
 
 
-def test_positions_are_resized_to_another_picture_size(tmp_path: Path) -> None:
+def test_positions_are_resized_to_another_image_size(tmp_path: Path) -> None:
     save_file(build(1).clip.state_dict(), tmp_path / "model.safetensors")
     towers = build(2, image_size=64)
     load_pretrained(towers, "sd-tiny", str(tmp_path))

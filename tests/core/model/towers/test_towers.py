@@ -63,7 +63,7 @@ def build(model_cfg: dict[str, Any]) -> Towers:
     return towers.eval()
 
 
-def pictures(size: int, count: int = 4) -> Tensor:
+def random_images(size: int, count: int = 4) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -80,7 +80,7 @@ def padded(towers: Towers, texts: list[str]) -> Tensor:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_images_equal_open_clips(name: str) -> None:
     towers = build(CONFIGS[name])
-    images = pictures(towers.image_size)
+    images = random_images(towers.image_size)
     expected = towers.clip.encode_image(images, normalize=False)
     features = towers.encode_image(images)
     torch.testing.assert_close(features.pooled, expected, atol=1e-5, rtol=1e-5)
@@ -135,7 +135,7 @@ def test_padding_is_what_follows_the_end_of_text() -> None:
 @pytest.mark.parametrize("name", ["clip", "quick_gelu", "layer scale", "coca"])
 def test_gradients_equal_open_clips(name: str) -> None:
     ours, theirs = build(CONFIGS[name]), build(CONFIGS[name])
-    images, tokens = pictures(32), padded(ours, CAPTIONS)
+    images, tokens = random_images(32), padded(ours, CAPTIONS)
     weight = torch.randn(4, 24, generator=torch.Generator().manual_seed(2))
     total = ours.encode_image(images).pooled * weight + ours.encode_text(trimmed(tokens)).pooled * weight
     total.sum().backward()
@@ -153,8 +153,8 @@ def test_patch_tokens_are_what_the_last_attention_reads() -> None:
     towers = build(CONFIGS["clip"])
     visual, read = towers.clip.visual, []
     visual.transformer.resblocks[-1].ln_1.register_forward_hook(lambda module, given, out: read.append(out))
-    visual(pictures(32))
-    features = towers.encode_image(pictures(32))
+    visual(random_images(32))
+    features = towers.encode_image(random_images(32))
     torch.testing.assert_close(features.tokens, read[0][:, 1:], atol=1e-5, rtol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_patch_tokens_are_what_the_last_attention_reads() -> None:
 def test_timm_trunks(trunk: str) -> None:
     towers = build(config({"timm_model_name": trunk, "image_size": 160, "timm_pool": "", "timm_proj": "linear"}))
     assert not towers.training
-    images = pictures(160, 2)
+    images = random_images(160, 2)
     features = towers.encode_image(images)
     torch.testing.assert_close(features.pooled, towers.clip.encode_image(images), atol=1e-5, rtol=1e-5)
     assert features.tokens is not None
@@ -173,7 +173,7 @@ def test_timm_trunks(trunk: str) -> None:
 @pytest.mark.parametrize("name", ["clip", "coca", "resnet"])
 def test_bfloat16_stays_near_float32(name: str) -> None:
     towers = build(CONFIGS[name])
-    images, tokens = pictures(32), padded(towers, CAPTIONS)
+    images, tokens = random_images(32), padded(towers, CAPTIONS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = towers.encode_image(images).pooled, towers.encode_text(tokens).pooled
     high = towers.encode_image(images).pooled, towers.encode_text(tokens).pooled
@@ -183,7 +183,7 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
 
 def test_patch_dropout_is_for_training_alone() -> None:
     towers = build(config({"patch_dropout": 0.5}))
-    images = pictures(32)
+    images = random_images(32)
     assert towers.encode_image(images).tokens.shape[1] == 16  # type: ignore[union-attr]
     assert towers.train().encode_image(images).tokens.shape[1] == 8  # type: ignore[union-attr]
 
@@ -194,9 +194,9 @@ def test_normalise_is_the_plain_formula() -> None:
     expected = [
         [
             [[(value / 255 - mean) / std for value in row] for row in colour]
-            for colour, mean, std in zip(picture, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), strict=True)
+            for colour, mean, std in zip(image, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), strict=True)
         ]
-        for picture in images.tolist()
+        for image in images.tolist()
     ]
     torch.testing.assert_close(towers.normalise(images), torch.tensor(expected), atol=1e-5, rtol=1e-5)
     assert towers.image_mean == pytest.approx((0.5, 0.4, 0.3))

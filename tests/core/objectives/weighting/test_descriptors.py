@@ -1,4 +1,4 @@
-"""Descriptors of pictures: colours and edges where they are, whatever the side."""
+"""Descriptors of images: colours and edges where they are, whatever the side."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from core.objectives.weighting.descriptors import CELLS, DIRECTIONS, LEVELS, SIDE, TINY, WIDTHS, describe, unit_parts
 
 
-def parts(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    tiny, colours, gradients = describe(picture[None])[0].split(WIDTHS)
+def parts(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    tiny, colours, gradients = describe(image[None])[0].split(WIDTHS)
     return tiny.reshape(3, TINY, TINY), colours, gradients.reshape(DIRECTIONS, CELLS, CELLS)
 
 
 @pytest.mark.parametrize("side", [20, SIDE, 48, 224])
-def test_a_plain_picture_has_one_colour_and_no_edge(side: int) -> None:
-    picture = torch.tensor([255, 0, 128], dtype=torch.uint8)[:, None, None].expand(3, side, side)
-    tiny, colours, gradients = parts(picture)
+def test_a_plain_image_has_one_colour_and_no_edge(side: int) -> None:
+    image = torch.tensor([255, 0, 128], dtype=torch.uint8)[:, None, None].expand(3, side, side)
+    tiny, colours, gradients = parts(image)
     assert tiny.amin(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0, 128 / 255], abs=1e-6)
     assert tiny.amax(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0, 128 / 255], abs=1e-6)
     assert colours.nonzero().flatten().tolist() == [(LEVELS - 1) * LEVELS**2 + LEVELS // 2]
@@ -28,33 +28,33 @@ def test_a_plain_picture_has_one_colour_and_no_edge(side: int) -> None:
 
 
 def test_the_root_of_each_colours_share() -> None:
-    picture = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
-    picture[:, : SIDE // 4] = 255
-    _, colours, _ = parts(picture)
+    image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+    image[:, : SIDE // 4] = 255
+    _, colours, _ = parts(image)
     assert float(colours[-1]) == pytest.approx(math.sqrt(0.25))
     assert float(colours[0]) == pytest.approx(math.sqrt(0.75))
 
 
 @pytest.mark.parametrize(("turned", "direction"), [(False, 0), (True, DIRECTIONS // 2)])
 def test_an_edge_is_found_in_its_cells_and_direction(turned: bool, direction: int) -> None:
-    picture = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
-    picture[:, :, SIDE // 2 + 2 :] = 255  # from dark to bright, in the middle of a column of cells
-    picture = picture.mT if turned else picture
-    _, _, gradients = parts(picture)
+    image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+    image[:, :, SIDE // 2 + 2 :] = 255  # from dark to bright, in the middle of a column of cells
+    image = image.mT if turned else image
+    _, _, gradients = parts(image)
     where = gradients.mT if turned else gradients
     found = where.nonzero()
     assert set(found[:, 0].tolist()) == {direction}
     assert set(found[:, 2].tolist()) == {CELLS // 2}
     assert float(where[direction, 3, CELLS // 2]) == pytest.approx(math.sqrt(2 / 4))  # two of a cell's four columns
-    assert torch.allclose(gradients, parts(255 - picture)[2])  # from bright to dark is the same edge
+    assert torch.allclose(gradients, parts(255 - image)[2])  # from bright to dark is the same edge
 
 
 def test_each_part_counts_as_much_and_what_all_have_does_not() -> None:
-    pictures = torch.randint(0, 256, (9, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    described = describe(pictures)
+    images = torch.randint(0, 256, (9, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    described = describe(images)
     found = unit_parts(described)
     assert found.shape == (9, sum(WIDTHS))
     for part in found.split(WIDTHS, dim=1):
         assert part.norm(dim=1).tolist() == pytest.approx([1.0] * 9, abs=1e-5)
     torch.testing.assert_close(unit_parts(described + 3.0), found, atol=1e-4, rtol=0)
-    assert not unit_parts(describe(pictures[:1])).any()  # of one picture alone there is nothing to tell
+    assert not unit_parts(describe(images[:1])).any()  # of one image alone there is nothing to tell

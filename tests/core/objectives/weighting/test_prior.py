@@ -1,4 +1,4 @@
-"""Pairs that are left out before training: wrong captions, from what the pictures look like alone."""
+"""Pairs that are left out before training: wrong captions, from what the images look like alone."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ COUNT = 240
 
 @pytest.fixture(scope="module")
 def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``wrong.csv``: pictures of one colour with captions of which every third is dealt out; ``right.csv``: none is. In
-    both, the last is no picture.
+    """``wrong.csv``: images of one colour with captions of which every third is dealt out; ``right.csv``: none is. In
+    both, the last is no image.
     """
     folder, draw = tmp_path_factory.mktemp("coloured"), np.random.default_rng(0)
     names = [list(COLOURS)[i % len(COLOURS)] for i in range(COUNT)]
     for i, name in enumerate(names):
         noise = draw.integers(-25, 26, (40, 40, 3))
         Image.fromarray((np.array(COLOURS[name]) + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-    (folder / f"{COUNT - 1}.png").write_text("no picture")
+    (folder / f"{COUNT - 1}.png").write_text("no image")
     for kind in ("wrong", "right"):
         with (folder / f"{kind}.csv").open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["filepath", "title"])
             for i in range(COUNT):
                 said = names[int(draw.integers(COUNT))] if kind == "wrong" and i % 3 == 0 else names[i]
-                rows.writerow([f"{i}.png", f"a {said} picture"])
+                rows.writerow([f"{i}.png", f"a {said} image"])
     return folder
 
 

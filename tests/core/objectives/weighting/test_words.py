@@ -1,4 +1,4 @@
-"""Words that pictures make one expect: against a plain loop, and on captions of which some were exchanged."""
+"""Words that images make one expect: against a plain loop, and on captions of which some were exchanged."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ P, D = 240, 12
 
 @pytest.fixture(autouse=True)
 def few_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the P pictures, and a third of the 900."""
+    """All of the P images, and a third of the 900."""
     monkeypatch.setattr(subject, "LANDMARKS", 300)
 
 
 def pairs(exchanged: int = 0) -> tuple[Tensor, list[str]]:
-    """Pictures (P, D), each the sum of what its three words look like, and captions, the first of them exchanged."""
+    """Images (P, D), each the sum of what its three words look like, and captions, the first of them exchanged."""
     draw = np.random.default_rng(3)
     looks = dict(zip(WORDS, np.linalg.qr(draw.normal(size=(D, D)))[0], strict=False))
     said = [[pair[draw.integers(2)] for pair in (WORDS[:2], WORDS[2:4], WORDS[4:])] for _ in range(P)]
@@ -121,7 +121,7 @@ def test_exchanged_captions_are_told_from_their_own() -> None:
 
 
 def many(wrong: int, seed: int = 0) -> tuple[Tensor, list[str], Tensor]:
-    """900 pictures, the captions of ``wrong`` of them dealt out anew; and which these are."""
+    """900 images, the captions of ``wrong`` of them dealt out anew; and which these are."""
     draw = np.random.default_rng(seed)
     looks = np.linalg.qr(draw.normal(size=(30, 30)))[0]
     has = draw.random((900, 30)) < 0.12
@@ -170,7 +170,7 @@ def test_where_all_captions_are_right_all_count() -> None:
 
 
 def test_where_looks_tell_too_little_nothing_is_doubted() -> None:
-    """As little as of pictures with nothing to see; that most captions are wrong looks alike."""
+    """As little as of images with nothing to see; that most captions are wrong looks alike."""
     images, captions, _ = many(900)
     nothing = torch.nn.functional.normalize(
         torch.randn(images.shape, generator=torch.Generator().manual_seed(0)), dim=1

@@ -1,4 +1,4 @@
-"""How large a manifest may be: a hundred million pictures are admitted, and nothing costs more to refuse."""
+"""How large a manifest may be: a hundred million images are admitted, and nothing costs more to refuse."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from core.search.index.manifest import (
     write_manifest,
 )
 from core.search.index.storage import IndexReader
-from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
+from tests.core.search.samples import MODEL, alive, build, files_of, write_images
 from tests.mutations import survives
 
 HUNDRED_MILLION = Manifest(
     Identity(MODEL, "student", "0" * 16, {"image_size": 224}, 512),
-    "/pictures",
+    "/images",
     segments=(Segment(BLOCK, BLOCK, 1 << 30, (2**32 - 1,) * 4),) * -(-(10**8) // BLOCK),
     removed=tuple((760 * run, 1) for run in range(MOST_REMOVED)),
 )
 
 
-def test_a_hundred_million_pictures_are_admitted_and_refused_in_time(tmp_path: Path) -> None:
+def test_a_hundred_million_images_are_admitted_and_refused_in_time(tmp_path: Path) -> None:
     """As many as are promised, with as many runs of removed rows as a build leaves: what takes longest to check."""
     write_manifest(tmp_path, HUNDRED_MILLION)
     found = read_manifest(tmp_path)
@@ -67,19 +67,19 @@ def test_no_manifest_is_written_that_could_not_be_read(own: tuple[Path, Path]) -
 def test_removals_too_scattered_to_be_listed_are_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far below the share that else asks for it; no row of the new files is marked as removed."""
     monkeypatch.setattr(build_module, "MOST_REMOVED", 2)
-    pictures, folder = tmp_path / "pictures", tmp_path / "index"
-    write_pictures(pictures)
-    build(pictures, folder)
+    images, folder = tmp_path / "images", tmp_path / "index"
+    write_images(images)
+    build(images, folder)
     expected = alive(folder)
     for taken in ([3, 9], [20, 30, 40]):
         for path in [sorted(expected)[number] for number in taken]:
             Path(path).unlink()
             del expected[path]
-        report = build(pictures, folder)
-        assert (report.removed, report.pictures) == (len(taken), len(expected))
+        report = build(images, folder)
+        assert (report.removed, report.images) == (len(taken), len(expected))
         assert alive(folder) == expected
         reader = IndexReader(folder)
         generation, listed = (1, 2) if len(taken) == 2 else (2, 0)
         assert (reader.manifest.generation, len(reader.manifest.removed)) == (generation, listed)
         assert len(reader) == 48 if listed else len(expected)
-    assert build(pictures, folder).unchanged == len(expected)
+    assert build(images, folder).unchanged == len(expected)

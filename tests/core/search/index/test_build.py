@@ -1,4 +1,4 @@
-"""Indexes of real pictures: made, brought up to date, mended, moved, refused."""
+"""Indexes of real images: made, brought up to date, mended, moved, refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from core.search.index.storage import IndexReader, IndexWriter
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
 from core.spec.shards import member_path
-from tests.core.search.samples import MODEL, alive, build, files_of, write_pictures
+from tests.core.search.samples import MODEL, alive, build, files_of, write_images
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -42,10 +42,10 @@ def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:
     encoder = encoding.Encoder(model, MODEL)
     assert reader.alive().sum() == 48
     for row, record in enumerate(reader.records(range(48))):
-        picture = centre_view(encoder.picture(record.path), model.network.image_size)
-        image = encode_images(model.network, picture[None], model.runtime)[0]
+        source_image = centre_view(encoder.image(record.path), model.network.image_size)
+        image = encode_images(model.network, source_image[None], model.runtime)[0]
         text = encode_texts(model.network, record.captions, model.runtime)[0]
-        assert torch.allclose(torch.from_numpy(np.array(reader.pictures[row])).float(), image, atol=1e-3)
+        assert torch.allclose(torch.from_numpy(np.array(reader.images[row])).float(), image, atol=1e-3)
         assert torch.allclose(torch.from_numpy(np.array(reader.texts[row])).float(), text, atol=1e-3)
         assert record.labels == {"folder": Path(record.path).parent.name}
 
@@ -68,12 +68,12 @@ def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) 
 
 
 def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
     paths[1].write_bytes(paths[2].read_bytes())
     paths[3].with_suffix(".txt").write_text("another caption\n", encoding="utf-8")
-    (tmp_path / "pictures" / "new.png").write_bytes(paths[4].read_bytes())
+    (tmp_path / "images" / "new.png").write_bytes(paths[4].read_bytes())
     asked: list[str] = []
     original = encoding.Encoder.entries
 
@@ -82,47 +82,47 @@ def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.Monkey
         return original(self, found)
 
     monkeypatch.setattr(encoding.Encoder, "entries", entries)
-    report = build(tmp_path / "pictures", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
     assert (report.added, report.changed, report.removed, report.unchanged) == (1, 2, 1, 45)
-    assert sorted(asked) == sorted(map(str, (paths[1], paths[3], tmp_path / "pictures" / "new.png")))
+    assert sorted(asked) == sorted(map(str, (paths[1], paths[3], tmp_path / "images" / "new.png")))
     found = alive(tmp_path / "index")
-    assert set(found) == {str(path) for path in (tmp_path / "pictures").rglob("*.png")}
+    assert set(found) == {str(path) for path in (tmp_path / "images").rglob("*.png")}
     assert found[str(paths[3])].captions == ("another caption",)
 
 
 def test_many_changes_write_the_files_anew(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     for path in paths[:20]:
         path.unlink()
     reader = IndexReader(tmp_path / "index")  # goes on with what it opened
-    report = build(tmp_path / "pictures", tmp_path / "index")
-    assert (report.removed, report.pictures) == (20, 28)
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert (report.removed, report.images) == (20, 28)
     manifest = IndexReader(tmp_path / "index").manifest
     assert (manifest.rows, manifest.removed, manifest.generation) == (28, (), 2)
     assert set(alive(tmp_path / "index")) == set(map(str, paths[20:]))
-    assert np.array(reader.pictures[47]).any()
+    assert np.array(reader.images[47]).any()
 
 
 def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    paths[47].write_bytes(b"no picture")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images", captions=False)
+    paths[47].write_bytes(b"no image")
+    build(tmp_path / "images", tmp_path / "index")
     for path in paths[:20]:
         path.unlink()
-    assert build(tmp_path / "pictures", tmp_path / "index").pictures == 27
+    assert build(tmp_path / "images", tmp_path / "index").images == 27
     assert IndexReader(tmp_path / "index").manifest.generation == 2
-    again = build(tmp_path / "pictures", tmp_path / "index")
+    again = build(tmp_path / "images", tmp_path / "index")
     assert (again.unchanged, again.added) == (28, 0), "it is not tried again"
     assert [row.where for row in again.bad] == [str(paths[47])]
 
 
-def test_captions_of_removed_pictures_are_neither_found_nor_ranked(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     gone = f"a {paths[5].parent.name} {paths[5].stem.replace('-', ' of size ')}"
     paths[5].unlink()
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     collection = open_index(tmp_path / "index", quiet)
     assert len(collection.owner) == 48, "its row is still in the files"
     found = Searching(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
@@ -134,16 +134,16 @@ def test_captions_of_removed_pictures_are_neither_found_nor_ranked(tmp_path: Pat
     assert evaluation.evaluate(collection, ranked)["queries"]["text_to_image"] == 47
 
 
-def test_what_is_no_picture_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    paths[0].write_bytes(b"no picture")
-    report = build(tmp_path / "pictures", tmp_path / "index")
-    assert report.pictures == 47
+def test_what_is_no_image_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    paths[0].write_bytes(b"no image")
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert report.images == 47
     assert [row.where for row in report.bad] == [str(paths[0])]
-    assert build(tmp_path / "pictures", tmp_path / "index").unchanged == 48
+    assert build(tmp_path / "images", tmp_path / "index").unchanged == 48
 
 
-@pytest.mark.parametrize("kind", ["pictures", "facts", "records", "texts"])
+@pytest.mark.parametrize("kind", ["images", "facts", "records", "texts"])
 @pytest.mark.parametrize("harm", ["flip", "cut"])
 def test_damage_is_seen_and_mended(
     made: tuple[Path, Path], tmp_path: Path, kind: str, harm: str, monkeypatch: pytest.MonkeyPatch
@@ -164,7 +164,7 @@ def test_damage_is_seen_and_mended(
     assert "damaged" in collection.notes[0]
     log: list[str] = []
     report = build(made[0], tmp_path / "index", log)
-    assert (report.rebuilt, report.pictures, report.added) == (16, 48, 16)
+    assert (report.rebuilt, report.images, report.added) == (16, 48, 16)
     assert "1 of 3 segments" in log[0]
     assert alive(tmp_path / "index") == expected
     assert open_index(tmp_path / "index", quiet).notes == ()
@@ -255,7 +255,7 @@ def test_one_writes_and_others_read(own: tuple[Path, Path]) -> None:
 def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 8)
     monkeypatch.setattr(encoding, "BATCH", 8)
-    paths = set(map(str, write_pictures(tmp_path / "pictures")))
+    paths = set(map(str, write_images(tmp_path / "images")))
     seen: list[int] = []
     ended = threading.Event()
     failures: list[BaseException] = []
@@ -274,7 +274,7 @@ def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatc
 
     reader = threading.Thread(target=read)
     reader.start()
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     ended.set()
     reader.join()
     assert not failures
@@ -282,34 +282,34 @@ def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatc
     assert all(count % 8 == 0 for count in seen)
 
 
-def test_pictures_that_moved(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
-    (tmp_path / "pictures").rename(tmp_path / "moved")
+def test_images_that_moved(tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
+    (tmp_path / "images").rename(tmp_path / "moved")
     with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder"):
-        build(tmp_path / "pictures", tmp_path / "index")
+        build(tmp_path / "images", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="--relocate"):
         build(tmp_path / "moved", tmp_path / "index")
-    with pytest.raises(IndexFolderError, match=r"no picture of the index .* is under .*nowhere, but under folders"):
+    with pytest.raises(IndexFolderError, match=r"no image of the index .* is under .*nowhere, but under folders"):
         relocate(tmp_path / "index", str(tmp_path / "nowhere"), str(tmp_path), quiet)
-    vectors = np.array(IndexReader(tmp_path / "index").pictures)
-    assert relocate(tmp_path / "index", str(tmp_path / "pictures"), str(tmp_path / "moved"), quiet) == 48
+    vectors = np.array(IndexReader(tmp_path / "index").images)
+    assert relocate(tmp_path / "index", str(tmp_path / "images"), str(tmp_path / "moved"), quiet) == 48
     assert not list((tmp_path / "index").glob("*-0001.bin")), "the files of before take no room"
-    assert (np.array(IndexReader(tmp_path / "index").pictures) == vectors).all()
+    assert (np.array(IndexReader(tmp_path / "index").images) == vectors).all()
     assert set(alive(tmp_path / "index")) == set(map(str, (tmp_path / "moved").rglob("*.png")))
     assert build(tmp_path / "moved", tmp_path / "index").unchanged == 48
 
 
 def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images", captions=False)
+    build(tmp_path / "images", tmp_path / "index")
     for path in paths:
         path.unlink()
-    with pytest.raises(IndexFolderError, match=r"none of the 48 pictures .* is in .* any more.* Nothing was changed"):
-        build(tmp_path / "pictures", tmp_path / "index")
+    with pytest.raises(IndexFolderError, match=r"none of the 48 images .* is in .* any more.* Nothing was changed"):
+        build(tmp_path / "images", tmp_path / "index")
     assert len(alive(tmp_path / "index")) == 48
-    assert build(tmp_path / "pictures", tmp_path / "index", drop_missing=True).removed == 48
-    with pytest.raises(IndexFolderError, match="is empty: none of its pictures can be found"):
+    assert build(tmp_path / "images", tmp_path / "index", drop_missing=True).removed == 48
+    with pytest.raises(IndexFolderError, match="is empty: none of its images can be found"):
         open_index(tmp_path / "index", quiet)
 
 
@@ -317,22 +317,22 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     monkeypatch.setattr(encoding.os, "cpu_count", lambda: 1)
-    write_pictures(tmp_path / "pictures", captions=False)
+    write_images(tmp_path / "images", captions=False)
 
     def progress(doing: str, done: int, total: int) -> None:
         if done == 16:
-            (tmp_path / "pictures").rename(tmp_path / "away")
+            (tmp_path / "images").rename(tmp_path / "away")
 
-    with pytest.raises(IndexFolderError, match="while its pictures were read; what was encoded is safe"):
-        build_index(MODEL, str(tmp_path / "pictures"), tmp_path / "index", progress, lambda text: None)
+    with pytest.raises(IndexFolderError, match="while its images were read; what was encoded is safe"):
+        build_index(MODEL, str(tmp_path / "images"), tmp_path / "index", progress, lambda text: None)
     safe = len(alive(tmp_path / "index"))
     assert 16 <= safe < 48
-    (tmp_path / "away").rename(tmp_path / "pictures")
-    assert build(tmp_path / "pictures", tmp_path / "index").unchanged == safe
+    (tmp_path / "away").rename(tmp_path / "images")
+    assert build(tmp_path / "images", tmp_path / "index").unchanged == safe
     assert len(alive(tmp_path / "index")) == 48
 
 
-def test_unreadable_pictures_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_path: Path) -> None:
+def test_unreadable_images_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_path: Path) -> None:
     tar = tmp_path / "shards" / "0.tar"
     tar.parent.mkdir()
     tar.touch()
@@ -345,32 +345,32 @@ def test_unreadable_pictures_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_
 
 
 def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths = write_images(tmp_path / "images", captions=False)
     lines = ["filepath,title,kind", *(f"{path},{path.stem},x" for path in paths)]
     (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
     report = build(tmp_path / "pairs.csv", tmp_path / "index")
-    assert (report.pictures, report.captions) == (48, 48)
+    assert (report.images, report.captions) == (48, 48)
     assert alive(tmp_path / "index")[str(paths[0])].labels == {"kind": "x"}
-    (tmp_path / "pictures" / "red").rename(tmp_path / "red")
+    (tmp_path / "images" / "red").rename(tmp_path / "red")
     paths[0].unlink()
     report = build(tmp_path / "pairs.csv", tmp_path / "index")
-    assert (report.away, report.removed, report.pictures) == (12, 1, 47)
-    (tmp_path / "pictures").rename(tmp_path / "gone")
+    assert (report.away, report.removed, report.images) == (12, 1, 47)
+    (tmp_path / "images").rename(tmp_path / "gone")
     with pytest.raises(DataError, match="None of the 48 rows"):
         build(tmp_path / "pairs.csv", tmp_path / "index")
     assert IndexReader(tmp_path / "index").alive().sum() == 47
 
 
-def test_no_picture_at_all(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    with pytest.raises(IndexFolderError, match="holds no picture"):
-        build(tmp_path / "pictures", tmp_path / "index")
+def test_no_image_at_all(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(IndexFolderError, match="holds no image"):
+        build(tmp_path / "images", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="there is no index in"):
         open_index(tmp_path / "index", quiet)
 
 
 def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
-    write_pictures(tmp_path)
+    write_images(tmp_path)
     before = scan(str(tmp_path))
     for name in ("itself", "itself.png"):
         (tmp_path / name).symlink_to(tmp_path / name)

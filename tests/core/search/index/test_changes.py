@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index import build as build_module
@@ -23,15 +23,15 @@ from core.search.index.build import relocate
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.source_changes import scan
 from core.search.index.storage import IndexReader
-from tests.core.pictures import draw
-from tests.core.search.samples import MODEL, alive, build, quiet, write_pictures
+from tests.core.images import draw
+from tests.core.search.samples import MODEL, alive, build, quiet, write_images
 
 
-def test_a_picture_of_another_time_is_read_again(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
-    build(tmp_path / "pictures", tmp_path / "index")
+def test_a_image_of_another_time_is_read_again(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
+    build(tmp_path / "images", tmp_path / "index")
     os.utime(paths[7], ns=(1, 1_000_000_001))
-    report = build(tmp_path / "pictures", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
     assert (report.changed, report.added, report.removed, report.unchanged) == (1, 0, 0, 47)
     reader = IndexReader(tmp_path / "index")
     assert reader.alive().sum() == 48, "the row of before is no more"
@@ -41,7 +41,7 @@ def test_a_picture_of_another_time_is_read_again(tmp_path: Path) -> None:
 
 
 def test_another_label_or_caption_of_a_manifest_is_a_change(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+    paths = write_images(tmp_path / "images", captions=False)
     rows = [[str(path), path.stem, "x"] for path in paths]
 
     def again() -> tuple[int, int, int]:
@@ -60,8 +60,8 @@ def test_another_label_or_caption_of_a_manifest_is_a_change(tmp_path: Path) -> N
     assert found[str(paths[4])].captions == ("other words",)
 
 
-def test_hidden_folders_are_left_out_and_pictures_right_at_the_top_have_no_label(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path, captions=False)
+def test_hidden_folders_are_left_out_and_images_right_at_the_top_have_no_label(tmp_path: Path) -> None:
+    paths = write_images(tmp_path, captions=False)
     (tmp_path / ".trash").mkdir()
     shutil.copy(paths[0], tmp_path / ".trash" / "gone.png")
     shutil.copy(paths[0], tmp_path / "b.png")
@@ -92,58 +92,58 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     return folders
 
 
-def test_pictures_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: set[str]) -> None:
+def test_images_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: set[str]) -> None:
     """And of no other: not of one whose name begins alike."""
-    pictures = tmp_path / "pictures"
-    paths = write_pictures(pictures, captions=False)
-    (pictures / "red2").mkdir()
-    shutil.copy(paths[0], pictures / "red2" / "x.png")
-    build(pictures, tmp_path / "index")
-    away.add(str(pictures / "red"))
-    shutil.rmtree(pictures / "red2")
+    images = tmp_path / "images"
+    paths = write_images(images, captions=False)
+    (images / "red2").mkdir()
+    shutil.copy(paths[0], images / "red2" / "x.png")
+    build(images, tmp_path / "index")
+    away.add(str(images / "red"))
+    shutil.rmtree(images / "red2")
     log: list[str] = []
-    report = build(pictures, tmp_path / "index", log)
-    assert (report.away, report.unchanged, report.removed, report.pictures) == (12, 48, 1, 48)
-    assert log == [f"{pictures / 'red'} cannot be reached; its pictures stay in the index."]
-    report = build(pictures, tmp_path / "index", drop_missing=True)
-    assert (report.away, report.removed, report.pictures) == (0, 12, 36)
+    report = build(images, tmp_path / "index", log)
+    assert (report.away, report.unchanged, report.removed, report.images) == (12, 48, 1, 48)
+    assert log == [f"{images / 'red'} cannot be reached; its images stay in the index."]
+    report = build(images, tmp_path / "index", drop_missing=True)
+    assert (report.away, report.removed, report.images) == (0, 12, 36)
 
 
-def test_a_picture_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+def test_a_image_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
+    paths = write_images(tmp_path / "images", captions=False)
     paths[0].write_bytes(paths[0].read_bytes() + b"\0" * 77)  # of a size of its own
-    build(tmp_path / "pictures", tmp_path / "index")
-    elsewhere = tmp_path / "pictures" / "elsewhere" / paths[0].name
+    build(tmp_path / "images", tmp_path / "index")
+    elsewhere = tmp_path / "images" / "elsewhere" / paths[0].name
     elsewhere.parent.mkdir()
     paths[0].rename(elsewhere)
     log: list[str] = []
-    report = build(tmp_path / "pictures", tmp_path / "index", log)
+    report = build(tmp_path / "images", tmp_path / "index", log)
     assert report.moved == [(str(paths[0]), str(elsewhere))]
-    assert log == [f"1 pictures seem to have moved, such as {paths[0]} to {elsewhere}."]
+    assert log == [f"1 images seem to have moved, such as {paths[0]} to {elsewhere}."]
 
 
 def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    plain = encoding.Encoder.picture
+    paths = write_images(tmp_path / "images")
+    plain = encoding.Encoder.image
 
-    def picture(encoder: encoding.Encoder, path: str) -> torch.Tensor:
+    def image(encoder: encoding.Encoder, path: str) -> torch.Tensor:
         if path == str(paths[5]):
-            raise PictureError("it cannot be opened: Input/output error") from OSError(errno.EIO, "Input/output error")
+            raise ImageError("it cannot be opened: Input/output error") from OSError(errno.EIO, "Input/output error")
         if path == str(paths[6]):
-            raise PictureError("it is broken or cut off: truncated")
+            raise ImageError("it is broken or cut off: truncated")
         return plain(encoder, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoding.Encoder, "picture", picture)
-        report = build(tmp_path / "pictures", tmp_path / "index")
-    assert (report.pictures, report.captions) == (46, 46)
+        patch.setattr(encoding.Encoder, "image", image)
+        report = build(tmp_path / "images", tmp_path / "index")
+    assert (report.images, report.captions) == (46, 46)
     assert {(row.where, row.reason) for row in report.bad} == {
         (str(paths[5]), "it cannot be opened: Input/output error"),
         (str(paths[6]), "it is broken or cut off: truncated"),
     }
     assert open_index(tmp_path / "index", quiet).alive.sum() == 46
-    again = build(tmp_path / "pictures", tmp_path / "index")
-    assert (again.changed, again.unchanged, again.pictures, again.captions) == (1, 47, 47, 47)
+    again = build(tmp_path / "images", tmp_path / "index")
+    assert (again.changed, again.unchanged, again.images, again.captions) == (1, 47, 47, 47)
     owner = IndexReader(tmp_path / "index").text_rows()
     found = open_index(tmp_path / "index", quiet)
     assert {
@@ -151,16 +151,16 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: py
     } == {path.with_suffix(".txt").read_text().strip() for path in paths if path != paths[6]}
 
 
-def test_several_captions_of_a_picture_stay_its_own_when_files_are_written_anew(tmp_path: Path) -> None:
-    """Pictures with none, two and three captions; a quarter is removed, then the rest is relocated."""
-    paths = write_pictures(tmp_path / "pictures", captions=False)
+def test_several_captions_of_a_image_stay_its_own_when_files_are_written_anew(tmp_path: Path) -> None:
+    """Images with none, two and three captions; a quarter is removed, then the rest is relocated."""
+    paths = write_images(tmp_path / "images", captions=False)
     wanted = {}
     for number, path in enumerate(paths):
         lines = [f"{path.parent.name} {path.stem} {i}" for i in range((0, 2, 3)[number % 3])]
         if lines:
             path.with_suffix(".txt").write_text("\n".join(lines), encoding="utf-8")
         wanted[str(path)] = lines
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
 
     def check(folder: Path) -> None:
         collection = open_index(folder, quiet)
@@ -182,20 +182,20 @@ def test_several_captions_of_a_picture_stay_its_own_when_files_are_written_anew(
     for path in paths[:12]:
         path.unlink()
         path.with_suffix(".txt").unlink(missing_ok=True)
-    report = build(tmp_path / "pictures", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
     assert report.captions == sum(len(wanted[str(path)]) for path in paths[12:])
     assert IndexReader(tmp_path / "index").manifest.generation == 2
     check(tmp_path / "index")
-    report = build(tmp_path / "pictures", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
     assert (report.changed, report.unchanged) == (0, 36), "sizes and times were kept"
 
 
 def test_captions_are_counted_of_what_can_be_found(tmp_path: Path) -> None:
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
-    report = build(tmp_path / "pictures", tmp_path / "index")
-    assert (report.pictures, report.captions) == (47, 47)
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert (report.images, report.captions) == (47, 47)
 
 
 def test_damage_beside_removed_rows_counts_what_is_encoded_again(
@@ -203,30 +203,30 @@ def test_damage_beside_removed_rows_counts_what_is_encoded_again(
 ) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
-    paths = write_pictures(tmp_path / "pictures")
-    build(tmp_path / "pictures", tmp_path / "index")
+    paths = write_images(tmp_path / "images")
+    build(tmp_path / "images", tmp_path / "index")
     for path in (paths[0], paths[40]):
         path.unlink()
-    build(tmp_path / "pictures", tmp_path / "index")
-    file = tmp_path / "index" / "pictures-0001.bin"
+    build(tmp_path / "images", tmp_path / "index")
+    file = tmp_path / "index" / "images-0001.bin"
     content = bytearray(file.read_bytes())
     content[3] ^= 1  # in the first segment, which has 15 left
     file.write_bytes(content)
     log: list[str] = []
-    report = build(tmp_path / "pictures", tmp_path / "index", log)
-    assert (report.rebuilt, report.added, report.pictures) == (15, 15, 46)
-    assert "their 15 pictures are encoded again" in log[0]
+    report = build(tmp_path / "images", tmp_path / "index", log)
+    assert (report.rebuilt, report.added, report.images) == (15, 15, 46)
+    assert "their 15 images are encoded again" in log[0]
 
 
 def test_relocating_a_folder_above_the_source_moves_the_source_with_it(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "disk" / "pictures", captions=False)
-    build(tmp_path / "disk" / "pictures", tmp_path / "index")
+    write_images(tmp_path / "disk" / "images", captions=False)
+    build(tmp_path / "disk" / "images", tmp_path / "index")
     (tmp_path / "disk").rename(tmp_path / "mounted")
     assert relocate(tmp_path / "index", str(tmp_path / "disk"), str(tmp_path / "mounted"), quiet) == 48
-    assert build(tmp_path / "mounted" / "pictures", tmp_path / "index").unchanged == 48
+    assert build(tmp_path / "mounted" / "images", tmp_path / "index").unchanged == 48
 
 
-def test_captions_of_a_picture_that_cannot_be_read_are_not_given_to_the_next(tmp_path: Path) -> None:
+def test_captions_of_a_image_that_cannot_be_read_are_not_given_to_the_next(tmp_path: Path) -> None:
     found = []
     for name, caption in (("a", "one red bar"), ("b", "two blue discs"), ("c", "three green stars")):
         path = tmp_path / f"{name}.png"
@@ -246,8 +246,8 @@ def test_captions_of_a_picture_that_cannot_be_read_are_not_given_to_the_next(tmp
 
 def test_relocating_moves_what_lies_below_and_nothing_beside_it(tmp_path: Path) -> None:
     source = tmp_path / "all"
-    write_pictures(source / "old", captions=False)
-    write_pictures(source / "older", captions=False)
+    write_images(source / "old", captions=False)
+    write_images(source / "older", captions=False)
     build(source, tmp_path / "index")
     (source / "old").rename(source / "new")
     assert relocate(tmp_path / "index", str(source / "old"), str(source / "new"), quiet) == 48

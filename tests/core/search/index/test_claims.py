@@ -24,11 +24,11 @@ from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.storage import IndexReader, IndexWriter, parse_record
 from core.spec.errors import UserError
 from tests.core.search.index.hostile import claim, manifest_of, write_signed
-from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_pictures
+from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_images
 from tests.mutations import mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
-KINDS = ("pictures", "facts", "records", "texts")
+KINDS = ("images", "facts", "records", "texts")
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -70,7 +70,7 @@ def whole(**fields: Any) -> Callable[[dict[str, Any]], object]:
         whole(nearest=7),
         whole(nearest={"files": {"a": "b"}}),
         whole(nearest={"files": 3}),
-        whole(nearest={"pictures": []}),
+        whole(nearest={"images": []}),
         whole(complete="x"),
         whole(segments={}),
     ],
@@ -104,7 +104,7 @@ def test_a_billion_rows_that_are_not_there_cost_nothing(own: tuple[Path, Path]) 
     }
     log: list[str] = []
     report = build(*own, log=log)
-    assert (report.pictures, report.added, report.unchanged) == (48, 0, 48)
+    assert (report.images, report.added, report.unchanged) == (48, 0, 48)
     assert "1 of 2 segments" in log[0]
     assert alive(own[1]) == expected
     assert {name: len(content) for name, content in files_of(own[1]).items()} == sizes
@@ -114,7 +114,7 @@ def test_one_segment_of_a_billion_rows(own: tuple[Path, Path]) -> None:
     """All that the manifest names is beyond the files: nothing can be found, and a build makes all of it anew."""
     expected = alive(own[1])
     claim(own[1], segment(rows=10**9))
-    with pytest.raises(IndexFolderError, match="is empty: none of its pictures can be found"):
+    with pytest.raises(IndexFolderError, match="is empty: none of its images can be found"):
         open_index(own[1], quiet)
     assert sum(map(len, files_of(own[1]).values())) < 1 << 20
     assert build(*own).added == 48
@@ -123,7 +123,7 @@ def test_one_segment_of_a_billion_rows(own: tuple[Path, Path]) -> None:
 
 def test_files_that_were_cut_off_lose_their_end_alone(own: tuple[Path, Path]) -> None:
     """Also when the build that mends it is asked to relocate: that is refused, and nothing is changed."""
-    file = own[1] / "pictures-0001.bin"
+    file = own[1] / "images-0001.bin"
     file.write_bytes(file.read_bytes()[:-2])
     assert IndexReader(own[1]).lost == 1
     with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
@@ -159,7 +159,7 @@ def test_files_that_are_pipes_or_lead_elsewhere(own: tuple[Path, Path], tmp_path
     assert outside.read_bytes() == content
 
 
-@pytest.mark.parametrize("name", ["pictures-0001.bin", "manifest.json"])
+@pytest.mark.parametrize("name", ["images-0001.bin", "manifest.json"])
 def test_a_link_within_the_index_is_followed(own: tuple[Path, Path], name: str) -> None:
     (own[1] / name).replace(own[1] / "moved")
     (own[1] / name).symlink_to("moved")
@@ -167,7 +167,7 @@ def test_a_link_within_the_index_is_followed(own: tuple[Path, Path], name: str) 
 
 
 def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_pictures(tmp_path / "pictures")
+    write_images(tmp_path / "images")
     sizes = scan_module.Sizes(small=0, scan=16)
     for module in ("core.search.index.build", "core.search.collection"):
         monkeypatch.setattr(f"{module}.layout", lambda rows, dim, _=None: scan_module.layout(rows, dim, sizes))
@@ -175,14 +175,14 @@ def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         "core.search.index.build.update_acceleration", lambda *args, trust=False: make(*args, sizes=sizes, trust=trust)
     )
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     assert open_index(tmp_path / "index", quiet).how.startswith("exact scan")
     file = next((tmp_path / "index").glob("scan-*.faiss"))
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(IndexFolderError, match="is a named pipe"):
         open_index(tmp_path / "index", quiet)
-    build(tmp_path / "pictures", tmp_path / "index")
+    build(tmp_path / "images", tmp_path / "index")
     assert file.is_file()
     assert open_index(tmp_path / "index", quiet).alive.sum() == 48
 
@@ -244,7 +244,7 @@ def test_captions_that_overlap_or_lead_beyond_have_no_owner(own: tuple[Path, Pat
     assert [int(owner[i]) for i in (0, 3, 4, 5, 6, 47)] == [0, -1, 4, -1, -1, 47]
 
 
-@pytest.mark.parametrize("where", ["pictures", "texts"])
+@pytest.mark.parametrize("where", ["images", "texts"])
 def test_vectors_that_are_not_numbers_are_refused(own: tuple[Path, Path], where: str) -> None:
     file = own[1] / f"{where}-0001.bin"
     vectors = np.frombuffer(bytearray(file.read_bytes()), "<f2")
@@ -294,13 +294,13 @@ SAMPLE: dict[str, Any] = {
         "model": MODEL, "weights": "", "digest": "0" * 16, "preprocessing": {"image_size": 32, "mean": [0.5]},
         "dim": 64, "normalisation": "unit length",
     },
-    "source": "/pictures", "generation": 1, "complete": True,
+    "source": "/images", "generation": 1, "complete": True,
     "segments": [
         {"rows": 48, "texts": 48, "record_bytes": 3000, "checksums": [1, 2, 3, 4]},
         {"rows": 2, "texts": 1, "record_bytes": 90, "checksums": [5, 6, 7, 8]},
     ],
     "removed": [[0, 2], [7, 1]],
-    "nearest": {"pictures": "exact", "texts": "exact", "files": {"scan-0001-pictures-0000000000.faiss": [9, 8]}},
+    "nearest": {"images": "exact", "texts": "exact", "files": {"scan-0001-images-0000000000.faiss": [9, 8]}},
     "version": 1,
 }  # fmt: skip
 

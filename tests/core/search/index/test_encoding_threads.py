@@ -1,4 +1,4 @@
-"""Threads that encode pictures compute on one core each, and nobody else does."""
+"""Threads that encode images compute on one core each, and nobody else does."""
 
 from __future__ import annotations
 

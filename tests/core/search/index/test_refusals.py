@@ -13,7 +13,7 @@ from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index import encoding
 from core.search.index.build import build_index, relocate
-from tests.core.search.samples import MODEL, build, files_of, write_pictures
+from tests.core.search.samples import MODEL, build, files_of, write_images
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -24,7 +24,7 @@ def quiet(doing: str, done: int, total: int) -> None:
     ("mine", "message"),
     [
         ("manifest.json", r"holds a manifest\.json that does not belong to an index; choose an empty folder"),
-        ("pictures-holiday.bin", r"holds pictures-holiday\.bin but is not an index; choose an empty folder"),
+        ("images-holiday.bin", r"holds images-holiday\.bin but is not an index; choose an empty folder"),
         ("records-0001.bin", r"holds records-0001\.bin but is not an index; choose an empty folder"),
         ("texts-old.tmp", r"holds texts-old\.tmp but is not an index; choose an empty folder"),
     ],
@@ -41,10 +41,10 @@ def test_a_folder_of_other_things_is_left_alone(
 
 def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
     expected = files_of(own[1])
-    for name in ("pictures-holiday.bin", "pictures-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "scan-mine.bin"):
+    for name in ("images-holiday.bin", "images-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "scan-mine.bin"):
         (own[1] / name).write_bytes(b"x")
     build(*own)
-    assert set(files_of(own[1])) == {*expected, "pictures-holiday.bin", "scan-mine.bin"}
+    assert set(files_of(own[1])) == {*expected, "images-holiday.bin", "scan-mine.bin"}
 
 
 def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, Path]) -> None:
@@ -56,7 +56,7 @@ def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, P
 
 
 def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path) -> None:
-    file = own[1] / "pictures-0001.bin"
+    file = own[1] / "images-0001.bin"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 64
     file.write_bytes(content)
@@ -69,8 +69,8 @@ def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["~nobody-has-this-name/run", "pictures", "index"], "there is no model '~nobody-has-this-name/run'"),
-        ([MODEL, "~nobody-has-this-name/pictures", "index"], "~nobody-has-this-name/pictures is not there now"),
+        (["~nobody-has-this-name/run", "images", "index"], "there is no model '~nobody-has-this-name/run'"),
+        ([MODEL, "~nobody-has-this-name/images", "index"], "~nobody-has-this-name/images is not there now"),
     ],
 )
 def test_the_home_of_nobody_is_a_name_like_others(
@@ -81,7 +81,7 @@ def test_the_home_of_nobody_is_a_name_like_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_pictures(tmp_path / "pictures", captions=False)
+    write_images(tmp_path / "images", captions=False)
     assert main(["index", *arguments]) == 1
     assert message in capsys.readouterr().err
     with pytest.raises(DataError, match="There is no data at ~nobody-has-this-name"):
@@ -98,16 +98,16 @@ def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> Non
 def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     original = encoding.preprocessing
     monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
-    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+    with pytest.raises(IndexFolderError, match=r"images with crop centre, and .* with crop none"):
         open_index(own[1], quiet)
     before = files_of(own[1])
-    write_pictures(own[0] / "more")
-    with pytest.raises(IndexFolderError, match=r"pictures with crop centre, and .* with crop none"):
+    write_images(own[0] / "more")
+    with pytest.raises(IndexFolderError, match=r"images with crop centre, and .* with crop none"):
         build(*own)
     assert files_of(own[1]) == before, "rows that cannot be compared are not added"
 
 
 def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:
-    write_pictures(tmp_path / "others")
-    with pytest.raises(IndexFolderError, match=r"is of .*pictures, not of .*others"):
+    write_images(tmp_path / "others")
+    with pytest.raises(IndexFolderError, match=r"is of .*images, not of .*others"):
         build(tmp_path / "others", own[1])

@@ -23,7 +23,7 @@ from core.search.index.manifest import read_manifest
 from core.search.queries import Query, Term
 from core.search.results import Options, Searching
 from core.spec.errors import UserError
-from tests.core.search.samples import MODEL, build, files_of, write_pictures
+from tests.core.search.samples import MODEL, build, files_of, write_images
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -49,8 +49,8 @@ def diverged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("diverged")
 def test_a_model_of_nan_makes_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pictures(tmp_path / "pictures")
-    assert main(["index", MODEL, str(tmp_path / "pictures"), str(tmp_path / "index")]) == 1
+    write_images(tmp_path / "images")
+    assert main(["index", MODEL, str(tmp_path / "images"), str(tmp_path / "index")]) == 1
     assert f"{MODEL} produces NaN or infinite embeddings: its weights are damaged" in capsys.readouterr().err
     assert read_manifest(tmp_path / "index") is None
 
@@ -89,7 +89,7 @@ def test_an_index_on_a_full_disk_is_as_it_was(
     own: tuple[Path, Path], tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was appended is taken back; with room the same build ends well."""
-    source = tmp_path / "pictures"
+    source = tmp_path / "images"
     shutil.copytree(own[0], source)
     build(source, tmp_path / "mine")
     before = files_of(tmp_path / "mine")
@@ -116,7 +116,7 @@ def test_files_written_anew_on_a_full_disk(
     own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old generation stays whole and alone."""
-    source = tmp_path / "pictures"
+    source = tmp_path / "images"
     shutil.copytree(own[0], source)
     build(source, tmp_path / "mine")
     for path in sorted(source.rglob("*.png"))[:20]:
@@ -137,4 +137,4 @@ def test_files_written_anew_on_a_full_disk(
             build(source, tmp_path / "mine")
     assert {path.name for path in (tmp_path / "mine").iterdir()} == names
     assert open_index(tmp_path / "mine", quiet).alive.sum() == 28
-    assert build(source, tmp_path / "mine").pictures == 28
+    assert build(source, tmp_path / "mine").images == 28

@@ -144,8 +144,8 @@ def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("views", ["student", "local"])
-def test_fixmatch_needs_whole_pictures(views: str) -> None:
-    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch needs whole pictures"):
+def test_fixmatch_needs_whole_images(views: str) -> None:
+    with pytest.raises(ConfigError, match=rf"views.{views}.mix: fixmatch needs whole images"):
         override(preset_config("fixmatch", "tiny"), [f"views.{views}.count=1", f"views.{views}.mix=mixup"])
 
 

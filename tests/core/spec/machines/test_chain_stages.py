@@ -12,7 +12,7 @@ from core.spec.chain import Chain, ChainDir, ChainStage, write_chain
 from core.spec.config import read_config
 from core.spec.errors import UserError
 from core.spec.machines.answers import MOST_BYTES, Chunk
-from core.spec.machines.elsewhere import Elsewhere, picture_there
+from core.spec.machines.elsewhere import Elsewhere, image_there
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
 from core.spec.presets import preset_config
@@ -180,9 +180,9 @@ def test_names_on_both_sides(tmp_path: Path) -> None:
     assert names.to_there(str(run.path)) == str(run.path)
 
 
-def test_a_picture_s_name_here_tells_its_machine(tmp_path: Path) -> None:
+def test_a_image_s_name_here_tells_its_machine(tmp_path: Path) -> None:
     found = {
-        name: picture_there(tmp_path, tmp_path / name)
+        name: image_there(tmp_path, tmp_path / name)
         for name in (
             "elsewhere/far/a.png",
             "elsewhere/far/b/c.png",

@@ -47,7 +47,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
     host.runs()
     host.checkpoints("/f")
     host.read("/f", "a", 3, 4, 7.0)
-    host.pictures(("/a.png",), 64)
+    host.images(("/a.png",), 64)
     run = {"devices": ["0"], "token": "t", "machine": SETTINGS}
     assert [(do, arguments) for do, _, arguments in asked] == [
         ("probe", {}),
@@ -66,7 +66,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
         ("runs", {}),
         ("checkpoints", {"folder": "/f"}),
         ("read", {"folder": "/f", "file": "a", "offset": 3, "length": 4}),
-        ("pictures", {"paths": ["/a.png"], "side": 64}),
+        ("images", {"paths": ["/a.png"], "side": 64}),
     ]
     timeouts = [timeout for do, timeout, _ in asked if do in ("submit", "submit_chain", "read")]
     assert timeouts == [5.0, 120.0, 6.0, 7.0]

@@ -75,7 +75,7 @@ def small(preset: str, seed: int = 0) -> tuple[RunConfig, Network, Objectives, B
     def view() -> View:
         return View(torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8))
 
-    texts = network.towers.tokenize([f"picture {i}" for i in range(6)])
+    texts = network.towers.tokenize([f"image {i}" for i in range(6)])
     batch = Batch(torch.arange(6), texts, view(), tuple(view() for _ in range(config.views.student.count)), (view(),))
     return config, network, build_objectives(config, network), batch
 
@@ -84,7 +84,7 @@ def learns(network: Network, name: str) -> bool:
     return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for n, p in network.named_parameters() if name in n)
 
 
-def test_slips_second_loss_trains_pictures_alone_behind_a_head_that_nothing_else_uses() -> None:
+def test_slips_second_loss_trains_images_alone_behind_a_head_that_nothing_else_uses() -> None:
     _, network, objectives, batch = small("slip")
     output = objectives.head_outputs(network, batch, network.forward_student(batch))
     next(one for one in objectives if one.name == "image_contrastive")(output, None)[0].backward()
@@ -96,7 +96,7 @@ def test_slips_second_loss_trains_pictures_alone_behind_a_head_that_nothing_else
     torch.testing.assert_close(network.encode_images(batch.clean.images), before)
 
 
-def test_slip_wants_two_views_of_a_picture_alike() -> None:
+def test_slip_wants_two_views_of_a_image_alike() -> None:
     _, _, objectives, _ = small("slip")
     objective = next(one for one in objectives if one.name == "image_contrastive")
     vectors = F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -106,7 +106,7 @@ def test_slip_wants_two_views_of_a_picture_alike() -> None:
     assert objective(alike, None)[0] < objective(crossed, None)[0] - 1
 
 
-def test_cosmos_finds_the_teachers_picture_and_text_from_small_crops() -> None:
+def test_cosmos_finds_the_teachers_image_and_text_from_small_crops() -> None:
     config, network, objectives, batch = small("cosmos")
     assert config.views.student.crop_max <= config.views.teacher.crop_min
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_cosmos_finds_the_teachers_picture_and_text_from_small_crops() -> None:
     for part in ("visual", "token_embedding", "fusion", "log_scale"):
         assert learns(network, part), part
     assert report["diag/feature_scale"].item() > 1
-    between = F.normalize(target.distilled[0].image + target.text, dim=-1)  # near the picture and the text of its pair
+    between = F.normalize(target.distilled[0].image + target.text, dim=-1)  # near the image and the text of its pair
 
     def asked(fused: Tensor) -> float:
         given = replace(output.extra["distill_features"], fused=(fused,) * len(output.distilled))

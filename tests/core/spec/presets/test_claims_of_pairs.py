@@ -74,7 +74,7 @@ def test_published_numbers_at_full_size() -> None:
 
 
 def test_coca_captions_and_contrasts_in_one_pass() -> None:
-    """Unimodal below, multimodal above: the caption's vector knows no picture, its next words do."""
+    """Unimodal below, multimodal above: the caption's vector knows no image, its next words do."""
     _, network, objectives = built("coca")
     network.eval()
     pairs = flat_pairs()
@@ -190,9 +190,9 @@ def test_blip_filters_captions_by_its_matching_head() -> None:
         optimizer.step()
     network.eval()
     with torch.no_grad():
-        captions = pairs.texts[:, None].expand(-1, 4, -1)  # caption j beside each picture
+        captions = pairs.texts[:, None].expand(-1, 4, -1)  # caption j beside each image
         answers = [network.heads["matching"](network.fuse(pairs.clean.images, captions[j])) for j in range(4)]
-        scores = torch.stack([answer[:, 1] - answer[:, 0] for answer in answers], dim=1)  # (pictures, captions)
+        scores = torch.stack([answer[:, 1] - answer[:, 0] for answer in answers], dim=1)  # (images, captions)
     assert scores.argmax(dim=1).tolist() == [0, 1, 2, 3]
     assert preset_config("blip", "base").objectives.captioning.through == "fusion"
 
@@ -214,7 +214,7 @@ def test_blip2_trains_its_queries_and_leaves_the_image_tower_alone() -> None:
     assert preset_config("blip2", "base").fusion.queries == 32
 
 
-def test_blip2_shows_words_the_picture_through_queries_alone() -> None:
+def test_blip2_shows_words_the_image_through_queries_alone() -> None:
     _, network, _ = built("blip2")
     assert isinstance(network.fusion, QueryFusion)
     pairs = flat_pairs()

@@ -21,7 +21,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 from core.training.train import train
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.variants import CONTAINED, is_contained, weights_to_start_from
 
 STEPS = 9

@@ -25,7 +25,7 @@ from core.spec.presets import PRESETS, preset_config
 from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
 from core.teacher.build import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 class Step:
@@ -110,7 +110,7 @@ def test_dinos_centre_and_temperature_keep_the_teacher_from_both_collapses(tmp_p
     report = step.train(20)
     batch, single = (report[f"diag/{of}_entropy_over_ln_prototypes"].item() for of in ("batch", "teacher"))
     assert batch > 0.3  # the batch as a whole uses many prototypes
-    assert 0.2 < single < 0.95  # a single picture neither one alone nor all alike
+    assert 0.2 < single < 0.95  # a single image neither one alone nor all alike
     assert single < batch
 
 

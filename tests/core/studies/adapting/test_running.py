@@ -12,7 +12,7 @@ from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
 from core.studies.adapting.data import held_out, read_rows, training_pairs
 from core.studies.adapting.definition import read_adapt_study
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.studies.adapting.little_study import DEFINITION
 
 

@@ -19,15 +19,15 @@ def test_an_arms_own_settings_come_after_the_studys() -> None:
     assert [(one.beta1, one.beta2) for one in recipes] == [(0.8, 0.9), (0.7, 0.9)]
 
 
-def test_the_picture_of_a_study_has_an_interval_where_one_is_known() -> None:
+def test_the_image_of_a_study_has_an_interval_where_one_is_known() -> None:
     def mean(value: float, half: float | None) -> dict[str, Any]:
         ends = (None, None) if half is None else (value - half, value + half)
         return {"mean": value, "low": ends[0], "high": ends[1], "values": [value]}
 
     def lines(half: float | None) -> list[tuple[float, ...]]:
         arm = {"networks": {"final": {"val/R@1": mean(0.5, half)}}}
-        picture = draw({"name": "x", "arms": {"a": arm, "b": arm}, "metrics": ["val/R@1"]})
-        found = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}line")
+        image = draw({"name": "x", "arms": {"a": arm, "b": arm}, "metrics": ["val/R@1"]})
+        found = ElementTree.fromstring(image).iter("{http://www.w3.org/2000/svg}line")
         return [tuple(float(one.attrib[end]) for end in ("x1", "x2")) for one in found]
 
     plain, told = lines(None), lines(0.1)

@@ -23,7 +23,7 @@ from core.studies.study import budgets, queue, step_time
 from core.studies.study.crossings import Difference, crossing
 from core.studies.study.places import here
 from core.studies.study.queue import run_study
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 # A step of `base` takes 0.5 s and one of `better` 1 s; better gains 0.1 with each doubling from 0.2 at 10 s.
 STEP_TIME = """

@@ -25,7 +25,7 @@ from core.spec.run.events import Evaluated, EventWriter, Metrics, RunStarted
 from core.spec.study import Study, StudyDir
 from core.studies.study import job
 from core.studies.study.job import main, measure, run_config, steps_per_epoch, timing
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 def study_of(folder: Path, measures: list[dict[str, Any]], **more: Any) -> tuple[StudyDir, Study]:

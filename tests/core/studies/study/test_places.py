@@ -26,7 +26,7 @@ from core.spec.study import Study, StudyDir, StudyStatus
 from core.studies.study import budgets
 from core.studies.study.places import choosing, remote_step
 from core.studies.study.queue import StudyError, run_study
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, slurm, wait_for
 from tests.core.studies.study.test_study import definition, fake_jobs
 

@@ -17,7 +17,7 @@ from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
 from core.studies.study.chosen import Chosen
 from core.studies.study.places.here import Here
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.core.studies.study.test_study import definition, fake_jobs
 
 __all__ = ["fake_jobs"]  # the fixture

@@ -37,8 +37,8 @@ from core.studies.study.job import run_config
 from core.studies.study.places import here
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect
+from tests.core.images import write_pairs
 from tests.core.labelled import write_labelled
-from tests.core.pictures import write_pairs
 
 SHIPPED = resource_folder("studies")
 

@@ -23,7 +23,7 @@ from core.studies.study.places import here
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
 from sdgui.runs.study_status import read_study_folder
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 from tests.mutations import mutated, survives
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip", "set": ["seed=3"]}]

@@ -47,16 +47,16 @@ class Desk:
 
 
 def by_hand(model: Model, source: str, layer: str) -> tuple[torch.Tensor, list[str], list[str]]:
-    """Features, colours and paths of a manifest's pictures, one at a time."""
+    """Features, colours and paths of a manifest's images, one at a time."""
     network = model.network
     data = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
-    views = [centre_view(data.picture(row), network.image_size)[None] for row in range(len(data))]
+    views = [centre_view(data.image(row), network.image_size)[None] for row in range(len(data))]
     features = torch.cat([encode_layers(network, one, model.runtime, [layer])[layer] for one in views])
     colours = [data.labels(row)["colour"] for row in range(len(data))]
     return features, colours, [str(data.path(row)) for row in range(len(data))]
 
 
 def manifest(val: str, name: str, labels: list[str]) -> str:
-    """The validation pictures with other labels."""
+    """The validation images with other labels."""
     rows = [[*row[:2], labels[number % len(labels)]] for number, row in enumerate(read(val))]
     return str(write(Path(val).with_name(name), [["filepath", "title", "kind"], *rows]))

@@ -12,7 +12,7 @@ from tests.core.labelled import read
 from tests.core.worker.classify.asking import Answer, Desk
 
 
-def _picture(run: str, val: str) -> str:
+def _image(run: str, val: str) -> str:
     return str(Path(run).parent / "pairs" / read(val)[0][0])
 
 
@@ -22,9 +22,9 @@ def test_a_restarted_worker_answers_about_a_result(
     true = probed["classes"].index("red")
     cell = {"result": probed["result"], "true": true, "predicted": true}
     assert Desk().ask("cell", **cell) == desk.ask("cell", **cell)
-    assert Desk().ask("mistakes", result=probed["result"])["pictures"] == probed["mistakes"]
-    picture = {"pictures": [_picture(run, val)], "model": run, "probe": probed["result"]}
-    assert Desk().ask("try", **picture) == desk.ask("try", **picture)
+    assert Desk().ask("mistakes", result=probed["result"])["images"] == probed["mistakes"]
+    image = {"images": [_image(run, val)], "model": run, "probe": probed["result"]}
+    assert Desk().ask("try", **image) == desk.ask("try", **image)
     saved = [
         Path(one.ask("save_probe", result=probed["result"], path=str(tmp_path / name))["path"]).read_bytes()
         for name, one in (("a", desk), ("b", Desk()))
@@ -44,7 +44,7 @@ def test_a_restarted_worker_compares_and_fits_on_the_same_data(desk: Desk, opene
 def test_a_saved_probe_is_read_again_by_its_key(desk: Desk, run: str, val: str, probed: Answer, tmp_path: Path) -> None:
     path = desk.ask("save_probe", result=probed["result"], path=str(tmp_path / "mine"))["path"]
     key = desk.ask("load_probe", path=path)["probe"]
-    asked = {"pictures": [_picture(run, val)], "model": run, "probe": key}
+    asked = {"images": [_image(run, val)], "model": run, "probe": key}
     assert Desk().ask("try", **asked) == desk.ask("try", **asked)
 
 
@@ -56,7 +56,7 @@ def test_what_had_to_make_room_is_measured_again(run: str, val: str, monkeypatch
     a = small.ask("knn", opened=first["opened"], k=3)
     second = small.ask("open", model=run, data=val, label="shape")
     small.ask("knn", opened=second["opened"], k=3)
-    assert small.ask("mistakes", result=a["result"])["pictures"] == a["mistakes"]
+    assert small.ask("mistakes", result=a["result"])["images"] == a["mistakes"]
 
 
 def test_a_key_names_the_checkpoint_and_not_what_is_best_now(opened: Answer) -> None:

@@ -99,7 +99,7 @@ def test_edited_prompts_are_answered_template_by_template(desk: Desk, run: str, 
     assert "not in the data" in unknown["notes"][-1]
 
 
-def test_mistakes_and_cells_name_the_pictures(desk: Desk, opened: Answer) -> None:
+def test_mistakes_and_cells_name_the_images(desk: Desk, opened: Answer) -> None:
     found = desk.ask("zero_shot", opened=opened["opened"])
     assert 0 < found["mistake_count"] == len(found["mistakes"])
     chances = [one["probability"] for one in found["mistakes"]]
@@ -108,8 +108,8 @@ def test_mistakes_and_cells_name_the_pictures(desk: Desk, opened: Answer) -> Non
     assert Path(first["image"]).name.startswith(first["true"])
     where = {"true": found["classes"].index(first["true"]), "predicted": found["classes"].index(first["predicted"])}
     cell = desk.ask("cell", result=found["result"], **where)
-    assert first["image"] in [one["image"] for one in cell["pictures"]]
-    assert all(Path(one["image"]).name.startswith(first["true"]) for one in cell["pictures"])
+    assert first["image"] in [one["image"] for one in cell["images"]]
+    assert all(Path(one["image"]).name.startswith(first["true"]) for one in cell["images"])
     at = found["confusion"]["true"].index(where["true"]) if where["true"] in found["confusion"]["true"] else -1
     assert at >= 0
     counts = dict(
@@ -120,9 +120,9 @@ def test_mistakes_and_cells_name_the_pictures(desk: Desk, opened: Answer) -> Non
         )
     )
     assert counts[where["true"], where["predicted"]] == cell["total"]
-    assert desk.ask("cell", result=found["result"], offset=cell["total"], **where)["pictures"] == []
+    assert desk.ask("cell", result=found["result"], offset=cell["total"], **where)["images"] == []
     rest = desk.ask("mistakes", result=found["result"], offset=1)
-    assert [one["image"] for one in rest["pictures"]] == [one["image"] for one in found["mistakes"][1:]]
+    assert [one["image"] for one in rest["images"]] == [one["image"] for one in found["mistakes"][1:]]
 
 
 def test_a_fused_probe_stands_beside_the_image_only_one(desk: Desk, run: str, opened: Answer, probed: Answer) -> None:
@@ -138,21 +138,21 @@ def test_a_fused_probe_stands_beside_the_image_only_one(desk: Desk, run: str, op
 
 
 @pytest.mark.parametrize("text", ["predicted", "classes"])
-def test_pictures_are_joined_with_text_that_knows_no_label(run: str, val: str, text: str) -> None:
+def test_images_are_joined_with_text_that_knows_no_label(run: str, val: str, text: str) -> None:
     model = open_model(run)
     network = model.network
     names = ("black", "blue", "green", "red")
     embedded = encode_texts(network, [f"a {name}" for name in names], model.runtime)
     joining = Joining(model, text, names, ("a {}",), embedded)
     data = open_dataset(val, model.data, network.image_size, network.towers.tokenize)
-    pictures = torch.stack([centre_view(data.picture(row), network.image_size) for row in range(4)])
-    made = joining(pictures)
+    source_images = torch.stack([centre_view(data.image(row), network.image_size) for row in range(4)])
+    made = joining(source_images)
     others = (replace(joining, templates=("the {}",)), replace(joining, classes=names[::-1]))
     assert len({one.facts for one in (joining, *others)}) == 3, "what is kept of one is not taken for another"
-    for picture, row in zip(pictures, made, strict=True):
+    for source_image, row in zip(source_images, made, strict=True):
         with torch.no_grad():
-            each = [network.fuse(picture[None], network.towers.tokenize([f"a {name}"]))[0] for name in names]
-            image = network.encode_images(picture[None])[0]
+            each = [network.fuse(source_image[None], network.towers.tokenize([f"a {name}"]))[0] for name in names]
+            image = network.encode_images(source_image[None])[0]
         expected = torch.stack(each).mean(dim=0) if text == "classes" else each[int((embedded @ image).argmax())]
         assert torch.allclose(row, expected, atol=1e-4)
 
@@ -167,7 +167,7 @@ def test_a_few_shot_curve_comes_point_by_point(desk: Desk, opened: Answer) -> No
         assert 0 <= point["low"] <= point["accuracy"] <= point["high"] <= 1
 
 
-def test_student_and_teacher_are_compared_on_the_same_pictures(desk: Desk, run: str, val: str, probed: Answer) -> None:
+def test_student_and_teacher_are_compared_on_the_same_images(desk: Desk, run: str, val: str, probed: Answer) -> None:
     other = desk.ask("open", model=run, data=val, label="colour", weights="student")
     student = desk.ask("probe", opened=other["opened"])
     both = desk.ask("compare", a=probed["result"], b=student["result"])

@@ -20,14 +20,14 @@ from tests.core.worker.classify.asking import Answer, Cancelled, Desk, manifest
 
 
 def test_a_folder_of_class_folders_is_split(desk: Desk, run: str, place: Path, tmp_path: Path) -> None:
-    for picture in (place / "pairs").glob("*.png"):
-        colour = picture.name.split("-")[0]
+    for image in (place / "pairs").glob("*.png"):
+        colour = image.name.split("-")[0]
         (tmp_path / f"Farbe_{colour} Ü😀").mkdir(exist_ok=True)
-        shutil.copy(picture, tmp_path / f"Farbe_{colour} Ü😀")
+        shutil.copy(image, tmp_path / f"Farbe_{colour} Ü😀")
     opened = desk.ask("open", model=run, data=str(tmp_path))
     assert opened["classes"] == sorted(f"Farbe_{colour} Ü😀" for colour in ("black", "blue", "green", "red"))
     assert opened["train"]["labelled"] + opened["data"]["labelled"] == 48
-    assert any("of 48 pictures" in note for note in opened["notes"])
+    assert any("of 48 images" in note for note in opened["notes"])
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
@@ -37,7 +37,7 @@ def test_a_cancelled_opening_is_gone_on_with(
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(extraction, "PART_ROWS", 12)
     first = Desk()
-    first.stop_at = "encoding pictures"
+    first.stop_at = "encoding images"
     source = str(place / "pairs" / "labelled-train.csv")
     with pytest.raises(Cancelled):
         first.ask("open", model=run, data=source, label="colour", train="split")
@@ -48,17 +48,17 @@ def test_a_cancelled_opening_is_gone_on_with(
     assert len(list(tmp_path.glob("features/*/*.safetensors"))) == 6, "two more parts of each layer"
 
 
-def test_a_class_with_one_picture_is_told(desk: Desk, run: str, val: str) -> None:
+def test_a_class_with_one_image_is_told(desk: Desk, run: str, val: str) -> None:
     data = manifest(val, "single.csv", ["one", *["many", "more"] * 5, "more"])
     opened = desk.ask("open", model=run, data=data)
-    assert any("1 classes have one picture only, such as 'one'" in note for note in opened["notes"])
+    assert any("1 classes have one image only, such as 'one'" in note for note in opened["notes"])
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
-def test_only_single_pictures_leave_nothing_to_test(desk: Desk, run: str, val: str) -> None:
+def test_only_single_images_leave_nothing_to_test(desk: Desk, run: str, val: str) -> None:
     opened = desk.ask("open", model=run, data=manifest(val, "singles.csv", [f"class {i}" for i in range(12)]))
     assert opened["train"] is None
-    with pytest.raises(UserError, match="every class has one picture only"):
+    with pytest.raises(UserError, match="every class has one image only"):
         desk.ask("probe", opened=opened["opened"])
     assert desk.ask("zero_shot", opened=opened["opened"])["samples"] == 12
 
@@ -113,7 +113,7 @@ def test_nan_features_are_refused_with_the_remedy(desk: Desk, val: str, monkeypa
             broken.ask(verb, opened=opened["opened"])
 
 
-def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_path: Path) -> None:
+def test_images_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_path: Path) -> None:
 
     for name, colour in (("a", "red"), ("b", "blue")):
         (tmp_path / name).mkdir()
@@ -137,13 +137,13 @@ def test_pictures_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
             "cannot write captions; fuse with 'predicted'",
         ),
-        ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of pictures per class"),
+        ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of images per class"),
         ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),
         ("open", {"model": "RUN", "data": "VAL"}, "several label columns"),
         (
             "apply",
-            {"probe": "PROBE", "pictures": ["/nowhere"], "out": "x.csv", "model": "RUN"},
-            "there are no pictures in",
+            {"probe": "PROBE", "images": ["/nowhere"], "out": "x.csv", "model": "RUN"},
+            "there are no images in",
         ),
         ("load_probe", {"path": "/nowhere/probe"}, "cannot read the probe"),
     ],

@@ -1,4 +1,4 @@
-"""What is done with a probe: tried on pictures, saved, loaded, applied to folders."""
+"""What is done with a probe: tried on images, saved, loaded, applied to folders."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.core.labelled import read
 from tests.core.worker.classify.asking import Answer, Desk
 
 
-def test_trying_pictures_by_probe_and_by_typed_names(
+def test_trying_images_by_probe_and_by_typed_names(
     desk: Desk, run: str, val: str, place: Path, probed: Answer, tmp_path: Path
 ) -> None:
-    picture = str(place / "pairs" / read(val)[0][0])
+    image = str(place / "pairs" / read(val)[0][0])
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     names = ["Golden_Retriever", "  ", "Füchse", "😀 face", "golden retriever"]
     found = desk.ask(
-        "try", pictures=[picture, str(broken), "/nowhere.png"], model=run, probe=probed["result"], classes=names, top=3
+        "try", images=[image, str(broken), "/nowhere.png"], model=run, probe=probed["result"], classes=names, top=3
     )
-    first, second, third = found["pictures"]
+    first, second, third = found["images"]
     assert sum(one["probability"] for one in first["probe"]) <= 1.0001
     assert {one["class"] for one in first["zero_shot"]} <= {"Golden_Retriever", "Füchse", "😀 face", "golden retriever"}
     assert len(first["zero_shot"]) == 3
@@ -40,8 +40,8 @@ def test_trying_pictures_by_probe_and_by_typed_names(
 def test_typing_encodes_only_what_is_new(
     desk: Desk, run: str, val: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = str(place / "pairs" / read(val)[0][0])
-    desk.ask("try", pictures=[picture], model=run, classes=["cat", "dog"])
+    image = str(place / "pairs" / read(val)[0][0])
+    desk.ask("try", images=[image], model=run, classes=["cat", "dog"])
     calls: list[int] = []
 
     monkeypatch.setattr(
@@ -50,10 +50,10 @@ def test_typing_encodes_only_what_is_new(
         lambda network, texts, runtime: calls.append(len(texts)) or encode_texts(network, texts, runtime),
     )
     monkeypatch.setattr("core.worker.classify.trying.encode_layers", None)
-    one = desk.ask("try", pictures=[picture], model=run, classes=["dog", "cat"])
-    assert calls == [], "known names and pictures are not encoded again"
-    assert one["pictures"][0]["zero_shot"]
-    desk.ask("try", pictures=[picture], model=run, classes=["dog", "cat", "fox"])
+    one = desk.ask("try", images=[image], model=run, classes=["dog", "cat"])
+    assert calls == [], "known names and images are not encoded again"
+    assert one["images"][0]["zero_shot"]
+    desk.ask("try", images=[image], model=run, classes=["dog", "cat", "fox"])
 
     assert sum(calls) == len(load_templates("photo"))
 
@@ -72,10 +72,10 @@ def test_a_saved_probe_is_the_same_when_loaded(desk: Desk, opened: Answer, kind:
 def test_a_loaded_probe_is_measured_on_the_tested_part_of_a_split(
     desk: Desk, run: str, place: Path, kind: str, tmp_path: Path
 ) -> None:
-    for picture in (place / "pairs").glob("*.png"):
-        folder = tmp_path / "data" / picture.name.split("-")[0]
+    for image in (place / "pairs").glob("*.png"):
+        folder = tmp_path / "data" / image.name.split("-")[0]
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, folder)
+        shutil.copy(image, folder)
     opened = desk.ask("open", model=run, data=str(tmp_path / "data"))
     fitted = desk.ask("probe", opened=opened["opened"], kind=kind)
     saved = desk.ask("save_probe", result=fitted["result"], path=str(tmp_path / "mine"))
@@ -90,12 +90,12 @@ def test_a_probe_goes_over_a_folder_into_a_table(
 ) -> None:
     folder = tmp_path / "mixed"
     shutil.copytree(place / "pairs", folder)
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     out = tmp_path / "out.csv"
-    done = desk.ask("apply", probe=probed["result"], pictures=[str(folder)], out=str(out), model=run)
-    assert done["pictures"] == 48
+    done = desk.ask("apply", probe=probed["result"], images=[str(folder)], out=str(out), model=run)
+    assert done["images"] == 48
     assert done["unreadable_count"] == 1
-    assert sum(one["pictures"] for one in done["classes"]) == 48
+    assert sum(one["images"] for one in done["classes"]) == 48
     rows = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
     assert len(rows) == 49
     for row in rows:
@@ -124,11 +124,11 @@ def test_what_is_there_is_replaced_only_when_asked_to(desk: Desk, run: str, prob
     for path in (mine, table):
         path.write_text("a user's")
     save = {"result": probed["result"], "path": str(tmp_path / "mine")}
-    apply = {"probe": probed["result"], "pictures": [str(Path(run).parent / "pairs")], "out": str(table), "model": run}
+    apply = {"probe": probed["result"], "images": [str(Path(run).parent / "pairs")], "out": str(table), "model": run}
     for verb, asked in (("save_probe", save), ("apply", apply)):
         with pytest.raises(UserError, match=r"already exists and is not overwritten; choose another name"):
             desk.ask(verb, **asked)
     assert {mine.read_text(), table.read_text()} == {"a user's"}
     assert desk.ask("save_probe", **save, replace=True)["json"] == str(mine)
-    assert desk.ask("apply", **apply, replace=True)["pictures"] == 48
+    assert desk.ask("apply", **apply, replace=True)["images"] == 48
     assert "a user's" not in mine.read_text() + table.read_text()

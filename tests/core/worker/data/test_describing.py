@@ -26,8 +26,8 @@ class Heard:
         raise AssertionError("nothing comes in parts")
 
 
-def write(folder: Path, rows: list[tuple[str, str, str]], pictures: int) -> Path:
-    for number in range(pictures):
+def write(folder: Path, rows: list[tuple[str, str, str]], images: int) -> Path:
+    for number in range(images):
         Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
     with (folder / "pairs.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("filepath", "title", "concept"), *rows])
@@ -42,7 +42,7 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
         "source": str(tmp_path / "pairs.csv"),
         "format": "CSV",
         "pairs": 4,
-        "pictures": 3,
+        "images": 3,
         "labels": {"concept": 2},
         "bad": 30,
         "reasons": [],
@@ -57,16 +57,16 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
     assert "gone0.png" in reasons[0]
 
 
-def test_bare_pictures_are_taken_only_where_captions_are_not_needed(tmp_path: Path) -> None:
+def test_bare_images_are_taken_only_where_captions_are_not_needed(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".hidden").mkdir(parents=True)
-    (tmp_path / "notes.md").write_text("no picture")
+    (tmp_path / "notes.md").write_text("no image")
     for name in ("a.png", "deep.PNG", ".b.png", "deep/c.jpg", "deep/.hidden/d.jpg"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "deep" / "c.jpg").rename(tmp_path / "c.jpg")
     with pytest.raises(DataError, match="neither"):
         describe_source(str(tmp_path), Heard())
-    facts = describe_source(str(tmp_path), Heard(), pictures_only=True)
-    assert (facts["pictures"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)
+    facts = describe_source(str(tmp_path), Heard(), images_only=True)
+    assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)
     assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
 
 
@@ -74,4 +74,4 @@ def test_what_is_not_there_stays_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "nothing.csv", tmp_path / "empty"):
         with pytest.raises(DataError):
-            describe_source(str(source), Heard(), pictures_only=True)
+            describe_source(str(source), Heard(), images_only=True)

@@ -16,7 +16,7 @@ from core.worker.data.checking import check_source, overlap
 from core.worker.data.describing import describe_source, spread
 from core.worker.data.rows import open_rows
 from core.worker.data.session import DataSession
-from tests.core.data.samples import write_pairs, write_picture
+from tests.core.data.samples import write_image, write_pairs
 from tests.core.data.sources.shards.tars import write_shards
 
 
@@ -42,19 +42,19 @@ class Heard:
 
 @pytest.fixture
 def splits(tmp_path: Path) -> tuple[Path, Path]:
-    """Eight pictures to train on, of which 1, 2 and 5 are copies, 7 is broken; one to validate on is a copy of 2, one
+    """Eight images to train on, of which 1, 2 and 5 are copies, 7 is broken; one to validate on is a copy of 2, one
     is the same file as 3, one is another, one is broken.
     """
     train, val = write_pairs(tmp_path, 8), tmp_path / "val.csv"
-    pictures = tmp_path / "pictures"
+    images = tmp_path / "images"
     for number in (2, 5):
-        shutil.copy(pictures / "001.png", pictures / f"{number:03}.png")
-    (pictures / "007.png").write_bytes(b"broken")
-    shutil.copy(pictures / "001.png", pictures / "a.png")
-    write_picture(pictures / "b.png", 99)
-    (pictures / "c.png").write_bytes(b"broken too")
+        shutil.copy(images / "001.png", images / f"{number:03}.png")
+    (images / "007.png").write_bytes(b"broken")
+    shutil.copy(images / "001.png", images / "a.png")
+    write_image(images / "b.png", 99)
+    (images / "c.png").write_bytes(b"broken too")
     names = ("a.png", "003.png", "b.png", "c.png")
-    val.write_text("filepath,title\n" + "".join(f"pictures/{name},x\n" for name in names))
+    val.write_text("filepath,title\n" + "".join(f"images/{name},x\n" for name in names))
     return train, val
 
 
@@ -63,23 +63,23 @@ def test_parts_are_the_rows_in_their_order_and_figures_are_of_all(
 ) -> None:
     path = write_pairs(tmp_path, 7, captions=2)
     with path.open("a") as file:
-        file.write("pictures/gone.png,nothing,c1\npictures/000.png,once more,c0\n")
+        file.write("images/gone.png,nothing,c1\nimages/000.png,once more,c0\n")
     monkeypatch.setattr(listing, "PART", 3)
     rows = [(row.file, row.captions, row.labels["kind"]) for row in open_source(path).rows]
     heard = Heard()
     answer = open_rows(str(path), heard)
     assert heard.rows() == rows
     assert [len(part["paths"]) for part in heard.parts] == [3, 3, 1]
-    assert (answer["pictures"], answer["listed"], answer["pairs"], answer["bad"]) == (7, 7, 15, 1)
+    assert (answer["images"], answer["listed"], answer["pairs"], answer["bad"]) == (7, 7, 15, 1)
     assert answer["captions"] == [[2, 6], [3, 1]]
     assert answer["values"] == {"kind": 4}
-    counts = {one["value"]: one["pictures"] for one in answer["labels"]["kind"]}
+    counts = {one["value"]: one["images"] for one in answer["labels"]["kind"]}
     assert counts == {"c0": 2, "c1": 2, "c2": 2, "c3": 1}
     assert [one["where"] for one in answer["reasons"]] == [f"{path}, line 16"]
     monkeypatch.setattr(listing, "MOST", 4)
     heard = Heard()
     answer = open_rows(str(path), heard)
-    assert (heard.rows(), answer["pictures"], answer["listed"]) == (rows[:4], 7, 4)
+    assert (heard.rows(), answer["images"], answer["listed"]) == (rows[:4], 7, 4)
     assert answer["captions"] == [[2, 3], [3, 1]], "of what is listed"
 
 
@@ -88,9 +88,9 @@ def test_shards_are_listed_by_what_is_in_them(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(listing, "MOST", 5)
     answer = open_rows(pattern, heard)
     (part,) = heard.parts
-    assert list(part["captions"]) == [[f"picture {number} caption"] for number in range(5)]
-    assert (answer["pictures"], answer["listed"]) == (7, 5)
-    assert describe_source(pattern, heard)["pictures"] == 7
+    assert list(part["captions"]) == [[f"image {number} caption"] for number in range(5)]
+    assert (answer["images"], answer["listed"]) == (7, 5)
+    assert describe_source(pattern, heard)["images"] == 7
 
 
 def test_samples_of_a_card_come_from_all_over() -> None:
@@ -100,7 +100,7 @@ def test_samples_of_a_card_come_from_all_over() -> None:
 def test_a_check_names_copies_leaks_and_broken_files_by_the_rows_of_the_source(splits: tuple[Path, Path]) -> None:
     train, val = map(str, splits)
     found = check_source(train, Heard(), {"val": val, "itself": train, "none": "", "lost": f"{val}.gone"})
-    assert (found["exact"], found["exact_groups"], found["pictures"]) == ([[1, 2, 5]], 1, 8)
+    assert (found["exact"], found["exact_groups"], found["images"]) == ([[1, 2, 5]], 1, 8)
     assert [one["row"] for one in found["broken"]] == [7], "those of the other split are not listed"
     assert list(found["unread"]) == ["lost"]
     leaks = {(leak["row"], leak["other"], Path(leak["path"]).name, leak["kind"]) for leak in found["leaks"]}
@@ -124,9 +124,9 @@ def test_leaks_between_the_values_of_a_label(splits: tuple[Path, Path]) -> None:
     assert {leak["row"] for leak in found["leaks"]} <= {1, 2, 5}
 
 
-def test_overlap_counts_pictures_of_the_source_by_file_and_by_bytes(splits: tuple[Path, Path], tmp_path: Path) -> None:
+def test_overlap_counts_images_of_the_source_by_file_and_by_bytes(splits: tuple[Path, Path], tmp_path: Path) -> None:
     train, val = map(str, splits)
-    (tmp_path / "far.csv").write_text("filepath,title\npictures/b.png,x\n")
+    (tmp_path / "far.csv").write_text("filepath,title\nimages/b.png,x\n")
     far = str(tmp_path / "far.csv")
     assert overlap(train, Heard(), [val, far, val, f"{val}.gone"]) == {"shared": {val: 4, far: 0}}
     with pytest.raises(DataError):
@@ -145,10 +145,10 @@ def test_a_session_saves_what_is_chosen_and_holds_out_where_it_is_told(
     files = [row.file for row in open_source(train).rows]
     to = str(tmp_path / "some.csv")
     saved = verbs["data_save"](source=train, to=to, excluded=[files[0]], only=files[:3], progress=Heard())
-    assert saved == {"path": to, "pictures": 2, "captions": 2}
+    assert saved == {"path": to, "images": 2, "captions": 2}
     saved = verbs["data_save"](source=train, to=to, excluded=files[:7], replace=True, progress=Heard())
     assert [row.file for row in open_source(to).rows] == files[7:]
     (tmp_path / "out").mkdir()
     held = verbs["data_hold_out"](source=train, share=0.25, seed=1, folder=str(tmp_path / "out"), progress=Heard())
-    assert (held["train"]["pictures"], held["held"]["pictures"]) == (6, 2)
+    assert (held["train"]["images"], held["held"]["images"]) == (6, 2)
     assert {Path(held[part]["path"]).parent for part in held} == {tmp_path / "out"}

@@ -78,7 +78,7 @@ def pixels(view: View) -> Tensor:
 
 
 def marks(view: View, position: int) -> str:
-    """What the student does not see of a picture: 1 hidden, 2 left out."""
+    """What the student does not see of an image: 1 hidden, 2 left out."""
     if view.mask is not None:
         return "".join(str(int(hidden)) for hidden in view.mask[position])
     if view.kept is None:
@@ -89,14 +89,14 @@ def marks(view: View, position: int) -> str:
 
 @pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS)
 def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]) -> None:
-    """Pictures of two batches of the second epoch, in another order than the batches', by CPU and by device."""
+    """Images of two batches of the second epoch, in another order than the batches', by CPU and by device."""
     config = definition(write_pairs(tmp_path, 15, (40, 30), captions=2), views=views)
     batches = {step: (loaded(config, step, False), loaded(config, step, True)) for step in (2, 3)}
     wanted = [(step, position) for step, position in ((3, 4), (2, 0), (3, 1))]
     rows = [int(batches[step][0].rows[position]) for step, position in wanted]
     answer, content = asked(tmp_path, config, 2, rows)
-    assert [one["row"] for one in answer["pictures"]] == rows
-    assert [one["batch"] for one in answer["pictures"]] == [3, 2, 3]
+    assert [one["row"] for one in answer["images"]] == rows
+    assert [one["batch"] for one in answer["images"]] == [3, 2, 3]
     assert (answer["epoch"], answer["steps_per_epoch"], answer["skipped"]) == (1, 2, [])
     mixes = 0
     for number, shown in enumerate(answer["views"]):
@@ -114,19 +114,19 @@ def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]
                     continue
                 mixes += 1
                 partner = batch.rows[view.mix.partner[position]]
-                assert cell["mixed"]["path"] == str(tmp_path / "pictures" / f"{int(partner):03}.png")
+                assert cell["mixed"]["path"] == str(tmp_path / "images" / f"{int(partner):03}.png")
                 assert (cell["mixed"]["share"], cell["mixed"]["box"]) == (view.mix.share, [*(view.mix.box or ())])
     assert bool(mixes) == ("mix" in json.dumps(views))
     texts = {int(row): text for batch, _ in batches.values() for row, text in zip(batch.rows, batch.texts, strict=True)}
-    for one in answer["pictures"]:
+    for one in answer["images"]:
         words = tokenize([one["caption"]])[0]
         assert words[words > 0].tolist() == [word for word in texts[one["row"]].tolist() if word]
 
 
-def test_a_batch_is_shown_where_no_picture_is_chosen(tmp_path: Path) -> None:
+def test_a_batch_is_shown_where_no_image_is_chosen(tmp_path: Path) -> None:
     config = definition(write_pairs(tmp_path, 15))
     answer, _ = asked(tmp_path, config, 3, [])
-    assert [one["row"] for one in answer["pictures"]] == loaded(config, 3, False).rows.tolist()
+    assert [one["row"] for one in answer["images"]] == loaded(config, 3, False).rows.tolist()
     every = {row for step in (2, 3) for row in loaded(config, step, False).rows.tolist()}
     left = next(row for row in range(15) if row not in every)
     assert asked(tmp_path, config, 3, [left])[0]["skipped"] == [left]
@@ -145,20 +145,20 @@ def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> Non
 def test_of_shards_the_batch_is_shown(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [8, 8, 8])
     answer, _ = asked(tmp_path, definition(Path(pattern)), 1, [0])
-    assert len(answer["pictures"]) == 6
+    assert len(answer["images"]) == 6
     assert answer["by_choice"] is False
 
 
 def test_a_batch_larger_than_the_data_is_all_of_them(tmp_path: Path) -> None:
     config = definition(write_pairs(tmp_path, 4), optim={"batch_size": 64})
-    assert len(asked(tmp_path, config, 0, [])[0]["pictures"]) == 4
+    assert len(asked(tmp_path, config, 0, [])[0]["images"]) == 4
 
 
-def test_a_folder_of_bare_pictures_has_views_too(tmp_path: Path) -> None:
+def test_a_folder_of_bare_images_has_views_too(tmp_path: Path) -> None:
     write_pairs(tmp_path, 4)
     (tmp_path / "pairs.csv").unlink()
-    answer, _ = asked(tmp_path, definition(tmp_path / "pictures"), 0, [2, 1])
-    assert [(one["row"], one["caption"]) for one in answer["pictures"]] == [(2, ""), (1, "")]
+    answer, _ = asked(tmp_path, definition(tmp_path / "images"), 0, [2, 1])
+    assert [(one["row"], one["caption"]) for one in answer["images"]] == [(2, ""), (1, "")]
 
 
 def test_sizes_are_the_towers_own() -> None:

@@ -70,7 +70,7 @@ def panel(open_panel: OpenPanel) -> CaptionsPanel:
     return place
 
 
-def pictures(folder: Path, *names: str) -> list[str]:
+def images(folder: Path, *names: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     image = QImage(8, 8, QImage.Format.Format_RGB32)
     for name in names:

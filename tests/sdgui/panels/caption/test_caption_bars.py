@@ -15,7 +15,7 @@ from core.spec.caption_files import Candidate
 from core.spec.generation import GenerationSettings
 from sdgui.app.start import make_application
 from sdgui.panels.caption.detail import CaptionsDetail, about_text, model_text
-from sdgui.panels.caption.list.commands import RemovePictures, WriteTexts
+from sdgui.panels.caption.list.commands import RemoveImages, WriteTexts
 from sdgui.panels.caption.list.replace import Finder, ReplaceBar, finder, occurrences
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, number
@@ -154,10 +154,10 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     qtbot.addWidget(detail)
     detail.show()
     shown: list[Path | None] = []
-    detail.picture.show_picture = shown.append  # type: ignore[method-assign, assignment]
+    detail.image.show_image = shown.append  # type: ignore[method-assign, assignment]
     detail.show_entry(None)
     assert (detail.state.text(), detail.name.text(), detail.origin.text(), detail.candidates.count()) == (
-        "Select a picture in the list.", "", "", 0,
+        "Select an image in the list.", "", "", 0,
     )  # fmt: skip
     entry = Entry("/p/two\nwords.png", 0).with_captions("a", A)
     detail.set_origins({"a": {"model": "/runs/one@best", "step": 5, "settings": {"search": "greedy"}}})
@@ -171,7 +171,7 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     assert rows[0].toolTip() == "a best\nAlt+1 uses it\nlog p: log-probability of this caption"
     assert rows[0].icon().cacheKey() != rows[1].icon().cacheKey(), "the one that is the caption"
     detail.show_entry(entry.with_text("mine", HAND))
-    assert shown == [None, Path(entry.path)], "the same picture is not read again"
+    assert shown == [None, Path(entry.path)], "the same image is not read again"
     assert detail.state.text() == "Edited by hand"
     taken: list[tuple[str, str, str]] = []
     detail.candidate_accepted.connect(lambda *what: taken.append(what))
@@ -219,16 +219,16 @@ def test_what_was_refused_of_a_drop_and_of_captioning_is_one_message(qtbot: QtBo
     refusals = CaptionsRefusals(target, bar, bar.show_message, lambda: shown.append("filtered"), host)
     refusals._drop_checked()
     assert bar.message is None
-    target.refused.emit([("a.doc", "it is not a picture"), ("b.doc", "it is empty")])
-    assert bar.text == "Not added: a.doc: it is not a picture. And 1 more."
-    assert bar._details.toPlainText() == "a.doc: it is not a picture\nb.doc: it is empty"
+    target.refused.emit([("a.doc", "it is not an image"), ("b.doc", "it is empty")])
+    assert bar.text == "Not added: a.doc: it is not an image. And 1 more."
+    assert bar._details.toPlainText() == "a.doc: it is not an image\nb.doc: it is empty"
     assert bar._action.isHidden(), "there is nothing to show of them"
     refusals.report_uncaptioned(2)
-    assert bar.text == "Not added: a.doc: it is not a picture. And 1 more. 2 pictures could not be captioned."
+    assert bar.text == "Not added: a.doc: it is not an image. And 1 more. 2 images could not be captioned."
     bar.press_remedy()
     assert shown == ["filtered"]
     refusals.report_uncaptioned(1)
-    assert bar.text == "1 picture could not be captioned.", "what was read is not said again"
+    assert bar.text == "1 image could not be captioned.", "what was read is not said again"
     bar._close.click()
     target.refused.emit([(f"{at}.doc", "it is empty") for at in range(60)])
     assert bar.text == "Not added: 0.doc: it is empty. And 59 more."
@@ -243,8 +243,8 @@ def test_steps_name_what_they_undo(qapp: object) -> None:
     assert WriteTexts(model, {"/p/x.png": ("mine", HAND)}, "Edit").text() == "Edit: x.png"
     both = {f"/p/{name}.png": ("mine", HAND) for name in "xy"}
     assert WriteTexts(model, both, "Replace in 2 captions").text() == "Replace in 2 captions"
-    assert RemovePictures(model, ["/p/x.png"]).text() == "Remove 1 picture"
-    assert RemovePictures(model, ["/p/x.png", "/p/y.png"]).text() == "Remove 2 pictures"
+    assert RemoveImages(model, ["/p/x.png"]).text() == "Remove 1 image"
+    assert RemoveImages(model, ["/p/x.png", "/p/y.png"]).text() == "Remove 2 images"
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "5", "[]", '{"model": "m"}', '{"x": 1}'])

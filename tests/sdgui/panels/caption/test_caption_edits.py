@@ -11,11 +11,11 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption.model import HAND
 from sdgui.panels.caption.panel import CaptionsPanel
-from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, pictures, texts
+from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, images, texts
 
 
 def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
     panel.view.list.setFocus()
     panel.view.list.choose(panel.model.at(1).path)
     qtbot.keyClicks(panel.view.list, "m")
@@ -35,7 +35,7 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
 
 
 def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.view.list.setFocus()
     qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
     assert texts(panel) == ["a a perhaps"]
@@ -48,7 +48,7 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
 def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, f"{'dog with a long name ' * 4}.png"))
+    drop(qtbot, panel, images(tmp_path, f"{'dog with a long name ' * 4}.png"))
     view = panel.view.detail.candidates
     assert view.count() == 3
     for width in range(230, 330, 7):
@@ -66,7 +66,7 @@ def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
 
 
 def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "ab.png", "c.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "ab.png", "c.png"))
     panel.view.replace.open()
     assert not panel.view.replace.isHidden()
     panel.view.replace.whole_words.setChecked(True)
@@ -109,7 +109,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
 def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    paths = pictures(tmp_path, "cat.png", "dog.png", "cow.png")
+    paths = images(tmp_path, "cat.png", "dog.png", "cow.png")
     drop(qtbot, panel, paths)
     panel.focus_search()
     qtbot.keyClicks(panel.view.tools.words, "INDEED co")
@@ -126,17 +126,17 @@ def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
 
 
 def test_words_filter_within_what_is_shown(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "cat.png", "bad cat.png", "bad dog.png"))
+    drop(qtbot, panel, images(tmp_path, "cat.png", "bad cat.png", "bad dog.png"))
     panel.view.tools.show_state("Refused")
     assert [entry.name for entry in panel.model.shown()] == ["bad cat.png", "bad dog.png"]
     qtbot.keyClicks(panel.view.tools.words, "cat")
     qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["bad cat.png"])
-    panel.view.tools.show_state("All pictures")
+    panel.view.tools.show_state("All images")
     assert [entry.name for entry in panel.model.shown()] == ["cat.png", "bad cat.png"]
 
 
 def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
     panel.view.list.setFocus()
     panel.view.list.choose(panel.model.at(1).path)
     qtbot.keyClick(panel.view.list, Qt.Key.Key_Delete)
@@ -149,7 +149,7 @@ def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPa
 def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    paths = pictures(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    paths = images(tmp_path, "a.png", "b.png", "c.png", "d.png")
     drop(qtbot, panel, paths)
     for path in paths[1], paths[3]:
         panel.edits.type(path, "mine, typed first")
@@ -175,7 +175,7 @@ def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
 def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    paths = pictures(tmp_path, "a.png", "b.png", "c.png")
+    paths = images(tmp_path, "a.png", "b.png", "c.png")
     drop(qtbot, panel, paths)
     panel.view.list.choose(paths[1])
     for words, chosen in (("indeed", paths[1]), ("c.png", paths[2]), ("", paths[2])):
@@ -188,7 +188,7 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
 def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "later.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "later.png"))
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
     panel.caption_all()
     qtbot.waitUntil(lambda: texts(panel)[1] == "see a b indeed")
@@ -208,7 +208,7 @@ def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
 
 
 def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    paths = pictures(tmp_path, "a.png", "b.png")
+    paths = images(tmp_path, "a.png", "b.png")
     drop(qtbot, panel, paths)
     panel.view.list.setFocus()
     panel.edits.type(paths[1], "my words")
@@ -220,10 +220,10 @@ def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, 
     assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
 
 
-def test_the_detail_is_of_the_current_picture_and_an_offer_to_undo_goes_with_the_next_edit(
+def test_the_detail_is_of_the_current_image_and_an_offer_to_undo_goes_with_the_next_edit(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    first, second = paths = pictures(tmp_path, "a.png", "b.png")
+    first, second = paths = images(tmp_path, "a.png", "b.png")
     drop(qtbot, panel, paths)
     panel.view.list.choose(first)
     assert panel.view.detail.name.text() == "a.png"

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.spec.caption_files import Candidate, CaptionedPicture
+from core.spec.caption_files import Candidate, CaptionedImage
 from sdgui.app.start import make_application
 from sdgui.panels.caption.export import CAPTION_FORMATS, _safe, save_source
 from sdgui.panels.caption.files import CaptionFiles
@@ -21,21 +21,21 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class Files:
-    """Exports of some pictures, and what they told."""
+    """Exports of some images, and what they told."""
 
     def __init__(self, folder: Path, host: QWidget) -> None:
-        self.pictures: list[CaptionedPicture] = []
+        self.images: list[CaptionedImage] = []
         self.strip = ProgressStrip(host)
         self.messages: list[Message] = []
         self.folder = folder
-        self.files = CaptionFiles(lambda: self.pictures, self.strip, self.messages.append, folder / "home", host)
+        self.files = CaptionFiles(lambda: self.images, self.strip, self.messages.append, folder / "home", host)
         self.ways = {kind.name: slot for kind, slot in self.files.slots()}
 
     def add(self, *names: str) -> None:
         for name in names:
             path = self.folder / f"{name}.png"
-            path.write_bytes(b"picture")
-            self.pictures.append(CaptionedPicture(str(path), (Candidate(f"a {name}"),), {"model": "m"}))
+            path.write_bytes(b"image")
+            self.images.append(CaptionedImage(str(path), (Candidate(f"a {name}"),), {"model": "m"}))
 
     @property
     def text(self) -> str:
@@ -77,7 +77,7 @@ def test_text_files_that_are_there_are_counted_and_asked_about(qtbot: QtBot, fil
     qtbot.waitUntil(lambda: over.findChild(QMessageBox, "overwrite") is not None)
     box = over.findChild(QMessageBox, "overwrite")
     assert isinstance(box, QMessageBox)
-    assert box.text() == "2 text files already exist next to the pictures."
+    assert box.text() == "2 text files already exist next to the images."
     assert box.informativeText() == "Overwriting loses their current content."
     assert box.windowTitle() == "Export captions"
     assert box.icon() == QMessageBox.Icon.Question
@@ -112,9 +112,9 @@ def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
     files.ways["csv"]()
     qtbot.waitUntil(lambda: len(files.messages) == 2)
     assert asked[1] == files.folder / "out" / "captions.csv"
-    del files.pictures[1]
+    del files.images[1]
     used: list[tuple[str, int]] = []
-    files.files.use_asked.connect(lambda manifest, pictures: used.append((manifest, pictures)))
+    files.files.use_asked.connect(lambda manifest, images: used.append((manifest, images)))
     files.files.save_training_data()
     qtbot.waitUntil(lambda: len(files.messages) == 3)
     table = files.folder / "home" / "data" / "captions" / "train.csv"
@@ -132,20 +132,20 @@ def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
     assert (files.text, files.messages[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
 
 
-def test_progress_is_told_for_each_picture_and_pictures_are_copied_or_linked(files: Files) -> None:
+def test_progress_is_told_for_each_image_and_images_are_copied_or_linked(files: Files) -> None:
     files.add("a", "b")
     for export in CAPTION_FORMATS:
         steps: list[tuple[int, int]] = []
         where = files.folder / f"x-{export.name}"
-        export.write(files.pictures, where, lambda *step, into=steps: into.append(step), False)
+        export.write(files.images, where, lambda *step, into=steps: into.append(step), False)
         assert steps[0] == (0, 2)
         assert steps == [(0, 2)] if export.name == "coco" else steps == [(0, 2), (1, 2)]
     for copy in (False, True):
         folder = files.folder / f"set-{copy}"
-        found = save_source(files.pictures, folder, lambda *_: None, copy=copy)
-        inside = sorted((folder / "pictures").iterdir())
+        found = save_source(files.images, folder, lambda *_: None, copy=copy)
+        inside = sorted((folder / "images").iterdir())
         assert [path.name for path in inside] == ["000000-a.png", "000001-b.png"]
         assert [path.is_symlink() for path in inside] == [not copy] * 2
         assert (found.path, found.written, found.skipped) == (folder / "train.csv", 2, [])
     assert _safe("x" * 90 + ".jpeg") == "x" * 60 + ".jpeg"
-    assert _safe("..") == "picture"
+    assert _safe("..") == "image"

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.caption_files import Candidate
 from sdgui.app.start import make_application
 from sdgui.panels.caption.list import delegate as painting
-from sdgui.panels.caption.list.rows import CAPTION, PICTURE, SCORE, SECOND, CaptionsModel
+from sdgui.panels.caption.list.rows import CAPTION, IMAGE, SCORE, SECOND, CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
 from sdgui.widgets.gallery.thumbnail_files import Thumbnail
@@ -27,7 +27,7 @@ CTRL, ALT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.AltModifier
 
 @pytest.fixture
 def view(qtbot: QtBot, tmp_path: Path) -> Iterator[CaptionsList]:
-    """Five pictures: waiting, captioned, edited, refused, and with models that differ."""
+    """Five images: waiting, captioned, edited, refused, and with models that differ."""
     make_application()
     model = CaptionsModel()
     model.add(
@@ -58,7 +58,7 @@ def colors(image: QImage) -> set[str]:
     return {QColor.fromRgb(int(pixel)).name() for pixel in np.unique(pixels)}
 
 
-def test_words_are_in_the_colour_of_what_became_of_the_picture(view: CaptionsList) -> None:
+def test_words_are_in_the_colour_of_what_became_of_the_image(view: CaptionsList) -> None:
     look = theme()
     view.captions.set_compares(True)
     names = {name: look.color(name).name() for name in ("text", "muted", "error", "warning", "border")}
@@ -121,19 +121,19 @@ def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_
     assert (view.rowHeight(0), sides, styled) == (90, [90 * view.devicePixelRatioF()], ["cells"])
 
 
-def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = QImage(40, 20, QImage.Format.Format_RGB32)
-    picture.fill(Qt.GlobalColor.red)
+def test_a_image_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = QImage(40, 20, QImage.Format.Format_RGB32)
+    image.fill(Qt.GlobalColor.red)
     clear = QImage(20, 20, QImage.Format.Format_ARGB32)
     clear.fill(QColor(0, 0, 0, 0))
     known = {
         "waiting.png": None,
-        "captioned.png": Thumbnail(picture, ""),
+        "captioned.png": Thumbnail(image, ""),
         "edited.png": Thumbnail(None, "It is torn."),
         "refused.png": Thumbnail(clear, ""),
     }
     monkeypatch.setattr(view.thumbnails, "get", lambda path: known.get(path.name))
-    cells = [cell(view, row, PICTURE) for row in range(4)]
+    cells = [cell(view, row, IMAGE) for row in range(4)]
     side = cells[0].height() - painting.SPACE
     middle = QPoint(painting.SPACE // 2 + side // 2, cells[0].height() // 2)
     look = theme()
@@ -154,11 +154,11 @@ def test_a_picture_is_in_its_cell_with_its_state_and_name(view: CaptionsList, mo
     right = [one.copy(one.height(), 0, one.width() - one.height(), one.height()) for one in cells]
     assert len({bytes(one.constBits()) for one in right}) == 4, "each state has its icon"
     assert look.color("muted").name() in colors(right[0])
-    assert view.delegate._scale(picture, side, 1.0) is view.delegate._scale(picture, side, 1.0)
-    assert view.delegate._scale(picture, side, 2.0).width() == 2 * side
+    assert view.delegate._scale(image, side, 1.0) is view.delegate._scale(image, side, 1.0)
+    assert view.delegate._scale(image, side, 2.0).width() == 2 * side
     monkeypatch.setattr(painting, "_CACHED", 2)
     for wide in range(10, 16):
-        view.delegate._scale(picture, wide, 1.0)
+        view.delegate._scale(image, wide, 1.0)
         view.delegate._wrap("words", wide)
     assert ("words", 15) in view.delegate._lines, "what is used least goes"
     assert len(view.delegate._scaled) <= 5
@@ -179,11 +179,11 @@ def test_long_captions_are_broken_into_three_lines_in_the_middle_of_their_row(vi
         assert rows[0] > 0
 
 
-def test_columns_share_the_room_that_picture_and_score_leave(view: CaptionsList) -> None:
+def test_columns_share_the_room_that_image_and_score_leave(view: CaptionsList) -> None:
     head, model = view.horizontalHeader(), view.captions
     stretched = [column for column in range(3) if head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch]
     assert stretched == [CAPTION]
-    wide = head.sectionSize(PICTURE)
+    wide = head.sectionSize(IMAGE)
     model.set_compares(True)
     assert [column for column in range(4) if head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch] == [
         CAPTION, SECOND,
@@ -191,9 +191,9 @@ def test_columns_share_the_room_that_picture_and_score_leave(view: CaptionsList)
     assert abs(head.sectionSize(CAPTION) - head.sectionSize(SECOND)) <= 1
     assert sum(head.sectionSize(column) for column in range(4)) == view.viewport().width()
     view.resize(400, 500)
-    assert head.sectionSize(PICTURE) < wide
+    assert head.sectionSize(IMAGE) < wide
     titles = [model.headerData(column, Qt.Orientation.Horizontal) for column in range(4)]
-    assert titles == ["Picture", "Caption", "Score", "Second model"]
+    assert titles == ["Image", "Caption", "Score", "Second model"]
     align = Qt.ItemDataRole.TextAlignmentRole
     right = [bool(model.headerData(column, Qt.Orientation.Horizontal, align) & Qt.AlignmentFlag.AlignRight)
              for column in range(4)]  # fmt: skip
@@ -223,9 +223,9 @@ def test_cells_say_what_they_hold_to_readers_and_in_tooltips(view: CaptionsList)
         "−0.500",
         "b says so",
     ]
-    assert [model.index(4, column).data(speech) for column in (PICTURE, SECOND)] == ["differing.png", "b says so"]
+    assert [model.index(4, column).data(speech) for column in (IMAGE, SECOND)] == ["differing.png", "b says so"]
     assert model.index(1, SECOND).data() == ""
-    assert model.index(0, PICTURE).data(tip) == "/p/waiting.png"
+    assert model.index(0, IMAGE).data(tip) == "/p/waiting.png"
     assert [model.index(row, CAPTION).data(tip) for row in (1, 3)] == ["a says so", "it is TORN"]
     assert model.index(0, CAPTION).data(Qt.ItemDataRole.DecorationRole) is None
 
@@ -267,7 +267,7 @@ def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsLi
     editor = view.findChildren(QPlainTextEdit)[-1]
     enter = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Enter, Qt.KeyboardModifier.NoModifier)
     assert view.delegate.eventFilter(editor, enter), "no line break is typed"
-    view.setCurrentIndex(view.captions.index(0, PICTURE))
+    view.setCurrentIndex(view.captions.index(0, IMAGE))
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Space)
     preview = view._preview
@@ -295,15 +295,15 @@ def test_what_is_copied_is_captions_and_files(qtbot: QtBot, view: CaptionsList) 
     assert view.captions.mimeTypes() == ["text/uri-list", "text/plain"]
 
 
-def test_pictures_that_came_are_painted_and_those_out_of_view_are_forgotten(
+def test_images_that_came_are_painted_and_those_out_of_view_are_forgotten(
     qtbot: QtBot, view: CaptionsList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updated, kept = list[tuple[int, int]](), list[list[str]]()
     monkeypatch.setattr(view, "update", lambda index: updated.append((index.row(), index.column())))
     view.thumbnails.ready.emit("/p/edited.png")
     view.thumbnails.ready.emit("/p/gone.png")
-    qtbot.waitUntil(lambda: (2, PICTURE) in updated)
-    assert {column for _, column in updated} == {PICTURE}
+    qtbot.waitUntil(lambda: (2, IMAGE) in updated)
+    assert {column for _, column in updated} == {IMAGE}
     assert all(row >= 0 for row, _ in updated)
     assert view._arrived_paths == set()
     view.captions.add_paths(f"/p/{number}.png" for number in range(40))
@@ -320,7 +320,7 @@ def test_pictures_that_came_are_painted_and_those_out_of_view_are_forgotten(
     assert kept[2] == ["waiting.png", "captioned.png"]
 
 
-def test_the_current_picture_is_told_also_when_the_list_is_another(view: CaptionsList) -> None:
+def test_the_current_image_is_told_also_when_the_list_is_another(view: CaptionsList) -> None:
     told: list[str] = []
     reported: list[None] = []
     view.current_changed.connect(told.append)

@@ -43,8 +43,8 @@ class Made:
 
 
 def caption(worker: Worker, index: int) -> None:
-    """The answer for one picture of the request."""
-    worker.say("caption", index=index, captions=[{"text": f"picture {index}", "log_prob": -1.0, "score": -0.5}])
+    """The answer for one image of the request."""
+    worker.say("caption", index=index, captions=[{"text": f"image {index}", "log_prob": -1.0, "score": -0.5}])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def made(qapp: object) -> Made:
     return Made()
 
 
-def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_asked_for_in_parts_one_request_after_another(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
     worker.progress.emit(1, "reading the weights", 0, 0)
@@ -64,7 +64,7 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     assert worker.asked[-1][1]["settings"]["max_tokens"] == 12
     assert all(made.maker.waits(path) for path in "abc")
     caption(worker, 0)
-    worker.say("caption", index=1, error="it is no picture")
+    worker.say("caption", index=1, error="it is no image")
     worker.say("caption", note="cut to 12 tokens")
     worker.answer("caption", {})
     assert not made.maker.waits("a"), "it may be asked for again"
@@ -78,7 +78,7 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     worker.answer("caption", {})
     assert [(answer.path, answer.refused) for answer in made.answers] == [
         ("a", ""),
-        ("b", "it is no picture"),
+        ("b", "it is no image"),
         ("c", ""),
     ]
     assert made.ends == [(2, 1)]
@@ -91,7 +91,7 @@ def test_pictures_are_asked_for_in_parts_one_request_after_another(made: Made, m
     assert made.ends == [(2, 1), (1, 0)], "a new beginning counts anew"
 
 
-def test_a_model_is_loaded_before_there_are_pictures_unless_it_cannot_be(made: Made) -> None:
+def test_a_model_is_loaded_before_there_are_images_unless_it_cannot_be(made: Made) -> None:
     made.maker.cancel()
     made.maker.open(ONE)
     worker = made.workers["one"]

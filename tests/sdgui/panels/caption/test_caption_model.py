@@ -169,7 +169,7 @@ def test_what_comes_back_amid_the_list_and_after_it_is_put_where_it_was() -> Non
     assert [entry.position for entry in model.entries()] == [0, 1, 2, 3, 4]
 
 
-def test_a_picture_that_is_captioned_in_the_end_is_refused_no_more() -> None:
+def test_a_image_that_is_captioned_in_the_end_is_refused_no_more() -> None:
     made = ModelCaptions("k", (Candidate("a best"),))
     entry = Entry("/p/x.png", 0).with_refusal("it is torn").with_captions("a", made)
     assert (entry.refused, entry.state) == ("", "captioned")

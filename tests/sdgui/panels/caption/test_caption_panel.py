@@ -1,4 +1,4 @@
-"""Pictures captioned by one or two models: refused, repeated, stopped, resumed after a crash."""
+"""Images captioned by one or two models: refused, repeated, stopped, resumed after a crash."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from sdgui.panels.caption.export import export_json_lines
 from sdgui.panels.caption.list.rows import SECOND
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
-from tests.sdgui.panels.caption.conftest import CTRL, MODEL, OpenPanel, drop, pictures, texts
+from tests.sdgui.panels.caption.conftest import CTRL, MODEL, OpenPanel, drop, images, texts
 
 
 def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     assert panel.view.stack.currentWidget() is panel.view.empty
-    paths = pictures(tmp_path / "p", "cat.png", "bad.png", "dog 🦊.png")
+    paths = images(tmp_path / "p", "cat.png", "bad.png", "dog 🦊.png")
     (tmp_path / "p" / "notes.md").write_text("words")
     drop(qtbot, panel, [str(tmp_path / "p"), paths[0]])
     assert texts(panel) == ["", "a cat indeed", "a dog 🦊 indeed"]
     bad, cat, _ = panel.model.entries()
-    assert (bad.state, bad.refused) == ("refused", "it is no picture")
+    assert (bad.state, bad.refused) == ("refused", "it is no image")
     assert [(candidate.text, candidate.score) for candidate in cat.captions["a"].candidates] == [
         ("a cat indeed", -0.25),
         ("a cat perhaps", -0.5),
         ("a cat hardly", -0.75),
     ]
-    assert panel.view.bar.text.endswith("1 file that is not a picture was skipped. 1 picture could not be captioned.")
+    assert panel.view.bar.text.endswith("1 file that is not an image was skipped. 1 image could not be captioned.")
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
-    qtbot.waitUntil(lambda: panel.view.counts.text() == "3 pictures · 1 shown · 2 captioned · 1 refused")
+    qtbot.waitUntil(lambda: panel.view.counts.text() == "3 images · 1 shown · 2 captioned · 1 refused")
     panel.view.list.choose(bad.path)
-    assert panel.view.detail.state.text() == "Refused: it is no picture"
+    assert panel.view.detail.state.text() == "Refused: it is no image"
 
 
 def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_be_undone(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "c.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
     panel.edits.type(panel.model.at(2).path, "mine")
-    panel.view.settings.rows["prompt"].set_text("a picture of")
+    panel.view.settings.rows["prompt"].set_text("an image of")
     panel.view.settings.rows["prompt"].edited.emit("prompt")
     panel.view.list.selectAll()
     panel.view.list.setFocus()
     qtbot.keyClick(panel.view.list, Qt.Key.Key_G, CTRL)
     qtbot.waitUntil(lambda: not panel.work.busy)
-    assert texts(panel) == ["a picture of a a indeed", "a picture of a b indeed", "mine"]
+    assert texts(panel) == ["an image of a a indeed", "an image of a b indeed", "mine"]
     origin = panel._origins[panel.model.at(0).captions["a"].origin]
-    assert origin["settings"]["prompt"] == "a picture of"
+    assert origin["settings"]["prompt"] == "an image of"
     assert origin["settings"]["max_tokens"] == 12, "the model's context is shorter than the default"
     assert (origin["digest"], origin["step"]) == ("d" * 64, 30)
     panel.undo.undo()
     assert texts(panel) == ["a a indeed", "a b indeed", "mine"]
     panel.undo.redo()
-    assert texts(panel)[0] == "a picture of a a indeed"
+    assert texts(panel)[0] == "an image of a a indeed"
 
 
 def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
-    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "b.png"))
+    drop(qtbot, panel, images(tmp_path / "p", "a.png", "b.png"))
     panel.view.tools.compare.click()
     assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
     qtbot.waitUntil(lambda: panel.model.at(1).differs() and not panel.work.busy, timeout=20000)
@@ -82,7 +82,7 @@ def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_p
 
 
 def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    panel.view.target.take_paths(pictures(tmp_path, "a.png", "slow.png", "z.png"))
+    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
@@ -94,7 +94,7 @@ def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPan
 
 
 def test_resuming_asks_only_for_what_is_left(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    panel.view.target.take_paths(pictures(tmp_path, "a.png", "slow.png", "z.png"))
+    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
@@ -104,7 +104,7 @@ def test_resuming_asks_only_for_what_is_left(qtbot: QtBot, panel: CaptionsPanel,
 def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    panel.view.target.take_paths(pictures(tmp_path, "a.png", "slow.png"))
+    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.files.write(export_json_lines, tmp_path / "captions.jsonl", force=False)
     assert panel.files.task.running
@@ -120,20 +120,20 @@ def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
 def test_a_worker_that_died_says_so_and_a_new_one_is_started(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    panel.view.target.take_paths(pictures(tmp_path, "a.png", "die.png"))
+    panel.view.target.take_paths(images(tmp_path, "a.png", "die.png"))
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     assert "memory access fault" in panel.view.bar._details.toPlainText()
     assert texts(panel) == ["a a indeed", ""]
     panel.view.list.choose(panel.model.at(1).path)
     panel.edits.remove()
-    drop(qtbot, panel, pictures(tmp_path / "q", "e.png"))
+    drop(qtbot, panel, images(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
 
 
 def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "die"}))
     panel.caption_all()
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
@@ -143,7 +143,7 @@ def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
 
 
 def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
     panel.edits.type(panel.model.at(0).path, "")
     assert panel.model.at(0).state == "waiting"
     panel.caption_waiting()
@@ -153,24 +153,24 @@ def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: Capti
 def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    paths = [*pictures(tmp_path, "a.png", "bad.png"), str(tmp_path / "film.mp4")]
+    paths = [*images(tmp_path, "a.png", "bad.png"), str(tmp_path / "film.mp4")]
     Path(paths[2]).write_bytes(b"0123456789")
     data = QMimeData()
     data.setUrls([*(QUrl.fromLocalFile(path) for path in paths), QUrl("https://example.org/cat.jpg")])
     panel.view.target.take(data)
     qtbot.waitUntil(lambda: "could not be captioned" in panel.view.bar.text, timeout=10000)
     assert panel.view.bar.text.startswith("Not added: https://example.org/cat.jpg")
-    assert panel.view.bar.text.endswith("And 1 more. 1 picture could not be captioned.")
+    assert panel.view.bar.text.endswith("And 1 more. 1 image could not be captioned.")
     assert "film.mp4: it is a video" in panel.view.bar._details.toPlainText()
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
-def test_pictures_dropped_before_there_is_a_model_wait_and_say_so(
+def test_images_dropped_before_there_is_a_model_wait_and_say_so(
     qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path
 ) -> None:
     panel = open_panel()
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     assert panel.view.bar.text == "First choose a model that can caption."
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed"], timeout=10000)

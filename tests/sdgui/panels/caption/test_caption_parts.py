@@ -1,4 +1,4 @@
-"""Captions: what is filtered, shown, kept and exported of a picture, and the questions before an export."""
+"""Captions: what is filtered, shown, kept and exported of an image, and the questions before an export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.settings import DEFAULTS, read_settings
 from sdgui.shared.pickers.entries import ModelChoice, remember
 from sdgui.worker.replies import Cancelled
-from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, pictures, texts
+from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, images, texts
 
 A, B = (ModelCaptions(key, (Candidate(f"{key} best", -1.0, -0.5), Candidate(f"{key} next"))) for key in ("a", "b"))
 ORIGINS = {"a": {"model": "one"}, "b": {"model": "two"}}
@@ -77,7 +77,7 @@ def test_plain_words_are_found_and_put_in_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a b,c.PNG", "a_b_c.png"), ("é.jpg", "picture.jpg"), ("no-ending", "no-ending"), (".png", "picture.png")],
+    [("a b,c.PNG", "a_b_c.png"), ("é.jpg", "image.jpg"), ("no-ending", "no-ending"), (".png", "image.png")],
 )
 def test_names_that_hold_on_every_system(name: str, expected: str) -> None:
     assert _safe(name) == expected
@@ -110,17 +110,17 @@ def test_what_to_train_next(panel: CaptionsPanel, tmp_path: Path) -> None:
 
 
 def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "bad.png", "c.png", "d.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "bad.png", "c.png", "d.png"))
     panel.edits.type(panel.model.at(2).path, "mine")
     panel.edits.type(panel.model.at(3).path, "")
     other = ModelCaptions("b", (Candidate("another"),))
     panel.model.update([panel.model.at(0).with_captions("b", other)])
     found = {}
-    for title in ("All pictures", "Without a caption", "Captioned", "Edited by hand", "Refused", "Models differ"):
+    for title in ("All images", "Without a caption", "Captioned", "Edited by hand", "Refused", "Models differ"):
         panel.view.tools.show_state(title)
         found[title] = "".join(entry.name[0] for entry in panel.model.shown())
     assert found == {
-        "All pictures": "abcd",
+        "All images": "abcd",
         "Without a caption": "d",
         "Captioned": "ac",
         "Edited by hand": "c",
@@ -135,12 +135,12 @@ def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     panel.view.replace.words.setText("indeed")
     panel.view.replace.recount()
     assert panel.view.replace.count_label.text() == "1 in 1 captions", "in what is shown"
-    panel.view.tools.show_state("All pictures")
+    panel.view.tools.show_state("All images")
     qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
     assert panel.view.replace.isHidden()
 
 
-def test_the_detail_says_what_became_of_a_picture(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_the_detail_says_what_became_of_a_image(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     detail = panel.view.detail
     detail.show_entry(Entry("/p/x.png", 0, refused="it is torn"))
     assert detail.state.text() == "Refused: it is torn"
@@ -160,7 +160,7 @@ def test_the_detail_says_what_became_of_a_picture(qtbot: QtBot, panel: CaptionsP
 def test_undo_and_redo_can_be_pressed_when_there_is_something(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     tools = panel.view.tools
     assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, False)
     panel.edits.type(panel.model.at(0).path, "mine")
@@ -181,7 +181,7 @@ def test_undo_and_redo_can_be_pressed_when_there_is_something(
 def test_only_what_is_selected_is_captioned_again_and_exported(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png", "b.png", "bad.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "bad.png"))
     assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"], "what has a caption"
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
     panel.view.list.choose(panel.model.at(1).path)
@@ -216,7 +216,7 @@ def answer_box(panel: CaptionsPanel, text: str) -> None:
 def test_text_files_that_exist_are_kept_or_overwritten_as_the_user_says(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    (path,) = pictures(tmp_path, "a.png")
+    (path,) = images(tmp_path, "a.png")
     drop(qtbot, panel, [path])
     export = next(slot for kind, slot in panel.files.slots() if kind.name == "text")
     export()
@@ -237,7 +237,7 @@ def test_text_files_that_exist_are_kept_or_overwritten_as_the_user_says(
 def test_a_folder_of_training_data_is_a_new_one_and_dialogs_open_where_was_written_last(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path / "p", "a.png"))
+    drop(qtbot, panel, images(tmp_path / "p", "a.png"))
     ways = {kind.name: slot for kind, slot in panel.files.slots()}
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     (tmp_path / "captions").mkdir()
@@ -269,7 +269,7 @@ def test_models_and_comparing_are_remembered(
     other = tmp_path / "other"
     other.mkdir()
     (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
-    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "b.png"))
+    drop(qtbot, panel, images(tmp_path / "p", "a.png", "b.png"))
     panel.view.list.choose(panel.model.at(1).path)
     panel.view.tools.compare.click()
     assert panel.view.tools.pickers["b"].isVisible()
@@ -292,8 +292,8 @@ def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: Op
     assert panel.view.empty.accessibleDescription().startswith(TRAIN[1][:20])
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
     assert panel.view.empty.accessibleDescription().startswith(ADD[1][:20])
-    qtbot.waitUntil(lambda: panel.work.makers["a"].facts is not None)  # loaded before the first picture
-    paths = pictures(tmp_path, "a.png", "slow.png")
+    qtbot.waitUntil(lambda: panel.work.makers["a"].facts is not None)  # loaded before the first image
+    paths = images(tmp_path, "a.png", "slow.png")
     panel.view.target.take_paths(paths)
     qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed")
     panel.caption_waiting()
@@ -316,7 +316,7 @@ def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: Op
 
 
 def test_a_caption_of_what_was_removed_meanwhile_is_dropped(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     gone = Answer(str(tmp_path / "gone.png"), ModelCaptions("origin", (Candidate("a ghost"),)))
     there = Answer(str(tmp_path / "a.png"), ModelCaptions("origin", (Candidate("a new one"),)))
     panel.work._update_entries("a", [gone, there])

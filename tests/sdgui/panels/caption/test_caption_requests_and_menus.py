@@ -45,7 +45,7 @@ class Works:
         )
 
     def asked(self, key: str) -> list[str]:
-        """The pictures of the last request."""
+        """The images of the last request."""
         return list(self.workers[key].asked[-1][1].get("paths", []))
 
 
@@ -68,20 +68,20 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert (work.busy, strip.isHidden()) == (False, True)
     work.caption(["a", "b"])
     assert work.busy
-    assert strip.text.startswith("Opening the model · 0 % · 0 of 2 pictures")
+    assert strip.text.startswith("Opening the model · 0 % · 0 of 2 images")
     one = works.workers["one"]
     one.answer("caption_open", {**FACTS, "notes": ["It is old.", "It is slow."]})
     assert [(told.level, told.text, told.details) for told in works.messages] == [
         ("warning", "It is old.", "It is slow.")
     ]
     caption(one, 0)
-    assert strip.text.startswith("Captioning · 50 % · 1 of 2 pictures")
+    assert strip.text.startswith("Captioning · 50 % · 1 of 2 images")
     one.say("caption", index=1, error="")
     one.say("caption", note="cut to 12 tokens")
     assert (works.messages[-1].level, works.messages[-1].text) == ("info", "cut to 12 tokens")
     one.answer("caption", {})
     assert [(entry.text, entry.refused) for entry in works.model.entries()] == [
-        ("picture 0", ""), ("", "it could not be captioned"),
+        ("image 0", ""), ("", "it could not be captioned"),
     ]  # fmt: skip
     assert (work.busy, strip.isHidden(), refused, works.undo.count()) == (False, True, [1], 0)
     work.caption(["a"])
@@ -89,9 +89,9 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert works.messages[-1].text == "cut to 12 tokens", "a note is told once"
     one.say("caption", index=0, captions=[{"text": "another", "log_prob": None, "score": None}])
     one.answer("caption", {})
-    assert works.undo.undoText() == "Re-caption 1 picture"
+    assert works.undo.undoText() == "Re-caption 1 image"
     works.undo.undo()
-    assert works.model.at(0).text == "picture 0"
+    assert works.model.at(0).text == "image 0"
     works.undo.redo()
     assert works.model.at(0).text == "another"
     assert refused == [1]
@@ -224,14 +224,14 @@ def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch
 
     assert texts(opened[0])[:7] == [
         "Edit the caption", "Accept the model's best", "Accept the second model's", "Re-caption selected", "Copy",
-        "Enlarge the picture", "Remove from the list",
+        "Enlarge the image", "Remove from the list",
     ]  # fmt: skip
     assert texts(opened[0])[-1] == "Export"
     export = opened[0].actions()[-1].menu()
     assert isinstance(export, QMenu)
     assert texts(export)[-2:] == ["Save as training data", "Training data in a folder …"]
     tools = panel.view.tools
-    assert texts(tools.add.menu()) == ["Add pictures …", "Add a folder …", "Paste"]
+    assert texts(tools.add.menu()) == ["Add images …", "Add a folder …", "Paste"]
     assert texts(tools.again.menu()) == [
         "Uncaptioned", "Re-caption selected", "Re-caption all shown", "Generation settings …",
     ]  # fmt: skip
@@ -275,7 +275,7 @@ def test_buttons_open_what_they_name_and_what_a_picker_refuses_is_said(
     panel.edits.type("/p/gone.png", "words")
     assert not panel.undo.canUndo()
     panel.edits.remove()
-    assert panel.undo.undoText() == "Remove 1 picture"
+    assert panel.undo.undoText() == "Remove 1 image"
     count = panel.undo.count()
     panel.edits.remove()
     assert panel.undo.count() == count, "nothing is selected"
@@ -297,7 +297,7 @@ def test_counts_name_what_there_is_and_the_filter_waits_for_a_pause(qtbot: QtBot
     assert view.counts.text() == ""
     panel.add_paths(["/p/a.png"])
     view.show_counts()
-    assert view.counts.text() == "1 picture · 1 without a caption"
+    assert view.counts.text() == "1 image · 1 without a caption"
     assert view.stack.currentWidget() is view.split
     assert view.list.current_path() == "/p/a.png"
     panel.add_paths(["/p/b.png", "/p/a.png"])
@@ -305,18 +305,18 @@ def test_counts_name_what_there_is_and_the_filter_waits_for_a_pause(qtbot: QtBot
     view.list.selectAll()
     assert panel._count_later.isActive()
     view.show_counts()
-    assert view.counts.text() == "2 pictures · 2 without a caption · 2 selected"
+    assert view.counts.text() == "2 images · 2 without a caption · 2 selected"
     told: list[object] = []
     view.tools.filter_changed.connect(told.append)
     view.tools.words.setText("b")
     assert (told, view.tools._typing.isActive()) == ([], True)
     view.tools._emit_filter()
     view.show_counts()
-    assert view.counts.text() == "2 pictures · 1 shown · 2 without a caption"
+    assert view.counts.text() == "2 images · 1 shown · 2 without a caption"
     view.tools.state.setCurrentIndex(2)
     view.tools.state.activated.emit(2)
     assert (panel.model.rowCount(), view.tools._typing.isActive()) == (0, False)
-    view.tools.show_state("All pictures")
+    view.tools.show_state("All images")
     view.tools.words.setText("")
     view.tools._emit_filter()
     assert view.tools.passes() is None
@@ -368,7 +368,7 @@ def test_reading_the_list_back_is_said_once_and_with_what_waits(open_panel: Open
     panel.persistence.unreadable.emit("It is locked.")
     assert panel.view.bar.message is None, "it was read"
     panel.add_paths(["/p/a.png", "/p/b.png"])
-    assert panel.view.bar.text.endswith("2 pictures wait for it.")
+    assert panel.view.bar.text.endswith("2 images wait for it.")
     panel.persistence.unreadable.emit("The disk is gone.")
     assert panel.view.bar.text.startswith("The disk is gone.")
     panel.persistence.ready.emit({"k": {"model": "m"}})
@@ -386,7 +386,7 @@ def test_what_is_captioned_again_is_what_is_chosen_or_shown(
     for name in ("caption_uncaptioned", "caption_missing", "open"):
         monkeypatch.setattr(panel.work, name, lambda *side, name=name: asked.append((name, *side)))
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
-    assert asked == [("caption_missing", "a"), ("open", "a")], "it is loaded before the first picture comes"
+    assert asked == [("caption_missing", "a"), ("open", "a")], "it is loaded before the first image comes"
     panel.add_paths(["/p/a.png", "/p/b.png", "/p/c.png"])
     panel.add_paths(["/p/a.png"])
     panel.view.list.choose("/p/b.png")

@@ -1,4 +1,4 @@
-"""The list of captions after a restart, its settings, its exports, and many pictures."""
+"""The list of captions after a restart, its settings, its exports, and many images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdgui.panels.caption.model import HAND
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
-from tests.sdgui.panels.caption.conftest import OpenPanel, drop, pictures, texts
+from tests.sdgui.panels.caption.conftest import OpenPanel, drop, images, texts
 
 
 def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_amid_it(
@@ -33,7 +33,7 @@ def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_am
         write(entries, origins)
 
     monkeypatch.setattr(store, "keep_captions", count_and_write)
-    panel.add_paths([f"/pictures/{number}.png" for number in range(1000)])
+    panel.add_paths([f"/images/{number}.png" for number in range(1000)])
     before = panel.model.entries()
     again = open_panel()  # closes the first while it writes
     assert max(parts) <= 120
@@ -44,7 +44,7 @@ def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_am
 def test_what_was_typed_is_on_its_way_to_the_store_when_the_panel_is_left(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.flush()
     panel.edits.write({panel.model.at(0).path: ("a red kite", HAND)}, "Edit")
     panel.left()
@@ -57,7 +57,7 @@ def test_what_was_typed_is_on_its_way_to_the_store_when_the_panel_is_left(
 def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_can(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.close()
     services, held = panel._services, [True]
     read = services.store.captions
@@ -75,8 +75,8 @@ def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_ca
     again.entered()
     qtbot.waitUntil(lambda: "Another program holds the database." in again.view.bar.text)
     again.view.bar.clear()
-    again.add_paths(pictures(tmp_path, "b.png"))
-    assert again.view.bar.text.endswith("is read again until it succeeds. 1 picture waits for it.")
+    again.add_paths(images(tmp_path, "b.png"))
+    assert again.view.bar.text.endswith("is read again until it succeeds. 1 image waits for it.")
     held[0] = False
     again.view.bar.press_remedy()
     qtbot.waitUntil(lambda: len(again.model) == 2 and not again.work.busy)
@@ -89,7 +89,7 @@ def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_ca
 def test_the_list_is_there_again_though_the_window_was_not_closed(
     qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path / "p", "a.png", "bad.png", "c.png", "d.png"))
+    drop(qtbot, panel, images(tmp_path / "p", "a.png", "bad.png", "c.png", "d.png"))
     panel.edits.type(panel.model.at(0).path, "mine\n 🦊")
     panel.view.list.choose(panel.model.at(3).path)
     panel.edits.remove()
@@ -105,7 +105,7 @@ def test_the_list_is_there_again_though_the_window_was_not_closed(
     again.view.list.choose(again.model.at(2).path)
     assert again.view.detail.origin.text() == made_by != ""
     assert again.view.tools.pickers["a"].choice() is not None, "the model is remembered"
-    drop(qtbot, again, pictures(tmp_path / "q", "e.png"))
+    drop(qtbot, again, images(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")
 
 
@@ -143,7 +143,7 @@ def test_every_way_out_is_among_the_actions(panel: CaptionsPanel) -> None:
 
 
 def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    (path,) = pictures(tmp_path, "a.png")
+    (path,) = images(tmp_path, "a.png")
     drop(qtbot, panel, [path])
     Path(path).with_suffix(".txt").write_text("my own")
     panel.files.write(CAPTION_FORMATS[0].write, Path(), force=False)
@@ -156,7 +156,7 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
 def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drop(qtbot, panel, pictures(tmp_path / "p", "a.png"))
+    drop(qtbot, panel, images(tmp_path / "p", "a.png"))
     there = tmp_path / "mine.csv"
     there.write_text("precious")
     export = next(slot for kind, slot in panel.files.slots() if kind.name == "csv")
@@ -171,7 +171,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
     assert "a a indeed" in there.read_text()
 
 
-def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(
+def test_ten_thousand_images_read_only_the_thumbnails_in_view(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     panel.view.tools.pickers["a"]._entry = None  # nothing captions them
@@ -187,7 +187,7 @@ def test_ten_thousand_pictures_read_only_the_thumbnails_in_view(
 
 
 def test_captions_become_training_data_and_a_definition(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, pictures(tmp_path, "a.png"))
+    drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.files.save_training_data()
     qtbot.waitUntil(lambda: "1 caption saved as training data" in panel.view.bar.text)
     assert panel.view.bar.message is not None

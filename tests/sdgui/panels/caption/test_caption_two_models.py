@@ -1,4 +1,4 @@
-"""Two captioning models that fail and resume, and edits of shown, selected or uncaptioned pictures."""
+"""Two captioning models that fail and resume, and edits of shown, selected or uncaptioned images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_model_goes_on_with_what_it_left_itself_and_once(works: Works) -> N
 
 
 def filled(panel: CaptionsPanel) -> CaptionsPanel:
-    """Pictures that a model captioned, a person did, and none did."""
+    """Images that a model captioned, a person did, and none did."""
     entries = [
         Entry("/p/a.png", 0).with_captions("a", SAID), Entry("/p/b.png", 1, "a red dog", HAND), Entry("/p/c.png", 2),
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_what_a_filter_hides_is_not_replaced_and_yet_exported(open_panel: OpenPa
     panel.model.remove([entry.path for entry in panel.model.entries()])
 
 
-def test_a_picture_without_a_caption_does_not_go_to_the_basket(qtbot: QtBot, open_panel: OpenPanel) -> None:
+def test_a_image_without_a_caption_does_not_go_to_the_basket(qtbot: QtBot, open_panel: OpenPanel) -> None:
     panel = filled(open_panel())
     basket = panel._services.basket
     panel.view.list.setFocus()

@@ -1,4 +1,4 @@
-"""Caption in the real window: how much of it pictures have, and the way from an own photo to its first caption."""
+"""Caption in the real window: how much of it images have, and the way from an own photo to its first caption."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ def test_own_photo_to_first_caption_in_three_actions_by_mouse_and_by_keys(
     QGuiApplication.clipboard().clear()
 
 
-def test_pictures_have_seven_tenths_of_the_window_and_nothing_moves_them(
+def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
     qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
     window.show_panel("caption")
     panel = shown(window)
     panel.view.target.take(photo(tmp_path, "a.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.at(0).text), timeout=20000)
-    pictures = panel.view.list.viewport()
+    images = panel.view.list.viewport()
 
     def area() -> tuple[int, int]:
         QApplication.processEvents()
-        return pictures.mapTo(window, QPoint(0, 0)).y(), pictures.height()
+        return images.mapTo(window, QPoint(0, 0)).y(), images.height()
 
     before = area()
     assert before[1] >= 0.7 * window.height()

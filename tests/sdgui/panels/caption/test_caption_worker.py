@@ -19,7 +19,7 @@ from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.actions import Actions
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 
 @pytest.fixture

@@ -54,17 +54,17 @@ def asked(folder: Path, verb: str) -> list[Request]:
 
 
 CLASSES = ("cat", "dog", "fox")
-#        true       predicted  pictures
+#        true       predicted  images
 CELLS = ((0, 0, 1, 2, 2), (0, 1, 1, 0, 2), (9, 1, 2, 3, 1))
 
 
 def a_measure(method: Method = "image", model: str = "run@best", **settings: Any) -> Measure:
-    target = Target(model=model, weights="teacher", title="demo · teacher", data="/data/pictures.csv", label="kind")
+    target = Target(model=model, weights="teacher", title="demo · teacher", data="/data/images.csv", label="kind")
     return Measure(target, method, Settings(**settings))
 
 
 def a_result(measure: Measure | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any) -> Measured:
-    """A result without a worker: three classes, 16 pictures, 12 of them classified correctly."""
+    """A result without a worker: three classes, 16 images, 12 of them classified correctly."""
     share = {"value": 0.75, "low": 0.5, "high": 0.9}
     answer: dict[str, Any] = {
         "title": "probe",

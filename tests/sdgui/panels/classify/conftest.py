@@ -18,14 +18,14 @@ from tests.sdgui.panels.classify.classifying import OpenClassify, choose, make_r
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures, tables and where the worker writes down what it was asked."""
+    """Images, tables and where the worker writes down what it was asked."""
     work = tmp_path / "work"
-    (work / "pictures").mkdir(parents=True)
+    (work / "images").mkdir(parents=True)
     for true in range(4):
         for number in range(6):
             image = QImage(8, 8, QImage.Format.Format_RGB32)
             image.fill(QColor.fromHsv(true * 80, 200, 40 * number))
-            image.save(str(work / "pictures" / f"{true}-{number}.png"))
+            image.save(str(work / "images" / f"{true}-{number}.png"))
     for name in ("small", "other", "broken", "garbage", "slow", "many", "bare"):
         (work / f"{name}.csv").write_text("filepath,title,kind\n", encoding="utf-8")
     return work

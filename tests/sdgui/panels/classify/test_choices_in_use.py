@@ -53,12 +53,12 @@ def test_the_label_that_is_wanted_holds_while_the_data_are_not_read_yet(
 
 def test_notes_are_those_of_the_shown_result_and_its_data_each_once(open_classify: OpenClassify) -> None:
     panel = open_classify("")
-    one = a_result(notes=["few pictures.", "C was chosen."])
+    one = a_result(notes=["few images.", "C was chosen."])
     other = a_result(a_measure(model="other@best"))
-    opened = {"model": {"layers": [LAYER]}, "notes": ["old weights.", "few pictures."]}
+    opened = {"model": {"layers": [LAYER]}, "notes": ["old weights.", "few images."]}
     panel.session.data_opened.emit(one.measure.target, opened)
     panel.view.results.add(one)
-    assert panel.view.notes.text().splitlines() == ["old weights.", "few pictures.", "C was chosen."]
+    assert panel.view.notes.text().splitlines() == ["old weights.", "few images.", "C was chosen."]
     panel.view.results.add(other)
     assert panel.view.notes.isHidden()
 
@@ -84,22 +84,22 @@ def test_results_that_another_version_kept_are_passed_over(tmp_path: Path) -> No
     store.close()
 
 
-def test_the_pictures_beside_the_current_one_are_asked_for_after_it_and_for_themselves(
+def test_the_images_beside_the_current_one_are_asked_for_after_it_and_for_themselves(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(panel.session, "try_pictures", lambda *given: asked.append(given))
+    monkeypatch.setattr(panel.session, "try_images", lambda *given: asked.append(given))
     found = a_result()
     panel.view.results.add(found)
-    first, second = (str(folder / "pictures" / f"{number}-1.png") for number in range(2))
+    first, second = (str(folder / "images" / f"{number}-1.png") for number in range(2))
     panel.view.trying.add([first, second])
-    purpose, model, probe, pictures, _, done, _ = asked[-1]
-    assert (purpose, model, probe, pictures) == ("try", ("run@best", "teacher"), found.measure, [first])
-    done({"pictures": [{"image": first, "probe": None, "zero_shot": None, "error": ""}]})
+    purpose, model, probe, images, _, done, _ = asked[-1]
+    assert (purpose, model, probe, images) == ("try", ("run@best", "teacher"), found.measure, [first])
+    done({"images": [{"image": first, "probe": None, "zero_shot": None, "error": ""}]})
     assert (asked[-1][0], asked[-1][3]) == ("try more", [second]), "the next current one does not end it"
     count = len(asked)
     panel.view.trying.show_probe("another", "another")
-    done({"pictures": [{"image": second, "probe": None, "zero_shot": None, "error": "torn"}]})
+    done({"images": [{"image": second, "probe": None, "zero_shot": None, "error": "torn"}]})
     assert second not in panel.view.trying._answers, "it is no answer of the probe that is used now"
     assert len(asked) == count + 1, "it is asked for again"

@@ -180,13 +180,13 @@ def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> 
 
 
 def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts) -> None:
-    parts.session.working.emit("measure", "encoding pictures", 1, 4)
+    parts.session.working.emit("measure", "encoding images", 1, 4)
     assert parts.view.strip.isHidden()
     parts.evaluations.start(METHODS[:1])
     parts.session.working.emit("cell", "reading", 3, 4)
     assert "opening the model" in parts.view.strip.text
-    parts.session.working.emit("measure", "encoding pictures", 1, 4)
-    assert parts.view.strip.text == "Encoding pictures · 25 %"
+    parts.session.working.emit("measure", "encoding images", 1, 4)
+    assert parts.view.strip.text == "Encoding images · 25 %"
     parts.view.strip.cancelled.emit()
     assert parts.session.cancelled == ["measure", "compare", "few-shot", "apply"]
 
@@ -220,8 +220,8 @@ def test_two_results_are_compared_and_one_is_evaluated_beside_the_other(parts: P
     _, (_, _, done, failed), _ = parts.session.calls[0]
     done({"difference": 1})
     assert (view.compare.shown, view.busy[-1]) == ([(a, b, {"difference": 1})], "")
-    failed(Failure("Other pictures."))
-    assert (view.compare.shown[-1], parts.messages[-1].text) == ("failed", "Other pictures.")
+    failed(Failure("Other images."))
+    assert (view.compare.shown[-1], parts.messages[-1].text) == ("failed", "Other images.")
     view.measure_asked.emit(b)
     assert len(parts.session.calls) == 1, "nothing is compared"
     view.compare.at = a

@@ -18,7 +18,7 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.demo import DemoStep
 from sdgui.shared.export import dialog as export_dialog
 from sdgui.shared.export.formats import Exported
-from sdgui.shared.export.pictures import export_table
+from sdgui.shared.export.images import export_table
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave
@@ -44,7 +44,7 @@ def test_what_cannot_be_classified_is_said_in_the_panels_bar(
 ) -> None:
     panel = open_classify("")
     panel.view.source.run_asked.emit()
-    assert "Choose labelled pictures" in panel.view.bar.text
+    assert "Choose labelled images" in panel.view.bar.text
     choose(qtbot, panel, folder / "bare.csv")
     assert "has no labels" in panel.view.bar.text
     choose(qtbot, panel, folder / "broken.csv")
@@ -83,9 +83,9 @@ def test_an_exports_remedy_does_nothing_but_its_own(
 def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("slow")
     panel.view.source.button.click()
-    qtbot.waitUntil(lambda: "Encoding pictures" in panel.view.strip.text, timeout=20000)
+    qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
     assert not panel.view.source.button.isEnabled()
-    panel.export.run(export_table, [], folder / "pictures.csv")
+    panel.export.run(export_table, [], folder / "images.csv")
     qtbot.waitUntil(lambda: not panel.export.task.running)
     assert panel.view.export_strip.isHidden()
     assert not panel.view.strip.isHidden()
@@ -103,7 +103,7 @@ def test_a_button_of_another_message_does_not_try_again(
     panel = open_classify("broken")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Try again", timeout=20000)
-    panel.export.run(export_table, [GalleryItem(folder / "pictures" / "0-1.png")], folder / "pictures.csv")
+    panel.export.run(export_table, [GalleryItem(folder / "images" / "0-1.png")], folder / "images.csv")
     qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Open folder", timeout=20000)
     panel.view.bar._action.click()
     assert [url.toLocalFile() for url in opened] == [str(folder)]

@@ -55,10 +55,8 @@ def test_a_line_names_the_network_where_there_are_two(shown: ResultList) -> None
     shown.add(a_result(measure.other(model="open_clip:ViT-B-32", weights="", title="ViT-B-32")))
     lines = [shown.list.item(row).text() for row in range(2)]
     spoken = shown.list.item(1).data(Qt.ItemDataRole.AccessibleTextRole)
-    assert spoken == (
-        "75.0 %  5 nearest, teacher · demo · teacher, 95 %: 50.0 to 90.0 %, /data/pictures.csv, label kind"
-    )
-    assert shown.list.item(1).toolTip().endswith("/data/pictures.csv, label kind")
+    assert spoken == ("75.0 %  5 nearest, teacher · demo · teacher, 95 %: 50.0 to 90.0 %, /data/images.csv, label kind")
+    assert shown.list.item(1).toolTip().endswith("/data/images.csv, label kind")
     assert lines == ["75.0 %  5 nearest\nViT-B-32", "75.0 %  5 nearest\nteacher · demo · teacher"]
 
 
@@ -220,13 +218,13 @@ def test_numbers_that_are_cut_off_are_refused_before_they_are_read(packed: str) 
         cells.validate_python(good | {"count": packed})
 
 
-def test_pictures_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
+def test_images_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     tab, asked = TryTab(tmp_path, settings), list[tuple[list[str], bool]]()
     qtbot.addWidget(tab)
     tab.predictions_asked.connect(lambda paths, _names, current: asked.append((paths, current)))
     tab.ask_more()
-    assert asked == [], "there is no picture"
+    assert asked == [], "there is no image"
     paths = [f"/{number}.png" for number in range(40)]
     tab._waiting = list(paths)
     tab.ask_more()
@@ -236,7 +234,7 @@ def test_pictures_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: P
     assert asked == [(paths[:16], False), ([*paths[16:20], *paths[21:33]], False)]
 
 
-def test_the_split_of_the_pictures_to_try_is_as_it_was_left(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_split_of_the_images_to_try_is_as_it_was_left(qtbot: QtBot, tmp_path: Path) -> None:
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     sizes = []
     for _ in range(2):

@@ -132,18 +132,18 @@ def test_a_probe_is_loaded_by_either_of_its_files(parts: Parts, typed: Typed) ->
 def test_a_folder_is_classified_into_a_table_beside_it(
     parts: Parts, typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     typed[0].extend(["", str(folder), "", str(folder), str(tmp_path / "out"), str(folder), str(tmp_path / "out.tsv")])
     for _ in range(4):
         parts.probes.ask_apply(PROBE)
-    assert typed[1][2][1] == str(tmp_path / "pictures-classes.csv")
+    assert typed[1][2][1] == str(tmp_path / "images-classes.csv")
     assert [given[1:3] for given in parts.session.calls] == [
         ([str(folder)], str(tmp_path / "out.csv")), ([str(folder)], str(tmp_path / "out.tsv"))
     ]  # fmt: skip
-    assert parts.busy == ["Classifying pictures"] * 2
+    assert parts.busy == ["Classifying images"] * 2
     answer: dict[str, Any] = {
-        "path": str(tmp_path / "out.csv"), "pictures": 1200, "unreadable_count": 0, "unreadable": [],
-        "classes": [{"class": "cat", "pictures": 1200}],
+        "path": str(tmp_path / "out.csv"), "images": 1200, "unreadable_count": 0, "unreadable": [],
+        "classes": [{"class": "cat", "images": 1200}],
     }  # fmt: skip
     done = parts.session.calls[0][3]
     done(answer)
@@ -151,7 +151,7 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     done(answer | bad)
     fine, some = parts.messages
     assert (fine.level, fine.text) == (
-        "info", f"1\u2009200 pictures classified; the classes are in {tmp_path}/out.csv."
+        "info", f"1\u2009200 images classified; the classes are in {tmp_path}/out.csv."
     )  # fmt: skip
     assert fine.details == "cat: 1\u2009200"
     assert (some.level, some.text.removeprefix(fine.text)) == (

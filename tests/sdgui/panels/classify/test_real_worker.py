@@ -61,7 +61,7 @@ def test_a_real_run_is_classified_looked_at_saved_and_applied(
         assert panel.view.matrix.gallery.model.item(0).path.is_file()
         out = tmp_path / "out.csv"
         panel.probes.apply(found.measure, panel.view.matrix.gallery.model.item(0).path.parent, out)
-        qtbot.waitUntil(lambda: "pictures classified" in panel.view.bar.text, timeout=LONG)
+        qtbot.waitUntil(lambda: "images classified" in panel.view.bar.text, timeout=LONG)
         with out.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["class"] for row in rows} <= set(found.classes)

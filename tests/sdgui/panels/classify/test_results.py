@@ -33,14 +33,14 @@ def test_one_button_evaluates_and_every_tab_shows_it(qtbot: QtBot, open_classify
     assert [row["count"] for row in panel.view.matrix.pairs.rows()] == [1, 1, 1, 1]
     assert len(panel.view.mistakes.gallery.model.items()) == 4
     assert panel.view.curves.c_curve.lines()[0].marked == 0.1
-    assert "10 pictures" not in panel.view.notes.text()
+    assert "10 images" not in panel.view.notes.text()
     assert "row 7: no label" in panel.view.notes.text()
     assert "and 2 more" in panel.view.notes.text()
     panel.view.notes.button.click()
     assert panel.view.notes.list.isVisible()
 
 
-def test_a_cell_and_a_pair_show_their_pictures(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+def test_a_cell_and_a_pair_show_their_images(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     classify(qtbot, panel)
     panel.view.tabs.setCurrentWidget(panel.view.matrix)
@@ -88,7 +88,7 @@ def test_a_thousand_classes_are_shown_without_holding_the_window_up(qtbot: QtBot
     assert panel.view.matrix.matrix.current() == (512, 512)
 
 
-def test_student_beside_teacher_in_words_by_class_and_by_picture(
+def test_student_beside_teacher_in_words_by_class_and_by_image(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -144,7 +144,7 @@ def test_the_few_shot_curve_grows_and_the_zero_shot_line_stands_beside_it(
     assert list(line.x) == [1, 2, 4]
     assert level.level
     assert level.y == [pytest.approx(4 / 6)]
-    assert "pictures per class 4: 70.0 %" in panel.view.curves.shots.accessibleDescription()
+    assert "images per class 4: 70.0 %" in panel.view.curves.shots.accessibleDescription()
     assert "gave all" in panel.view.curves.notes.text()
 
 
@@ -165,13 +165,13 @@ def test_a_cell_whose_request_failed_is_asked_for_again(
     qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
 
 
-def test_pictures_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_images_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     classify(qtbot, panel)
     panel.view.matrix.ask_cell(0, 1)
     panel.view.matrix.ask_cell(0, 2)  # which is empty, so that nothing is asked
     panel.view.matrix.show_cell(
-        {"true": "cat", "predicted": "Große Katze", "pictures": [{"image": "a", "probability": 1}]}
+        {"true": "cat", "predicted": "Große Katze", "images": [{"image": "a", "probability": 1}]}
     )
     assert panel.view.matrix.gallery.model.rowCount() == 0
 

@@ -161,9 +161,9 @@ def test_a_probe_alone_is_read_from_its_file_once(session: ClassifySession) -> N
     assert Calls.asked == [("a", "probe", "classify_load_probe", {"path": "/probe.npz"})]
     assert keys == ["a probe", "a probe"]
     answers: list[dict[str, Any]] = []
-    session.apply(probe, ["/pictures"], "/out.csv", answers.append, never)
+    session.apply(probe, ["/images"], "/out.csv", answers.append, never)
     assert Calls.asked[1:] == [("a", "apply", "classify_apply", {
-        "pictures": ["/pictures"], "out": "/out.csv", "model": "a", "weights": "student", "replace": True,
+        "images": ["/images"], "out": "/out.csv", "model": "a", "weights": "student", "replace": True,
         "probe": "a probe",
     })]  # fmt: skip
 
@@ -180,18 +180,18 @@ def test_a_probe_on_data_is_its_result_or_what_was_read_for_it(session: Classify
     assert Calls.asked[-1][3]["result"] == "a probe"
 
 
-def test_pictures_are_tried_by_a_probe_or_by_names_alone(session: ClassifySession) -> None:
+def test_images_are_tried_by_a_probe_or_by_names_alone(session: ClassifySession) -> None:
     answers: list[dict[str, Any]] = []
-    session.try_pictures("try", ("b", "teacher"), None, ["/1.png"], ["cat"], answers.append, never)
-    given = {"model": "b", "weights": "teacher", "pictures": ["/1.png"], "classes": ["cat"], "top": 10}
+    session.try_images("try", ("b", "teacher"), None, ["/1.png"], ["cat"], answers.append, never)
+    given = {"model": "b", "weights": "teacher", "images": ["/1.png"], "classes": ["cat"], "top": 10}
     assert Calls.asked == [("b", "try", "classify_try", {**given, "probe": ""})]
-    session.try_pictures("try", ("b", "teacher"), evaluation("a"), ["/1.png"], ["cat"], answers.append, never)
+    session.try_images("try", ("b", "teacher"), evaluation("a"), ["/1.png"], ["cat"], answers.append, never)
     assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_probe"), ("a", "classify_try")]
     assert Calls.asked[-1][3] == {**given, "probe": "classify_probe by a"}
     assert len(answers) == 2
 
 
-def test_few_pictures_a_class_are_drawn_for_the_probe_they_are_compared_with(session: ClassifySession) -> None:
+def test_few_images_a_class_are_drawn_for_the_probe_they_are_compared_with(session: ClassifySession) -> None:
     answers: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for method, kind in (("image", "image"), ("fused", "fused"), ("knn", "image")):

@@ -41,14 +41,14 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
         panel.view.matrix.ask_cell(2, 0)
     answer = {"true": "fox", "predicted": "cat"}
     gallery = panel.view.matrix.gallery
-    pending["run@best"][0](answer | {"pictures": [{"image": "/old.png", "probability": 0.5}]})
+    pending["run@best"][0](answer | {"images": [{"image": "/old.png", "probability": 0.5}]})
     assert gallery.items() == []
     pending["run@best"][1](Failure("It ended."))
     assert panel.view.matrix._cell == (2, 0), "the cell that is shown is still being asked for"
     pending["other@best"][1](Cancelled())
     assert panel.view.bar.text == "It ended.", "what the user cancelled is no error"
     panel.view.matrix.ask_cell(2, 0)
-    pending["other@best"][0](answer | {"pictures": [{"image": "/new.png", "probability": 0.5}]})
+    pending["other@best"][0](answer | {"images": [{"image": "/new.png", "probability": 0.5}]})
     assert [item.path.name for item in gallery.items()] == ["new.png"]
 
 
@@ -203,7 +203,7 @@ def test_cancelling_ends_all_methods_and_a_second_press_starts_nothing(
     panel = open_classify("slow")
     panel.view.source.set_method("all")
     panel.view.source.button.click()
-    qtbot.waitUntil(lambda: "Encoding pictures" in panel.view.strip.text)
+    qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text)
     panel.view.source.run_asked.emit()
     panel.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text)
@@ -274,11 +274,11 @@ def test_a_loaded_probe_is_the_one_in_use(qtbot: QtBot, open_classify: OpenClass
     assert probe is not None
     assert probe.path == str(file)
     assert panel.view.results.apply.isEnabled()
-    panel.view.trying.add([str(folder / "pictures" / "0-1.png")])
+    panel.view.trying.add([str(folder / "images" / "0-1.png")])
     qtbot.waitUntil(lambda: [row["class"] for row in panel.view.trying.by_probe.rows()] == ["cat", "tiger"])
     assert asked(folder, "classify_load_probe")[-1]["path"] == str(file)
-    panel.probes.apply(probe, folder / "pictures", folder / "out.csv")
-    qtbot.waitUntil(lambda: "23 pictures classified" in panel.view.bar.text)
+    panel.probes.apply(probe, folder / "images", folder / "out.csv")
+    qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text)
     assert panel.view.bar.message is not None
     assert panel.view.bar.message.level == "warning"
     request = asked(folder, "classify_apply")[-1]
@@ -286,15 +286,15 @@ def test_a_loaded_probe_is_the_one_in_use(qtbot: QtBot, open_classify: OpenClass
     assert request["probe"]
 
 
-def test_without_a_model_a_probe_cannot_be_loaded_nor_pictures_tried(
+def test_without_a_model_a_probe_cannot_be_loaded_nor_images_tried(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
     monkeypatch.setattr(panel.view.source.model, "choice", lambda: None)
     panel.load_probe(folder / "mine.safetensors")
     assert panel.view.bar.text == "First choose the model that the probe was fitted on."
-    panel.view.trying.add([str(folder / "pictures" / "0-1.png")])
-    assert panel.view.bar.text == "Choose a model first to try it on pictures."
+    panel.view.trying.add([str(folder / "images" / "0-1.png")])
+    assert panel.view.bar.text == "Choose a model first to try it on images."
 
 
 def test_files_of_probes_have_their_ending_and_are_replaced_only_when_asked(
@@ -313,7 +313,7 @@ def test_files_of_probes_have_their_ending_and_are_replaced_only_when_asked(
     assert saved == [folder / "mine.safetensors"]
     applied: list[Path] = []
     monkeypatch.setattr(panel.probes, "apply", lambda _probe, _folder, out: applied.append(out))
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder / "pictures"))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder / "images"))
     panel.probes.ask_apply(probe)
     assert applied == [folder / "mine.csv"]
     (folder / "mine.csv").write_text("precious")
@@ -330,7 +330,7 @@ def test_files_of_probes_have_their_ending_and_are_replaced_only_when_asked(
 def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("")
     data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(folder / "pictures"))])
+    data.setUrls([QUrl.fromLocalFile(str(folder / "images"))])
     panel.view.dropEvent(
         QDropEvent(
             QPointF(5, 5),
@@ -340,7 +340,7 @@ def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, fold
             Qt.KeyboardModifier.NoModifier,
         )
     )
-    assert panel.view.source.data.source() == str(folder / "pictures")
+    assert panel.view.source.data.source() == str(folder / "images")
 
 
 def test_the_last_tab_comes_back_with_the_first_result_only(qtbot: QtBot, open_classify: OpenClassify) -> None:

@@ -60,7 +60,7 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(
     assert visible == [1]
 
 
-def test_filters_and_sorting_hold_for_pictures_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:
+def test_filters_and_sorting_hold_for_images_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
     ranked(qtbot, place)
     place.view.words.setText("A")
@@ -79,7 +79,7 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise()
-    names = [f"words of picture {number}" for number in range(1000)]
+    names = [f"words of image {number}" for number in range(1000)]
     pairs = [{"path": f"/{name}.png", "caption": name, "rank": i + 1} for i, name in enumerate(names)]
     answer = {
         "list": [{**pair, "belief": 0.1, "right": 0.2} for pair in pairs],
@@ -105,7 +105,7 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
     place.mark(False)  # while the others still wait
     qtbot.waitUntil(lambda: {item.badge for item in place.view.gallery.items()} == {"right"})
     place.mark(True)
-    place.view.words.setText("picture 99")  # everything is shown anew: nothing waits any more
+    place.view.words.setText("image 99")  # everything is shown anew: nothing waits any more
     qtbot.wait(20)
     assert [item.badge for item in place.view.gallery.items()] == ["wrong"] * 19
 
@@ -139,7 +139,7 @@ def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
     press(qtbot, place, Qt.Key.Key_Space)
     place.view.histogram.box.setValue(0.7)
     assert pairs.excluded_count() == 6
-    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/pictures/0.png", "a cat"]], "key": pairs.key}
+    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/images/0.png", "a cat"]], "key": pairs.key}
 
 
 def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:

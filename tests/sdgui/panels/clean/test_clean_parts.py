@@ -72,7 +72,7 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     assert view.filters.findData("shuffled") < 0
 
 
-def test_a_picture_tells_its_belief_its_mark_and_what_is_known(place: CleanPanel) -> None:
+def test_a_image_tells_its_belief_its_mark_and_what_is_known(place: CleanPanel) -> None:
     place._show(RankedPairs(some_pairs(shuffled=1), {("/b.png", "b"): True, ("/c.png", "c"): False}))
     items = place.view.gallery.items()
     assert [(item.score, item.rank, item.correct, item.badge, item.badge_spoken, item.faint) for item in items] == [

@@ -18,7 +18,7 @@ from core.spec.run.folder import RunDir
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.clean.panel import CleanPanel
 from sdgui.runs.program import core_command
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 pytestmark = pytest.mark.slow
 

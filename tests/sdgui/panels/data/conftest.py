@@ -51,18 +51,18 @@ def part(*names: str) -> dict[str, Any]:
     }
 
 
-def facts(source: str, pictures: int, **more: Any) -> Any:
+def facts(source: str, images: int, **more: Any) -> Any:
     return {
-        "source": source, "format": "CSV", "pictures": pictures, "listed": pictures, "pairs": pictures,
-        "distinct": pictures, "words": [0, 0, pictures], "median_words": 2.0, "captions": [[1, pictures]],
-        "labels": {"kind": [{"value": "x", "pictures": pictures}]}, "values": {"kind": 1}, "split": "split", "bad": 0,
+        "source": source, "format": "CSV", "images": images, "listed": images, "pairs": images,
+        "distinct": images, "words": [0, 0, images], "median_words": 2.0, "captions": [[1, images]],
+        "labels": {"kind": [{"value": "x", "images": images}]}, "values": {"kind": 1}, "split": "split", "bad": 0,
         "reasons": [], **more,
     }  # fmt: skip
 
 
 def checked(source: str, **more: Any) -> Any:
     return {
-        "source": source, "pictures": 3, "broken": [], "exact": [], "near": [], "exact_groups": 0, "near_groups": 0,
+        "source": source, "images": 3, "broken": [], "exact": [], "near": [], "exact_groups": 0, "near_groups": 0,
         "leaks": [], "leak_count": 0, "unread": {}, **more,
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, preset_config
-from sdgui.panels.data.layout import FIGURES, GROUPS, PICTURES, VIEWS
+from sdgui.panels.data.layout import FIGURES, GROUPS, IMAGES, VIEWS
 from sdgui.panels.data.model import NONE
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.data.views_page import ViewsPage
@@ -43,7 +43,7 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     view = panel.view
-    assert view.source._about._pictures_only, "pictures without captions can be looked at"
+    assert view.source._about._images_only, "images without captions can be looked at"
     assert view.stack.currentWidget() is view.empty
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
     assert [widget.isVisible() for widget in (view.words, view.subset, view.save, view.more, view.counts)] == [
@@ -56,13 +56,13 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     assert view.strip.text == "Reading the data"
     panel.work.part.emit(part("a", "b"))
     qtbot.waitUntil(lambda: view.stack.currentWidget() is view.tabs)
-    assert view.counts.text() == "2 pictures"
+    assert view.counts.text() == "2 images"
     assert view.words.isEnabled()
     assert view.strip.isVisible(), "there may be more"
     panel.work.opened.emit(facts("/one.csv", 4, listed=2, bad=1, reasons=[{"where": "row 3", "why": "empty"}]))
     qtbot.waitUntil(lambda: panel.facts is not None and not panel._taking.isActive())
     assert on(panel) == [True, True, False, True, True, True]
-    assert view.bar.text == "The first 2 of 4 pictures are listed."
+    assert view.bar.text == "The first 2 of 4 images are listed."
     assert not view.strip.isVisible()
     assert [view.label.itemText(row) for row in range(view.label.count())] == ["Any label", "split", "kind"]
     assert (view.tabs.tabText(GROUPS), view.tabs.tabText(3)) == ("&Duplicates and leaks", "Bro&ken (1)")
@@ -89,14 +89,14 @@ def test_what_fails_says_why_and_is_tried_again_where_nothing_is_open(
     panel.open("/one.csv")
     panel.work.open_failed.emit(Cancelled())
     assert (bar.text, strip.isVisible()) == ("Cancelled.", False)
-    panel.work.progress.emit("check", "reading pictures", 3, 6)
-    assert strip.text.startswith("Reading pictures · 50 %")
+    panel.work.progress.emit("check", "reading images", 3, 6)
+    assert strip.text.startswith("Reading images · 50 %")
     strip.finish()
     panel.work.progress.emit("save", "", 0, 0)
     assert strip.isVisible()
     opened(qtbot, panel, "/one.csv", "a")
     panel.check()
-    assert strip.text == "Checking the pictures"
+    assert strip.text == "Checking the images"
     panel.work.check_failed.emit(Failure("It ended.", "a traceback"))
     assert (bar.text, strip.isVisible(), bar._action.isVisible()) == ("It ended.", False, False)
     assert bar._details.toPlainText() == "a traceback"
@@ -132,10 +132,10 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     qtbot.waitUntil(lambda: len(captions(panel)) == 3)
     view.figures.value_chosen.emit("split", "train")
     assert captions(panel) == ["a a", "a c"]
-    assert view.tabs.currentIndex() == PICTURES
+    assert view.tabs.currentIndex() == IMAGES
     assert (view.label.currentText(), view.value.currentText()) == ("split", "train")
     view.figures.value_chosen.emit("kind", NONE)
-    assert captions(panel) == [], "a value that is offered to be looked at, though no picture has it"
+    assert captions(panel) == [], "a value that is offered to be looked at, though no image has it"
     assert view.value.currentText() == NONE
     choose(view.subset, view.subset.findData("excluded"))
     choose(view.label, 0)
@@ -143,7 +143,7 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     view.tabs.setCurrentIndex(GROUPS)
     view.words.setText("hat")
     panel.focus_search()
-    assert (view.tabs.currentIndex(), view.words.selectedText()) == (PICTURES, "hat")
+    assert (view.tabs.currentIndex(), view.words.selectedText()) == (IMAGES, "hat")
 
 
 def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
@@ -161,7 +161,7 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     assert panel.rows.excluded == set(), "once more takes it in again"
     qtbot.keyClick(grid, Qt.Key.Key_Delete)
     assert panel.rows.excluded == {0}
-    assert view.counts.text() == "2 pictures · 1 excluded"
+    assert view.counts.text() == "2 images · 1 excluded"
     choose(view.subset, view.subset.findData("excluded"))
     qtbot.waitUntil(lambda: captions(panel) == ["a a"])
     qtbot.keyClick(grid, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
@@ -195,10 +195,10 @@ def test_the_menu_offers_what_can_be_done_and_does_it(
     entry(menu, "Exclude the selection").trigger()
     assert panel.rows.excluded == {1}
     entry(menu, "Put the excluded").trigger()
-    assert view.bar.text == "1 picture is in the basket, left out."
+    assert view.bar.text == "1 image is in the basket, left out."
     panel.exclude([0])
     panel.to_basket()
-    assert view.bar.text == "2 pictures are in the basket, left out."
+    assert view.bar.text == "2 images are in the basket, left out."
     entry(menu, "Undo").trigger()
     assert panel.rows.excluded == {1}
     panel.define_asked.connect(lambda config: heard.append(config.data.train))
@@ -228,8 +228,8 @@ def test_a_table_is_replaced_only_where_the_dialog_asked_about_it(
         panel.ask_where()
     saved = [(request[2].name, request[5]) for request in requests if request[0] == "save"]
     assert saved == [("mine.csv", False), ("mine.csv", True), ("MINE.CSV", False), ("other.csv", False)]
-    panel.work.saved.emit({"path": "/kept.csv", "pictures": 1, "captions": 2})
-    assert panel.view.bar.text == "1 pictures with 2 captions saved as /kept.csv."
+    panel.work.saved.emit({"path": "/kept.csv", "images": 1, "captions": 2})
+    assert panel.view.bar.text == "1 images with 2 captions saved as /kept.csv."
     assert not panel.view.strip.isVisible()
 
 
@@ -241,12 +241,12 @@ def test_data_are_opened_from_the_empty_page_and_the_demo_is_made(
     calls: list[str] = []
     panel.set_actions(cast(Actions, {"demo": _Trigger(calls)}))
     panel.view.empty.activated.emit()
-    entry(menus[-1], "Make the demo's pictures").trigger()
+    entry(menus[-1], "Make the demo's images").trigger()
     assert calls == ["demo"]
     demo = panel._services.demo
     monkeypatch.setattr(type(demo), "complete", property(lambda _self: True))
     panel.view.empty.activated.emit()
-    entry(menus[-1], "The demo's pictures").trigger()
+    entry(menus[-1], "The demo's images").trigger()
     assert panel.view.source.source() == str(demo.folder / "train.csv")
 
 
@@ -332,7 +332,7 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
     view.tabs.setCurrentIndex(VIEWS)
     assert previews[-1] == ("/one.csv", [1])
     count = len(previews)
-    view.tabs.setCurrentIndex(PICTURES)
+    view.tabs.setCurrentIndex(IMAGES)
     view.gallery.select_all()
     assert len(previews) == count, "nothing is drawn for who does not look"
     view.tabs.setCurrentIndex(VIEWS)

@@ -79,7 +79,7 @@ def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
 def test_groups_name_leaks_copies_and_near_copies() -> None:
     leak = {"row": 1, "file": "/b", "left": "this", "other": "val", "path": "/v", "kind": "same bytes"}
     checked: Checked = {
-        "source": "/pairs.csv", "pictures": 4, "broken": [{"row": 3, "why": "cut off"}], "exact": [[0, 2]],
+        "source": "/pairs.csv", "images": 4, "broken": [{"row": 3, "why": "cut off"}], "exact": [[0, 2]],
         "near": [[0, 1, 3]], "exact_groups": 1, "near_groups": 1, "leak_count": 1, "unread": {},
         "leaks": [leak],  # type: ignore[list-item]
     }  # fmt: skip

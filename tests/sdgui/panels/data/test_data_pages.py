@@ -20,8 +20,8 @@ from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
+from sdgui.panels.data.images import item_of, saving_start
 from sdgui.panels.data.model import NONE, SourceRows
-from sdgui.panels.data.pictures import item_of, saving_start
 from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.data.conftest import checked, facts
 
@@ -90,14 +90,14 @@ def test_labels_of_many_bars_never_run_into_each_other(qtbot: QtBot) -> None:
     assert below[-1] < 180
 
 
-def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBot) -> None:
+def test_figures_say_what_there_is_and_a_value_leads_to_its_images(qtbot: QtBot) -> None:
     make_application()
     page = FiguresPage()
     qtbot.addWidget(page)
     page.show()
     labels = {
-        "kind": [{"value": "<i>x", "pictures": 3}, {"value": "", "pictures": 1}],
-        "split": [{"value": "val", "pictures": 4}],
+        "kind": [{"value": "<i>x", "images": 3}, {"value": "", "images": 1}],
+        "split": [{"value": "val", "images": 4}],
     }
     page.show_facts(facts("/a.csv", 9, listed=4, pairs=8, distinct=6, captions=[[1, 3], [5, 1]], labels=labels))
     assert page.label.currentText() == "split", "the label that names splits comes first"
@@ -106,7 +106,7 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
         True
     ] * 3 + [False]
     assert [bar.label for bar in page.captions._bars] == ["1", "5"]
-    assert page.summary.text() == "8 captions of 4 pictures; the median has 2 words. 6 captions are different."
+    assert page.summary.text() == "8 captions of 4 images; the median has 2 words. 6 captions are different."
     assert page.summary.wordWrap(), "a long sentence makes no window wider"
     page.label.setCurrentText("kind")
     items = [page.values.topLevelItem(row) for row in range(page.values.topLevelItemCount())]
@@ -128,7 +128,7 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
     ] * 3 + [True]
     assert not page.label.isEnabled()
     assert page.captions._bars == []
-    assert page.summary.text() == "8 captions of 4 pictures; the median has 2 words. Every picture has 2."
+    assert page.summary.text() == "8 captions of 4 images; the median has 2 words. Every image has 2."
     page.show_facts(facts("/a.csv", 4, labels=labels))
     page.show_facts(None)
     assert (page.summary.text(), page.words._bars, page.label.count(), page.values.topLevelItemCount()) == (
@@ -140,8 +140,8 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_pictures(qtbot: QtBo
 
 
 def test_figures_in_words_and_bars() -> None:
-    assert figures.summary(facts("/a", 4, pairs=0)) == "4 pictures without captions."
-    assert figures.summary(facts("/a", 4)) == "4 captions of 4 pictures; the median has 2 words."
+    assert figures.summary(facts("/a", 4, pairs=0)) == "4 images without captions."
+    assert figures.summary(facts("/a", 4)) == "4 captions of 4 images; the median has 2 words."
     words = [0] * 40
     words[3], words[25] = 7, 2
     assert [bar.label for bar in figures.word_bars(words) if bar.label] == ["1", "10", "20", "25"]
@@ -150,20 +150,20 @@ def test_figures_in_words_and_bars() -> None:
         "20+"
     ]
     assert figures.word_bars([5]) == [], "captions without words have no bar"
-    assert figures.caption_bars([[2, 1000]]) == [Bar("2", 1000, "2 captions: 1\u2009000 pictures")]
+    assert figures.caption_bars([[2, 1000]]) == [Bar("2", 1000, "2 captions: 1\u2009000 images")]
 
 
 def test_broken_rows_are_listed_with_the_reasons_and_copied(qtbot: QtBot) -> None:
     make_application()
     page = BrokenPage()
     qtbot.addWidget(page)
-    page.show_broken(5, [("row 3", "<b>no</b> picture"), ("row 4", "empty")], None)
+    page.show_broken(5, [("row 3", "<b>no</b> image"), ("row 4", "empty")], None)
     assert page.summary.text() == (
         "5 rows cannot be used, of which the first 2 are listed. "
-        "Whether every picture can be decoded is known after a check (Duplicates)."
+        "Whether every image can be decoded is known after a check (Duplicates)."
     )
-    page.show_broken(2, [("row 3", "<b>no</b> picture"), ("row 4", "empty")], [("/p/a.png", "cut off")])
-    assert page.summary.text() == "2 rows cannot be used; 1 pictures cannot be decoded."
+    page.show_broken(2, [("row 3", "<b>no</b> image"), ("row 4", "empty")], [("/p/a.png", "cut off")])
+    assert page.summary.text() == "2 rows cannot be used; 1 images cannot be decoded."
     assert [page.list.topLevelItem(row).text(0) for row in range(page.list.topLevelItemCount())] == [
         "/p/a.png", "row 3", "row 4",
     ]  # fmt: skip
@@ -174,7 +174,7 @@ def test_broken_rows_are_listed_with_the_reasons_and_copied(qtbot: QtBot) -> Non
     assert QGuiApplication.clipboard().text() == "/p/a.png\tcut off\nrow 4\tempty"
     QGuiApplication.clipboard().clear()
     page.show_broken(0, [], [])
-    assert page.summary.text() == "Every row can be used; every picture can be decoded."
+    assert page.summary.text() == "Every row can be used; every image can be decoded."
     assert page.list.topLevelItemCount() == 0
 
 
@@ -204,7 +204,7 @@ def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
     return [(item.path.name, item.caption, item.badge, item.faint) for item in page.gallery.items()]
 
 
-def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: GroupsPage) -> None:
+def test_groups_show_their_images_and_what_can_be_excluded_of_them(groups: GroupsPage) -> None:
     buttons = (groups.check, groups.copies, groups.leaks)
     requests: list[Any] = []
     groups.check_asked.connect(lambda: requests.append("check"))
@@ -240,7 +240,7 @@ def test_groups_show_their_pictures_and_what_can_be_excluded_of_them(groups: Gro
     assert shown(groups) == [("c.png", "a hat", "", False), ("2.png", "", "val", False), ("2.png", "", "test", False)]
     assert groups.gallery.items()[1].badge_spoken == "in val"
     groups.list.setCurrentRow(2)
-    assert [name for name, *_ in shown(groups)] == ["a.png", "b.png"], "a row that is not listed has no picture"
+    assert [name for name, *_ in shown(groups)] == ["a.png", "b.png"], "a row that is not listed has no image"
     source_rows.exclude([1])
     groups.refresh()
     assert shown(groups)[1] == ("b.png", "", "excluded", True)
@@ -268,7 +268,7 @@ def test_a_check_that_found_nothing_says_so(groups: GroupsPage) -> None:
     assert groups.list.count() == 0
 
 
-def test_a_picture_has_its_captions_labels_and_whether_it_is_out() -> None:
+def test_a_image_has_its_captions_labels_and_whether_it_is_out() -> None:
     source_rows = SourceRows("/pairs.csv")
     many = [f"caption {number}" for number in range(12)]
     source_rows.append(

@@ -20,15 +20,15 @@ from tests.core.data.samples import write_pairs
 
 @pytest.fixture
 def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[DataPanel]:
-    """On an experiment whose training data are ten pictures, three of which are one, and val.csv shares another."""
+    """On an experiment whose training data are ten images, three of which are one, and val.csv shares another."""
     make_application()
     train, val = write_pairs(tmp_path / "train", 10, captions=2), write_pairs(tmp_path / "val", 2)
-    pictures = tmp_path / "train" / "pictures"
+    images = tmp_path / "train" / "images"
     for number in (5, 6):
-        shutil.copy(pictures / "004.png", pictures / f"{number:03}.png")
-    (pictures / "009.png").write_bytes(b"broken")
+        shutil.copy(images / "004.png", images / f"{number:03}.png")
+    (images / "009.png").write_bytes(b"broken")
     with train.open("a") as file:
-        file.write("pictures/gone.png,nothing,c1\n")
+        file.write("images/gone.png,nothing,c1\n")
     services = make_services(tmp_path / "home")
     settings = [f"data.train={train}", f"data.val={val}", "optim.batch_size=4", "teacher.kind=ema"]
     services.store.add_experiment(override(preset_config("clip", "tiny"), settings), "mine")
@@ -51,7 +51,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[DataPanel]:
 def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tmp_path: Path) -> None:
     view, saved = panel.view, tmp_path / "train" / "kept.csv"
     assert (len(panel.rows), panel.facts is not None and panel.facts["bad"]) == (10, 1)
-    assert view.gallery.items()[0].caption == "picture 0 caption 0"
+    assert view.gallery.items()[0].caption == "image 0 caption 0"
     view.words.setText("7 caption 1")
     qtbot.waitUntil(lambda: panel.visible_rows.numbers == [7])
     view.words.clear()
@@ -60,14 +60,14 @@ def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tm
     assert panel.visible_rows.numbers == [1, 5, 9]
     view.set_filter("", "")
     panel.show_rows()
-    # The check finds the copies, what val.csv has too, and the file that is no picture.
+    # The check finds the copies, what val.csv has too, and the file that is no image.
     view.tabs.setCurrentIndex(GROUPS)
     view.groups.empty.activated.emit()
     qtbot.waitUntil(lambda: panel.checked is not None)
     assert [group.rows for group in view.groups._groups] == [(0,), (1,), (4, 5, 6)]
     assert "(3)" in view.tabs.tabText(GROUPS)
     assert "(2)" in view.tabs.tabText(BROKEN)
-    assert "not a picture" in view.broken.list.topLevelItem(0).text(1)
+    assert "not an image" in view.broken.list.topLevelItem(0).text(1)
     view.groups.copies.click()
     assert panel.rows.excluded == {5, 6}
     view.gallery.set_selected([9])
@@ -109,7 +109,7 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     qtbot.waitUntil(lambda: preview.views() is not None)
     before = preview.views()
     assert before is not None
-    assert [picture["row"] for picture in before.pictures] == [2, 7]
+    assert [image["row"] for image in before.images] == [2, 7]
     assert [row.title for row in before.rows] == ["Clean", "Teacher"]
     assert before.rows[0].images[0].width() == 32
     with qtbot.waitSignal(preview.drawn):

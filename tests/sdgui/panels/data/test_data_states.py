@@ -112,7 +112,7 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
     opened(qtbot, panel, "/two.csv", "c")
     opened(qtbot, panel, "/one.csv", "a", "b", "c", "d")
     qtbot.waitUntil(lambda: panel.rows.excluded == {2})
-    assert view.counts.text() == "4 pictures · 1 excluded"
+    assert view.counts.text() == "4 images · 1 excluded"
     assert [item.badge for item in view.gallery.items()] == ["", "", "excluded", ""]
     panel._asked("undo")
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
@@ -167,7 +167,7 @@ def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
     panel.define_asked.connect(configs.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel._asked("use")
-    panel._saved({"path": "/kept.csv", "pictures": 1, "captions": 1})
+    panel._saved({"path": "/kept.csv", "images": 1, "captions": 1})
     panel.view.bar.press_remedy()
     panel._held_out("/one-train.csv", "/one-held-out.csv")
     panel.view.bar.press_remedy()

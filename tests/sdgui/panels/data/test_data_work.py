@@ -39,7 +39,7 @@ def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
 def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works: Works) -> None:
     work, data, checks = works.work, works[DATA], works[CHECKS]
     work.open("/one.csv")
-    assert data.asked == [("data_open", {"source": "/one.csv", "pictures_only": True})]
+    assert data.asked == [("data_open", {"source": "/one.csv", "images_only": True})]
     data.progress.emit(1, "reading", 1, 2)
     data.partial.emit(1, part("a"))
     data.done.emit(1, facts("/one.csv", 1))
@@ -56,7 +56,7 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
     work.open("/two.csv")
     assert (data.cancelled, checks.cancelled) == ([], [1]), "the check was of the source before; saving goes on"
     checks.done.emit(1, checked("/one.csv"))
-    data.done.emit(2, {"path": "/kept.csv", "record": "/kept.provenance.json", "pictures": 1, "captions": 1})
+    data.done.emit(2, {"path": "/kept.csv", "record": "/kept.provenance.json", "images": 1, "captions": 1})
     assert works.signals[4:] == ["saved"]
     work.open("/three.csv")
     assert data.cancelled == [3]

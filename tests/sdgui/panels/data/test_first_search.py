@@ -1,4 +1,4 @@
-"""From an empty home and a folder of one's own to a search in it: name the folder, *Search these pictures*, type."""
+"""From an empty home and a folder of one's own to a search in it: name the folder, *Search these images*, type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.search.panel import SearchPanel
-from tests.core.data.samples import write_picture
+from tests.core.data.samples import write_image
 from tests.sdgui.conftest import OpenWindow
 
 
@@ -19,7 +19,7 @@ from tests.sdgui.conftest import OpenWindow
 def test_a_folder_is_searched_from_data(
     open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    write_picture(tmp_path / "mine" / "a.png", 1)
+    write_image(tmp_path / "mine" / "a.png", 1)
     window = open_window()
     qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: window.panel == "data")
@@ -34,7 +34,7 @@ def test_a_folder_is_searched_from_data(
         qtbot.keyClick(button, Qt.Key.Key_Space)
     opening = QApplication.activePopupWidget()
     assert isinstance(opening, QMenu)
-    assert [action.text() for action in opening.actions() if action.text()][-1].endswith("&demo's pictures")
+    assert [action.text() for action in opening.actions() if action.text()][-1].endswith("&demo's images")
     qtbot.keyClick(opening, Qt.Key.Key_O)  # a folder
     assert data.view.source.source() == str(tmp_path / "mine")
     assert data.view.save.isVisible()
@@ -46,7 +46,7 @@ def test_a_folder_is_searched_from_data(
     menu = QApplication.activePopupWidget()
     assert isinstance(menu, QMenu)
     first = menu.actions()[0]
-    assert first.text() == "Search &these pictures"
+    assert first.text() == "Search &these images"
     if by == "mouse":
         qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(first).center())
     else:

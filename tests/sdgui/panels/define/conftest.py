@@ -21,7 +21,7 @@ for line in sys.stdin:
     if asked["do"] == "shutdown":
         break
     if asked["do"] == "describe_source":
-        facts = {"source": asked["source"], "format": "CSV", "pairs": 2555, "pictures": 2555,
+        facts = {"source": asked["source"], "format": "CSV", "pairs": 2555, "images": 2555,
                  "labels": {"concept": 55, "group": 9}, "bad": 0, "reasons": []}
         print(json.dumps({"id": asked["id"], "event": "done", "result": facts}), flush=True)
 """

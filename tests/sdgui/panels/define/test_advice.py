@@ -18,7 +18,7 @@ from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 
 FACTS: SourceFacts = {
-    "source": "", "format": "CSV", "pairs": 2555, "pictures": 2555, "labels": {"concept": 55}, "bad": 0, "reasons": [],
+    "source": "", "format": "CSV", "pairs": 2555, "images": 2555, "labels": {"concept": 55}, "bad": 0, "reasons": [],
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ class Harness:
         monkeypatch.setattr(bar._calls, "ask", self._ask)
 
     def _ask(self, _purpose: str, _verb: object, done: Any, failed: Any, _partial: object, **arguments: Any) -> None:
-        assert not arguments["pictures_only"]
+        assert not arguments["images_only"]
         self.sources.append(arguments["source"])
         self._answers.append((done, failed))
 
@@ -108,7 +108,7 @@ def test_figures_alone_are_muted_and_advice_is_not(harness: Harness, source: Pat
     harness.show(source)
     harness.wait()
     harness.answer(FACTS)
-    assert bar.text.text() == "2\u2009555 pairs · 2\u2009555 pictures · concept: 55 classes · CSV"
+    assert bar.text.text() == "2\u2009555 pairs · 2\u2009555 images · concept: 55 classes · CSV"
     assert (bar.text.property("role"), bar.apply.isHidden()) == ("muted", True)
     assert bar.accessibleName() == bar.text.text()
     assert bar.text.wordWrap()

@@ -34,7 +34,7 @@ def test_a_preset_says_what_it_needs() -> None:
     assert kinds["fixmatch"] == {"labels"}
     assert kinds["kd"] == {"labels", "run"}
     assert kinds["born-again"] == {"labels", "chain"}
-    assert kinds["dino"] == {"pictures"}
+    assert kinds["dino"] == {"images"}
     assert "chain" in kinds["blip"]
     assert {need.kind for need in needs("blip2", "demo")} == {"run"}  # frozen towers that nobody trained
     assert needs("blip2", "base") == ()  # it names its own
@@ -88,7 +88,7 @@ def test_advice_comes_with_the_data_and_is_applied(
     define.form.set_value("data.train", str(data))
     qtbot.waitUntil(define.advice.isVisible, timeout=10_000)
     assert "2\u2009555 pairs" in define.advice.text.text()
-    assert "Prototypes 1024 (now 64). 2,555 pictures fill about 1,024 prototypes." in define.advice.text.text()
+    assert "Prototypes 1024 (now 64). 2,555 images fill about 1,024 prototypes." in define.advice.text.text()
     define.advice.apply.click()
     config = stored(services, experiment).config
     assert config is not None

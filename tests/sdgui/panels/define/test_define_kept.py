@@ -347,7 +347,7 @@ def test_without_stages_no_previous_generation_is_the_teacher(define: DefinePane
     assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
 
 
-FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "pictures": 2555, "labels": {}, "bad": 0, "reasons": []}
+FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "images": 2555, "labels": {}, "bad": 0, "reasons": []}
 
 
 def test_advice_is_hidden_dropped_and_known_by_the_source(

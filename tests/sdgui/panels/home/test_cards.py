@@ -21,7 +21,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, Sample
 from core.spec.run.status import RunState
 from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
-from sdgui.panels.home.model import Glimpse, HomeRuns, Picture
+from sdgui.panels.home.model import Glimpse, HomeRuns, Image
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.sparkline import Sparkline
 from sdgui.panels.home.view import HomeView
@@ -72,7 +72,7 @@ def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
     card.show_progress(progress(state=RunState.PAUSED, total_steps=0, seconds_left=None))
     assert card.bar.maximum() == 0
     assert card._icon.toolTip() == "paused"
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", pictures=())), 3)
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", images=())), 3)
     assert card.curve.accessibleName() == "train/loss, 2 points, last 0.5"
 
 
@@ -87,12 +87,12 @@ def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> N
     assert button is not None
     button.click()
     assert requests == [1]
-    pictures = (Picture(Path("/a.png"), "a cat"), Picture(Path("/b.png"), "a dog"))
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", pictures=pictures)), 0)
+    images = (Image(Path("/a.png"), "a cat"), Image(Path("/b.png"), "a dog"))
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", images=images)), 0)
     assert card.curve.isVisible()
-    assert [picture.isVisible() for picture in card.pictures] == [True, True, False, False]
-    assert [picture.toolTip() for picture in card.pictures[:2]] == ["a cat", "a dog"]
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", pictures=())), 0)
+    assert [image.isVisible() for image in card.images] == [True, True, False, False]
+    assert [image.toolTip() for image in card.images[:2]] == ["a cat", "a dog"]
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", images=())), 0)
     assert not card.curve.isVisible()
     for metric, who in (("val/teacher/mean_recall", "teacher"), ("val/student/mean_recall", "student")):
         best = replace(DONE, best=BestPoint(metric, 0.412, 3), finished=None)
@@ -312,7 +312,7 @@ def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
     assert panel._glimpses == {}
 
 
-def test_pictures_of_another_machine_have_their_names_here(qtbot: QtBot, panel: HomePanel) -> None:
+def test_images_of_another_machine_have_their_names_here(qtbot: QtBot, panel: HomePanel) -> None:
     store = panel._services.store
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.dir.create()
@@ -323,8 +323,8 @@ def test_pictures_of_another_machine_have_their_names_here(qtbot: QtBot, panel: 
     store.record(run.id, Progress(RunState.DONE, 2, ending="done"))
     panel._list()
     qtbot.waitUntil(lambda: run.id in panel._glimpses)
-    (picture,) = panel._glimpses[run.id].pictures
-    assert picture.path.is_relative_to(store.home)
+    (image,) = panel._glimpses[run.id].images
+    assert image.path.is_relative_to(store.home)
 
 
 def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel: HomePanel) -> None:

@@ -98,28 +98,28 @@ def test_of_a_long_run_the_end_is_read(store: Store, tmp_path: Path, monkeypatch
     assert (glimpse.curve[0] > 50.0, glimpse.curve[-1]) == (True, 99.0)
 
 
-def test_a_run_whose_teacher_found_nothing_has_its_students_pictures(store: Store, tmp_path: Path) -> None:
+def test_a_run_whose_teacher_found_nothing_has_its_students_images(store: Store, tmp_path: Path) -> None:
     entries = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
     sample = Sample(step=1, what="retrieval", content={"student": entries, "teacher": []})
     glimpse = Glimpse(make_run(store, tmp_path / "run", sample))
     glimpse.read()
-    assert [(str(picture.path), picture.caption) for picture in glimpse.pictures] == [("/p/1.png", "a cat")]
+    assert [(str(image.path), image.caption) for image in glimpse.images] == [("/p/1.png", "a cat")]
 
 
-def test_a_glimpse_has_a_picture_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
+def test_a_glimpse_has_a_image_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
     entries = [{"caption": f"c{n}", "hits": [{"image": f"/p/{n}.png", "score": 0.5}]} for n in range(6)]
     broken: list[object] = [{"caption": 7, "hits": []}, {"hits": [{"image": 3}]}, "x", {"hits": "y"}]
     folder = tmp_path / "run"
     run = make_run(store, folder, Sample(step=1, what="retrieval", content={"student": [], "teacher": entries}))
     glimpse = Glimpse(run)
     glimpse.read()
-    assert [(str(picture.path), picture.caption) for picture in glimpse.pictures] == [
+    assert [(str(image.path), image.caption) for image in glimpse.images] == [
         (f"/p/{n}.png", f"c{n}") for n in range(4)
     ]
     for content in ({"teacher": broken}, {"teacher": "zz"}, {"teacher": {"a": 1}}, {}):
         write(folder, Sample(step=2, what="retrieval", content=content))
         glimpse.read()
-        assert glimpse.pictures == ()
+        assert glimpse.images == ()
     run.dir.events.unlink()
     assert not glimpse.read()
 

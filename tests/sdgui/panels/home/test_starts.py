@@ -52,7 +52,7 @@ def test_each_start_has_a_card_with_what_comes_of_it(page: QWidget) -> None:
         assert card.property("role") == "card"
         assert STARTS[name][1] in texts
         assert f"Ctrl+{name[0].upper()}" in texts
-        assert any(not label.pixmap().isNull() for label in card.findChildren(PlainLabel)), "and a picture"
+        assert any(not label.pixmap().isNull() for label in card.findChildren(PlainLabel)), "and an image"
 
 
 def test_the_row_ends_with_its_primary(page: QWidget) -> None:

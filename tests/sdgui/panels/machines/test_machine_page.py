@@ -165,10 +165,10 @@ def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
     assert shown() == ["works", "Disk", "enough", "does not work", "GPU", "none", "does not work", "sdgui",
                        "not there", "Press Install there."]  # fmt: skip
     assert findings.accessibleName() == "Check: 3 items, 2 to fix"
-    picture = findings._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
-    assert isinstance(picture, QLabel)
-    assert isinstance(picture.pixmap(), QPixmap)
-    assert not picture.pixmap().isNull()
+    image = findings._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
+    assert isinstance(image, QLabel)
+    assert isinstance(image.pixmap(), QPixmap)
+    assert not image.pixmap().isNull()
     remedy = findings._grid.itemAtPosition(3, 1).widget()  # type: ignore[union-attr]
     assert isinstance(remedy, QLabel)
     assert remedy.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.run.events import Sample
 from sdgui.app.start import make_application
 from sdgui.panels.runs.samples import CAPTIONS, SamplesView
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def found(step: int, images: list[str]) -> Sample:
 
 
 def found_by_each(step: int) -> Sample:
-    hits = [{"image": f"/pictures/{step}-{i}.png", "score": 0.5 - i / 10, "true": i == 1} for i in range(3)]
-    entry = {"caption": "a red circle", "image": "/pictures/0.png", "hits": hits}
+    hits = [{"image": f"/images/{step}-{i}.png", "score": 0.5 - i / 10, "true": i == 1} for i in range(3)]
+    entry = {"caption": "a red circle", "image": "/images/0.png", "hits": hits}
     return Sample(step=step, what="retrieval", content={"student": [entry], "teacher": [entry]})
 
 
@@ -85,23 +85,25 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
     assert view.written.isVisible()
     headers = [view.written.horizontalHeaderItem(column).text() for column in range(view.written.columnCount())]
-    assert headers == ["Picture", "True caption", "Student", "Teacher"]
+    assert headers == ["Image", "True caption", "Student", "Teacher"]
     assert texts(view) == [
         ["true 0", "student at 20 of 0", "teacher at 20 of 0"],
         ["true 1", "student at 20 of 1", "teacher at 20 of 1"],
     ]
     assert "Step 20" in view._step.text()
-    pictures = [view.written.cellWidget(row, 0) for row in range(2)]
-    assert all(isinstance(picture, PictureLabel) for picture in pictures)
-    qtbot.waitUntil(lambda: all(not picture.pixmap().isNull() for picture in pictures))
+    source_images = [view.written.cellWidget(row, 0) for row in range(2)]
+    assert all(isinstance(source_image, ImageLabel) for source_image in source_images)
+    qtbot.waitUntil(lambda: all(not source_image.pixmap().isNull() for source_image in source_images))
     spoken = [view.written.item(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(2)]
     assert spoken == ["0.png", "1.png"]
     view.show_samples([found(10, images), first, found(20, images), written(20, images[::-1], *both)])
-    assert [picture.toolTip() for picture in pictures if isinstance(picture, PictureLabel)] == images[::-1]
+    assert [source_image.toolTip() for source_image in source_images if isinstance(source_image, ImageLabel)] == images[
+        ::-1
+    ]
     view.show_samples([found(10, images), first, found(20, images), second])
     view.slider.setValue(0)
     assert texts(view)[0] == ["true 0", "student at 10 of 0", "teacher at 10 of 0"]
-    assert [view.written.cellWidget(row, 0) for row in range(2)] == pictures, "pictures that stay are not read again"
+    assert [view.written.cellWidget(row, 0) for row in range(2)] == source_images, "images that stay are not read again"
     view.show_samples([found(10, images), first, found(20, images), second, written(30, images, *both)])
     assert "Step 10" in view._step.text(), "what was chosen stays chosen when another comes"
     view.kind.setCurrentIndex(0)
@@ -175,7 +177,7 @@ def test_the_chosen_caption_stays_chosen_where_it_can(view: SamplesView) -> None
     assert (view.captions.currentRow(), names(view)) == (1, ["30-h.png"]), "the last one where there are fewer"
 
 
-def test_the_true_picture_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
+def test_the_true_image_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
     view.show_samples([Sample(step=1, what="retrieval", content={"student": found_by_each(1).content["student"]})])
     assert [item.correct for item in view.galleries["student"].items()] == [None, True, None]
     assert [view._sides[who].isHidden() for who in ("student", "teacher")] == [False, True]

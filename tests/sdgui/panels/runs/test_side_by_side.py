@@ -15,8 +15,8 @@ from sdgui.widgets.style.theme import theme
 
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
     def entries(network: str) -> list[dict[str, object]]:
-        picture = f"/{run}-{network}-{step}"
-        return [{"caption": caption, "image": "/0.png", "hits": [{"image": f"{picture}-{caption[2:]}.png", "score": 0.5,
+        image = f"/{run}-{network}-{step}"
+        return [{"caption": caption, "image": "/0.png", "hits": [{"image": f"{image}-{caption[2:]}.png", "score": 0.5,
                  "true": False}]} for caption in captions]  # fmt: skip
 
     return Sample(step=step, what="retrieval", content={"student": entries("student"), "teacher": entries("teacher")})
@@ -55,7 +55,7 @@ def test_each_run_is_shown_at_its_last_validation_by_the_step(
     assert (holder.slider.isEnabled(), holder.step.text()) == (True, "Step 40")
     first = holder._columns[0]
     assert first.name.text() == first.name.toolTip() == store.run_labels([runs[0]])[runs[0]].name
-    assert first.gallery.accessibleName() == f"Pictures found by {first.name.text()}"
+    assert first.gallery.accessibleName() == f"Images found by {first.name.text()}"
     assert theme().run_color(0).name() in first.name.styleSheet()
     holder.slider.setValue(0)
     assert holder.step.text() == "Step 10"

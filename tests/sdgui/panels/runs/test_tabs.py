@@ -86,7 +86,7 @@ def test_a_filter_that_no_run_fits_can_still_be_changed(panel: RunsPanel, servic
         assert panel._stack.currentWidget() is panel.view
 
 
-def test_pictures_of_a_run_are_sought_where_it_is_kept(
+def test_images_of_a_run_are_sought_where_it_is_kept(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, theirs = make_run(services, "mine"), make_run(services, "theirs")

@@ -10,7 +10,7 @@ from tests.sdgui.panels.by_hand import Worker, Workers
 
 def facts(key: str, **more: Any) -> dict[str, Any]:
     return {
-        "key": key, "title": "val.csv", "source": "/val.csv", "model": key, "weights": "", "dim": 8, "pictures": 3,
+        "key": key, "title": "val.csv", "source": "/val.csv", "model": key, "weights": "", "dim": 8, "images": 3,
         "captions": 3, "how": "exact, in memory", "notes": [], **more,
     }  # fmt: skip
 

@@ -26,12 +26,12 @@ OpenSearch = Callable[..., SearchPanel]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six pictures, and where the worker writes down what it was asked."""
-    (tmp_path / "work" / "pictures").mkdir(parents=True)
+    """Six images, and where the worker writes down what it was asked."""
+    (tmp_path / "work" / "images").mkdir(parents=True)
     for number in range(6):
         image = QImage(8, 8, QImage.Format.Format_RGB32)
         image.fill(QColor.fromHsv(number * 40, 200, 200))
-        image.save(str(tmp_path / "work" / "pictures" / f"{number}.png"))
+        image.save(str(tmp_path / "work" / "images" / f"{number}.png"))
     return tmp_path / "work"
 
 

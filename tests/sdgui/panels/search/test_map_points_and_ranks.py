@@ -15,8 +15,8 @@ from sdgui.panels.search.model import Query
 from sdgui.panels.search.tabs.known_queries import (
     Known,
     KnownModel,
+    known_images,
     known_pairs,
-    known_pictures,
     known_texts,
     rank_text,
 )
@@ -29,7 +29,7 @@ def packed(values: list[float], kind: str) -> str:
 
 
 def large(**changed: Any) -> MapPoints:
-    """Pictures 7, 9 and 4, and captions 2 (of 9) and 5 (of 4), whose names are to be asked for."""
+    """Images 7, 9 and 4, and captions 2 (of 9) and 5 (of 4), whose names are to be asked for."""
     raw = {
         "x": packed([0, 1, 2, 3, 4], "<f4"),
         "y": packed([5, 6, 7, 8, 9], "<f4"),
@@ -47,11 +47,11 @@ def test_points_of_a_large_map_are_named_when_they_are_asked_for() -> None:
     assert [points.name(index) for index in range(5)] == [None] * 5
     assert points.unnamed([0, 3, 4, 3]) == ([7, 9, 4], [2, 5])
     assert points.unnamed([1]) == ([9], [])
-    pictures = [
+    images = [
         {"row": 9, "path": "/b.png", "caption": "", "labels": {"kind": "dog", "other": ""}},
         {"row": 4, "path": "/c.png", "caption": "a cat", "labels": {}},
     ]
-    points.know({"pictures": pictures, "captions": [{"text": 2, "caption": "a dog"}]})
+    points.know({"images": images, "captions": [{"text": 2, "caption": "a dog"}]})
     assert points.name(1) == Name("/b.png", "kind: dog", 9, False)
     assert points.name(2) == Name("/c.png", "a cat", 4, False)
     assert points.name(3) == Name("/b.png", "a dog", 9, True)
@@ -68,25 +68,25 @@ def test_a_map_whose_parts_do_not_fit_is_refused(changed: dict[str, str]) -> Non
 
 
 def small() -> MapPoints:
-    pictures = [
+    images = [
         {"x": 0, "y": 0, "row": row, "path": f"/{row}.png", "labels": labels}
         for row, labels in enumerate(
             [{"kind": "cat"}, {"kind": "dog"}, {"kind": "dog"}, {"kind": "cow"}, {"kind": "", "all": "x"}, {"all": "x"}]
         )
     ]
     captions = [{"x": 1, "y": 2, "row": 1, "caption": "a dog"}, {"x": 1, "y": 2, "row": 3, "caption": "a cow"}]
-    return MapPoints.of({"method": "PCA", "pictures": pictures, "captions": captions})
+    return MapPoints.of({"method": "PCA", "images": images, "captions": captions})
 
 
 def test_frequent_values_have_colours_of_their_own() -> None:
     points = small()
-    assert points.telling_labels() == ["kind"], "all pictures have the other one in common"
+    assert points.telling_labels() == ["kind"], "all images have the other one in common"
     colors, legend = points.colors("kind", 1, 9)
     assert (colors, legend) == ([9, 0, 0, 9, 9, 9, 0, 9], [("dog", 0), ("2 others", 9)])
     colors, legend = points.colors("kind", 3, 9)
     assert dict(legend) == {"dog": 0, "cat": 1, "cow": 2}
     assert colors == [1, 0, 0, 2, 9, 9, 0, 2]
-    assert points.colors("", 3, 9) == ([0] * 6 + [1] * 2, [("pictures", 0), ("captions", 1)])
+    assert points.colors("", 3, 9) == ([0] * 6 + [1] * 2, [("images", 0), ("captions", 1)])
     alone = MapPoints(rows=np.arange(2))
     assert alone.colors("", 3, 9) == ([0, 0], [])
     assert points.name(1) == Name("/1.png", "a dog", 1, False)
@@ -98,17 +98,17 @@ def side(**ranks: float) -> dict[str, Any]:
     rows = [
         {"caption": name, "path": f"/{name}.png", "row": 1, "text": 3, "rank": rank} for name, rank in ranks.items()
     ]
-    pictures = [
+    images = [
         {"captions": [name, "more"], "path": f"/{name}.png", "row": 2, "rank": rank} for name, rank in ranks.items()
     ]
-    return {"text_to_image": rows, "image_to_text": pictures}
+    return {"text_to_image": rows, "image_to_text": images}
 
 
 def test_known_answers_of_two_models_are_matched() -> None:
     found = known_texts([side(a=3, b=1), side(b=2, c=9)])
     assert found == [Known("a", "/a.png", 1, 3, (3.0, None)), Known("b", "/b.png", 1, 3, (1.0, 2.0))]
     assert [one.moved for one in found] == [None, -1.0]
-    assert known_pictures([side(a=3)]) == [Known("a / more", "/a.png", 2, -1, (3.0,))]
+    assert known_images([side(a=3)]) == [Known("a / more", "/a.png", 2, -1, (3.0,))]
     assert known_texts([]) == []
     row = {"caption": "a", "path": "/a.png", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     assert known_pairs({"only_a": [], "only_b": [row]}) == [Known("a", "/a.png", -1, 8, (5.0, 1.0))]
@@ -170,9 +170,9 @@ def test_known_answers_sort_by_title_rank_and_movement(qtbot: QtBot) -> None:
     model.sort(0)
     assert len(arranged) == 2
     model.set_filter("")
-    model.set_queries(known[:1], "Picture", ["one"])
+    model.set_queries(known[:1], "Image", ["one"])
     assert model.columnCount() == 2
-    assert [model.heading(column, Qt.ItemDataRole.DisplayRole) for column in range(2)] == ["Picture", "one"]
+    assert [model.heading(column, Qt.ItemDataRole.DisplayRole) for column in range(2)] == ["Image", "one"]
 
 
 def row(rank: int, **more: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_badges(other: dict[str, int] | None, duplicates: int, badge: str, spoke
     assert results._badges(row(2, duplicates=copies), other, "B") == (badge, spoken)
 
 
-def test_ranks_of_another_model_are_found_by_picture_and_by_caption() -> None:
+def test_ranks_of_another_model_are_found_by_image_and_by_caption() -> None:
     folded = [{"path": "/9.png", "rank": 4}]
     answer = {"rows": [row(1, duplicates=folded), row(2, text=7, caption="words"), row(3)]}
     assert results.ranks_of(answer) == {"/1.png": 1, "/9.png": 4, "/2.png\nwords": 2, "/3.png": 3}
@@ -235,14 +235,14 @@ def test_sizes_of_files(size: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("rank", "line"),
     [
-        (None, "Correct picture: not among the first 2 of 790"),
-        (1.0, "Correct picture: rank 1 of 790 ✓"),
-        (2.0, "Correct picture: rank 2 of 790"),
-        (2.5, "Correct picture: rank 2.5 of 790, not among these"),
-        (30.0, "Correct picture: rank 30 of 790, not among these"),
+        (None, "Correct image: not among the first 2 of 790"),
+        (1.0, "Correct image: rank 1 of 790 ✓"),
+        (2.0, "Correct image: rank 2 of 790"),
+        (2.5, "Correct image: rank 2.5 of 790, not among these"),
+        (30.0, "Correct image: rank 30 of 790, not among these"),
     ],
 )
-def test_the_line_of_the_correct_picture(rank: float | None, line: str) -> None:
+def test_the_line_of_the_correct_image(rank: float | None, line: str) -> None:
     answer = {"rows": [row(1), row(2)], "searched": 790}
     assert results.true_line(rank, answer, Query(true_path="/x.png")) == line
     assert results.true_line(rank, answer, Query()) == ""
@@ -250,8 +250,8 @@ def test_the_line_of_the_correct_picture(rank: float | None, line: str) -> None:
 
 def test_the_line_over_results() -> None:
     answer = {"rows": [row(1)], "cutoff": {"cosine": 0.2434, "meaning": "one in ten"}, "above": 12, "searched": 790}
-    assert results.cutoff_line(answer, Query())[0] == "12 above the cut-off 0.243 · 790 pictures"
+    assert results.cutoff_line(answer, Query())[0] == "12 above the cut-off 0.243 · 790 images"
     text, tip = results.cutoff_line(answer, Query(find="captions"))
     assert text.endswith("790 captions")
     assert tip.startswith("One in ten. Results below")
-    assert results.cutoff_line(answer | {"rows": []}, Query())[0] == "no picture matches the filters"
+    assert results.cutoff_line(answer | {"rows": []}, Query())[0] == "no image matches the filters"

@@ -1,4 +1,4 @@
-"""Queries in Search: words, pictures, weights, filters, history."""
+"""Queries in Search: words, images, weights, filters, history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QMimeData, Qt, QUrl
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.search.layout import EVALUATION, PICTURES_TAB
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
 from sdgui.panels.search.model import Query
 from sdgui.widgets.gallery.items import spoken
 from tests.sdgui.panels.search.conftest import (
@@ -55,7 +55,7 @@ def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, f
     type_words(qtbot, search, "people")
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
     data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(folder / "pictures" / "2.png"))])
+    data.setUrls([QUrl.fromLocalFile(str(folder / "images" / "2.png"))])
     search.view.drop.take(data)
     qtbot.waitUntil(lambda: len(search.view.query.chips.parts()) == 2)
     qtbot.keyClicks(search.view.query.line, "at night")
@@ -65,7 +65,7 @@ def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, f
     last = requests(folder)[-1]
     assert last["texts"] == [
         {"text": "at night", "weight": 1.0},
-        {"image": str(folder / "pictures" / "2.png"), "weight": 2.0},
+        {"image": str(folder / "images" / "2.png"), "weight": 2.0},
     ]
     assert last["minus"] == [{"text": "people", "weight": 1.0}]
     assert search.view.query.query().title == "at night − people + 2.png ×2"
@@ -79,13 +79,13 @@ def test_more_like_a_result_and_its_captions(qtbot: QtBot, open_search: OpenSear
     view = search.view.sides[1].gallery.view
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_Down)
     assert search.view.sides[0].gallery.current() == 0
-    assert search.view.sides[1].gallery.current() == 5  # the same picture there
+    assert search.view.sides[1].gallery.current() == 5  # the same image there
     view.setFocus()
     view.setCurrentIndex(search.view.sides[1].gallery.model.index(1))
     qtbot.keyClick(view, Qt.Key.Key_M)
     qtbot.waitUntil(lambda: requests(folder)[-1]["texts"] == [{"row": 4, "weight": 1.0}])
     answered(qtbot, search)
-    search.view.sides[0].captions_asked.emit(str(folder / "pictures" / "3.png"), 3)
+    search.view.sides[0].captions_asked.emit(str(folder / "images" / "3.png"), 3)
     qtbot.waitUntil(lambda: search.view.sides[0].query.find == "captions")
     items = search.view.sides[0].gallery.items()
     assert [item.correct for item in items] == [None, None, None, True, None, None]
@@ -171,11 +171,11 @@ def test_wrong_queries_long_ones_and_none_are_told_in_words(qtbot: QtBot, open_s
     qtbot.waitUntil(lambda: search.view.sides[0].answer is None)
     gallery = search.view.sides[0].gallery
     assert gallery.items() == []
-    assert gallery._empty.text() == "Type a query or drop a picture here."
+    assert gallery._empty.text() == "Type a query or drop an image here."
     search.view.tabs.setCurrentIndex(EVALUATION)
     assert gallery._empty.text() == "Choose a query on the left, or type one."
-    search.view.tabs.setCurrentIndex(PICTURES_TAB)
-    assert gallery._empty.text() == "Type a query or drop a picture here."
+    search.view.tabs.setCurrentIndex(IMAGES_TAB)
+    assert gallery._empty.text() == "Type a query or drop an image here."
 
 
 def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(

@@ -28,7 +28,7 @@ PLACES = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5)])
 
 @pytest.fixture
 def canvas(qtbot: QtBot) -> MapCanvas:
-    """Four pictures in the corners, and a caption in the middle."""
+    """Four images in the corners, and a caption in the middle."""
     make_application()
     made = MapCanvas()
     qtbot.addWidget(made)
@@ -167,7 +167,7 @@ def test_points_of_a_large_map_stand_where_they_are_wherever_the_view_is(
     groups, look = [0, 1, 2, 0, 1], theme()
     canvas.set_points(PLACES, groups, 4)
     canvas.mark([3])
-    assert len(canvas._dots.points()) == len(canvas._marks.points()) == 0, "one picture instead of shapes"
+    assert len(canvas._dots.points()) == len(canvas._marks.points()) == 0, "one image instead of shapes"
     for _ in range(2):
         image = canvas.grab().toImage()
         for place, group in zip(PLACES[:3], groups, strict=False):
@@ -221,9 +221,9 @@ def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanv
     assert (len(found), other.isAccepted()) == (2, False), "other keys are for what is around it"
 
 
-def test_pictures_are_discs_captions_triangles_and_each_has_its_colour(canvas: MapCanvas) -> None:
+def test_images_are_discs_captions_triangles_and_each_has_its_colour(canvas: MapCanvas) -> None:
     look = theme()
-    assert canvas.accessibleDescription() == "4 pictures and 1 captions"
+    assert canvas.accessibleDescription() == "4 images and 1 captions"
     assert (canvas._box.menuEnabled(), canvas._box.state["aspectLocked"]) == (False, 1.0)
     assert [point.symbol() for point in canvas._dots.points()] == ["o"] * 4
     assert [point.symbol() for point in canvas._marks.points()] == ["t1"]
@@ -245,11 +245,11 @@ def test_pictures_are_discs_captions_triangles_and_each_has_its_colour(canvas: M
     assert canvas.in_view() == []
 
 
-def test_many_points_are_drawn_as_discs_over_triangles_within_the_picture() -> None:
+def test_many_points_are_drawn_as_discs_over_triangles_within_the_image() -> None:
     red, blue = (argb(QColor(name)) for name in ("red", "blue"))
     at = np.array([(10, 10), (10, 10), (30, 20), (0, 20), (39, 39)], np.int32)
     image = dots_image(at, np.array([red, blue, blue, red, red], np.uint32), 1, 40, 40)
-    assert image.pixelColor(10, 10) == QColor("red"), "a picture lies over a caption"
+    assert image.pixelColor(10, 10) == QColor("red"), "an image lies over a caption"
     assert image.pixelColor(30, 20) == QColor("blue")
     shape = {(x - 30, y - 20) for x in range(25, 36) for y in range(15, 26) if image.pixelColor(x, y).alpha()}
     assert shape == {(x, y) for y in range(-2, 3) for x in range(-2, 3) if abs(x) <= (y + 2) / 2}
@@ -293,7 +293,7 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     host.hide()
     host.show()
     assert wanted == [True], "there is one"
-    assert page.status.text().startswith("3 pictures, 1 captions · t-SNE · drag: lasso")
+    assert page.status.text().startswith("3 images, 1 captions · t-SNE · drag: lasso")
     legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["warm", "cold"]
     assert theme().run_color(0).name() in legend[0]
@@ -317,11 +317,11 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     page.color.setCurrentIndex(0)
     page.color.activated.emit(0)
     legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
-    assert [text.rpartition("> ")[2] for text in legend] == ["pictures", "captions"]
+    assert [text.rpartition("> ")[2] for text in legend] == ["images", "captions"]
     answer = a_map()
     page.show_map({**answer, "captions": []})
     assert page.color.currentData() == "tone" or page.color.currentData() == ""
-    assert page.status.text().startswith("3 pictures · ")
+    assert page.status.text().startswith("3 images · ")
     assert not page._legend.isHidden() or page.color.currentData() == ""
 
 
@@ -339,7 +339,7 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     page.canvas.lassoed.emit([0, 2])
     page.gallery.view.setCurrentIndex(page.gallery.model.index(1))
     assert page.canvas._marked == [2]
-    page.show_names({"pictures": [], "captions": []})
+    page.show_names({"images": [], "captions": []})
     assert page.gallery.current() == 1, "what is under the mouse changes nothing of what was lassoed"
     page.canvas.clicked.emit(0)
     assert ([item.path.name for item in page.gallery.items()], page.canvas._marked) == (["0.png"], [0])
@@ -348,13 +348,13 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     page.fit.click()
     assert view(page.canvas) != before
     page.show_map(a_map(("warm", "cold")))
-    assert page.gallery.items() == [], "they are other pictures"
+    assert page.gallery.items() == [], "they are other images"
 
 
 def test_the_colour_that_was_chosen_stays_when_the_better_layout_comes(page: MapPage) -> None:
     answer = a_map()
-    for picture, size in zip(answer["pictures"], ("small", "large", ""), strict=True):
-        picture["labels"]["size"] = size
+    for image, size in zip(answer["images"], ("small", "large", ""), strict=True):
+        image["labels"]["size"] = size
     page.show_map(answer)
     names = [page.color.itemData(row) for row in range(page.color.count())]
     assert sorted(names) == ["", "size", "tone"]

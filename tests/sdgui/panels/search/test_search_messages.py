@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
-from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -77,7 +77,7 @@ def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     search.open(-1)
     assert empty(search)[0] == "No model to search with yet", "a model comes first"
     choose(search)
-    assert empty(search) == ("No pictures are chosen", "Search a folder …   Ctrl+Alt+O")
+    assert empty(search) == ("No images are chosen", "Search a folder …   Ctrl+Alt+O")
     view.empty.activated.emit()
     source.collection.set_kind(INDEX)
     search.open(-1)
@@ -94,14 +94,14 @@ def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     assert (asked["model"], asked["weights"], asked["data"], asked["index"]) == (ONE.model, "", "", "")
     assert Path(asked["keep"]).name == "searched"
     assert source.button.text() == "Validation split"
-    search.view.source.collection.search_folder("/pictures/mine")
+    search.view.source.collection.search_folder("/images/mine")
     assert empty(search)[0] == "Opening mine"
-    assert workers[ONE.model].last("search_open")["data"] == "/pictures/mine"
+    assert workers[ONE.model].last("search_open")["data"] == "/images/mine"
     opened(search, workers)
     assert not view.empty.isVisible()
-    assert source.button.text() == "mine · 3 pictures"
-    assert source.button.toolTip() == "/val.csv\n3 pictures · 3 captions · exact, in memory"
-    assert source.collection.facts.text() == "3 pictures · 3 captions · 8 dimensions\n/val.csv\nexact, in memory"
+    assert source.button.text() == "mine · 3 images"
+    assert source.button.toolTip() == "/val.csv\n3 images · 3 captions · exact, in memory"
+    assert source.collection.facts.text() == "3 images · 3 captions · 8 dimensions\n/val.csv\nexact, in memory"
     assert view.sides[0].title.toolTip().startswith("ViT-B-32")
     count = workers[ONE.model].count("search_open")
     search.open(0)
@@ -121,8 +121,8 @@ def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: Search
     assert (jobs.running(), strip.isHidden()) == ([], True), "what takes a moment is not told"
     worker.progress.emit(worker.number("search_open"), "starting", 0, 0)
     assert (jobs.running(), strip.text) == (["open0"], "Opening")
-    worker.progress.emit(worker.number("search_open"), "encoding pictures", 1, 4)
-    assert strip.text.startswith("Encoding pictures · 25 %")
+    worker.progress.emit(worker.number("search_open"), "encoding images", 1, 4)
+    assert strip.text.startswith("Encoding images · 25 %")
     strip.cancelled.emit()
     assert worker.given_up == ["search_open"]
     worker.fail("search_open", Cancelled())
@@ -154,9 +154,9 @@ def test_two_sides_that_cannot_be_compared_say_why(search: SearchPanel, workers:
     assert [side.isHidden() for side in search.view.sides] == [False, False]
     opened(search, workers, 0)
     assert bar.message is None
-    opened(search, workers, 1, source="/other.csv", pictures=4, title="other.csv")
+    opened(search, workers, 1, source="/other.csv", images=4, title="other.csv")
     assert bar.text == (
-        "The two sides search different data (val.csv, 3 pictures; other.csv, 4 pictures): "
+        "The two sides search different data (val.csv, 3 images; other.csv, 4 images): "
         "their ranks and recall are not compared."
     )
     search.open(1, reopen=True)
@@ -188,7 +188,7 @@ def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: Sear
     view, bar = search.view, search.view.bar
     choose(search)
     worker = opened(search, workers)
-    assert view.sides[0].gallery._empty.text() == "Type a query or drop a picture here."
+    assert view.sides[0].gallery._empty.text() == "Type a query or drop an image here."
     view.query.set_query(Query("moon"))
     assert search.queries._typing.isActive()
     assert not search.queries.answered
@@ -196,12 +196,12 @@ def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: Sear
     assert not search.queries._typing.isActive()
     asked = worker.last("search_query")
     assert (asked["texts"], asked["k"], asked["find"], asked["group"]) == (
-        [{"text": "moon", "weight": 1.0}], 50, "pictures", True,
+        [{"text": "moon", "weight": 1.0}], 50, "images", True,
     )  # fmt: skip
     worker.answer("search_query", results())
     assert search.queries.answered
     assert len(view.sides[0].gallery.items()) == 3
-    assert bar.text.startswith("1 of the found pictures are missing, such as /p/1.png. They are shown in grey;")
+    assert bar.text.startswith("1 of the found images are missing, such as /p/1.png. They are shown in grey;")
     view.score.setCurrentIndex(view.score.findData("softmax"))
     view.score.activated.emit(view.score.currentIndex())
     assert view.sides[0].gallery.items()[0].score == 0.5
@@ -232,14 +232,14 @@ def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: Sear
 
 
 def test_what_was_dropped_and_not_taken_says_why(search: SearchPanel) -> None:
-    search.view.drop.refused.emit([("a.doc", "it is no picture"), ("b.doc", "it is empty")])
-    assert search.view.bar.text == "a.doc was not added: it is no picture."
-    assert search.view.bar._details.toPlainText() == "a.doc: it is no picture\nb.doc: it is empty"
+    search.view.drop.refused.emit([("a.doc", "it is no image"), ("b.doc", "it is empty")])
+    assert search.view.bar.text == "a.doc was not added: it is no image."
+    assert search.view.bar._details.toPlainText() == "a.doc: it is no image\nb.doc: it is empty"
     search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(8)])
-    assert search.view.bar.text == "a.doc was not added: it is no picture.", "all eight are used"
+    assert search.view.bar.text == "a.doc was not added: it is no image.", "all eight are used"
     assert len(search.view.query.chips.parts()) == 8
-    search.view.drop.folder_dropped.emit("/pictures")
-    assert (search.view.source.kind, search.view.source.collection.data.source()) == (DATA, "/pictures")
+    search.view.drop.folder_dropped.emit("/images")
+    assert (search.view.source.kind, search.view.source.collection.data.source()) == (DATA, "/images")
     search.view.source.pickers[0].refused.emit("It is no model.")
     assert search.view.bar.text == "It is no model."
 
@@ -316,13 +316,13 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     asked = one.last("search_map")
     assert (asked["captions"], asked["packed"], asked["shown"]) == (True, True, 100_000)
     assert one.count("search_map") == 1, "it is computed once"
-    one.partial.emit(one.number("search_map"), {"method": "PCA", "pictures": [], "captions": []})
+    one.partial.emit(one.number("search_map"), {"method": "PCA", "images": [], "captions": []})
     one.fail("search_map", Failure("It ended."))
     view.map.captions.setChecked(False)
     assert one.last("search_map")["captions"] is False
     search._show_progress(0, "map", "laying out", 1, 2)
-    one.answer("search_map", {"method": "t-SNE", "pictures": [], "captions": []})
-    assert (view.jobs.running(), view.map.status.text()[:10]) == ([], "0 pictures")
+    one.answer("search_map", {"method": "t-SNE", "images": [], "captions": []})
+    assert (view.jobs.running(), view.map.status.text()[:10]) == ([], "0 images")
     view.map_names_wanted.emit([3], [])
     view.map_names_wanted.emit([3, 4], [1])
     assert one.last("search_points")["rows"] == [3, 4]
@@ -332,14 +332,14 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     bar.press_remedy()
     assert one.count("search_points") == count + 1
     search.focus_search()
-    assert view.tabs.currentIndex() == PICTURES_TAB
+    assert view.tabs.currentIndex() == IMAGES_TAB
 
 
 def test_choices_that_cannot_be_read_are_none(search: SearchPanel, services: Services) -> None:
     for text in ("{", "[]", "5", '{"source": 5, "followed": "x", "filters": 3, "splits": 4, "tab": 9, "size": "x"}'):
         services.settings.setValue("search/state", text)
         search._restore()
-        assert search.view.tabs.currentIndex() == PICTURES_TAB
+        assert search.view.tabs.currentIndex() == IMAGES_TAB
         assert search.following.run_id is None
     assert search.view.sides[0].gallery.thumbnail_size() == 100
     services.settings.remove("search/state")

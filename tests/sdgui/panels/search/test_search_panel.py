@@ -1,4 +1,4 @@
-"""The Search panel as a whole: more results, pictures as queries, what is kept, and what the source bar chooses."""
+"""The Search panel as a whole: more results, images as queries, what is kept, and what the source bar chooses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.search import queries as search_queries
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
-from sdgui.panels.search.layout import MAP, PICTURES_TAB
+from sdgui.panels.search.layout import IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.shared.pickers.entries import ModelChoice
@@ -55,7 +55,7 @@ def test_more_results_are_fetched_at_the_end_of_the_list_and_no_further(
     assert len(requests(folder)) == asked
 
 
-def test_a_picture_as_query_keeps_the_prompts_and_what_was_searched_before(
+def test_a_image_as_query_keeps_the_prompts_and_what_was_searched_before(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -63,8 +63,8 @@ def test_a_picture_as_query_keeps_the_prompts_and_what_was_searched_before(
     bar = search.view.query
     bar.prompts.setCurrentIndex(1)
     search.view.tabs.setCurrentIndex(MAP)
-    search.view.like_asked.emit(str(folder / "pictures" / "2.png"), 2)
-    assert search.view.tabs.currentIndex() == PICTURES_TAB
+    search.view.like_asked.emit(str(folder / "images" / "2.png"), 2)
+    assert search.view.tabs.currentIndex() == IMAGES_TAB
     assert bar.query().prompts == bar.prompts.itemData(1)
     assert [query.words for query in bar._history.recent] == ["moon"]
     answered(qtbot, search)
@@ -76,32 +76,32 @@ def test_a_picture_as_query_keeps_the_prompts_and_what_was_searched_before(
     assert [part.weight for part in bar.chips.parts()] == [1, -1]
     search.view.tabs.setCurrentIndex(MAP)
     search.focus_search()
-    assert search.view.tabs.currentIndex() == PICTURES_TAB
+    assert search.view.tabs.currentIndex() == IMAGES_TAB
 
 
-def test_at_most_eight_dropped_pictures_are_searched_with(open_search: OpenSearch) -> None:
+def test_at_most_eight_dropped_images_are_searched_with(open_search: OpenSearch) -> None:
     search = open_search()
     search.view.drop.dropped.emit([f"/nowhere/{number}.png" for number in range(10)])
     assert len(search.view.query.chips.parts()) == 8
-    assert search.view.bar.text == "10 pictures were dropped; the first 8 are used."
+    assert search.view.bar.text == "10 images were dropped; the first 8 are used."
 
 
-def test_a_known_picture_is_looked_up_by_itself_and_left_by_clearing(
+def test_a_known_image_is_looked_up_by_itself_and_left_by_clearing(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
-    path, bar = str(folder / "pictures" / "3.png"), search.view.query
+    path, bar = str(folder / "images" / "3.png"), search.view.query
     search.look_up(Known("a yellow moon", path, 3, 0, (1.0,)))
     assert bar.query().caption == 0
     assert not bar.star.isEnabled()
-    qtbot.waitUntil(lambda: bar.true_picture.isVisibleTo(search.view))
+    qtbot.waitUntil(lambda: bar.true_image.isVisibleTo(search.view))
     bar.line.clear()
     assert bar.query().caption == -1
-    qtbot.waitUntil(lambda: not bar.true_picture.isVisibleTo(search.view))
+    qtbot.waitUntil(lambda: not bar.true_image.isVisibleTo(search.view))
     search.look_up(Known("a yellow moon", path, 3, -1, (1.0,)))
     assert bar.query().find == "captions"
     search.look_up(Known("a yellow moon", path, 3, 0, (1.0,)))
-    bar.add_picture(path)
+    bar.add_image(path)
     assert bar.query().caption == -1
 
 
@@ -147,7 +147,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     view.query.prompts.setCurrentIndex(1)
     view.sides[0].gallery.set_thumbnail_size(160)
     view._sizes["not made"] = "a3ept"
-    view.source.collection.search_folder(str(folder / "pictures"))
+    view.source.collection.search_folder(str(folder / "images"))
     leave_place(search)
     again = open_search().view
     assert again.filters.filters() == filters
@@ -156,7 +156,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     assert again.query.prompts.currentIndex() == 1
     assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
     assert again._sizes["not made"] == "a3ept"
-    assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "pictures"))
+    assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "images"))
     assert again.query.filtered_query().filters == filters, "which a saved search records"
 
 
@@ -211,11 +211,11 @@ def test_of_a_second_collection_nothing_is_asked_by_the_rows_of_the_first(
     search.view.source.show_index(1, str(tmp_path / "whole"))
     qtbot.waitUntil(lambda: all(session.facts is not None and not session.opening for session in search.sessions))
     before = len(requests(folder))
-    search.search_like(str(folder / "pictures" / "2.png"), 2)
+    search.search_like(str(folder / "images" / "2.png"), 2)
     qtbot.waitUntil(lambda: len(requests(folder)) >= before + 1 and all(side.answer for side in search.view.sides))
     asked = {request["key"]: request["texts"] for request in requests(folder)[before:]}
     by_index = [texts for key, texts in asked.items() if "whole" in key]
-    assert by_index == [[{"image": str(folder / "pictures" / "2.png"), "weight": 1.0}]]
+    assert by_index == [[{"image": str(folder / "images" / "2.png"), "weight": 1.0}]]
 
 
 def test_choices_of_the_source_bar(
@@ -292,12 +292,12 @@ def test_the_sheet_asks_for_what_is_typed(
     assert sent.pop()[1]["drop_missing"] is False, "what is on an unplugged disk stays"
     sheet._enable(True)
     sheet.old.setText("/old")
-    sheet.move_pictures.click()
-    assert search.view.bar.text == "Give the old and the new folder of the pictures."
+    sheet.move_images.click()
+    assert search.view.bar.text == "Give the old and the new folder of the images."
     sheet.new.setText("/new")
-    sheet.move_pictures.click()
+    sheet.move_images.click()
     assert sent.pop()[1] == {"folder": str(tmp_path / "made"), "old": "/old", "new": "/new"}
     sheet._enable(True)
-    sheet.source.set_source(str(folder / "pictures"))
+    sheet.source.set_source(str(folder / "images"))
     sheet.build.click()
     assert sent.pop()[1]["weights"] == "student"

@@ -24,8 +24,8 @@ from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
 from sdgui.panels.search.tabs import map_canvas
-from sdgui.panels.search.tabs.evaluation import PAIRS, PICTURES, EvaluationPane
-from sdgui.panels.search.tabs.known_queries import known_pictures, known_texts
+from sdgui.panels.search.tabs.evaluation import IMAGES, PAIRS, EvaluationPane
+from sdgui.panels.search.tabs.known_queries import known_images, known_texts
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.panels.search.tabs.map_canvas import OTHER
 from sdgui.panels.search.tabs.map_dots import inside
@@ -84,15 +84,15 @@ def test_the_messages_of_both_sides_are_one_and_its_button_does_for_both(qtbot: 
 
 
 def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
-    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "pictures": 6, "log": []}
+    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "images": 6, "log": []}
     fine = _report("/x/made", {**counts, "away": 0, "bad": []})
-    assert (fine.level, fine.text) == ("info", "made: 6 pictures indexed; 4 added, 1 removed, 2 unchanged.")
+    assert (fine.level, fine.text) == ("info", "made: 6 images indexed; 4 added, 1 removed, 2 unchanged.")
     away = _report("/x/made", {**counts, "away": 3, "bad": []})
     assert (away.level, away.text.endswith("3 are not available and are kept.")) == ("warning", True)
     bad = _report("/x/made", {**counts, "away": 0, "bad": [f"{number}.png" for number in range(22)]})
     assert "22 cannot be used." in bad.text
     assert bad.details.splitlines()[-1] == "and 2 more"
-    assert _report("/x", {"relocated": 5}).text == "5 pictures of /x were relocated."
+    assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."
 
 
 def test_a_query_is_empty_only_without_words_parts_and_a_known_caption() -> None:
@@ -121,7 +121,7 @@ def row_of(path: str, rank: int, **more: Any) -> dict[str, Any]:
     return {"row": rank, "path": path, "caption": "c", "duplicates": [], **scores, **more}
 
 
-def test_captions_of_one_picture_are_told_apart_and_the_true_one_is_marked() -> None:
+def test_captions_of_one_image_are_told_apart_and_the_true_one_is_marked() -> None:
     one, two = row_of("/a", 1, text=0), row_of("/a", 2, text=1, caption="d")
     assert identity(one) != identity(two)
     assert identity(row_of("/a", 1)) == "/a"
@@ -129,7 +129,7 @@ def test_captions_of_one_picture_are_told_apart_and_the_true_one_is_marked() -> 
     assert ranks_of({"rows": [row_of("/a", 1, duplicates=twins)]}) == {"/a": 1, "/b": 4}
     answer = {"rows": [row_of("/a", 1), row_of("/b", 2)], "cutoff": {"cosine": 0.1}, "searched": 9, "true_row": 2}
     assert [item.correct for item in items(answer, Query("q", true_path="/a"))] == [None, True]
-    assert true_line(2.0, answer, Query("q", true_path="/b")) == "Correct picture: rank 2 of 9"
+    assert true_line(2.0, answer, Query("q", true_path="/b")) == "Correct image: rank 2 of 9"
     assert [file_size(size) for size in (0, 3000, 3 << 20)] == ["no file", "3 KB", "3.0 MB"]
 
 
@@ -155,7 +155,7 @@ def test_ranks_of_two_models_are_matched_and_their_change_is_the_second_ones_gai
         ("b", (1, 4), -3),
         ("c", (2, None), None),
     ]
-    assert [one.title for one in known_pictures(sides)] == ["a / twice", "b / twice", "c / twice"]
+    assert [one.title for one in known_images(sides)] == ["a / twice", "b / twice", "c / twice"]
 
 
 @pytest.fixture
@@ -197,9 +197,9 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     pane.show_sides([side_of({"a": 1}, queries={"text_to_image": 7, "image_to_text": 7})], ["Student"])
     assert pane.way.findData(PAIRS) < 0
     assert pane.count_label.text() == "1 of 7 queries (the 1 hardest are listed)"
-    pane.way.setCurrentIndex(pane.way.findData(PICTURES))
+    pane.way.setCurrentIndex(pane.way.findData(IMAGES))
     pane.way.activated.emit(pane.way.currentIndex())
-    assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Picture with the caption"
+    assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Image with the caption"
 
 
 def test_recall_is_told_at_the_nearest_k_that_the_curve_has(qtbot: QtBot) -> None:
@@ -210,12 +210,12 @@ def test_recall_is_told_at_the_nearest_k_that_the_curve_has(qtbot: QtBot) -> Non
 
 
 def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-SNE") -> dict[str, Any]:
-    pictures = [
+    images = [
         {"x": float(i), "y": float(i % 2), "row": 10 + i, "path": f"/{i}.png", "labels": {"tone": label}}
         for i, label in enumerate(labels)
     ]
     captions = [{"x": 0.5, "y": 0.5, "row": 11, "text": 0, "caption": "a cold one"}]
-    return {"pictures": pictures, "captions": captions, "method": method}
+    return {"images": images, "captions": captions, "method": method}
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def page(qtbot: QtBot, tmp_path: Path) -> Iterator[MapPage]:
     made.gallery.close_threads()
 
 
-def test_a_caption_has_the_colour_of_its_picture(page: MapPage) -> None:
+def test_a_caption_has_the_colour_of_its_image(page: MapPage) -> None:
     page.show_map(a_map())
     assert page.color.currentData() == "tone"
     assert page.canvas._groups.tolist() == [0, 1, 0, 1]
@@ -243,7 +243,7 @@ def test_a_caption_has_the_colour_of_its_picture(page: MapPage) -> None:
     assert page.canvas._groups.tolist() == [0] * 10 + [1]
 
 
-def test_what_was_lassoed_stays_while_the_same_pictures_are_laid_out_better(page: MapPage) -> None:
+def test_what_was_lassoed_stays_while_the_same_images_are_laid_out_better(page: MapPage) -> None:
     wanted: list[bool] = []
     page.map_asked.connect(wanted.append)
     page.show_map(a_map(method="PCA"))
@@ -276,19 +276,19 @@ def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
     def pack(values: Any, kind: str = "<i4") -> str:
         return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
 
-    both = [*answer["pictures"], *answer["captions"]]
-    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["pictures"]))
+    both = [*answer["images"], *answer["captions"]]
+    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["images"]))
     packed = {
         "x": pack([one["x"] for one in both], "<f4"),
         "y": pack([one["y"] for one in both], "<f4"),
-        "rows": pack([one["row"] for one in answer["pictures"]]),
+        "rows": pack([one["row"] for one in answer["images"]]),
         "texts": pack([one["text"] for one in answer["captions"]]),
         "owners": pack([one["row"] for one in answer["captions"]]),
         "labels": {
-            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["pictures"]])}
+            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["images"]])}
         },
     }
-    return {"method": "t-SNE of all points by openTSNE", "pictures": [], "captions": [], "packed": packed}
+    return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}
 
 
 def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
@@ -307,11 +307,11 @@ def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
     assert image.pixelColor(at) == theme().run_color(0), "drawn where it is"
     asked: list[tuple[list[int], list[int]]] = []
     page.names_wanted.connect(lambda rows, texts: asked.append((rows, texts)))
-    page.canvas.lassoed.emit([0, len(a_map()["pictures"])])
+    page.canvas.lassoed.emit([0, len(a_map()["images"])])
     assert asked == [([10, 11], [0])]
     assert page.gallery.items() == []
     names = [{"row": row, "path": f"/{row - 10}.png", "caption": f"words {row}", "labels": {}} for row in (10, 11)]
-    page.show_names({"pictures": names, "captions": [{"text": 0, "caption": "a cold one", "row": 11}]})
+    page.show_names({"images": names, "captions": [{"text": 0, "caption": "a cold one", "row": 11}]})
     assert [(item.path.name, item.caption) for item in page.gallery.items()] == [
         ("0.png", "words 10"),
         ("1.png", "a cold one"),
@@ -323,7 +323,7 @@ def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
     assert asked[-1] == ([12], [])
     assert page._popup.isHidden(), "the words of the point before are not this one's"
     third = {"row": 12, "path": "/2.png", "caption": "words 12", "labels": {}}
-    page.show_names({"pictures": [third], "captions": []})
+    page.show_names({"images": [third], "captions": []})
     assert page.gallery.current() == 1, "what is chosen stays"
     assert (page._popup.isVisible(), page._popup._words.text()) == (True, "words 12")
 

@@ -49,10 +49,10 @@ def test_where_to_search_is_chosen_told_and_remembered(
         box.kind_box.setCurrentIndex(box.kind_box.findData(kind))
         box.kind_box.activated.emit(box.kind_box.currentIndex())
 
-    assert box.data._about._pictures_only, "pictures without captions can be searched"
+    assert box.data._about._images_only, "images without captions can be searched"
     assert (box.kind, box.title(), seen()) == (HELD_OUT, "Validation split", [False] * 4)
     choose(DATA)
-    assert (box.kind, box.title(), seen(), told) == (DATA, "Choose pictures", [True, False, False, False], [-1])
+    assert (box.kind, box.title(), seen(), told) == (DATA, "Choose images", [True, False, False, False], [-1])
     choose(INDEX)
     assert (box.title(), seen(), told) == ("Choose an index", [False, True, False, True], [-1, -1])
     box.set_comparing(True)
@@ -131,7 +131,7 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
     choice: list[ModelChoice | None] = [None]
     sheet = IndexSheet(services, lambda: choice[0])
     qtbot.addWidget(sheet)
-    assert sheet.source._about._pictures_only
+    assert sheet.source._about._images_only
     told, ended, finished, working = list[Message](), list[str](), list[None](), list[tuple[Any, ...]]()
     sheet.message_requested.connect(told.append)
     sheet.ended.connect(ended.append)
@@ -139,30 +139,30 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
     sheet.working.connect(lambda *what: working.append(what))
     sent = Sent()
     monkeypatch.setattr(sheet._calls, "ask", sent.ask)
-    buttons = (sheet.build, sheet.refresh, sheet.move_pictures)
+    buttons = (sheet.build, sheet.refresh, sheet.move_images)
     sheet.build.click()
     choice[0] = ModelChoice("m", "teacher", "model")
     sheet.build.click()
-    sheet.source.set_source("/pictures")
+    sheet.source.set_source("/images")
     sheet.build.click()
     sheet.refresh.click()
     sheet.new.setText("/new")
-    sheet.move_pictures.click()
+    sheet.move_images.click()
     sheet.old.setText(" /old ")
-    sheet.move_pictures.click()
+    sheet.move_images.click()
     assert [message.text for message in told] == [
         "First choose a model above.",
-        "Choose the pictures to index.",
+        "Choose the images to index.",
         "Choose the folder of the index.",
         "Choose the folder of the index.",
-        "Give the old and the new folder of the pictures.",
+        "Give the old and the new folder of the images.",
         "Choose the folder of the index.",
     ]
     assert sent == []
     sheet.folder.setText(" /made ")
     sheet.build.click()
     assert sent[-1] == ("search_index", {
-        "folder": "/made", "source": "/pictures", "drop_missing": False, "model": "m", "weights": "teacher",
+        "folder": "/made", "source": "/images", "drop_missing": False, "model": "m", "weights": "teacher",
     })  # fmt: skip
     assert working == [("index", "starting", 0, 0)]
     assert [one.isEnabled() for one in buttons] == [False] * 3
@@ -171,18 +171,18 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
         "changed": 0,
         "removed": 0,
         "unchanged": 0,
-        "pictures": 1,
+        "images": 1,
         "log": ["read"],
         "bad": [],
         "away": 0,
     }
     sent.done(counts)
     assert (ended, len(finished), [one.isEnabled() for one in buttons]) == (["/made"], 1, [True] * 3)
-    assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 pictures indexed; 1 added.", "read")
-    sheet.move_pictures.click()
+    assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 images indexed; 1 added.", "read")
+    sheet.move_images.click()
     assert sent[-1] == ("search_relocate", {"folder": "/made", "old": "/old", "new": "/new"})
     sent.done({"relocated": 3})
-    assert told[-1].text == "3 pictures of /made were relocated."
+    assert told[-1].text == "3 images of /made were relocated."
     sheet.drop.setChecked(True)
     sheet.refresh.click()
     assert sent[-1][1] == {"folder": "/made", "drop_missing": True}
@@ -191,7 +191,7 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
     assert [one.isEnabled() for one in buttons] == [True] * 3
     sheet.refresh.click()
     sent.failed(Cancelled())
-    assert told[-1].text == "Stopped; encoded pictures are kept in /made; press the button again to continue."
+    assert told[-1].text == "Stopped; encoded images are kept in /made; press the button again to continue."
     assert (len(ended), len(finished)) == (2, 4)
     for found in ("", "/found"):
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, found=found: found)
@@ -215,13 +215,13 @@ def side(qtbot: QtBot) -> Iterator[SearchSide]:
     made.gallery.close_threads()
 
 
-def test_a_side_names_its_model_its_results_and_the_correct_picture(side: SearchSide) -> None:
+def test_a_side_names_its_model_its_results_and_the_correct_image(side: SearchSide) -> None:
     assert side.gallery.thumbnail_size() == 100
     side.set_name("Student", "shapes@best\nval.csv")
     assert side.title.toolTip() == "Student\nshapes@best\nval.csv"
     assert side.gallery.view.accessibleName() == side.gallery.accessibleName() == "Results of Student"
     side.show_answer(results(notes=["It is long."]), Query("q"), "cosine", None, "")
-    assert side.line.text() == "It is long. · 1 above the cut-off 0.850 · 9 pictures"
+    assert side.line.text() == "It is long. · 1 above the cut-off 0.850 · 9 images"
     assert side.line.toolTip().startswith("It is long.\nFew are above.")
     assert side.line.accessibleDescription() == side.line.toolTip()
     assert (side.true.isVisible(), side.missing()) == (False, ["/p/1.png"])
@@ -230,7 +230,7 @@ def test_a_side_names_its_model_its_results_and_the_correct_picture(side: Search
     kept = side.gallery.view.currentIndex()
     side.show_answer(results(5, true_rank=2.0), Query("q", caption=1), "rank", None, "")
     assert side.gallery.current() == -1, "another query"
-    assert (side.true.isVisible(), side.true.text()) == (True, "Correct picture: rank 2 of 9")
+    assert (side.true.isVisible(), side.true.text()) == (True, "Correct image: rank 2 of 9")
     assert [item.score for item in side.gallery.items()] == [None] * 5
     side.gallery.set_current(1)
     side.show_answer(results(6, true_rank=2.0), Query("q", caption=1), "cosine", results(2), "Teacher")
@@ -240,7 +240,7 @@ def test_a_side_names_its_model_its_results_and_the_correct_picture(side: Search
     assert side.detail.text().startswith("cosine 0.800 (below the cut-off 0.850)")
     assert side.detail.text().endswith("/p/1.png")
     side.show_answer(results(0), Query("none"), "cosine", None, "")
-    assert side.gallery._empty.text() == "No picture matches the filters."
+    assert side.gallery._empty.text() == "No image matches the filters."
     assert side.detail.text() == ""
     side.show_answer(results(1), Query("none"), "cosine", None, "")
     assert side.gallery._empty.text() == ""
@@ -251,7 +251,7 @@ def test_a_side_names_its_model_its_results_and_the_correct_picture(side: Search
     assert kept is not None
 
 
-def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_picture(qtbot: QtBot, side: SearchSide) -> None:
+def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_image(qtbot: QtBot, side: SearchSide) -> None:
     heard: list[Any] = []
     side.like_asked.connect(lambda *what: heard.append(("like", *what)))
     side.part_asked.connect(lambda *what: heard.append(("part", *what)))

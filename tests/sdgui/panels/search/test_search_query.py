@@ -96,14 +96,14 @@ def test_what_moved_is_told_in_signs_and_in_words() -> None:
     assert ranks_of(again) == {"/a": 1, "/b": 2}, "the first place counts"
 
 
-def test_the_true_picture_is_told_though_it_is_not_among_the_results() -> None:
+def test_the_true_image_is_told_though_it_is_not_among_the_results() -> None:
     answer = _answer(_row("/a", 1), _row("/b", 2))
     query = Query("q", true_path="/b")
-    assert true_line(true_rank(answer, query), answer, query) == "Correct picture: rank 2 of 40"
+    assert true_line(true_rank(answer, query), answer, query) == "Correct image: rank 2 of 40"
     far = Query("q", true_path="/z")
-    assert true_line(true_rank(answer, far), answer, far) == "Correct picture: not among the first 2 of 40"
+    assert true_line(true_rank(answer, far), answer, far) == "Correct image: not among the first 2 of 40"
     known = {**answer, "true_rank": 17.0, "true_row": 8}
-    assert true_line(true_rank(known, query), known, query) == "Correct picture: rank 17 of 40, not among these"
+    assert true_line(true_rank(known, query), known, query) == "Correct image: rank 17 of 40, not among these"
     assert true_line(None, answer, Query("q")) == ""
 
 

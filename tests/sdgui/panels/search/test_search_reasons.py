@@ -1,4 +1,4 @@
-"""Why a match, by hand: words on a ground as strong as their share, heat over the picture, what cannot be read."""
+"""Why a match, by hand: words on a ground as strong as their share, heat over the image, what cannot be read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.search.why.picture import HEAT, HeatPicture, centre_square, heat
+from sdgui.panels.search.why.image import HEAT, HeatImage, centre_square, heat
 from sdgui.panels.search.why.view import WhyView, where
 from sdgui.widgets.style.theme import theme
 
 
-def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, tmp_path: Path) -> None:
+def test_reasons_are_words_on_a_ground_and_heat_over_the_image(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     reasons = WhyView()
     qtbot.addWidget(reasons)
@@ -31,7 +31,7 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
 
     reasons.show_waiting(tmp_path / "a.png")
     assert (reasons.title.text(), words()) == ("Computing the relevance …", [])
-    qtbot.waitUntil(lambda: reasons.picture._picture is not None)
+    qtbot.waitUntil(lambda: reasons.image._image is not None)
     found = [
         {"text": text, "relevance": share} for text, share in (("a", 0.1), ("red", 0.6), ("hat", 0.3), ("on", 0.0))
     ]
@@ -46,44 +46,44 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_picture(qtbot: QtBot, t
     labels = [child for child in reasons._words.findChildren(QLabel) if child.isVisible()]
     inks = [label.grab().toImage().pixelColor(2, label.height() // 2).saturation() for label in labels]
     assert inks[3] < inks[0] < inks[2] < inks[1], "the ground is as strong as the share"
-    shown = reasons.picture.grab().toImage()
+    shown = reasons.image.grab().toImage()
     side = shown.width()
     assert shown.pixelColor(side - 4, 4).saturation() > 100 > 5 > shown.pixelColor(4, side - 4).saturation()
     reasons.show_waiting(tmp_path / "a.png")
     assert len(words()) == 4, "the older reasons stay until the newer are there"
     reasons.show_answer({"cosine": 0.25, "patches": [[0.0]], "words": [{"text": "a", "relevance": 0.0}]})
     assert "Words: no word. Most relevant patch: none." in reasons.accessibleDescription()
-    assert reasons.picture._heat is None
+    assert reasons.image._heat is None
     reasons.show_answer({"cosine": 0.2, "patches": [[1.0]], "words": found * 20})  # type: ignore[typeddict-item]
     assert len(words()) == 40
     reasons.show_sentence("Type words.")
-    assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.picture._heat) == (
+    assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.image._heat) == (
         "Type words.", "Type words.", [], None,
     )  # fmt: skip
     next(child for child in reasons.findChildren(QWidget) if child.toolTip().startswith("Close: why")).click()  # type: ignore[attr-defined]
     assert len(closed) == 1
 
 
-def test_a_picture_that_cannot_be_read_says_why_and_shows_nothing_of_the_last(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_says_why_and_shows_nothing_of_the_last(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
-    picture = HeatPicture()
-    qtbot.addWidget(picture)
-    picture.show()
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    picture.show_patches([[1.0]])
-    picture.show_picture(tmp_path / "b.png")
-    assert picture._heat is None
-    qtbot.waitUntil(lambda: picture.toolTip() != "")
-    assert picture.toolTip().startswith("The picture cannot be shown: ")
-    assert picture.grab().toImage().pixelColor(5, 5) == theme().color("raised")
-    picture.show_picture(None)
-    assert picture.path is None
+    image = HeatImage()
+    qtbot.addWidget(image)
+    image.show()
+    (tmp_path / "b.png").write_bytes(b"no image")
+    image.show_patches([[1.0]])
+    image.show_image(tmp_path / "b.png")
+    assert image._heat is None
+    qtbot.waitUntil(lambda: image.toolTip() != "")
+    assert image.toolTip().startswith("The image cannot be shown: ")
+    assert image.grab().toImage().pixelColor(5, 5) == theme().color("raised")
+    image.show_image(None)
+    assert image.path is None
 
 
-def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_picture() -> None:
+def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_image() -> None:
     assert heat([]) is None
     assert heat([[0.0, 0.0]]) is None
-    assert heat([[1.0, 0.0], [1.0]]) is None, "rows of other lengths are no picture"
+    assert heat([[1.0, 0.0], [1.0]]) is None, "rows of other lengths are no image"
     found = heat([[2.0, 1.0, -1.0]])
     assert found is not None
     assert (found.width(), found.height()) == (3, 1)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.collection import DATA
-from sdgui.panels.search.layout import EVALUATION, PICTURES_TAB
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.known_queries import Known
@@ -29,7 +29,7 @@ TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
 
 @pytest.fixture
 def search(qtbot: QtBot, workers: Workers, services: Services) -> Iterator[SearchPanel]:
-    """Both models are open over the same pictures."""
+    """Both models are open over the same images."""
     panel = SearchPanel(services)
     qtbot.addWidget(panel)
     panel.resize(1200, 700)
@@ -56,7 +56,7 @@ def ask(panel: SearchPanel, workers: Workers, query: Query, *answers: Any) -> li
     return both
 
 
-def test_both_show_what_moved_and_choose_the_same_picture(qtbot: QtBot, search: SearchPanel, workers: Workers) -> None:
+def test_both_show_what_moved_and_choose_the_same_image(qtbot: QtBot, search: SearchPanel, workers: Workers) -> None:
     one, two = search.view.sides
     assert [side.title.text() for side in (one, two)] == ["ViT-B-32 · openai", "RN50 · openai"]
     backwards = results()
@@ -191,24 +191,24 @@ def test_more_is_asked_of_both_until_there_is_no_more(search: SearchPanel, worke
     assert one.last("search_query")["k"] == 50
 
 
-def test_a_known_query_is_looked_up_and_forgotten_in_other_pictures(search: SearchPanel, workers: Workers) -> None:
+def test_a_known_query_is_looked_up_and_forgotten_in_other_images(search: SearchPanel, workers: Workers) -> None:
     bar = search.view.query
     search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
     search.queries.run()
     assert workers[ONE.model].last("search_query")["caption"] == 4
-    assert bar.true_picture.isVisible()
-    assert bar.true_picture.toolTip() == "The correct picture\n/p/2.png"
+    assert bar.true_image.isVisible()
+    assert bar.true_image.toolTip() == "The correct image\n/p/2.png"
     search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
     search.queries.run()
-    assert (bar.query().find, bar.true_picture.toolTip()) == ("captions", "The query picture\n/p/2.png")
-    search.view.source.collection.search_folder("/pictures")
-    assert bar.query() == Query(), "its picture is not there"
+    assert (bar.query().find, bar.true_image.toolTip()) == ("captions", "The query image\n/p/2.png")
+    search.view.source.collection.search_folder("/images")
+    assert bar.query() == Query(), "its image is not there"
     assert search.view.source.kind == DATA
     search.view.known_activated.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
     assert search.view.sides[0].gallery.view.hasFocus()
 
 
-def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
+def test_why_a_image_matches_is_asked_of_each_model_as_one_types(
     qtbot: QtBot, search: SearchPanel, workers: Workers
 ) -> None:
     one, two = search.view.sides
@@ -219,7 +219,7 @@ def test_why_a_picture_matches_is_asked_of_each_model_as_one_types(
     one.why_asked.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (True, True, True)
     search.why._ask_all()
-    assert (one.why.title.text(), worker.count("search_why")) == ("Select a picture.", 0)
+    assert (one.why.title.text(), worker.count("search_why")) == ("Select an image.", 0)
     one.gallery.view.setCurrentIndex(one.gallery.model.index(2))
     assert search.why._soon.isActive()
     search.why._ask_all()
@@ -296,7 +296,7 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
         kept = store.last_result("search", model, "held-out")
         assert kept is not None
         assert [row["caption"] for row in kept.content["text_to_image"]] == ["a", "b"]
-    view.tabs.setCurrentIndex(PICTURES_TAB)
+    view.tabs.setCurrentIndex(IMAGES_TAB)
     assert not view._evaluation_side.isVisible()
     count = two.count("search_evaluate")
     view.query.line.setFocus()
@@ -333,7 +333,7 @@ def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
     assert (asked["filters"], asked["group"]) == ({"min_size": "2 KB"}, False)
     state = view.layout_state()
     assert (state["filters"], state["group"], state["tab"], state["score"]) == (
-        {"min_size": "2 KB"}, False, PICTURES_TAB, "cosine",
+        {"min_size": "2 KB"}, False, IMAGES_TAB, "cosine",
     )  # fmt: skip
     view.filters.clear_button.click()
     assert (view.filter_button.text(), view.chosen_filters()) == ("Filters", ({}, True))
@@ -384,9 +384,9 @@ def test_the_panel_does_what_the_window_asks(
     monkeypatch.setattr(search.following, "follow", lambda: asked.append("follow"))
     search.ask_model()
     search.refresh()
-    search.show_source("/pictures")
+    search.show_source("/images")
     assert asked == ["open 0", "refresh 0", "refresh 1"]
-    assert search.view.source.collection.data.source() == "/pictures"
+    assert search.view.source.collection.data.source() == "/images"
     search.entered()
     assert "follow" not in asked, "a turn later, so that the panel is on screen first"
     search.entered()

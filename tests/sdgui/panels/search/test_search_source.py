@@ -1,4 +1,4 @@
-"""The models and collections that Search opens: indexes, moved pictures, checkpoints, failures."""
+"""The models and collections that Search opens: indexes, moved images, checkpoints, failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_index_names_its_model_and_another_models_is_refused(
     assert search.view.empty.isVisible()
 
 
-def test_pictures_that_are_gone_are_grey_and_can_be_relocated(
+def test_images_that_are_gone_are_grey_and_can_be_relocated(
     qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
 ) -> None:
     search = open_search()
@@ -46,10 +46,10 @@ def test_pictures_that_are_gone_are_grey_and_can_be_relocated(
     search.view.bar.press_remedy()
     assert search.view.sheet.isVisible()
     assert search.view.sheet.old.text() == str(folder / "gone")
-    search.view.sheet.new.setText(str(folder / "pictures"))
-    search.view.sheet.move_pictures.click()
+    search.view.sheet.new.setText(str(folder / "images"))
+    search.view.sheet.move_images.click()
     qtbot.waitUntil(lambda: bool(requests(folder, "search_relocate")), timeout=10000)
-    assert requests(folder, "search_relocate")[0]["new"] == str(folder / "pictures")
+    assert requests(folder, "search_relocate")[0]["new"] == str(folder / "images")
 
 
 def test_an_index_is_built_with_progress_and_can_be_stopped(
@@ -59,15 +59,15 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
     sheet = search.view.sheet
     search.view.source.collection.sheet.setChecked(True)
     sheet.start()
-    assert "Choose the pictures" in search.view.bar.text
+    assert "Choose the images" in search.view.bar.text
     sheet.source.set_source("slow")
     sheet.start()
     assert "Choose the folder of the index" in search.view.bar.text
     sheet.folder.setText(str(tmp_path / "made"))
     sheet.build.click()
-    qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)
+    qtbot.waitUntil(lambda: "Encoding images" in search.view.strip.text, timeout=10000)
     search.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "encoded pictures are kept" in search.view.bar.text, timeout=10000)
+    qtbot.waitUntil(lambda: "encoded images are kept" in search.view.bar.text, timeout=10000)
     sheet.source.set_source("quick")
     sheet.build.click()
     qtbot.waitUntil(lambda: search.view.source.kind == INDEX, timeout=10000)
@@ -81,7 +81,7 @@ def test_opening_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: Qt
     box = search.view.source.collection
     assert (box.data.isHidden(), box.indexes[0].isHidden(), box.browse.isHidden()) == (False, True, True)
     search.view.source.collection.data.set_source("slow")
-    qtbot.waitUntil(lambda: "Encoding pictures" in search.view.strip.text, timeout=10000)
+    qtbot.waitUntil(lambda: "Encoding images" in search.view.strip.text, timeout=10000)
     search.view.strip.cancelled.emit()
     qtbot.waitUntil(lambda: "cancelled" in search.view.bar.text, timeout=10000)
     assert not search.view.strip.isVisible()

@@ -143,10 +143,10 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
     bar.changed.connect(opened.append)
     assert bar.button.text() == "Validation split"
     bar.show_facts(facts("k", captions=0))  # type: ignore[arg-type]
-    assert bar.button.text() == "Validation split · 3 pictures"
-    assert bar.collection.facts.text() == "3 pictures · 8 dimensions\n/val.csv\nexact, in memory"
+    assert bar.button.text() == "Validation split · 3 images"
+    assert bar.collection.facts.text() == "3 images · 8 dimensions\n/val.csv\nexact, in memory"
     bar.compare.setChecked(True)
-    assert bar.button.text() == "Validation split · 3 pictures", "the same pictures"
+    assert bar.button.text() == "Validation split · 3 images", "the same images"
     (tmp_path / "mine").mkdir()
     bar.collection.search_folder(str(tmp_path / "mine"))
     assert (bar.button.text(), opened) == ("mine", [-1])

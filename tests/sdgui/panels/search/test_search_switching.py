@@ -1,4 +1,4 @@
-"""What Search shows while its models and its pictures change: nothing old under a new name, nothing typed is lost."""
+"""What Search shows while its models and its images change: nothing old under a new name, nothing typed is lost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_keys_typed_while_search_opens_are_a_query_that_is_answered(
     window.show_panel("search")
     assert search.sessions[0].opening
     qtbot.keyClicks(focused(), "teacher moon")
-    assert search.sessions[0].opening, "the keys came before the pictures"
+    assert search.sessions[0].opening, "the keys came before the images"
     answered(qtbot, search, "teacher moon")
     assert [picker.text() for picker in search.view.source.pickers] == models
 
@@ -90,11 +90,11 @@ def test_another_collection_ends_the_evaluation_of_the_one_before(
     qtbot.wait(50)
     assert len(pane.curve.lines()) == 2, "two data sets are not compared"
     assert pane.model.columnCount() == 2
-    assert "stamps, 2 pictures" in search.view.bar.text.replace(str(tmp_path) + "/", "")
+    assert "stamps, 2 images" in search.view.bar.text.replace(str(tmp_path) + "/", "")
     assert "no caption" not in search.view.bar.text
 
 
-def test_an_evaluation_is_there_after_a_restart_before_its_pictures_are_encoded(
+def test_an_evaluation_is_there_after_a_restart_before_its_images_are_encoded(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -168,22 +168,22 @@ def test_one_model_on_both_sides_is_said_and_remedied(
     assert [side.title.text() for side in search.view.sides] == ["Student", "Teacher"]
 
 
-def test_pictures_have_seven_tenths_of_the_window_and_nothing_moves_them(
+def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
     window = window_of(search)
     window.resize(1440, 900)
     type_words(qtbot, search, "moon")
-    pictures = search.view.sides[0].gallery.view.viewport()
+    images = search.view.sides[0].gallery.view.viewport()
 
     def area() -> tuple[int, int]:
         QApplication.processEvents()
-        return pictures.mapTo(window, QPoint(0, 0)).y(), pictures.height()
+        return images.mapTo(window, QPoint(0, 0)).y(), images.height()
 
     before = area()
     assert before[1] >= 0.7 * window.height()
-    search.view.query.add_picture(str(folder / "pictures" / "2.png"))
+    search.view.query.add_image(str(folder / "images" / "2.png"))
     search.view.filters.set_filters({"min_size": "2 KB"}, False)
     search.queries.changed()
     press(qtbot, search.view.filter_button)
@@ -206,14 +206,14 @@ def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
     qtbot: QtBot, open_search: OpenSearch, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_search()
-    chosen = str(folder / "pictures")
+    chosen = str(folder / "images")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen)
     press(qtbot, search.view.source.button)
     press(qtbot, search.view.source.collection.folder)
     qtbot.keyClicks(focused(), "moon")
     answered(qtbot, search, "moon")
     assert {request["data"] for request in requests(folder, "search_open")[-2:]} == {chosen}
-    assert search.view.source.button.text() == "pictures · 6 pictures"
+    assert search.view.source.button.text() == "images · 6 images"
     search.view.source.collection.search_folder("good")
     window = window_of(search)
     window.show_panel("runs")
@@ -222,10 +222,10 @@ def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
     qtbot.keyClick(focused(), Qt.Key.Key_O, keys)
     qtbot.keyClicks(focused(), "star")
     answered(qtbot, search, "moonstar")
-    assert search.view.source.button.text() == "pictures · 6 pictures"
+    assert search.view.source.button.text() == "images · 6 images"
 
 
-def test_the_map_is_coloured_by_a_label_that_tells_pictures_apart(qtbot: QtBot) -> None:
+def test_the_map_is_coloured_by_a_label_that_tells_images_apart(qtbot: QtBot) -> None:
     host = QWidget()
     qtbot.addWidget(host)
     page = MapPage(None, ExportMenu(ProgressStrip(host), lambda _message: None, host, lambda: "map"), host)
@@ -234,15 +234,13 @@ def test_the_map_is_coloured_by_a_label_that_tells_pictures_apart(qtbot: QtBot) 
         {"tone": "light", "group": "people"},
         {"tone": "", "group": "people"},
     ]
-    pictures = [
-        {"x": 0.0, "y": 0.0, "row": row, "path": f"/{row}.png", "labels": one} for row, one in enumerate(labels)
-    ]
-    page.show_map({"pictures": pictures, "captions": [], "method": "PCA"})
+    images = [{"x": 0.0, "y": 0.0, "row": row, "path": f"/{row}.png", "labels": one} for row, one in enumerate(labels)]
+    page.show_map({"images": images, "captions": [], "method": "PCA"})
     assert page.color.currentText() == "tone"
     assert page.color.findText("group") == -1, "everything would have one colour"
-    for one in pictures:
+    for one in images:
         one["labels"] = {"group": "people"}
-    page.show_map({"pictures": pictures, "captions": [], "method": "PCA"})
+    page.show_map({"images": images, "captions": [], "method": "PCA"})
     assert page.color.currentData() == ""
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from PySide6.QtCore import QPoint, QPointF, Qt
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.search.layout import EVALUATION, MAP, PICTURES_TAB
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Part
 from sdgui.worker.verbs import SEARCH_EVALUATE
 from tests.sdgui.panels.search.conftest import OpenSearch, requests
 
 
-def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(
+def test_the_evaluation_has_the_hardest_first_and_leads_to_the_images(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -25,7 +25,7 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_pictures(
     qtbot.waitUntil(lambda: "rank 6 of 6" in search.view.sides[0].true.text(), timeout=10000)
     qtbot.waitUntil(lambda: "rank 1 of 6 ✓" in search.view.sides[1].true.text(), timeout=10000)
     assert search.view.sides[0].gallery.items()[5].correct is True
-    assert search.view.query.true_picture.isVisible()
+    assert search.view.query.true_image.isVisible()
     pane.filter_box.setText("SQUARE")
     assert pane.count_label.text() == "1 of 6 queries"
     pane.filter_box.clear()
@@ -64,7 +64,7 @@ def test_the_map_shows_a_quick_layout_then_a_better_one_and_takes_a_lasso(
     search.view.tabs.setCurrentIndex(MAP)
     page = search.view.map
     qtbot.waitUntil(lambda: "t-SNE" in page.status.text(), timeout=10000)
-    assert "6 pictures, 6 captions" in page.status.text()
+    assert "6 images, 6 captions" in page.status.text()
     canvas = page.canvas
     around = [QPointF(-0.6, -0.6), QPointF(0.6, -0.6), QPointF(0.6, -0.4), QPointF(-0.6, -0.4)]
     assert canvas.inside(around) == [0, 2, 4]
@@ -83,7 +83,7 @@ def test_everything_has_a_name_and_the_tabs_have_keys(qtbot: QtBot, open_search:
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_V, Qt.KeyboardModifier.AltModifier)
     assert search.view.tabs.currentIndex() == EVALUATION
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_P, Qt.KeyboardModifier.AltModifier)
-    assert search.view.tabs.currentIndex() == PICTURES_TAB
+    assert search.view.tabs.currentIndex() == IMAGES_TAB
     assert Part("people", weight=-0.5).spoken == "without people, weight 0.5"
     search.view.query.chips.set_parts((Part("people", weight=-0.5),))
     assert search.view.query.chips.chips()[0].accessibleName() == "Part of the query: without people, weight 0.5"

@@ -74,7 +74,7 @@ def test_results_of_the_step_before_stay_until_the_new_ones_are_there(
     assert search.view.sides[0].gallery.items()
 
 
-def test_every_step_is_saved_as_a_picture(
+def test_every_step_is_saved_as_a_image(
     qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path, tmp_path: Path
 ) -> None:
     search = open_with_steps(qtbot, open_search, home)

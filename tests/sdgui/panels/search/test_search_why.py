@@ -30,15 +30,15 @@ def test_patches_and_words_of_both_models_follow_the_query(qtbot: QtBot, open_se
     assert one.why.isVisible()
     assert two.why.isVisible()
     assert [text.rpartition(": ")[2] for text in told(search)] == ["upper left.", "lower right."]
-    picture = str(folder / "pictures" / "2.png")
-    assert {(asked["path"], asked["text"]) for asked in requests(folder, "search_why")} == {(picture, "a star")}
+    image = str(folder / "images" / "2.png")
+    assert {(asked["path"], asked["text"]) for asked in requests(folder, "search_why")} == {(image, "a star")}
 
-    qtbot.waitUntil(lambda: one.why.picture._picture is not None)
-    shown = one.why.picture.grab().toImage()
+    qtbot.waitUntil(lambda: one.why.image._image is not None)
+    shown = one.why.image.grab().toImage()
     hot, cold = QColor(shown.pixel(5, 5)), QColor(shown.pixel(shown.width() - 6, shown.height() - 6))
     assert hot.saturation() > 100 > 5 > cold.saturation(), "heat over grey"
 
-    type_words(qtbot, search, "a star wrong")  # the same picture, other words
+    type_words(qtbot, search, "a star wrong")  # the same image, other words
     qtbot.waitUntil(lambda: "choose such a model" in told(search)[0], timeout=10000)
     search.focus_search()
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_Delete)
@@ -71,7 +71,7 @@ def test_nothing_of_other_data_or_another_model_stays(qtbot: QtBot, open_search:
     qtbot.waitUntil(lambda: "star 100 %" in told(search)[0], timeout=10000)
     search.view.source.collection.search_folder(str(folder / "pause"))
     assert search.sessions[0].opening
-    assert (one.why.picture.path, one.why.picture._heat) == (None, None)
+    assert (one.why.image.path, one.why.image._heat) == (None, None)
     assert told(search)[0] == "Opening the model …"
     qtbot.waitUntil(lambda: search.sessions[0].facts is not None, timeout=10000)
     qtbot.waitUntil(lambda: told(search)[0] != "Opening the model …", timeout=10000)

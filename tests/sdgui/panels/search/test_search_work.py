@@ -27,7 +27,7 @@ BEST = Target("/runs/one@best", "student", "one · best", data="/data.csv", work
         ({"model": "/runs/one@8", "index": "/index"}, False),
     ],
 )
-def test_another_step_is_of_the_same_network_and_pictures(change: dict[str, str], stepped: bool) -> None:
+def test_another_step_is_of_the_same_network_and_images(change: dict[str, str], stepped: bool) -> None:
     assert replace(BEST, **change).stepped_from(BEST) is stepped  # type: ignore[arg-type]
     assert not BEST.stepped_from(None)
 

@@ -12,8 +12,8 @@ from sdgui.panels.caption.export import CAPTION_FORMATS
 from sdgui.panels.clean.work import CLEANED
 from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat
+from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.export.pictures import PICTURE_FORMATS, WritePictures
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -25,12 +25,12 @@ def names(items: list[GalleryItem], file: Path) -> Exported:
     return Exported(file, len(items))
 
 
-TOY: ExportFormat[WritePictures] = ExportFormat(
+TOY: ExportFormat[WriteImages] = ExportFormat(
     "names", "&Names …", "A name per line", lambda items, file, *_: names(list(items), file), "Lists", ".txt", "names"
 )
 
 
-@pytest.mark.parametrize("formats", [PICTURE_FORMATS, CAPTION_FORMATS, (CLEANED,)])
+@pytest.mark.parametrize("formats", [IMAGE_FORMATS, CAPTION_FORMATS, (CLEANED,)])
 def test_a_row_has_all_that_menus_and_dialogs_need(formats: tuple[ExportFormat[object], ...]) -> None:
     assert len({row.name for row in formats}) == len(formats)
     for row in formats:
@@ -48,7 +48,7 @@ def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypa
     panel = QWidget()
     qtbot.addWidget(panel)
     strip, bar = ProgressStrip(panel), MessageBar(panel)
-    menu = ExportMenu(strip, bar.show_message, panel, formats=(*PICTURE_FORMATS, TOY))
+    menu = ExportMenu(strip, bar.show_message, panel, formats=(*IMAGE_FORMATS, TOY))
     inner = menu.fill(QMenu(panel), [GalleryItem(tmp_path / "a.png"), GalleryItem(tmp_path / "b.png")])
     offered: list[str] = []
 
@@ -58,7 +58,7 @@ def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     inner.actions()[-1].trigger()
-    qtbot.waitUntil(lambda: "2 pictures exported" in bar.text)
+    qtbot.waitUntil(lambda: "2 images exported" in bar.text)
     assert offered == ["names.txt", "Lists (*.txt)"]
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "a.png\nb.png"
     menu.task.close_threads()
@@ -80,10 +80,10 @@ def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
 
 def test_what_was_left_out_is_a_warning_with_its_reasons(tmp_path: Path) -> None:
     report = Exported(tmp_path / "a.csv", 3, [(f"{number}.png", "missing") for number in range(60)])
-    message = exported_message(report, "3 pictures exported.", Remedy("Use", lambda: None))
-    assert (message.level, message.text) == ("warning", "3 pictures exported. 60 left out.")
+    message = exported_message(report, "3 images exported.", Remedy("Use", lambda: None))
+    assert (message.level, message.text) == ("warning", "3 images exported. 60 left out.")
     assert message.details.splitlines()[0] == "0.png: missing"
     assert message.details.splitlines()[-1] == "and 10 more"
     assert message.remedy is not None
     assert message.remedy.label == "Use"
-    assert exported_message(Exported(tmp_path, 1), "1 picture exported.").level == "info"
+    assert exported_message(Exported(tmp_path, 1), "1 image exported.").level == "info"

@@ -15,8 +15,8 @@ from pytestqt.qtbot import QtBot
 from core.spec.errors import UserError
 from sdgui.shared.export import task as task_module
 from sdgui.shared.export.formats import Exported, Progress
+from sdgui.shared.export.images import draw_sheet
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.export.pictures import draw_sheet
 from sdgui.shared.export.task import ExportTask
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Message
@@ -52,11 +52,11 @@ def test_one_export_runs_at_a_time_and_its_progress_is_shown(qtbot: QtBot, parts
         assert go_on.wait(60)
         return written
 
-    parts.task.start("Exporting pictures", 4, work)
+    parts.task.start("Exporting images", 4, work)
     assert parts.task.running
     with pytest.raises(RuntimeError, match="already running"):
         parts.task.start("Another", 1, work)
-    qtbot.waitUntil(lambda: parts.strip.text == "Exporting pictures · 25 % · 1 of 4 pictures")
+    qtbot.waitUntil(lambda: parts.strip.text == "Exporting images · 25 % · 1 of 4 images")
     go_on.set()
     qtbot.waitUntil(lambda: bool(parts.outcomes))
     assert (parts.outcomes, parts.task.running, parts.strip.isHidden()) == ([written], False, True)
@@ -75,12 +75,12 @@ def test_an_export_that_is_cancelled_ends_at_its_next_report_and_another_may_fol
         progress(1, 4)
         return Exported(tmp_path, 4)
 
-    parts.task.start("Exporting pictures", 4, work)
+    parts.task.start("Exporting images", 4, work)
     assert begun.wait(60)
     parts.strip.cancelled.emit()
     go_on.set()
     qtbot.waitUntil(lambda: parts.outcomes == [Cancelled()])
-    parts.task.start("Exporting pictures", 4, work)
+    parts.task.start("Exporting images", 4, work)
     qtbot.waitUntil(lambda: len(parts.outcomes) == 2)
     assert isinstance(parts.outcomes[1], Exported)
 
@@ -98,7 +98,7 @@ def test_whatever_ends_an_export_is_told(qtbot: QtBot, parts: Parts, error: Exce
     def work(_progress: Progress) -> Exported:
         raise error
 
-    parts.task.start("Exporting pictures", 4, work)
+    parts.task.start("Exporting images", 4, work)
     qtbot.waitUntil(lambda: bool(parts.outcomes))
     (failure,) = parts.outcomes
     assert isinstance(failure, Failure)
@@ -145,7 +145,7 @@ def test_the_menu_asks_where_and_begins_beside_the_last_one(
     assert (messages, menu.task.running) == ([], False), "nothing was chosen"
     copies.trigger()
     qtbot.waitUntil(lambda: len(messages) == 1)
-    assert messages[0].text == f"1 picture exported to {tmp_path / 'out'}."
+    assert messages[0].text == f"1 image exported to {tmp_path / 'out'}."
     table.trigger()
     qtbot.waitUntil(lambda: len(messages) == 2)
     table.trigger()
@@ -159,7 +159,7 @@ def ink(image: QImage, left: int, top: int, right: int, bottom: int) -> int:
     return sum(image.pixel(x, y) != white for x in range(left, right) for y in range(top, bottom))
 
 
-def test_a_sheet_has_its_title_pictures_and_what_is_known_of_each(qapp: object, tmp_path: Path) -> None:
+def test_a_sheet_has_its_title_images_and_what_is_known_of_each(qapp: object, tmp_path: Path) -> None:
     Image.new("RGB", (60, 20), "red").save(tmp_path / "a.png")
     bare, captioned = (
         GalleryItem(tmp_path / "a.png"),
@@ -179,7 +179,7 @@ def test_a_sheet_has_its_title_pictures_and_what_is_known_of_each(qapp: object, 
     assert draw_sheet([bare], "", 0, drawn.append).width() == 256 + 16, "as many columns as rows"
     assert draw_sheet([bare] * 5, "", 0, drawn.append).width() == 3 * 256 + 16
     below = 16 + 240
-    assert ink(plain, 16, below, 256, below + 40) == 0, "nothing is said of a picture of which nothing is known"
+    assert ink(plain, 16, below, 256, below + 40) == 0, "nothing is said of an image of which nothing is known"
     sheet = draw_sheet([captioned], "", 1, drawn.append)
     line = (sheet.height() - 16 - 16 - 240) // 3
     for number in range(2):
@@ -190,5 +190,5 @@ def test_a_sheet_has_its_title_pictures_and_what_is_known_of_each(qapp: object, 
     middle = [sum(coordinates) / len(red) for coordinates in zip(*red, strict=True)]
     assert middle == pytest.approx([16 + 120, 16 + 120], abs=4), "in the middle of its cell"
     framed = draw_sheet([gone], "", 1, drawn.append)
-    assert ink(framed, 16, 16, 17, 256) > 200, "a picture that cannot be read leaves its frame"
+    assert ink(framed, 16, 16, 17, 256) > 200, "an image that cannot be read leaves its frame"
     assert ink(framed, 30, 30, 240, 240) == 0

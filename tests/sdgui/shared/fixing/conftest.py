@@ -1,4 +1,4 @@
-"""The basket's dialog over a home with a run on three pictures."""
+"""The basket's dialog over a home with a run on three images."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from sdgui.shared.services import Services
 from tests.sdgui.conftest import program
 from tests.sdgui.panels.clean.cleaning import make_run
 
-PICTURES = ("a", "b", "c")
+IMAGES = ("a", "b", "c")
 
 
 @pytest.fixture
 def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
-    """A home with a run on ``pairs.csv``, which has three pictures. Nothing in it is trained."""
+    """A home with a run on ``pairs.csv``, which has three images. Nothing in it is trained."""
     make_application()
     services = make_services(tmp_path / "home", trainer=["false"], worker=program("fake_clean_worker.py"))
     make_run(services, tmp_path / "run", tmp_path / "pairs.csv")
-    for name in PICTURES:
+    for name in IMAGES:
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
     with (tmp_path / "pairs.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in PICTURES)])
+        csv.writer(file).writerows([("filepath", "title"), *((f"{name}.png", f"a {name}") for name in IMAGES)])
     yield services
     services.pool.shutdown()
     qtbot.waitUntil(lambda: not services.pool.findChildren(QProcess), timeout=30_000)
@@ -42,7 +42,7 @@ def services(qtbot: QtBot, tmp_path: Path) -> Iterator[Services]:
 
 @pytest.fixture
 def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingDialog]:
-    """Open, with two fixes of the run's data, and one of a picture of any."""
+    """Open, with two fixes of the run's data, and one of an image of any."""
     data, run = str(tmp_path / "pairs.csv"), str(tmp_path / "run")
     fixes = [Fix(kind="wrong", path=str(tmp_path / f"{name}.png"), caption=f"a {name}", panel="Clean", run=run)
              for name in "ab"]  # fmt: skip

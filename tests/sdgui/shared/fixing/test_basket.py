@@ -146,7 +146,7 @@ def test_entries_of_any_data_count_for_every_data() -> None:
         ({"kind": "recaptioned", "value": "a dog"}, "all captions \u2192 a dog"),
         ({"kind": "added", "value": "a dog"}, "a dog"),
         ({"kind": "wrong", "caption": "a cat"}, "a cat"),
-        ({"kind": "excluded"}, "the whole picture"),
+        ({"kind": "excluded"}, "the whole image"),
     ],
 )
 def test_what_a_fix_changes_in_words(fields: dict[str, Any], text: str) -> None:

@@ -62,7 +62,7 @@ def test_while_something_is_saved_only_cancelling_is_offered(
     dialog.work.failed.emit(Failure("The disk is full.", "details"))
     assert view.bar.message is not None
     assert (view.bar.message.level, view.bar.message.details) == ("error", "details")
-    dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "pictures": 2, "captions": 1200})
+    dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "images": 2, "captions": 1200})
     assert view.bar.text == "1\u2009200 pairs saved as /n.csv; the fixes are in /n.json."
     source, entries, to, over = requests[0]
     assert (source, [entry.id for entry in entries], to, over) == (
@@ -131,14 +131,14 @@ def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog
     assert dialog.source() == second_source, "what was chosen stays"
 
 
-def test_pictures_of_any_data_are_of_those_that_one_chooses(
+def test_images_of_any_data_are_of_those_that_one_chooses(
     qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = dialog.view
     dialog.take_out([0, 1])
     qtbot.waitUntil(lambda: len(dialog.entries) == 1)
     assert [view.sources.itemText(row) for row in range(2)] == [
-        "any data with the picture (1)", "Choose the data …"
+        "any data with the image (1)", "Choose the data …"
     ]  # fmt: skip
     assert (view.save.isEnabled(), view.retrain.isEnabled()) == (False, False)
     answers = ["", str(tmp_path / "pairs.csv")]

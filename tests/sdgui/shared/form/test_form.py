@@ -253,7 +253,7 @@ def test_read_only(form: ConfigForm) -> None:
 
 def test_a_draft_keeps_wrong_texts(form: ConfigForm, qtbot) -> None:
     form.set_value("optim.epochs", "ma")
-    form.set_value("data.train", "/pictures/träin.csv")
+    form.set_value("data.train", "/images/träin.csv")
     second_form = ConfigForm()
     qtbot.addWidget(second_form)
     second_form.set_draft({**form.draft(), "gone.field": "1"})
@@ -380,5 +380,5 @@ def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm
 
 
 @pytest.mark.parametrize(("mix", "has"), [("none", False), ("either", True), ("mixup", True)])
-def test_how_much_is_mixed_matters_where_pictures_are_mixed(mix: str, has: bool) -> None:
+def test_how_much_is_mixed_matters_where_images_are_mixed(mix: str, has: bool) -> None:
     assert matters("views.student.mix_alpha", {"views.student.mix": mix}) is has

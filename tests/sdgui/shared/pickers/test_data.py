@@ -39,13 +39,13 @@ WORKER = textwrap.dedent(
             continue
         source = asked["source"]
         if source.endswith("slow"):
-            say(id=asked["id"], event="progress", doing="counting pictures", done=1234, total=0)
+            say(id=asked["id"], event="progress", doing="counting images", done=1234, total=0)
         elif source.endswith("broken.csv"):
             say(id=asked["id"], event="failed", message="It has no column title.\\nline two", details="")
         else:
             say(id=asked["id"], event="done", result={
-                "source": source, "format": "CSV", "pairs": 4100, "pictures": 1, "labels": {"concept": 55},
-                "bad": 3, "reasons": ["line 2: gone"], "only": asked["pictures_only"]})
+                "source": source, "format": "CSV", "pairs": 4100, "images": 1, "labels": {"concept": 55},
+                "bad": 3, "reasons": ["line 2: gone"], "only": asked["images_only"]})
     """
 )
 
@@ -119,7 +119,7 @@ def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qt
     assert facts[0]["pairs"] == 4100
     assert facts[0]["only"] is False
     assert picker.facts() == facts[0]
-    assert picker.figures.text() == "4\u2009100 pairs · 1 picture · concept: 55 classes · 3 bad rows · CSV"
+    assert picker.figures.text() == "4\u2009100 pairs · 1 image · concept: 55 classes · 3 bad rows · CSV"
     assert "line 2: gone\nand 2 more" in picker.figures.toolTip()
     picker.set_source("/data/pairs.csv")
     assert len(sources) == 1
@@ -152,29 +152,29 @@ def test_what_cannot_be_read_says_why(picker: DataPicker, qtbot: QtBot, tmp_path
 
 
 def test_figures_without_pairs_or_bad_rows() -> None:
-    facts = {"pairs": 0, "pictures": 7, "labels": {}, "bad": 0, "reasons": [], "format": "pictures without captions"}
-    assert figures_text(facts) == "7 pictures · pictures without captions"
+    facts = {"pairs": 0, "images": 7, "labels": {}, "bad": 0, "reasons": [], "format": "images without captions"}
+    assert figures_text(facts) == "7 images · images without captions"
     assert reasons_text(facts) == ""
 
 
 @pytest.mark.parametrize(("width", "shown"), [(200, 3), (320, 5), (900, 8)])
-def test_a_card_shows_the_pictures_that_fit_and_is_not_wider_for_them(
+def test_a_card_shows_the_images_that_fit_and_is_not_wider_for_them(
     qtbot: QtBot, services: Services, width: int, shown: int
 ) -> None:
     facts = DataFacts(services.pool)
     card = DataCard(facts)
     qtbot.addWidget(card)
     facts.facts = {
-        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {}, "bad": 0, "reasons": [],
         "samples": [f"/nowhere/{number}.png" for number in range(9)],
     }  # fmt: skip
     card.show_facts()
     card.resize(width, 120)
     card.show()
-    pictures = [label for label in card.pictures if label.isVisible()]
-    assert len(pictures) == shown
+    images = [label for label in card.images if label.isVisible()]
+    assert len(images) == shown
     assert card.width() == width
-    assert all(label.mapTo(card, label.rect().bottomRight()).x() < width for label in pictures)
+    assert all(label.mapTo(card, label.rect().bottomRight()).x() < width for label in images)
 
 
 def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: Services) -> None:
@@ -182,7 +182,7 @@ def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: 
     card = DataCard(facts)
     qtbot.addWidget(card)
     facts.facts = {
-        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {}, "bad": 0, "reasons": [],
     }  # fmt: skip
     card.set_others({"validation": "/p/val.csv"})
     before = card.overlap.text()
@@ -203,7 +203,7 @@ def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
     facts.progress.emit("counting rows", 1200)
     assert card.figures.text().startswith("Counting rows … 1")
     facts.facts = {
-        "source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 9, "labels": {}, "bad": 0, "reasons": [],
+        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {}, "bad": 0, "reasons": [],
     }  # fmt: skip
     assert card.hold_out.isHidden()
     card.show_facts()

@@ -30,27 +30,27 @@ from tests.sdgui.panels.by_hand import services_in
 
 
 def facts(**more: Any) -> Any:
-    fields = {"source": "a.csv", "format": "CSV", "pairs": 9, "pictures": 8, "labels": {}, "bad": 0, "reasons": []}
+    fields = {"source": "a.csv", "format": "CSV", "pairs": 9, "images": 8, "labels": {}, "bad": 0, "reasons": []}
     return fields | more
 
 
 def test_figures_are_said_in_the_singular_and_the_plural() -> None:
-    assert figures_text(facts(pairs=1, pictures=1, bad=1)) == "1 pair · 1 picture · 1 bad row · CSV"
-    assert figures_text(facts(labels={"kind": 1200})) == "9 pairs · 8 pictures · kind: 1\u2009200 classes · CSV"
-    assert figures_text(facts(pairs=0, bad=2)) == "8 pictures · 2 bad rows · CSV"
+    assert figures_text(facts(pairs=1, images=1, bad=1)) == "1 pair · 1 image · 1 bad row · CSV"
+    assert figures_text(facts(labels={"kind": 1200})) == "9 pairs · 8 images · kind: 1\u2009200 classes · CSV"
+    assert figures_text(facts(pairs=0, bad=2)) == "8 images · 2 bad rows · CSV"
 
 
 @pytest.mark.parametrize(
     ("captions", "text"),
     [
         ([], ""),
-        ([8, 0, 0], "one caption per picture"),
-        ([0, 8, 0], "2 captions per picture"),
-        ([0, 0, 8], "3 or more captions per picture"),
-        ([2, 0, 1200], "captions per picture 1: 2, 3+: 1\u2009200"),
+        ([8, 0, 0], "one caption per image"),
+        ([0, 8, 0], "2 captions per image"),
+        ([0, 0, 8], "3 or more captions per image"),
+        ([2, 0, 1200], "captions per image 1: 2, 3+: 1\u2009200"),
     ],
 )
-def test_how_many_captions_pictures_have(captions: list[int], text: str) -> None:
+def test_how_many_captions_images_have(captions: list[int], text: str) -> None:
     assert more_text(facts(captions=captions)) == text
     skipped = "skipped: line 2"
     assert more_text(facts(captions=captions, reasons=["line 2"])) == (f"{text} · {skipped}" if text else skipped)
@@ -67,12 +67,12 @@ def test_reasons_are_listed_with_how_many_more_there_are() -> None:
 
 def test_what_splits_share_in_words() -> None:
     splits = {"val": "/v.csv", "test": "/t.csv", "train": "/x.csv"}
-    assert overlap_text(None, splits, {"/v.csv": 1}) == overlap_text(facts(pictures=0), splits, {"/v.csv": 1}) == ""
+    assert overlap_text(None, splits, {"/v.csv": 1}) == overlap_text(facts(images=0), splits, {"/v.csv": 1}) == ""
     assert overlap_text(facts(), splits, {}) == ""
     assert overlap_text(facts(), splits, {"/v.csv": 2, "/t.csv": 0}) == (
-        "2 pictures (25.0 %) are in val too · no picture is in test too"
+        "2 images (25.0 %) are in val too · no image is in test too"
     )
-    assert overlap_text(facts(), splits, {"/v.csv": 0, "/t.csv": 0}) == "no picture is in val or test too"
+    assert overlap_text(facts(), splits, {"/v.csv": 0, "/t.csv": 0}) == "no image is in val or test too"
 
 
 def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
     picker: DataPicker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     starts: list[str] = []
-    answers = ["", "/a/pairs.csv", "", "/a/pictures", ("/x.tar", False), ("  ", True), (" /a/{00..09}.tar ", True)]
+    answers = ["", "/a/pairs.csv", "", "/a/images", ("/x.tar", False), ("  ", True), (" /a/{00..09}.tar ", True)]
 
     def file(_over: object, _title: str, start: str, _kinds: str) -> tuple[str, str]:
         starts.append(start)
@@ -177,7 +177,7 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
         assert isinstance(menu, QMenu)
         menu.actions()[row].trigger()
         menu.close()
-    assert sources == ["/a/pairs.csv", "/a/pictures", "/a/{00..09}.tar"]
+    assert sources == ["/a/pairs.csv", "/a/images", "/a/{00..09}.tar"]
     assert starts == ["", "", "/a", "/a"]
     assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting …")
     stored = json.loads(str(picker._services.settings.value("data/recent")))
@@ -196,9 +196,9 @@ def test_the_picker_says_how_counting_goes_and_ends(picker: DataPicker) -> None:
     about.progress.emit("counting rows", 1200)
     assert picker.figures.text() == "Counting rows … 1\u2009200"
     about._described(facts())
-    assert picker.figures.text() == "9 pairs · 8 pictures · CSV"
+    assert picker.figures.text() == "9 pairs · 8 images · CSV"
     about.progress.emit("counting rows", 9)
-    assert picker.figures.text() == "9 pairs · 8 pictures · CSV", "it is known"
+    assert picker.figures.text() == "9 pairs · 8 images · CSV", "it is known"
     about.refused.emit(Cancelled())
     assert (picker.figures.text(), refused) == ("Counting was cancelled.", [])
     about.refused.emit(Failure("No column.\nAdd it."))
@@ -245,20 +245,20 @@ def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: S
     about.set_source("/a.csv")
     card.look.click()
     assert looked == ["/a.csv"]
-    for pictures, pairs, offered in ((1, 9, False), (8, 0, False), (2, 1, True)):
-        about._described(facts(pictures=pictures, pairs=pairs))
+    for images, pairs, offered in ((1, 9, False), (8, 0, False), (2, 1, True)):
+        about._described(facts(images=images, pairs=pairs))
         assert card.hold_out.isVisible() is offered
     about._described(facts(reasons=["line 2"], bad=1))
     assert (card.more.isVisible(), card.more.text()) == (True, "skipped: line 2")
     assert "Skipped:" in card.more.toolTip()
     about._described(facts())
     assert not card.more.isVisible()
-    assert not card._shelf.isVisible(), "there are no pictures"
+    assert not card._shelf.isVisible(), "there are no images"
     card.set_others({"val": "/v.csv"})
     about._overlapped({"shared": {"/v.csv": 0}})  # type: ignore[arg-type]
-    assert (card.overlap.text(), card.overlap.property("role")) == ("no picture is in val too", "small")
+    assert (card.overlap.text(), card.overlap.property("role")) == ("no image is in val too", "small")
     about._overlapped({"shared": {"/v.csv": 4}})  # type: ignore[arg-type]
-    assert (card.overlap.text(), card.overlap.property("role")) == ("4 pictures (50.0 %) are in val too", "error")
+    assert (card.overlap.text(), card.overlap.property("role")) == ("4 images (50.0 %) are in val too", "error")
     about.refused.emit(Cancelled())
     assert card.figures.property("role") != "error"
     about.refused.emit(Failure("No column.\nAdd it."))
@@ -277,7 +277,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
 
     monkeypatch.setattr(WorkerCalls, "ask", ask)
     monkeypatch.setattr(WorkerCalls, "drop", lambda _calls, purpose: dropped.append(purpose))
-    about = DataFacts(services.pool, pictures_only=True)
+    about = DataFacts(services.pool, images_only=True)
     about.look_for_overlap(["/v.csv"])
     about.hold_out()
     assert requests == [], "there is no source"
@@ -291,7 +291,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
         patch.setattr(WorkerCalls, "busy", lambda _calls, _purpose: True)
         about.look_for_overlap(["/x.csv"])
     assert requests == [
-        ("describe", {"source": "/a.csv", "pictures_only": True}),
+        ("describe", {"source": "/a.csv", "images_only": True}),
         ("overlap", {"source": "/a.csv", "others": ["/v.csv", "/t.csv"]}),
         ("overlap", {"source": "/a.csv", "others": ["/t.csv"]}),
         ("hold out", {"source": "/a.csv", "share": 0.1, "seed": 0}),

@@ -22,7 +22,7 @@ def config(*settings: str) -> RunConfig:
 
 
 def facts(**changed: Any) -> SourceFacts:
-    values: Any = {"source": "/t.csv", "format": "CSV", "pairs": 90, "pictures": 80, "labels": {"kind": 3, "one": 1}}
+    values: Any = {"source": "/t.csv", "format": "CSV", "pairs": 90, "images": 80, "labels": {"kind": 3, "one": 1}}
     values |= {"bad": 0, "reasons": []}
     return values | changed  # type: ignore[no-any-return]
 
@@ -38,7 +38,7 @@ def test_only_what_is_known_to_be_wrong_is_refused() -> None:
     ("settings", "known", "field", "words"),
     [
         ((), Failure("There is no data at /t.csv; check the path."), "data.train", "no data at"),
-        ((), facts(pairs=0, pictures=7), "data.train", "no caption"),
+        ((), facts(pairs=0, images=7), "data.train", "no caption"),
         ((), facts(bad=20, reasons=["line 2: gone"]), "data.train", "20 of the 100 rows"),
         (("data.label=sort",), facts(), "data.label", "'kind'"),
         (("data.label=one",), facts(), "data.label", "needs two"),

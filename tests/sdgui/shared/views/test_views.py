@@ -1,4 +1,4 @@
-"""Views of pictures: cut from what a worker drew, painted in a grid, told of, and drawn again as settings move."""
+"""Views of images: cut from what a worker drew, painted in a grid, told of, and drawn again as settings move."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def view(title: str, who: str, *cells: dict[str, Any], attended: int = 0) -> dic
 
 
 def answer(**more: Any) -> DrawnViews:
-    """Two pictures: the teacher's view, given first, is red and green; the student's two are blue, one masked."""
+    """Two images: the teacher's view, given first, is red and green; the student's two are blue, one masked."""
     mixed = {"path": "/p/other.png", "caption": "a hat", "share": 0.75, "box": [0, 2, 4, 4]}
     fields: dict[str, Any] = {
         "epoch": 3,
         "steps_per_epoch": 20,
         "batch": 128,
         "by_choice": True,
-        "pictures": [
+        "images": [
             {"row": 5, "path": "/p/a.png", "caption": "a cat", "batch": 61},
             {"row": 7, "path": "/p/b.png", "caption": "", "batch": 62},
         ],
@@ -92,27 +92,27 @@ def at(canvas: ViewsCanvas, row: int, column: int) -> QPoint:
 
 def test_views_are_painted_in_a_grid_with_what_is_hidden_covered(canvas: ViewsCanvas) -> None:
     assert canvas._side == (300 - 72) // 2 - 4
-    picture = canvas.grab().toImage()
+    image = canvas.grab().toImage()
     quarter = canvas._side // 4
     left = QPoint(-quarter, 0)  # what was pasted begins in the middle
-    colors_shown = [[picture.pixelColor(at(canvas, row, column) + left) for column in range(2)] for row in (1, 2)]
+    colors_shown = [[image.pixelColor(at(canvas, row, column) + left) for column in range(2)] for row in (1, 2)]
     assert colors_shown == [[BLUE, BLUE], [RED, GREEN]]
     masked = canvas._cell(0, canvas._tops[0])
     corners = [masked.topLeft() + QPoint(x * quarter, y * quarter) for y in (1, 3) for x in (1, 3)]
-    assert [picture.pixelColor(corner) == BLUE for corner in corners] == [False, False, True, True]
+    assert [image.pixelColor(corner) == BLUE for corner in corners] == [False, False, True, True]
 
     def colors(left: int) -> int:
         box = masked.adjusted(left, 0, left - 2 * quarter, -2 * quarter)
-        return len({picture.pixel(x, y) for x in range(box.left() + 2, box.right() - 2)
+        return len({image.pixel(x, y) for x in range(box.left() + 2, box.right() - 2)
                     for y in range(box.top() + 2, box.bottom() - 2)})  # fmt: skip
 
     assert colors(0) > 1, "hidden patches are hatched"
     assert colors(2 * quarter) == 1, "those that are left out are only pale"
     bare = canvas._cell(1, canvas._tops[1])
     boxed = canvas._cell(0, canvas._tops[1])
-    edge = [picture.pixelColor(boxed.left() + boxed.width() // 2, y) for y in range(boxed.top(), boxed.bottom())]
+    edge = [image.pixelColor(boxed.left() + boxed.width() // 2, y) for y in range(boxed.top(), boxed.bottom())]
     assert any(color != BLUE for color in edge), "what was pasted is outlined"
-    assert all(picture.pixelColor(bare.left() + bare.width() // 2, y) == BLUE for y in range(bare.top(), bare.bottom()))
+    assert all(image.pixelColor(bare.left() + bare.width() // 2, y) == BLUE for y in range(bare.top(), bare.bottom()))
     tops = canvas._tops
     line = canvas.fontMetrics().height()
     assert tops[1] == tops[0] + canvas._side + 4, "rows of one kind follow close"
@@ -134,7 +134,7 @@ def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views
     assert (canvas.height(), canvas.accessibleDescription(), canvas.text_at(spot)) == (0, "", "")
 
 
-def test_a_cell_tells_its_picture_what_is_hidden_and_its_partner(canvas: ViewsCanvas) -> None:
+def test_a_cell_tells_its_image_what_is_hidden_and_its_partner(canvas: ViewsCanvas) -> None:
     assert canvas.text_at(at(canvas, 0, 0)).splitlines() == [
         "Strong, in batch 61", "a cat", "/p/a.png", "1 of 4 patches are hidden.", "1 of 4 patches are left out.",
         "Of its patches 3 are read: those that the teacher attends to most.",
@@ -142,10 +142,10 @@ def test_a_cell_tells_its_picture_what_is_hidden_and_its_partner(canvas: ViewsCa
     assert canvas.text_at(at(canvas, 1, 0)).splitlines()[-1] == "75.0 % of itself, pasted from a hat: /p/other.png"
     assert "blended with" in canvas.text_at(at(canvas, 1, 1))
     assert canvas.text_at(at(canvas, 2, 1)).splitlines() == ["Clean, in batch 62", "/p/b.png"]
-    assert canvas.text_at(QPoint(at(canvas, 0, 0).x(), 3)).splitlines() == ["a cat", "/p/a.png"], "the picture itself"
+    assert canvas.text_at(QPoint(at(canvas, 0, 0).x(), 3)).splitlines() == ["a cat", "/p/a.png"], "the image itself"
     assert canvas.text_at(QPoint(5, at(canvas, 0, 0).y())) == ""
     assert canvas.text_at(QPoint(299, at(canvas, 0, 0).y())) == "" or canvas._column(QPoint(299, 0)) < 2
-    assert spoken(views_of(answer(), PIXELS)) == "2 pictures: The student sees Strong; Mixed; The teacher sees Clean"
+    assert spoken(views_of(answer(), PIXELS)) == "2 images: The student sees Strong; Mixed; The teacher sees Clean"
 
 
 def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch
     assert tips == [canvas.text_at(at(canvas, 2, 1)), ""]
 
 
-def test_a_double_click_opens_the_picture(canvas: ViewsCanvas) -> None:
+def test_a_double_click_opens_the_image(canvas: ViewsCanvas) -> None:
     paths: list[str] = []
     canvas.opened.connect(paths.append)
     left, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
@@ -176,14 +176,14 @@ def test_cells_are_as_large_as_fits(canvas: ViewsCanvas, views: Views) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_pictures_themselves_stand_above_their_views(
+def test_the_images_themselves_stand_above_their_views(
     qtbot: QtBot, canvas: ViewsCanvas, tmp_path: Path, dark: bool
 ) -> None:
     image = QImage(20, 10, QImage.Format.Format_RGB32)
     image.fill(GREEN if dark else RED)
     image.save(str(tmp_path / "a.png"))
-    pictures = [{"row": 0, "path": str(tmp_path / "a.png"), "caption": "a cat", "batch": 0}]
-    canvas.show_views(views_of(answer(pictures=pictures, views=[view("Clean", "both", cell(0))]), PIXELS))
+    images = [{"row": 0, "path": str(tmp_path / "a.png"), "caption": "a cat", "batch": 0}]
+    canvas.show_views(views_of(answer(images=images, views=[view("Clean", "both", cell(0))]), PIXELS))
     centre = canvas._cell(0, 0).center()
     qtbot.waitUntil(lambda: canvas.grab().toImage().pixelColor(centre) == (GREEN if dark else RED))
     drawn = canvas.grab().toImage()
@@ -269,7 +269,7 @@ def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, vie
     preview.show_definition(CONFIG, [5])
     preview.work.drawn.emit(views)
     preview.again.click()
-    assert preview.step.value() == 21, "the same pictures in the next epoch"
+    assert preview.step.value() == 21, "the same images in the next epoch"
     preview.work.drawn.emit(views_of(answer(by_choice=False), PIXELS))
     preview.again.click()
     assert preview.step.value() == 22
@@ -287,7 +287,7 @@ def test_what_is_shown_in_words(views: Views) -> None:
     assert note_of(views) == "epoch 3 · batches of 128 · 20 an epoch"
     views_by_choice = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
     assert note_of(views_by_choice).removeprefix(note_of(views)) == (
-        " · 2 in no batch of this epoch, whose last partial one is dropped · the pictures are those of the batch"
+        " · 2 in no batch of this epoch, whose last partial one is dropped · the images are those of the batch"
     )
 
 

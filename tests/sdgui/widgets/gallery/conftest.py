@@ -1,4 +1,4 @@
-"""Pictures, and a gallery that is shown."""
+"""Images, and a gallery that is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     paths = []
     for i in range(12):
         path = tmp_path / f"{i}.png"
@@ -33,7 +33,7 @@ def gallery(qtbot: QtBot) -> Iterator[Gallery]:
     gallery.close_threads()
 
 
-def filled(gallery: Gallery, pictures: list[Path], times: int = 1) -> list[GalleryItem]:
-    items = [GalleryItem(path, f"picture {i}", 1.0 - i / 100, i + 1, i == 3) for i, path in enumerate(pictures * times)]
+def filled(gallery: Gallery, images: list[Path], times: int = 1) -> list[GalleryItem]:
+    items = [GalleryItem(path, f"image {i}", 1.0 - i / 100, i + 1, i == 3) for i, path in enumerate(images * times)]
     gallery.set_items(items)
     return items

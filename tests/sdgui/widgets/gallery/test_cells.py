@@ -16,7 +16,7 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 def test_a_row_of_cells_leaves_nothing_free(qtbot: QtBot, width: int, side: int) -> None:
     gallery = Gallery(None)
     qtbot.addWidget(gallery)
-    gallery.set_items([GalleryItem(Path(f"/nowhere/{number}.png"), f"picture {number}") for number in range(40)])
+    gallery.set_items([GalleryItem(Path(f"/nowhere/{number}.png"), f"image {number}") for number in range(40)])
     gallery.resize(700, 400)
     gallery.show()
     gallery.resize(width, 400)

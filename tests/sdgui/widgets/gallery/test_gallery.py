@@ -14,7 +14,7 @@ from core.spec.shards import member_path
 from sdgui.widgets.gallery.broken_text import broken_at_words
 from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
@@ -22,15 +22,15 @@ from sdgui.widgets.style.theme import Theme
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
-def test_empty_says_what_it_is_for(gallery: Gallery, pictures: list[Path]) -> None:
+def test_empty_says_what_it_is_for(gallery: Gallery, images: list[Path]) -> None:
     assert gallery._empty.isVisible()
-    filled(gallery, pictures)
+    filled(gallery, images)
     assert not gallery._empty.isVisible()
-    assert gallery._count.text() == "12 pictures"
+    assert gallery._count.text() == "12 images"
 
 
-def test_thumbnails_come_by_themselves(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_thumbnails_come_by_themselves(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     qtbot.waitUntil(lambda: gallery.thumbnails.pending() == 0 and gallery.model.thumbnail(11) is not None, timeout=5000)
     thumbnail = gallery.model.thumbnail(5)
     assert thumbnail is not None
@@ -41,8 +41,8 @@ def test_thumbnails_come_by_themselves(gallery: Gallery, pictures: list[Path], q
     assert (0, 100, 50) in colors
 
 
-def test_unreadable_pictures_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture at all")
+def test_unreadable_images_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image at all")
     names = ["broken.jpg", "missing.png", "."]
     gallery.set_items([GalleryItem(tmp_path / name) for name in names])
     qtbot.waitUntil(lambda: all(gallery.model.thumbnail(i) is not None for i in range(3)), timeout=5000)
@@ -53,7 +53,7 @@ def test_unreadable_pictures_say_why(gallery: Gallery, tmp_path: Path, qtbot) ->
     gallery.view.viewport().grab()
 
 
-def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
+def test_large_images_are_scaled_and_turned(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
@@ -62,46 +62,46 @@ def test_large_pictures_are_scaled_and_turned(tmp_path: Path) -> None:
     assert thumbnail.image is not None
     assert thumbnail.image.height() == SIDE
     assert thumbnail.image.width() == SIDE // 2
-    full_size, _ = read_picture(path)
+    full_size, _ = read_image(path)
     assert full_size is not None
     assert full_size.size() == QSize(1000, 2000)
 
 
-def test_stale_wishes_are_dropped_and_the_latest_come_first(pictures: list[Path], qtbot) -> None:
+def test_stale_wishes_are_dropped_and_the_latest_come_first(images: list[Path], qtbot) -> None:
     service = ThumbnailService(threads=1)
     thumbnails = Thumbnails(service=service)
     came: list[str] = []
     thumbnails.ready.connect(came.append)
     gate = QSemaphore(0)
     service.pool.start(gate.acquire)  # the only thread is busy until we let it go
-    for path in pictures:
+    for path in images:
         assert thumbnails.get(path) is None
-    thumbnails.keep_only(pictures[:3])
+    thumbnails.keep_only(images[:3])
     assert thumbnails.pending() == 3
     gate.release()
     qtbot.waitUntil(lambda: len(came) == 3, timeout=5000)
-    assert came == [str(path) for path in (pictures[2], pictures[1], pictures[0])]
-    assert thumbnails.get(pictures[0]) is not None
+    assert came == [str(path) for path in (images[2], images[1], images[0])]
+    assert thumbnails.get(images[0]) is not None
     service.close()
 
 
-def test_closing_amid_reading_ends_at_once(pictures: list[Path]) -> None:
+def test_closing_amid_reading_ends_at_once(images: list[Path]) -> None:
     service = ThumbnailService(threads=2)
     thumbnails = Thumbnails(service=service)
-    for path in pictures * 20:
+    for path in images * 20:
         thumbnails.get(path)
     service.close()
     assert service.pool.activeThreadCount() == 0
     assert not service._queued
 
 
-def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+def test_selection_current_and_links(gallery: Gallery, images: list[Path], qtbot) -> None:
     second = Gallery()
     qtbot.addWidget(second)
     second.resize(700, 500)
     second.show()
-    filled(gallery, pictures, 20)
-    filled(second, pictures, 20)
+    filled(gallery, images, 20)
+    filled(second, images, 20)
     gallery.link(second)
     alone = QItemSelectionModel.SelectionFlag.ClearAndSelect  # whatever keys a former test left held
     gallery.view.selectionModel().setCurrentIndex(gallery.model.index(7), alone)
@@ -117,13 +117,13 @@ def test_selection_current_and_links(gallery: Gallery, pictures: list[Path], qtb
     second.close_threads()
 
 
-def test_a_linked_gallery_of_fewer_pictures_does_not_pull_back(gallery: Gallery, pictures: list[Path], qtbot) -> None:
+def test_a_linked_gallery_of_fewer_images_does_not_pull_back(gallery: Gallery, images: list[Path], qtbot) -> None:
     second = Gallery()
     qtbot.addWidget(second)
     second.resize(700, 500)
     second.show()
-    filled(gallery, pictures, 60)
-    filled(second, pictures, 3)
+    filled(gallery, images, 60)
+    filled(second, images, 3)
     gallery.link(second)
     mine, theirs = gallery.view.verticalScrollBar(), second.view.verticalScrollBar()
     qtbot.waitUntil(lambda: mine.maximum() > 4 * theirs.maximum() > 0)
@@ -134,8 +134,8 @@ def test_a_linked_gallery_of_fewer_pictures_does_not_pull_back(gallery: Gallery,
     second.close_threads()
 
 
-def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     with qtbot.assertNotEmitted(gallery.current_changed), qtbot.assertNotEmitted(gallery.selection_changed):
         gallery.set_current(3)
         gallery.set_selected([1, 4, 99])
@@ -146,26 +146,26 @@ def test_setting_is_silent_and_out_of_range_is_none(gallery: Gallery, pictures: 
     assert gallery.selected() == []
 
 
-def test_copy_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_copy_keys(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     gallery.set_selected([1, 2])
     QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
-    assert QGuiApplication.clipboard().text() == f"{pictures[1]}\n{pictures[2]}"
+    assert QGuiApplication.clipboard().text() == f"{images[1]}\n{images[2]}"
     assert [url.toLocalFile() for url in QGuiApplication.clipboard().mimeData().urls()] == [
-        str(pictures[1]), str(pictures[2]),
+        str(images[1]), str(images[2]),
     ]  # fmt: skip
 
 
-def test_drag_carries_files(gallery: Gallery, pictures: list[Path]) -> None:
-    filled(gallery, pictures)
+def test_drag_carries_files(gallery: Gallery, images: list[Path]) -> None:
+    filled(gallery, images)
     data = gallery.model.mimeData([gallery.model.index(0), gallery.model.index(5)])
-    assert [url.toLocalFile() for url in data.urls()] == [str(pictures[0]), str(pictures[5])]
+    assert [url.toLocalFile() for url in data.urls()] == [str(images[0]), str(images[5])]
 
 
-def test_items_are_spoken(gallery: Gallery, pictures: list[Path]) -> None:
-    filled(gallery, pictures)
+def test_items_are_spoken(gallery: Gallery, images: list[Path]) -> None:
+    filled(gallery, images)
     text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
-    assert text == "picture 3, correct, rank 4 · 0.970"
+    assert text == "image 3, correct, rank 4 · 0.970"
 
 
 def test_captions_take_two_lines_at_most(look: Theme) -> None:
@@ -180,9 +180,9 @@ def test_captions_take_two_lines_at_most(look: Theme) -> None:
     assert len(two_lines("x" * 500, font, metrics, 150)) == 2
 
 
-def test_the_plate_of_pictures_that_are_read_is_drawn_once_a_size(gallery: Gallery, pictures: list[Path]) -> None:
+def test_the_plate_of_images_that_are_read_is_drawn_once_a_size(gallery: Gallery, images: list[Path]) -> None:
     gallery.thumbnails.close()  # nothing is read any more
-    filled(gallery, pictures)
+    filled(gallery, images)
     gallery.view.viewport().grab()
     plates = dict(gallery._delegate._plates)
     assert len(plates) == 1
@@ -193,28 +193,28 @@ def test_the_plate_of_pictures_that_are_read_is_drawn_once_a_size(gallery: Galle
     assert {side for side, _ in gallery._delegate._plates} == {128, 200}
 
 
-def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures, 100)
+def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images, 100)
     heard: list[list[int]] = []
     gallery.selection_changed.connect(heard.append)
     QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     assert heard == [list(range(1200))]
     assert gallery.selected() == list(range(1200))
-    assert gallery._count.text() == "1\u2009200 pictures, 1\u2009200 selected"
+    assert gallery._count.text() == "1\u2009200 images, 1\u2009200 selected"
     QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
-    assert QGuiApplication.clipboard().text().splitlines()[1199] == "picture 1199"
+    assert QGuiApplication.clipboard().text().splitlines()[1199] == "image 1199"
 
 
-def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, pictures: list[Path]) -> None:
-    items = filled(gallery, pictures)
+def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, images: list[Path]) -> None:
+    items = filled(gallery, images)
     gallery.set_selected([3, 9])
-    gallery.append([GalleryItem(pictures[0], "late")])
+    gallery.append([GalleryItem(images[0], "late")])
     assert gallery.selected() == [3, 9]
-    assert gallery._count.text() == "13 pictures, 2 selected"
+    assert gallery._count.text() == "13 images, 2 selected"
     gallery.remove([0, 1, 5, 99, -1])
     assert gallery.selected() == [1, 6]
     assert [item.caption for item in gallery.items()][:4] == [items[i].caption for i in (2, 3, 4, 6)]
-    gallery.replace(0, GalleryItem(pictures[1], "another"))
+    gallery.replace(0, GalleryItem(images[1], "another"))
     assert gallery.model.data(gallery.model.index(0)) == "another"
     assert gallery.selected() == [1, 6]
 
@@ -248,8 +248,8 @@ def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
     thumbnails.close()
 
 
-def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     menus: list[tuple[list[str], list[int]]] = []
 
     def add(menu: QMenu, rows: list[int]) -> None:
@@ -278,15 +278,15 @@ def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
     assert all(metrics.horizontalAdvance(line) <= width for line in lines)
 
 
-def test_a_picture_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) -> None:
+def test_a_image_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) -> None:
     tar = tmp_path / "a.tar"
-    picture = QImage(40, 30, QImage.Format.Format_RGB32)
-    picture.fill(0x3366CC)
-    picture.save(str(tmp_path / "a.png"))
+    image = QImage(40, 30, QImage.Format.Format_RGB32)
+    image.fill(0x3366CC)
+    image.save(str(tmp_path / "a.png"))
     tar.write_bytes(b"x" * 512 + (tmp_path / "a.png").read_bytes())
     size = (tmp_path / "a.png").stat().st_size
     path = Path(member_path(tar, 512, size, "0.png"))
-    full_size, reason = read_picture(path)
+    full_size, reason = read_image(path)
     assert reason == ""
     assert full_size is not None
     assert (full_size.width(), full_size.height(), full_size.pixelColor(5, 5).name()) == (40, 30, "#3366cc")
@@ -294,7 +294,7 @@ def test_a_picture_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) 
     assert small is not None
     assert small.width() == 16
     assert load_thumbnail(path, tmp_path / "cache", 16).stamp == (tar.stat().st_size, tar.stat().st_mtime_ns)
-    assert read_picture(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"{tar} claims a picture")
-    assert "cut off" in read_picture(Path(member_path(tar, 512, 10**6, "0.png")))[1]
+    assert read_image(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"{tar} claims an image")
+    assert "cut off" in read_image(Path(member_path(tar, 512, 10**6, "0.png")))[1]
     tar.unlink()
     assert load_thumbnail(path, None).missing

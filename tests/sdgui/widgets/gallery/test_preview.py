@@ -1,4 +1,4 @@
-"""The large preview of a picture: how it opens, steps, pans, zooms and goes."""
+"""The large preview of an image: how it opens, steps, pans, zooms and goes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sdgui.widgets.gallery.gallery import Gallery
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
-def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_space_previews_and_arrows_step(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     gallery.view.setCurrentIndex(gallery.model.index(2))
     QTest.keyClick(gallery.view, Qt.Key.Key_Space)
     preview = gallery._preview
@@ -26,15 +26,15 @@ def test_space_previews_and_arrows_step(gallery: Gallery, pictures: list[Path], 
     assert preview.fit().width() > before
     QTest.keyClick(preview, Qt.Key.Key_Right)
     assert gallery.current() == 3
-    assert preview._path == pictures[3]
+    assert preview._path == images[3]
     preview.grab()
     QTest.keyClick(preview, Qt.Key.Key_Escape)
     assert not preview.isVisible()
 
 
 @pytest.mark.parametrize("how", ["double click", "Enter"])
-def test_a_double_click_and_enter_preview(gallery: Gallery, pictures: list[Path], qtbot, how: str) -> None:
-    filled(gallery, pictures)
+def test_a_double_click_and_enter_preview(gallery: Gallery, images: list[Path], qtbot, how: str) -> None:
+    filled(gallery, images)
     index = gallery.model.index(1)
     if how == "Enter":
         gallery.view.setCurrentIndex(index)
@@ -45,10 +45,10 @@ def test_a_double_click_and_enter_preview(gallery: Gallery, pictures: list[Path]
         QTest.mouseDClick(gallery.view.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert gallery._preview is not None
     assert gallery._preview.isVisible()
-    assert gallery._preview._path == pictures[1]
+    assert gallery._preview._path == images[1]
 
 
-def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], qtbot) -> None:
+def test_the_preview_keeps_tab_and_goes_with_its_gallery(images: list[Path], qtbot) -> None:
     window = QWidget()
     qtbot.addWidget(window)
     column = QVBoxLayout(window)
@@ -59,7 +59,7 @@ def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], q
     window.show()
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow)
-    filled(gallery, pictures)
+    filled(gallery, images)
     gallery.preview(2)
     preview = gallery._preview
     assert preview is not None
@@ -75,17 +75,17 @@ def test_the_preview_keeps_tab_and_goes_with_its_gallery(pictures: list[Path], q
     gallery.close_threads()
 
 
-def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, pictures: list[Path], qtbot) -> None:
-    filled(gallery, pictures)
+def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, images: list[Path], qtbot) -> None:
+    filled(gallery, images)
     gallery.view.setCurrentIndex(gallery.model.index(2))
     QTest.keyClick(gallery.view, Qt.Key.Key_Space)
     preview = gallery._preview
-    qtbot.waitUntil(lambda: preview._is_full_picture, timeout=5000)
+    qtbot.waitUntil(lambda: preview._is_full_image, timeout=5000)
     QTest.keyClick(preview, Qt.Key.Key_Plus)
     before = preview.fit().center()
     QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     assert preview.fit().center().x() < before.x()
-    assert preview._path == pictures[2]
+    assert preview._path == images[2]
     assert "62 × 40 px" in preview._facts()
     QTest.keyClick(preview, Qt.Key.Key_0)
     assert preview._zoom == 1.0

@@ -18,15 +18,15 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.gallery import thumbnail_service as module
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.gallery.picture_label import PictureLabel
-from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.image_label import ImageLabel
+from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, prune
 from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / f"{number}.png" for number in range(12)]
     for number, path in enumerate(paths):
         Image.new("RGB", (200, 200), (number, 0, 0)).save(path)
@@ -52,7 +52,7 @@ def gate(service: ThumbnailService) -> Iterator[QSemaphore]:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Which pictures are read, and how many were at once."""
+    """Which images are read, and how many were at once."""
     seen = SimpleNamespace(paths=[], most=0, now=0, lock=Lock())
 
     def load(path: Path, cache_dir: Path | None, side: int) -> object:
@@ -75,81 +75,81 @@ def idle(service: ThumbnailService) -> bool:
     return not service._queued and not service._loading
 
 
-def test_all_galleries_share_threads_and_memory(qtbot: QtBot, pictures: list[Path], loads: SimpleNamespace) -> None:
+def test_all_galleries_share_threads_and_memory(qtbot: QtBot, images: list[Path], loads: SimpleNamespace) -> None:
     galleries = [Gallery() for _ in range(12)]
     services = {id(gallery.thumbnails.service) for gallery in galleries}
     assert services == {id(thumbnail_service())}
     assert thumbnail_service().pool.maxThreadCount() == THREADS
     for gallery in galleries:
         qtbot.addWidget(gallery)
-        gallery.set_items([GalleryItem(path) for path in pictures])
-        for row in range(len(pictures)):
+        gallery.set_items([GalleryItem(path) for path in images])
+        for row in range(len(images)):
             gallery.model.thumbnail(row)
     qtbot.waitUntil(lambda: all(gallery.thumbnails.pending() == 0 for gallery in galleries))
-    assert sorted(loads.paths) == sorted(pictures), "each is read once"
+    assert sorted(loads.paths) == sorted(images), "each is read once"
     assert loads.most <= THREADS
     assert all(gallery.model.thumbnail(11) is not None for gallery in galleries)
 
 
-def test_memory_is_bounded_over_all_panels(qtbot: QtBot, pictures: list[Path]) -> None:
+def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> None:
     assert ThumbnailService()._limit == KEPT_BYTES == 256 << 20
-    service = ThumbnailService(kept_bytes=500_000)  # three of these pictures
+    service = ThumbnailService(kept_bytes=500_000)  # three of these images
     panels = [Thumbnails(service=service) for _ in range(6)]
-    for number, path in enumerate(pictures):
+    for number, path in enumerate(images):
         panels[number % 6].get(path)
         qtbot.waitUntil(lambda: idle(service))
         assert 0 < service.kept_bytes <= 500_000
     assert service.kept_bytes == sum(thumbnail.size for thumbnail in service._cache.values())
-    assert panels[5].get(pictures[11]) is not None
-    assert panels[0].get(pictures[0]) is None, "it had to go"
+    assert panels[5].get(images[11]) is not None
+    assert panels[0].get(images[0]) is None, "it had to go"
     service.close()
 
 
-def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailService, pictures: list[Path]) -> None:
+def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailService, images: list[Path]) -> None:
     student, teacher = Thumbnails(service=service), Thumbnails(service=service)
     arrivals: list[tuple[str, str]] = []
     student.ready.connect(lambda path: arrivals.append(("one", path)))
     teacher.ready.connect(lambda path: arrivals.append(("two", path)))
-    student.get(pictures[0])
-    teacher.get(pictures[0])
-    teacher.get(pictures[1])
+    student.get(images[0])
+    teacher.get(images[0])
+    teacher.get(images[1])
     qtbot.waitUntil(lambda: idle(service))
-    first, second = map(str, pictures[:2])
+    first, second = map(str, images[:2])
     assert sorted(arrivals) == [("one", first), ("two", first), ("two", second)]
 
 
 def test_a_panel_cancels_only_its_own(
-    qtbot: QtBot, service: ThumbnailService, gate: QSemaphore, pictures: list[Path], loads: SimpleNamespace
+    qtbot: QtBot, service: ThumbnailService, gate: QSemaphore, images: list[Path], loads: SimpleNamespace
 ) -> None:
     first, two = Thumbnails(service=service), Thumbnails(service=service)
-    for path in pictures[:4]:
+    for path in images[:4]:
         first.get(path)
-    for path in pictures[3:6]:
+    for path in images[3:6]:
         two.get(path)
     first.close()
     assert (first.pending(), two.pending()) == (0, 3)
     gate.release(THREADS)
     qtbot.waitUntil(lambda: idle(service))
-    assert sorted(loads.paths) == sorted(pictures[3:6])
+    assert sorted(loads.paths) == sorted(images[3:6])
 
 
 def test_a_deleted_label_takes_its_request_with_it(
-    qtbot: QtBot, gate: QSemaphore, service: ThumbnailService, pictures: list[Path], monkeypatch: pytest.MonkeyPatch,
+    qtbot: QtBot, gate: QSemaphore, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch,
     loads: SimpleNamespace,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(module, "_service", service)
-    gone, stays = PictureLabel(64), PictureLabel(64)
+    gone, stays = ImageLabel(64), ImageLabel(64)
     qtbot.addWidget(stays)
-    for label, path in ((gone, pictures[0]), (stays, pictures[1])):
-        label.show_picture(path)
+    for label, path in ((gone, images[0]), (stays, images[1])):
+        label.show_image(path)
     shiboken6.delete(gone)
     gate.release(THREADS)
     qtbot.waitUntil(lambda: not stays.pixmap().isNull())
-    assert loads.paths == [pictures[1]]
+    assert loads.paths == [images[1]]
 
 
-def test_a_label_deleted_while_its_picture_is_read_is_not_told(
-    qtbot: QtBot, service: ThumbnailService, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_a_label_deleted_while_its_image_is_read_is_not_told(
+    qtbot: QtBot, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_service", service)
     begun, go_on = QSemaphore(0), QSemaphore(0)
@@ -160,8 +160,8 @@ def test_a_label_deleted_while_its_picture_is_read_is_not_told(
         return load_thumbnail(path, cache_dir, side)
 
     monkeypatch.setattr(module, "load_thumbnail", load)
-    label = PictureLabel(64)
-    label.show_picture(pictures[0])
+    label = ImageLabel(64)
+    label.show_image(images[0])
     begun.acquire()
     shiboken6.delete(label)
     with qtbot.capture_exceptions() as raised:
@@ -170,23 +170,23 @@ def test_a_label_deleted_while_its_picture_is_read_is_not_told(
     assert raised == []
 
 
-def test_a_label_shows_what_was_asked_for_last(qtbot: QtBot, pictures: list[Path], tmp_path: Path) -> None:
-    label = PictureLabel(64)
+def test_a_label_shows_what_was_asked_for_last(qtbot: QtBot, images: list[Path], tmp_path: Path) -> None:
+    label = ImageLabel(64)
     qtbot.addWidget(label)
-    label.show_picture(pictures[0])
-    label.show_picture(pictures[9])
+    label.show_image(images[0])
+    label.show_image(images[9])
     qtbot.waitUntil(lambda: not label.pixmap().isNull())
     assert label.pixmap().toImage().pixelColor(5, 5).red() == 9
-    label.show_picture(tmp_path / "none.png")
+    label.show_image(tmp_path / "none.png")
     qtbot.waitUntil(lambda: label.text() == "–")
-    label.show_picture(None)
+    label.show_image(None)
     assert label.pixmap().isNull()
 
 
-def test_a_changed_picture_is_read_again_by_the_next_panel(
-    qtbot: QtBot, service: ThumbnailService, pictures: list[Path], loads: SimpleNamespace
+def test_a_changed_image_is_read_again_by_the_next_panel(
+    qtbot: QtBot, service: ThumbnailService, images: list[Path], loads: SimpleNamespace
 ) -> None:
-    path = pictures[0]
+    path = images[0]
     first = Thumbnails(service=service)
     first.get(path)
     qtbot.waitUntil(lambda: idle(service))
@@ -207,7 +207,7 @@ def test_a_changed_picture_is_read_again_by_the_next_panel(
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device"])
 def test_what_is_no_file_is_never_waited_for(
-    qtbot: QtBot, service: ThumbnailService, tmp_path: Path, pictures: list[Path], kind: str
+    qtbot: QtBot, service: ThumbnailService, tmp_path: Path, images: list[Path], kind: str
 ) -> None:
     path = tmp_path / "x.png"
     match kind:
@@ -219,17 +219,17 @@ def test_what_is_no_file_is_never_waited_for(
             path.mkdir()
         case _:
             path.symlink_to("/dev/zero")
-    image, reason = read_picture(path)
+    image, reason = read_image(path)
     assert image is None
     assert ", not a file; give a regular file." in reason
     panel = Thumbnails(service=service)
-    for candidate in (path, pictures[0]):
+    for candidate in (path, images[0]):
         panel.get(candidate)
     qtbot.waitUntil(lambda: idle(service))
     refused = panel.get(path)
     assert refused is not None
     assert ", not a file; give a regular file." in refused.reason
-    assert panel.get(pictures[0]) is not None
+    assert panel.get(images[0]) is not None
 
 
 def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:

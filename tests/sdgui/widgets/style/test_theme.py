@@ -63,9 +63,9 @@ def test_runs_can_be_told_apart(colors: Colors, blindness: str) -> None:
 
 
 def test_every_state_has_its_own_icon_and_words(look: Theme) -> None:
-    pictures = [state_icon(state).pixmap(32, 32).toImage() for state in RunState]
-    assert all(not picture.isNull() for picture in pictures)
-    assert all(first != two for first, two in itertools.combinations(pictures, 2))
+    images = [state_icon(state).pixmap(32, 32).toImage() for state in RunState]
+    assert all(not image.isNull() for image in images)
+    assert all(first != two for first, two in itertools.combinations(images, 2))
     assert len({look.state_text(state) for state in RunState}) == len(RunState)
     with pytest.raises(ValueError, match="no run state 'dancing'"):
         look.state_icon("dancing")

@@ -3,7 +3,7 @@
 Flow: counts by (true, predicted) -> ``ConfusionCells`` (shares of each true class, in the order of the display) ->
 ``levels`` of a part at a size -> ``ConfusionMatrix`` colours and shows them. No Qt.
 
-Legend: K classes, N cells that are not empty, H and W of the picture.
+Legend: K classes, N cells that are not empty, H and W of the image.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ConfusionCells:
         return int(self._place[index])
 
     def count_at(self, true: int, predicted: int) -> int:
-        """Pictures in one cell, by classes."""
+        """Images in one cell, by classes."""
         key = true * self.size + predicted
         index = int(np.searchsorted(self._keys, key))
         return int(self._counts[index]) if index < len(self._keys) and self._keys[index] == key else 0
@@ -98,15 +98,15 @@ class ConfusionCells:
             y, x, level = y[off], x[off], level[off]
         if scale >= 1:
             return self._enlarged(y, x, level, left, top, scale, width, height)
-        # The pixel of each class; classes outside of the picture go to an extra pixel, which is cut off.
+        # The pixel of each class; classes outside of the image go to an extra pixel, which is cut off.
         positions = np.arange(self.size)
         rows, columns = np.floor((positions - top) * scale), np.floor((positions - left) * scale)
         rows[(rows < 0) | (rows >= height)] = height
         columns[(columns < 0) | (columns >= width)] = width
-        picture = np.zeros((height + 1, width + 1), dtype=np.uint16)
+        image = np.zeros((height + 1, width + 1), dtype=np.uint16)
         flat = (rows.astype(np.int32) * np.int32(width + 1))[y] + columns.astype(np.int32)[x]
-        picture.reshape(-1)[flat] = level
-        return picture[:height, :width]
+        image.reshape(-1)[flat] = level
+        return image[:height, :width]
 
     def _enlarged(
         self,

@@ -179,7 +179,7 @@ class ConfusionMatrix(QWidget):
         return (int(self.cells.order[cell[0]]), int(self.cells.order[cell[1]])) if cell is not None else None
 
     # Drawing
-    def picture(self) -> QImage:
+    def image(self) -> QImage:
         """The cells in view, one pixel of the screen each."""
         if self._image is None:
             ratio = self.devicePixelRatioF()
@@ -196,7 +196,7 @@ class ConfusionMatrix(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        self._paint.draw(painter, self.rect(), self.scene(), self.picture())
+        self._paint.draw(painter, self.rect(), self.scene(), self.image())
         painter.end()
 
     def _redraw(self) -> None:

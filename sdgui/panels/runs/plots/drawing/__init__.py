@@ -1,1 +1,1 @@
-"""How the lines of a plot become pixels: extremes by column, coverage, pictures."""
+"""How the lines of a plot become pixels: extremes by column, coverage, images."""

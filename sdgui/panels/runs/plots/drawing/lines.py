@@ -1,4 +1,4 @@
-"""The lines of a plot as pictures over its view box; as paths where it is exported.
+"""The lines of a plot as images over its view box; as paths where it is exported.
 
 Flow: ``PlotCurves`` gives layers of reaches, from back to front -> ``raster`` -> an image each, as it is.
 """
@@ -80,7 +80,7 @@ def dashed(low: Floats, high: Floats, ratio: float) -> tuple[Floats, Floats]:
     return np.where(gap, np.nan, low), np.where(gap, np.nan, high)
 
 
-def pictures(
+def draw_layers(
     layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
     """An image of each layer that has lines. ``height`` in the screen's own pixels, ``ratio`` of them to one of ours.
@@ -122,7 +122,7 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
         self.setParentItem(box)
         self.setZValue(5)
 
-    def show_pictures(self, images: list[QImage]) -> None:
+    def show_images(self, images: list[QImage]) -> None:
         """Paint these from now on, the last in front."""
         self.prepareGeometryChange()
         self._images = images

@@ -1,4 +1,4 @@
-"""Many curves at once as one antialiased picture, by sums over columns of pixels instead of a path for each curve.
+"""Many curves at once as one antialiased image, by sums over columns of pixels instead of a path for each curve.
 
 Painting a hundred antialiased paths of a thousand points takes Qt seconds. Here each curve gives each column a box of
 coverage; boxes are added as differences along y and summed up once, for all curves together. Where curves cross,

@@ -14,8 +14,8 @@ from PIL import Image
 SIZE = (24, 20)
 
 
-def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = SIZE) -> bytes:
-    """A picture of coarse noise, ``size`` is width and height."""
+def image(seed: int, kind: str = "PNG", size: tuple[int, int] = SIZE) -> bytes:
+    """An image of coarse noise, ``size`` is width and height."""
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     content = io.BytesIO()
     Image.fromarray(noise).save(content, kind)
@@ -24,7 +24,7 @@ def picture(seed: int, kind: str = "PNG", size: tuple[int, int] = SIZE) -> bytes
 
 def row(number: int, **more: Any) -> dict[str, bytes]:
     """Members of row ``number`` by their extension; ``json`` is written as such."""
-    members = {"png": picture(number), "txt": f"picture {number} caption".encode()}
+    members = {"png": image(number), "txt": f"image {number} caption".encode()}
     for extension, value in more.items():
         members[extension] = json.dumps(value).encode() if extension == "json" else value
     return members

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.errors import DataError, PictureError
-from core.data.pictures import decode
+from core.data.errors import DataError, ImageError
+from core.data.images import decode
 from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
@@ -26,7 +26,7 @@ from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config
 from core.spec.shards import absolute_pattern, expanded, is_member, is_shards, split_member
-from tests.core.data.sources.shards.tars import picture, row, write_shard, write_shards
+from tests.core.data.sources.shards.tars import image, row, write_shard, write_shards
 from tests.mutations import survives
 
 # Names
@@ -42,7 +42,7 @@ def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
     assert expanded(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
     for braces, numbers in (("9..11", (9, 10, 11)), ("8..010", ("008", "009", "010")), ("02..0", ("02", "01", "00"))):
         assert expanded(f"{base}/x-{{{braces}}}.tar") == [f"{base}/x-{number}.tar" for number in numbers]
-    assert not is_shards(base)  # it is a folder of pictures
+    assert not is_shards(base)  # it is a folder of images
     (tmp_path / "c.png").rename(tmp_path / "c.csv")
     assert is_shards(base)
     assert expanded(base) == expanded(f"{base}/*.tar")
@@ -95,20 +95,20 @@ def test_rows_have_their_captions_and_labels_by_convention(tmp_path: Path) -> No
                 1, json={"caption": "not this", "kind": "cat", "width": 24, "nested": {"a": 1}}
             ),
             "many": row(2, json={"captions": ["first", "second", "first"], "kind": "dog"}),
-            "listed": {"png": picture(3), "json": b'{"caption": "of the json"}'},
-            "class": {"png": picture(4), "cls": b"7"},
-            "upper": {"JPG": picture(5, "JPEG"), "txt": b"\xef\xbb\xbf  two\n lines ", "npy": b"unused"},
+            "listed": {"png": image(3), "json": b'{"caption": "of the json"}'},
+            "class": {"png": image(4), "cls": b"7"},
+            "upper": {"JPG": image(5, "JPEG"), "txt": b"\xef\xbb\xbf  two\n lines ", "npy": b"unused"},
         },
     )
     source = open_source(path)
     assert [one.captions for one in source.rows] == [
-        ("picture 0 caption",), ("picture 1 caption",), ("first", "second"), ("of the json",), ("7",), ("two lines",)
+        ("image 0 caption",), ("image 1 caption",), ("first", "second"), ("of the json",), ("7",), ("two lines",)
     ]  # fmt: skip
     assert [dict(one.labels) for one in source.rows[:3]] == [{}, {"kind": "cat", "width": "24"}, {"kind": "dog"}]
     assert source.rows[4].labels == {"class": "7"}
     assert source.label_names == ("kind", "width", "class")
     assert [Path(one.file).name for one in source.rows][:2] == ["plain.png", "one.png"]
-    assert np.array_equal(decode(source.rows[3].file, None, 10), decode(picture(3), None, 10))
+    assert np.array_equal(decode(source.rows[3].file, None, 10), decode(image(3), None, 10))
     assert all(is_member(one.file) for one in source.rows)
 
 
@@ -124,7 +124,7 @@ def test_what_img2dataset_records_of_a_download_is_no_label() -> None:
 
 
 def test_labels_are_known_though_the_first_row_cannot_be_read(tmp_path: Path) -> None:
-    rows = {"0": {"png": picture(0), "txt": b" "}, "1": row(1, json={"kind": "cat"})}
+    rows = {"0": {"png": image(0), "txt": b" "}, "1": row(1, json={"kind": "cat"})}
     assert Shards.open(str(write_shard(tmp_path / "a.tar", rows))).label_names() == ("kind",)
 
 
@@ -144,18 +144,18 @@ def test_the_class_is_the_caption_where_the_text_is_blank() -> None:
 
 def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     rows = {f"{i}": row(i) for i in range(20)}
-    rows["no-caption"] = {"png": picture(1)}
-    rows["no-picture"] = {"txt": b"a dog"}
+    rows["no-caption"] = {"png": image(1)}
+    rows["no-image"] = {"txt": b"a dog"}
     rows["empty"] = {"png": b"", "txt": b"a dog"}
-    rows["blank"] = {"png": picture(2), "txt": b" \n"}
-    rows["json"] = {"png": picture(2), "json": b"["}
-    rows["bytes"] = {"png": picture(2), "txt": b"\xff\xfe"}
+    rows["blank"] = {"png": image(2), "txt": b" \n"}
+    rows["json"] = {"png": image(2), "json": b"["}
+    rows["bytes"] = {"png": image(2), "txt": b"\xff\xfe"}
     source = open_source(write_shard(tmp_path / "a.tar", rows))
     assert len(source.rows) == 20
     reasons = {re.sub(r"\.png$", "", one.where.rpartition("/")[2]): one.reason for one in source.bad}
     assert reasons["no-caption"] == "it has no caption (.txt, .json or .cls)"
-    assert reasons["no-picture"] == "it has no picture"
-    assert reasons["empty"] == "its picture is empty"
+    assert reasons["no-image"] == "it has no image"
+    assert reasons["empty"] == "its image is empty"
     assert reasons["blank"].startswith("it has no caption")
     assert reasons["json"].startswith("its .json, line 1: not JSON")
     assert reasons["bytes"] == "its .txt is not text in UTF-8"
@@ -169,14 +169,14 @@ def test_rows_count_through_the_shards_and_keep_their_identity(tmp_path: Path) -
     assert shards.identities(np.arange(8)).tolist() == [0, 1, 2, 1 << 20, *((2 << 20) + i for i in range(4))]
     assert [shards.place(i) for i in (0, 3, 4, 7)] == [(0, 0), (1, 0), (2, 0), (2, 3)]
     again = pickle.loads(pickle.dumps(shards))  # as a loader process gets it
-    assert again.picture(5) == picture(5)
+    assert again.image(5) == image(5)
 
 
 def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection, "OPEN", 2)
     shards = Shards.open(write_shards(tmp_path, [1] * 6))
     before = psutil.Process().num_fds()
-    assert [shards.picture(i) for i in (0, 5, 1, 4, 2, 3, 0)] == [picture(i) for i in (0, 5, 1, 4, 2, 3, 0)]
+    assert [shards.image(i) for i in (0, 5, 1, 4, 2, 3, 0)] == [image(i) for i in (0, 5, 1, 4, 2, 3, 0)]
     assert psutil.Process().num_fds() <= before + 4  # a file and a table each
     assert sum(shard.held is not None for shard in shards.shards) <= 2
 
@@ -192,7 +192,7 @@ def test_the_index_is_written_once_and_taken_again(tmp_path: Path, monkeypatch: 
     ]  # fmt: skip
     monkeypatch.setattr("core.data.sources.shards.index.make_index", lambda shard: pytest.fail("read again"))
     again = Shards.open(pattern)
-    assert [again.picture(i) for i in range(5)] == [first.picture(i) for i in range(5)]
+    assert [again.image(i) for i in range(5)] == [first.image(i) for i in range(5)]
 
 
 def test_a_folder_that_may_not_be_written_to_has_its_index_in_the_cache(
@@ -209,7 +209,7 @@ def test_a_folder_that_may_not_be_written_to_has_its_index_in_the_cache(
     monkeypatch.setattr("core.data.sources.shards.index.write_index", refuse)
     assert open_index(path).file == in_cache(path)
     assert not beside(path).exists()
-    assert open_index(path).table["image_size"].tolist() == [len(picture(0))]
+    assert open_index(path).table["image_size"].tolist() == [len(image(0))]
 
 
 def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
         shards = Shards.open(str(path))
         for number in range(len(shards)):
             try:
-                shards.picture(number), shards.texts(number), shards.path(number)
-            except PictureError:
+                shards.image(number), shards.texts(number), shards.path(number)
+            except ImageError:
                 continue
 
     survives(read)
@@ -271,10 +271,10 @@ def test_an_index_with_places_beyond_its_shard_gives_bad_rows(
     index.table[part][1], index.table[f"{part}_size"][1] = offset, size
     write_index(beside(path), index.facts, index.table)
     shards, source = Shards.open(str(path)), read_shards(str(path))
-    with pytest.raises(PictureError, match=r"the index of a\.tar is damaged; remove it"):
-        shards.picture(1) if part == "image" else shards.texts(1)
+    with pytest.raises(ImageError, match=r"the index of a\.tar is damaged; remove it"):
+        shards.image(1) if part == "image" else shards.texts(1)
     assert len(source.rows) + len(source.bad) == 3
-    assert shards.picture(2)
+    assert shards.image(2)
 
 
 # What is wrong with shards
@@ -311,8 +311,8 @@ def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     shards = Shards.open(str(path))
     with path.open("r+b") as file:
         file.truncate(4000)
-    with pytest.raises(PictureError, match=r"a\.tar was cut off"):
-        shards.picture(2)
+    with pytest.raises(ImageError, match=r"a\.tar was cut off"):
+        shards.image(2)
 
 
 def test_a_doubled_shard_is_named(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from core.data.dataset import open_dataset
 from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.errors import DataError
-from core.data.pictures import decode
+from core.data.images import decode
 from core.data.shard_pairs import open_shards
 from core.data.sources.opening import open_source
 from core.data.sources.shards.writing import write_shards
 from core.spec.config import DataConfig
 from tests.core.data.samples import tokenize
-from tests.core.pictures import write_pairs
+from tests.core.images import write_pairs
 
 PEERS = ("webdataset", "braceexpand", "pandas", "open_clip_train")
 needs_peers = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     after = open_source(str(tmp_path / "out"))
     assert [row.captions for row in after.rows] == [row.captions for row in before.rows]
     sets = [open_dataset(path, DataConfig(cache_mib=0), 32, tokenize) for path in (train_csv, tmp_path / "out")]
-    assert all(torch.equal(sets[0].picture(i), sets[1].picture(i)) for i in range(36))
+    assert all(torch.equal(sets[0].image(i), sets[1].image(i)) for i in range(36))
     again = write_shards(after, tmp_path / "again", lambda done, total: None, rows=10)  # from shards too
     assert [path.read_bytes() for path in again.shards] == [path.read_bytes() for path in written.shards]
 
@@ -57,7 +57,7 @@ def test_several_captions_labels_and_other_formats(tmp_path: Path) -> None:
         "filepath,title,kind\na.bmp,one,x\na.bmp,two,x\nb.jpg,three,y\nc.png,four,y\n", encoding="utf-8"
     )
     written = write_shards(open_source(tmp_path / "a.csv"), tmp_path / "out", lambda *_: None, max_bad_share=0.5)
-    assert [bad.reason.partition(";")[0] for bad in written.bad] == ["it is not a picture in a known format"]
+    assert [bad.reason.partition(";")[0] for bad in written.bad] == ["it is not an image in a known format"]
     with tarfile.open(written.shards[0]) as tar:
         names = tar.getnames()
     assert names == [f"00000000{n}" for n in ("0.png", "0.txt", "0.json", "1.jpg", "1.txt", "1.json")]
@@ -70,7 +70,7 @@ def test_several_captions_labels_and_other_formats(tmp_path: Path) -> None:
         write_shards(open_source(tmp_path / "a.csv"), tmp_path / "other", lambda *_: None)
 
 
-def test_a_shard_of_which_no_picture_can_be_read_is_not_there(tmp_path: Path) -> None:
+def test_a_shard_of_which_no_image_can_be_read_is_not_there(tmp_path: Path) -> None:
     for name in "ac":
         Image.new("RGB", (30, 20), "red").save(tmp_path / f"{name}.png")
     for name in "bd":
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_no_half_written_folder(
 
 
 @pytest.mark.parametrize("place", ["in/out", "elsewhere"])
-def test_manifests_made_from_shards_name_the_pictures_in_them(tmp_path: Path, place: str) -> None:
+def test_manifests_made_from_shards_name_the_images_in_them(tmp_path: Path, place: str) -> None:
     """With wrong captions mixed in, beside the shards or elsewhere; and without the doubtful ones."""
     train_csv, _ = write_pairs(tmp_path / "pairs")
     write_shards(open_source(train_csv), tmp_path / "in" / "out", lambda *_: None)
@@ -178,7 +178,7 @@ def test_open_clip_reads_ours(tmp_path: Path) -> None:
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["samples"] == 36  # by sizes.json
     ours = open_dataset(pattern, DataConfig(cache_mib=0, oversample=1.0), 40, tokenize)  # 40: as they are
-    expected = {(ours.captions_of(i)[0], int(ours.picture(i).long().sum())) for i in range(len(ours))}
+    expected = {(ours.captions_of(i)[0], int(ours.image(i).long().sum())) for i in range(len(ours))}
     assert {(text, total) for text, total in told["found"]} == expected
 
 
@@ -189,7 +189,7 @@ from PIL import Image
 with webdataset.ShardWriter(sys.argv[1] + "/%05d.tar", maxcount=4, verbose=0) as sink:
     for number in range(10):
         sink.write({"__key__": f"row/{number:04}", "jpg": Image.new("RGB", (24, 20), (number * 20, 0, 0)),
-                    "txt": f"picture {number}", "json": {"kind": f"k{number % 2}", "width": 24}, "cls": number % 3})
+                    "txt": f"image {number}", "json": {"kind": f"k{number % 2}", "width": 24}, "cls": number % 3})
 """
 
 
@@ -201,6 +201,6 @@ def test_we_read_what_webdataset_writes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     pairs = open_shards(f"{tmp_path}/{{00000..00002}}.tar", DataConfig(), 16, tokenize)
     assert len(pairs) == 10
-    assert [pairs.captions_of(i) for i in (0, 9)] == [("picture 0",), ("picture 9",)]
+    assert [pairs.captions_of(i) for i in (0, 9)] == [("image 0",), ("image 9",)]
     assert dict(pairs.labels(7)) == {"kind": "k1", "width": "24", "class": "1"}
-    assert int(pairs.picture(5)[0].float().mean().round()) in range(97, 104)
+    assert int(pairs.image(5)[0].float().mean().round()) in range(97, 104)

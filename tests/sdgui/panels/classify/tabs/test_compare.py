@@ -88,7 +88,7 @@ def test_what_can_stand_beside_the_first_result_is_offered_and_asked_for(tab: Co
     assert (tab.first(), tab.measure_other.isEnabled()) == (None, False)
 
 
-def test_a_difference_is_told_by_class_and_by_picture_and_the_sizes_come_back(
+def test_a_difference_is_told_by_class_and_by_image_and_the_sizes_come_back(
     qtbot: QtBot, tab: CompareTab, services: Services
 ) -> None:
     interval = {"low": 0.05, "high": 0.15}

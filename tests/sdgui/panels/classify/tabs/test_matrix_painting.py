@@ -81,7 +81,7 @@ def test_an_interval_is_a_whisker_and_the_figure_stands_on_the_right(qapp: objec
     plain = drawn(Share(0.5))
 
     def differs(image: QImage) -> tuple[int, int]:
-        """From where to where it is another picture than that of the bar alone."""
+        """From where to where it is another image than that of the bar alone."""
         columns = [x for x in range(WIDE) if any(image.pixel(x, y) != plain.pixel(x, y) for y in range(HIGH))]
         return columns[0], columns[-1]
 
@@ -194,7 +194,7 @@ def test_names_stand_beside_their_rows_and_over_their_columns_where_there_is_roo
 
 
 def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: QtBot) -> None:
-    plot = PointPlot("Few-shot accuracy", "pictures per class", count, (1, 2, 4, 8, 16, 32))
+    plot = PointPlot("Few-shot accuracy", "images per class", count, (1, 2, 4, 8, 16, 32))
     qtbot.addWidget(plot)
     plot.set_lines([], "There are none yet.")
     assert (plot.readout.text(), plot.accessibleDescription()) == ("There are none yet.", "There are none yet.")
@@ -208,9 +208,9 @@ def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: Q
     assert not plot._plot.isHidden()
     assert plot.readout.text() == "● image   ■ fused   ╌ zero-shot"
     assert plot.accessibleDescription() == (
-        "image: pictures per class 1: 20.0 % (10.0 to 30.0), pictures per class 4: 50.0 %, "
-        "pictures per class 16: 60.0 % (50.0 to 70.0); fused: pictures per class 1: 30.0 %, "
-        "pictures per class 4: 40.0 %; zero-shot: 45.0 %"
+        "image: images per class 1: 20.0 % (10.0 to 30.0), images per class 4: 50.0 %, "
+        "images per class 16: 60.0 % (50.0 to 70.0); fused: images per class 1: 30.0 %, "
+        "images per class 4: 40.0 %; zero-shot: 45.0 %"
     )
     item, look = plot._plot.getPlotItem(), theme()
     curves = item.listDataItems()

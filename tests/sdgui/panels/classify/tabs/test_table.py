@@ -18,7 +18,7 @@ ROWS = [("red fox", 3), ("grey wolf", 1), ("red panda", 2)]
 
 @pytest.fixture
 def table(qtbot: QtBot) -> ClassTable:
-    columns = [Column("Class", lambda row: row[0]), Column("Pictures", lambda row: str(row[1]), lambda row: row[1])]
+    columns = [Column("Class", lambda row: row[0]), Column("Images", lambda row: str(row[1]), lambda row: row[1])]
     made = ClassTable("Classes", columns, "Filter")
     qtbot.addWidget(made)
     made.set_rows(ROWS)
@@ -60,7 +60,7 @@ def test_copied_rows_have_their_head(table: ClassTable) -> None:
     table.sort_by(1)
     table.view.selectRow(1)
     table.copy()
-    assert QGuiApplication.clipboard().text() == "Class\tPictures\nred panda\t2"
+    assert QGuiApplication.clipboard().text() == "Class\tImages\nred panda\t2"
     QGuiApplication.clipboard().clear()
 
 
@@ -94,12 +94,12 @@ def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbo
     qtbot.keyClick(table.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     qtbot.keyClick(table.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QGuiApplication.clipboard().text().splitlines() == [
-        "Class\tPictures", "grey wolf\t1", "red fox\t3", "red panda\t2"
+        "Class\tImages", "grey wolf\t1", "red fox\t3", "red panda\t2"
     ]  # fmt: skip
     QGuiApplication.clipboard().clear()
     model, tip, side = table.model, Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.TextAlignmentRole
     assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
-    assert [model.headerData(column, Qt.Orientation.Horizontal) for column in range(2)] == ["Class", "Pictures"]
+    assert [model.headerData(column, Qt.Orientation.Horizontal) for column in range(2)] == ["Class", "Images"]
     assert model.headerData(0, Qt.Orientation.Horizontal, tip) is None
     for value in (
         [model.headerData(column, Qt.Orientation.Horizontal, side) for column in range(2)],
@@ -125,7 +125,7 @@ def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> Non
     with qtbot.waitSignal(tab.class_chosen) as told:
         tab.table.row_activated.emit(0)
     assert told.args == [2]
-    assert tab.further.text() == "top-5 accuracy 100.0 % · 16 test pictures, 2 classes · C 0.1"
+    assert tab.further.text() == "top-5 accuracy 100.0 % · 16 test images, 2 classes · C 0.1"
     assert tab.interval.text() == "95 % interval\n50.0 to 90.0 %"
     for label in (tab.figure, tab.interval, tab.further):
         assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be copied"

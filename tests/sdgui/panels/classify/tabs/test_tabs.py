@@ -51,7 +51,7 @@ def choose_order(tab: MatrixTab, kind: str) -> list[int]:
     return list(tab.matrix.cells.order)
 
 
-def pictures(number: int) -> list[dict[str, Any]]:
+def images(number: int) -> list[dict[str, Any]]:
     return [{"image": f"/nowhere/{i}.png", "probability": 0.5} for i in range(number)]
 
 
@@ -67,7 +67,7 @@ def test_classes_stand_in_the_order_asked_for_also_with_the_next_result(tab: Mat
     assert tab.matrix.current() == (0, 0)
 
 
-def test_pairs_are_listed_by_their_pictures_with_the_share_of_the_true_class(tab: MatrixTab) -> None:
+def test_pairs_are_listed_by_their_images_with_the_share_of_the_true_class(tab: MatrixTab) -> None:
     model = tab.pairs.model
     rows = [[model.index(row, column).data() for column in range(4)] for row in range(model.rowCount())]
     assert rows == [["fox", "cat", "3", "75.0 %"], ["cat", "dog", "1", "10.0 %"]]
@@ -101,10 +101,10 @@ def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: py
         tab.larger.click()
         tab.smaller.click()
         assert zoomed == [1.5, 1 / 1.5]
-    with_diagonal = tab.matrix.picture().copy()
+    with_diagonal = tab.matrix.image().copy()
     tab.mistakes_only.click()
     assert tab.matrix.mistakes_only
-    assert tab.matrix.picture() != with_diagonal
+    assert tab.matrix.image() != with_diagonal
     tab.following.click()
     assert tab.matrix.current() == (0, 1)
 
@@ -133,10 +133,10 @@ def test_all_classes_fit_into_a_matrix_that_is_narrow_or_low(tab: MatrixTab, siz
 def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = tab.matrix.picture().copy()
+    plain = tab.matrix.image().copy()
     monkeypatch.setattr(tab.matrix, "devicePixelRatioF", lambda: 2.0)
     tab.matrix._redraw()
-    dense = tab.matrix.picture()
+    dense = tab.matrix.image()
     assert (dense.width(), dense.height()) == (2 * plain.width(), 2 * plain.height())
     places = [(x, y) for x in range(4, plain.width(), 20) for y in range(4, plain.height(), 20)]
     same = [plain.pixel(x, y) == dense.pixel(2 * x, 2 * y) for x, y in places]
@@ -144,14 +144,14 @@ def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
     assert sum(same) >= 0.95 * len(same), "but for what a line between two cells rounds to"
 
 
-def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: MatrixTab) -> None:
+def test_more_images_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: MatrixTab) -> None:
     tab.show_result(a_result(cells=((0, 1), (1, 1), (PAGE + 50, 2))))
     asked = asked_of(tab)
     tab.ask_cell(0, 1)
     tab.ask_cell(0, 1)
     tab._request_more()
     assert asked == [(0, 1, 0)]
-    tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(PAGE)})
+    tab.show_cell({"true": "cat", "predicted": "dog", "images": images(PAGE)})
     bar = tab.gallery.view.verticalScrollBar()
     bar.setValue(bar.maximum())
     tab._request_more()
@@ -160,7 +160,7 @@ def test_more_pictures_of_a_cell_are_asked_for_once_and_from_where_they_end(tab:
     tab.cell_failed()
     tab._request_more()
     assert asked.pop() == (0, 1, PAGE), "what failed is asked for again"
-    tab.show_cell({"true": "cat", "predicted": "dog", "pictures": pictures(50)})
+    tab.show_cell({"true": "cat", "predicted": "dog", "images": images(50)})
     bar.setValue(bar.maximum())
     tab._request_more()
     assert len(asked) == 2
@@ -207,7 +207,7 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
     assert "62.5 %" in tab.editor.state.text()
     assert "some templates are still being encoded" in tab.editor.state.text()
-    before, seen = tab.matrix.picture(), list[None]()
+    before, seen = tab.matrix.image(), list[None]()
     tab.matrix.view_changed.connect(lambda: seen.append(None))
     ground = theme().color
 
@@ -217,7 +217,7 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     monkeypatch.setattr(theme(), "color", other)
     tab.matrix._restyle()
     assert len(seen) == 1
-    assert tab.matrix.picture() != before
+    assert tab.matrix.image() != before
 
 
 def test_a_mistake_after_the_last_one_is_the_first_and_before_it_the_last(tab: MatrixTab) -> None:
@@ -260,17 +260,17 @@ def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, t
     asked: list[int] = []
     tab.more_asked.connect(asked.append)
     tab.show_result(a_result(mistakes=[one] * 2, mistake_count=5))
-    assert tab.line.text().startswith("5 of 16 test pictures are misclassified")
+    assert tab.line.text().startswith("5 of 16 test images are misclassified")
     tab._request_more()
     tab._request_more()
     assert asked == [2]
-    tab.append({"pictures": [one] * 3})
+    tab.append({"images": [one] * 3})
     assert [item.rank for item in tab.gallery.items()] == [1, 2, 3, 4, 5]
     tab._request_more()
     assert asked == [2], "all are there"
     tab.show_result(a_result())
     assert tab.gallery.items() == []
-    assert tab.line.text() == "All 16 test pictures are classified correctly."
+    assert tab.line.text() == "All 16 test images are classified correctly."
     tab.gallery.close_threads()
 
 
@@ -278,8 +278,8 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     put: list[Finding] = []
     tab = MistakesTab(tmp_path, SimpleNamespace(put=put.append))  # type: ignore[arg-type]
     qtbot.addWidget(tab)
-    pictures = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
-    found = a_result(a_measure(model="/runs/x@best"), mistakes=pictures[:2], mistake_count=3)
+    images = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
+    found = a_result(a_measure(model="/runs/x@best"), mistakes=images[:2], mistake_count=3)
 
     def put_all(rows: list[int]) -> None:
         menu = QMenu()
@@ -291,19 +291,19 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     tab.show_result(found)
     put_all([])
     assert put == [], "nothing is shown, or chosen"
-    tab.append({"pictures": pictures[2:]})
+    tab.append({"images": images[2:]})
     put_all([1, 2])
     assert [one.source for one in put] == [found.measure.target.data] * 2
     assert [(fix.kind, fix.path, fix.label, fix.value, fix.run) for one in put for fix in one.fixes] == [
         ("relabelled", "/b.png", "kind", "b", "/runs/x"), ("relabelled", "/c.png", "kind", "c", "/runs/x"),
         ("excluded", "/b.png", "", "", "/runs/x"), ("excluded", "/c.png", "", "", "/runs/x"),
     ]  # fmt: skip
-    tab.show_result(a_result(a_measure("knn", model="/runs/y@best"), mistakes=pictures[2:]))
+    tab.show_result(a_result(a_measure("knn", model="/runs/y@best"), mistakes=images[2:]))
     put_all([0])
     assert [(fix.path, fix.value, fix.run) for one in put[2:] for fix in one.fixes] == [
         ("/c.png", "c", "/runs/y"), ("/c.png", "", "/runs/y"),
     ], "of the result that is shown now"  # fmt: skip
-    tab.show_result(a_result(a_measure("knn", model="open_clip:x").other(label=""), mistakes=pictures))
+    tab.show_result(a_result(a_measure("knn", model="open_clip:x").other(label=""), mistakes=images))
     put_all([0])
     assert [(fix.kind, fix.run) for fix in put[-1].fixes] == [("excluded", "open_clip:x")]
     assert len(put) == 5, "without a column there is no label to change"

@@ -1,4 +1,4 @@
-"""The Try it tab: which classes are shown for which picture, and what is asked for again."""
+"""The Try it tab: which classes are shown for which image, and what is asked for again."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Tried:
     def __init__(self, tab: TryTab, folder: Path) -> None:
         self.tab = tab
         self.asked: list[tuple[list[str], list[str], bool]] = []
-        self.paths = [str(folder / "pictures" / f"{number}-0.png") for number in range(3)]
-        tab.predictions_asked.connect(lambda pictures, names, current: self.asked.append((pictures, names, current)))
+        self.paths = [str(folder / "images" / f"{number}-0.png") for number in range(3)]
+        tab.predictions_asked.connect(lambda images, names, current: self.asked.append((images, names, current)))
         tab.show_probe("colours", "a probe")
         tab.add(self.paths)
 
     def answer(self, path: str, name: str) -> None:
         classes = [{"class": name, "probability": 1.0}]
         one = {"image": path, "probe": classes, "zero_shot": None, "error": ""}
-        self.tab.show_answer({"pictures": [one]})
+        self.tab.show_answer({"images": [one]})
 
     def choose(self, row: int) -> None:
         self.tab.gallery.view.setCurrentIndex(self.tab.gallery.model.index(row))
@@ -44,7 +44,7 @@ def tried(qtbot: QtBot, tmp_path: Path) -> Tried:
     return Tried(tab, tmp_path)
 
 
-def test_a_picture_without_an_answer_does_not_show_anothers_classes(tried: Tried) -> None:
+def test_a_image_without_an_answer_does_not_show_anothers_classes(tried: Tried) -> None:
     tried.answer(tried.paths[0], "cat")
     assert tried.shown == ["cat"]
     tried.choose(1)
@@ -73,7 +73,7 @@ def test_known_answers_stay_until_the_question_is_another(qtbot: QtBot, tried: T
     assert tried.shown == []
 
 
-def test_a_picture_that_was_removed_and_added_again_is_asked_for_again(tried: Tried) -> None:
+def test_a_image_that_was_removed_and_added_again_is_asked_for_again(tried: Tried) -> None:
     tried.answer(tried.paths[0], "cat")
     tried.tab._remove([0, 1, 2])
     assert tried.shown == []
@@ -82,9 +82,9 @@ def test_a_picture_that_was_removed_and_added_again_is_asked_for_again(tried: Tr
     assert tried.asked == [([tried.paths[0]], [], True)]
 
 
-def test_why_a_picture_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried) -> None:
-    why = "It is no picture."
-    tried.tab.show_answer({"pictures": [{"image": tried.paths[0], "probe": None, "zero_shot": None, "error": why}]})
+def test_why_a_image_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried) -> None:
+    why = "It is no image."
+    tried.tab.show_answer({"images": [{"image": tried.paths[0], "probe": None, "zero_shot": None, "error": why}]})
     tried.answer(tried.paths[1], "cat")
     assert (tried.tab.line.text(), tried.tab.line.isVisible()) == (why, True)
     tried.choose(1)
@@ -93,7 +93,7 @@ def test_why_a_picture_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried
     assert (tried.tab.line.isVisible(), tried.shown) == (True, [])
 
 
-def test_pictures_are_added_once_chosen_and_all_removed(
+def test_images_are_added_once_chosen_and_all_removed(
     qtbot: QtBot, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tab = tried.tab
@@ -140,19 +140,19 @@ def test_names_are_taken_from_the_data_and_read_as_they_are_typed(qtbot: QtBot, 
     assert tab.probe_title.text() == "Probe: colours"
 
 
-def test_a_picture_says_its_likeliest_class_by_the_probe_or_else_by_names(tried: Tried) -> None:
+def test_a_image_says_its_likeliest_class_by_the_probe_or_else_by_names(tried: Tried) -> None:
     def classes(*names: str) -> list[dict[str, object]]:
         return [{"class": name, "probability": 0.5} for name in names]
 
     one, two, three = tried.paths
-    tried.tab.show_answer({"pictures": [
+    tried.tab.show_answer({"images": [
         {"image": one, "probe": classes("cat", "dog"), "zero_shot": classes("fox"), "error": ""},
         {"image": two, "probe": None, "zero_shot": classes("fox"), "error": ""},
-        {"image": three, "probe": None, "zero_shot": None, "error": "It is no picture."},
+        {"image": three, "probe": None, "zero_shot": None, "error": "It is no image."},
         {"image": "/removed.png", "probe": classes("cat"), "zero_shot": None, "error": ""},
     ]})  # fmt: skip
     items = tried.tab.gallery.items()
     assert [(item.caption, item.score) for item in items] == [("cat", 0.5), ("fox", 0.5), ("", None)]
     assert items[0].detail == "cat 50.0 %\ndog 50.0 %"
-    assert items[2].detail == "It is no picture."
+    assert items[2].detail == "It is no image."
     assert [row["class"] for row in tried.tab.by_names.rows()] == ["fox"]

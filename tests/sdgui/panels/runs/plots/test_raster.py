@@ -1,4 +1,4 @@
-"""Many curves as one picture: no point is lost in any view, and coverage is as by a plain loop."""
+"""Many curves as one image: no point is lost in any view, and coverage is as by a plain loop."""
 
 from __future__ import annotations
 

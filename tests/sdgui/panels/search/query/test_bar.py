@@ -29,7 +29,7 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     qtbot.waitUntil(host.isActiveWindow)
     told: list[None] = []
     bar.changed.connect(lambda: told.append(None))
-    assert (bar.star.isEnabled(), bar.true_picture.isVisible(), bar.chips.isVisible()) == (False, False, False)
+    assert (bar.star.isEnabled(), bar.true_image.isVisible(), bar.chips.isVisible()) == (False, False, False)
     bar.plus.click()
     assert (told, bar.line.hasFocus()) == ([], True), "nothing is typed"
     qtbot.keyClicks(bar.line, "moon")
@@ -39,7 +39,7 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     assert [(part.words, part.weight) for part in bar.query().parts] == [("moon", -1.0)]
     assert (bar.line.text(), bar.chips.isVisible(), len(told)) == ("", True, 5)
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (["/a.png", "/b.png"], ""))
-    bar.picture.click()
+    bar.image.click()
     assert [part.image for part in bar.query().parts] == ["", "/a.png", "/b.png"]
     for box in (bar.find_box, bar.prompts):
         box.setCurrentIndex(1)
@@ -55,12 +55,12 @@ def test_the_query_bar_makes_parts_and_saves_searches(
     offered = bar.prompts.count()
     bar.set_query(Query("star", (Part("red"),)), emit=False)
     assert bar.prompts.count() == offered, "its prompts are among them"
-    assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "pictures")
-    bar.show_known("/true.png", "the correct picture")
-    assert bar.true_picture.isVisible()
-    assert bar.true_picture.toolTip() == "The correct picture\n/true.png"
+    assert (len(told), bar.line.cursorPosition(), bar.query().find) == (9, 4, "images")
+    bar.show_known("/true.png", "the correct image")
+    assert bar.true_image.isVisible()
+    assert bar.true_image.toolTip() == "The correct image\n/true.png"
     bar.show_known("", "")
-    assert not bar.true_picture.isVisible()
+    assert not bar.true_image.isVisible()
     bar.set_query(Query("known", true_path="/t.png", true_row=4))
     bar.forget_known()
     assert bar.query() == Query(prompts=bar.query().prompts)
@@ -97,7 +97,7 @@ def test_going_through_past_searches_begins_anew_after_typing_and_after_a_search
     assert (bar.line.text(), len(down)) == ("sunny", 1), "there is nothing newer than what is typed"
 
 
-def test_a_picture_whose_captions_are_known_is_no_longer_so_once_its_part_changes(bar: SearchBar) -> None:
+def test_a_image_whose_captions_are_known_is_no_longer_so_once_its_part_changes(bar: SearchBar) -> None:
     bar.set_query(Query(parts=(Part(image="/a.png", row=3),), find="captions", true_path="/a.png"))
     assert bar.query().true_path == "/a.png"
     bar.chips.chips()[0]._sign.click()

@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application
 from sdgui.panels.search.model import Part
 from sdgui.panels.search.query.chips import ChipRow
-from sdgui.widgets.gallery.picture_label import PictureLabel
+from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 
 
@@ -57,17 +57,17 @@ def test_a_chip_says_what_it_stands_for_and_a_row_without_room_is_scrolled(qtbot
     words = "a very long sentence of many words"
     row.set_parts((Part(words, weight=-0.5), Part(image="/p/red hat.png")))
     assert (row.isVisible(), changes) == (True, []), "who sets them knows it"
-    long, picture = row.chips()
-    assert [one._title.text() for one in (long, picture)] == [f"{words[:27]}…", "red hat.png"]
-    assert [one._title.toolTip() for one in (long, picture)] == [words, "/p/red hat.png"]
-    assert [len(one.findChildren(PictureLabel)) for one in (long, picture)] == [0, 1]
-    assert [one.accessibleName() for one in (long, picture)] == [
+    long, image = row.chips()
+    assert [one._title.text() for one in (long, image)] == [f"{words[:27]}…", "red hat.png"]
+    assert [one._title.toolTip() for one in (long, image)] == [words, "/p/red hat.png"]
+    assert [len(one.findChildren(ImageLabel)) for one in (long, image)] == [0, 1]
+    assert [one.accessibleName() for one in (long, image)] == [
         f"Part of the query: without {words}, weight 0.5", "Part of the query: red hat.png"
     ]  # fmt: skip
-    assert [one._sign.accessibleName().rpartition(": ")[2] for one in (long, picture)] == [
+    assert [one._sign.accessibleName().rpartition(": ")[2] for one in (long, image)] == [
         "Excluded; press to include", "Included; press to exclude"
     ]  # fmt: skip
-    assert [one._weight.value() for one in (long, picture)] == [0.5, 1.0]
+    assert [one._weight.value() for one in (long, image)] == [0.5, 1.0]
     assert long._weight.text() == "×0.5"
     line = long._weight.lineEdit().geometry()
     assert line.width() == long._weight.width() - 4, "its text has the room of the step buttons too"

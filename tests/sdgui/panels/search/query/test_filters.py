@@ -1,4 +1,4 @@
-"""The row of filters: what is in force is in view, whatever the pictures have."""
+"""The row of filters: what is in force is in view, whatever the images have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FACETS = st.fixed_dictionaries(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(filters=FILTERS, facets=st.lists(FACETS, max_size=3))
-def test_filters_stay_in_force_and_in_view_whatever_the_pictures_have(
+def test_filters_stay_in_force_and_in_view_whatever_the_images_have(
     qapp: object, filters: dict[str, Any], facets: list[dict[str, Any]]
 ) -> None:
     row = FilterForm()

@@ -1,9 +1,9 @@
-"""Pictures from files and folders, or the reason why one cannot be read; each cropped for the model.
+"""Images from files and folders, or the reason why one cannot be read; each cropped for the model.
 
 Flow: paths, folders, ``file:`` addresses -> ``gather`` -> ``read_ahead`` -> ``core.inference.caption_stream``.
 Whatever one of them is, the others go on.
 
-Legend: S side of the model's pictures.
+Legend: S side of the model's images.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from urllib.request import url2pathname
 
 from torch import Tensor
 
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.data.loader import ahead
 from core.data.preprocessing import model_input
-from core.data.sources.folders import PICTURE_SUFFIXES, leads_to_folder
+from core.data.sources.folders import IMAGE_SUFFIXES, leads_to_folder
 from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
 from core.spec.shards import is_member
 
 _WEB = ("http", "https", "ftp", "data", "blob")
-_TOLD_EACH = 1000  # pictures found between two reports
+_TOLD_EACH = 1000  # images found between two reports
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,27 @@ class Gathered:
     """All files found, in the order given; within folders by name."""
 
     found: list[Found]
-    passed_over: int  # files in folders that are no pictures by their names
+    passed_over: int  # files in folders that are no images by their names
 
 
 @dataclass(frozen=True)
 class Read:
-    """A picture ready for the model, (3, S, S) uint8, or why not."""
+    """An image ready for the model, (3, S, S) uint8, or why not."""
 
     path: str
-    picture: Tensor | None
+    image: Tensor | None
     refused: str = ""
 
 
 def gather(given: Sequence[str], progress: Callable[[str, int, int], None]) -> Gathered:
-    """Files and the pictures in folders, at any depth; hidden files are left out, links that form a loop end."""
+    """Files and the images in folders, at any depth; hidden files are left out, links that form a loop end."""
     found: list[Found] = []
     others = 0
 
     def add(item: Found) -> None:
         found.append(item)
         if len(found) % _TOLD_EACH == 0:
-            progress("looking for pictures", len(found), 0)
+            progress("looking for images", len(found), 0)
 
     for text in given:
         path, refused = _local(text)
@@ -82,9 +82,9 @@ def _local(text: str) -> tuple[str, str]:
     if scheme == "file":
         return str(Path(url2pathname(unquote(urlsplit(text).path))).absolute()), ""
     if scheme in _WEB and ":" in text:
-        return text, "it is a web address; save the picture and give its file"
+        return text, "it is a web address; save the image and give its file"
     if not text.strip():
-        return text, "it is empty; give a picture or a folder"
+        return text, "it is empty; give an image or a folder"
     if "\0" in text:
         return text, "it is not the name of a file"
     path = Path(text)
@@ -114,7 +114,7 @@ def _why_no_file(path: str) -> str:
 
 
 def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[Found], None]) -> int:
-    """Adds the pictures under ``path``; returns how many other files there are."""
+    """Adds the images under ``path``; returns how many other files there are."""
     others = 0
     pending = [path]  # no recursion: folders may lie a thousand deep
     while pending:
@@ -136,7 +136,7 @@ def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[Found], None]) -
 
 
 def _list(folder: str) -> tuple[list[str], list[str], int]:
-    """Names of pictures and of folders in ``folder``, sorted, and the number of other files."""
+    """Names of images and of folders in ``folder``, sorted, and the number of other files."""
     files, inner, others = [], [], 0
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -144,21 +144,21 @@ def _list(folder: str) -> tuple[list[str], list[str], int]:
                 continue
             if leads_to_folder(entry):
                 inner.append(entry.name)
-            elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
+            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
                 files.append(entry.name)
             else:
                 others += 1
     return sorted(files), sorted(inner), others
 
 
-def read_picture(item: Found, side: int, data: DataConfig) -> Read:
-    """A picture as evaluation shows it to a model of ``side`` pixels, (3, S, S) uint8, or why not."""
+def read_image(item: Found, side: int, data: DataConfig) -> Read:
+    """An image as evaluation shows it to a model of ``side`` pixels, (3, S, S) uint8, or why not."""
     refused = item.refused or _why_no_file(item.path)  # it may be gone, or another thing, by now
     if refused:
         return Read(item.path, None, refused)
     try:
         return Read(item.path, model_input(item.path, side, data))
-    except PictureError as error:
+    except ImageError as error:
         return Read(item.path, None, str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -169,6 +169,6 @@ def read_picture(item: Found, side: int, data: DataConfig) -> Read:
 def read_ahead(
     found: Sequence[Found], side: int, data: DataConfig, depth: int | Callable[[], int]
 ) -> Generator[Read, None, None]:
-    """Every picture in order, read by a thread up to ``depth`` ahead, as of ``ahead``. Close it to end the thread."""
-    jobs: Iterator[Callable[[], Read]] = (partial(read_picture, item, side, data) for item in found)
+    """Every image in order, read by a thread up to ``depth`` ahead, as of ``ahead``. Close it to end the thread."""
+    jobs: Iterator[Callable[[], Read]] = (partial(read_image, item, side, data) for item in found)
     return ahead(jobs, depth)

@@ -1,4 +1,4 @@
-"""One small picture in a panel; its thumbnail comes from the window's service."""
+"""One small image in a panel; its thumbnail comes from the window's service."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 
-class PictureLabel(PlainLabel):
-    """Shows the picture last asked for; an unreadable one leaves a dash."""
+class ImageLabel(PlainLabel):
+    """Shows the image last asked for; an unreadable one leaves a dash."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -23,7 +23,7 @@ class PictureLabel(PlainLabel):
         self.thumbnails = Thumbnails(parent=self)
         self.thumbnails.ready.connect(self._ready)
 
-    def show_picture(self, path: Path | None) -> None:
+    def show_image(self, path: Path | None) -> None:
         """Load and show ``path``; None shows nothing."""
         self._path = path
         self.setToolTip(plain_tip(str(path) if path is not None else ""))

@@ -1,4 +1,4 @@
-"""The pictures of a study, shape by shape: where each value lies, by what it is named, and that all is on the sheet."""
+"""The images of a study, shape by shape: where each value lies, by what it is named, and that all is on the sheet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Sheet:
-    """A picture's shapes by kind, with their numbers as numbers."""
+    """An image's shapes by kind, with their numbers as numbers."""
 
     def __init__(self, text: str) -> None:
         self._root = ElementTree.fromstring(text)

@@ -1,4 +1,4 @@
-"""A picture in grey, cropped to the model's centre square, with the relevance of its patches over it."""
+"""An image in grey, cropped to the model's centre square, with the relevance of its patches over it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
-from sdgui.widgets.gallery.pictures import PictureReader
+from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -18,45 +18,45 @@ HEAT = QColor("#f05a00")  # over grey, and under text in both schemes
 _STRONGEST = 0.8  # opacity of the most relevant patch
 
 
-class HeatPicture(QWidget):
-    """Call ``show_picture``, then ``show_patches``; the tooltip shows why a picture cannot be read."""
+class HeatImage(QWidget):
+    """Call ``show_image``, then ``show_patches``; the tooltip shows why an image cannot be read."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFixedSize(SIDE, SIDE)
         self.path: Path | None = None
-        self._picture: QImage | None = None
+        self._image: QImage | None = None
         self._heat: QImage | None = None
-        self._reader = PictureReader(self)
+        self._reader = ImageReader(self)
         self._reader.arrived.connect(self._arrived)
 
-    def show_picture(self, path: Path | None) -> None:
+    def show_image(self, path: Path | None) -> None:
         """Read ``path``, without any patches; None shows nothing."""
         if path == self.path:
             return
-        self.path, self._picture, self._heat = path, None, None
+        self.path, self._image, self._heat = path, None, None
         self._reader.cancel()
         if path is not None:
             self._reader.read(path, QSize(1024, 1024))
         self.update()
 
     def show_patches(self, patches: Sequence[Sequence[float]]) -> None:
-        """Lay ``patches`` (rows of columns, 0 or more) over the picture, the highest strongest."""
+        """Lay ``patches`` (rows of columns, 0 or more) over the image, the highest strongest."""
         self._heat = heat(patches)
         self.update()
 
     def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
-        self._picture = None if image is None else centre_square(image)
-        self.setToolTip("" if image is not None else plain_tip(f"The picture cannot be shown: {reason}."))
+        self._image = None if image is None else centre_square(image)
+        self.setToolTip("" if image is not None else plain_tip(f"The image cannot be shown: {reason}."))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        if self._picture is None:
+        if self._image is None:
             painter.fillRect(self.rect(), theme().color("raised"))
         else:
-            painter.drawImage(self.rect(), self._picture)
+            painter.drawImage(self.rect(), self._image)
         if self._heat is not None:
             painter.drawImage(self.rect(), self._heat)
         painter.end()

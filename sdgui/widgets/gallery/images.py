@@ -1,7 +1,7 @@
-"""Decodes picture files: regular files only, rotated by their EXIF orientation, bounded in size.
+"""Decodes image files: regular files only, rotated by their EXIF orientation, bounded in size.
 
-Flow: ``read_picture`` in a thread (thumbnails, export), or ``PictureReader.read`` -> thread -> ``arrived`` for one
-picture that a widget waits for.
+Flow: ``read_image`` in a thread (thumbnails, export), or ``ImageReader.read`` -> thread -> ``arrived`` for one
+image that a widget waits for.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _PIXELS_AT_MOST = 400_000_000
 _ALLOCATION_MIB = 2048
 
 
-class PictureReader(QObject):
-    """Reads pictures off the window's thread; only the last one requested arrives."""
+class ImageReader(QObject):
+    """Reads images off the window's thread; only the last one requested arrives."""
 
     arrived = Signal(object, object, str)  # Path, QImage or None, reason for None
     _read = Signal(object, object, str)
@@ -63,7 +63,7 @@ class PictureReader(QObject):
 
     def _work(self, path: Path, room: QSize | None) -> None:
         """In a thread."""
-        image, reason = read_picture(path, room)
+        image, reason = read_image(path, room)
         if isValid(self):  # the window may have been closed meanwhile
             self._read.emit(path, image, reason)
 
@@ -77,23 +77,23 @@ _fetch: list[Callable[[Path], object]] = []
 
 
 def fetch_missing(fetch: Callable[[Path], object] | None) -> None:
-    """Have ``fetch`` put a picture that is missing in its place, if it knows where to get it; it may take seconds."""
+    """Have ``fetch`` put an image that is missing in its place, if it knows where to get it; it may take seconds."""
     _fetch[:] = [] if fetch is None else [fetch]
 
 
-def fetch_picture(path: Path) -> None:
-    """Get ``path`` here, if it is missing and can be got; in the threads that read pictures."""
+def fetch_image(path: Path) -> None:
+    """Get ``path`` here, if it is missing and can be got; in the threads that read images."""
     for fetch in _fetch:
         if not is_file(path):
             fetch(path)
 
 
-def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
-    """The picture, rotated by its EXIF orientation and scaled while decoding to fit ``room`` (px); or None and why.
+def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
+    """The image, rotated by its EXIF orientation and scaled while decoding to fit ``room`` (px); or None and why.
 
     Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
     """
-    fetch_picture(path)
+    fetch_image(path)
     member = split_member(path)
     try:
         if member is not None:
@@ -114,7 +114,7 @@ def read_picture(path: Path, room: QSize | None = None) -> tuple[QImage | None, 
 
 
 def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage | None, str]:
-    """A picture that lies in a tar."""
+    """An image that lies in a tar."""
     buffer = QBuffer()
     buffer.setData(content)
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)

@@ -1,4 +1,4 @@
-"""Pictures as users have them, made with Pillow, and files that only look like pictures."""
+"""Images as users have them, made with Pillow, and files that only look like images."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageFile
 from PIL import features as pillow_features
 
-from core.data.errors import PictureError
-from core.data.pictures import TURNS, decode, decoded_size
+from core.data.errors import ImageError
+from core.data.images import TURNS, decode, decoded_size
 
 ORIENTATION = 0x0112
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -56,14 +56,14 @@ def test_a_cut_off_file_is_an_error_and_not_grey(tmp_path: Path, kind: str, shar
     Image.fromarray(noise).save(content, format=kind)
     path = tmp_path / "cut"
     path.write_bytes(content.getvalue()[: int(len(content.getvalue()) * share)])
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         decode(path, None, 10)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", [0, 1, *TURNS, 9])
 def test_exif_rotation(tmp_path: Path, kind: str, orientation: int) -> None:
-    # The stored picture is what a camera held so would have stored: turned back by the tag's own inverse.
+    # The stored image is what a camera held so would have stored: turned back by the tag's own inverse.
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     turn = inverse.get(orientation, TURNS.get(orientation))
     stored = blocks() if turn is None else blocks().transpose(turn)
@@ -143,7 +143,7 @@ def test_floating_point_tiff(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)).save(tmp_path / "a.tif")
     assert decode(tmp_path / "a.tif", None, 10)[0, :, 0].tolist() == [0, 128, 255]
     Image.fromarray(np.array([[0.0, np.nan]], np.float32)).save(tmp_path / "b.tif")
-    with pytest.raises(PictureError, match="not finite numbers"):
+    with pytest.raises(ImageError, match="not finite numbers"):
         decode(tmp_path / "b.tif", None, 10)
 
 
@@ -168,12 +168,12 @@ def png_header(width: int, height: int) -> bytes:
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path, side: int) -> None:
     (tmp_path / "a.png").write_bytes(png_header(side, side))
     for call in (lambda: decode(tmp_path / "a.png", 64, 1), lambda: decoded_size(tmp_path / "a.png", 64, 1)):
-        with pytest.raises(PictureError, match=f"{side} x {side} pixels"):
+        with pytest.raises(ImageError, match=f"{side} x {side} pixels"):
             call()
 
 
 def icon(content: bytes) -> bytes:
-    """An icon that says of its only picture to have 16 x 16 pixels."""
+    """An icon that says of its only image to have 16 x 16 pixels."""
     return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(content), 22) + content
 
 
@@ -183,7 +183,7 @@ def test_a_bomb_in_an_icon_is_refused_before_it_is_decoded(tmp_path: Path, kind:
     bmp = struct.pack("<IiiHHIIIIII", 40, side, 2 * side, 1, 8, 1, 0, 0, 0, 0, 0)
     (tmp_path / "a.ico").write_bytes(icon(png_header(side, side) if kind == "PNG" else bmp))
     for call in (lambda: decode(tmp_path / "a.ico", 64, 1), lambda: decoded_size(tmp_path / "a.ico", 64, 1)):
-        with pytest.raises(PictureError, match=f"{side} x {side} pixels"):
+        with pytest.raises(ImageError, match=f"{side} x {side} pixels"):
             call()
 
 
@@ -205,9 +205,9 @@ def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"this is no picture", "not a picture"),
+        (b"this is no image", "not an image"),
         (b"\0\0\0\x18ftypmp42" + b"\0" * 100, "video"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "broken"),
         (b"\xff\xd8\xff" + b"\0" * 50, "broken"),
         (b"GIF89a" + b"\0" * 50, "."),
@@ -216,15 +216,15 @@ def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (b"P6 0 0 255\n", "."),
     ],
 )
-def test_files_that_only_look_like_pictures(tmp_path: Path, content: bytes, words: str) -> None:
+def test_files_that_only_look_like_images(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(PictureError, match=words):
+    with pytest.raises(ImageError, match=words):
         decode(tmp_path / "a.jpg", 32, 10)
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jpg", tmp_path):
-        with pytest.raises(PictureError, match="cannot be opened"):
+        with pytest.raises(ImageError, match="cannot be opened"):
             decode(path, 32, 10)
 
 
@@ -268,7 +268,7 @@ def smooth(width: int, height: int) -> Image.Image:
 
 
 def alike(fast: np.ndarray, exact: np.ndarray) -> bool:
-    """Whether two pictures show the same at the size of the second."""
+    """Whether two images show the same at the size of the second."""
     resized = Image.fromarray(fast).resize(exact.shape[1::-1], Image.Resampling.BICUBIC)
     return bool(np.abs(np.asarray(resized).astype(int) - exact).mean() < 2)
 
@@ -284,7 +284,7 @@ def alike(fast: np.ndarray, exact: np.ndarray) -> bool:
         ((2000, 100), (100, 800)),  # a strip: its middle
     ],
 )
-def test_the_fast_way_makes_nearly_the_same_picture(
+def test_the_fast_way_makes_nearly_the_same_image(
     tmp_path: Path, kind: str, size: tuple[int, int], found: tuple[int, int]
 ) -> None:
     path = tmp_path / "a"
@@ -309,7 +309,7 @@ def test_the_fast_way_reads_every_mode(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("turn", sorted(TURNS))
-def test_the_fast_way_turns_pictures(tmp_path: Path, turn: int) -> None:
+def test_the_fast_way_turns_images(tmp_path: Path, turn: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = turn
     path = tmp_path / "a.jpg"

@@ -1,4 +1,4 @@
-"""Formats of pictures are known by how their files begin: no plugin is asked, and what is no picture is not drawn."""
+"""Formats of images are known by how their files begin: no plugin is asked, and what is no image is not drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PySide6.QtGui import QImageReader
 
-from sdgui.widgets.gallery.pictures import read_picture
+from sdgui.widgets.gallery.images import read_image
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"><rect width="30" height="20" fill="red"/></svg>'
 
@@ -21,12 +21,12 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"><rect widt
         ("PPM", "1", {}), ("PPM", "L", {}), ("PPM", "RGB", {}),
     ],
 )  # fmt: skip
-def test_a_picture_of_any_name_is_read_by_its_content(
+def test_a_image_of_any_name_is_read_by_its_content(
     tmp_path: Path, qapp: object, kind: str, mode: str, more: dict[str, bool]
 ) -> None:
-    path = tmp_path / "a picture"
+    path = tmp_path / "an image"
     Image.new("RGB", (30, 20), (200, 30, 40)).convert(mode).save(path, kind, **more)
-    image, reason = read_picture(path)
+    image, reason = read_image(path)
     assert reason == ""
     assert image is not None
     assert (image.width() / image.height()) == pytest.approx(1.5, abs=0.05)
@@ -35,10 +35,10 @@ def test_a_picture_of_any_name_is_read_by_its_content(
 
 
 @pytest.mark.parametrize("content", [b"", b"P", SVG.encode(), b'<?xml version="1.0"?>' + SVG.encode(), b"RIFF1234WAVE"])
-def test_what_is_no_picture_is_none_whatever_its_name(tmp_path: Path, qapp: object, content: bytes) -> None:
+def test_what_is_no_image_is_none_whatever_its_name(tmp_path: Path, qapp: object, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    assert read_picture(path) == (None, "a.png: Unsupported image format")
+    assert read_image(path) == (None, "a.png: Unsupported image format")
 
 
 def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,5 +52,5 @@ def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatc
 
     monkeypatch.setattr(QImageReader, "size", seen)
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png")[0] is not None
+    assert read_image(tmp_path / "a.png")[0] is not None
     assert formats == [(b"png", False)]

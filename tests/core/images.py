@@ -14,9 +14,9 @@ SIZES = (12, 18, 24, 30)
 
 
 def draw(colour: str, shape: str, size: int) -> Image.Image:
-    """A 40 x 40 picture of one shape on white."""
-    picture = Image.new("RGB", (40, 40), "white")
-    pen = ImageDraw.Draw(picture)
+    """A 40 x 40 image of one shape on white."""
+    image = Image.new("RGB", (40, 40), "white")
+    pen = ImageDraw.Draw(image)
     box = (20 - size // 2, 20 - size // 2, 20 + size // 2, 20 + size // 2)
     if shape == "circle":
         pen.ellipse(box, fill=COLOURS[colour])
@@ -24,7 +24,7 @@ def draw(colour: str, shape: str, size: int) -> Image.Image:
         pen.rectangle(box, fill=COLOURS[colour])
     else:
         pen.rectangle((0, 20 - size // 4, 40, 20 + size // 4), fill=COLOURS[colour])
-    return picture
+    return image
 
 
 def write_pairs(folder: Path) -> tuple[Path, Path]:

@@ -1,4 +1,4 @@
-"""Exports pictures of a gallery: links, copies, a table, JSON lines, contact sheets. Runs in a thread; no widgets.
+"""Exports images of a gallery: links, copies, a table, JSON lines, contact sheets. Runs in a thread; no widgets.
 
 Flow: gallery -> ``ExportTask`` (thread) -> here -> files. Nothing is overwritten: files in a folder get numbered names,
 an existing file is refused. A table names its columns as data sources do, so that it can be trained on.
@@ -28,15 +28,15 @@ from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.delegate import two_lines
+from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.items import GalleryItem
-from sdgui.widgets.gallery.pictures import read_picture
 
-SHEET = 200  # pictures on one contact sheet
+SHEET = 200  # images on one contact sheet
 _SIDE, _GAP = 240, 16  # px
 _EVERY = 50  # rows between two reports of progress
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
-WritePictures = Callable[[Sequence[GalleryItem], Path, Progress, str], Exported]  # pictures, where, progress, title
+WriteImages = Callable[[Sequence[GalleryItem], Path, Progress, str], Exported]  # images, where, progress, title
 
 
 class ExportError(UserError):
@@ -44,17 +44,17 @@ class ExportError(UserError):
 
 
 def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
-    """Copy the pictures into ``folder``, times kept. Raises ExportError when it cannot be written."""
+    """Copy the images into ``folder``, times kept. Raises ExportError when it cannot be written."""
     return _each(items, folder, progress, _copy)
 
 
 def export_links(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
-    """Symbolic links to the pictures in ``folder``. Raises ExportError, also where there are no links."""
+    """Symbolic links to the images in ``folder``. Raises ExportError, also where there are no links."""
     return _each(items, folder, progress, _link)
 
 
 def _link(source: Path, target: Path) -> None:
-    if split_member(source) is not None:  # a picture in a tar is no file to link to
+    if split_member(source) is not None:  # an image in a tar is no file to link to
         _copy(source, target)
     else:
         target.symlink_to(source.absolute())
@@ -67,7 +67,7 @@ def _copy(source: Path, target: Path) -> None:
         try:
             shutil.copyfileobj(reading, writing, 1 << 20)
         except BaseException:
-            target.unlink(missing_ok=True)  # no half of a picture
+            target.unlink(missing_ok=True)  # no half of an image
             raise
     if member is None:
         shutil.copystat(source, target)
@@ -77,7 +77,7 @@ def _each(
     items: Sequence[GalleryItem], folder: Path, progress: Progress, put: Callable[[Path, Path], None]
 ) -> Exported:
     report = Exported(folder)
-    alike: Counter[str] = Counter()  # many pictures may have the same name
+    alike: Counter[str] = Counter()  # many images may have the same name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,7 +143,7 @@ def _record(item: GalleryItem, folder: Path) -> dict[str, Any]:
 def export_contact_sheet(
     items: Sequence[GalleryItem], file: Path, progress: Progress, title: str = "", columns: int = 0
 ) -> Exported:
-    """PNG sheets of at most 200 pictures with rank, score and caption: ``file``, ``file-2`` … Raises ExportError."""
+    """PNG sheets of at most 200 images with rank, score and caption: ``file``, ``file-2`` … Raises ExportError."""
     sheets = [items[start : start + SHEET] for start in range(0, len(items), SHEET)]
     report = Exported(file)
     for number, part in enumerate(sheets):
@@ -196,13 +196,13 @@ def draw_sheet(
 
 def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, metrics: QFontMetrics) -> bool:
     """Whether the image could be read."""
-    picture, _ = read_picture(item.path, rect.size())
-    if picture is None:
+    image, _ = read_image(item.path, rect.size())
+    if image is None:
         painter.drawRect(rect.adjusted(0, 0, -1, -1))
     else:
-        box = QRect(0, 0, picture.width(), picture.height())
+        box = QRect(0, 0, image.width(), image.height())
         box.moveCenter(rect.center())
-        painter.drawImage(box.topLeft(), picture)
+        painter.drawImage(box.topLeft(), image)
     mark = {True: "✓", False: "✗", None: ""}[item.correct]
     rank, score = f"#{item.rank}" if item.rank else "", f"{item.score:.3f}" if item.score is not None else ""
     lines = [" ".join(part for part in (rank, score, mark, item.badge) if part)]
@@ -211,7 +211,7 @@ def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, m
     for text in filter(None, lines):
         painter.drawText(line, int(Qt.AlignmentFlag.AlignLeft), text)
         line.translate(0, metrics.height())
-    return picture is not None
+    return image is not None
 
 
 def _sheet_progress(progress: Progress, before: int, total: int, drawn: int) -> None:
@@ -244,7 +244,7 @@ def _new_file(file: Path) -> Iterator[TextIO]:
 
 def _refusal(path: Path, error: BaseException, written: int = 0) -> ExportError:
     code = getattr(error, "errno", None)
-    written_text = f" {written} pictures had been written." if written else ""
+    written_text = f" {written} images had been written." if written else ""
     if isinstance(error, FileExistsError):
         return ExportError(f"{path} already exists and was not overwritten; choose another name.{written_text}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -255,21 +255,21 @@ def _refusal(path: Path, error: BaseException, written: int = 0) -> ExportError:
     return ExportError(f"{path} cannot be written: {reason}; choose another folder.{written_text}")
 
 
-PICTURE_FORMATS: tuple[ExportFormat[WritePictures], ...] = (
-    ExportFormat("copies", "&Copies into a folder …", "Copy the picture files", export_copies, target="folder"),
-    ExportFormat("links", "&Links in a folder …", "Symbolic links to the picture files", export_links, target="folder"),
+IMAGE_FORMATS: tuple[ExportFormat[WriteImages], ...] = (
+    ExportFormat("copies", "&Copies into a folder …", "Copy the image files", export_copies, target="folder"),
+    ExportFormat("links", "&Links in a folder …", "Symbolic links to the image files", export_links, target="folder"),
     ExportFormat(
-        "csv", "&Table (CSV) …", "File, caption, rank and score per row", export_table, "Tables", ".csv", "pictures"
+        "csv", "&Table (CSV) …", "File, caption, rank and score per row", export_table, "Tables", ".csv", "images"
     ),
     ExportFormat(
-        "jsonl", "&JSON lines …", "One JSON object per line", export_json_lines, "JSON lines", ".jsonl", "pictures"
+        "jsonl", "&JSON lines …", "One JSON object per line", export_json_lines, "JSON lines", ".jsonl", "images"
     ),
     ExportFormat(
         "sheet",
         "Contact &sheet (PNG) …",
-        "Pictures with rank, score and caption, 200 per sheet",
+        "Images with rank, score and caption, 200 per sheet",
         export_contact_sheet,
-        "Pictures",
+        "Images",
         ".png",
         "contact-sheet",
     ),

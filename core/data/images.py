@@ -1,8 +1,8 @@
-"""One picture file to RGB pixels, whatever users have: alpha, palettes, CMYK, 16 bit, EXIF rotation, animations.
+"""One image file to RGB pixels, whatever users have: alpha, palettes, CMYK, 16 bit, EXIF rotation, animations.
 
 Flow: the cache (or, streaming, the data set) decodes with ``decode``; views are cut from its result.
 
-Only the formats listed here are tried, by their first bytes and not by their names, and a picture's size is checked
+Only the formats listed here are tried, by their first bytes and not by their names, and an image's size is checked
 from its header before anything is decoded. Pillow's global state is neither changed nor relied on.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import IcoImagePlugin, Image, ImageFile
 
-from core.data.errors import PictureError
+from core.data.errors import ImageError
 from core.spec.reading import UnreadableError, open_regular
 from core.spec.shards import LARGEST_MEMBER, read_member, split_member
 
@@ -63,12 +63,12 @@ class Resizing:
 
 
 def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: int, fast: bool = False) -> Pixels:
-    """The picture in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
+    """The image in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
 
     ``path`` is a file, a place in a tar, or the bytes themselves.
-    Small pictures are scaled up, so that a model's input is defined; strips are cut to 8 times their shorter side.
+    Small images are scaled up, so that a model's input is defined; strips are cut to 8 times their shorter side.
     ``fast``: a shorter side of up to twice that stays as it is, and what is resized is so by torch's antialiased resize
-    of bytes, which takes a seventh of Pillow's time. The array may be written to. Raises PictureError with the reason.
+    of bytes, which takes a seventh of Pillow's time. The array may be written to. Raises ImageError with the reason.
     """
     plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else DRAFT)
     if shorter_side is not None and not fast:
@@ -83,7 +83,7 @@ def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resi
     """The image in ``path`` as (S, S, 3) uint8, as open_clip's ``image_transform`` crops it for evaluation.
 
     Resized once. As everywhere in this program, EXIF rotation is applied and transparency is shown on white; open_clip
-    ignores both. Raises PictureError with the reason.
+    ignores both. Raises ImageError with the reason.
     """
     image, turn = _plain(path, max_megapixels)
     if turn is not None:
@@ -104,11 +104,11 @@ def _plain(
             image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
             return _without_oddities(image), TURNS.get(_orientation(image))
     except _BROKEN as error:
-        raise PictureError(_reason(error)) from error
+        raise ImageError(_reason(error)) from error
 
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast: bool = False) -> int:
-    """Bytes that ``decode`` will make of ``path``, by the header alone. Raises PictureError."""
+    """Bytes that ``decode`` will make of ``path``, by the header alone. Raises ImageError."""
     size, format = _header(path, max_megapixels)
     short, long = sorted(size)
     strip = min(long / short, LONGEST)
@@ -120,61 +120,61 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast:
     return 3 * shorter_side * round(strip * shorter_side)
 
 
-def picture_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
-    """Width and height in pixels, by the header alone. Raises PictureError."""
+def image_file_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
+    """Width and height in pixels, by the header alone. Raises ImageError."""
     return _header(path, max_megapixels)[0]
 
 
-def picture_kind(content: bytes, max_megapixels: int) -> str | None:
-    """The format of a picture in bytes, as Pillow calls it. Raises PictureError."""
+def image_kind(content: bytes, max_megapixels: int) -> str | None:
+    """The format of an image in bytes, as Pillow calls it. Raises ImageError."""
     return _header(content, max_megapixels)[1]
 
 
-def picture_bytes(path: str | Path) -> bytes:
-    """The bytes of a picture in a file or a tar. Raises PictureError when they cannot be read or are too many."""
+def image_bytes(path: str | Path) -> bytes:
+    """The bytes of an image in a file or a tar. Raises ImageError when they cannot be read or are too many."""
     try:
         with _regular(path) as file:
             content = file.read(LARGEST_MEMBER + 1)
     except OSError as error:
-        raise PictureError(_reason(error)) from error
+        raise ImageError(_reason(error)) from error
     if len(content) > LARGEST_MEMBER:
-        raise PictureError(f"it is larger than {LARGEST_MEMBER >> 20} MB")
+        raise ImageError(f"it is larger than {LARGEST_MEMBER >> 20} MB")
     return content
 
 
 def _header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, int], str | None]:
-    """Width and height, and the format. Raises PictureError."""
+    """Width and height, and the format. Raises ImageError."""
     try:
         with _regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
     except _BROKEN as error:
-        raise PictureError(_reason(error)) from error
+        raise ImageError(_reason(error)) from error
     return image.size, image.format
 
 
 def _regular(path: str | Path | bytes) -> BinaryIO:
-    """``path`` opened; PictureError when it cannot be, or is no file: a pipe would never answer."""
+    """``path`` opened; ImageError when it cannot be, or is no file: a pipe would never answer."""
     if isinstance(path, bytes):
         return io.BytesIO(path)
     member = split_member(path)
     try:
-        return open_regular(path) if member is None else io.BytesIO(read_member(member, PictureError))
+        return open_regular(path) if member is None else io.BytesIO(read_member(member, ImageError))
     except OSError as error:
-        raise PictureError(_reason(error)) from error
+        raise ImageError(_reason(error)) from error
     except UnreadableError as error:
         if isinstance(error.__cause__, OSError):
-            raise PictureError(_reason(error.__cause__)) from error
-        raise PictureError("it cannot be opened: it is a folder, a pipe or a device") from error
+            raise ImageError(_reason(error.__cause__)) from error
+        raise ImageError("it cannot be opened: it is a folder, a pipe or a device") from error
 
 
 def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
-    """The picture with its header read. ``Image.open`` would check its size against a limit that is global."""
+    """The image with its header read. ``Image.open`` would check its size against a limit that is global."""
     if not Image.OPEN.keys() >= set(FORMATS):
         Image.init()
     start = file.read(16)
     if not start:
-        raise PictureError("the file is empty")
+        raise ImageError("the file is empty")
     for name in FORMATS:
         if name not in Image.OPEN:  # a Pillow built without it
             continue
@@ -186,11 +186,11 @@ def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
                 file.seek(0)
             return make(file, "")
     kind = " (it looks like a video or HEIC)" if start[4:8] == b"ftyp" else ""
-    raise PictureError(f"it is not a picture in a known format{kind}; known are {', '.join(FORMATS)}")
+    raise ImageError(f"it is not an image in a known format{kind}; known are {', '.join(FORMATS)}")
 
 
 def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
-    """Of the picture that Pillow takes from an icon: a whole PNG or BMP, which may be larger than the icon says."""
+    """Of the image that Pillow takes from an icon: a whole PNG or BMP, which may be larger than the icon says."""
     entry = IcoImagePlugin.IcoFile(file).entry[0]
     file.seek(entry.offset)
     start = file.read(24)
@@ -205,9 +205,9 @@ def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise PictureError("it has no pixels")
+        raise ImageError("it has no pixels")
     if width * height > max_megapixels * 1_000_000:
-        raise PictureError(
+        raise ImageError(
             f"it has {width} x {height} pixels, more than data.max_megapixels allows ({max_megapixels} million)"
         )
 
@@ -225,12 +225,12 @@ def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except _BROKEN:
-        return 1  # broken EXIF is no reason to do without a picture
+        return 1  # broken EXIF is no reason to do without an image
     return value if isinstance(value, int) else 1
 
 
 def _without_oddities(image: Image.Image) -> Image.Image:
-    """The picture as RGB or RGBA."""
+    """The image as RGB or RGBA."""
     if image.mode in ("RGB", "RGBA"):
         if image.mode == "RGB" and "transparency" in image.info:
             return image.convert("RGBA")
@@ -243,10 +243,10 @@ def _without_oddities(image: Image.Image) -> Image.Image:
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the type's (or the picture's) largest."""
+    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the type's (or the image's) largest."""
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise PictureError("its pixels are not finite numbers")
+        raise ImageError("its pixels are not finite numbers")
     if image.mode == "F":
         white = next((limit for limit in (1.0, 255.0, 65535.0) if values.max() <= limit), float(values.max()))
     else:
@@ -260,7 +260,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
 
 
 def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
-    """Antialiased resize (alpha weighs the colours), of the middle when the picture is a long strip."""
+    """Antialiased resize (alpha weighs the colours), of the middle when the image is a long strip."""
     width, height = image.size
     kept_width, kept_height = min(width, LONGEST * height), min(height, LONGEST * width)
     left, top = (width - kept_width) / 2, (height - kept_height) / 2
@@ -315,7 +315,7 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
 
 
 def _array(image: Image.Image) -> Pixels:
-    """(H, W, 3) of an RGB picture, to be written to; numpy's own way asks Pillow for the bytes several times."""
+    """(H, W, 3) of an RGB image, to be written to; numpy's own way asks Pillow for the bytes several times."""
     return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
 
 
@@ -327,7 +327,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, PictureError):
+    if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"

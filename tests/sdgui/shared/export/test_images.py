@@ -21,8 +21,7 @@ from core.data.sources.opening import open_source
 from core.spec.shards import member_path
 from sdgui.app.start import make_application
 from sdgui.shared.export.formats import Exported, free_path
-from sdgui.shared.export.menu import ExportMenu
-from sdgui.shared.export.pictures import (
+from sdgui.shared.export.images import (
     SHEET,
     ExportError,
     export_contact_sheet,
@@ -31,6 +30,7 @@ from sdgui.shared.export.pictures import (
     export_links,
     export_table,
 )
+from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -47,10 +47,10 @@ def _application(qapp: object) -> None:
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[GalleryItem]:
-    """Two pictures of the same name, and one that is gone."""
+    """Two images of the same name, and one that is gone."""
     existing = []
     for number, color in enumerate(("red", "blue")):
-        path = tmp_path / "pictures" / str(number) / "a.png"
+        path = tmp_path / "images" / str(number) / "a.png"
         path.parent.mkdir(parents=True)
         Image.new("RGB", (30, 20), color).save(path)
         existing.append(
@@ -80,7 +80,7 @@ def test_folders_get_further_names_and_keep_what_is_there(
 
 
 def test_a_table_is_a_data_source(items: list[GalleryItem], tmp_path: Path) -> None:
-    file = tmp_path / "pictures" / "found.csv"
+    file = tmp_path / "images" / "found.csv"
     assert export_table(items[:2], file, silent).written == 2
     with file.open(encoding="utf-8", newline="") as reading:
         rows = list(csv.DictReader(reading))
@@ -153,7 +153,7 @@ def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypa
                 export(items, tmp_path / "closed", silent)
 
 
-def test_a_picture_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far_it_came(
+def test_a_image_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far_it_came(
     items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = items[0].path
@@ -175,12 +175,12 @@ def test_a_picture_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far
     copied = shutil.copyfileobj
     calls = iter([copied, full])
     monkeypatch.setattr(shutil, "copyfileobj", lambda *args: next(calls)(*args))
-    with pytest.raises(ExportError, match=r"is full; free some space or choose another disk\. 1 pictures had been"):
+    with pytest.raises(ExportError, match=r"is full; free some space or choose another disk\. 1 images had been"):
         export_copies(items[:2], tmp_path / "other", silent)
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["a.png"]
 
 
-def test_a_copy_that_fails_leaves_no_half_picture(
+def test_a_copy_that_fails_leaves_no_half_image(
     items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_reading: BinaryIO, writing: BinaryIO, _length: int) -> None:
@@ -193,7 +193,7 @@ def test_a_copy_that_fails_leaves_no_half_picture(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_picture_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_a_image_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: Path) -> None:
     """As a copy and as a link alike: it is no file to link to."""
     content = items[0].path.read_bytes()
     tar = tmp_path / "a.tar"
@@ -262,7 +262,7 @@ def test_a_panel_exports_in_a_thread_and_says_what_came_of_it(
     ]  # fmt: skip
     menu.run(export_copies, items, tmp_path / "out")
     assert not menu.fill(context, items).isEnabled()
-    qtbot.waitUntil(lambda: "2 pictures exported" in bar.text, timeout=5000)
+    qtbot.waitUntil(lambda: "2 images exported" in bar.text, timeout=5000)
     assert "1 left out" in bar.text
     (tmp_path / "a.csv").touch()
     menu.run(export_table, items, tmp_path / "a.csv")
