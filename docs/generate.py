@@ -58,7 +58,7 @@ def write_all(folder: Path = GENERATED) -> list[str]:
 
 # Settings
 def _sections() -> list[tuple[str, type[BaseModel]]]:
-    """The sections of a definition; "experiment" is what lies outside of them."""
+    """The sections of a config; "experiment" is what lies outside of them."""
     found: list[tuple[str, type[BaseModel]]] = [("experiment", RunConfig)]
     for name, field in RunConfig.model_fields.items():
         if (model := _model(field)) is not None:
@@ -74,7 +74,7 @@ def _model(field: FieldInfo) -> type[BaseModel] | None:
 def _settings_index() -> str:
     names = [name for name, _ in _sections()]
     about = (
-        "Every setting of a definition, as the form shows it. A definition is a JSON file with these sections; "
+        "Every setting of a config, as the form shows it. A config is a JSON file with these sections; "
         "`--set section.setting=value` changes one on the command line, and each field of **Define** has it as its "
         "tooltip's name. What does not fit together is named at its field before anything trains."
     )
@@ -149,7 +149,7 @@ def _summary(model: type) -> str:
 def _presets_index() -> str:
     rows = [f"| [{one.title}]({one.name}.md) | `{one.name}` | {one.paper} |" for one in PRESETS.values()]
     about = (
-        "A preset is a published system as a definition: what **New** offers, and `sdgui-core presets` lists. Each has "
+        "A preset is a published system as a config: what **New** offers, and `sdgui-core presets` lists. Each has "
         f"the sizes {', '.join(SIZES)}: tiny for tests, demo for the demo's images on two cores, base as published, "
         "large with larger towers. What follows departs from the defaults of the settings."
     )

@@ -104,9 +104,9 @@ def _against_open_clip(work: Path, precision: str) -> list[BenchResult]:
 
 def _train_ours(config: RunConfig, folder: Path) -> Trained:
     folder.mkdir()
-    definition = folder / "definition.json"
-    definition.write_text(config.to_json(), encoding="utf-8")
-    command = [*python_command("core"), "train", str(definition), str(folder / "run")]
+    run_config = folder / "config.json"
+    run_config.write_text(config.to_json(), encoding="utf-8")
+    command = [*python_command("core"), "train", str(run_config), str(folder / "run")]
     _call(command, folder / "log.txt")
     events = EventReader(RunDir(folder / "run").events).read_all()
     speeds = [event.values["train/pairs_per_s"] for event in events if isinstance(event, Metrics)]
@@ -116,7 +116,7 @@ def _train_ours(config: RunConfig, folder: Path) -> Trained:
 
 
 def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
-    """open_clip's own trainer on the same definition, through its command line."""
+    """open_clip's own trainer on the same config, through its command line."""
     folder.mkdir()
     architecture = folder / "peer-model.json"
     architecture.write_text(json.dumps(resolve_architecture(config.towers.architecture)), encoding="utf-8")

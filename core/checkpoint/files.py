@@ -208,13 +208,13 @@ def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, Che
     return None
 
 
-def definition(info: CheckpointInfo, origin: str) -> RunConfig:
+def run_config(info: CheckpointInfo, origin: str) -> RunConfig:
     """The experiment that a checkpoint belongs to; CheckpointError naming ``origin`` when it cannot be understood."""
     try:
         return RunConfig.model_validate(info.config)
     except ValidationError as error:
         raise CheckpointError(
-            f"{origin} has a definition that this program does not know ({first_problem(error)}) "
+            f"{origin} has a config that this program does not know ({first_problem(error)}) "
             "It was written by another version: use that one, or choose another checkpoint."
         ) from error
 
@@ -226,6 +226,6 @@ def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tens
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{origin} does not fit the network of its definition ({reason}). It was written by another version of "
+            f"{origin} does not fit the network of its config ({reason}). It was written by another version of "
             "this program: use that one, or choose another checkpoint."
         ) from error

@@ -1,6 +1,6 @@
 """A model by its name, ready to be used: the one way to evaluate, search, caption, learn from or start from one.
 
-Flow: a verb, a panel or a definition -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
+Flow: a verb, a panel or a config -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
 what encodes and captions, ``open_teachers`` and ``core.checkpoint.starting`` for training.
 """
 
@@ -107,7 +107,7 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
         )
         return Model(network, runtime, subject, PublishedData(resizing=_resizing(source)), notes=_notes(source))
     tuned = source.tuned if isinstance(source, InterpolatedModel) else source
-    config, _ = _definition(tuned)
+    config, _ = _config(tuned)
     runtime = _runtime(config)
     network = open_network(source, runtime.device, progress).eval()
     title = f"{tuned.name}, alpha {source.alpha:g}" if isinstance(source, InterpolatedModel) else source.name
@@ -178,7 +178,7 @@ def check_downloaded(name: str) -> None:
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:
-    config, info = _definition(source)
+    config, info = _config(source)
     shapes = checkpoint.shapes(source.run, source.checkpoint, source.network)
 
     def build() -> Network:
@@ -191,9 +191,9 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     return network
 
 
-def _definition(source: RunNetwork) -> tuple[RunConfig, CheckpointInfo]:
+def _config(source: RunNetwork) -> tuple[RunConfig, CheckpointInfo]:
     info = checkpoint.read_info(source.run, source.checkpoint)
-    return checkpoint.definition(info, _origin(source)), info
+    return checkpoint.run_config(info, _origin(source)), info
 
 
 def _origin(source: RunNetwork) -> str:

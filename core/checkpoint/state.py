@@ -37,7 +37,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
             return
     raise CheckpointError(
-        "the optimiser state in the checkpoint does not match the parameters of this definition; it was written "
+        "the optimiser state in the checkpoint does not match the parameters of this config; it was written "
         "by another version of this program: resume with that one, or start anew."
     )
 

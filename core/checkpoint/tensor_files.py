@@ -106,7 +106,7 @@ def check_claims(
     there = sum(math.prod(shape) for shape in shapes.values())
     if claimed > 2 * there + 1000:
         raise CheckpointError(
-            f"{origin} does not fit the network of its definition, which has {claimed} parameters and its weights "
+            f"{origin} does not fit the network of its config, which has {claimed} parameters and its weights "
             f"{there}; choose another."
         )
 

@@ -1,4 +1,4 @@
-"""Runs as tables: how each stands, the last and best of its metrics, and in which fields definitions differ."""
+"""Runs as tables: how each stands, the last and best of its metrics, and in which fields configs differ."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _metric(name: str, series: Mapping[int, float]) -> Metric:
 
 
 def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
-    """Fields in which the definitions differ: dotted field -> a value a run. UserError when one cannot be read."""
+    """Fields in which the configs differ: dotted field -> a value a run. UserError when one cannot be read."""
     if len(runs) < 2:
         raise UserError("comparing takes two runs or more; name them.")
     configs = [read_config(run.config) for run in runs]

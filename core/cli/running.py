@@ -33,7 +33,7 @@ def add(verbs: Verbs) -> None:
     one = what.add_parser("show", help="one run with the last and best of each metric")
     one.add_argument("run", metavar="RUN")
     one.set_defaults(verb=_show)
-    one = what.add_parser("compare", help="where definitions differ, and metrics side by side")
+    one = what.add_parser("compare", help="where configs differ, and metrics side by side")
     one.add_argument("runs", nargs="+", metavar="RUN")
     one.set_defaults(verb=_compare)
     for parser in what.choices.values():
@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
         add_home(parser)
 
     launch = verbs.add_parser("launch", help="start a run as a program of its own, here or on a machine")
-    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a definition, or a chain of them")
+    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of them")
     launch.add_argument("--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: here)")
     launch.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
     launch.add_argument("--devices", default="", metavar="0,1", help="GPUs that it may use (default: all)")

@@ -15,7 +15,7 @@ from core.spec.failures import say_error
 from core.spec.presets import SIZES, preset_config, preset_names
 from core.spec.presets.choosing import choose
 from core.spec.run.folder import RunDir
-from core.spec.study.definition import NoiseKind
+from core.spec.study.config import NoiseKind
 
 if TYPE_CHECKING:
     from core.ranks.environment import Launch
@@ -101,7 +101,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if launch is not None and launch.size > 1 and not chained:
         from core.training.team.early import refuse_early
 
-        refuse_early(launch, lambda: _definition(arguments), RunDir(arguments.run_dir))
+        refuse_early(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
     from core.training.memory import keep_freed_memory
     from core.training.train import train
 
@@ -115,12 +115,12 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0 if outcome == "done" else STOPPED
     if launch is not None and launch.size > 1:
         return _train_over_ranks(launch, arguments)
-    outcome = train(_definition(arguments), RunDir(arguments.run_dir))
+    outcome = train(_config(arguments), RunDir(arguments.run_dir))
     say(f"{outcome}: {arguments.run_dir}")
     return 0 if outcome == "done" else STOPPED
 
 
-def _definition(arguments: argparse.Namespace) -> RunConfig:
+def _config(arguments: argparse.Namespace) -> RunConfig:
     return with_absolute_paths(override(read_config(arguments.config), arguments.set))
 
 
@@ -130,7 +130,7 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     from core.training.over_ranks import train_over_ranks
 
     try:
-        outcome = train_over_ranks(launch, lambda: _definition(arguments), RunDir(arguments.run_dir))
+        outcome = train_over_ranks(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
     except RankLost as error:
         if launch.rank == 0:
             say_error(str(error))

@@ -1,6 +1,6 @@
 """Which rows have a label, and the order in which labelled and unlabelled ones are drawn.
 
-Flow: ``label_rows`` reads the column that the definition names and hides labels beyond ``labels_per_class``; the
+Flow: ``label_rows`` reads the column that the config names and hides labels beyond ``labels_per_class``; the
 loader puts them into batches, in which ``SplitOrder`` holds labelled and unlabelled rows to a ratio.
 
 Legend: N rows, C classes, B labelled rows of a batch.

@@ -1,7 +1,7 @@
 """Batches of views, ahead of the training step.
 
 Flow: the loop asks the ``Loader`` for the batches from one step to another; batch k is a function of (data,
-definition, k) alone, so that a resumed run sees what the uninterrupted one would have seen, with any number of loader
+config, k) alone, so that a resumed run sees what the uninterrupted one would have seen, with any number of loader
 processes. Without processes a thread makes the next batches while a step runs.
 
 Legend: B batch, T tokens of the batch's longest caption, S side of a view.
@@ -79,7 +79,7 @@ def usable_cores() -> int:
 class Loader:
     """Batches of training pairs; the last, partial batch of an epoch is dropped.
 
-    Where the definition asks for unlabelled rows in a ratio, a batch has ``optim.batch_size`` labelled rows, then so
+    Where the config asks for unlabelled rows in a ratio, a batch has ``optim.batch_size`` labelled rows, then so
     many times as many unlabelled ones, and an epoch is a pass through the unlabelled rows.
     """
 

@@ -1,4 +1,4 @@
-"""Which rows make batch k: a function of (data, definition, k) alone, whoever asks for which part of it.
+"""Which rows make batch k: a function of (data, config, k) alone, whoever asks for which part of it.
 
 Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are four: every row once
 an epoch; every one but some; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be

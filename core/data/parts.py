@@ -1,7 +1,7 @@
 """Parts of batches: what one process of the loader makes at a time.
 
 Flow: the loader asks for parts of ``ROWS`` rows of each batch, from processes or from a thread, and joins them. A part
-is a function of (data, definition, step, rows) alone: views are drawn row by row, and what is drawn for a batch as a
+is a function of (data, config, step, rows) alone: views are drawn row by row, and what is drawn for a batch as a
 whole (its interpolation) is added when it is joined.
 
 Legend: B batch, b rows of a part, T tokens, S side of a view.
@@ -132,7 +132,7 @@ class PartMaker(Dataset[LoadedPart]):
 
 @dataclass(frozen=True)
 class WantedView:
-    """A view that a definition asks for: how it is made, and the number that its draws depend on."""
+    """A view that a config asks for: how it is made, and the number that its draws depend on."""
 
     config: ViewConfig
     number: int

@@ -106,7 +106,7 @@ def _training(facts: CardFacts) -> str:
         ("precision", f"{started.precision}, on {started.device}" if started else ""),
         ("started from", PurePath(config.towers.pretrained).name or "random weights"),
         ("seed", f"{config.seed}"),
-        ("config", f"digest {config.digest()}, all of it in definition.json"),
+        ("config", f"digest {config.digest()}, all of it in config.json"),
     ]
     return "## Training\n\n" + _rows(("", ""), rows)
 

@@ -24,7 +24,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from core.checkpoint.files import definition, read_info
+from core.checkpoint.files import read_info, run_config
 from core.checkpoint.opening import Model, open_model
 from core.checkpoint.tensor_files import save_tensors
 from core.data.images import Resizing
@@ -100,7 +100,7 @@ def export_model(
             facts = replace(facts, title=f"{facts.title}, interpolated at {located.alpha:g}", validation={})
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
-            (partial / "definition.json").write_text(facts.config.to_json(), encoding="utf-8")
+            (partial / "config.json").write_text(facts.config.to_json(), encoding="utf-8")
         _put_in_place(partial, out, force)
     except OSError as error:
         if error.errno in _EXISTS:
@@ -220,7 +220,7 @@ def _facts(
     if isinstance(source, OpenClipModel):
         return facts
     info = read_info(source.run, source.checkpoint)
-    config = _without_folders(definition(info, f"the checkpoint {source.path}"))
+    config = _without_folders(run_config(info, f"the checkpoint {source.path}"))
     started, validation = _history(source, info.step)
     return replace(
         facts,
@@ -234,7 +234,7 @@ def _facts(
 
 
 def _without_folders(config: RunConfig) -> RunConfig:
-    """The definition with the names of its files alone: where they lie is nobody's concern but their owner's."""
+    """The config with the names of its files alone: where they lie is nobody's concern but their owner's."""
     names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
     names["retain"] = "; ".join(retained_sets(config.data.retain))
     towers = config.towers.model_copy(update={"pretrained": PurePath(config.towers.pretrained).name})

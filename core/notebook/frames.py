@@ -25,7 +25,7 @@ __all__ = ["read_run"]
 
 def read_run(folder: str | Path) -> pandas.DataFrame:
     """The metrics and validations of a run, by step: a column each ("train/loss", "val/teacher/..."), NaN where a step
-    has none. ``frame.attrs`` has the definition as plain data (``config``) and the folder (``run``).
+    has none. ``frame.attrs`` has the config as plain data (``config``) and the folder (``run``).
 
     Points that a resumed run wrote again are there once. Raises UserError where there is no run, NotInstalled where
     pandas is not installed.

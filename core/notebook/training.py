@@ -1,4 +1,4 @@
-"""Training from a notebook: a definition as a Python object, trained in this very process.
+"""Training from a notebook: a config as a Python object, trained in this very process.
 
 config = core.preset("sd-clip", "demo", {"data.train": "pairs/train.csv", "optim.epochs": 2})
 core.train(config, "runs/first")  # interrupt it and call it again: it resumes from its last checkpoint
@@ -35,8 +35,8 @@ def train(config: RunConfig | Mapping[str, Any], folder: str | Path, *, quiet: b
     """Train ``config``, a RunConfig or nested dicts as in a ``config.json``, in the run folder ``folder``, from its
     newest checkpoint if it has one; how it ended: "done", "stopped" (by Ctrl+C, or by the window) or "paused".
 
-    The window imports and watches the folder like any other. Raises UserError when the definition contradicts itself,
-    data cannot be read, or the folder belongs to another definition.
+    The window imports and watches the folder like any other. Raises UserError when the config contradicts itself,
+    data cannot be read, or the folder belongs to another config.
     """
     if isinstance(config, Mapping):
         config = validate(dict(config), "the config")

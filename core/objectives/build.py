@@ -1,6 +1,6 @@
 """The objectives of an experiment, and the network that holds what they learn.
 
-Flow: definition -> ``build_network`` (towers, fusion, a head for each objective that has one) and ``build_objectives``.
+Flow: config -> ``build_network`` (towers, fusion, a head for each objective that has one) and ``build_objectives``.
 The classes are found, not listed: every ``Objective`` of this package is registered by its config class.
 """
 

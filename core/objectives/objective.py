@@ -1,6 +1,6 @@
 """The interface of an objective: a loss over the student's and the teacher's outputs, with its diagnostics.
 
-Flow: ``core.objectives.build`` finds every class of this package and builds those that a definition gives a weight; the
+Flow: ``core.objectives.build`` finds every class of this package and builds those that a config gives a weight; the
 trainer sums ``weight * loss``. A new objective is one module here and one config class in ``core.spec.config``.
 """
 

@@ -30,7 +30,7 @@ _NEEDED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cpu"
 
 
 def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[Finding]:
-    """Everything that a run on this machine needs; with a definition its data and weights too."""
+    """Everything that a run on this machine needs; with a config its data and weights too."""
     found = [_python(), _packages(), _runs_folder(runs), _disk(runs), _gpus(machine)]
     if machine.launcher == "torchrun":
         found.append(_torchrun())
@@ -120,8 +120,8 @@ def _slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
 
 
 def check_data(config: str) -> list[Finding]:
-    """Whether the data and weights that a definition names are here. UserError when it cannot be read."""
-    wanted = parse_config(config, "the definition")
+    """Whether the data and weights that a config names are here. UserError when it cannot be read."""
+    wanted = parse_config(config, "the config")
     found = [_source(what, path) for what, path in _sources(wanted) if path]
     weights: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
         ("Architecture", lambda one: one.towers.architecture),

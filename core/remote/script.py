@@ -82,7 +82,7 @@ def study_command(words: Sequence[str]) -> list[str]:
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a run whose definition lies in its folder, which has the job's name."""
+    """The script for a run whose config lies in its folder, which has the job's name."""
     logs, where = f"{_plain(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
     command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
     return _script(machine, logs, where, command, devices)

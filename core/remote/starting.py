@@ -1,6 +1,6 @@
 """Starting runs on this machine, once each: a request that comes again, since its answer was lost, starts nothing more.
 
-Flow: ``submit`` -> run folder with the definition -> a process of its own session, torchrun, or ``sbatch`` ->
+Flow: ``submit`` -> run folder with the config -> a process of its own session, torchrun, or ``sbatch`` ->
 ``job.json``.
 """
 
@@ -88,7 +88,7 @@ class Starter:
     ) -> Submitted:
         """Start the chain ``name`` as one program, whose folder is that of ``stage``, where it begins or goes on.
 
-        Without ``chain``, its definition, what is there is resumed. UserError and RunDirError as `submit`.
+        Without ``chain``, its config, what is there is resumed. UserError and RunDirError as `submit`.
         """
         own = script or (machine.script if machine.launcher == "slurm" else "")
         if own and "chain.json" not in own:
@@ -193,17 +193,17 @@ class Starter:
             if not run.config.is_file():
                 raise UserError(f"{run.path} no longer has a config.json, so it cannot be resumed; launch a new run.")
             return
-        frozen = with_absolute_paths(parse_config(config, "the definition")).to_json().encode()
+        frozen = with_absolute_paths(parse_config(config, "the config")).to_json().encode()
         if run.config.is_file() and job is None:
             raise UserError(f"{run.path} is there already and was not made by this window; give another name.")
         run.create()
         with writing(run.config, UserError):
             write_whole(run.config, frozen)
 
-    def _prepare_chain(self, run: RunDir, definition: str, job: Job | None) -> None:
+    def _prepare_chain(self, run: RunDir, config: str, job: Job | None) -> None:
         folder = ChainDir(run.path.parent)
-        if definition:
-            chain = parse_chain(definition, "the chain").with_absolute_paths()
+        if config:
+            chain = parse_chain(config, "the chain").with_absolute_paths()
             if folder.chain.is_file() and job is None:
                 raise UserError(f"{folder.path} is there already and was not made by this window; give another name.")
         elif folder.chain.is_file():
@@ -213,7 +213,7 @@ class Starter:
         if run.path.name not in (folder.stage(chain, place).path.name for place in range(len(chain.stages))):
             raise UserError(f"{excerpt(run.path.name)} is no stage of the chain {folder.path.name}; update sdgui.")
         run.create()
-        if definition:
+        if config:
             with writing(folder.chain, UserError):
                 write_whole(folder.chain, chain.to_json().encode())
 

@@ -1,8 +1,8 @@
-"""A chain folder: definition and status. No torch, the window reads it.
+"""A chain folder: config and status. No torch, the window reads it.
 
 A chain folder:
 
-    chain.json            the definition, as it was begun
+    chain.json            the config, as it was begun
     status.json           which stage is running; written whole and renamed
     data/                 manifests that one stage made for a later one
     stage-1-NAME/ ...     a run folder each, like any other; it is made when its stage begins
@@ -39,7 +39,7 @@ CHAIN_VERSION: Literal[1] = 1
 GENERATIONS = 3  # of a born-again chain
 MOST_STAGES = 100
 BORN_AGAIN = "born-again"
-LARGEST_FILE = 4 * MEGABYTE  # of a definition; a stage takes 10 kB
+LARGEST_FILE = 4 * MEGABYTE  # of a config; a stage takes 10 kB
 LARGEST_STATUS = 64 * KILOBYTE
 
 
@@ -49,12 +49,12 @@ class ChainStage(Section):
     name: Text = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
     about: Text = ""
     config: RunConfig
-    takes: dict[str, str] = Field({}, description="Field of the definition -> the earlier stage whose run it names.")
+    takes: dict[str, str] = Field({}, description="Field of the config -> the earlier stage whose run it names.")
     before: Literal["", "caption-filter"] = Field("", description="Step between the previous stage and this one.")
 
 
 class Chain(Section):
-    """The definition of a chain."""
+    """The config of a chain."""
 
     version: Literal[1] = CHAIN_VERSION
     name: Text = Field(min_length=1, max_length=60)
@@ -84,7 +84,7 @@ class Chain(Section):
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
     def changed(self, settings: list[str]) -> Chain:
-        """The chain with ``a.b=value`` settings applied to every stage; ConfigError as for a definition."""
+        """The chain with ``a.b=value`` settings applied to every stage; ConfigError as for a config."""
         if not settings:
             return self
         return self.model_copy(
@@ -92,13 +92,13 @@ class Chain(Section):
         )
 
     def with_absolute_paths(self) -> Chain:
-        """The chain with the paths of its stages made absolute, as for a definition."""
+        """The chain with the paths of its stages made absolute, as for a config."""
         stages = [one.model_copy(update={"config": with_absolute_paths(one.config)}) for one in self.stages]
         return self.model_copy(update={"stages": stages})
 
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``override`` for a stage, whose definition is whole only when the earlier stages' runs are named in it."""
+    """``override`` for a stage, whose config is whole only when the earlier stages' runs are named in it."""
     if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
         return override(config, settings)
     placeholder = override(config, ["teacher.checkpoint=former", *settings])
@@ -176,7 +176,7 @@ class ChainStatus(BaseModel):
 
 
 def chain_file(run_folder: Path) -> Path | None:
-    """The definition of the chain that a run folder is, or is to be, a stage of; None for a run of its own."""
+    """The config of the chain that a run folder is, or is to be, a stage of; None for a run of its own."""
     found = run_folder.parent / "chain.json"
     return found if run_folder.name.startswith("stage-") and found.is_file() else None
 
@@ -188,7 +188,7 @@ def run_label(run_folder: Path) -> str:
 
 
 def stage_config(chain: Chain, folder: ChainDir, place: int) -> RunConfig:
-    """The definition that stage ``place`` is trained on in ``folder``, with what it takes from the earlier stages."""
+    """The config that stage ``place`` is trained on in ``folder``, with what it takes from the earlier stages."""
     stage, names = chain.stages[place], [one.name for one in chain.stages]
     taken = {field: str(folder.stage(chain, names.index(earlier)).path) for field, earlier in stage.takes.items()}
     if stage.before == "caption-filter":
@@ -208,7 +208,7 @@ def write_chain(folder: Path, chain: Chain) -> Path:
 
 
 def is_chain(path: Path) -> bool:
-    """Whether the file holds a chain rather than a single definition; what cannot be read is none."""
+    """Whether the file holds a chain rather than a single config; what cannot be read is none."""
     try:
         raw = read_json(path, LARGEST_FILE)
     except (FileNotFoundError, UserError):

@@ -1,4 +1,4 @@
-"""The one reader of files that a user can be handed: run folders, definitions, studies, indexes, prompts.
+"""The one reader of files that a user can be handed: run folders, configs, studies, indexes, prompts.
 
 Such a file may be anything: a pipe that never answers, a link to a device, three gigabytes of nothing, a number of
 5,000 digits. What is read here is a regular file of bounded size, nesting and range, or it is refused in a sentence

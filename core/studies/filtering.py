@@ -24,7 +24,7 @@ from core.spec.config import override
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
-from core.spec.study.definition import NoiseKind
+from core.spec.study.config import NoiseKind
 from core.studies.study.statistics import mean_of
 
 DRAWS = (10, 11, 12, 13, 14)

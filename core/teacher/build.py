@@ -1,4 +1,4 @@
-"""The teacher that a definition asks for."""
+"""The teacher that a config asks for."""
 
 from __future__ import annotations
 

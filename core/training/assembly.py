@@ -1,4 +1,4 @@
-"""A definition built: data sets, networks, objectives and the loader, as the loop takes them."""
+"""A config built: data sets, networks, objectives and the loader, as the loop takes them."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ class Loop:
                 raise TrainingError(
                     f"{what}, for {skipped.in_a_row} steps in a row. Suspects: learning rate {rate:g} (try a third), "
                     f"no gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or bad "
-                    "images. Change a copy of the definition and start a new run; the last checkpoint is good."
+                    "images. Change a copy of the config and start a new run; the last checkpoint is good."
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:

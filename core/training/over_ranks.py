@@ -67,7 +67,7 @@ def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir,
         team = Team(launch, messages)
         config = team.together(read)
         team.same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
-        team.same("definition", config.digest())
+        team.same("config", config.digest())
         try:
             team.together(lambda: check_mesh(launch.size, config.runtime.shard))
             device = team.together(lambda: device_of(launch, config.runtime.device))

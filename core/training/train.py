@@ -1,4 +1,4 @@
-"""Training: a definition and a run folder in, events and checkpoints out.
+"""Training: a config and a run folder in, events and checkpoints out.
 
 Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed,
 ``core.training.loop`` trains, and the outcome is recorded, whatever it is.
@@ -20,7 +20,7 @@ def train(config: RunConfig, run: RunDir, quiet: bool = False) -> Outcome:
     """Train ``config`` in ``run``, from its newest checkpoint if it has one; returns how it ended.
 
     Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
-    is in use, belongs to another definition or cannot be written.
+    is in use, belongs to another config or cannot be written.
     """
     run.create()
     lock = run.claim()

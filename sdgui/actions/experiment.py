@@ -12,7 +12,7 @@ from sdgui.widgets.actions import Action, MenuItem, Section
 
 
 def _new_from_file(window: Window) -> None:
-    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Open a definition", "", "Experiments (*.json)")
+    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Open a config", "", "Experiments (*.json)")
     if path:
         window.experiment_commands.new_from_file(Path(path))
 
@@ -35,7 +35,7 @@ def _import_run(window: Window) -> None:
 
 def _duplicate(window: Window) -> None:
     if (experiment_id := window.selection.experiment_id) is not None:
-        window.save_definition()
+        window.save_config()
         window.experiment_commands.duplicate(experiment_id)
 
 
@@ -84,7 +84,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "new_from_file",
         "Experiment",
         "New from a &file…",
-        "New experiment from a definition in a JSON file",
+        "New experiment from a config in a JSON file",
         _new_from_file,
         "Ctrl+O",
     ),

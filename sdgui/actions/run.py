@@ -36,7 +36,7 @@ def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> 
         window.show_panel("define")
         return
     if experiment_id is not None:
-        begin(experiment_id, define.definition(experiment_id) if isinstance(define, DefiningPanel) else None)
+        begin(experiment_id, define.config(experiment_id) if isinstance(define, DefiningPanel) else None)
 
 
 def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:

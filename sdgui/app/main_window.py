@@ -178,7 +178,7 @@ class MainWindow(QMainWindow):
         """The name of the current panel."""
         return self.stack.current
 
-    def save_definition(self) -> None:
+    def save_config(self) -> None:
         """Write what is typed in the form to the store."""
         define = self.panels.get("define")
         if isinstance(define, DefiningPanel):

@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
     )
     parser.add_argument(
-        "path", type=Path, nargs="?", metavar="FILE", help="a definition (JSON) or a run folder to open at once"
+        "path", type=Path, nargs="?", metavar="FILE", help="a config (JSON) or a run folder to open at once"
     )
     parser.add_argument("--demo", action="store_true", help="open with demo data and an experiment ready to launch")
     parser.add_argument(
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_path(window: MainWindow, path: Path) -> None:
-    """Make an experiment of a definition, or import a run's folder."""
+    """Make an experiment of a config, or import a run's folder."""
     if path.is_dir():
         window.experiment_commands.import_run(path)
     else:

@@ -47,7 +47,7 @@ class ExperimentCommands(QObject):
         self._add(lambda: preset_config(preset, size), None)
 
     def new_from_file(self, path: Path) -> None:
-        """An experiment from a definition in a file."""
+        """An experiment from a config in a file."""
         self._add(lambda: read_config(path), None)
 
     def new_from_data(self, source: Path) -> None:
@@ -55,7 +55,7 @@ class ExperimentCommands(QObject):
         self._add(lambda: own_data_config(source), None)
 
     def add(self, config: RunConfig, name: str | None = None) -> None:
-        """An experiment from a definition."""
+        """An experiment from a config."""
         self._add(lambda: config, name)
 
     def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:

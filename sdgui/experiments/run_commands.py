@@ -54,7 +54,7 @@ class RunCommands(QObject):
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
         """Start a run of the experiment now, or as soon as its demo data is there.
 
-        ``typed``: the definition in the form, which must have come to the store.
+        ``typed``: the config in the form, which must have come to the store.
         """
         self._begin(experiment_id, False, typed)
 
@@ -131,7 +131,7 @@ class RunCommands(QObject):
         QTimer.singleShot(_PATIENCE, self, lambda: judged({}))
 
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
-        """Start when the machine has what the definition names; else say what it does not have, and queue nothing."""
+        """Start when the machine has what the config names; else say what it does not have, and queue nothing."""
         self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
         answered = self._answered.emit
 

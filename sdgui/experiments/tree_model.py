@@ -53,7 +53,7 @@ class ExperimentModel(QStandardItemModel):
         self._runs: dict[int, QStandardItem] = {}
         self._studies: dict[int, QStandardItem] = {}
         self._records: dict[int, Run] = {}
-        self._definitions: dict[int, Experiment] = {}
+        self._configs: dict[int, Experiment] = {}
         self._best: dict[int, BestPoint | None] = {}
         self._ticked: set[int] = set()
         self._loading = False
@@ -148,7 +148,7 @@ class ExperimentModel(QStandardItemModel):
         self._loading = True
         try:
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
-            edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._definitions.values()}}
+            edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._configs.values()}}
             arms = self._put_studies()
             for experiment_id in sorted(changes.experiments | edited):
                 self._refresh_experiment(experiment_id, arms)
@@ -201,7 +201,7 @@ class ExperimentModel(QStandardItemModel):
         for row in range(total):
             item = parent.child(row)
             _set(item, Qt.ItemDataRole.DisplayRole, run_title(self._records[int(item.data(Role.RUN))], total - row))
-        experiment = self._definitions[int(parent.data(Role.EXPERIMENT))]
+        experiment = self._configs[int(parent.data(Role.EXPERIMENT))]
         _set(parent, Role.DETAIL, experiment_line(experiment, total))
         self._sum_up(parent)
 
@@ -223,7 +223,7 @@ class ExperimentModel(QStandardItemModel):
 
     def _drop_experiment(self, experiment_id: int) -> None:
         item = self._experiments.pop(experiment_id)
-        self._definitions.pop(experiment_id, None)
+        self._configs.pop(experiment_id, None)
         for row in range(item.rowCount()):  # its runs went into the bin with it
             self._forget_run(int(item.child(row).data(Role.RUN)))
         (item.parent() or self.invisibleRootItem()).removeRow(item.row())
@@ -277,7 +277,7 @@ class ExperimentModel(QStandardItemModel):
 
     def _put_label(self, experiment: Experiment, runs: int, study: QStandardItem | None) -> QStandardItem:
         """The experiment's own row; ``runs``: how many it has."""
-        self._definitions[experiment.id] = experiment
+        self._configs[experiment.id] = experiment
         item = self._experiments.get(experiment.id)
         home = study or self.invisibleRootItem()
         if item is not None and (item.parent() or self.invisibleRootItem()) is not home:

@@ -1,6 +1,6 @@
 """Staged presets as chains of runs: made from an experiment, and their stages listed as they appear.
 
-Flow: an experiment's definition -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
+Flow: an experiment's config -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
 the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each further stage under the same
 experiment as soon as its folder is there. Stopping, pausing and resuming a stage is stopping, pausing and resuming the
 chain: the trainer passes over what is done.
@@ -23,7 +23,7 @@ from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 PREVIOUS_GENERATION = (
-    "the generation before"  # stands in teacher.checkpoint of a chain's definition; each stage names its own
+    "the generation before"  # stands in teacher.checkpoint of a chain's config; each stage names its own
 )
 _POLL_SECONDS = 1.0
 

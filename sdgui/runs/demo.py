@@ -112,7 +112,7 @@ class DemoData(QObject):
 
 
 def demo_configs(folder: Path) -> dict[str, RunConfig]:
-    """Name -> definition of the demo's experiments, their data under ``folder``."""
+    """Name -> config of the demo's experiments, their data under ``folder``."""
     data = [f"data.{split}={folder / split}.csv" for split in ("train", "val", "test")]
     return {
         name: override(preset_config(preset, "demo"), [*data, f"name={name}"])

@@ -1,6 +1,6 @@
 """Launcher: starts trainers as programs of their own, pauses, stops and queues them.
 
-Flow: a definition from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
+Flow: a config from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
 From then on the run folder holds its state; the window only writes ``control``. A trainer outlives the window.
 """
 
@@ -155,7 +155,7 @@ class Launcher(QObject):
         return {run_id: plan.now for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
-        """Freeze the definition and start it when its machine has a free device for it. Raises LaunchError."""
+        """Freeze the config and start it when its machine has a free device for it. Raises LaunchError."""
         self._refuse_without_trainer(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
@@ -249,7 +249,7 @@ class Launcher(QObject):
             raise LaunchError(str(error)) from error
 
     def _prepare(self, run: Run) -> None:
-        """Make the folder with the frozen definition."""
+        """Make the folder with the frozen config."""
         config = self._store.experiment(run.experiment_id).config
         if config is None or config.digest() != run.digest:
             raise LaunchError("The experiment was changed while it was being launched; launch it again.")

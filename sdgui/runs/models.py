@@ -184,7 +184,7 @@ def _pointed(run: RunDir, pointer: str, steps: list[int]) -> int:
 
 
 def _architecture_captions(run: RunDir) -> bool:
-    """By the definition, before there is a checkpoint."""
+    """By the config, before there is a checkpoint."""
     towers = read_json(run.config).get("towers")
     name = str(towers.get("architecture", "")) if isinstance(towers, dict) else ""
     return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))

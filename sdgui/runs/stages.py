@@ -1,4 +1,4 @@
-"""The origin of a definition: its preset and size, and whether it is trained in stages.
+"""The origin of a config: its preset and size, and whether it is trained in stages.
 
 Flow: Define shows ``origin``'s differences and keeps the wish for stages; a launch asks ``staged_chain`` for the chain.
 """
@@ -34,7 +34,7 @@ def flat(config: RunConfig) -> dict[str, Any]:
 
 
 def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
-    """The preset's definition that ``config`` started from, and its size: the size with the fewest differences.
+    """The preset's config that ``config`` started from, and its size: the size with the fewest differences.
 
     Name, data and seed are the experiment's own and are taken over, so that they do not count as differences.
     None for an unknown preset.
@@ -63,7 +63,7 @@ def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
 
 
 def with_previous_generation(config: RunConfig) -> RunConfig:
-    """The definition of a generation whose teacher the chain names, where it is one."""
+    """The config of a generation whose teacher the chain names, where it is one."""
     if not teacher_from_chain(config):
         return config
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": PREVIOUS_GENERATION})})

@@ -85,10 +85,10 @@ class StudyPrograms(QObject):
         return [study_id for study_id, snapshot in self._snapshots.items() if snapshot.alive]
 
     # Doing. All of it may wait for a disk: call it beside the window's thread.
-    def add(self, study: Study, definitions: Mapping[str, str] | None = None) -> StudyRecord:
+    def add(self, study: Study, configs: Mapping[str, str] | None = None) -> StudyRecord:
         """Write a new study into the store's home, and list it. Raises StudyProgramError, StoreError.
 
-        ``definitions``: arm -> the definition that its ``config`` (arms/NAME.json) is to hold.
+        ``configs``: arm -> the config that its ``config`` (arms/NAME.json) is to hold.
         """
         base = self._store.studies_folder / slug(study.name)
         folder, number = base, 2
@@ -99,7 +99,7 @@ class StudyPrograms(QObject):
             folder.mkdir(parents=True)
             is_new = True
             StudyDir(folder).runs.mkdir()
-            _write(folder, study, definitions or {})
+            _write(folder, study, configs or {})
         except OSError as error:
             if is_new:  # its name is free for the next try
                 shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +108,7 @@ class StudyPrograms(QObject):
         self.poll()
         return record
 
-    def grow(self, study_id: int, study: Study, definitions: Mapping[str, str]) -> StudyRecord:
+    def grow(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
         """Add the arms and seeds of ``study`` that a study does not have yet.
 
         Raises StudyProgramError, StoreError, and ConfigError when the study that is there cannot be read.
@@ -121,7 +121,7 @@ class StudyPrograms(QObject):
         if not absolute(study, record.folder).goes_on_from(read_study(out.study)):
             raise StudyProgramError(f"{out.study} has changed in the meantime; open it again.")
         try:
-            _write(record.folder, study, definitions)
+            _write(record.folder, study, configs)
         except OSError as error:
             raise StudyProgramError(f"The study cannot be written to {record.folder}: {error.strerror}.") from error
         self.poll()
@@ -315,9 +315,9 @@ def _machines(out: StudyDir) -> StudyMachines:
     return read_machines(out, read_study(out.study))
 
 
-def _write(folder: Path, study: Study, definitions: Mapping[str, str]) -> None:
+def _write(folder: Path, study: Study, configs: Mapping[str, str]) -> None:
     check_inside(folder, [folder / "arms"], StudyProgramError)
-    for name, text in definitions.items():
+    for name, text in configs.items():
         (folder / "arms").mkdir(exist_ok=True)
         write_whole(folder / "arms" / f"{name}.json", text.encode())
     write_whole(StudyDir(folder).study, absolute(study, folder).to_json().encode())

@@ -20,7 +20,7 @@ _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation",
 
 
 def own_data_config(source: Path) -> RunConfig:
-    """A definition that trains on ``source``: a table of pairs, or a folder of images, classes, tables or splits.
+    """A config that trains on ``source``: a table of pairs, or a folder of images, classes, tables or splits.
 
     A folder's tables (or folders) named as splits are its training, validation and test data. Raises UserError when it
     is not there, or is neither.

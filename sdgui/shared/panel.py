@@ -77,7 +77,7 @@ class Panel(QWidget):
 class DefiningPanel(Panel):
     """The panel in which an experiment is defined, as actions and the window know it."""
 
-    edited = Signal(int)  # experiment id: its definition in the store changed
+    edited = Signal(int)  # experiment id: its config in the store changed
     copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
 
     def save(self) -> bool:
@@ -88,8 +88,8 @@ class DefiningPanel(Panel):
         """Save; when a field is wrong, show why, go to the first one and return False."""
         raise NotImplementedError
 
-    def definition(self, experiment_id: int) -> RunConfig | None:
-        """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
+    def config(self, experiment_id: int) -> RunConfig | None:
+        """The form's config of this experiment; None when another one or a run's frozen config is shown."""
         raise NotImplementedError
 
     def refuse(self, problems: dict[str, str]) -> None:

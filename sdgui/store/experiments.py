@@ -26,7 +26,7 @@ from sdgui.store.tables import ExperimentRow, TagRow
 
 
 class ExperimentRecords(Sessions):
-    """Definitions: listed, created, edited, deleted."""
+    """Configs: listed, created, edited, deleted."""
 
     def experiments(self, deleted: bool = False) -> list[Experiment]:
         """All that are not in the bin (or all that are), oldest first."""
@@ -49,14 +49,14 @@ class ExperimentRecords(Sessions):
             return experiment_record(experiment_row(session, experiment_id))
 
     def add_experiment(self, config: RunConfig | str, name: str | None = None) -> Experiment:
-        """A new experiment; ``name`` defaults to the definition's."""
+        """A new experiment; ``name`` defaults to the config's."""
         text = _text(config)
         name = clean_name(name if name is not None else _name_in(text) or "untitled")
         with self._write() as session:
             return experiment_record(new_experiment(session, text, name))
 
     def rename_experiment(self, experiment_id: int, name: str) -> Experiment:
-        """Change the name, in the definition too. Runs keep the definition they were launched with."""
+        """Change the name, in the config too. Runs keep the config they were launched with."""
         name = clean_name(name)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
@@ -178,7 +178,7 @@ def _text(config: RunConfig | str) -> str:
 
 
 def _name_in(text: str) -> str:
-    """The name in a definition; "" when that cannot be read."""
+    """The name in a config; "" when that cannot be read."""
     try:
         raw = json.loads(text)
     except ValueError:
@@ -197,7 +197,7 @@ def _settings(text: str) -> object:
 
 
 def _named(text: str, name: str) -> str:
-    """The definition with this name in it; left alone when it is not JSON of an experiment at all."""
+    """The config with this name in it; left alone when it is not JSON of an experiment at all."""
     try:
         raw = json.loads(text)
     except ValueError:

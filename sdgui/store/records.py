@@ -40,13 +40,13 @@ class StoreUnavailableError(StoreError):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A definition that runs are launched from. ``config`` is None when it no longer validates; see ``problem``."""
+    """A config that runs are launched from. ``config`` is None when it no longer validates; see ``problem``."""
 
     id: int
     name: str
     config_json: str
     config: RunConfig | None
-    problem: str  # "" or why the definition cannot be used, with the remedy
+    problem: str  # "" or why the config cannot be used, with the remedy
     created: float  # seconds since the epoch
     changed: float
     tags: tuple[str, ...] = ()
@@ -86,13 +86,13 @@ HERE = Place()
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a definition. The definition itself is in the folder's ``config.json``."""
+    """One training of a config. The config itself is in the folder's ``config.json``."""
 
     id: int
     experiment_id: int
     key: str  # short, never reused, part of the folder's name
     folder: Path
-    digest: str  # of the frozen definition; differs from the experiment's once that was edited
+    digest: str  # of the frozen config; differs from the experiment's once that was edited
     created: float  # seconds since the epoch, as the other times
     state: RunState
     launched: float | None = None  # when its trainer was last started

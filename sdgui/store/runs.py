@@ -29,7 +29,7 @@ from sdgui.store.records import (
 )
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.registry.dialect import insert
-from sdgui.store.run_table.definitions import keep_definition
+from sdgui.store.run_table.configs import keep_config
 from sdgui.store.sessions import ON_HOST, Sessions, merged_tags, owner_host_of, refuse_changed, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
@@ -163,7 +163,7 @@ class RunRecords(Sessions):
     def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.
 
-        ``place``: the machine that it is for, and the devices that it asks for. Raises StoreError with the definition's
+        ``place``: the machine that it is for, and the devices that it asks for. Raises StoreError with the config's
         problem when it has one.
         """
         with self._write() as session:
@@ -179,7 +179,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(self, experiment_id: int, folder: str, config: RunConfig, began: float | None = None) -> int:
-        """Add the run in ``folder``, which has this definition and ``began`` to train then; returns its id."""
+        """Add the run in ``folder``, which has this config and ``began`` to train then; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             listed = session.scalar(select(RunRow.id).where(RunRow.folder == folder))
@@ -326,9 +326,9 @@ def _new_run(session: Session, experiment_id: int) -> RunRow:
 
 
 def _run_of(session: Session, experiment: Experiment, config: RunConfig) -> RunRow:
-    """A run of the experiment with this config, whose definition is kept."""
+    """A run of the experiment with this config, whose config is kept."""
     key, digest = secrets.token_hex(4), config.digest()
-    keep_definition(session, digest, config)
+    keep_config(session, digest, config)
     return RunRow(
         experiment_id=experiment.id,
         key=key,

@@ -1,6 +1,6 @@
 """Store: experiments, runs, summaries, tags, notes and the queue, in SQLite or PostgreSQL; the only owner of sessions.
 
-Flow: opened once by the window. Panels read and change definitions here; the tailer records what runs report; the
+Flow: opened once by the window. Panels read and change configs here; the tailer records what runs report; the
 launcher adds and queues runs. What it hands out are frozen records, never rows. All of it but names, tags and notes
 can be rebuilt from the run folders.
 """
@@ -34,7 +34,7 @@ from sdgui.store.records import Run, StoreError
 from sdgui.store.registry.activity import ActivityRecords, note_activity
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.registry.server import open_registry
-from sdgui.store.run_table.definitions import DefinitionRecords
+from sdgui.store.run_table.configs import ConfigRecords
 from sdgui.store.run_table.queries import RunTableRecords
 from sdgui.store.run_table.step_values import StepValueRecords
 from sdgui.store.run_table.tagging import TaggingRecords
@@ -57,7 +57,7 @@ class Store(
     FixRecords,
     ResultRecords,
     ActivityRecords,
-    DefinitionRecords,
+    ConfigRecords,
     RunTableRecords,
     TaggingRecords,
     StepValueRecords,
@@ -144,7 +144,7 @@ class Store(
     def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
         """The run in ``folder``, from its config.json and events; a known folder is read again.
 
-        It goes under ``experiment_id``, else under an experiment with the same definition or name, else a new one.
+        It goes under ``experiment_id``, else under an experiment with the same config or name, else a new one.
         """
         return self.run(self._import(folder, experiment_id, None))
 
@@ -240,7 +240,7 @@ class Store(
 
 
 def _run_folders(runs: Path) -> list[Path]:
-    """Folders with a definition, those of chains' stages too, oldest first."""
+    """Folders with a config, those of chains' stages too, oldest first."""
     dated: list[tuple[float, Path]] = []
     for config in (*runs.glob("*/config.json"), *runs.glob("*/stage-*/config.json")):
         if any(part.endswith(DELETED) for part in config.relative_to(runs).parts):

@@ -40,7 +40,7 @@ class JsonDocument(UserDefinedType[Any]):
         return "JSONB"
 
 
-# SQLite's column holds its own binary JSON, or text where the library is older than that (see run_table.definitions).
+# SQLite's column holds its own binary JSON, or text where the library is older than that (see run_table.configs).
 Document = LargeBinary().with_variant(JsonDocument(), "postgresql")
 
 
@@ -82,7 +82,7 @@ class TagRow(Base):
 
 
 class ExperimentRow(Base):
-    """A definition; ``config`` is kept as text, so that one from another version is not lost."""
+    """A config; ``config`` is kept as text, so that one from another version is not lost."""
 
     __tablename__ = "experiments"
     __table_args__ = ({"sqlite_autoincrement": True},)  # an id is never given twice
@@ -135,10 +135,10 @@ class RunRow(Base):
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 
 
-class DefinitionRow(Base):
-    """A definition that runs were launched with, to filter and compare them by; the run folder has the original."""
+class ConfigRow(Base):
+    """A config that runs were launched with, to filter and compare them by; the run folder has the original."""
 
-    __tablename__ = "definitions"
+    __tablename__ = "configs"
 
     digest: Mapped[str] = mapped_column(primary_key=True)
     recipe: Mapped[str] = mapped_column(index=True)  # the digest without name and seed
@@ -200,7 +200,7 @@ class CaptionOriginRow(Base):
 
 
 class StudyRow(Base):
-    """A study's folder, which holds its definition and progress."""
+    """A study's folder, which holds its config and progress."""
 
     __tablename__ = "studies"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -2,7 +2,7 @@
 
 JPEGs of 512 x 384 become the views that a preset asks for at 224 pixels, decoded anew each time. Ours and the peer take
 turns in this process, both without loader processes, with one thread, on one core; counted are seconds of its
-processor, so that what else the machine does counts for neither. What the definition leaves to the training device
+processor, so that what else the machine does counts for neither. What the config leaves to the training device
 (colours, RandAugment) is done there and not counted, which the peer does not have at all.
 """
 
@@ -81,13 +81,13 @@ def _write(folder: Path) -> Path:
     return manifest
 
 
-def _definition(manifest: Path, preset: str) -> RunConfig:
+def _config(manifest: Path, preset: str) -> RunConfig:
     settings = [f"data.train={manifest}", "data.cache_mib=0", "data.workers=0", f"optim.batch_size={BATCH}"]
     return override(preset_config(preset), settings)
 
 
 def _ours(manifest: Path, preset: str) -> Callable[[], float]:
-    config = _definition(manifest, preset)
+    config = _config(manifest, preset)
     dataset = open_dataset(manifest, config.data, SIDE, open_clip.tokenizer.SimpleTokenizer())
     loader = Loader(dataset, config, SIDE, multiple=PATCH, place=Place(distorts=True))
     epoch = iter(range(1 << 30))

@@ -45,7 +45,7 @@ from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.study.definition import NoiseKind
+from core.spec.study.config import NoiseKind
 from core.training.train import train
 
 SHARE, SEED = 0.3, 0  # of wrong captions; of their draw and of the run

@@ -110,7 +110,7 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         former = former_run(source, work / "former")
         rows = []
         for name in PRESETS:
-            counted = counted_syncs(definition(name, source, former), work / name)
+            counted = counted_syncs(run_config(name, source, former), work / name)
             rows.append(_row(name, counted))
         return rows
 
@@ -121,7 +121,7 @@ def _row(name: str, counted: Counter[str]) -> BenchResult:
     return result(title, sum(counted.values()) / STEPS, 0.0, "syncs/step", float(not counted), 1.0)
 
 
-def definition(name: str, source: Path, former: Path) -> RunConfig:
+def run_config(name: str, source: Path, former: Path) -> RunConfig:
     """Preset ``name`` at its least size, for ``STEPS`` steps and more on ``source``, with everything that may wait."""
     config = preset_config(name, "tiny")
     settings = [f"data.train={source}", "runtime.threads=1", "optim.epochs=1", "belief.refresh=0.01"]

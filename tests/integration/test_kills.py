@@ -63,7 +63,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def definition(folder: Path, epochs: int) -> RunConfig:
+def run_config(folder: Path, epochs: int) -> RunConfig:
     train_csv, val = write_pairs(folder)
     paths = [f"data.train={train_csv}", f"data.val={val}", "optim.batch_size=12", "runtime.threads=1"]
     settings = [*paths, f"optim.epochs={epochs}", "validation.every_steps=20"]
@@ -129,7 +129,7 @@ def kill_both(store: Store, run: Run, moments: random.Random) -> bool:
 
 @pytest.mark.slow
 def test_trainer_and_window_killed_together(store: Store, tmp_path: Path) -> None:
-    config = definition(tmp_path / "pairs", epochs=40)
+    config = run_config(tmp_path / "pairs", epochs=40)
     whole = RunDir(tmp_path / "whole")
     assert train(config, whole, quiet=True) == "done"
     wanted, moments, kills = points(whole), random.Random(KILLS), 0

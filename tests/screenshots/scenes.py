@@ -64,7 +64,7 @@ def home(stage: Stage) -> None:
 
 
 def define(stage: Stage) -> None:
-    """The definition of a self-distilling run: what it says of its teacher."""
+    """The config of a self-distilling run: what it says of its teacher."""
     panel = stage.window.show_panel("define")
     stage.select_run("sd-clip")
     settle(1.0)

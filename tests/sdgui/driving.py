@@ -27,7 +27,7 @@ def press(qtbot: QtBot, window: MainWindow, key: Qt.Key, modifier: Qt.KeyboardMo
 
 
 def trainable(preset: str = "clip") -> RunConfig:
-    """A small definition that names data; the worker in miniature knows what they hold."""
+    """A small config that names data; the worker in miniature knows what they hold."""
     return override(preset_config(preset, "tiny"), ["data.train=pairs.csv"])
 
 

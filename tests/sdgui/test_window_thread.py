@@ -227,7 +227,7 @@ def test_a_write_that_fails_says_so_and_can_be_tried_again(
     assert store.experiment(one).name == "typed name"
 
 
-def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched(
+def test_a_config_that_cannot_be_saved_stays_in_the_form_and_is_not_launched(
     qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window()
@@ -245,7 +245,7 @@ def test_a_definition_that_cannot_be_saved_stays_in_the_form_and_is_not_launched
         define.form.set_value("seed", 77)
         window.window_actions["launch"].trigger()
         settle(window)
-        assert store.runs() == [], "the definition in the store is not the one in the form"
+        assert store.runs() == [], "the config in the store is not the one in the form"
         assert "could not be saved" in window.bar.text
         assert "locked by another program" in define.bar.text
         assert define.form.draft()["seed"] == "77"

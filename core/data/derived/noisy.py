@@ -22,7 +22,7 @@ from core.data.sources.rows import Source
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import excerpt
-from core.spec.study.definition import NoiseKind
+from core.spec.study.config import NoiseKind
 
 COLUMN = "shuffled"
 GENERIC = ("an image", "an image", "a small icon", "a drawing of something", "untitled")

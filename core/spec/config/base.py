@@ -1,4 +1,4 @@
-"""What every section of a definition is made of: frozen fields that carry what the form shows."""
+"""What every section of a config is made of: frozen fields that carry what the form shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_TEXT = 10_000  # characters of any one field
 
 
 class ConfigError(UserError):
-    """A definition that cannot be used; the message names the field, the value and the remedy."""
+    """A config that cannot be used; the message names the field, the value and the remedy."""
 
 
 def _sane_text(value: Any) -> Any:
@@ -26,7 +26,7 @@ def _sane_text(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_sane_text)]  # of a definition: a name, a path, a label
+Text = Annotated[str, BeforeValidator(_sane_text)]  # of a config: a name, a path, a label
 
 
 class Section(BaseModel):

@@ -13,7 +13,7 @@ from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shard
 
 
 def problems(config: RunConfig) -> dict[str, str]:
-    """Dotted field -> sentence with the remedy; empty when the definition makes sense."""
+    """Dotted field -> sentence with the remedy; empty when the config makes sense."""
     found: dict[str, str] = {}
     for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _objectives):
         for field, sentence in rule(config):
@@ -42,7 +42,7 @@ def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
 
 
 def _needs(config: RunConfig) -> Problems:
-    """What objectives need and the definition has not."""
+    """What objectives need and the config has not."""
     for name, objective in weighted(config).items():
         needs = objective.needs_teacher() if config.teacher.kind == "none" else []
         needs += objective.needs_fusion() if config.fusion.kind == "none" else []
@@ -68,7 +68,7 @@ def _teacher(config: RunConfig) -> Problems:
             )
         return
     opened = teacher.kind in ("frozen", "previous")
-    if opened and not teacher.checkpoint and config.data.train:  # a definition without data is not yet wrong
+    if opened and not teacher.checkpoint and config.data.train:  # a config without data is not yet wrong
         yield "teacher.checkpoint", f"A {teacher.kind} teacher needs its weights: name a previous run or a model."
     if not opened and teacher.checkpoint:
         yield "teacher.checkpoint", "This teacher is made of the student: leave it empty, or set kind to frozen."

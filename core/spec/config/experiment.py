@@ -45,10 +45,10 @@ class RunConfig(Section):
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, title="Runtime")
 
     def to_json(self) -> str:
-        """The definition as readable JSON, the same bytes for the same definition."""
+        """The config as readable JSON, the same bytes for the same config."""
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 over the canonical JSON; names a definition."""
+        """First 12 hex digits of the SHA-256 over the canonical JSON; names a config."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -31,7 +31,7 @@ class ClassificationConfig(ObjectiveConfig):
         return False
 
     def problems(self, context: Context) -> Problems:
-        # A definition without data is not yet wrong: the column comes with them.
+        # A config without data is not yet wrong: the column comes with them.
         if not context.data.label and context.data.train:
             yield "data.label", "Classification needs the column of the classes; name it, or set the weight to 0."
         if self.view == "further" and context.views.student.count == 0:

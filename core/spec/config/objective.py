@@ -32,11 +32,11 @@ Prototypes = Annotated[int, Field(ge=2, le=262144, title="Prototypes", json_sche
 Queue = Annotated[int, Field(ge=0, le=1048576, title="Queue", json_schema_extra=shown("pairs", advanced=True))]
 Temperature = Annotated[float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=shown("", advanced=True))]
 Problems = Iterator[tuple[str, str]]
-"""Dotted fields of the definition, each with a sentence that names the remedy."""
+"""Dotted fields of the config, each with a sentence that names the remedy."""
 
 
 class Need(NamedTuple):
-    """A setting of an objective that needs a further part of the definition, and what to say where that is missing."""
+    """A setting of an objective that needs a further part of the config, and what to say where that is missing."""
 
     field: str  # the setting, such as "weight"
     remedy: str
@@ -137,7 +137,7 @@ class ObjectiveConfig(Section):
         return 0.0
 
     def problems(self, context: Context) -> Problems:
-        """Contradictions with the rest of the definition besides what is needed; asked where the weight is above 0."""
+        """Contradictions with the rest of the config besides what is needed; asked where the weight is above 0."""
         yield from ()
 
 
@@ -151,7 +151,7 @@ C = TypeVar("C", bound=ObjectiveConfig)
 
 @dataclass(frozen=True)
 class Context:
-    """The rest of a definition, which the settings of one objective are checked against."""
+    """The rest of a config, which the settings of one objective are checked against."""
 
     data: DataConfig
     views: ViewsConfig

@@ -1,6 +1,6 @@
 """Renamed settings, verbs, options and functions: the present name, and the version that drops the older one.
 
-Flow: definitions and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core``
+Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core``
 and checkpoints ask ``present`` for the name that they read; a name that a person wrote gives an
 ``OldName`` warning, which the command line prints on stderr. ``docs/versions.md`` has the policy.
 
@@ -67,9 +67,9 @@ def present(kind: Kind, name: str, told: bool = True) -> str:
 
 
 def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """A definition as it was read, its settings under their present names; a value that both names have is left twice.
+    """A config as it was read, its settings under their present names; a value that both names have is left twice.
 
-    Nothing is told: definitions of run folders are frozen, and are read for good.
+    Nothing is told: configs of run folders are frozen, and are read for good.
     """
     for old, new in names("setting").items():
         *above, name = old.split(".")

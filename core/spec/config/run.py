@@ -1,4 +1,4 @@
-"""How a definition is read, checked, changed and compared.
+"""How a config is read, checked, changed and compared.
 
 Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run
 folder; the trainer reads nothing else. Every field carries a title, a description, a unit and a range,
@@ -26,13 +26,13 @@ from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
 from core.spec.shards import absolute_pattern, is_shards
 
-LARGEST_FILE = MEGABYTE  # of a definition; one with every field takes 10 kB
+LARGEST_FILE = MEGABYTE  # of a config; one with every field takes 10 kB
 MOST_LISTED = 20  # wrong fields in a message
 _LONGEST_NAME = 100  # of a field that is compared with those there are
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
-    """A definition from JSON text.
+    """A config from JSON text.
 
     Raises ConfigError naming ``origin``, each wrong field, its value and, for unknown keys, the nearest one.
     """
@@ -49,7 +49,7 @@ def parse_config(text: str, origin: str) -> RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The definition in a file; ConfigError when it is missing or wrong."""
+    """The config in a file; ConfigError when it is missing or wrong."""
     try:
         text = read_text(path, LARGEST_FILE, error=ConfigError)
     except FileNotFoundError as error:
@@ -60,7 +60,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
-    """A definition from plain data; ConfigError lists every wrong field in one message."""
+    """A config from plain data; ConfigError lists every wrong field in one message."""
     try:
         config = RunConfig.model_validate(present_settings(raw))
     except ValidationError as error:
@@ -155,7 +155,7 @@ def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The same definition with its relative paths made absolute, so that it means the same from any folder."""
+    """The same config with its relative paths made absolute, so that it means the same from any folder."""
     raw = config.model_dump(mode="json")
     for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
         _assign(raw, name.split("."), _absolute(get_field(config, name)))
@@ -178,7 +178,7 @@ def _absolute(name: str) -> str:
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two definitions differ: dotted field -> (ours, theirs)."""
+    """Fields in which two configs differ: dotted field -> (ours, theirs)."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in field_names():
         left, right = get_field(ours, name), get_field(theirs, name)

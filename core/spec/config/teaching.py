@@ -1,6 +1,6 @@
 """Which steps a teacher teaches in, and which need the further views: a plan that loader and trainer read alike.
 
-Flow: definition and number of steps -> ``teaching`` -> the loader leaves out views that a step does not need, and
+Flow: config and number of steps -> ``teaching`` -> the loader leaves out views that a step does not need, and
 ``core.training.train_step`` what learns from a teacher that does not teach in it.
 """
 

@@ -33,7 +33,7 @@ class Host(Connection):
         return self._typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
-        """What works there, what does not and the remedy; with a definition (JSON) its data and weights too.
+        """What works there, what does not and the remedy; with a config (JSON) its data and weights too.
 
         A machine that cannot be reached now is reported at once.
         """
@@ -54,7 +54,7 @@ class Host(Connection):
         return [Finding(what="sdgui", works=False, found=told, remedy=remedy)]
 
     def check_data(self, config: str) -> Future[list[Finding]]:
-        """Whether the paths that a definition (JSON) names are there, and can be read as data."""
+        """Whether the paths that a config (JSON) names are there, and can be read as data."""
         return self._typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(
@@ -108,7 +108,7 @@ class Host(Connection):
     ) -> Future[Submitted]:
         """Start the chain ``name`` (its folder in the runs folder there) with the run folder ``stage``, or resume it.
 
-        ``chain``: its definition (JSON); the folder that is answered is the stage's. Otherwise as `submit`.
+        ``chain``: its config (JSON); the folder that is answered is the stage's. Otherwise as `submit`.
         """
         asked = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
         machine = self.machine.model_dump()

@@ -1,7 +1,7 @@
 """Chains on other machines: each stage is mirrored as a run of its own, the next one as soon as one is done.
 
-Flow: the first stage is handed over with the chain's definition -> one program there trains all -> ``next_stage`` makes
-the mirror of the stage that begins, whose definition follows from the chain's.
+Flow: the first stage is handed over with the chain's config -> one program there trains all -> ``next_stage`` makes
+the mirror of the stage that begins, whose config follows from the chain's.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
     chain = chain_file(run.path)
     if chain is None:
         return host.submit(run.path.name, record.token, config, devices, script, seconds)
-    definition = ""
+    run_config = ""
     if config:
         if run.path != ChainDir(chain.parent).stage(read_chain(chain), 0).path:
             raise UserError(
                 f"The stages before {run.path.name} are on this computer, so it cannot go on on {record.machine}; "
                 "resume it here."
             )
-        definition = read_text(chain, LARGEST_FILE)
-    return host.submit_chain(chain.parent.name, run.path.name, record.token, definition, devices, script, seconds)
+        run_config = read_text(chain, LARGEST_FILE)
+    return host.submit_chain(chain.parent.name, run.path.name, record.token, run_config, devices, script, seconds)
 
 
 def next_stage(run: RunDir) -> RunDir | None:

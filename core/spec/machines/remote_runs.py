@@ -71,7 +71,7 @@ class RemoteRuns:
 
     # Handing over
     def launch(self, run: RunDir, machine: str, config: str, devices: Sequence[str] = (), script: str = "") -> None:
-        """Start the run of ``run``'s name on ``machine``; ``config``: its definition, whose paths are paths there.
+        """Start the run of ``run``'s name on ``machine``; ``config``: its config, whose paths are paths there.
 
         Returns when the machine has it, and when the line is down: then it is handed over once the line is up. Raises
         UserError when the machine refuses it; nothing was started then.

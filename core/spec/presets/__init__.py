@@ -1,4 +1,4 @@
-"""Named definitions: the method, its baselines and the systems that it builds on. No torch.
+"""Named configs: the method, its baselines and the systems that it builds on. No torch.
 
 Flow: the form's list of presets, or ``python -m core presets NAME`` -> a ``RunConfig`` -> changed by the user -> run.
 """
@@ -59,7 +59,7 @@ def preset_names() -> list[str]:
 
 
 def preset_config(name: str, size: Size = "base") -> RunConfig:
-    """The definition of preset ``name``; ConfigError with the nearest names when there is none."""
+    """The config of preset ``name``; ConfigError with the nearest names when there is none."""
     if name not in PRESETS:
         close = nearest(name[:LONGEST_SHOWN], PRESETS, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."

@@ -84,7 +84,7 @@ def _to_adapt(pairs: int, wrong_captions: bool) -> Choice:
 def better(config: RunConfig, pairs: int) -> str:
     """Why clip would pay for the time that ``config`` takes, as a sentence; "" where nobody knows that it would.
 
-    Of other presets than those two nothing is known; which of them it is, tells the teacher: definitions are kept.
+    Of other presets than those two nothing is known; which of them it is, tells the teacher: configs are kept.
     """
     if config.preset not in ("sd-clip", "sd-clip-every-step") or pairs < 1:
         return ""

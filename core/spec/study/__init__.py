@@ -1,6 +1,6 @@
-"""What a study is and what its folder holds: the definition, its run states and its results. No torch."""
+"""What a study is and what its folder holds: the config, its run states and its results. No torch."""
 
-from core.spec.study.definition import (
+from core.spec.study.config import (
     DEMO,
     MOST,
     NAME,

@@ -1,8 +1,8 @@
-"""A study folder: definition, status and results. No torch, the window reads all of it.
+"""A study folder: config, status and results. No torch, the window reads all of it.
 
 A study folder:
 
-    study.json       the definition, as it was begun
+    study.json       the config, as it was begun
     status.json      who works on it, and the state of each run; written whole and renamed
     data/            rendered demo data, noisy copies and small clip art, where the study asks for them
     machines.json    the machines that it was given, where it was given some
@@ -26,7 +26,7 @@ from core.spec.files import write_whole
 from core.spec.reading import UnreadableError, checked, excerpt, read_json
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
-from core.spec.study.definition import Measure, RunState, Study
+from core.spec.study.config import Measure, RunState, Study
 
 if TYPE_CHECKING:
     from core.spec.study import records

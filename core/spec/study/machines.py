@@ -18,7 +18,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL
 from core.spec.reading import KILOBYTE, checked, read_json
-from core.spec.study.definition import MOST, Study
+from core.spec.study.config import MOST, Study
 from core.spec.study.folder import StudyDir
 
 HERE = "here"  # this computer, among names of machines

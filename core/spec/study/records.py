@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.spec.reading import MEGABYTE, first_problem
-from core.spec.study.definition import RunState
+from core.spec.study.config import RunState
 
 LARGEST_STATUS = 4 * MEGABYTE
 LARGEST_MEASURES = 16 * MEGABYTE
@@ -178,7 +178,7 @@ class ResultsFile(_Record):
     """``results.json``."""
 
     name: str = ""
-    definition: str = ""  # its digest
+    config: str = ""  # its digest
     machine: str = ""
     about: str = ""
     steps: Count = 0

@@ -1,4 +1,4 @@
 """The study ``adapt-time``: fine-tuning recipes by what they gain and retain along the path to the initial weights.
 
-Flow: definition -> data (subsets, mismatched captions) -> cells (train, then evaluate the path) -> choosing -> results.
+Flow: config -> data (subsets, mismatched captions) -> cells (train, then evaluate the path) -> choosing -> results.
 """

@@ -23,12 +23,12 @@ from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
+from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.data import held_out, training_pairs
-from core.studies.adapting.definition import AdaptStudy, Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.results import Cell, chosen_arms, markdown, rounded, summary
 from core.training.memory import keep_freed_memory
 
-DEFINITION = resource_folder("studies") / "adapting" / "adapt-time.json"
+CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
 TUNING = "tuning"
 
 Found = dict[str, dict[Cell, Any]]
@@ -43,7 +43,7 @@ class Runner:
         self._evaluations: dict[str, Evaluation] = {}
 
     def run(self) -> None:
-        """Everything that the definition asks for."""
+        """Everything that the config asks for."""
         study = self.study
         for arm in study.arms:
             self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m core.studies.adapting", description="Run the study adapt-time.")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the study")
     parser.add_argument("--data", type=Path, required=True, help="folder of packaging/icon_sets.py, with demo/ in it")
-    parser.add_argument("--study", type=Path, default=DEFINITION, help="definition (default: adapt-time)")
+    parser.add_argument("--study", type=Path, default=CONFIG, help="config (default: adapt-time)")
     parser.add_argument("--results", action="store_true", help="only write the results of finished cells")
     arguments = parser.parse_args()
     try:

@@ -25,8 +25,8 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, locate, names
+from core.studies.adapting.config import AdaptStudy, Arm
 from core.studies.adapting.data import read_rows
-from core.studies.adapting.definition import AdaptStudy, Arm
 from core.training.train import train
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from core.studies.adapting.definition import AdaptStudy, Comparison
+from core.studies.adapting.config import AdaptStudy, Comparison
 from core.studies.adapting.paths import Curves, difference, holm, nested
 from core.studies.study.statistics import mean_of
 

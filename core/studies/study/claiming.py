@@ -55,14 +55,14 @@ def _check_trained(out: StudyDir, study: Study) -> None:
             changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
         except ConfigError as error:
             raise StudyError(
-                f"the definition that {run.path} was trained with cannot be read: {error} {_REMEDY}"
+                f"the config that {run.path} was trained with cannot be read: {error} {_REMEDY}"
             ) from error
         if changed:
             name, (now, then) = next(iter(changed.items()))
             more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise StudyError(
                 f"{run.path} was trained with {name}={then}, and the arm {arm.name} now has {now}{more}: its preset or "
-                f"definition has changed since. {_REMEDY}"
+                f"config has changed since. {_REMEDY}"
             )
 
 

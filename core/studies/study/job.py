@@ -43,7 +43,7 @@ MEASURES_VERSION = 1
 
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
-    """The definition of ``arm`` with ``seed``, with as many epochs as ``steps`` steps on its data take."""
+    """The config of ``arm`` with ``seed``, with as many epochs as ``steps`` steps on its data take."""
     train_data = data_path(out, study, arm.train or study.train, seed)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val, seed) if study.val else ''}"]
     config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])

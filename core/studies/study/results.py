@@ -7,7 +7,7 @@ An arm's *final* network is its teacher where it has one, else its student: what
 
 results.json::
 
-    {"version", "name", "definition": DIGEST, "machine", "about", "steps", "seeds", "arms": {NAME: {"seeds": [...],
+    {"version", "name", "config": DIGEST, "machine", "about", "steps", "seeds", "arms": {NAME: {"seeds": [...],
         "failed": {SEED: why}, "notes": {SEED: [...]},
         "cost": {"step_seconds": MEAN, "train_seconds": MEAN, "ratio": MEAN to the first arm},
         "networks": {"student": {METRIC: MEAN}, "teacher": ..., "final": ...}}},
@@ -95,7 +95,7 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     return {
         "version": RESULTS_VERSION,
         "name": study.name,
-        "definition": study.digest(),
+        "config": study.digest(),
         "machine": _machine(out, study),
         "about": study.about,
         "steps": study.steps,

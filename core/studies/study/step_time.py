@@ -53,13 +53,13 @@ class StepTime:
     device: str
 
 
-Definition = Callable[[int], RunConfig]
+Config = Callable[[int], RunConfig]
 """A run with so many steps."""
 
 
-def measure_step(definition: Definition, reference: Definition | None = None) -> StepTime:
+def measure_step(config: Config, reference: Config | None = None) -> StepTime:
     """The cost of a step of a run, and of one of the ``reference`` (by default itself) at the same time."""
-    wanted = [definition] if reference is None else [definition, reference]
+    wanted = [config] if reference is None else [config, reference]
     with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
         runs = [
             stack.enter_context(_short_run(one(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
@@ -73,7 +73,7 @@ def measure_step(definition: Definition, reference: Definition | None = None) ->
             clock = "wall"
             seconds = [step_seconds([one], time.perf_counter)[0] for one in runs]
         stack.close()
-        with _short_run(definition(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
+        with _short_run(config(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
             return StepTime(clock, seconds[0], seconds[-1], counted_run.flops(), runtime.describe())
 
 

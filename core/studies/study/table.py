@@ -40,7 +40,7 @@ def _facts(results: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     budgets = ", ".join(f"{seconds:g} s" for seconds in results["budgets"])
     length = f"Each arm is trained for each of {budgets}" if budgets else f"{results['steps']} steps per arm"
-    source = f" Definition {results['definition']}, on {results['machine']}." if results.get("definition") else ""
+    source = f" Config {results['config']}, on {results['machine']}." if results.get("config") else ""
     done = sum(len(arm["seeds"]) for arm in results["arms"].values())
     wanted = len(results["arms"]) * len(results["seeds"])
     left = "" if done == wanted else f" {done} of {wanted} runs are done."

@@ -64,7 +64,7 @@ def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
-    """Write ``config.json``, or check that the folder has the same definition.
+    """Write ``config.json``, or check that the folder has the same config.
 
     A folder whose own was refused before training began takes another one.
     """
@@ -79,8 +79,8 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
             name, (old, new) = next(iter(changed.items()))
             more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise RunDirError(
-                f"the run folder {run.path} belongs to another definition: {name} is {old!r} there and {new!r} here"
-                f"{more}; choose another folder, or train the definition in its config.json."
+                f"the run folder {run.path} belongs to another config: {name} is {old!r} there and {new!r} here"
+                f"{more}; choose another folder, or train the config in its config.json."
             )
     else:
         with writing(run.config, RunDirError):
@@ -88,7 +88,7 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
 
 
 def _was_refused(run: RunDir) -> bool:
-    """Whether it failed before any step, and so has nothing that belongs to its definition."""
+    """Whether it failed before any step, and so has nothing that belongs to its config."""
     if names(run):  # it has a log that takes a while to read
         return False
     kinds = {type(event) for event in EventReader(run.events).read_all()}
@@ -113,7 +113,7 @@ def record_failure(events: EventWriter, step: int, error: Exception) -> None:
 def record_refusal(config: RunConfig, run: RunDir, error: UserError) -> bool:
     """Record ``error``, for which ``run`` cannot begin; whether it is done instead.
 
-    Raises RunDirError when it is in use, or another definition's.
+    Raises RunDirError when it is in use, or another config's.
     """
     run.create()
     lock = run.claim()

@@ -59,19 +59,19 @@ class DataSession(Session):
         rows: Sequence[int] = (),
         most: int = 12,
     ) -> dict[str, Any]:
-        """What student and teacher see of ``rows`` of ``data.train`` of the definition ``config`` at ``step``.
+        """What student and teacher see of ``rows`` of ``data.train`` of the config ``config`` at ``step``.
 
         Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images ([{row,
         path, caption, batch}]), views ([{title, who, local, side, patch, attended, cells}]), a cell for each image
         ({offset of its pixels, mask: as `_marks` says, mixed: {path, caption, share, box} or None}),
         skipped (rows that are in no batch of this epoch), by_choice.
 
-        Raises UserError for a definition or data that cannot be used.
+        Raises UserError for a config or data that cannot be used.
         """
-        definition = validate(dict(config), "the experiment")
-        size, patch = input_sizes(definition.towers.architecture)
-        dataset = self._dataset(definition, size, progress)
-        maker = ViewMaker(dataset, definition, size, patch)
+        run_config = validate(dict(config), "the experiment")
+        size, patch = input_sizes(run_config.towers.architecture)
+        dataset = self._dataset(run_config, size, progress)
+        maker = ViewMaker(dataset, run_config, size, patch)
         with _one_thread():
             drawn = maker.draw(step, rows, most)
         views, offset = [], 0

@@ -1,6 +1,6 @@
 """What student and teacher are shown of some images, drawn by the trainer's own code.
 
-Flow: a definition, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
+Flow: a config, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
 pixels as they reach the towers, and what was drawn besides: mixtures with their partners, masks, captions.
 
 An image is in one batch of each epoch. Its views at a step are those of its batch in that step's epoch, with the
@@ -118,7 +118,7 @@ class Drawn:
 
 
 class ViewMaker:
-    """Draws views of the images of ``dataset`` by one definition."""
+    """Draws views of the images of ``dataset`` by one config."""
 
     def __init__(self, dataset: Keeping, config: RunConfig, image_size: int, patch: int) -> None:
         """``patch``: pixels along a patch. DataError where labels are asked for that are not there."""

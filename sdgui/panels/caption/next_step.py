@@ -30,7 +30,7 @@ _MANY = 20_000  # images from which the base size is used
 
 
 def training_config(store: Store, choice: ModelChoice | None, manifest: Path, images: int) -> RunConfig:
-    """A definition that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
+    """A config that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
 
     Raises StoreError when the run is gone from the store.
     """

@@ -357,7 +357,7 @@ class CleanPanel(Panel):
         try:
             config = read_config(RunDir(self.work.run).config)
         except ConfigError as problem:
-            self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
+            self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
         self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))

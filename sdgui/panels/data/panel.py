@@ -112,12 +112,12 @@ class DataPanel(Panel):
         menu.popup(self.view.empty.below())
 
     def use_run(self, run_id: int) -> None:
-        """Open the training data of this run, and the views of its definition."""
+        """Open the training data of this run, and the views of its config."""
         try:
             run = self._services.store.run(run_id)
             config = read_config(run.dir.config)
         except (StoreError, ConfigError) as problem:
-            self.view.bar.show_message(error(f"The run's definition cannot be read: {problem}"))
+            self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
         self.show_source(config.data.train)
         self.view.views.take(f"Run of {config.name}", config)
@@ -390,8 +390,8 @@ class DataPanel(Panel):
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held))))
 
     def use(self, train: str = "", val: str | None = None) -> None:
-        """Define an experiment that trains on ``train``, by default on the source, as the views' definition says."""
-        config = self.view.views.definition() or preset_config("sd-clip", "base")
+        """Define an experiment that trains on ``train``, by default on the source, as the views' config says."""
+        config = self.view.views.run_config() or preset_config("sd-clip", "base")
         splits = {"train": train or self.rows.source}
         if val is not None or not config.data.val:
             splits["val"] = self._other_splits.get("val", "") if val is None else val

@@ -1,6 +1,6 @@
 """What student and teacher will see of the selected images, live while the settings of the views move.
 
-Flow: a definition (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
+Flow: a config (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST = 50  # experiments that are offered
 
 
 class ViewsPage(QWidget):
-    """``define_asked``: an experiment is to be made of the definition as it is here."""
+    """``define_asked``: an experiment is to be made of the config as it is here."""
 
     define_asked = Signal(object)  # RunConfig
 
@@ -32,9 +32,9 @@ class ViewsPage(QWidget):
         self._source = ""
         self._rows: list[int] = []
         self._offered: list[RunConfig] = []
-        self.definitions = NoWheelComboBox(self)
-        self.definitions.setAccessibleName("Definition")
-        self.definitions.setToolTip("Whose views are shown: an experiment's, or a preset's")
+        self.configs = NoWheelComboBox(self)
+        self.configs.setAccessibleName("Config")
+        self.configs.setToolTip("Whose views are shown: an experiment's, or a preset's")
         self.form = ConfigForm(self, sections=("views",))
         self.use = QPushButton("&Use in a new experiment", self)
         self.use.setToolTip("Define an experiment with these views on these data")
@@ -45,7 +45,7 @@ class ViewsPage(QWidget):
         column.setSpacing(SPACE)
         row = QHBoxLayout()
         row.setSpacing(SPACE)
-        row.addWidget(self.definitions, 1)
+        row.addWidget(self.configs, 1)
         row.addWidget(self.use)
         column.addLayout(row)
         column.addWidget(self.form, 1)
@@ -59,35 +59,35 @@ class ViewsPage(QWidget):
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addWidget(self.split)
         self.offer([])
-        self.definitions.activated.connect(lambda _row: self._load())
+        self.configs.activated.connect(lambda _row: self._load())
         self.form.changed.connect(self._changed)
         self.use.clicked.connect(self._use)
         self._load()
 
     def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
-        """List these definitions, the newest first, and the presets; what is in the form stays."""
-        title = self.definitions.currentText()
+        """List these configs, the newest first, and the presets; what is in the form stays."""
+        title = self.configs.currentText()
         self._offered = [config for _, config in experiments[:_MOST]]
-        self.definitions.clear()
+        self.configs.clear()
         for number, (name, _) in enumerate(experiments[:_MOST]):
-            self.definitions.addItem(name, number)
+            self.configs.addItem(name, number)
         for name, preset in PRESETS.items():
-            self.definitions.addItem(preset.title, name)
-        row = self.definitions.findText(title) if title else self.definitions.findData(_FIRST)
-        self.definitions.setCurrentIndex(max(0, row))
+            self.configs.addItem(preset.title, name)
+        row = self.configs.findText(title) if title else self.configs.findData(_FIRST)
+        self.configs.setCurrentIndex(max(0, row))
 
     def choose_for(self, source: str) -> None:
-        """Take the newest of the offered definitions that trains on ``source``, if there is one."""
+        """Take the newest of the offered configs that trains on ``source``, if there is one."""
         trained = (number for number, config in enumerate(self._offered) if config.data.train == source)
         if (number := next(trained, None)) is not None:
-            self.definitions.setCurrentIndex(self.definitions.findData(number))
+            self.configs.setCurrentIndex(self.configs.findData(number))
             self._load()
 
     def take(self, name: str, config: RunConfig) -> None:
         """Show the views of ``config``, which is listed as ``name``."""
         self._offered.append(config)
-        self.definitions.insertItem(0, name, len(self._offered) - 1)
-        self.definitions.setCurrentIndex(0)
+        self.configs.insertItem(0, name, len(self._offered) - 1)
+        self.configs.setCurrentIndex(0)
         self._load()
 
     def show_source(self, source: str, rows: Sequence[int] = ()) -> None:
@@ -95,15 +95,15 @@ class ViewsPage(QWidget):
         self._source, self._rows = source, list(rows)
         self._changed()
 
-    def definition(self) -> RunConfig | None:
-        """The definition with the views of the form, on the shown data; None while the form has errors."""
+    def run_config(self) -> RunConfig | None:
+        """The config with the views of the form, on the shown data; None while the form has errors."""
         config = self.form.config()
         if config is None:
             return None
         return config.model_copy(update={"data": config.data.model_copy(update={"train": self._source})})
 
     def _load(self) -> None:
-        key = self.definitions.currentData()
+        key = self.configs.currentData()
         config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _FIRST), "base")
         self.form.set_config(config)
         self._changed()
@@ -111,10 +111,10 @@ class ViewsPage(QWidget):
     def _changed(self) -> None:
         self.use.setEnabled(self.form.config() is not None and bool(self._source))
         if self.isVisible():
-            self.preview.show_definition(self.definition() if self._source else None, self._rows)
+            self.preview.show_config(self.run_config() if self._source else None, self._rows)
 
     def _use(self) -> None:
-        config = self.definition()
+        config = self.run_config()
         if config is not None:
             seed = self.preview.seed.value()
             self.define_asked.emit(config.model_copy(update={"seed": seed}))

@@ -1,6 +1,6 @@
-"""Texts of Define about a definition and its data: recommendations, and what earlier runs keep. No Qt.
+"""Texts of Define about a config and its data: recommendations, and what earlier runs keep. No Qt.
 
-Flow: definition and facts about the training data -> these functions -> the advice below the form, the hint above it.
+Flow: config and facts about the training data -> these functions -> the advice below the form, the hint above it.
 """
 
 from __future__ import annotations
@@ -31,4 +31,4 @@ def runs_hint(runs: int) -> str:
     if not runs:
         return ""
     runs_keep = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"
-    return f"Changes apply to the next run; {runs_keep} own definition."
+    return f"Changes apply to the next run; {runs_keep} own config."

@@ -1,6 +1,6 @@
-"""Define: the definition of the chosen experiment as a form, or a launched run's, frozen.
+"""Define: the config of the chosen experiment as a form, or a launched run's, frozen.
 
-Flow: the store's definition -> form -> (as one types, once it is valid) the store again. Runs keep their own frozen
+Flow: the store's config -> form -> (as one types, once it is valid) the store again. Runs keep their own frozen
 ``config.json``; editing an experiment is for its next run. What does not validate yet is kept as a draft.
 """
 
@@ -56,7 +56,7 @@ class DefinePanel(DefiningPanel):
         self._services = services
         self._experiment: Experiment | None = None
         self._chosen_run: int | None = None  # in the tree
-        self._run_id: int | None = None  # the run whose frozen definition is shown
+        self._run_id: int | None = None  # the run whose frozen config is shown
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
         self._undoable: Message | None = None  # what was set by one press, and can be taken back
@@ -112,7 +112,7 @@ class DefinePanel(DefiningPanel):
 
     # What is shown
     def select(self, selection: Selection) -> None:
-        """Show the chosen run's frozen definition, else the experiment's."""
+        """Show the chosen run's frozen config, else the experiment's."""
         self.head.show_experiment(selection.experiment_id)
         same = self._experiment is not None and self._experiment.id == selection.experiment_id
         if same and self._chosen_run == selection.run_id:
@@ -144,13 +144,13 @@ class DefinePanel(DefiningPanel):
             Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=remedy)
         )
 
-    def definition(self, experiment_id: int) -> RunConfig | None:
-        """The form's definition of this experiment; None when another one or a run's frozen definition is shown."""
+    def config(self, experiment_id: int) -> RunConfig | None:
+        """The form's config of this experiment; None when another one or a run's frozen config is shown."""
         is_shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
         return self.form.config() if is_shown else None
 
     def refresh(self) -> None:
-        """The experiment may have got its first run, another name, or another definition from another window.
+        """The experiment may have got its first run, another name, or another config from another window.
 
         A form that is being edited keeps what was typed; only the name follows.
         """
@@ -230,7 +230,7 @@ class DefinePanel(DefiningPanel):
         except ConfigError as error:
             self._show_nothing()
             self._experiment = self.saver.stored(experiment_id)
-            self.bar.show_message(Message("error", f"This run's definition cannot be shown: {error}"))
+            self.bar.show_message(Message("error", f"This run's config cannot be shown: {error}"))
             return
         self._load(self._frozen, read_only=True)
         self.hint.hide()
@@ -259,7 +259,7 @@ class DefinePanel(DefiningPanel):
         self.advice.show_config(self.form.config(), self._frozen is not None)
 
     def save(self) -> bool:
-        """Submit what is in the form: the definition when it is valid, else a draft; whether it was valid."""
+        """Submit what is in the form: the config when it is valid, else a draft; whether it was valid."""
         self._timer.stop()
         experiment = self._experiment
         if experiment is None or self._frozen is not None or experiment.config is None:

@@ -67,7 +67,7 @@ class PresetBar(QFrame):
         self.chooser.open(*self._origin)
 
     def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
-        """Show the definition's preset; ``read_only``: of a launched run; ``staged``: trained in stages."""
+        """Show the config's preset; ``read_only``: of a launched run; ``staged``: trained in stages."""
         self._origin = (preset, size)
         self._read_only = read_only
         self.in_stages.setChecked(staged)

@@ -254,7 +254,7 @@ class StudyPanel(Panel):
         self._enable(None)
 
     def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
-        definitions = {
+        configs = {
             name: experiment.config.to_json()
             for name, experiment in experiments.items()
             if experiment.config is not None
@@ -262,7 +262,7 @@ class StudyPanel(Panel):
         grows, programs = self._grows, self._programs
 
         def write() -> StudyRecord:
-            return programs.add(study, definitions) if grows is None else programs.grow(grows, study, definitions)
+            return programs.add(study, configs) if grows is None else programs.grow(grows, study, configs)
 
         self._tasks.run(write, self._added, self._failed)
 

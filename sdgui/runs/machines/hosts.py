@@ -123,7 +123,7 @@ class Hosts(QObject):
     def check_data(
         self, name: str, config: str, done: Callable[[list[Finding]], object], failed: Callable[[UserError], object]
     ) -> None:
-        """Whether a machine has the paths that a definition names; one of both is called, in another thread."""
+        """Whether a machine has the paths that a config names; one of both is called, in another thread."""
         try:
             when_done(self.machines.host(name).check_data(config), done, failed)
         except UserError as error:

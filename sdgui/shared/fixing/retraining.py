@@ -60,7 +60,7 @@ BEFORE_AFTER = Verb("before_after", PageWritten)
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that was trained on the data which are to be fixed, and its definition."""
+    """A run that was trained on the data which are to be fixed, and its config."""
 
     run: Run
     config: RunConfig
@@ -133,7 +133,7 @@ class Retraining(QObject):
             self._page.cancel("page")
 
     def retrain(self, trained: Trained, fixed: str, seeds: int = 1) -> None:
-        """Queue the definition of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``.
+        """Queue the config of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``.
 
         With each of ``seeds`` seeds from its own on.
         """
@@ -149,8 +149,8 @@ class Retraining(QObject):
             changed = config.data.model_copy(update={"train": fixed})
             last = config.model_copy(update={"data": changed})
             for seed in range(config.seed, config.seed + seeds):
-                for tag, definition in ((BEFORE, config), (AFTER, last)):
-                    store.edit_experiment(experiment.id, definition.model_copy(update={"seed": seed}))
+                for tag, run_config in ((BEFORE, config), (AFTER, last)):
+                    store.edit_experiment(experiment.id, run_config.model_copy(update={"seed": seed}))
                     run = launcher.enqueue(experiment.id, place=HERE)
                     store.tag_run(run.id, [tag])
                     runs.append(run.id)
@@ -183,7 +183,7 @@ class Retraining(QObject):
 
     # Reading
     def trained_on(self, source: str) -> list[Trained]:
-        """Runs on the data ``source``, newest first; reads their definitions, so it belongs in ``tasks``."""
+        """Runs on the data ``source``, newest first; reads their configs, so it belongs in ``tasks``."""
         resolved_source = expand_user(source).resolve()
         matches = []
         for run in reversed(self._services.store.runs()[-_LOOKED_AT:]):
@@ -209,7 +209,7 @@ class Retraining(QObject):
 
 
 def _seed(run: Run) -> int | None:
-    """The seed of its definition; None where that cannot be read."""
+    """The seed of its config; None where that cannot be read."""
     try:
         return read_config(run.dir.config).seed
     except (ConfigError, OSError):

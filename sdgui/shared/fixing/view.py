@@ -44,14 +44,14 @@ class FixingView(QWidget):
         self.take_all = _button("&Clear all", "Remove every entry for these data", self)
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
-        self.runs.setToolTip("The run whose definition is trained again, on the data before and after")
+        self.runs.setToolTip("The run whose config is trained again, on the data before and after")
         self.seeds = StillSpinBox(self)
         self.seeds.setRange(1, MOST_SEEDS)
         self.seeds.setAccessibleName("Number of seeds")
         self.seeds.setFixedWidth(7 * SPACE)
         hide_steps(self.seeds)
         self.seeds.setToolTip("Number of seeds (3 or more for intervals)")
-        tip = "Save the fixed data, and train the run's definition on the data before and after, with the same seeds"
+        tip = "Save the fixed data, and train the run's config on the data before and after, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained pairs", self)

@@ -1,7 +1,7 @@
 """What the form of a pydantic model shows: its fields in groups, and the way between typed text and values. No Qt.
 
 Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps each field as the text that was typed, and asks
-``read`` for the definition or for what is wrong, a sentence per field.
+``read`` for the config or for what is wrong, a sentence per field.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 def read(
     specs: Mapping[str, FieldSpec], texts: Mapping[str, str], base: Mapping[str, Any]
 ) -> tuple[RunConfig | None, dict[str, str]]:
-    """The definition that the texts spell, and dotted field -> sentence of all that is wrong.
+    """The config that the texts spell, and dotted field -> sentence of all that is wrong.
 
     A field that spells no value is judged no further and stands in with the base's, so that the rest is still judged.
     """

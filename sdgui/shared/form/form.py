@@ -1,7 +1,7 @@
 """The form of an experiment, generated from ``RunConfig``: sections by axis, every value kept as it was typed.
 
-Flow: a panel calls ``set_config`` with a preset's or a previous run's definition; the user edits; ``config()`` is the
-new definition, or None while there are ``errors()``. What is typed is in a ``FormState``; rows are made when
+Flow: a panel calls ``set_config`` with a preset's or a previous run's config; the user edits; ``config()`` is the
+new config, or None while there are ``errors()``. What is typed is in a ``FormState``; rows are made when
 they are first to be seen, a few at a time between other events, so that the window never waits for its form.
 """
 
@@ -134,10 +134,10 @@ class ConfigForm(QWidget):
         shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         shortcut.activated.connect(self.focus_next_error)
 
-    # --- the definition
+    # --- the config
 
     def config(self) -> RunConfig | None:
-        """The definition in the form; None while any field is wrong or two contradict."""
+        """The config in the form; None while any field is wrong or two contradict."""
         return self._state.config
 
     def set_config(self, config: RunConfig, base: RunConfig | None = None) -> None:
@@ -180,13 +180,13 @@ class ConfigForm(QWidget):
         self.changed.emit()
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """Mark fields whose values fit the definition and yet cannot be used, until they are edited; {} marks none."""
+        """Mark fields whose values fit the config and yet cannot be used, until they are edited; {} marks none."""
         self._state.refuse(problems)
         self._update()
         self._show_counts()
 
     def set_read_only(self, read_only: bool) -> None:
-        """Show without editing (a launched run's definition)."""
+        """Show without editing (a launched run's config)."""
         self._state.read_only = read_only
         for section in self._all():
             for row in section.rows.values():

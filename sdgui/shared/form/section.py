@@ -67,7 +67,7 @@ class FormSection(QWidget):
             yield from section.all_sections()
 
     def reset_fold(self) -> None:
-        """Fold the group again if its switch is off; called for a new definition."""
+        """Fold the group again if its switch is off; called for a new config."""
         if self._switch:
             self._switched = not self._state.off(self._switch)
             self._folded = not self._switched

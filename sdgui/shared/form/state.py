@@ -19,7 +19,7 @@ class FormState:
         self.specs: dict[str, FieldSpec] = {spec.path: spec for group in groups for spec in group.all_fields()}
         self.texts: dict[str, str] = {}
         self.base_texts: dict[str, str] = {}
-        self.values: dict[str, Any] = {}  # of every field of the definition; the base's where a text spells none
+        self.values: dict[str, Any] = {}  # of every field of the config; the base's where a text spells none
         self.errors: dict[str, str] = {}
         self.differing: frozenset[str] = frozenset()
         self.config: RunConfig | None = None
@@ -39,7 +39,7 @@ class FormState:
         self.judge()
 
     def judge(self) -> None:
-        """Read the texts again: the definition or the errors, and what differs."""
+        """Read the texts again: the config or the errors, and what differs."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._hidden_values)
         for path, (text, why) in self._refused.items():
             if self.texts[path] == text:
@@ -60,7 +60,7 @@ class FormState:
         self.differing = frozenset(differing)
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """What is against these fields' present values beyond the definition; an error until they are edited."""
+        """What is against these fields' present values beyond the config; an error until they are edited."""
         self._refused = {path: (self.texts[path], why) for path, why in problems.items() if path in self.texts}
         self.judge()
 

@@ -37,7 +37,7 @@ class DataCheck(QObject):
         return self._calls.busy(_PURPOSE)
 
     def check(self, config: RunConfig, done: Done) -> None:
-        """Call ``done`` with the problems of ``config``; at once if the definition alone has some."""
+        """Call ``done`` with the problems of ``config``; at once if the config alone has some."""
         self.cancel()
         problems = refusals(config, {})
         if problems:

@@ -1,4 +1,4 @@
-"""Why a definition cannot train on its data, by the field to fix, before launch. No Qt.
+"""Why a config cannot train on its data, by the field to fix, before launch. No Qt.
 
 Flow: ``DataCheck`` asks the worker what each source holds -> ``refusals`` -> the form and Launch, which makes no run.
 """

@@ -1,6 +1,6 @@
 """Views of images as a worker drew them, with their pixels: plain data and images, and the request for them.
 
-Flow: a definition, a step and rows -> ``ViewsWork.draw`` -> worker ``data_views`` -> pixels in a file -> ``Views``.
+Flow: a config, a step and rows -> ``ViewsWork.draw`` -> worker ``data_views`` -> pixels in a file -> ``Views``.
 """
 
 from __future__ import annotations

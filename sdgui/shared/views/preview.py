@@ -34,12 +34,12 @@ class ViewsPreview(QWidget):
     def __init__(self, pool: WorkerPool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._config: RunConfig | None = None
-        self._defined = -1  # the seed of the last definition without errors
+        self._defined = -1  # the seed of the last config without errors
         self._rows: list[int] = []
         self._views: Views | None = None
         self.work = ViewsWork(pool, self)
         self.step = _number("Step", "Which batch of the training, counted from 0", _LARGEST, self)
-        self.seed = _number("Seed", "The seed of the definition, which every draw depends on", 2**31 - 1, self)
+        self.seed = _number("Seed", "The seed of the config, which every draw depends on", 2**31 - 1, self)
         self.again = QPushButton("Draw &again", self)
         self.again.setToolTip("The same images in the next epoch, with other draws (Ctrl+Shift+G)")
         self.again.setShortcut("Ctrl+Shift+G")
@@ -77,10 +77,10 @@ class ViewsPreview(QWidget):
         column.addLayout(row)
         column.addWidget(self.area, 1)
 
-    def show_definition(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
+    def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
         """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's images.
 
-        None while the definition has errors: what is shown stays, pale.
+        None while the config has errors: what is shown stays, pale.
         """
         if config is not None and self._defined != config.seed:
             self._defined = config.seed
@@ -94,8 +94,8 @@ class ViewsPreview(QWidget):
         else:
             self._soon.start()
 
-    def definition(self) -> RunConfig | None:
-        """What is drawn: the definition that was given, with the seed chosen here."""
+    def run_config(self) -> RunConfig | None:
+        """What is drawn: the config that was given, with the seed chosen here."""
         config = self._config
         return config if config is None else config.model_copy(update={"seed": self.seed.value()})
 
@@ -110,7 +110,7 @@ class ViewsPreview(QWidget):
         self.step.setValue(self.step.value() + ahead)
 
     def _draw(self) -> None:
-        config = self.definition()
+        config = self.run_config()
         if config is not None and config.data.train:
             self.work.draw(config, self.step.value(), self._rows, MOST)
 

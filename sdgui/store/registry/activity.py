@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import ActivityRow
 
-_SAME_EDIT_SECONDS = 600.0  # edits of one definition by one person within so long are one row
+_SAME_EDIT_SECONDS = 600.0  # edits of one config by one person within so long are one row
 _MOST = 500
 
 
@@ -44,7 +44,7 @@ def note_activity(
 
 
 def note_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
-    """An edit of a definition, which is written at every pause of typing: one row for one person's sitting.
+    """An edit of a config, which is written at every pause of typing: one row for one person's sitting.
 
     What another person had written last is kept whole.
     """

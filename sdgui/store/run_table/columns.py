@@ -27,7 +27,7 @@ from sqlalchemy import (
 from core.spec.run.metric_names import higher_is_better, is_share
 from core.spec.run.status import RunState
 from sdgui.store.run_table.fields import Field, Kind, Source
-from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, StepValueRow, SummaryRow, TagRow, run_tags
+from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, StepValueRow, SummaryRow, TagRow, run_tags
 
 Sql = SQLColumnExpression[Any]
 
@@ -53,14 +53,14 @@ _FACTS: dict[str, Sql] = {
     "devices": RunRow.devices,
     "owner": RunRow.owner,
     "failure": RunRow.failure,
-    "recipe": DefinitionRow.recipe,
+    "recipe": ConfigRow.recipe,
     "key": RunRow.key,
 }
 SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.machine, RunRow.owner, RunRow.key, RunRow.failure)
 
 
 class Columns:
-    """Fields in the words of one database; for statements over runs, their experiments and definitions."""
+    """Fields in the words of one database; for statements over runs, their experiments and configs."""
 
     def __init__(self, postgres: bool) -> None:
         self._postgres = postgres
@@ -88,8 +88,8 @@ class Columns:
         return select(gather(names.c.name)).scalar_subquery()
 
     def document(self) -> Sql:
-        """A whole definition, as JSON text."""
-        return cast(DefinitionRow.config, Text) if self._postgres else func.json(DefinitionRow.config)
+        """A whole config, as JSON text."""
+        return cast(ConfigRow.config, Text) if self._postgres else func.json(ConfigRow.config)
 
     def number(self, field: Field) -> Sql:
         """The field as a number; NULL where it is none."""
@@ -110,19 +110,19 @@ class Columns:
         return case((kind.in_(("true", "false")), kind), else_=cast(self._json(field.key), Text))
 
     def settings(self, fields: Sequence[Field]) -> Sql:
-        """The settings as one JSON array, in one look at the definition."""
+        """The settings as one JSON array, in one look at the config."""
         if self._postgres:
             return func.jsonb_build_array(*(self._json(field.key) for field in fields))
         paths = [json_path(field.key) for field in fields]
-        return func.json_extract(DefinitionRow.config, *(paths if len(paths) > 1 else 2 * paths))
+        return func.json_extract(ConfigRow.config, *(paths if len(paths) > 1 else 2 * paths))
 
     def _json(self, key: str) -> Sql:
         if self._postgres:
-            return DefinitionRow.config.op("#>")(cast(literal(pg_path(key)), _TEXTS))
-        return func.json_extract(DefinitionRow.config, json_path(key))
+            return ConfigRow.config.op("#>")(cast(literal(pg_path(key)), _TEXTS))
+        return func.json_extract(ConfigRow.config, json_path(key))
 
     def _json_type(self, key: str) -> Sql:
-        return func.json_type(DefinitionRow.config, json_path(key))
+        return func.json_type(ConfigRow.config, json_path(key))
 
     def _metric(self, field: Field) -> Sql:
         if field.aggregate == "at":

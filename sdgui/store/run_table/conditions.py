@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, not_, or_, select, true
 from sdgui.store.run_table.columns import SEARCHED, Columns, Sql
 from sdgui.store.run_table.expressions import And, Comparison, Expression, Not, OneOf, Or, Value, Word
 from sdgui.store.run_table.fields import Field, Kind, Source, setting
-from sdgui.store.tables import DefinitionRow, RunRow
+from sdgui.store.tables import ConfigRow, RunRow
 
 _PRESET = setting("preset")
 
@@ -33,15 +33,15 @@ def condition(expression: Expression, columns: Columns) -> Sql:
 
 
 def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
-    """A setting is compared once for each definition, of which many runs have the same, and not for each run.
+    """A setting is compared once for each config, of which many runs have the same, and not for each run.
 
-    ``lacking``: whether runs without a definition fit.
+    ``lacking``: whether runs without a config fit.
     """
     fits = func.coalesce(comparison, False)
     if field.source is not Source.SETTING:
         return fits
-    with_it = RunRow.digest.in_(select(DefinitionRow.digest).where(fits).correlate(None))
-    return or_(DefinitionRow.digest.is_(None), with_it) if lacking else func.coalesce(with_it, False)
+    with_it = RunRow.digest.in_(select(ConfigRow.digest).where(fits).correlate(None))
+    return or_(ConfigRow.digest.is_(None), with_it) if lacking else func.coalesce(with_it, False)
 
 
 def _word(text: str, columns: Columns) -> Sql:

@@ -21,7 +21,7 @@ from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source
 from sdgui.store.run_table.fields import settings as setting_names
 from sdgui.store.run_table.intervals import Mean, mean_of
 from sdgui.store.sessions import Sessions
-from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow, SummaryRow
+from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, SummaryRow
 
 Cell = Any  # what JSON can hold: number, text, bool, list, None
 MOST_GROUPS = 5000
@@ -114,14 +114,14 @@ class RunTableRecords(Sessions):
         return cells
 
     def differing_settings(self, run_ids: Sequence[int]) -> list[str]:
-        """The settings in which these runs differ, in the order of the form; runs without a definition are ignored."""
+        """The settings in which these runs differ, in the order of the form; runs without a config are ignored."""
         differ: set[str] = set()
         first: dict[str, Any] | None = None
         with self._read() as session:
             document = Columns(is_postgres(session)).document()
             for start in range(0, len(run_ids), _AT_ONCE):
                 some = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])).distinct()
-                for text in session.scalars(select(document).where(DefinitionRow.digest.in_(some))):
+                for text in session.scalars(select(document).where(ConfigRow.digest.in_(some))):
                     raw = json.loads(text)
                     first = raw if first is None else first
                     differ |= set(_differences(first, raw, ""))
@@ -132,7 +132,7 @@ def _joined(statement: Any) -> Select[Any]:
     joined: Select[Any] = (
         statement.select_from(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-        .outerjoin(DefinitionRow, DefinitionRow.digest == RunRow.digest)
+        .outerjoin(ConfigRow, ConfigRow.digest == RunRow.digest)
     )
     return joined
 
@@ -179,7 +179,7 @@ def _group(row: Any, keys: int, fields: Sequence[Field]) -> RunGroup:
 
 
 def _cells(row: Any, fields: Sequence[Field], parts: Sequence[Sequence[Field]]) -> tuple[Cell, ...]:
-    """The values in the order of ``fields``: settings come as JSON arrays, NULL without a definition."""
+    """The values in the order of ``fields``: settings come as JSON arrays, NULL without a config."""
     setting_values: list[Cell] = []
     for part, array in zip(parts, row[1 : 1 + len(parts)], strict=True):
         values = json.loads(array) if isinstance(array, str) else array or [None] * len(part)
@@ -198,7 +198,7 @@ def _shown(field: Field, value: Any) -> Cell:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Dotted names of what two definitions do not agree in."""
+    """Dotted names of what two configs do not agree in."""
     for name in first.keys() | second.keys():
         first_value, second_value = first.get(name), second.get(name)
         if first_value == second_value:

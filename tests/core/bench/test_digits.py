@@ -20,8 +20,8 @@ from tests.benchmarks.digits import (
     SEEDS,
     Right,
     accuracy,
-    definition,
     results,
+    run_config,
     spreading,
     write_digits,
 )
@@ -75,7 +75,7 @@ def _without(config: RunConfig) -> dict[str, object]:
 
 
 def test_arms_differ_in_nothing_but_unlabelled_rows(written: Path) -> None:
-    arms = [definition(written, arm, 1, labels=2) for arm in RECIPES]
+    arms = [run_config(written, arm, 1, labels=2) for arm in RECIPES]
     assert all(_without(arm) == _without(arms[0]) for arm in arms[1:])
     weights = {name: arm.objectives.consistency.weight for name, arm in zip(RECIPES, arms, strict=True)}
     assert weights[ALONE] == 0 < min(weights[arm] for arm in ARMS)
@@ -83,7 +83,7 @@ def test_arms_differ_in_nothing_but_unlabelled_rows(written: Path) -> None:
 
 @pytest.mark.parametrize("arm", RECIPES)
 def test_every_arm_takes_the_same_number_of_steps(written: Path, arm: str) -> None:
-    config = definition(written, arm, 0, labels=4, steps=600)
+    config = run_config(written, arm, 0, labels=4, steps=600)
     unlabelled = digits.PARTS["train"] - 40
     per_epoch = unlabelled // (config.optim.batch_size * config.data.unlabelled_ratio)
     assert round(config.optim.epochs * per_epoch) == 600
@@ -108,11 +108,11 @@ def test_gain_of_the_arm_best_on_validation_is_paired_and_needs_its_interval_abo
 
 
 def test_label_spreading_learns_from_the_runs_own_labels(written: Path) -> None:
-    first, second = (spreading(definition(written, ALONE, seed, labels=4)) for seed in (0, 1))
+    first, second = (spreading(run_config(written, ALONE, seed, labels=4)) for seed in (0, 1))
     assert min(first, second) > 60
     assert first != second
 
 
 def test_few_steps_are_judged_on_validation_and_test(written: Path, tmp_path: Path) -> None:
-    right = accuracy(definition(written, "mean-teacher", 0, labels=1, steps=2), tmp_path / "run")
+    right = accuracy(run_config(written, "mean-teacher", 0, labels=1, steps=2), tmp_path / "run")
     assert 0.0 <= min(right.val, right.test) <= max(right.val, right.test) <= 100.0

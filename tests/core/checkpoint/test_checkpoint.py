@@ -83,17 +83,17 @@ def test_moments_of_other_parameters_are_refused() -> None:
         restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
 
 
-def test_another_network_and_another_definition_are_refused_in_words() -> None:
+def test_another_network_and_another_config_are_refused_in_words() -> None:
     student = network()
     state = dict(student.state_dict())
     del state["fusion.norm.weight"]
     with pytest.raises(CheckpointError, match=r"run does not fit the network .*fusion.norm.weight.*another version"):
         checkpoint.fill(student.load_state_dict, state, "run")
     info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
-    assert checkpoint.definition(info, "run") == CONFIG
+    assert checkpoint.config(info, "run") == CONFIG
     later = replace(info, config={**info.config, "dreams": {}})
-    with pytest.raises(CheckpointError, match=r"run has a definition .*dreams.*another version"):
-        checkpoint.definition(later, "run")
+    with pytest.raises(CheckpointError, match=r"run has a config .*dreams.*another version"):
+        checkpoint.config(later, "run")
 
 
 def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ def commands(made: Path, hostile: dict[str, str]) -> Iterator[Command]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, an index and definitions as a user has them."""
+    """A run, an index and configs as a user has them."""
     folder = tmp_path_factory.mktemp("made")
     train_data, val_data = write_labelled(folder / "pairs")
     settings = [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=1"]

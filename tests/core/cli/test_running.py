@@ -17,7 +17,7 @@ from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
 from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
-from tests.core.remote.conftest import command, definition, runs_there, trainer, wait_for
+from tests.core.remote.conftest import command, run_config, runs_there, trainer, wait_for
 
 __all__ = ["runs_there", "trainer"]
 Said = tuple[int, str, str]
@@ -49,7 +49,7 @@ def home(tmp_path: Path, runs_there: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.json"
-    path.write_text(definition("A try"))
+    path.write_text(run_config("A try"))
     return path
 
 
@@ -126,7 +126,7 @@ def test_runs_are_compared_field_by_field(home: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("two", 2)):
         folder = home / "runs" / name
         folder.mkdir(parents=True)
-        raw = json.loads(definition())
+        raw = json.loads(run_config())
         (folder / "config.json").write_text(json.dumps(raw | {"seed": seed}))
     found = json.loads(say("runs", "compare", "one", "two", "--json", "--home", str(home))[1])
     assert found["fields"] == {"seed": [1, 2]}
@@ -206,7 +206,7 @@ def test_machines_are_added_listed_and_removed(home: Path) -> None:
 
 def test_a_run_here_is_launched_by_the_same_verb(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    raw = json.loads(definition("Here"))
+    raw = json.loads(run_config("Here"))
     raw["data"]["train"] = str(tmp_path / "missing.csv")
     path.write_text(json.dumps(raw))
     code, out, err = say("launch", str(path), "--home", str(home))

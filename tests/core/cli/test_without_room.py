@@ -102,7 +102,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, sort: str) -> None:
     assert not path.is_file()
 
 
-def test_training_that_cannot_write_its_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_that_cannot_write_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, content: bytes) -> None:
         raise FULL
 

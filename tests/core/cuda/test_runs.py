@@ -31,7 +31,7 @@ pytestmark = pytest.mark.cuda
 STEPS, SAVED = 8, 4
 
 
-def definition(name: str, source: Path, former: Path, device: str = DEVICE) -> RunConfig:
+def run_config(name: str, source: Path, former: Path, device: str = DEVICE) -> RunConfig:
     settings = (f"checkpoint.every_steps={SAVED}", "checkpoint.keep=2", "optim.epochs=1", f"data.val={source}")
     return preset_on(device, name, source, former, *settings)
 
@@ -40,7 +40,7 @@ def definition(name: str, source: Path, former: Path, device: str = DEVICE) -> R
 def coca(source: Path, former: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """A trained sd-coca: it encodes, captions, and remembers its pairs."""
     run = RunDir(tmp_path_factory.mktemp("cuda-coca") / "run")
-    assert train(definition("sd-coca-every-step", source, former), run, quiet=True) == "done"
+    assert train(run_config("sd-coca-every-step", source, former), run, quiet=True) == "done"
     return run
 
 
@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_was_on_either_device(
     run.create()
     shutil.copytree(coca.checkpoints / saved, run.checkpoints / saved)
     before = tensors(run, saved)
-    assert train(definition("sd-coca-every-step", source, former, device), run, quiet=True) == "done"
+    assert train(run_config("sd-coca-every-step", source, former, device), run, quiet=True) == "done"
     ours, theirs = losses(run), losses(coca)
     assert list(ours) == list(range(SAVED + 1, STEPS + 1))
     assert ours[SAVED + 1] == pytest.approx(theirs[SAVED + 1], rel=1e-3)  # views are distorted by either device
@@ -152,14 +152,14 @@ def test_a_step_without_memory_says_what_fits(
 
     monkeypatch.setattr(TrainStep, "__call__", scarce)
     with pytest.raises(TrainingError, match=r"out of memory .*batch_size 6; 3 fits"):
-        train(definition("sd-clip-every-step", source, former), RunDir(tmp_path / "run"), quiet=True)
+        train(run_config("sd-clip-every-step", source, former), RunDir(tmp_path / "run"), quiet=True)
 
 
 def test_two_runs_share_a_gpu(source: Path, former: Path, tmp_path: Path) -> None:
     started = []
     for number in range(2):
         config = tmp_path / f"{number}.json"
-        seeded = override(definition("sd-clip-every-step", source, former), [f"seed={number}"])
+        seeded = override(run_config("sd-clip-every-step", source, former), [f"seed={number}"])
         config.write_text(seeded.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "core", "train", str(config), str(tmp_path / f"run-{number}")]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, cwd=Path(__file__).parents[3]))

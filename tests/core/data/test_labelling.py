@@ -29,7 +29,7 @@ def opened(folder: Path, count: int = 24, **settings: Any) -> PairDataset:
     return open_dataset(write_pairs(folder, count), DataConfig(**settings), SIZE, tokenize)
 
 
-def definition(batch_size: int = 2, workers: int = 0, seed: int = 3, **data: Any) -> RunConfig:
+def run_config(batch_size: int = 2, workers: int = 0, seed: int = 3, **data: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "seed": seed,
@@ -112,7 +112,7 @@ def test_one_class_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch_size", [2, 5])
 def test_batches_hold_labelled_rows_then_unlabelled_ones(tmp_path: Path, ratio: int, batch_size: int) -> None:
     dataset = opened(tmp_path)
-    config = definition(batch_size, labels_per_class=1, unlabelled_ratio=ratio)
+    config = run_config(batch_size, labels_per_class=1, unlabelled_ratio=ratio)
     ours = loader(dataset, config)
     assert ours.steps_per_epoch == max(1, 20 // (batch_size * ratio))
     seen: Counter[int] = Counter()
@@ -137,7 +137,7 @@ def first_rows(dataset: PairDataset, config: RunConfig) -> list[int]:
 
 def test_a_row_that_comes_again_is_seen_otherwise(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
-    batch = next(loader(dataset, definition(8, labels_per_class=1, unlabelled_ratio=1)).batches(0, 1))
+    batch = next(loader(dataset, run_config(8, labels_per_class=1, unlabelled_ratio=1)).batches(0, 1))
     rows = batch.rows.tolist()
     first, second = (i for i, row in enumerate(rows) if row == rows[0])
     assert not torch.equal(batch.clean.images[first], batch.clean.images[second])
@@ -147,17 +147,17 @@ def test_a_row_that_comes_again_is_seen_otherwise(tmp_path: Path) -> None:
 def test_a_resumed_loader_goes_on_where_it_was(tmp_path: Path, workers: int) -> None:
     dataset = opened(tmp_path)
     settings: dict[str, Any] = {"labels_per_class": 2, "unlabelled_ratio": 2}
-    whole = list(loader(dataset, definition(**settings)).batches(0, 6))
-    resumed = list(loader(dataset, definition(workers=workers, **settings)).batches(3, 6))
+    whole = list(loader(dataset, run_config(**settings)).batches(0, 6))
+    resumed = list(loader(dataset, run_config(workers=workers, **settings)).batches(3, 6))
     for one, other in zip(whole[3:], resumed, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 
 
 def test_without_a_ratio_rows_come_as_they_are_with_their_labels(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
-    plain = definition(6).model_copy(update={"data": DataConfig()})
+    plain = run_config(6).model_copy(update={"data": DataConfig()})
     for with_labels, without in zip(
-        loader(dataset, definition(6)).batches(0, 4), loader(dataset, plain).batches(0, 4), strict=True
+        loader(dataset, run_config(6)).batches(0, 4), loader(dataset, plain).batches(0, 4), strict=True
     ):
         assert torch.equal(with_labels.rows, without.rows)
         assert torch.equal(with_labels.clean.images, without.clean.images)

@@ -25,7 +25,7 @@ def opened(path: Path, **settings: Any) -> PairDataset:
     return open_dataset(path, DataConfig(**settings), SIZE, tokenize)
 
 
-def definition(batch_size: int = 4, workers: int = 0, **views: Any) -> RunConfig:
+def run_config(batch_size: int = 4, workers: int = 0, **views: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "seed": 3,
@@ -125,9 +125,9 @@ def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
 # Batches
 
 
-def test_a_batch_is_what_the_definition_asks_for(tmp_path: Path) -> None:
+def test_a_batch_is_what_the_config_asks_for(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 10, captions=2))
-    loader = Loader(dataset, definition(), SIZE)
+    loader = Loader(dataset, run_config(), SIZE)
     assert (loader.steps_per_epoch, loader.total_steps) == (2, 5)
     batch = next(loader.batches(0, 1))
     assert batch.clean.images.shape == (4, 3, SIZE, SIZE)
@@ -146,9 +146,9 @@ def test_a_batch_is_what_the_definition_asks_for(tmp_path: Path) -> None:
 
 def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4))
-    shared = definition(teacher={"count": 0})
+    shared = run_config(teacher={"count": 0})
     none = shared.model_copy(
-        update={"teacher": shared.teacher.model_copy(update={"kind": "none"}), "views": definition().views}
+        update={"teacher": shared.teacher.model_copy(update={"kind": "none"}), "views": run_config().views}
     )
     for config in (shared, none):
         assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher == ()
@@ -156,7 +156,7 @@ def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_pat
 
 def test_an_epoch_shows_each_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 8))
-    loader = Loader(dataset, definition(), SIZE)
+    loader = Loader(dataset, run_config(), SIZE)
     rows = [batch.rows.tolist() for batch in loader.batches(0, 6)]
     epochs = [rows[0] + rows[1], rows[2] + rows[3], rows[4] + rows[5]]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
@@ -167,10 +167,10 @@ def test_an_epoch_shows_each_row_once_in_an_order_of_its_own(tmp_path: Path) -> 
 @pytest.mark.parametrize("cache_mib", [0, 64])
 def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, workers: int, cache_mib: int) -> None:
     dataset = opened(write_pairs(tmp_path, 9, captions=2), cache_mib=cache_mib)
-    whole = list(Loader(dataset, definition(), SIZE).batches(0, 5))
+    whole = list(Loader(dataset, run_config(), SIZE).batches(0, 5))
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    resumed = list(Loader(dataset, definition(workers=workers), SIZE).batches(3, 5))
+    resumed = list(Loader(dataset, run_config(workers=workers), SIZE).batches(3, 5))
     assert torch.equal(before, torch.get_rng_state())
     assert len(resumed) == 2
     assert all(same(one, other) for one, other in zip(whole[3:], resumed, strict=True))
@@ -184,12 +184,12 @@ def test_a_batch_made_in_parts_is_that_made_at_once(
     dataset = opened(write_pairs(tmp_path, 11, captions=2))
     distorted = {"jitter": 0.8, "greyscale": 0.2, "blur": 0.8, "solarize": 0.2, "erase": 0.5, "flip": True, "mask": 0.5}
     views = {"student": {"count": 2, "randaugment_ops": 2, "mix": "either", **distorted}, "local": {"count": 1}}
-    configs = [definition(8, number, **views) for number in (0, workers)]
+    configs = [run_config(8, number, **views) for number in (0, workers)]
     whole = list(Loader(dataset, configs[0], SIZE, multiple=4).batches(0, 3))
     monkeypatch.setattr("core.data.loader.ROWS", 3)
     parts = list(Loader(dataset, configs[1], SIZE, multiple=4).batches(0, 3))
     assert all(same(a, b) for a, b in zip(whole, parts, strict=True))
-    shared = definition(8, workers, shared=True, student={"count": 2})
+    shared = run_config(8, workers, shared=True, student={"count": 2})
     batch = next(Loader(dataset, shared, SIZE).batches(0, 1))
     assert all(a.images is b.images for a, b in zip(batch.student, batch.teacher, strict=True))
 
@@ -206,7 +206,7 @@ def test_a_view_that_the_device_distorts_is_the_same(
     }  # fmt: skip
     views = {"clean": {"flip": True}, "student": {"count": 2, **every}, "local": {"count": 1, "size": 0.5, **every}}
     for shared in (False, True):
-        config = definition(workers=workers, **views, teacher={"count": 1, "jitter": 1.0}, shared=shared)
+        config = run_config(workers=workers, **views, teacher={"count": 1, "jitter": 1.0}, shared=shared)
         plain = list(Loader(dataset, config, SIZE, multiple=8).batches(0, 3))
         cropped = list(Loader(dataset, config, SIZE, multiple=8, place=Place(distorts=True)).batches(0, 3))
         assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
@@ -224,9 +224,9 @@ def test_a_view_that_the_device_distorts_is_the_same(
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: int) -> None:
     dataset = opened(write_pairs(tmp_path, 11))
-    whole = list(Loader(dataset, definition(8), SIZE).batches(0, 2))
+    whole = list(Loader(dataset, run_config(8), SIZE).batches(0, 2))
     shares = [
-        list(Loader(dataset, definition(8), SIZE, place=Place(rank, world)).batches(0, 2)) for rank in range(world)
+        list(Loader(dataset, run_config(8), SIZE, place=Place(rank, world)).batches(0, 2)) for rank in range(world)
     ]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
@@ -238,7 +238,7 @@ def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: in
             assert all(mix is not None and torch.equal(mix.partner, view.mix.partner) for mix in mixes)  # of all rows
             assert {(mix.share, mix.box) for mix in mixes if mix is not None} == {(view.mix.share, view.mix.box)}
     with pytest.raises(LaunchError, match=r"batch of 8 pairs .* by 3 processes"):
-        Loader(dataset, definition(8), SIZE, place=Place(0, 3))
+        Loader(dataset, run_config(8), SIZE, place=Place(0, 3))
 
 
 def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +252,7 @@ def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPa
 
 def test_each_batch_is_mixed_in_its_own_way(tmp_path: Path) -> None:
     """The partners, the boxes and the shares are drawn anew for each step, and for each view."""
-    loader = Loader(opened(write_pairs(tmp_path, 9)), definition(), SIZE)
+    loader = Loader(opened(write_pairs(tmp_path, 9)), run_config(), SIZE)
     mixes = [view.mix for batch in loader.batches(0, 8) for view in batch.student]
     assert None not in mixes
     assert len({(tuple(mix.partner.tolist()), mix.share, mix.box) for mix in mixes if mix}) > 8
@@ -261,23 +261,23 @@ def test_each_batch_is_mixed_in_its_own_way(tmp_path: Path) -> None:
 
 def test_another_seed_gives_other_batches(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 8))
-    one = next(Loader(dataset, definition(), SIZE).batches(0, 1))
-    other = next(Loader(dataset, definition().model_copy(update={"seed": 4}), SIZE).batches(0, 1))
+    one = next(Loader(dataset, run_config(), SIZE).batches(0, 1))
+    other = next(Loader(dataset, run_config().model_copy(update={"seed": 4}), SIZE).batches(0, 1))
     assert not same(one, other)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_closing_early_ends_cleanly(tmp_path: Path, workers: int) -> None:
     dataset = opened(write_pairs(tmp_path, 9))
-    stream = Loader(dataset, definition(workers=workers), SIZE).batches(0, 5)
+    stream = Loader(dataset, run_config(workers=workers), SIZE).batches(0, 5)
     next(stream)
     stream.close()
-    assert list(Loader(dataset, definition(workers=workers), SIZE).batches(5, 5)) == []
+    assert list(Loader(dataset, run_config(workers=workers), SIZE).batches(5, 5)) == []
 
 
 def test_captions_of_a_image_take_turns(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4, captions=3))
-    loader = Loader(dataset, definition(), SIZE)
+    loader = Loader(dataset, run_config(), SIZE)
     drawn = {tuple(tokens.tolist()) for batch in loader.batches(0, 30) for tokens in batch.texts[:, :4]}
     assert len(drawn) == 12
 
@@ -285,11 +285,11 @@ def test_captions_of_a_image_take_turns(tmp_path: Path) -> None:
 def test_a_batch_larger_than_the_data_names_both(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4))
     with pytest.raises(DataError, match=r"batch size 5 .* 4 pairs"):
-        Loader(dataset, definition(batch_size=5), SIZE)
+        Loader(dataset, run_config(batch_size=5), SIZE)
 
 
 def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
-    config = definition()
+    config = run_config()
     short = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 0.01})})
     assert Loader(opened(write_pairs(tmp_path, 4)), short, SIZE).total_steps == 1
 
@@ -303,14 +303,14 @@ def test_a_streamed_broken_image_is_replaced_by_another_pair(tmp_path: Path, wor
     dataset = opened(path, cache_mib=0)
     (tmp_path / "images" / "003.png").write_bytes(b"broken")
     said: list[str] = []
-    loader = Loader(dataset, definition(workers=workers), SIZE, said.append)
+    loader = Loader(dataset, run_config(workers=workers), SIZE, said.append)
     rows = [row for batch in loader.batches(0, 4) for row in batch.rows.tolist()]
     assert sorted(rows[:8]) == [0, 1, 2, 4, 4, 5, 6, 7]
     assert len(said) == 1
     assert "003.png" in said[0]
     assert [row.where for row in dataset.all_bad()] == [f"{path}, line 5"]
     fresh = opened(path, cache_mib=0)
-    again = [row for batch in Loader(fresh, definition(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
+    again = [row for batch in Loader(fresh, run_config(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
     assert again == rows[8:]
 
 
@@ -321,7 +321,7 @@ def test_a_run_is_the_same_whether_images_are_cached_or_streamed(tmp_path: Path)
         (tmp_path / "images" / f"{row:03}.png").write_bytes(b"broken")
     sets = [opened(path, cache_mib=mib, max_bad_share=0.5) for mib in (64, 0)]
     assert [one.streamed for one in sets] == [False, True]
-    cached, streamed = (Loader(one, definition(), SIZE) for one in sets)
+    cached, streamed = (Loader(one, run_config(), SIZE) for one in sets)
     assert cached.total_steps == streamed.total_steps
     steps = cached.total_steps
     pairs = list(zip(cached.batches(0, steps), streamed.batches(0, steps), strict=True))
@@ -336,7 +336,7 @@ def test_too_many_broken_while_streaming_stop_with_the_list(tmp_path: Path, work
     for i in range(broken):
         (tmp_path / "images" / f"{i:03}.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"000\.png: it is not an image"):
-        list(Loader(dataset, definition(workers=workers), SIZE).batches(0, 6))
+        list(Loader(dataset, run_config(workers=workers), SIZE).batches(0, 6))
 
 
 # Evaluation

@@ -24,7 +24,7 @@ from tests.core.data.sources.shards.tars import image, row, write_shard, write_s
 from tests.core.data.test_loader import SIZE, same
 
 
-def definition(batch_size: int = 8, streams: int = 4, workers: int = 0, **data: Any) -> RunConfig:
+def config(batch_size: int = 8, streams: int = 4, workers: int = 0, **data: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "seed": 5,
@@ -70,7 +70,7 @@ def test_rows_are_what_the_shards_hold(tmp_path: Path) -> None:
 
 
 def test_each_stream_gives_the_same_part_of_every_batch(tmp_path: Path) -> None:
-    loader = Loader(opened(write_shards(tmp_path, [7, 9, 8, 8])), definition(), SIZE)  # 32 rows, 4 streams of 8
+    loader = Loader(opened(write_shards(tmp_path, [7, 9, 8, 8])), config(), SIZE)  # 32 rows, 4 streams of 8
     assert (loader.streams, loader.steps_per_epoch, loader.total_steps) == (4, 4, 8)
     epochs = [[numbers(batch) for batch in loader.batches(4 * e, 4 * e + 4)] for e in (0, 1)]
     for batches in epochs:
@@ -83,10 +83,9 @@ def test_each_stream_gives_the_same_part_of_every_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_shares_of_processes_are_the_batch_of_one(tmp_path: Path, world: int) -> None:
     pattern = write_shards(tmp_path, [10, 6, 17])
-    whole = list(Loader(opened(pattern), definition(), SIZE).batches(0, 6))
+    whole = list(Loader(opened(pattern), config(), SIZE).batches(0, 6))
     shares = [
-        list(Loader(opened(pattern), definition(), SIZE, place=Place(rank, world)).batches(0, 6))
-        for rank in range(world)
+        list(Loader(opened(pattern), config(), SIZE, place=Place(rank, world)).batches(0, 6)) for rank in range(world)
     ]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
@@ -116,17 +115,15 @@ def test_a_process_reads_the_shards_of_its_streams_alone(tmp_path: Path) -> None
     pairs = opened(pattern)
     for shard in (2, 3):
         Path(tmp_path, f"{shard:05}.tar").unlink()
-    rows = [
-        one for batch in Loader(pairs, definition(), SIZE, place=Place(0, 2)).batches(0, 4) for one in numbers(batch)
-    ]
+    rows = [one for batch in Loader(pairs, config(), SIZE, place=Place(0, 2)).batches(0, 4) for one in numbers(batch)]
     assert sorted(rows) == list(range(16))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_sees_what_the_other_would_have_seen(tmp_path: Path, workers: int) -> None:
     pattern = write_shards(tmp_path, [10, 6, 17])
-    whole = list(Loader(opened(pattern), definition(), SIZE).batches(0, 8))
-    resumed = list(Loader(opened(pattern), definition(workers=workers), SIZE).batches(3, 8))
+    whole = list(Loader(opened(pattern), config(), SIZE).batches(0, 8))
+    resumed = list(Loader(opened(pattern), config(workers=workers), SIZE).batches(3, 8))
     assert len(resumed) == 5
     assert all(same(a, b) for a, b in zip(whole[3:], resumed, strict=True))
 
@@ -134,7 +131,7 @@ def test_a_resumed_run_sees_what_the_other_would_have_seen(tmp_path: Path, worke
 @pytest.mark.parametrize(("batch", "streams", "found"), [(8, 64, 8), (6, 64, 2), (7, 64, 1), (96, 64, 32), (8, 3, 1)])
 def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: int, streams: int, found: int) -> None:
     pairs = opened(write_shards(tmp_path, [100]))
-    assert Loader(pairs, definition(batch, streams), SIZE).streams == found
+    assert Loader(pairs, config(batch, streams), SIZE).streams == found
 
 
 @pytest.mark.parametrize(
@@ -144,7 +141,7 @@ def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: i
 def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
     pairs = opened(write_shards(tmp_path, [20]))
     with pytest.raises(UserError, match=message):
-        Loader(pairs, definition(batch), SIZE, place=Place(0, world))
+        Loader(pairs, config(batch), SIZE, place=Place(0, world))
 
 
 def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> None:
@@ -158,7 +155,7 @@ def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> No
     assert len(pairs) == 16
     assert "none" in said[0]
     assert said[0].startswith(f"1 of the 17 rows of {pattern} are skipped")
-    seen = [one for batch in Loader(pairs, definition(), SIZE, said.append).batches(0, 2) for one in numbers(batch)]
+    seen = [one for batch in Loader(pairs, config(), SIZE, said.append).batches(0, 2) for one in numbers(batch)]
     assert sorted(seen) == [*range(5), 6, 6, 7, 8, 10, 10, *range(11, 16)]
     assert len(said) == 3
     assert {one.where.rpartition("/")[2] for one in pairs.all_bad()} == {"none", "005.png", "009.png"}

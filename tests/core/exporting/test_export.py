@@ -81,11 +81,11 @@ def test_open_clip_opens_a_run_and_computes_the_same(run: Path, tmp_path: Path) 
     assert "the fusion of image and text" in card
     assert "val/teacher/image_to_text_R@1" in card
     assert "val/student" not in card
-    definition = (out / "definition.json").read_text(encoding="utf-8")
-    assert str(run.parent) not in card + definition
-    assert json.loads(definition)["data"]["train"] == "train.csv"
+    config = (out / "config.json").read_text(encoding="utf-8")
+    assert str(run.parent) not in card + config
+    assert json.loads(config)["data"]["train"] == "train.csv"
     assert sorted(path.name for path in out.iterdir()) == [
-        "README.md", "definition.json", "open_clip_config.json", "open_clip_model.safetensors",
+        "README.md", "config.json", "open_clip_config.json", "open_clip_model.safetensors",
     ]  # fmt: skip
 
 

@@ -93,10 +93,10 @@ class Launched(Followed):
         self, config: RunConfig, folder: Path, size: int = 2, *settings: str, extra: tuple[str, ...] = ()
     ) -> None:
         super().__init__(folder)
-        definition = folder.with_suffix(".json")
-        definition.write_text(config.to_json())
+        run_config = folder.with_suffix(".json")
+        run_config.write_text(config.to_json())
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}", *extra,
-                   "-m", "core", "train", str(definition), str(folder)]  # fmt: skip
+                   "-m", "core", "train", str(run_config), str(folder)]  # fmt: skip
         self._file = self._output.open("w")
         self.process = subprocess.Popen(
             command, stdout=self._file, stderr=subprocess.STDOUT, start_new_session=True,
@@ -156,8 +156,8 @@ class Forked(Followed):
 
     def __init__(self, config: RunConfig, folder: Path, size: int = 2) -> None:
         super().__init__(folder)
-        definition = folder.with_suffix(".json")
-        definition.write_text(config.to_json())
+        run_config = folder.with_suffix(".json")
+        run_config.write_text(config.to_json())
         self._output.touch()
         self._store = dist.TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
         place = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
@@ -166,7 +166,7 @@ class Forked(Followed):
         self._processes = []
         for rank in range(size):
             own = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            process = context.Process(target=_train, args=(own, definition, folder, self._output), daemon=True)
+            process = context.Process(target=_train, args=(own, run_config, folder, self._output), daemon=True)
             process.start()
             self._processes.append(process)
 
@@ -202,11 +202,11 @@ class Forked(Followed):
         return max(abs(process.exitcode or 0) for process in self._processes), time.monotonic() - began
 
 
-def _train(place: dict[str, str], definition: Path, folder: Path, output: Path) -> None:
+def _train(place: dict[str, str], run_config: Path, folder: Path, output: Path) -> None:
     """What ``python -m core train`` does in a rank."""
     os.environ.update(place)
     with output.open("a") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    os._exit(main(["train", str(definition), str(folder)]))
+    os._exit(main(["train", str(run_config), str(folder)]))

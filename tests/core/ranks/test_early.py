@@ -85,8 +85,8 @@ def test_a_run_in_training_is_not_written_to(config: RunConfig) -> None:
 
 
 def test_the_verb_tells_it_without_torch(config: RunConfig, tmp_path: Path) -> None:
-    (tmp_path / "definition.json").write_text(config.to_json())
-    arguments = ["train", "definition.json", "run", "--set", "runtime.shard=4"]
+    (tmp_path / "config.json").write_text(config.to_json())
+    arguments = ["train", "config.json", "run", "--set", "runtime.shard=4"]
     code = f"import sys; from core.__main__ import main; print(main({arguments}), 'torch' in sys.modules)"
     place = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     done = subprocess.run(

@@ -143,15 +143,15 @@ def test_what_cannot_be_is_said_once(config: RunConfig, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_port_in_use_is_said(config: RunConfig, tmp_path: Path) -> None:
-    definition = tmp_path / "definition.json"
-    definition.write_text(config.to_json())
+    run_config = tmp_path / "config.json"
+    run_config.write_text(config.to_json())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         place = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2",
                  "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "core", "train", str(definition), str(tmp_path / "run")],
+            [sys.executable, "-m", "core", "train", str(run_config), str(tmp_path / "run")],
             env=environment(dict(os.environ) | place), capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
     assert done.returncode == 1
@@ -195,13 +195,13 @@ def on_hosts(
     config: RunConfig, folder: Path, hosts: tuple[tuple[str, str], ...]
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """One rank on each of the hosts."""
-    definition = folder.with_suffix(".json")
-    definition.write_text(config.to_json())
+    run_config = folder.with_suffix(".json")
+    run_config.write_text(config.to_json())
     started = []
     for number, (name, interface) in enumerate(hosts):
         command = ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes=2",
                    "--nproc-per-node=1", f"--node-rank={number}", "--master-addr=10.99.0.1", "--master-port=29577",
-                   "-m", "core", "train", str(definition), str(folder)]  # fmt: skip
+                   "-m", "core", "train", str(run_config), str(folder)]  # fmt: skip
         with folder.with_suffix(f".{number}.txt").open("wb") as output:
             started.append(subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,

@@ -33,8 +33,8 @@ def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def definition(name: str = "a run") -> str:
-    """The JSON of a small definition; the trainer in miniature only reads its name."""
+def run_config(name: str = "a run") -> str:
+    """The JSON of a small config; the trainer in miniature only reads its name."""
     config = preset_config("clip", "tiny")
     return config.model_copy(update={"name": name}).to_json()
 

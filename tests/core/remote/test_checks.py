@@ -142,7 +142,7 @@ def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
         assert one.remedy
 
 
-def test_the_paths_of_a_definition_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_paths_of_a_config_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "pairs.csv").write_text("filepath,title\na.png,one\na.png,two\n")

@@ -21,7 +21,7 @@ from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, own_status
-from tests.core.remote.conftest import definition, wait_for
+from tests.core.remote.conftest import run_config, wait_for
 
 Trainer = Callable[[str], None]
 
@@ -65,7 +65,7 @@ def test_it_tells_what_the_machine_has_and_what_works(host: Host) -> None:
 
 def test_a_run_is_submitted_followed_and_done(host: Host, trainer: Trainer) -> None:
     trainer("--steps 25 --delay 0.01")
-    submitted = host.submit("one", "token", definition()).result(60)
+    submitted = host.submit("one", "token", run_config()).result(60)
     taken = Taken()
     host.follow(submitted.folder, taken)
     wait_for(lambda: RunState.DONE in taken.states)
@@ -78,10 +78,10 @@ def test_a_run_is_submitted_followed_and_done(host: Host, trainer: Trainer) -> N
 
 def test_the_same_request_again_starts_nothing_more(host: Host, trainer: Trainer) -> None:
     trainer("--steps 400 --delay 0.02")
-    first = host.submit("one", "token", definition()).result(60)
-    assert host.submit("one", "token", definition()).result(60) == first
+    first = host.submit("one", "token", run_config()).result(60)
+    assert host.submit("one", "token", run_config()).result(60) == first
     with pytest.raises(UserError, match="already running"):
-        host.submit("one", "another", definition()).result(60)
+        host.submit("one", "another", run_config()).result(60)
     events = RunDir(first.folder).events
     wait_for(lambda: events.exists() and b"run_started" in events.read_bytes())
     host.end(first.folder, "kill").result(60)
@@ -92,7 +92,7 @@ def test_the_same_request_again_starts_nothing_more(host: Host, trainer: Trainer
 
 def test_a_run_is_paused_and_resumed_where_it_was(host: Host, trainer: Trainer) -> None:
     trainer("--steps 120 --delay 0.02")
-    folder = host.submit("one", "a", definition()).result(60).folder
+    folder = host.submit("one", "a", run_config()).result(60).folder
     taken = Taken()
     host.follow(folder, taken)
     wait_for(lambda: b'"metrics"' in taken.files["events.jsonl"])
@@ -107,12 +107,12 @@ def test_a_run_is_paused_and_resumed_where_it_was(host: Host, trainer: Trainer) 
 
 def test_what_cannot_be_started_is_refused_in_a_sentence(host: Host) -> None:
     with pytest.raises(UserError, match="cannot be the name"):
-        host.submit("../one", "a", definition()).result(60)
+        host.submit("../one", "a", run_config()).result(60)
     with pytest.raises(UserError, match="is no device"):
-        host.submit("one", "a", definition(), devices=["0; rm"]).result(60)
+        host.submit("one", "a", run_config(), devices=["0; rm"]).result(60)
     with pytest.raises(UserError, match="no longer has a config"):
         host.submit("one", "a").result(60)
-    raw = json.loads(definition()) | {"nonsense": 1}
+    raw = json.loads(run_config()) | {"nonsense": 1}
     with pytest.raises(UserError, match="nonsense"):
         host.submit("one", "a", json.dumps(raw)).result(60)
     with pytest.raises(UserError, match="no run folder"):
@@ -120,7 +120,7 @@ def test_what_cannot_be_started_is_refused_in_a_sentence(host: Host) -> None:
 
 
 def test_data_are_looked_for_on_the_machine(host: Host) -> None:
-    raw = json.loads(definition())
+    raw = json.loads(run_config())
     raw["data"] |= {"train": "/no/such/train.csv", "val": ""}
     [finding] = host.check_data(json.dumps(raw)).result(60)
     assert (finding.what, finding.works) == ("Training data", False)
@@ -130,7 +130,7 @@ def test_data_are_looked_for_on_the_machine(host: Host) -> None:
 
 def test_files_are_read_in_parts_inside_the_run_alone(host: Host, trainer: Trainer) -> None:
     trainer("--steps 10 --delay 0")
-    folder = host.submit("one", "a", definition()).result(60).folder
+    folder = host.submit("one", "a", run_config()).result(60).folder
     wait_for(lambda: host.standing(folder).result(60).state is RunState.DONE)
     config = RunDir(folder).config.read_bytes()
     chunk = host.read(folder, "config.json", 10, 50).result(60)

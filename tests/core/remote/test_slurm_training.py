@@ -62,5 +62,5 @@ def test_a_preempted_run_ends_as_if_nothing_had_happened(cluster: RemoteRuns, tm
     assert len(starts) == 2
     assert 0 < starts[1] < 450
     whole = RunDir(tmp_path / "whole")
-    train(parse_config(config, "the definition"), whole, quiet=True)
+    train(parse_config(config, "the config"), whole, quiet=True)
     assert losses(run) == losses(whole)

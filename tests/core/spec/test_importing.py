@@ -1,4 +1,4 @@
-"""What importing the definition costs: nothing is loaded or built that most programs never use."""
+"""What importing the config costs: nothing is loaded or built that most programs never use."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ print(json.dumps([sorted(unneeded & set(sys.modules)), built]))
 """
 
 
-def test_importing_a_definition_builds_no_validator_and_loads_no_process_table() -> None:
+def test_importing_a_config_builds_no_validator_and_loads_no_process_table() -> None:
     found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(found.stdout) == [[], []]

@@ -195,7 +195,7 @@ def test_fewer_activations_are_kept() -> None:
 
 
 def test_batch_norm_in_chunks_is_warned_of() -> None:
-    """A ResNet's towers see batches that are not the definition's; a ViT's steps are the same."""
+    """A ResNet's towers see batches that are not the config's; a ViT's steps are the same."""
     torch.manual_seed(0)
     model = resolve_architecture("sd-tiny")
     resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}

@@ -15,7 +15,7 @@ from core.spec.presets import preset_names
 from core.spec.run.folder import RunDir
 from core.training import assembly
 from core.training.train import train
-from tests.benchmarks.syncs import definition, former_run, write_pairs
+from tests.benchmarks.syncs import former_run, run_config, write_pairs
 
 QUICK = ("silc", "sd-clip")
 
@@ -50,7 +50,7 @@ def test_no_block_falls_back_to_eager(
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     settings = [f"data.val={source}", "runtime.compile=true", "runtime.precision=fp32", "optim.epochs=0.7"]
-    config = override(definition(preset, source, former), settings)
+    config = override(run_config(preset, source, former), settings)
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         assert train(config, RunDir(tmp_path / "run"), quiet=True) == "done"
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 1

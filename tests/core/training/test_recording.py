@@ -44,7 +44,7 @@ def finished(outcome: Any) -> RunFinished:
     return RunFinished(step=3, outcome=outcome)
 
 
-def test_a_folder_is_prepared_with_its_definition_and_one_that_is_done_is_left(run: RunDir) -> None:
+def test_a_folder_is_prepared_with_its_config_and_one_that_is_done_is_left(run: RunDir) -> None:
     assert prepared(CONFIG, run) is None
     assert run.config.read_text() == CONFIG.to_json()
     for events, outcome in (
@@ -159,13 +159,13 @@ def test_why_a_run_cannot_begin_is_recorded_unless_it_is_done(tmp_path: Path) ->
     run.claim().release()
 
 
-def test_a_folder_takes_a_corrected_definition_until_it_has_begun(tmp_path: Path) -> None:
+def test_a_folder_takes_a_corrected_config_until_it_has_begun(tmp_path: Path) -> None:
     run, corrected = RunDir(tmp_path / "new"), override(CONFIG, ["seed=5"])
     assert not record_refusal(CONFIG, run, UserError("Too few devices."))
     assert not record_refusal(corrected, run, UserError("Too few devices."))
     assert read_config(run.config).seed == 5
     write(run, RunStarted(step=0, total_steps=9, config_digest=corrected.digest(), device="cpu"))
-    with pytest.raises(RunDirError, match="another definition"):
+    with pytest.raises(RunDirError, match="another config"):
         record_refusal(CONFIG, run, UserError("x"))
     run.claim().release()
 

@@ -18,7 +18,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.training.loop import Loop
 from core.training.train import train
-from tests.benchmarks.syncs import definition, former_run, write_pairs
+from tests.benchmarks.syncs import former_run, run_config, write_pairs
 
 BROKEN_STEP = 2
 QUICK = ("eman", "sd-clip")  # statistics that the teacher averages, and that it copies
@@ -60,7 +60,7 @@ def test_a_run_with_a_skipped_step_is_finite_to_its_end(
         f"data.val={source}", "towers.architecture=sd-tiny-resnet", "views.local.size=1", "optim.epochs=1",
         "checkpoint.every_steps=1",
     ]  # fmt: skip
-    config, run = override(definition(preset, source, former), settings), RunDir(tmp_path / "run")
+    config, run = override(run_config(preset, source, former), settings), RunDir(tmp_path / "run")
     original, moved = Loop.train_step, list[bool]()
 
     def step_with_overflow(loop: Loop, batch: Batch) -> dict[str, Tensor]:

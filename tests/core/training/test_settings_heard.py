@@ -1,4 +1,4 @@
-"""What a definition says of a run is what the run does: seeds, test data, batches, intervals, the pairs' belief."""
+"""What a config says of a run is what the run does: seeds, test data, batches, intervals, the pairs' belief."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
     assert tested == {name.replace("val/", "test/"): value for name, value in same.items()}
 
 
-def test_intervals_of_validating_and_saving_are_those_of_the_definition(
-    data: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_intervals_of_validating_and_saving_are_those_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     settings = ("validation.every_steps=5", "checkpoint.every_steps=7", "runtime.log_every=4", "optim.epochs=4")
     assert train(config_for(data, "clip", *settings, "checkpoint.keep=9"), run, quiet=True) == "done"
@@ -127,7 +125,7 @@ def believed(data: tuple[Path, Path], *settings: str) -> RunConfig:
     return config_for(data, "clip", "teacher.kind=ema", "views.teacher.count=0", *beliefs, "belief.trust=0", *settings)
 
 
-def test_pairs_are_weighed_anew_as_often_as_the_definition_says(
+def test_pairs_are_weighed_anew_as_often_as_the_config_says(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """3 steps an epoch, 0.7 epochs: every 2. And a resumed run goes on with what it believed."""
@@ -167,7 +165,7 @@ def test_a_teacher_of_another_mind_is_kept_in_the_memory_of_pairs(data: tuple[Pa
         assert not torch.equal(belief.teacher_text, belief.student_text)
 
 
-def test_the_optimiser_has_the_settings_of_the_definition(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_optimiser_has_the_settings_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
     settings = ["optim.beta1=0.8", "optim.beta2=0.9", "optim.eps=0.001", "optim.weight_decay=0.3"]
     with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
         frozen = next(loop.network.towers.parameters())

@@ -181,9 +181,9 @@ def test_ten_kills_at_random_change_nothing(data: tuple[Path, Path], tmp_path: P
 
 def kill_and_resume(config: RunConfig, run: RunDir, kills: int) -> None:
     """Start the trainer as a program, kill it after some more events, and so on; then let it finish."""
-    definition = run.path.with_suffix(".json")
-    definition.write_text(config.to_json())
-    command = [sys.executable, "-m", "core", "train", str(definition), str(run.path)]
+    run_config = run.path.with_suffix(".json")
+    run_config.write_text(config.to_json())
+    command = [sys.executable, "-m", "core", "train", str(run_config), str(run.path)]
     generator = torch.Generator().manual_seed(0)
     for _ in range(kills):
         before = len(read(run))
@@ -215,9 +215,9 @@ def test_stop_is_heard_while_images_are_read(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that asks")
 def test_a_terminated_trainer_saves_first(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    definition = tmp_path / "definition.json"
-    definition.write_text(config_for(data, "sd-clip-every-step", "optim.epochs=2000").to_json())
-    command = [sys.executable, "-m", "core", "train", str(definition), str(run.path)]
+    run_config = tmp_path / "config.json"
+    run_config.write_text(config_for(data, "sd-clip-every-step", "optim.epochs=2000").to_json())
+    command = [sys.executable, "-m", "core", "train", str(run_config), str(run.path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as trainer:
         deadline = time.monotonic() + PATIENCE
         while not any(isinstance(event, Metrics) for event in read(run)) and time.monotonic() < deadline:
@@ -236,8 +236,8 @@ def test_a_finished_run_is_left_alone(uninterrupted: RunDir, data: tuple[Path, P
     assert uninterrupted.events.read_bytes() == before
 
 
-def test_another_definition_in_the_folder_is_refused(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
-    with pytest.raises(RunDirError, match=r"another definition: seed is 0 there and 1 here; choose another folder"):
+def test_another_config_in_the_folder_is_refused(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
+    with pytest.raises(RunDirError, match=r"another config: seed is 0 there and 1 here; choose another folder"):
         train(config_for(data, "sd-clip-every-step", "seed=1"), uninterrupted, quiet=True)
 
 
@@ -259,7 +259,7 @@ def test_the_last_step_is_reported_and_saved_whatever_the_intervals(data: tuple[
 def test_what_changes_the_training_may_not_change_in_a_folder(
     uninterrupted: RunDir, data: tuple[Path, Path], setting: str
 ) -> None:
-    with pytest.raises(RunDirError, match=f"another definition: {setting.partition('=')[0]} is "):
+    with pytest.raises(RunDirError, match=f"another config: {setting.partition('=')[0]} is "):
         train(config_for(data, "sd-clip-every-step", setting), uninterrupted, quiet=True)
 
 

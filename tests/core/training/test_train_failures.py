@@ -64,7 +64,7 @@ def test_a_corrected_config_trains_in_the_folder_where_the_first_was_refused(
     corrected = config_for(data, "clip", "optim.batch_size=8", "optim.epochs=0.5")
     assert train(corrected, run, quiet=True) == "done"
     assert read_config(run.config).optim.batch_size == 8
-    with pytest.raises(RunDirError, match=r"another definition: optim\.batch_size is 8 there and 12 here"):
+    with pytest.raises(RunDirError, match=r"another config: optim\.batch_size is 8 there and 12 here"):
         train(config_for(data, "clip", "optim.batch_size=12", "optim.epochs=0.5"), run, quiet=True)
 
 

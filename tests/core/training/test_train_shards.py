@@ -76,9 +76,9 @@ def test_a_run_whose_shards_grew_does_not_go_on(
         assert train(config_for((str(folder), shards[1])), run, quiet=True) == "paused"
     last = Path(shards[0]).parent / "00003.tar"
     (folder / last.name).write_bytes(last.read_bytes())
-    definition = tmp_path / "definition.json"
-    definition.write_text(run.config.read_text())
-    assert main(["train", str(definition), str(run.path)]) == 1
+    config = tmp_path / "config.json"
+    config.write_text(run.config.read_text())
+    assert main(["train", str(config), str(run.path)]) == 1
     said = capsys.readouterr().err
     assert f"{folder} (data.train) is not what {run.path} was trained on: other number of images (30 then" in said
 

@@ -1,4 +1,4 @@
-"""A step of training: that of a plain loop, whatever the definition clips, warms up and bounds."""
+"""A step of training: that of a plain loop, whatever the config clips, warms up and bounds."""
 
 from __future__ import annotations
 

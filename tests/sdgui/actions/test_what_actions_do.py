@@ -57,7 +57,7 @@ class Define(DefiningPanel):
     def ready_to_launch(self) -> bool:
         return self.valid
 
-    def definition(self, experiment_id: int) -> RunConfig | None:
+    def config(self, experiment_id: int) -> RunConfig | None:
         return preset_config("clip", "tiny") if experiment_id == 7 else None
 
 
@@ -217,7 +217,7 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study() -> None:
     parts = {"services": SimpleNamespace(store=store), "experiments": TREE}
     chosen, run = Selection(experiment_id=7, current_run=3), Selection(experiment_id=7, run_id=3)
     study = Selection(study_id=5)
-    assert do(told, "duplicate", selection=chosen) == [("save_definition",), ("experiment_commands.duplicate", 7)]
+    assert do(told, "duplicate", selection=chosen) == [("save_config",), ("experiment_commands.duplicate", 7)]
     assert do(told, "describe", selection=chosen, **parts) == [
         ("dialogs.sheet.open", (7, None), "experiment 7", ("e",), "of 7", ["e", "r"], "below it")
     ]

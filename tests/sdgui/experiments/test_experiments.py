@@ -72,7 +72,7 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     editor.setText("third")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: names(window) == ["third", "first"])
-    window.save_definition()
+    window.save_config()
     settle(window)
     assert names(window) == ["third", "first"]
     stored = window.services.store.experiments()[-1].config
@@ -188,7 +188,7 @@ def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow)
     assert len(dialogs()) == 1
 
 
-def test_a_launched_definition_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_launched_config_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 1)
     run = window.services.store.runs()[0]
     define = window.show_panel("define")

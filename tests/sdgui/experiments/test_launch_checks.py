@@ -37,7 +37,7 @@ class Check(QObject):
 
 @pytest.fixture
 def parts(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    """The definitions name data of the user's own."""
+    """The configs name data of the user's own."""
     monkeypatch.setattr(run_commands, "DataCheck", Check)
     Check.made = []
     parts = Parts(tmp_path / "home")

@@ -244,7 +244,7 @@ def test_a_row_tells_in_words_what_it_shows(model: ExperimentModel, store: Store
         f"{run.key}: {theme().state_text(RunState.RUNNING)}", best_tip(point), "slow", str(run.folder)
     ]  # fmt: skip
     odd = model.experiment_index(broken)
-    assert (odd.data(Role.DETAIL), odd.data(tip)) == ("Definition cannot be used", store.experiment(broken).problem)
+    assert (odd.data(Role.DETAIL), odd.data(tip)) == ("Config cannot be used", store.experiment(broken).problem)
     editable, checkable = Qt.ItemFlag.ItemIsEditable, Qt.ItemFlag.ItemIsUserCheckable
     assert [bool(one.flags() & flag) for one in (above, row) for flag in (editable, checkable)] == [
         True, False, False, True

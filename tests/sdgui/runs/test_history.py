@@ -255,4 +255,4 @@ def test_the_total_is_drawn_at_steps_of_the_same_terms() -> None:
     assert len(term.steps) == 9, "its terms are drawn at each step"
     history.apply([started(9), *(total(step, 1.0, "contrastive") for step in (10, 11))])
     again = history.curve("train/loss")
-    assert again.values[-2:].tolist() == [1.0, 1.0], "another start may have another definition"
+    assert again.values[-2:].tolist() == [1.0, 1.0], "another start may have another config"

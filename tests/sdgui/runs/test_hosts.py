@@ -227,11 +227,11 @@ def test_every_question_is_answered_or_refused_with_its_machine(hosts: Hosts, ma
     machines.sent = "an answer"  # type: ignore[assignment]
     for name in ("near", "nobody"):
         hosts.probe(name)
-        hosts.check(name, "a definition")
+        hosts.check(name, "a config")
         hosts.script(name)
     assert told[:3] == [[("near", machines.facts)], [("near", machines.sent)], [("near", machines.sent)]]
     assert told[3] == [("nobody", "there is no machine nobody")] * 3
-    assert machines.asked[1] == "near('a definition',){}"
+    assert machines.asked[1] == "near('a config',){}"
     assert hosts.facts("near") is machines.facts
     assert hosts.facts("nobody") is None
     data: list[Any] = []

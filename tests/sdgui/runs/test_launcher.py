@@ -39,7 +39,7 @@ def finished(run: Run) -> str:
     return ends[-1].outcome if ends else ""
 
 
-def test_a_launch_freezes_the_definition_and_reports(
+def test_a_launch_freezes_the_config_and_reports(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5")
@@ -203,7 +203,7 @@ def test_a_launch_that_fails_leaves_nothing_behind(
     launcher.close()
 
 
-def test_a_definition_with_a_problem_is_not_launched(make_launcher: MakeLauncher, store: Store) -> None:
+def test_a_config_with_a_problem_is_not_launched(make_launcher: MakeLauncher, store: Store) -> None:
     broken = store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
     with pytest.raises(LaunchError, match=r"optim\.epochs"):
         make_launcher().launch(broken.id)

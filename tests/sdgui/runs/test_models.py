@@ -98,7 +98,7 @@ def save(run: RunDir, step: int, model: object, networks: tuple[str, ...] = ("st
     (folder / "checkpoint.json").write_text(json.dumps({"model": model}))
 
 
-def test_a_run_without_a_checkpoint_is_judged_by_its_definition(run: RunDir) -> None:
+def test_a_run_without_a_checkpoint_is_judged_by_its_config(run: RunDir) -> None:
     facts = run_facts(run)
     assert (facts.steps, facts.networks, facts.captions) == ((), (), True)
     run.config.write_text(json.dumps({"towers": {"architecture": "ViT-B-32"}}))

@@ -37,7 +37,7 @@ def paused(store: Store, experiment: Experiment) -> Run:
     return store.run(run.id)
 
 
-def test_a_run_without_its_definition_is_not_resumed(
+def test_a_run_without_its_config_is_not_resumed(
     make_launcher: MakeLauncher, store: Store, experiment: Experiment
 ) -> None:
     run = paused(store, experiment)
@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written_is_said_when_a_run_is_asked(
     assert launcher.stops() == {}
 
 
-def test_a_definition_that_changed_meanwhile_is_not_launched(
+def test_a_config_that_changed_meanwhile_is_not_launched(
     make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launcher, add = make_launcher(), store.add_run

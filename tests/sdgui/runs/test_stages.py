@@ -1,4 +1,4 @@
-"""Where a definition comes from, what it changes of that, and whether a launch trains it in stages."""
+"""Where a config comes from, what it changes of that, and whether a launch trains it in stages."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_a
     assert len(store.runs()) == 1, "what is in the bin stays there"
 
 
-def test_an_arm_s_definition_is_written_beside_the_study_and_never_through_a_link(
+def test_an_arm_s_config_is_written_beside_the_study_and_never_through_a_link(
     qapp: object, store: Store, tmp_path: Path
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)

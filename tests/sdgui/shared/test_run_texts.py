@@ -127,7 +127,7 @@ def test_second_lines_of_experiments_and_studies() -> None:
     ]  # fmt: skip
     changed = replace(mine, config=preset_config("clip", "tiny").model_copy(update={"preset": "of a later version"}))
     assert experiment_line(changed, 1) == "of a later version · 1 run"
-    assert experiment_line(replace(mine, config=None), 1) == "Definition cannot be used"
+    assert experiment_line(replace(mine, config=None), 1) == "Config cannot be used"
     assert [study_line(*of) for of in ((0, 0), (1, 1), (2, 0), (1, 3))] == [
         "Study · no runs yet", "Study · 1 arm · 1 run", "Study · 2 arms · 0 runs", "Study · 1 arm · 3 runs"
     ]  # fmt: skip

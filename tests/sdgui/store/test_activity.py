@@ -112,7 +112,7 @@ def test_what_is_done_to_a_study(store: Store) -> None:
     assert told(store.activity()) == [(what, "noisy", None, None, "") for what in whats]
 
 
-def test_one_sitting_at_a_definition_is_one_row_and_what_another_wrote_is_kept(
+def test_one_sitting_at_a_config_is_one_row_and_what_another_wrote_is_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]

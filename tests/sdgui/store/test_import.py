@@ -117,7 +117,7 @@ def test_a_rebuild_that_was_killed_goes_on(file_store: Store, monkeypatch: pytes
 
 
 def foreign(path: Path) -> RunDir:
-    """A run folder from elsewhere with a definition and nothing else."""
+    """A run folder from elsewhere with a config and nothing else."""
     folder = RunDir(path)
     folder.create()
     folder.config.write_text(preset_config("clip", "tiny").to_json())

@@ -36,9 +36,7 @@ def a_run(folder: Path, config: RunConfig = CONFIG, began: float = 0.0) -> Path:
     return folder
 
 
-def test_a_run_goes_to_the_same_definition_else_to_the_same_name_else_to_a_new_one(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_run_goes_to_the_same_config_else_to_the_same_name_else_to_a_new_one(store: Store, tmp_path: Path) -> None:
     broken = store.add_experiment('{"name": "clip", "optim": {"epochs": -1}}').id
     named = store.add_experiment(override(CONFIG, ["seed=3"]), "clip").id
     same = store.add_experiment(override(CONFIG, ["name=other"]), "other").id

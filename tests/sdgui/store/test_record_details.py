@@ -31,7 +31,7 @@ def ended(store: Store, run_id: int, state: RunState, offset: int = 0) -> None:
     store.record(run_id, Progress(state=state, offset=offset, ending=state.value if not state.alive else ""))  # type: ignore[arg-type]
 
 
-def test_a_name_is_in_the_definition_and_changes_the_time(store: Store, experiment: int) -> None:
+def test_a_name_is_in_the_config_and_changes_the_time(store: Store, experiment: int) -> None:
     before = store.experiment(experiment)
     assert (before.name, before.config.name if before.config else "") == ("mine", "mine")
     time.sleep(0.01)

@@ -37,7 +37,7 @@ def test_an_experiment_survives_reopening(open_store: OpenStore, tmp_path: Path)
     assert found.tags == ("baseline", "Emoji")
 
 
-def test_rename_changes_the_definition_too(store: Store) -> None:
+def test_rename_changes_the_config_too(store: Store) -> None:
     made = store.add_experiment(preset_config("clip", "tiny"))
     renamed = store.rename_experiment(made.id, "  two\n words ")
     assert renamed.name == "two words"
@@ -82,7 +82,7 @@ def test_duplicates_get_names_of_their_own(store: Store) -> None:
     assert store.runs(copy.id) == []
 
 
-def test_a_definition_that_no_longer_validates_is_listed_with_its_problem(store: Store) -> None:
+def test_a_config_that_no_longer_validates_is_listed_with_its_problem(store: Store) -> None:
     text = json.dumps({"name": "old", "optim": {"epoch": 3}})
     made = store.add_experiment(text)
     (found,) = store.experiments()

@@ -1,4 +1,4 @@
-"""A study as it is sent to another machine: each arm a whole definition, whatever the presets there say.
+"""A study as it is sent to another machine: each arm a whole config, whatever the presets there say.
 
 Flow: ``Study`` -> ``frozen_files`` -> ``Host.submit_study`` -> files in the study's folder there.
 """

@@ -116,7 +116,7 @@ class RemoteTraining:
             self.state = "measuring" if standing.note == EVALUATING else "training"
             self.told = standing.note if state is RunState.STARTING else self.told
             if not self._dir.config.exists() and self._dir.events.exists():
-                self._fetch(self._fetch_definition)
+                self._fetch(self._fetch_config)
         elif state is RunState.DONE:
             self._fetch(self._fetch_measures)
         elif self._begun_before and not self._ending:
@@ -176,7 +176,7 @@ class RemoteTraining:
             return None
         return self._end(found)
 
-    def _fetch_definition(self) -> None:
+    def _fetch_config(self) -> None:
         config = fetched(self._host, self._work.folder, "config.json", 4 * MEGABYTE, self._closing.is_set)
         with writing(self._dir.config, UserError):
             write_whole(self._dir.config, config)
@@ -184,7 +184,7 @@ class RemoteTraining:
     def _fetch_measures(self) -> Ended:
         """The measures come last: where they are, the run is done."""
         if not self._dir.config.exists():
-            self._fetch_definition()
+            self._fetch_config()
         measures = fetched(self._host, self._work.folder, RESULT, LARGEST_MEASURES, self._closing.is_set)
         size = self._host.read(self._work.folder, "events.jsonl", 0, 1).result().size
         until = time.monotonic() + _MIRRORED_SECONDS

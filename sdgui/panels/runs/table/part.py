@@ -91,7 +91,7 @@ class RunTable(QWidget):
     def start(self) -> None:
         """Ask for the rows of the last time."""
         self.show_layout(self.arrangement)
-        self.reader.fill_definitions()
+        self.reader.fill_configs()
 
     def show_layout(self, layout: TableLayout) -> None:
         """Show another filter, order, grouping or columns."""

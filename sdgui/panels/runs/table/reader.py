@@ -62,7 +62,7 @@ class TableReader(QObject):
     listed = Signal(object)  # Listing
     group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
     cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
-    filled = Signal(int)  # runs of which definitions, or metrics at a step, were read from the folders
+    filled = Signal(int)  # runs of which configs, or metrics at a step, were read from the folders
     unread = Signal(int)  # runs whose metrics at a step are still to be read
     failed = Signal(str)  # a sentence
 
@@ -77,9 +77,9 @@ class TableReader(QObject):
         self._request = 0
         self.reading = False  # whether cells are on their way
 
-    def fill_definitions(self) -> None:
-        """Read the definitions that the store does not have yet, once."""
-        self._filling.run(self.store.fill_definitions, self.filled.emit, self.failed.emit)
+    def fill_configs(self) -> None:
+        """Read the configs that the store does not have yet, once."""
+        self._filling.run(self.store.fill_configs, self.filled.emit, self.failed.emit)
 
     def fill_steps(self, fields: Iterable[Field]) -> None:
         """Read what the store lacks of metrics at a step; for a moment, after which ``filled`` asks for more."""

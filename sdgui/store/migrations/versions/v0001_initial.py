@@ -20,14 +20,14 @@ def upgrade() -> None:
         # SQLite's NOCASE by its name: words that differ in case alone are equal.
         same = "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
         op.execute(f'CREATE COLLATION IF NOT EXISTS "NOCASE" {same}')
-    _activity_to_definitions()
+    _activity_to_configs()
     _experiments_to_panel_results()
     _studies_to_experiment_tags()
     _runs_to_study_arms()
     _run_tags_to_summaries()
 
 
-def _activity_to_definitions() -> None:
+def _activity_to_configs() -> None:
     op.create_table(
         "activity",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -63,13 +63,13 @@ def _activity_to_definitions() -> None:
     )
     op.create_index(op.f("ix_captioned_images_position"), "captioned_images", ["position"], unique=False)
     op.create_table(
-        "definitions",
+        "configs",
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("recipe", sa.String(), nullable=False),
         sa.Column("config", Document, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_definitions")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_configs")),
     )
-    op.create_index(op.f("ix_definitions_recipe"), "definitions", ["recipe"], unique=False)
+    op.create_index(op.f("ix_configs_recipe"), "configs", ["recipe"], unique=False)
 
 
 def _experiments_to_panel_results() -> None:

@@ -95,7 +95,7 @@ def test_what_was_not_measured_is_measured_later_without_training(
     write_pairs(tmp_path)
     sources = {"train": "train.csv", "val": "val.csv", "art": "openclipart:train.csv", "more": "openclipart:test.csv"}
     probe = {"name": "transfer", "task": "linear-probe", "data": "more", "train": "art", "label": "category"}
-    definition: dict[str, Any] = {
+    config: dict[str, Any] = {
         "name": "small",
         "size": "tiny",
         "steps": 2,
@@ -106,7 +106,7 @@ def test_what_was_not_measured_is_measured_later_without_training(
         "measures": [{"name": "val", "task": "retrieval", "data": "val", "keep": ["R@1"]}, {**probe, "keep": ["acc1"]}],
     }
     said: list[str] = []
-    study, out = Study.model_validate(definition), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(config), StudyDir(tmp_path / "out")
     assert run_study(study, tmp_path, out, 1, said.append).done == 1
     assert "openclipart-png" in said[0]
     first = out.read_measures("base", 0)
@@ -118,8 +118,8 @@ def test_what_was_not_measured_is_measured_later_without_training(
     first["networks"]["student"]["val/R@1"] = 0.125  # to see that it is taken over
     out.measures("base", 0).write_text(json.dumps(first))
     again = {"name": "again", "task": "retrieval", "data": "test", "keep": ["R@10"]}
-    measures = [*definition["measures"], again]
-    longer = Study.model_validate({**definition, "data": {**sources, "test": "val.csv"}, "measures": measures})
+    measures = [*config["measures"], again]
+    longer = Study.model_validate({**config, "data": {**sources, "test": "val.csv"}, "measures": measures})
     art = write_categories(tmp_path / "art")
     assert run_study(longer, tmp_path, out, 1, said.append, art).done == 1
     second = out.read_measures("base", 0)

@@ -11,7 +11,7 @@ from core.__main__ import main
 from core.data.derived.noisy import GENERIC, write_noisy, wrong_captions
 from core.spec.errors import UserError
 from core.spec.study import NoiseSpec
-from core.spec.study.definition import NoiseKind
+from core.spec.study.config import NoiseKind
 
 GROUPS = ("fruit", "tools", "birds")
 

@@ -99,7 +99,7 @@ def test_sides_are_whole_patches(share: float, multiple: int, side: int) -> None
     assert view_side(ViewConfig(size=share), 224, multiple) == side
 
 
-def definition(**views: Any) -> RunConfig:
+def run_config(**views: Any) -> RunConfig:
     raw = preset_config("sd-clip-every-step", "tiny").model_dump()
     raw["views"].update(views)
     raw["optim"].update(batch_size=4)
@@ -108,7 +108,7 @@ def definition(**views: Any) -> RunConfig:
 
 def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 8))
-    config = definition(
+    config = run_config(
         student={"count": 2, "mix": "cutmix", "mask": 1.0},
         local={"count": 3, "size": 0.5, "crop_min": 0.05, "crop_max": 0.2},
         shared=True,
@@ -132,7 +132,7 @@ def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
 
 
 def test_the_teacher_may_see_several_views_of_its_own(tmp_path: Path) -> None:
-    batch = next(Loader(opened(write_pairs(tmp_path, 8)), definition(teacher={"count": 3}), 32).batches(0, 1))
+    batch = next(Loader(opened(write_pairs(tmp_path, 8)), run_config(teacher={"count": 3}), 32).batches(0, 1))
     assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 2 + 3
     assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)
 
@@ -149,8 +149,8 @@ def test_the_teacher_may_see_several_views_of_its_own(tmp_path: Path) -> None:
     ],
 )
 def test_contradictions_about_views(views: dict[str, Any], field: str) -> None:
-    assert field in problems(definition(**views))
-    assert problems(definition()) == {}
+    assert field in problems(run_config(**views))
+    assert problems(run_config()) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Views: what is drawn depends on the keys alone, and lies where the definition says."""
+"""Views: what is drawn depends on the keys alone, and lies where the config says."""
 
 from __future__ import annotations
 

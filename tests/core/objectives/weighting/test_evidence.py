@@ -139,7 +139,7 @@ def test_at_most_so_many_are_doubted() -> None:
     assert probability_right(values, 0.2, 1.0).lt(0.5).tolist() == [True] * 2 + [False] * 8
 
 
-def test_no_more_pairs_are_left_out_than_the_definition_allows() -> None:
+def test_no_more_pairs_are_left_out_than_the_config_allows() -> None:
     config = BeliefConfig.model_validate({"action": "drop", "begin": 0.0, "share": 0.5, "most": 0.1})
     belief = Belief(config, 40, 5, taught=False)
     image, text = pairs(40, 1)

@@ -1,4 +1,4 @@
-"""The definition: round trips, settings, and messages that name the field, the value and the remedy."""
+"""The config: round trips, settings, and messages that name the field, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None
         ('{"version": 9}', "has version 9, this program reads 1"),
     ],
 )
-def test_files_that_are_no_definition(text: str, message: str) -> None:
+def test_files_that_are_no_config(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(text, "x.json")
 
@@ -114,8 +114,8 @@ def test_differences_name_changed_fields_only() -> None:
 def test_every_field_can_be_shown_in_a_form() -> None:
     """Title, description and unit are what the form is made of."""
     schema = RunConfig.model_json_schema()
-    for definition in [schema, *schema["$defs"].values()]:
-        for name, field in definition["properties"].items():
+    for config in [schema, *schema["$defs"].values()]:
+        for name, field in config["properties"].items():
             assert field.get("title"), name
             if "$ref" not in str(field) and name != "version":
                 assert field.get("description"), name
@@ -128,7 +128,7 @@ def test_setting_a_field_to_its_own_value_changes_nothing(name: str) -> None:
     assert override(config, [f"{name}={json.dumps(get_field(config, name))}"]) == config
 
 
-def test_digest_names_the_definition() -> None:
+def test_digest_names_the_config() -> None:
     config = preset_config("clip")
     assert config.digest() == parse_config(config.to_json(), "").digest()
     assert config.digest() != override(config, ["seed=1"]).digest()

@@ -1,4 +1,4 @@
-"""Definitions, settings and prompts as somebody else may hand them over: an answer or a short sentence, at once."""
+"""Configs, settings and prompts as somebody else may hand them over: an answer or a short sentence, at once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ READERS: dict[str, tuple[object, Callable[[Path], object]]] = {
         json.dumps({"optim": {f"epoch {place}": 1 for place in range(20_000)}}),
     ],
 )
-def test_a_hostile_definition_is_a_short_sentence_at_once(text: str) -> None:
+def test_a_hostile_config_is_a_short_sentence_at_once(text: str) -> None:
     survives(lambda: parse_config(text, "x.json"))
     with pytest.raises(ConfigError) as refused:
         parse_config(text, "x.json")

@@ -31,7 +31,7 @@ def test_no_objective_is_named(module: ModuleType) -> None:
 
 
 def alone(name: str, **settings: Any) -> RunConfig:
-    """A definition with one objective and nothing that it could need."""
+    """A config with one objective and nothing that it could need."""
     weights: dict[str, Any] = {"contrastive": {"weight": 0.0}}
     return RunConfig.model_validate({"objectives": weights | {name: {"weight": 1.0, **settings}}})
 

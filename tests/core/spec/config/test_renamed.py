@@ -61,7 +61,7 @@ def test_the_table_leads_from_names_that_are_gone_to_names_that_are_there() -> N
 
 
 @pytest.mark.usefixtures("table")
-def test_a_definition_with_older_names_is_read_without_a_word() -> None:
+def test_a_config_with_older_names_is_read_without_a_word() -> None:
     raw = json.loads(RunConfig().model_dump_json())
     raw["optim"]["passes"] = raw["optim"].pop("epochs") + 4
     raw["average"] = {"momentum": 0.5}

@@ -67,8 +67,8 @@ def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[Ru
     plain = RunDir(tmp_path / "plain")
     plain.create()
     assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0)
-    definition = (tmp_path / "c" / "chain.json").read_text()
-    assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", definition, ["2"], "#!", 7.0)
+    config = (tmp_path / "c" / "chain.json").read_text()
+    assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
     assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
     with pytest.raises(
         UserError, match="The stages before stage-2-two are on this computer, so it cannot go on on far"

@@ -42,7 +42,7 @@ def seen(network: Network, objectives: Objectives, pairs: Batch) -> Output:
 
 
 @pytest.mark.parametrize("name", [*OURS, "sd-coca", *ABLATIONS])
-def test_definitions_make_sense_in_each_size(name: str) -> None:
+def test_configs_make_sense_in_each_size(name: str) -> None:
     for size in SIZES:
         config = preset_config(name, size)
         assert problems(config) == {}

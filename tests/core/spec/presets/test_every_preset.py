@@ -63,7 +63,7 @@ def former(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.path
 
 
-def definition(name: str, pairs: Path, former: Path | None) -> RunConfig:
+def run_config(name: str, pairs: Path, former: Path | None) -> RunConfig:
     """Preset ``name`` for ``STEPS`` steps on ``pairs``."""
     config = preset_config(name, "tiny")
     settings = [f"data.train={pairs}", "runtime.threads=1", f"checkpoint.every_steps={SAVED}", "checkpoint.keep=2"]
@@ -119,7 +119,7 @@ def test_it_learns_and_goes_on_where_it_was(
     name: str, goes_on: bool, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     needs_former = preset_config(name, "tiny").teacher.kind in ("frozen", "previous")
-    config = definition(name, pairs, request.getfixturevalue("former") if needs_former else None)
+    config = run_config(name, pairs, request.getfixturevalue("former") if needs_former else None)
     if not goes_on:
         config = override(config, [f"checkpoint.every_steps={STEPS}"])
     whole, resumed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "resumed")

@@ -1,4 +1,4 @@
-"""A run folder of anybody's: its events, status, definition, checkpoint and control are read or refused in a sentence.
+"""A run folder of anybody's: its events, status, config, checkpoint and control are read or refused in a sentence.
 
 Each file is changed by structure and by byte; the long variants (``-m slow``) try 10,000 of each.
 """
@@ -89,7 +89,7 @@ def read_events(run: RunDir, lines: list[bytes]) -> None:
 
 EVENTS_READ = {"lines": st.lists(LINES, min_size=1, max_size=4)}
 STATUS = {"content": mutated(asdict(own_status(3, 12, "training", 4.0)))}
-DEFINITION = {"content": mutated(CONFIG.model_dump(mode="json"))}
+CONFIG_TEXT = {"content": mutated(CONFIG.model_dump(mode="json"))}
 CONTROL = {"content": st.one_of(mutated("stop"), mutated("pause"), st.binary(max_size=4000))}
 
 
@@ -128,22 +128,22 @@ def test_ten_thousand_statuses(run: RunDir, content: bytes) -> None:
     survives(lambda: read_status(run, content))
 
 
-def read_definition(run: RunDir, content: bytes) -> None:
+def read_run_config(run: RunDir, content: bytes) -> None:
     run.config.write_bytes(content)
     read_config(run.config)
 
 
 @tried(200)
-@given(**DEFINITION)
-def test_definition(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_definition(run, content))
+@given(**CONFIG_TEXT)
+def test_config(run: RunDir, content: bytes) -> None:
+    survives(lambda: read_run_config(run, content))
 
 
 @pytest.mark.slow
 @tried(10_000)
-@given(**DEFINITION)
-def test_ten_thousand_definitions(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_definition(run, content))
+@given(**CONFIG_TEXT)
+def test_ten_thousand_configs(run: RunDir, content: bytes) -> None:
+    survives(lambda: read_run_config(run, content))
 
 
 def read_control(run: RunDir, content: bytes) -> None:

@@ -184,7 +184,7 @@ def test_training_goes_on_behind_malformed_events(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_before_the_definition_is_written(
+def test_a_disk_that_is_full_before_the_config_is_written(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def full(*_: object) -> None:
@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_before_the_definition_is_written(
             train(CONFIG, run, quiet=True)
 
 
-def test_a_definition_that_may_not_be_written(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_that_may_not_be_written(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 

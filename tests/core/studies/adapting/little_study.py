@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-DEFINITION = Path(__file__).with_name("little.json")
+CONFIG = Path(__file__).with_name("little.json")
 
 
 def curve(points: Sequence[tuple[float, float, float]]) -> dict[str, list[float]]:

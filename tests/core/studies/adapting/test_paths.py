@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.classification.calibration import calibration_error
-from core.studies.adapting.definition import read_adapt_study
+from core.studies.adapting.config import read_adapt_study
 from core.studies.adapting.paths import Curves, best_where, difference, holm, nested
 from core.studies.adapting.results import best_control, chosen_arms, criterion, summary
-from tests.core.studies.adapting.little_study import DEFINITION, curve
+from tests.core.studies.adapting.little_study import CONFIG, curve
 
 PER_CENT = st.floats(0, 100)
 WISE = [(10.0, 100.0, 8.0), (30.0, 90.0, 15.0), (50.0, 60.0, 20.0), (60.0, 20.0, 18.0)]
@@ -83,7 +83,7 @@ def test_the_calibration_error_is_the_plain_loop(rows: list[tuple[float, bool]])
 
 
 def test_tuning_chooses_and_the_report_compares() -> None:
-    study = read_adapt_study(DEFINITION)
+    study = read_adapt_study(CONFIG)
     keeps, wise, poor = curve(KEEPS), curve(WISE), curve([(10.0, 100.0, 8.0), (20.0, 90.0, 9.0)])
     cells = {"adapt-a": keeps, "adapt-b": poor, "plain-a": poor, "plain-b": wise}
     tuning = {name: {(0, 0): {"curve": one}} for name, one in cells.items()}

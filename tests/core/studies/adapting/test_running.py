@@ -10,10 +10,10 @@ import pytest
 
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
+from core.studies.adapting.config import read_adapt_study
 from core.studies.adapting.data import held_out, read_rows, training_pairs
-from core.studies.adapting.definition import read_adapt_study
 from tests.core.images import write_pairs
-from tests.core.studies.adapting.little_study import DEFINITION
+from tests.core.studies.adapting.little_study import CONFIG
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Pat
 
 @pytest.mark.slow
 def test_a_study_is_run_and_gone_on_with(data: Path, tmp_path: Path) -> None:
-    study = read_adapt_study(DEFINITION)
+    study = read_adapt_study(CONFIG)
     runner = Runner(study, data, tmp_path / "out")
     runner.run()
     results = json.loads((tmp_path / "out" / "results" / "results.json").read_text())

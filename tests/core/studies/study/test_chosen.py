@@ -8,10 +8,10 @@ from core.spec.study import Study
 from core.spec.study.folder import StudyRun
 from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.claiming import StudyError
-from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study import config
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]
-STUDY = Study.model_validate(definition(*ARMS, seeds=[0, 1], steps=0, budgets=[10.0, 80.0]))
+STUDY = Study.model_validate(config(*ARMS, seeds=[0, 1], steps=0, budgets=[10.0, 80.0]))
 
 
 def chosen(*arms: str, seeds: tuple[int, ...] = ()) -> set[str]:

@@ -28,7 +28,7 @@ from core.studies.study.places import choosing, remote_step
 from core.studies.study.queue import StudyError, run_study
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, slurm, wait_for
-from tests.core.studies.study.test_study import definition, fake_jobs
+from tests.core.studies.study.test_study import config, fake_jobs
 
 __all__ = ["fake_jobs", "slurm"]  # the fixtures
 
@@ -86,7 +86,7 @@ def far(tmp_path: Path, fake_jobs: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) -> None:
     """The first keeps this computer until both others have ended, one after another, on the machine."""
-    study = Study.model_validate(definition(*ARMS, seeds=[0]))
+    study = Study.model_validate(config(*ARMS, seeds=[0]))
     alone, spread = StudyDir(far.folder / "alone"), StudyDir(far.folder / "spread")
     alone.path.mkdir()
     (alone.path / "go").touch()
@@ -118,7 +118,7 @@ def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) ->
 @pytest.mark.slow
 def test_a_study_whose_program_is_killed_finds_its_runs_again(far: Far) -> None:
     """The run goes on while nobody looks; started again, the study takes it up, and nothing is trained twice."""
-    study, out = Study.model_validate(definition(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(config(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
 
     def interrupt() -> None:
         wait_for(
@@ -184,7 +184,7 @@ def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch
         monkeypatch.setenv(name, value)
     where = Machine(name="cluster", host="cluster", runs=str(far.folder / "cluster"), launcher="slurm", partition="low")
     MachineList(far.home).put(where)
-    study, out = Study.model_validate(definition(*ARMS[1:], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(config(*ARMS[1:], seeds=[0])), StudyDir(far.folder / "out")
     status = far.run(study, out, "cluster")
     ended = {run.arm: (run.state, run.machine, run.message) for run in status.runs}
     assert ended == {"base": ("done", "cluster", ""), "broken": ("failed", "cluster", "error: it is broken")}
@@ -197,7 +197,7 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatc
     monkeypatch.setattr(budgets, "ROUNDS", 1)
     out = StudyDir(far.folder / "out")
     arms = ({"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"})
-    timed = definition(*arms, seeds=[0], budgets=[10])
+    timed = config(*arms, seeds=[0], budgets=[10])
     timed.pop("steps")
     study = Study.model_validate(timed)
     with pytest.raises(StudyError, match="which one machine measures: choose one of here, far"):
@@ -217,7 +217,7 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
     closed: list[RemoteRuns] = []
     close = RemoteRuns.close
     monkeypatch.setattr(RemoteRuns, "close", lambda self: (closed.append(self), close(self)))
-    study, out = Study.model_validate(definition(ARMS[1], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(config(ARMS[1], seeds=[0])), StudyDir(far.folder / "out")
     with pytest.raises(MachineError, match="there is no machine gone"):
         far.run(study, out, "gone")
     assert len(closed) == 1
@@ -226,11 +226,9 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
 
 
 def test_other_data_of_the_same_name_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study.model_validate(definition(ARMS[1], seeds=[0]))
+    study = Study.model_validate(config(ARMS[1], seeds=[0]))
     here = choosing.data_here
-    found = here(
-        Study.model_validate(definition(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()}))
-    )
+    found = here(Study.model_validate(config(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()})))
     where, facts = found["train"]
     monkeypatch.setattr(
         choosing, "data_here", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}

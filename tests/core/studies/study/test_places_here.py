@@ -21,7 +21,7 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places import here as here_module
 from core.studies.study.places.frozen import frozen_files, own_data
 from core.studies.study.places.here import Here
-from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study import run_config
 
 CODE = "import os, sys, time; print(sys.argv[1:], os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); {}"
 RUN = StudyRun(arm="a", seed=3, folder="runs/a-s3")
@@ -101,9 +101,9 @@ def test_a_study_is_sent_with_its_arms_as_they_are_defined_here(tmp_path: Path) 
         {"name": "other", "preset": "sd-clip"},
     ]
     data = {"train": "demo:train.csv", "val": "/own/val.csv", "art": "openclipart:a.csv"}
-    study = Study.model_validate(definition(*arms, set=["optim.beta2=0.9"], data=data))
+    study = Study.model_validate(run_config(*arms, set=["optim.beta2=0.9"], data=data))
     files = frozen_files(study)
-    assert len(files) == 3, "one definition for equal recipes"
+    assert len(files) == 3, "one config for equal recipes"
     for name, text in files.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

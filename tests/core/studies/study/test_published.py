@@ -1,4 +1,4 @@
-"""The built-in studies by budget, and the results that come with them: of the same definition, printed by the verb."""
+"""The built-in studies by budget, and the results that come with them: of the same config, printed by the verb."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_shipped_studies_by_budget_have_controls_and_rivals_and_fresh_seeds(name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_are_of_the_definition_that_comes_with_them(name: str) -> None:
+def test_they_are_of_the_config_that_comes_with_them(name: str) -> None:
     results, study = published_results(name), read_study(FOLDER.parent / f"{name}.json")
-    assert results["definition"] == study.digest()
+    assert results["config"] == study.digest()
     assert results["machine"]
     trained = {arm.name for arm in study.trained}
     done = {arm: found["seeds"] for arm, found in results["arms"].items() if found["seeds"]}

@@ -18,7 +18,7 @@ from core.studies.study.chosen import Chosen
 from core.studies.study.places.here import Here
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
 from tests.core.images import write_pairs
-from tests.core.studies.study.test_study import definition, fake_jobs
+from tests.core.studies.study.test_study import config, fake_jobs
 
 __all__ = ["fake_jobs"]  # the fixture
 
@@ -31,7 +31,7 @@ SLOW: tuple[dict[str, Any], ...] = (
 
 def study_in(folder: Path, **more: Any) -> tuple[Study, StudyDir]:
     write_pairs(folder)
-    return Study.model_validate(definition(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
+    return Study.model_validate(config(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
 
 
 def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path, fake_jobs: None) -> None:
@@ -74,7 +74,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
     """The first keeps its GPU until both others, one after another, are done on the second."""
     write_pairs(tmp_path)
     arms = [{"name": name, "preset": "clip"} for name in ("slow", "base", "other")]
-    study, out = Study.model_validate(definition(*arms, seeds=[0])), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(config(*arms, seeds=[0])), StudyDir(tmp_path / "out")
 
     def let_it_go() -> None:
         while not out.measures("other", 0).exists():
@@ -117,7 +117,7 @@ def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, 
 def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, steps: int | None) -> None:
     arms = ({"name": "slow", "preset": "sd-clip"}, {"name": "base", "preset": "clip"},
             {"name": "longer", "preset": "clip", "as_long_as": "slow"})  # fmt: skip
-    study, out = Study.model_validate(definition(*arms)), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(config(*arms)), StudyDir(tmp_path / "out")
     with pytest.raises(StudyError, match="slow with seed 0 is not evaluated yet"):
         steps_of(out, study, study.arm("longer"), 0)
     for name, seconds in (("slow", theirs), ("base", own)):
@@ -160,12 +160,12 @@ def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path,
     assert run_study(study, tmp_path, out, 1, lambda text: None).finished
     found = out.read_results()
     assert found is not None
-    assert found["definition"] == read_study(out.study).digest()
+    assert found["config"] == read_study(out.study).digest()
 
 
 def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
     arms = ({"name": "clip", "preset": "clip"}, {"name": "lean", "preset": "clip"})
-    study = Study.model_validate(definition(*arms, steps=0, budgets=[80, 230]))
+    study = Study.model_validate(config(*arms, steps=0, budgets=[80, 230]))
     runs = [StudyRun(arm.name, 0, "") for arm in study.trained]
 
     def named(*names: str) -> set[str]:

@@ -16,7 +16,7 @@ from core.studies.study import queue as queue_module
 from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.places.place import Ended
 from core.studies.study.queue import _Queue
-from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study import config
 from tests.core.studies.study.test_study_by_hand import Pretended
 
 
@@ -32,7 +32,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logge
     wrote: list[None] = []
 
     def make(*places: Any, seeds: tuple[int, ...] = (0,), chosen: Chosen = ALL) -> Logged:
-        study, out, said = Study.model_validate(definition(seeds=list(seeds))), StudyDir(tmp_path), list[str]()
+        study, out, said = Study.model_validate(config(seeds=list(seeds))), StudyDir(tmp_path), list[str]()
         out.runs.mkdir(exist_ok=True)
         queue = Logged(study, out, places, said.append, chosen)
         queue.said, queue.wrote = said, wrote  # type: ignore[attr-defined]

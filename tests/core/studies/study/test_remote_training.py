@@ -143,7 +143,7 @@ def test_a_run_is_handed_over_followed_measured_and_leaves_its_device(parts: Par
     assert parts.far.heard.count(("read", THERE, "config.json")) == 1, "it is here"
 
 
-def test_a_run_that_was_done_before_it_was_looked_at_brings_its_definition_too(parts: Parts) -> None:
+def test_a_run_that_was_done_before_it_was_looked_at_brings_its_config_too(parts: Parts) -> None:
     parts.begin()
     parts.hears(Submitted(folder=THERE))
     assert parts.stands(RunState.DONE) is None

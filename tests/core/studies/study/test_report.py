@@ -42,7 +42,7 @@ def results(**changed: Any) -> dict[str, Any]:
     }
     return {
         "name": "small",
-        "definition": "abc",
+        "config": "abc",
         "machine": "a computer",
         "about": "About it.",
         "steps": 10,
@@ -60,7 +60,7 @@ def test_a_report_by_hand() -> None:
     lines = markdown(results()).splitlines()
     assert lines[0] == "# Study: small"
     facts = next(line for line in lines if line.startswith("10 steps per arm, seeds 0, 1. 3 of 4 runs are done. "))
-    assert facts.endswith("no p (t). Definition abc, on a computer.")
+    assert facts.endswith("no p (t). Config abc, on a computer.")
     for row in (
         "| base, student | 1 | 50.0 (40.0 to 60.0) | 0.500 |",
         "| better, student | 2 | 60.0 (50.0 to 70.0) | 0.600 |",
@@ -75,7 +75,7 @@ def test_a_report_by_hand() -> None:
 
 
 def test_a_report_leaves_out_what_is_not_known_and_lists_what_failed() -> None:
-    found = results(definition="")
+    found = results(config="")
     base, better = found["arms"]["base"], found["arms"]["better"]
     base["seeds"], base["cost"] = [0, 1], {}
     better["cost"] = {"step_seconds": mean(0.1), "train_seconds": mean(9.0), "ratio": None}
@@ -83,7 +83,7 @@ def test_a_report_leaves_out_what_is_not_known_and_lists_what_failed() -> None:
     found["compare"][0]["cost_ratio"] = None
     text = markdown(found)
     assert "runs are done" not in text
-    assert "Definition" not in text
+    assert "Config" not in text
     assert "| better | 100 ms | 9 s |  |  |" in text
     assert "| base | " not in text
     assert "At equal wall-clock time" not in text

@@ -14,10 +14,10 @@ from core.spec.study import Study, StudyDir
 from core.studies.study import budgets
 from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_here, step_time, steps_within
 from core.studies.study.claiming import StudyError
-from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study import config
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]
-STUDY = Study.model_validate(definition(*ARMS, steps=0, budgets=[10.0, 80.0]))
+STUDY = Study.model_validate(config(*ARMS, steps=0, budgets=[10.0, 80.0]))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Studies: definitions, noisy copies, the queue with real processes, results and their plot."""
+"""Studies: configs, noisy copies, the queue with real processes, results and their plot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.core.labelled import write_labelled
 SHIPPED = resource_folder("studies")
 
 
-def definition(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
+def study_dict(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "name": "small",
         "size": "tiny",
@@ -84,7 +84,7 @@ def test_shipped_studies_are_whole(name: str) -> None:
 )
 def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     path = tmp_path / "study.json"
-    path.write_text(json.dumps(definition() | change))
+    path.write_text(json.dumps(study_dict() | change))
     with pytest.raises(ConfigError, match=said):
         read_study(path)
 
@@ -127,7 +127,7 @@ def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: 
     train, _ = write_labelled(tmp_path)
     label = ["data.label=colour", "data.labels_per_class=2", "data.unlabelled_ratio=3", "optim.batch_size=2"]
     data = {"train": str(train), "val": "val.csv"}
-    study = Study.model_validate(definition({"name": "few", "preset": "fixmatch", "set": label}, data=data))
+    study = Study.model_validate(study_dict({"name": "few", "preset": "fixmatch", "set": label}, data=data))
     config = run_config(StudyDir(tmp_path / "out"), study, study.arms[0], seed=0, steps=10)
     dataset = open_dataset(str(train), config.data, 32, lambda texts: torch.ones(len(texts), 4, dtype=torch.int64))
     loader = Loader(dataset, config, 32, labels=label_rows(dataset, config.data, 0))
@@ -149,7 +149,7 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
         {"name": "better", "preset": "sd-clip"},
         {"name": "broken", "preset": "clip", "set": ["seed=3"]},
     ]
-    study, out = Study.model_validate(definition(*arms)), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(study_dict(*arms)), StudyDir(tmp_path / "out")
     status = run_study(study, tmp_path, out, 2, lambda text: None)
     calls = (out.path / "calls.txt").read_text().splitlines()
     assert len(calls) == 12
@@ -184,7 +184,7 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
 
 
 def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_path: Path) -> None:
-    study = Study.model_validate(definition() | {"seeds": [0], "compare": [["base", "better"]]})
+    study = Study.model_validate(study_dict() | {"seeds": [0], "compare": [["base", "better"]]})
     out = StudyDir(tmp_path)
     for arm, student, teacher in (("base", 0.5, 0.6), ("better", 0.4, 0.7)):
         networks = {"student": {"val/R@1": student}, "teacher": {"val/R@1": teacher}}
@@ -197,7 +197,7 @@ def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_p
 
 def test_a_run_whose_previous_trainer_is_still_ending_waits_for_it(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
-    study = Study.model_validate(definition() | {"seeds": [0, 1]})
+    study = Study.model_validate(study_dict() | {"seeds": [0, 1]})
     out = StudyDir(tmp_path / "out")
     taken = out.run("base", 0)
     taken.create()
@@ -218,13 +218,13 @@ def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> 
 
     def run(**changed: Any) -> list[str]:
         before = len(calls.read_text().splitlines()) if calls.exists() else 0
-        run_study(Study.model_validate(definition() | changed), tmp_path, out, 1, lambda text: None)
+        run_study(Study.model_validate(study_dict() | changed), tmp_path, out, 1, lambda text: None)
         return calls.read_text().splitlines()[before:]
 
     calls = out.path / "calls.txt"
     assert len(run(seeds=[0, 1])) == 4
     assert run() == ["base 2 10", "better 2 10"]
-    more = [*definition()["arms"], {"name": "third", "preset": "siglip"}]
+    more = [*study_dict()["arms"], {"name": "third", "preset": "siglip"}]
     assert run(arms=more[::-1]) == [f"third {seed} 10" for seed in (0, 1, 2)]
     results = out.read_results()
     assert results is not None
@@ -239,7 +239,7 @@ def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> 
 
 def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
-    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(study_dict(seeds=[0])), StudyDir(tmp_path / "out")
     run_study(study, tmp_path, out, 1, lambda text: None)
     for arm in study.arms:
         config = run_config(out, absolute(study, tmp_path), arm, 0, 10)
@@ -254,7 +254,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     out.run("better", 0).config.write_text("lost")
-    with pytest.raises(StudyError, match=r"definition .*better-s0 was trained with cannot be read: .*config\.json"):
+    with pytest.raises(StudyError, match=r"config .*better-s0 was trained with cannot be read: .*config\.json"):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     assert read_study(out.study).seeds == [0, 1]
 
@@ -271,7 +271,7 @@ def test_arms_are_checked_before_any_is_trained(
     tmp_path: Path, fake_jobs: None, arm: dict[str, Any], said: str
 ) -> None:
     write_pairs(tmp_path)
-    study = Study.model_validate(definition({"name": "base", "preset": "clip"}, {"name": "odd", **arm}))
+    study = Study.model_validate(study_dict({"name": "base", "preset": "clip"}, {"name": "odd", **arm}))
     with pytest.raises(StudyError, match=said):
         run_study(study, tmp_path, StudyDir(tmp_path / "out"), 1, lambda text: None)
     assert not (tmp_path / "out").exists()
@@ -282,7 +282,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
     tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pairs(tmp_path)
-    (tmp_path / "study.json").write_text(json.dumps(definition(seeds=[0])))
+    (tmp_path / "study.json").write_text(json.dumps(study_dict(seeds=[0])))
     out = StudyDir(tmp_path / "out")
     out.path.mkdir()
     original = files._own
@@ -328,7 +328,7 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
     data = {name: str(tmp_path / f"{name}.csv") for name in ("train", "val")}
     arms = [{"name": "all", "preset": "clip"}, {"name": "some", "preset": "sd-clip", "train": "kept"}]
     more = {"data": data, "noise": {"share": 0.5}, "train": "noisy", "set": ["optim.batch_size=5"]}
-    study, out = Study.model_validate(definition(*arms, **more)), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(study_dict(*arms, **more)), StudyDir(tmp_path / "out")
     prepare(out, study, lambda text: None)
     for arm, pairs in zip(study.arms, (36, 18), strict=True):
         config = run_config(out, study, arm, 1, steps_of(out, study, arm, 1))
@@ -339,7 +339,7 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
 
 def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:
     """By hand: base ends at 10 s with 0.4; slow is at 0.3 then, and at 0.9 when it ends at 30 s."""
-    study, out = Study.model_validate(definition(seeds=[0])), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict(seeds=[0])), StudyDir(tmp_path)
     curves = {"base": [(10.0, 0.4)], "better": [(10.0, 0.3), (30.0, 0.9)]}
     for arm, curve in curves.items():
         points = [{"step": 1, "seconds": seconds, "values": {"student/R@1": value}} for seconds, value in curve]

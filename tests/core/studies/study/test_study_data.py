@@ -12,7 +12,7 @@ from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
 from core.studies.study import data
 from core.studies.study.data import data_path, demo_folder, openclipart_folder, prepare
-from tests.core.studies.study.test_study import definition
+from tests.core.studies.study.test_study import config
 
 DATA = {"train": f"{DEMO}train.csv", "art": f"{OPENCLIPART}train.csv", "val": "/data/val.csv"}
 
@@ -45,7 +45,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def a_study(**more: Any) -> Study:
-    return Study.model_validate(definition(data=DATA, **more))
+    return Study.model_validate(config(data=DATA, **more))
 
 
 def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) -> None:

@@ -36,7 +36,7 @@ def heard(*_: Any) -> None:
     """A reporter that forgets."""
 
 
-def definition(data: Path, **changed: Any) -> RunConfig:
+def run_config(data: Path, **changed: Any) -> RunConfig:
     return RunConfig.model_validate(
         {
             "seed": 5,
@@ -90,7 +90,7 @@ def marks(view: View, position: int) -> str:
 @pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS)
 def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]) -> None:
     """Images of two batches of the second epoch, in another order than the batches', by CPU and by device."""
-    config = definition(write_pairs(tmp_path, 15, (40, 30), captions=2), views=views)
+    config = run_config(write_pairs(tmp_path, 15, (40, 30), captions=2), views=views)
     batches = {step: (loaded(config, step, False), loaded(config, step, True)) for step in (2, 3)}
     wanted = [(step, position) for step, position in ((3, 4), (2, 0), (3, 1))]
     rows = [int(batches[step][0].rows[position]) for step, position in wanted]
@@ -124,7 +124,7 @@ def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]
 
 
 def test_a_batch_is_shown_where_no_image_is_chosen(tmp_path: Path) -> None:
-    config = definition(write_pairs(tmp_path, 15))
+    config = run_config(write_pairs(tmp_path, 15))
     answer, _ = asked(tmp_path, config, 3, [])
     assert [one["row"] for one in answer["images"]] == loaded(config, 3, False).rows.tolist()
     every = {row for step in (2, 3) for row in loaded(config, step, False).rows.tolist()}
@@ -134,7 +134,7 @@ def test_a_batch_is_shown_where_no_image_is_chosen(tmp_path: Path) -> None:
 
 def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> None:
     teacher, views = {"kind": "ema", "every": 3}, {"student": {"count": 2}, "teacher": {"count": 0}}
-    config = definition(write_pairs(tmp_path, 6), teacher=teacher, views=views)
+    config = run_config(write_pairs(tmp_path, 6), teacher=teacher, views=views)
     shown = [(one["title"], one["who"]) for one in asked(tmp_path, config, 0, [1])[0]["views"]]
     assert shown == [
         ("Clean", "student"), ("Student 1, every 3 steps", "student"), ("Student 2, every 3 steps", "student"),
@@ -144,20 +144,20 @@ def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> Non
 
 def test_of_shards_the_batch_is_shown(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [8, 8, 8])
-    answer, _ = asked(tmp_path, definition(Path(pattern)), 1, [0])
+    answer, _ = asked(tmp_path, run_config(Path(pattern)), 1, [0])
     assert len(answer["images"]) == 6
     assert answer["by_choice"] is False
 
 
 def test_a_batch_larger_than_the_data_is_all_of_them(tmp_path: Path) -> None:
-    config = definition(write_pairs(tmp_path, 4), optim={"batch_size": 64})
+    config = run_config(write_pairs(tmp_path, 4), optim={"batch_size": 64})
     assert len(asked(tmp_path, config, 0, [])[0]["images"]) == 4
 
 
 def test_a_folder_of_bare_images_has_views_too(tmp_path: Path) -> None:
     write_pairs(tmp_path, 4)
     (tmp_path / "pairs.csv").unlink()
-    answer, _ = asked(tmp_path, definition(tmp_path / "images"), 0, [2, 1])
+    answer, _ = asked(tmp_path, run_config(tmp_path / "images"), 0, [2, 1])
     assert [(one["row"], one["caption"]) for one in answer["images"]] == [(2, ""), (1, "")]
 
 

@@ -186,7 +186,7 @@ def test_ten_thousand_images_read_only_the_thumbnails_in_view(
     assert panel.model.index(9_999, CAPTION).data(Qt.ItemDataRole.AccessibleTextRole) == "9999.png: without a caption"
 
 
-def test_captions_become_training_data_and_a_definition(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_captions_become_training_data_and_a_config(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.files.save_training_data()
     qtbot.waitUntil(lambda: "1 caption saved as training data" in panel.view.bar.text)

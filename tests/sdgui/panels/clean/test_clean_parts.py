@@ -283,7 +283,7 @@ def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place:
     again.view.gallery.close_threads()
 
 
-def test_a_definition_that_is_gone_is_told_when_the_saved_data_are_used(
+def test_a_config_that_is_gone_is_told_when_the_saved_data_are_used(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
@@ -306,4 +306,4 @@ def test_a_definition_that_is_gone_is_told_when_the_saved_data_are_used(
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")
     place.use()
-    assert place.view.bar.text.startswith("The run's definition cannot be read: ")
+    assert place.view.bar.text.startswith("The run's config cannot be read: ")

@@ -310,7 +310,7 @@ def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, t
         reopened.view.groups.gallery.close_threads()
 
 
-def test_views_are_of_the_definition_that_trains_on_the_data(
+def test_views_are_of_the_config_that_trains_on_the_data(
     qtbot: QtBot, panel: DataPanel, requests: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, view = panel._services, panel.view
@@ -323,11 +323,11 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
     previews: list[tuple[str | None, list[int]]] = []
     monkeypatch.setattr(
         page.preview,
-        "show_definition",
+        "show_config",
         lambda config, rows: previews.append((None if config is None else config.data.train, list(rows))),
     )
-    assert [page.definitions.itemText(row) for row in range(3)] == ["other", "new", "old"]
-    assert page.definitions.currentText() == "new", "the newest that trains on them"
+    assert [page.configs.itemText(row) for row in range(3)] == ["other", "new", "old"]
+    assert page.configs.currentText() == "new", "the newest that trains on them"
     view.gallery.set_selected([1])
     view.tabs.setCurrentIndex(VIEWS)
     assert previews[-1] == ("/one.csv", [1])
@@ -339,15 +339,15 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
     assert previews[-1] == ("/one.csv", [0, 1])
     assert page.use.isEnabled()
     page.form.set_values({"views.student.crop_min": 2.0})
-    assert page.definition() is None
+    assert page.config() is None
     assert previews[-1] == (None, [0, 1])
     assert not page.use.isEnabled()
-    page.definitions.setCurrentIndex(0)
-    page.definitions.activated.emit(0)
-    assert page.use.isEnabled(), "another definition takes the place of what was wrong"
+    page.configs.setCurrentIndex(0)
+    page.configs.activated.emit(0)
+    assert page.use.isEnabled(), "another config takes the place of what was wrong"
     panel.open("/two.csv")
     panel.refresh()
-    assert page.definitions.currentText() == "other"
+    assert page.configs.currentText() == "other"
     panel._show_views()
     assert previews[-1] == (None, []), "of what is being opened there are no views yet"
     assert not page.use.isEnabled()
@@ -355,13 +355,13 @@ def test_views_are_of_the_definition_that_trains_on_the_data(
 
 def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: DataPanel) -> None:
     page: ViewsPage = panel.view.views
-    assert page.definitions.currentText() == PRESETS["sd-clip"].title
-    assert page.definitions.count() == len(PRESETS)
+    assert page.configs.currentText() == PRESETS["sd-clip"].title
+    assert page.configs.count() == len(PRESETS)
     config = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
     page.offer([("mine", config)])
-    assert page.definitions.currentText() == PRESETS["sd-clip"].title, "what is chosen stays"
+    assert page.configs.currentText() == PRESETS["sd-clip"].title, "what is chosen stays"
     page.take("Run of mine", config)
-    assert page.definitions.currentText() == "Run of mine"
+    assert page.configs.currentText() == "Run of mine"
     loaded = page.form.config()
     assert loaded is not None
     assert loaded.preset == "clip"
@@ -383,18 +383,18 @@ def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: D
     assert view.views.split.saveState() == page.split.saveState()
 
 
-def test_a_run_whose_definition_cannot_be_read_says_so(qtbot: QtBot, panel: DataPanel) -> None:
+def test_a_run_whose_config_cannot_be_read_says_so(qtbot: QtBot, panel: DataPanel) -> None:
     store = panel._services.store
     config = preset_config("clip", "tiny")
     data = config.data.model_copy(update={"train": "/mine.csv"})
     run = store.add_run(store.add_experiment(config, "mine").id)
     run.dir.create()
     panel.use_run(run.id)
-    assert panel.view.bar.text.startswith("The run's definition cannot be read: ")
+    assert panel.view.bar.text.startswith("The run's config cannot be read: ")
     panel.use_run(run.id + 1)
-    assert panel.view.bar.text.startswith("The run's definition cannot be read: ")
+    assert panel.view.bar.text.startswith("The run's config cannot be read: ")
     assert panel.view.source.source() == ""
     run.dir.config.write_text(config.model_copy(update={"data": data, "name": "mine"}).to_json(), encoding="utf-8")
     panel.use_run(run.id)
     assert panel.view.source.source() == "/mine.csv"
-    assert panel.view.views.definitions.currentText() == "Run of mine"
+    assert panel.view.views.configs.currentText() == "Run of mine"

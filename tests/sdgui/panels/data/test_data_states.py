@@ -187,7 +187,7 @@ def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
     assert len(names[1]) == 100
 
 
-def test_each_listed_definition_shows_its_own_views(panel: DataPanel) -> None:
+def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
     page = panel.view.views
     of = {preset: preset_config(preset, "tiny") for preset in ("clip", "sd-clip", "silc", "dino")}
     page.offer([("zero", of["dino"])])
@@ -195,11 +195,11 @@ def test_each_listed_definition_shows_its_own_views(panel: DataPanel) -> None:
     page.take("Run of three", of["silc"])
     views_by_name: dict[str, str] = {}
     for row in range(3):
-        page.definitions.setCurrentIndex(row)
-        page.definitions.activated.emit(row)
+        page.configs.setCurrentIndex(row)
+        page.configs.activated.emit(row)
         config = page.form.config()
         assert config is not None
-        views_by_name[page.definitions.currentText()] = config.preset
+        views_by_name[page.configs.currentText()] = config.preset
     assert views_by_name == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
 
 

@@ -240,7 +240,7 @@ def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
     assert edited is not None
     assert untouched is not None
     assert (edited.optim.epochs, untouched.optim.epochs) == (7, preset_config("clip", "demo").optim.epochs)
-    define.form.set_value("optim.epochs", "many")  # a draft, not a definition yet
+    define.form.set_value("optim.epochs", "many")  # a draft, not a config yet
     define.select(Selection(first))
     define.select(Selection(second.id))
     assert define.form.draft()["optim.epochs"] == "many"
@@ -271,7 +271,7 @@ def test_fields_are_gone_to_from_the_differences_and_by_search_and_what_is_typed
     assert again.split.saveState() == define.split.saveState()
 
 
-def test_without_an_experiment_the_page_makes_one_and_a_definition_fixed_elsewhere_is_shown(
+def test_without_an_experiment_the_page_makes_one_and_a_config_fixed_elsewhere_is_shown(
     define: DefinePanel, services: Services
 ) -> None:
     actions, calls = Actions(define), list[str]()

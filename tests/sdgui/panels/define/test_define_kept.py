@@ -1,4 +1,4 @@
-"""Define: what is shown of runs and broken definitions, and how an edit reaches the store when that fails at first."""
+"""Define: what is shown of runs and broken configs, and how an edit reaches the store when that fails at first."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def a_run(services: Services, experiment: int, *settings: str) -> Run:
 
 def test_an_edit_is_for_the_next_run() -> None:
     assert runs_hint(0) == ""
-    assert runs_hint(1) == "Changes apply to the next run; its run keeps its own definition."
-    assert runs_hint(2) == "Changes apply to the next run; its 2 runs keep their own definition."
+    assert runs_hint(1) == "Changes apply to the next run; its run keeps its own config."
+    assert runs_hint(2) == "Changes apply to the next run; its 2 runs keep their own config."
 
 
 def test_a_column_that_is_there_is_no_advice() -> None:
@@ -112,7 +112,7 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     assert define.form.draft()["seed"] == "41"
     assert not define.preset_bar.preset.isEnabled()
     assert define.bar.text == "Read-only: the settings this run was launched with."
-    assert define.definition(experiment) is None
+    assert define.config(experiment) is None
     assert not define.save()
     assert define.ready_to_launch()
     define.refresh()
@@ -122,12 +122,12 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     assert signal.args[0].seed == 41
     define.select(Selection(experiment))
     assert define.form.draft()["seed"] == "0"
-    assert define.definition(experiment) is not None
-    assert define.definition(experiment + 1) is None
+    assert define.config(experiment) is not None
+    assert define.config(experiment + 1) is None
     assert define.hint.text() == runs_hint(1)
     run.dir.config.write_text("{", encoding="utf-8")
     define.select(Selection(experiment, run.id))
-    assert define.bar.text.startswith("This run's definition cannot be shown: ")
+    assert define.bar.text.startswith("This run's config cannot be shown: ")
     assert not define.split.isVisible()
 
 
@@ -166,7 +166,7 @@ def test_what_is_refused_stands_at_its_field_until_it_is_edited(define: DefinePa
     assert define.form.errors() == {"data.train": "gone.csv does not exist."}
     assert define.bar.text == "Data · Training data: gone.csv does not exist."
     assert define.form.row("data.train").editor.control.hasFocus() or not define.isActiveWindow()
-    assert define.definition(experiment) is not None, "as a definition it is well"
+    assert define.config(experiment) is not None, "as a config it is well"
     define.form.set_value("data.train", "other.csv")
     assert define.form.errors() == {}
     define.form.set_value("data.train", "gone.csv")
@@ -186,7 +186,7 @@ def test_differences_have_one_number_and_one_word(define: DefinePanel, services:
     assert define.bar.text == "All settings are now those of CLIP (demo), except for name, data and seed."
 
 
-def test_a_definition_with_a_problem_shows_it(define: DefinePanel, services: Services) -> None:
+def test_a_config_with_a_problem_shows_it(define: DefinePanel, services: Services) -> None:
     show(define, services, "clip")
     broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
     define.select(Selection(broken.id))

@@ -90,7 +90,7 @@ def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_al
     define.form.set_value("seed", 5)
     define.select(Selection(second))
     qtbot.waitUntil(lambda: define.saver.unsaved == {})
-    assert define.definition(second) is not None
+    assert define.config(second) is not None
     if refused:
         assert define.bar.message is not None
         assert define.bar.message.remedy is None, "the form that is shown is another one's"

@@ -1,4 +1,4 @@
-"""Where a definition comes from, and what it changes."""
+"""Where a config comes from, and what it changes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     written = json.loads(StudyDir(window.services.store.studies()[0].folder).study.read_text(encoding="utf-8"))
     assert written["noise"]["share"] == 0.3
     assert written["train"] == "noisy"
-    assert Path(written["arms"][0]["config"]).is_file(), "the experiment's definition is frozen beside the study"
+    assert Path(written["arms"][0]["config"]).is_file(), "the experiment's config is frozen beside the study"
 
 
 def test_a_second_study_stays_shown_when_the_tree_is_reloaded(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:

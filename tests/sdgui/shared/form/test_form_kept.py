@@ -1,4 +1,4 @@
-"""What a form holds beyond a definition: refusals of the definition before, filters, and rows that are made later."""
+"""What a form holds beyond a config: refusals of the config before, filters, and rows that are made later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["form", "one_form"]  # fixtures
 SPECS: dict[str, FieldSpec] = {field.path: field for part in groups_of(RunConfig, "") for field in part.all_fields()}
 
 
-def test_what_was_refused_is_an_error_of_that_text_and_of_that_definition_alone() -> None:
+def test_what_was_refused_is_an_error_of_that_text_and_of_that_config_alone() -> None:
     state = FormState(groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"})))
     state.refuse({"data.train": "gone.csv does not exist.", "no.field": "of nothing"})
     assert (state.errors, state.config) == ({"data.train": "gone.csv does not exist."}, RunConfig())
@@ -65,7 +65,7 @@ def test_a_row_that_is_made_later_can_be_edited_as_little_as_the_others(qtbot: Q
         late.set_read_only(True)
 
 
-def test_another_definition_tells_whether_it_can_be_used(form: ConfigForm) -> None:
+def test_another_config_tells_whether_it_can_be_used(form: ConfigForm) -> None:
     validity: list[bool] = []
     form.validity_changed.connect(validity.append)
     form.set_value("optim.epochs", "many")

@@ -1,4 +1,4 @@
-"""Which settings matter, given the others: each rule by a definition in which it does and one in which it does not."""
+"""Which settings matter, given the others: each rule by a config in which it does and one in which it does not."""
 
 from __future__ import annotations
 

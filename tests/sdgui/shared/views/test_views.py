@@ -211,22 +211,22 @@ def preview(qtbot: QtBot, asked: list[Any]) -> ViewsPreview:
 
 
 def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview, asked: list[Any]) -> None:
-    preview.show_definition(CONFIG, range(20))
+    preview.show_config(CONFIG, range(20))
     assert preview.seed.value() == 7
     preview.step.setValue(40)
     preview.seed.setValue(8)
     qtbot.waitUntil(lambda: bool(asked))
     ((config, step, rows, most),) = asked
     assert (config.seed, step, rows, most) == (8, 40, list(range(MOST)), MOST)
-    assert preview.definition() == CONFIG.model_copy(update={"seed": 8})
-    preview.show_definition(CONFIG, [1])
+    assert preview.run_config() == CONFIG.model_copy(update={"seed": 8})
+    preview.show_config(CONFIG, [1])
     assert preview.seed.value() == 8, "the seed that was chosen here stays"
     qtbot.waitUntil(lambda: len(asked) == 2)
-    preview.show_definition(None)
-    preview.show_definition(CONFIG, [1])
-    assert preview.seed.value() == 8, "also when the definition had errors in between"
-    preview.show_definition(CONFIG.model_copy(update={"seed": 3}))
-    assert preview.seed.value() == 3, "a definition with another has its own"
+    preview.show_config(None)
+    preview.show_config(CONFIG, [1])
+    assert preview.seed.value() == 8, "also when the config had errors in between"
+    preview.show_config(CONFIG.model_copy(update={"seed": 3}))
+    assert preview.seed.value() == 3, "a config with another has its own"
 
 
 def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) -> None:
@@ -237,7 +237,7 @@ def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) ->
     assert (preview.step.minimum(), preview.seed.minimum(), preview.seed.maximum()) == (0, 0, 2**31 - 1)
 
 
-def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
+def test_a_config_with_errors_or_without_data_leaves_what_is_shown_pale(
     qtbot: QtBot, preview: ViewsPreview, asked: list[Any], views: Views
 ) -> None:
     signals: list[None] = []
@@ -248,7 +248,7 @@ def test_a_definition_with_errors_or_without_data_leaves_what_is_shown_pale(
     for config in without:
         asked.clear()
         preview.canvas.set_stale(False)
-        preview.show_definition(config)
+        preview.show_config(config)
         assert (asked, preview.canvas._stale) == (["cancel"], True)
     preview.step.setValue(3)
     qtbot.wait(40)
@@ -266,7 +266,7 @@ def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, vie
     assert preview.again.shortcut().toString() == "Ctrl+Shift+G"
     preview.again.click()
     assert preview.step.value() == 1, "nothing is known yet"
-    preview.show_definition(CONFIG, [5])
+    preview.show_config(CONFIG, [5])
     preview.work.drawn.emit(views)
     preview.again.click()
     assert preview.step.value() == 21, "the same images in the next epoch"
@@ -274,7 +274,7 @@ def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, vie
     preview.again.click()
     assert preview.step.value() == 22
     preview.work.drawn.emit(views)
-    preview.show_definition(CONFIG)
+    preview.show_config(CONFIG)
     preview.draw_again()
     assert preview.step.value() == 23
     paths: list[str] = []

@@ -11,14 +11,14 @@ from scipy import stats
 
 from core.spec.config import get_field, override
 from core.spec.presets import preset_config
-from sdgui.store.run_table import definitions
+from sdgui.store.run_table import configs
 from sdgui.store.run_table.fields import fact, metric, setting, settings
 from sdgui.store.run_table.intervals import student_t
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.store.store import Store
-from sdgui.store.tables import DefinitionRow, RunRow
+from sdgui.store.tables import ConfigRow, RunRow
 from tests.sdgui.store.folders import make_folder
 from tests.sdgui.store.run_table.listing import TEACHER, fill, recall
 
@@ -209,16 +209,16 @@ def test_what_is_in_the_bin_is_not_listed(store: Store) -> None:
         ("towers.architecture : tiny", False),
     ],
 )
-def test_a_run_whose_definition_is_not_known_has_no_settings(store: Store, text: str, whether: bool) -> None:
+def test_a_run_whose_config_is_not_known_has_no_settings(store: Store, text: str, whether: bool) -> None:
     ids = fill(store)
     with store._write() as session:
         lost = session.get_one(RunRow, ids[1]).digest
-        session.delete(session.get_one(DefinitionRow, lost))
+        session.delete(session.get_one(ConfigRow, lost))
     assert (ids[1] in fitting(store, text)) is whether
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_definitions_are_read_from_the_folders(
+def test_configs_are_read_from_the_folders(
     file_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, binary: bool
 ) -> None:
     """Those of an earlier version's runs; and, by an older SQLite, those that it cannot read."""
@@ -229,9 +229,9 @@ def test_definitions_are_read_from_the_folders(
         file_store.edit_experiment(one.experiment_id, preset_config("clip", "tiny"))
     if binary:
         with file_store._write() as session:
-            session.connection().exec_driver_sql("DELETE FROM definitions")
-    monkeypatch.setattr(definitions, "BINARY_JSON", binary)
-    assert (file_store.fill_definitions(), file_store.fill_definitions()) == (1, 0)
+            session.connection().exec_driver_sql("DELETE FROM configs")
+    monkeypatch.setattr(configs, "BINARY_JSON", binary)
+    assert (file_store.fill_configs(), file_store.fill_configs()) == (1, 0)
     assert file_store.run_cells([run.id], [setting("preset")]) == {run.id: ("sd-clip",)}
 
 

@@ -1,7 +1,7 @@
-"""The definitions that runs were launched with, as JSON that the database itself can look into.
+"""The configs that runs were launched with, as JSON that the database itself can look into.
 
-Flow: whoever adds a run stores its definition; those of runs that were added by an earlier version, or on another
-computer, are read from their folders by ``fill_definitions``. Runs of one definition share a row.
+Flow: whoever adds a run stores its config; those of runs that were added by an earlier version, or on another
+computer, are read from their folders by ``fill_configs``. Runs of one config share a row.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from sqlalchemy.orm import Session
 from core.spec.config import ConfigError, RunConfig, parse_config, read_config
 from sdgui.store.registry.dialect import insert, is_postgres
 from sdgui.store.sessions import Sessions
-from sdgui.store.tables import DefinitionRow, ExperimentRow, RunRow
+from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow
 
 _AT_ONCE = 200  # folders read between two writes
 BINARY_JSON = sqlite3.sqlite_version_info >= (3, 45)  # whether this SQLite has jsonb(): read six times as fast
 
 
-class DefinitionRecords(Sessions):
-    """The frozen definitions of runs."""
+class ConfigRecords(Sessions):
+    """The frozen configs of runs."""
 
-    def fill_definitions(self) -> int:
-        """Store the definitions of runs that have none yet, from their folders; how many were found.
+    def fill_configs(self) -> int:
+        """Store the configs of runs that have none yet, from their folders; how many were found.
 
         A folder that is gone, on another computer or unreadable is left out: its run has no settings to list.
         """
@@ -42,7 +42,7 @@ class DefinitionRecords(Sessions):
                     read[digest] = config
             with self._write() as session:
                 for digest, config in read.items():
-                    keep_definition(session, digest, config)
+                    keep_config(session, digest, config)
             count += len(read)
         return count
 
@@ -59,29 +59,29 @@ class DefinitionRecords(Sessions):
 
 
 def _missing(session: Session) -> Any:
-    """Runs without a definition that this library can read: digest, folder, the experiment's definition and name."""
-    lacks: ColumnElement[bool] = DefinitionRow.digest.is_(None)
+    """Runs without a config that this library can read: digest, folder, the experiment's config and name."""
+    lacks: ColumnElement[bool] = ConfigRow.digest.is_(None)
     if not is_postgres(session) and not BINARY_JSON:
-        lacks = or_(lacks, func.typeof(DefinitionRow.config) == "blob")
+        lacks = or_(lacks, func.typeof(ConfigRow.config) == "blob")
     return (
         select(RunRow.digest, RunRow.folder, ExperimentRow.config, ExperimentRow.name)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-        .outerjoin(DefinitionRow, DefinitionRow.digest == RunRow.digest)
+        .outerjoin(ConfigRow, ConfigRow.digest == RunRow.digest)
         .where(lacks)
         .order_by(RunRow.id)
     )
 
 
-def keep_definition(session: Session, digest: str, config: RunConfig) -> None:
-    """Store the definition that runs with ``digest`` were launched with."""
-    keep_definitions(session, {digest: config}.items())
+def keep_config(session: Session, digest: str, config: RunConfig) -> None:
+    """Store the config that runs with ``digest`` were launched with."""
+    keep_configs(session, {digest: config}.items())
 
 
-def keep_definitions(session: Session, definitions: Iterable[tuple[str, RunConfig]]) -> None:
+def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig]]) -> None:
     """Store several, by digest."""
-    for digest, config in definitions:
+    for digest, config in configs:
         raw = config.model_dump(mode="json")
-        statement = insert(session, DefinitionRow).values(
+        statement = insert(session, ConfigRow).values(
             digest=digest, recipe=recipe_of(raw), config=_document(session, raw)
         )
         session.execute(
@@ -90,7 +90,7 @@ def keep_definitions(session: Session, definitions: Iterable[tuple[str, RunConfi
 
 
 def recipe_of(raw: dict[str, Any]) -> str:
-    """Names what seeds of one experiment have in common: the digest of a definition without its name and seed."""
+    """Names what seeds of one experiment have in common: the digest of a config without its name and seed."""
     rest = {name: value for name, value in raw.items() if name not in ("name", "seed")}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 
@@ -98,6 +98,6 @@ def recipe_of(raw: dict[str, Any]) -> str:
 def _document(session: Session, raw: dict[str, Any]) -> Any:
     text = json.dumps(raw, separators=(",", ":"), ensure_ascii=False)
     if is_postgres(session):
-        return cast(literal(text, Text()), DefinitionRow.config.type)
+        return cast(literal(text, Text()), ConfigRow.config.type)
     # A cast, since SQLite's column would else store these bytes as a blob, which an older library takes for no JSON.
     return func.jsonb(literal(text, Text())) if BINARY_JSON else cast(literal(text, Text()), Text())

@@ -1,6 +1,6 @@
 """What a study compares: arms, seeds, data and measures, as ``study.json`` holds them.
 
-Flow: a file, or the window's editor -> **definition** -> ``core.studies.study`` trains and measures it.
+Flow: a file, or the window's editor -> **config** -> ``core.studies.study`` trains and measures it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEMO = "demo:"  # before a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
-LARGEST_FILE = MEGABYTE  # of a definition
+LARGEST_FILE = MEGABYTE  # of a config
 MOST = 500  # arms, seeds, measures: more are a mistake
 LONGEST_BUDGET = 1e9  # seconds
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -105,7 +105,7 @@ class Measure(Section):
 
 
 class Study(Section):
-    """The definition of a study."""
+    """The config of a study."""
 
     version: Literal[2] = STUDY_VERSION
     name: Text = Field(min_length=1, max_length=60)
@@ -219,12 +219,12 @@ class Study(Section):
         return next(same, None)
 
     def recipe(self, arm: Arm) -> RunConfig:
-        """The definition of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
+        """The config of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
         base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
         return override(base, [*self.set, *arm.set])
 
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 over what is trained and measured; names a definition."""
+        """First 12 hex digits of the SHA-256 over what is trained and measured; names a config."""
         canonical = json.dumps(self.model_dump(mode="json", exclude={"about"}), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

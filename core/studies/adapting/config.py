@@ -59,7 +59,7 @@ class Comparison(Section):
 
 
 class AdaptStudy(Section):
-    """The definition of the study."""
+    """The config of the study."""
 
     name: Text
     about: Text = ""
@@ -98,7 +98,7 @@ class AdaptStudy(Section):
 
 
 def read_adapt_study(path: Path) -> AdaptStudy:
-    """The definition in ``path``; UserError when it cannot be read or contradicts itself."""
+    """The config in ``path``; UserError when it cannot be read or contradicts itself."""
     try:
         return AdaptStudy.model_validate_json(read_text(path, MEGABYTE))
     except OSError as error:
