@@ -90,10 +90,10 @@ def _add_noise(verbs: Verbs) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
-    from core.studies.study.chosen import Chosen
     from core.studies.study.published import published
     from core.studies.study.queue import run_study, writing
     from core.studies.study.results import write_results
+    from core.studies.study.selection import Chosen
 
     path: Path = arguments.study
     shipped = SHIPPED / f"{path}.json"

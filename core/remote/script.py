@@ -73,7 +73,7 @@ def chain_command(run: RunDir) -> list[str]:
 
 def study_program() -> list[str]:
     """The program that does a part of a study's work, without its arguments."""
-    return [sys.executable, "-m", "core.studies.study.places.there"]
+    return [sys.executable, "-m", "core.studies.study.places.remote_main"]
 
 
 def study_command(words: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """A study's work on this machine: one run trained and evaluated, or one arm's step timed.
 
 Flow: ``submit_study`` -> ``write_study`` puts the study, with its arms as they are defined where it was begun, into a
-folder of its own -> ``Starter`` starts ``core.studies.study.places.there`` on it, directly or through sbatch.
+folder of its own -> ``Starter`` starts ``core.studies.study.places.remote_main`` on it, directly or through sbatch.
 """
 
 from __future__ import annotations

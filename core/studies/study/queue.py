@@ -23,14 +23,14 @@ from core.spec.errors import UserError
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_here, steps_within
-from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
-from core.studies.study.places.choosing import Where, chosen_places
-from core.studies.study.places.elsewhere import Elsewhere
 from core.studies.study.places.place import HERE, Ended, Place, Training, trained_on
+from core.studies.study.places.remote_place import Elsewhere
 from core.studies.study.places.remote_step import measure_elsewhere
+from core.studies.study.places.selection import Where, chosen_places
 from core.studies.study.results import write_results
+from core.studies.study.selection import ALL, Chosen
 
 LOOK_SECONDS = 1.0
 END_SECONDS = 60.0  # that runs have to save their state when the study is ended

@@ -121,7 +121,7 @@ def test_a_script_warns_before_its_end_and_starts_what_it_is_for() -> None:
     assert "torch.distributed" not in sbatch_script(Machine(name="a", launcher="slurm"), RUN)
     assert "torch.distributed" in sbatch_script(Machine(name="a", launcher="slurm", nodes=2), RUN)
     study = study_script(machine, RUN, ["run", "a b"])
-    assert "core.studies.study.places.there run 'a b' &" in study
+    assert "core.studies.study.places.remote_main run 'a b' &" in study
     assert "RUN='/home/a person/runs/100% new'\n" in study
     assert "{" + "run}" not in script
     assert "{" + "soon}" not in script

@@ -13,8 +13,8 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE
 from core.spec.run.status import RunState
 from core.spec.study import StudyDir
-from core.studies.study.places.elsewhere import Elsewhere
-from core.studies.study.places.work import Work, fetched
+from core.studies.study.places.remote_job import Work, fetched
+from core.studies.study.places.remote_place import Elsewhere
 
 _POLL_SECONDS = 0.5
 

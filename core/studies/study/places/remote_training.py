@@ -27,7 +27,7 @@ from core.spec.study import Study, StudyDir, StudyRun
 from core.spec.study.records import LARGEST_MEASURES
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended
-from core.studies.study.places.work import Order, Work, fetched
+from core.studies.study.places.remote_job import Order, Work, fetched
 
 EVALUATING = "evaluating"  # the note of a run whose training is done
 RESULT = "exports/measures.json"

@@ -21,7 +21,7 @@ from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.records import results_problem
 from core.studies.study import budgets, queue, step_time
 from core.studies.study.crossings import Difference, crossing
-from core.studies.study.places import here
+from core.studies.study.places import local_place
 from core.studies.study.queue import run_study
 from tests.core.images import write_pairs
 
@@ -70,7 +70,7 @@ def run_config(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def fake_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, code in ((here, "job.py", JOB), (budgets, "time.py", STEP_TIME)):
+    for module, name, code in ((local_place, "job.py", JOB), (budgets, "time.py", STEP_TIME)):
         (tmp_path / name).write_text(code)
         monkeypatch.setattr(module, "JOB", (sys.executable, str(tmp_path / name)))
     monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)

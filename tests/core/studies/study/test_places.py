@@ -24,7 +24,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.status import process_alive
 from core.spec.study import Study, StudyDir, StudyStatus
 from core.studies.study import budgets
-from core.studies.study.places import choosing, remote_step
+from core.studies.study.places import remote_step, selection
 from core.studies.study.queue import StudyError, run_study
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, slurm, wait_for
@@ -40,7 +40,7 @@ ARMS: tuple[dict[str, Any], ...] = (
 THERE = f"""
 import runpy, sys
 from core.remote import script
-script.study_program = lambda: [sys.executable, {str(Path(__file__).with_name("fake_there.py"))!r}]
+script.study_program = lambda: [sys.executable, {str(Path(__file__).with_name("fake_remote_main.py"))!r}]
 sys.argv[0] = {str(FAKE)!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -227,11 +227,11 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
 
 def test_other_data_of_the_same_name_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study.model_validate(config(ARMS[1], seeds=[0]))
-    here = choosing.data_here
+    here = selection.data_here
     found = here(Study.model_validate(config(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()})))
     where, facts = found["train"]
     monkeypatch.setattr(
-        choosing, "data_here", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}
+        selection, "data_here", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}
     )
     status = far.run(study, StudyDir(far.folder / "out"), "far")
     (run,) = status.runs

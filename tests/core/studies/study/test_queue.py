@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
-from core.studies.study.chosen import Chosen
-from core.studies.study.places.here import Here
+from core.studies.study.places.local_place import Here
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
+from core.studies.study.selection import Chosen
 from tests.core.images import write_pairs
 from tests.core.studies.study.test_study import config, fake_jobs
 

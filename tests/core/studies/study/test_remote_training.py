@@ -21,7 +21,7 @@ from core.spec.study.folder import StudyRun
 from core.studies.study.places import remote_training
 from core.studies.study.places.place import Ended
 from core.studies.study.places.remote_training import EVALUATING, RemoteTraining
-from tests.core.studies.study.test_places_by_hand import ORDER, Asked
+from tests.core.studies.study.test_remote_place import ORDER, Asked
 
 THERE = "/there/a-s0"
 

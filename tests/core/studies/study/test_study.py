@@ -34,7 +34,7 @@ from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.data import data_path, prepare
 from core.studies.study.job import run_config
-from core.studies.study.places import here
+from core.studies.study.places import local_place
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect
 from tests.core.images import write_pairs
@@ -137,7 +137,7 @@ def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: 
 
 @pytest.fixture
 def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
     monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
 
 

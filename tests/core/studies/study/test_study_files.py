@@ -19,7 +19,7 @@ from core.spec.study.records import results_problem
 from core.studies.chain.run import ChainError, run_chain
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
-from core.studies.study.places import here
+from core.studies.study.places import local_place
 from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
 from sdgui.runs.study_status import read_study_folder
@@ -109,7 +109,7 @@ def test_a_study_writes_through_no_link_that_leads_out(
     link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = str(Path(__file__).with_name("fake_job.py"))
-    monkeypatch.setattr(here, "JOB", (sys.executable, fake))
+    monkeypatch.setattr(local_place, "JOB", (sys.executable, fake))
     write_pairs(tmp_path)
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -124,7 +124,7 @@ def test_a_study_writes_through_no_link_that_leads_out(
 
 
 def test_a_link_that_stays_in_the_study_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
     monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")
@@ -193,7 +193,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
 
 
 def test_a_run_with_damaged_measures_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
+    monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
     monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")

@@ -6,8 +6,8 @@ import pytest
 
 from core.spec.study import Study
 from core.spec.study.folder import StudyRun
-from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.claiming import StudyError
+from core.studies.study.selection import ALL, Chosen
 from tests.core.studies.study.test_study import config
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]

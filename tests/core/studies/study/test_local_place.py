@@ -18,9 +18,9 @@ from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.folder import StudyRun
 from core.studies.study.claiming import StudyError
-from core.studies.study.places import here as here_module
+from core.studies.study.places import local_place
 from core.studies.study.places.frozen import frozen_files, own_data
-from core.studies.study.places.here import Here
+from core.studies.study.places.local_place import Here
 from tests.core.studies.study.test_study import run_config
 
 CODE = "import os, sys, time; print(sys.argv[1:], os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); {}"
@@ -40,7 +40,7 @@ def out(tmp_path: Path) -> StudyDir:
 
 
 def program(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(here_module, "JOB", (sys.executable, "-S", "-c", CODE.format(code)))
+    monkeypatch.setattr(local_place, "JOB", (sys.executable, "-S", "-c", CODE.format(code)))
 
 
 def test_a_run_is_a_process_with_a_device_and_logs_of_its_own(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:

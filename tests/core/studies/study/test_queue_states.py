@@ -13,11 +13,11 @@ import pytest
 from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir
 from core.studies.study import queue as queue_module
-from core.studies.study.chosen import ALL, Chosen
 from core.studies.study.places.place import Ended
 from core.studies.study.queue import _Queue
+from core.studies.study.selection import ALL, Chosen
 from tests.core.studies.study.test_study import config
-from tests.core.studies.study.test_study_by_hand import Pretended
+from tests.core.studies.study.test_study_rules import Pretended
 
 
 class Logged(_Queue):

@@ -1,4 +1,4 @@
-"""A part of a study on the machine that it was sent to: ``python -m core.studies.study.places.there``.
+"""A part of a study on the machine that it was sent to: ``python -m core.studies.study.places.remote_main``.
 
 ``run STUDY ARM SEED STEPS`` trains or resumes a run and evaluates it; ``step STUDY ARM PART`` times an arm's step. Data
 that the study renders are made here once. It outlives whoever asked for it, and can be started again at any moment.

@@ -21,14 +21,12 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from core.spec.study import StudyDir
 from core.spec.study.folder import StudyRun
-from core.studies.study.places import elsewhere as elsewhere_module
-from core.studies.study.places import remote_step
-from core.studies.study.places import work as work_module
-from core.studies.study.places.elsewhere import Elsewhere, KnownData
-from core.studies.study.places.here import Here
+from core.studies.study.places import remote_job, remote_place, remote_step
+from core.studies.study.places.local_place import Here
 from core.studies.study.places.place import trained_on
+from core.studies.study.places.remote_job import Order, Work, fetched
+from core.studies.study.places.remote_place import Elsewhere, KnownData
 from core.studies.study.places.remote_training import RemoteTraining
-from core.studies.study.places.work import Order, Work, fetched
 
 FAR = Machine(name="far", host="far", at_once=2)
 
@@ -65,9 +63,9 @@ class Asked:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    for module in (work_module, elsewhere_module):
+    for module in (remote_job, remote_place):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(elsewhere_module, "frozen_files", lambda study: {})
+    monkeypatch.setattr(remote_place, "frozen_files", lambda study: {})
     return now
 
 
@@ -175,7 +173,7 @@ def test_a_machine_offers_a_gpu_that_nobody_uses_once_it_has_answered(
     clock[0] += 1.0
     assert far.offer() == "1"
     assert host.heard == [("probe",)], "what is known is fresh"
-    monkeypatch.setattr(elsewhere_module, "RemoteTraining", lambda *given: given)
+    monkeypatch.setattr(remote_place, "RemoteTraining", lambda *given: given)
     run = SimpleNamespace(arm="a", seed=3)
     first = far.begin(run, 90, "1")  # type: ignore[arg-type]
     order, freed = first[5], first[6]  # type: ignore[index]

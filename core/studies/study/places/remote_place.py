@@ -20,8 +20,8 @@ from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import LineDown
 from core.spec.study import Study, StudyDir, StudyRun
 from core.studies.study.places.frozen import frozen_files, own_data
+from core.studies.study.places.remote_job import Order
 from core.studies.study.places.remote_training import RemoteTraining
-from core.studies.study.places.work import Order
 
 _FRESH_SECONDS = 3.0  # so old may be what is known of a machine when a device is given
 _AGAIN_SECONDS = 5.0  # between two questions to a machine out of reach

@@ -16,9 +16,9 @@ from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.study import Study, StudyDir
 from core.spec.study.machines import HERE, StudyMachines, named, needs_one_machine, read_machines, write_machines
 from core.studies.study.claiming import StudyError
-from core.studies.study.places.elsewhere import Elsewhere, data_here
-from core.studies.study.places.here import Here
+from core.studies.study.places.local_place import Here
 from core.studies.study.places.place import Place, trained_on
+from core.studies.study.places.remote_place import Elsewhere, data_here
 
 
 @dataclass(frozen=True)
