@@ -91,9 +91,9 @@ def _add_noise(verbs: Verbs) -> None:
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
     from core.studies.study.published import published
-    from core.studies.study.queue import run_study, writing
+    from core.studies.study.queue import explaining_write_errors, run_study
     from core.studies.study.results import write_results
-    from core.studies.study.selection import Chosen
+    from core.studies.study.selection import RunSelection
 
     path: Path = arguments.study
     shipped = SHIPPED / f"{path}.json"
@@ -106,14 +106,14 @@ def _study(arguments: argparse.Namespace) -> int:
         raise UserError("name a folder for the study after it, or --published for the results that come with it.")
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:
-        with writing(out):
+        with explaining_write_errors(out):
             write_results(out, read_study(out.study))
         say(f"{out.results}")
         return 0
     devices = [device for device in arguments.devices.split(",") if device]
-    chosen = Chosen(tuple(arguments.only), tuple(arguments.seeds))
+    selection = RunSelection(tuple(arguments.only), tuple(arguments.seeds))
     status = run_study(
-        study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, chosen, arguments.on,
+        study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, selection, arguments.on,
         home_folder(arguments.home),
     )  # fmt: skip
     print(read_text(out.table, MEGABYTE, root=out.path), end="")

@@ -1,9 +1,9 @@
-"""What the caption filter (``belief.prior=words``) drops and finds, for several draws, rates and kinds of noise.
+"""Precision and recall of the caption filter (``belief.prior=words``) for several draws, rates and kinds of noise.
 
 Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` -> the rows of ``OUT.json`` -> `table`, which
 ``docs/results.md`` quotes. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped", "precision",
-"found"}``, the last two in per cent, null where nothing is dropped or nothing is mismatched. Each draw of the noise is
-seeded as a study with ``noise.seed: null`` seeds it. Rows that are in the file already are not computed again.
+"found"}``: precision and recall ("found") in per cent, null when nothing is dropped or nothing is mismatched. Draws of
+the noise are seeded as by a study with ``noise.seed: null``. Existing rows are not computed again.
 """
 
 from __future__ import annotations
@@ -40,67 +40,71 @@ CASES: tuple[tuple[NoiseKind, float], ...] = (
 )
 
 
-def filtered(
-    looks: Tensor, captions: list[str], groups: list[str], kind: NoiseKind, rate: float, draw: int
+def filter_draw(
+    descriptors: Tensor, captions: list[str], groups: list[str], kind: NoiseKind, rate: float, draw: int
 ) -> dict[str, Any]:
-    """The counts of one draw, for images with the descriptors ``looks`` (P, F) and one caption each."""
-    shown = [(caption,) for caption in captions]
-    changed = wrong_captions(shown, rate, draw, kind, groups) if rate else shown
-    wrong = torch.tensor([new != old for new, old in zip(changed, shown, strict=True)])
-    dropped = clean_probability(looks, [one for (one,) in changed], torch.arange(len(captions))) < 0.5
-    hits, count, out = int((wrong & dropped).sum()), int(wrong.sum()), int(dropped.sum())
+    """The row of one draw, for images with ``descriptors`` (P, F) and one caption each."""
+    originals = [(caption,) for caption in captions]
+    changed = wrong_captions(originals, rate, draw, kind, groups) if rate else originals
+    mismatched = torch.tensor([new != old for new, old in zip(changed, originals, strict=True)])
+    dropped = clean_probability(descriptors, [caption for (caption,) in changed], torch.arange(len(captions))) < 0.5
+    dropped_mismatched, mismatched_count, dropped_count = (
+        int((mismatched & dropped).sum()),
+        int(mismatched.sum()),
+        int(dropped.sum()),
+    )
     return {
         "kind": kind,
         "rate": rate,
         "draw": draw,
         "pairs": len(captions),
-        "mismatched": count,
-        "dropped": out,
-        "precision": round(100 * hits / out, 1) if out else None,
-        "found": round(100 * hits / count, 1) if count else None,
+        "mismatched": mismatched_count,
+        "dropped": dropped_count,
+        "precision": round(100 * dropped_mismatched / dropped_count, 1) if dropped_count else None,
+        "found": round(100 * dropped_mismatched / mismatched_count, 1) if mismatched_count else None,
     }
 
 
 def read_rows(path: Path = PUBLISHED) -> list[dict[str, Any]]:
-    """The rows of a file that `main` wrote; by default those that come with the program."""
+    """The rows of a file that `main` wrote; by default the published ones."""
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """``rows`` as Markdown: means over draws with Student's 95 % intervals, a line for each data set, kind and rate."""
+    """``rows`` as Markdown: means over draws with Student's 95 % intervals, one line per data set, kind and rate."""
     lines = [
         "| data | captions | draws | dropped | precision | found | mismatched among the rest |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for data, kind, rate in dict.fromkeys((row["data"], row["kind"], row["rate"]) for row in rows):
-        some = [row for row in rows if (row["data"], row["kind"], row["rate"]) == (data, kind, rate)]
-        dropped = [100 * row["dropped"] / row["pairs"] for row in some]
-        left = [
-            100 * row["mismatched"] * (1 - (row["found"] or 0) / 100) / (row["pairs"] - row["dropped"]) for row in some
+        draws = [row for row in rows if (row["data"], row["kind"], row["rate"]) == (data, kind, rate)]
+        dropped = [100 * row["dropped"] / row["pairs"] for row in draws]
+        remaining = [
+            100 * row["mismatched"] * (1 - (row["found"] or 0) / 100) / (row["pairs"] - row["dropped"]) for row in draws
         ]
-        columns = [dropped, [row["precision"] for row in some], [row["found"] for row in some], left]
+        columns = [dropped, [row["precision"] for row in draws], [row["found"] for row in draws], remaining]
         title = f"{100 * rate:g} % {kind}" if rate else "all clean"
-        lines.append(f"| {data} | {title} | {len(some)} | " + " | ".join(map(_cell, columns)) + " |")
+        lines.append(f"| {data} | {title} | {len(draws)} | " + " | ".join(map(_cell, columns)) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return ""
-    mean = mean_of(known)
+    mean = mean_of(numbers)
     return f"{mean.mean:.1f}" + ("" if mean.low is None else f" ({mean.low:.1f} to {mean.high:.1f})")
 
 
 def main(arguments: list[str]) -> int:
-    """Compute what is missing in the file, and write it after every row."""
+    """Compute the missing rows, and write the file after each."""
     out = Path(arguments[0])
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
-    for name, _, source in (one.partition("=") for one in arguments[1:]):
-        dataset = _opened(source)
+    for name, _, source in (argument.partition("=") for argument in arguments[1:]):
+        dataset = _open(source)
         groups = [dataset.labels(row).get(GROUP, "") for row in range(len(dataset))]
-        readable, looks = looked_at(dataset, None)
+        readable, descriptors = looked_at(dataset, None)
         assert torch.equal(readable, torch.arange(len(dataset)))
         cases = [(kind, rate, draw) for draw in DRAWS for kind, rate in CASES]
         for kind, rate, draw in cases:
@@ -109,13 +113,13 @@ def main(arguments: list[str]) -> int:
             key = {"data": name, "kind": kind, "rate": rate, "draw": draw}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            rows.append({"data": name} | filtered(looks, list(dataset.captions), groups, kind, rate, draw))
+            rows.append({"data": name} | filter_draw(descriptors, list(dataset.captions), groups, kind, rate, draw))
             print(rows[-1], flush=True)
             write_whole(out, ("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n").encode())
     return 0
 
 
-def _opened(source: str) -> PairDataset:
+def _open(source: str) -> PairDataset:
     config = override(preset_config("clip", "demo"), [f"data.train={source}"])
     return open_dataset(
         source, config.data, 96, lambda texts: torch.zeros(len(texts), 1, dtype=torch.long), pad_id=0, log=None

@@ -1,5 +1,5 @@
-"""Studies: arms times seeds, trained for equal steps, measured alike and compared with their spread.
+"""Studies: every arm with every seed, trained for equal steps, evaluated alike and compared with intervals.
 
-Flow: STUDY.json (``format``) -> data with the noise that is asked for (``noisy``) -> a queue of trainers (``queue``,
-each a process of ``job``) -> measures of each run -> ``results`` -> ``table`` and ``plot``.
+Flow: STUDY.json -> ``data`` (demo data, noisy copies) -> ``queue`` of trainers, each a ``job`` process -> measures of
+each run -> ``results`` -> ``table`` and ``plot``.
 """

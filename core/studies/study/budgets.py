@@ -1,9 +1,9 @@
-"""Budgets in seconds made steps: each arm's step is measured on the machine before anything is trained.
+"""Convert budgets in seconds to steps: the step time of each arm is measured on the machine before training.
 
 Flow: ``core.studies.study.queue`` calls `measure_arms` -> ``core.studies.study.step_time`` for each arm, in rounds ->
-`steps_within` for each run. Each arm's step is measured in turn with a step of the study's first arm, so a machine that
-is busy for a while slows both. An arm's cost is the median over rounds of the ratio of the two, times the first arm's
-median: arms that are measured on different days are on one scale.
+`steps_within` for each run. Steps of an arm alternate with steps of the study's first arm, so other load slows both.
+An arm's cost is the median over rounds of the ratio of the two, times the first arm's median. Arms measured on
+different days are thus on one scale.
 """
 
 from __future__ import annotations
@@ -37,44 +37,43 @@ def measure_arms(
     wait: Callable[[], None],
     measure: Measuring | None = None,
 ) -> Mapping[str, str]:
-    """Measure the steps of ``arms`` that are not measured yet; ``wait`` is called about twice a second.
+    """Measure the step time of each of ``arms`` that has none yet, and return the reason for each that failed.
 
-    ``measure``: measures an arm once, in place of a process of this computer.
-
-    Returns the arms that could not be measured with the reason. Ends early when ``ended`` is set.
+    ``wait`` is called about twice a second. ``measure`` measures one arm once; by default `measure_locally`. Returns
+    early when ``ended`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
-    waiting = [(part, arm) for part in range(ROUNDS) for arm in arms if not _measured(out, arm, part)]
-    for done, (part, arm) in enumerate(waiting):
+    waiting = [(part, arm) for part in range(ROUNDS) for arm in arms if not _is_measured(out, arm, part)]
+    for position, (part, arm) in enumerate(waiting):
         if ended.is_set() or arm in problems:
             continue
-        if part == 0 or done == 0:
-            log(f"measuring what a step of {arm} takes")
-        if problem := (measure or measure_here)(out, arm, part, ended, wait):
+        if part == 0 or position == 0:
+            log(f"measuring the step time of {arm}")
+        if problem := (measure or measure_locally)(out, arm, part, ended, wait):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems
 
 
 def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
-    """Steps of the trained arm called ``arm`` that take ``seconds``; StudyError while its step is not measured."""
+    """Number of steps that ``arm`` trains within ``seconds``. StudyError while its step time is not measured."""
     return max(1, min(MOST_STEPS, math.floor(seconds / step_time(out, study, arm).step_seconds)))
 
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
-    """The cost of a step of the trained arm ``arm``, scaled by the first arm's. StudyError while it is not measured."""
+    """The step time of ``arm``, scaled by the first arm's. StudyError while it is not measured."""
     base = study.base(arm).name
     records, first = (_records(out, name) for name in (base, study.arms[0].name))
-    ratio = statistics.median(one.step_seconds / one.reference_seconds for one in records)
-    reference = statistics.median(one.step_seconds for one in first)
+    ratio = statistics.median(record.step_seconds / record.reference_seconds for record in records)
+    reference = statistics.median(record.step_seconds for record in first)
     return records[0].model_copy(update={"step_seconds": ratio * reference, "reference_seconds": reference})
 
 
 def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
-    """All rounds of an arm. StudyError where one is missing or damaged."""
+    """All rounds of an arm. StudyError when one is missing or damaged."""
     try:
-        records = [one for part in range(ROUNDS) if (one := out.read_step_time(arm, part)) is not None]
+        records = [record for part in range(ROUNDS) if (record := out.read_step_time(arm, part)) is not None]
     except UserError as error:
         raise StudyError(f"the step time of {arm} is unknown: {error}") from error
     if len(records) < ROUNDS:
@@ -82,15 +81,15 @@ def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
     return records
 
 
-def _measured(out: StudyDir, arm: str, part: int) -> bool:
+def _is_measured(out: StudyDir, arm: str, part: int) -> bool:
     try:
         return out.read_step_time(arm, part) is not None
     except UserError:
-        return True  # `step_time` says what is wrong with it
+        return True  # `step_time` reports what is wrong
 
 
-def measure_here(out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]) -> str:
-    """Measure ``arm`` once; why it could not be, "" when it was or when it was ended."""
+def measure_locally(out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]) -> str:
+    """Measure ``arm`` once in a process; returns the error, "" on success or when stopped by ``ended``."""
     with tempfile.TemporaryFile() as output:
         process = start_program([*JOB, str(out.path), arm, str(part)], output, output)
         while process.poll() is None:
@@ -101,8 +100,8 @@ def measure_here(out: StudyDir, arm: str, part: int, ended: threading.Event, wai
         if process.returncode == 0:
             return ""
         output.seek(0)
-        said = output.read().decode(errors="replace").strip().splitlines()
-    return said[-1] if said else f"measuring its step exited unexpectedly with status {process.returncode}"
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"measuring the step time exited unexpectedly with status {process.returncode}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

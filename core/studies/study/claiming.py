@@ -1,9 +1,9 @@
-"""Whether a study may go on in a folder: the same study, or one that has grown by arms and seeds.
+"""Whether a study may continue in a folder: the folder must hold the same study, perhaps with fewer arms and seeds.
 
-What is there already was trained by the recipes of its time. Runs are only added to it where those recipes are still
-what the study says, so that no table compares two versions of a preset.
+Runs are added only while the recipes of the existing runs are unchanged, so that no table compares two versions of a
+preset.
 
-Flow: ``core.studies.study.queue`` holds the folder's lock -> ``claim`` -> ``study.json`` is the study's own.
+Flow: ``core.studies.study.queue`` holds the folder's lock -> `claim` writes ``study.json``.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ class StudyError(UserError):
 
 
 def check_folders(out: StudyDir, study: Study) -> None:
-    """StudyError where a link leads out of the study's folder from where the study would write."""
+    """Raise StudyError when a path that the study writes is a link out of its folder."""
     runs = [path for arm in study.trained for seed in study.seeds for path in out.written_of(arm.name, seed)]
     check_inside(out.path, [*out.written(), *runs], StudyError)
 
 
 def claim(out: StudyDir, study: Study) -> None:
-    """Write ``study.json``, or make sure that the folder holds a study that ``study`` goes on from.
+    """Write ``study.json``, after checking that ``study`` continues the one in the folder.
 
-    Raises StudyError when it does not, and when runs are to be trained beside ones of another recipe.
+    Raises StudyError when it does not, or when new runs would be trained beside runs of another recipe.
     """
-    there = read_study(out.study) if out.study.exists() else None
-    if there is not None:
-        if not study.goes_on_from(there):
+    existing = read_study(out.study) if out.study.exists() else None
+    if existing is not None:
+        if not study.goes_on_from(existing):
             raise StudyError(
-                f"{out.path} holds another study, or one whose training has changed (measures, comparisons and "
-                "description may change, and arms, seeds and data may be added); choose a new folder, or restore the "
-                "study."
+                f"{out.path} holds another study, or its training settings have changed. Choose a new folder, or "
+                "restore the study; only measures, comparisons and the description may change, and arms, seeds and "
+                "data may be added."
             )
         _check_trained(out, study)
-    if there != study:
+    if existing != study:
         write_whole(out.study, study.to_json().encode())
 
 
 def _check_trained(out: StudyDir, study: Study) -> None:
     runs = [(arm, seed) for arm in study.trained for seed in study.seeds]
     if all(out.measures(arm.name, seed).exists() for arm, seed in runs):
-        return  # nothing is trained any more
+        return  # no training is left
     for arm, seed in runs:
         run = out.run(arm.name, seed)
         try:
@@ -58,14 +58,14 @@ def _check_trained(out: StudyDir, study: Study) -> None:
                 f"the config that {run.path} was trained with cannot be read: {error} {_REMEDY}"
             ) from error
         if changed:
-            name, (now, then) = next(iter(changed.items()))
+            name, (current, previous) = next(iter(changed.items()))
             more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise StudyError(
-                f"{run.path} was trained with {name}={then}, and the arm {arm.name} now has {now}{more}: its preset or "
-                f"config has changed since. {_REMEDY}"
+                f"{run.path} was trained with {name}={previous}, and the arm {arm.name} now has {current}{more}: its "
+                f"preset or config has changed since. {_REMEDY}"
             )
 
 
 def _changed(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
-    found = differences(with_absolute_paths(study.recipe(arm)), trained)
-    return {name: both for name, both in found.items() if name not in _OF_A_RUN}
+    changes = differences(with_absolute_paths(study.recipe(arm)), trained)
+    return {name: both for name, both in changes.items() if name not in _OF_A_RUN}

@@ -1,6 +1,6 @@
-"""``cost.svg``: quality against the budget of training, a panel a metric, a line an arm with its intervals.
+"""``cost.svg``: each metric against the training budget (log scale), one line with intervals per arm.
 
-Flow: ``core.studies.study.results`` -> **cost_plot**, where the study has budgets. Seconds are on a logarithmic scale.
+Flow: ``core.studies.study.results`` -> **cost_plot**, for studies with budgets.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.studies.study.svg import COLOURS, dot, image, line, path, text
-from core.studies.study.table import shown
+from core.studies.study.table import format_value
 
 PANEL, TALL, LEFT, TOP, GAP = 360, 220, 60, 60, 60  # pixels
 LEGEND_ROW = 18
-MOST = 12  # metrics drawn
+MAX_METRICS = 12  # drawn
 Point = tuple[float, Mapping[str, Any]]  # seconds, MEAN
 
 
 def draw_costs(results: Mapping[str, Any]) -> str:
     """The whole image as SVG text."""
-    metrics = list(results["metrics"])[:MOST]
+    metrics = list(results["metrics"])[:MAX_METRICS]
     arms = list(dict.fromkeys(arm["of"] for arm in results["arms"].values()))
     columns = min(2, max(1, len(metrics)))
     width = columns * (LEFT + PANEL + 40)
@@ -38,13 +38,13 @@ def draw_costs(results: Mapping[str, Any]) -> str:
 
 
 def curve(results: Mapping[str, Any], arm: str, metric: str, network: str = "final") -> list[Point]:
-    """The means of ``metric`` of an arm, at each of its budgets."""
-    found = []
-    for one in results["arms"].values():
-        mean = one["networks"].get(network, {}).get(metric)
-        if one["of"] == arm and mean is not None:
-            found.append((float(one["cost"]["budget"]), mean))
-    return sorted(found, key=lambda point: point[0])
+    """The mean of ``metric`` at each budget of ``arm``, by increasing budget."""
+    points = []
+    for arm_results in results["arms"].values():
+        mean = arm_results["networks"].get(network, {}).get(metric)
+        if arm_results["of"] == arm and mean is not None:
+            points.append((float(arm_results["cost"]["budget"]), mean))
+    return sorted(points, key=lambda point: point[0])
 
 
 def _colour(row: int) -> str:
@@ -54,24 +54,27 @@ def _colour(row: int) -> str:
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
     curves = {arm: curve(results, arm, metric) for arm in arms}
     values = [v for some in curves.values() for _, mean in some for v in (mean["mean"], mean["low"], mean["high"])]
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    limits = [value for value in values if value is not None]
+    low, high = min(limits, default=0.0), max(limits, default=1.0)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     budgets = sorted(results["budgets"])
     first, last = math.log(budgets[0]), math.log(budgets[-1])
 
-    def at(seconds: float, value: float) -> tuple[float, float]:
+    def position_of(seconds: float, value: float) -> tuple[float, float]:
         share = (math.log(seconds) - first) / (last - first) if last > first else 0.5
         return x + PANEL * share, y + TALL * (1 - (value - low) / (high - low))
 
     parts = [text(x, y - 8, metric, size=13), line(x, y, x, y + TALL), line(x, y + TALL, x + PANEL, y + TALL)]
-    parts += [text(x - 6, at(budgets[0], v)[1] + 4, shown(metric, v), size=11, anchor="end") for v in (low, high)]
-    parts += [text(at(s, low)[0], y + TALL + 16, f"{s:g} s", size=11, anchor="middle") for s in budgets]
+    parts += [
+        text(x - 6, position_of(budgets[0], v)[1] + 4, format_value(metric, v), size=11, anchor="end")
+        for v in (low, high)
+    ]
+    parts += [text(position_of(s, low)[0], y + TALL + 16, f"{s:g} s", size=11, anchor="middle") for s in budgets]
     for row, points in enumerate(curves.values()):
         colour = _colour(row)
-        parts.append(path([at(seconds, mean["mean"]) for seconds, mean in points], colour))
+        parts.append(path([position_of(seconds, mean["mean"]) for seconds, mean in points], colour))
         for seconds, mean in points:
-            parts.append(dot(*at(seconds, mean["mean"]), colour, radius=3))
+            parts.append(dot(*position_of(seconds, mean["mean"]), colour, radius=3))
             if mean["low"] is not None:
-                parts.append(line(*at(seconds, mean["low"]), *at(seconds, mean["high"]), colour))
+                parts.append(line(*position_of(seconds, mean["low"]), *position_of(seconds, mean["high"]), colour))
     return parts

@@ -1,8 +1,8 @@
-"""One run of a study, in a process of its own: trained or resumed, then evaluated.
+"""Train or resume one run of a study in a separate process, then evaluate it.
 
 Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` ->
-``core.training.train`` -> measures of the last checkpoint, student and teacher, as ``exports/measures.json``. It can
-be killed at any moment and started again.
+``core.training.train`` -> measures of student and teacher at the last checkpoint, in ``exports/measures.json``. The
+process can be killed at any moment and started again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MEASURES_VERSION = 1
 
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
-    """The config of ``arm`` with ``seed``, with as many epochs as ``steps`` steps on its data take."""
+    """The config of ``arm`` with ``seed``; its epochs are such that it trains ``steps`` steps."""
     train_data = data_path(out, study, arm.train or study.train, seed)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val, seed) if study.val else ''}"]
     config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
@@ -55,7 +55,7 @@ def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> 
 
 
 def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
-    """Steps per epoch over ``rows``, as the loader counts: over the unlabelled ones where these are drawn apart."""
+    """Steps per epoch over ``rows``, as the loader counts them: over unlabelled rows if these are drawn separately."""
     size, data = config.optim.batch_size, config.data
     if not (data.label and data.unlabelled_ratio):
         return len(rows) // size
@@ -65,121 +65,122 @@ def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Train and evaluate; returns the exit status: 0 when both are done, 3 when it was stopped, 1 on an error."""
+    """Train and evaluate; returns the exit status: 0 when both are done, 3 when stopped, 1 on an error."""
     folder, name, seed, steps = arguments
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
-    return reported(lambda: work(StudyDir(Path(folder)), name, int(seed), int(steps)))
+    return run_reporting_errors(lambda: work(StudyDir(Path(folder)), name, int(seed), int(steps)))
 
 
-def reported(doing: Callable[[], int]) -> int:
-    """The exit status of ``doing``; 1 when it failed, for which the last line of stderr says why."""
+def run_reporting_errors(action: Callable[[], int]) -> int:
+    """The exit status of ``action``; 1 when it failed, with the reason as the last line of stderr."""
     try:
-        return doing()
-    except Exception as error:  # told apart by `sentence`
-        told = sentence(error)
-        if told is None:
+        return action()
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
             raise
-        _say(f"error: {told}")
+        _log(f"error: {text}")
     return 1
 
 
 def _end_with_parent(parent: int) -> None:
-    """Stop, with the state saved, when the study's own process is gone; else two might work on one run."""
+    """Save and stop when the study's process is gone; otherwise two trainers might work on one run."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def work(out: StudyDir, name: str, seed: int, steps: int) -> int:
-    """Train what is not trained, measure what is not measured; the exit status of `main`."""
+    """Train and evaluate what is missing; returns the exit status of `main`."""
     study = absolute(read_study(out.study), out.path)
     arm, run = study.arm(name), out.run(name, seed)
-    if out.read_measures(name, seed) is None:  # else it is trained, and has only to be measured further
+    if out.read_measures(name, seed) is None:  # otherwise it is trained, and only new measures are missing
         outcome = train(run_config(out, study, arm, seed, steps), run)
         if outcome != "done":
-            _say(f"{outcome}: {run.path}")
+            _log(f"{outcome}: {run.path}")
             return 3
-    found = measure(out, study, arm, seed)
-    write_whole(out.measures(name, seed), (json.dumps(found, indent=1) + "\n").encode())
+    measures = measure(out, study, arm, seed)
+    write_whole(out.measures(name, seed), (json.dumps(measures, indent=1) + "\n").encode())
     return 0
 
 
 def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
-    """All measures of ``study`` for one finished run, as plain data; those that were computed before are kept.
+    """All measures of ``study`` for one finished run, as plain data; existing values are not computed again.
 
     ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
     {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "curve": [{"step", "seconds",
     "values"}], "notes": [...]}``
     """
     run = out.run(arm.name, seed)
-    before = out.read_measures(arm.name, seed) or {"networks": {}}
+    previous = out.read_measures(arm.name, seed) or {"networks": {}}
     missing = out.missing(study, arm.name, seed)
-    had = tuple(f"{one.name}/" for one in study.measures_of(arm.name) if one not in missing)
+    measured_prefixes = tuple(f"{item.name}/" for item in study.measures_of(arm.name) if item not in missing)
     networks: dict[str, dict[str, float]] = {}
     notes: list[str] = []
     failed: list[Measure] = []
     for weights in ("student", "teacher"):
         if not (run.checkpoints / resolve(run, "last") / f"{weights}.safetensors").exists():
             continue
-        earlier = before["networks"].get(weights, {})
-        networks[weights] = {key: value for key, value in earlier.items() if key.startswith(had)}
-        for one in missing:
-            _say(f"evaluating {one.name} of the {weights}")
+        earlier = previous["networks"].get(weights, {})
+        networks[weights] = {key: value for key, value in earlier.items() if key.startswith(measured_prefixes)}
+        for item in missing:
+            _log(f"evaluating {item.name} of the {weights}")
             try:
-                networks[weights] |= _measured(out, study, run, seed, weights, one)
+                networks[weights] |= _measure_one(out, study, run, seed, weights, item)
             except UserError as error:
-                notes.append(f"{one.name} of the {weights} could not be measured: {error}")
-                failed.append(one)
-    measured = [one for one in study.measures_of(arm.name) if one not in failed]
+                notes.append(f"{item.name} of the {weights} could not be measured: {error}")
+                failed.append(item)
+    measured = [item for item in study.measures_of(arm.name) if item not in failed]
     return {
         "version": MEASURES_VERSION,
         "arm": arm.name,
         "seed": seed,
         **timing(run),
         "networks": networks,
-        "measured": [one.written() for one in measured],
+        "measured": [item.written() for item in measured],
         "notes": notes,
     }
 
 
-def _say(text: str) -> None:
-    """A remark for ``stderr.log``."""
+def _log(text: str) -> None:
+    """Write a line to ``stderr.log``."""
     print(text, file=sys.stderr, flush=True)
 
 
-def _quiet(doing: str, done: int, total: int) -> None:
-    """Nobody watches the measuring."""
+def _ignore_progress(activity: str, done: int, total: int) -> None:
+    """Progress of an evaluation is not shown."""
 
 
-def _measured(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, one: Measure) -> dict[str, float]:
-    data = str(data_path(out, study, one.data, seed))
-    if one.task == "noise":
-        alone, together = rank_pairs(run, data, _quiet, weights=weights), rank_pairs(run, data, _quiet)
+def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, item: Measure) -> dict[str, float]:
+    data = str(data_path(out, study, item.data, seed))
+    if item.task == "noise":
+        without_memory = rank_pairs(run, data, _ignore_progress, weights=weights)
+        with_memory = rank_pairs(run, data, _ignore_progress)
         precisions = {
-            "precision": alone.precision(),
-            "precision with memory": together.precision(),
-            "recall with memory": together.recall(),
-            "AUC with memory": together.auc(),
+            "precision": without_memory.precision(),
+            "precision with memory": with_memory.precision(),
+            "recall with memory": with_memory.recall(),
+            "AUC with memory": with_memory.auc(),
         }
-        return {f"{one.name}/{key}": value for key, value in precisions.items() if value is not None}
+        return {f"{item.name}/{key}": value for key, value in precisions.items() if value is not None}
     request = Request(
         data=data,
-        task=one.task,
-        label=one.label,
-        train=str(data_path(out, study, one.train, seed)) if one.train else "",
-        templates=one.templates,
-        shots=tuple(one.shots),
-        draws=one.draws,
+        task=item.task,
+        label=item.label,
+        train=str(data_path(out, study, item.train, seed)) if item.train else "",
+        templates=item.templates,
+        shots=tuple(item.shots),
+        draws=item.draws,
     )
-    report = evaluate(open_model(f"{run.path}@last", weights), request, _quiet, _say)
-    values = both_ways(dict(report.outcome.metrics))
-    kept = {key: value for key, value in values.items() if not one.keep or key in one.keep}
-    return {f"{one.name}/{key}": float(value) for key, value in kept.items()}
+    report = evaluate(open_model(f"{run.path}@last", weights), request, _ignore_progress, _log)
+    values = with_mean_recall(dict(report.outcome.metrics))
+    selected = {key: value for key, value in values.items() if not item.keep or key in item.keep}
+    return {f"{item.name}/{key}": float(value) for key, value in selected.items()}
 
 
-def both_ways(metrics: dict[str, float]) -> dict[str, float]:
-    """Retrieval ``metrics`` with ``R@k`` added: the mean of image-to-text and text-to-image, from 0 to 1."""
+def with_mean_recall(metrics: dict[str, float]) -> dict[str, float]:
+    """Retrieval ``metrics`` with ``R@k`` added: the mean of image-to-text and text-to-image recall, from 0 to 1."""
     for key in [key for key in metrics if key.startswith("image_to_text_R@")]:
         name = key.removeprefix("image_to_text_")
         metrics[name] = (metrics[key] + metrics[f"text_to_image_{name}"]) / 2
@@ -189,9 +190,9 @@ def both_ways(metrics: dict[str, float]) -> dict[str, float]:
 def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
-    ``step_seconds`` is what a step takes on average where nothing holds it up, including the wait for data
-    (`usual_step`); ``train_seconds`` is the sum of all steps.
-    Validation and saving are not counted. Steps that ``runtime.log_every`` left out are interpolated linearly.
+    ``step_seconds`` is the typical time of a step, including the wait for data (`typical_step_seconds`);
+    ``train_seconds`` is the sum over all steps. Validation and saving are not counted. Steps that
+    ``runtime.log_every`` skipped are interpolated linearly.
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}
@@ -206,47 +207,49 @@ def timing(run: RunDir) -> dict[str, Any]:
         elif isinstance(event, Evaluated):
             curve[event.step] = curve.get(event.step, {}) | _curve_values(dict(event.values))
     steps = max(seconds, default=0)
-    told = sorted(seconds)
-    lasted = np.interp(range(1, steps + 1), told, [seconds[step] for step in told]) if told else np.zeros(0)  # (steps,)
+    logged_steps = sorted(seconds)
+    durations = np.zeros(0)  # (steps,)
+    if logged_steps:
+        durations = np.interp(range(1, steps + 1), logged_steps, [seconds[step] for step in logged_steps])
     points = [
-        {"step": step, "seconds": float(lasted[:step].sum()), "values": values}
+        {"step": step, "seconds": float(durations[:step].sum()), "values": values}
         for step, values in sorted(curve.items())
         if values
     ]
     return {
         "steps": steps,
-        "step_seconds": usual_step(lasted, teaching(config, steps)),
-        "train_seconds": float(lasted.sum()),
+        "step_seconds": typical_step_seconds(durations, teaching(config, steps)),
+        "train_seconds": float(durations.sum()),
         **facts,
         "curve": points,
     }
 
 
-def usual_step(lasted: Floats, plan: Teaching) -> float:
-    """Mean seconds of a step, of steps that took ``lasted`` (steps,) seconds; 0.0 of none.
+def typical_step_seconds(durations: Floats, plan: Teaching) -> float:
+    """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 without steps.
 
-    Steps that a teacher teaches in take longer, and by ``plan`` they come in cycles: the median cycle counts after it
-    has begun, and the median step before, each by its share. So a step that was held up does not.
+    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the median step before the teacher
+    starts and the median cycle after, weighted by their numbers of steps, so that single slow steps do not count.
     """
-    parts = ((lasted[: plan.start], 1), (lasted[plan.start :], plan.every))
-    return sum(len(part) * _median_cycle(part, every) for part, every in parts if len(part)) / max(1, len(lasted))
+    parts = ((durations[: plan.start], 1), (durations[plan.start :], plan.every))
+    return sum(len(part) * _median_cycle(part, every) for part, every in parts if len(part)) / max(1, len(durations))
 
 
-def _median_cycle(lasted: Floats, every: int) -> float:
-    """Mean seconds of a step in the median one of cycles of ``every`` steps; of all where there is no whole cycle."""
-    whole = len(lasted) // every * every
-    return float(np.median(lasted[:whole].reshape(-1, every).mean(axis=1)) if whole else lasted.mean())
+def _median_cycle(durations: Floats, every: int) -> float:
+    """Mean seconds of a step in the median cycle of ``every`` steps; of all steps if there is no full cycle."""
+    in_cycles = len(durations) // every * every
+    return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)) if in_cycles else durations.mean())
 
 
 def _curve_values(values: dict[str, float]) -> dict[str, float]:
-    """``student/R@1`` and so on of a validation, both ways together."""
-    found: dict[str, float] = {}
+    """``student/R@1`` and so on of a validation: the mean of both directions."""
+    recalls: dict[str, float] = {}
     for weights in ("student", "teacher"):
         for k in (1, 10):
             pair = [values.get(f"val/{weights}/{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
             if None not in pair:
-                found[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
-    return found
+                recalls[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
+    return recalls
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Results that come with the built-in studies: of whom, on what, and every number by seed.
+"""Published results of the built-in studies, with every value by seed.
 
-Flow: a study is run -> its ``results.json`` is kept as ``resources/studies/results/NAME.json`` -> ``published`` prints
-it. Whoever runs the study again with ``--only ARM --seeds N`` gets the same row anew.
+Flow: a study is run -> its ``results.json`` is committed as ``resources/studies/results/NAME.json`` -> `published`
+prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ FOLDER = resource_folder("studies") / "results"
 
 
 def published(name: str) -> str:
-    """The report of the built-in study ``name`` as Markdown; UserError when none comes with it."""
+    """The report of the built-in study ``name`` as Markdown; UserError when it has no published results."""
     return markdown(published_results(name))
 
 
 def published_results(name: str) -> dict[str, Any]:
-    """The same as it lies in its file; UserError when there is none, or it is damaged."""
+    """The same as plain data; UserError when the file is missing or damaged."""
     path = FOLDER / f"{name}.json"
-    there = sorted(one.stem for one in FOLDER.glob("*.json"))
-    if path.stem not in there:
-        raise UserError(f"no results come with the study '{excerpt(name)}'; they come with {', '.join(there)}.")
+    available = sorted(file.stem for file in FOLDER.glob("*.json"))
+    if path.stem not in available:
+        raise UserError(f"the study '{excerpt(name)}' has no published results; these have: {', '.join(available)}.")
     raw = read_json(path, LARGEST_RESULTS)
     if problem := results_problem(raw):
         raise UserError(f"the results in {path} cannot be used: {problem}")
-    found: dict[str, Any] = raw
-    return found
+    results: dict[str, Any] = raw
+    return results

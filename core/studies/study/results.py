@@ -1,9 +1,9 @@
-"""What a study found: means with their intervals, paired differences, cost; as JSON, a table and a plot.
+"""A study's results: means with intervals, paired differences and cost, as JSON, a table and a plot.
 
-Flow: ``exports/measures.json`` of the runs that are done -> ``results.json`` -> ``core.studies.study.table``,
-``core.studies.study.plot``, the window. It is written anew after every run, so that an unfinished study can be read.
+Flow: ``exports/measures.json`` of the finished runs -> ``results.json`` -> ``core.studies.study.table``,
+``core.studies.study.plot``, the window. Rewritten after every run, so that an unfinished study can be read.
 
-An arm's *final* network is its teacher where it has one, else its student: what is used afterwards by default.
+An arm's *final* network is its teacher if it has one, else its student: the network used by default afterwards.
 
 results.json::
 
@@ -17,14 +17,13 @@ results.json::
 
 A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
 "clock", "flops", and "crossings": [{"arm", "baseline", "metric", "kind", "seconds", "last": the difference at the
-greatest budget as {"seconds", "mean", "low", "high"}}].
+largest budget as {"seconds", "mean", "low", "high"}}].
 
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
-"equal" says what both arms of the plain differences had the same of: steps, a budget, wall-clock time
-(``as_long_as``), or nothing. *Equal clock* compares on the validation curve at the time by which the faster
-arm is done: the slower one is cut short there, between two validations linearly. Its learning rate has not decayed by
-then, so this understates it; an arm with ``as_long_as`` is the fair comparison, and costs a run.
+"equal" is what both arms of "metrics" have in common: steps, budget, wall-clock time (``as_long_as``) or nothing.
+"equal_clock" compares the validation curves at the time when the faster arm finishes, interpolated linearly. The slower
+arm's learning rate has not decayed by then, which understates it; an arm with ``as_long_as`` is the fair comparison.
 """
 
 from __future__ import annotations
@@ -52,11 +51,11 @@ from core.studies.study.table import markdown
 
 RESULTS_VERSION = 1
 FINAL = "final"
-Found = dict[int, dict[str, Any]]  # seed -> measures.json
+MeasuresBySeed = dict[int, dict[str, Any]]  # seed -> measures.json
 
 
 def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
-    """Write ``results.json``, ``results.md`` and ``plot.svg`` from the runs that are done; returns the first."""
+    """Write ``results.json``, ``results.md`` and ``plot.svg`` from the finished runs; returns the results."""
     results = collect(out, study)
     write_whole(out.results, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(out.table, markdown(results).encode())
@@ -68,28 +67,32 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
 
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     """The results as plain data."""
-    read = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
-    found = {name: measured for name, (measured, _) in read.items()}
+    by_arm = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
+    measures = {name: measured for name, (measured, _) in by_arm.items()}
     status = out.read_status()
     failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
-    failed |= {(name, seed): why for name, (_, damaged) in read.items() for seed, why in damaged.items()}
+    failed |= {(name, seed): why for name, (_, damaged) in by_arm.items() for seed, why in damaged.items()}
     arms: dict[str, dict[str, Any]] = {}
     for arm in study.trained:
         base = study.base(arm.name).name
         first = budget_name(study.arms[0].name, arm.budget) if study.budgets else study.arms[0].name
         arms[arm.name] = {
             "of": base,
-            "seeds": sorted(found[arm.name]),
-            "notes": {str(seed): one["notes"] for seed, one in found[arm.name].items() if one.get("notes")},
+            "seeds": sorted(measures[arm.name]),
+            "notes": {
+                str(seed): measured["notes"] for seed, measured in measures[arm.name].items() if measured.get("notes")
+            },
             "failed": {str(seed): why for (name, seed), why in failed.items() if name == arm.name},
-            "cost": _cost(found[arm.name], found[first]) | _budget(out, study, arm, first) if found[arm.name] else {},
-            "networks": _networks(found[arm.name]),
+            "cost": _cost(measures[arm.name], measures[first]) | _budget(out, study, arm, first)
+            if measures[arm.name]
+            else {},
+            "networks": _networks(measures[arm.name]),
         }
     metrics: dict[str, None] = {}
     for arm_found in arms.values():
         metrics.update(dict.fromkeys(arm_found["networks"].get(FINAL, {})))
     compare = [
-        {**_comparison(name, base, found[name], found[base]), "equal": _equal(study.arm(name), study.arm(base))}
+        {**_comparison(name, base, measures[name], measures[base]), "equal": _equal(study.arm(name), study.arm(base))}
         for name, base in study.pairs
     ]
     return {
@@ -109,15 +112,15 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
 
 
 def _machine(out: StudyDir, study: Study) -> str:
-    """What the results come from: processor and device, versions, and where the step times were measured."""
-    times = [one for arm in study.arms if (one := _read_time(out, arm.name)) is not None]
-    where = sorted({f"{one.device} of {one.machine}" for one in times})
+    """Processor, versions, the machines that trained and those that measured step times."""
+    times = [record for arm in study.arms if (record := _read_time(out, arm.name)) is not None]
+    timed_on = sorted({f"{record.device} of {record.machine}" for record in times})
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
-    found = (trained_on(out.run(arm.name, seed)) for arm in study.trained for seed in study.seeds)
-    names = sorted({name for name in found if name is not None})
-    elsewhere = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
-    return "; ".join([cores, versions, *elsewhere, *(f"step times: {one}" for one in where)])
+    machines = (trained_on(out.run(arm.name, seed)) for arm in study.trained for seed in study.seeds)
+    names = sorted({name for name in machines if name is not None})
+    trained_on_text = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
+    return "; ".join([cores, versions, *trained_on_text, *(f"step times: {record}" for record in timed_on)])
 
 
 def _read_time(out: StudyDir, arm: str) -> StepTimeFile | None:
@@ -128,42 +131,42 @@ def _read_time(out: StudyDir, arm: str) -> StepTimeFile | None:
 
 
 def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]:
-    """Budget, operations and the measured cost of a step of a trained arm; nothing where it has no budget."""
+    """Budget, FLOPs and step time of a trained arm; empty without a budget."""
     if not arm.budget:
         return {}
     try:
-        own = step_time(out, study, arm.name)
+        step_cost = step_time(out, study, arm.name)
     except StudyError:
         return {"budget": arm.budget}
     steps = steps_within(out, study, arm.name, arm.budget)
-    found = {"budget": arm.budget, "steps": steps, "clock": own.clock, "flops": steps * own.step_flops}
+    costs = {"budget": arm.budget, "steps": steps, "clock": step_cost.clock, "flops": steps * step_cost.step_flops}
     try:
-        ratio = own.step_seconds / step_time(out, study, first).step_seconds
+        ratio = step_cost.step_seconds / step_time(out, study, first).step_seconds
     except StudyError:
-        return found
-    return found | {"ratio": asdict(mean_of([ratio]))}
+        return costs
+    return costs | {"ratio": asdict(mean_of([ratio]))}
 
 
 def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where an arm overtakes its baseline, for each comparison and metric of a study with budgets."""
+    """The budget at which an arm overtakes its baseline, for each comparison and metric of a study with budgets."""
     points: dict[tuple[str, str, str], list[Difference]] = {}
-    for one in compare if study.budgets else ():
-        for metric, networks in one["metrics"].items():
+    for comparison in compare if study.budgets else ():
+        for metric, networks in comparison["metrics"].items():
             if FINAL in networks:
-                key = (study.base(one["arm"]).name, study.base(one["baseline"]).name, metric)
-                mean, seconds = networks[FINAL]["difference"], study.arm(one["arm"]).budget
+                key = (study.base(comparison["arm"]).name, study.base(comparison["baseline"]).name, metric)
+                mean, seconds = networks[FINAL]["difference"], study.arm(comparison["arm"]).budget
                 points.setdefault(key, []).append(Difference(seconds, mean["mean"], mean["low"], mean["high"]))
-    found = []
-    for (arm, baseline, metric), some in points.items():
-        where = crossing(some)
-        if where is not None:
-            found.append({"arm": arm, "baseline": baseline, "metric": metric, **asdict(where)})
-    return found
+    crossings = []
+    for (arm, baseline, metric), differences in points.items():
+        result = crossing(differences)
+        if result is not None:
+            crossings.append({"arm": arm, "baseline": baseline, "metric": metric, **asdict(result)})
+    return crossings
 
 
-def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[Found, dict[int, str]]:
-    """What was measured of an arm, and the seeds whose file cannot be used with the reason."""
-    found: Found = {}
+def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[MeasuresBySeed, dict[int, str]]:
+    """The measures of an arm by seed, and the reason for each seed whose file cannot be used."""
+    measures: MeasuresBySeed = {}
     damaged: dict[int, str] = {}
     for seed in seeds:
         try:
@@ -176,48 +179,48 @@ def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[Found, dic
         raw = {"step_seconds": 0.0, "train_seconds": 0.0, "curve": [], **raw}
         networks = raw["networks"]
         networks[FINAL] = networks["teacher"] if "teacher" in networks else networks["student"]
-        found[seed] = raw
-    return found, damaged
+        measures[seed] = raw
+    return measures, damaged
 
 
-def _networks(found: Found) -> dict[str, dict[str, Any]]:
-    """The mean of every metric of every network over the seeds that have it."""
+def _networks(measures: MeasuresBySeed) -> dict[str, dict[str, Any]]:
+    """The mean of each metric of each network over the seeds that have it."""
     networks: dict[str, dict[str, Any]] = {}
     for weights in ("student", "teacher", FINAL):
         values: dict[str, list[float]] = {}
-        for one in found.values():
-            for metric, value in one["networks"].get(weights, {}).items():
+        for measured in measures.values():
+            for metric, value in measured["networks"].get(weights, {}).items():
                 values.setdefault(metric, []).append(value)
         if values:
-            networks[weights] = {metric: asdict(mean_of(some)) for metric, some in values.items()}
+            networks[weights] = {metric: asdict(mean_of(per_seed)) for metric, per_seed in values.items()}
     return networks
 
 
-def _cost(found: Found, first: Found) -> dict[str, Any]:
-    shared = [seed for seed in found if seed in first and first[seed]["step_seconds"] > 0]
-    ratios = [found[seed]["step_seconds"] / first[seed]["step_seconds"] for seed in shared]
+def _cost(measures: MeasuresBySeed, first: MeasuresBySeed) -> dict[str, Any]:
+    shared = [seed for seed in measures if seed in first and first[seed]["step_seconds"] > 0]
+    ratios = [measures[seed]["step_seconds"] / first[seed]["step_seconds"] for seed in shared]
     return {
-        "step_seconds": asdict(mean_of([one["step_seconds"] for one in found.values()])),
-        "train_seconds": asdict(mean_of([one["train_seconds"] for one in found.values()])),
+        "step_seconds": asdict(mean_of([measured["step_seconds"] for measured in measures.values()])),
+        "train_seconds": asdict(mean_of([measured["train_seconds"] for measured in measures.values()])),
         "ratio": asdict(mean_of(ratios)) if ratios else None,
     }
 
 
-def _comparison(name: str, base: str, found: Found, baseline: Found) -> dict[str, Any]:
-    """``name`` minus ``base`` over the seeds of both; a student too is compared with the baseline's final network."""
-    seeds = sorted(found.keys() & baseline.keys())
+def _comparison(name: str, base: str, measures: MeasuresBySeed, baseline: MeasuresBySeed) -> dict[str, Any]:
+    """``name`` minus ``base`` over shared seeds; each network is compared with the baseline's final network."""
+    seeds = sorted(measures.keys() & baseline.keys())
     metrics: dict[str, dict[str, Any]] = {}
     for weights in (FINAL, "student", "teacher"):
         pairs: dict[str, list[tuple[float, float]]] = {}
         for seed in seeds:
             theirs = baseline[seed]["networks"][FINAL]
-            for metric, value in found[seed]["networks"].get(weights, {}).items():
+            for metric, value in measures[seed]["networks"].get(weights, {}).items():
                 if metric in theirs:
                     pairs.setdefault(metric, []).append((value, theirs[metric]))
         for metric, values in pairs.items():
-            metrics.setdefault(metric, {})[weights] = _plain([a for a, _ in values], [b for _, b in values])
+            metrics.setdefault(metric, {})[weights] = _compare([a for a, _ in values], [b for _, b in values])
     ratios = [
-        found[seed]["step_seconds"] / baseline[seed]["step_seconds"]
+        measures[seed]["step_seconds"] / baseline[seed]["step_seconds"]
         for seed in seeds
         if baseline[seed]["step_seconds"] > 0
     ]
@@ -227,12 +230,12 @@ def _comparison(name: str, base: str, found: Found, baseline: Found) -> dict[str
         "seeds": seeds,
         "cost_ratio": asdict(mean_of(ratios)) if ratios else None,
         "metrics": metrics,
-        "equal_clock": _equal_clock(found, baseline, seeds),
+        "equal_clock": _compare_at_equal_time(measures, baseline, seeds),
     }
 
 
 def _equal(arm: Arm, baseline: Arm) -> str:
-    """What both were trained for the same of: "steps", "budget", "time"; "" for nothing."""
+    """What both were trained equally long in: "steps", "budget", "time"; "" for none."""
     if arm.budget or baseline.budget:
         return "budget" if arm.budget == baseline.budget else ""
     if arm.as_long_as or baseline.as_long_as:
@@ -240,31 +243,31 @@ def _equal(arm: Arm, baseline: Arm) -> str:
     return "steps"
 
 
-def _plain(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+def _compare(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     result: Paired = paired(a, b)
     return {**asdict(result), "significant": result.significant, "seeds": len(a)}
 
 
-def _equal_clock(found: Found, baseline: Found, seeds: Sequence[int]) -> dict[str, Any]:
-    """``val/R@1`` and ``val/R@10`` of both at the time by which the faster of the two is done."""
+def _compare_at_equal_time(measures: MeasuresBySeed, baseline: MeasuresBySeed, seeds: Sequence[int]) -> dict[str, Any]:
+    """``val/R@1`` and ``val/R@10`` of both at the time when the faster one finishes."""
     result = {}
     for k in (1, 10):
         pairs = []
         for seed in seeds:
-            ours, theirs = found[seed], baseline[seed]
+            ours, theirs = measures[seed], baseline[seed]
             end = min(ours["train_seconds"], theirs["train_seconds"])
-            a, b = (value_at(one["curve"], end, f"R@{k}") for one in (ours, theirs))
+            a, b = (value_at(measured["curve"], end, f"R@{k}") for measured in (ours, theirs))
             if a is not None and b is not None:
                 pairs.append((a, b))
         if pairs:
-            result[f"val/R@{k}"] = _plain([a for a, _ in pairs], [b for _, b in pairs])
+            result[f"val/R@{k}"] = _compare([a for a, _ in pairs], [b for _, b in pairs])
     return result
 
 
 def value_at(curve: Sequence[dict[str, Any]], seconds: float, metric: str) -> float | None:
-    """The final network's ``metric`` after so many seconds of training, between two validations linearly.
+    """The final network's ``metric`` after ``seconds`` of training, interpolated linearly from 0 at the start.
 
-    0 before the first validation's share; None without any.
+    None without validations.
     """
     before_time, before = 0.0, 0.0
     last: float | None = None

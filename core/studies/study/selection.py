@@ -1,4 +1,4 @@
-"""Which runs of a study are trained now: of some arms, of some seeds. The others wait, in the same folder.
+"""Which arms and seeds of a study are trained by this call; the other runs keep waiting in the same folder.
 
 Flow: ``python -m core study STUDY OUT --only ARM ... --seeds N ...`` -> ``core.studies.study.queue``.
 """
@@ -14,14 +14,14 @@ from core.studies.study.claiming import StudyError
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Names of arms, with or without their budget (``clip``, ``clip-230s``), and seeds; none named: all."""
+class RunSelection:
+    """Names of arms, with or without their budget (``clip``, ``clip-230s``), and seeds; empty selects all."""
 
     arms: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
 
     def check(self, study: Study) -> None:
-        """StudyError for a name or a seed that ``study`` does not have."""
+        """Raise StudyError for an arm or a seed that ``study`` does not have."""
         names = {arm.name for arm in (*study.arms, *study.trained)}
         for name in self.arms:
             if name not in names:
@@ -33,9 +33,9 @@ class Chosen:
                 raise StudyError(f"the study has no seed {seed}; it has {', '.join(map(str, study.seeds))}.")
 
     def has(self, study: Study, run: StudyRun) -> bool:
-        """Whether ``run`` is trained now."""
+        """Whether ``run`` is selected."""
         named = not self.arms or run.arm in self.arms or study.base(run.arm).name in self.arms
         return named and (not self.seeds or run.seed in self.seeds)
 
 
-ALL = Chosen()
+ALL_RUNS = RunSelection()

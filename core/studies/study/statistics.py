@@ -1,4 +1,4 @@
-"""How sure a mean over a few seeds is, and whether two arms differ: small samples, so Student's t, and an exact test.
+"""Confidence intervals and tests for means over a few seeds: Student's t and an exact permutation test.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section 21, for the
 permutation test of pairs; Holm, "A simple sequentially rejective multiple test procedure" (1979).
@@ -15,8 +15,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-MOST_EXACT = 16  # pairs whose signs are all tried
-ROUNDING = 1e-12  # of the values: differences this close are the same
+MOST_EXACT = 16  # pairs whose sign patterns are enumerated
+ROUNDING = 1e-12  # relative: differences this close are equal
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def mean_of(values: Sequence[float], level: float = LEVEL) -> Mean:
 def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
     """A minus B over the same seeds, in the same order.
 
-    Where every seed gains the same (few images give few values to differ by), nothing tells how far a further seed
-    would be from these, so there is neither an interval nor Student's p; the exact test needs no spread.
+    When all differences are equal (few images give few possible values), the spread is unknown: there is no interval
+    and no p of the t-test. The exact test needs no spread.
     """
     gains = [x - y for x, y in zip(a, b, strict=True)]
     difference = mean_of(gains)
@@ -70,23 +70,23 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
 
 
 def permutation_p(gains: Sequence[float]) -> float:
-    """Share of the sign patterns whose mean is at least as far from 0: of all, or of 65,536 drawn where there are more.
+    """Share of sign patterns whose mean is at least as far from 0: of all, or of 65,536 random ones above 16 pairs.
 
-    It cannot fall below 2 / 2^n for n pairs: 0.25 for three.
+    It cannot be below 2 / 2^n for n pairs: 0.25 for three.
     """
     x = np.abs(np.array(gains, dtype=np.float64))
-    wanted = abs(sum(gains)) - 1e-12 * float(x.sum())
+    threshold = abs(sum(gains)) - 1e-12 * float(x.sum())
     if len(x) <= MOST_EXACT:
         patterns = np.array(list(itertools.product((1.0, -1.0), repeat=len(x))))
-        return float((np.abs(patterns @ x) >= wanted).mean())
+        return float((np.abs(patterns @ x) >= threshold).mean())
     drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
-    return float(((np.abs(drawn @ x) >= wanted).sum() + 1) / (len(drawn) + 1))
+    return float(((np.abs(drawn @ x) >= threshold).sum() + 1) / (len(drawn) + 1))
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """The p ``values`` of m tests, adjusted so that the chance of any false finding among all m keeps its level.
+    """Holm-adjusted p ``values`` of m tests, which control the family-wise error rate.
 
-    The i-th smallest (from 0) times m - i, and no less than the adjusted smaller ones; at most 1.
+    The i-th smallest (from 0) times m - i, at least the adjusted smaller ones, at most 1.
     """
     adjusted, largest = [0.0] * len(values), 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):

@@ -1,10 +1,10 @@
-"""What a step of an arm takes on this machine, in seconds and in operations: a process of its own.
+"""Measure the step time and FLOPs of an arm on this machine, in a separate process.
 
-Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` for each arm of a
-study with budgets, several times in turn -> ``times/ARM-PART.json``. A short run with its whole schedule is trained and
-thrown away, so that a teacher that starts late counts for the share of the run that it teaches. Its steps alternate
-with those of such a run of the study's first arm: other programs slow both alike, and the ratio stays. Batches, the
-teacher, the optimiser and refreshes of the belief count; validation and saving do not.
+Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` several times for
+each arm of a study with budgets -> ``times/ARM-PART.json``. A short run with the full schedule is trained and
+discarded, so that a teacher that starts late counts for its share of the run. Its steps alternate with steps of the
+study's first arm: other load slows both alike, and the ratio stays. Batches, the teacher, the optimiser and refreshes
+of the belief count; validation and saving do not.
 """
 
 from __future__ import annotations
@@ -37,41 +37,41 @@ from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
 from core.training.step.utilisation import counted
 
-TIMED_STEPS = 32  # of the short run; both are such that a teacher of every 2nd or 3rd step counts for its share
-COUNTED_STEPS = 12  # of the run whose operations are counted, which makes a step several times as slow
+TIMED_STEPS = 32  # of the short run; both numbers give a teacher of every 2nd or 3rd step its share
+COUNTED_STEPS = 12  # of the run whose FLOPs are counted; counting makes a step several times slower
 WARM_UP = 2  # steps that still allocate memory
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """The cost of one step, on average over a run's schedule."""
+    """The mean cost of a step over a run's schedule."""
 
     clock: Literal["cpu", "wall"]
-    seconds: float  # of all threads of the process on a CPU; else elapsed
-    reference_seconds: float  # of a step of the reference, between whose steps it was measured
-    flops: float  # multiplications and additions of matrix products, convolutions and attention
+    seconds: float  # CPU seconds of all threads on a CPU; else elapsed
+    reference_seconds: float  # of a step of the reference, measured in alternation
+    flops: float  # of matrix products, convolutions and attention
     device: str
 
 
 Config = Callable[[int], RunConfig]
-"""A run with so many steps."""
+"""The config of a run with the given number of steps."""
 
 
 def measure_step(config: Config, reference: Config | None = None) -> StepTime:
-    """The cost of a step of a run, and of one of the ``reference`` (by default itself) at the same time."""
-    wanted = [config] if reference is None else [config, reference]
+    """The step time of a run, and that of the ``reference`` (by default the run itself) measured in alternation."""
+    configs = [config] if reference is None else [config, reference]
     with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
         runs = [
-            stack.enter_context(_short_run(one(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
-            for number, one in enumerate(wanted)
+            stack.enter_context(_short_run(make_config(TIMED_STEPS), Path(folder) / f"timed-{number}", TIMED_STEPS))
+            for number, make_config in enumerate(configs)
         ]
         runtime = runs[0].loop.parts.runtime
         if runtime.device.type == "cpu":
             clock: Literal["cpu", "wall"] = "cpu"
             seconds = step_seconds(runs, time.process_time)
-        else:  # loader processes of two runs would take turns at the cores: one run after the other
+        else:  # loader processes of two runs would compete for cores: one run after the other
             clock = "wall"
-            seconds = [step_seconds([one], time.perf_counter)[0] for one in runs]
+            seconds = [step_seconds([make_config], time.perf_counter)[0] for make_config in runs]
         stack.close()
         with _short_run(config(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
             return StepTime(clock, seconds[0], seconds[-1], counted_run.flops(), runtime.describe())
@@ -87,7 +87,7 @@ def _short_run(config: RunConfig, folder: Path, steps: int) -> Iterator[_ShortRu
 
 
 class _ShortRun:
-    """A run of a few steps, with the schedule of a whole one."""
+    """A run of a few steps with the schedule of a full run."""
 
     def __init__(self, loop: Loop, steps: int) -> None:
         self.loop, self.steps = loop, steps
@@ -95,14 +95,14 @@ class _ShortRun:
         self.refresh_every = max(1, round(every))
 
     def refresh_seconds(self, clock: Callable[[], float]) -> float:
-        """What a refresh takes."""
+        """Seconds of a refresh."""
         began = clock()
         if facts := self.loop.refresh_belief(self.refresh_every):
             numbers(facts)
         return clock() - began
 
     def flops(self) -> float:
-        """Mean operations of a step, with its share of a refresh."""
+        """Mean FLOPs of a step, with its share of a refresh."""
         plain: list[int] = []
         with closing(self.loop.parts.loader.batches(0, self.steps)) as batches:
             for batch in batches:
@@ -113,7 +113,7 @@ class _ShortRun:
         return statistics.fmean(plain) + refresh / self.refresh_every
 
     def read_images(self) -> None:
-        """Fill the cache of decoded images, as a run's first epoch does."""
+        """Fill the cache of decoded images, as the first epoch does."""
         loader = self.loop.parts.loader
         with closing(loader.batches(0, min(self.steps, loader.steps_per_epoch))) as batches:
             for _ in batches:
@@ -121,16 +121,16 @@ class _ShortRun:
 
 
 def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[float]:
-    """Mean seconds of a step of each of ``runs``, whose steps alternate; each with its share of a refresh."""
+    """Mean seconds of a step, with its share of a refresh, for each of ``runs``; their steps alternate."""
     for run in runs:
         run.read_images()
     plain: list[list[float]] = [[] for _ in runs]
     with ExitStack() as stack:
         batches = [stack.enter_context(closing(run.loop.parts.loader.batches(0, run.steps))) for run in runs]
         for _ in range(runs[0].steps):
-            for run, own, times in zip(runs, batches, plain, strict=True):
+            for run, run_batches, times in zip(runs, batches, plain, strict=True):
                 began = clock()
-                numbers(run.loop.train_step(next(own)))
+                numbers(run.loop.train_step(next(run_batches)))
                 if run.loop.step > WARM_UP and run.loop.step % run.refresh_every:
                     times.append(clock() - began)
     refreshes = [run.refresh_seconds(clock) for run in runs]
@@ -141,7 +141,7 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
 
 
 def main(arguments: list[str]) -> int:
-    """Measure one arm and write what was found; exit status 1 on an error, whose sentence is on stderr."""
+    """Measure one arm and write its step time; returns 1 on an error, with the message on stderr."""
     folder, name, part = arguments
     keep_freed_memory()
     out = StudyDir(Path(folder))
@@ -150,21 +150,21 @@ def main(arguments: list[str]) -> int:
         arm = study.arm(name)
         first, seed = study.arms[0], study.seeds[0]
         reference = None if arm == first else lambda steps: run_config(out, study, first, seed, steps)
-        found = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
+        step_time = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
         record = {
-            "clock": found.clock,
-            "step_seconds": found.seconds,
-            "reference_seconds": found.reference_seconds,
-            "step_flops": found.flops,
+            "clock": step_time.clock,
+            "step_seconds": step_time.seconds,
+            "reference_seconds": step_time.reference_seconds,
+            "step_flops": step_time.flops,
             "machine": platform.node(),
-            "device": found.device,
+            "device": step_time.device,
         }
         write_whole(out.step_time(name, int(part)), (json.dumps(record, indent=1) + "\n").encode())
     except (UserError, OSError, RuntimeError, MemoryError) as error:
-        told = sentence(error)
-        if told is None:
+        text = sentence(error)
+        if text is None:
             raise
-        print(f"error: {told}", file=sys.stderr, flush=True)
+        print(f"error: {text}", file=sys.stderr, flush=True)
         return 1
     return 0
 

@@ -9,7 +9,7 @@ COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9
 
 
 def image(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    """The whole file: a white sheet with a title and ``parts``."""
+    """The file: a white sheet with a title and ``parts``."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="12">'
@@ -25,7 +25,7 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str = "black", widt
 
 
 def text(x: float, y: float, words: str, size: int = 12, anchor: str = "start") -> str:
-    """Words, escaped."""
+    """Escaped text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
@@ -35,6 +35,6 @@ def dot(x: float, y: float, colour: str = "black", opacity: float = 1.0, radius:
 
 
 def path(points: Sequence[tuple[float, float]], colour: str) -> str:
-    """Straight lines from point to point."""
+    """A polyline."""
     along = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{along}" fill="none" stroke="{colour}" stroke-width="1.6"/>'

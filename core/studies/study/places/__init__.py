@@ -1,5 +1,5 @@
-"""Where the runs of a study are trained: this computer and other machines, one run a free device.
+"""Places that train the runs of a study: this computer and other machines, one run per free device.
 
-Flow: ``core.studies.study.queue`` asks each place for a free device -> ``begin`` -> looks until the run has ended. On
-another machine ``there`` does what ``core.studies.study.job`` does here, so that a study's table is the same anywhere.
+Flow: ``core.studies.study.queue`` asks each place for a free device -> ``begin`` -> polls until the run has ended. On
+another machine ``remote_main`` runs the same ``core.studies.study.job``, so that results do not depend on the place.
 """

@@ -1,6 +1,6 @@
-"""A study as it is sent to another machine: each arm a whole config, whatever the presets there say.
+"""A study as submitted to another machine: each arm a complete config, independent of the presets there.
 
-Flow: ``Study`` -> ``frozen_files`` -> ``Host.submit_study`` -> files in the study's folder there.
+Flow: ``Study`` -> `frozen_files` -> ``Host.submit_study`` -> files in the study's folder on that machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from core.spec.study import DEMO, OPENCLIPART, Study
 
 
 def frozen_files(study: Study) -> Mapping[str, str]:
-    """``study.json`` and ``arms/DIGEST.json`` for each recipe. ConfigError for an arm that cannot be used."""
+    """``study.json`` and ``arms/DIGEST.json`` for each recipe. ConfigError for an invalid arm."""
     files: dict[str, str] = {}
     arms = []
     for arm in study.arms:
@@ -24,6 +24,6 @@ def frozen_files(study: Study) -> Mapping[str, str]:
     return {**files, "study.json": study.model_copy(update={"arms": arms, "set": []}).to_json()}
 
 
-def own_data(study: Study) -> Mapping[str, str]:
-    """The user's data, by name, without what a study renders for itself."""
+def user_data(study: Study) -> Mapping[str, str]:
+    """Paths of the user's data by name, without demo data and clip art."""
     return {name: path for name, path in study.data.items() if not path.startswith((DEMO, OPENCLIPART))}

@@ -1,4 +1,4 @@
-"""This computer as a place: each run a process of its own, one a GPU or so many at once.
+"""This computer as a place: one process per run, one run per GPU or a fixed number at once.
 
 Flow: the queue -> ``begin`` -> ``python -m core.studies.study.job`` -> ``exports/measures.json``.
 """
@@ -12,16 +12,16 @@ from core.spec.children import device_variables, python_command, start_program
 from core.spec.files import check_inside
 from core.spec.study import RunState, StudyDir, StudyRun
 from core.studies.study.claiming import StudyError
-from core.studies.study.places.place import HERE, Ended
+from core.studies.study.places.place import THIS_COMPUTER, Ended
 
 JOB = tuple(python_command("core.studies.study.job"))
-_END_SECONDS = 10.0  # from a kill to the end
+_END_SECONDS = 10.0  # from a kill until the process has ended
 
 
-class Here:
-    """``devices`` take the place of ``jobs``."""
+class LocalPlace:
+    """``devices``: one run per GPU, instead of ``jobs`` at once."""
 
-    name, problem, told = HERE, "", ""
+    name, problem, trouble = THIS_COMPUTER, "", ""
 
     def __init__(self, out: StudyDir, jobs: int, devices: Sequence[str] = ()) -> None:
         self._out = out
@@ -29,11 +29,11 @@ class Here:
         self._free = list(devices) or [""] * self.jobs
 
     def offer(self) -> str | None:
-        """A GPU, or "" for one more process."""
+        """A free GPU, or "" for one more process; None when nothing is free."""
         return self._free[0] if self._free else None
 
-    def begin(self, run: StudyRun, steps: int, device: str) -> _Local:
-        """Start its process."""
+    def begin(self, run: StudyRun, steps: int, device: str) -> _LocalTraining:
+        """Start the run's process."""
         folder = self._out.run(run.arm, run.seed)
         check_inside(self._out.path, self._out.written_of(run.arm, run.seed), StudyError)
         folder.create()
@@ -41,13 +41,13 @@ class Here:
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:
             process = start_program(command, output, errors, variables=device_variables(device))
         self._free.remove(device)
-        return _Local(self, process, run, device)
+        return _LocalTraining(self, process, run, device)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """There is nothing to close."""
 
-    def ended(self, run: StudyRun, device: str, status: int) -> Ended:
-        """A process has ended with this exit status."""
+    def finish(self, run: StudyRun, device: str, status: int) -> Ended:
+        """Free the device of a process that exited with ``status``, and judge its outcome."""
         self._free.append(device)
         if status == 0 and self._out.measures(run.arm, run.seed).exists():
             return Ended()
@@ -55,29 +55,29 @@ class Here:
         return Ended(output[-1] if output else f"the trainer exited unexpectedly with status {status}")
 
     def is_trained(self, run: StudyRun) -> bool:
-        """Whether its last step is done."""
+        """Whether the run's last step is done."""
         status = self._out.run(run.arm, run.seed).read_status()
         return status is not None and 0 < status.total_steps <= status.step and status.doing.startswith("saving")
 
 
-class _Local:
-    told = ""
+class _LocalTraining:
+    trouble = ""
 
-    def __init__(self, place: Here, process: subprocess.Popen[bytes], run: StudyRun, device: str) -> None:
+    def __init__(self, place: LocalPlace, process: subprocess.Popen[bytes], run: StudyRun, device: str) -> None:
         self.state: RunState = "training"
         self._place, self._process, self._run, self._device = place, process, run, device
 
-    def look(self) -> Ended | None:
+    def poll(self) -> Ended | None:
         status = self._process.poll()
         if status is not None:
-            return self._place.ended(self._run, self._device, status)
+            return self._place.finish(self._run, self._device, status)
         if self.state == "training" and self._place.is_trained(self._run):
             self.state = "measuring"
         return None
 
-    def ask_to_end(self) -> None:
+    def request_stop(self) -> None:
         self._process.terminate()
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         self._process.kill()
         self._process.wait(_END_SECONDS)

@@ -1,4 +1,4 @@
-"""What the queue of a study needs of a place and of a run that is trained there."""
+"""The interface between a study's queue and the places that train its runs."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
 from core.spec.study import RunState, StudyRun
 
-HERE = ""  # the name of this computer
+THIS_COMPUTER = ""  # its name among places
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that ended. ``problem``: why it has no measures, "" when it has; ``again``: it waits as before."""
+    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: put it back in the queue."""
 
     problem: str = ""
     again: bool = False
 
 
 class Training(Protocol):
-    """A run at work. Nothing it does waits for long."""
+    """A run in progress. No method blocks for long."""
 
     state: RunState  # training or measuring
-    told: str  # what hinders it for now, such as a line that is cut; "" when nothing does
+    trouble: str  # a temporary problem, such as a lost connection; "" for none
 
-    def look(self) -> Ended | None:
-        """How it ended; None while it is at work."""
+    def poll(self) -> Ended | None:
+        """The outcome; None while the run is in progress."""
 
-    def ask_to_end(self) -> None:
-        """Ask it to save its state and end."""
+    def request_stop(self) -> None:
+        """Ask the run to save its state and stop."""
 
-    def leave(self) -> None:
-        """It did not end in time: killed here, left to itself elsewhere."""
+    def abandon(self) -> None:
+        """Give up waiting for the run: kill it on this computer, leave it running on another machine."""
 
 
 class Place(Protocol):
     """A machine with devices."""
 
     name: str
-    problem: str  # why nothing can be begun there until somebody does something about it; "" when it can
-    told: str  # why it cannot be reached for now; "" when it can
+    problem: str  # why no run can start until the user acts; "" for none
+    trouble: str  # why the machine is temporarily out of reach; "" when it is not
 
     def offer(self) -> str | None:
-        """A device that is free ("" where there are none to choose from); None while there is none."""
+        """A free device ("" on a machine without choice of devices); None when nothing is free."""
 
     def begin(self, run: StudyRun, steps: int, device: str) -> Training:
-        """Train or resume ``run`` there. UserError when it cannot be."""
+        """Train or resume ``run``. UserError when that is impossible."""
 
     def close(self) -> None:
-        """Nothing more is begun; what is at work elsewhere goes on."""
+        """Stop using the place; runs on other machines continue."""
 
 
 def trained_on(run: RunDir) -> str | None:
-    """The machine that has what there is of a run, by its name; None when nothing was begun. UserError, RecordError."""
+    """The name of the machine on which ``run`` was started; None when it was not. UserError, RecordError."""
     if (record := read_record(run)) is not None:
         return record.machine
     begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))
-    return HERE if begun else None
+    return THIS_COMPUTER if begun else None

@@ -1,7 +1,7 @@
-"""A part of a study's work on another machine: handed over once, asked about until it has left its result.
+"""A job of a study on another machine: submitted once, then polled until its result can be fetched.
 
-Flow: ``Work.look`` -> ``Host.submit_study`` until the machine has confirmed it, then ``Host.standing`` -> ``fetched``.
-Nothing waits: what is asked is a future that is looked at the next time, and what was cut with the line is asked again.
+Flow: `RemoteJob.poll` -> ``Host.submit_study`` until the machine confirms it, then ``Host.standing`` -> `fetch_file`.
+Nothing blocks: requests are futures that the next poll reads; a request lost with the connection is sent again.
 """
 
 from __future__ import annotations
@@ -16,87 +16,87 @@ from core.spec.machines.answers import MOST_BYTES, Standing, Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.ssh import LineDown, MachineRefused
 
-_AGAIN_SECONDS = 30.0  # before a machine that refuses is asked again
-_PART_SECONDS = 60.0
+_RETRY_SECONDS = 30.0  # after a refusal
+_CHUNK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be done there, as `Host.submit_study` takes it."""
+class JobRequest:
+    """The arguments of `Host.submit_study`."""
 
     study: str
     files: Mapping[str, str]
-    what: Sequence[str]
+    arguments: Sequence[str]
     token: str
     devices: Sequence[str] = ()
 
 
 @dataclass
-class Work:
-    """``folder``: the run folder there, "" until it is confirmed; ``told``: what hinders it for now."""
+class RemoteJob:
+    """``folder``: the remote run folder, "" until confirmed; ``trouble``: a temporary problem."""
 
     host: Host
-    order: Order
+    request: JobRequest
     folder: str = ""
-    told: str = ""
-    _asked: Future[Submitted] | Future[Standing] | None = None
-    _not_before: float = field(default=0.0)
+    trouble: str = ""
+    _pending: Future[Submitted] | Future[Standing] | None = None
+    _retry_at: float = field(default=0.0)
 
     @property
-    def untouched(self) -> bool:
-        """Whether nothing was sent yet that might begin it there."""
-        return not self.folder and self._asked is None
+    def is_unsent(self) -> bool:
+        """Whether no request that may start the job was sent."""
+        return not self.folder and self._pending is None
 
-    def look(self) -> Standing | None:
-        """How it stands, if that was heard since the last look. UserError when the machine refuses to begin it."""
-        if self._asked is None:
-            if time.monotonic() >= self._not_before:
-                self._asked = self._ask()
+    def poll(self) -> Standing | None:
+        """The progress received since the last poll, if any. UserError when the machine refuses to start the job."""
+        if self._pending is None:
+            if time.monotonic() >= self._retry_at:
+                self._pending = self._send()
             return None
-        if not self._asked.done():
+        if not self._pending.done():
             state = self.host.state
-            self.told = state.sentence if state.kind in ("waiting", "refused", "connecting") else ""
+            self.trouble = state.sentence if state.kind in ("waiting", "refused", "connecting") else ""
             return None
-        asked, self._asked = self._asked, None
+        answered, self._pending = self._pending, None
         try:
-            answer = asked.result()
+            answer = answered.result()
         except LineDown as error:
-            self.told = str(error)
+            self.trouble = str(error)
             return None
         except UserError as error:
             if not self.folder:
                 raise
-            self.told = str(error)  # it is there, and goes on
-            self._not_before = time.monotonic() + (_AGAIN_SECONDS if isinstance(error, MachineRefused) else 1.0)
+            self.trouble = str(error)  # the job continues
+            self._retry_at = time.monotonic() + (_RETRY_SECONDS if isinstance(error, MachineRefused) else 1.0)
             return None
-        self.told = ""
+        self.trouble = ""
         if isinstance(answer, Submitted):
             self.folder = answer.folder
             return None
         return answer
 
-    def _ask(self) -> Future[Submitted] | Future[Standing]:
+    def _send(self) -> Future[Submitted] | Future[Standing]:
         if self.folder:
             return self.host.standing(self.folder)
-        order = self.order
-        return self.host.submit_study(order.study, order.files, order.what, order.token, order.devices)
+        request = self.request
+        return self.host.submit_study(request.study, request.files, request.arguments, request.token, request.devices)
 
 
-def fetched(host: Host, folder: str, file: str, most: int, gone: Callable[[], bool]) -> bytes:
-    """A small file of the run in ``folder`` there, over every cut of the line, until ``gone``. It waits.
+def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Callable[[], bool]) -> bytes:
+    """The content of a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
 
-    UserError when it is not there, or is larger than ``most`` bytes; LineDown when ``gone``.
+    UserError when it is missing or larger than ``max_bytes``; LineDown when the connection is lost and ``is_closed()``.
     """
-    found = b""
+    content = b""
     while True:
         try:
-            chunk = host.read(folder, file, len(found), MOST_BYTES, _PART_SECONDS).result()
+            chunk = host.read(folder, file, len(content), MOST_BYTES, _CHUNK_SECONDS).result()
         except LineDown:
-            if gone():
+            if is_closed():
                 raise
             continue
-        found += chunk.data
-        if len(found) > most or chunk.size > most:
-            raise UserError(f"{file} of {folder} on {host.machine.name} has more than {most >> 20} MB.")
-        if len(found) >= chunk.size or not chunk.data:
-            return found
+        content += chunk.data
+        if len(content) > max_bytes or chunk.size > max_bytes:
+            raise UserError(f"{file} of {folder} on {host.machine.name} has more than {max_bytes >> 20} MB.")
+        if len(content) >= chunk.size or not chunk.data:
+            return content

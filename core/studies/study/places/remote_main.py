@@ -1,7 +1,7 @@
-"""A part of a study on the machine that it was sent to: ``python -m core.studies.study.places.remote_main``.
+"""Entry point of a study's job on another machine: ``python -m core.studies.study.places.remote_main``.
 
-``run STUDY ARM SEED STEPS`` trains or resumes a run and evaluates it; ``step STUDY ARM PART`` times an arm's step. Data
-that the study renders are made here once. It outlives whoever asked for it, and can be started again at any moment.
+``run STUDY ARM SEED STEPS`` trains or resumes a run and evaluates it; ``step STUDY ARM PART`` measures a step time. The
+study's demo data are made once. The process outlives the connection, and can be started again at any moment.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from core.training.memory import keep_freed_memory
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status, as `core.studies.study.job` has it."""
+    """The exit status of `core.studies.study.job`."""
     kind, folder, arm, *numbers = arguments
     keep_freed_memory()
     out = StudyDir(Path(folder))
-    return job.reported(lambda: _work(out, kind, arm, [int(one) for one in numbers]))
+    return job.run_reporting_errors(lambda: _work(out, kind, arm, [int(number) for number in numbers]))
 
 
 def _work(out: StudyDir, kind: str, arm: str, numbers: list[int]) -> int:
-    with filelock.FileLock(out.lock):  # others of this study begin at the same time
+    with filelock.FileLock(out.lock):  # other jobs of this study may start at the same time
         prepare(out, absolute(read_study(out.study), out.path), lambda text: print(text, flush=True))
     if kind == "run":
         seed, steps = numbers

@@ -1,6 +1,6 @@
-"""From the names that a user gives to the places of a study, and what does not go together.
+"""The places of a study, from the machine names that a user gives.
 
-Flow: ``python -m core study STUDY OUT --on gpu here`` -> ``chosen_places`` -> the queue.
+Flow: ``python -m core study STUDY OUT --on gpu here`` -> `open_places` -> the queue.
 """
 
 from __future__ import annotations
@@ -16,44 +16,47 @@ from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.study import Study, StudyDir
 from core.spec.study.machines import HERE, StudyMachines, named, needs_one_machine, read_machines, write_machines
 from core.studies.study.claiming import StudyError
-from core.studies.study.places.local_place import Here
+from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.places.place import Place, trained_on
-from core.studies.study.places.remote_place import Elsewhere, data_here
+from core.studies.study.places.remote_place import RemotePlace, local_data
 
 
 @dataclass(frozen=True)
-class Where:
-    """``on``: names of machines; none: where the study was before. ``home``: the folder that has their list."""
+class PlaceOptions:
+    """``machines``: names; empty: those of the last time. ``home``: the folder with the list of machines."""
 
-    on: Sequence[str] = ()
+    machines: Sequence[str] = ()
     home: Path | None = None
-    jobs: int = 1  # at once on this computer
-    devices: Sequence[str] = ()  # of this computer, in place of ``jobs``
+    jobs: int = 1  # processes at once on this computer
+    devices: Sequence[str] = ()  # GPUs of this computer, instead of ``jobs``
 
 
 @contextmanager
-def chosen_places(study: Study, out: StudyDir, where: Where, log: Callable[[str], None]) -> Iterator[list[Place]]:
-    """The places to train on, this computer first. StudyError for a mix that the study cannot have, and UserError for
-    a machine that is not listed.
+def open_places(
+    study: Study, out: StudyDir, options: PlaceOptions, log: Callable[[str], None]
+) -> Iterator[list[Place]]:
+    """The places to train on, this computer first.
+
+    StudyError for several machines when the study needs one; UserError for a machine that is not listed.
     """
     before = read_machines(out, study)
-    chosen = StudyMachines(on=list(where.on) or before.on, folder=before.folder)
-    here = Here(out, where.jobs, where.devices)
-    if chosen.on in ([], [HERE]) and before.on in ([], [HERE]):
+    chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
+    local = LocalPlace(out, options.jobs, options.devices)
+    if chosen_machines.on in ([], [HERE]) and before.on in ([], [HERE]):
         _refuse_mix(study, out, [""], [""])
-        yield [here]
+        yield [local]
         return
-    if where.home is None:
-        raise StudyError("the list of machines is in no known folder; give --home.")
-    remote = RemoteRuns(Machines(where.home), lambda folder, sentence: log(f"{folder.name}: {sentence}"))
+    if options.home is None:
+        raise StudyError("the folder with the list of machines is unknown; give --home.")
+    remote = RemoteRuns(Machines(options.home), lambda folder, sentence: log(f"{folder.name}: {sentence}"))
     try:
-        known = [machine.name for machine in remote.machines.list.machines()]
-        names = named(chosen.on, known)
-        _refuse_mix(study, out, names, named(before.on, known))
-        data = data_here(study)
-        places: list[Place] = [here] if "" in names else []
-        places += [Elsewhere(name, remote, study, out, chosen.folder, data) for name in names if name]
-        write_machines(out, chosen)
+        listed = [machine.name for machine in remote.machines.list.machines()]
+        names = named(chosen_machines.on, listed)
+        _refuse_mix(study, out, names, named(before.on, listed))
+        known_data = local_data(study)
+        places: list[Place] = [local] if "" in names else []
+        places += [RemotePlace(name, remote, study, out, chosen_machines.folder, known_data) for name in names if name]
+        write_machines(out, chosen_machines)
         yield places
     finally:
         remote.close()
@@ -62,17 +65,19 @@ def chosen_places(study: Study, out: StudyDir, where: Where, log: Callable[[str]
 def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:
     if not needs_one_machine(study):
         return
-    found = (_begun(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
-    begun = {name for name in found if name is not None}
+    machines = (_begun(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
+    begun = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
         begun |= set(before)
-    told = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(begun - set(names))]))
+    names_text = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(begun - set(names))]))
     if len(names) > 1:
-        raise StudyError(f"this study compares arms at equal time, which one machine measures: choose one of {told}.")
+        raise StudyError(
+            f"this study compares arms at equal time, so it needs one machine: choose one of {names_text}."
+        )
     if begun - set(names):
         raise StudyError(
-            f"this study compares arms at equal time, and has begun on {', '.join(sorted(n or HERE for n in begun))}: "
-            "go on there, or begin it anew in another folder."
+            "this study compares arms at equal time, and was started on "
+            f"{', '.join(sorted(n or HERE for n in begun))}: continue there, or start it in another folder."
         )
 
 

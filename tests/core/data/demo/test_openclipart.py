@@ -132,8 +132,8 @@ def test_what_was_not_measured_is_measured_later_without_training(
     assert not out.missing(longer, "base", 0)
 
     shorter = longer.model_copy(update={"steps": 1})
-    with pytest.raises(StudyError, match="whose training has changed"):
+    with pytest.raises(StudyError, match="its training settings have changed"):
         run_study(shorter, tmp_path, out, 1, said.append)
     moved = longer.model_copy(update={"data": {**longer.data, "test": "train.csv"}})
-    with pytest.raises(StudyError, match="whose training has changed"):
+    with pytest.raises(StudyError, match="its training settings have changed"):
         run_study(moved, tmp_path, out, 1, said.append)

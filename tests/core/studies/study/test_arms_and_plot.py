@@ -9,12 +9,12 @@ import pytest
 
 from core.spec.study import Study
 from core.studies.study.plot import draw
-from tests.core.studies.study.test_study import config
+from tests.core.studies.study.test_study import study_dict
 
 
 def test_an_arms_own_settings_come_after_the_studys() -> None:
     arms = [{"name": "plain", "preset": "clip"}, {"name": "own", "preset": "clip", "set": ["optim.beta1=0.7"]}]
-    study = Study.model_validate(config(*arms, set=["optim.beta1=0.8", "optim.beta2=0.9"]))
+    study = Study.model_validate(study_dict(*arms, set=["optim.beta1=0.8", "optim.beta2=0.9"]))
     recipes = [study.recipe(arm).optim for arm in study.arms]
     assert [(one.beta1, one.beta2) for one in recipes] == [(0.8, 0.9), (0.7, 0.9)]
 

@@ -55,7 +55,7 @@ open(f"{out}/runs/{arm}-s{seed}/exports/measures.json", "w").write(json.dumps(me
 """
 
 
-def run_config(**more: Any) -> dict[str, Any]:
+def budget_study_dict(**more: Any) -> dict[str, Any]:
     return {
         "name": "small",
         "size": "tiny",
@@ -73,13 +73,13 @@ def fake_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, code in ((local_place, "job.py", JOB), (budgets, "time.py", STEP_TIME)):
         (tmp_path / name).write_text(code)
         monkeypatch.setattr(module, "JOB", (sys.executable, str(tmp_path / name)))
-    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(budgets, "_POLL_SECONDS", 0.02)
 
 
 def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
-    study, out = Study.model_validate(run_config()), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(budget_study_dict()), StudyDir(tmp_path / "out")
     status = run_study(study, tmp_path, out, 1, lambda text: None)
     assert status.finished
     timed = (out.path / "timed.txt").read_text().split("\n")[:-1]
@@ -112,7 +112,7 @@ def test_a_study_goes_on_with_the_steps_it_measured_and_may_grow_by_budgets(tmp_
     out = StudyDir(tmp_path / "out")
 
     def run(**more: Any) -> int:
-        run_study(Study.model_validate(run_config(seeds=[0], **more)), tmp_path, out, 1, lambda text: None)
+        run_study(Study.model_validate(budget_study_dict(seeds=[0], **more)), tmp_path, out, 1, lambda text: None)
         return len((out.path / "timed.txt").read_text().splitlines())
 
     assert run(budgets=[10]) == 6
@@ -135,9 +135,9 @@ def read_status(out: StudyDir) -> Any:
 
 def test_an_arm_whose_step_cannot_be_measured_fails_and_the_others_go_on(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
-    arms = [*run_config()["arms"], {"name": "broken", "preset": "siglip"}]
+    arms = [*budget_study_dict()["arms"], {"name": "broken", "preset": "siglip"}]
     out = StudyDir(tmp_path / "out")
-    run_study(Study.model_validate(run_config(arms=arms, seeds=[0])), tmp_path, out, 1, lambda text: None)
+    run_study(Study.model_validate(budget_study_dict(arms=arms, seeds=[0])), tmp_path, out, 1, lambda text: None)
     failed = {run.arm: run.message for run in read_status(out).runs if run.state == "failed"}
     assert failed == {"broken-10s": "error: it is broken", "broken-80s": "error: it is broken"}
     assert read_status(out).done == 4
@@ -188,15 +188,15 @@ def test_measuring_ends_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_what_is_no_budget_is_refused(change: dict[str, Any], said: str | None) -> None:
     if said is None:
-        Study.model_validate(run_config() | change)
+        Study.model_validate(budget_study_dict() | change)
         return
     with pytest.raises(ValidationError, match=said):
-        Study.model_validate(run_config() | change)
+        Study.model_validate(budget_study_dict() | change)
 
 
 def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
     measures = [{"name": "val", "task": "retrieval", "data": "val", "arms": ["better"]}]
-    study = Study.model_validate(run_config(measures=measures, compare=[["better", "base"]]))
+    study = Study.model_validate(budget_study_dict(measures=measures, compare=[["better", "base"]]))
     assert [arm.name for arm in study.trained] == ["base-10s", "better-10s", "base-80s", "better-80s"]
     assert study.pairs == [("better-10s", "base-10s"), ("better-80s", "base-80s")]
     assert study.measures_of("base-80s") == []
@@ -249,7 +249,7 @@ def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
     monkeypatch.setattr(step_time, "COUNTED_STEPS", 2)
     out = StudyDir(tmp_path / "out")
     out.times.mkdir(parents=True)
-    study = Study.model_validate(run_config(set=["optim.batch_size=4", "runtime.threads=1"]))
+    study = Study.model_validate(budget_study_dict(set=["optim.batch_size=4", "runtime.threads=1"]))
     study = study.model_copy(update={"data": {name: str(tmp_path / file) for name, file in study.data.items()}})
     out.study.write_text(study.to_json())
     assert read_study(out.study) == study
@@ -277,7 +277,7 @@ def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
 
 def test_a_step_that_cannot_be_measured_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = StudyDir(tmp_path)
-    out.study.write_text(json.dumps(run_config(data={"train": str(tmp_path / "no.csv"), "val": "val.csv"})))
+    out.study.write_text(json.dumps(budget_study_dict(data={"train": str(tmp_path / "no.csv"), "val": "val.csv"})))
     assert step_time.main([str(out.path), "base", "0"]) == 1
     assert "no.csv" in capsys.readouterr().err
 

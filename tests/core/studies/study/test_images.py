@@ -106,7 +106,7 @@ def test_a_whisker_is_within_its_panel_and_twelve_metrics_are_drawn() -> None:
     assert (sheet.all("line")[0]["x1"], sheet.all("line")[0]["x2"]) == (150, 510), "it does not go below nothing"
     empty = Sheet(draw({"name": "x", "arms": {}, "metrics": []}))
     assert (empty.width, empty.height) == (540, 60)
-    assert plot.MOST == cost_plot.MOST == 12
+    assert plot.MAX_METRICS == cost_plot.MAX_METRICS == 12
 
 
 def costs(**more: Any) -> dict[str, Any]:

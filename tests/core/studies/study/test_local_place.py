@@ -19,9 +19,9 @@ from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.folder import StudyRun
 from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
-from core.studies.study.places.frozen import frozen_files, own_data
-from core.studies.study.places.local_place import Here
-from tests.core.studies.study.test_study import run_config
+from core.studies.study.places.frozen import frozen_files, user_data
+from core.studies.study.places.local_place import LocalPlace
+from tests.core.studies.study.test_study import study_dict
 
 CODE = "import os, sys, time; print(sys.argv[1:], os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); {}"
 RUN = StudyRun(arm="a", seed=3, folder="runs/a-s3")
@@ -45,7 +45,7 @@ def program(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 def test_a_run_is_a_process_with_a_device_and_logs_of_its_own(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     program(monkeypatch, "time.sleep(600)")
-    here, folder = Here(out, 1, ["4", "6"]), out.run("a", 3)
+    here, folder = LocalPlace(out, 1, ["4", "6"]), out.run("a", 3)
     folder.create()
     folder.stdout.write_text("before\n")
     folder.stderr.write_text("before\n")
@@ -55,17 +55,17 @@ def test_a_run_is_a_process_with_a_device_and_logs_of_its_own(out: StudyDir, mon
         wait_for(lambda: "4\n" in folder.stdout.read_text())
         assert folder.stdout.read_text() == f"before\n{[str(out.path), 'a', '3', '90']} 4\n"
         assert folder.stderr.read_text() == "", "what it says last is of this time"
-        assert (training.look(), training.state, training.told) == (None, "training", "")
+        assert (training.poll(), training.state, training.trouble) == (None, "training", "")
         folder.write_status(own_status(step=90, total_steps=90, doing="saving"))
-        assert (training.look(), training.state) == (None, "measuring")
-        training.ask_to_end()
+        assert (training.poll(), training.state) == (None, "measuring")
+        training.request_stop()
         wait_for(lambda: training._process.poll() is not None)
-        ended = training.look()
+        ended = training.poll()
         assert ended is not None
         assert ended.problem == f"the trainer exited unexpectedly with status {-signal.SIGTERM}"
         assert here._free == ["6", "4"]
     finally:
-        training.leave()
+        training.abandon()
 
 
 def test_a_run_that_does_not_end_in_time_is_killed(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,12 +73,12 @@ def test_a_run_that_does_not_end_in_time_is_killed(out: StudyDir, monkeypatch: p
         monkeypatch,
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)",
     )
-    here, folder = Here(out, 1), out.run("a", 3)
+    here, folder = LocalPlace(out, 1), out.run("a", 3)
     training = here.begin(RUN, 90, "")
     assert here.offer() is None
     wait_for(lambda: "deaf" in folder.stdout.read_text())
-    training.ask_to_end()
-    training.leave()
+    training.request_stop()
+    training.abandon()
     process: subprocess.Popen[bytes] = training._process
     assert process.returncode == -signal.SIGKILL
 
@@ -87,7 +87,7 @@ def test_a_folder_that_leads_out_of_the_study_is_not_written(out: StudyDir, tmp_
     out.runs.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     out.run("a", 3).path.symlink_to(tmp_path / "elsewhere")
-    here = Here(out, 1)
+    here = LocalPlace(out, 1)
     with pytest.raises(StudyError, match="leads out of"):
         here.begin(RUN, 90, "")
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -101,7 +101,7 @@ def test_a_study_is_sent_with_its_arms_as_they_are_defined_here(tmp_path: Path) 
         {"name": "other", "preset": "sd-clip"},
     ]
     data = {"train": "demo:train.csv", "val": "/own/val.csv", "art": "openclipart:a.csv"}
-    study = Study.model_validate(run_config(*arms, set=["optim.beta2=0.9"], data=data))
+    study = Study.model_validate(study_dict(*arms, set=["optim.beta2=0.9"], data=data))
     files = frozen_files(study)
     assert len(files) == 3, "one config for equal recipes"
     for name, text in files.items():
@@ -119,4 +119,4 @@ def test_a_study_is_sent_with_its_arms_as_they_are_defined_here(tmp_path: Path) 
         config = (tmp_path / there.arm(arm.name).config).read_text()
         assert config == with_absolute_paths(study.recipe(arm)).to_json()
     assert override(study.recipe(study.arms[0]), []).optim.beta2 == 0.9
-    assert own_data(study) == {"val": "/own/val.csv"}
+    assert user_data(study) == {"val": "/own/val.csv"}

@@ -28,7 +28,7 @@ from core.studies.study.places import remote_step, selection
 from core.studies.study.queue import StudyError, run_study
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, slurm, wait_for
-from tests.core.studies.study.test_study import config, fake_jobs
+from tests.core.studies.study.test_study import fake_jobs, study_dict
 
 __all__ = ["fake_jobs", "slurm"]  # the fixtures
 
@@ -59,7 +59,7 @@ class Far:
         return [sys.executable, "-c", THERE, "remote", "--runs", machine.runs]
 
     def run(self, study: Study, out: StudyDir, *on: str, jobs: int = 1) -> Any:
-        return run_study(study, self.folder, out, jobs, lambda text: None, on=on, home=self.home)
+        return run_study(study, self.folder, out, jobs, lambda text: None, machines=on, home=self.home)
 
     def there(self, out: StudyDir, machine: str = "far") -> StudyDir:
         """The study's folder on a machine."""
@@ -86,7 +86,7 @@ def far(tmp_path: Path, fake_jobs: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) -> None:
     """The first keeps this computer until both others have ended, one after another, on the machine."""
-    study = Study.model_validate(config(*ARMS, seeds=[0]))
+    study = Study.model_validate(study_dict(*ARMS, seeds=[0]))
     alone, spread = StudyDir(far.folder / "alone"), StudyDir(far.folder / "spread")
     alone.path.mkdir()
     (alone.path / "go").touch()
@@ -118,7 +118,7 @@ def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) ->
 @pytest.mark.slow
 def test_a_study_whose_program_is_killed_finds_its_runs_again(far: Far) -> None:
     """The run goes on while nobody looks; started again, the study takes it up, and nothing is trained twice."""
-    study, out = Study.model_validate(config(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(study_dict(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
 
     def interrupt() -> None:
         wait_for(
@@ -169,7 +169,7 @@ from tests.core.studies.study.test_places import Far
 folder, out = Path(sys.argv[1]), StudyDir(Path(sys.argv[2]))
 far = Far.__new__(Far)
 machines.Host = lambda machine, changed, command: Host(machine, changed, far.command(machine))
-run_study(read_study(out.study), folder, out, 1, print, on=["far", "other"], home=folder / "home")
+run_study(read_study(out.study), folder, out, 1, print, machines=["far", "other"], home=folder / "home")
 """
 
 
@@ -184,7 +184,7 @@ def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch
         monkeypatch.setenv(name, value)
     where = Machine(name="cluster", host="cluster", runs=str(far.folder / "cluster"), launcher="slurm", partition="low")
     MachineList(far.home).put(where)
-    study, out = Study.model_validate(config(*ARMS[1:], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(study_dict(*ARMS[1:], seeds=[0])), StudyDir(far.folder / "out")
     status = far.run(study, out, "cluster")
     ended = {run.arm: (run.state, run.machine, run.message) for run in status.runs}
     assert ended == {"base": ("done", "cluster", ""), "broken": ("failed", "cluster", "error: it is broken")}
@@ -197,10 +197,10 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatc
     monkeypatch.setattr(budgets, "ROUNDS", 1)
     out = StudyDir(far.folder / "out")
     arms = ({"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"})
-    timed = config(*arms, seeds=[0], budgets=[10])
+    timed = study_dict(*arms, seeds=[0], budgets=[10])
     timed.pop("steps")
     study = Study.model_validate(timed)
-    with pytest.raises(StudyError, match="which one machine measures: choose one of here, far"):
+    with pytest.raises(StudyError, match="so it needs one machine: choose one of here, far"):
         far.run(study, out, "here", "far")
     with pytest.raises(MachineError, match="there is no machine gone"):
         far.run(study, out, "gone")
@@ -209,7 +209,7 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatc
         "base-10s 0 20",
         "better-10s 0 10",
     ]
-    with pytest.raises(StudyError, match="has begun on far"):
+    with pytest.raises(StudyError, match="was started on far"):
         far.run(study, out, "other")
 
 
@@ -217,7 +217,7 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
     closed: list[RemoteRuns] = []
     close = RemoteRuns.close
     monkeypatch.setattr(RemoteRuns, "close", lambda self: (closed.append(self), close(self)))
-    study, out = Study.model_validate(config(ARMS[1], seeds=[0])), StudyDir(far.folder / "out")
+    study, out = Study.model_validate(study_dict(ARMS[1], seeds=[0])), StudyDir(far.folder / "out")
     with pytest.raises(MachineError, match="there is no machine gone"):
         far.run(study, out, "gone")
     assert len(closed) == 1
@@ -226,16 +226,18 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
 
 
 def test_other_data_of_the_same_name_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study.model_validate(config(ARMS[1], seeds=[0]))
-    here = selection.data_here
-    found = here(Study.model_validate(config(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()})))
+    study = Study.model_validate(study_dict(ARMS[1], seeds=[0]))
+    here = selection.local_data
+    found = here(
+        Study.model_validate(study_dict(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()}))
+    )
     where, facts = found["train"]
     monkeypatch.setattr(
-        selection, "data_here", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}
+        selection, "local_data", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}
     )
     status = far.run(study, StudyDir(far.folder / "out"), "far")
     (run,) = status.runs
     assert run.state == "failed"
     assert "the data train on far" in run.message
-    assert "are others than on this computer" in run.message
+    assert "differ from those on this computer" in run.message
     assert status.trouble == run.message

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
-from core.studies.study.places.local_place import Here
+from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
-from core.studies.study.selection import Chosen
+from core.studies.study.selection import RunSelection
 from tests.core.images import write_pairs
-from tests.core.studies.study.test_study import config, fake_jobs
+from tests.core.studies.study.test_study import fake_jobs, study_dict
 
 __all__ = ["fake_jobs"]  # the fixture
 
@@ -31,7 +31,7 @@ SLOW: tuple[dict[str, Any], ...] = (
 
 def study_in(folder: Path, **more: Any) -> tuple[Study, StudyDir]:
     write_pairs(folder)
-    return Study.model_validate(config(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
+    return Study.model_validate(study_dict(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
 
 
 def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path, fake_jobs: None) -> None:
@@ -74,7 +74,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
     """The first keeps its GPU until both others, one after another, are done on the second."""
     write_pairs(tmp_path)
     arms = [{"name": name, "preset": "clip"} for name in ("slow", "base", "other")]
-    study, out = Study.model_validate(config(*arms, seeds=[0])), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(study_dict(*arms, seeds=[0])), StudyDir(tmp_path / "out")
 
     def let_it_go() -> None:
         while not out.measures("other", 0).exists():
@@ -97,7 +97,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
 def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     out.path.mkdir()
-    found = _Queue(study, out, [Here(out, 1)], lambda text: None)
+    found = _Queue(study, out, [LocalPlace(out, 1)], lambda text: None)
     assert [run.arm for run in found.status.runs] == ["slow", "base", "longer"]
     longer = found.status.runs[2]
     for state, coming in (
@@ -109,15 +109,15 @@ def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, 
     ):
         for run in found.status.runs[:2]:
             run.state = state  # type: ignore[assignment]
-        assert found._still_coming(longer) == coming
-    assert Here(out, 0).jobs == 1
+        assert found._may_get_time(longer) == coming
+    assert LocalPlace(out, 0).jobs == 1
 
 
 @pytest.mark.parametrize(("theirs", "own", "steps"), [(0.2, 0.1, 20), (0.1, 0.2, 5), (1e-6, 1.0, 1), (0.0, 0.1, None)])
 def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, steps: int | None) -> None:
     arms = ({"name": "slow", "preset": "sd-clip"}, {"name": "base", "preset": "clip"},
             {"name": "longer", "preset": "clip", "as_long_as": "slow"})  # fmt: skip
-    study, out = Study.model_validate(config(*arms)), StudyDir(tmp_path / "out")
+    study, out = Study.model_validate(study_dict(*arms)), StudyDir(tmp_path / "out")
     with pytest.raises(StudyError, match="slow with seed 0 is not evaluated yet"):
         steps_of(out, study, study.arm("longer"), 0)
     for name, seconds in (("slow", theirs), ("base", own)):
@@ -146,15 +146,15 @@ def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path,
     study = study.model_copy(update={"seeds": [0, 1]})
     for arms, said in ((("bas",), "did you mean base"), (("base-80s",), "has no arm 'base-80s'")):
         with pytest.raises(StudyError, match=said):
-            run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(arms))
+            run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection(arms))
     with pytest.raises(StudyError, match="no seed 7; it has 0, 1"):
-        run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen((), (7,)))
+        run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection((), (7,)))
     assert not (out.path / "calls.txt").exists()
-    status = run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(("base", "slow"), (1,)))
+    status = run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection(("base", "slow"), (1,)))
     assert (out.path / "calls.txt").read_text().splitlines() == ["slow 1 10", "base 1 10"]
     assert not status.finished
     assert sorted((run.arm, run.seed) for run in status.runs if run.state == "done") == [("base", 1), ("slow", 1)]
-    status = run_study(study, tmp_path, out, 1, lambda text: None, chosen=Chosen(("longer",), (0,)))
+    status = run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection(("longer",), (0,)))
     (longer,) = [run for run in status.runs if (run.arm, run.seed) == ("longer", 0)]
     assert (longer.state, "with seed 0 is not evaluated yet" in longer.message) == ("failed", True)
     assert run_study(study, tmp_path, out, 1, lambda text: None).finished
@@ -165,11 +165,11 @@ def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path,
 
 def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
     arms = ({"name": "clip", "preset": "clip"}, {"name": "lean", "preset": "clip"})
-    study = Study.model_validate(config(*arms, steps=0, budgets=[80, 230]))
+    study = Study.model_validate(study_dict(*arms, steps=0, budgets=[80, 230]))
     runs = [StudyRun(arm.name, 0, "") for arm in study.trained]
 
     def named(*names: str) -> set[str]:
-        return {run.arm for run in runs if Chosen(names).has(study, run)}
+        return {run.arm for run in runs if RunSelection(names).has(study, run)}
 
     assert named("clip") == {"clip-80s", "clip-230s"}
     assert named("clip-80s", "lean-230s") == {"clip-80s", "lean-230s"}

@@ -15,8 +15,8 @@ from core.spec.study import Study, StudyDir
 from core.studies.study import queue as queue_module
 from core.studies.study.places.place import Ended
 from core.studies.study.queue import _Queue
-from core.studies.study.selection import ALL, Chosen
-from tests.core.studies.study.test_study import config
+from core.studies.study.selection import ALL_RUNS, RunSelection
+from tests.core.studies.study.test_study import study_dict
 from tests.core.studies.study.test_study_rules import Pretended
 
 
@@ -31,10 +31,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logge
     monkeypatch.setattr(queue_module, "write_results", lambda out, study: wrote.append(None))
     wrote: list[None] = []
 
-    def make(*places: Any, seeds: tuple[int, ...] = (0,), chosen: Chosen = ALL) -> Logged:
-        study, out, said = Study.model_validate(config(seeds=list(seeds))), StudyDir(tmp_path), list[str]()
+    def make(*places: Any, seeds: tuple[int, ...] = (0,), selection: RunSelection = ALL_RUNS) -> Logged:
+        study, out, said = Study.model_validate(study_dict(seeds=list(seeds))), StudyDir(tmp_path), list[str]()
         out.runs.mkdir(exist_ok=True)
-        queue = Logged(study, out, places, said.append, chosen)
+        queue = Logged(study, out, places, said.append, selection)
         queue.said, queue.wrote = said, wrote  # type: ignore[attr-defined]
         return queue
 
@@ -44,18 +44,18 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logge
 class Training:
     """A run at work whose looks are given beforehand."""
 
-    state, told = "training", ""
+    state, trouble = "training", ""
 
     def __init__(self, *looks: Ended | None) -> None:
         self.looks, self.did = list(looks), list[str]()
 
-    def look(self) -> Ended | None:
+    def poll(self) -> Ended | None:
         return self.looks.pop(0) if self.looks else None
 
-    def ask_to_end(self) -> None:
+    def request_stop(self) -> None:
         self.did.append("ask")
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         self.did.append("leave")
 
 
@@ -64,8 +64,8 @@ def test_trouble_of_places_is_logged_when_it_changes_and_in_the_status(made: Cal
     queue = made(near, far, last)
     trouble = []
     for problem, told in (("", ""), ("", "far waits."), ("", "far waits."), ("far is full.", "far waits."), ("", "")):
-        far.problem, far.told = problem, told
-        last.told = told
+        far.problem, far.trouble = problem, told
+        last.trouble = told
         queue._write_status()
         status = queue.out.read_status()
         assert status is not None
@@ -75,7 +75,7 @@ def test_trouble_of_places_is_logged_when_it_changes_and_in_the_status(made: Cal
     assert queue.said == ["far waits.", "far is full.\nfar waits."], "once each, and the same words once"
 
 
-def test_runs_are_asked_to_end_and_those_that_do_not_in_time_are_left(
+def test_runs_are_stop_signals_and_those_that_do_not_in_time_are_left(
     made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, queue = Pretended("", []), made(Pretended("", []), seeds=(0, 1))
@@ -124,14 +124,14 @@ def test_what_is_begun_is_logged_with_its_steps_and_its_place(made: Callable[...
 
 
 def test_a_run_whose_trainer_is_still_ending_and_one_that_is_not_chosen_wait(made: Callable[..., Logged]) -> None:
-    queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), chosen=Chosen((), (0,)))
+    queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), selection=RunSelection((), (0,)))
     first = queue.status.runs[0]
     folder = queue.out.run(first.arm, 0)
     folder.create()
     folder.write_status(own_status())
     queue._start()
     assert [run.state for run in queue.status.runs] == ["waiting", "training", "waiting", "waiting"]
-    assert [(run.arm, run.seed) for run in queue._chosen()] == [(run.arm, 0) for run in queue.status.runs[:2]]
+    assert [(run.arm, run.seed) for run in queue._selected_runs()] == [(run.arm, 0) for run in queue.status.runs[:2]]
     folder.status.unlink()
     queue._start()
     assert [run.state for run in queue.status.runs] == ["training", "training", "waiting", "waiting"]
@@ -147,12 +147,12 @@ def test_it_is_finished_when_all_that_were_chosen_are_and_others_wait_for_anothe
     def asked() -> Any:
         yield ended
 
-    monkeypatch.setattr(queue_module, "_asked_to_end", asked)
-    monkeypatch.setattr(queue_module, "LOOK_SECONDS", 0.001)
-    for chosen, finished in ((ALL, True), (Chosen((), (0,)), False)):
+    monkeypatch.setattr(queue_module, "_stop_signals", asked)
+    monkeypatch.setattr(queue_module, "POLL_SECONDS", 0.001)
+    for chosen, finished in ((ALL_RUNS, True), (RunSelection((), (0,)), False)):
         place = Pretended("", [str(number) for number in range(4)])
         place.ends = Ended("it broke")
-        queue = made(place, seeds=(0, 1), chosen=chosen)
+        queue = made(place, seeds=(0, 1), selection=chosen)
         if interrupted:
             ended.set()
             with pytest.raises(KeyboardInterrupt):

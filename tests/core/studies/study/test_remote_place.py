@@ -22,10 +22,10 @@ from core.spec.run.status import RunState, own_status
 from core.spec.study import StudyDir
 from core.spec.study.folder import StudyRun
 from core.studies.study.places import remote_job, remote_place, remote_step
-from core.studies.study.places.local_place import Here
+from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.places.place import trained_on
-from core.studies.study.places.remote_job import Order, Work, fetched
-from core.studies.study.places.remote_place import Elsewhere, KnownData
+from core.studies.study.places.remote_job import JobRequest, RemoteJob, fetch_file
+from core.studies.study.places.remote_place import KnownData, RemotePlace
 from core.studies.study.places.remote_training import RemoteTraining
 
 FAR = Machine(name="far", host="far", at_once=2)
@@ -69,55 +69,55 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-ORDER = Order("s", {}, ["run", "a", "0", "9"], "t", ["1"])
+ORDER = JobRequest("s", {}, ["run", "a", "0", "9"], "t", ["1"])
 
 
 def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: list[float]) -> None:
     host = Asked()
-    work = Work(host, ORDER)  # type: ignore[arg-type]
-    assert work.untouched
-    assert work.look() is None
-    assert not work.untouched
+    work = RemoteJob(host, ORDER)  # type: ignore[arg-type]
+    assert work.is_unsent
+    assert work.poll() is None
+    assert not work.is_unsent
     host.state = LineState("waiting", "No route.")
-    assert work.look() is None
-    assert work.told == "No route."
+    assert work.poll() is None
+    assert work.trouble == "No route."
     host.state = LineState("ready", "odd")
-    work.look()
-    assert work.told == ""
+    work.poll()
+    assert work.trouble == ""
     host.future.set_exception(LineDown("It was cut."))
-    assert work.look() is None
-    assert (work.told, work.untouched) == ("It was cut.", True)
-    work.look()
+    assert work.poll() is None
+    assert (work.trouble, work.is_unsent) == ("It was cut.", True)
+    work.poll()
     assert host.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])] * 2, "with the same token"
     host.future.set_result(Submitted(folder="/there"))
-    assert work.look() is None
-    assert (work.told, work.folder, work.untouched) == ("", "/there", False)
-    work.look()
+    assert work.poll() is None
+    assert (work.trouble, work.folder, work.is_unsent) == ("", "/there", False)
+    work.poll()
     stands = Standing(folder="/there", state=RunState.RUNNING)
     host.future.set_result(stands)
-    assert work.look() is stands
+    assert work.poll() is stands
     for error, seconds in ((UserError("No memory."), 1.0), (MachineRefused("Other key."), 30.0)):
-        work.look()
+        work.poll()
         host.future.set_exception(error)
-        assert work.look() is None
-        assert work.told == str(error)
+        assert work.poll() is None
+        assert work.trouble == str(error)
         asked = len(host.heard)
         clock[0] += seconds - 0.1
-        work.look()
+        work.poll()
         assert len(host.heard) == asked, "not at once"
         clock[0] += 0.2
-        work.look()
+        work.poll()
         assert host.heard[asked:] == [("standing", "/there")]
         host.future.set_result(stands)
-        work.look()
+        work.poll()
 
 
 def test_a_refusal_to_begin_is_the_end_of_it(clock: list[float]) -> None:
-    work = Work(Asked(), ORDER)  # type: ignore[arg-type]
-    work.look()
+    work = RemoteJob(Asked(), ORDER)  # type: ignore[arg-type]
+    work.poll()
     work.host.future.set_exception(UserError("There is no such arm."))  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="no such arm"):
-        work.look()
+        work.poll()
 
 
 def reading(*answers: bytes | Exception, size: int = 6) -> Any:
@@ -140,21 +140,21 @@ def reading(*answers: bytes | Exception, size: int = 6) -> Any:
 
 def test_a_file_is_fetched_over_cuts_of_the_line_and_within_bounds() -> None:
     host = reading(b"ab", LineDown("cut"), b"cd", b"ef")
-    assert fetched(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
+    assert fetch_file(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
     assert host.asked == [0, 2, 2, 4]
-    assert fetched(reading(b"ab", b""), "/there", "x.json", 6, lambda: False) == b"ab", "it was cut off there"
+    assert fetch_file(reading(b"ab", b""), "/there", "x.json", 6, lambda: False) == b"ab", "it was cut off there"
     for host in (reading(b"a", size=7), reading(b"abcdefg", size=6)):
         with pytest.raises(UserError, match=r"x\.json of /there on far has more than 0 MB"):
-            fetched(host, "/there", "x.json", 6, lambda: False)
+            fetch_file(host, "/there", "x.json", 6, lambda: False)
     with pytest.raises(LineDown):
-        fetched(reading(LineDown("cut")), "/there", "x.json", 6, lambda: True)
+        fetch_file(reading(LineDown("cut")), "/there", "x.json", 6, lambda: True)
 
 
-def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> Elsewhere:
+def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> RemotePlace:
     """The machine of ``host``, for a study of these data and no arms."""
     remote: Any = SimpleNamespace(machines=SimpleNamespace(host=lambda name: host))
     study: Any = SimpleNamespace(data=data)
-    return Elsewhere("far", remote, study, StudyDir(Path("/o")), "s", {} if known is None else known)
+    return RemotePlace("far", remote, study, StudyDir(Path("/o")), "s", {} if known is None else known)
 
 
 def facts(*gpus: Gpu) -> Facts:
@@ -177,9 +177,9 @@ def test_a_machine_offers_a_gpu_that_nobody_uses_once_it_has_answered(
     run = SimpleNamespace(arm="a", seed=3)
     first = far.begin(run, 90, "1")  # type: ignore[arg-type]
     order, freed = first[5], first[6]  # type: ignore[index]
-    assert (order.study, order.what, order.devices) == ("s", ["run", "a", "3", "90"], ["1"])
-    assert order.token != far.order(["step"]).token
-    assert far.order(["step"]).devices == []
+    assert (order.study, order.arguments, order.devices) == ("s", ["run", "a", "3", "90"], ["1"])
+    assert order.token != far.request(["step"]).token
+    assert far.request(["step"]).devices == []
     assert far.offer() == "2"
     far.begin(run, 90, "2")  # type: ignore[arg-type]
     assert far.offer() is None
@@ -216,10 +216,10 @@ def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(
     far.offer()
     host.state = LineState("waiting", "No route.")
     far.offer()
-    assert far.told == "No route."
+    assert far.trouble == "No route."
     host.future.set_exception(LineDown("It was cut."))
     far.offer()
-    assert far.told == "It was cut."
+    assert far.trouble == "It was cut."
     clock[0] += 4.9
     far.offer()
     assert len(host.heard) == 1
@@ -228,7 +228,7 @@ def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(
     assert len(host.heard) == 2
     host.future.set_result(facts(Gpu(index=0)))
     assert far.offer() == "0"
-    assert far.told == ""
+    assert far.trouble == ""
     clock[0] += 2.0
     far.offer()
     host.future.set_exception(MachineRefused("Another host key."))
@@ -244,12 +244,12 @@ def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(
         (
             DataFacts(name="d", pairs=3, digest="x"),
             {"d": ("here", DataFacts(name="d", pairs=4, digest="y"))},
-            "the data d on far (3 rows) are others than on here (4 rows); copy them there, or leave far out.",
+            "the data d on far (3 rows) differ from those on here (4 rows); copy the data there, or leave far out.",
         ),
         (
             DataFacts(name="d", problem="It is gone."),
             {},
-            "far cannot read the data d: It is gone; copy them there to the same path, or leave far out.",
+            "far cannot read the data d: It is gone; copy the data to the same path there, or leave far out.",
         ),
     ],
 )
@@ -273,21 +273,21 @@ def test_a_machine_is_used_when_its_data_are_the_study_s(
 def test_devices_here_are_given_and_come_back(tmp_path: Path) -> None:
     out = StudyDir(tmp_path)
     run: Any = SimpleNamespace(arm="a", seed=0)
-    assert (Here(out, 3).jobs, Here(out, 0).jobs, Here(out, 1, ["4", "6"]).jobs) == (3, 1, 2)
-    here = Here(out, 5, ["4", "6"])
+    assert (LocalPlace(out, 3).jobs, LocalPlace(out, 0).jobs, LocalPlace(out, 1, ["4", "6"]).jobs) == (3, 1, 2)
+    here = LocalPlace(out, 5, ["4", "6"])
     assert here.offer() == "4"
     here._free.clear()
     assert here.offer() is None
     folder = out.run("a", 0)
     folder.create()
-    assert here.ended(run, "6", 3).problem == "the trainer exited unexpectedly with status 3"
+    assert here.finish(run, "6", 3).problem == "the trainer exited unexpectedly with status 3"
     assert here.offer() == "6"
     folder.stderr.write_text("first\nlast\n")
-    assert here.ended(run, "4", 0).problem == "last", "it left no measures"
+    assert here.finish(run, "4", 0).problem == "last", "it left no measures"
     out.measures("a", 0).parent.mkdir(parents=True, exist_ok=True)
     out.measures("a", 0).write_text("{}")
-    assert here.ended(run, "4", 0).problem == ""
-    assert here.ended(run, "4", 1).problem == "last"
+    assert here.finish(run, "4", 0).problem == ""
+    assert here.finish(run, "4", 1).problem == "last"
     trained = []
     for step, total, doing in ((3, 9, "saving"), (9, 9, "training"), (9, 9, "saving"), (0, 0, "saving")):
         folder.write_status(replace(own_status(), step=step, total_steps=total, doing=doing))
@@ -305,8 +305,8 @@ class Timed:
     def offer(self) -> str | None:
         return self._offers.pop(0)
 
-    def order(self, what: list[str], device: str) -> Order:
-        return Order("s", {}, what, "t", [device] if device else [])
+    def request(self, what: list[str], device: str) -> JobRequest:
+        return JobRequest("s", {}, what, "t", [device] if device else [])
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ class Timed:
     [
         ([Standing(folder="f", state=RunState.RUNNING), Standing(folder="f", state=RunState.DONE)], "", True),
         ([Standing(folder="f", state=RunState.FAILED, note="no room")], "no room", False),
-        ([Standing(folder="f", state=RunState.INTERRUPTED)], "measuring its step ended as interrupted", False),
+        ([Standing(folder="f", state=RunState.INTERRUPTED)], "measuring the step time ended as interrupted", False),
         ([UserError("There is no such arm.")], "There is no such arm.", False),
     ],
 )
@@ -326,32 +326,32 @@ def test_a_step_that_is_timed_elsewhere(
     class Scripted:
         folder = "/there/step"
 
-        def __init__(self, host: Any, order: Order) -> None:
-            assert (order.what, order.devices) == (["step", "a", "2"], ["1"])
+        def __init__(self, host: Any, order: JobRequest) -> None:
+            assert (order.arguments, order.devices) == (["step", "a", "2"], ["1"])
 
-        def look(self) -> Standing:
+        def poll(self) -> Standing:
             found = left.pop(0)
             if isinstance(found, UserError):
                 raise found
             return found
 
-    monkeypatch.setattr(remote_step, "Work", Scripted)
-    monkeypatch.setattr(remote_step, "fetched", lambda *given: b"0.5")
+    monkeypatch.setattr(remote_step, "RemoteJob", Scripted)
+    monkeypatch.setattr(remote_step, "fetch_file", lambda *given: b"0.5")
     monkeypatch.setattr(remote_step, "_POLL_SECONDS", 0.0)
     out, ended, waited = StudyDir(tmp_path), threading.Event(), list[int]()
     out.times.mkdir(parents=True, exist_ok=True)
     place: Any = Timed(offers=(None, "1"))
-    assert remote_step.measure_elsewhere(place, out, "a", 2, ended, lambda: waited.append(1)) == said
+    assert remote_step.measure_remotely(place, out, "a", 2, ended, lambda: waited.append(1)) == said
     assert out.step_time("a", 2).exists() is written
     assert len(waited) == len(stands)
     ended.set()
     left[:] = [Standing(folder="f", state=RunState.RUNNING)]
     place = Timed(offers=("1",))
-    assert remote_step.measure_elsewhere(place, out, "a", 2, ended, lambda: None) == ""
+    assert remote_step.measure_remotely(place, out, "a", 2, ended, lambda: None) == ""
     assert place.host.heard == [("end", "/there/step", "kill")], "it is ended with the study"
     place = Timed(offers=(None,))
     place.problem = "Another host key."
-    assert remote_step.measure_elsewhere(place, out, "a", 2, threading.Event(), lambda: None) == "Another host key."
+    assert remote_step.measure_remotely(place, out, "a", 2, threading.Event(), lambda: None) == "Another host key."
 
 
 def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
@@ -394,5 +394,5 @@ def test_all_that_a_run_elsewhere_has_told_is_here_when_it_is_called_done(tmp_pa
         if written:
             run.events.write_bytes(written)
             run.write_status(replace(own_status(), verdict=verdict))
-        found.append(RemoteTraining._mirrored(training, 6))
+        found.append(RemoteTraining._is_mirrored(training, 6))
     assert found == [False, False, False, True, True]

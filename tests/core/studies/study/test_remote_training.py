@@ -88,12 +88,12 @@ class Parts:
 
     def hears(self, answer: object) -> Ended | None:
         """Ask, be answered, and take what follows."""
-        assert self.training.look() is None
+        assert self.training.poll() is None
         if isinstance(answer, Exception):
             self.far.future.set_exception(answer)
         else:
             self.far.future.set_result(answer)
-        return self.training.look()
+        return self.training.poll()
 
     def stands(self, state: RunState, note: str = "") -> Ended | None:
         return self.hears(Standing(folder=THERE, state=state, note=note))
@@ -102,7 +102,7 @@ class Parts:
         fetching = self.training._fetching
         assert fetching is not None
         fetching.join(60)
-        return self.training.look()
+        return self.training.poll()
 
     @property
     def record(self) -> RemoteRecord | None:
@@ -111,22 +111,22 @@ class Parts:
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    monkeypatch.setattr(remote_training, "_MIRRORED_SECONDS", 0.0)
+    monkeypatch.setattr(remote_training, "_MIRROR_WAIT_SECONDS", 0.0)
     return Parts(tmp_path / "out")
 
 
 def test_a_run_is_handed_over_followed_measured_and_leaves_its_device(parts: Parts) -> None:
     training = parts.begin()
-    assert (training.state, training.told) == ("training", "")
+    assert (training.state, training.trouble) == ("training", "")
     assert parts.hears(Submitted(folder=THERE)) is None
     assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])]
     record = parts.record
     assert record is not None
     assert (record.folder, record.waiting, record.devices, record.host) == (THERE, False, ["1"], "far")
     assert parts.stands(RunState.STARTING, "job 7 waits") is None
-    assert (training.state, training.told, parts.mirrors.did) == ("training", "job 7 waits", ["attach"])
+    assert (training.state, training.trouble, parts.mirrors.did) == ("training", "job 7 waits", ["attach"])
     assert parts.stands(RunState.RUNNING, "odd") is None
-    assert (training.told, parts.dir.config.exists()) == ("", False)
+    assert (training.trouble, parts.dir.config.exists()) == ("", False)
     parts.dir.events.write_bytes(b"{}\n")
     assert parts.stands(RunState.RUNNING) is None
     assert parts.fetched() is None
@@ -154,8 +154,8 @@ def test_a_run_that_was_done_before_it_was_looked_at_brings_its_config_too(parts
 @pytest.mark.parametrize(
     ("state", "note", "problem"),
     [
-        (RunState.PAUSED, "", "it was paused on far; resume the study to go on."),
-        (RunState.STOPPED, "x", "it was stopped on far; resume the study to go on."),
+        (RunState.PAUSED, "", "it was paused on far; resume the study to continue it."),
+        (RunState.STOPPED, "x", "it was stopped on far; resume the study to continue it."),
         (RunState.FAILED, "error: no room", "error: no room"),
         (RunState.INTERRUPTED, "", "it ended as interrupted"),
     ],
@@ -212,8 +212,8 @@ def test_a_run_that_ended_meanwhile_is_handed_over_again_once(parts: Parts, stat
 
 def test_a_run_that_is_being_ended_is_not_handed_over_again(parts: Parts) -> None:
     training = parts.found_again()
-    training.ask_to_end()
-    assert parts.stands(RunState.PAUSED) == Ended("it was paused on far; resume the study to go on.")
+    training.request_stop()
+    assert parts.stands(RunState.PAUSED) == Ended("it was paused on far; resume the study to continue it.")
 
 
 @pytest.mark.parametrize("missing", [[], ["a measure"]])
@@ -237,33 +237,33 @@ def test_what_was_handed_over_and_not_confirmed_is_asked_for_by_the_same_token(p
     parts.dir.create()
     write_record(parts.dir, RemoteRecord(machine="far", token="first", waiting=True, devices=["7"]))
     parts.begin()
-    parts.training.look()
+    parts.training.poll()
     assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "first", ["1"])]
 
 
-def test_who_is_asked_to_end_is_told_at_once_where_the_line_is_up(parts: Parts) -> None:
+def test_a_stop_is_sent_at_once_while_the_connection_is_up(parts: Parts) -> None:
     training = parts.begin()
-    training.ask_to_end()
+    training.request_stop()
     assert parts.dir.asked() == "stop"
-    assert training.look() == Ended("it was not begun before the study was ended.")
+    assert training.poll() == Ended("it was not started before the study was stopped.")
     assert parts.far.heard == []
     parts.dir.clear_control()
     training = parts.begin()
-    training.look()
-    training.ask_to_end()
-    assert training.look() is None, "it may have begun there"
+    training.poll()
+    training.request_stop()
+    assert training.poll() is None, "it may have begun there"
     parts.far.future.set_result(Submitted(folder=THERE))
-    training.look()
+    training.poll()
     for kind, told in (("waiting", False), ("ready", True)):
         parts.far.state = LineState(kind)
-        training.ask_to_end()
+        training.request_stop()
         assert (("control", THERE, "stop") in parts.far.heard) is told
 
 
 def test_measures_that_cannot_be_fetched_fail_the_run_and_a_cut_line_does_not(parts: Parts) -> None:
     training = parts.begin()
     parts.hears(Submitted(folder=THERE))
-    training.leave()
+    training.abandon()
     parts.far.files["exports/measures.json"] = LineDown("The line is down.")
     assert parts.stands(RunState.DONE) is None
     assert parts.fetched() is None, "it goes on there, and is found the next time"

@@ -111,7 +111,7 @@ def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None
     crossed = {"arm": "better", "baseline": "base", "metric": "val/R@1", "kind": kind, "seconds": seconds, "last": last}
     found["crossings"] = [crossed]
     text = markdown(found)
-    assert "Each arm is trained for each of 10 s, 80 s, seeds 0, 1." in text
+    assert "Each arm is trained for each budget (10 s, 80 s), seeds 0, 1." in text
     assert f"| better - base | val/R@1 | +10.0 (5.0 to 15.0) |  | {said} |" in text
     assert "equal budgets (CPU time of all threads)" in text
     found["arms"]["base"]["cost"]["clock"] = "wall"

@@ -7,15 +7,15 @@ import pytest
 from core.spec.study import Study
 from core.spec.study.folder import StudyRun
 from core.studies.study.claiming import StudyError
-from core.studies.study.selection import ALL, Chosen
-from tests.core.studies.study.test_study import config
+from core.studies.study.selection import ALL_RUNS, RunSelection
+from tests.core.studies.study.test_study import study_dict
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]
-STUDY = Study.model_validate(config(*ARMS, seeds=[0, 1], steps=0, budgets=[10.0, 80.0]))
+STUDY = Study.model_validate(study_dict(*ARMS, seeds=[0, 1], steps=0, budgets=[10.0, 80.0]))
 
 
 def chosen(*arms: str, seeds: tuple[int, ...] = ()) -> set[str]:
-    which = Chosen(arms, seeds)
+    which = RunSelection(arms, seeds)
     which.check(STUDY)
     runs = [StudyRun(arm.name, seed, "") for arm in STUDY.trained for seed in STUDY.seeds]
     return {f"{run.arm} {run.seed}" for run in runs if which.has(STUDY, run)}
@@ -24,7 +24,7 @@ def chosen(*arms: str, seeds: tuple[int, ...] = ()) -> set[str]:
 def test_arms_are_chosen_with_or_without_their_budget_and_seeds_apart() -> None:
     everything = {f"{arm}-{budget}s {seed}" for arm in ("base", "other") for budget in (10, 80) for seed in (0, 1)}
     assert chosen() == everything
-    assert all(ALL.has(STUDY, StudyRun(arm.name, 0, "")) for arm in STUDY.trained)
+    assert all(ALL_RUNS.has(STUDY, StudyRun(arm.name, 0, "")) for arm in STUDY.trained)
     assert chosen("base") == {one for one in everything if one.startswith("base")}
     assert chosen("other-80s") == {"other-80s 0", "other-80s 1"}
     assert chosen("base", "other-10s", seeds=(1,)) == {"base-10s 1", "base-80s 1", "other-10s 1"}

@@ -12,12 +12,12 @@ import pytest
 
 from core.spec.study import Study, StudyDir
 from core.studies.study import budgets
-from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_here, step_time, steps_within
+from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_locally, step_time, steps_within
 from core.studies.study.claiming import StudyError
-from tests.core.studies.study.test_study import config
+from tests.core.studies.study.test_study import study_dict
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "other", "preset": "sd-clip"}]
-STUDY = Study.model_validate(config(*ARMS, steps=0, budgets=[10.0, 80.0]))
+STUDY = Study.model_validate(study_dict(*ARMS, steps=0, budgets=[10.0, 80.0]))
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def test_arms_are_measured_in_turn_where_they_are_not_yet(out: StudyDir) -> None
     assert did == [("base", 0), ("broken", 0), ("other", 1), ("base", 2), ("other", 2)]
     assert problems == {"broken": "It broke."}
     assert said == [
-        "measuring what a step of base takes", "measuring what a step of broken takes", "failed: broken: It broke.",
+        "measuring the step time of base", "measuring the step time of broken", "failed: broken: It broke.",
     ]  # fmt: skip
     did.clear()
     said.clear()
     timed(out, "base", 0, 1.0)
     measure_arms(out, ["base"], ended, said.append, lambda: None, measure)
-    assert (did, said) == ([("base", 2)], ["measuring what a step of base takes"]), "it says that it measures at all"
+    assert (did, said) == ([("base", 2)], ["measuring the step time of base"]), "it says that it measures at all"
     ended.set()
     did.clear()
     assert measure_arms(out, arms, ended, said.append, lambda: None, measure) == {}
@@ -82,7 +82,7 @@ def test_a_step_takes_the_median_of_three_rounds(out: StudyDir) -> None:
     [
         ("print('well')", ""),
         ("import sys; print('first'); print('no memory\\n', file=sys.stderr); sys.exit(1)", "no memory"),
-        ("import sys; sys.exit(3)", "measuring its step exited unexpectedly with status 3"),
+        ("import sys; sys.exit(3)", "measuring the step time exited unexpectedly with status 3"),
     ],
 )
 def test_why_a_step_could_not_be_measured_here(
@@ -91,7 +91,7 @@ def test_why_a_step_could_not_be_measured_here(
     monkeypatch.setattr(budgets, "JOB", (sys.executable, "-S", "-c", code))
     monkeypatch.setattr(budgets, "_POLL_SECONDS", 0.005)
     waited: list[None] = []
-    assert measure_here(out, "base", 1, threading.Event(), lambda: waited.append(None)) == said
+    assert measure_locally(out, "base", 1, threading.Event(), lambda: waited.append(None)) == said
     assert waited
 
 
@@ -106,5 +106,5 @@ def test_a_measurement_is_ended_with_its_study(out: StudyDir, monkeypatch: pytes
         if note.exists() and note.read_text():
             ended.set()
 
-    assert measure_here(out, "base", 2, ended, wait) == "", "it is no failure"
+    assert measure_locally(out, "base", 2, ended, wait) == "", "it is no failure"
     assert note.read_text() == f"{out.path} base 2"

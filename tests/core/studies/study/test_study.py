@@ -138,7 +138,7 @@ def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: 
 @pytest.fixture
 def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
-    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "POLL_SECONDS", 0.05)
 
 
 def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:

@@ -12,7 +12,7 @@ from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
 from core.studies.study import data
 from core.studies.study.data import data_path, demo_folder, openclipart_folder, prepare
-from tests.core.studies.study.test_study import config
+from tests.core.studies.study.test_study import study_dict
 
 DATA = {"train": f"{DEMO}train.csv", "art": f"{OPENCLIPART}train.csv", "val": "/data/val.csv"}
 
@@ -45,7 +45,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def a_study(**more: Any) -> Study:
-    return Study.model_validate(config(data=DATA, **more))
+    return Study.model_validate(study_dict(data=DATA, **more))
 
 
 def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
@@ -57,7 +57,7 @@ def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) 
         ("rendered", "openmoji"), ("copied", "/clip-art", "openclipart"),
         ("spoilt", "train.csv", "0.5", "3", "word", ""),
     ]  # fmt: skip
-    assert said == ["rendering the demo data", f"{noisy}: 20 of 40 captions are wrong (word)"]
+    assert said == ["rendering the demo data", f"{noisy}: 20 of 40 captions are mismatched (word)"]
     found = [data_path(out, study, name, 0) for name in ("train", "art", "val", "noisy", "kept")]
     assert found == [
         demo_folder(out) / "train.csv", openclipart_folder(out) / "train.csv", Path("/data/val.csv"), noisy,
@@ -86,7 +86,7 @@ def test_copies_of_the_user_s_own_data_go_beside_no_data_of_theirs(tmp_path: Pat
 
 
 def test_a_copy_without_wrong_captions_is_refused(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
-    with pytest.raises(UserError, match=r"the noisy copy of .*train\.csv has no wrong captions; raise noise\.share\."):
+    with pytest.raises(UserError, match=r"noisy copy of .*train\.csv has no mismatched captions; raise noise\.share\."):
         prepare(StudyDir(tmp_path), a_study(noise={"share": 0.001}), print, Path("/clip-art"))
 
 

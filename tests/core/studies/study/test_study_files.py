@@ -125,7 +125,7 @@ def test_a_study_writes_through_no_link_that_leads_out(
 
 def test_a_link_that_stays_in_the_study_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
-    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "POLL_SECONDS", 0.05)
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")
     (out.path / "elsewhere").mkdir(parents=True)
@@ -194,7 +194,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
 
 def test_a_run_with_damaged_measures_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_place, "JOB", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
-    monkeypatch.setattr(queue, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "POLL_SECONDS", 0.05)
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")
     study = Study.model_validate(STUDY | {"arms": ARMS, "noise": None})

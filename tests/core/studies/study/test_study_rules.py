@@ -22,7 +22,7 @@ from core.studies.study.places.place import Ended
 from core.studies.study.queue import _Queue
 from core.studies.study.results import collect, value_at
 from core.studies.study.statistics import permutation_p
-from tests.core.studies.study.test_study import config
+from tests.core.studies.study.test_study import study_dict
 
 BASE = {"name": "base", "preset": "clip"}
 
@@ -53,9 +53,9 @@ BASE = {"name": "base", "preset": "clip"}
 def test_the_last_that_is_allowed_and_the_first_that_is_not(
     good: dict[str, Any], bad: dict[str, Any], said: str
 ) -> None:
-    Study.model_validate(config() | good)
+    Study.model_validate(study_dict() | good)
     with pytest.raises(ValidationError, match=said):
-        Study.model_validate(config() | bad)
+        Study.model_validate(study_dict() | bad)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_the_last_that_is_allowed_and_the_first_that_is_not(
         ({"data": {"train": "other.csv", "val": "val.csv"}}, False),
         ({"seeds": [0, 1, 2, 3]}, True),
         ({"seeds": [0, 1]}, False),
-        ({"arms": [*config()["arms"], {"name": "third", "preset": "coca"}]}, True),
-        ({"arms": config()["arms"][:1]}, False),
-        ({"arms": [BASE | {"set": ["seed=1"]}, config()["arms"][1]]}, False),
+        ({"arms": [*study_dict()["arms"], {"name": "third", "preset": "coca"}]}, True),
+        ({"arms": study_dict()["arms"][:1]}, False),
+        ({"arms": [BASE | {"set": ["seed=1"]}, study_dict()["arms"][1]]}, False),
         ({"set": ["optim.beta1=0.8"]}, False),
         ({"size": "demo"}, False),
         ({"name": "other"}, False),
@@ -81,14 +81,14 @@ def test_the_last_that_is_allowed_and_the_first_that_is_not(
     ],
 )
 def test_what_a_study_may_change_and_go_on(change: dict[str, Any], goes_on: bool) -> None:
-    before, after = Study.model_validate(config()), Study.model_validate(config() | change)
+    before, after = Study.model_validate(study_dict()), Study.model_validate(study_dict() | change)
     assert after.goes_on_from(before) == goes_on
     assert (after.digest() == before.digest()) == (not change or "about" in change)
 
 
 def test_budgets_may_be_added_and_not_taken_away() -> None:
     def of(*budgets: float) -> Study:
-        return Study.model_validate(config(budgets=list(budgets), steps=0))
+        return Study.model_validate(study_dict(budgets=list(budgets), steps=0))
 
     assert of(10, 80).goes_on_from(of(10))
     assert not of(10).goes_on_from(of(10, 80))
@@ -102,7 +102,7 @@ def test_a_budget_of_weeks_names_its_runs() -> None:
         (1e6, "base-1000000s"),
         (1e9, "base-1000000000s"),
     ):
-        assert Study.model_validate(config(BASE, budgets=[seconds], steps=0)).trained[0].name == name
+        assert Study.model_validate(study_dict(BASE, budgets=[seconds], steps=0)).trained[0].name == name
 
 
 def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
@@ -111,19 +111,19 @@ def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
         {"name": "same", "preset": "sd-clip", "set": ["seed=1"]},
         {"name": "long", "preset": "sd-clip", "set": ["seed=1"], "as_long_as": "other"},
     ]
-    study = Study.model_validate(config(*arms))
+    study = Study.model_validate(study_dict(*arms))
     timed = study.timed(study.arm("long"))
     assert timed is not None
     assert timed.name == "same"
     for change in ({"preset": "coca"}, {"set": []}):
         with pytest.raises(ValidationError, match="its own step time is unknown"):
-            Study.model_validate(config(*arms[:2], arms[2] | change))
+            Study.model_validate(study_dict(*arms[:2], arms[2] | change))
 
 
 def test_paths_are_of_the_file_and_demo_data_stay(tmp_path: Path) -> None:
     data = {"train": "a.csv", "val": "demo:val.csv", "art": "openclipart:train.csv", "far": "/far/b.csv"}
     arms = [{"name": "own", "config": "own.json"}, BASE]
-    study = absolute(Study.model_validate(config(*arms, data=data)), tmp_path)
+    study = absolute(Study.model_validate(study_dict(*arms, data=data)), tmp_path)
     assert study.data == data | {"train": str(tmp_path / "a.csv")}
     assert [arm.config for arm in study.arms] == [str(tmp_path / "own.json"), ""]
 
@@ -132,7 +132,7 @@ def test_where_copies_of_data_lie(tmp_path: Path) -> None:
     data = {"train": "demo:train.csv", "val": "/own/val.csv"}
     out = StudyDir(tmp_path)
     for of, folder in (("train", out.data / "openmoji"), ("val", out.data)):
-        study = Study.model_validate(config(data=data, noise={"of": of}))
+        study = Study.model_validate(study_dict(data=data, noise={"of": of}))
         assert data_path(out, study, "noisy", 0) == folder / "noisy-s0.csv"
         assert data_path(out, study, "kept", 0) == folder / "kept-s0.csv"
         assert data_path(out, study, "train", 0) == out.data / "openmoji" / "train.csv"
@@ -151,7 +151,7 @@ def test_where_copies_of_data_lie(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_set_for_each_run_is_no_other_recipe(tmp_path: Path, setting: str, said: str | None) -> None:
-    study, out = Study.model_validate(config(BASE, seeds=[0])), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict(BASE, seeds=[0])), StudyDir(tmp_path)
     claim(out, study)
     out.run("base", 0).create()
     trained = override(preset_config("clip", "tiny"), ["data.train=a.csv", "optim.beta1=0.9", setting])
@@ -166,7 +166,7 @@ def test_what_is_set_for_each_run_is_no_other_recipe(tmp_path: Path, setting: st
 
 
 def test_another_recipe_is_refused_until_every_run_is_measured(tmp_path: Path) -> None:
-    study, out = Study.model_validate(config(BASE, seeds=[0, 1])), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict(BASE, seeds=[0, 1])), StudyDir(tmp_path)
     claim(out, study)
     measured(out, "base", 1)
     out.run("base", 0).create()
@@ -181,7 +181,7 @@ def test_another_recipe_is_refused_until_every_run_is_measured(tmp_path: Path) -
 class Pretended:
     """A place with ``free`` devices, at which every run ends as it is told."""
 
-    told = ""
+    trouble = ""
 
     def __init__(self, name: str, free: list[str], problem: str = "") -> None:
         self.name, self.free, self.problem = name, free, problem
@@ -194,14 +194,14 @@ class Pretended:
     def begin(self, run: StudyRun, steps: int, device: str) -> Any:
         self.free.remove(device)
         self.begun.append((run.arm, steps, device))
-        return SimpleNamespace(state="measuring", told="slowly", look=lambda: self.ends)
+        return SimpleNamespace(state="measuring", trouble="slowly", poll=lambda: self.ends)
 
     def close(self) -> None:
         """Nothing is open."""
 
 
 def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) -> _Queue:
-    study, out = Study.model_validate(config(seeds=list(seeds))), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict(seeds=list(seeds))), StudyDir(tmp_path)
     out.runs.mkdir(exist_ok=True)
     return _Queue(study, out, places, lambda text: None)
 
@@ -237,7 +237,7 @@ def test_a_run_goes_on_where_it_was_begun_or_fails_saying_where(tmp_path: Path) 
     run.events.write_text("")
     queue._start()
     assert [one.state for one in queue.status.runs] == ["failed", "training"]
-    assert queue.status.runs[0].message.startswith("it was begun on this computer, which is not among the machines")
+    assert queue.status.runs[0].message.startswith("it was started on this computer, which is not among the chosen")
     assert str(run.path) in queue.status.runs[0].message
     broken = queue_of(tmp_path, Pretended("", ["0"], problem="Set up the machine first."))
     broken._start()
@@ -251,7 +251,7 @@ def measured(out: StudyDir, arm: str, seed: int, **more: Any) -> None:
 
 
 def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
-    study, out = Study.model_validate(config()), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
     for seed, seconds in ((0, 0.1), (1, 0.2)):
         measured(out, "base", seed, step_seconds=seconds, train_seconds=10.0)
     measured(out, "better", 1, step_seconds=0.6, train_seconds=20.0, notes=["no labels"])
@@ -276,7 +276,7 @@ def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
 
 
 def test_only_what_both_arms_have_is_compared(tmp_path: Path) -> None:
-    study, out = Study.model_validate(config()), StudyDir(tmp_path)
+    study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
     curve = [{"step": 5, "seconds": 10.0, "values": {"student/R@1": 0.4}}]
     for arm, values, told in (("base", {"val/R@1": 0.5}, []), ("better", {"val/R@1": 0.75, "new/acc1": 0.9}, curve)):
         measured(out, arm, 0, networks={"student": values}, train_seconds=10.0, curve=told)

@@ -10,7 +10,7 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventWriter, Metrics
 from core.spec.run.folder import RunDir
-from core.studies.study.job import both_ways, timing
+from core.studies.study.job import timing, with_mean_recall
 from core.studies.study.results import value_at
 
 
@@ -20,7 +20,7 @@ def test_values_between_validations() -> None:
     assert value_at(curve, 5.0, "R@1") == pytest.approx(0.1)
     assert value_at(curve, 99.0, "R@1") == 0.6
     assert value_at([], 1.0, "R@1") is None
-    assert both_ways({"image_to_text_R@1": 0.2, "text_to_image_R@1": 0.4})["R@1"] == pytest.approx(0.3)
+    assert with_mean_recall({"image_to_text_R@1": 0.2, "text_to_image_R@1": 0.4})["R@1"] == pytest.approx(0.3)
 
 
 def write_run(run: RunDir, log_every: int, lasted: list[float], curve: dict[int, float]) -> None:
