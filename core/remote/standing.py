@@ -121,7 +121,7 @@ class Watched:
         if job is not None and job.result:
             found = self._by_result(job, found, status)
         elif job is not None and found.state is RunState.DONE and self._judged_together and self._works(job, status):
-            found = found.model_copy(update={"state": RunState.RUNNING, "note": "judging the ensemble"})
+            found = found.model_copy(update={"state": RunState.RUNNING, "note": "evaluating the ensemble"})
         self._insist(found)
         return found
 

@@ -1,4 +1,4 @@
-"""The study ``adapt-time``: fine-tuning recipes by what they gain and retain along the path to the initial weights.
+"""The study ``adapt-time``: gain and retention of fine-tuning recipes along the path from the initial weights.
 
-Flow: config -> data (subsets, mismatched captions) -> cells (train, then evaluate the path) -> choosing -> results.
+Flow: config -> data (subsets, mismatched captions) -> cells (train, then evaluate the path) -> tuning -> results.
 """

@@ -1,7 +1,7 @@
-"""Run the study: ``python -m core.studies.adapting OUT --data DATA``; again to resume, from wherever it was killed.
+"""Run or resume the study: ``python -m core.studies.adapting OUT --data DATA``. It can be killed at any moment.
 
-``DATA`` has the manifests of packaging/icon_sets.py, and the demo data in ``demo/``. ``OUT`` gets base models and a
-JSON file for each cell; after each of them ``OUT/results`` is written, whose files are those that are published.
+``DATA`` has the manifests of packaging/icon_sets.py, and the demo data in ``demo/``. ``OUT`` gets base models and one
+JSON file per cell; ``OUT/results``, rewritten after each cell, has the files that are published.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
 from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
-from core.studies.adapting.data import held_out, training_pairs
-from core.studies.adapting.results import Cell, chosen_arms, markdown, rounded, summary
+from core.studies.adapting.data import held_out_pairs, training_pairs
+from core.studies.adapting.results import Cell, markdown, rounded, select_arms, summary
 from core.training.memory import keep_freed_memory
 
 CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
 TUNING = "tuning"
 
-Found = dict[str, dict[Cell, Any]]
+CellsByArm = dict[str, dict[Cell, Any]]
 
 
 class Runner:
-    """Trains what is missing, cell by cell: tuning first, then each condition with the chosen arms."""
+    """Trains missing cells one by one: tuning first, then each condition with the selected arms."""
 
     def __init__(self, study: AdaptStudy, data: Path, out: Path) -> None:
         self.study, self.data, self.out = study, data, out
@@ -43,12 +43,12 @@ class Runner:
         self._evaluations: dict[str, Evaluation] = {}
 
     def run(self) -> None:
-        """Everything that the config asks for."""
+        """Train and evaluate every cell of the config."""
         study = self.study
         for arm in study.arms:
             self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
-        chosen = set(chosen_arms(study, self.cells(TUNING)).values())
-        arms = [arm for arm in study.arms if arm.name in chosen]
+        selected = set(select_arms(study, self.cells(TUNING)).values())
+        arms = [arm for arm in study.arms if arm.name in selected]
         for condition in study.conditions:
             for arm in arms:
                 if condition.families and arm.family not in condition.families:
@@ -56,25 +56,28 @@ class Runner:
                 for seed, draw in product(study.seeds, range(condition.draws)):
                     self._cell(condition.name, study.report, condition, arm, seed, draw)
 
-    def cells(self, condition: str) -> Found:
-        """What was found in a condition: arm -> seed and draw -> the cell."""
-        found: Found = defaultdict(dict)
+    def cells(self, condition: str) -> CellsByArm:
+        """The finished cells of a condition: arm -> (seed, draw) -> result."""
+        cells: CellsByArm = defaultdict(dict)
         for path in sorted((self.out / "cells" / condition).glob("*.json")):
             arm, seed, draw = path.stem.rsplit("_", 2)
-            found[arm][int(seed), int(draw)] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+            cells[arm][int(seed), int(draw)] = json.loads(path.read_text(encoding="utf-8"))
+        return cells
 
     def write(self) -> None:
-        """Results of the cells that are done."""
-        cells = {name: self.cells(name) for name in (TUNING, *(one.name for one in self.study.conditions))}
-        report = {name: found for name, found in cells.items() if found and name != TUNING}
+        """Write the results of the finished cells."""
+        cells = {name: self.cells(name) for name in (TUNING, *(condition.name for condition in self.study.conditions))}
+        report = {name: by_arm for name, by_arm in cells.items() if by_arm and name != TUNING}
         results = summary(self.study, cells[TUNING], report)
         folder = self.out / "results"
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "results.json", (json.dumps(rounded(results)) + "\n").encode())
         write_whole(folder / "results.md", markdown(results).encode())
-        for name, found in cells.items():
-            plain = {arm: {f"{seed} {draw}": one for (seed, draw), one in some.items()} for arm, some in found.items()}
+        for name, by_arm in cells.items():
+            plain = {
+                arm: {f"{seed} {draw}": cell for (seed, draw), cell in arm_cells.items()}
+                for arm, arm_cells in by_arm.items()
+            }
             write_whole(folder / f"cells-{name}.json", (json.dumps(plain) + "\n").encode())
 
     def _cell(self, name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
@@ -90,15 +93,16 @@ class Runner:
         )
         evaluation = self._evaluation(name if name == TUNING else "report", hands, base)
         folder = self.out / "runs" / f"{name}-{path.stem}"
-        found = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
+        cell = run_cell(self.study, arm, base, pairs, condition.steps, number, evaluation, folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(found) + "\n").encode())
+        write_whole(path, (json.dumps(cell) + "\n").encode())
         self.write()
         print(f"{name} {path.stem}", flush=True)
 
     def _evaluation(self, name: str, hands: Hands, base: RunDir) -> Evaluation:
         if name not in self._evaluations:
-            paths = {hand: held_out(self.data, getattr(hands, hand), self.study.held_out) for hand in ("gain", "third")}
+            count = self.study.held_out
+            paths = {hand: held_out_pairs(self.data, getattr(hands, hand), count) for hand in ("gain", "third")}
             paths["retain"] = self.data / hands.retain
             network = open_network(locate(f"{base.path}@last"), CPU)
             self._evaluations[name] = Evaluation(paths, network, self._runtime)
@@ -120,10 +124,10 @@ def main() -> int:
             runner.run()
         runner.write()
     except Exception as error:
-        told = sentence(error)
-        if told is None:
+        text = sentence(error)
+        if text is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     return 0
 

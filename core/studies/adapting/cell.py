@@ -1,6 +1,6 @@
-"""One cell of the study: a recipe trained from a base model, and what each point of its path gained and retained.
+"""One cell of the study: a recipe trained from a base model, and gain and retention at each point of its path.
 
-A cell can be killed at any moment and started again: training resumes, and the path is evaluated anew.
+A cell can be killed at any moment and started again: training resumes, and the path is evaluated again.
 """
 
 from __future__ import annotations
@@ -36,71 +36,71 @@ Curve = dict[str, list[float]]  # measure -> its value at each alpha
 
 
 def train_base(study: AdaptStudy, data: Path, run: RunDir, seed: int) -> None:
-    """Train the base model of ``seed`` where it is not trained yet."""
-    if not _trained(run):
+    """Train the base model of ``seed`` unless it is trained."""
+    if not _is_trained(run):
         config = override(preset_config("clip", "demo"), [*SETTINGS, *study.base, f"seed={seed}"])
         train(_for_steps(config, data / study.base_data, study.base_steps), run, quiet=True)
 
 
 def train_arm(study: AdaptStudy, arm: Arm, base: RunDir, pairs: Path, steps: int, seed: int, folder: Path) -> RunDir:
-    """Train ``arm`` from ``base`` on the manifest ``pairs``; returns its run, which lies in ``folder``."""
-    start, left, stages = base, steps, [(arm.set, "run")]
+    """Train ``arm`` from ``base`` on the manifest ``pairs``; returns its run in ``folder``."""
+    start, remaining, stages = base, steps, [(arm.set, "run")]
     if arm.first:
         stages.insert(0, (arm.first, "first"))
     for settings, name in stages:
         run = RunDir(folder / name)
-        some = steps // 3 if name == "first" else left
-        left -= some
-        if not _trained(run):
-            own = [*SETTINGS, *study.common, *settings, f"towers.pretrained={start.path}@last", f"seed={seed}"]
-            config = override(preset_config(arm.preset, "demo"), own)
-            train(_for_steps(config, pairs, some), run, quiet=True)
+        stage_steps = steps // 3 if name == "first" else remaining
+        remaining -= stage_steps
+        if not _is_trained(run):
+            overrides = [*SETTINGS, *study.common, *settings, f"towers.pretrained={start.path}@last", f"seed={seed}"]
+            config = override(preset_config(arm.preset, "demo"), overrides)
+            train(_for_steps(config, pairs, stage_steps), run, quiet=True)
         start = run
     return start
 
 
 def _for_steps(config: RunConfig, pairs: Path, steps: int) -> RunConfig:
-    each = len(read_rows(pairs)) // config.optim.batch_size
-    return override(config, [f"data.train={pairs}", f"optim.epochs={steps / each!r}"])
+    steps_per_epoch = len(read_rows(pairs)) // config.optim.batch_size
+    return override(config, [f"data.train={pairs}", f"optim.epochs={steps / steps_per_epoch!r}"])
 
 
-def _trained(run: RunDir) -> bool:
-    found = names(run)
-    if not found:
+def _is_trained(run: RunDir) -> bool:
+    checkpoints = names(run)
+    if not checkpoints:
         return False
-    info = read_info(run, found[-1])
+    info = read_info(run, checkpoints[-1])
     return info.step == info.total_steps
 
 
 class Evaluation:
-    """Held-out data sets by what they are for (gain, retain, third), opened once for all cells."""
+    """Held-out data sets by purpose (gain, retain, third), opened once for all cells."""
 
-    def __init__(self, paths: Mapping[str, Path], like: Network, runtime: Runtime) -> None:
-        """``like``: a network of the architecture that is to be evaluated."""
-        data, towers = preset_config("clip", "demo").data, like.towers
+    def __init__(self, paths: Mapping[str, Path], template: Network, runtime: Runtime) -> None:
+        """``template``: a network of the architecture to evaluate."""
+        data, towers = preset_config("clip", "demo").data, template.towers
         self._runtime = runtime
         self._initial: dict[Path, Metrics] = {}  # of each base model
         self._sets: dict[str, PairDataset] = {
-            name: open_dataset(str(path), data, like.image_size, towers.tokenize, pad_id=towers.pad_id)
+            name: open_dataset(str(path), data, template.image_size, towers.tokenize, pad_id=towers.pad_id)
             for name, path in paths.items()
         }
 
     def measure(self, network: Network) -> dict[str, dict[str, float]]:
         """R@10 (mean of both directions), zero-shot accuracy by concept and its calibration error, of each data set."""
-        return {name: self._of_set(network, dataset) for name, dataset in self._sets.items()}
+        return {name: self._measure_set(network, dataset) for name, dataset in self._sets.items()}
 
     def of_path(self, tuned: Network, base: RunDir, alphas: Sequence[float]) -> list[PathPoint]:
-        """`measure` at each of ``alphas`` from ``base`` to ``tuned``; of the base itself it is computed once."""
+        """`measure` at each of ``alphas`` from ``base`` to ``tuned``; the base model is evaluated once."""
         initial = open_network(locate(f"{base.path}@last"), CPU)
         if base.path not in self._initial:
             self._initial[base.path] = self.measure(initial)
         points = path_of(tuned, initial, [alpha for alpha in alphas if alpha > 0], self.measure)
         return [PathPoint(0.0, self._initial[base.path]), *points]
 
-    def _of_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
-        found = encode_dataset(network, dataset, self._runtime, BATCH, _silent)
-        metrics = retrieval_metrics(found.images, found.texts, found.text_to_image)
-        concepts = [dataset.labels(row)["concept"] for row in found.rows.tolist()]
+    def _measure_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
+        features = encode_dataset(network, dataset, self._runtime, BATCH, _ignore_progress)
+        metrics = retrieval_metrics(features.images, features.texts, features.text_to_image)
+        concepts = [dataset.labels(row)["concept"] for row in features.rows.tolist()]
         classes = sorted(set(concepts))
         texts = torch.cat(
             [
@@ -108,7 +108,7 @@ class Evaluation:
                 for start in range(0, len(classes), BATCH)
             ]
         )
-        logits = float(network.logit_scale.detach()) * found.images @ texts.T  # (N, K)
+        logits = float(network.logit_scale.detach()) * features.images @ texts.T  # (N, K)
         confidence, predicted = logits.softmax(dim=1).max(dim=1)
         hits = predicted == torch.tensor([classes.index(concept) for concept in concepts])
         return {
@@ -128,7 +128,7 @@ def run_cell(
     evaluation: Evaluation,
     folder: Path,
 ) -> dict[str, object]:
-    """Train and evaluate one cell in ``folder``, which is removed then: its curves, and the CPU seconds of training."""
+    """Train and evaluate one cell in ``folder``, then remove it; returns its curves and the CPU seconds of training."""
     began = time.process_time()
     run = train_arm(study, arm, base, pairs, steps, seed, folder)
     seconds = time.process_time() - began
@@ -140,7 +140,7 @@ def run_cell(
 
 
 def curve_of(points: Sequence[PathPoint]) -> Curve:
-    """Every measure at each point of a path, in per cent."""
+    """Each measure along a path, in per cent."""
     return {
         f"{name}/{metric}": [round(100 * point.metrics[name][metric], 2) for point in points]
         for name in points[0].metrics
@@ -148,5 +148,5 @@ def curve_of(points: Sequence[PathPoint]) -> Curve:
     }
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def _ignore_progress(activity: str, done: int, total: int) -> None:
     pass

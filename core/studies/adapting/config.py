@@ -1,4 +1,4 @@
-"""What the study compares: base models, recipes by family, data, conditions and comparisons named beforehand."""
+"""The config of the study: base models, recipes by family, data, conditions and planned comparisons."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Measure = Literal["retained at equal gain", "gained at 85 %", "gained at 95 %", 
 
 
 class Arm(Section):
-    """A recipe with one setting; those of a ``family`` are settings of the same recipe, of which tuning chooses one."""
+    """A recipe with one setting. Arms of a ``family`` are settings of one recipe; tuning selects one of them."""
 
     name: Text
     family: Text
     preset: Text = "clip"
     set: list[Text] = Field([], description="Overrides, FIELD=VALUE.")
-    first: list[Text] = Field([], description="Settings of a stage before, which takes a third of the steps (LP-FT).")
-    replay: float = Field(0.0, ge=0.0, le=1.0, description="Pairs of the base's data that are added, as a share.")
+    first: list[Text] = Field([], description="Settings of a preceding stage of a third of the steps (LP-FT).")
+    replay: float = Field(0.0, ge=0.0, le=1.0, description="Share of pairs of the base data to add.")
     weights: Literal["student", "teacher"] = "student"
 
 
 class Condition(Section):
-    """So many pairs of the new hand, a share of whose captions are mismatched, for so many draws per seed."""
+    """A number of pairs of the new hand, the share of mismatched captions among them, and draws per seed."""
 
     pairs: int = Field(ge=2)
     mismatched: float = Field(0.0, ge=0.0, lt=1.0)
@@ -42,15 +42,15 @@ class Condition(Section):
 
 
 class Hands(Section):
-    """Data sets by the artist's hand, paths below the data folder."""
+    """Data sets by artist ("hand"), as paths below the data folder."""
 
-    gain: Text = Field(description="The new hand; divided into pairs to train on and pairs to evaluate.")
+    gain: Text = Field(description="The new hand; split into training and held-out pairs.")
     retain: Text = Field(description="Held-out pairs of the base's hand.")
-    third: Text = Field(description="A hand that is neither trained on nor retained.")
+    third: Text = Field(description="A hand that no model is trained on.")
 
 
 class Comparison(Section):
-    """A primary comparison: ``family`` minus a control, or minus the best control without a teacher ("")."""
+    """A planned comparison: ``family`` minus ``control``, or, if "", minus the best control without a teacher."""
 
     family: Text
     control: Text = ""
@@ -72,7 +72,7 @@ class AdaptStudy(Section):
     tuning_condition: Condition
     tuning_seed: int = 0
     seeds: list[int]
-    held_out: int = Field(1000, ge=1, description="Pairs of the new and of the third hand that are evaluated.")
+    held_out: int = Field(1000, ge=1, description="Held-out pairs of the new and of the third hand.")
     alphas: list[float] = Field(description="Points of each path; the first is 0, the initial model.")
     conditions: list[Condition]
     arms: list[Arm]
@@ -82,17 +82,17 @@ class AdaptStudy(Section):
     @model_validator(mode="after")
     def _consistent(self) -> AdaptStudy:
         families = {arm.family for arm in self.arms}
-        named = {*self.without_teacher, *(one.family for one in self.primary)}
-        named |= {one.control for one in self.primary if one.control}
+        named = {*self.without_teacher, *(item.family for item in self.primary)}
+        named |= {item.control for item in self.primary if item.control}
         named |= {family for condition in self.conditions for family in condition.families}
         if unknown := sorted(named - families):
             raise ValueError(f"there is no family {unknown[0]!r}")
         if self.alphas[:1] != [0.0] or sorted(set(self.alphas)) != self.alphas:
-            raise ValueError("alphas rise from 0")
+            raise ValueError("alphas must increase from 0")
         if len({arm.name for arm in self.arms}) < len(self.arms):
             raise ValueError("two arms have the same name")
-        conditions = {one.name for one in self.conditions}
-        if unknown := sorted({one.condition for one in self.primary} - conditions):
+        conditions = {item.name for item in self.conditions}
+        if unknown := sorted({item.condition for item in self.primary} - conditions):
             raise ValueError(f"there is no condition {unknown[0]!r}")
         return self
 

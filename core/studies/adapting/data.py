@@ -1,6 +1,6 @@
-"""The subsets that a cell trains and evaluates on: drawn from a hand's pairs, with mismatched captions where asked.
+"""Training and held-out subsets of a hand's pairs, optionally with mismatched captions.
 
-Manifests are written beside those they are drawn from, since their images must lie below them.
+Manifests are written beside their sources, since their images must lie below them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.spec.cells import unmarked
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 
-SPLIT_SEED = 33  # of what is held out, the same for all cells
+SPLIT_SEED = 33  # of the held-out pairs, the same for all cells
 COLUMNS = ("concept", "group")
 
 Row = dict[str, str]
@@ -31,37 +31,45 @@ def read_rows(path: Path) -> list[Row]:
         raise UserError(f"cannot read {path}: {error.strerror}; render it with packaging/icon_sets.py.") from error
 
 
-def held_out(data: Path, hand: str, count: int) -> Path:
-    """A manifest of the ``count`` pairs of ``hand`` that are only evaluated; all of it where it has no more."""
+def held_out_pairs(data: Path, hand: str, count: int) -> Path:
+    """A manifest of the ``count`` held-out pairs of ``hand``, or of all its pairs if there are fewer."""
     rows = read_rows(data / hand)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[:count]
     return _write(data, f"test-{Path(hand).stem}.csv", [rows[i] for i in sorted(order.tolist())])
 
 
 def training_pairs(
-    data: Path, hand: str, held: int, pairs: int, mismatched: float, draw: int, replay: tuple[str, float] = ("", 0.0)
+    data: Path,
+    hand: str,
+    held_out: int,
+    pairs: int,
+    mismatched: float,
+    draw: int,
+    replay: tuple[str, float] = ("", 0.0),
 ) -> Path:
-    """A manifest of ``pairs`` of ``hand`` that are not held out, drawn by ``draw``; ``mismatched`` of the captions are
-    another pair's. ``replay``: another manifest, of which a share of ``pairs`` is added.
+    """A manifest of ``pairs`` training pairs of ``hand``, drawn by ``draw``; a share ``mismatched`` has another pair's
+    caption. ``replay``: another manifest, and the share of ``pairs`` to add from it.
 
-    Raises UserError where the hand has not so many.
+    Raises UserError when the hand has too few pairs.
     """
     rows = read_rows(data / hand)
-    pool = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[held:]
+    pool = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[held_out:]
     if len(pool) < pairs:
-        raise UserError(f"{data / hand} leaves {len(pool)} pairs to train on, and {pairs} are asked for.")
+        raise UserError(
+            f"{data / hand} has only {len(pool)} training pairs, fewer than {pairs}; lower pairs or held_out."
+        )
     rng = np.random.default_rng([SPLIT_SEED, draw])
     drawn = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
     if mismatched:
         givers = shuffled([(row["title"],) for row in drawn], mismatched, draw)
         drawn = [row | {"title": drawn[giver]["title"]} for row, giver in zip(drawn, givers, strict=True)]
     name = f"train-{Path(hand).stem}-{pairs}-{100 * mismatched:g}-{draw}"
-    other, share = replay
+    replay_manifest, share = replay
     if share:
-        old = read_rows(data / other)
-        below = Path(other).parent
-        chosen = rng.permutation(len(old))[: round(share * pairs)].tolist()
-        drawn += [old[i] | {"filepath": (below / old[i]["filepath"]).as_posix()} for i in sorted(chosen)]
+        replayed = read_rows(data / replay_manifest)
+        folder = Path(replay_manifest).parent
+        selected = rng.permutation(len(replayed))[: round(share * pairs)].tolist()
+        drawn += [replayed[i] | {"filepath": (folder / replayed[i]["filepath"]).as_posix()} for i in sorted(selected)]
         name += "-replay"
     return _write(data, f"{name}.csv", drawn)
 

@@ -1,6 +1,6 @@
-"""What the cells say together: which setting of each family tuning chose, and the comparisons that were named.
+"""Results over all cells: the tuned setting of each family, and the planned comparisons.
 
-Flow: ``cells/*.json`` -> ``chosen_arms`` -> ``summary``, which ``results.json`` and ``results.md`` hold.
+Flow: ``cells/*.json`` -> `select_arms` -> `summary` -> ``results.json`` and ``results.md``.
 """
 
 from __future__ import annotations
@@ -12,120 +12,120 @@ from statistics import fmean
 from typing import Any
 
 from core.studies.adapting.config import AdaptStudy, Comparison
-from core.studies.adapting.paths import Curves, difference, holm, nested
-from core.studies.study.statistics import mean_of
+from core.studies.adapting.paths import Curves, difference, nested
+from core.studies.study.statistics import holm, mean_of
 
 Cell = tuple[int, int]  # seed, draw
-Cells = Mapping[str, Mapping[Cell, Mapping[str, Any]]]  # arm -> seed and draw -> what the cell wrote
+Cells = Mapping[str, Mapping[Cell, Mapping[str, Any]]]  # arm -> (seed, draw) -> result of the cell
 
 
 def criterion(curve: Mapping[str, list[float]]) -> float:
-    """What a setting is chosen by: the mean of what it gains where it retains 85 % and 95 %."""
+    """The tuning criterion: the mean of the R@10 gained at 85 % and at 95 % retention."""
     path = Curves.of(curve)
     return fmean([path.gained_at(0.85), path.gained_at(0.95)])
 
 
-def chosen_arms(study: AdaptStudy, tuning: Cells) -> dict[str, str]:
-    """The arm that tuning chose of each family, by `criterion`; families with an arm that is not tuned yet are left
-    out.
-    """
+def select_arms(study: AdaptStudy, tuning: Cells) -> dict[str, str]:
+    """The arm of each family with the best `criterion` in tuning; families that are not fully tuned are left out."""
     families: dict[str, list[str]] = defaultdict(list)
     for arm in study.arms:
         families[arm.family].append(arm.name)
-    chosen = {}
+    selected = {}
     for family, names in families.items():
         if all(tuning.get(name) for name in names):
-            scores = {name: fmean(criterion(one["curve"]) for one in tuning[name].values()) for name in names}
-            chosen[family] = max(names, key=scores.__getitem__)
-    return chosen
+            scores = {name: fmean(criterion(cell["curve"]) for cell in tuning[name].values()) for name in names}
+            selected[family] = max(names, key=scores.__getitem__)
+    return selected
 
 
-def best_control(study: AdaptStudy, chosen: Mapping[str, str], tuning: Cells) -> str:
-    """The family without a teacher that was best in tuning; "" where none is tuned."""
+def best_control(study: AdaptStudy, selected: Mapping[str, str], tuning: Cells) -> str:
+    """The family without a teacher that was best in tuning; "" when none is tuned."""
     scores = {
-        family: fmean(criterion(one["curve"]) for one in tuning[chosen[family]].values())
+        family: fmean(criterion(cell["curve"]) for cell in tuning[selected[family]].values())
         for family in study.without_teacher
-        if family in chosen
+        if family in selected
     }
     return max(scores, key=scores.__getitem__, default="")
 
 
 def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> dict[str, Any]:
     """The results as plain data; ``report`` holds the cells of each condition by its name."""
-    chosen = chosen_arms(study, tuning)
-    control = best_control(study, chosen, tuning)
-    primary = [_compared(study, one, one.control or control, chosen, report) for one in study.primary]
-    named = {f"{i}": one["p"] for i, one in enumerate(primary) if one.get("p") is not None}
-    for name, p in holm(named).items():
-        primary[int(name)]["p_holm"] = p
+    selected = select_arms(study, tuning)
+    control = best_control(study, selected, tuning)
+    primary = [_compare(study, planned, planned.control or control, selected, report) for planned in study.primary]
+    tested = [comparison for comparison in primary if comparison.get("p") is not None]
+    for comparison, p in zip(tested, holm([comparison["p"] for comparison in tested]), strict=True):
+        comparison["p_holm"] = p
     return {
         "name": study.name,
         "about": study.about,
-        "chosen": chosen,
+        "chosen": selected,
         "best_control": control,
-        "tuning": {name: fmean(criterion(one["curve"]) for one in cells.values()) for name, cells in tuning.items()},
+        "tuning": {name: fmean(criterion(cell["curve"]) for cell in cells.values()) for name, cells in tuning.items()},
         "primary": primary,
-        "conditions": {name: _conditions(cells) for name, cells in report.items()},
+        "conditions": {name: _arm_means(cells) for name, cells in report.items()},
     }
 
 
-def _compared(
-    study: AdaptStudy, asked: Comparison, control: str, chosen: Mapping[str, str], report: Mapping[str, Cells]
+def _compare(
+    study: AdaptStudy, comparison: Comparison, control: str, selected: Mapping[str, str], report: Mapping[str, Cells]
 ) -> dict[str, Any]:
     """One comparison, paired by seed and draw."""
-    found: dict[str, Any] = {**asked.model_dump(), "control": control}
-    cells = report.get(asked.condition, {})
-    ours, theirs = cells.get(chosen.get(asked.family, ""), {}), cells.get(chosen.get(control, ""), {})
+    row: dict[str, Any] = {**comparison.model_dump(), "control": control}
+    cells = report.get(comparison.condition, {})
+    ours, theirs = cells.get(selected.get(comparison.family, ""), {}), cells.get(selected.get(control, ""), {})
     by_seed: dict[int, list[float]] = defaultdict(list)
     for seed, draw in sorted(ours.keys() & theirs.keys()):
-        mine, control_curves = (Curves.of(one[seed, draw]["curve"]) for one in (ours, theirs))
-        by_seed[seed].append(difference(mine, control_curves, asked.measure))
+        ours_curves, control_curves = (Curves.of(arm[seed, draw]["curve"]) for arm in (ours, theirs))
+        by_seed[seed].append(difference(ours_curves, control_curves, comparison.measure))
     if by_seed:
         result = nested(by_seed)
-        found |= {"seeds": len(by_seed), **asdict(result.difference), "p": result.p_t}
-    return found
+        row |= {"seeds": len(by_seed), **asdict(result.difference), "p": result.p_t}
+    return row
 
 
-def _conditions(cells: Cells) -> dict[str, Any]:
-    """What each arm gains and retains: means over the seeds, of the means of their draws."""
+def _arm_means(cells: Cells) -> dict[str, Any]:
+    """Gain and retention of each arm: means over seeds of the means over draws."""
     return {
         arm: {
-            "gained at 85 %": _mean(found, lambda one: Curves.of(one["curve"]).gained_at(0.85)),
-            "gained at 95 %": _mean(found, lambda one: Curves.of(one["curve"]).gained_at(0.95)),
-            "third hand at 85 %": _mean(found, lambda one: Curves.of(one["curve"]).third_at(0.85)),
-            "cpu_seconds": _mean(found, lambda one: float(one["cpu_seconds"])),
-            "at alpha 1": {name: _last(found, name) for name in next(iter(found.values()))["curve"]},
+            "gained at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.85)),
+            "gained at 95 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.95)),
+            "third hand at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).third_at(0.85)),
+            "cpu_seconds": _mean_over_seeds(arm_cells, lambda cell: float(cell["cpu_seconds"])),
+            "at alpha 1": {name: _mean_at_alpha_1(arm_cells, name) for name in next(iter(arm_cells.values()))["curve"]},
         }
-        for arm, found in cells.items()
+        for arm, arm_cells in cells.items()
     }
 
 
-def _last(found: Mapping[Cell, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    return _mean(found, lambda one: float(one["curve"][name][-1]))
+def _mean_at_alpha_1(arm_cells: Mapping[Cell, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    return _mean_over_seeds(arm_cells, lambda cell: float(cell["curve"][name][-1]))
 
 
-def _mean(found: Mapping[Cell, Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]) -> dict[str, Any]:
+def _mean_over_seeds(
+    arm_cells: Mapping[Cell, Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float]
+) -> dict[str, Any]:
     by_seed: dict[int, list[float]] = defaultdict(list)
-    for (seed, _), one in sorted(found.items()):
-        by_seed[seed].append(value(one))
-    return asdict(mean_of([fmean(some) for some in by_seed.values()]))
+    for (seed, _), cell in sorted(arm_cells.items()):
+        by_seed[seed].append(value(cell))
+    return asdict(mean_of([fmean(values) for values in by_seed.values()]))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The results as tables."""
     lines = [f"# {results['name']}", "", results["about"], ""]
-    lines += [f"Best control without a teacher in tuning: {results['best_control'] or 'not known yet'}.", ""]
+    lines += [f"Best control without a teacher in tuning: {results['best_control'] or 'unknown'}.", ""]
     lines += [
         "| family | control | measure | condition | difference | 95 % interval | seeds | p (Holm) |",
         "|---" * 8 + "|",
     ]
-    for one in results["primary"]:
-        if "mean" in one:
-            bounds = "" if one["low"] is None else f"{one['low']:+.1f} to {one['high']:+.1f}"
-            p = f"{one['p_holm']:.3f}" if "p_holm" in one else ""
+    for comparison in results["primary"]:
+        if "mean" in comparison:
+            bounds = "" if comparison["low"] is None else f"{comparison['low']:+.1f} to {comparison['high']:+.1f}"
+            p = f"{comparison['p_holm']:.3f}" if "p_holm" in comparison else ""
             lines.append(
-                f"| {one['family']} | {one['control']} | {one['measure']} | {one['condition']} | {one['mean']:+.1f} | "
-                f"{bounds} | {one['seeds']} | {p} |"
+                f"| {comparison['family']} | {comparison['control']} | {comparison['measure']} | "
+                f"{comparison['condition']} | {comparison['mean']:+.1f} | {bounds} | {comparison['seeds']} | {p} |"
             )
     for name, table in results["conditions"].items():
         lines += [
@@ -137,17 +137,17 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines.append("|---" * 6 + "|")
         for arm, row in table.items():
             ends = ", ".join(f"{row['at alpha 1'][f'{data}/R@10']['mean']:.1f}" for data in ("gain", "retain", "third"))
-            shown = " | ".join(
+            cells = " | ".join(
                 f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %", "third hand at 85 %")
             )
-            lines.append(f"| {arm} | {shown} | {ends} | {row['cpu_seconds']['mean']:.0f} |")
+            lines.append(f"| {arm} | {cells} | {ends} | {row['cpu_seconds']['mean']:.0f} |")
     return "\n".join(lines) + "\n"
 
 
 def rounded(value: Any) -> Any:
-    """``value`` with its numbers to three places."""
+    """``value`` with numbers rounded to three decimals."""
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, Mapping):
-        return {name: rounded(one) for name, one in value.items()}
-    return [rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {name: rounded(element) for name, element in value.items()}
+    return [rounded(element) for element in value] if isinstance(value, (list, tuple)) else value

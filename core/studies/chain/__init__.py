@@ -1,5 +1,5 @@
-"""Chains: runs in order, each of which takes something from those before it.
+"""Chains: runs trained one after another, each using results of those before.
 
-Flow: CHAIN.json (``format`` reads it, or makes it from a staged preset) -> ``run`` trains the stages one after another;
-``bootstrap`` and ``ensemble`` do what lies between and after them.
+Flow: CHAIN.json, or a staged preset -> ``run`` trains the stages in order; ``bootstrap`` filters captions between two
+stages, ``ensemble`` evaluates them together.
 """

@@ -1,4 +1,4 @@
-"""Networks judged together: the mean of their probabilities (Born-Again Networks' ensemble of generations).
+"""Ensembles: the mean probabilities of several networks (Born-Again Networks' ensemble of generations).
 
 Legend: G networks, N images, C classes.
 """
@@ -25,50 +25,50 @@ Progress = Callable[[str, int, int], None]
 
 
 @torch.no_grad()
-def judge_together(runs: Sequence[RunDir], source: str, label: str, progress: Progress) -> dict[str, Any]:
-    """Each run's last student alone, and all together, on ``source``.
+def evaluate_ensemble(runs: Sequence[RunDir], source: str, label: str, progress: Progress) -> dict[str, Any]:
+    """Metrics on ``source`` of each run's last student, and of their ensemble.
 
-    Those that classify are judged by their mean probabilities (``top1``), others by retrieval with their unit vectors
-    side by side, which is the mean of their cosines. ``{"data", "each": [{...}], "together": {...}}``
+    Classifiers are averaged over probabilities (``top1``), other networks over cosines: retrieval with concatenated
+    unit vectors. ``{"data", "each": [{...}], "together": {...}}``
     """
     each: list[dict[str, float]] = []
-    chances: list[Tensor] = []
+    probabilities: list[Tensor] = []
     images, texts = [], []
-    wanted = torch.empty(0)
-    for place, run in enumerate(runs):
-        progress("evaluating generations", place, len(runs))
+    labels = torch.empty(0)
+    for position, run in enumerate(runs):
+        progress("evaluating generations", position, len(runs))
         model = open_model(f"{run.path}@last", "student")
         network, data, towers, batch = model.network, model.data, model.network.towers, model.batch
         dataset = open_dataset(source, data, network.image_size, towers.tokenize, pad_id=towers.pad_id)
         if network.classes and label in dataset.label_names:
-            found = []
+            batch_probabilities = []
             rows = []
             with evaluating(network):
-                for some, pixels in evaluation_batches(dataset, network.image_size, batch):
+                for batch_rows, pixels in evaluation_batches(dataset, network.image_size, batch):
                     with model.runtime.autocast():
                         logits = class_logits(network, pixels.to(model.runtime.device))
-                    found.append(logits.softmax(dim=-1).cpu())
-                    rows.append(some)
-            wanted = label_numbers(dataset, label, network.classes)[torch.cat(rows)]
-            known = torch.tensor([bool(dataset.labels(row).get(label)) for row in torch.cat(rows).tolist()])
-            wanted = torch.where(known, wanted, -2)
-            chances.append(torch.cat(found))  # (N, C)
-            each.append({"top1": _top1(chances[-1], wanted)})
+                    batch_probabilities.append(logits.softmax(dim=-1).cpu())
+                    rows.append(batch_rows)
+            labels = label_numbers(dataset, label, network.classes)[torch.cat(rows)]
+            is_labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in torch.cat(rows).tolist()])
+            labels = torch.where(is_labelled, labels, -2)
+            probabilities.append(torch.cat(batch_probabilities))  # (N, C)
+            each.append({"top1": _top1(probabilities[-1], labels)})
         else:
-            features = encode_dataset(network, dataset, model.runtime, batch, lambda what, done, of: None)
+            features = encode_dataset(network, dataset, model.runtime, batch, lambda activity, done, total: None)
             images.append(features.images)
             texts.append(features.texts)
             owner = features.text_to_image
             each.append(retrieval_metrics(features.images, features.texts, owner))
-    if chances:
-        together = {"top1": _top1(torch.stack(chances).mean(dim=0), wanted)}
+    if probabilities:
+        combined = {"top1": _top1(torch.stack(probabilities).mean(dim=0), labels)}
     else:
-        together = retrieval_metrics(torch.cat(images, dim=1), torch.cat(texts, dim=1), owner)
-    return {"data": source, "each": each, "together": together}
+        combined = retrieval_metrics(torch.cat(images, dim=1), torch.cat(texts, dim=1), owner)
+    return {"data": source, "each": each, "together": combined}
 
 
-def _top1(chances: Tensor, wanted: Tensor) -> float:
-    """Share of the labelled rows (``wanted`` is not -2) that are right; an unknown class (-1) is never right."""
-    labelled = wanted != -2
-    right = (chances.argmax(dim=-1) == wanted) & labelled
-    return float(right.sum() / labelled.sum().clamp(min=1))
+def _top1(probabilities: Tensor, labels: Tensor) -> float:
+    """Accuracy over the labelled rows (``labels`` is not -2); an unknown class (-1) is never correct."""
+    labelled = labels != -2
+    correct = (probabilities.argmax(dim=-1) == labels) & labelled
+    return float(correct.sum() / labelled.sum().clamp(min=1))

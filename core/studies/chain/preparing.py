@@ -1,7 +1,7 @@
-"""What is done in a stage's folder before it trains: seen and ended as its training is.
+"""Work in a stage's folder before it trains, with the same status, controls and failure records as training.
 
-Flow: ``run`` -> **prepare_stage** -> the work itself, which tells how far it is -> ``status.json`` of the stage.
-Asked to stop or pause it is given up, and begun anew when the chain goes on; what fails is recorded as a run's failure.
+Flow: ``run`` -> `prepare_stage` -> the work, which reports progress -> ``status.json`` of the stage. A stop or pause
+discards the work; it starts over when the chain is resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Callable[[Progress], None]) -> Outcome:
-    """Do ``work`` for the stage that is to be trained on ``config`` in ``run``; "done", or what was asked meanwhile.
+    """Do ``work`` for the stage that will train ``config`` in ``run``; returns "done", "paused" or "stopped".
 
     Raises what ``work`` raises, after recording it, and as `core.training.train.train` when the folder cannot be used.
     """
@@ -30,24 +30,24 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
     try:
         if finished := prepared(config, run):
             return finished
-        with Heartbeat(run, quiet=True) as heartbeat, signals_as_requests() as asked:
+        with Heartbeat(run, quiet=True) as heartbeat, signals_as_requests() as signals:
 
-            def show(doing: str, done: int, total: int) -> None:
-                heartbeat.part(doing, done, total)
-                progress(doing, done, total)
-                if what := _asked(run, asked):
-                    raise Interrupt("paused" if what == "pause" else "stopped")
+            def show(activity: str, done: int, total: int) -> None:
+                heartbeat.part(activity, done, total)
+                progress(activity, done, total)
+                if action := _requested_action(run, signals):
+                    raise Interrupt("paused" if action == "pause" else "stopped")
 
-            return _recorded(run, lambda: work(show))
+            return _run_recorded(run, lambda: work(show))
     finally:
         lock.release()
 
 
-def _asked(run: RunDir, signals: Requests) -> str | None:
+def _requested_action(run: RunDir, signals: Requests) -> str | None:
     return run.asked() or (signals.what if signals.is_set() else None)
 
 
-def _recorded(run: RunDir, work: Callable[[], None]) -> Outcome:
+def _run_recorded(run: RunDir, work: Callable[[], None]) -> Outcome:
     events = open_events(run)
     try:
         work()
@@ -65,7 +65,7 @@ def _recorded(run: RunDir, work: Callable[[], None]) -> Outcome:
 
 
 def write_logs_to(run: RunDir) -> None:
-    """From here on what this process prints is appended to the logs in ``run``."""
+    """Append further output of this process to the logs in ``run``."""
     run.check()
     for stream, path, number in ((sys.stdout, run.stdout, 1), (sys.stderr, run.stderr, 2)):
         stream.flush()

@@ -1,7 +1,7 @@
-"""The stages of a chain trained in order; broken off anywhere, it goes on there.
+"""Train the stages of a chain in order; it can be interrupted and resumed.
 
-Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. A finished stage
-is passed over, an unfinished one goes on from its last checkpoint, and what was made between two stages is made once.
+Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. Finished stages
+are skipped, an unfinished one resumes from its last checkpoint, and data made between two stages are made once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.run.events import Outcome
 from core.studies.chain.bootstrap import caption_and_filter
-from core.studies.chain.ensemble import judge_together
+from core.studies.chain.ensemble import evaluate_ensemble
 from core.studies.chain.preparing import prepare_stage, write_logs_to
 from core.training.train import train
 
@@ -31,10 +31,10 @@ class ChainError(UserError):
 def run_chain(
     chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False, stage_logs: bool = False
 ) -> Outcome:
-    """Train the stages of ``chain`` in ``folder``, from where it stopped; returns how it ended.
+    """Train or resume the stages of ``chain`` in ``folder``; returns the outcome.
 
-    ``stage_logs``: what this process prints from a stage's beginning on goes into the stage's folder. Raises
-    ChainError when the folder holds another chain or is in use; UserError as ``train`` does.
+    ``stage_logs``: write this process's output to the logs of the current stage. Raises ChainError when the folder
+    holds another chain or is in use; UserError as ``train`` does.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -49,53 +49,55 @@ def run_chain(
     except OSError as error:
         raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
     try:
-        _settle(chain, folder)
-        for place in range(len(chain.stages)):
-            outcome = _stage(chain, folder, place, progress, quiet, stage_logs)
+        _write_or_check_chain(chain, folder)
+        for position in range(len(chain.stages)):
+            outcome = _train_stage(chain, folder, position, progress, quiet, stage_logs)
             if outcome != "done":
-                folder.write_status(chain, place, outcome)
+                folder.write_status(chain, position, outcome)
                 return outcome
-        _together(chain, folder, progress)
+        _evaluate_ensemble(chain, folder, progress)
         folder.write_status(chain, len(chain.stages), "done")
         return "done"
     finally:
         lock.release()
 
 
-def _settle(chain: Chain, folder: ChainDir) -> None:
-    """Write ``chain.json``, or make sure that the folder holds the same chain."""
+def _write_or_check_chain(chain: Chain, folder: ChainDir) -> None:
+    """Write ``chain.json``, or check that the folder holds the same chain."""
     if not folder.chain.exists():
         write_whole(folder.chain, chain.to_json().encode())
     elif read_chain(folder.chain) != chain:
-        raise ChainError(f"{folder.path} holds a different chain, or another version of this one; choose a new folder.")
+        raise ChainError(f"{folder.path} holds a different chain or another version of it; choose a new folder.")
 
 
-def _stage(chain: Chain, folder: ChainDir, place: int, progress: Progress, quiet: bool, stage_logs: bool) -> Outcome:
-    stage, run = chain.stages[place], folder.stage(chain, place)
-    config = with_absolute_paths(stage_config(chain, folder, place))
+def _train_stage(
+    chain: Chain, folder: ChainDir, position: int, progress: Progress, quiet: bool, stage_logs: bool
+) -> Outcome:
+    stage, run = chain.stages[position], folder.stage(chain, position)
+    config = with_absolute_paths(stage_config(chain, folder, position))
     run.create()
     if stage_logs:
         write_logs_to(run)
     if stage.before == "caption-filter" and not folder.made(stage).exists():
-        folder.write_status(chain, place, "captioning")
-        outcome = prepare_stage(config, run, progress, lambda show: _caption(chain, folder, place, show))
+        folder.write_status(chain, position, "captioning")
+        outcome = prepare_stage(config, run, progress, lambda show: _caption(chain, folder, position, show))
         if outcome != "done":
             return outcome
-    folder.write_status(chain, place, "training")
+    folder.write_status(chain, position, "training")
     return train(config, run, quiet)
 
 
-def _caption(chain: Chain, folder: ChainDir, place: int, progress: Progress) -> None:
-    source = chain.stages[place].config.data.train
-    caption_and_filter(folder.stage(chain, place - 1), source, folder.made(chain.stages[place]), progress)
+def _caption(chain: Chain, folder: ChainDir, position: int, progress: Progress) -> None:
+    source = chain.stages[position].config.data.train
+    caption_and_filter(folder.stage(chain, position - 1), source, folder.made(chain.stages[position]), progress)
 
 
-def _together(chain: Chain, folder: ChainDir, progress: Progress) -> None:
-    """Evaluate the ensemble of stages, once."""
+def _evaluate_ensemble(chain: Chain, folder: ChainDir, progress: Progress) -> None:
+    """Evaluate the ensemble of stages, unless that is done."""
     data = chain.stages[-1].config.data
     if not chain.ensemble or not data.val or folder.ensemble.exists():
         return
-    folder.write_status(chain, len(chain.stages) - 1, "judging the ensemble")
-    runs = [folder.stage(chain, place) for place in range(len(chain.stages))]
-    found = judge_together(runs, data.test or data.val, data.label, progress)
-    write_whole(folder.ensemble, (json.dumps(found, indent=1) + "\n").encode())
+    folder.write_status(chain, len(chain.stages) - 1, "evaluating the ensemble")
+    runs = [folder.stage(chain, position) for position in range(len(chain.stages))]
+    metrics = evaluate_ensemble(runs, data.test or data.val, data.label, progress)
+    write_whole(folder.ensemble, (json.dumps(metrics, indent=1) + "\n").encode())

@@ -266,7 +266,7 @@ def test_stages_of_a_chain_that_have_not_begun_and_an_ensemble_that_is_judged(st
         stage.create()
         write(stage, finished(9, "done"))
     found = [Watched(stage, Cluster()).stand(lambda: NOW) for stage in stages]
-    assert [(one.state.value, one.note) for one in found] == [("done", ""), ("running", "judging the ensemble")]
+    assert [(one.state.value, one.note) for one in found] == [("done", ""), ("running", "evaluating the ensemble")]
     (last.path.parent / "ensemble.json").write_text("{}")
     assert Watched(last, Cluster()).stand(lambda: NOW).state.value == "done"
     (last.path.parent / "ensemble.json").unlink()

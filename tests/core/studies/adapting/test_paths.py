@@ -1,4 +1,4 @@
-"""Paths of interpolated weights as numbers: crossings of polylines, pairing and adjustment, against plain loops."""
+"""Paths of interpolated weights as numbers: crossings of polylines and pairing, against plain loops."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from core.metrics.classification.calibration import calibration_error
 from core.studies.adapting.config import read_adapt_study
-from core.studies.adapting.paths import Curves, best_where, difference, holm, nested
-from core.studies.adapting.results import best_control, chosen_arms, criterion, summary
+from core.studies.adapting.paths import Curves, best_with_at_least, difference, nested
+from core.studies.adapting.results import best_control, criterion, select_arms, summary
 from tests.core.studies.adapting.little_study import CONFIG, curve
 
 PER_CENT = st.floats(0, 100)
@@ -25,7 +25,7 @@ KEEPS = [(10.0, 100.0, 8.0), (40.0, 95.0, 16.0), (58.0, 80.0, 21.0)]
 def test_the_best_point_of_a_polyline_is_that_of_many_small_steps(
     path: list[tuple[float, float]], least: float
 ) -> None:
-    found = best_where(path, least, of=1, wanted=0)
+    found = best_with_at_least(path, least, constrained=1, maximise=0)
     dense = list(path)
     for (a, b), (c, d) in pairwise(path):
         dense += [(a + t / 2000 * (c - a), b + t / 2000 * (d - b)) for t in range(2001)]
@@ -62,13 +62,6 @@ def test_draws_count_as_their_seeds_mean() -> None:
     assert found.difference.high == pytest.approx(fmean(means) + half)
 
 
-def test_p_values_are_adjusted_step_by_step() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.5}) == pytest.approx(
-        {"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5}
-    )
-    assert holm({}) == {}
-
-
 @given(st.lists(st.tuples(st.floats(0.01, 1.0), st.booleans()), min_size=1, max_size=40))
 def test_the_calibration_error_is_the_plain_loop(rows: list[tuple[float, bool]]) -> None:
     confidence = torch.tensor([one for one, _ in rows], dtype=torch.float64)
@@ -88,9 +81,9 @@ def test_tuning_chooses_and_the_report_compares() -> None:
     cells = {"adapt-a": keeps, "adapt-b": poor, "plain-a": poor, "plain-b": wise}
     tuning = {name: {(0, 0): {"curve": one}} for name, one in cells.items()}
     assert criterion(wise) == pytest.approx((30 + 20 / 6 + 20) / 2)
-    chosen = chosen_arms(study, tuning)
+    chosen = select_arms(study, tuning)
     assert chosen == {"adapt": "adapt-a", "plain": "plain-b"}
-    assert chosen_arms(study, {name: one for name, one in tuning.items() if name != "plain-a"}) == {"adapt": "adapt-a"}
+    assert select_arms(study, {name: one for name, one in tuning.items() if name != "plain-a"}) == {"adapt": "adapt-a"}
     assert best_control(study, chosen, tuning) == "plain"
     report = {
         arm: {(seed, draw): {"curve": cells[arm], "cpu_seconds": 1.0} for seed in (20, 21) for draw in (0, 1)}

@@ -11,7 +11,7 @@ import pytest
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
 from core.studies.adapting.config import read_adapt_study
-from core.studies.adapting.data import held_out, read_rows, training_pairs
+from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
 from tests.core.images import write_pairs
 from tests.core.studies.adapting.little_study import CONFIG
 
@@ -32,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Path) -> None:
-    test = {row["filepath"] for row in read_rows(held_out(data, "one.csv", 12))}
+    test = {row["filepath"] for row in read_rows(held_out_pairs(data, "one.csv", 12))}
     titles = {row["filepath"]: row["title"] for row in read_rows(data / "one.csv")}
     assert len(test) == 12
     drawn = []
@@ -47,7 +47,7 @@ def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Pat
         assert all(row["title"] == titles[row["filepath"]] for row in old)
         drawn.append(path.read_bytes())
     assert drawn[0] == drawn[2] != drawn[1]
-    with pytest.raises(UserError, match="leaves 24 pairs"):
+    with pytest.raises(UserError, match="has only 24 training pairs"):
         training_pairs(data, "one.csv", 12, 25, 0.0, 0)
 
 

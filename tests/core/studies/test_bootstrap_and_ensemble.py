@@ -23,7 +23,7 @@ from core.spec.run.folder import RunDir
 from core.studies.chain import bootstrap, ensemble
 from core.studies.chain import run as chain_run
 from core.studies.chain.bootstrap import caption_and_filter
-from core.studies.chain.ensemble import judge_together
+from core.studies.chain.ensemble import evaluate_ensemble
 from core.studies.chain.preparing import write_logs_to
 from core.studies.chain.run import run_chain
 from core.training import progress
@@ -155,7 +155,7 @@ def test_generations_are_judged_by_their_mean_probabilities_on_labelled_rows(mon
     monkeypatch.setattr(ensemble, "evaluation_batches", batches)
     monkeypatch.setattr(ensemble, "class_logits", lambda network, rows: torch.tensor(LOGITS[network.name])[rows])
     told: list[tuple[str, int, int]] = []
-    found = judge_together([RunDir("one"), RunDir("two")], "d", "kind", lambda *what: told.append(what))
+    found = evaluate_ensemble([RunDir("one"), RunDir("two")], "d", "kind", lambda *what: told.append(what))
     assert told == [("evaluating generations", place, 2) for place in range(2)]
     assert opened == [("one@last", "student"), ("two@last", "student")]
     assert found["each"] == [{"top1": 2 / 4}, {"top1": 1 / 4}]
@@ -312,19 +312,19 @@ def test_an_ensemble_is_judged_once_and_on_the_test_data_where_there_are_any(
         judged.append(given)
         return {"top": 1.0}
 
-    monkeypatch.setattr("core.studies.chain.run.judge_together", judge)
+    monkeypatch.setattr("core.studies.chain.run.evaluate_ensemble", judge)
     data = SimpleNamespace(val=["val"], test=[], label="kind")
     chain: Any = SimpleNamespace(ensemble=False, stages=[None, SimpleNamespace(config=SimpleNamespace(data=data))])
     folder: Any = SimpleNamespace(
         ensemble=tmp_path / "ensemble.json", write_status=lambda *_given: None, stage=lambda _chain, place: place
     )
     for chain.ensemble, data.val in ((False, ["val"]), (True, [])):
-        chain_run._together(chain, folder, print)
+        chain_run._evaluate_ensemble(chain, folder, print)
     assert judged == []
     data.val = ["val"]
     for data.test, on in (([], ["val"]), (["test"], ["test"])):
         for _again in range(2):
-            chain_run._together(chain, folder, print)
+            chain_run._evaluate_ensemble(chain, folder, print)
         assert judged == [([0, 1], on, "kind", print)]
         assert folder.ensemble.read_text() == '{\n "top": 1.0\n}\n'
         judged.clear()
