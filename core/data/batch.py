@@ -97,7 +97,7 @@ class View:
     kept: Tensor | None = None  # (B, k) int64, the patches that the student reads; None: all
     attended: int = 0  # so many are kept, those that the teacher attends to most; 0: not chosen so
 
-    def whole(self) -> View:
+    def without_masks(self) -> View:
         """The same images as the teacher sees them: nothing hidden or left out, nothing interpolated."""
         return replace(self, mix=None, mask=None, kept=None, attended=0)
 

@@ -191,7 +191,7 @@ class Joiner:
             for i, one in enumerate(first.teacher)
         )
         if self._config.teacher.kind != "none" and views.shared:
-            teacher = tuple(one.whole() for one in student if not one.local)
+            teacher = tuple(one.without_masks() for one in student if not one.local)
         return Batch(
             rows=self._joined([part.rows for part in parts]),
             texts=self._joined(self._padded([part.texts for part in parts])),

@@ -201,7 +201,7 @@ def _plain(caption: Caption, towers: Towers) -> dict[str, Any]:
 def words(towers: Towers, tokens: tuple[int, ...]) -> str:
     """Tokens as one line of text, with the blanks around marks and within numbers as they are mostly written."""
     text = _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
-    return _AROUND_MARKS.sub("", text) if towers.forgets_blanks else text
+    return _AROUND_MARKS.sub("", text) if towers.normalises_blanks else text
 
 
 def _tokens_of(towers: Towers) -> tuple[SpecialTokens, Callable[[str], list[int]]]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.dataset import longest
-from core.model.attention_maps import AttentionMap, watching
+from core.model.attention_maps import AttentionMap, record_attention
 from core.model.errors import ModelError
 from core.model.eval_mode import evaluating
 from core.model.network import Network
@@ -63,7 +63,11 @@ def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
     tokens = towers.tokenize([text])
     tokens = tokens[:, : longest(tokens, towers.pad_id)].long().to(device)
     pool = _pool(visual)
-    with evaluating(network), watching(blocks_of(visual), pool) as seen, watching(towers.text_blocks) as read:
+    with (
+        evaluating(network),
+        record_attention(blocks_of(visual), pool) as seen,
+        record_attention(towers.text_blocks) as read,
+    ):
         image = towers.encode_image(towers.normalise(pixels[None].to(device))).pooled  # (1, D)
         features = towers.encode_text(tokens)
         cosine = F.cosine_similarity(image.float(), features.pooled.float())[0]
@@ -139,7 +143,7 @@ def _words(towers: Towers, ids: Sequence[int], carried: Sequence[float]) -> tupl
     for token, value in zip(ids, carried, strict=False):
         if token in special:
             continue
-        if whole or not towers.forgets_blanks:
+        if whole or not towers.normalises_blanks:
             groups.append(([], 0.0))
         tokens, sum_ = groups[-1]
         groups[-1] = ([*tokens, token], sum_ + value)

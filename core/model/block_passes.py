@@ -1,7 +1,7 @@
-"""How transformer blocks are run: computed again on the way back, or compiled.
+"""Activation checkpointing and compilation of transformer blocks.
 
-Flow: ``core.training.assembly`` changes the blocks of the networks of a run, checkpointing first and compilation around
-it; whatever shards the blocks comes last. Parameters and their names stay as they are, and so does what is computed.
+Flow: ``core.training.assembly`` applies checkpointing first, then compilation, then sharding. Parameters, their names
+and the results stay the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-Recompute = Literal["none", "selective", "blocks"]
+ActivationCheckpointing = Literal["none", "selective", "blocks"]
 
-# What "selective" keeps: the products, which are dear to compute and no larger than what lies between them.
-_KEPT = frozenset(
+# Outputs that "selective" saves: matrix products, which are expensive to compute and no larger than the rest.
+_SAVED = frozenset(
     getattr(torch.ops.aten, name).default
     for name in (
         "mm", "addmm", "bmm", "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention",
@@ -27,37 +27,37 @@ _KEPT = frozenset(
 )  # fmt: skip
 
 
-def recompute(blocks: Iterable[nn.Module], what: Recompute) -> None:
-    """Let ``blocks`` compute on the way back ``what`` they did not keep (Chen et al. 2016)."""
-    if what != "none":
+def checkpoint_activations(blocks: Iterable[nn.Module], mode: ActivationCheckpointing) -> None:
+    """Makes ``blocks`` recompute activations in the backward pass (Chen et al. 2016), all or all but products."""
+    if mode != "none":
         for block in blocks:
             kind: Any = type(block)
-            block.__class__ = _recomputing(kind, what == "selective")
+            block.__class__ = _checkpointed_class(kind, mode == "selective")
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullgraph: bool = False) -> None:
-    """Compile each of ``blocks`` by itself; blocks of one class share their graphs, up to ``GRAPHS_OF_A_CLASS``."""
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS_OF_A_CLASS)
+    """Compiles each of ``blocks`` separately; blocks of one class share up to ``MAX_GRAPHS_PER_CLASS`` graphs."""
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS_PER_CLASS)
     for block in blocks:
         block.compile(backend=backend, fullgraph=fullgraph)
 
 
-# Of one class of blocks: each tower, student and teacher, with and without gradient, all tokens or the pooled one, a
-# fixed and a varying length. The presets come to 18; torch's own limit of 8 would leave the rest uncompiled.
-GRAPHS_OF_A_CLASS = 64
+# A class of blocks has a graph per tower, student and teacher, with and without gradient, all tokens or the pooled one,
+# fixed and varying length. The presets need 18; torch's own limit of 8 would leave the rest uncompiled.
+MAX_GRAPHS_PER_CLASS = 64
 
 
 @cache
-def _recomputing(kind: Any, selective: bool) -> Any:
-    """``kind`` whose pass is checkpointed where a gradient is asked for."""
+def _checkpointed_class(kind: Any, selective: bool) -> Any:
+    """A subclass of ``kind`` whose pass is checkpointed when gradients are enabled."""
 
-    def forward(block: nn.Module, *given: Any, **options: Any) -> Any:
-        whole: Callable[..., Any] = partial(kind.forward, block)
+    def forward(block: nn.Module, *inputs: Any, **options: Any) -> Any:
+        run: Callable[..., Any] = partial(kind.forward, block)
         if not torch.is_grad_enabled():
-            return whole(*given, **options)
+            return run(*inputs, **options)
         if selective:
-            return checkpoint(whole, *given, use_reentrant=False, context_fn=_contexts, **options)
-        return checkpoint(whole, *given, use_reentrant=False, **options)
+            return checkpoint(run, *inputs, use_reentrant=False, context_fn=_contexts, **options)
+        return checkpoint(run, *inputs, use_reentrant=False, **options)
 
     return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
@@ -66,5 +66,5 @@ def _contexts() -> Any:
     return create_selective_checkpoint_contexts(_policy)
 
 
-def _policy(context: Any, operation: Any, *given: Any, **options: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if operation in _KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+def _policy(context: Any, operation: Any, *inputs: Any, **options: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if operation in _SAVED else CheckpointPolicy.PREFER_RECOMPUTE

@@ -1,4 +1,4 @@
-"""A network in eval mode for a while, also one that shares modules with a network in training."""
+"""Temporary eval mode, also for a network that shares modules with one in training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Every module in eval mode; afterwards each is as it was.
+    """Puts every module into eval mode, and restores each one's mode afterwards.
 
-    A teacher of heads alone shares the student's towers: they go on training though the teacher never does.
+    A heads-only teacher shares the student's towers, which continue to train.
     """
     training = [module for module in network.modules() if module.training]
     for module in training:

@@ -1,7 +1,7 @@
 """Heads: from a representation to logits over prototypes, or over words.
 
-Flow: an objective builds its head, ``network.heads[name]`` holds it, so that the optimiser moves it, the teacher
-averages it and checkpoints keep it.
+Flow: an objective builds its head and stores it in ``network.heads[name]``, so that the optimiser trains it, the
+teacher averages it and checkpoints contain it.
 
 Legend: B batch, K prototypes, F fused width, V vocabulary.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PROTOTYPES = "prototypes"  # the head that the network itself applies to each view, and that objectives may share
+PROTOTYPES = "prototypes"  # applied to each view by the network itself; objectives may share it
 
 
 class PrototypeHead(nn.Module):
@@ -24,7 +24,7 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, in_dim: int, prototypes: int, hidden: int | None = None, bottleneck: int | None = None) -> None:
         super().__init__()
-        self.frozen = False  # whether the prototypes stand still: they get no gradient
+        self.frozen = False  # whether the prototypes get no gradient
         hidden = min(4 * in_dim, 2048) if hidden is None else hidden
         bottleneck = min(in_dim, 256) if bottleneck is None else bottleneck
         self.mlp = nn.Sequential(
@@ -50,7 +50,7 @@ class PrototypeHead(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Logits over the vocabulary from the fused state of a word (the head of BERT, Devlin et al. 2019, untied)."""
+    """Vocabulary logits from fused token states (the head of BERT, Devlin et al. 2019, untied)."""
 
     def __init__(self, width: int, vocabulary: int) -> None:
         super().__init__()

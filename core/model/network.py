@@ -27,10 +27,10 @@ PrototypesOn = Literal["fused", "image", "text"]
 
 
 class Network(nn.Module):
-    """Towers, optional fusion, and heads by name: the shared prototypes, and one per objective that learns parts.
+    """Towers, optional fusion, and heads by name: the shared prototypes, and one per objective with parameters.
 
-    A step encodes every view and the captions; it fuses them for the prototypes, where there are any on the fused
-    representation. Everything else an objective computes for itself.
+    A step encodes every view and the captions, and fuses them if there are prototypes on the fused representation.
+    Objectives compute everything else themselves.
     """
 
     def __init__(self, towers: Towers, fusion: Fusion | None = None) -> None:
@@ -38,8 +38,8 @@ class Network(nn.Module):
         self.towers = towers
         self.fusion = fusion
         self.heads = nn.ModuleDict()
-        self.prototypes_on: PrototypesOn = "fused"  # the representation that the shared prototypes are of
-        self.classes: tuple[str, ...] = ()  # of the classification head
+        self.prototypes_on: PrototypesOn = "fused"  # the input of the shared prototypes
+        self.classes: tuple[str, ...] = ()  # names, of the classification head
         self.patch_tokens = False  # whether the last state of each patch is kept
         self.text_tokens = fusion is not None and fusion.needs_words  # whether the state of each word is kept
 
@@ -61,7 +61,7 @@ class Network(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """What similarities are multiplied by; scalar, already exponentiated."""
+        """Factor of the similarities; scalar, already exponentiated."""
         return self.towers.logit_scale
 
     @property
@@ -72,31 +72,31 @@ class Network(nn.Module):
         return self.fusion.width
 
     def blocks(self) -> list[nn.Module]:
-        """Every transformer block in it, the units that are compiled, checkpointed or sharded one by one."""
+        """All transformer blocks: the units of compilation, activation checkpointing and sharding."""
         fused = getattr(self.fusion, "blocks", ())
         return [*self.towers.blocks(), *(block for block in fused if isinstance(block, nn.Module))]
 
     def clamp_logit_scale(self) -> None:
-        """Keep the logit scale within 1 and 100; called after each optimiser step."""
+        """Clamps the logit scale to 1..100; called after each optimiser step."""
         self.towers.clamp_logit_scale()
 
     def forward_student(self, batch: Batch, further: bool = True, prototypes: bool = True) -> Output:
-        """The batch as the student sees it: the clean view, and its further views to be distilled.
+        """The student's outputs for the clean view and the further views that are distilled.
 
-        With no further views, or without ``further``, the clean one is distilled. Without ``prototypes`` that head,
-        and the fusion before it, are left out.
+        With no further views, or without ``further``, the clean view is distilled. ``prototypes`` False skips that
+        head and the fusion before it.
         """
         views = batch.student if further else ()
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
-        """The batch as the teacher sees it: its own views, or the clean one; nothing is hidden from it.
+        """The teacher's outputs for its own views, or the clean one, without masks.
 
-        Where its attention chooses the student's patches, that is kept in ``image_features``.
+        If its attention selects the student's patches, ``image_features`` contains the attention.
         """
         views, attention = batch.teacher or (batch.clean,), batch.asks_attention
-        whole = tuple(view.whole() for view in views)
-        return self._forward(whole, batch.texts, len(views), teaches=True, attention=attention)
+        full_views = tuple(view.without_masks() for view in views)
+        return self._forward(full_views, batch.texts, len(views), teaches=True, attention=attention)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to unit vectors (B, D) float32."""
@@ -107,7 +107,7 @@ class Network(nn.Module):
         return _unit(self.towers.encode_text(tokens).pooled)
 
     def fuse(self, images: Tensor, tokens: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) and their captions (B, T) as one representation (B, F).
+        """uint8 images (B, 3, H, W) and their captions (B, T) to joint representations (B, F).
 
         Raises ModelError when the network has no fusion.
         """
@@ -115,14 +115,14 @@ class Network(nn.Module):
         return self.join(image, self.towers.encode_text(tokens, all_tokens=self.text_tokens)).pooled
 
     def join(self, image: ImageFeatures, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """Pairs through the fusion, as ``Fusion.forward`` says. Raises ModelError when the network has none."""
+        """The pairs' fused representation (see ``Fusion.forward``). Raises ModelError when there is no fusion."""
         if self.fusion is None or image.tokens is None:
             raise ModelError("this network has no fusion; train one with fusion.kind set to another than none.")
         fused: Fused = self.fusion(image.tokens, text, every_word, causal)
         return fused
 
     def fused_views(self, output: Output) -> tuple[Tensor, ...]:
-        """The fused representation (B, F) of each distilled view of ``output``, made here where it was not yet."""
+        """The fused representation (B, F) of each distilled view of ``output``, computed if missing."""
         text = output.text_features
         assert text is not None
         views = zip(output.distilled_features, output.distilled, strict=True)
@@ -141,10 +141,10 @@ class Network(nn.Module):
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
         images = self._encode_views(views, teaches, attention)
         first = len(views) - (further or len(views))
-        fused, logits = self._join(images[first:], text, prototypes)
+        fused, logits = self._apply_prototypes(images[first:], text, prototypes)
         outputs = tuple(
-            ViewOutput(_unit(image.pooled), fused_one, logits_one, view.mix, view.number, view.local)
-            for image, view, fused_one, logits_one in zip(images[first:], views[first:], fused, logits, strict=True)
+            ViewOutput(_unit(image.pooled), view_fused, view_logits, view.mix, view.number, view.local)
+            for image, view, view_fused, view_logits in zip(images[first:], views[first:], fused, logits, strict=True)
         )
         clean = ViewOutput(_unit(images[0].pooled), mix=views[0].mix, number=views[0].number) if first else outputs[0]
         return Output(
@@ -158,33 +158,37 @@ class Network(nn.Module):
         )
 
     def _encode_views(self, views: Sequence[View], teaches: bool, attention: bool) -> list[ImageFeatures]:
-        """Features of each view; views that are alike in size and kind go through the tower together.
+        """Features of each view; views of the same size and kind go through the tower as one batch.
 
-        Every patch's state after the last block is kept where an objective asks for it: of the student's masked views,
-        and of the teacher's.
+        If an objective needs patch states after the last block, they are computed for the student's masked views and
+        for the teacher's views.
         """
-        kinds = [(view.images.shape, view.mask is not None, _count(view)) for view in views]
-        made: dict[int, ImageFeatures] = {}
+        kinds = [(view.images.shape, view.mask is not None, _kept_count(view)) for view in views]
+        features: dict[int, ImageFeatures] = {}
         for kind in dict.fromkeys(kinds):
-            members = [i for i, one in enumerate(kinds) if one == kind]
-            images = torch.cat([self._ready(views[i]) for i in members])
+            members = [i for i, view_kind in enumerate(kinds) if view_kind == kind]
+            images = torch.cat([self._prepare(views[i]) for i in members])
             masks = [mask for i in members if (mask := views[i].mask) is not None]
-            kept = [one for i in members if (one := views[i].kept) is not None]
-            patches = self.patch_tokens and (teaches or kind[1])
-            chosen = torch.cat(masks) if masks else None, patches, torch.cat(kept) if kept else None
-            joint = self.towers.encode_image(images, *chosen, attention)
-            made.update(zip(members, joint.chunk(len(members)), strict=True))
-        return [made[i] for i in range(len(views))]
+            indices = [index for i in members if (index := views[i].kept) is not None]
+            joint = self.towers.encode_image(
+                images,
+                torch.cat(masks) if masks else None,
+                self.patch_tokens and (teaches or kind[1]),
+                torch.cat(indices) if indices else None,
+                attention,
+            )
+            features.update(zip(members, joint.chunk(len(members)), strict=True))
+        return [features[i] for i in range(len(views))]
 
-    def _ready(self, view: View) -> Tensor:
-        """Normalised and, where the view says so, interpolated images. (B, 3, H, W)"""
+    def _prepare(self, view: View) -> Tensor:
+        """Normalised images of the view, interpolated if it has a mix. (B, 3, H, W)"""
         images = self.towers.normalise(view.images)
         return images if view.mix is None else view.mix.apply(images)
 
-    def _join(
+    def _apply_prototypes(
         self, images: Sequence[ImageFeatures], text: TextFeatures, prototypes: bool
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
-        """The fused representation and the prototypes of each view, in one pass; None where not asked for."""
+        """The fused representation and the prototype logits of each view, in one pass; None where not computed."""
         nothing: list[Tensor | None] = [None] * len(images)
         head = self.prototypes
         if head is None or not prototypes:
@@ -198,20 +202,20 @@ class Network(nn.Module):
         return fused.chunk(views), head(fused).chunk(views)
 
 
-def _count(view: View) -> int:
-    """How many patches of ``view`` are kept; 0 for all."""
+def _kept_count(view: View) -> int:
+    """Number of patches that ``view`` keeps; 0 for all."""
     return 0 if view.kept is None else view.kept.shape[1]
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows of unit length in float32, whatever autocast says: they are compared at scales up to 100."""
+    """Rows of unit length, always float32: they are compared at scales up to 100."""
     return F.normalize(x.float(), dim=-1)
 
 
 def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
     """Towers and fusion of an experiment, without the heads that its objectives add.
 
-    The weights are random, the same for the same state of torch's generator. Raises ModelError when the architecture
+    The weights are random, from torch's generator. Raises ModelError when the architecture
     cannot be built, or keeps no patches for the fusion.
     """
     towers = build_towers(_with_defaults(config, model_cfg))
@@ -223,7 +227,7 @@ def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
 
 
 def _check_views(config: RunConfig, towers: Towers) -> None:
-    """ModelError when a view has a side that the image tower cannot take, or leaves out what it cannot."""
+    """Raises ModelError when the image tower does not support the size, or the dropped patches, of a view."""
     views = config.views
     for name, view in (("student", views.student), ("local", views.local), ("teacher", views.teacher)):
         if view.count and view.size < 1.0 and not towers.any_size:
@@ -245,7 +249,7 @@ def _check_views(config: RunConfig, towers: Towers) -> None:
 
 
 def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
-    """``model_cfg`` with the values that an objective starts from, where it sets none (SigLIP's scale and bias)."""
+    """``model_cfg`` with initial values of the objectives for what it does not set (SigLIP's scale and bias)."""
     for _, objective in config.objectives:
         if objective.weight > 0:
             model_cfg = objective.tower_defaults() | model_cfg

@@ -27,33 +27,33 @@ class ViewOutput:
     fused: Tensor | None = None  # (B, F), image and text joined
     prototypes: Tensor | None = None  # (B, K) logits, not yet divided by a temperature
     mix: Mix | None = None  # how the images were interpolated
-    number: int = 0  # which crop it is; the same of the student's and the teacher's view of one
+    number: int = 0  # index of the crop; student and teacher views of the same crop share it
     local: bool = False  # a small crop
 
     @cached_property
     def every_image(self) -> Tensor:
         """``image`` of all ranks, with gradient."""
-        with torch.enable_grad():  # it is kept, whoever asks first
+        with torch.enable_grad():  # cached, whoever asks first
             return gathered(self.image)
 
 
 @dataclass(frozen=True)
 class Output:
-    """A batch through the student, or through the teacher (whose ``distilled`` are all of its views)."""
+    """The outputs of the student, or of the teacher (all of whose views are ``distilled``)."""
 
     text: Tensor  # (B, D) unit length
     logit_scale: Tensor  # scalar, already exponentiated
     clean: ViewOutput
-    distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) when there are no further views
+    distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) without further views
     logit_bias: Tensor | None = None  # scalar
     image_features: tuple[ImageFeatures, ...] = ()  # of each view: the student's clean one, then the further ones
     text_features: TextFeatures | None = None
-    belief: Tensor | None = None  # (B,) the weight of each pair, 0 to 1; None: all alike
-    extra: Mapping[str, Any] = field(default_factory=dict)  # what objectives compute besides, by their names
+    belief: Tensor | None = None  # (B,) the weight of each pair, 0 to 1; None: all equal
+    extra: Mapping[str, Any] = field(default_factory=dict)  # results that objectives share, by name
 
     @property
     def distilled_features(self) -> tuple[ImageFeatures, ...]:
-        """Those of ``image_features`` that belong to the distilled views."""
+        """The ``image_features`` of the distilled views."""
         return self.image_features[len(self.image_features) - len(self.distilled) :]
 
     @cached_property
@@ -63,5 +63,5 @@ class Output:
             return gathered(self.text)
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:
-        """The same with what objectives compute besides; None is left out."""
+        """A copy with results that objectives share; None values are skipped."""
         return replace(self, extra={name: value for name, value in extra.items() if value is not None})

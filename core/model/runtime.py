@@ -1,4 +1,4 @@
-"""Where tensors live and in which precision they are computed: what ``runtime`` in a RunConfig comes to here."""
+"""The device and precision of a run, resolved from ``runtime`` in a RunConfig."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import torch
 from core.spec.config import RuntimeConfig
 from core.spec.errors import UserError
 
-# Torch has a class of its own for its allocator on CUDA alone: these are said by its other ones, by CUDA and NCCL,
-# and by cuBLAS and cuDNN, which ask the driver themselves.
-_NO_MEMORY = ("can't allocate memory", "out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+# torch.OutOfMemoryError covers torch's CUDA allocator only. These are messages of its other allocators, of CUDA and
+# NCCL, and of cuBLAS and cuDNN, which allocate directly.
+_OUT_OF_MEMORY_MESSAGES = (
+    "can't allocate memory",
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 
 
 class RuntimeUnavailable(UserError):
@@ -31,7 +36,7 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> str:
-        """The device as people name it: "cpu, 2 threads", "NVIDIA H100"."""
+        """A readable name of the device: "cpu, 2 threads", "NVIDIA H100"."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         if self.device.type == "cpu":
@@ -41,16 +46,16 @@ class Runtime:
 
 
 def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
-    """Choose device and precision, and set the number of threads; ``gpu`` is the number of the GPU, if it is one.
+    """Selects device and precision, and sets the number of threads; ``gpu`` is the index of the CUDA device.
 
-    Raises RuntimeUnavailable when a device was asked for by name and is not here.
+    Raises RuntimeUnavailable when the config names a device that this machine does not have.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.tf32:
         torch.set_float32_matmul_precision("high")
     device = _device(config.device)
-    if device.type != "cpu":  # with its number, as tensors there name it: "cuda" is not equal to "cuda:0"
+    if device.type != "cpu":  # with its index, as in tensor.device: "cuda" is not equal to "cuda:0"
         device = torch.device(device.type, gpu if device.type == "cuda" else 0)
     precision = config.precision
     if precision == "auto":
@@ -59,16 +64,16 @@ def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
 
 
 def _device(name: str) -> torch.device:
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available_devices = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, available in here.items() if available)
-    elif not here[name]:
+        name = next(kind for kind, available in available_devices.items() if available)
+    elif not available_devices[name]:
         raise RuntimeUnavailable(f"runtime.device is {name}, and this machine has none; set it to auto or cpu.")
     return torch.device(name)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 products in hardware, so that they are worth their lower precision."""
+    """Whether the device computes bfloat16 products in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -78,7 +83,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a failure was for want of memory, on a GPU or in the machine."""
+    """Whether ``error`` means that GPU or host memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OUT_OF_MEMORY_MESSAGES)

@@ -1,1 +1,1 @@
-"""The losses that the student is trained on, one per module, over its outputs and the teacher's."""
+"""The training losses, one per module, computed from the outputs of student and teacher."""

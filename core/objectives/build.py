@@ -1,7 +1,7 @@
-"""The objectives of an experiment, and the network that holds what they learn.
+"""The objectives of an experiment, and the network with their heads.
 
-Flow: config -> ``build_network`` (towers, fusion, a head for each objective that has one) and ``build_objectives``.
-The classes are found, not listed: every ``Objective`` of this package is registered by its config class.
+Flow: config -> ``build_network`` (towers, fusion, heads) and ``build_objectives``.
+Classes are discovered: every ``Objective`` of this package is registered by its config class.
 """
 
 from __future__ import annotations
@@ -39,56 +39,58 @@ class Objectives(nn.Module):
         return len(self._modules)
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
-        """Load what ``state_dict`` gave, now or when a buffer still had its older name."""
+        """Loads the result of ``state_dict``, including buffers under older names."""
         self.load_state_dict({present("state", name, told=False): value for name, value in state.items()})
 
     def active(self, taught: bool) -> Objectives:
-        """Those that count now: where nobody teaches yet, those that do not learn from a teacher."""
-        return self if taught else Objectives([one for one in self if not one.learns_from_teacher])
+        """The active objectives: until the teacher starts, those that do not learn from a teacher."""
+        return self if taught else Objectives([objective for objective in self if not objective.learns_from_teacher])
 
     @property
-    def ask_teacher(self) -> bool:
+    def need_teacher(self) -> bool:
         """Whether any of them reads the teacher's outputs."""
-        return any(one.asks_teacher for one in self)
+        return any(objective.needs_teacher for objective in self)
 
     @property
     def need_views(self) -> bool:
         """Whether any of them reads the student's further views."""
-        return any(one.needs_views for one in self)
+        return any(objective.needs_views for objective in self)
 
     @property
     def need_prototypes(self) -> bool:
         """Whether any of them reads the network's shared prototypes."""
-        return any(one.needs_prototypes for one in self)
+        return any(objective.needs_prototypes for objective in self)
 
-    def begin_step(self, network: Network, now: Mapping[str, ObjectiveValues]) -> None:
-        """Give each the values of its schedules in this step, before the networks see a batch."""
-        for one in self:
-            one.begin_step(network, now[one.name])
+    def begin_step(self, network: Network, values: Mapping[str, ObjectiveValues]) -> None:
+        """Sets the scheduled values of this step, before the forward passes."""
+        for objective in self:
+            objective.begin_step(network, values[objective.name])
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Output:
-        """The student's ``output`` with what each objective computes besides."""
-        return output.with_extra({one.name: one.head_outputs(network, batch, output) for one in self})
+        """The student's ``output`` with the additional outputs of each objective."""
+        return output.with_extra({objective.name: objective.head_outputs(network, batch, output) for objective in self})
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> Output:
-        """The teacher's ``output`` with what each objective computes besides."""
-        return output.with_extra({one.name: one.teacher_head_outputs(network, batch, output) for one in self})
+        """The teacher's ``output`` with the additional outputs of each objective."""
+        return output.with_extra(
+            {objective.name: objective.teacher_head_outputs(network, batch, output) for objective in self}
+        )
 
 
 def build_network(config: RunConfig, model_cfg: dict[str, Any], classes: Sequence[str] = ()) -> Network:
-    """The network of an experiment with random weights, the same for the same state of torch's generator.
+    """The network of an experiment with random weights from torch's generator.
 
-    ``classes``: those of ``data.label``. Raises ModelError when the architecture cannot be built, or keeps no patches
-    for the fusion.
+    ``classes`` are those of ``data.label``. Raises ModelError when the architecture cannot be built, or provides no
+    patches for the fusion.
     """
     return add_heads(build_backbone(config, model_cfg), config, classes)
 
 
 def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) -> Network:
-    """``network`` with a head for each objective that learns parts of its own."""
+    """Adds the heads of the objectives to ``network``, and returns it."""
     objectives = list(build_objectives(config))
-    learnt = any(settings.learns_classes for _, settings in config.objectives if settings.weight > 0)
-    network.classes = tuple(classes) if learnt else ()
+    learns_classes = any(settings.learns_classes for _, settings in config.objectives if settings.weight > 0)
+    network.classes = tuple(classes) if learns_classes else ()
     for objective in objectives:
         objective.build_shared_head(network)
     for objective in objectives:
@@ -101,7 +103,7 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) 
 
 
 def build_objectives(config: RunConfig, network: Network | None = None) -> Objectives:
-    """Every objective with a weight above 0; with what it remembers from step to step where ``network`` is given."""
+    """The objectives with a weight above 0; with their buffers if ``network`` is given."""
     every = config.objectives
     objectives = Objectives(
         [objective_class(settings).build(settings, every) for _, settings in every if settings.weight > 0]
@@ -113,16 +115,16 @@ def build_objectives(config: RunConfig, network: Network | None = None) -> Objec
 
 
 def objective_class(config: ObjectiveConfig) -> type[Objective]:
-    """The class that computes the objective of ``config``. Raises LookupError when no module of the package has one."""
-    for found in objective_classes():
-        if found.serves(config):
-            return found
+    """The objective class for ``config``. Raises LookupError when there is none."""
+    for candidate in objective_classes():
+        if candidate.serves(config):
+            return candidate
     raise LookupError(f"no class in core.objectives has the config class {type(config).__name__}")
 
 
 @cache
 def objective_classes() -> tuple[type[Objective], ...]:
-    """Every objective that a module of this package defines and gives a ``config_class``."""
+    """All objectives of this package that have a ``config_class``."""
     modules = [
         importlib.import_module(module.name)
         for module in pkgutil.walk_packages(core.objectives.__path__, f"{core.objectives.__name__}.")

@@ -1,4 +1,4 @@
-"""Captioning: the student writes each next word from the image and the words before, and may learn them softly.
+"""Captioning: predict each next word from the image and the previous words; optionally distil the teacher's.
 
 Legend: B batch, T tokens of the longest caption, N words to predict (of all captions), V vocabulary.
 """
@@ -31,48 +31,48 @@ Through = Literal["decoder", "fusion"]
 
 @dataclass(frozen=True)
 class NextWords:
-    """One network's predictions of the next words."""
+    """The next-word predictions of one network."""
 
     logits: Tensor  # (N, V)
     labels: Tensor  # (N,) int64
-    pairs: Tensor  # (N,) int64, the pair of the batch that each word belongs to
+    pairs: Tensor  # (N,) int64, the batch row of each word
 
 
 def next_words(
     network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
 ) -> NextWords:
-    """The network's logits of the captions ``tokens`` (B, T), word by word, from their images' features.
+    """The network's next-word logits of the captions ``tokens`` (B, T), from the features of images and captions.
 
-    ``tokens`` lie in the host's memory, so that the number of words is known without waiting for the device. Raises
-    ModelError when its architecture has no caption decoder, or it has no fusion.
+    ``tokens`` are in host memory, so that the number of words is known without synchronising. Raises ModelError when
+    the network lacks the caption decoder or fusion.
     """
     if image.tokens is None or text.words is None:
-        raise ValueError("captions need the image's tokens and the state of each word")
+        raise ValueError("captioning needs the image's tokens and the state of each word")
     words = positions(tokens, network.towers.pad_id).sent(image.tokens.device)
     if through == "decoder":
         states = network.towers.decode(image.tokens, text.words[:, :-1])
-        logits = network.towers.word_logits(words.of(states))
+        logits = network.towers.word_logits(words.select(states))
     else:
         joined = network.join(image, text, every_word=True, causal=True).words
         assert joined is not None
-        logits = network.heads[Captioning.name](words.of(joined[:, : tokens.shape[1] - 1]))
+        logits = network.heads[Captioning.name](words.select(joined[:, : tokens.shape[1] - 1]))
     return NextWords(logits, words.labels, words.pairs)
 
 
-def _clean(output: Output) -> tuple[ImageFeatures, TextFeatures]:
+def _clean_features(output: Output) -> tuple[ImageFeatures, TextFeatures]:
     """The features of the clean view and of the captions."""
     if output.text_features is None:
-        raise ValueError("captions need the features of the captions' words")
+        raise ValueError("captioning needs the features of the captions")
     return output.image_features[0], output.text_features
 
 
 class Captioning(Objective):
-    """Cross-entropy of each next word (CoCa, Yu et al. 2022, equation 4), over all words of the batch alike.
+    """Cross-entropy of each next word (CoCa, Yu et al. 2022, equation 4), averaged over all words of the batch.
 
         loss = - 1/N sum_n log p(word_n | words before it, image)
 
-    The start token is given, the end token is predicted, padding is left out, as in open_clip's CoCaLoss. Where pairs
-    are down-weighted (``core.objectives.weighting.belief``) the mean is weighted by the weight of each word's pair.
+    Like open_clip's CoCaLoss, it predicts the end token but neither the start token nor padding. If pairs are weighted
+    (``core.objectives.weighting.belief``) the mean uses the weight of each word's pair.
 
     Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
     which shares all but its self-attention; mPLUG's prefix language model, with the image as the prefix; BLIP-2's
@@ -93,32 +93,32 @@ class Captioning(Objective):
             return None
         if not network.towers.causal_text:
             raise ModelError(
-                "objectives.captioning.through is fusion, and this architecture's text tower sees the words to come; "
+                "objectives.captioning.through is fusion, but this architecture's text tower is not causal; "
                 "choose one with a causal text tower, such as ViT-B-32."
             )
         return WordHead(network.fused_width, network.towers.vocabulary)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.on_host.texts, *_clean(output), self.through)
+        return next_words(network, batch.on_host.texts, *_clean_features(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        answer: NextWords = student.extra[self.name]
-        with torch.autocast(answer.logits.device.type, enabled=False):
-            losses, right = hard_words(answer.logits, answer.labels, self.label_smoothing)
-            belief = None if student.belief is None else student.belief[answer.pairs]
+        predicted: NextWords = student.extra[self.name]
+        with torch.autocast(predicted.logits.device.type, enabled=False):
+            losses, is_correct = hard_words(predicted.logits, predicted.labels, self.label_smoothing)
+            belief = None if student.belief is None else student.belief[predicted.pairs]
             loss = weighted_mean(losses, belief, alike=False)
-        return loss, {"diag/next_word_accuracy": overall_mean(right.float())}
+        return loss, {"diag/next_word_accuracy": overall_mean(is_correct.float())}
 
 
 class DistillCaptions(Objective):
-    """Match the teacher's distribution over each next word (Kim and Rush 2016, section 3.1), on the true words before.
+    """Match the teacher's distribution over each next word (Kim and Rush 2016, section 3.1), by teacher forcing.
 
     With the teacher's distribution q and the student's p, both softened by the temperature u,
 
         loss = u^2 / N sum_n KL(q_n || p_n)
 
-    u^2 keeps the gradient's size as u grows (Hinton et al. 2015). A caption that does not belong to its image is
-    hard to predict for a teacher that averages over many steps: its soft words pull less towards it than the hard ones.
+    u^2 keeps the size of the gradient as u grows (Hinton et al. 2015). A mismatched caption is hard to predict for an
+    averaged teacher, so its soft targets fit it less than hard targets do.
     """
 
     name = "distill_captions"
@@ -126,10 +126,10 @@ class DistillCaptions(Objective):
     needs_text_tokens = True
 
     def __init__(self, config: DistillCaptionsConfig, captioning: CaptioningConfig) -> None:
-        """``captioning`` says whether another objective decodes the student's words, and how; else this one does."""
+        """``captioning``: the settings of the objective that decodes the student's words, if its weight is above 0."""
         super().__init__(config)
         self.temperature = config.temperature
-        self._from = Captioning.name if captioning.weight > 0 else self.name
+        self._source = Captioning.name if captioning.weight > 0 else self.name
         self.through: Through = captioning.through if captioning.weight > 0 else "decoder"
 
     @classmethod
@@ -150,21 +150,21 @@ class DistillCaptions(Objective):
         try:
             teacher.towers.check_decoder()
         except ModelError as error:
-            raise ModelError(f"the teacher cannot write captions: {error}") from error
+            raise ModelError(f"the teacher cannot caption: {error}") from error
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
-        return next_words(network, batch.on_host.texts, *_clean(output)) if self._from == self.name else None
+        return next_words(network, batch.on_host.texts, *_clean_features(output)) if self._source == self.name else None
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
-        return next_words(network, batch.on_host.texts, *_clean(output), self.through)
+        return next_words(network, batch.on_host.texts, *_clean_features(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        answer: NextWords = student.extra[self._from]
+        predicted: NextWords = student.extra[self._source]
         target: NextWords = require(teacher, self.name).extra[self.name]
-        with torch.autocast(answer.logits.device.type, enabled=False):
-            kl, entropy = soft_words(answer.logits, target.logits, self.temperature)
-        mean = overall_mean(kl)
+        with torch.autocast(predicted.logits.device.type, enabled=False):
+            kl, entropy = soft_words(predicted.logits, target.logits, self.temperature)
+        mean, vocabulary = overall_mean(kl), predicted.logits.shape[-1]
         return self.temperature**2 * mean, {
             "diag/caption_kl": mean.detach(),
-            "diag/teacher_word_entropy_over_ln_vocabulary": overall_mean(entropy) / math.log(answer.logits.shape[-1]),
+            "diag/teacher_word_entropy_over_ln_vocabulary": overall_mean(entropy) / math.log(vocabulary),
         }

@@ -1,7 +1,7 @@
 """Classification of labelled rows by a linear head on the image's features.
 
-Flow: the loader gives each row its class, ``NONE`` without one; ``Classification`` keeps the logits of each view in
-``extra["classification"]``, where consistency and the distillation of classes find them too.
+Flow: the loader provides the class of each row, or ``NONE``; ``Classification`` stores the logits of each view in
+``extra["classification"]``, which consistency and class distillation read too.
 
 Legend: B batch, C classes, Wi width of the image tower.
 """
@@ -29,28 +29,28 @@ NAME = "classification"
 
 @dataclass(frozen=True)
 class ClassLogits:
-    """One network's logits of the classes."""
+    """The class logits of one network."""
 
-    views: tuple[Tensor, ...]  # (B, C) of the clean view, then of the further ones
-    labels: Tensor  # (B,) int64, NONE for rows without
+    views: tuple[Tensor, ...]  # (B, C) of the clean view, then of further views
+    labels: Tensor  # (B,) int64, NONE if unlabelled
 
     @property
     def distilled(self) -> tuple[Tensor, ...]:
-        """Of the further views; of the clean one where there are none."""
+        """The logits of the further views, or of the clean view if there are no others."""
         return self.views[1:] or self.views
 
 
 @dataclass(frozen=True)
 class Interpolated:
-    """Labelled rows that another objective has interpolated: they are classified in place of the clean ones."""
+    """Interpolated rows with their logits and soft targets."""
 
     logits: Tensor  # (B', C)
     targets: Tensor  # (B', C) distributions
 
 
 @dataclass(frozen=True)
-class LabelledElsewhere:
-    """Outputs of an objective that interpolates the labelled rows itself; Classification learns from these instead."""
+class InterpolatesLabelled:
+    """Outputs of an objective that interpolates the labelled rows; Classification uses these instead of clean rows."""
 
     labelled: Interpolated
 
@@ -58,11 +58,11 @@ class LabelledElsewhere:
 class Classification(Objective):
     """Cross-entropy of the labelled rows.
 
-    Where a view is interpolated with share a and partner r, the label is too (mixup, Zhang et al. 2018, equation 1):
+    If a view is interpolated with share a and partner r, so is the label (mixup, Zhang et al. 2018, equation 1):
 
         loss_i = a CE(y_i) + (1 - a) CE(y_r(i))
 
-    A label that is missing leaves its part out; the sum is divided by the shares that are there.
+    Terms with a missing label are skipped; the sum is divided by the remaining shares.
     """
 
     name = NAME
@@ -74,67 +74,67 @@ class Classification(Objective):
 
     def build_head(self, network: Network) -> nn.Module:
         if not network.classes:
-            raise ModelError("objectives.classification needs classes; name their column in data.label.")
+            raise ModelError("objectives.classification needs labels; set data.label to their column.")
         return nn.Linear(network.towers.image_width, len(network.classes))
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
         if batch.labels is None:
-            raise ValueError("classification needs labels, and the batch has none")
+            raise ValueError("classification needs labels, but the batch has none")
         head = network.heads[NAME]
-        return ClassLogits(tuple(head(one.before_projection) for one in output.image_features), batch.labels)
+        return ClassLogits(tuple(head(features.before_projection) for features in output.image_features), batch.labels)
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits | None:
-        """None of a trained teacher without classes; objectives that need them check for a teacher that has them."""
+        """None for a trained teacher without a classification head; objectives that need it check for that."""
         return self.head_outputs(network, batch, output) if NAME in network.heads else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        answer: ClassLogits = student.extra[NAME]
-        labels = answer.labels
-        labelled = labels != NONE
-        given = [one.labelled for one in student.extra.values() if isinstance(one, LabelledElsewhere)]
+        predicted: ClassLogits = student.extra[NAME]
+        labels = predicted.labels
+        is_labelled = labels != NONE
+        interpolated = [extra.labelled for extra in student.extra.values() if isinstance(extra, InterpolatesLabelled)]
         with torch.autocast(labels.device.type, enabled=False):
-            if given:
-                loss = soft_cross_entropy(given[0].logits.float(), given[0].targets)
+            if interpolated:
+                loss = soft_cross_entropy(interpolated[0].logits.float(), interpolated[0].targets)
             else:
-                views = self._views(student, answer)
+                views = self._views(student, predicted)
                 loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
-            right = (answer.views[0].argmax(dim=-1) == labels) & labelled
-        return loss, {"diag/labelled_right": right.sum() / divisor(labelled.sum())}
+            is_correct = (predicted.views[0].argmax(dim=-1) == labels) & is_labelled
+        return loss, {"diag/labelled_right": is_correct.sum() / divisor(is_labelled.sum())}
 
-    def _views(self, student: Output, answer: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
+    def _views(self, student: Output, predicted: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
         if self.view == "clean":
-            return [(answer.views[0], student.clean.mix)]
-        return list(zip(answer.distilled, (view.mix for view in student.distilled), strict=True))
+            return [(predicted.views[0], student.clean.mix)]
+        return list(zip(predicted.distilled, (view.mix for view in student.distilled), strict=True))
 
 
-def class_answers(output: Output) -> ClassLogits:
-    """The logits that ``Classification`` kept in ``output``."""
-    answers: ClassLogits = output.extra[NAME]
-    return answers
+def stored_logits(output: Output) -> ClassLogits:
+    """The logits that ``Classification`` stored in ``output``."""
+    logits: ClassLogits = output.extra[NAME]
+    return logits
 
 
 def check_classes(student: Network, teacher: Network) -> None:
-    """Raise ModelError when the trained ``teacher`` does not classify, or has other classes."""
+    """Raises ModelError when the trained ``teacher`` does not classify, or has other classes."""
     require_head(NAME, student, teacher)
     if student.classes != teacher.classes:
         raise ModelError(
-            f"the teacher has other classes ({_some(teacher.classes)}) than data.label "
-            f"({_some(student.classes)}); choose a teacher that was trained on these."
+            f"the teacher has other classes ({_excerpt_names(teacher.classes)}) than data.label "
+            f"({_excerpt_names(student.classes)}); choose a teacher trained on the same classes."
         )
 
 
-def _some(names: Sequence[str]) -> str:
+def _excerpt_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
-    """Mean cross-entropy of ``logits`` (B, C) where ``labels`` (B,) are known, interpolated by ``mix``."""
+    """Mean cross-entropy of the labelled rows of ``logits`` (B, C) with ``labels`` (B,), interpolated by ``mix``."""
     parts = [(labels, 1.0)] if mix is None else [(labels, mix.share), (mix.partners(labels), 1.0 - mix.share)]
     total = logits.sum() * 0.0
     weight = logits.new_zeros(())
-    for wanted, share in parts:
-        total = total + share * F.cross_entropy(logits, wanted, ignore_index=NONE, reduction="sum")
-        weight = weight + share * (wanted != NONE).sum()
+    for part_labels, share in parts:
+        total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NONE, reduction="sum")
+        weight = weight + share * (part_labels != NONE).sum()
     return total / divisor(weight, 1e-6)
 
 
@@ -149,7 +149,7 @@ def class_logits(network: Network, images: Tensor) -> Tensor:
     Raises ModelError when the network was not trained to classify.
     """
     if NAME not in network.heads:
-        raise ModelError("this network was not trained to classify; give objectives.classification a weight.")
+        raise ModelError("this network was not trained to classify; set objectives.classification.weight above 0.")
     features = network.towers.encode_image(network.towers.normalise(images)).before_projection
     logits: Tensor = network.heads[NAME](features).float()
     return logits

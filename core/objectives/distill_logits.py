@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.classification import check_classes, class_answers
+from core.objectives.classification import check_classes, stored_logits
 from core.objectives.distill_similarity import pair_logits
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
@@ -18,15 +18,15 @@ from core.spec.config import DistillLogitsConfig
 
 
 class DistillLogits(Objective):
-    """Match the teacher's softened answer (Hinton et al. 2015, section 2).
+    """Match the teacher's softened predictions (Hinton et al. 2015, section 2).
 
     With t the teacher's logits, s the student's and T the temperature,
 
         loss = T^2 KL(softmax(t / T) || softmax(s / T))
 
-    since the gradient of the divergence falls as 1 / T^2. Over similarities: the mean of image-to-text and
-    text-to-image. Over classes: all rows, labelled or not. Averaged over the distilled views; where a view is
-    interpolated, so is the teacher's softmax.
+    since the gradient of the divergence scales with 1 / T^2. For similarities: the mean of image-to-text and
+    text-to-image. For classes: all rows, labelled or not. Averaged over the distilled views; if a view is interpolated,
+    so is the teacher's softmax.
     """
 
     name = "distill_logits"
@@ -43,24 +43,24 @@ class DistillLogits(Objective):
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
-            losses = [self._of_view(student, teacher, view) for view in range(len(student.distilled))]
+            losses = [self._view_loss(student, teacher, view) for view in range(len(student.distilled))]
             loss = torch.stack(losses).mean()
         return loss, {"diag/logits_kl": loss.detach() / self.temperature**2}
 
-    def _of_view(self, student: Output, teacher: Output, view: int) -> Tensor:
+    def _view_loss(self, student: Output, teacher: Output, view: int) -> Tensor:
         mix = student.distilled[view].mix
         if self.on == "classes":
-            target = self._softened(class_answers(teacher).views[0].float())
+            target = self._soften(stored_logits(teacher).views[0].float())
             return self._divergence(
-                target if mix is None else mix.blend(target), class_answers(student).distilled[view].float()
+                target if mix is None else mix.blend(target), stored_logits(student).distilled[view].float()
             )
-        to_text, to_image = (self._softened(logits) for logits in pair_logits(teacher, 0))
+        to_text, to_image = (self._soften(logits) for logits in pair_logits(teacher, 0))
         if mix is not None:  # columns of text-to-image are images, see DistillSimilarity
             to_text, to_image = mix.blend(to_text), mix.blend_columns(to_image)
         parts = zip((to_text, to_image), pair_logits(student, view), strict=True)
         return torch.stack([self._divergence(target, logits) for target, logits in parts]).mean()
 
-    def _softened(self, logits: Tensor) -> Tensor:
+    def _soften(self, logits: Tensor) -> Tensor:
         return (logits / self.temperature).softmax(dim=-1)
 
     def _divergence(self, target: Tensor, logits: Tensor) -> Tensor:

@@ -34,14 +34,14 @@ class DistillPrototypes(Objective):
 
         q = softmax((t - c) / u),  p = softmax(s / v),  loss = H(q, p) = - sum_k q_k log p_k
 
-    averaged over all pairs of a teacher's view and a student's other view: a view is not distilled from itself, unless
-    there is no other. Where the student's view is interpolated, so is q. Centring and sharpening hold each other back:
-    the centre alone would drive q to uniform, a small u alone to one prototype. Or q comes from Sinkhorn's algorithm.
+    averaged over all pairs of a teacher's view and a student's view of another crop (or the same crop if there is no
+    other). If the student's view is interpolated, so is q. Centring and sharpening balance each other: centring alone
+    would drive q to uniform, a small u alone to one prototype. Alternatively q comes from Sinkhorn's algorithm.
 
-    On fused+image the loss is the sum over both, each with a head, prototypes and a centre of its own.
+    On fused+image the loss is the sum over both, each with a separate head, prototypes and centre.
 
-    KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x of the student's
-    whole views that the head reads; on fused+image that of the image.
+    KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x that the head reads
+    from the student's global views; on fused+image those of the image.
     """
 
     name = "distill_prototypes"
@@ -58,41 +58,41 @@ class DistillPrototypes(Objective):
 
     @property
     def centre(self) -> Tensor:
-        """(K,) the moving mean of the teacher's logits."""
+        """The moving mean of the teacher's logits, (K,)."""
         return self.targets.centre
 
     def build_shared_head(self, network: Network) -> None:
         """The network's prototypes; masked patches may share them."""
         on: PrototypesOn = "fused" if self.on == "fused+image" else self.on
         if on == "fused" and network.fusion is None:
-            raise ModelError(f"objectives.distill_prototypes.on is {self.on}, and there is no fusion; set fusion.kind.")
+            raise ModelError(f"objectives.distill_prototypes.on is {self.on}, but there is no fusion; set fusion.kind.")
         widths = {"image": network.towers.image_width, "text": network.towers.text_width}
         width = network.fused_width if on == "fused" else widths[on]
         network.heads[PROTOTYPES] = PrototypeHead(width, self.prototypes)
         network.prototypes_on = on
 
     def build_head(self, network: Network) -> nn.Module | None:
-        """The image's head where the shared prototypes are those of the fused representation."""
+        """The image head on fused+image, where the shared prototypes read the fused representation."""
         return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
 
-    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
-        super().begin_step(network, now)
+    def begin_step(self, network: Network, values: ObjectiveValues) -> None:
+        super().begin_step(network, values)
         for name in (PROTOTYPES, self.name):
             head = network.head(name)
             if isinstance(head, PrototypeHead):
-                head.frozen = now.frozen
+                head.frozen = values.frozen
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        mine, theirs = student.prototypes, teacher.prototypes
-        if mine is None or theirs is None or len(theirs.prototypes) != len(mine.prototypes):
+        ours, theirs = student.prototypes, teacher.prototypes
+        if ours is None or theirs is None or len(theirs.prototypes) != len(ours.prototypes):
             raise ModelError(
-                "the teacher has no such prototypes as the student; set objectives.distill_prototypes.weight to 0, or "
-                "choose a previous run with as many prototypes."
+                "the teacher lacks the student's prototypes; set objectives.distill_prototypes.weight to 0, or choose "
+                "a previous run with the same number of prototypes."
             )
         require_head(self.name, student, teacher)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
-        """The image's logits over its prototypes, (B, K) of each distilled view, on fused+image."""
+        """The image's prototype logits, (B, K) per distilled view, on fused+image."""
         if self.image_targets is None:
             return None
         images = torch.cat([features.before_projection for features in output.distilled_features])
@@ -107,9 +107,9 @@ class DistillPrototypes(Objective):
             loss, report = self._compare(student, teacher, _prototypes(student), _prototypes(teacher), self.targets)
             if self.image_targets is not None:
                 ours, theirs = student.extra[self.name], teacher.extra[self.name]
-                of_image, facts = self._compare(student, teacher, ours, theirs, self.image_targets)
-                loss = loss + of_image
-                report |= {name.replace("diag/", "diag/image_"): value for name, value in facts.items()}
+                image_loss, image_report = self._compare(student, teacher, ours, theirs, self.image_targets)
+                loss = loss + image_loss
+                report |= {name.replace("diag/", "diag/image_"): value for name, value in image_report.items()}
             if self.koleo > 0:
                 spread = self._koleo(student)
                 loss = loss + self.koleo * spread
@@ -117,45 +117,50 @@ class DistillPrototypes(Objective):
         return loss, report
 
     def _compare(
-        self, student: Output, teacher: Output, answered: Sequence[Tensor], taught: Sequence[Tensor], centring: Centring
+        self,
+        student: Output,
+        teacher: Output,
+        student_logits: Sequence[Tensor],
+        teacher_logits: Sequence[Tensor],
+        centring: Centring,
     ) -> tuple[Tensor, Report]:
         """The loss between the student's and the teacher's logits (B, K) of each view."""
-        logits = torch.cat(list(taught))  # (views B, K)
-        targets = centring(logits, self.now.teacher_temperature).chunk(len(taught))
+        logits = torch.cat(list(teacher_logits))  # (views B, K)
+        targets = centring(logits, self.step_values.teacher_temperature).chunk(len(teacher_logits))
         losses, entropies = [], []
         for ours, theirs in view_pairs(student, teacher):
             mix = None if self.on == "text" else student.distilled[ours].mix  # captions are never interpolated
-            wanted = targets[theirs] if mix is None else mix.blend(targets[theirs])
-            losses.append(cross_entropy(wanted, answered[ours] / self.student_temperature))
-            entropies.append(entropy(wanted))
+            target = targets[theirs] if mix is None else mix.blend(targets[theirs])
+            losses.append(cross_entropy(target, student_logits[ours] / self.student_temperature))
+            entropies.append(entropy(target))
         loss = torch.stack(losses).mean()
-        whole = torch.cat(list(targets))
+        all_targets = torch.cat(list(targets))
         report = {
-            "diag/teacher_entropy_over_ln_prototypes": entropy(whole) / math.log(whole.shape[1]),
-            "diag/batch_entropy_over_ln_prototypes": entropy(mean_over_ranks(whole.mean(dim=0))[None])
-            / math.log(whole.shape[1]),
+            "diag/teacher_entropy_over_ln_prototypes": entropy(all_targets) / math.log(all_targets.shape[1]),
+            "diag/batch_entropy_over_ln_prototypes": entropy(mean_over_ranks(all_targets.mean(dim=0))[None])
+            / math.log(all_targets.shape[1]),
             "diag/prototype_kl": loss.detach() - torch.stack(entropies).mean(),
             "diag/centre_norm": torch.linalg.vector_norm(centring.centre),
-            "diag/teacher_temperature": torch.tensor(self.now.teacher_temperature),
+            "diag/teacher_temperature": torch.tensor(self.step_values.teacher_temperature),
         }
         if self.training:
-            centring.follow(logits)
+            centring.update(logits)
         return loss, report
 
     def _koleo(self, student: Output) -> Tensor:
-        """The mean of KoLeo over the student's whole views, or of its captions."""
+        """The mean of KoLeo over the student's global views, or of its captions."""
         if self.on == "text":
             assert student.text_features is not None
             return koleo(student.text_features.before_projection)
         views = zip(student.distilled, student.distilled_features, strict=True)
-        whole = [view.fused if self.on == "fused" else features.before_projection for view, features in views
-                 if not view.local]  # fmt: skip
-        read = [one for one in whole if one is not None]
-        return torch.stack([koleo(one) for one in read]).mean() if read else student.text.sum() * 0.0
+        inputs = [view.fused if self.on == "fused" else features.before_projection for view, features in views
+                  if not view.local]  # fmt: skip
+        losses = [koleo(x) for x in inputs if x is not None]
+        return torch.stack(losses).mean() if losses else student.text.sum() * 0.0
 
 
 def koleo(x: Tensor) -> Tensor:
-    """How unevenly the rows of ``x`` (B, D) lie on the sphere: ``- mean_i log min_j |x_i - x_j|``."""
+    """How unevenly the rows of ``x`` (B, D) cover the sphere: ``- mean_i log min_j |x_i - x_j|``."""
     x = F.normalize(x.float(), dim=-1)
     every = gathered(x)
     with torch.no_grad():
@@ -168,15 +173,15 @@ def koleo(x: Tensor) -> Tensor:
 
 
 def view_pairs(student: Output, teacher: Output) -> list[tuple[int, int]]:
-    """Positions of each student's view and each teacher's view of another crop; of all where there is no other crop."""
-    every = [(i, j) for i in range(len(student.distilled)) for j in range(len(teacher.distilled))]
-    other = [(i, j) for i, j in every if student.distilled[i].number != teacher.distilled[j].number]
-    return other or every
+    """Indices of student's and teacher's views to compare: of different crops, or all if there is only one crop."""
+    pairs = [(i, j) for i in range(len(student.distilled)) for j in range(len(teacher.distilled))]
+    across_crops = [(i, j) for i, j in pairs if student.distilled[i].number != teacher.distilled[j].number]
+    return across_crops or pairs
 
 
 def _prototypes(output: Output) -> list[Tensor]:
-    """Each distilled view's logits over prototypes, (B, K) float32."""
-    found = [view.prototypes.float() for view in output.distilled if view.prototypes is not None]
-    if len(found) < len(output.distilled):
-        raise ValueError("distill_prototypes compares prototypes, and the network was built without them")
-    return found
+    """The prototype logits of each distilled view, (B, K) float32."""
+    logits = [view.prototypes.float() for view in output.distilled if view.prototypes is not None]
+    if len(logits) < len(output.distilled):
+        raise ValueError("distill_prototypes needs prototypes, but the network was built without them")
+    return logits

@@ -22,16 +22,16 @@ from core.spec.config import DistillSimilarityConfig
 class DistillSimilarity(QueuedObjective):
     """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
 
-    Each network softmaxes by its own logit scale, the teacher's divided by the temperature (in Hinton et al. 2015 the
-    student's is, too). With q the teacher's distributions and p the student's,
+    Each network uses its own logit scale, the teacher's divided by the temperature (in Hinton et al. 2015 the student's
+    is divided too). With q the teacher's distributions and p the student's,
 
         loss = (KL(q_image_to_text || p_image_to_text) + KL(q_text_to_image || p_text_to_image)) / 2
 
-    averaged over the distilled views. With alpha a below 1, q is a times that of the teacher and 1 - a of the true
-    pair; a rises linearly from 0 over its ramp.
+    averaged over the distilled views. With alpha a below 1, q is a times the teacher's distribution plus 1 - a times
+    the true pair; a rises linearly from 0 over its ramp.
 
-    Where the student's view is interpolated with share a and partner r (a permutation of the batch), image i' is a of
-    image i and 1 - a of r(i), and the targets are blended alike:
+    If the student's view is interpolated with share a and partner r (a permutation of the batch), image i' is a of
+    image i and 1 - a of r(i), and the targets are blended likewise:
 
         q'(text j | i')  = a q(j | i) + (1 - a) q(j | r(i))      rows of image-to-text
         q'(image i' | j) = a q(i | j) + (1 - a) q(r(i) | j)    columns of text-to-image
@@ -39,8 +39,8 @@ class DistillSimilarity(QueuedObjective):
     Both remain distributions. The first is a convex combination of two. The second sums over i' to
     a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each image once.
 
-    With a queue both networks compare their own features with the teacher's, of this batch and of previous ones, which
-    are never interpolated: then only the rows of image-to-text are blended.
+    With a queue both networks compare their features with the teacher's of this batch and of previous ones, which are
+    never interpolated; then only the rows of image-to-text are blended.
     """
 
     name = "distill_similarity"
@@ -54,8 +54,11 @@ class DistillSimilarity(QueuedObjective):
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
             taught = [(logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
-            targets = self._with_true_pairs(taught[0]), self._with_true_pairs(taught[1])
-            losses = [self._of_view(student, view, teacher, targets) for view in range(len(student.distilled))]
+            targets = (
+                self._blend_with_true_pairs(taught[0]),
+                self._blend_with_true_pairs(taught[1]),
+            )
+            losses = [self._view_loss(student, view, teacher, targets) for view in range(len(student.distilled))]
             loss = torch.stack(losses).mean()
             sharpness = (entropy(taught[0]) + entropy(taught[1])) / 2 / math.log(max(2, taught[0].shape[1]))
             if self.queue is not None and self.training:
@@ -65,14 +68,14 @@ class DistillSimilarity(QueuedObjective):
             "diag/teacher_similarity_entropy_over_ln_batch": sharpness,
         }
 
-    def _with_true_pairs(self, taught: Tensor) -> Tensor:
-        """``taught`` (B, B or B + Q) mixed with the true pair's column by alpha."""
-        alpha = self.now.alpha
+    def _blend_with_true_pairs(self, probabilities: Tensor) -> Tensor:
+        """``probabilities`` (B, B or B + Q) blended with the true pairs by alpha."""
+        alpha = self.step_values.alpha
         if alpha == 1.0:
-            return taught
-        return alpha * taught + (1.0 - alpha) * pair_rows(taught)
+            return probabilities
+        return alpha * probabilities + (1.0 - alpha) * pair_rows(probabilities)
 
-    def _of_view(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
+    def _view_loss(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
         to_text, to_image = targets
         mix = student.distilled[view].mix
         if mix is not None:
@@ -95,5 +98,5 @@ class DistillSimilarity(QueuedObjective):
 
 def pair_logits(output: Output, view: int) -> Both:
     """Image-to-text (B, B) and text-to-image (B, B) logits of a distilled view."""
-    shown = output.distilled[view]
-    return both_logits(shown.image, output.text, shown.every_image, output.every_text, output.logit_scale)
+    view_output = output.distilled[view]
+    return both_logits(view_output.image, output.text, view_output.every_image, output.every_text, output.logit_scale)

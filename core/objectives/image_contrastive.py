@@ -1,4 +1,4 @@
-"""Self-supervision of images: two views of one are pulled together, those of others apart.
+"""Self-supervision of images: pull two views of an image together, and views of other images apart.
 
 Legend: B batch, P width of the projection.
 """
@@ -20,7 +20,7 @@ from core.spec.config import ImageContrastiveConfig
 class ImageContrastive(Objective):
     """NT-Xent between the student's first two further views (SimCLR, Chen et al. 2020, equation 1; in SLIP, Mu 2022).
 
-    With v the 2 B unit vectors behind a projection head, both views of each image, and u the temperature,
+    With v the 2 B unit vectors after a projection head, two views of each image, and u the temperature,
 
         loss = - mean_i log( exp(v_i v_p(i) / u) / sum_{j != i} exp(v_i v_j / u) )
 
@@ -35,40 +35,40 @@ class ImageContrastive(Objective):
         self.temperature, self.width, self.hidden = config.temperature, config.width, config.hidden
 
     def build_head(self, network: Network) -> nn.Module:
-        wide = self.hidden
+        hidden = self.hidden
         return nn.Sequential(
-            nn.Linear(network.towers.image_width, wide, bias=False),
-            nn.BatchNorm1d(wide),
+            nn.Linear(network.towers.image_width, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
             nn.ReLU(),
-            nn.Linear(wide, wide, bias=False),
-            nn.BatchNorm1d(wide),
+            nn.Linear(hidden, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
             nn.ReLU(),
-            nn.Linear(wide, self.width, bias=False),
+            nn.Linear(hidden, self.width, bias=False),
         )
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Tensor:
         """(2, B, P) unit vectors of the two views."""
         head = network.heads[self.name]
         both = [head(features.before_projection) for features in output.image_features[1:3]]
-        return torch.stack([F.normalize(one.float(), dim=-1) for one in both])
+        return torch.stack([F.normalize(vectors.float(), dim=-1) for vectors in both])
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         projected: Tensor = student.extra[self.name]
         with torch.autocast(projected.device.type, enabled=False):
             vectors = projected.flatten(0, 1)  # (2 B, P)
-            every = vectors if size() == 1 else gathered(projected, dim=1).flatten(0, 1)
-            logits = vectors @ every.T / self.temperature
-            own = self._numbers(projected, logits.device)
-            itself = own[:, None] == torch.arange(len(every), device=logits.device)
-            logits = logits.masked_fill(itself, -torch.inf)
-            other = (own + len(every) // 2) % len(every)
-            loss = F.cross_entropy(logits, other)
-            right = (logits.argmax(dim=-1) == other).float().mean()
-        return loss, {"diag/image_contrastive_right": right}
+            all_vectors = vectors if size() == 1 else gathered(projected, dim=1).flatten(0, 1)
+            logits = vectors @ all_vectors.T / self.temperature
+            row = self._global_rows(projected, logits.device)
+            is_self = row[:, None] == torch.arange(len(all_vectors), device=logits.device)
+            logits = logits.masked_fill(is_self, -torch.inf)
+            positive = (row + len(all_vectors) // 2) % len(all_vectors)
+            loss = F.cross_entropy(logits, positive)
+            accuracy = (logits.argmax(dim=-1) == positive).float().mean()
+        return loss, {"diag/image_contrastive_right": accuracy}
 
     @staticmethod
-    def _numbers(projected: Tensor, device: torch.device) -> Tensor:
-        """The numbers of this rank's 2 b vectors among the 2 B of all: first views, then second ones."""
+    def _global_rows(projected: Tensor, device: torch.device) -> Tensor:
+        """Global positions of this rank's 2 b vectors among the 2 B of all: first views, then second views."""
         count = projected.shape[1]
         images = torch.arange(count, device=device) + first_row(count)
         return torch.cat([images, images + size() * count])

@@ -1,4 +1,4 @@
-"""Masked patches: the student predicts the teacher's prototypes of patches that are hidden from it.
+"""Masked patches: the student predicts the teacher's prototypes of its hidden patches.
 
 Legend: B batch, P patches, M hidden patches of all images of a view, K prototypes, Wi width of the image tower.
 """
@@ -28,21 +28,21 @@ from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig, Objec
 
 @dataclass(frozen=True)
 class HiddenPatches:
-    """One network's logits of the patches that are hidden in each masked view of the student."""
+    """The logits of one network for the hidden patches of each masked view of the student."""
 
-    logits: tuple[Tensor, ...]  # (M, K) float32 of each such view
-    weights: tuple[Tensor, ...]  # (M,) 1 over the hidden patches of the same image; sums to the masked images
+    logits: tuple[Tensor, ...]  # (M, K) float32 per masked view
+    weights: tuple[Tensor, ...]  # (M,) 1 / hidden patches of the same image; sums to the number of masked images
 
 
 class MaskedPatches(Objective):
     """Match the teacher's prototypes of hidden patches (iBOT, Zhou et al. 2022, equation 1).
 
-    The student sees its view with a learnt token in place of the hidden patches, the teacher sees it whole. With s and
-    t their logits of patch p of image i, both behind a head over the last block's states, and q as in DINO,
+    The student sees its view with a learnt token in place of the hidden patches, the teacher sees it unmasked. With s
+    and t their logits of patch p of image i, from a head over the last block's states, and q as in DINO,
 
         loss = mean_i 1/|hidden_i| sum_{p hidden in i} H(q(t_ip), softmax(s_ip / v))
 
-    averaged over the masked views; images that stayed whole are left out.
+    averaged over the masked views; unmasked images are skipped.
     """
 
     name = "masked_patches"
@@ -68,7 +68,7 @@ class MaskedPatches(Objective):
             )
         if network.towers.patch_dropout > 0:
             raise ModelError(
-                f"objectives.masked_patches compares every patch, and the image tower drops "
+                f"objectives.masked_patches compares every patch, but the image tower drops "
                 f"{network.towers.patch_dropout:.0%} of them in training; set its weight to 0, or patch_dropout in the "
                 "architecture's vision_cfg."
             )
@@ -79,36 +79,36 @@ class MaskedPatches(Objective):
     def check_teacher(self, student: Network, teacher: Network) -> None:
         ours, theirs = (network.towers.patches_across for network in (student, teacher))
         if not teacher.towers.any_size or ours != theirs:
-            grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no patches of its own"
+            grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no separate patches"
             raise ModelError(
-                f"objectives.masked_patches compares patch by patch, and the teacher has {grid} where the student has "
+                f"objectives.masked_patches compares patch by patch, but the teacher has {grid} and the student "
                 f"{ours} x {ours}; choose a teacher with that grid, or set objectives.masked_patches.weight to 0."
             )
         heads = [network.heads[self.name] for network in (student, teacher) if self.name in network.heads]
         counts = [len(head.prototypes) for head in heads if isinstance(head, PrototypeHead)]
         if len(set(counts)) > 1:
             raise ModelError(
-                f"objectives.masked_patches.prototypes is {counts[0]}, and the teacher was trained with {counts[1]}; "
+                f"objectives.masked_patches.prototypes is {counts[0]}, but the teacher was trained with {counts[1]}; "
                 f"set it to {counts[1]}, or choose another teacher."
             )
         require_head(self.name, student, teacher)
 
-    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
-        super().begin_step(network, now)
+    def begin_step(self, network: Network, values: ObjectiveValues) -> None:
+        super().begin_step(network, values)
         if not self.shared:
             head = network.heads[self.name]
             assert isinstance(head, PrototypeHead)
-            head.frozen = now.frozen
+            head.frozen = values.frozen
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        return self._answers(network, batch, output)
+        return self._hidden_logits(network, batch, output)
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        return self._answers(network, batch, output)
+        return self._hidden_logits(network, batch, output)
 
-    def _answers(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        """The logits that ``network`` gives the patches that are hidden from the student."""
-        features = {view.number: one for view, one in zip(output.distilled, output.distilled_features, strict=True)}
+    def _hidden_logits(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
+        """The logits of ``network`` for the patches that are hidden from the student."""
+        features = {view.number: part for view, part in zip(output.distilled, output.distilled_features, strict=True)}
         head = network.heads[PROTOTYPES if self.shared else self.name]
         logits, weights = [], []
         for view in batch.on_host.student:
@@ -116,7 +116,7 @@ class MaskedPatches(Objective):
             if mask is None:
                 continue
             if view.number not in features:
-                raise ValueError("masked_patches: the teacher did not see the student's masked view")
+                raise ValueError("masked_patches: the teacher has no output for the student's masked view")
             patches = features[view.number].patches
             assert patches is not None
             hidden = sent(mask.flatten().nonzero()[:, 0], patches.device)  # (M,)
@@ -129,10 +129,10 @@ class MaskedPatches(Objective):
         ours: HiddenPatches = student.extra[self.name]
         theirs: HiddenPatches = require(teacher, self.name).extra[self.name]
         with torch.autocast(student.text.device.type, enabled=False):
-            taught = torch.cat(theirs.logits)
-            targets = self.targets(taught, self.now.teacher_temperature)  # (all M, K)
-            answered, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
-            losses = cross_entropy_rows(targets, answered)  # (all M,)
+            teacher_logits = torch.cat(theirs.logits)
+            targets = self.targets(teacher_logits, self.step_values.teacher_temperature)  # (all M, K)
+            student_logits, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
+            losses = cross_entropy_rows(targets, student_logits)  # (all M,)
             loss = (losses * weights).sum() / divisor(weights.sum())
             report = {
                 "diag/hidden_patches": torch.tensor(float(size() * len(losses))),
@@ -140,5 +140,5 @@ class MaskedPatches(Objective):
                 / math.log(targets.shape[1]),
             }
             if self.training:
-                self.targets.follow(taught)
+                self.targets.update(teacher_logits)
         return loss, report

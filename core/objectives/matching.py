@@ -1,4 +1,4 @@
-"""Matching: does this caption belong to this image? The negatives are the hardest of the batch.
+"""Image-text matching with hard negatives from the batch.
 
 Legend: B batch, D embed, F fused width, M pairs that are classified.
 """
@@ -21,16 +21,16 @@ from core.ranks.draws import shared
 from core.ranks.transfer import sent
 from core.spec.config import MatchingConfig
 
-_FLOOR = 1e-4  # of each chance: a sharp softmax must not leave a row with nothing to draw
+_FLOOR = 1e-4  # of each probability: a sharp softmax must not leave a row without candidates
 
 
 @dataclass(frozen=True)
 class PairLogits:
-    """Logits (M, 2) of "no" and "yes", the truth, and which pair of the batch each image is from."""
+    """Logits (M, 2) of "no" and "yes", the targets, and the batch row of each image."""
 
     logits: Tensor
     match: Tensor  # (M,) int64
-    indices: Tensor  # (M,) int64; of an image that another rank has, any
+    indices: Tensor  # (M,) int64; arbitrary for images of other ranks
 
 
 def same_captions(tokens: Tensor) -> Tensor:
@@ -40,21 +40,21 @@ def same_captions(tokens: Tensor) -> Tensor:
     return same
 
 
-def chances(similarities: Tensor, never: Tensor) -> Tensor:
-    """How probable each column is as the negative of a row, of logits (B, B): (B, B).
+def negative_probabilities(similarities: Tensor, never: Tensor) -> Tensor:
+    """The probability (B, B) of each column as negative of a row, from logits (B, B).
 
-    The softmax is taken over all columns, then those that are ``never`` negatives, the true pair among them, get 0.
-    (The other way round, a row of -inf is needed, and a true pair that is masked to a large negative number can be
-    drawn.) Rows without any negative are 0 throughout.
+    The softmax covers all columns; then columns ``never`` used as negatives, such as the true pair, get 0. (Masking
+    first would need a row of -inf, and a true pair masked with a large negative number could be drawn.) Rows without
+    negatives are 0.
     """
     return (similarities.float().softmax(dim=1) + _FLOOR).masked_fill(never, 0.0)
 
 
-def draw(weights: Tensor) -> Tensor:
-    """A column (B,) int64 for each row of ``weights`` (B, B), with that probability; no row may be all 0.
+def draw_columns(weights: Tensor) -> Tensor:
+    """A column (B,) int64 for each row of ``weights`` (B, B), drawn with these weights; no row may be all 0.
 
-    The largest of weights over exponential noise is so distributed, and is what torch's multinomial takes. The noise is
-    drawn on the device of the weights, from a seed that all ranks have: B x B draws on the host take a second at 4,096.
+    It is the argmax of weights over exponential noise, as in torch's multinomial. The noise is drawn on the device of
+    the weights from a seed that all ranks share: B x B draws on the host take a second at 4,096.
     """
     seed = int(torch.randint(1 << 62, (), generator=shared))
     device = weights.device if weights.device.type != "meta" else torch.device("cpu")  # meta has none
@@ -65,8 +65,8 @@ def draw(weights: Tensor) -> Tensor:
 class Matching(Objective):
     """Two-way cross-entropy on the fused representation, hard negatives of the batch (ALBEF, Li et al. 2021, 3.2).
 
-    Each image is paired with its own caption and with one drawn by the softmax of its similarities; each caption
-    with an image drawn alike. Captions that read the same are no negatives of each other. With c the logits,
+    Each image is paired with its own caption and with one drawn by the softmax of its similarities, and each caption
+    with an image drawn likewise. Equal captions are not negatives of each other. With c the logits,
 
         loss = mean of cross_entropy(c(i, t_i), yes), cross_entropy(c(i, t_j), no), cross_entropy(c(j, t_i), no)
     """
@@ -87,38 +87,40 @@ class Matching(Objective):
             raise ValueError("matching needs the image's tokens and the caption's features")
         rows = len(batch.texts)
         images, captions = self._draw_pairs(output, batch)
-        own = images[rank()]
-        match = torch.zeros_like(own)
+        own_images = images[rank()]
+        match = torch.zeros_like(own_images)
         match[:rows] = 1
         if size() == 1:
-            captioned, shown = text.rows(captions[0]), image.tokens[own]
+            pair_text, pair_images = text.rows(captions[0]), image.tokens[own_images]
         else:
-            wanted = torch.stack([*captions, *images]).cpu()  # the step's one wait: numbers of rows are the host's
-            wanted_captions, wanted_images = wanted.unbind()[: size()], wanted.unbind()[size() :]
-            captioned = replace(text, words=None).map(lambda values: taken(values, wanted_captions))
-            shown = taken(image.tokens, wanted_images)
-        fused = network.join(replace(image, tokens=shown), captioned).pooled
-        return PairLogits(network.heads[self.name](fused), match, (own - first_row(rows)).clamp(0, rows - 1))
+            row_numbers = torch.stack(
+                [*captions, *images]
+            ).cpu()  # the only synchronisation of the step: row numbers are needed on the host
+            caption_rows, image_rows = row_numbers.unbind()[: size()], row_numbers.unbind()[size() :]
+            pair_text = replace(text, words=None).map(lambda values: taken(values, caption_rows))
+            pair_images = taken(image.tokens, image_rows)
+        fused = network.join(replace(image, tokens=pair_images), pair_text).pooled
+        return PairLogits(network.heads[self.name](fused), match, (own_images - first_row(rows)).clamp(0, rows - 1))
 
     def _draw_pairs(self, output: Output, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-        """The images and the captions (M,) that each rank classifies as pairs: its own, then negatives of both kinds.
+        """The global rows (M,) of images and captions that each rank classifies: its own pairs, then negatives.
 
-        By their numbers in the global batch. Every rank draws for all, from the same generator.
+        Every rank draws for all, from the same generator.
         """
-        wrong = self._negatives(output, gathered(batch.on_host.texts))
-        every = torch.arange(size() * len(batch.texts), device=output.text.device)
-        of_text, of_image = wrong if wrong is not None else (every, every)
+        negatives = self._draw_negatives(output, gathered(batch.on_host.texts))
+        all_rows = torch.arange(size() * len(batch.texts), device=output.text.device)
+        negative_texts, negative_images = negatives if negatives is not None else (all_rows, all_rows)
         images, captions = [], []
-        for own in every.chunk(size()):
-            drawn = own if wrong is not None else own[:0]
-            images.append(torch.cat([own, drawn, of_image[drawn]]))
-            captions.append(torch.cat([own, of_text[drawn], drawn]))
+        for own_rows in all_rows.chunk(size()):
+            rows = own_rows if negatives is not None else own_rows[:0]
+            images.append(torch.cat([own_rows, rows, negative_images[rows]]))
+            captions.append(torch.cat([own_rows, negative_texts[rows], rows]))
         return images, captions
 
-    def _negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
-        """A wrong caption for each image and a wrong image for each caption; None where all ``tokens`` are one.
+    def _draw_negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
+        """A mismatched caption for each image and image for each caption; None if all captions are equal.
 
-        ``tokens`` (B, T) lie in the host's memory: which captions are the same is known without waiting.
+        ``tokens`` (B, T) are in host memory, so that equal captions are known without synchronising.
         """
         same = same_captions(tokens)
         if same.all():
@@ -129,7 +131,9 @@ class Matching(Objective):
             if self.negatives == "random":
                 similarities = torch.zeros_like(similarities)
             never = sent(same, similarities.device)
-            return draw(chances(similarities, never)), draw(chances(similarities.T, never))
+            texts_of_images = draw_columns(negative_probabilities(similarities, never))
+            images_of_texts = draw_columns(negative_probabilities(similarities.T, never))
+            return texts_of_images, images_of_texts
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         pairs: PairLogits = student.extra[self.name]
@@ -137,8 +141,8 @@ class Matching(Objective):
             logits = pairs.logits.float()
             losses = F.cross_entropy(logits, pairs.match, reduction="none")
             belief = None
-            if student.belief is not None:  # a negative stays one, whatever the weight of its image's own pair
+            if student.belief is not None:  # negatives keep weight 1
                 belief = torch.where(pairs.match == 1, student.belief[pairs.indices], 1.0)
             loss = weighted_mean(losses, belief, alike=False)
-            right = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
-        return loss, {"diag/matching_accuracy": right}
+            accuracy = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
+        return loss, {"diag/matching_accuracy": accuracy}

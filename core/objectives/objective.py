@@ -1,7 +1,7 @@
-"""The interface of an objective: a loss over the student's and the teacher's outputs, with its diagnostics.
+"""The interface of an objective: a loss from the outputs of student and teacher, with diagnostics.
 
-Flow: ``core.objectives.build`` finds every class of this package and builds those that a config gives a weight; the
-trainer sums ``weight * loss``. A new objective is one module here and one config class in ``core.spec.config``.
+Flow: ``core.objectives.build`` builds the objectives with a weight above 0; the trainer sums ``weight * loss``. A new
+objective is one module here and one config class in ``core.spec.config``.
 """
 
 from __future__ import annotations
@@ -19,101 +19,104 @@ from core.objectives.parts.schedule import ObjectiveValues, objective_schedule
 from core.spec.config import ObjectiveConfig, ObjectivesConfig
 
 Report = dict[str, Tensor]
-"""Diagnostics by name: detached scalars, left on the device so that reporting costs no synchronisation."""
+"""Diagnostics by name: detached scalars, kept on the device to avoid synchronisation."""
 
 
 class Objective(nn.Module, ABC):
     """One loss. ``name`` is its field in ``ObjectivesConfig`` and its metric (``train/<name>``).
 
-    The towers' features of every view are computed for all objectives. One that needs more declares it: flags for what
-    the towers shall keep, learnt parts (``build_head``), which live in the network, so that the optimiser moves them,
-    the teacher averages them and checkpoints keep them; and outputs of its own (``head_outputs``), which ``forward``
-    finds in ``output.extra[name]``.
+    The towers' features of every view are available to all objectives. An objective declares what else it needs: flags
+    for tower outputs; parameters (``build_head``), which belong to the network, so that they are optimised, averaged by
+    the teacher and saved; and additional outputs (``head_outputs``), which ``forward`` reads from
+    ``output.extra[name]``.
     """
 
     name: str
     config_class: ClassVar[type[ObjectiveConfig]]
-    needs_text_tokens = False  # whether the state of each word is asked for, not only the caption's
-    needs_patches = False  # whether the last state of each patch is asked for
+    needs_text_tokens = False  # whether it reads the state of each word
+    needs_patches = False  # whether it reads the last state of each patch
     needs_views = False  # whether it reads the student's further views
     needs_prototypes = False  # whether it reads the network's shared prototypes
-    learns_from_teacher = False  # whether the teacher's outputs are its targets; it waits for one that begins late
-    asks_teacher = False  # whether it reads the teacher's outputs; those that learn from a teacher always do
+    learns_from_teacher = False  # whether the teacher's outputs are its targets; inactive until the teacher starts
+    needs_teacher = False  # whether it reads the teacher's outputs, as targets or otherwise
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.weight = config.weight
-        self.learns_from_teacher = self.asks_teacher = config.learns_from_teacher
+        self.learns_from_teacher = self.needs_teacher = config.learns_from_teacher
         self.needs_views = config.reads_views()
-        self.now: ObjectiveValues = objective_schedule(config, 1).at(1)  # all ramps are over, until ``begin_step``
+        self.step_values: ObjectiveValues = objective_schedule(config, 1).at(1)  # final values until ``begin_step``
 
     @classmethod
     def serves(cls, config: ObjectiveConfig) -> bool:
-        """Whether this class computes what ``config``, one of its config class, asks for."""
+        """Whether this class implements ``config``."""
         return isinstance(config, cls.config_class)
 
     @classmethod
     def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
-        """The objective of ``config``; ``every`` holds the settings of the others, for one that shares with them."""
+        """The objective of ``config``; ``every`` has the settings of all, for objectives that share some."""
         return cls(config)
 
     def build_shared_head(self, network: Network) -> None:
-        """Learnt parts in ``network.heads`` that other objectives read too; built before any ``build_head``."""
+        """Adds heads that other objectives read too to ``network.heads``; called before any ``build_head``."""
 
     def build_head(self, network: Network) -> nn.Module | None:
-        """Learnt parts for ``network.heads[name]``, sized to fit it; None without any."""
+        """The head for ``network.heads[name]``; None if there is none."""
         return None
 
     def build_buffers(self, network: Network) -> None:
-        """Add what is remembered from step to step, where its size depends on the network; by default nothing."""
+        """Adds buffers whose size depends on the network; by default none."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raise ModelError when a trained ``teacher`` cannot give what this objective compares; by default, never."""
+        """Raises ModelError when a trained ``teacher`` lacks outputs that this objective compares; by default never."""
 
     @property
     def compares_vectors(self) -> str:
-        """The setting for which the student's vectors are compared with a teacher's own; "" when they are not.
+        """The setting that makes it compare the student's vectors with the teacher's; "" if it does not.
 
-        Both then need one width, and the teacher is a single network.
+        Both then need the same width, and the teacher must be a single network.
         """
         return ""
 
-    def begin_step(self, network: Network, now: ObjectiveValues) -> None:
-        """Take over the values of this step's schedules, before the networks see the batch."""
-        self.now = now
+    def begin_step(self, network: Network, values: ObjectiveValues) -> None:
+        """Sets the scheduled values of this step, before the forward passes."""
+        self.step_values = values
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """What this objective computes with the student besides, under autocast; kept in ``output.extra[name]``."""
+        """Additional outputs of the student, under autocast; stored in ``output.extra[name]``."""
         return None
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """What it computes with the teacher besides, without gradient; by default nothing."""
+        """Additional outputs of the teacher, without gradient; by default none."""
         return None
 
     @abstractmethod
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        """The loss, unweighted, and diagnostics. ``teacher`` is None where nobody asks a teacher."""
+        """The unweighted loss and diagnostics. ``teacher`` is None if no objective needs it."""
 
 
 def require(teacher: Output | None, name: str) -> Output:
-    """``teacher``, which the objective ``name`` cannot do without."""
+    """``teacher``; raises ValueError if it is None."""
     if teacher is None:
-        raise ValueError(f"{name} compares with a teacher, and was given none")
+        raise ValueError(f"{name} needs a teacher, but there is none")
     return teacher
 
 
 def require_head(name: str, student: Network, teacher: Network, objective: str = "") -> None:
-    """Raise ModelError when the student has the head ``name``, learnt by ``objective``, and the teacher has not."""
+    """Raises ModelError when the student has the head ``name`` of ``objective`` and the teacher does not."""
     if name in student.heads and name not in teacher.heads:
         trained = objective or name
-        raise ModelError(f"the teacher was not trained with objectives.{trained} as it is here; it cannot teach it.")
+        raise ModelError(
+            f"the teacher was not trained with objectives.{trained} as configured here; choose another teacher, or set "
+            "its weight to 0."
+        )
 
 
 def require_same_length(setting: str, student: Network, teacher: Network) -> None:
-    """Raise ModelError when the teacher reads shorter captions than the student, and ``setting`` compares by word."""
+    """Raises ModelError when the teacher's context is shorter than the student's; ``setting`` compares word by word."""
     ours, theirs = student.towers.context_length, teacher.towers.context_length
     if theirs < ours:
         raise ModelError(
-            f"objectives.{setting} compares word by word, and the teacher reads {theirs} tokens where "
-            f"the student reads {ours}; choose a teacher that reads as many, or set it to 0."
+            f"objectives.{setting} compares word by word, but the teacher reads {theirs} tokens and "
+            f"the student {ours}; choose a teacher with that context length, or set it to 0."
         )

@@ -1,4 +1,4 @@
-"""An objective that may compare with the teacher's features of previous batches too.
+"""Base of objectives that may also compare with the teacher's features of previous batches.
 
 Legend: D embed, Q queued pairs.
 """
@@ -12,7 +12,7 @@ from core.spec.config import ContrastiveConfig, DistillSimilarityConfig
 
 
 class QueuedObjective(Objective):
-    """``queue`` holds Q pairs of features (Q, D) where ``config.queue`` is above 0, else it is None."""
+    """``queue`` holds Q pairs of features (Q, D) if ``config.queue`` is above 0, else it is None."""
 
     queue: FeatureQueue | None
 

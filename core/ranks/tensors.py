@@ -21,7 +21,7 @@ def is_split(value: Tensor) -> bool:
     return hasattr(value, "to_local")
 
 
-def whole(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """All of ``value``, which may be split over ranks; then every rank has to ask."""
     if not is_split(value):
         return value
@@ -57,7 +57,7 @@ def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
     """
     gathered = {}
     for name, value in tensors.items():
-        full = whole(value.detach())
+        full = full_tensor(value.detach())
         if keep:
             gathered[name] = full.to("cpu", copy=copy)
         del full

@@ -13,7 +13,7 @@ from core.data.batch import Batch
 from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
-from core.ranks.tensors import is_split, load_whole, local, whole
+from core.ranks.tensors import full_tensor, is_split, load_whole, local
 from core.spec.config import TeacherConfig
 from core.teacher.teacher import HeadOutputs, Teacher
 
@@ -62,7 +62,9 @@ class EmaTeacher(Teacher):
         followers: list[Tensor] = [ours[name] for name in moved]
         leaders: list[Tensor] = [theirs[name] for name in moved]
         if any(map(is_split, leaders)):  # over ranks: each moves the parts that it has
-            leaders = [local(one) if is_split(own) else whole(one) for own, one in zip(followers, leaders, strict=True)]
+            leaders = [
+                local(one) if is_split(own) else full_tensor(one) for own, one in zip(followers, leaders, strict=True)
+            ]
             followers = [local(own) for own in followers]
         share = 1.0 - momentum
         _follow(followers, leaders, share if skipped is None else share * (1.0 - skipped))

@@ -81,7 +81,7 @@ class FrozenTeacher(Teacher):
 def _check(student: Network, teacher: Network, objectives: Iterable[ComparesWithTeacher]) -> None:
     """Raise ModelError when ``teacher`` cannot give what the objectives compare."""
     ours, theirs = student.towers, teacher.towers
-    if ours.words_digest != theirs.words_digest:
+    if ours.tokenizer_digest != theirs.tokenizer_digest:
         raise ModelError(
             "the teacher splits captions into other words than the student; choose one with its tokenizer."
         )

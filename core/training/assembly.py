@@ -18,7 +18,7 @@ from core.data.loader import Loader, Place
 from core.data.pairs import Pairs
 from core.data.shard_pairs import ShardPairs, open_shards
 from core.inference.encoder import encode_dataset
-from core.model.block_passes import compile_blocks, recompute
+from core.model.block_passes import checkpoint_activations, compile_blocks
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.downloading import fetch_architecture
@@ -109,7 +109,7 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
     network.to(runtime.device)
     objectives = build_objectives(config, network).to(runtime.device)
     teacher = _teacher(config, network, objectives, train, runtime, progress)
-    recompute(network.blocks(), config.runtime.recompute)
+    checkpoint_activations(network.blocks(), config.runtime.recompute)
     for one in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
         compile_blocks(one.blocks())
     place = _place(team, runtime)

@@ -22,7 +22,7 @@ from core.data.batch import Batch
 from core.model.runtime import is_out_of_memory
 from core.model.towers.freezing import depths
 from core.ranks.collectives import mean_over_ranks
-from core.ranks.tensors import whole
+from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
@@ -175,7 +175,7 @@ class Loop:
         losses, report = self.losses(batch, self.step)
         own = torch.stack(list(losses.values()))
         own.sum().backward()
-        norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
+        norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
         weighted = mean_over_ranks(own.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.unsound(self.step, names, weighted, norm)

@@ -66,7 +66,7 @@ class TrainStep:
         report: Report = {}
         for objective in objectives:
             loss, facts = objective(output, target)
-            losses[objective.name] = objective.now.weight * loss
+            losses[objective.name] = objective.step_values.weight * loss
             report[f"train/{objective.name}"] = loss.detach()
             report.update(facts)
         return losses, report
@@ -74,7 +74,7 @@ class TrainStep:
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
         trusts = self._trust > 0 and not self._own_trust
-        read = objectives.ask_teacher or self._belief is not None or trusts or batch.asks_attention
+        read = objectives.need_teacher or self._belief is not None or trusts or batch.asks_attention
         if teacher is None or not read or self._memory is not None:
             return None
         self._make_whole()

@@ -69,7 +69,7 @@ def falls_further(network: Network, image: Tensor, caption: str, seed: int = 0) 
     device = towers.pixel_mean.device
     with torch.no_grad():
         images = towers.normalise(image[None].to(device)).expand(len(orders), -1, -1, -1)
-        kept = towers.encode_image(images, kept=orders[:, round(SHARE * count) :].to(device)).pooled
+        kept = towers.encode_image(images, patch_index=orders[:, round(SHARE * count) :].to(device)).pooled
         text = network.encode_texts(towers.tokenize([caption]).long().to(device))
     cosines = F.cosine_similarity(kept.float(), text.float())
     return bool(cosines[0] < cosines[1:].mean())

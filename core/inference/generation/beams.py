@@ -15,7 +15,7 @@ from torch import Tensor
 from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
 from core.inference.generation.decoding import TokenDecoder, check_finite
 from core.inference.generation.processors import Processors
-from core.model.towers.cache import settle
+from core.model.towers.cache import stable_order
 from core.spec.generation import GenerationSettings
 
 
@@ -169,7 +169,7 @@ def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candid
 def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:
     """A row for each beam: the rows that they continue, and their prefixes. As few rows as possible move."""
     beams = [beam for image_search in searches for beam in image_search.beams]
-    order = settle([beam.row for beam in beams])
+    order = stable_order([beam.row for beam in beams])
     row_of = {index: row for row, index in enumerate(order)}
     first = 0
     for image_search in searches:

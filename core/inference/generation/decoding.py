@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.model.towers.cache import KeyValueCache, RowLayout, settle
+from core.model.towers.cache import KeyValueCache, RowLayout, stable_order
 from core.spec.generation import GenerationError
 
 
@@ -124,7 +124,7 @@ class Decoding:
         alive = sorted(set(owners))
         count = len(alive)
         if count < self.layout.images:  # the last ones move into the gaps
-            sources = [alive[index] for index in settle(alive)]
+            sources = [alive[index] for index in stable_order(alive)]
             self.images.move(sources, self.images.store.shape[4])
             position_of = {image: position for position, image in enumerate(sources)}
             owners = [position_of[owner] for owner in owners]

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.inference.generation.caption import Caption, Progress, SpecialTokens, score_of
 from core.inference.generation.decoding import TokenDecoder, check_finite
 from core.inference.generation.processors import Processors
-from core.model.towers.cache import settle
+from core.model.towers.cache import stable_order
 from core.spec.generation import GenerationSettings
 
 _PROBE = 1024  # tokens tried first for top-p; the whole vocabulary is sorted only when they are not enough
@@ -91,7 +91,7 @@ def search(
         if not alive:
             return
         if len(alive) < len(rows):
-            alive = [alive[index] for index in settle(alive)]
+            alive = [alive[index] for index in stable_order(alive)]
             state.keep(alive)
             rows = [rows[index] for index in alive]
         logits = state.step([row.prefix[-1] for row in rows])

@@ -16,16 +16,16 @@ from core.model.towers.text import TextFeatures
 
 @dataclass(frozen=True)
 class Fused:
-    """Pairs as one representation each and, where asked for, word by word."""
+    """One representation per pair and, if requested, one per word."""
 
     pooled: Tensor  # (B, F)
     words: Tensor | None = None  # (B, L, F), in the order of the text tower's tokens
 
 
 class Fusion(nn.Module, ABC):
-    """Joins patches and words of the same width ``width``; padding never reaches what is not padding."""
+    """Joins patches and words of the same width ``width``. Padding does not affect other tokens."""
 
-    needs_words = True  # whether it reads the state of each word even when only the pair is asked for
+    needs_words = True  # whether it reads every word's state even when only the pair's representation is requested
 
     def __init__(self, text_width: int, image_width: int, width: int) -> None:
         super().__init__()
@@ -39,23 +39,23 @@ class Fusion(nn.Module, ABC):
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
         """``patches`` (B, P, image width) and their captions joined.
 
-        ``every_word`` asks for the state of each word besides. ``causal``: a word sees the image and the words up to
-        itself, and the image sees no word, so that each word can be asked for the next (the text tower has to be
-        causal too). Raises ValueError when the state of each word is needed and was not kept.
+        ``every_word`` adds the state of each word. ``causal``: a word attends to the image and to the words up to
+        itself, and patches attend to no words, so that each word can predict the next (the text tower must be causal
+        too). Raises ValueError when word states are needed and the text tower did not keep them.
         """
 
-    def _read(self, patches: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
+    def _project_both(self, patches: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Patches (B, P, F) and words (B, L, F) in the fusion's width."""
         if text.tokens is None:
-            raise ValueError(f"{type(self).__name__} reads each word, and the text tower kept none; ask for all tokens")
-        return self._read_patches(patches), self.project_text(text.tokens)
+            raise ValueError(f"{type(self).__name__} needs every word's state; call encode_text with all_tokens=True")
+        return self._project_patches(patches), self.project_text(text.tokens)
 
-    def _read_patches(self, patches: Tensor) -> Tensor:
-        read: Tensor = self.norm_image(self.project_image(patches))
-        return read
+    def _project_patches(self, patches: Tensor) -> Tensor:
+        projected: Tensor = self.norm_image(self.project_image(patches))
+        return projected
 
-    def _fused(self, words: Tensor, text: TextFeatures, every_word: bool) -> Fused:
-        """The pair is its pooled word: ``words`` (B, L, F), or (B, 1, F) when the pooled one is all that there is."""
+    def _pool(self, words: Tensor, text: TextFeatures, every_word: bool) -> Fused:
+        """Takes the pooled word as the pair: ``words`` (B, L, F), or (B, 1, F) when only that was computed."""
         words = self.norm(words)
         if not every_word:
             return Fused(words[:, 0])
@@ -63,12 +63,12 @@ class Fusion(nn.Module, ABC):
 
 
 def row_of(states: Tensor, index: Tensor) -> Tensor:
-    """Of ``states`` (B, L, W) the one at ``index`` (B,): (B, 1, W)."""
+    """The state at ``index`` (B,) of each row of ``states`` (B, L, W): (B, 1, W)."""
     return states[torch.arange(len(index), device=index.device), index][:, None]
 
 
 def word_mask(padding: Tensor, causal: bool) -> Tensor:
-    """Which words a word may attend to: (B, L, L) bool, never padding (but a padding itself), queries by keys."""
+    """Which words a word may attend to, queries by keys: (B, L, L) bool. Padding is seen only by itself."""
     length = padding.shape[1]
     itself = torch.eye(length, dtype=torch.bool, device=padding.device)
     allowed = ~padding[:, None, :] | itself

@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """States attend to an image's patches, which are normed already."""
+    """States attend to the patches of an image, which are normalised already."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class CrossAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """States attend to each other; ``rows`` of them may be asked for alone."""
+    """States attend to each other; the output may be limited to some ``rows``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -67,6 +67,6 @@ class SelfAttention(nn.Module):
         self.attention = Attention(width, heads)
 
     def forward(self, states: Tensor, rows: Tensor, allowed: Tensor | None) -> Tensor:
-        """``rows`` (B, Q, F), which are among ``states`` (B, L, F), as they are after attending to all of these."""
+        """``rows`` (B, Q, F), a subset of ``states`` (B, L, F), after they attended to all of ``states``."""
         out: Tensor = rows + self.attention(self.norm(rows), self.norm(states), allowed)
         return out

@@ -1,4 +1,4 @@
-"""The fusion that an experiment asks for."""
+"""Builds the fusion of a config."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class CrossAttentionBlock(nn.Module):
 class CrossAttentionFusion(Fusion):
     """Text tokens attend to image tokens; the state of the pooled text token is the pair.
 
-    Text tokens do not attend to each other here, the text tower has done that: no other token reaches the pooled one,
-    so its query is the only one computed unless each word is asked for, and padding cannot matter.
+    Text tokens attend to each other in the text tower only. No other token affects the pooled one, so only its query
+    is computed unless each word is requested, and padding has no effect.
     """
 
     needs_words = False
@@ -50,11 +50,11 @@ class CrossAttentionFusion(Fusion):
         self.blocks = nn.ModuleList(CrossAttentionBlock(width, heads) for _ in range(layers))
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """As ``Fusion`` says; words see no other word here in any case."""
+        """See ``Fusion``. Words never attend to other words here."""
         if every_word:
-            patches, words = self._read(patches, text)
+            patches, words = self._project_both(patches, text)
         else:
-            patches, words = self._read_patches(patches), self.project_text(text.before_projection)[:, None]
+            patches, words = self._project_patches(patches), self.project_text(text.before_projection)[:, None]
         for block in self.blocks:
             words = block(words, patches)
-        return self._fused(words, text, every_word)
+        return self._pool(words, text, every_word)

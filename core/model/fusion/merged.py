@@ -14,7 +14,7 @@ from core.model.fusion.base import Fused, Fusion, row_of, word_mask
 from core.model.fusion.blocks import FeedForward, SelfAttention
 from core.model.towers.text import TextFeatures
 
-Want = Literal["all", "words", "pooled"]
+Outputs = Literal["all", "words", "pooled"]
 
 
 class MergedBlock(nn.Module):
@@ -27,41 +27,41 @@ class MergedBlock(nn.Module):
         self.feed_forward_image = FeedForward(width) if per_modality else None
 
     def forward(
-        self, patches: Tensor, words: Tensor, mask: Tensor, last: Tensor, want: Want = "all"
+        self, patches: Tensor, words: Tensor, mask: Tensor, last: Tensor, outputs: Outputs = "all"
     ) -> tuple[Tensor, Tensor]:
-        """Patches (B, P, F) and words (B, L, F) after the block; only what is wanted is computed.
+        """Patches (B, P, F) and words (B, L, F) after the block.
 
-        ``mask`` (B, P + L, P + L). Of "words" the patches, of "pooled" the words but that at ``last`` (B,) are left
-        out: it is then the only one, (B, 1, F).
+        ``mask`` (B, P + L, P + L). ``outputs`` "words" computes no patches; "pooled" computes only the word at ``last``
+        (B,), (B, 1, F).
         """
         count = patches.shape[1]
         both = torch.cat([patches, words], dim=1)  # (B, P + L, F)
-        if want == "all":
+        if outputs == "all":
             mixed = self.attention(both, both, mask)
             patches, words = mixed[:, :count], mixed[:, count:]
-            of_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
-            return of_image(patches), self.feed_forward(words)
-        rows = words if want == "words" else row_of(words, last)
-        allowed = mask[:, count:] if want == "words" else row_of(mask, count + last)
+            feed_forward_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
+            return feed_forward_image(patches), self.feed_forward(words)
+        rows = words if outputs == "words" else row_of(words, last)
+        allowed = mask[:, count:] if outputs == "words" else row_of(mask, count + last)
         return patches, self.feed_forward(self.attention(both, rows, allowed))
 
 
 def merged_mask(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
-    """Who attends to whom, (B, P + L, P + L) bool: all see all but padding; causal words the words up to themselves,
-    and patches then no words."""
+    """Which tokens attend to which, (B, P + L, P + L) bool. All attend to all but padding; if causal, words attend to
+    words up to themselves and patches to no words."""
     batch, count, _ = patches.shape
     length = padding.shape[1]
-    see = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
-    see[:, count:, count:] = word_mask(padding, causal)
-    see[:, :count, count:] = False if causal else ~padding[:, None, :]
-    return see
+    mask = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
+    mask[:, count:, count:] = word_mask(padding, causal)
+    mask[:, :count, count:] = False if causal else ~padding[:, None, :]
+    return mask
 
 
 class MergedFusion(Fusion):
     """Patches and words attend to each other as one sequence (UNITER, Chen et al. 2020).
 
-    With a feed-forward per modality it is VLMo's (Bao et al. 2022) and BEiT-3's (Wang et al. 2023) multiway block;
-    the last ``joint`` layers then share theirs, as VLMo's experts of both modalities do. The pooled word is the pair.
+    With a feed-forward per modality it is the multiway block of VLMo (Bao et al. 2022) and BEiT-3 (Wang et al. 2023);
+    the last ``joint`` layers share one, like VLMo's vision-language experts. The pooled word represents the pair.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class MergedFusion(Fusion):
         joint: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(text_width, image_width, width)
-        self.image_type = nn.Parameter(torch.empty(width).normal_(std=0.02))  # says which modality a token is of
+        self.image_type = nn.Parameter(torch.empty(width).normal_(std=0.02))  # modality embedding
         self.text_type = nn.Parameter(torch.empty(width).normal_(std=0.02))
         self.blocks = nn.ModuleList(
             MergedBlock(width, heads, per_modality and layer < layers - joint) for layer in range(layers)
         )
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """As ``Fusion`` says."""
-        patches, words = self._read(patches, text)
+        """See ``Fusion``."""
+        patches, words = self._project_both(patches, text)
         patches, words = patches + self.image_type, words + self.text_type
         mask = merged_mask(patches, text.padding, causal)
         for block in self.blocks[:-1]:
             patches, words = block(patches, words, mask, text.last)
         _, words = self.blocks[-1](patches, words, mask, text.last, "words" if every_word else "pooled")
-        return self._fused(words, text, every_word)
+        return self._pool(words, text, every_word)

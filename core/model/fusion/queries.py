@@ -27,7 +27,7 @@ class QueryBlock(nn.Module):
     def forward(
         self, queries: Tensor, words: Tensor, patches: Tensor, mask: Tensor, with_words: bool
     ) -> tuple[Tensor, Tensor]:
-        """``queries`` (B, N, F) and ``words`` (B, L, F) after the block; without words these stay as they were."""
+        """``queries`` (B, N, F) and ``words`` (B, L, F) after the block; words are unchanged without ``with_words``."""
         count = queries.shape[1]
         both = torch.cat([queries, words], dim=1)  # (B, N + L, F)
         rows = both if with_words else queries
@@ -40,10 +40,10 @@ class QueryBlock(nn.Module):
 
 class QueryFusion(Fusion):
     """``queries`` learned vectors attend to the image in every second layer, and to the words in self-attention
-    (BLIP-2, Li et al. 2023, section 3.1). The pair is the mean of the queries.
+    (BLIP-2, Li et al. 2023, section 3.1). The mean of the queries represents the pair.
 
     BLIP-2 averages the matching logits of all queries; for a linear head that is the logit of their mean. Words see
-    the image through the queries alone. Causal, queries see no word and words the queries and the words before.
+    the image only through the queries. If causal, queries see no words, and words see the queries and earlier words.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class QueryFusion(Fusion):
         self.blocks = nn.ModuleList(QueryBlock(width, heads, attends=layer % 2 == 0) for layer in range(layers))
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """As ``Fusion`` says."""
-        patches, words = self._read(patches, text)
+        """See ``Fusion``."""
+        patches, words = self._project_both(patches, text)
         queries = self.queries.expand(len(words), -1, -1)
         mask = self._mask(text.padding, causal)
         final = len(self.blocks) - 1
@@ -64,9 +64,9 @@ class QueryFusion(Fusion):
         return Fused(self.norm(queries).mean(dim=1), self.norm(words) if every_word else None)
 
     def _mask(self, padding: Tensor, causal: bool) -> Tensor:
-        """Who attends to whom: (B, N + L, N + L) bool."""
+        """Which tokens attend to which: (B, N + L, N + L) bool."""
         count, length = len(self.queries), padding.shape[1]
-        see = torch.ones(len(padding), count + length, count + length, dtype=torch.bool, device=padding.device)
-        see[:, count:, count:] = word_mask(padding, causal)
-        see[:, :count, count:] = False if causal else ~padding[:, None, :]
-        return see
+        mask = torch.ones(len(padding), count + length, count + length, dtype=torch.bool, device=padding.device)
+        mask[:, count:, count:] = word_mask(padding, causal)
+        mask[:, :count, count:] = False if causal else ~padding[:, None, :]
+        return mask

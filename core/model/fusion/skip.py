@@ -1,4 +1,4 @@
-"""Asymmetric layers, in which words attend to patches, with merged layers between them (mPLUG); without, ALBEF's.
+"""Layers in which words attend to patches, with merged layers between them (mPLUG) or without (ALBEF).
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
@@ -14,7 +14,7 @@ from core.model.towers.text import TextFeatures
 
 
 class AsymmetricBlock(nn.Module):
-    """Words attend to each other, then to patches; the patches stay as they are."""
+    """Words attend to each other, then to patches; patches are unchanged."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class AsymmetricBlock(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, words: Tensor, rows: Tensor, patches: Tensor, allowed: Tensor) -> Tensor:
-        """``rows`` (B, Q, F), which are among ``words`` (B, L, F), after the block; ``allowed`` (B, Q, L)."""
+        """``rows`` (B, Q, F), a subset of ``words`` (B, L, F), after the block; ``allowed`` (B, Q, L)."""
         out: Tensor = self.feed_forward(self.cross(self.attention(words, rows, allowed), patches))
         return out
 
@@ -32,7 +32,7 @@ class SkipFusion(Fusion):
     """Asymmetric layers, in which patches skip ahead, and every ``every`` th layer merged (mPLUG, Li et al. 2022).
 
     With ``every`` 0 no layer is merged: the multimodal encoder of ALBEF (Li et al. 2021) and BLIP (Li et al. 2022).
-    The pooled word is the pair.
+    The pooled word represents the pair.
     """
 
     def __init__(self, text_width: int, image_width: int, width: int, heads: int, layers: int, every: int = 3) -> None:
@@ -43,18 +43,18 @@ class SkipFusion(Fusion):
         )
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """As ``Fusion`` says."""
-        patches, words = self._read(patches, text)
-        whole = merged_mask(patches, text.padding, causal)
-        among_words = word_mask(text.padding, causal)
+        """See ``Fusion``."""
+        patches, words = self._project_both(patches, text)
+        mask = merged_mask(patches, text.padding, causal)
+        text_mask = word_mask(text.padding, causal)
         final = len(self.blocks) - 1
         for layer, block in enumerate(self.blocks):
-            pooled = layer == final and not every_word
+            is_pooled = layer == final and not every_word
             if isinstance(block, MergedBlock):
-                want = "pooled" if pooled else "words" if layer == final else "all"
-                patches, words = block(patches, words, whole, text.last, want)
+                outputs = "pooled" if is_pooled else "words" if layer == final else "all"
+                patches, words = block(patches, words, mask, text.last, outputs)
                 continue
-            rows = row_of(words, text.last) if pooled else words
-            allowed = row_of(among_words, text.last) if pooled else among_words
+            rows = row_of(words, text.last) if is_pooled else words
+            allowed = row_of(text_mask, text.last) if is_pooled else text_mask
             words = block(words, rows, patches, allowed)
-        return self._fused(words, text, every_word)
+        return self._pool(words, text, every_word)

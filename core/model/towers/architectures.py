@@ -26,18 +26,18 @@ REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
 
 
 def list_architectures() -> list[str]:
-    """Every name that can be resolved, ours first."""
+    """Every known architecture name, ours first."""
     ours = sorted(path.stem for path in OURS.glob("*.json"))
     return [*ours, *(name for name in open_clip.list_models() if name not in ours)]
 
 
 def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
-    """The model configuration of a name or a JSON file, as open_clip takes it.
+    """The open_clip model configuration of a name or a JSON file.
 
-    Of a published architecture it has the activation and the preprocessing that its weights ``pretrained`` were trained
-    with: OpenAI's need QuickGELU, for which open_clip has names of their own (``ViT-B-32-quickgelu``).
+    For a published architecture it includes the activation and preprocessing of its weights ``pretrained``: OpenAI's
+    need QuickGELU, for which open_clip has separate names (``ViT-B-32-quickgelu``).
 
-    Raises ModelError for an unknown name (with the nearest ones) and for a file of another shape.
+    Raises ModelError for an unknown name (with close matches) and for a file with missing keys.
     """
     ours = OURS / f"{name_or_path}.json"
     if ours.parent == OURS and is_file(ours):
@@ -46,30 +46,32 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
     if path.suffix == ".json" or is_file(path):
         return _read(path)
     if is_folder(path):
-        theirs = is_saved_model(path) and not is_file(path / OPEN_CLIP_CONFIG)
-        return read_clip_config(path) if theirs else _read(path / OPEN_CLIP_CONFIG)
+        is_hugging_face = is_saved_model(path) and not is_file(path / OPEN_CLIP_CONFIG)
+        return read_clip_config(path) if is_hugging_face else _read(path / OPEN_CLIP_CONFIG)
     if is_published(name_or_path):
         config: dict[str, Any] = open_clip.get_model_config(name_or_path)
         tag = get_pretrained_cfg(name_or_path, pretrained) if pretrained else {}
-        own = {name: tag[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in tag}
+        preprocessing = {name: tag[name] for name in ("mean", "std", "interpolation", "resize_mode") if name in tag}
         return (
-            config | ({"quick_gelu": True} if tag.get("quick_gelu") else {}) | ({"preprocess_cfg": own} if own else {})
+            config
+            | ({"quick_gelu": True} if tag.get("quick_gelu") else {})
+            | ({"preprocess_cfg": preprocessing} if preprocessing else {})
         )
     names = list_architectures()
     folded = {name.lower(): name for name in names}
-    wanted = name_or_path[:LONGEST_SHOWN].lower()
-    close = [folded[name] for name in difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)]
+    lowered = name_or_path[:LONGEST_SHOWN].lower()
+    close = [folded[name] for name in difflib.get_close_matches(lowered, folded, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
     raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
 
 
 def is_published(name: str) -> bool:
-    """Whether ``name`` stands for an architecture of open_clip's own, not for a file or folder of that name."""
+    """Whether ``name`` is one of open_clip's architectures, not a local file or folder."""
     return name in open_clip.list_models() and not expand_user(name).exists()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The configuration in ``path``, bare or under ``model_cfg`` as open_clip saves it to a folder."""
+    """The configuration in ``path``, at the top level or under ``model_cfg`` (open_clip's folders)."""
     try:
         raw = read_json(path, 4 * MEGABYTE, error=ModelError)
     except FileNotFoundError as error:

@@ -1,11 +1,11 @@
-"""One residual block of open_clip by its weights, on all tokens at once or on cached keys and values.
+"""An open_clip residual block applied from its weights, to all tokens at once or with cached keys and values.
 
 Flow: ``core.model.towers.decoder`` runs CoCa's decoder on these blocks, in training and in generation;
 ``core.inference.generation.coca`` runs the text tower on them, a token per row.
 
-open_clip has two kinds of pre-norm block (``ResidualAttentionBlock`` and ``CustomResidualAttentionBlock``) whose
-parameters carry the same names; what only the second has (norms of queries and keys, of the attention's output, of the
-hidden layer, scales of heads) is applied where it is there.
+open_clip has two pre-norm blocks (``ResidualAttentionBlock`` and ``CustomResidualAttentionBlock``) with the same
+parameter names. The extras of the second (norms of queries, keys, attention output and hidden layer; head scales) are
+applied if present.
 
 Legend: R rows, L new tokens per row, D width, H heads, E width of a head, T cached positions, B images,
 S image tokens.
@@ -28,7 +28,7 @@ from core.spec.generation import GenerationError
 
 
 class Kernels(NamedTuple):
-    """The operations that dominate a decoder's time; generation has faster ones for few rows."""
+    """The operations that dominate decoding time; generation has faster versions for few rows."""
 
     linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear  # x (..., K), weight (N, K), bias (N,)
     project: Callable[[Tensor, Tensor], Tensor] = torch.matmul  # x (R, K), matrix (K, N)
@@ -39,11 +39,11 @@ PLAIN = Kernels()
 
 
 class Norm:
-    """A layer norm, computed in the precision of its weights as open_clip's are."""
+    """A layer norm, computed in the precision of its weights like open_clip's."""
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.LayerNorm):
-            raise GenerationError(f"captions need layer norms in the text towers, not {type(module).__name__}.")
+            raise GenerationError(f"captioning needs LayerNorm in the text towers, not {type(module).__name__}.")
         self.shape, self.weight, self.bias, self.eps = module.normalized_shape, module.weight, module.bias, module.eps
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -62,13 +62,13 @@ def _layer_scale(module: Any, dtype: torch.dtype | None) -> Tensor | None:
 
 
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """``tensor`` in ``dtype`` (None: as it is, without a copy)."""
+    """``tensor`` in ``dtype`` (None: unchanged, no copy)."""
     return tensor if dtype is None else tensor.to(dtype)
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer: weights (N, K), bias (N,), and the product that applies them."""
+    """A linear layer: weight (N, K), bias (N,), and the function that applies them."""
 
     weight: Tensor
     bias: Tensor | None
@@ -79,10 +79,10 @@ class Dense:
 
 
 class Block:
-    """Self-attention (or cross-attention to an image) and the feed-forward after it.
+    """Self-attention (or cross-attention to an image) followed by a feed-forward.
 
-    The weights are the module's own, with their gradients, unless ``dtype`` asks for a copy in another precision.
-    Raises GenerationError for a block of another kind.
+    It uses the module's own weights, with gradients, unless ``dtype`` requests a copy in another precision. Raises
+    GenerationError for unsupported blocks.
     """
 
     def __init__(self, block: Any, dtype: torch.dtype | None = None, kernels: Kernels = PLAIN) -> None:
@@ -134,12 +134,12 @@ class Block:
         self.hidden_scale = _layer_scale(block.ls_2, self._dtype)
 
     def attend_words(
-        self, x: Tensor, mask: AttentionMask, cache: Pair | None = None, at: CachePosition | None = None
+        self, x: Tensor, mask: AttentionMask, cache: Pair | None = None, position: CachePosition | None = None
     ) -> Tensor:
         """Self-attention and feed-forward. (R, L, D) to (R, L, D).
 
-        With a ``cache`` (R, H, T, E) the new keys and values are written ``at`` their position, and all up to its end
-        are attended to; ``mask`` is over these.
+        With a ``cache`` (R, H, T, E) the new keys and values are written at ``position``; all up to its end
+        are attended to; ``mask`` covers these.
         """
         packed = self.project_in(self.norm(x)).unflatten(-1, (3, self.heads, self.head_width))
         query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)  # (R, H, L, E)
@@ -147,8 +147,8 @@ class Block:
             query = self.query_norm(query)
         if self.key_norm is not None:
             key = self.key_norm(key)
-        if cache is not None and at is not None:
-            key, value = at.write(cache, key, value)  # (R, H, end, E)
+        if cache is not None and position is not None:
+            key, value = position.write(cache, key, value)  # (R, H, end, E)
         allowed = None if mask.allowed is None else mask.allowed[:, None]  # (R, 1, L, end)
         mixed = self._kernels.attend(query, key, value, allowed, allowed is None and mask.causal)
         if self.head_scale is not None:
@@ -158,7 +158,7 @@ class Block:
     def attend_image(self, x: Tensor, image: Pair, layout: RowLayout | None = None) -> Tensor:
         """Cross-attention to the images' keys and values (B, H, S, E), and feed-forward. (R, L, D) to (R, L, D).
 
-        Row i belongs to image i, unless ``layout`` says which.
+        Row i belongs to image i unless there is a ``layout``.
         """
         query = self.project_in(self.norm(x))
         if layout is not None:

@@ -1,6 +1,6 @@
-"""The output of a single block of an image tower, for probes of features below the last layer.
+"""The output of one block of an image tower, for probes of intermediate features.
 
-Flow: ``core.inference.encoder`` asks for a block by its number, counted from 1; the pass ends at that block.
+Flow: ``core.inference.encoder`` requests a block by its number, counted from 1; the pass ends at that block.
 
 Legend: B batch, H W image height and width, L tokens, Wi width.
 """
@@ -17,7 +17,7 @@ from core.model.errors import ModelError
 
 
 class _Reached(Exception):
-    """The block was reached: nothing after it needs to run."""
+    """Ends the pass after the requested block."""
 
 
 def blocks_of(visual: Any) -> list[nn.Module]:
@@ -33,27 +33,27 @@ def blocks_of(visual: Any) -> list[nn.Module]:
 def block_state(visual: Any, images: Tensor, number: int) -> Tensor:
     """State after block ``number`` (from 1) of normalised ``images`` (B, 3, H, W): (B, Wi).
 
-    The class token's where the tower has one, else the mean over the patches. ModelError for a block that is not there.
+    The class token's if the tower has one, else the mean over patches. Raises ModelError for an unknown block.
     """
     blocks = blocks_of(visual)
     if not blocks:
         raise ModelError("this image tower has no transformer blocks; choose the layer before the projection.")
     if not 1 <= number <= len(blocks):
-        raise ModelError(f"the image tower has blocks 1 to {len(blocks)}, no block {number}; choose one of these.")
-    held: list[Tensor] = []
+        raise ModelError(f"the image tower has blocks 1 to {len(blocks)}, not {number}; choose one of these.")
+    outputs: list[Tensor] = []
 
-    def hold(module: nn.Module, given: Any, made: Tensor) -> None:
-        held.append(made)
+    def stop_after_block(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append(output)
         raise _Reached
 
-    hook = blocks[number - 1].register_forward_hook(hold)
+    hook = blocks[number - 1].register_forward_hook(stop_after_block)
     try:
         visual(images)
     except _Reached:
         pass
     finally:
         hook.remove()
-    states = held[0]  # (B, L, Wi)
+    states = outputs[0]  # (B, L, Wi)
     if isinstance(visual, VisionTransformer) and not visual.transformer.batch_first:
         states = states.transpose(0, 1)
     if states.ndim != 3 or len(states) != len(images):

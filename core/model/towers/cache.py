@@ -1,7 +1,7 @@
-"""Keys and values kept between tokens: those of a row's own prefix, and those of its image.
+"""Key-value caches for decoding: of each row's prefix, and of its image.
 
 Flow: ``core.inference.generation`` allocates them for a batch; ``core.model.towers.block`` writes and reads them.
-Rows and images leave and are reordered by moving only what changes its position; the tensors are allocated once.
+Removing or reordering rows and images moves only entries whose position changes; the tensors are allocated once.
 
 Legend: R rows, B images, H heads, L new tokens per row, T positions, S tokens of an image, E width of a head.
 """
@@ -19,13 +19,13 @@ Pair = tuple[Tensor, Tensor]  # keys and values
 
 @dataclass(frozen=True)
 class CachePosition:
-    """Where a pass stands in the cache: its last new tokens at ``end - 1``, or each row's at a position of its own."""
+    """Where a pass writes to the cache: new tokens up to ``end - 1``, or one per row at that row's position."""
 
     end: int  # positions attended to, the new ones included
-    rows: Tensor | None = None  # (R,) each row's position, where they differ; one new token per row then
+    rows: Tensor | None = None  # (R,) the position of each row if they differ; then one new token per row
 
     def write(self, cache: Pair, key: Tensor, value: Tensor) -> Pair:
-        """Store the new keys and values (R, H, L, E); returns all that may be attended to, (R, H, end, E)."""
+        """Stores new keys and values (R, H, L, E). Returns all that can be attended to, (R, H, end, E)."""
         keys, values = cache
         if self.rows is None:
             start = self.end - key.shape[2]
@@ -45,7 +45,7 @@ class KeyValueCache:
         self, layers: int, capacity: int, heads: int, length: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (layers, 2, capacity, heads, length, width)
-        # Not torch.empty: positions that a mask hides are still multiplied by 0, and memory may hold nan.
+        # Not torch.empty: masked positions are multiplied by 0, and uninitialised memory may contain nan.
         self.store = torch.zeros(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
         self.layers = self._first(capacity)
 
@@ -54,11 +54,11 @@ class KeyValueCache:
         return self.store.nbytes
 
     def resize(self, entries: int) -> None:
-        """Use the first ``entries`` only."""
+        """Limits the cache to the first ``entries``."""
         self.layers = self._first(entries)
 
     def move(self, sources: Sequence[int], used: int) -> None:
-        """Entry i becomes what entry ``sources[i]`` is now, in its first ``used`` positions; repeats are allowed."""
+        """Copies entry ``sources[i]`` to entry i, for the first ``used`` positions; sources may repeat."""
         moved = [(target, source) for target, source in enumerate(sources) if target != source]
         if moved:
             targets, origins = torch.tensor(moved, device=self.store.device).unbind(1)
@@ -72,10 +72,10 @@ class KeyValueCache:
 
 
 class RowLayout:
-    """Which image each row belongs to, and how rows are laid out so that an image's rows share its keys and values.
+    """Which image each row belongs to, and the layout in which the rows of an image share its keys and values.
 
-    Cross-attention takes all queries of an image in one call. When every image has equally many rows, in order,
-    that is a view; else the queries are copied into a grid of (images, most rows of one).
+    Cross-attention takes all queries of an image in one call. If every image has equally many rows, in order, this is a
+    view; otherwise queries are copied into a grid of (images, most rows per image).
     """
 
     def __init__(self, owners: Sequence[int], images: int, device: torch.device) -> None:
@@ -92,7 +92,7 @@ class RowLayout:
         self._slots = None if in_order else torch.tensor(slots, device=device)
 
     def spread(self, queries: Tensor) -> Tensor:
-        """(R, L, D) to (B, width * L, D): an image's queries side by side."""
+        """(R, L, D) to (B, width * L, D): the queries of each image side by side."""
         _, length, width = queries.shape
         if self._slots is not None:
             grid = queries.new_zeros(self.images * self.width, length, width)
@@ -105,18 +105,18 @@ class RowLayout:
         return outputs if self._slots is None else outputs.index_select(0, self._slots)
 
 
-def settle(sources: Sequence[int]) -> list[int]:
-    """An order of ``sources`` that leaves as many as possible at their own index, so that few have to move.
+def stable_order(sources: Sequence[int]) -> list[int]:
+    """An order of ``sources`` that leaves as many as possible at their index, so that few have to move.
 
     Returns a permutation p of range(len(sources)): index i gets ``sources[p[i]]``.
     """
     count = len(sources)
-    taken: list[int | None] = [None] * count
-    waiting = []
+    slots: list[int | None] = [None] * count
+    displaced = []
     for index, source in enumerate(sources):
-        if source < count and taken[source] is None:
-            taken[source] = index
+        if source < count and slots[source] is None:
+            slots[source] = index
         else:
-            waiting.append(index)
-    rest = iter(waiting)
-    return [next(rest) if index is None else index for index in taken]
+            displaced.append(index)
+    remaining = iter(displaced)
+    return [next(remaining) if index is None else index for index in slots]

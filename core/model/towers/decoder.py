@@ -1,4 +1,4 @@
-"""CoCa's multimodal decoder: from image tokens and word states to logits of each next word, with an optional cache.
+"""CoCa's multimodal decoder: image tokens and word states to next-word logits, with an optional cache.
 
 Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once, block by block as modules;
 ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
@@ -39,7 +39,7 @@ def decoder_of(clip: nn.Module) -> Any:
 
 
 class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
-    """A decoder's block as a module: self-attention over words, or cross-attention to an image; and feed-forward."""
+    """A decoder block as a module: self-attention over words or cross-attention to an image, and feed-forward."""
 
     def forward(
         self,
@@ -48,35 +48,36 @@ class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip h
         v_x: Tensor | None = None,
         attn_mask: Tensor | None = None,
         *,
-        reach: AttentionMask | None = None,
+        mask: AttentionMask | None = None,
         image: Tensor | None = None,
     ) -> Tensor:
-        """Words (B, T, W) that see each other as ``reach`` says, or the ``image`` (B, P, W); open_clip's pass without
-        either. (B, T, W)
+        """Words (B, T, W) attend to each other under ``mask``, or to the ``image`` (B, P, W). (B, T, W)
+
+        Without either it is open_clip's own pass.
         """
         if image is not None:
             block = Block(self)
             return block.attend_image(q_x, block.image_pair(image))
-        if reach is not None:
-            return Block(self).attend_words(q_x, reach)
+        if mask is not None:
+            return Block(self).attend_words(q_x, mask)
         out: Tensor = super().forward(q_x, k_x, v_x, attn_mask)
         return out
 
 
 def adopt_decoder(clip: nn.Module) -> None:
-    """Make the blocks of an open_clip module's caption decoder, where it has one, DecoderBlocks."""
+    """Turns the blocks of an open_clip module's caption decoder, if any, into DecoderBlocks."""
     for block in decoder_blocks(clip):
         block.__class__ = DecoderBlock
 
 
 def decoder_blocks(clip: nn.Module) -> list[nn.Module]:
-    """The blocks of an open_clip module's caption decoder; none where it has no decoder."""
+    """The blocks of an open_clip module's caption decoder; empty if it has none."""
     decoder: Any = getattr(clip, "text_decoder", None)
     return [] if decoder is None else [*decoder.resblocks, *decoder.cross_attn]
 
 
 class MultimodalDecoder:
-    """open_clip's ``MultimodalTransformer`` by its weights: the module's own, unless ``dtype`` asks for a copy."""
+    """open_clip's ``MultimodalTransformer`` with the module's own weights, or a copy of them in ``dtype``."""
 
     def __init__(self, module: Any, dtype: torch.dtype | None = None, kernels: Kernels = PLAIN) -> None:
         self.blocks = [Block(block, dtype, kernels) for block in module.resblocks]
@@ -86,7 +87,7 @@ class MultimodalDecoder:
         self._project = kernels.project
 
     def image_pairs(self, image: Tensor) -> Iterable[Pair]:
-        """Keys and values of image tokens (B, P, W) for each layer, computed as the layers ask for them."""
+        """Keys and values of image tokens (B, P, W) for each layer, computed lazily."""
         return (block.image_pair(image) for block in self.cross)
 
     def states(
@@ -95,18 +96,18 @@ class MultimodalDecoder:
         images: Iterable[Pair],
         mask: AttentionMask = CAUSAL,
         cache: KeyValueCache | None = None,
-        at: CachePosition | None = None,
+        position: CachePosition | None = None,
         layout: RowLayout | None = None,
     ) -> Tensor:
-        """States (R, L, W) of ``words`` (R, L, W), which see ``images`` and what ``mask`` allows.
+        """States (R, L, W) of ``words`` (R, L, W), which attend to ``images`` and to each other under ``mask``.
 
-        With a ``cache`` the words follow those in it: their keys and values are written ``at`` their positions.
-        ``layout`` says which image each row belongs to; without it row i belongs to image i.
+        With a ``cache`` the words continue those in it, and their keys and values are written at ``position``.
+        ``layout`` maps rows to images; without it row i belongs to image i.
         """
         x = words
         layers = [None] * len(self.blocks) if cache is None else cache.layers
         for block, cross, image, layer in zip(self.blocks, self.cross, images, layers, strict=True):
-            x = block.attend_words(x, mask, layer, at)
+            x = block.attend_words(x, mask, layer, position)
             x = cross.attend_image(x, image, layout)
         return x
 
@@ -116,19 +117,19 @@ class MultimodalDecoder:
 
 
 def decode(clip: nn.Module, image: Tensor, words: Tensor) -> Tensor:
-    """States (B, T, W) of ``words`` (B, T, W), which are the text tower's.
+    """Decoder states (B, T, W) of the text tower's ``words`` (B, T, W).
 
-    Each sees the tokens ``image`` (B, P, W) and the words up to itself.
+    Each word attends to the image tokens ``image`` (B, P, W) and to the words up to itself.
     """
     decoder = decoder_of(clip)
     states = words
     for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
-        states = cross(block(states, reach=CAUSAL), image=image)
+        states = cross(block(states, mask=CAUSAL), image=image)
     return states
 
 
 def word_logits(clip: nn.Module, states: Tensor) -> Tensor:
-    """Logits (..., V) of the word that follows, from the decoder's ``states`` (..., W)."""
+    """Next-word logits (..., V) from the decoder's ``states`` (..., W)."""
     decoder = decoder_of(clip)
     logits: Tensor = torch.matmul(Norm(decoder.ln_final)(states), decoder.text_projection)
     return logits

@@ -1,7 +1,6 @@
-"""CoCa's own joining of image and text, for probes of a model that has no fusion besides.
+"""CoCa's joint representation of image and text, for probes of models without a fusion.
 
-Flow: ``core.inference.fusing`` takes it for CoCa architectures; the multimodal decoder's cross-attention does the
-joining.
+Flow: ``core.inference.fusing`` uses it for CoCa architectures.
 
 Legend: B batch, H W image height and width, P patches, T tokens.
 """
@@ -18,17 +17,16 @@ from core.model.towers.decoder import MultimodalDecoder, decoder_of
 
 @torch.no_grad()
 def decoder_patches(clip: Any, images: Tensor) -> Tensor:
-    """What CoCa's decoder reads of normalised ``images`` (B, 3, H, W): (B, P, width)."""
+    """The image tokens (B, P, width) that CoCa's decoder attends to, from normalised ``images`` (B, 3, H, W)."""
     patches: Tensor = clip._encode_image(images)[1]
     return patches
 
 
 @torch.no_grad()
 def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Tensor:
-    """Images' ``patches`` (B, P, width) joined with ``tokens`` (B, T) by CoCa's multimodal decoder: (B, width).
+    """The last token's state in CoCa's multimodal decoder (Yu et al. 2022, arXiv 2205.01917): (B, width).
 
-    Its cross-attention is CoCa's own joining of image and text; the state is that of the text's last token, which
-    has seen all before it (Yu et al. 2022, arXiv 2205.01917).
+    The decoder attends from ``tokens`` (B, T) to the images' ``patches`` (B, P, width).
     """
     words = clip._encode_text(tokens)[1]  # (B, T, width of the text tower)
     decoder = MultimodalDecoder(decoder_of(clip))

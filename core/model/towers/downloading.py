@@ -1,9 +1,9 @@
-"""Published weights fetched to this machine, with progress, taken up where a broken download stopped.
+"""Downloads published weights with progress, and resumes interrupted downloads.
 
-Flow: ``core.model.towers.pretrained`` asks for the file of an open_clip tag. From a hub by huggingface_hub, which
-keeps what it has and goes on; from a plain address here, checked against the sum in the address, as open_clip checks
-it. Tokenizers and text models of transformers that an architecture names are fetched by ``fetch_architecture`` alone,
-which is called for published architectures that a user chose; building a network only looks for what is there.
+Flow: ``core.model.towers.pretrained`` requests the file of an open_clip tag. huggingface_hub downloads from a hub;
+files at a plain URL are downloaded here and checked against the checksum in the URL, like open_clip does. Only
+``fetch_architecture`` downloads tokenizers and text models of transformers, and only for published architectures that a
+user chose; building a network uses local files.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from core.model.towers.architectures import is_published, resolve_architecture
 
 Progress = Callable[[str, int, int], None]
 
-_DOING = "downloading the weights (MB)"
+_ACTIVITY = "downloading the weights (MB)"
 _MEGABYTE = 1_000_000
-_PIECE = 1 << 20  # bytes read at once
-_TIMEOUT = 30.0  # seconds without an answer
+_CHUNK_SIZE = 1 << 20  # bytes read at once
+_TIMEOUT = 30.0  # seconds without a response
 
 
 class DownloadError(Exception):
-    """The weights could not be fetched; the message is the reason."""
+    """The weights could not be downloaded; the message is the reason."""
 
 
 def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
-    """The weights of open_clip's tag (``hf_hub`` or ``url``), which may lie here already.
+    """The local path of the weights of an open_clip tag (``hf_hub`` or ``url``), downloaded if needed.
 
-    ``progress`` hears megabytes and may raise to end the work; the next call goes on from there. Raises DownloadError.
+    ``progress`` gets megabytes and may raise to cancel; the next call resumes. Raises DownloadError.
     """
     report = _Progress(progress or (lambda *_: None))
     try:
         if tag.get("hf_hub"):
             return _from_hub(str(tag["hf_hub"]), report)
-        return _from_address(str(tag["url"]), _cache_folder(), report)
-    # A failed download surfaces as any error of the hub's and the network's libraries.
+        return _from_url(str(tag["url"]), _cache_folder(), report)
+    # The hub's and network libraries raise many types of error.
     except Exception as error:
         if report.raised is not None:
             raise report.raised from None
         raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
 
 
-# Files of a tokenizer as transformers saves one, and of a text model's configuration; no weights and no code.
+# Files of a transformers tokenizer and of a text model's configuration; no weights and no code.
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model",
     "sentencepiece.bpe.model", "sentencepiece.model", "special_tokens_map.json", "added_tokens.json",
@@ -65,61 +65,61 @@ _TEXT_MODEL = ("config.json",)
 
 
 def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
-    """As `resolve_architecture`; the tokenizer and the text model's configuration of a published one are downloaded.
+    """`resolve_architecture`, plus the download of a published one's tokenizer and text model configuration.
 
-    Names in a file that anyone may have written are not asked for. Without a network nothing happens either: what
-    needs them says what is missing.
+    Names in untrusted files are not downloaded. Without a network nothing is downloaded; whatever needs the files
+    reports them as missing.
     """
     model_cfg = resolve_architecture(name_or_path, pretrained)
     if not is_published(name_or_path):
         return model_cfg
     for name, files in _text_files(model_cfg["text_cfg"]):
         if name and _local_folder(name, files) is None:
-            with suppress(Exception):  # any error of the hub's and the network's libraries
+            with suppress(Exception):  # any error of the hub's and network libraries
                 snapshot_download(name, allow_patterns=list(files))
     return model_cfg
 
 
 def _text_files(text_cfg: Mapping[str, Any]) -> tuple[tuple[str | None, Sequence[str]], ...]:
-    """Repositories that a text tower needs, and which of their files."""
+    """Repositories that a text tower needs, each with the files needed."""
     return (text_cfg.get("hf_tokenizer_name"), _TOKENIZER), (text_cfg.get("hf_model_name"), _TEXT_MODEL)
 
 
 def downloaded_tokenizer(name: str) -> Path:
-    """The folder of a tokenizer of the hub that was downloaded before. ModelError when it was not."""
+    """The folder of a tokenizer downloaded earlier. Raises ModelError when it is missing."""
     return _downloaded("tokenizer", name, _TOKENIZER)
 
 
 def downloaded_text_model(name: str) -> Path:
-    """The folder with the configuration of a text model that was downloaded before. ModelError when it was not."""
+    """The folder with the configuration of a text model downloaded earlier. Raises ModelError when it is missing."""
     return _downloaded("text model", name, _TEXT_MODEL)
 
 
-def _downloaded(what: str, name: str, files: Sequence[str]) -> Path:
+def _downloaded(kind: str, name: str, files: Sequence[str]) -> Path:
     folder = _local_folder(name, files)
     if folder is None:
         raise ModelError(
-            f"the {what} {name} is not on this machine; if you trust it, run: hf download {name} {' '.join(files)}"
+            f"the {kind} {name} is not on this machine; if you trust it, run: hf download {name} {' '.join(files)}"
         )
     return folder
 
 
 def _local_folder(name: str, files: Sequence[str]) -> Path | None:
-    """Where the hub's library keeps what it has of the repository ``name``; None when it has none of ``files``."""
-    found = (_cached(name, file) for file in files)
-    return next((path.parent for path in found if path is not None), None)
+    """The hub library's cache folder of the repository ``name``; None when it has none of ``files``."""
+    cached = (_cached(name, file) for file in files)
+    return next((path.parent for path in cached if path is not None), None)
 
 
 class _Progress:
-    """Passes progress on, and remembers what it raised: libraries in between may take it for a failure."""
+    """Forwards progress and remembers what it raised, since libraries may report that as a failed download."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self.raised: BaseException | None = None
 
-    def __call__(self, done: float, total: float) -> None:
+    def __call__(self, received: float, total: float) -> None:
         try:
-            self._progress(_DOING, round(done / _MEGABYTE), round(total / _MEGABYTE))
+            self._progress(_ACTIVITY, round(received / _MEGABYTE), round(total / _MEGABYTE))
         except BaseException as error:
             self.raised = error
             raise
@@ -128,7 +128,7 @@ class _Progress:
 def _from_hub(name: str, report: _Progress) -> Path:
     """``name`` is ``owner/repository/`` or ``owner/repository/file``."""
 
-    class Bar(tqdm):  # type: ignore[misc]  # what the hub's library draws its progress with
+    class Bar(tqdm):  # type: ignore[misc]  # receives the hub library's progress
         def __init__(self, *arguments: Any, **options: Any) -> None:
             options.pop("name", None)
             super().__init__(*arguments, **{**options, "file": io.StringIO(), "disable": False})
@@ -137,7 +137,7 @@ def _from_hub(name: str, report: _Progress) -> Path:
             report(self.n, self.total or 0)
             return True
 
-    if (path := _cached_of_hub(name)) is not None:
+    if (path := _cached_from_hub(name)) is not None:
         return path
     repository, safe, file = _hub_files(name)
     try:
@@ -149,81 +149,81 @@ def _from_hub(name: str, report: _Progress) -> Path:
 
 
 def is_downloaded(tag: dict[str, Any], model_cfg: Mapping[str, Any]) -> bool:
-    """Whether the weights of open_clip's ``tag``, and what ``model_cfg`` names for its text, are on this machine."""
+    """Whether the weights of ``tag`` and the text files that ``model_cfg`` names are on this machine."""
     text = model_cfg["text_cfg"]
     if any(name and _local_folder(name, files) is None for name, files in _text_files(text)):
         return False
     if tag.get("hf_hub"):
-        return _cached_of_hub(str(tag["hf_hub"])) is not None
+        return _cached_from_hub(str(tag["hf_hub"])) is not None
     return (_cache_folder() / str(tag.get("url", "")).rpartition("/")[2]).is_file()
 
 
 def _hub_files(name: str) -> tuple[str, str, str]:
-    """Repository, its weights as safetensors, and as ``name`` says."""
+    """The repository, its safetensors file, and the file that ``name`` gives."""
     repository, file = os.path.split(name)
     file = file or HF_WEIGHTS_NAME
     return repository, HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else f"{Path(file).stem}.safetensors", file
 
 
-def _cached_of_hub(name: str) -> Path | None:
+def _cached_from_hub(name: str) -> Path | None:
     repository, safe, file = _hub_files(name)
     return _cached(repository, safe) or _cached(repository, file)
 
 
 def _cached(repository: str, file: str) -> Path | None:
-    """A file that was downloaded before; unlike hf_hub_download(local_files_only=True) this contacts nobody."""
+    """A file downloaded earlier; unlike hf_hub_download(local_files_only=True) this never uses the network."""
     try:
         path = try_to_load_from_cache(repository, file)
-    except ValueError:  # no name of a repository
+    except ValueError:  # not a repository name
         return None
     return Path(path) if isinstance(path, str) else None
 
 
 def _cache_folder() -> Path:
-    """Where open_clip keeps what it fetches from plain addresses."""
+    """The folder where open_clip stores downloads from plain URLs."""
     return Path("~/.cache/clip").expanduser()
 
 
-def _from_address(url: str, folder: Path, report: _Progress) -> Path:
-    """A file of ``url``; a part of it in ``NAME.part`` is gone on with where the server can."""
+def _from_url(url: str, folder: Path, report: _Progress) -> Path:
+    """The file at ``url``; resumes from ``NAME.part`` if the server supports it."""
     name = url.rpartition("/")[2]
     target, part = folder / name, folder / f"{name}.part"
-    expected = _expected_sum(url)
-    if target.is_file() and (not expected or _sum(target).startswith(expected)):
+    expected = _expected_sha256(url)
+    if target.is_file() and (not expected or _sha256(target).startswith(expected)):
         return target
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(url, part, report)
-    if expected and not _sum(part).startswith(expected):
+    if expected and not _sha256(part).startswith(expected):
         part.unlink()
-        raise DownloadError("what arrived has another checksum than its address says; try again")
+        raise DownloadError("the file does not match the checksum in its URL; try again")
     part.replace(target)
     return target
 
 
 def _fetch(url: str, part: Path, report: _Progress) -> None:
-    done = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    received = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        return  # all of it is here
-    with answer, part.open("ab") as file:
-        if done and answer.status != http.client.PARTIAL_CONTENT:  # this server begins anew
+        return  # already complete
+    with response, part.open("ab") as file:
+        if received and response.status != http.client.PARTIAL_CONTENT:  # this server cannot resume
             file.truncate(0)
-            done = 0
-        total = done + int(answer.headers.get("Content-Length") or 0)
-        while piece := answer.read(_PIECE):
-            file.write(piece)
-            done += len(piece)
-            report(done, total)
-    if done < total:
-        raise DownloadError(f"the connection ended after {done} of {total} bytes; the next try goes on from there")
+            received = 0
+        total = received + int(response.headers.get("Content-Length") or 0)
+        while chunk := response.read(_CHUNK_SIZE):
+            file.write(chunk)
+            received += len(chunk)
+            report(received, total)
+    if received < total:
+        raise DownloadError(f"the connection ended after {received} of {total} bytes; try again to resume")
 
 
-def _expected_sum(url: str) -> str:
-    """The beginning of the file's SHA-256, where the address holds it."""
+def _expected_sha256(url: str) -> str:
+    """The start of the file's SHA-256, if the URL contains it."""
     if "openaipublic" in url:
         return url.split("/")[-2]
     if "mlfoundations" in url:
@@ -231,6 +231,6 @@ def _expected_sum(url: str) -> str:
     return ""
 
 
-def _sum(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

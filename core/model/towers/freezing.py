@@ -1,7 +1,6 @@
-"""Which parts of the towers keep their weights, and how deep each parameter lies.
+"""Frozen parts of the towers, and the layer depth of each parameter.
 
-Flow: ``Towers.freeze`` asks for the parts of an experiment; the loop asks for depths, for rates that fall layer by
-layer.
+Flow: ``Towers.freeze`` requests the parts; the loop requests depths for layer-wise learning rate decay.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ _STEM = re.compile(r"(conv1|class_embedding|positional_embedding|token_embedding
                    r"pos_embed|embeddings|mask_token)")  # fmt: skip
 
 
-def frozen_modules(clip: Any, which: str, image_blocks: int = 0) -> list[nn.Module | nn.Parameter]:
-    """The parts of an open_clip model that ``which`` names, and its first blocks; trunks are all but projections."""
+def frozen_modules(clip: Any, towers: str, image_blocks: int = 0) -> list[nn.Module | nn.Parameter]:
+    """The parts of an open_clip model that ``towers`` names, plus first image blocks; trunks exclude projections."""
     parts: list[nn.Module | nn.Parameter] = []
-    if which == "trunks":
+    if towers == "trunks":
         return [value for name, value in clip.named_parameters() if not _ABOVE.search(name)]
-    if which in ("image", "both"):
+    if towers in ("image", "both"):
         parts.append(clip.visual)
-    if which in ("text", "both"):
+    if towers in ("text", "both"):
         text = [clip.text] if hasattr(clip, "text") else [getattr(clip, name, None) for name in TEXT_PARTS]
         parts += [part for part in text if isinstance(part, (nn.Module, nn.Parameter))]
-    if image_blocks > 0 and which not in ("image", "both"):
+    if image_blocks > 0 and towers not in ("image", "both"):
         parts += _first_blocks(clip.visual, image_blocks)
     return parts
 
@@ -42,7 +41,7 @@ def _first_blocks(visual: Any, count: int) -> list[nn.Module | nn.Parameter]:
     blocks = blocks_of(visual)
     if count > len(blocks):
         raise ModelError(
-            f"the image tower has {len(blocks)} blocks, and {count} shall be frozen; set towers.freeze_image_blocks to "
+            f"the image tower has {len(blocks)} blocks, fewer than {count}; set towers.freeze_image_blocks to "
             f"at most {len(blocks)}."
         )
     if isinstance(visual, VisionTransformer):
@@ -53,26 +52,29 @@ def _first_blocks(visual: Any, count: int) -> list[nn.Module | nn.Parameter]:
 
 
 def depths(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Parameter name -> (its depth, the depth of what follows its tower).
+    """Parameter name -> (its depth, the greatest depth of its tower).
 
-    0 is an embedding, i the i-th block counted from 1; what follows the blocks, and what belongs to no tower, lies at
-    the greatest depth.
+    Embeddings have depth 0, the i-th block depth i (from 1). Parameters after the blocks or outside the towers have the
+    greatest depth.
     """
-    found: dict[str, tuple[str, int]] = {}
+    tower_depths: dict[str, tuple[str, int]] = {}
     for name, _ in network.named_parameters():
         if not name.startswith("towers.") or "text_decoder" in name or "logit_" in name:
             continue
         side = "image" if ".visual." in name or name.endswith("mask_token") else "text"
         block = _BLOCK.search(name)
         if block:
-            found[name] = (side, int(block.group(1)) + 1)
+            tower_depths[name] = (side, int(block.group(1)) + 1)
         elif _STEM.search(name):
-            found[name] = (side, 0)
+            tower_depths[name] = (side, 0)
     tops = {
-        side: 1 + max((depth for one, depth in found.values() if one == side), default=0) for side in ("image", "text")
+        side: 1 + max((depth for tower, depth in tower_depths.values() if tower == side), default=0)
+        for side in ("image", "text")
     }
-    every = {
-        name: tops["text" if name in found and found[name][0] == "text" else "image"]
+    greatest = {
+        name: tops["text" if name in tower_depths and tower_depths[name][0] == "text" else "image"]
         for name, _ in network.named_parameters()
     }
-    return {name: (found[name][1], top) if name in found else (top, top) for name, top in every.items()}
+    return {
+        name: (tower_depths[name][1], top) if name in tower_depths else (top, top) for name, top in greatest.items()
+    }

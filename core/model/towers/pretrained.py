@@ -1,9 +1,8 @@
 """Weights for the towers: an open_clip tag, a local folder or file.
 
 Flow: ``core.checkpoint`` turns a run's name into a file -> ``find_weights`` -> ``read_weights`` ->
-``core.model.towers.towers.load_pretrained``. A tag's weights are looked for in ``weights_folder`` first: what a user
-puts there needs no network. Nothing is ever unpickled: ``.bin``, ``.pt`` and ``.pth`` files are read for their
-tensors alone.
+``core.model.towers.towers.load_pretrained``. A tag's weights are first looked up in ``weights_folder``, which needs no
+network. ``.bin``, ``.pt`` and ``.pth`` files are read with ``weights_only=True``: nothing else is unpickled.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from core.spec.reading import MEGABYTE, excerpt, open_regular
 
 PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model", "teacher", "student")
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
-LARGEST_PICKLE = 16 * MEGABYTE  # names and shapes; of a ViT-L with its optimiser's state they are 0.3 MB
+LARGEST_PICKLE = 16 * MEGABYTE  # names and shapes; 0.3 MB for a ViT-L with optimiser state
 POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _HUB = "hf-hub:"  # open_clip's prefix for repositories of the Hugging Face Hub
-RUN_PREFIX = "towers.clip."  # how a Network's state dict names what open_clip names
+RUN_PREFIX = "towers.clip."  # of open_clip's names in a Network's state dict
 _COCO_COCA = "was fine-tuned on COCO for captions: {}"
-# (architecture, tag) -> what such a model is bad at; figures are from open_clip's own published results.
+# (architecture, tag) -> known weakness; figures are open_clip's published results.
 KNOWN_PROBLEMS = {
     ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): _COCO_COCA.format(
         "it captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for that choose laion2b_s13b_b90k."
@@ -47,7 +46,7 @@ KNOWN_PROBLEMS = {
 
 
 def known_problem(architecture: str, pretrained: str) -> str:
-    """What a user should know before choosing these weights; nothing for most."""
+    """A warning to show before these weights are chosen; "" for most."""
     problem = KNOWN_PROBLEMS.get((architecture, _as_tag(pretrained)))
     return f"{architecture}, {pretrained}, {problem}" if problem else ""
 
@@ -58,7 +57,7 @@ def weights_folder(architecture: str, tag: str) -> Path:
 
 
 def published_tag(architecture: str, pretrained: str) -> dict[str, Any]:
-    """Where open_clip's weights ``pretrained`` are, and what they were trained with; empty where there are none."""
+    """open_clip's entry for the weights ``pretrained``: location and preprocessing; empty if unknown."""
     tag: dict[str, Any] = get_pretrained_cfg(architecture, _as_tag(pretrained))
     return tag
 
@@ -72,10 +71,10 @@ def _first_line(error: Exception) -> str:
 
 
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
-    """The weights file that ``pretrained`` stands for, downloaded when it is a tag.
+    """The weights file of ``pretrained``, downloaded if it is a tag.
 
-    Of a folder it is the file that open_clip would save; of a copied checkpoint, the teacher's. Raises ModelError
-    naming the tags there are, or the folder to fill when there is no network.
+    In a folder it is the file that open_clip would save; in a copied checkpoint, the teacher's. Raises ModelError with
+    the available tags, or with the folder to fill when there is no network.
     """
     path = expand_user(pretrained)
     if is_file(path):
@@ -85,40 +84,40 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     if pretrained.startswith(_HUB):
         repository = pretrained.removeprefix(_HUB)
         raise ModelError(
-            f"weights are not taken straight from {excerpt(pretrained)}; download them with: hf download "
+            f"cannot load weights directly from {excerpt(pretrained)}; download them with: hf download "
             f"{excerpt(repository)} --local-dir FOLDER, and give FOLDER as architecture and as weights."
         )
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
-        known = f"its tags are {', '.join(close)}" if close else "it has no tags"
+        hint = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {known}, or give a "
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or give a "
             "path."
         )
-    filled = weights_folder(architecture, tag)
-    if filled.is_dir():
-        return _in_folder(filled)
+    local_folder = weights_folder(architecture, tag)
+    if local_folder.is_dir():
+        return _in_folder(local_folder)
     try:
         return download(published_tag(architecture, tag), progress)
     except DownloadError as error:
         raise ModelError(
             f"the weights {tag} of {architecture} could not be downloaded ({error}). Without a network, put "
-            f"open_clip_model.safetensors into the folder {filled}."
+            f"open_clip_model.safetensors into the folder {local_folder}."
         ) from error
 
 
 def _in_folder(folder: Path) -> Path:
-    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
-    if not found:
+    paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    if not paths:
         raise ModelError(f"the folder {folder} holds no weights; put open_clip_model.safetensors there.")
     order = {stem: rank for rank, stem in enumerate(PREFERRED)}
-    return min(found, key=lambda p: (order.get(p.stem, len(order)), SUFFIXES.index(p.suffix), p.name))
+    return min(paths, key=lambda p: (order.get(p.stem, len(order)), SUFFIXES.index(p.suffix), p.name))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in ``path`` under open_clip's names; ModelError when it is damaged or holds more than tensors."""
+    """The tensors in ``path`` under open_clip's names. Raises ModelError when it is damaged or holds other objects."""
     try:
         with open_regular(path, error=ModelError) as file:
             if path.suffix != ".safetensors":
@@ -129,10 +128,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.") from error
+        raise ModelError(
+            f"{path} contains objects other than tensors and was not loaded; convert it to .safetensors."
+        ) from error
     except ModelError:
         raise
-    # Bytes that are no pickle at all end the restricted unpickler in an IndexError, KeyError, TypeError or any other.
+    # On bytes that are not a pickle the restricted unpickler raises IndexError, KeyError, TypeError and others.
     except Exception as error:
         raise ModelError(
             f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
@@ -144,7 +145,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not all(_is_plain(value) for value in state.values()) or (
         sum(value.nbytes for value in state.values()) > 2 * path.stat().st_size
     ):
-        raise ModelError(f"the tensors in {path} claim more values than it holds; convert it to .safetensors.")
+        raise ModelError(f"the tensors in {path} claim more data than the file contains; convert it to .safetensors.")
     ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
     if is_clip_model_state(state):
         return from_clip_model(state)
@@ -152,17 +153,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(file: BinaryIO, path: Path) -> None:
-    """ModelError unless ``file`` is an archive as torch.save writes one: its parts are not compressed, so that reading
-    them takes no more memory than the file has, and its pickle is small and asks for no memory by number alone."""
+    """Raises ModelError unless ``file`` is an archive like torch.save's: uncompressed, so that it needs no more memory
+    than its size, with a small pickle that allocates no buffers by size alone."""
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
         if compressed or sum(part.file_size for part in parts) > size:
-            raise ModelError(f"{path} is compressed, which PyTorch's files are not; convert it to .safetensors.")
+            raise ModelError(f"{path} is compressed, unlike files of PyTorch; convert it to .safetensors.")
         pickles = [part for part in parts if part.filename.endswith(".pkl")]
         if any(part.file_size > LARGEST_PICKLE or b"bytearray" in archive.read(part) for part in pickles):
-            raise ModelError(f"{path} holds more than tensors and is not opened; convert it to .safetensors.")
+            raise ModelError(
+                f"{path} contains objects other than tensors and was not loaded; convert it to .safetensors."
+            )
 
 
 def _is_plain(value: Tensor) -> bool:
@@ -170,38 +173,42 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
-    """Load ``state`` into ``clip``; grids of positions are resized, older layouts are renamed, as open_clip does.
+    """Loads ``state`` into ``clip``; like open_clip, resizes position embeddings and converts older layouts.
 
-    Raises ModelError naming what is missing or has another shape.
+    Raises ModelError with the first missing or mismatched tensor.
     """
-    own = clip.state_dict()
+    expected = clip.state_dict()
     try:
         state = convert_state_dict(clip, dict(state))
         if "positional_embedding" in state and not hasattr(clip, "positional_embedding"):
             state = convert_to_custom_text_state_dict(state)
         for name in ("logit_scale", "logit_bias"):
-            if name in own:
-                state[name] = state[name].reshape(own[name].shape) if name in state else own[name]
+            if name in expected:
+                state[name] = state[name].reshape(expected[name].shape) if name in state else expected[name]
         state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
-        if all(state[name].shape[1:] == own[name].shape[1:] for name in POSITIONS if name in state and name in own):
-            resize_pos_embed(state, clip)  # to as many values as the tower has, since the widths are alike
+        if all(
+            state[name].shape[1:] == expected[name].shape[1:]
+            for name in POSITIONS
+            if name in state and name in expected
+        ):
+            resize_pos_embed(state, clip)  # to as many positions as the tower has
             resize_text_pos_embed(state, clip)
-    except Exception as error:  # foreign tensors under names that open_clip goes by
-        raise ModelError(f"the weights {origin} are of another architecture: {excerpt(str(error))}.") from error
-    missing = sorted(own.keys() - state.keys())
-    wrong = [key for key, value in own.items() if key in state and not _fits(state[key], value)]
-    if missing or wrong:
-        what = (
-            f"{wrong[0]} has shape {tuple(state[wrong[0]].shape)} of {state[wrong[0]].dtype}"
-            if wrong
+    except Exception as error:  # unexpected tensors under open_clip's names
+        raise ModelError(f"the weights {origin} belong to another architecture: {excerpt(str(error))}.") from error
+    missing = sorted(expected.keys() - state.keys())
+    mismatched = [key for key, value in expected.items() if key in state and not _fits(state[key], value)]
+    if missing or mismatched:
+        problem = (
+            f"{mismatched[0]} has shape {tuple(state[mismatched[0]].shape)} of {state[mismatched[0]].dtype}"
+            if mismatched
             else f"it lacks {missing[0]}"
         )
         raise ModelError(
-            f"the weights {origin} do not fit the architecture: {what}"
-            f" ({len(missing)} missing, {len(wrong)} of another shape); choose the architecture they were trained as."
+            f"the weights {origin} do not fit the architecture: {problem}"
+            f" ({len(missing)} missing, {len(mismatched)} mismatched); choose the architecture they were trained as."
         )
-    clip.load_state_dict({key: state[key] for key in own})
+    clip.load_state_dict({key: state[key] for key in expected})
 
 
-def _fits(value: Tensor, own: Tensor) -> bool:
-    return value.shape == own.shape and value.is_floating_point() == own.is_floating_point()
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    return value.shape == expected.shape and value.is_floating_point() == expected.is_floating_point()

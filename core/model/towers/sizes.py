@@ -1,4 +1,4 @@
-"""What images an architecture takes, without its weights: for whoever only shows what it would be shown."""
+"""The input size of an architecture, without loading weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from core.model.towers.towers import build_towers
 
 
 def input_sizes(architecture: str) -> tuple[int, int]:
-    """Pixels along a side of the input of ``architecture``, and along one of its patches, by the towers' own rules.
+    """Pixels along a side of the input of ``architecture``, and along one of its patches.
 
-    The towers are built on the meta device, which has no values. Raises ModelError as building them does.
+    Builds the towers on the meta device. Raises ModelError when they cannot be built.
     """
     return _sizes(json.dumps(resolve_architecture(architecture), sort_keys=True))
 
@@ -24,5 +24,7 @@ def _sizes(model_cfg: str) -> tuple[int, int]:
     config = json.loads(model_cfg)
     images = {name: config[name] for name in ("embed_dim", "vision_cfg", "quick_gelu") if name in config}
     with torch.device("meta"):
-        towers = build_towers({**images, "text_cfg": {"layers": 1}})  # any: it may name a model that is not here
+        towers = build_towers(
+            {**images, "text_cfg": {"layers": 1}}
+        )  # a placeholder: the real one may need a model that is not downloaded
     return towers.image_size, towers.patch_side

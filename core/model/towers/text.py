@@ -1,7 +1,7 @@
 """Features of captions at each level of open_clip's text towers.
 
-Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions come trimmed to the longest of the batch;
-what is computed is what open_clip computes on captions padded to the full context.
+Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions are trimmed to the longest of the batch; the
+results equal open_clip's on captions padded to the full context.
 
 Legend: B batch, D embed, T tokens, L sequence (T, or T + 1 with a class token), Wt width.
 """
@@ -26,17 +26,17 @@ class TextFeatures:
 
     pooled: Tensor  # (B, D) projected, not normalised
     before_projection: Tensor  # (B, Wt) the pooled token after the final norm
-    last: Tensor  # (B,) int64, where the pooled token stands
+    last: Tensor  # (B,) int64, position of the pooled token
     padding: Tensor  # (B, L) bool, True where a token is padding
-    tokens: Tensor | None = None  # (B, L, Wt) after the final norm, where asked for
-    words: Tensor | None = None  # (B, T, Wt) of each token id as CoCa's decoder reads it, where asked for
+    tokens: Tensor | None = None  # (B, L, Wt) after the final norm, if requested
+    words: Tensor | None = None  # (B, T, Wt) of each token id as input of CoCa's decoder, if requested
 
     def rows(self, index: Tensor) -> TextFeatures:
         """The captions at ``index`` (N,)."""
         return self.map(lambda values: values[index])
 
     def map(self, change: Callable[[Tensor], Tensor]) -> TextFeatures:
-        """The same with ``change`` applied to every tensor."""
+        """A copy with ``change`` applied to every tensor."""
         return TextFeatures(
             change(self.pooled),
             change(self.before_projection),
@@ -48,7 +48,7 @@ class TextFeatures:
 
 
 class TextTower:
-    """How to walk through the text tower of ``clip``, whose parts lie in it (CLIP) or in its ``text`` (others)."""
+    """Runs the text tower of ``clip``, whose parts are in it (CLIP) or in its ``text`` (others)."""
 
     def __init__(self, clip: Any, text_cfg: dict[str, Any]) -> None:
         self._tower: Any = getattr(clip, "text", clip)
@@ -68,11 +68,11 @@ class TextTower:
         self._class_token = getattr(tower, "cls_emb", None) is not None
         self._causal = tower.attn_mask is not None
         self._mask_padding = self._class_token or getattr(tower, "use_pad_mask", False)
-        # These towers attend to padding; it cannot be cut off.
+        # These towers attend to padding, so it cannot be trimmed.
         self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
 
     def blocks(self) -> list[nn.Module]:
-        """Its transformer blocks in order; of Hugging Face's encoders where they keep a list of layers."""
+        """Its transformer blocks in order; empty for Hugging Face encoders without a list of layers."""
         if not self._hugging_face:
             return list(self._tower.transformer.resblocks)
         layers = getattr(getattr(self._tower.transformer, "encoder", None), "layer", ())
@@ -80,16 +80,16 @@ class TextTower:
 
     @property
     def causal(self) -> bool:
-        """Whether a word sees only the words before it."""
+        """Whether tokens attend only to earlier tokens."""
         return not self._hugging_face and self._causal
 
     def encode(
         self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
-        """Features of ``tokens`` (B, T); where ``hidden`` (B, T) the word's embedding is ``mask_token`` (1, 1, Wt)."""
+        """Features of ``tokens`` (B, T); ``hidden`` ones (B, T) get the embedding ``mask_token`` (1, 1, Wt)."""
         if self._hugging_face:
             return self._encode_hugging_face(tokens, hidden, mask_token)
-        given = tokens.shape[1]
+        length = tokens.shape[1]
         tokens = self._pad(tokens)
         last = self._last(tokens)
         mask, padding = self._attention_mask(tokens, last)
@@ -100,20 +100,20 @@ class TextTower:
         if all_tokens or not isinstance(blocks[-1], ResidualBlock):
             x = run_blocks(blocks, embedded, mask)
             states = self._tower.ln_final(x)
-            words = x[:, :-1] if self._class_token else states  # open_clip norms the class token alone
+            words = x[:, :-1] if self._class_token else states  # open_clip normalises only the class token
             pooled = states[torch.arange(len(last), device=last.device), last]
         else:
             x = run_blocks(blocks[:-1], embedded, mask)
-            pooled = self._tower.ln_final(blocks[-1](x, reach=mask, at=last)[0])
+            pooled = self._tower.ln_final(blocks[-1](x, mask=mask, position=last)[0])
         if not all_tokens or words is None:
             return TextFeatures(self._project(pooled), pooled, last, padding)
-        return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :given])
+        return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :length])
 
     def _pad(self, tokens: Tensor) -> Tensor:
-        """Put back as much padding as the result depends on.
+        """``tokens`` with as much padding as the result depends on.
 
-        CoCa's published mask is shifted by one: its class token sees the first padding, and not itself unless the
-        caption fills the context. One padding column keeps that as it was trained.
+        CoCa's published mask is shifted by one: its class token attends to the first padding, and not to itself unless
+        the caption fills the context. One padding column reproduces that.
         """
         short = self.context_length - tokens.shape[1]
         shifted = self._class_token and not self._tower.correct_cls_mask
@@ -121,7 +121,7 @@ class TextTower:
         return F.pad(tokens, (0, columns), value=self.pad_id) if columns > 0 else tokens
 
     def _last(self, tokens: Tensor) -> Tensor:
-        """Where the pooled token stands in the sequence. (B,)"""
+        """Position of the pooled token in the sequence. (B,)"""
         batch, length = tokens.shape
         if self._class_token:
             return torch.full((batch,), length, device=tokens.device)
@@ -132,11 +132,11 @@ class TextTower:
         return torch.full((batch,), 0 if self._pool == "first" else length - 1, device=tokens.device)
 
     def _attention_mask(self, tokens: Tensor, last: Tensor) -> tuple[AttentionMask, Tensor]:
-        """Who attends to whom, and what is padding (B, L)."""
+        """Which tokens attend to which, and which are padding (B, L)."""
         padding = tokens == self.pad_id
         if self._class_token:
             padding = F.pad(padding, (0, 1), value=False)
-        elif self._pool in ("argmax", "eos"):  # the padding's id may also be a word's
+        elif self._pool in ("argmax", "eos"):  # the padding's id may also be a token's
             padding = torch.arange(tokens.shape[1], device=tokens.device) > last[:, None]
         if not self._mask_padding:
             return AttentionMask(causal=self._causal), padding
@@ -150,7 +150,7 @@ class TextTower:
         return AttentionMask(allowed=allowed), padding
 
     def _embed(self, tokens: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> Tensor:
-        """Words and positions. (B, L, Wt)"""
+        """Token and position embeddings. (B, L, Wt)"""
         tower = self._tower
         x = _hide(tower.token_embedding(tokens), hidden, mask_token)
         positions = tower.positional_embedding[: tokens.shape[1]]

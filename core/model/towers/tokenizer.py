@@ -1,4 +1,4 @@
-"""Captions to token ids and back, apart from the weights, so that a loader process can have it by itself."""
+"""Captions to token ids and back, independent of the weights, for use in loader processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from core.spec.reading import excerpt
 
 
 class Tokenizer:
-    """The tokenizer that an architecture's ``text_cfg`` names, built when it is first asked. Picklable.
+    """The tokenizer that an architecture's ``text_cfg`` names, built on first use. Picklable.
 
-    One of transformers is taken from what was downloaded before, and none of its code is run.
+    A tokenizer of transformers is loaded from earlier downloads, without running its code.
     """
 
     def __init__(self, text_cfg: Mapping[str, Any], context_length: int) -> None:
@@ -28,15 +28,17 @@ class Tokenizer:
         return Tokenizer, (self._text_cfg, self._context_length)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Captions as token ids, cut and padded to the context length: (N, context) int64. ModelError as ``words``."""
+        """Token ids of captions, cut and padded to the context length: (N, context) int64. Raises like ``words``."""
         tokens: Tensor = self.words()(list(texts))
-        known = self._text_cfg.get("vocab_size", CLIPTextCfg.vocab_size)
-        if len(tokens) and int(tokens.max()) >= known and not self._text_cfg.get("hf_model_name"):
-            raise ModelError(f"text_cfg.vocab_size is {known}, fewer than its tokenizer has; choose another model.")
+        vocabulary = self._text_cfg.get("vocab_size", CLIPTextCfg.vocab_size)
+        if len(tokens) and int(tokens.max()) >= vocabulary and not self._text_cfg.get("hf_model_name"):
+            raise ModelError(
+                f"text_cfg.vocab_size is {vocabulary}, less than its tokenizer needs; choose another model."
+            )
         return tokens.long()
 
     def words(self) -> SimpleTokenizer | HFTokenizer:
-        """open_clip's tokenizer. ModelError when what it needs is missing."""
+        """open_clip's tokenizer. Raises ModelError when files or packages for it are missing."""
         if self._built is None:
             self._built = _build(self._text_cfg, self._context_length)
         return self._built
@@ -47,7 +49,7 @@ def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | H
     options = text_cfg.get("tokenizer_kwargs") or {}
     if not name:
         return SimpleTokenizer(context_length=context_length, **options)
-    folder = downloaded_tokenizer(name)  # a folder: a name could be that of a folder here, or contact the hub
+    folder = downloaded_tokenizer(name)  # a path: a name could match a local folder or contact the hub
     try:
         return HFTokenizer(
             str(folder),
@@ -59,5 +61,5 @@ def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | H
         )
     except ImportError as error:
         raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
-    except Exception as error:  # transformers raises what it likes
+    except Exception as error:  # transformers raises many types of error
         raise ModelError(f"the tokenizer {name} in {folder} cannot be used: {excerpt(str(error))}.") from error

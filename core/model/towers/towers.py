@@ -1,7 +1,6 @@
-"""The two streams: open_clip's image and text towers behind one interface. Only this package knows open_clip.
+"""open_clip's image and text towers behind one interface. Only this package imports open_clip.
 
-Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``, which feeds
-images and captions and compares what comes out.
+Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``.
 
 Legend: B batch, D embed, H W image height and width, P patches, T tokens, Wi Wt widths of the towers.
 """
@@ -41,7 +40,7 @@ from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
 from core.model.towers.transformer import adopt_blocks
-from core.ranks.tensors import whole
+from core.ranks.tensors import full_tensor
 from core.spec.config import expand_user
 from core.spec.reading import excerpt, read_json
 from core.spec.run.model_names import LARGEST_CONFIG
@@ -61,7 +60,7 @@ MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 
 
 class Towers(nn.Module):
-    """An open_clip CLIP or CoCa module (``clip``, whose state dict keeps its names), with features at each level."""
+    """An open_clip CLIP or CoCa module (``clip``, with its own state dict names), with features at each level."""
 
     pixel_mean: Tensor  # (3,) of images in 0 to 1
     pixel_std: Tensor  # (3,)
@@ -70,7 +69,7 @@ class Towers(nn.Module):
         super().__init__()
         adopt_decoder(clip)
         adopt_blocks(clip)
-        _with_dimension(clip)
+        _add_dimension(clip)
         self.clip: Any = clip
         self.mask_token: nn.Parameter | None = None
         self._frozen: list[nn.Module | nn.Parameter] = []
@@ -79,7 +78,7 @@ class Towers(nn.Module):
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
         self.any_size = takes_any_size(self.clip.visual)
-        # of before_projection, and of the patches (None: it keeps none for a fusion)
+        # of before_projection, and of the patches (None: no patches for a fusion)
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
         self.text_width = self._text.width
@@ -95,46 +94,48 @@ class Towers(nn.Module):
 
     @property
     def image_mean(self) -> tuple[float, ...]:
-        """Mean of each colour over the images it was trained on, of 0 to 1."""
+        """Mean of each colour channel used for normalisation, 0 to 1."""
         return tuple(self.pixel_mean.tolist())
 
     @property
     def image_std(self) -> tuple[float, ...]:
-        """Standard deviation of each colour, of 0 to 1."""
+        """Standard deviation of each colour channel, 0 to 1."""
         return tuple(self.pixel_std.tolist())
 
     @property
     def logit_scale(self) -> Tensor:
-        """What similarities are multiplied by; scalar, already exponentiated."""
+        """Factor of the similarities; scalar, already exponentiated."""
         scale: Tensor = self.clip.logit_scale
-        return whole(scale).exp().reshape(())
+        return full_tensor(scale).exp().reshape(())
 
     @property
     def logit_bias(self) -> Tensor | None:
-        """What is added to similarities (SigLIP); scalar."""
+        """Term added to the similarities (SigLIP); scalar."""
         bias: Tensor | None = self.clip.logit_bias
-        return None if bias is None else whole(bias).reshape(()).clone()  # a split parameter lasts for a pass only
+        return (
+            None if bias is None else full_tensor(bias).reshape(()).clone()
+        )  # a sharded parameter is valid during one pass only
 
     @property
-    def words_digest(self) -> str:
-        """The same for towers that split captions into the same words."""
+    def tokenizer_digest(self) -> str:
+        """Equal for towers with the same tokenizer and vocabulary."""
         names = ("hf_tokenizer_name", "tokenizer_kwargs", "vocab_size")
         return repr([self._text_cfg.get(name) or None for name in names])
 
     def clamp_logit_scale(self) -> None:
-        """Keep the logit scale within 1 and 100; called after each optimiser step."""
+        """Clamps the logit scale to 1..100; called after each optimiser step."""
         with torch.no_grad():
             self.clip.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        """The text that token ids without start, end and padding stand for."""
+        """The text of token ids without start, end and padding."""
         tokenizer: Any = self.tokenize.words()
         plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
         return str(plain.decode(list(tokens)))
 
     @property
-    def forgets_blanks(self) -> bool:
-        """Whether ``detokenize`` has a blank between any two words or marks, whatever the text had (CLIP's own)."""
+    def normalises_blanks(self) -> bool:
+        """Whether ``detokenize`` puts a blank between any two words or marks, like CLIP's own tokenizer."""
         return isinstance(self.tokenize.words(), SimpleTokenizer)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -148,28 +149,28 @@ class Towers(nn.Module):
         images: Tensor,
         mask: Tensor | None = None,
         patches: bool = False,
-        kept: Tensor | None = None,
+        patch_index: Tensor | None = None,
         attention: bool = False,
     ) -> ImageFeatures:
         """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
 
-        ``mask`` (B, P) bool hides patches, and of a view with ``kept`` (B, k) only these are read. With ``patches``
-        every patch's state after the last block is given too, with ``attention`` what the class token attends to.
+        ``mask`` (B, P) bool hides patches; ``patch_index`` (B, k) selects the patches that are read. ``patches`` adds
+        patch states after the last block, ``attention`` the class token's attention.
         """
-        return image_features(self.clip.visual, images, mask, self.mask_token, patches, kept, attention)
+        return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index, attention)
 
     @property
     def gives_attention(self) -> bool:
-        """Whether its image tower can be asked for ``attention``."""
+        """Whether its image tower supports ``attention``."""
         return gives_attention(self.clip.visual)
 
     def add_mask_token(self) -> None:
-        """Give a ViT the learnt token that stands where a patch is hidden (BEiT, Bao et al. 2022)."""
+        """Adds a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""
         if self.any_size:
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
 
     def blocks(self) -> list[nn.Module]:
-        """The transformer blocks of both towers and of a caption decoder, which are called one by one as modules."""
+        """The transformer blocks of both towers and of a caption decoder."""
         return [*blocks_of(self.clip.visual), *self._text.blocks(), *decoder_blocks(self.clip)]
 
     @property
@@ -179,33 +180,32 @@ class Towers(nn.Module):
 
     @property
     def patches_across(self) -> int:
-        """Patches along a side of its image."""
+        """Patches along a side of the image."""
         return self.image_size // self.patch_side
 
     @property
     def patch_dropout(self) -> float:
-        """Share of the patches that its image tower leaves out while it trains."""
+        """Share of patches that the image tower drops in training."""
         return float(getattr(getattr(self.clip.visual, "patch_dropout", None), "prob", 0.0))
 
     @property
     def patch_width(self) -> int:
-        """Width of the states of an open_clip ViT's patches."""
+        """Width of the patch states of an open_clip ViT."""
         return int(self.clip.visual.conv1.weight.shape[0])
 
-    def freeze(self, which: str, image_blocks: int = 0) -> None:
-        """Keep the weights of the "image" tower, the "text" tower, "both", both but for their projections ("trunks") or
-        "none" as they are.
+    def freeze(self, towers: str, image_blocks: int = 0) -> None:
+        """Freezes the "image" tower, the "text" tower, "both", both except their projections ("trunks"), or "none".
 
-        With ``image_blocks`` the patch embedding and so many first blocks of the image tower are kept besides. Batch
-        norm's statistics in frozen parts stand still too. ModelError when there are no such blocks.
+        ``image_blocks`` > 0 also freezes the patch embedding and that number of first image blocks. Batch norm
+        statistics in frozen parts are frozen too. Raises ModelError when the tower has fewer blocks.
         """
-        self._frozen = frozen_modules(self.clip, which, image_blocks)
+        self._frozen = frozen_modules(self.clip, towers, image_blocks)
         for part in self._frozen:
             part.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Towers:
-        """As every module's, but frozen parts stay in eval mode."""
+        """Like ``nn.Module.train``, but frozen parts stay in eval mode."""
         super().train(mode)
         for part in self._frozen:
             if isinstance(part, nn.Module):
@@ -215,10 +215,10 @@ class Towers(nn.Module):
     def encode_text(
         self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
-        """Features of ``tokens`` (B, T), which may be trimmed to the longest caption: the result is the same.
+        """Features of ``tokens`` (B, T). Trimming them to the longest caption does not change the result.
 
-        With ``all_tokens`` the state of each token is given too; else only the pooled one is computed to the end.
-        Words that are ``hidden`` (B, T) bool are read as the embedding ``mask_token`` (1, 1, Wt).
+        ``all_tokens`` adds the state of each token; otherwise the last block computes only the pooled one. ``hidden``
+        (B, T) bool tokens get the embedding ``mask_token`` (1, 1, Wt).
         """
         return self._text.encode(tokens, all_tokens, hidden, mask_token)
 
@@ -229,12 +229,12 @@ class Towers(nn.Module):
 
     @property
     def causal_text(self) -> bool:
-        """Whether a word's state knows only the words before it."""
+        """Whether tokens attend only to earlier tokens."""
         return self._text.causal
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """Token ids that are no words: start, end, padding."""
+        """Token ids of start, end and padding."""
         tokenizer: Any = self.tokenize.words()
         if isinstance(tokenizer, HFTokenizer):
             return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
@@ -242,7 +242,7 @@ class Towers(nn.Module):
 
     @property
     def end_id(self) -> int | None:
-        """The token id that ends a caption; None where its tokenizer sets none."""
+        """The token id that ends a caption; None if the tokenizer sets none."""
         tokenizer: Any = self.tokenize.words()
         if not isinstance(tokenizer, HFTokenizer):
             return int(tokenizer.eot_token_id)
@@ -252,7 +252,7 @@ class Towers(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """How many word ids the text tower knows."""
+        """Size of the text tower's vocabulary."""
         return self._text.vocabulary
 
     def check_decoder(self) -> None:
@@ -260,20 +260,20 @@ class Towers(nn.Module):
         decoder_of(self.clip)
 
     def decode(self, image: Tensor, words: Tensor) -> Tensor:
-        """CoCa's states (B, T, W) of ``words`` (B, T, Wt), which are ``TextFeatures.words``, for ``word_logits``.
+        """CoCa's decoder states (B, T, W), for ``word_logits``.
 
-        ``image`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises ModelError when the architecture has no caption
-        decoder.
+        ``words`` (B, T, Wt) are ``TextFeatures.words``, ``image`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises
+        ModelError when the architecture has no caption decoder.
         """
         return decode(self.clip, image, words)
 
     def word_logits(self, states: Tensor) -> Tensor:
-        """Logits (..., V) of the word that follows each of what ``decode`` gave, (..., W)."""
+        """Next-word logits (..., V) from the states (..., W) of ``decode``."""
         return word_logits(self.clip, states)
 
 
-def _with_dimension(clip: Any) -> None:
-    """Give scale and bias a dimension, (1,): a parameter without any cannot be sharded. Checkpoints keep them without
+def _add_dimension(clip: Any) -> None:
+    """Gives scale and bias shape (1,): scalar parameters cannot be sharded. Checkpoints store them as scalars
     (``core.checkpoint.names``)."""
     for name in ("logit_scale", "logit_bias"):
         parameter = getattr(clip, name, None)
@@ -284,15 +284,14 @@ def _with_dimension(clip: Any) -> None:
 def _square(size: int | Sequence[int]) -> int:
     height, width = (size, size) if isinstance(size, int) else tuple(size)
     if height != width:
-        raise ModelError(f"image_size {height} x {width} is not square; images are cropped to squares.")
+        raise ModelError(f"image_size {height} x {width} is not square; choose an architecture with square images.")
     return height
 
 
 def build_towers(model_cfg: dict[str, Any]) -> Towers:
-    """Towers of open_clip's configuration with random weights, from torch's generator. Downloads nothing.
+    """Towers of an open_clip configuration with random weights from torch's generator. Downloads nothing.
 
-    Raises ModelError when a package or a text model that the architecture needs is missing, or the configuration is
-    not open_clip's.
+    Raises ModelError when a package or text model for the architecture is missing, or the configuration is invalid.
     """
     check_description(model_cfg, "the architecture")
     options = {key: value for key, value in model_cfg.items() if key not in ("custom_text", "preprocess_cfg")}
@@ -303,42 +302,42 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
         options["text_cfg"]["hf_model_name"] = _text_model(hub_name)
     custom = model_cfg.get("custom_text", False) or hub_name
     kind = CLIP if not custom else CoCa if "multimodal_cfg" in model_cfg else CustomTextCLIP
-    if kind is CoCa:  # its own forward expects them; ours does without
+    if kind is CoCa:  # open_clip's forward expects them
         options["vision_cfg"]["output_tokens"] = options["text_cfg"]["output_tokens"] = True
     try:
         clip = kind(**options)
-        if isinstance(clip, CoCa):  # open_clip leaves this one as the memory happened to be
+        if isinstance(clip, CoCa):  # open_clip leaves it uninitialised
             nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
         return Towers(clip, model_cfg)
     except ModelError:
         raise
-    except Exception as error:  # open_clip, timm and transformers raise what they like
-        what = excerpt(str(error)) or type(error).__name__
-        raise ModelError(f"the architecture cannot be built by open_clip: {what}.") from error
+    except Exception as error:  # open_clip, timm and transformers raise many types of error
+        reason = excerpt(str(error)) or type(error).__name__
+        raise ModelError(f"the architecture cannot be built by open_clip: {reason}.") from error
 
 
 def _text_model(name: str) -> str:
-    """The folder of a text model's configuration. ModelError unless it is of a kind that open_clip knows."""
+    """The folder of a text model's configuration. Raises ModelError when open_clip does not support its type."""
     folder = downloaded_text_model(name)
     config = read_json(folder / "config.json", LARGEST_CONFIG, error=ModelError)
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in arch_dict:  # transformers would offer to run code of the folder
-        raise ModelError(f"the text model {name} is a {excerpt(kind, 40)}; open_clip takes {', '.join(arch_dict)}.")
+    if kind not in arch_dict:  # transformers would offer to run code in the folder
+        raise ModelError(f"the text model {name} is a {excerpt(kind, 40)}; open_clip supports {', '.join(arch_dict)}.")
     return str(folder)
 
 
 def load_pretrained(
     towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
 ) -> None:
-    """Fill ``towers`` with the weights ``pretrained``: an open_clip tag of ``architecture``, or a local folder or file
-    (``core.checkpoint.starting.load_towers`` finds that of a run). ``progress`` gets a download's megabytes.
+    """Loads the weights ``pretrained`` into ``towers``: an open_clip tag of ``architecture``, or a local folder or file
+    (``core.checkpoint.starting.load_towers`` resolves runs). ``progress`` gets the megabytes of a download.
 
-    Raises ModelError naming the tags there are, the folder to fill without a network, or what does not fit.
+    Raises ModelError with the available tags, the folder to fill without a network, or the tensor that does not fit.
     """
     tag = get_pretrained_cfg(architecture, pretrained) if not expand_user(pretrained).exists() else {}
     if tag.get("quick_gelu") and not towers.quick_gelu:
         raise ModelError(
-            f"the weights {pretrained} were trained with QuickGELU, which {architecture} does not have here; choose "
+            f"the weights {pretrained} were trained with QuickGELU, which {architecture} does not use; choose "
             f"{architecture}-quickgelu."
         )
     path = find_weights(architecture, pretrained, progress)

@@ -1,12 +1,12 @@
 """Faster passes through open_clip's transformer blocks; their parameters and names stay open_clip's.
 
-Flow: ``adopt_blocks`` makes open_clip's usual blocks ``ResidualBlock``s when towers are built;
-``core.model.towers.towers`` embeds patches or words, runs the blocks here, and projects what is pooled. A block is
-always called as a module, never through its parts, so that it can be compiled, checkpointed and sharded by itself.
+Flow: ``adopt_blocks`` turns open_clip's usual blocks into ``ResidualBlock``s when towers are built;
+``core.model.towers.towers`` embeds patches or words, runs the blocks here, and projects the pooled token. A block is
+always called as a module, never through its parts, so that it can be compiled, checkpointed and sharded separately.
 
-Two things are saved, neither changes a result. Attention works batch first on one packed projection, without the
-copies that ``nn.MultiheadAttention`` makes. And where a single token is pooled, the last block computes only that
-token's query, output and feed-forward: nothing else of that block reaches the output.
+Two optimisations leave the results unchanged. Attention works batch first on one packed projection, without the copies
+of ``nn.MultiheadAttention``. If a single token is pooled, the last block computes only that token's query, output and
+feed-forward.
 
 Legend: B batch, L sequence, W width, H heads, d width of a head.
 """
@@ -27,7 +27,7 @@ from core.model.attention import attend
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """Which tokens a token may attend to: all, those before it, or those in ``allowed``."""
+    """Which tokens a token may attend to: all, earlier ones, or those in ``allowed``."""
 
     causal: bool = False
     allowed: Tensor | None = None  # (B, L or 1, L) bool, queries by keys; includes causality
@@ -41,7 +41,7 @@ class AttentionMask:
         return None
 
     def additive(self, length: int, like: Tensor, heads: int) -> Tensor | None:
-        """The same as open_clip's blocks take it: 0 or -inf, (L, L) or (B * H, L, L)."""
+        """The additive mask of open_clip's blocks: 0 or -inf, (L, L) or (B * H, L, L)."""
         allowed = self.allowed
         if allowed is None and self.causal:
             allowed = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
@@ -52,7 +52,7 @@ class AttentionMask:
 
 
 class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
-    """open_clip's usual pre-norm block with faster passes besides its own."""
+    """open_clip's usual pre-norm block with additional, faster passes."""
 
     def forward(
         self,
@@ -61,42 +61,42 @@ class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip 
         v_x: Tensor | None = None,
         attn_mask: Tensor | None = None,
         *,
-        reach: AttentionMask | None = None,
-        at: Tensor | int | None = None,
-        keep_read: bool = False,
+        mask: AttentionMask | None = None,
+        position: Tensor | int | None = None,
+        keep_normed: bool = False,
         keep_weights: bool = False,
     ) -> Any:
-        """Every token through the block: (B, L, W) to (B, L, W). Without ``reach`` it is open_clip's own pass.
+        """Every token through the block: (B, L, W) to (B, L, W). Without ``mask`` it is open_clip's own pass.
 
-        With ``at`` ((B,) or one for all) only that token is computed: its state (B, W), the tokens (B, L, W) as the
-        attention read them, behind the block's first norm, and with ``keep_weights`` how much it attends to each, mean
-        over heads (B, L), else None. ``keep_read`` gives what was read beside all states.
+        With ``position`` ((B,) or one for all) only that token is computed. Returns its state (B, W), the tokens
+        (B, L, W) after the block's first norm and, with ``keep_weights``, its attention averaged over heads (B, L),
+        else None. ``keep_normed`` returns the normed tokens beside all states.
         """
-        if reach is None:
+        if mask is None:
             return super().forward(q_x, k_x, v_x, attn_mask)
-        read = self.ln_1(q_x)
-        if at is not None:
-            state, weights = self._token(q_x, read, at, reach, keep_weights)
-            return state, read, weights
-        x = q_x + self.ls_1(_attention(self.attn, read, reach))
+        normed = self.ln_1(q_x)
+        if position is not None:
+            state, weights = self._compute_token(q_x, normed, position, mask, keep_weights)
+            return state, normed, weights
+        x = q_x + self.ls_1(_attention(self.attn, normed, mask))
         x = x + self.ls_2(self.mlp(self.ln_2(x)))
-        return (x, read) if keep_read else x
+        return (x, normed) if keep_normed else x
 
-    def _token(
-        self, x: Tensor, read: Tensor, at: Tensor | int, reach: AttentionMask, keep_weights: bool
+    def _compute_token(
+        self, x: Tensor, normed: Tensor, position: Tensor | int, mask: AttentionMask, keep_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
-        if isinstance(at, int):
-            state, row, keys = x[:, at], read[:, at], None
+        if isinstance(position, int):
+            state, row, keys = x[:, position], normed[:, position], None
         else:
             rows = torch.arange(len(x), device=x.device)
-            state, row, keys = x[rows, at], read[rows, at], reach.of_row(at, x.shape[1])
-        mixed, weights = _attention_of_row(self.attn, read, row, keys, keep_weights)
+            state, row, keys = x[rows, position], normed[rows, position], mask.of_row(position, x.shape[1])
+        mixed, weights = _attention_of_row(self.attn, normed, row, keys, keep_weights)
         state = state + self.ls_1(mixed)
         return state + self.ls_2(self.mlp(self.ln_2(state))), weights
 
 
 def adopt_blocks(transformer: nn.Module) -> None:
-    """Make open_clip's usual blocks in ``transformer`` ResidualBlocks; other kinds stay as they are."""
+    """Turns open_clip's usual blocks in ``transformer`` into ResidualBlocks; other kinds are unchanged."""
     for block in transformer.modules():
         if type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv"):
             block.__class__ = ResidualBlock
@@ -117,7 +117,7 @@ def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask)
 def _attention_of_row(
     attention: nn.MultiheadAttention, x: Tensor, row: Tensor, keys: Tensor | None, keep_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Self-attention of one token a sequence, ``row`` (B, W), over ``x`` (B, L, W): (B, W), and its weights (B, L)."""
+    """Self-attention of one token per sequence, ``row`` (B, W), over ``x`` (B, L, W): (B, W) and its weights (B, L)."""
     batch, length, width = x.shape
     heads, head_dim = attention.num_heads, attention.head_dim
     weight_q, weight_kv = torch.split(attention.in_proj_weight, [width, 2 * width])
@@ -127,7 +127,7 @@ def _attention_of_row(
     key, value = (part.view(shape).transpose(1, 2) for part in F.linear(x, weight_kv, bias_kv).chunk(2, dim=-1))
     mixed = attend(query, key, value, None if keys is None else keys[:, None, None])
     weights: Tensor | None = None
-    if keep_weights:  # of one query they cost next to nothing
+    if keep_weights:  # cheap for one query
         scores = torch.matmul(query * head_dim**-0.5, key.transpose(-2, -1))  # (B, H, 1, L)
         scores = scores if keys is None else scores.masked_fill(~keys[:, None, None], float("-inf"))
         weights = scores.softmax(dim=-1).mean(dim=(1, 2))
@@ -138,7 +138,7 @@ def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:
     """Every token through ``blocks``. (B, L, W) to (B, L, W)."""
     for block in blocks:
         if isinstance(block, ResidualBlock):
-            x = block(x, reach=mask)
+            x = block(x, mask=mask)
         else:
             x = block(x, attn_mask=mask.additive(x.shape[1], x, block.attn.num_heads))
     return x

@@ -1,1 +1,1 @@
-"""Learning from rows without a label: a module for each kind of ``objectives.consistency``."""
+"""Learning from unlabelled rows: one module per kind of ``objectives.consistency``."""

@@ -1,4 +1,4 @@
-"""FixMatch: confident guesses on a weak view are the labels of the strong views.
+"""FixMatch: confident predictions on a weak view are the pseudo-labels of the strong views.
 
 Legend: B batch, C classes.
 """
@@ -12,20 +12,20 @@ from torch.nn import functional as F
 from core.data.labelling import NONE
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.classification import check_classes, class_answers
+from core.objectives.classification import check_classes, stored_logits
 from core.objectives.objective import Objective, Report, require
 from core.ranks.collectives import divisor
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
 class FixMatch(Objective):
-    """Cross-entropy of guessed labels on rows without one (Sohn et al. 2020, equation 4).
+    """Cross-entropy of pseudo-labels on unlabelled rows (Sohn et al. 2020, equation 4).
 
-    With q the probabilities of the weak view and p those of a strong one, over the U rows without a label,
+    With q the probabilities of the weak view and p those of a strong one, over the U unlabelled rows,
 
         loss = sum_u [max q_u >= threshold] CE(argmax q_u, p_u) / U
 
-    averaged over the strong views, which are the student's further ones. The weak view is the student's clean one, or
+    averaged over the strong views, the student's further views. The weak view is the student's clean view, or
     the teacher's (EMAN, Cai et al. 2021).
     """
 
@@ -35,29 +35,29 @@ class FixMatch(Objective):
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
         self.threshold = config.threshold
-        self.asks_teacher = config.guess == "teacher"
+        self.needs_teacher = config.guess == "teacher"
 
     @classmethod
     def serves(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "fixmatch"
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        if self.asks_teacher:
+        if self.needs_teacher:
             check_classes(student, teacher)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        weak = class_answers(require(teacher, self.name) if self.asks_teacher else student)
-        answers = class_answers(student)
+        weak = stored_logits(require(teacher, self.name) if self.needs_teacher else student)
+        predicted = stored_logits(student)
         with torch.autocast(student.text.device.type, enabled=False):
-            unlabelled = answers.labels == NONE
-            confidence, guess = weak.views[0].detach().float().softmax(dim=-1).max(dim=-1)
-            kept = ((confidence >= self.threshold) & unlabelled).float()
-            count = divisor(unlabelled.sum())
+            is_unlabelled = predicted.labels == NONE
+            confidence, pseudo_labels = weak.views[0].detach().float().softmax(dim=-1).max(dim=-1)
+            is_confident = ((confidence >= self.threshold) & is_unlabelled).float()
+            count = divisor(is_unlabelled.sum())
             losses = [
-                (F.cross_entropy(logits.float(), guess, reduction="none") * kept).sum() / count
-                for logits in answers.views[1:]
+                (F.cross_entropy(logits.float(), pseudo_labels, reduction="none") * is_confident).sum() / count
+                for logits in predicted.views[1:]
             ]
             return torch.stack(losses).mean(), {
-                "diag/mask_rate": kept.sum() / count,
-                "diag/guess_confidence": (confidence * unlabelled).sum() / count,
+                "diag/mask_rate": is_confident.sum() / count,
+                "diag/guess_confidence": (confidence * is_unlabelled).sum() / count,
             }

@@ -1,4 +1,4 @@
-"""Consistency with a teacher: the student gives the teacher's classes, whatever the view.
+"""Consistency with a teacher: the student predicts the teacher's classes for every view.
 
 Legend: B batch, C classes.
 """
@@ -11,18 +11,18 @@ from torch.nn import functional as F
 
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.classification import check_classes, class_answers
+from core.objectives.classification import check_classes, stored_logits
 from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
 class MeanTeacher(Objective):
-    """Match the teacher's probabilities of the classes (Tarvainen and Valpola 2017), on all rows: it needs no label.
+    """Match the teacher's probabilities of the classes (Tarvainen and Valpola 2017), on all rows.
 
         loss = mean_bc (p_student - p_teacher)^2,  or KL(p_teacher || p_student)
 
-    averaged over the distilled views. Where a view is interpolated, so are the teacher's probabilities.
+    averaged over the distilled views. If a view is interpolated, so are the teacher's probabilities.
     """
 
     name = "consistency"
@@ -31,7 +31,7 @@ class MeanTeacher(Objective):
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
         self.distance = config.distance
-        self.asks_teacher = True
+        self.needs_teacher = True
 
     @classmethod
     def serves(cls, config: ObjectiveConfig) -> bool:
@@ -43,12 +43,12 @@ class MeanTeacher(Objective):
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
-            wanted = class_answers(teacher).views[0].float().softmax(dim=-1)  # (B, C)
+            probabilities = stored_logits(teacher).views[0].float().softmax(dim=-1)  # (B, C)
             losses = []
-            for logits, view in zip(class_answers(student).distilled, student.distilled, strict=True):
-                target = wanted if view.mix is None else view.mix.blend(wanted)
+            for logits, view in zip(stored_logits(student).distilled, student.distilled, strict=True):
+                target = probabilities if view.mix is None else view.mix.blend(probabilities)
                 losses.append(self._distance(target, logits.float()))
-            return torch.stack(losses).mean(), {"diag/guess_confidence": wanted.amax(dim=-1).mean()}
+            return torch.stack(losses).mean(), {"diag/guess_confidence": probabilities.amax(dim=-1).mean()}
 
     def _distance(self, target: Tensor, logits: Tensor) -> Tensor:
         if self.distance == "mse":

@@ -1,9 +1,9 @@
-"""MixMatch: labelled and guessed images are interpolated with each other, and classified anew.
+"""MixMatch: labelled and pseudo-labelled images are interpolated with each other and classified.
 
-Flow: the answers to the clean and the further views -> guesses -> ``interpolate`` -> the network's answers to the
-interpolated images. The labelled part becomes the loss of classification, the rest that of this objective.
+Flow: predictions for the clean and further views -> pseudo-labels -> ``interpolate`` -> predictions for the
+interpolated images. Classification uses the labelled part, this objective the rest.
 
-Legend: B batch, C classes, L labelled rows, U rows without a label, K weak views, S side.
+Legend: B batch, C classes, L labelled rows, U unlabelled rows, K weak views, S side.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from core.data.labelling import NONE
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
-from core.objectives.classification import Interpolated, LabelledElsewhere
+from core.objectives.classification import Interpolated, InterpolatesLabelled
 from core.objectives.objective import Objective, Report
 from core.ranks.collectives import divisor_of, gathered, rank, size, taken
 from core.ranks.transfer import sent
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
-MIXMATCH = 1101  # what a draw is for
+MIXMATCH = 1101  # seed component that separates these draws from others
 
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """Interpolated images and the distributions that are wanted of them: the labelled rows, then K U others."""
+    """Interpolated images and their target distributions: the labelled rows, then K U others."""
 
     images: Tensor  # (L + K U, 3, S, S) normalised
     targets: Tensor  # (L + K U, C)
@@ -40,19 +40,19 @@ class MixedBatch:
 
 
 @dataclass(frozen=True)
-class MixedAnswers(LabelledElsewhere):
-    """The network's answers to the interpolated rows, with the labels that are wanted of them."""
+class MixedOutputs(InterpolatesLabelled):
+    """The network's predictions for the interpolated rows, with their targets."""
 
     unlabelled: Interpolated  # K U rows
-    guesses: Tensor  # (U, C) sharpened
+    pseudo_labels: Tensor  # (U, C) sharpened
 
 
 class MixMatch(Objective):
-    """Match sharpened guesses on interpolated images (Berthelot et al. 2019, algorithm 1).
+    """Match sharpened pseudo-labels on interpolated images (Berthelot et al. 2019, algorithm 1).
 
-    The guess q is the mean answer to the clean and the further views, sharpened to ``q^(1/T) / sum q^(1/T)``. Labelled
-    and guessed images are interpolated with partners drawn from all of them, in shares from Beta(alpha, alpha) that
-    are folded to at least one half. Over the part that had no label,
+    The pseudo-label q is the mean prediction for the clean and further views, sharpened to ``q^(1/T) / sum q^(1/T)``.
+    Labelled and pseudo-labelled images are interpolated with partners drawn from all of them, with shares from
+    Beta(alpha, alpha) folded to at least one half. Over the unlabelled part,
 
         loss = mean_uc (p - q)^2
     """
@@ -68,93 +68,101 @@ class MixMatch(Objective):
     def serves(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "mixmatch"
 
-    def head_outputs(self, network: Network, batch: Batch, output: Output) -> MixedAnswers:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> MixedOutputs:
         assert batch.labels is not None
         head = network.heads[CLASSIFICATION]
         with torch.no_grad():
-            answers = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
-            to_guess = _rows(batch, labelled=False)
-            guesses = sharpened(torch.stack(answers).mean(dim=0).index_select(0, to_guess), self.sharpen)  # (U, C)
+            outputs = [head(features.before_projection).float().softmax(-1) for features in output.image_features]
+            unlabelled_rows = _rows_by_label(batch, labelled=False)
+            pseudo_labels = sharpen(
+                torch.stack(outputs).mean(dim=0).index_select(0, unlabelled_rows), self.sharpen
+            )  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
-        mixed = interpolate(batch, views, guesses, self.mix_alpha)
+        mixed = interpolate(batch, views, pseudo_labels, self.mix_alpha)
         logits = head(network.towers.encode_image(mixed.images).before_projection)
         labelled, unlabelled = (
             Interpolated(logits[part], mixed.targets[part])
             for part in (slice(0, mixed.labelled), slice(mixed.labelled, None))
         )
-        return MixedAnswers(labelled, unlabelled, guesses)
+        return MixedOutputs(labelled, unlabelled, pseudo_labels)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        mixed: MixedAnswers = student.extra[self.name]
+        mixed: MixedOutputs = student.extra[self.name]
         with torch.autocast(student.text.device.type, enabled=False):
-            answers, wanted = mixed.unlabelled.logits.float(), mixed.unlabelled.targets
-            loss = ((answers.softmax(dim=-1) - wanted) ** 2).sum() / divisor_of(wanted.numel(), wanted.device)
-            confidence = mixed.guesses.amax(dim=-1).sum() / divisor_of(len(mixed.guesses), wanted.device)
+            logits, targets = mixed.unlabelled.logits.float(), mixed.unlabelled.targets
+            loss = ((logits.softmax(dim=-1) - targets) ** 2).sum() / divisor_of(targets.numel(), targets.device)
+            confidence = mixed.pseudo_labels.amax(dim=-1).sum() / divisor_of(len(mixed.pseudo_labels), targets.device)
         return loss, {"diag/guess_confidence": confidence}
 
 
-def interpolate(batch: Batch, views: Sequence[Tensor], guesses: Tensor, alpha: float) -> MixedBatch:
-    """The rows of ``batch`` in their ``views`` (B, 3, S, S), each blended with a partner drawn from all of them.
+def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, alpha: float) -> MixedBatch:
+    """The ``views`` (B, 3, S, S) of the rows of ``batch``, each blended with a partner drawn from all of them.
 
-    ``guesses`` (U, C) are the labels of the rows without one. The draw depends on the numbers of the rows alone.
+    ``pseudo_labels`` (U, C) are those of the unlabelled rows. The draw depends only on the row numbers.
     """
     assert batch.labels is not None
-    labelled, unlabelled = _rows(batch, labelled=True), _rows(batch, labelled=False)
+    labelled, unlabelled = _rows_by_label(batch, labelled=True), _rows_by_label(batch, labelled=False)
     images = torch.cat([views[0].index_select(0, labelled), *(view.index_select(0, unlabelled) for view in views)])
-    classes = torch.arange(guesses.shape[1], device=guesses.device)
-    known = (batch.labels.index_select(0, labelled)[:, None] == classes).to(guesses.dtype)  # F.one_hot looks at them
-    targets = torch.cat([known, guesses.repeat(len(views), 1)])
+    classes = torch.arange(pseudo_labels.shape[1], device=pseudo_labels.device)
+    one_hot = (batch.labels.index_select(0, labelled)[:, None] == classes).to(
+        pseudo_labels.dtype
+    )  # F.one_hot would synchronise
+    targets = torch.cat([one_hot, pseudo_labels.repeat(len(views), 1)])
     host = batch.on_host
     assert host.labels is not None
-    places = _places(gathered(host.labels.ne(NONE)), len(views))
+    places = _global_positions(gathered(host.labels.ne(NONE)), len(views))
     counts = [len(place) for place in places]
-    where = torch.cat(places).argsort()  # of each image of all ranks, in their order: where it lies
-    partner, share = draw_partners(gathered(host.rows), len(where), alpha)
-    wanted = [where[partner[place]] for place in places]
-    own = sent(share[places[rank()]].to(images.dtype), images.device)
+    order = torch.cat(places).argsort()  # position of each image of all ranks
+    partner, share = draw_partners(gathered(host.rows), len(order), alpha)
+    partners = [order[partner[place]] for place in places]
+    own_share = sent(share[places[rank()]].to(images.dtype), images.device)
     if size() == 1:
-        wanted = [sent(wanted[0], images.device)]
-    targets = torch.lerp(taken(targets, wanted, counts), targets, own[:, None])
-    images = torch.lerp(taken(images, wanted, counts), images, own[:, None, None, None])
-    return MixedBatch(images, targets, len(known))
+        partners = [sent(partners[0], images.device)]
+    targets = torch.lerp(taken(targets, partners, counts), targets, own_share[:, None])
+    images = torch.lerp(taken(images, partners, counts), images, own_share[:, None, None, None])
+    return MixedBatch(images, targets, len(one_hot))
 
 
-def _places(has_label: Tensor, views: int) -> list[Tensor]:
-    """For each rank the numbers of its labelled rows and ``views`` times its others, among those of all ranks.
+def _global_positions(has_label: Tensor, views: int) -> list[Tensor]:
+    """For each rank, the global positions of its labelled rows and of ``views`` copies of its unlabelled rows.
 
-    All labelled ones come first, then each view of all others; in one process that is the order in which they lie.
-    ``has_label`` (B,) bool is of all ranks.
+    All labelled rows come first, then each view of all unlabelled rows, as in one process. ``has_label`` (B,) bool
+    covers all ranks.
     """
-    every = has_label.chunk(size())
-    labelled = torch.tensor([int(one.sum()) for one in every])
-    others = torch.tensor([len(one) for one in every]) - labelled
-    first, first_other = labelled.cumsum(0) - labelled, others.cumsum(0) - others + labelled.sum()
+    by_rank = has_label.chunk(size())
+    labelled = torch.tensor([int(part.sum()) for part in by_rank])
+    unlabelled = torch.tensor([len(part) for part in by_rank]) - labelled
+    first = labelled.cumsum(0) - labelled
+    first_unlabelled = unlabelled.cumsum(0) - unlabelled + labelled.sum()
     return [
         torch.cat(
             [
-                first[one] + torch.arange(int(labelled[one])),
-                *(first_other[one] + view * others.sum() + torch.arange(int(others[one])) for view in range(views)),
+                first[r] + torch.arange(int(labelled[r])),
+                *(
+                    first_unlabelled[r] + view * unlabelled.sum() + torch.arange(int(unlabelled[r]))
+                    for view in range(views)
+                ),
             ]
         )
-        for one in range(size())
+        for r in range(size())
     ]
 
 
-def _rows(batch: Batch, labelled: bool) -> Tensor:
-    """The positions of the rows with or without a label, counted on the host, on the batch's device."""
+def _rows_by_label(batch: Batch, labelled: bool) -> Tensor:
+    """Positions of the labelled or unlabelled rows, on the batch's device; computed on the host without synchronising."""
     labels = batch.on_host.labels
     assert labels is not None
     return sent(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)
 
 
-def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
-    """Rows (n, C) raised to 1 / temperature and made distributions again (MixMatch, equation 7)."""
+def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
+    """Rows (n, C) raised to 1 / temperature and renormalised (MixMatch, equation 7)."""
     raised = probabilities ** (1.0 / temperature)
     return raised / raised.sum(dim=-1, keepdim=True)
 
 
 def draw_partners(rows: Tensor, count: int, alpha: float) -> tuple[Tensor, Tensor]:
-    """A permutation of ``count`` images and each one's own share (at least one half), by the numbers of ``rows``."""
+    """A permutation of ``count`` images and each image's own share (at least one half), seeded by ``rows``."""
     generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH))
     share = generator.beta(alpha, alpha, count)
     partner = torch.from_numpy(generator.permutation(count))

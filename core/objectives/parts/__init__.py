@@ -1,1 +1,1 @@
-"""What several objectives share: centring, probabilities, queues, losses over a vocabulary."""
+"""Parts shared by objectives: centring, probabilities, queues, losses over a vocabulary."""

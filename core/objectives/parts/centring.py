@@ -1,9 +1,9 @@
-"""How a teacher's logits over prototypes become targets that do not collapse: centring, or Sinkhorn's algorithm.
+"""Targets from a teacher's prototype logits, by centring or Sinkhorn's algorithm, which prevent collapse.
 
-Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is kept in checkpoints.
+Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is saved in checkpoints.
 
-Legend: B rows (images or patches), K prototypes. Of several ranks each has rows of its own, of any number; centre and
-shares are those of all.
+Legend: B rows (images or patches), K prototypes. Ranks may have different numbers of rows; centre and shares are
+global.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Centring(nn.Module):
         return ((logits - self.centre) / temperature).softmax(dim=-1)
 
     @torch.no_grad()
-    def follow(self, logits: Tensor) -> None:
-        """Move the centre towards the mean of ``logits`` (B, K); nothing without rows, or where it is not finite."""
+    def update(self, logits: Tensor) -> None:
+        """Moves the centre towards the mean of ``logits`` (B, K), if there are rows and the mean is finite."""
         if self.kind == "center" and (len(logits) or size() > 1):
             mean = _mean_of_rows(logits)
             self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - self.center_momentum)
 
 
 def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
-    """Rows of exp(``scores``) (B, K) as distributions, of which each column has an equal share (Cuturi 2013).
+    """Rows of exp(``scores``) (B, K) as distributions in which all columns have equal shares (Cuturi 2013).
 
-    In logarithms, so that no score is too large.
+    Computed in log space, so that large scores do not overflow.
     """
     if size() > 1:
         return _sinkhorn_over_ranks(scores, rounds)
@@ -66,7 +66,7 @@ def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
 
 
 def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
-    """The same of the rows of all ranks: the sums of columns are over all of them (SwAV, section 3.1; DINOv2)."""
+    """``sinkhorn`` with column sums over the rows of all ranks (SwAV, section 3.1; DINOv2)."""
     log_b, log_k = total(scores.new_full((), float(len(scores)))).log(), math.log(scores.shape[1])
     log_q = scores - logsumexp_of_rows(scores).logsumexp(dim=0)
     for _ in range(rounds):
@@ -76,7 +76,7 @@ def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
 
 
 def _mean_of_rows(logits: Tensor) -> Tensor:
-    """(K,) the mean of the rows of all ranks; NaN where there are none."""
+    """The mean (K,) of the rows of all ranks; NaN without rows."""
     if size() == 1:
         return logits.mean(dim=0)
     sums = total(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))

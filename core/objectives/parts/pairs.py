@@ -1,8 +1,8 @@
-"""Images by captions: the logits of this rank's rows with those of all ranks, and where the true pairs stand.
+"""Image-text logits of this rank's rows against those of all ranks, and the positions of the true pairs.
 
-Flow: contrastive and distilling objectives compare a batch's images and captions through here. A rank computes its
-own rows of both directions, of which the mean over ranks is the loss of the global batch (open_clip's ``local_loss``
-with ``gather_with_grad``); memory grows with b times B.
+Flow: contrastive and distillation objectives compare images and captions here. Each rank computes its own rows in both
+directions, so that the mean over ranks is the loss of the global batch (open_clip's ``local_loss`` with
+``gather_with_grad``); memory grows with b times B.
 
 Legend: b rows of this rank, B rows of all (the same in one process), D embed.
 """
@@ -18,9 +18,9 @@ Both = tuple[Tensor, Tensor]  # of image-to-text and of text-to-image
 
 
 def both_logits(image: Tensor, text: Tensor, every_image: Tensor, every_text: Tensor, scale: Tensor) -> Both:
-    """``scale`` times the products of images and captions, (b, D) and (B, D) each: image-to-text and text-to-image.
+    """``scale`` times the products of images and captions, (b, D) and (B, D): image-to-text and text-to-image.
 
-    (b, B) each; in one process the second is the first transposed.
+    (b, B) each; in one process the second is the transpose of the first.
     """
     to_text = scale.float() * image.float() @ every_text.float().T
     if size() == 1:
@@ -34,12 +34,12 @@ def true_pairs(logits: Tensor) -> Tensor:
 
 
 def of_true_pairs(values: Tensor) -> Tensor:
-    """What ``values`` (b, B or more) have for each row's true pair: (b,)."""
+    """The values of each row's true pair in ``values`` (b, B or more): (b,)."""
     return values.diagonal(first_row(len(values)))
 
 
 def pair_rows(like: Tensor) -> Tensor:
-    """1 where a true pair stands, else 0: (b, B or more) float32, as ``like`` is shaped."""
+    """1 for true pairs, else 0: (b, B or more) float32, in the shape of ``like``."""
     pairs = torch.zeros(like.shape, device=like.device)
     pairs.diagonal(first_row(len(like))).fill_(1.0)
     return pairs

@@ -1,4 +1,4 @@
-"""Entropy and cross-entropy of distributions, which the distilling objectives share.
+"""Entropy and cross-entropy of distributions, for the distillation objectives.
 
 Legend: rows by classes (or pairs, or prototypes).
 """

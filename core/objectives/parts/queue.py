@@ -1,7 +1,7 @@
-"""The teacher's features of previous batches, as further negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
+"""The teacher's features of previous batches, as additional negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
 
-Flow: an objective compares with ``similarities`` of what is ``filled``, then calls ``push``; the buffers are saved with
-each checkpoint, so that a resumed run has the queue of the uninterrupted one.
+Flow: an objective computes ``similarities`` to the ``filled`` slots, then calls ``push``; checkpoints include the
+buffers, so that a resumed run has the queue of the uninterrupted one.
 
 Legend: B batch, D embed, Q slots of the queue.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-EMPTY = -1e4  # similarity to an empty slot: its softmax is 0, and 0 times its logarithm too
+EMPTY = -1e4  # similarity to an empty slot: its softmax is 0, and so is 0 times its logarithm
 
 
 class FeatureQueue(nn.Module):
-    """A ring of ``size`` pairs of features, the oldest of which make room for new ones."""
+    """A ring buffer of ``size`` pairs of features."""
 
     image: Tensor  # (Q, D)
     text: Tensor  # (Q, D)
@@ -28,21 +28,21 @@ class FeatureQueue(nn.Module):
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
     def filled(self) -> Tensor:
-        """(Q,) bool: which slots hold a pair."""
+        """Which slots contain a pair: (Q,) bool."""
         return torch.arange(len(self.image), device=self.image.device) < self.pushed
 
     @torch.no_grad()
     def push(self, image: Tensor, text: Tensor) -> None:
-        """Add pairs of unit vectors (B, D), after the batch was compared with the queue."""
+        """Adds pairs of unit vectors (B, D); call it after the batch was compared with the queue."""
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size
         image, text = image[newest].float(), text[newest].float()
-        # A step that is not finite is skipped; what it leaves here would spoil all that follow.
-        sound = (image.isfinite() & text.isfinite()).all(dim=1, keepdim=True)
-        # Copies: the loss of this step still needs what was there for its gradient.
-        self.image = self.image.index_copy(0, slots, torch.where(sound, image, self.image[slots]))
-        self.text = self.text.index_copy(0, slots, torch.where(sound, text, self.text[slots]))
+        # Steps with non-finite values are skipped; storing these values would break all later steps.
+        is_finite = (image.isfinite() & text.isfinite()).all(dim=1, keepdim=True)
+        # Copies: the backward pass of this step still needs the previous values.
+        self.image = self.image.index_copy(0, slots, torch.where(is_finite, image, self.image[slots]))
+        self.text = self.text.index_copy(0, slots, torch.where(is_finite, text, self.text[slots]))
         self.pushed += count
 
 

@@ -1,8 +1,8 @@
-"""The schedules of one objective over a run: weight, alpha, temperature and frozen prototypes, as arrays by step.
+"""The schedules of an objective: weight, alpha, temperature and frozen prototypes, as arrays indexed by step.
 
-Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` is given those of each step.
+Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` gets the values of each step.
 
-Every array has an entry for each step, numbered from 1, and one before the first: N steps, N + 1 entries.
+Steps are numbered from 1, and entry 0 is before the first step: N steps have N + 1 entries.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ObjectiveValues:
-    """The values of an objective's schedules in one step."""
+    """The scheduled values of an objective in one step."""
 
     weight: float
     alpha: float = 1.0  # the teacher's share of the target
     teacher_temperature: float = 1.0
-    frozen: bool = False  # whether its prototypes keep their weights
+    frozen: bool = False  # whether its prototypes are frozen
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class ObjectiveSchedule:
 
 
 def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0) -> ObjectiveSchedule:
-    """The ramps of one objective, counted from step ``start``; its shares are of ``total_steps``.
+    """The ramps of one objective, starting at step ``start``; shares are of ``total_steps``.
 
-    With t the share of its ramp that is done, a weight is multiplied by t (linear), or by exp(-5 (1 - t)^2) (sigmoid;
-    Laine and Aila 2017). Alpha rises linearly from 0, the teacher's temperature moves linearly from its first value.
+    With t the completed share of its ramp, a weight is multiplied by t (linear) or exp(-5 (1 - t)^2) (sigmoid; Laine
+    and Aila 2017). Alpha rises linearly from 0; the teacher's temperature changes linearly from its first value.
     """
     progress = np.maximum(0.0, step_numbers(total_steps) - start) / total_steps
-    done = ramp(progress, config.ramp, 0.0, 1.0)
+    ramped = ramp(progress, config.ramp, 0.0, 1.0)
     alpha, temperature = config.alpha_over_training(), config.temperature_over_training()
     frozen = (progress <= config.frozen_share()) & (config.frozen_share() > 0)
-    weight = config.weight * (done if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - done) ** 2))
+    weight = config.weight * (ramped if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - ramped) ** 2))
     return ObjectiveSchedule(
         weight,
         ramp(progress, alpha.share, alpha.first, alpha.last),
@@ -68,10 +68,10 @@ def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0
 
 
 def ramp(progress: Values, share: float, first: float, last: float) -> Values:
-    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; ``last`` throughout without one."""
+    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; always ``last`` if ``share`` is 0."""
     if share <= 0:
         return np.broadcast_to(np.float64(last), progress.shape)
-    if share < _SHORTEST:  # the product below would vanish
+    if share < _SHORTEST:  # the product below would underflow
         return np.where(progress > 0, last, first)
     return first + (last - first) * np.clip(progress, 0.0, share) / share
 

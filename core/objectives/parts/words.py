@@ -1,6 +1,6 @@
-"""Where captions are asked for a word: positions that are found on the host, so that their number is known at once.
+"""Positions of captions at which words are predicted, computed on the host so that no synchronisation is needed.
 
-Flow: ``Captioning`` asks at every position for the word after it, ``MaskedWords`` at those that are masked.
+Flow: ``Captioning`` predicts the next word at every position, ``MaskedWords`` the word at masked positions.
 
 Legend: B batch, T tokens of the longest caption, N words, W width.
 """
@@ -17,36 +17,36 @@ from core.ranks.transfer import sent
 
 @dataclass(frozen=True)
 class WordPositions:
-    """Where words of captions are asked for, which they are, and the pair of each. (N,) int64, caption by caption."""
+    """Positions of predicted words, the words, and their batch rows. (N,) int64 each, caption by caption."""
 
-    places: Tensor  # among the positions of all captions, row by row
+    places: Tensor  # into the flattened positions of all captions
     labels: Tensor
     pairs: Tensor
 
     def sent(self, device: torch.device) -> WordPositions:
-        """The same on ``device``."""
+        """A copy on ``device``."""
         return WordPositions(sent(self.places, device), sent(self.labels, device), sent(self.pairs, device))
 
-    def of(self, states: Tensor) -> Tensor:
-        """Of ``states`` (B, positions, W) those that are asked: (N, W)."""
+    def select(self, states: Tensor) -> Tensor:
+        """The rows of ``states`` (B, positions, W) at these positions: (N, W)."""
         return states.flatten(0, 1).index_select(0, self.places)
 
 
 def positions(tokens: Tensor, pad_id: int) -> WordPositions:
-    """The positions of ``tokens`` (B, T), in the host's memory, that predict a word."""
-    keep, labels = shifted(tokens, pad_id)
-    places = keep.flatten().nonzero()[:, 0]
-    return WordPositions(places, labels, places // max(1, keep.shape[1]))
+    """The positions of ``tokens`` (B, T), in host memory, that predict a word."""
+    is_target, labels = shifted(tokens, pad_id)
+    places = is_target.flatten().nonzero()[:, 0]
+    return WordPositions(places, labels, places // max(1, is_target.shape[1]))
 
 
 def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
-    """Which positions of ``tokens`` (B, T) predict, (B, T - 1) bool, and the words they are to predict, (N,).
+    """Which positions of ``tokens`` (B, T) predict a word, (B, T - 1) bool, and the target words, (N,).
 
-    Position t reads words 0 to t and predicts word t + 1; the last reads nothing new, and padding is not predicted:
+    Position t reads words 0 to t and predicts word t + 1; the last position and padding predict nothing:
 
-        start  a    red  end  pad        read
-        a      red  end  (pad)           predicted, from one position before
+        start  a    red  end  pad        input
+        a      red  end  (pad)           target, shifted by one
     """
     labels = tokens[:, 1:]
-    keep = labels != pad_id
-    return keep, labels[keep]
+    is_target = labels != pad_id
+    return is_target, labels[is_target]

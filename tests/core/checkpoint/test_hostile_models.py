@@ -302,9 +302,9 @@ def test_a_campaign(source: Path, contacts: list[str], attempt: Callable[[Path, 
         (("text_cfg", "hf_tokenizer_name"), "FOLDER", "not the name of a published model"),
         (("text_cfg", "hf_tokenizer_name"), "evil", "evil is not on this machine"),
         (("text_cfg", "hf_model_name"), "evil", "evil is not on this machine"),
-        (("text_cfg", "tokenizer_kwargs"), {"trust_remote_code": True}, "trust_remote_code is not a setting"),
-        (("text_cfg", "tokenizer_kwargs"), {"bpe_path": "FOLDER/pipe"}, "bpe_path is not a setting"),
-        (("text_cfg", "vocab_size"), 49407, "does not fit|of another shape"),
+        (("text_cfg", "tokenizer_kwargs"), {"trust_remote_code": True}, "trust_remote_code is not an allowed setting"),
+        (("text_cfg", "tokenizer_kwargs"), {"bpe_path": "FOLDER/pipe"}, "bpe_path is not an allowed setting"),
+        (("text_cfg", "vocab_size"), 49407, "does not fit|mismatched"),
         (("vision_cfg", "timm_model_name"), "hf-hub:stranger/model", "not the name of a published model"),
         (("vision_cfg", "layers"), 200, "vision_cfg has 200 layers, and there are"),
         (("vision_cfg", "width"), 30_000, "cannot be|does not fit"),
@@ -351,9 +351,12 @@ class Claim:
     ("write", "said"),
     [
         (deflated, "is compressed"),
-        (lambda path: torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path), "claim more values than it holds"),
-        (lambda path: torch.save({"a": torch.empty(10**6, 10**6, device="meta")}, path), "claim more values"),
-        (lambda path: torch.save({"a": Claim()}, path), "holds more than tensors"),
+        (
+            lambda path: torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path),
+            "claim more data than the file contains",
+        ),
+        (lambda path: torch.save({"a": torch.empty(10**6, 10**6, device="meta")}, path), "claim more data"),
+        (lambda path: torch.save({"a": Claim()}, path), "contains objects other than tensors"),
     ],
 )  # fmt: skip
 def test_weights_that_would_take_more_memory_than_their_file(

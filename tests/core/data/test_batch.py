@@ -14,7 +14,7 @@ from core.data.dataset import open_dataset
 from core.data.loader import Loader, ahead
 from core.spec.config import DataConfig, RunConfig, override
 from tests.core.data.samples import tokenize, write_pairs
-from tests.core.data.test_loader import SIZE, config, opened
+from tests.core.data.test_loader import SIZE, opened, run_config
 
 
 def view(seed: int, number: int = 0, local: bool = False) -> View:
@@ -80,14 +80,14 @@ def test_a_share_is_of_the_image_itself() -> None:
         torch.stack([torch.zeros(3, 2, 2), torch.ones(3, 2, 2)])
     )
     assert boxed[0, 0].tolist() == [[0.0, 1.0], [0.0, 0.0]]
-    shown = view(0, 5, True).whole()
+    shown = view(0, 5, True).without_masks()
     assert (shown.mix, shown.mask, shown.number, shown.local) == (None, None, 5, True)
 
 
 def masked() -> RunConfig:
     settings = ["views.student.count=1", "views.student.mask=1", "views.local.count=2", "views.local.size=0.5",
                 "views.local.mask=1", "views.teacher.count=2"]  # fmt: skip
-    return override(config(), settings)
+    return override(run_config(), settings)
 
 
 def test_views_have_their_numbers_sides_and_masks(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_last_row_is_replaced_by_the_first_and_told_once(tmp_path: Path) -> 
     dataset = opened(write_pairs(tmp_path, 6), cache_mib=0)
     (tmp_path / "images" / "005.png").write_bytes(b"broken")
     said: list[str] = []
-    for batch in Loader(dataset, config(batch_size=6), SIZE, said.append).batches(0, 2):
+    for batch in Loader(dataset, run_config(batch_size=6), SIZE, said.append).batches(0, 2):
         assert sorted(batch.rows.tolist()) == [0, 0, 1, 2, 3, 4]
     assert len(said) == 1
     assert "005.png is replaced by another pair" in said[0]

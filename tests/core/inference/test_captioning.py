@@ -295,7 +295,7 @@ def test_a_model_without_decoder_is_refused(folder: Path) -> None:
 )
 def test_text_reads_as_it_was_written(folder: Path, text: str) -> None:
     towers = open_model(str(folder / "coca")).network.towers
-    assert towers.forgets_blanks
+    assert towers.normalises_blanks
     row = towers.tokenize([text])[0].tolist()
     assert 49407 in row, "the context cuts it; choose a shorter text"
     assert words(towers, tuple(row[1 : row.index(49407)])) == text

@@ -193,7 +193,7 @@ def test_a_deletion_test_tells_its_share_and_refuses_without_a_model(monkeypatch
         images = network.towers.normalise(source_image[None])
         text = network.encode_texts(network.towers.tokenize([TEXT]).long())
         first = torch.arange(len(found.patches))[: len(found.patches) - round(0.2 * len(found.patches))]
-        without = F.cosine_similarity(network.towers.encode_image(images, kept=first[None]).pooled, text)
+        without = F.cosine_similarity(network.towers.encode_image(images, patch_index=first[None]).pooled, text)
     seen: list[torch.Tensor] = []
     cosine = F.cosine_similarity
     monkeypatch.setattr(deletion.F, "cosine_similarity", lambda a, b: seen.append(cosine(a, b)) or seen[-1])

@@ -63,7 +63,7 @@ def test_each_position_predicts_the_word_after_it() -> None:
     assert words.labels.tolist() == labels.tolist()
     assert words.pairs.tolist() == [0, 0, 0, 1, 1]
     states = torch.arange(16.0).view(2, 4, 2)
-    assert torch.equal(words.of(states), states[keep])
+    assert torch.equal(words.select(states), states[keep])
 
 
 @pytest.mark.parametrize("architecture", [None, UNPOOLED])

@@ -14,10 +14,10 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.classification import Classification, ClassLogits, Interpolated, LabelledElsewhere, class_logits
+from core.objectives.classification import Classification, ClassLogits, Interpolated, InterpolatesLabelled, class_logits
 from core.objectives.consistency.fixmatch import FixMatch
 from core.objectives.consistency.mean_teacher import MeanTeacher
-from core.objectives.consistency.mixmatch import draw_partners, sharpened
+from core.objectives.consistency.mixmatch import draw_partners, sharpen
 from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import blended, cross_entropy, kl, mean, mix_of, output_of, softmax
@@ -126,7 +126,7 @@ def test_a_guess_is_given_no_gradient() -> None:
 @pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0])
 def test_sharpening_is_the_formula(temperature: float) -> None:
     rows = torch.rand(5, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
-    made = sharpened(rows, temperature)
+    made = sharpen(rows, temperature)
     for row, one in zip(rows.tolist(), made.tolist(), strict=True):
         raised = [p ** (1 / temperature) for p in row]
         assert one == pytest.approx([p / sum(raised) for p in raised], rel=1e-5)
@@ -178,7 +178,7 @@ def test_mixmatch_is_algorithm_one() -> None:
     for row in (2, 3, 4):
         raised = [((a + b) / 2) ** 2 for a, b in zip(chances[0][row].tolist(), chances[1][row].tolist(), strict=True)]
         guesses.append([one / sum(raised) for one in raised])
-    torch.testing.assert_close(mixed.guesses, torch.tensor(guesses), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(mixed.pseudo_labels, torch.tensor(guesses), atol=1e-4, rtol=1e-4)
     everything = [images[0][row] for row in (0, 1)]
     everything += [view[row] for view in images for row in (2, 3, 4)]
     wanted = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], *guesses, *guesses]
@@ -203,7 +203,7 @@ def test_mixmatch_gives_its_guesses_no_gradient() -> None:
     objectives = build_objectives(config, network)
     student = objectives.head_outputs(network, batch, network.forward_student(batch))
     mixed = student.extra["consistency"]
-    assert not mixed.guesses.requires_grad
+    assert not mixed.pseudo_labels.requires_grad
     assert not mixed.unlabelled.targets.requires_grad
     assert not mixed.labelled.targets.requires_grad
     labelled, unlabelled = (Tensor(part.targets.tolist()) for part in (mixed.labelled, mixed.unlabelled))
@@ -234,7 +234,7 @@ def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
 def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_clean_ones() -> None:
     answer = answers(4, 3, 1, 2, unlabelled=0.0)
     given = Interpolated(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
-    interpolating = LabelledElsewhere(given)
+    interpolating = InterpolatesLabelled(given)
     student = answering(answer)
     student = replace(student, extra={**student.extra, "consistency": interpolating})
     loss, _ = Classification(ClassificationConfig(weight=1.0))(student, None)

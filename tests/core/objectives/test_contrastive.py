@@ -175,9 +175,9 @@ def test_alpha_rises_over_its_ramp() -> None:
     config = DistillSimilarityConfig(weight=1.0, alpha=0.4, alpha_ramp=0.5)
     objective, schedule = DistillSimilarity(config), objective_schedule(config, 4)
     assert schedule.alpha == pytest.approx([0.0, 0.2, 0.4, 0.4, 0.4])
-    assert objective.now.alpha == 0.4
+    assert objective.step_values.alpha == 0.4
     student, teacher = output_of(5, 8, 1), output_of(5, 8, 2)
-    objective.now = schedule.at(0)  # the true pairs alone: the contrastive loss of that view
+    objective.step_values = schedule.at(0)  # the true pairs alone: the contrastive loss of that view
     logits = similarities(student.distilled[0].image, student.text, 10.0)
     plain = [cross_entropy(true, row) for rows in (logits, transposed(logits))
              for true, row in zip(one_hot(5), rows, strict=True)]  # fmt: skip

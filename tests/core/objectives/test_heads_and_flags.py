@@ -68,7 +68,7 @@ def test_prototypes_of_image_and_pair_are_frozen_alike() -> None:
 def test_captions_through_the_fusion_need_a_tower_that_does_not_see_ahead() -> None:
     model = small()
     model["text_cfg"]["no_causal_mask"] = True
-    with pytest.raises(ModelError, match=r"objectives\.captioning\.through is fusion, and this architecture's text"):
+    with pytest.raises(ModelError, match=r"objectives\.captioning\.through is fusion, but this architecture's text"):
         build_network(with_objectives(captioning={"through": "fusion"}), model)
 
 
@@ -88,7 +88,7 @@ def test_the_contrastive_diagnostic_is_one_at_chance(batch: int) -> None:
     loss, report = Contrastive(ContrastiveConfig())(student, None)
     assert float(report["diag/contrastive_over_ln_batch"]) == pytest.approx(1.0, abs=1e-4)
     assert float(loss) == pytest.approx(math.log(batch), abs=1e-4)
-    assert not Contrastive(ContrastiveConfig(kind="sigmoid", queue=8)).asks_teacher
+    assert not Contrastive(ContrastiveConfig(kind="sigmoid", queue=8)).needs_teacher
 
 
 def test_settings_of_an_override_reach_the_objectives() -> None:
@@ -96,4 +96,4 @@ def test_settings_of_an_override_reach_the_objectives() -> None:
     (contrastive,) = build_objectives(config)
     assert isinstance(contrastive, Contrastive)
     assert contrastive.label_smoothing == 0.2
-    assert torch.equal(torch.tensor(contrastive.now.weight), torch.tensor(1.0))
+    assert torch.equal(torch.tensor(contrastive.step_values.weight), torch.tensor(1.0))

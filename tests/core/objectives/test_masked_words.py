@@ -15,7 +15,7 @@ from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.masked_words import MaskedWords, Restored, mask_words
+from core.objectives.masked_words import MaskedWordLogits, MaskedWords, mask_words
 from core.ranks.draws import shared
 from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
@@ -102,20 +102,22 @@ def test_loss_is_the_plain_loop(words: int, vocabulary: int, alpha: float) -> No
             target = (1 - alpha) * (v == int(labels[n])) + alpha * q[v] / sum(q)
             total -= target * math.log(p[v] / sum(p))
     objective = MaskedWords(MaskedWordsConfig(weight=1.0, alpha=alpha))
-    outputs = [said(Restored(logits, labels, torch.zeros_like(labels))) for logits in (student, teacher)]
+    outputs = [said(MaskedWordLogits(logits, labels, torch.zeros_like(labels))) for logits in (student, teacher)]
     loss, report = objective(*outputs)
     assert float(loss) == pytest.approx(total / words, abs=1e-5)
     assert float(report["diag/masked_words"]) == words
 
 
-def said(restored: Restored) -> Output:
+def said(restored: MaskedWordLogits) -> Output:
     nothing = torch.zeros(1, 1)
     return Output(nothing, torch.tensor(1.0), ViewOutput(nothing), extra={"masked_words": restored})
 
 
 def test_a_batch_without_a_masked_word_costs_nothing() -> None:
     logits = torch.zeros(0, 5, requires_grad=True)
-    loss, _ = MaskedWords(MaskedWordsConfig(weight=1.0))(said(Restored(logits, *[torch.zeros(0).long()] * 2)), None)
+    loss, _ = MaskedWords(MaskedWordsConfig(weight=1.0))(
+        said(MaskedWordLogits(logits, *[torch.zeros(0).long()] * 2)), None
+    )
     loss.backward()
     assert loss.item() == 0.0
 

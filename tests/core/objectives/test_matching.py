@@ -14,7 +14,7 @@ from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.matching import Matching, PairLogits, chances, draw, same_captions
+from core.objectives.matching import Matching, PairLogits, draw_columns, negative_probabilities, same_captions
 from core.ranks.draws import shared
 from core.spec.config import MatchingConfig, RunConfig, override
 from core.spec.presets import preset_config
@@ -52,7 +52,7 @@ def built(settings: RunConfig) -> tuple[Network, Batch]:
 @pytest.mark.parametrize(("batch", "scale"), [(2, 1.0), (3, 10.0), (6, 100.0)])
 def test_chances_are_a_softmax_with_the_true_pair_taken_out_afterwards(batch: int, scale: float) -> None:
     logits = scale * torch.randn(batch, batch, generator=torch.Generator().manual_seed(batch))
-    weights = chances(logits, torch.eye(batch, dtype=torch.bool))
+    weights = negative_probabilities(logits, torch.eye(batch, dtype=torch.bool))
     for i in range(batch):
         total = sum(math.exp(float(logits[i, j])) for j in range(batch))
         for j in range(batch):
@@ -73,7 +73,7 @@ def test_a_true_pair_is_never_a_negative_over_many_seeds() -> None:
     drawn = set()
     for seed in range(300):
         seed_all(seed)
-        column = draw(chances(100 * torch.eye(4), never))
+        column = draw_columns(negative_probabilities(100 * torch.eye(4), never))
         drawn |= set(enumerate(column.tolist()))
     assert drawn == {(i, j) for i in range(4) for j in range(4) if not never[i, j]}
 
@@ -81,10 +81,10 @@ def test_a_true_pair_is_never_a_negative_over_many_seeds() -> None:
 def test_hard_negatives_are_drawn_as_often_as_the_softmax_says() -> None:
     seed_all(0)
     logits = torch.tensor([[9.0, 1.0, 0.0], [2.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
-    weights = chances(logits, torch.eye(3, dtype=torch.bool))
+    weights = negative_probabilities(logits, torch.eye(3, dtype=torch.bool))
     counts = torch.zeros(3, 3)
     for _ in range(2000):
-        counts[torch.arange(3), draw(weights)] += 1
+        counts[torch.arange(3), draw_columns(weights)] += 1
     torch.testing.assert_close(counts / 2000, weights / weights.sum(dim=1, keepdim=True), atol=0.04, rtol=0)
 
 
@@ -92,7 +92,7 @@ def test_the_draw_is_that_of_torchs_multinomial() -> None:
     weights = torch.rand(7, 7, generator=torch.Generator().manual_seed(1)).fill_diagonal_(0.0)
     for seed in range(20):
         seed_all(seed)
-        column = draw(weights)
+        column = draw_columns(weights)
         seed_all(seed)
         own = torch.Generator().manual_seed(int(torch.randint(1 << 62, (), generator=shared)))
         assert column.tolist() == torch.multinomial(weights, 1, generator=own)[:, 0].tolist()
@@ -103,7 +103,7 @@ def test_a_draw_takes_one_number_of_the_host_whatever_the_batch() -> None:
     after = []
     for size in (2, 50):
         seed_all(3)
-        draw(torch.ones(size, size))
+        draw_columns(torch.ones(size, size))
         after.append(float(torch.rand((), generator=shared)))
     assert after[0] == after[1]
 

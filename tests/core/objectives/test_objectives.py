@@ -219,7 +219,7 @@ def test_weights_rise_over_the_ramp(weight: float, ramp: float, step: int) -> No
     config = DistillSimilarityConfig(weight=weight, ramp=ramp)
     expected = weight if ramp == 0 or step / 100 >= ramp else weight * step / 100 / ramp
     assert objective_schedule(config, 100).at(step).weight == pytest.approx(expected)
-    assert DistillSimilarity(config).now.weight == weight
+    assert DistillSimilarity(config).step_values.weight == weight
 
 
 def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:
@@ -256,5 +256,5 @@ def test_those_with_a_weight_are_built_in_order() -> None:
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])
 def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
     objective = next(o for o in build_objectives(preset_config("sd-clip-every-step", "tiny")) if o.name == name)
-    with pytest.raises(ValueError, match=f"{name} compares with a teacher"):
+    with pytest.raises(ValueError, match=f"{name} needs a teacher"):
         objective(made_up(2, 3, 0, prototypes=64), None)

@@ -183,7 +183,7 @@ def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() ->
         logits = 0.1 * torch.randn(32, 16, generator=generator)
         logits[:, 0] += 1.0
         for one in sharpeners:
-            one.follow(logits)
+            one.update(logits)
     shares = [one(logits, 0.04).mean(dim=0)[0].item() for one in (still, *sharpeners)]
     assert shares[0] > 0.999
     assert max(shares[1:]) < 0.3

@@ -31,8 +31,8 @@ def test_the_queue_keeps_what_was_there() -> None:
 
 def test_the_centre_stays() -> None:
     targets = Centring(DistillPrototypesConfig(center_momentum=0.5), 4)
-    targets.follow(torch.ones(2, 4))
-    targets.follow(torch.cat([NAN, torch.ones(1, 4)]))
+    targets.update(torch.ones(2, 4))
+    targets.update(torch.cat([NAN, torch.ones(1, 4)]))
     assert torch.equal(targets.centre, torch.full((4,), 0.5))
 
 

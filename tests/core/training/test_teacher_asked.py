@@ -53,7 +53,7 @@ def test_the_teacher_answers_where_something_asks(
     loss, found = gradients(data, tmp_path / "run", config, 0)
     assert bool(calls) == asked
     if not asked:  # and it changes nothing
-        monkeypatch.setattr(Objectives, "ask_teacher", True)
+        monkeypatch.setattr(Objectives, "need_teacher", True)
         always, expected = gradients(data, tmp_path / "always", config, 0)
         assert calls
         assert loss == always

@@ -1,1 +1,1 @@
-"""Between open_clip's models and those of other programs."""
+"""Conversion between open_clip's models and those of other programs."""

@@ -1,9 +1,9 @@
-"""A model's description, which anyone may have written: checked before open_clip, timm or transformers see any of it.
+"""Validation of untrusted model configurations before open_clip, timm or transformers read them.
 
 Flow: an architecture's name, a folder, a JSON file or a checkpoint -> `core.model.towers.towers.build_towers` ->
-``check_description`` -> open_clip. What passes holds the settings that open_clip's published models use, of their
-types and of bounded size. It names no path, no address and no code; the names of timm's and transformers' models are
-looked up among timm's own and in what was downloaded before (`core.model.towers.tokenizer`).
+``check_description`` -> open_clip. A valid configuration contains only settings of open_clip's published models, with
+their types and bounded values. It names no path, URL or code; names of timm's and transformers' models are looked up
+in timm and among earlier downloads (`core.model.towers.tokenizer`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TYPES: dict[str, TypeAdapter[Any]] = {
     **dict.fromkeys(("quick_gelu", "custom_text", "nonscalar_logit_scale"), TypeAdapter(bool)),
     **dict.fromkeys(("init_logit_scale", "init_logit_bias"), TypeAdapter(float)),
 }
-# The least and the most of a number. The largest published models have 48 layers of width 1664, images of 512 pixels,
+# Minimum and maximum of numbers. The largest published models have 48 layers of width 1664, images of 512 pixels,
 # captions of 256 tokens and 900,000 words.
 _COUNT, _SHARE = (1, 4096), (0, 1)
 _RANGES: dict[str, tuple[float, float]] = {
@@ -44,7 +44,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "vocab_size": (1, 1 << 22),
     "mlp_ratio": (1e-3, 64),
 }
-_OPTIONS = {  # of the settings that are objects; "syntax" is no reduction_mask, since it downloads
+_OPTIONS = {  # allowed keys of object settings
     "act_kwargs": ("approximate",),
     "norm_kwargs": ("eps",),
     "tokenizer_kwargs": ("clean", "strip_sep_token", "reduction_mask"),
@@ -53,7 +53,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "approximate": ("none", "tanh"),
     "clean": ("lower", "whitespace", "canonicalize"),
     "strip_sep_token": (True, False),
-    "reduction_mask": ("simple", "random", "shuffle"),
+    "reduction_mask": ("simple", "random", "shuffle"),  # not "syntax": it downloads
     "tokenizer_mode": ("", "clips"),
 }
 _TIMM = re.compile(r"\w{1,100}(\.\w{1,100})?", re.ASCII)
@@ -61,86 +61,87 @@ _HUB = re.compile(r"\w[\w-]{0,95}(\.[\w-]+)*(/\w[\w-]{0,95}(\.[\w-]+)*)?", re.AS
 _NAMES = {"timm_model_name": _TIMM, "hf_model_name": _HUB, "hf_tokenizer_name": _HUB}
 
 
-def check_description(model_cfg: Mapping[str, Any], where: str) -> None:
-    """Raise ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
+def check_description(model_cfg: Mapping[str, Any], source: str) -> None:
+    """Raises ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
 
-    ``where`` says in the message what was read. Of ``preprocess_cfg`` colours and resizing are checked; its other
+    ``source`` names in the message what was read. Of ``preprocess_cfg`` only colours and resizing are checked; other
     settings are unused.
     """
-    if wrong := _wrong(model_cfg):
-        raise ModelError(f"{where} cannot be used: {wrong}; choose another model.")
+    if problem := _find_problem(model_cfg):
+        raise ModelError(f"{source} cannot be used: {problem}; choose another model.")
 
 
-def _wrong(model_cfg: Mapping[str, Any]) -> str:
-    """What is wrong with the first setting that is; "" where none is."""
+def _find_problem(model_cfg: Mapping[str, Any]) -> str:
+    """A description of the first invalid setting; "" if there is none."""
     for name, value in model_cfg.items():
         if name == "preprocess_cfg":
-            wrong = _wrong_preprocessing(value)
+            problem = _check_preprocessing(value)
         elif name not in _TYPES:
-            wrong = f"{excerpt(name)} is not a setting of an open_clip model"
+            problem = f"{excerpt(name)} is not a setting of an open_clip model"
         else:
-            check = _wrong_part if name in _PARTS else _wrong_value
-            wrong = _wrong_type(name, value) or check(name, value)
-        if wrong:
-            return wrong
+            check = _check_part if name in _PARTS else _check_value
+            problem = _check_type(name, value) or check(name, value)
+        if problem:
+            return problem
     missing = [name for name in ("embed_dim", *_PARTS) if name not in model_cfg and name != "multimodal_cfg"]
     return f"it has no {missing[0]}" if missing else ""
 
 
-def _wrong_type(name: str, value: Any) -> str:
-    given = {key: one for key, one in value.items() if one is not None} if isinstance(value, dict) else value
+def _check_type(name: str, value: Any) -> str:
+    settings = (
+        {key: setting for key, setting in value.items() if setting is not None} if isinstance(value, dict) else value
+    )
     try:
-        _TYPES[name].validate_json(json.dumps(given), strict=True)
+        _TYPES[name].validate_json(json.dumps(settings), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        setting = ".".join(excerpt(one) for one in (name, *first["loc"][:1]))
+        setting = ".".join(excerpt(part) for part in (name, *first["loc"][:1]))
         return f"{setting} is {excerpt(first['input'], 60)} ({first['msg']})"
-    except (TypeError, ValueError, RecursionError) as error:  # no JSON, such as a number of thousands of digits
+    except (TypeError, ValueError, RecursionError) as error:  # not JSON, such as a number of thousands of digits
         return f"{name} is not plain data ({excerpt(str(error), 60)})"
     return ""
 
 
-def _wrong_part(part: str, settings: Mapping[str, Any]) -> str:
-    known = {field.name for field in fields(_PARTS[part])}
+def _check_part(part: str, settings: Mapping[str, Any]) -> str:
+    known_names = {field.name for field in fields(_PARTS[part])}
     for name, value in settings.items():
-        if name not in known:
+        if name not in known_names:
             return f"{part}.{excerpt(name)} is not a setting of an open_clip model"
-        if wrong := _wrong_value(f"{part}.{name}", value):
-            return wrong
+        if problem := _check_value(f"{part}.{name}", value):
+            return problem
     return ""
 
 
-def _wrong_value(title: str, value: Any) -> str:
-    """What is wrong with a setting of the right type; "" when nothing is. ``title`` is its name after those of its
-    parts."""
-    name, shown = title.rpartition(".")[2], excerpt(value, 60)
+def _check_value(title: str, value: Any) -> str:
+    """What is wrong with a setting of the right type, "" if nothing; ``title`` is its dotted name."""
+    name, value_text = title.rpartition(".")[2], excerpt(value, 60)
     if value is None:
         return ""
     if name in _OPTIONS:
-        return next((wrong for key, one in value.items() if (wrong := _wrong_option(title, key, one))), "")
+        return next((problem for key, option in value.items() if (problem := _check_option(title, key, option))), "")
     if name in _CHOICES and value not in _CHOICES[name]:
-        return f"{title} is {shown}, which is none of {', '.join(map(repr, _CHOICES[name]))}"
+        return f"{title} is {value_text}, not one of {', '.join(map(repr, _CHOICES[name]))}"
     if name in _NAMES and value and not _NAMES[name].fullmatch(value):
-        return f"{title} is {shown}, which is not the name of a published model (paths and addresses are refused)"
+        return f"{title} is {value_text}, which is not the name of a published model (paths and addresses are refused)"
     if name in _RANGES:
         low, high = _RANGES[name]
         numbers = value if isinstance(value, (list, tuple)) else (value,)
         total = sum(numbers) if name == "layers" else max(numbers, default=0)
-        if not (all(low <= one for one in numbers) and total <= high):  # a NaN is neither
-            return f"{title} is {shown}, and {low:g} to {high:g} is possible"
+        if not (all(low <= number for number in numbers) and total <= high):  # NaN fails too
+            return f"{title} is {value_text}, outside {low:g} to {high:g}"
     return ""
 
 
-def _wrong_option(title: str, name: str, value: Any) -> str:
-    """The same for a setting ``name`` of the object ``title``, whose type nobody checked."""
+def _check_option(title: str, name: str, value: Any) -> str:
+    """What is wrong with key ``name`` of the object ``title``, whose type is unchecked; "" if nothing."""
     if name not in _OPTIONS[title.rpartition(".")[2]]:
-        return f"{title}.{excerpt(name)} is not a setting that is taken from a model's description"
+        return f"{title}.{excerpt(name)} is not an allowed setting of a model configuration"
     if name == "eps":
-        sane = isinstance(value, float) and 0 < value < 1
-        return "" if sane else f"{title}.eps is {excerpt(value, 60)}, which is not a number above 0 and below 1"
+        is_valid = isinstance(value, float) and 0 < value < 1
+        return "" if is_valid else f"{title}.eps is {excerpt(value, 60)}, which is not a number above 0 and below 1"
     if not isinstance(value, (str, bool)):
-        return f"{title}.{name} is {excerpt(value, 60)}, which is neither a word nor true or false"
-    return _wrong_value(f"{title}.{name}", value)
+        return f"{title}.{name} is {excerpt(value, 60)}, which is neither a string nor a boolean"
+    return _check_value(f"{title}.{name}", value)
 
 
 _RESIZING: dict[str, tuple[Any, ...]] = {  # None: open_clip's default
@@ -150,22 +151,22 @@ _RESIZING: dict[str, tuple[Any, ...]] = {  # None: open_clip's default
 }
 
 
-def _wrong_preprocessing(value: Any) -> str:
-    """What is wrong with the mean and deviation of the colours, or with the resizing; the rest is not used."""
+def _check_preprocessing(value: Any) -> str:
+    """What is wrong with the colours' mean and deviation or the resizing, "" if nothing; the rest is unused."""
     if not isinstance(value, dict):
         return f"preprocess_cfg is {excerpt(value, 60)}, which is not an object"
     for name, least in (("mean", -math.inf), ("std", 0.0)):
         colours = value.get(name, [0.5] * 3)
-        sane = (
+        is_valid = (
             isinstance(colours, (list, tuple))
             and len(colours) == 3
-            and all(type(one) in (int, float) for one in colours)
+            and all(type(channel) in (int, float) for channel in colours)
         )
-        if not (sane and all(least < one and abs(one) < 1000 for one in colours)):
+        if not (is_valid and all(least < channel and abs(channel) < 1000 for channel in colours)):
             above = " above 0" if name == "std" else ""
             return f"preprocess_cfg.{name} is {excerpt(colours, 60)}, which is not three numbers{above}"
     for name, choices in _RESIZING.items():
-        given = value.get(name)
-        if isinstance(given, (list, dict, float, bool)) or given not in choices:
-            return f"preprocess_cfg.{name} is {excerpt(given, 60)}, which open_clip does not know"
+        choice = value.get(name)
+        if isinstance(choice, (list, dict, float, bool)) or choice not in choices:
+            return f"preprocess_cfg.{name} is {excerpt(choice, 60)}, which open_clip does not know"
     return ""

@@ -1,10 +1,10 @@
-"""Between open_clip's CLIP and the CLIPModel of Hugging Face's transformers: configurations and names of weights.
+"""Conversion between open_clip's CLIP and the CLIPModel of Hugging Face's transformers: configs and weight names.
 
 Flow: ``core.exporting`` -> `to_clip_model` -> a folder that transformers opens; such a folder as a starting point, a
 teacher or a model -> `from_clip_model` -> ``core.model.towers``. Neither needs the package transformers.
 
-The two are the same network (Radford et al. 2021) where the image's class token and the text's end token are what is
-projected. What CLIPModel has no part for (attention pooling, a text decoder, a sigmoid's bias) is refused.
+Both are the same network (Radford et al. 2021) if the image's class token and the text's end token are projected.
+Parts that CLIPModel lacks (attention pooling, a text decoder, a sigmoid's bias) raise ModelError.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ IMAGES_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # as Pillow and CLIPImageProcessor number them
 _START, _END = 49406, 49407  # of CLIP's vocabulary
 _START_TOKEN, _END_TOKEN = "<|startoftext|>", "<|endoftext|>"
-# Settings that both have; patch_dropout is of training. Any other must be what open_clip has by default.
+# Settings of both; patch_dropout affects training only. All others must have open_clip's defaults.
 _VISION = ("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout")
 _TEXT = ("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio")
 
-# open_clip's name -> transformers'; a trailing dot stands for a weight and a bias
+# open_clip's name -> transformers' name; a trailing dot covers weight and bias
 _PLAIN = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
@@ -43,7 +43,7 @@ _PLAIN = {
     "ln_final.": "text_model.final_layer_norm.",
     "logit_scale": "logit_scale",
 }
-_TURNED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
+_TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
 _BLOCK = {
     "ln_1.": "layer_norm1.",
     "ln_2.": "layer_norm2.",
@@ -58,38 +58,41 @@ _STREAMS = {"visual.transformer.resblocks.": "vision_model.encoder.layers.",
 def to_clip_model(
     model_cfg: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """``config.json`` and the weights of a CLIPModel that computes what an open_clip CLIP of ``model_cfg`` does.
+    """``config.json`` and the weights of a CLIPModel equivalent to an open_clip CLIP of ``model_cfg``.
 
-    Raises ModelError naming the part that CLIPModel has not.
+    Raises ModelError naming the part that CLIPModel lacks.
     """
     check_clip_model(model_cfg)
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        for theirs, part in _named(name, value):
+        for theirs, part in _rename_weight(name, value):
             renamed[theirs] = part.contiguous()
     return _clip_config(model_cfg), renamed
 
 
 def check_clip_model(model_cfg: Mapping[str, Any]) -> None:
-    """Raises ModelError naming the part of the architecture ``model_cfg`` that CLIPModel has not."""
-    known = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "preprocess_cfg"}
-    foreign = [name for name, value in model_cfg.items() if name not in known and value]
-    for name, defaults, free in (("vision_cfg", CLIPVisionCfg(), _VISION), ("text_cfg", CLIPTextCfg(), _TEXT)):
+    """Raises ModelError naming the part of the architecture ``model_cfg`` that CLIPModel lacks."""
+    supported_keys = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "preprocess_cfg"}
+    unsupported = [name for name, value in model_cfg.items() if name not in supported_keys and value]
+    for name, defaults, supported_fields in (
+        ("vision_cfg", CLIPVisionCfg(), _VISION),
+        ("text_cfg", CLIPTextCfg(), _TEXT),
+    ):
         for field, value in model_cfg[name].items():
-            if field not in free and value != getattr(defaults, field, None):
-                foreign.append(f"{name}.{field}")
+            if field not in supported_fields and value != getattr(defaults, field, None):
+                unsupported.append(f"{name}.{field}")
     if not isinstance(model_cfg["vision_cfg"].get("layers", 12), int):
-        foreign.append("a ResNet")
-    if foreign:
+        unsupported.append("a ResNet")
+    if unsupported:
         raise ModelError(
-            f"a CLIPModel of transformers has no part for {foreign[0]}; export it as an open_clip folder or ONNX."
+            f"a CLIPModel of transformers has no part for {unsupported[0]}; export it as an open_clip folder or ONNX."
         )
 
 
-def _named(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
-    """What an entry of open_clip's state dict is called there; one weight of all projections becomes three."""
-    if name in _TURNED:
-        return [(_TURNED[name], value.T)]
+def _rename_weight(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
+    """CLIPModel's name and value of an entry of open_clip's state dict; a packed projection becomes three."""
+    if name in _TRANSPOSED:
+        return [(_TRANSPOSED[name], value.T)]
     for ours, theirs in _PLAIN.items():
         if name == ours or (ours.endswith(".") and name in (f"{ours}weight", f"{ours}bias")):
             shaped = value.reshape(()) if name == "logit_scale" else value
@@ -97,14 +100,14 @@ def _named(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
     for ours, theirs in _STREAMS.items():
         if name.startswith(ours):
             layer, _, part = name.removeprefix(ours).partition(".")
-            return [(f"{theirs}{layer}.{called}", piece) for called, piece in _of_block(part, value)]
+            return [(f"{theirs}{layer}.{block_name}", piece) for block_name, piece in _rename_block_weight(part, value)]
     raise ModelError(f"a CLIPModel of transformers has no part for {name}; export an open_clip folder or ONNX.")
 
 
-def _of_block(part: str, value: Tensor) -> list[tuple[str, Tensor]]:
+def _rename_block_weight(part: str, value: Tensor) -> list[tuple[str, Tensor]]:
     if part.startswith("attn.in_proj_"):
         kind = part.removeprefix("attn.in_proj_")
-        return [(f"self_attn.{one}_proj.{kind}", piece) for one, piece in zip("qkv", value.chunk(3), strict=True)]
+        return [(f"self_attn.{letter}_proj.{kind}", piece) for letter, piece in zip("qkv", value.chunk(3), strict=True)]
     for ours, theirs in _BLOCK.items():
         if part.startswith(ours):
             return [(theirs + part.removeprefix(ours), value)]
@@ -151,28 +154,28 @@ def _clip_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vocabulary(words: Any) -> tuple[dict[str, int], list[str]]:
-    """The ids of CLIP's tokens as transformers spells them, and the merges in their order."""
+    """The ids of CLIP's tokens in transformers' spelling, and the merges in order."""
     merges = [f"{first} {second}" for (first, second), _ in sorted(words.bpe_ranks.items(), key=lambda pair: pair[1])]
-    spelt = {
+    ids = {
         name.replace("<start_of_text>", _START_TOKEN).replace("<end_of_text>", _END_TOKEN): number
         for name, number in words.encoder.items()
     }
-    return spelt, merges
+    return ids, merges
 
 
 def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
-    """open_clip's tokenizer ``words`` for the package tokenizers, without transformers: file name -> content.
+    """Files (name -> content) of open_clip's tokenizer ``words`` for the package tokenizers, without transformers.
 
-    Captions are cut and padded to ``context_length`` as open_clip does: CLIP's with 0, which a CoCa masks. open_clip
-    also repairs broken encodings and HTML entities; this does not.
+    Captions are cut and padded to ``context_length`` like open_clip's: CLIP's with 0, which a CoCa masks. Unlike
+    open_clip, it does not repair broken encodings and HTML entities.
     """
     if not isinstance(words, SimpleTokenizer):
-        theirs = words.tokenizer.backend_tokenizer
-        own = type(theirs).from_str(theirs.to_str())
-        own.enable_truncation(context_length)
+        backend = words.tokenizer.backend_tokenizer
+        copied = type(backend).from_str(backend.to_str())
+        copied.enable_truncation(context_length)
         pad = {"pad_id": words.tokenizer.pad_token_id, "pad_token": words.tokenizer.pad_token}
-        own.enable_padding(length=context_length, **pad)
-        return {"tokenizer.json": own.to_str()}
+        copied.enable_padding(length=context_length, **pad)
+        return {"tokenizer.json": copied.to_str()}
     vocabulary, merges = _vocabulary(words)
     special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     tokens = ((_START, _START_TOKEN), (_END, _END_TOKEN))
@@ -189,7 +192,7 @@ def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
         "continuing_subword_prefix": "",
         "fuse_unk": False,
     }
-    written = {
+    tokenizer = {
         "version": "1.0",
         "truncation": {"direction": "Right", "max_length": context_length, "strategy": "LongestFirst", "stride": 0},
         "padding": {"strategy": {"Fixed": context_length}, **padding},
@@ -200,16 +203,16 @@ def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {**model, "end_of_word_suffix": "</w>", "vocab": vocabulary, "merges": merges},
     }
-    return {"tokenizer.json": json.dumps(written, ensure_ascii=False)}
+    return {"tokenizer.json": json.dumps(tokenizer, ensure_ascii=False)}
 
 
 def tokenizer_files(context_length: int) -> dict[str, str]:
-    """CLIP's own words as transformers' tokenizer reads them: file name -> content."""
-    spelt, merges = _vocabulary(SimpleTokenizer(context_length=context_length))
+    """Files (name -> content) of CLIP's tokenizer for transformers."""
+    ids, merges = _vocabulary(SimpleTokenizer(context_length=context_length))
     marks = {"bos_token": _START_TOKEN, "eos_token": _END_TOKEN, "unk_token": _END_TOKEN, "pad_token": _END_TOKEN}
     settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": context_length, "do_lower_case": True, **marks}
     return {
-        "vocab.json": json.dumps(spelt, ensure_ascii=False),
+        "vocab.json": json.dumps(ids, ensure_ascii=False),
         "merges.txt": "\n".join(["#version: 0.2", *merges]) + "\n",
         "tokenizer_config.json": json.dumps(settings, indent=2),
         "special_tokens_map.json": json.dumps(marks, indent=2),
@@ -217,15 +220,15 @@ def tokenizer_files(context_length: int) -> dict[str, str]:
 
 
 def read_clip_config(folder: Path) -> dict[str, Any]:
-    """The architecture of a CLIPModel's folder as open_clip writes it. ModelError where open_clip has no such one."""
+    """open_clip's configuration of a CLIPModel's folder. Raises ModelError when open_clip has no such architecture."""
     path = folder / HUGGING_FACE_CONFIG
     config = read_json(path, LARGEST_CONFIG, error=ModelError)
     try:
         vision, text = config["vision_config"], config["text_config"]
-        acts = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
-        if len(acts) > 1 or not acts <= {"gelu", "quick_gelu"}:
-            raise ModelError(f"{excerpt(str(path))} has the activation {excerpt(sorted(acts)[0])}; give a CLIPModel.")
-        found: dict[str, Any] = {
+        activations = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
+        if len(activations) > 1 or not activations <= {"gelu", "quick_gelu"}:
+            raise ModelError(f"{excerpt(str(path))} has the activation {excerpt(sorted(activations)[0])}; use gelu.")
+        model_cfg: dict[str, Any] = {
             "embed_dim": int(config.get("projection_dim", 512)),
             "vision_cfg": {
                 "image_size": int(vision.get("image_size", 224)),
@@ -248,32 +251,32 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{excerpt(str(path))} is not the configuration of a CLIPModel ({excerpt(str(error))})."
         ) from error
-    if "quick_gelu" in acts:
-        found["quick_gelu"] = True
-    return found | _colours(folder)
+    if "quick_gelu" in activations:
+        model_cfg["quick_gelu"] = True
+    return model_cfg | _colours(folder)
 
 
 def _colours(folder: Path) -> dict[str, Any]:
-    """Mean and deviation of colours, and how images are resized, where the folder gives its own."""
+    """The folder's own mean and deviation of colours and resizing, if any."""
     try:
-        found = read_json(folder / IMAGES_FILE, LARGEST_CONFIG, error=ModelError)
-        mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
+        settings = read_json(folder / IMAGES_FILE, LARGEST_CONFIG, error=ModelError)
+        mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
     except FileNotFoundError:
         return {}
     except (KeyError, TypeError, ValueError) as error:
-        where = excerpt(str(folder / IMAGES_FILE))
-        raise ModelError(f"{where} has no image_mean and image_std of three colours.") from error
-    interpolation = "bilinear" if found.get("resample") == _BILINEAR else "bicubic"
-    mode = "shortest" if found.get("do_center_crop", True) else "squash"
+        path_text = excerpt(str(folder / IMAGES_FILE))
+        raise ModelError(f"{path_text} has no image_mean and image_std of three colours.") from error
+    interpolation = "bilinear" if settings.get("resample") == _BILINEAR else "bicubic"
+    mode = "shortest" if settings.get("do_center_crop", True) else "squash"
     return {"preprocess_cfg": {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": mode}}
 
 
 def image_files(
     model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
 ) -> dict[str, str]:
-    """How transformers prepares images: file name -> content; ``mode`` and ``interpolation`` in open_clip's words."""
+    """Files (name -> content) of transformers' image preprocessing; ``mode`` and ``interpolation`` as in open_clip."""
     side = int(model_cfg["vision_cfg"]["image_size"])
-    crops = mode == "shortest"  # it has no "longest"
+    crops = mode == "shortest"  # CLIPImageProcessor has no "longest"
     settings = {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
@@ -298,23 +301,23 @@ def is_clip_model_state(state: Mapping[str, Tensor]) -> bool:
 
 def from_clip_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a CLIPModel under open_clip's names. ModelError naming the first that is missing."""
-    found: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
 
-    def take(name: str) -> Tensor:
+    def require(name: str) -> Tensor:
         if name not in state:
             raise ModelError(f"the weights are not those of a CLIPModel: they lack {name}.")
         return state[name]
 
     for ours, theirs in _PLAIN.items():
         for kind in ("weight", "bias") if ours.endswith(".") else ("",):
-            found[ours + kind] = take(theirs + kind)
-    for ours, theirs in _TURNED.items():
-        found[ours] = take(theirs).T.contiguous()
+            converted[ours + kind] = require(theirs + kind)
+    for ours, theirs in _TRANSPOSED.items():
+        converted[ours] = require(theirs).T.contiguous()
     for ours, theirs in _STREAMS.items():
         for layer in sorted({name.removeprefix(theirs).split(".")[0] for name in state if name.startswith(theirs)}):
             for kind in ("weight", "bias"):
                 for mine, their in _BLOCK.items():
-                    found[f"{ours}{layer}.{mine}{kind}"] = take(f"{theirs}{layer}.{their}{kind}")
-                parts = [take(f"{theirs}{layer}.self_attn.{one}_proj.{kind}") for one in "qkv"]
-                found[f"{ours}{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
-    return found
+                    converted[f"{ours}{layer}.{mine}{kind}"] = require(f"{theirs}{layer}.{their}{kind}")
+                parts = [require(f"{theirs}{layer}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
+                converted[f"{ours}{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return converted

@@ -23,7 +23,7 @@ from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.decoding import PrefixRows
 from core.inference.generation.linear import linear, project
 from core.inference.generation.processors import Processors
-from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, settle
+from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, stable_order
 from core.model.towers.decoder import MultimodalDecoder
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError, GenerationSettings
@@ -81,7 +81,7 @@ def test_refusals(fields: dict[str, object], prompts: list[list[int]] | None, id
 
 def test_prompt_in_words() -> None:
     model, images = tiny_coca(3), random_images(2, 3)
-    words = {"a": 4, "image": 5, "of": 6}
+    words = {"an": 4, "image": 5, "of": 6}
     chosen = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0, prompt="an image of")
     made = generate(model, images, chosen, encode=lambda text: [words[word] for word in text.split()], ids=IDS)
     assert made == generate(model, images, chosen, prompts=[[4, 5, 6]] * 2, ids=IDS)
@@ -168,7 +168,7 @@ def test_products_of_few_rows(
 
 @given(st.lists(st.integers(0, 12), max_size=10))
 def test_settle_is_a_permutation_with_the_most_in_place(sources: list[int]) -> None:
-    order = settle(sources)
+    order = stable_order(sources)
     assert sorted(order) == list(range(len(sources)))
     in_place = sum(sources[index] == place for place, index in enumerate(order))
     assert in_place == len({source for source in sources if source < len(sources)})

@@ -176,5 +176,5 @@ def test_a_feed_forward_per_modality_treats_words_and_patches_apart() -> None:
 
 
 def test_a_fusion_that_reads_words_says_so() -> None:
-    with pytest.raises(ValueError, match="reads each word"):
+    with pytest.raises(ValueError, match="needs every word's state"):
         built("uniter")(patches(), replace(captions(), tokens=None))

@@ -102,13 +102,13 @@ def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_a
         tokens = [visual.class_embedding + visual.positional_embedding[0]]
         tokens += [x[0, patch] + visual.positional_embedding[1 + patch] for patch in sorted(wanted)]
         plain.append(visual.ln_post(visual.transformer(visual.ln_pre(torch.stack(tokens)[None])))[:, 0] @ visual.proj)
-    got = ours.encode_image(images, kept=kept)
+    got = ours.encode_image(images, patch_index=kept)
     torch.testing.assert_close(got.pooled, torch.cat(plain), atol=1e-5, rtol=1e-4)
     assert got.tokens is not None
     assert got.tokens.shape[1] == 3
     every = torch.arange(16).flip(0).expand(2, -1)
     whole = ours.encode_image(images)
-    torch.testing.assert_close(ours.encode_image(images, kept=every).pooled, whole.pooled, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.encode_image(images, patch_index=every).pooled, whole.pooled, atol=1e-5, rtol=1e-4)
 
 
 def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
@@ -128,7 +128,7 @@ def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
 
 
 def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ModelError, match="no token"):
+    with pytest.raises(ModelError, match="no mask token"):
         towers().encode_image(random_images(), torch.ones(2, 16, dtype=torch.bool))
     resnet = little()
     resnet["vision_cfg"] = RESNET
@@ -171,7 +171,7 @@ def test_first_blocks_may_be_frozen_and_no_more_than_there_are() -> None:
     names = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "resblocks.0.")
     visual = [name for name in dict(student.named_parameters()) if ".visual." in name]
     assert frozen == {name for name in visual if any(part in name.split(".visual.")[1] for part in names)}
-    with pytest.raises(ModelError, match="has 2 blocks, and 3 shall be frozen"):
+    with pytest.raises(ModelError, match="has 2 blocks, fewer than 3"):
         network(towers={"freeze_image_blocks": 3})
     with pytest.raises(UserError, match=r"towers\.freeze"):
         validate({"towers": {"freeze": "everything"}}, "it")
