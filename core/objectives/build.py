@@ -115,7 +115,7 @@ def build_objectives(config: RunConfig, network: Network | None = None) -> Objec
 
 
 def objective_class(config: ObjectiveConfig) -> type[Objective]:
-    """The objective class for ``config``. Raises LookupError when there is none."""
+    """The objective class for ``config``. Raises LookupError when no class serves it."""
     for candidate in objective_classes():
         if candidate.serves(config):
             return candidate

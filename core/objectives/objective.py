@@ -61,7 +61,7 @@ class Objective(nn.Module, ABC):
         """Adds heads that other objectives read too to ``network.heads``; called before any ``build_head``."""
 
     def build_head(self, network: Network) -> nn.Module | None:
-        """The head for ``network.heads[name]``; None if there is none."""
+        """The head for ``network.heads[name]``; None by default."""
         return None
 
     def build_buffers(self, network: Network) -> None:
@@ -98,7 +98,7 @@ class Objective(nn.Module, ABC):
 def require(teacher: Output | None, name: str) -> Output:
     """``teacher``; raises ValueError if it is None."""
     if teacher is None:
-        raise ValueError(f"{name} needs a teacher, but there is none")
+        raise ValueError(f"{name} needs the teacher's outputs, but got None")
     return teacher
 
 

@@ -1,1 +1,1 @@
-"""Several processes that train one network: how they are started, and what they exchange (torch.distributed)."""
+"""Distributed training of one network: launch, collectives and sharding (torch.distributed)."""

@@ -1,4 +1,4 @@
-"""Batch norm over the rows of all ranks, so that a network learns what it would in one process.
+"""Batch norm over the rows of all ranks, so that training equals that in one process.
 
 Legend: N rows, C channels.
 """
@@ -15,34 +15,34 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class RankBatchNorm(_BatchNorm):
-    """Batch norm whose statistics in training are those of all ranks (torch's SyncBatchNorm, on any device)."""
+    """Batch norm with training statistics over all ranks (torch's SyncBatchNorm, on any device)."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions will do."""
+        """Accepts any number of dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, ...) to the same, each rank with rows of any number."""
+        """(N, C, ...) to the same shape; ranks may have different numbers of rows."""
         if not self.training or size() == 1:
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
-            given, x = x.dtype, x.float()
-            others = [dim for dim in range(x.ndim) if dim != 1]
+            dtype, x = x.dtype, x.float()
+            reduced_dims = [dim for dim in range(x.ndim) if dim != 1]
             shape = [-1 if dim == 1 else 1 for dim in range(x.ndim)]
             count = x.new_full((1,), x.numel() / x.shape[1])
-            sums = gathered(torch.cat([x.sum(others), count])[None]).sum(dim=0)  # (C + 1,)
+            sums = gathered(torch.cat([x.sum(reduced_dims), count])[None]).sum(dim=0)  # (C + 1,)
             n = sums[-1].detach()
             mean = sums[:-1] / n
             centred = x - mean.view(shape)
-            variance = gathered((centred**2).sum(others)[None]).sum(dim=0) / n
-            self._follow(mean.detach(), variance.detach(), n)
+            variance = gathered((centred**2).sum(reduced_dims)[None]).sum(dim=0) / n
+            self._update_running_statistics(mean.detach(), variance.detach(), n)
             y = centred * (variance + self.eps).rsqrt().view(shape)
             if self.weight is not None:
                 y = y * self.weight.view(shape) + self.bias.view(shape)
-            return y.to(given)
+            return y.to(dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
-        """Move the running statistics as torch's batch norm does."""
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
+        """Updates the running statistics like torch's batch norm."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -52,18 +52,18 @@ class RankBatchNorm(_BatchNorm):
 
 
 def synchronise_batch_norms(module: nn.Module) -> list[str]:
-    """Replace the batch norms in ``module`` by those of all ranks, with their parameters, buffers and names.
+    """Replaces the batch norms in ``module`` by RankBatchNorms, with the same parameters, buffers and names.
 
-    Returns the names of those of another kind, which are left as they are.
+    Returns the names of batch norms of other types, which are unchanged.
     """
-    left = []
+    unchanged = []
     for name, child in list(module.named_modules()):
         if type(child) in _PLAIN:
             parent, _, last = name.rpartition(".")
             setattr(module.get_submodule(parent), last, _replacement(child))
         elif isinstance(child, _BatchNorm) and not isinstance(child, RankBatchNorm):
-            left.append(name)
-    return left
+            unchanged.append(name)
+    return unchanged
 
 
 def _replacement(norm: nn.Module) -> RankBatchNorm:

@@ -1,12 +1,12 @@
-"""What the ranks of a run exchange, with its gradient: rows of all, rows of others, sums and counts.
+"""Collectives over the ranks of a run, with gradients: rows of all ranks, rows of others, sums and counts.
 
-Flow: ``core.ranks.launch`` joins the process group of a run; losses, views and the belief call the functions here. In
-a program of one process each gives back what it was given, so that nothing there depends on them.
+Flow: ``core.ranks.launch`` joins the process group of a run; losses and views call the functions here. In a single
+process each returns its input.
 
-Each rank has b rows of the global batch of B, those of rank 0 first. The rule for a loss: what a rank computes is such
-that the *mean over ranks* is the loss of the global batch. A mean over b rows is so already; whatever is divided by a
-count that differs (words, labelled rows, weights) takes it from ``divisor``. Gradients then are means over ranks, as
-FSDP's are, and that of what was ``gathered`` is summed over the ranks that read it: exact, as if one process had all.
+Each rank has b rows of the global batch of B, those of rank 0 first. Rule for losses: the *mean over ranks* of the
+local losses is the loss of the global batch. A mean over b rows satisfies this; sums divided by a count that differs
+between ranks (words, labelled rows, weights) use ``divisor``. Gradients are averaged over ranks, as in FSDP, and the
+gradient of ``gathered`` rows is summed over the ranks that read them, so that results equal those of one process.
 
 Legend: W ranks, b rows of this one, B = W b rows of all.
 """
@@ -22,104 +22,104 @@ from torch import Tensor
 
 from core.ranks.transfer import sent
 
-# As torch calls them from 2.13 on, and before.
+# Names from torch 2.13 on, and before.
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
 _reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(dist, "reduce_scatter_tensor", None)
 
 
 def size() -> int:
-    """W, the number of ranks; 1 in a program of its own."""
+    """W, the number of ranks; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The index of this process, from 0."""
     return dist.get_rank() if size() > 1 else 0
 
 
 def first_row(rows: int) -> int:
-    """Where this rank's ``rows`` begin among those of all."""
+    """Global index of this rank's first row, with ``rows`` rows per rank."""
     return rank() * rows
 
 
 def gathered(x: Tensor, dim: int = 0) -> Tensor:
-    """The rows of all ranks: (b, ...) to (B, ...), or along ``dim``; each rank gives as many."""
+    """The rows of all ranks, with gradient: (b, ...) to (B, ...), or along ``dim``; b is the same on all ranks."""
     if size() == 1:
         return x
     if dim:
         return gathered(x.transpose(0, dim)).transpose(0, dim)
     if x.dtype == torch.bool:
         return _gather(x.to(torch.uint8)).bool()
-    return _with_gradient(x) if x.is_floating_point() else _gather(x)
+    return _all_gather_with_grad(x) if x.is_floating_point() else _gather(x)
 
 
 def _gather(x: Tensor) -> Tensor:
-    every = x.new_empty((size() * len(x), *x.shape[1:]))
-    _all_gather(every, x.detach().contiguous())
-    return every
+    all_rows = x.new_empty((size() * len(x), *x.shape[1:]))
+    _all_gather(all_rows, x.detach().contiguous())
+    return all_rows
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         return _gather(x)
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor) -> Tensor:
-        """The gradients that all ranks have for this one's rows, summed."""
-        (slope,) = given
-        own = slope.new_empty((len(slope) // size(), *slope.shape[1:]))
-        _reduce_scatter(own, slope.contiguous())
-        return own
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """The sum of all ranks' gradients for this rank's rows."""
+        (gradient,) = gradients
+        local = gradient.new_empty((len(gradient) // size(), *gradient.shape[1:]))
+        _reduce_scatter(local, gradient.contiguous())
+        return local
 
 
 @torch.no_grad()
-def total(x: Tensor) -> Tensor:
+def sum_over_ranks(x: Tensor) -> Tensor:
     """The sum of ``x`` over ranks, without gradient."""
-    return _reduced(x, dist.ReduceOp.SUM)
+    return _all_reduce(x, dist.ReduceOp.SUM)
 
 
 @torch.no_grad()
-def greatest(x: Tensor) -> Tensor:
-    """The greatest of each element over ranks, without gradient."""
-    return _reduced(x, dist.ReduceOp.MAX)
+def max_over_ranks(x: Tensor) -> Tensor:
+    """The element-wise maximum of ``x`` over ranks, without gradient."""
+    return _all_reduce(x, dist.ReduceOp.MAX)
 
 
 @torch.no_grad()
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean of ``x`` over ranks, without gradient."""
-    return x if size() == 1 else total(x) / size()
+    return x if size() == 1 else sum_over_ranks(x) / size()
 
 
-def _reduced(x: Tensor, how: Any) -> Tensor:
+def _all_reduce(x: Tensor, operation: Any) -> Tensor:
     if size() == 1:
         return x
-    every = x.detach().clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(every, op=how)
-    return every
+    result = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(result, op=operation)
+    return result
 
 
 def divisor(count: Tensor, least: float = 1.0) -> Tensor:
-    """What a rank divides a sum over its own by: the mean over ranks is the sum of all over the ``count`` of all.
+    """The global count divided by the number of ranks: with it, the mean over ranks of local sums is the global mean.
 
-    ``count``: this rank's, a scalar; that of all is taken as ``least`` at least.
+    ``count``: the local count, a scalar. The global count is clamped to at least ``least``.
     """
     if size() == 1:
         return count.clamp(min=least)
-    return total(count.float()).clamp(min=least) / size()
+    return sum_over_ranks(count.float()).clamp(min=least) / size()
 
 
 def divisor_of(count: int, device: torch.device) -> Tensor | float:
-    """As ``divisor``, of a number that the host knows."""
+    """Like ``divisor``, for a count that is known on the host."""
     if size() == 1:
         return max(1, count)
     return divisor(torch.full((), float(count), device=device))
 
 
 def overall_mean(values: Tensor) -> Tensor:
-    """The mean of ``values`` (n,), where each rank may have another n: the mean over ranks is that of all values.
+    """The mean of ``values`` (n,), where n may differ between ranks: the mean over ranks is that of all values.
 
-    Without any value at all it is 0 on several ranks, and NaN in one process, as torch's.
+    Without values it is 0 on several ranks, and NaN in one process, like torch's.
     """
     if size() == 1:
         return values.mean()
@@ -128,75 +128,75 @@ def overall_mean(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def logsumexp_of_rows(x: Tensor) -> Tensor:
-    """logsumexp over the rows of all ranks: (n, K) to (K,), each rank with rows of its own number."""
+    """logsumexp over the rows of all ranks: (n, K) to (K,); n may differ between ranks."""
     if size() == 1:
         return x.logsumexp(dim=0)
-    highest = greatest(x.amax(dim=0) if len(x) else x.new_full(x.shape[1:], -torch.inf))
+    highest = max_over_ranks(x.amax(dim=0) if len(x) else x.new_full(x.shape[1:], -torch.inf))
     highest = torch.where(highest.isfinite(), highest, 0.0)
-    return total((x - highest).exp().sum(dim=0)).log() + highest
+    return sum_over_ranks((x - highest).exp().sum(dim=0)).log() + highest
 
 
-def taken(x: Tensor, wanted: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
-    """Rows of other ranks, with gradient: of ``x`` (b, ...) of all ranks those that this one wants, (m, ...).
+def taken(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
+    """Global rows (m, ...) of the ``x`` (b, ...) of all ranks, with gradient.
 
-    ``wanted``: for each rank, in its order, the numbers (m,) among the B rows that it wants; every rank knows them all,
-    so that nothing but rows is sent. On the CPU. ``counts``: the rows of each rank, where they differ.
+    ``requested``: for each rank the global row indices (m,) that it needs, on the CPU; every rank passes those of all,
+    so that only rows are sent. ``counts``: the number of rows of each rank, if they differ.
     """
     if size() == 1:
-        return x[wanted[0]]
+        return x[requested[0]]
     if x.dtype == torch.bool:
-        return taken(x.to(torch.uint8), wanted, counts).bool()
+        return taken(x.to(torch.uint8), requested, counts).bool()
     counts = [len(x)] * size() if counts is None else counts
-    plan = _Plan(wanted, counts)
-    if plan.local:
-        return x[wanted[rank()] - plan.start]
-    return _taken(x, plan)
+    plan = _ExchangePlan(requested, counts)
+    if plan.is_local:
+        return x[requested[rank()] - plan.start]
+    return _exchange_with_grad(x, plan)
 
 
-class _Plan:
-    """Which rows go where: ``given[s]`` rows of this rank's to rank s; what comes belongs at ``places``."""
+class _ExchangePlan:
+    """Which local rows go to which rank, and at which ``positions`` the received rows belong."""
 
-    def __init__(self, wanted: Sequence[Tensor], counts: Sequence[int]) -> None:
+    def __init__(self, requested: Sequence[Tensor], counts: Sequence[int]) -> None:
         ends = torch.tensor(counts).cumsum(0)
         self.start = int(ends[rank()]) - counts[rank()]
-        owners = [torch.bucketize(rows, ends, right=True) for rows in wanted]
-        self.local = all(bool((owner == one).all()) for one, owner in enumerate(owners))
-        given = [rows[owner == rank()] - self.start for rows, owner in zip(wanted, owners, strict=True)]
-        self.sent, self.sizes = torch.cat(given), [len(rows) for rows in given]
-        mine = owners[rank()]
-        self.places = mine.argsort(stable=True)
-        self.received = [int((mine == one).sum()) for one in range(size())]
+        owners = [torch.bucketize(rows, ends, right=True) for rows in requested]
+        self.is_local = all(bool((owner == r).all()) for r, owner in enumerate(owners))
+        by_rank = [rows[owner == rank()] - self.start for rows, owner in zip(requested, owners, strict=True)]
+        self.send_rows, self.send_counts = torch.cat(by_rank), [len(rows) for rows in by_rank]
+        sources = owners[rank()]
+        self.positions = sources.argsort(stable=True)
+        self.receive_counts = [int((sources == r).sum()) for r in range(size())]
 
-    def go_to(self, device: torch.device) -> None:
-        """Have the numbers of rows on ``device``, for this way and for the gradient's way back."""
-        self.sent, self.places = sent(self.sent, device), sent(self.places, device)
+    def move_to(self, device: torch.device) -> None:
+        """Moves the indices to ``device``, for forward and backward."""
+        self.send_rows, self.positions = sent(self.send_rows, device), sent(self.positions, device)
 
 
-class _Taken(torch.autograd.Function):
+class _Exchange(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plan: _Plan) -> Tensor:
+    def forward(ctx: Any, x: Tensor, plan: _ExchangePlan) -> Tensor:
         ctx.plan, ctx.count = plan, len(x)
-        plan.go_to(x.device)
-        came = _exchange(x[plan.sent], plan.sizes, plan.received)
-        out = torch.empty_like(came)
-        out[plan.places] = came
+        plan.move_to(x.device)
+        received = _all_to_all(x[plan.send_rows], plan.send_counts, plan.receive_counts)
+        out = torch.empty_like(received)
+        out[plan.positions] = received
         return out
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None]:
-        (slope,) = given
-        plan: _Plan = ctx.plan
-        back = _exchange(slope[plan.places], plan.received, plan.sizes)
-        own = slope.new_zeros((ctx.count, *slope.shape[1:]))
-        return own.index_add_(0, plan.sent, back), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        plan: _ExchangePlan = ctx.plan
+        received = _all_to_all(gradient[plan.positions], plan.receive_counts, plan.send_counts)
+        local = gradient.new_zeros((ctx.count, *gradient.shape[1:]))
+        return local.index_add_(0, plan.send_rows, received), None
 
 
-def _exchange(rows: Tensor, sizes: Sequence[int], received: Sequence[int]) -> Tensor:
-    """Send the first ``sizes[0]`` of ``rows`` to rank 0, and so on; what comes from each, in their order."""
-    out = rows.new_empty((sum(received), *rows.shape[1:]))
-    dist.all_to_all_single(out, rows.contiguous(), list(received), list(sizes))
+def _all_to_all(rows: Tensor, send_counts: Sequence[int], receive_counts: Sequence[int]) -> Tensor:
+    """Sends the first ``send_counts[0]`` of ``rows`` to rank 0, and so on; returns the received rows by source rank."""
+    out = rows.new_empty((sum(receive_counts), *rows.shape[1:]))
+    dist.all_to_all_single(out, rows.contiguous(), list(receive_counts), list(send_counts))
     return out
 
 
-_with_gradient: Callable[[Tensor], Tensor] = _Gathered.apply
-_taken: Callable[[Tensor, _Plan], Tensor] = _Taken.apply
+_all_gather_with_grad: Callable[[Tensor], Tensor] = _AllGather.apply
+_exchange_with_grad: Callable[[Tensor, _ExchangePlan], Tensor] = _Exchange.apply

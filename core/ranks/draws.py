@@ -1,7 +1,7 @@
-"""Random draws in a step over ranks: those that every rank makes alike, and those that each makes for itself.
+"""Random number generators of a training step: one with equal draws on every rank, and one per rank.
 
-Flow: ``core.training.train_step`` seeds both before each step; objectives draw masked words and negatives for the whole
-batch from ``shared``, and dropout draws from torch's own generators, which must not be the same on each rank.
+Flow: ``core.training.train_step`` seeds both before each step. Objectives draw masked words and negatives for the
+global batch from ``shared``; dropout uses torch's default generators, which must differ between ranks.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from core.ranks.collectives import size
 
 shared = torch.Generator().manual_seed(0)
-"""In the host's memory: the same numbers on every rank, and in one process."""
+"""A CPU generator with the same draws on every rank and in one process."""
 
 
-def seed_step(everyone: int, own: int) -> None:
-    """Seed what all ranks draw alike with ``everyone``; over several ranks torch's generators with this one's ``own``.
+def seed_step(shared_seed: int, rank_seed: int) -> None:
+    """Seeds ``shared`` and, over several ranks, torch's default generators with ``rank_seed``.
 
-    In one process torch's generators go on, and their state is in the checkpoint.
+    In one process torch's generators continue, and checkpoints contain their state.
     """
-    shared.manual_seed(everyone)
+    shared.manual_seed(shared_seed)
     if size() > 1:
-        torch.manual_seed(own)
+        torch.manual_seed(rank_seed)

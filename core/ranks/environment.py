@@ -1,8 +1,8 @@
-"""Which process of a run this is, as torchrun's environment says it; told without loading torch.
+"""The rank of this process in a run, from torchrun's environment variables; does not import torch.
 
-Flow: ``python -m core train`` asks ``from_environment``; ``core.ranks.launch`` joins the processes. RANK, WORLD_SIZE,
-LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are all that is known of a cluster: torchrun sets them, and
-anything else may (``srun`` with a line of shell).
+Flow: ``python -m core train`` calls ``from_environment``; ``core.ranks.launch`` joins the processes. RANK, WORLD_SIZE,
+LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are the only information about a cluster. torchrun sets them;
+other launchers can too (``srun`` with a line of shell).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ LARGEST = 1 << 20
 
 
 class LaunchError(UserError):
-    """Processes that cannot train together; the message says why and what to change."""
+    """Processes that cannot train together; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Which process of a run this is."""
+    """The position of this process in a run."""
 
     rank: int = 0
     size: int = 1  # processes of the run, on all hosts
     local_rank: int = 0
     local_size: int = 1  # processes on this host
-    restart: str = "0"  # which attempt of torchrun's it is
+    restart: str = "0"  # torchrun's restart count
 
     @property
     def host(self) -> str:
@@ -45,43 +45,43 @@ class Launch:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """The launch that the environment describes; None for a program that was started by itself.
+    """The launch that the environment describes; None for a single process.
 
-    LaunchError when it describes none that is possible.
+    Raises LaunchError when the variables are invalid.
     """
     if not environment.get("WORLD_SIZE") or not environment.get("RANK"):
         return None
-    given = {name: environment.get(name, "") for name in _NUMBERS}
-    given["LOCAL_RANK"] = given["LOCAL_RANK"] or given["RANK"]
-    given["LOCAL_WORLD_SIZE"] = given["LOCAL_WORLD_SIZE"] or given["WORLD_SIZE"]
+    values = {name: environment.get(name, "") for name in _NUMBERS}
+    values["LOCAL_RANK"] = values["LOCAL_RANK"] or values["RANK"]
+    values["LOCAL_WORLD_SIZE"] = values["LOCAL_WORLD_SIZE"] or values["WORLD_SIZE"]
     numbers = {}
-    for name, text in given.items():
+    for name, text in values.items():
         if not text.isdecimal() or int(text) > LARGEST:
-            raise LaunchError(f"the environment's {name} is {excerpt(text)}, which is no number of processes; torchrun "
-                              "sets it, or unset WORLD_SIZE to train in one process.")  # fmt: skip
+            raise LaunchError(f"the environment variable {name} is {excerpt(text)}, not a number of processes; start "
+                              "with torchrun, or unset WORLD_SIZE to train in one process.")  # fmt: skip
         numbers[name] = int(text)
     rank, size, local_rank, local_size = (numbers[name] for name in _NUMBERS)
     if rank >= size or local_rank >= local_size or local_size > size:
         raise LaunchError(
             f"the environment's RANK {rank} of WORLD_SIZE {size}, LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE "
-            f"{local_size} is no process of a run; start it with torchrun, or unset WORLD_SIZE to train in one process."
+            f"{local_size} is not a valid rank; start with torchrun, or unset WORLD_SIZE to train in one process."
         )
     return Launch(rank, size, local_rank, local_size, environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def check_mesh(size: int, shard: int) -> None:
-    """LaunchError unless ``shard`` ranks that split the weights fit into ``size``."""
+    """Raises LaunchError unless ``shard`` divides ``size``."""
     if shard > size or size % shard:
         raise LaunchError(
-            f"runtime.shard is {shard}, and {size} processes cannot be parted into groups of as many; set it to a "
-            f"number that divides {size}, or start another number of processes."
+            f"runtime.shard is {shard}, which does not divide {size} processes; set it to a divisor of "
+            f"{size}, or start another number of processes."
         )
 
 
 def check_shares(size: int, batch_size: int) -> None:
-    """LaunchError when the rows of a batch cannot be dealt out evenly to ``size`` processes."""
+    """Raises LaunchError unless the rows of a batch can be split evenly over ``size`` processes."""
     if batch_size % size:
         raise LaunchError(
-            f"A batch of {batch_size} pairs cannot be shared evenly by {size} processes; choose a number of processes "
-            "that divides it, or set optim.batch_size to a multiple of theirs."
+            f"a batch of {batch_size} pairs cannot be split evenly over {size} processes; set optim.batch_size to a "
+            f"multiple of {size}, or start another number of processes."
         )

@@ -1,7 +1,7 @@
-"""How the processes of a run find each other: torchrun's environment in, a process group out.
+"""Rendezvous of the processes of a run: from torchrun's environment to a process group.
 
-Flow: ``python -m core train`` asks ``core.ranks.environment`` which process it is; with a launch of several it joins
-them with ``joined`` before anything else, so that whatever goes wrong later is said once, by rank 0.
+Flow: ``python -m core train`` reads its rank with ``core.ranks.environment``. With several processes it calls
+``joined`` first, so that later errors are reported once, by rank 0.
 """
 
 from __future__ import annotations
@@ -13,55 +13,55 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # it is documented, and not listed
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # documented, but not exported
 from torch.distributed.rendezvous import rendezvous
 
 from core.ranks.environment import Launch, LaunchError
-from core.ranks.messages import Gone, Messages
+from core.ranks.messages import Messages, RankFailed
 from core.spec.reading import excerpt
 
-MEETING_SECONDS = 25  # for all processes to come
+RENDEZVOUS_SECONDS = 25  # for all processes to arrive
 
 
-def device_of(launch: Launch, wanted: str) -> torch.device:
-    """The device of this process for ``runtime.device``: a GPU of its own, or the CPU.
+def device_of(launch: Launch, configured: str) -> torch.device:
+    """The device of this process for ``runtime.device``: a separate GPU, or the CPU.
 
-    LaunchError when there are more processes on this host than GPUs.
+    Raises LaunchError when this host has more processes than GPUs.
     """
-    if wanted in ("cpu", "mps") or (wanted == "auto" and not torch.cuda.is_available()):
+    if configured in ("cpu", "mps") or (configured == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if launch.local_rank >= there:
+    gpu_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if launch.local_rank >= gpu_count:
         raise LaunchError(
-            f"{launch.host} has {there} GPUs and was given {launch.local_size} processes, one for each GPU (NCCL); "
-            f"start torchrun with --nproc-per-node={there}, or set runtime.device to cpu."
-            if there
-            else f"runtime.device is {wanted}, and {launch.host} has no GPU for NCCL; set it to cpu or auto."
+            f"{launch.host} has {gpu_count} GPUs but {launch.local_size} processes (NCCL needs one GPU each); "
+            f"start torchrun with --nproc-per-node={gpu_count}, or set runtime.device to cpu."
+            if gpu_count
+            else f"runtime.device is {configured}, but {launch.host} has no GPU for NCCL; set it to cpu or auto."
         )
     return torch.device("cuda", launch.local_rank)
 
 
 @contextmanager
 def joined(launch: Launch) -> Iterator[Messages]:
-    """While entered, this process can exchange messages with the others of its run.
+    """Within this context, the process can exchange messages with the others of its run.
 
-    LaunchError when they do not all come within ``MEETING_SECONDS``, or the port is in use.
+    Raises LaunchError when not all arrive within ``RENDEZVOUS_SECONDS``, or the port is in use.
     """
     try:
-        (store, _, _) = next(iter(rendezvous("env://", timeout=timedelta(seconds=MEETING_SECONDS))))
-        store.set_timeout(timedelta(seconds=MEETING_SECONDS))
+        (store, _, _) = next(iter(rendezvous("env://", timeout=timedelta(seconds=RENDEZVOUS_SECONDS))))
+        store.set_timeout(timedelta(seconds=RENDEZVOUS_SECONDS))
         messages = Messages(PrefixStore(f"sdgui-{launch.restart}", store), launch.rank, launch.size)
-        messages.exchange("here", launch.host, MEETING_SECONDS)
-    except (Gone, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise LaunchError(_why_not_met(launch, error)) from error
+        messages.exchange("host", launch.host, RENDEZVOUS_SECONDS)
+    except (RankFailed, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        raise LaunchError(_rendezvous_error(launch, error)) from error
     yield messages
-    if dist.is_initialized():  # after a failure it would wait for ranks that are gone
+    if dist.is_initialized():  # not after a failure: it would wait for lost ranks
         with suppress(RuntimeError):
             dist.destroy_process_group()
 
 
 def open_group(launch: Launch, messages: Messages, device: torch.device, seconds: float) -> None:
-    """Open torch's process group; whoever waits for another longer than ``seconds`` ends with an error."""
+    """Opens torch's process group; waiting for another rank longer than ``seconds`` raises an error."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
@@ -75,17 +75,17 @@ def open_group(launch: Launch, messages: Messages, device: torch.device, seconds
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise LaunchError(
-            f"the {launch.size} processes cannot talk to each other ({excerpt(' '.join(str(error).split()), 200)}); "
-            "see that the hosts reach each other, and name the network in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME."
+            f"the {launch.size} processes cannot communicate ({excerpt(' '.join(str(error).split()), 200)}); "
+            "check that the hosts can reach each other; set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to their network."
         ) from error
 
 
-def _why_not_met(launch: Launch, error: Exception) -> str:
-    where = f"{os.environ.get('MASTER_ADDR', 'no address')}:{os.environ.get('MASTER_PORT', 'no port')}"
-    said = " ".join(str(error).split())
-    if "EADDRINUSE" in said or "address already in use" in said.lower():
-        return f"the port of {where} is in use by another program; choose another (torchrun --master-port)."
+def _rendezvous_error(launch: Launch, error: Exception) -> str:
+    address = f"{os.environ.get('MASTER_ADDR', 'no address')}:{os.environ.get('MASTER_PORT', 'no port')}"
+    error_text = " ".join(str(error).split())
+    if "EADDRINUSE" in error_text or "address already in use" in error_text.lower():
+        return f"the port of {address} is in use by another program; choose another with torchrun --master-port."
     return (
-        f"the {launch.size} processes of this run did not meet at {where} within {MEETING_SECONDS} s "
-        f"({excerpt(said, 120)}); see that each of them was started, and that the hosts reach each other."
+        f"the {launch.size} processes of this run did not connect at {address} within {RENDEZVOUS_SECONDS} s "
+        f"({excerpt(error_text, 120)}); check that all were started and that the hosts can reach each other."
     )

@@ -1,8 +1,8 @@
-"""Tensors that may be split over ranks: all of one, this rank's part of it, and states of whole tensors.
+"""Tensors that may be split over ranks: full tensors, local parts, and state dicts of full tensors.
 
-Flow: optimiser, teacher and checkpoints see parameters that ``core.ranks.sharding`` may have split; in one process, and
-wherever nothing is split, the functions here give back what they are given. Checkpoints hold whole tensors, so that
-they are the same at any number of ranks.
+Flow: optimiser, teacher and checkpoints handle parameters that ``core.ranks.sharding`` may have split. The functions
+here return tensors that are not split unchanged. Checkpoints contain full tensors, so that they do not depend on the
+number of ranks.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from torch.utils._pytree import register_pytree_node
 
 
 def is_split(value: Tensor) -> bool:
-    """Whether ``value`` is one of torch's distributed tensors; told without loading what those are made of."""
+    """Whether ``value`` is a DTensor; does not import torch.distributed.tensor."""
     return hasattr(value, "to_local")
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """All of ``value``, which may be split over ranks; then every rank has to ask."""
+    """The full tensor of ``value``, which may be split over ranks; then all ranks must call this."""
     if not is_split(value):
         return value
     parts: Any = value
     mesh = parts.device_mesh
     if all(mesh.size(dim) == 1 or place.is_replicate() for dim, place in enumerate(parts.placements)):
         return local(value)
-    every: Tensor = parts.full_tensor()
-    return every
+    gathered: Tensor = parts.full_tensor()
+    return gathered
 
 
 def local(value: Tensor) -> Tensor:
-    """This rank's part of ``value``; writing to it writes to ``value``."""
-    own: Tensor = cast(Any, value).to_local() if is_split(value) else value
-    return own
+    """This rank's part of ``value``; it shares memory with ``value``."""
+    part: Tensor = cast(Any, value).to_local() if is_split(value) else value
+    return part
 
 
 def sharded_like(value: Tensor, like: Tensor) -> Tensor:
-    """``value``, which every rank has whole, split as ``like`` is."""
+    """``value``, a full tensor on every rank, split like ``like``."""
     if not is_split(like) or is_split(value):
         return value
-    from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415  (needless in one process)
+    from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415  (not needed in one process)
 
     layout = cast(Any, like)
     return distribute_tensor(value.to(like.device), layout.device_mesh, layout.placements, src_data_rank=None)
 
 
 def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
-    """Every tensor whole in the host's memory of each rank that is to ``keep`` them, {} on others; all have to ask.
+    """Full tensors in host memory on ranks with ``keep``, {} on others; all ranks must call this.
 
-    They are gathered one after another, so that a device holds one whole tensor at a time besides its parts. ``copy``:
-    also of what is in the host's memory already.
+    Tensors are gathered one after another, so that a device holds only one full tensor at a time. ``copy`` also copies
+    tensors that are in host memory already.
     """
     gathered = {}
     for name, value in tensors.items():
@@ -65,12 +65,12 @@ def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
 
 
 def as_trees(value: Any) -> Any:
-    """``value``, with every data class in it known to torch's pytree as the tensors of its fields.
+    """``value``, with its dataclasses registered as pytree nodes.
 
-    FSDP gathers weights again when a gradient reaches an output, which it finds in pytrees alone before torch 2.13.
+    Before torch 2.13, FSDP finds outputs only in pytrees; it gathers weights again when a gradient reaches an output.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        names = tuple(one.name for one in fields(value) if one.init)
+        names = tuple(field.name for field in fields(value) if field.init)
         _register(type(value), names)
         for name in names:
             as_trees(getattr(value, name))
@@ -92,9 +92,9 @@ def _register(kind: Any, names: tuple[str, ...]) -> None:
     )
 
 
-def load_whole(module: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
-    """``load_state_dict`` of whole tensors, into a module that may be split."""
-    own = module.state_dict()
+def load_full_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
+    """``load_state_dict`` of full tensors into a module that may be split."""
+    current = module.state_dict()
     return module.load_state_dict(
-        {name: sharded_like(value, own[name]) if name in own else value for name, value in tensors.items()}
+        {name: sharded_like(value, current[name]) if name in current else value for name, value in tensors.items()}
     )

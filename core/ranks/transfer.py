@@ -1,7 +1,6 @@
-"""From the host to the device, without waiting for it.
+"""Asynchronous transfer from host to device.
 
-Flow: batches, the draws that objectives and views make on the host, and the numbers of rows that ranks exchange go to
-the device through ``sent``.
+Flow: batches, random draws of objectives and views, and row indices for collectives are transferred with ``sent``.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``; the copy from the host's memory to a GPU is only queued.
+    """``tensor`` on ``device``; copies from host memory to a GPU are asynchronous.
 
-    From pageable memory the driver would first wait for all that is queued: the copy is from pinned memory.
+    The copy uses pinned memory, since from pageable memory the driver would first synchronise.
     """
     if tensor.device == device:
         return tensor

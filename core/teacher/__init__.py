@@ -1,1 +1,1 @@
-"""The teachers: moving averages of the student, and frozen networks."""
+"""Teachers: moving averages of the student, and frozen networks."""

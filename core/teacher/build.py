@@ -1,4 +1,4 @@
-"""The teacher that a config asks for."""
+"""Builds the teacher of a config."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def build_teacher(
     trained: Sequence[Network] = (),
     objectives: Iterable[ComparesWithTeacher] = (),
 ) -> Teacher | None:
-    """The teacher of an experiment: made of ``student``, or the ``trained`` networks; None without one.
+    """The teacher of an experiment, from ``student`` or the ``trained`` networks; None if the config has no teacher.
 
-    Raises ModelError when the trained ones cannot give what ``objectives`` compare.
+    Raises ModelError when trained networks lack outputs that ``objectives`` compare.
     """
     if config.kind == "none":
         return None

@@ -1,4 +1,4 @@
-"""The moving-average teacher: weights that follow the student's, or its whole state."""
+"""The moving-average teacher, of the student's weights or its full state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.data.batch import Batch
 from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.outputs import Output
-from core.ranks.tensors import full_tensor, is_split, load_whole, local
+from core.ranks.tensors import full_tensor, is_split, load_full_state, local
 from core.spec.config import TeacherConfig
 from core.teacher.teacher import HeadOutputs, Teacher
 
@@ -21,12 +21,11 @@ from core.teacher.teacher import HeadOutputs, Teacher
 class EmaTeacher(Teacher):
     """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
 
-    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m of
-    ``core.training.schedules.momenta``. Where it teaches in every k-th step it follows after the one before alone, with
-    the product of the m since. Buffers (batch norm's statistics) are the student's, or with ema-state
-    averaged alike, counters copied (EMAN, Cai et al. 2021). With part heads the towers are the student's own modules,
-    and only fusion and heads are averaged. It starts equal to the student, and stays equal until it begins. Its state
-    dict is a network's.
+    After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m from
+    ``core.training.schedules.momenta``. If it teaches every k-th step, it is updated only before such a step, with the
+    product of the m since. Buffers (batch norm statistics) are copied from the student, or averaged with ema-state
+    except for counters (EMAN, Cai et al. 2021). With part heads it shares the student's towers, and only fusion and
+    heads are averaged. It equals the student until the teacher starts. Its state dict is that of a network.
     """
 
     moves = True
@@ -36,13 +35,13 @@ class EmaTeacher(Teacher):
         shared = {id(student.towers): student.towers} if config.part == "heads" else {}
         network: Network = copy.deepcopy(student, shared)
         self.networks = (network,)
-        self._own = [part for name, part in network.named_children() if part is not student.towers]
-        for part in self._own:
+        self._averaged_parts = [part for name, part in network.named_children() if part is not student.towers]
+        for part in self._averaged_parts:
             part.requires_grad_(False)
         for parameter in network.parameters(recurse=False):
             parameter.requires_grad_(False)
         network.training = False
-        for part in self._own:
+        for part in self._averaged_parts:
             part.eval()
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
@@ -52,51 +51,52 @@ class EmaTeacher(Teacher):
 
     @torch.no_grad()
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
-        part: Callable[[], object] | None = getattr(
+        reshard: Callable[[], object] | None = getattr(
             self.network, "reshard", None
-        )  # over ranks, where weights are split
-        if part is not None:
-            part()
-        ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
-        moved = [name for name, value in ours.items() if value is not theirs[name]]
-        followers: list[Tensor] = [ours[name] for name in moved]
-        leaders: list[Tensor] = [theirs[name] for name in moved]
-        if any(map(is_split, leaders)):  # over ranks: each moves the parts that it has
-            leaders = [
-                local(one) if is_split(own) else full_tensor(one) for own, one in zip(followers, leaders, strict=True)
+        )  # if the weights are split over ranks
+        if reshard is not None:
+            reshard()
+        current, target = dict(self.network.named_parameters()), dict(student.named_parameters())
+        names = [name for name, value in current.items() if value is not target[name]]
+        averages: list[Tensor] = [current[name] for name in names]
+        students: list[Tensor] = [target[name] for name in names]
+        if any(map(is_split, students)):  # over ranks: each updates its part
+            students = [
+                local(value) if is_split(average) else full_tensor(value)
+                for average, value in zip(averages, students, strict=True)
             ]
-            followers = [local(own) for own in followers]
-        share = 1.0 - momentum
-        _follow(followers, leaders, share if skipped is None else share * (1.0 - skipped))
-        self._follow_buffers(student, share, skipped)
+            averages = [local(average) for average in averages]
+        weight = 1.0 - momentum
+        _lerp(averages, students, weight if skipped is None else weight * (1.0 - skipped))
+        self._update_buffers(student, weight, skipped)
 
-    def _follow_buffers(self, student: Network, share: float, skipped: Tensor | None) -> None:
-        theirs = dict(student.named_buffers())
+    def _update_buffers(self, student: Network, share: float, skipped: Tensor | None) -> None:
+        student_buffers = dict(student.named_buffers())
         for name, buffer in self.network.named_buffers():
-            if buffer is theirs[name]:
+            if buffer is student_buffers[name]:
                 continue
             averaged = self.config.kind == "ema-state" and buffer.is_floating_point()
-            value = buffer.lerp(theirs[name], share) if averaged else theirs[name]
+            value = buffer.lerp(student_buffers[name], share) if averaged else student_buffers[name]
             buffer.copy_(value if skipped is None else torch.where(skipped > 0, buffer, value))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The network's state, so that a teacher's checkpoint loads into a Network."""
+        """The network's state dict, so that a teacher's checkpoint loads into a Network."""
         return self.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_whole(self.network, state)
+        load_full_state(self.network, state)
 
 
-def _follow(followers: list[Tensor], leaders: list[Tensor], share: float | Tensor) -> None:
-    """Move ``followers`` in place by ``share`` of the way to ``leaders``.
+def _lerp(averages: list[Tensor], students: list[Tensor], share: float | Tensor) -> None:
+    """Moves ``averages`` in place towards ``students`` by ``share``.
 
-    As a tensor it is 0 after a skipped step without a word to the host. A GPU has a fused lerp for numbers alone: there
-    it is a difference, a product and a sum, each one kernel for many parameters.
+    A tensor ``share`` is 0 after a skipped step, without synchronisation. On a GPU the fused lerp takes only a number,
+    so a tensor needs a difference, a product and a sum, each one kernel for many parameters.
     """
     if isinstance(share, Tensor) and share.device.type == "cuda":
-        steps: Any = torch._foreach_sub(leaders, followers)
+        steps: Any = torch._foreach_sub(students, averages)
         torch._foreach_mul_(steps, share)
-        torch._foreach_add_(followers, steps)
+        torch._foreach_add_(averages, steps)
         return
-    weight: Any = [share] * len(followers) if isinstance(share, Tensor) else share  # torch's stubs know numbers only
-    torch._foreach_lerp_(followers, leaders, weight)
+    weight: Any = [share] * len(averages) if isinstance(share, Tensor) else share  # torch's stubs allow only numbers
+    torch._foreach_lerp_(averages, students, weight)

@@ -1,8 +1,7 @@
-"""A teacher that was trained before: one network, or several that teach together (previous generations).
+"""A previously trained teacher: one network, or an ensemble (previous generations).
 
-Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` makes the teacher of them, or one that follows
-the student. They may have another architecture than the student: images are resized to what each takes, and only
-outputs that both have are compared.
+Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` builds the teacher. They may have other architectures
+than the student: images are resized to the input size of each, and only outputs that both have are compared.
 
 Legend: B batch, D embed, S side, T tokens, N networks.
 """
@@ -27,10 +26,10 @@ from core.teacher.teacher import ComparesWithTeacher, HeadOutputs, Teacher
 
 
 class FrozenTeacher(Teacher):
-    """Trained networks that stay as they are (Hinton et al. 2015; Born-Again, Furlanello et al. 2018).
+    """Trained networks with fixed weights (Hinton et al. 2015; Born-Again, Furlanello et al. 2018).
 
-    Several teach as an ensemble: their similarities, prototypes and other answers are averaged. A checkpoint does not
-    keep them; they are opened anew where a run is resumed.
+    Several form an ensemble: their similarities, prototypes and other outputs are averaged. They are not saved in
+    checkpoints, but opened again when a run is resumed.
     """
 
     moves = False
@@ -42,7 +41,7 @@ class FrozenTeacher(Teacher):
         networks: Sequence[Network],
         objectives: Iterable[ComparesWithTeacher] = (),
     ) -> None:
-        """Raises ModelError naming the objective whose targets the networks cannot give."""
+        """Raises ModelError naming the objective whose targets the networks cannot provide."""
         super().__init__(config)
         if not networks:
             raise ModelError("a frozen teacher needs its weights; name them in teacher.checkpoint.")
@@ -55,23 +54,23 @@ class FrozenTeacher(Teacher):
         for objective in objectives if len(self.networks) > 1 else ():
             if objective.compares_vectors:
                 raise ModelError(
-                    f"{_setting(objective)} needs a single teacher; {len(self.networks)} only share their "
-                    "similarities. Name one in teacher.checkpoint, or set it to 0."
+                    f"{_setting(objective)} needs a single teacher, not an ensemble of {len(self.networks)}; name one "
+                    "in teacher.checkpoint, or set it to 0."
                 )
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
         with torch.no_grad():
-            outputs = [self._ask(network, batch, head_outputs) for network in self.networks]
+            outputs = [self._outputs_of(network, batch, head_outputs) for network in self.networks]
             return outputs[0] if len(outputs) == 1 else ensemble(outputs)
 
     @staticmethod
-    def _ask(network: Network, batch: Batch, head_outputs: HeadOutputs | None) -> Output:
-        fitted = _fitted(batch, network)
-        output = network.forward_teacher(fitted)
-        return output if head_outputs is None else head_outputs(network, fitted, output)
+    def _outputs_of(network: Network, batch: Batch, head_outputs: HeadOutputs | None) -> Output:
+        adapted = _adapt_batch(batch, network)
+        output = network.forward_teacher(adapted)
+        return output if head_outputs is None else head_outputs(network, adapted, output)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the weights are where they came from."""
+        """Empty: the weights stay in their own files."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -79,48 +78,46 @@ class FrozenTeacher(Teacher):
 
 
 def _check(student: Network, teacher: Network, objectives: Iterable[ComparesWithTeacher]) -> None:
-    """Raise ModelError when ``teacher`` cannot give what the objectives compare."""
+    """Raises ModelError when ``teacher`` cannot provide what the objectives compare."""
     ours, theirs = student.towers, teacher.towers
     if ours.tokenizer_digest != theirs.tokenizer_digest:
-        raise ModelError(
-            "the teacher splits captions into other words than the student; choose one with its tokenizer."
-        )
+        raise ModelError("the teacher has another tokenizer than the student; choose one with the same tokenizer.")
     for objective in objectives:
         if objective.compares_vectors and ours.embed_dim != theirs.embed_dim:
             raise ModelError(
-                f"{_setting(objective)} compares vectors, and the teacher's have {theirs.embed_dim} numbers where the "
-                f"student's have {ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher "
+                f"{_setting(objective)} compares vectors, but the teacher's embed_dim is {theirs.embed_dim} and the "
+                f"student's {ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher "
                 "of that width."
             )
         objective.check_teacher(student, teacher)
 
 
 def _setting(objective: ComparesWithTeacher) -> str:
-    """The field for which ``objective`` compares vectors."""
+    """The setting that makes ``objective`` compare vectors."""
     return f"objectives.{objective.name}.{objective.compares_vectors}"
 
 
-def _fitted(batch: Batch, network: Network) -> Batch:
-    """``batch`` as ``network`` takes it: its image size, its greatest number of words."""
+def _adapt_batch(batch: Batch, network: Network) -> Batch:
+    """``batch`` with the image size and context length of ``network``."""
     side = network.image_size
 
-    def view(one: View) -> View:
-        if one.local or one.images.shape[-1] == side:
-            return one
-        return replace(one, images=resized(one.images, side))
+    def resize(view: View) -> View:
+        if view.local or view.images.shape[-1] == side:
+            return view
+        return replace(view, images=resized(view.images, side))
 
     towers, source = network.towers, batch.source
     return replace(
         batch,
-        texts=_cut(batch.texts, towers),
-        clean=view(batch.clean),
-        teacher=tuple(view(one) for one in batch.teacher),
-        source=source and replace(source, texts=_cut(source.texts, towers)),
+        texts=_truncate(batch.texts, towers),
+        clean=resize(batch.clean),
+        teacher=tuple(resize(view) for view in batch.teacher),
+        source=source and replace(source, texts=_truncate(source.texts, towers)),
     )
 
 
-def _cut(texts: Tensor, towers: Towers) -> Tensor:
-    """Captions (B, T) of at most as many tokens as ``towers`` read; one that is cut ends with the end token."""
+def _truncate(texts: Tensor, towers: Towers) -> Tensor:
+    """Captions (B, T) truncated to the context length of ``towers``; truncated ones end with the end token."""
     longest = towers.context_length
     if texts.shape[1] <= longest:
         return texts
@@ -132,40 +129,40 @@ def _cut(texts: Tensor, towers: Towers) -> Tensor:
 
 
 def ensemble(outputs: Sequence[Output]) -> Output:
-    """Several networks' outputs as one whose similarities are the mean of theirs.
+    """One output whose similarities are the mean of those of ``outputs``.
 
-    With s_n the scale of network n and s their mean, its vectors times sqrt(s_n / (N s)) are put side by side: the
-    result has unit length, and s times its products is ``mean_n s_n image_n text_n``.
+    With s_n the scale of network n and s their mean, its vectors times sqrt(s_n / (N s)) are concatenated: the result
+    has unit length, and s times its products is ``mean_n s_n image_n text_n``.
     """
     scales = torch.stack([output.logit_scale.float() for output in outputs])
     shares = (scales / scales.sum()).sqrt().unbind()
 
-    def joined(vectors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([share * one.float() for share, one in zip(shares, vectors, strict=True)], dim=-1)
+    def concatenate(vectors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([share * vector.float() for share, vector in zip(shares, vectors, strict=True)], dim=-1)
 
-    def view(views: Sequence[ViewOutput]) -> ViewOutput:
-        fused = [one.fused for one in views if one.fused is not None]
+    def combine(views: Sequence[ViewOutput]) -> ViewOutput:
+        fused = [view.fused for view in views if view.fused is not None]
         return replace(
             views[0],
-            image=joined([one.image for one in views]),
-            fused=joined(fused) if len(fused) == len(views) else None,
-            prototypes=mean_of([one.prototypes for one in views]),
+            image=concatenate([view.image for view in views]),
+            fused=concatenate(fused) if len(fused) == len(views) else None,
+            prototypes=mean_of([view.prototypes for view in views]),
         )
 
     first = outputs[0]
     return replace(
         first,
-        text=joined([output.text for output in outputs]),
+        text=concatenate([output.text for output in outputs]),
         logit_scale=scales.mean(),
-        clean=view([output.clean for output in outputs]),
-        distilled=tuple(view(views) for views in zip(*(output.distilled for output in outputs), strict=True)),
+        clean=combine([output.clean for output in outputs]),
+        distilled=tuple(combine(views) for views in zip(*(output.distilled for output in outputs), strict=True)),
         logit_bias=mean_of([output.logit_bias for output in outputs]),
         extra={name: mean_of([output.extra[name] for output in outputs]) for name in first.extra},
     )
 
 
 def mean_of(values: Sequence[Any]) -> Any:
-    """The mean of tensors, through tuples and data classes; what is no float tensor is that of the first."""
+    """The mean of tensors, recursively in tuples and dataclasses; other values are those of the first."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.stack([value.float() for value in values]).mean(dim=0) if first.is_floating_point() else first

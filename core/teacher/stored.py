@@ -1,9 +1,9 @@
-"""A teacher's features that are computed once, before training: targets that cost no forward pass.
+"""Teacher features that are computed once before training, so that targets need no forward pass.
 
-Flow: ``core.training.assembly`` has an initial or frozen network encode the training data, and keeps its features here.
+Flow: ``core.training.assembly`` encodes the training data with an initial or frozen network and stores the result here.
 
-MobileCLIP (Vasu et al. 2024) stores the features of several augmented views; here it is one, the whole image, which
-suits weak augmentation: the student's crop then learns the feature of the whole.
+MobileCLIP (Vasu et al. 2024) stores features of several augmented views; here it is only the full image, which suits
+weak augmentation: the student's crop learns the feature of the full image.
 
 Legend: N rows (images), C captions, B batch, T tokens, D embed.
 """
@@ -27,35 +27,35 @@ from core.teacher.teacher import HeadOutputs, Teacher
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features of the training data, and what tells which caption of a row a batch has."""
+    """Features of the training data, and the tokens that identify the caption of a row in a batch."""
 
     images: Tensor  # (N, D) unit length; 0 where an image cannot be read
-    texts: Tensor  # (C, D) unit length, those of a row in succession
+    texts: Tensor  # (C, D) unit length, grouped by row
     tokens: Tensor  # (C, T), padded
     first: Tensor  # (N,) int64, the position of each row's first caption
-    most: int  # captions that a row has
+    most: int  # greatest number of captions of a row
     pad_id: int
 
     def to(self, device: torch.device) -> StoredFeatures:
-        """The same on ``device``."""
+        """A copy on ``device``."""
         images, texts, tokens, first = (part.to(device) for part in (self.images, self.texts, self.tokens, self.first))
         return replace(self, images=images, texts=texts, tokens=tokens, first=first)
 
     def captions(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """(B,) Positions of the captions ``tokens`` (B, T) of ``rows`` (B,); found without waiting for the device."""
+        """Positions (B,) of the captions ``tokens`` (B, T) of ``rows`` (B,), without synchronisation."""
         C, length = self.tokens.shape
         padding = (0, max(0, length - tokens.shape[1]))
-        wanted = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # what is beyond is padding
+        padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens beyond are padding
         last = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
         position = self.first[rows]
         for step in range(1, self.most):
-            other = (self.first[rows] + step).minimum(last - 1)
-            position = torch.where((self.tokens[other] == wanted).all(dim=1), other, position)
+            candidate = (self.first[rows] + step).minimum(last - 1)
+            position = torch.where((self.tokens[candidate] == padded).all(dim=1), candidate, position)
         return position
 
 
 class StoredTeacher(Teacher):
-    """Gives the ``features`` of a network that does not change, as it would in a forward pass of whole images."""
+    """Returns the stored ``features`` of a fixed network, as a forward pass of full images would."""
 
     moves = False
     networks: tuple[Network, ...] = ()
@@ -74,7 +74,7 @@ class StoredTeacher(Teacher):
         return Output(texts, self._scale, view, (view,), logit_bias=self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the features are computed anew where a run is resumed."""
+        """Empty: the features are recomputed when a run is resumed."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""The teacher: the network that makes the targets and is never given a gradient.
+"""The teacher: the network that computes the targets, without gradient.
 
-Flow: in each step the trainer asks ``targets`` before the student's forward pass, and calls ``update`` after the
-optimiser's step. ``EmaTeacher`` follows the student, ``FrozenTeacher`` holds trained networks; ``core.teacher.build``
-makes the one that an experiment asks for.
+Flow: in each step the trainer calls ``targets`` before the student's forward pass, and ``update`` after the optimiser's
+step. ``EmaTeacher`` averages the student, ``FrozenTeacher`` holds trained networks; see ``core.teacher.build``.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ from core.model.outputs import Output
 from core.spec.config import TeacherConfig
 
 HeadOutputs = Callable[[Network, Batch, Output], Output]
-"""Adds to a network's output of a batch what objectives compute from it."""
+"""Adds the objectives' additional outputs to a network's output of a batch."""
 
 
 class ComparesWithTeacher(Protocol):
-    """The side of an objective that a trained teacher is checked against."""
+    """The part of an objective's interface that trained teachers are checked against."""
 
     name: str
 
     @property
     def compares_vectors(self) -> str:
-        """The setting for which vectors are compared with a teacher's own; "" when they are not."""
+        """The setting that makes it compare vectors with the teacher's; "" if it does not."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raise ModelError when ``teacher`` cannot give what the objective compares."""
+        """Raises ModelError when ``teacher`` cannot provide what the objective compares."""
 
 
 class Teacher:
-    """The interface of a teacher; ``moves`` says whether it follows the student."""
+    """The interface of a teacher; ``moves`` is whether its weights follow the student's."""
 
     moves: bool
     networks: tuple[Network, ...]
@@ -45,23 +44,23 @@ class Teacher:
 
     @property
     def network(self) -> Network:
-        """The network that is validated beside the student and saved as the teacher."""
+        """The network that is validated and saved as the teacher."""
         return self.networks[0]
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
-        """The teacher's outputs of its views of the batch, with those of ``head_outputs``."""
+        """The teacher's outputs for its views of the batch, with those of ``head_outputs``."""
         raise NotImplementedError
 
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
-        """Follow ``student``, keeping the share ``momentum``; call it after the optimiser's step.
+        """Moves towards ``student``, keeping the share ``momentum``; call it after the optimiser's step.
 
-        ``skipped``: 1.0 where the optimiser left the student as it was, else 0.0; a scalar on the device, not read.
-        The teacher then stays as it is too.
+        ``skipped``: 1.0 if the optimiser skipped the step, else 0.0; a scalar on the device. The teacher is then not
+        updated either.
         """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its tensors in a checkpoint; empty where they are kept elsewhere."""
+        """Its tensors in a checkpoint; empty if they are not saved."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what ``state_dict`` gave."""
+        """Loads the result of ``state_dict``."""

@@ -16,7 +16,7 @@ import torch
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 from core.objectives.weighting.rolling import AnyBelief
-from core.ranks.tensors import load_whole, on_host
+from core.ranks.tensors import load_full_state, on_host
 from core.spec.config import RunConfig
 from core.spec.errors import writing
 from core.spec.files import write_whole
@@ -130,7 +130,7 @@ class Checkpointing:
         info, tensors = found
         self._check_data(info)
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
-        checkpoint.fill(partial(load_whole, parts.network), tensors.student, origin)
+        checkpoint.fill(partial(load_full_state, parts.network), tensors.student, origin)
         if parts.teacher is not None:
             checkpoint.fill(parts.teacher.load_state_dict, tensors.teacher, origin)
         restore_optimizer(self._optimizer, parts.network, tensors.state)

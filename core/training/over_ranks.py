@@ -149,7 +149,7 @@ def _ending(error: Exception, team: Team, watch: Watch) -> Exception:
         message = str(error) if isinstance(error, UserError) else sentence(error)
         said = message or f"{type(error).__name__}: {error}"
         kind, trace = type(error).__name__, "".join(traceback.format_exception(error))
-        team.messages.fail(Failure(team.launch.rank, team.launch.host, kind, said, trace))
+        team.messages.report_failure(Failure(team.launch.rank, team.launch.host, kind, said, trace))
         return error
     word = team.messages.failure(_WORD_SECONDS)
     if word is not None and word.rank != team.launch.rank:

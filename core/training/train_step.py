@@ -21,7 +21,7 @@ from core.objectives.weighting.trust import trusted
 from core.ranks.collectives import rank
 from core.ranks.draws import seed_step
 from core.spec.config import RunConfig
-from core.teacher.attention import attended
+from core.teacher.attention import select_attended_patches
 from core.teacher.teacher import Teacher
 from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
@@ -55,7 +55,7 @@ class TrainStep:
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            output = self._student(batch if target is None else attended(batch, target), objectives)
+            output = self._student(batch if target is None else select_attended_patches(batch, target), objectives)
         if self._memory is not None:
             target = self._memory.remembered(batch.rows, output)
         if self._belief is not None:

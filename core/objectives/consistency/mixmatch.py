@@ -149,7 +149,7 @@ def _global_positions(has_label: Tensor, views: int) -> list[Tensor]:
 
 
 def _rows_by_label(batch: Batch, labelled: bool) -> Tensor:
-    """Positions of the labelled or unlabelled rows, on the batch's device; computed on the host without synchronising."""
+    """Positions of the labelled or unlabelled rows, on the batch's device; computed without synchronising."""
     labels = batch.on_host.labels
     assert labels is not None
     return sent(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from core.ranks.collectives import logsumexp_of_rows, size, total
+from core.ranks.collectives import logsumexp_of_rows, size, sum_over_ranks
 from core.spec.config.distillation import PrototypesConfig
 
 SINKHORN_ROUNDS = 3  # SwAV, DINOv2
@@ -67,7 +67,7 @@ def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
 
 def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
     """``sinkhorn`` with column sums over the rows of all ranks (SwAV, section 3.1; DINOv2)."""
-    log_b, log_k = total(scores.new_full((), float(len(scores)))).log(), math.log(scores.shape[1])
+    log_b, log_k = sum_over_ranks(scores.new_full((), float(len(scores)))).log(), math.log(scores.shape[1])
     log_q = scores - logsumexp_of_rows(scores).logsumexp(dim=0)
     for _ in range(rounds):
         log_q = log_q - logsumexp_of_rows(log_q) - log_k
@@ -79,5 +79,5 @@ def _mean_of_rows(logits: Tensor) -> Tensor:
     """The mean (K,) of the rows of all ranks; NaN without rows."""
     if size() == 1:
         return logits.mean(dim=0)
-    sums = total(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))
+    sums = sum_over_ranks(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))
     return sums[:-1] / sums[-1]

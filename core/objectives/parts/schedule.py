@@ -68,7 +68,7 @@ def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0
 
 
 def ramp(progress: Values, share: float, first: float, last: float) -> Values:
-    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; always ``last`` if ``share`` is 0."""
+    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; always ``last`` without a ramp."""
     if share <= 0:
         return np.broadcast_to(np.float64(last), progress.shape)
     if share < _SHORTEST:  # the product below would underflow

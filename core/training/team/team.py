@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from core.data.loader import LoadedBatch
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.environment import Launch
-from core.ranks.messages import Gone, Messages
+from core.ranks.messages import Messages, RankFailed
 from core.ranks.transfer import sent
 from core.spec.errors import UserError
 from core.spec.failures import sentence
@@ -86,7 +86,7 @@ class Team:
         assert self.messages is not None
         try:
             return self.messages.exchange(about, value)
-        except (Gone, RuntimeError) as gone:
+        except (RankFailed, RuntimeError) as gone:
             raise RankLost(str(gone)) from gone
 
     def same(self, about: str, value: str) -> None:

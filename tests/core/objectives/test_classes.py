@@ -242,7 +242,7 @@ def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_c
 
 
 def test_a_network_without_classes_says_what_is_missing() -> None:
-    with pytest.raises(ModelError, match=r"name their column in data\.label"):
+    with pytest.raises(ModelError, match=r"set data\.label to their column"):
         build_network(preset_config("mixup", "tiny"), resolve_architecture("sd-tiny"))
     plain = build_network(preset_config("clip", "tiny"), resolve_architecture("sd-tiny"))
     with pytest.raises(ModelError, match="not trained to classify"):

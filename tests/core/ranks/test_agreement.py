@@ -14,7 +14,7 @@ from core.data.batch import Batch
 from core.data.errors import DataError
 from core.data.loader import LoadedBatch
 from core.ranks.environment import LaunchError, check_mesh
-from core.ranks.messages import Gone
+from core.ranks.messages import RankFailed
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, RankLost, TrainingError
@@ -242,11 +242,11 @@ def test_messages_tell_of_a_failure() -> None:
         from core.ranks.messages import Failure  # noqa: PLC0415
 
         if team.launch.rank == 1:
-            team.messages.fail(Failure(1, "elsewhere", "KeyError", "it broke"))
+            team.messages.report_failure(Failure(1, "elsewhere", "KeyError", "it broke"))
             return ""
         try:
             team.messages.exchange("never", 1)
-        except Gone:
+        except RankFailed:
             word = team.messages.failure(5.0)
             return "" if word is None else f"{word.rank} {word.message}"
         return "exchanged"

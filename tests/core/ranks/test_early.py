@@ -19,8 +19,8 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.training.team.early import refuse_early
 
 WRONG = {
-    "optim.batch_size=11": "A batch of 11 pairs cannot be shared evenly by 2 processes",
-    "runtime.shard=4": "runtime.shard is 4, and 2 processes",
+    "optim.batch_size=11": "a batch of 11 pairs cannot be split evenly over 2 processes",
+    "runtime.shard=4": "runtime.shard is 4, which does not divide 2 processes",
     "data.train=nowhere.csv": "There is no data at ",
     "data.val=nowhere.csv": "There is no data at ",
     "data.train=there-{0..1}.tar": "there-1.tar is not there; copy it again",
@@ -94,4 +94,4 @@ def test_the_verb_tells_it_without_torch(config: RunConfig, tmp_path: Path) -> N
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["1", "False"], done.stderr
-    assert done.stderr.startswith("error: runtime.shard is 4, and 2 processes")
+    assert done.stderr.startswith("error: runtime.shard is 4, which does not divide 2 processes")

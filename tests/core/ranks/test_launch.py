@@ -39,12 +39,12 @@ def test_the_environment_says_which_process_this_is(given: dict[str, str], expec
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"RANK": "x"}, "the environment's RANK is x, which is no number of processes"),
+        ({"RANK": "x"}, "the environment variable RANK is x, not a number of processes"),
         ({"LOCAL_WORLD_SIZE": "-2"}, "LOCAL_WORLD_SIZE is -2"),
         ({"WORLD_SIZE": str((1 << 20) + 1)}, "WORLD_SIZE is 1048577"),
         ({"RANK": "4"}, "RANK 4 of WORLD_SIZE 4"),
-        ({"LOCAL_RANK": "2"}, "LOCAL_RANK 2 of LOCAL_WORLD_SIZE 2 is no process of a run"),
-        ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE 5 is no process of a run"),
+        ({"LOCAL_RANK": "2"}, "LOCAL_RANK 2 of LOCAL_WORLD_SIZE 2 is not a valid rank"),
+        ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE 5 is not a valid rank"),
     ],
 )
 def test_an_environment_that_cannot_be_is_told(given: dict[str, str], told: str) -> None:
@@ -71,7 +71,7 @@ def test_nccl_without_gpus_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> No
     one, other = over_ranks(2, choose)
     assert one == other
     assert one[0] == "cpu"
-    assert one[1].startswith("runtime.device is cuda, and ")
+    assert one[1].startswith("runtime.device is cuda, but ")
     assert one[1].endswith(" has no GPU for NCCL; set it to cpu or auto.")
 
 
@@ -81,7 +81,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert [device_of(Launch(rank, 3, rank, 3), "auto") for rank in (0, 1)] == [
         torch.device("cuda", 0), torch.device("cuda", 1)
     ]  # fmt: skip
-    with pytest.raises(LaunchError, match="has 2 GPUs and was given 3 processes, one for each GPU"):
+    with pytest.raises(LaunchError, match="has 2 GPUs but 3 processes"):
         device_of(Launch(2, 3, 2, 3), "auto")
     assert device_of(Launch(2, 3, 2, 3), "cpu") == torch.device("cpu")
 

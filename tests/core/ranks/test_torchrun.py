@@ -126,8 +126,8 @@ def _ends_as_asked(run: Followed, ending: str, done: int) -> int:
 @pytest.mark.slow
 def test_what_cannot_be_is_said_once(config: RunConfig, tmp_path: Path) -> None:
     wrong = {
-        "cannot be shared evenly by 2 processes": {"optim": config.optim.model_copy(update={"batch_size": 11})},
-        "runtime.shard is 4, and 2 processes": {"runtime": config.runtime.model_copy(update={"shard": 4})},
+        "cannot be split evenly over 2 processes": {"optim": config.optim.model_copy(update={"batch_size": 11})},
+        "which does not divide 2 processes": {"runtime": config.runtime.model_copy(update={"shard": 4})},
         "There is no data at": {"data": config.data.model_copy(update={"train": str(tmp_path / "nowhere.csv")})},
     }
     if not torch.cuda.is_available():

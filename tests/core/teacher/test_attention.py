@@ -13,7 +13,7 @@ from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from core.teacher.attention import attended
+from core.teacher.attention import select_attended_patches
 from core.teacher.build import build_teacher
 from core.teacher.teacher import Teacher
 
@@ -41,7 +41,7 @@ def test_the_student_reads_what_the_teacher_attends_to_most() -> None:
     student, teacher = built(override(preset_config("sd-clip-every-step", "tiny"), [*CLEAN]))
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
     batch = Batch(torch.arange(3), texts, View(random_images(0), attended=P // 2))
-    chosen = attended(batch, teacher.targets(batch))
+    chosen = select_attended_patches(batch, teacher.targets(batch))
     kept = chosen.clean.kept
     assert kept is not None
     assert kept.shape == (3, P // 2)
@@ -67,9 +67,9 @@ def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none
     texts = student.towers.tokenize(["a", "a red ball", "b"])[:, :9]
     views = tuple(View(random_images(number), number=number, attended=4) for number in (2, 3))
     plain = Batch(torch.arange(3), texts, View(random_images(0)), teacher=tuple(view.without_masks() for view in views))
-    assert attended(plain, teacher.targets(plain)) is plain
+    assert select_attended_patches(plain, teacher.targets(plain)) is plain
     batch = replace(plain, student=views)
-    chosen = attended(batch, teacher.targets(batch))
+    chosen = select_attended_patches(batch, teacher.targets(batch))
     assert chosen.clean.kept is None
     first, second = (view.kept for view in chosen.student)
     assert first is not None
@@ -77,7 +77,7 @@ def test_each_shared_view_has_a_choice_of_its_own_and_a_batch_that_asks_for_none
     assert not torch.equal(first.sort().values, second.sort().values)
     for view, alone in zip(chosen.student, views, strict=True):
         one = Batch(torch.arange(3), texts, replace(alone, number=0))
-        expected = attended(one, teacher.targets(one)).clean.kept
+        expected = select_attended_patches(one, teacher.targets(one)).clean.kept
         assert expected is not None
         assert view.kept is not None
         assert torch.equal(view.kept.sort().values, expected.sort().values)

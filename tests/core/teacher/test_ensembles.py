@@ -17,7 +17,7 @@ from core.model.towers.towers import Towers
 from core.objectives.classification import ClassLogits
 from core.spec.config import TeacherConfig
 from core.teacher.ema import EmaTeacher
-from core.teacher.frozen import FrozenTeacher, _fitted, ensemble, mean_of
+from core.teacher.frozen import FrozenTeacher, _adapt_batch, ensemble, mean_of
 from tests.core.objectives.made_up import unit
 from tests.core.teacher.test_teacher_kinds import batch, frozen_config, network, small
 
@@ -79,7 +79,7 @@ def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops(monk
     given.texts[1, 5:] = teacher.towers.pad_id  # a short one
     small_crop = View(given.clean.images[:, :, :16, :16], local=True, number=7)
     large = View(given.clean.images.flip(-1), Mix(torch.arange(3), 0.7), number=3)
-    fitted = _fitted(replace(given, teacher=(large, small_crop), source=given), teacher)
+    fitted = _adapt_batch(replace(given, teacher=(large, small_crop), source=given), teacher)
     assert [view.images.shape[-1] for view in (fitted.clean, *fitted.teacher)] == [48, 48, 16]
     resized = F.interpolate(large.images, (48, 48), mode="bicubic", antialias=True)
     assert torch.equal(fitted.teacher[0].images, resized)
@@ -90,7 +90,7 @@ def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops(monk
     assert torch.equal(fitted.on_host.texts, fitted.texts), "what is counted on the host is what is seen"
     assert torch.equal(given.texts[:, 5] == end, torch.tensor([False] * 3)), "the student's stay as they are"
     same = batch(side=48, words=6)
-    assert _fitted(same, teacher).clean is same.clean
+    assert _adapt_batch(same, teacher).clean is same.clean
 
 
 def test_a_trained_teacher_rests_and_keeps_what_the_students_objectives_read() -> None:
@@ -114,7 +114,7 @@ def test_a_trained_teacher_rests_and_keeps_what_the_students_objectives_read() -
     other = small()
     other["text_cfg"]["vocab_size"] = 120
     words = network("clip", 2, other)
-    with pytest.raises(ModelError, match="splits captions into other words than the student"):
+    with pytest.raises(ModelError, match="has another tokenizer than the student"):
         FrozenTeacher(frozen_config().teacher, student, [words])
 
 

@@ -195,11 +195,9 @@ def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
     student = network("clip")
     narrow = small()
     narrow["embed_dim"] = 24
-    with pytest.raises(ModelError, match="have 24 numbers where the student's have 64"):
+    with pytest.raises(ModelError, match="teacher's embed_dim is 24 and the student's 64"):
         frozen_teacher(frozen_config(distill_features={"weight": 1.0}), student, [network("clip", 1, narrow)])
-    with pytest.raises(
-        ModelError, match=r"lacks the student's prototypes; set objectives.distill_prototypes.weight to 0"
-    ):
+    with pytest.raises(ModelError, match=r"lacks the student's prototypes; set objectives.distill_prototypes.w"):
         frozen_teacher(frozen_config(distill_prototypes={"weight": 1.0}), network(), [student])
     with pytest.raises(ModelError, match="needs its weights"):
         frozen_teacher(frozen_config(), student, [])
@@ -213,7 +211,7 @@ def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
         frozen_teacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.4}), student, [shorter])
     words = small()
     words["text_cfg"]["vocab_size"] = 101
-    with pytest.raises(ModelError, match="other words than the student"):
+    with pytest.raises(ModelError, match="another tokenizer than the student"):
         frozen_teacher(frozen_config(), student, [network("clip", 1, words)])
 
 
@@ -245,7 +243,7 @@ def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
     with pytest.raises(ModelError, match="the teacher cannot caption"):
         frozen_teacher(captions, build_network(captions, small("sd-coca-tiny")), [plain])
     words = override(preset_config("albef", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=x"])
-    with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as it is here"):
+    with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as configured here"):
         frozen_teacher(words, build_network(words, small()), [plain])
     classes = frozen_config(classification={"weight": 1.0}, distill_logits={"weight": 1.0, "on": "classes"})
     student, same, other = (build_network(classes, small(), names) for names in (("a", "b"), ("a", "b"), ("c", "d")))

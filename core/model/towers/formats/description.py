@@ -72,7 +72,7 @@ def check_description(model_cfg: Mapping[str, Any], source: str) -> None:
 
 
 def _find_problem(model_cfg: Mapping[str, Any]) -> str:
-    """A description of the first invalid setting; "" if there is none."""
+    """A description of the first invalid setting; "" if all are valid."""
     for name, value in model_cfg.items():
         if name == "preprocess_cfg":
             problem = _check_preprocessing(value)

@@ -17,7 +17,7 @@ SIZES = [(1, 2), (5, 3), (9, 7), (64, 33)]
 @pytest.fixture(autouse=True, params=[1, 20, 2**20])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of single rows, of some, and one of all."""
-    monkeypatch.setitem(vocabulary._NEAR, "cpu", request.param)
+    monkeypatch.setitem(vocabulary._BLOCK_NUMEL, "cpu", request.param)
 
 
 def drawn(words: int, count: int, seed: int = 0) -> torch.Tensor:
