@@ -38,7 +38,7 @@ class LiveElements:
 
     def __init__(self) -> None:
         self.now = self.highest = self.largest = self.total = 0
-        self._whole = tensors.whole
+        self._whole = tensors.full_tensor
 
     def gather(self, value: Tensor) -> Tensor:
         full = self._whole(value)
@@ -58,7 +58,7 @@ def test_saving_gathers_one_tensor_at_a_time(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = LiveElements()
-    monkeypatch.setattr(tensors, "whole", live.gather)
+    monkeypatch.setattr(tensors, "full_tensor", live.gather)
 
     def saved(team: Team) -> tuple[int, int, int, int]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:

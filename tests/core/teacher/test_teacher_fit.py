@@ -16,7 +16,7 @@ from core.model.towers.towers import build_towers, resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from core.teacher.frozen import _cut
+from core.teacher.frozen import _truncate
 from tests.core.teacher.trained import frozen_teacher
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
@@ -85,9 +85,9 @@ def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole(e
     captions = torch.tensor([[1, 5, 6, 7, 8, ends], [1, 5, 6, ends, pad, pad], [1, ends, pad, pad, pad, pad]])
     towers: Any = SimpleNamespace(context_length=4, pad_id=pad, end_id=end)
     first = [1, 5, 6, 7 if end is None else end]
-    assert _cut(captions, towers).tolist() == [first, [1, 5, 6, ends], [1, ends, pad, pad]]
+    assert _truncate(captions, towers).tolist() == [first, [1, 5, 6, ends], [1, ends, pad, pad]]
     towers.context_length = 6
-    assert _cut(captions, towers) is captions
+    assert _truncate(captions, towers) is captions
 
 
 def test_a_tokenizer_says_what_ends_a_caption() -> None:
