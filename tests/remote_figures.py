@@ -34,7 +34,7 @@ from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
 from tests.core.images import write_pairs
-from tests.core.remote.conftest import FAKE, ROOT, command, config, wait_for
+from tests.core.remote.conftest import FAKE, ROOT, command, run_config, wait_for
 from tests.remote_window import event_to_screen, killed_windows, many_alive, spread
 from tests.slurm import virtual_slurm
 from tests.sshd import HOST, private_sshd
@@ -100,7 +100,7 @@ def latency(folder: Path) -> None:
         machines.list.put(machine)
         remote = RemoteRuns(machines)
         run = RunDir(folder / "home" / "runs" / "one")
-        remote.launch(run, "far", config())
+        remote.launch(run, "far", run_config())
         reader, late = EventReader(run.events), []
         while len(late) < 300:
             late += [time.time() - event.time for event in reader.read() if isinstance(event, Metrics)]
@@ -120,7 +120,7 @@ def kills(folder: Path, times: int = 50) -> None:
         machines.list.put(machine)
         remote = RemoteRuns(machines)
         run = RunDir(folder / "home" / "runs" / "one")
-        remote.launch(run, "far", config())
+        remote.launch(run, "far", run_config())
         host, draw, back = machines.host("far"), random.Random(1), []
         wait_for(lambda: host.state.kind == "ready")
         for _ in range(times):
@@ -201,7 +201,7 @@ def _slurm_states(remote: RemoteRuns, run: RunDir, late: dict[str, list[float]])
 
     other = _said("sbatch", "--parsable", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
     wait_for(lambda: _queue(other) == "RUNNING")
-    remote.launch(run, "slurm", config())
+    remote.launch(run, "slurm", run_config())
     wait_for(lambda: len(_said("squeue", "-h", "-o", "%i").split()) == 2, 60)
     job = next(one for one in _said("squeue", "-h", "-o", "%i").split() if one != other)
     told("pending", lambda: _queue(job) == "PENDING", lambda: "waits for" in _doing(run) or "come first" in _doing(run))
@@ -227,7 +227,7 @@ def _time_limit(remote: RemoteRuns, run: RunDir, late: dict[str, list[float]]) -
     """A job is warned of its time limit, saved and requeued. The least limit is a minute."""
     script = remote.machines.host("slurm").script(run.path.name).result(60)
     script = script.replace("--signal=B:USR1@10", "--signal=B:USR1@55\n#SBATCH --time=1")
-    remote.launch(run, "slurm", config(), script=script)
+    remote.launch(run, "slurm", run_config(), script=script)
     wait_for(lambda: _told(run) is RunState.RUNNING, 60)
     [job] = _said("squeue", "-h", "-o", "%i").split()
     wait_for(lambda: _queue(job) == "PENDING", 120)

@@ -105,12 +105,12 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         work = Path(folder)
         write_digits(work)
         runs = [(labels, arm, seed) for labels in GAINS for arm in RECIPES for seed in SEEDS]
-        configs = [config(work, arm, seed, labels) for labels, arm, seed in runs]
+        configs = [run_config(work, arm, seed, labels) for labels, arm, seed in runs]
         folders = [work / f"{arm}-{labels}-{seed}" for labels, arm, seed in runs]
         # A run computes in one thread, so that as many go on at once as there are cores.
         with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
             right = dict(zip(runs, pool.map(accuracy, configs, folders), strict=True))
-        near = {n: [spreading(config(work, ALONE, seed, n)) for seed in SEEDS] for n in GAINS}
+        near = {n: [spreading(run_config(work, ALONE, seed, n)) for seed in SEEDS] for n in GAINS}
     return [row for labels in GAINS for row in _of_labels(labels, right, near[labels])]
 
 
@@ -191,7 +191,7 @@ def write_digits(folder: Path) -> None:
                 writer.writerow([name, f"the digit {digits.target[row]}", digits.target[row]])
 
 
-def config(folder: Path, arm: str, seed: int, labels: int, steps: int = STEPS) -> RunConfig:
+def run_config(folder: Path, arm: str, seed: int, labels: int, steps: int = STEPS) -> RunConfig:
     """The experiment of an arm with ``labels`` a class: its preset with the bench's data, architecture and schedule."""
     recipe = RECIPES[arm]
     unlabelled = PARTS["train"] - 10 * labels

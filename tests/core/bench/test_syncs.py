@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.benchmarks.syncs import META, STEPS, SyncCounter, config, former_run, on_meta, write_pairs
+from tests.benchmarks.syncs import META, STEPS, SyncCounter, former_run, on_meta, run_config, write_pairs
 from tests.core.variants import each_preset
 
 
@@ -26,7 +26,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     """Views on the device, networks, losses, backward, clipping, optimiser, average and belief, with shapes alone."""
     counter = SyncCounter()
-    with on_meta(config(name, source, former), tmp_path / "run") as loop:
+    with on_meta(run_config(name, source, former), tmp_path / "run") as loop:
         parts = loop.parts
         held = {
             **dict(parts.network.state_dict()),

@@ -68,7 +68,7 @@ def test_a_checkpoint_that_is_saved_again_stays_the_best(run: RunDir) -> None:
 def test_a_better_one_between_two_saves_is_saved_at_once(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = checkpoint.config(checkpoint.read_info(run, "step-00000006"), "here")
+    config = checkpoint.run_config(checkpoint.read_info(run, "step-00000006"), "here")
     config = override(config, ["optim.epochs=2", "validation.every_steps=2", "checkpoint.every_steps=5"])
     scores = {2: 0.3, 4: 0.5, 6: 0.4}
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
@@ -136,7 +136,7 @@ def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
     """Saving the same step again says again whose its score is, and a tie of then stays one."""
     info = checkpoint.read_info(run, "step-00000009")
     assert (info.score, info.best_score, info.network) == (0.76, 0.76, "teacher")
-    config = checkpoint.config(info, "here")
+    config = checkpoint.run_config(info, "here")
     copy = RunDir(tmp_path / "run")
     copy.create()
     for name in ("step-00000006", "step-00000009"):

@@ -90,10 +90,10 @@ def test_another_network_and_another_config_are_refused_in_words() -> None:
     with pytest.raises(CheckpointError, match=r"run does not fit the network .*fusion.norm.weight.*another version"):
         checkpoint.fill(student.load_state_dict, state, "run")
     info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
-    assert checkpoint.config(info, "run") == CONFIG
+    assert checkpoint.run_config(info, "run") == CONFIG
     later = replace(info, config={**info.config, "dreams": {}})
     with pytest.raises(CheckpointError, match=r"run has a config .*dreams.*another version"):
-        checkpoint.config(later, "run")
+        checkpoint.run_config(later, "run")
 
 
 def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from core.bench.gpu.step_time import opened
 from core.data.batch import Batch
 from core.spec.config import RunConfig, override
-from tests.benchmarks.syncs import config
+from tests.benchmarks.syncs import run_config
 
 # To try the tests themselves where there is no GPU; what needs one is then skipped.
 DEVICE = os.environ.get("SDGUI_TEST_DEVICE", "cuda")
@@ -20,7 +20,7 @@ ON_GPU = DEVICE == "cuda"
 def preset_on(device: str, name: str, source: Path, former: Path, *settings: str) -> RunConfig:
     """Preset ``name`` at its least size on ``device``, in float32 unless ``settings`` say otherwise."""
     return override(
-        config(name, source, former),
+        run_config(name, source, former),
         [f"runtime.device={device}", "runtime.precision=fp32", "belief.refresh=100", *settings],
     )
 

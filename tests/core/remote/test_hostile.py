@@ -20,7 +20,7 @@ from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from tests.core.remote.conftest import command, config, wait_for
+from tests.core.remote.conftest import command, run_config, wait_for
 from tests.core.remote.test_remote_runs import state
 
 HELLO = {"event": "hello", "protocol": 1}
@@ -136,13 +136,13 @@ def test_a_full_disk_there_is_told_and_nothing_is_lost(
     (small_disk / "full").write_bytes(b"x" * (188 << 10))
     run = RunDir(tmp_path / "home" / "runs" / "one")
     with pytest.raises(UserError, match=r"No space left|disk"):
-        remote.launch(run, "near", config())
+        remote.launch(run, "near", run_config())
     findings = {one.what: one for one in machines.host("near").check().result(60)}
     assert not findings["Disk"].works
     assert "ree some space" in findings["Disk"].remedy
     (small_disk / "full").unlink()
     run = RunDir(tmp_path / "home" / "runs" / "two")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) in (RunState.INTERRUPTED, RunState.FAILED))
     there = small_disk / "runs" / "two" / "events.jsonl"
     wait_for(lambda: run.events.read_bytes() == there.read_bytes())
@@ -160,7 +160,7 @@ def test_a_full_disk_here_is_told_and_made_good_later(
     told: list[str] = []
     remote = RemoteRuns(machines, lambda folder, sentence: told.append(sentence))
     run = RunDir(small_disk / "one")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: any("free some space" in sentence for sentence in told))
     there = runs_there / "one" / "events.jsonl"
     wait_for(lambda: b"run_finished" in there.read_bytes())

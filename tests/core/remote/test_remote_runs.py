@@ -25,7 +25,7 @@ from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, judge
-from tests.core.remote.conftest import command, config, wait_for
+from tests.core.remote.conftest import command, run_config, wait_for
 
 Trainer = Callable[[str], None]
 
@@ -66,7 +66,7 @@ def same(run: RunDir) -> bool:
 
 def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 40 --delay 0.02")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
     wait_for(lambda: state(run) is RunState.DONE)
     wait_for(lambda: same(run))
@@ -78,7 +78,7 @@ def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, t
 
 def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 2000 --delay 0.02")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)
@@ -93,7 +93,7 @@ def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trai
 
 def test_who_does_not_listen_is_ended_when_asked_again(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 2000 --delay 0.02 --deaf")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     for _ in range(3):  # asked, terminated, killed
         run.ask("stop")
@@ -106,7 +106,7 @@ def test_a_clock_that_is_off_by_hours_does_not_matter(
 ) -> None:
     trainer("--steps 2000 --delay 0.02")
     monkeypatch.setenv("FAKE_CLOCK", "-7200")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
     status, own = run.read_status(), there(run).read_status()
     assert status is not None
@@ -122,7 +122,7 @@ def test_a_window_that_was_closed_finds_what_happened_meanwhile(
 ) -> None:
     trainer("--steps 60 --delay 0.02")
     first = RemoteRuns(machines)
-    first.launch(run, "near", config())
+    first.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     first.close()
     wait_for(lambda: there(run).events.read_bytes().endswith(b'"outcome":"done"}\n'))
@@ -139,7 +139,7 @@ def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
 ) -> None:
     """The process that carries the line is killed at random moments while events flow."""
     trainer("--steps 250 --delay 0.01")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     host, draw = machines.host("near"), random.Random(5)
     kills = 0
     while kills < 5:
@@ -165,7 +165,7 @@ def test_a_launch_while_the_line_is_down_arrives_later_and_once(
     machines.list.put(machine)
     remote = RemoteRuns(machines)
     machines.host("near")._command = down
-    launching = threading.Thread(target=remote.launch, args=(run, "near", config()))
+    launching = threading.Thread(target=remote.launch, args=(run, "near", run_config()))
     launching.start()
     wait_for(lambda: "cannot be reached" in machines.host("near").state.sentence)
     assert state(run) is RunState.STARTING
@@ -179,9 +179,9 @@ def test_a_launch_while_the_line_is_down_arrives_later_and_once(
 
 def test_a_refusal_starts_nothing_and_says_why(remote: RemoteRuns, run: RunDir) -> None:
     with pytest.raises(UserError, match="is no device"):
-        remote.launch(run, "near", config(), devices=["; rm"])
+        remote.launch(run, "near", run_config(), devices=["; rm"])
     with pytest.raises(UserError, match="there is no machine"):
-        remote.launch(run, "nowhere", config())
+        remote.launch(run, "nowhere", run_config())
 
 
 def mirror_of(run: RunDir) -> Mirror:
@@ -224,7 +224,7 @@ def test_only_one_program_mirrors_a_run(run: RunDir) -> None:
 
 def test_a_file_that_was_replaced_there_is_copied_anew(host: Host, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 5 --delay 0")
-    folder = host.submit("one", "a", config()).result(60).folder
+    folder = host.submit("one", "a", run_config()).result(60).folder
     wait_for(lambda: host.standing(folder).result(60).state is RunState.DONE)
     mirror = mirror_of(run)
     run.events.write_bytes(b"x" * 200)  # as long as a part of what is there, and something else
@@ -320,7 +320,7 @@ def test_what_a_machine_says_outlives_no_contact(run: RunDir) -> None:
 
 def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 3000 --delay 0.02")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists())
     folder = there(run)
 
@@ -338,7 +338,7 @@ def test_what_another_program_follows_is_resumed_all_the_same(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
     trainer("--steps 60 --delay 0.02")
-    remote.launch(run, "near", config())
+    remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)

@@ -18,7 +18,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.store.summary import folder_progress
-from tests.core.remote.conftest import command, config, wait_for
+from tests.core.remote.conftest import command, run_config, wait_for
 from tests.core.remote.test_remote_runs import same
 
 Trainer = Callable[[str], None]
@@ -53,7 +53,7 @@ def said(*command: str) -> str:
 
 def launch(cluster: RemoteRuns, folder: Path, name: str = "one", script: str = "") -> RunDir:
     run = RunDir(folder / "home" / "runs" / name)
-    cluster.launch(run, "slurm", config(), script=script)
+    cluster.launch(run, "slurm", run_config(), script=script)
     return run
 
 

@@ -18,7 +18,7 @@ from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import LineDown, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from tests.core.remote.conftest import config, wait_for
+from tests.core.remote.conftest import run_config, wait_for
 from tests.core.remote.test_remote_runs import same, state, there
 from tests.sshd import Sshd, free_port, make_key
 
@@ -47,7 +47,7 @@ def told(machine: Machine, seconds: float = 60.0) -> UserError:
 
 def test_a_run_through_ssh_whose_line_is_killed(far: RemoteRuns, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "home" / "runs" / "one")
-    far.launch(run, "far", config())
+    far.launch(run, "far", run_config())
     host, draw = far.machines.host("far"), random.Random(3)
     for _ in range(2):
         wait_for(lambda: host.state.kind == "ready")

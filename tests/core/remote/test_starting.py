@@ -26,7 +26,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
 from core.spec.run.status import RunState, own_status
-from tests.core.remote.conftest import config
+from tests.core.remote.conftest import run_config
 
 DIRECT, SLURM = Machine(name="near"), Machine(name="cluster", launcher="slurm")
 
@@ -83,7 +83,7 @@ def starter(tmp_path: Path, cluster: Cluster) -> Starter:
 
 
 def submit(starter: Starter, machine: Machine = DIRECT, name: str = "one", token: str = "t", **more: Any) -> Submitted:
-    given = {"config": config(), "devices": (), "script": ""} | more
+    given = {"config": run_config(), "devices": (), "script": ""} | more
     return starter.submit(machine, name, token, **given)
 
 
@@ -109,7 +109,7 @@ def test_a_run_is_started_once_for_each_request(starter: Starter, begun: Begun, 
     submit(starter, token="again", config="")
     assert len(begun.all) == 2, "another request resumes it"
     assert run.config.read_bytes() == frozen
-    submit(starter, token="other", config=config("renamed"))
+    submit(starter, token="other", config=run_config("renamed"))
     assert b"renamed" in run.config.read_bytes(), "a run that this program started takes another config"
 
 
@@ -137,7 +137,7 @@ def test_a_request_finds_what_it_started_though_that_was_not_noted(
 ) -> None:
     run = RunDir(tmp_path / "one")
     run.create()
-    run.config.write_text(config())
+    run.config.write_text(run_config())
     dead = replace(own_status(), pid=begun.pid + 1, started=1000.0)
     for began, found in ((998.5, begun.pid + 1), (1001.5, begun.pid + 1), (1002.5, begun.pid)):
         run.write_status(dead)
