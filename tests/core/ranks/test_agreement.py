@@ -257,7 +257,7 @@ def test_messages_tell_of_a_failure() -> None:
 def test_a_mesh_fits_its_ranks() -> None:
     check_mesh(4, 2)
     for size, shard in ((2, 4), (4, 3)):
-        with pytest.raises(LaunchError, match=f"runtime.shard is {shard}, and {size} processes"):
+        with pytest.raises(LaunchError, match=f"runtime.shard is {shard}, which does not divide {size} processes"):
             check_mesh(size, shard)
     assert RankLost is not TrainingError
 

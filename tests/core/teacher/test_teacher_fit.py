@@ -68,7 +68,7 @@ def test_masked_patches_need_a_teacher_with_the_students_grid() -> None:
     with pytest.raises(ModelError, match=r"masked_patches compares patch by patch.*8 x 8 .* 4 x 4;.*weight to 0"):
         frozen_teacher(config, student, [network(config, small(image_size=2 * side))])
     other = override(config, ["objectives.masked_patches.prototypes=8"])
-    with pytest.raises(ModelError, match=r"masked_patches\.prototypes is 16, and the teacher .* 8; set it to 8"):
+    with pytest.raises(ModelError, match=r"masked_patches\.prototypes is 16, but the teacher .* 8; set it to 8"):
         frozen_teacher(config, student, [network(other, small())])
 
 
