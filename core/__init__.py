@@ -4,8 +4,8 @@
 so that the window can use them and still open at once.
 
 From a notebook, ``import core`` is enough: ``core.open_model``, ``core.encode``, ``core.caption``, ``core.evaluate``,
-``core.preset``, ``core.train``, ``core.read_run``. Each is loaded from `core.notebook` when it is first asked for, so
-that ``import core`` itself loads nothing; their types are in ``core/__init__.pyi``.
+``core.preset``, ``core.train``, ``core.read_run``; ``core.start_run`` logs a training of your own. Each is loaded when
+it is first asked for, so that ``import core`` itself loads nothing; their types are in ``core/__init__.pyi``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from importlib import import_module
 from typing import Any
 
 _FROM = {
+    "Image": "core.tracking.media",
+    "LoggedRun": "core.tracking.logged_run",
     "Model": "core.notebook.models",
     "Report": "core.notebook.models",
     "RunConfig": "core.spec.config",
+    "Table": "core.tracking.media",
+    "Text": "core.tracking.media",
     "UserError": "core.spec.errors",
     "caption": "core.notebook.models",
     "encode": "core.notebook.models",
@@ -24,6 +28,7 @@ _FROM = {
     "open_model": "core.notebook.models",
     "preset": "core.notebook.training",
     "read_run": "core.notebook.frames",
+    "start_run": "core.tracking.starting",
     "train": "core.notebook.training",
 }
 

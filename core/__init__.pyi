@@ -10,5 +10,10 @@ from core.notebook.training import preset as preset
 from core.notebook.training import train as train
 from core.spec.config import RunConfig as RunConfig
 from core.spec.errors import UserError as UserError
+from core.tracking.logged_run import LoggedRun as LoggedRun
+from core.tracking.media import Image as Image
+from core.tracking.media import Table as Table
+from core.tracking.media import Text as Text
+from core.tracking.starting import start_run as start_run
 
 __version__: str

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import secrets
-import time
-import unicodedata
 from pathlib import Path
 
 from core.spec.chain import ChainDir, chain_file, run_label
@@ -65,10 +61,3 @@ def runs(home: Path) -> list[RunDir]:
     folder = runs_folder(home)
     found = [path.parent for path in (*folder.glob("*/config.json"), *folder.glob("*/stage-*/config.json"))]
     return [RunDir(path) for path in sorted(found, key=lambda path: (path.stat().st_mtime, path.name))]
-
-
-def new_name(name: str) -> str:
-    """The name of a new run folder, as the window makes it."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or "run"
-    return f"{slug}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"

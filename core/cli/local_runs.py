@@ -22,6 +22,7 @@ from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import open_regular
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.logged import read_logged
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState, process_alive
 
@@ -53,6 +54,8 @@ def resume_here(run: RunDir) -> None:
     status = run.read_status()
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
+    if read_logged(run.config) is not None:
+        raise UserError(f"{run.path.name} was logged by a script; start that again, with start_run(resume_step=...).")
     need("train")
     _start(run, ())
 
@@ -73,6 +76,8 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
     status = run.read_status()
     if status is None or not process_alive(status):
         raise UserError(f"{run.path.name} is not running.")
+    if what == "pause" and read_logged(run.config) is not None:
+        raise UserError(f"{run.path.name} is logged by a script, which cannot be paused; stop it instead.")
     if kill:
         end_processes(run.path, None, status, kill=True)
         return

@@ -12,12 +12,13 @@ from typing import Any
 
 from core.cli.terminal import one_line, say
 from core.spec.chain import run_label
-from core.spec.config import ConfigError, differences, read_config
+from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.machines.record import read_record, record_file
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.logged import experiment_name, read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.status import RunState, judge
 
@@ -130,7 +131,7 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
     """Read a run folder; ``brief``: without the config, and of the metrics the best alone. UserError when it fails."""
     row = RunRow(run_label(run.path), str(run.path))
     try:
-        row.experiment = "" if brief else read_config(run.config).name
+        row.experiment = "" if brief else experiment_name(read_any_config(run.config))
     except ConfigError as error:
         row.note = str(error)
     record = read_record(run)
@@ -187,16 +188,10 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
     """Fields in which the configs differ: dotted field -> a value a run. UserError when one cannot be read."""
     if len(runs) < 2:
         raise UserError("comparing takes two runs or more; name them.")
-    configs = [read_config(run.config) for run in runs]
-    names: dict[str, None] = {}
-    for other in configs[1:]:
-        names.update(dict.fromkeys(differences(configs[0], other)))
-    found: dict[str, list[Any]] = {}
-    for name in names:
-        values = [differences(config, configs[0]).get(name) for config in configs]
-        first = next(value[1] for value in values if value is not None)
-        found[name] = [first if value is None else value[0] for value in values]
-    return found
+    settings = [settings_of(read_any_config(run.config)) for run in runs]
+    names = dict.fromkeys(name for values in settings for name in values)
+    columns = {name: [values.get(name) for values in settings] for name in names}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, find_run, home_folder, new_name, runs, runs_folder
+from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
 from core.cli.terminal import Verbs, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import LONGEST_SCRIPT
@@ -33,7 +33,9 @@ def add(verbs: Verbs) -> None:
     one = what.add_parser("show", help="one run with the last and best of each metric")
     one.add_argument("run", metavar="RUN")
     one.set_defaults(verb=_show)
-    one = what.add_parser("compare", help="where configs differ, and metrics side by side")
+    one = what.add_parser(
+        "compare", help="where configs, code, packages, machines and data differ; metrics side by side"
+    )
     one.add_argument("runs", nargs="+", metavar="RUN")
     one.set_defaults(verb=_compare)
     for parser in what.choices.values():
@@ -146,16 +148,20 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import changed_fields, read_row, table
+    from core.spec.run.provenance import differing, read_provenance
 
     home = home_folder(arguments.home)
     folders = [find_run(home, name) for name in arguments.runs]
     _catch_up(arguments, home, folders)
     fields, rows = changed_fields(folders), [read_row(run) for run in folders]
+    environment = differing([read_provenance(run) for run in folders])
     if arguments.json:
-        print(json.dumps({"fields": fields, "runs": [row.plain() for row in rows]}, indent=1))
+        plain = {"fields": fields, "environment": environment, "runs": [row.plain() for row in rows]}
+        print(json.dumps(plain, indent=1))
         return 0
     lines = [("", *(row.name for row in rows))]
-    lines += [(name, *map(str, values)) for name, values in fields.items()]
+    for name, values in (*fields.items(), *environment.items()):
+        lines.append((name, *("" if value is None else str(value) for value in values)))
     for name in sorted({name for row in rows for name in row.metrics}):
         shown = [f"{row.metrics[name].best:.5g}" if name in row.metrics else "" for row in rows]
         lines.append((f"best {name}", *shown))
@@ -167,7 +173,7 @@ def _launch(arguments: argparse.Namespace) -> int:
     from core.cli.local_runs import start_chain_here, start_here
     from core.spec.chain import is_chain, read_chain
     from core.spec.config import override, read_config, with_absolute_paths
-    from core.spec.run.folder import RunDir
+    from core.spec.run.folder import RunDir, new_name
 
     chain = read_chain(arguments.config).changed(arguments.set) if is_chain(arguments.config) else None
     config = chain.stages[0].config if chain else override(read_config(arguments.config), arguments.set)

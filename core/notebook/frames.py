@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.spec.config import read_config
 from core.spec.errors import UserError
 from core.spec.installed import need
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.logged import LoggedConfig, read_any_config
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +39,9 @@ def read_run(folder: str | Path) -> pandas.DataFrame:
     rows = _rows(run)
     frame = pandas.DataFrame.from_dict(rows, orient="index", dtype=float).sort_index()
     frame.index.name = "step"
-    frame.attrs = {"run": os.fspath(run.path), "config": read_config(run.config).model_dump(mode="json")}
+    config = read_any_config(run.config)
+    plain = config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")
+    frame.attrs = {"run": os.fspath(run.path), "config": plain}
     return frame
 
 

@@ -64,8 +64,15 @@ def _folder_refusal(window: Window) -> str:
     return f"The folder of this run is on {run.owner_host}."
 
 
+def _pause_refusal(window: Window) -> str:
+    run = window.target.run
+    if run is not None and run.is_logged:
+        return "A script logs this run, so it cannot be paused or resumed from here; run the script again."
+    return _refusal(window)
+
+
 def _resume_refusal(window: Window) -> str:
-    return _refusal(window) or _folder_refusal(window)
+    return _pause_refusal(window) or _folder_refusal(window)
 
 
 def _open_folder(window: Window) -> None:
@@ -164,7 +171,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         _with_run(RunCommands.pause),
         "Ctrl+P",
         enabled=_can_pause,
-        refusal=_refusal,
+        refusal=_pause_refusal,
         icon="ph.pause",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),

@@ -209,6 +209,8 @@ class Follower(Poller):
 
     def _poll_store(self) -> None:
         try:
+            for problem in self._store.import_logged():
+                self._complain(0, problem, "a logged run")
             stamps = self._store.run_stamps()
             runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
             fresh = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]

@@ -79,6 +79,9 @@ class _Series:
             grown[:, :count] = buffer[:, :count]
             buffer = grown
         buffer[:, count:total] = np.asarray(points).T
+        if (np.diff(buffer[0, max(0, count - 1) : total]) < 0).any():  # a script may log steps in any order
+            buffer = buffer.copy()
+            buffer[:, :total] = buffer[:, buffer[0, :total].argsort(kind="stable")]
         self._published = (buffer, total)
 
     def cut(self, step: int) -> bool:

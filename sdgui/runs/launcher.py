@@ -115,6 +115,8 @@ class Launcher(QObject):
         run = self._own_run(run_id)
         _refuse_alive(run)
         self._refuse_without_trainer(run.machine)
+        if run.is_logged:
+            raise LaunchError(f"A script logged {run.folder.name}; start that again, with start_run(resume_step=...).")
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         run = self._give_devices(run)

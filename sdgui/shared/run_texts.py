@@ -94,7 +94,11 @@ def best_tip(best: BestPoint | None) -> str:
 def experiment_line(experiment: Experiment, runs: int) -> str:
     """The second line of an experiment."""
     if experiment.config is None:
-        return "Config cannot be used"
+        return (
+            _join("Logged by scripts", f"{runs} run{'s' * (runs != 1)}")
+            if experiment.logged_project
+            else ("Config cannot be used")
+        )
     preset = PRESETS.get(experiment.config.preset)
     runs_text = {0: "no run yet", 1: "1 run"}.get(runs, f"{runs} runs")
     return _join(preset.title if preset else experiment.config.preset, runs_text)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.spec.config import ConfigError, RunConfig, parse_config
+from core.spec.run.logged import parse_logged
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.registry.activity import note_activity, note_edit
 from sdgui.store.sessions import (
@@ -157,6 +158,7 @@ def experiment_record(row: ExperimentRow) -> Experiment:
         config_json=row.config,
         config=config,
         problem=problem,
+        logged_project=_logged_project(row.config) if config is None else "",
         created=row.created,
         changed=row.changed,
         tags=tuple(tag.name for tag in row.tags),
@@ -171,6 +173,15 @@ def _parsed(text: str, name: str) -> tuple[RunConfig | None, str]:
         return parse_config(text, f'The experiment "{name}"'), ""
     except ConfigError as error:
         return None, str(error)
+
+
+@functools.lru_cache(maxsize=4096)
+def _logged_project(text: str) -> str:
+    try:
+        logged = parse_logged(text, "the experiment")
+    except ConfigError:
+        return ""
+    return logged.project if logged is not None else ""
 
 
 def _text(config: RunConfig | str) -> str:

@@ -47,6 +47,7 @@ class Experiment:
     config_json: str
     config: RunConfig | None
     problem: str  # "" or why the config cannot be used, with the remedy
+    logged_project: str = field(default="", kw_only=True)  # the project whose runs scripts log; "" for any other
     created: float  # seconds since the epoch
     changed: float
     tags: tuple[str, ...] = ()
@@ -112,6 +113,7 @@ class Run:
     owner_host: str = ""  # the computer that its folder is on; "" for this one
     is_own: bool = True  # its folder is on this computer, and this home launched or imported it
     remote_folder: tuple[str, str] | None = None  # (computer, folder) of a run that trains elsewhere
+    is_logged: bool = False  # by a script of the user's own, so that no trainer can pause or resume it
     tags: tuple[str, ...] = ()
     note: str = ""
     deleted: float | None = None

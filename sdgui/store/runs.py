@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.spec.config import RunConfig
+from core.spec.run.logged import LoggedConfig
 from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import (
@@ -178,7 +179,9 @@ class RunRecords(Sessions):
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
             return self._run_record(row)
 
-    def add_imported(self, experiment_id: int, folder: str, config: RunConfig, began: float | None = None) -> int:
+    def add_imported(
+        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, began: float | None = None
+    ) -> int:
         """Add the run in ``folder``, which has this config and ``began`` to train then; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
@@ -307,6 +310,7 @@ class RunRecords(Sessions):
             owner_host=owner_host_of(row.folder),
             is_own=self._is_own(row),
             remote_folder=_parse_remote_folder(row.remote_folder),
+            is_logged=row.logged,
             tags=tuple(tag.name for tag in row.tags),
             note=row.note or "",
             deleted=row.deleted,
@@ -325,7 +329,7 @@ def _new_run(session: Session, experiment_id: int) -> RunRow:
     return _run_of(session, experiment, experiment.config)
 
 
-def _run_of(session: Session, experiment: Experiment, config: RunConfig) -> RunRow:
+def _run_of(session: Session, experiment: Experiment, config: RunConfig | LoggedConfig) -> RunRow:
     """A run of the experiment with this config, whose config is kept."""
     key, digest = secrets.token_hex(4), config.digest()
     keep_config(session, digest, config)
@@ -334,6 +338,7 @@ def _run_of(session: Session, experiment: Experiment, config: RunConfig) -> RunR
         key=key,
         folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
         digest=digest,
+        logged=isinstance(config, LoggedConfig),
         created=time.time(),
     )
 

@@ -39,6 +39,8 @@ class Sessions:
         self.who = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions, self._open_sessions = threading.Condition(), 0
+        self._known_folders: set[str] = set()  # of runs, that ``import_logged`` need not look at again
+        self._logged_stamp = 0
 
     @property
     def database(self) -> Path:

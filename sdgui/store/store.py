@@ -7,6 +7,7 @@ can be rebuilt from the run folders.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,12 @@ from typing import Self
 import platformdirs
 from sqlalchemy import select
 
-from core.spec.config import ConfigError, RunConfig, read_config
+from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
 from core.spec.run.event_fields import EventError
 from core.spec.run.folder import RunDir
+from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
 from core.spec.run.status import process_alive
 from sdgui.store.captions import CaptionRecords
 from sdgui.store.database import MIGRATIONS, open_database
@@ -45,6 +47,7 @@ from sdgui.store.summary import folder_progress
 from sdgui.store.tables import RunRow
 
 DATABASE = "sdgui.db"
+_MAKING_SECONDS = 60.0  # that a new run folder may be without a config
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
 
 
@@ -152,7 +155,7 @@ class Store(
         """``import_run``, for its id. ``fitting``: ``_fitting_experiments``, read before and kept up to date here."""
         run_dir = RunDir(folder.absolute())
         try:
-            config = read_config(run_dir.config)
+            config = read_any_config(run_dir.config)
         except ConfigError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
@@ -172,12 +175,19 @@ class Store(
         self.record(run_id, progress, rewritten=True)
         return run_id
 
-    def _experiment_for(self, config: RunConfig, fitting: dict[str, int]) -> int:
-        """The experiment with the same config, else with the same name, else a new one, added to ``fitting``."""
-        keys = (f"digest {config.digest()}", f"name {clean_line(config.name)}")
+    def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
+        """The experiment with the same config, else with the same name, else a new one, added to ``fitting``.
+
+        Of a logged run, that of its project.
+        """
+        if isinstance(config, LoggedConfig):
+            keys: tuple[str, ...] = (f"project {config.project}",)
+            text = LoggedConfig(name=config.project, project=config.project).to_json()
+        else:
+            keys, text = (f"digest {config.digest()}", f"name {clean_line(config.name)}"), config.to_json()
         experiment_id = next((fitting[key] for key in keys if key in fitting), None)
         if experiment_id is None:
-            experiment_id = self.add_experiment(config).id
+            experiment_id = self.add_experiment(text).id
             fitting |= dict.fromkeys(keys, experiment_id)
         return experiment_id
 
@@ -188,7 +198,40 @@ class Store(
             if experiment.config is not None:
                 ids.setdefault(f"digest {experiment.config.digest()}", experiment.id)
                 ids.setdefault(f"name {experiment.name}", experiment.id)
+            elif experiment.logged_project:
+                ids.setdefault(f"project {experiment.logged_project}", experiment.id)
         return ids
+
+    def import_logged(self) -> list[str]:
+        """List the runs that scripts have begun to log in the runs folder since the last call; returns errors.
+
+        Cheap while nothing was added to the folder.
+        """
+        try:
+            stamp = self.runs_folder.stat().st_mtime_ns
+            if stamp == self._logged_stamp:
+                return []
+            names = {entry.name for entry in os.scandir(self.runs_folder)} - self._known_folders
+        except OSError:  # out of reach for now
+            return []
+        with self._read() as session:
+            listed = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
+        problems, unfinished = [], False
+        for name in sorted(names - listed):
+            folder = self.runs_folder / name
+            try:
+                if not (folder / "config.json").exists():  # being made, or none of ours
+                    unfinished = unfinished or time.time() - folder.stat().st_mtime < _MAKING_SECONDS
+                    continue
+                self._known_folders.add(name)
+                if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
+                    self._import(folder, None, None)
+            except (UserError, OSError) as error:
+                problems.append(str(error))
+        self._known_folders |= listed
+        if not unfinished:
+            self._logged_stamp = stamp
+        return problems
 
     def _listed_folders(self) -> frozenset[str]:
         with self._read() as session:

@@ -131,6 +131,7 @@ class RunRow(Base):
     devices: Mapped[str] = mapped_column(default="")  # those that it was given when it was last started
     owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
     remote_folder: Mapped[str] = mapped_column(default="")  # computer and folder of a run elsewhere, like ``folder``
+    logged: Mapped[bool] = mapped_column(default=False)  # by a script of the user's own (core.start_run)
     note: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 

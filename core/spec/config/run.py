@@ -39,6 +39,8 @@ def parse_config(text: str, origin: str) -> RunConfig:
     raw = parse_json(text, origin, error=ConfigError)
     if not isinstance(raw, dict):
         raise ConfigError(f"{origin} holds {type(raw).__name__}, not an experiment; see `sdgui-core presets clip`.")
+    if raw.get("kind") == "logged":
+        raise ConfigError(f"{origin} is the config of a run that a script logged; it has nothing to train.")
     version = raw.get("version", CONFIG_VERSION)
     if version != CONFIG_VERSION:
         raise ConfigError(

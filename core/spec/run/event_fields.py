@@ -6,6 +6,7 @@ Steps are whole numbers that a float holds exactly, times can be shown as local 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -99,3 +100,14 @@ def content(value: Any) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
     raise EventError(f"{shown(value)} is not an object")
+
+
+def finite(value: Any) -> Any:
+    """``value`` with "nan", "inf" and "-inf" for numbers that JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value

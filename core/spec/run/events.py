@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, get_args
 
@@ -52,6 +52,7 @@ class RunStarted(Event):
     precision: str = ""
     pairs: int = 0
     parameters: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # see core.spec.run.provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Event):
-    """Samples of a validation: ``what`` is their kind, ``content`` plain data with images by path."""
+    """Samples: ``what`` is "retrieval", "captions" or "logged", ``content`` plain data with images by path."""
 
     kind: ClassVar[str] = "sample"
     step: int
@@ -147,13 +148,16 @@ _REQUIRED = {
 }
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def encode(event: Event) -> bytes:
     """One line of JSON, its newline included."""
-    record = {"v": EVENTS_VERSION, "kind": event.kind, **asdict(event)}
+    record = {"v": EVENTS_VERSION, "kind": event.kind, **vars(event)}
     try:
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _to_json(record)
     except ValueError:  # a non-finite number somewhere
-        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _to_json(event_fields.finite(record))
     # A lone surrogate (from an undecodable file name) cannot be UTF-8; show it escaped instead of failing.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -169,7 +173,7 @@ def decode(line: bytes) -> Event | None:
     cls = KINDS.get(kind)
     if cls is None or record.get("v") != EVENTS_VERSION:
         return None
-    if cls is Sample:
+    if cls in (Sample, RunStarted):
         event_fields.check_nesting(line)
     checks = _CHECKS[kind]
     try:
@@ -205,31 +209,28 @@ def _wrong(record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], 
     return "it cannot be read"
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
 class EventWriter:
-    """Appends whole lines; a line is one write, so a reader never sees two mixed."""
+    """Appends whole lines, from any thread; a line is one write, so a reader never sees two mixed."""
 
     def __init__(self, path: Path) -> None:
         """EventError when ``path`` is no regular file, or a link out of its folder; OSError when it is unwritable."""
         torn = _last_byte(path) not in (b"", b"\n")
         self._file: BinaryIO = path.open("ab", buffering=0)
+        self._lock = threading.Lock()
+        self._unwritten = b""
         if torn:  # a killed trainer's half line becomes a line of its own, which readers skip
             self._file.write(b"\n")
 
     def write(self, event: Event) -> None:
         """Append ``event``; OSError when the disk is full or gone."""
-        line = memoryview(encode(event))
-        while line:
-            line = line[self._file.write(line) :]
+        self.append(encode(event))
+
+    def append(self, lines: bytes) -> None:
+        """Append encoded events. OSError when the disk is full or gone: the next call then writes the rest first."""
+        with self._lock:
+            self._unwritten += lines
+            while self._unwritten:
+                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""

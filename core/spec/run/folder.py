@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import stat
+import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +47,9 @@ class RunDir:
         self.stderr = self.path / "stderr.log"
         self.checkpoints = self.path / "checkpoints"
         self.exports = self.path / "exports"
+        self.provenance = self.path / "provenance.json"
+        self.code = self.path / "code"  # the uncommitted changes and custom code that it ran with
+        self.samples = self.path / "samples"  # images that a script logged
         self.lock = self.path / ".lock"
 
     def create(self) -> None:
@@ -61,9 +68,10 @@ class RunDir:
     def check(self) -> None:
         """RunDirError when a trainer would write elsewhere: through a link out of the folder, or into a pipe."""
         root = self.path.resolve()
-        for path in (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock):
+        files = (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock)
+        for path in (*files, self.provenance):
             _check_own(path, root, stat.S_ISREG, "file")
-        for path in (self.checkpoints, self.exports):
+        for path in (self.checkpoints, self.exports, self.code, self.samples):
             _check_own(path, root, stat.S_ISDIR, "folder")
 
     def claim(self) -> filelock.BaseFileLock:
@@ -151,3 +159,10 @@ def _check_own(path: Path, root: Path, is_sort: Callable[[int], bool], sort: str
         return
     except (OSError, RuntimeError) as error:  # a folder that may not be read, or links in a circle
         raise RunDirError(f"{excerpt(str(path))} cannot be used: {error}; remove it or choose another.") from error
+
+
+def new_name(name: str) -> str:
+    """The name of a new run folder of the run ``name``, as the window gives it."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or "run"
+    return f"{slug}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"

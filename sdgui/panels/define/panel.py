@@ -16,6 +16,7 @@ from shiboken6 import isValid
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import PRESETS, Size
+from core.spec.run.logged import logged_text, read_logged
 from core.spec.run.status import RunState
 from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.data_cards import DataCards
@@ -40,6 +41,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
+_LOGGED = "Logged by a script: there is nothing to launch. Compare, in Runs, shows the configs of its runs."
 _SAVE_AFTER = 400  # ms of not typing
 _EMPTY = (
     "No experiment is selected",
@@ -213,7 +215,10 @@ class DefinePanel(DefiningPanel):
         if experiment.config is None:
             self._show_nothing()
             self._experiment = experiment
-            self.bar.show_message(Message("error", experiment.problem, experiment.config_json))
+            if experiment.logged_project:
+                self.bar.show_message(Message("info", _LOGGED))
+            else:
+                self.bar.show_message(Message("error", experiment.problem, experiment.config_json))
             return
         self.bar.clear()
         self._load(experiment.config, read_only=False)
@@ -226,15 +231,19 @@ class DefinePanel(DefiningPanel):
         self._run_id = run_id
         run, self._experiment = store.run(run_id), self.saver.stored(experiment_id)
         try:
-            self._frozen = read_config(run.dir.config)
+            logged = read_logged(run.dir.config)
+            frozen = None if logged else read_config(run.dir.config)
+            problem = Message("info", _LOGGED, logged_text(logged) if logged else "")
         except ConfigError as error:
+            frozen, problem = None, Message("error", f"This run's config cannot be shown: {error}")
+        if frozen is None:
             self._show_nothing()
             self._experiment = self.saver.stored(experiment_id)
-            self.bar.show_message(Message("error", f"This run's config cannot be shown: {error}"))
+            self.bar.show_message(problem)
             return
-        self._load(self._frozen, read_only=True)
+        self._frozen = frozen
+        self._load(frozen, read_only=True)
         self.hint.hide()
-        frozen = self._frozen
         copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
         self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 

@@ -7,6 +7,7 @@ Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QSta
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
+from sdgui.panels.runs.logged_samples import LoggedSamples
 from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, written_captions
 from sdgui.shared.time_travel import nearest_step
 from sdgui.widgets.formats import count
@@ -23,8 +25,8 @@ from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
-RETRIEVAL, CAPTIONS = "retrieval", "captions"
-_KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions"}
+RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"
+_KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions", LOGGED: "Logged samples"}
 _LONGEST = 1000  # characters of a caption
 _MOST = 100  # entries of a sample; the trainer writes eight
 
@@ -37,6 +39,7 @@ class SamplesView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._samples: tuple[Sample, ...] = ()
+        self._folder = Path()
         self.kind = NoWheelComboBox(self)
         self.kind.setAccessibleName("Kind of samples")
         for kind, title in _KINDS.items():
@@ -50,6 +53,8 @@ class SamplesView(QWidget):
         self._pages.addWidget(self._retrieval())
         self.written = CaptionTable(self._pages)
         self._pages.addWidget(self.written)
+        self.logged = LoggedSamples(self._pages)
+        self._pages.addWidget(self.logged)
         row = QHBoxLayout()
         row.addWidget(self.kind)
         row.addWidget(self._step)
@@ -100,15 +105,16 @@ class SamplesView(QWidget):
             self._show_sample()
 
     # What is shown
-    def show_samples(self, samples: Sequence[Sample]) -> None:
-        """Show the run's samples; the newest one, unless an older one is chosen."""
-        displayable = tuple(sample for sample in samples if sample.what in _KINDS)
+    def show_samples(self, samples: Sequence[Sample], folder: Path = Path()) -> None:
+        """Show the samples of the run in ``folder``; the newest one, unless an older one is chosen."""
+        self._folder = folder
+        displayable = tuple(sample for sample in _joined(samples) if sample.what in _KINDS)
         if displayable == self._samples and displayable:
             return
         at_end = self.slider.value() >= self.slider.maximum()
         self._samples = displayable
         kinds = {sample.what for sample in displayable}
-        self.kind.setVisible(CAPTIONS in kinds)
+        self.kind.setVisible(bool(kinds - {RETRIEVAL}))
         if kinds and self.kind.currentData() not in kinds:
             self.kind.blockSignals(True)
             self.kind.setCurrentIndex(self.kind.findData(next(kind for kind in _KINDS if kind in kinds)))
@@ -145,6 +151,10 @@ class SamplesView(QWidget):
         samples = self._of_kind()
         self._shown_step = samples[self.slider.value()].step if samples else 0
         self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at validation")
+        if self.kind.currentData() == LOGGED:
+            self._pages.setCurrentWidget(self.logged)
+            self.logged.show_content(self._content(), self._folder)
+            return
         if self.kind.currentData() == CAPTIONS:
             self._pages.setCurrentIndex(1)
             self.written.show_captions(written_captions(self._content()))
@@ -167,6 +177,20 @@ class SamplesView(QWidget):
             self._sides[who].setVisible(who in content or not content)
             hits = entries_of(entries[row], "hits") if 0 <= row < len(entries) else []
             gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
+
+
+def _joined(samples: Sequence[Sample]) -> list[Sample]:
+    """What a script logged at one step, call by call, as one sample."""
+    joined: list[Sample] = []
+    at: dict[int, int] = {}  # step -> where its logged sample is
+    for sample in samples:
+        if sample.what != LOGGED or sample.step not in at:
+            at |= {sample.step: len(joined)} if sample.what == LOGGED else {}
+            joined.append(sample)
+        else:
+            before = joined[at[sample.step]]
+            joined[at[sample.step]] = replace(before, content={**before.content, **sample.content})
+    return joined
 
 
 def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -171,7 +171,7 @@ class RunTabs(QObject):
                 home, self._run.dir if self._run.is_local else colleague_dir(home, self._run), samples
             )
         if samples or self.view.has_samples():
-            self.view.samples.show_samples(samples)
+            self.view.samples.show_samples(samples, self._run.folder if self._run is not None else Path())
         self._show_steps(history)
 
     # Time travel

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, cast, func, literal, or_, select
 from sqlalchemy.orm import Session
 
-from core.spec.config import ConfigError, RunConfig, parse_config, read_config
+from core.spec.config import ConfigError, RunConfig, parse_config
+from core.spec.run.logged import LoggedConfig, read_any_config
 from sdgui.store.registry.dialect import insert, is_postgres
 from sdgui.store.sessions import Sessions
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow
@@ -36,7 +37,7 @@ class ConfigRecords(Sessions):
         with self._read() as session:
             missing = session.execute(_missing(session)).all()
         for start in range(0, len(missing), _AT_ONCE):
-            read = {}
+            read: dict[str, RunConfig | LoggedConfig] = {}
             for digest, folder, experiment_config, name in missing[start : start + _AT_ONCE]:
                 if digest not in read and (config := self._frozen(digest, folder, experiment_config, name)) is not None:
                     read[digest] = config
@@ -46,9 +47,9 @@ class ConfigRecords(Sessions):
             count += len(read)
         return count
 
-    def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | None:
+    def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | LoggedConfig | None:
         try:
-            return read_config(self._folder_path(folder) / "config.json")
+            return read_any_config(self._folder_path(folder) / "config.json")
         except ConfigError:
             pass
         try:  # no folder yet, or not here: the experiment's own, where it was not edited since
@@ -72,15 +73,15 @@ def _missing(session: Session) -> Any:
     )
 
 
-def keep_config(session: Session, digest: str, config: RunConfig) -> None:
+def keep_config(session: Session, digest: str, config: RunConfig | LoggedConfig) -> None:
     """Store the config that runs with ``digest`` were launched with."""
     keep_configs(session, {digest: config}.items())
 
 
-def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig]]) -> None:
+def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | LoggedConfig]]) -> None:
     """Store several, by digest."""
     for digest, config in configs:
-        raw = config.model_dump(mode="json")
+        raw = config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")
         statement = insert(session, ConfigRow).values(
             digest=digest, recipe=recipe_of(raw), config=_document(session, raw)
         )

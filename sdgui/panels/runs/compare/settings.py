@@ -6,17 +6,23 @@ Flow: the ticked runs, else the selected ones -> the store's cells in a thread -
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 
+from core.spec.config import ConfigError
+from core.spec.reading import excerpt
+from core.spec.run.logged import read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better
+from core.spec.run.provenance import facts, read_provenance
 from sdgui.panels.runs.table.cells import is_numeric, style_of, text_of, title_of
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
 from sdgui.shared.headed_model import HeadedModel
+from sdgui.store.records import Run
 from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
 from sdgui.store.run_table.fields import setting as setting_field
 from sdgui.store.store import Store
@@ -63,7 +69,30 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
         differs = any(value != values[0] for value in values)
         numeric = any(is_numeric(field, value) for value in values)
         lines.append(Line(title_of(field), texts, differs, numeric, _best(field, values)))
+    lines += _other_lines([store.run(run_id) for run_id in listed_ids])
     return Comparison(tuple(cells[run_id].name for run_id in listed_ids), tuple(lines))
+
+
+def _other_lines(runs: Sequence[Run]) -> list[Line]:
+    """What only the run folders say: configs of logged runs, code, packages, machines and data."""
+    rows = [_facts_of(run) for run in runs]
+    known = [row for row in rows if row]  # one that recorded nothing does not differ
+    lines = []
+    for name in dict.fromkeys(name for row in rows for name in row if name not in settings()):
+        values = [row.get(name) for row in rows]
+        texts = tuple("" if value is None else excerpt(str(value), 200) for value in values)
+        lines.append(Line(name, texts, any(row.get(name) != known[0].get(name) for row in known), False))
+    return lines
+
+
+def _facts_of(run: Run) -> dict[str, object]:
+    if not run.is_local:
+        return {}
+    found: dict[str, object] = {}
+    if run.is_logged:
+        with suppress(ConfigError):
+            found |= settings_of(read_any_config(run.dir.config))
+    return found | facts(read_provenance(run.dir))
 
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:

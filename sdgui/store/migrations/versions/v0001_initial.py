@@ -183,6 +183,7 @@ def _runs_to_study_arms() -> None:
         sa.Column("devices", sa.String(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("remote_folder", sa.String(), nullable=False),
+        sa.Column("logged", sa.Boolean(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.CheckConstraint('"offset" >= 0', name=op.f("ck_runs_offset")),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,182 @@
+"""Callbacks that log a training of another library: PyTorch Lightning, Hugging Face's Trainer, open_clip's.
+
+Each takes the run of `core.start_run`, or its arguments, and imports its library only when it is made:
+
+    trainer = lightning.Trainer(callbacks=[LightningCallback("baseline", project="cifar")])
+    trainer = transformers.Trainer(..., callbacks=[TransformersCallback("baseline")])
+    with log_open_clip("baseline"):
+        open_clip_train.main.main(arguments)
+
+Only the first rank logs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Number
+from types import ModuleType
+from typing import Any
+
+from core.spec.errors import UserError
+from core.tracking.logged_run import LoggedRun
+from core.tracking.starting import start_run
+
+__all__ = ["LightningCallback", "TransformersCallback", "log_open_clip"]
+
+
+def LightningCallback(name: str | LoggedRun, **settings: Any) -> Any:
+    """A callback of ``lightning`` (or ``pytorch_lightning``) that logs what ``self.log`` logs.
+
+    ``name``: of the run, with ``settings`` as `core.start_run` takes them, or a run that was started. Raises UserError
+    where the library is not installed.
+    """
+    library = _library("lightning.pytorch", "pytorch_lightning")
+
+    class Callback(library.Callback):  # type: ignore[name-defined, misc]
+        run: LoggedRun | None = None
+
+        def on_fit_start(self, trainer: Any, module: Any) -> None:
+            if trainer.is_global_zero:
+                config = dict(getattr(module, "hparams", {}) or {})
+                self.run = _run(name, {"config": config, "total_steps": _steps(trainer.max_steps)} | settings)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, *_rest: Any) -> None:
+            if self.run is not None and trainer.global_step % max(1, trainer.log_every_n_steps) == 0:
+                self.run.log(_numbers(trainer.logged_metrics), step=trainer.global_step)
+
+        def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
+            if self.run is not None and not trainer.sanity_checking:
+                self.run.log(_numbers(trainer.callback_metrics), step=trainer.global_step)
+
+        def on_fit_end(self, trainer: Any, module: Any) -> None:
+            self._finish(False)
+
+        def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+            self._finish(exception)
+
+        def _finish(self, failed: bool | BaseException) -> None:
+            if self.run is not None:
+                self.run.finish(failed=failed)
+
+    return Callback()
+
+
+def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
+    """A callback of Hugging Face's ``Trainer`` that logs what the trainer reports.
+
+    ``name`` and ``settings`` as of `LightningCallback`. The run is finished when training ends; an exception is
+    recorded when the process ends. Raises UserError where ``transformers`` is not installed.
+    """
+    library = _library("transformers")
+
+    class Callback(library.TrainerCallback):  # type: ignore[name-defined, misc]
+        run: LoggedRun | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_rest: Any) -> None:
+            if state.is_world_process_zero:
+                self.run = _run(name, {"config": args.to_dict(), "total_steps": _steps(state.max_steps)} | settings)
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_rest: Any
+        ) -> None:
+            if self.run is not None and logs:
+                self.run.log({_slashed(key): value for key, value in _numbers(logs).items()}, step=state.global_step)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> None:
+            if self.run is not None:
+                self.run.finish()
+
+    return Callback()
+
+
+@contextmanager
+def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun | None]:
+    """Log what open_clip's training (``open_clip_train.main``) reports while the block runs.
+
+    It takes the place of wandb in ``open_clip_train``, so train with ``--report-to wandb``; steps and names are those
+    that wandb would get. ``name`` and ``settings`` as of `LightningCallback`. Gives the run, None on ranks but the
+    first. Raises UserError where ``open_clip_train`` is not installed.
+    """
+    modules = [_library("open_clip_train.train"), _library("open_clip_train.main")]
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+        yield None
+        return
+    run = _run(name, settings)
+    stand_in = _Wandb(run)
+    before_modules = [(module, getattr(module, "wandb", None)) for module in modules]
+    before = sys.modules.get("wandb")
+    sys.modules["wandb"] = stand_in
+    for module in modules:
+        module.wandb = stand_in
+    try:
+        with run:
+            yield run
+    finally:
+        for module, was in before_modules:
+            module.wandb = was
+        if before is None:
+            del sys.modules["wandb"]
+        else:
+            sys.modules["wandb"] = before
+
+
+class _Wandb(ModuleType):
+    """As much of wandb as ``open_clip_train`` calls."""
+
+    def __init__(self, run: LoggedRun) -> None:
+        super().__init__("wandb")
+        self._run = run
+
+    def init(self, **_settings: Any) -> LoggedRun:
+        return self._run
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        self._run.log({name: value for name, value in _numbers(values).items() if name != "step"}, step=step)
+
+    def watch(self, *_models: Any, **_settings: Any) -> None:
+        """Gradients are not logged."""
+
+    def save(self, *_files: Any, **_settings: Any) -> None:
+        """Files stay where they are."""
+
+    def finish(self) -> None:
+        """The block finishes the run."""
+
+
+def _library(*names: str) -> Any:
+    """The first of these modules that is installed."""
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+    package = names[0].partition(".")[0]
+    raise UserError(f"{package} is not installed; run pip install {package.replace('_train', '_torch')}.")
+
+
+def _run(name: str | LoggedRun, settings: Mapping[str, Any]) -> LoggedRun:
+    return name if isinstance(name, LoggedRun) else start_run(name, **settings)
+
+
+def _steps(steps: object) -> int:
+    return steps if isinstance(steps, int) and steps > 0 else 0
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and tensors of one value; libraries report texts and lists beside them."""
+    return {
+        str(name): value
+        for name, value in values.items()
+        if isinstance(value, Number) or getattr(value, "ndim", None) == 0 or getattr(value, "size", None) == 1
+    }
+
+
+def _slashed(name: str) -> str:
+    """``eval_loss`` as ``eval/loss``, ``loss`` as ``train/loss``: panels group metrics by the part before the slash."""
+    split, _, rest = name.partition("_")
+    return f"{split}/{rest}" if split in ("train", "eval", "test") and rest else f"train/{name}"

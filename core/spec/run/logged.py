@@ -1,0 +1,94 @@
+"""Runs that a user's own script logs (`core.start_run`): their ``config.json`` holds any key-value pairs.
+
+The file marks itself with ``"kind": "logged"``; `core.spec.config.parse_config` refuses it, since there is nothing to
+train in it. Everything else in the folder is as the trainer writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.spec.config import ConfigError, RunConfig, read_config
+from core.spec.reading import MEGABYTE, excerpt, first_problem, parse_json, read_text
+
+LARGEST_CONFIG = 4 * MEGABYTE
+UNCATEGORIZED = "uncategorized"  # the project of runs that name none
+_KIND = "logged"
+
+
+class LoggedConfig(BaseModel):
+    """``config.json`` of a logged run. ``project``: the experiment that the window lists it under."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", defer_build=True)
+
+    kind: Literal["logged"] = "logged"
+    name: Annotated[str, Field(max_length=200)]
+    project: Annotated[str, Field(min_length=1, max_length=200)] = UNCATEGORIZED
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+    def digest(self) -> str:
+        """12 hex digits that name project and values."""
+        canonical = json.dumps([self.project, self.config], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+
+
+def experiment_name(config: RunConfig | LoggedConfig) -> str:
+    """The experiment that a run with this config is listed under."""
+    return config.project if isinstance(config, LoggedConfig) else config.name
+
+
+def settings_of(config: RunConfig | LoggedConfig) -> dict[str, Any]:
+    """Dotted name -> value of everything that the config says."""
+    return dict(flattened(config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")))
+
+
+def logged_text(config: LoggedConfig) -> str:
+    """The key-value pairs, a line each."""
+    return "\n".join(f"{name} = {value}" for name, value in flattened(config.config))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of everything in nested mappings; an empty mapping is a value itself."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def parse_logged(text: str, origin: str) -> LoggedConfig | None:
+    """The config of a logged run; None for any other JSON. ConfigError when it is marked as one but cannot be read."""
+    raw = parse_json(text, origin, error=ConfigError)
+    if not isinstance(raw, dict) or raw.get("kind") != _KIND:
+        return None
+    try:
+        return LoggedConfig.model_validate(raw)
+    except ValidationError as problem:
+        raise ConfigError(f"{origin}: {first_problem(problem)} It was not written by core.start_run.") from problem
+
+
+def read_any_config(path: Path) -> RunConfig | LoggedConfig:
+    """The config of a run, whoever wrote it. ConfigError when it is missing or wrong."""
+    return read_logged(path) or read_config(path)
+
+
+def read_logged(path: Path) -> LoggedConfig | None:
+    """The config in ``path`` if a script logged that run, else None. ConfigError when it cannot be read."""
+    try:
+        text = read_text(path, LARGEST_CONFIG, error=ConfigError)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the config {excerpt(str(path))}: {error.strerror or error}; check the path."
+        ) from error
+    if f'"{_KIND}"' not in text:  # nearly always: a whole parse is saved
+        return None
+    return parse_logged(text, excerpt(str(path)))

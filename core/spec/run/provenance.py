@@ -1,0 +1,77 @@
+"""What a run was made of: code, packages, machine, command and data, as its start recorded them; read and compared.
+
+Flow: ``core.tracking.provenance.collect`` at each start -> ``provenance`` of `RunStarted`, and ``provenance.json`` for
+the newest start -> ``read_provenance`` -> *Compare* and *Reproduce*. The content is plain data with these keys, any of
+which may be missing: ``code`` (commit, branch, dirty, diff), ``files`` (custom code -> digest), ``packages`` (name ->
+version), ``python``, ``system``, ``machine`` (host, cpu, cores, memory_gib, gpus, driver), ``command``, ``variables``,
+``data`` (split -> what it holds), ``seed``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.spec.errors import UserError
+from core.spec.files import write_whole
+from core.spec.reading import MEGABYTE, UnreadableError, read_json
+from core.spec.run.events import EventReader, RunStarted
+from core.spec.run.folder import RunDir
+from core.spec.run.logged import flattened
+
+LARGEST = 2 * MEGABYTE
+_TITLES = {
+    "code.commit": "git commit",
+    "code.branch": "git branch",
+    "code.dirty": "uncommitted changes",
+    "code.diff_digest": "uncommitted changes (digest)",
+    "code.folder": "code folder",
+}
+_NOT_COMPARED = frozenset({"code.diff", "code.problem"})
+
+
+def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
+    """Keep the provenance of the newest start. OSError when it cannot be written."""
+    write_whole(
+        run.provenance, json.dumps(provenance, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    )
+
+
+def read_provenance(run: RunDir) -> dict[str, Any]:
+    """The provenance of the newest start; of a remote run that of the first; {} where none is known."""
+    try:
+        raw = read_json(run.provenance, LARGEST, root=run.path, error=UnreadableError)
+    except (OSError, UserError):
+        raw = None
+    if isinstance(raw, dict):
+        return raw
+    try:
+        events = EventReader(run.events, naming=[RunStarted.kind]).read()
+    except UserError:
+        return {}
+    return next((dict(event.provenance) for event in events if isinstance(event, RunStarted)), {})
+
+
+def facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted name -> value of everything that can be compared, in the words of *Compare*."""
+    named = {}
+    for name, value in flattened(provenance):
+        if name not in _NOT_COMPARED:
+            named[_TITLES.get(name, name)] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return named
+
+
+def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The facts in which runs differ -> a value per run, None where a run has none.
+
+    Runs that recorded no provenance at all do not count as different.
+    """
+    all_facts = [facts(run) for run in runs]
+    known = [named for named in all_facts if named]
+    names = dict.fromkeys(name for named in known for name in named)
+    return {
+        name: [named.get(name) for named in all_facts]
+        for name in names
+        if any(named.get(name) != known[0].get(name) for named in known)
+    }

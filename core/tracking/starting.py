@@ -1,0 +1,120 @@
+"""Starting a run from a script: which folder it writes, and what is recorded of it at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.paths import expand_user
+from core.spec.reading import excerpt
+from core.spec.run.events import RunStarted, lifecycle
+from core.spec.run.folder import RunDir, new_name
+from core.spec.run.logged import UNCATEGORIZED, LoggedConfig, read_logged
+from core.spec.run.provenance import write_provenance
+from core.tracking.logged_run import LoggedRun
+from core.tracking.provenance import collect, data_facts, script_folder
+from core.tracking.system import SECONDS
+
+__all__ = ["start_run"]
+
+
+def start_run(
+    name: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    project: str = UNCATEGORIZED,
+    folder: str | Path | None = None,
+    home: str | Path | None = None,
+    resume_step: int | None = None,
+    total_steps: int = 0,
+    data: str | Path | Iterable[str | Path] = (),
+    system_seconds: float = SECONDS,
+    record_code: bool = True,
+) -> LoggedRun:
+    """A run that this script logs, for the window and ``sdgui-core runs`` to watch.
+
+    ``config``: key-value pairs, nested as you like. ``project``: the experiment that lists the run. ``folder``: the run
+    folder (default: a new one in the runs folder of ``home``, which is the window's). ``resume_step``: go on with the
+    run in ``folder`` after that step; points behind it are void. ``total_steps``: to show progress. ``data``: files or
+    folders whose content is recorded as a digest. ``system_seconds``: between samples of ``system/...`` metrics, 0 for
+    none. ``record_code``: keep the git commit, the uncommitted changes and the script.
+
+    Raises UserError when the folder holds another run, is in use or cannot be written, and for arguments of a
+    wrong kind.
+    """
+    logged = _config(name, config, project)
+    run = RunDir(_folder(name, folder, home))
+    start = _step_before(run, resume_step)
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    facts = {os.fspath(path): data_facts(expand_user(path)) for path in paths}
+    seed = logged.config.get("seed")
+    run.create()
+    lock = run.claim()
+    try:
+        provenance = collect(
+            run, script_folder(), data=facts, seed=seed if isinstance(seed, int) else None, code=record_code
+        )
+        event = RunStarted(step=start, total_steps=total_steps, config_digest=logged.digest(), provenance=provenance)
+        with writing(run.path, UserError):
+            write_provenance(run, provenance)
+            write_whole(run.config, logged.to_json().encode("utf-8", "backslashreplace"))
+            run.clear_control()
+            return LoggedRun(run, logged, event, lock, system_seconds)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _config(name: str, config: Mapping[str, Any] | None, project: str) -> LoggedConfig:
+    for what, text in (("name", name), ("project", project)):
+        if not isinstance(text, str) or not 0 < len(text.strip()) <= 200:
+            raise UserError(f"the run's {what} is {excerpt(repr(text))}; give a text of 1 to 200 characters.")
+    if config is not None and not isinstance(config, Mapping):
+        raise UserError(f"the run's config is {excerpt(repr(config))}; give a mapping, such as vars(args).")
+    plain = json.loads(json.dumps(_plain(config or {}, 0)))
+    return LoggedConfig(name=name.strip(), project=project.strip(), config=plain)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """``value`` as JSON holds it: what it cannot hold is its text."""
+    if depth > 30:
+        raise UserError("the run's config is nested more than 30 levels deep; flatten it.")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)  # not nan and not infinite
+    return str(value)
+
+
+def _folder(name: str, folder: str | Path | None, home: str | Path | None) -> Path:
+    if folder is not None:
+        return expand_user(folder).absolute()
+    base = expand_user(home) if home is not None else platformdirs.user_data_path("sdgui", appauthor=False)
+    return Path(base).absolute() / "runs" / new_name(name)
+
+
+def _step_before(run: RunDir, resume_step: int | None) -> int:
+    """The step that the run starts after. UserError where the folder holds a run that must not be continued."""
+    if not run.config.exists() and not run.events.exists():
+        return resume_step or 0
+    if resume_step is None:
+        raise UserError(f"{run.path} already holds a run; choose another folder, or pass resume_step=STEP to go on.")
+    if read_logged(run.config) is None:
+        raise UserError(f"{run.path} holds a run of the trainer; choose another folder.")
+    if type(resume_step) is not int or resume_step < 0:
+        raise UserError(f"resume_step is {excerpt(repr(resume_step))}; give the step that training goes on after.")
+    lifecycle(run.events)  # EventError where the events cannot be read
+    return resume_step

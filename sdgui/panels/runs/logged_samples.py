@@ -1,0 +1,102 @@
+"""What a script logged beside its numbers: images, tables and texts by their names.
+
+Flow: ``Sample`` "logged" of a run's events -> ``show_content`` -> a name on the left, its images, table or text on the
+right. Events of an imported run may hold anything: what is not as `core.tracking.media` writes it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QListWidget,
+    QPlainTextEdit,
+    QSplitter,
+    QStackedWidget,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from core.spec.reading import excerpt
+from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+
+_MOST_NAMES, _MOST_IMAGES, _MOST_ROWS, _MOST_COLUMNS, _LONGEST = 200, 100, 1000, 100, 20_000
+
+
+class LoggedSamples(QSplitter):
+    """The samples of one step."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self._content: Mapping[str, Any] = {}
+        self._folder = Path()
+        self.names = QListWidget(self)
+        self.names.setAccessibleName("Names of the samples")
+        self._pages = QStackedWidget(self)
+        self.gallery = Gallery(empty_text="", parent=self._pages)
+        self.table = QTableWidget(0, 0, self._pages)
+        self.table.setAccessibleName("Logged table")
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setShowGrid(False)
+        self.table.setTabKeyNavigation(False)
+        self.table.verticalHeader().hide()
+        self.text = QPlainTextEdit(self._pages, readOnly=True)
+        self.text.setAccessibleName("Logged text")
+        for page in (self.gallery, self.table, self.text):
+            self._pages.addWidget(page)
+        self.setSizes([240, 640])
+        self.names.currentTextChanged.connect(self._show_sample)
+
+    def show_content(self, content: Mapping[str, Any], folder: Path) -> None:
+        """Show the samples of a step; ``folder`` is the run's, which images are named relative to."""
+        self._content, self._folder = dict(list(content.items())[:_MOST_NAMES]), folder
+        names, current = list(self._content), self.names.currentItem()
+        chosen = current.text() if current is not None else ""
+        if names != [self.names.item(row).text() for row in range(self.names.count())]:
+            self.names.blockSignals(True)
+            self.names.clear()
+            self.names.addItems(names)
+            self.names.setCurrentRow(names.index(chosen) if chosen in names else 0)
+            self.names.blockSignals(False)
+        item = self.names.currentItem()
+        self._show_sample(item.text() if item is not None else "")
+
+    def _show_sample(self, name: str) -> None:
+        sample = self._content.get(name)
+        sample = sample if isinstance(sample, Mapping) else {}
+        kind = sample.get("type")
+        if kind == "table":
+            self._show_table(_list(sample.get("columns")), _list(sample.get("rows")))
+        elif kind == "text":
+            self.text.setPlainText(str(sample.get("text", ""))[:_LONGEST])
+            self._pages.setCurrentWidget(self.text)
+        else:
+            images = [item for item in _list(sample.get("images"))[:_MOST_IMAGES] if isinstance(item, Mapping)]
+            self.gallery.set_items([self._item(image) for image in images])
+            self._pages.setCurrentWidget(self.gallery)
+
+    def _item(self, image: Mapping[str, Any]) -> GalleryItem:
+        path, caption = image.get("image"), image.get("caption")
+        return GalleryItem(
+            self._folder / (path if isinstance(path, str) else ""),
+            excerpt(caption, 1000) if isinstance(caption, str) else "",
+        )
+
+    def _show_table(self, columns: list[Any], rows: list[Any]) -> None:
+        columns, rows = columns[:_MOST_COLUMNS], rows[:_MOST_ROWS]
+        self.table.setColumnCount(len(columns))
+        self.table.setHorizontalHeaderLabels([excerpt(str(column), 200) for column in columns])
+        self.table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            for column, cell in enumerate(_list(row)[: len(columns)]):
+                self.table.setItem(number, column, QTableWidgetItem("" if cell is None else str(cell)[:1000]))
+        self._pages.setCurrentWidget(self.table)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,299 @@
+"""Runs that scripts log: recorded whole whatever ends the script, and read as a trainer's runs are."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+import core
+from core.cli.run_tables import changed_fields, read_row
+from core.spec.errors import UserError
+from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed, RunFinished, RunStarted, Sample
+from core.spec.run.folder import RunDir
+from core.spec.run.logged import read_logged
+from core.tracking.logged_run import LoggedRun
+
+SOURCE = Path(core.__file__).parent.parent
+
+
+def script(tmp_path: Path, body: str) -> list[str]:
+    """The command that runs ``body``, whose run is in ``tmp_path``/run."""
+    head = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import core\n"
+    start = f"run = core.start_run('a run', {{'lr': 0.1}}, folder={str(tmp_path / 'run')!r}, record_code=False)\n"
+    file = tmp_path / "script.py"
+    file.write_text(head + start + textwrap.dedent(body), encoding="utf-8")
+    return [sys.executable, str(file)]
+
+
+def events(folder: Path) -> list[Event]:
+    reader = EventReader(folder / "events.jsonl")
+    found = reader.read_all()
+    assert reader.broken == 0, reader.problem
+    return found
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return {
+        event.step: event.values["loss"]
+        for event in events(folder)
+        if isinstance(event, Metrics) and "loss" in event.values
+    }
+
+
+def start(tmp_path: Path, **settings: object) -> LoggedRun:
+    return core.start_run("a run", folder=tmp_path / "run", record_code=False, system_seconds=0, **settings)  # type: ignore[arg-type]
+
+
+def test_a_script_without_torch_writes_a_run_that_the_verbs_list(tmp_path: Path) -> None:
+    body = """
+        for step in range(3):
+            run.log({"train/loss": 3.0 - step, "val": {"accuracy": 0.5}}, step=step)
+        run.log({"late": float("nan")})
+        assert "torch" not in sys.modules
+        run.finish()
+    """
+    subprocess.run(script(tmp_path, body), check=True, timeout=120)
+    row = read_row(RunDir(tmp_path / "run"))
+    assert (row.state, row.step, row.experiment) == ("done", 3, "uncategorized")
+    assert row.metrics["train/loss"].best == 1.0
+    assert row.metrics["val/accuracy"].last_step == 2
+    assert np.isnan(row.metrics["late"].last)
+    assert isinstance(events(tmp_path / "run")[0], RunStarted)
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "reason"),
+    [
+        ("run.log({'loss': 1.0}, step=7)", "done", ""),
+        ("raise ValueError('no such file')", "failed", "ValueError: no such file"),
+        ("sys.exit(3)", "failed", "The script exited with 3."),
+        ("sys.exit()", "done", ""),
+        ("raise KeyboardInterrupt", "stopped", ""),
+        ("with run:\n    raise RuntimeError('inside')", "failed", "RuntimeError: inside"),
+        ("run.finish(failed='diverged')", "failed", "diverged"),
+    ],
+)
+def test_how_the_script_ends_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:
+    subprocess.run(script(tmp_path, body), check=False, timeout=120, capture_output=True)
+    row = read_row(RunDir(tmp_path / "run"))
+    assert (row.state, row.note) == (state, reason)
+
+
+def test_nothing_flushed_is_lost_when_the_script_is_killed(tmp_path: Path) -> None:
+    body = """
+        for step in range(5000):
+            run.log({"loss": float(step)}, step=step)
+        run.flush()
+        print("flushed", flush=True)
+        while True:
+            step += 1
+            run.log({"loss": float(step)}, step=step)
+    """
+    with subprocess.Popen(script(tmp_path, body), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"flushed\n"
+        process.kill()
+    found = losses(tmp_path / "run")
+    assert list(found)[:5000] == list(range(5000))
+    assert all(step == value for step, value in found.items())
+    assert read_row(RunDir(tmp_path / "run")).state == "interrupted"
+
+
+def test_a_file_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    for step in range(4):
+        run.log({"loss": float(step)}, step=step)
+    run.finish()
+    file = tmp_path / "run" / "events.jsonl"
+    content = file.read_bytes()
+    first = content.index(b"metrics") - 20
+    for cut in range(first, len(content)):
+        file.write_bytes(content[:cut])
+        whole = content[:cut].count(b'"loss"') - (b'"loss"' in content[:cut].rsplit(b"\n", 1)[-1])
+        assert len(losses(tmp_path / "run")) == whole
+    file.write_bytes(content[: content.rindex(b'"loss"')])  # the line of step 3 is torn
+    again = start(tmp_path, resume_step=2)
+    again.log({"loss": 30.0}, step=3)
+    again.finish()
+    reader = EventReader(file)
+    values = [event.values["loss"] for event in reader.read_all() if isinstance(event, Metrics)]
+    assert values == [0.0, 1.0, 2.0, 30.0]
+    assert reader.broken == 1  # the torn line alone
+
+
+def test_what_cannot_be_recorded_is_named_once_and_the_rest_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(tmp_path)
+    for _ in range(2):
+        run.log({"loss": 1.0, "nothing": None, 3: 4.0, "many": np.zeros(3), "x" * 300: 1.0}, step=5)  # type: ignore[dict-item]
+    run.log({"loss": np.float32(2)}, step=-1)  # type: ignore[arg-type]
+    run.log("loss")  # type: ignore[arg-type]
+    run.log({"cells": core.Table(["a", "b"], [[1]]), "picture": core.Image(tmp_path / "none.png")})
+    run.finish()
+    run.log({"loss": 3.0})
+    assert [event.values for event in events(tmp_path / "run") if isinstance(event, Metrics)] == [
+        {"loss": 1.0}, {"loss": 1.0}, {"loss": 2.0}
+    ]  # fmt: skip
+    logs = [event.message for event in events(tmp_path / "run") if isinstance(event, Log)]
+    starts = ["nothing is None", "3 is not a name", "many is", "'xxx", "-1 is not a step", "run.log takes", "the table"]
+    assert all(any(log.startswith(begin) for log in logs) for begin in starts)
+    assert len(logs) == len(set(logs)) == len(starts) + 1
+    assert "after a run ended" in capsys.readouterr().err
+
+
+def test_samples_are_kept_with_their_images_in_the_run_folder(tmp_path: Path) -> None:
+    Pillow.new("RGB", (4, 3), "red").save(tmp_path / "red.png")
+    run = start(tmp_path)
+    pictures = [
+        core.Image(tmp_path / "red.png", "a file"),
+        core.Image(Pillow.new("L", (5, 5)), "PIL"),
+        core.Image(np.full((3, 8, 6), 0.5, np.float32), "channels first"),
+    ]
+    run.log(
+        {"pictures": pictures, "cells": core.Table(["n", "word"], [[1, "one"]]), "said": "hello", "loss": 1.0}, step=9
+    )
+    run.finish()
+    content = {name: item for event in events(tmp_path / "run") if isinstance(event, Sample)
+               for name, item in event.content.items()}  # fmt: skip
+    assert content["cells"] == {"type": "table", "columns": ["n", "word"], "rows": [[1, "one"]]}
+    assert content["said"] == {"type": "text", "text": "hello"}
+    images = content["pictures"]["images"]
+    assert [image["caption"] for image in images] == ["a file", "PIL", "channels first"]
+    for image, size in zip(images, [(4, 3), (5, 5), (6, 8)], strict=True):
+        with Pillow.open(tmp_path / "run" / image["image"]) as kept:
+            assert kept.size == size
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    with pytest.raises(UserError, match="already holds a run"):
+        start(tmp_path)
+    with pytest.raises(UserError, match="in use"):
+        start(tmp_path, resume_step=0)
+    run.finish()
+    start(tmp_path, resume_step=0).finish()
+    (tmp_path / "run" / "config.json").write_text(core.preset("clip").to_json(), encoding="utf-8")
+    with pytest.raises(UserError, match="holds a run of the trainer"):
+        start(tmp_path, resume_step=0)
+    with pytest.raises(UserError, match="1 to 200 characters"):
+        core.start_run("", folder=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_config_of_any_values_is_kept_and_compared(tmp_path: Path) -> None:
+    class Optimizer:
+        def __str__(self) -> str:
+            return "sgd"
+
+    for name, rate in (("a", 0.1), ("b", float("inf"))):
+        config = {"lr": rate, "optimizer": Optimizer(), "sizes": (1, 2), "nested": {"depth": 3}}
+        core.start_run(name, config, folder=tmp_path / name, project="cifar", record_code=False).finish()
+    read = read_logged(tmp_path / "a" / "config.json")
+    assert read is not None
+    assert read.config == {"lr": 0.1, "optimizer": "sgd", "sizes": [1, 2], "nested": {"depth": 3}}
+    assert changed_fields([RunDir(tmp_path / "a"), RunDir(tmp_path / "b")]) == {"lr": [0.1, "inf"]}
+
+
+def test_a_stop_that_is_asked_for_interrupts_the_script(tmp_path: Path) -> None:
+    body = """
+        import time
+        print("begun", flush=True)
+        time.sleep(60)
+    """
+    with subprocess.Popen(script(tmp_path, body), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        RunDir(tmp_path / "run").ask("stop")
+        process.wait(timeout=30)
+    assert read_row(RunDir(tmp_path / "run")).state == "stopped"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_writes_nothing_of_the_run(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.log({"loss": 1.0}, step=1)
+
+    def child() -> None:
+        run.log({"loss": 2.0}, step=2)
+        run.finish()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    run.finish()
+    assert losses(tmp_path / "run") == {1: 1.0}
+    assert sum(isinstance(event, (RunFinished, RunFailed)) for event in events(tmp_path / "run")) == 1
+
+
+def test_what_a_full_disk_refused_is_written_later(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    file = run._events._file
+    written = file.write
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            if not data or len(self.taken) > 1:
+                raise OSError(28, "No space left on device")
+            self.taken.append(written(data[:5]))
+            return self.taken[-1]
+
+        def __init__(self) -> None:
+            self.taken: list[int] = []
+
+        def fileno(self) -> int:
+            return file.fileno()
+
+    run._events._file = Full()  # type: ignore[assignment]
+    for step in range(100):
+        run.log({"loss": float(step)}, step=step)
+    run.flush()
+    run._events._file = file
+    run.finish()
+    assert list(losses(tmp_path / "run")) == list(range(100))
+
+
+def _log(home: str, number: int) -> None:
+    run = core.start_run(f"run {number}", {"number": number}, home=home, record_code=False, system_seconds=0.2)
+    for step in range(500):
+        run.log({"loss": number + step / 1000}, step=step)
+    run.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_64_processes_in_one_runs_folder_lose_nothing(tmp_path: Path) -> None:
+    fork: Callable[..., multiprocessing.Process] = multiprocessing.get_context("fork").Process  # type: ignore[assignment]
+    processes = [fork(target=_log, args=(str(tmp_path), number)) for number in range(64)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    folders = list((tmp_path / "runs").iterdir())
+    assert len(folders) == 64
+    for folder in folders:
+        number = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]["number"]
+        assert losses(folder) == {step: number + step / 1000 for step in range(500)}
+        assert isinstance(events(folder)[-1], RunFinished)
+
+
+def test_sigterm_leaves_a_run_that_is_seen_to_be_interrupted(tmp_path: Path) -> None:
+    body = "run.log({'loss': 1.0})\nrun.flush()\nprint('begun', flush=True)\nimport time\ntime.sleep(60)\n"
+    with subprocess.Popen(script(tmp_path, body), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+    assert read_row(RunDir(tmp_path / "run")).state == "interrupted"
