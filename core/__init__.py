@@ -4,8 +4,9 @@
 so that the window can use them and still open at once.
 
 From a notebook, ``import core`` is enough: ``core.open_model``, ``core.encode``, ``core.caption``, ``core.evaluate``,
-``core.preset``, ``core.train``, ``core.read_run``; ``core.start_run`` logs a training of your own. Each is loaded when
-it is first asked for, so that ``import core`` itself loads nothing; their types are in ``core/__init__.pyi``.
+``core.preset``, ``core.train``, ``core.sweep``, ``core.read_run``; ``core.start_run`` logs a training of your own. Each
+is loaded when it is first asked for, so that ``import core`` itself loads nothing; their types are in
+``core/__init__.pyi``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _FROM = {
     "preset": "core.notebook.training",
     "read_run": "core.notebook.frames",
     "start_run": "core.tracking.starting",
+    "sweep": "core.notebook.sweeps",
     "train": "core.notebook.training",
 }
 

@@ -6,6 +6,7 @@ from core.notebook.models import caption as caption
 from core.notebook.models import encode as encode
 from core.notebook.models import evaluate as evaluate
 from core.notebook.models import open_model as open_model
+from core.notebook.sweeps import sweep as sweep
 from core.notebook.training import preset as preset
 from core.notebook.training import train as train
 from core.spec.config import RunConfig as RunConfig

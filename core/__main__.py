@@ -24,6 +24,7 @@ from core.cli import (
     searching,
     sharding,
     studying,
+    sweeping,
     training,
 )
 from core.cli.terminal import plain_output
@@ -37,6 +38,7 @@ _SUBJECTS = (
     captioning,
     searching,
     studying,
+    sweeping,
     sharding,
     exporting,
     machines,

@@ -17,6 +17,7 @@ from core.spec.run.folder import RunDir
 
 if TYPE_CHECKING:
     from core.evaluation.noise import Ranking
+    from core.spec.study import StudyDir, StudyStatus
 
 SHOWN = 20  # pairs printed
 SHIPPED = resource_folder("studies")
@@ -116,6 +117,11 @@ def _study(arguments: argparse.Namespace) -> int:
         study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, selection, arguments.on,
         home_folder(arguments.home),
     )  # fmt: skip
+    return report_study(out, status)
+
+
+def report_study(out: StudyDir, status: StudyStatus) -> int:
+    """Print the results of a study; the exit status, 1 where a run failed."""
     print(read_text(out.table, MEGABYTE, root=out.path), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:

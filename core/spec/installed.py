@@ -18,7 +18,7 @@ from typing import Literal
 from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
-Extra = Literal["train", "demo", "map", "export", "registry", "notebook"]
+Extra = Literal["train", "demo", "map", "export", "registry", "notebook", "sweep"]
 
 # The packages that an extra brings, by the names that they are imported by; the first says what is meant.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
@@ -40,6 +40,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
     "export": ("onnx", "onnxscript"),
     "registry": ("psycopg",),
     "notebook": ("pandas",),
+    "sweep": ("optuna",),
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
@@ -48,6 +49,7 @@ _TITLES: Mapping[Extra, str] = {
     "export": "the export to ONNX",
     "registry": "the client of PostgreSQL",
     "notebook": "pandas",
+    "sweep": "Optuna, which proposes the trials of a sweep,",
 }
 
 

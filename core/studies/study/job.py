@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,21 +191,23 @@ def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
     ``step_seconds`` is the typical time of a step, including the wait for data (`typical_step_seconds`);
-    ``train_seconds`` is the sum over all steps. Validation and saving are not counted. Steps that
+    ``train_seconds`` is the sum over all steps; ``memory_gib`` is the highest that was reported. Validation and saving are not counted. Steps that
     ``runtime.log_every`` skipped are interpolated linearly.
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}
-    facts = {"pairs": 0, "parameters": 0}
+    facts: dict[str, float] = {"pairs": 0, "parameters": 0, "memory_gib": 0.0}
     config = read_config(run.config)
     batch = config.optim.batch_size * (1 + config.data.unlabelled_ratio)
     for event in EventReader(run.events).read_all():
         if isinstance(event, RunStarted):
-            facts = {"pairs": event.pairs, "parameters": event.parameters}
-        elif isinstance(event, Metrics) and event.values.get("train/pairs_per_s"):
-            seconds[event.step] = batch / event.values["train/pairs_per_s"]
+            facts |= {"pairs": event.pairs, "parameters": event.parameters}
+        elif isinstance(event, Metrics):
+            facts["memory_gib"] = max(facts["memory_gib"], event.values.get("runtime/memory_gib", 0.0))
+            if speed := event.values.get("train/pairs_per_s"):
+                seconds[event.step] = batch / speed
         elif isinstance(event, Evaluated):
-            curve[event.step] = curve.get(event.step, {}) | _curve_values(dict(event.values))
+            curve[event.step] = curve.get(event.step, {}) | curve_values(event.values)
     steps = max(seconds, default=0)
     logged_steps = sorted(seconds)
     durations = np.zeros(0)  # (steps,)
@@ -241,7 +243,7 @@ def _median_cycle(durations: Floats, every: int) -> float:
     return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)) if in_cycles else durations.mean())
 
 
-def _curve_values(values: dict[str, float]) -> dict[str, float]:
+def curve_values(values: Mapping[str, float]) -> dict[str, float]:
     """``student/R@1`` and so on of a validation: the mean of both directions."""
     recalls: dict[str, float] = {}
     for weights in ("student", "teacher"):

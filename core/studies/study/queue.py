@@ -65,22 +65,33 @@ def run_study(
     with explaining_write_errors(out):
         out.path.mkdir(parents=True, exist_ok=True)
         check_folders(out, study)
-        out.runs.mkdir(exist_ok=True)
-        lock = filelock.FileLock(out.lock, timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise StudyError(
-                f"the study folder {out.path} is in use by another process; wait for it or stop it."
-            ) from error
-        try:
+        with locked(out):
             claim(out, study)
             with open_places(study, out, PlaceOptions(machines, home, jobs, devices), log) as places:
                 if places[0].name == THIS_COMPUTER:
                     prepare(out, study, log, openclipart)
-                return _Queue(study, out, places, log, selection).work()
-        finally:
-            lock.release()
+                return StudyQueue(study, out, places, log, selection).work()
+
+
+class FolderInUse(StudyError):
+    """Another process works in the study folder."""
+
+
+@contextmanager
+def locked(out: StudyDir) -> Iterator[None]:
+    """Hold the lock of a study folder. FolderInUse when another process has it."""
+    out.runs.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(out.lock, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise FolderInUse(
+            f"the study folder {out.path} is in use by another process; wait for it or stop it."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -105,7 +116,7 @@ def _check_recipes(study: Study) -> None:
             raise StudyError(f"the arm {arm.name} cannot be trained: {error}") from error
 
 
-class _Queue:
+class StudyQueue:
     """The state of each run: waiting, running on which place, or how it ended."""
 
     def __init__(
@@ -126,29 +137,39 @@ class _Queue:
 
     def work(self) -> StudyStatus:
         with _stop_signals() as ended:
-            self._measure_steps(ended)
+            self.measure_steps(ended)
             try:
                 while not ended.is_set():
                     self._collect()
+                    is_last = not self.add_runs(ended)
                     self._start()
                     self._write_status()
-                    if not self.running and all(run.state in ("done", "failed") for run in self._selected_runs()):
+                    settled = all(run.state in ("done", "failed") for run in self._selected_runs())
+                    if is_last and settled and not self.running:
                         break
                     ended.wait(POLL_SECONDS)
             finally:
                 self._end_all()
         self.status.finished = not ended.is_set() and all(run.state != "waiting" for run in self.status.runs)
         self._write_status()
-        write_results(self.out, self.study)
+        self.write_results()
         if ended.is_set():
             raise KeyboardInterrupt
         return self.status
+
+    def add_runs(self, ended: threading.Event) -> bool:
+        """Called before runs start; whether more runs may follow later. A study has all of its runs."""
+        return False
+
+    def write_results(self) -> None:
+        """Called whenever a run is done."""
+        write_results(self.out, self.study)
 
     def _selected_runs(self) -> list[StudyRun]:
         """The runs to train now."""
         return [run for run in self.status.runs if self.selection.has(self.study, run)]
 
-    def _measure_steps(self, ended: threading.Event) -> None:
+    def measure_steps(self, ended: threading.Event) -> None:
         """Measure the step time of arms with budgets that still have runs to train; such studies have one place."""
         timed = [
             (run, self.study.base(run.arm).name) for run in self._selected_runs() if self.study.arm(run.arm).budget
@@ -227,11 +248,12 @@ class _Queue:
         for index, (place, training) in list(self.running.items()):
             run, ended = self.status.runs[index], training.poll()
             if ended is not None:
-                self._settle(index, place, ended)
+                self.settle(index, place, ended)
             else:
                 run.state, run.message = training.state, training.trouble
 
-    def _settle(self, index: int, place: Place, ended: Ended) -> None:
+    def settle(self, index: int, place: Place, ended: Ended) -> None:
+        """Record how a run ended."""
         del self.running[index]
         run = self.status.runs[index]
         if ended.again:  # the machine refused it
@@ -242,7 +264,7 @@ class _Queue:
             self.log(f"failed: {run.arm}, seed {run.seed}: {ended.problem}")
         else:
             run.state, run.message = "done", ""
-            write_results(self.out, self.study)
+            self.write_results()
 
     def _write_status(self) -> None:
         problems = dict.fromkeys(place.problem or place.trouble for place in self.places)
@@ -266,7 +288,7 @@ class _Queue:
                     del self.running[index]
                     self.status.runs[index].state, self.status.runs[index].message = "waiting", ""
                 else:
-                    self._settle(index, place, ended)
+                    self.settle(index, place, ended)
             time.sleep(0.05)
         for index, (_, training) in self.running.items():
             training.abandon()

@@ -56,7 +56,8 @@ def _facts(results: Mapping[str, Any]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
 
@@ -69,7 +70,11 @@ def _means(results: Mapping[str, Any]) -> str:
             if values:
                 cells = [_with_interval(m, values[m]) if m in values else "" for m in results["metrics"]]
                 rows.append([f"{name}, {weights}", str(len(arm["seeds"])), *cells])
-    return "## Means\n\n" + _table(["arm", "seeds", *results["metrics"]], rows) if rows else "No run is finished yet."
+    return (
+        "## Means\n\n" + markdown_table(["arm", "seeds", *results["metrics"]], rows)
+        if rows
+        else "No run is finished yet."
+    )
 
 
 def _cost(results: Mapping[str, Any]) -> str:
@@ -82,7 +87,7 @@ def _cost(results: Mapping[str, Any]) -> str:
             flops = f"{cost['flops'] / 1e12:.2f}" if cost.get("flops") else ""
             rows.append([name, f"{step:.0f} ms", f"{cost['train_seconds']['mean']:.0f} s", ratio, flops])
     head = ["arm", "step", "training", "relative to the first arm's step", "TFLOPs"]
-    return "## Cost\n\n" + _table(head, rows) if rows else ""
+    return "## Cost\n\n" + markdown_table(head, rows) if rows else ""
 
 
 def _budgets(results: Mapping[str, Any]) -> str:
@@ -121,7 +126,7 @@ def _budgets(results: Mapping[str, Any]) -> str:
         f"Differences of final networks at equal budgets ({clock_text}). If an interval contains 0, or one seed gives "
         "none, the arms do not differ significantly (*not told apart*)."
     )
-    return f"## By budget\n\n{text}\n\n" + _table(head, rows)
+    return f"## By budget\n\n{text}\n\n" + markdown_table(head, rows)
 
 
 def _holm_by_comparison(compare: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], float]:
@@ -153,13 +158,13 @@ def _comparison(
         "budget": f"At equal budgets ({cost.get('budget', 0.0):g} s of training)",
         "time": "Trained for equal wall-clock time",
     }.get(comparison.get("equal", ""), "Trained for different numbers of steps and times")
-    text = f"## {comparison['arm']} - {comparison['baseline']}\n\n{equal}:\n\n{_table(head, rows)}"
+    text = f"## {comparison['arm']} - {comparison['baseline']}\n\n{equal}:\n\n{markdown_table(head, rows)}"
     clock = [[metric, *_difference(metric, result)] for metric, result in comparison["equal_clock"].items()]
     if clock and comparison["cost_ratio"]:
         text += (
             f"\n\nAt equal wall-clock time (a step takes {comparison['cost_ratio']['mean']:.2f} times the baseline's; "
             "the slower arm is read from its validation curve before its learning rate has decayed, which understates "
-            f"it):\n\n{_table([head[0], *head[2:6], head[-1]], clock)}"
+            f"it):\n\n{markdown_table([head[0], *head[2:6], head[-1]], clock)}"
         )
     return text
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from core.spec.children import device_variables, python_command, start_program
 from core.spec.files import check_inside
-from core.spec.study import RunState, StudyDir, StudyRun
+from core.spec.study import RunState, Study, StudyDir, StudyRun
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import THIS_COMPUTER, Ended
 
@@ -43,6 +43,9 @@ class LocalPlace:
         self._free.remove(device)
         return _LocalTraining(self, process, run, device)
 
+    def extend(self, study: Study) -> None:
+        """Each process reads the study itself."""
+
     def close(self) -> None:
         """There is nothing to close."""
 
@@ -52,7 +55,8 @@ class LocalPlace:
         if status == 0 and self._out.measures(run.arm, run.seed).exists():
             return Ended()
         output = self._out.run(run.arm, run.seed).stderr_end().splitlines()
-        return Ended(output[-1] if output else f"the trainer exited unexpectedly with status {status}")
+        problem = output[-1] if output else f"the trainer exited unexpectedly with status {status}"
+        return Ended(problem, killed=status < 0)
 
     def is_trained(self, run: StudyRun) -> bool:
         """Whether the run's last step is done."""

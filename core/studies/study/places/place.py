@@ -7,17 +7,20 @@ from typing import Protocol
 
 from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
-from core.spec.study import RunState, StudyRun
+from core.spec.study import RunState, Study, StudyRun
 
 THIS_COMPUTER = ""  # its name among places
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: put it back in the queue."""
+    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: put it back in the queue;
+    ``killed``: by a signal.
+    """
 
     problem: str = ""
     again: bool = False
+    killed: bool = False
 
 
 class Training(Protocol):
@@ -48,6 +51,9 @@ class Place(Protocol):
 
     def begin(self, run: StudyRun, steps: int, device: str) -> Training:
         """Train or resume ``run``. UserError when that is impossible."""
+
+    def extend(self, study: Study) -> None:
+        """Take over ``study``, which has new arms."""
 
     def close(self) -> None:
         """Stop using the place; runs on other machines continue."""

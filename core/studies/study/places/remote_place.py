@@ -83,6 +83,10 @@ class RemotePlace:
         """A request to run ``arguments`` on this machine."""
         return JobRequest(self._folder, self._files, arguments, secrets.token_hex(8), [device] if device else [])
 
+    def extend(self, study: Study) -> None:
+        """The new arms are sent with the next run."""
+        self._study, self._files = study, frozen_files(study)
+
     def close(self) -> None:
         """`RemoteRuns` closes the connection."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
 from core.studies.study.places.local_place import LocalPlace
-from core.studies.study.queue import StudyError, _Queue, run_study, steps_of
+from core.studies.study.queue import StudyError, StudyQueue, run_study, steps_of
 from core.studies.study.selection import RunSelection
 from tests.core.images import write_pairs
 from tests.core.studies.study.test_study import fake_jobs, study_dict
@@ -97,7 +97,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
 def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     out.path.mkdir()
-    found = _Queue(study, out, [LocalPlace(out, 1)], lambda text: None)
+    found = StudyQueue(study, out, [LocalPlace(out, 1)], lambda text: None)
     assert [run.arm for run in found.status.runs] == ["slow", "base", "longer"]
     longer = found.status.runs[2]
     for state, coming in (

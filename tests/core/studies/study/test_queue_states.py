@@ -14,13 +14,13 @@ from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir
 from core.studies.study import queue as queue_module
 from core.studies.study.places.place import Ended
-from core.studies.study.queue import _Queue
+from core.studies.study.queue import StudyQueue
 from core.studies.study.selection import ALL_RUNS, RunSelection
 from tests.core.studies.study.test_study import study_dict
 from tests.core.studies.study.test_study_rules import Pretended
 
 
-class Logged(_Queue):
+class Logged(StudyQueue):
     """A queue that keeps what it says."""
 
     said: list[str]
@@ -104,7 +104,7 @@ def test_how_a_run_ended_is_logged_and_its_device_forgotten_where_it_was_not_tak
     ):
         run.state, run.message, run.machine, run.device = "training", "slowly", "far", "3"
         queue.running[0] = (place, Training())  # type: ignore[assignment]
-        queue._settle(0, place, ended)
+        queue.settle(0, place, ended)
         assert (run.state, run.message, queue.running) == (state, message, {})
         assert (run.machine, run.device) == (("", "") if ended.again else ("far", "3"))
         assert len(queue.wrote) == wrote  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from core.studies.study import statistics
 from core.studies.study.claiming import StudyError, claim
 from core.studies.study.data import data_path
 from core.studies.study.places.place import Ended
-from core.studies.study.queue import _Queue
+from core.studies.study.queue import StudyQueue
 from core.studies.study.results import collect, value_at
 from core.studies.study.statistics import permutation_p
 from tests.core.studies.study.test_study import study_dict
@@ -200,10 +200,10 @@ class Pretended:
         """Nothing is open."""
 
 
-def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) -> _Queue:
+def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) -> StudyQueue:
     study, out = Study.model_validate(study_dict(seeds=list(seeds))), StudyDir(tmp_path)
     out.runs.mkdir(exist_ok=True)
-    return _Queue(study, out, places, lambda text: None)
+    return StudyQueue(study, out, places, lambda text: None)
 
 
 def test_runs_go_where_a_device_is_free_and_what_was_not_taken_waits_again(tmp_path: Path) -> None:

@@ -1,0 +1,305 @@
+"""A sweep: which settings are searched, by which sampler, for which metrics; ``sweep.json`` holds it.
+
+Flow: a file, or the window's *Define* form -> **sweep** -> ``core.studies.sweep`` proposes trials. Each trial is an arm
+of an ordinary study in the same folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines, field_names
+from core.spec.errors import nearest
+from core.spec.presets import Size
+from core.spec.reading import excerpt, first_problem, read_json
+from core.spec.study.config import (
+    LARGEST_FILE,
+    LONGEST_BUDGET,
+    MOST,
+    Arm,
+    Measure,
+    NoiseSpec,
+    Seed,
+    Study,
+    absolute,
+)
+
+SWEEP_VERSION: Literal[1] = 1
+DEFAULT = "default"  # the untrained arm: the base config, against which budgets are measured
+SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
+COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial has
+WILCOXON_P = 0.1
+
+Value = bool | int | float | str | None
+Params = Mapping[str, Value]
+Sampler = Literal["tpe", "random", "grid", "gp"]
+
+
+class SearchRange(Section):
+    """The values of one setting: a range, or choices."""
+
+    low: int | float | None = Field(None, description="Lowest value.")
+    high: int | float | None = Field(None, description="Highest value.")
+    log: bool = Field(False, description="Sample the logarithm uniformly.")
+    step: int | float | None = Field(None, gt=0, description="Distance between neighbouring values.")
+    choices: list[Value] = Field([], max_length=MOST, description="The values, instead of a range.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SearchRange:
+        if self.choices:
+            if (self.low, self.high, self.step, self.log) != (None, None, None, False):
+                raise ValueError("it has choices and a range; leave one of them out")
+            if len({json.dumps(value) for value in self.choices}) < len(self.choices):
+                raise ValueError("a choice is listed twice")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError('it needs low and high, or choices: {"low": 1e-5, "high": 1e-2, "log": true}')
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} has no logarithm; give a low above 0, or leave log out")
+        if self.log and self.step is not None:
+            raise ValueError("it has log and step; leave one of them out")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"step {self.step:g} is larger than the range from {self.low:g} to {self.high:g}")
+        return self
+
+    def ends(self) -> list[Value]:
+        """The extreme values of a range, or all choices."""
+        return list(self.choices) or [self.low, self.high]
+
+    def has(self, value: Value) -> bool:
+        """Whether a trial of this range can have ``value``."""
+        if self.choices:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        low, high = self.bounds
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+    @property
+    def bounds(self) -> tuple[int | float, int | float]:
+        """Low and high of a range."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
+
+class Objective(Section):
+    """A metric to optimise: the mean over a trial's seeds, of its final network."""
+
+    metric: Text = Field("val/R@1", description="MEASURE/METRIC of the study's measures, or one of " + ", ".join(COSTS))
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class EarlyStopping(Section):
+    """Ends a trial that is unlikely to become the best."""
+
+    kind: Literal["median", "asha", "wilcoxon"] = Field(
+        description="median: worse than the median of earlier trials at the same step; asha: not among the best at a "
+        "rung of successive halving; wilcoxon: worse than the best trial over the same seeds."
+    )
+    metric: Text = Field(
+        "val/R@1",
+        description="Of each validation: val/R@1, val/R@10, or a metric as in events.jsonl. Not for wilcoxon.",
+    )
+    first_trials: int = Field(5, ge=1, le=MOST, description="For median: trials that are never stopped.")
+    first_step: int = Field(0, ge=0, le=10**9, description="For median and asha: no trial is stopped before this step.")
+    reduction: int = Field(4, ge=2, le=100, description="For asha: one in so many trials passes a rung.")
+
+
+class Sweep(Section):
+    """A search over settings. All but `space` to `machines` is as in a study."""
+
+    version: Literal[1] = SWEEP_VERSION
+    name: Text = Field(min_length=1, max_length=60)
+    about: Text = ""
+    preset: Text = Field("", description="Preset to start from.")
+    config: Text = Field("", description="Config file to start from, instead of a preset.")
+    size: Size = "demo"
+    set: list[Text] = Field([], description="Overrides of the preset or config, FIELD=VALUE.")
+    data: dict[Text, Text]
+    noise: NoiseSpec | None = None
+    train: Text = "train"
+    val: Text = "val"
+    measures: list[Measure] = Field([], max_length=MOST, description="Default: retrieval on the validation data.")
+    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of each trial.")
+    budget: float = Field(0.0, ge=0.0, le=LONGEST_BUDGET, description="Seconds of training, instead of steps.")
+    seeds: list[Seed] = Field([0], min_length=1, max_length=MOST, description="Each trial is trained with each seed.")
+    space: dict[Text, SearchRange] = Field(min_length=1, max_length=100, description="Setting -> its values.")
+    sampler: Sampler = "tpe"
+    seed: Seed = Field(0, description="Seed of the sampler.")
+    trials: int = Field(30, ge=1, lt=MOST, description="Trials in all; may be raised later.")
+    parallel: int = Field(4, ge=1, le=MOST, description="Most trials at the same time, over all machines.")
+    objectives: list[Objective] = Field([Objective()], min_length=1, max_length=4)
+    constraints: dict[Text, float] = Field(
+        {}, max_length=20, description="Metric -> its highest value in a feasible trial, such as memory_gib: 8."
+    )
+    early_stopping: EarlyStopping | None = None
+    machines: list[Text] = Field([], max_length=MOST, description="Names of machines, as for `study --on`.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Sweep:
+        if bool(self.preset) == bool(self.config):
+            raise ValueError("a sweep needs a preset or a config, and not both")
+        if bool(self.steps) == bool(self.budget):
+            raise ValueError("a sweep needs steps or a budget in seconds, and not both")
+        if len({one.metric for one in self.objectives}) < len(self.objectives):
+            raise ValueError("objectives: a metric is listed twice")
+        self._check_early_stopping()
+        for name, values in self.space.items():
+            self._check_setting(name, values)
+        try:
+            self.study([])
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from error
+        return self
+
+    def _check_early_stopping(self) -> None:
+        rule = self.early_stopping
+        if rule is None:
+            return
+        if len(self.objectives) > 1:
+            raise ValueError("early_stopping needs a single objective")
+        if rule.kind != "wilcoxon" and len(self.seeds) > 1:
+            raise ValueError(f"early_stopping {rule.kind} compares runs of one seed; use wilcoxon for several seeds")
+        fewest = math.ceil(-math.log2(WILCOXON_P)) + 1
+        if rule.kind == "wilcoxon" and len(self.seeds) < fewest:
+            raise ValueError(f"early_stopping wilcoxon needs at least {fewest} seeds to reach p < {WILCOXON_P:g}")
+
+    def _check_setting(self, name: str, values: SearchRange) -> None:
+        known = [one for one in field_names() if one not in SET_BY_SWEEP]
+        if name in SET_BY_SWEEP:
+            raise ValueError(f"space: {name} is set by the sweep itself; leave it out")
+        if name not in known:
+            close = nearest(name[:100], known, cutoff=0.5)
+            hint = f"did you mean {' or '.join(close)}?" if close else "`sdgui-core presets clip` shows all settings."
+            raise ValueError(f"space: there is no setting '{excerpt(name)}'; {hint}")
+        if is_integer(name):
+            numbers = [one for one in (values.low, values.high, values.step) if one is not None]
+            if any(one != int(one) for one in numbers):
+                raise ValueError(f"space: {name} takes whole numbers; give low, high and step as such")
+        elif not values.choices and not _takes(name, float):
+            raise ValueError(f"space: {name} is not a number; give its choices")
+        if self.sampler == "grid" and math.isinf(count(name, values)):
+            raise ValueError(f"space: a grid needs choices or a step for {name}")
+
+    def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
+        """The study of these trials, by name, after the untrained arm `DEFAULT`."""
+        measures = self.measures or [Measure(name="val", task="retrieval", data=self.val)]
+        base = {"preset": self.preset, "config": self.config, "budget": self.budget}
+        arms = [Arm(name=DEFAULT, **base)]
+        arms += [Arm(name=name, set=settings(params), **base) for name, params in trials]
+        raw = self.model_dump(include={"name", "about", "size", "set", "data", "train", "val", "steps", "seeds"})
+        return Study.model_validate({**raw, "noise": self.noise, "arms": arms, "measures": measures})
+
+    def absolute(self, folder: Path) -> Sweep:
+        """The sweep with its files' paths made absolute, relative to ``folder``."""
+        study = absolute(self.study([]), folder)
+        return self.model_copy(update={"data": study.data, "config": study.arms[0].config})
+
+    def check_space(self) -> None:
+        """ConfigError for a base config or a value of the space that cannot be used, before anything is trained.
+
+        Values that only contradict each other are a matter of each trial.
+        """
+        study = self.study([])
+        base = study.recipe(study.arms[0]).model_dump(mode="json")
+        for name, values in self.space.items():
+            for value in values.ends():
+                *path, leaf = name.split(".")
+                changed = json.loads(json.dumps(base))
+                section = changed
+                for part in path:
+                    section = section[part]
+                section[leaf] = value
+                try:
+                    RunConfig.model_validate(changed)
+                except ValidationError as error:
+                    raise ConfigError(f"space: {name} cannot be {json.dumps(value)}: {first_problem(error)}") from error
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
+
+
+def settings(params: Params) -> list[str]:
+    """``params`` as overrides, FIELD=VALUE."""
+    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in params.items()]
+
+
+def is_integer(name: str) -> bool:
+    """Whether the setting ``name`` takes whole numbers only."""
+    return _takes(name, int) and not _takes(name, float)
+
+
+def _takes(name: str, kind: type) -> bool:
+    model: type[BaseModel] = RunConfig
+    *path, leaf = name.split(".")
+    for part in path:
+        section = model.model_fields[part].annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        model = section
+    annotation = model.model_fields[leaf].annotation
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return kind in kinds
+
+
+def values_of(name: str, values: SearchRange) -> list[Value]:
+    """All values of a setting with `count` of them, in order."""
+    if values.choices:
+        return list(values.choices)
+    low, _high = values.bounds
+    step = values.step or 1
+    numbers = (low + index * step for index in range(int(count(name, values))))
+    return [int(one) if is_integer(name) else float(f"{one:.12g}") for one in numbers]
+
+
+def count(name: str, values: SearchRange) -> float:
+    """How many values a setting can have; infinity for a continuous range."""
+    if values.choices:
+        return len(values.choices)
+    if values.step is None and not is_integer(name):
+        return math.inf
+    low, high = values.bounds
+    return math.floor((high - low) / (values.step or 1) + 1e-9) + 1
+
+
+def key(params: Params) -> str:
+    """Equal for trials with equal settings; numbers count to 12 digits."""
+    return json.dumps({name: f"{one:.12g}" if type(one) is float else one for name, one in sorted(params.items())})
+
+
+def combinations(sweep: Sweep) -> float:
+    """How many different trials the space has."""
+    return math.prod(count(name, values) for name, values in sweep.space.items())
+
+
+def grid(sweep: Sweep) -> Iterator[dict[str, Value]]:
+    """All combinations of a finite space, the last setting varying fastest."""
+    each = [values_of(name, values) for name, values in sweep.space.items()]
+    return (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*each))
+
+
+def parse_sweep(raw: Any, where: str) -> Sweep:
+    """The sweep in plain data; ConfigError names ``where`` and each wrong field."""
+    try:
+        return Sweep.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'sweep')}") from error
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep in a file; ConfigError when it is missing or wrong."""
+    where = f"the sweep {excerpt(str(path))}"
+    try:
+        raw = read_json(path, LARGEST_FILE, error=ConfigError)
+    except FileNotFoundError as error:
+        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+    return parse_sweep(raw, where)

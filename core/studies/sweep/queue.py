@@ -1,0 +1,288 @@
+"""The study's queue, grown trial by trial: a new one is proposed when a device is free and nothing waits.
+
+Flow: `core.studies.sweep.run` -> **queue** -> the places of a study train the runs -> their validations and measures
+-> the searcher -> ``trials.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from core.spec.config import ConfigError
+from core.spec.errors import UserError
+from core.spec.files import write_whole
+from core.spec.run.events import Evaluated, EventReader
+from core.spec.study import Study, StudyRun
+from core.spec.study.sweep import COSTS, DEFAULT, Params, Sweep, read_sweep
+from core.spec.study.sweep_report import SweepDir, trial_name
+from core.studies.study.claiming import StudyError
+from core.studies.study.job import curve_values
+from core.studies.study.places.place import Ended, Place
+from core.studies.study.queue import Log, StudyQueue
+from core.studies.sweep.report import write_report
+from core.studies.sweep.searcher import UNTRAINED, Searcher
+
+MOST_KILLS = 3  # of one run's trainer by a signal, such as by the system when memory runs out
+MOST_FAILURES = 10  # in a row
+
+
+class SweepQueue(StudyQueue):
+    """``study``: of the trials so far, see `trained_trials`."""
+
+    def __init__(self, searcher: Searcher, study: Study, out: SweepDir, places: Sequence[Place], log: Log) -> None:
+        super().__init__(study, out, places, log)
+        self.folder, self.searcher = out, searcher
+        self._read_at = out.sweep.stat().st_mtime_ns
+        self._kills: Counter[tuple[str, int]] = Counter()
+        self._failures: dict[tuple[str, int], str] = {}  # runs that failed since the start
+        self._failed_in_row = 0
+        self._readers: dict[int, EventReader] = {}
+        self._told: set[str] = set()
+        runs = {(run.arm, run.seed): run for run in self.status.runs if run.arm != DEFAULT}
+        arms = [arm.name for arm in study.arms if arm.name != DEFAULT]
+        self.status.runs = [runs[arm, seed] for arm in arms for seed in study.seeds]
+        for trial in searcher.trials():
+            if trial.state != TrialState.RUNNING:
+                self._close_runs(trial)
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.searcher.sweep
+
+    def add_runs(self, ended: threading.Event) -> bool:
+        """Settle the trials whose runs are done, then propose trials for the devices that are free."""
+        self._read_edit()
+        for trial in self._open_trials():
+            self._settle_trial(trial)
+        is_exhausted = False
+        while not ended.is_set() and not is_exhausted and self._has_room():
+            is_exhausted = not self._add_trial(ended)
+        self.write_results()
+        if not any(not place.problem for place in self.places):
+            return False
+        return len(self.searcher.trials()) < self.sweep.trials and not is_exhausted
+
+    def write_results(self) -> None:
+        write_report(self.folder, self.searcher)
+
+    def settle(self, index: int, place: Place, ended: Ended) -> None:
+        run = self.status.runs[index]
+        name = (run.arm, run.seed)
+        if self._trial_of(run).state != TrialState.RUNNING:  # it was stopped early
+            del self.running[index]
+            self._close_runs(self._trial_of(run))
+        elif ended.killed and self._kills[name] < MOST_KILLS:
+            del self.running[index]
+            self._kills[name] += 1
+            run.state, run.message = "waiting", ""
+            self.log(f"{run.arm}, seed {run.seed}: its trainer was killed; it resumes from its last checkpoint")
+        else:
+            super().settle(index, place, ended)
+            if run.state == "failed":
+                self._failures[name] = run.message
+
+    def _open_trials(self) -> list[FrozenTrial]:
+        return [trial for trial in self.searcher.trials() if trial.state == TrialState.RUNNING]
+
+    def _trial_of(self, run: StudyRun) -> FrozenTrial:
+        return self.searcher.trials()[int(run.arm.rpartition("-")[2])]
+
+    def _runs_of(self, trial: FrozenTrial) -> list[StudyRun]:
+        return [run for run in self.status.runs if run.arm == trial_name(trial.number)]
+
+    def _has_room(self) -> bool:
+        if len(self.searcher.trials()) >= self.sweep.trials or len(self._open_trials()) >= self.sweep.parallel:
+            return False
+        if any(run.state == "waiting" for run in self.status.runs):
+            return False
+        return any(not place.problem and place.offer() is not None for place in self.places)
+
+    def _add_trial(self, ended: threading.Event) -> bool:
+        """Whether there was another trial to propose."""
+        number = self.searcher.propose()
+        if number is None:
+            self.log("all combinations of the space have been tried")
+            return False
+        if problem := contradiction(self.searcher, number):
+            self._fail(number, problem, is_untrained=True)
+            return True
+        self.study = self.sweep.study(trained_trials(self.searcher))
+        write_whole(self.out.study, self.study.to_json().encode())
+        name = trial_name(number)
+        self.status.runs += [StudyRun(name, seed, f"runs/{name}-s{seed}") for seed in self.study.seeds]
+        for place in self.places:
+            place.extend(self.study)
+        if self.sweep.budget:
+            self.measure_steps(ended)
+            for run in self.status.runs:
+                if run.arm == name and run.state == "failed":
+                    self._failures[run.arm, run.seed] = run.message
+        return True
+
+    def _settle_trial(self, trial: FrozenTrial) -> None:
+        """Stop it early, or end it once its runs are done."""
+        runs = self._runs_of(trial)
+        failed = [run for run in runs if (run.arm, run.seed) in self._failures]
+        if self._is_stopped_early(trial, runs):
+            self.searcher.stop_early(trial.number)
+            self._cancel(trial, runs)
+        elif failed:
+            self._fail(trial.number, failed[0].message)
+            self._cancel(trial, runs)
+        elif runs and all(run.state == "done" for run in runs):
+            try:
+                metrics = self._mean_metrics(runs)
+            except UserError as error:  # a damaged file: the trial is settled once it is removed
+                runs[0].state, runs[0].message = "failed", str(error)
+                return
+            self._complete(trial.number, metrics)
+
+    def _complete(self, number: int, metrics: Mapping[str, float]) -> None:
+        wanted = [*(one.metric for one in self.sweep.objectives), *self.sweep.constraints]
+        absent = next((one for one in wanted if one not in metrics), None)
+        if absent is None:
+            self.searcher.complete(number, [metrics[one.metric] for one in self.sweep.objectives], metrics)
+            self._failed_in_row = 0
+            return
+        message = f"{trial_name(number)} did not report '{absent}'; it has {', '.join(sorted(metrics))}."
+        if not is_settled(self.searcher):
+            raise StudyError(f"{message} Correct the metric in the sweep and start it again: no trial is lost.")
+        self._fail(number, message)
+
+    def _fail(self, number: int, message: str, is_untrained: bool = False) -> None:
+        self.searcher.fail(number, message, is_untrained)
+        self.log(f"failed: {trial_name(number)}: {message}")
+        self._failed_in_row += 1
+        if self._failed_in_row >= MOST_FAILURES:
+            raise StudyError(f"the last {MOST_FAILURES} trials failed, {trial_name(number)} with: {message}")
+
+    def _cancel(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> None:
+        """End the runs of a trial that is settled; those at work save their state first."""
+        for index, (_, training) in self.running.items():
+            if self.status.runs[index] in runs:
+                training.request_stop()
+        self._close_runs(self.searcher.trials()[trial.number])
+
+    def _close_runs(self, trial: FrozenTrial) -> None:
+        """Nothing more is trained of a settled trial."""
+        busy = [id(self.status.runs[index]) for index in self.running]
+        for run in self._runs_of(trial):
+            if id(run) in busy:
+                continue
+            if trial.state == TrialState.FAIL:
+                run.state, run.message = "failed", str(trial.user_attrs.get("message", ""))
+            else:
+                run.state = "done"
+                run.message = "stopped early" if trial.state == TrialState.PRUNED else ""
+
+    def _is_stopped_early(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> bool:
+        rule = self.sweep.early_stopping
+        if rule is None or not runs:
+            return False
+        if rule.kind == "wilcoxon":
+            return self._is_worse_over_seeds(trial, runs)
+        if trial.number not in self._readers:
+            self._readers[trial.number] = EventReader(self.out.run(runs[0].arm, runs[0].seed).events)
+        for event in self._readers[trial.number].read_all():
+            if not isinstance(event, Evaluated):
+                continue
+            value = validation_value(event.values, rule.metric)
+            if value is None:
+                self._tell_once(
+                    f"early_stopping: validations have no '{rule.metric}', so no trial is stopped; they have "
+                    f"val/R@1, val/R@10 and {', '.join(sorted(event.values))}"
+                )
+            elif self.searcher.report(trial.number, event.step, value):
+                return True
+        return False
+
+    def _is_worse_over_seeds(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> bool:
+        """Whether the runs that are done, in the order of the seeds, are worse than the best trial's."""
+        metric = self.sweep.objectives[0].metric
+        for index, run in enumerate(runs):
+            value = self._metrics(run).get(metric) if run.state == "done" else None
+            if value is None:
+                return False
+            if self.searcher.report(trial.number, index, value) and index + 1 < len(runs):
+                return True
+        return False
+
+    def _metrics(self, run: StudyRun) -> dict[str, float]:
+        """Every metric of a measured run: its final network's, and what it cost."""
+        found = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
+        networks = found["networks"]
+        metrics = dict(networks.get("teacher") or networks.get("student") or {})
+        return metrics | {name: float(found.get(name, 0.0)) for name in COSTS}
+
+    def _mean_metrics(self, runs: Sequence[StudyRun]) -> dict[str, float]:
+        each = [self._metrics(run) for run in runs]
+        return {
+            name: statistics.fmean(one[name] for one in each) for name in each[0] if all(name in one for one in each)
+        }
+
+    def _read_edit(self) -> None:
+        """Take over ``sweep.json`` where it has changed."""
+        try:
+            changed = self.folder.sweep.stat().st_mtime_ns
+            if changed == self._read_at:
+                return
+            self._read_at = changed
+            sweep = read_sweep(self.folder.sweep)
+            check_edit(self.sweep, sweep, is_settled(self.searcher))
+        except (OSError, UserError) as error:
+            self.log(f"the change of {self.folder.sweep} is ignored: {error}")
+            return
+        self.searcher.sweep = sweep
+        self.log(f"{self.folder.sweep} has changed: {sweep.trials} trials of {len(sweep.space)} settings")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.log(text)
+
+
+def trained_trials(searcher: Searcher) -> list[tuple[str, Params]]:
+    """Name and settings of each trial that is, or was, to be trained."""
+    return [(trial_name(one.number), one.params) for one in searcher.trials() if not one.user_attrs.get(UNTRAINED)]
+
+
+def contradiction(searcher: Searcher, number: int) -> str:
+    """Why the config of a trial contradicts itself; "" when it does not."""
+    study = searcher.sweep.study([(trial_name(number), searcher.trials()[number].params)])
+    try:
+        study.recipe(study.arms[1])
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def is_settled(searcher: Searcher) -> bool:
+    """Whether a trial is complete, so that its values are of the sweep's objectives."""
+    return any(trial.state == TrialState.COMPLETE for trial in searcher.trials())
+
+
+def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
+    """StudyError where ``sweep`` cannot go on with the trials of ``before``; ``settled``: see `is_settled`."""
+    sweep.check_space()
+    if not sweep.study([]).goes_on_from(before.study([])):
+        raise StudyError(
+            "the folder holds another sweep, or one whose data, config, seeds, steps or budget have changed; restore "
+            "them or choose a new folder. The space, sampler, trials, constraints and early stopping may change."
+        )
+    if [one.direction for one in sweep.objectives] != [one.direction for one in before.objectives]:
+        raise StudyError("its objectives have another number or direction; restore them or choose a new folder.")
+    if settled and [one.metric for one in sweep.objectives] != [one.metric for one in before.objectives]:
+        raise StudyError("its objectives have changed after a trial was complete; restore them or choose a new folder.")
+
+
+def validation_value(values: Mapping[str, float], metric: str) -> float | None:
+    """``metric`` of a validation: val/R@k of its final network, or one of ``values`` by its name."""
+    if metric in values:
+        return values[metric]
+    both_ways, name = curve_values(values), metric.removeprefix("val/")
+    return both_ways.get(f"teacher/{name}", both_ways.get(f"student/{name}"))

@@ -1,0 +1,70 @@
+"""Start, resume and edit a sweep.
+
+Flow: ``python -m core sweep run FILE OUT`` -> `run_sweep` -> `core.studies.sweep.queue`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from core.spec.files import write_whole
+from core.spec.study.sweep import Sweep, read_sweep
+from core.spec.study.sweep_report import SweepDir, SweepReport
+from core.studies.study.claiming import StudyError, check_folders, claim
+from core.studies.study.data import prepare
+from core.studies.study.places.place import THIS_COMPUTER
+from core.studies.study.places.selection import PlaceOptions, open_places
+from core.studies.study.queue import FolderInUse, Log, explaining_write_errors, locked
+from core.studies.sweep.queue import SweepQueue, check_edit, contradiction, is_settled, trained_trials
+from core.studies.sweep.report import write_report
+from core.studies.sweep.searcher import Searcher
+
+
+def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: PlaceOptions) -> SweepReport:
+    """Train the trials of ``sweep`` that are missing in ``out``; repeat to resume, with more trials or another space.
+
+    Where the sweep is running already, it takes over the change. Raises StudyError when ``out`` holds another sweep,
+    when the objectives are not measured and when `MOST_FAILURES` trials fail in a row; ConfigError for a space that
+    cannot be used; KeyboardInterrupt when it was ended.
+    """
+    sweep = sweep.absolute(origin)
+    sweep.check_space()
+    with explaining_write_errors(out):
+        out.path.mkdir(parents=True, exist_ok=True)
+        check_folders(out, sweep.study([]))
+        try:
+            with locked(out):
+                return _run(sweep, out, log, options)
+        except FolderInUse:
+            report = out.read_report()
+            if report is None or not out.sweep.exists() or (before := read_sweep(out.sweep)) == sweep:
+                raise
+            check_edit(before, sweep, bool(report.best))
+            write_whole(out.sweep, sweep.to_json().encode())
+            log(f"the sweep in {out.path} is running; it takes over the change before its next trial")
+            return report
+
+
+def _run(sweep: Sweep, out: SweepDir, log: Log, options: PlaceOptions) -> SweepReport:
+    if out.sweep.exists():
+        searcher = Searcher(read_sweep(out.sweep), out.journal)
+        check_edit(searcher.sweep, sweep, is_settled(searcher))
+        searcher.sweep = sweep
+    elif out.study.exists():
+        raise StudyError(f"{out.path} holds a study; choose a new folder for the sweep.")
+    else:
+        searcher = Searcher(sweep, out.journal)
+    write_whole(out.sweep, sweep.to_json().encode())
+    for trial in searcher.trials():
+        if not trial.state.is_finished() and (problem := contradiction(searcher, trial.number)):
+            searcher.fail(trial.number, problem, is_untrained=True)
+    study = sweep.study(trained_trials(searcher))
+    check_folders(out, study)
+    claim(out, study)
+    options = replace(options, machines=options.machines or sweep.machines)
+    with open_places(study, out, options, log) as places:
+        if places[0].name == THIS_COMPUTER:
+            prepare(out, study, log)
+        SweepQueue(searcher, study, out, places, log).work()
+    return write_report(out, searcher)

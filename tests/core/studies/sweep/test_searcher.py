@@ -1,0 +1,146 @@
+"""Proposals: the same after any kill, none twice, and better than chance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.spec.study.sweep import Params, Sweep
+from core.studies.study.claiming import StudyError
+from core.studies.sweep.searcher import Searcher
+from tests.core.studies.sweep.test_sweep_files import RATE, sweep_dict
+
+SPACE = {
+    "optim.learning_rate": RATE,
+    "optim.weight_decay": {"low": 0.0, "high": 0.5},
+    "teacher.momentum": {"low": 0.5, "high": 0.999},
+}
+
+
+def planted(params: Params) -> float:
+    """A smooth hill; the learning rate matters most."""
+    rate, decay, momentum = (float(params[name] or 0) for name in SPACE)
+    hill = math.exp(-((math.log10(rate) + 3) ** 2) / 0.6)
+    return hill * (1 - ((decay - 0.3) / 0.5) ** 2) * (1 - 3 * (momentum - 0.9) ** 2)
+
+
+def sweep_of(**more: Any) -> Sweep:
+    return Sweep.model_validate(sweep_dict(**{"preset": "sd-clip", "space": SPACE, **more}))
+
+
+def searched(
+    journal: Path, sweep: Sweep, trials: int, score: Callable[[Params], float], again: bool = False
+) -> list[Mapping[str, Any]]:
+    """The settings of so many trials; ``again``: the program is started anew for each."""
+    searcher = Searcher(sweep, journal)
+    while len(searcher.trials()) < trials:
+        number = searcher.propose()
+        if number is None:
+            break
+        if again:
+            searcher = Searcher(sweep, journal)
+        searcher.complete(number, [score(searcher.trials()[number].params)], {})
+    return [trial.params for trial in searcher.trials()]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_a_restart_changes_no_proposal(sampler: str, tmp_path: Path) -> None:
+    sweep = sweep_of(sampler=sampler)
+    trials = 13
+    whole = searched(tmp_path / "whole", sweep, trials, planted)
+    torn = tmp_path / "torn"
+    searched(torn, sweep, 5, planted, again=True)
+    with torn.open("ab") as journal:
+        journal.write(b'{"op_code":4,"worker_id":"killed here')
+    assert searched(torn, sweep, trials, planted, again=True) == whole
+    other = searched(tmp_path / "other", sweep_of(sampler=sampler, seed=1), trials, planted)
+    assert other != whole
+
+
+def test_a_finite_space_is_searched_to_its_end_without_repeats(tmp_path: Path) -> None:
+    space = {"optim.batch_size": {"choices": [4, 8, 12]}, "runtime.precision": {"choices": ["fp32", "bf16"]}}
+    for sampler in ("tpe", "grid"):
+        sweep = sweep_of(space=space, sampler=sampler)
+        params = searched(tmp_path / sampler, sweep, 100, lambda one: float(str(one["optim.batch_size"])))
+        assert len(params) == len({json.dumps(one) for one in params}) == 6
+
+
+def test_an_edited_space_goes_on_from_the_trials_so_far(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    before = searched(journal, sweep_of(), 12, planted)
+    narrow = {
+        "optim.learning_rate": {"low": 5e-4, "high": 2e-3, "log": True},
+        "teacher.momentum": {"low": 0.5, "high": 0.999},
+        "optim.batch_size": {"choices": [4, 8]},
+    }
+    after = searched(journal, sweep_of(space=narrow), 16, lambda params: 0.5)
+    assert after[:12] == before
+    assert all(5e-4 <= one["optim.learning_rate"] <= 2e-3 and one["optim.batch_size"] in (4, 8) for one in after[12:])
+
+
+@pytest.mark.parametrize(
+    "line", ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[]"]
+)
+def test_a_journal_of_another_version_is_one_sentence_and_kept(line: str, tmp_path: Path) -> None:
+    journal = tmp_path / "trials.journal"
+    searched(journal, sweep_of(), 2, planted)
+    with journal.open("a") as file:
+        file.write(f"{line}\n")
+        file.write('{"op_code":2,"worker_id":"x","study_id":0,"user_attr":{}}\n')
+    content = journal.read_bytes()
+    with pytest.raises(StudyError, match=r"trials\.journal cannot be read by Optuna .* another version"):
+        Searcher(sweep_of(), journal)
+    assert journal.read_bytes() == content
+
+
+def test_other_directions_are_refused(tmp_path: Path) -> None:
+    searched(tmp_path / "journal", sweep_of(), 1, planted)
+    with pytest.raises(StudyError, match="has the objectives maximize, and the sweep now minimize"):
+        Searcher(sweep_of(objectives=[{"metric": "val/R@1", "direction": "minimize"}]), tmp_path / "journal")
+
+
+def test_what_matters_is_found_important_and_constraints_are_kept(tmp_path: Path) -> None:
+    sweep = sweep_of(sampler="random", constraints={"memory_gib": 8.0})
+    searcher = Searcher(sweep, tmp_path / "journal")
+    for number in range(40):
+        assert searcher.propose() == number
+        params = searcher.trials()[number].params
+        searcher.complete(
+            number, [planted(params)], {"memory_gib": 9.0 if params["optim.weight_decay"] > 0.25 else 7.0}
+        )
+    shares = searcher.importance()["val/R@1"]
+    assert max(shares, key=lambda name: shares[name]) == "optim.learning_rate"
+    assert sum(shares.values()) == pytest.approx(1.0)
+    (best,) = searcher.best()
+    feasible = [one for one in searcher.trials() if one.params["optim.weight_decay"] <= 0.25]
+    assert best.values[0] == max(one.values[0] for one in feasible)
+    assert best.values[0] < max(one.values[0] for one in searcher.trials())
+
+
+@pytest.mark.slow
+def test_tpe_finds_a_planted_optimum_and_beats_chance(tmp_path: Path) -> None:
+    """60 trials of 3 settings, 10 seeds; against the best of a grid of 10,000 points."""
+    rates, decays, momenta = np.logspace(-5, -1, 25), np.linspace(0, 0.5, 20), np.linspace(0.5, 0.999, 20)
+    points = (
+        dict(zip(SPACE, (float(a), float(b), float(c)), strict=True)) for a in rates for b in decays for c in momenta
+    )
+    optimum = max(planted(point) for point in points)
+    best = {
+        sampler: [
+            max(
+                map(
+                    planted, searched(tmp_path / f"{sampler}-{seed}", sweep_of(sampler=sampler, seed=seed), 60, planted)
+                )
+            )
+            for seed in range(10)
+        ]
+        for sampler in ("tpe", "random")
+    }
+    assert sum(value >= 0.95 * optimum for value in best["tpe"]) >= 9
+    assert sum(tpe > random for tpe, random in zip(best["tpe"], best["random"], strict=True)) >= 9

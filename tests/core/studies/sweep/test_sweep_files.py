@@ -1,0 +1,120 @@
+"""Sweep files: what is refused and how, the values of a space, and reports from other people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.__main__ import main
+from core.spec.config import ConfigError
+from core.spec.errors import UserError
+from core.spec.study.sweep import SearchRange, Sweep, combinations, grid, read_sweep, settings
+from core.spec.study.sweep_report import SweepDir
+
+RATE = {"low": 1e-5, "high": 1e-1, "log": True}
+
+
+def sweep_dict(**more: Any) -> dict[str, Any]:
+    return {
+        "name": "rates",
+        "preset": "clip",
+        "size": "tiny",
+        "steps": 10,
+        "data": {"train": "train.csv", "val": "val.csv"},
+        "space": {"optim.learning_rate": RATE},
+        "trials": 4,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"space": {"optim.learning_rat": RATE}}, "no setting 'optim.learning_rat'; did you mean optim.learning_rate"),
+        ({"space": {"seed": {"choices": [1, 2]}}}, "seed is set by the sweep itself"),
+        ({"space": {"optim.learning_rate": {"low": 1, "high": 0.1}}}, "low 1 is not below high 0.1"),
+        ({"space": {"optim.learning_rate": {"low": 0, "high": 0.1, "log": True}}}, "low 0 has no logarithm"),
+        ({"space": {"optim.learning_rate": {**RATE, "step": 0.1}}}, "it has log and step"),
+        ({"space": {"optim.learning_rate": {**RATE, "choices": [1]}}}, "choices and a range"),
+        ({"space": {"optim.learning_rate": {"low": 1e-5}}}, "it needs low and high, or choices"),
+        ({"space": {"optim.learning_rate": {"low": 0, "high": 1, "step": 2}}}, "step 2 is larger than the range"),
+        ({"space": {"optim.batch_size": {"low": 2.5, "high": 9}}}, "optim.batch_size takes whole numbers"),
+        ({"space": {"teacher.kind": {"low": 0, "high": 1}}}, "teacher.kind is not a number; give its choices"),
+        ({"space": {}}, "space"),
+        ({"sampler": "grid"}, "a grid needs choices or a step for optim.learning_rate"),
+        ({"steps": 0}, "steps or a budget"),
+        ({"budget": 5}, "steps or a budget"),
+        ({"config": "a.json"}, "a preset or a config"),
+        ({"train": "other"}, "no data set 'other'"),
+        ({"early_stopping": {"kind": "median"}, "seeds": [0, 1]}, "median compares runs of one seed"),
+        ({"early_stopping": {"kind": "wilcoxon"}, "seeds": [0, 1]}, "wilcoxon needs at least 5 seeds"),
+        (
+            {"early_stopping": {"kind": "asha"}, "objectives": [{"metric": "a"}, {"metric": "b"}]},
+            "early_stopping needs a single objective",
+        ),
+        ({"trialz": 3}, "trialz"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps(sweep_dict() | change))
+    with pytest.raises(ConfigError, match=said) as error:
+        read_sweep(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"optim.learning_rate": {"low": -1.0, "high": 0.1}}, "optim.learning_rate cannot be -1.0"),
+        ({"teacher.kind": {"choices": ["none", "emma"]}}, 'teacher.kind cannot be "emma"'),
+    ],
+)
+def test_a_value_that_the_config_refuses_is_found_before_training(space: dict[str, Any], said: str) -> None:
+    sweep = Sweep.model_validate(sweep_dict(space=space))
+    with pytest.raises(ConfigError, match=said):
+        sweep.check_space()
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    space = {
+        "optim.batch_size": {"low": 4, "high": 13, "step": 4},
+        "optim.weight_decay": {"low": 0.0, "high": 0.3, "step": 0.1},
+        "runtime.precision": {"choices": ["fp32", "bf16"]},
+    }
+    sweep = Sweep.model_validate(sweep_dict(space=space, sampler="grid"))
+    points = list(grid(sweep))
+    assert combinations(sweep) == len(points) == len({tuple(point.values()) for point in points}) == 3 * 4 * 2
+    assert settings(points[-1]) == ["optim.batch_size=12", "optim.weight_decay=0.3", "runtime.precision=bf16"]
+    assert SearchRange(choices=[1, True]).has(True)
+    assert not SearchRange(choices=[1]).has(True)
+
+
+def test_a_sweep_is_an_ordinary_study_of_its_trials(tmp_path: Path) -> None:
+    sweep = Sweep.model_validate(sweep_dict(set=["optim.batch_size=4"])).absolute(tmp_path)
+    study = sweep.study([("trial-0", {"optim.learning_rate": 0.01})])
+    assert [arm.name for arm in study.arms] == ["default", "trial-0"]
+    recipe = study.recipe(study.arms[1])
+    assert (recipe.optim.learning_rate, recipe.optim.batch_size) == (0.01, 4)
+    assert study.data["train"] == str(tmp_path / "train.csv")
+    assert read_back(sweep, tmp_path) == sweep
+
+
+def read_back(sweep: Sweep, folder: Path) -> Sweep:
+    (folder / "back.json").write_text(sweep.to_json())
+    return read_sweep(folder / "back.json")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"trials": 3}', "{", '{"objectives": [], "space": {}, "trials": [{"number": "x"}]}']
+)
+def test_a_wrong_report_is_one_sentence(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "trials.json").write_text(content)
+    with pytest.raises(UserError, match=r"trials\.json"):
+        SweepDir(tmp_path).read_report()
+    assert main(["sweep", "show", str(tmp_path)]) == 1
+    assert main(["sweep", "best", str(tmp_path / "none")]) == 1
+    assert "is not the folder of a sweep" in capsys.readouterr().err
