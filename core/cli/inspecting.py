@@ -1,4 +1,6 @@
-"""The verb ``data``: what a source holds; duplicates, leaks between splits, broken files; a part held out."""
+"""The verbs of data: ``data``, what a source holds; duplicates, leaks between splits, broken files; a part held out.
+``shard`` writes a source as WebDataset shards.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ LISTED = 10  # groups, leaks and broken rows that are printed without --json
 
 
 def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
+    """Add these verbs to the parser."""
     data = verbs.add_parser("data", help="what a data source holds: pairs, labels, bad rows, duplicates, leaks")
     data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or shards")
     data.add_argument(
@@ -35,6 +37,12 @@ def add(verbs: Verbs) -> None:
     data.add_argument("--to", type=Path, metavar="DIR", help="where to write them (default: above the images)")
     data.add_argument("--json", action="store_true", help="everything as JSON")
     data.set_defaults(verb=_data)
+    shard = verbs.add_parser("shard", help="write a data source as WebDataset shards, which open_clip reads too")
+    shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
+    shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
+    shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images in a shard (default: 10000)")
+    shard.add_argument("--shuffle", type=int, metavar="SEED", help="in an order drawn with this seed, not the source's")
+    shard.set_defaults(verb=_shard)
 
 
 def _data(arguments: argparse.Namespace) -> int:
@@ -116,3 +124,23 @@ def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"leaks         {facts['leak_count']:,} images that are in another split too"
     for leak in facts["leaks"][:LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"
+
+
+def _shard(arguments: argparse.Namespace) -> int:
+    from core.data.errors import listing
+    from core.data.sources.opening import open_source
+    from core.data.sources.shards.writing import write_shards
+
+    progress = now_and_then()
+    source = open_source(arguments.source, progress=progress)
+    written = write_shards(
+        source,
+        arguments.folder,
+        lambda done, total: progress("writing images", done, total),
+        rows=arguments.rows,
+        seed=arguments.shuffle,
+    )
+    if written.bad:
+        say(f"{len(written.bad)} rows were left out:\n{listing(written.bad)}")
+    say(f"{written.rows} rows in {len(written.shards)} shards: {arguments.folder}")
+    return 0

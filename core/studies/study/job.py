@@ -191,19 +191,20 @@ def timing(run: RunDir) -> dict[str, Any]:
     """Steps, seconds and the validation curve of a run, from its events.
 
     ``step_seconds`` is the typical time of a step, including the wait for data (`typical_step_seconds`);
-    ``train_seconds`` is the sum over all steps; ``memory_gib`` is the highest that was reported. Validation and saving are not counted. Steps that
-    ``runtime.log_every`` skipped are interpolated linearly.
+    ``train_seconds`` is the sum over all steps; ``memory_gib`` is the highest reported, absent without any. Validation
+    and saving are not counted. Steps that ``runtime.log_every`` skipped are interpolated linearly.
     """
     seconds: dict[int, float] = {}
     curve: dict[int, dict[str, float]] = {}
-    facts: dict[str, float] = {"pairs": 0, "parameters": 0, "memory_gib": 0.0}
+    facts: dict[str, float] = {"pairs": 0, "parameters": 0}
     config = read_config(run.config)
     batch = config.optim.batch_size * (1 + config.data.unlabelled_ratio)
     for event in EventReader(run.events).read_all():
         if isinstance(event, RunStarted):
             facts |= {"pairs": event.pairs, "parameters": event.parameters}
         elif isinstance(event, Metrics):
-            facts["memory_gib"] = max(facts["memory_gib"], event.values.get("runtime/memory_gib", 0.0))
+            if memory := event.values.get("runtime/memory_gib"):
+                facts["memory_gib"] = max(facts.get("memory_gib", 0.0), memory)
             if speed := event.values.get("train/pairs_per_s"):
                 seconds[event.step] = batch / speed
         elif isinstance(event, Evaluated):

@@ -217,7 +217,7 @@ class SweepQueue(StudyQueue):
         found = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
         networks = found["networks"]
         metrics = dict(networks.get("teacher") or networks.get("student") or {})
-        return metrics | {name: float(found.get(name, 0.0)) for name in COSTS}
+        return metrics | {name: float(found[name]) for name in COSTS if name in found}
 
     def _mean_metrics(self, runs: Sequence[StudyRun]) -> dict[str, float]:
         each = [self._metrics(run) for run in runs]
