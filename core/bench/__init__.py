@@ -1,1 +1,1 @@
-"""Benchmarks: ours against a peer in the same call, alternating, since machines are shared and noisy."""
+"""Benchmarks: our code against a peer, alternating in one call because machines are shared and noisy."""

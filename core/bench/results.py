@@ -1,4 +1,4 @@
-"""Results of the benchmarks: ours against a peer, measured alternately in one call, with the ratio to reach."""
+"""Results of the benchmarks: our figure, the peer's, and the ratio to reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One row. ``ratio``: how much better ours is; it holds from ``at_least`` on, or always where that is None."""
+    """One row. ``ratio``: how much better ours is; ``holds`` if it is ``at_least`` that, or if that is None."""
 
     name: str
     ours: float
@@ -22,7 +22,7 @@ class BenchResult:
 
 
 def result(name: str, ours: float, peer: float, unit: str, ratio: float, at_least: float | None) -> BenchResult:
-    """A row whose ``ratio`` must be ``at_least`` this."""
+    """A row whose ``ratio`` must be ``at_least`` the given value."""
     return BenchResult(name, ours, peer, unit, ratio, at_least, at_least is None or ratio >= at_least)
 
 
@@ -41,7 +41,7 @@ def to_table(results: Sequence[BenchResult]) -> str:
 
 
 def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Median of each, and the median of the ratios ours / peer taken pair by pair, so that drift cancels."""
+    """Medians of both, and the median of the ratios ours / peer by round, so that drift cancels."""
     pairs = [(ours(), peer()) for _ in range(rounds)]
     ratios = [mine / theirs for mine, theirs in pairs]
     return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs), statistics.median(ratios)

@@ -1,4 +1,4 @@
-"""Runs a benchmark by its name: ours and a peer alternate in one call, since machines are shared and noisy."""
+"""Run a benchmark by its name."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from core.spec.errors import UserError
 BENCHMARKS = {
     "train": "core.bench.train",
     "gpu": "core.bench.gpu",
-}  # the others are beside the tests
-SIZES = ("small", "full")  # of those in SIZED
-SIZED = ("gpu", "search", "classify")
+}  # others are in tests/benchmarks
+SIZES = ("small", "full")
+BENCHMARKS_WITH_SIZES = ("gpu", "search", "classify")
 
 
 def run(
     name: str, as_json: bool, peer: Path | None, size: str = SIZES[0], benchmarks: Mapping[str, str] = BENCHMARKS
 ) -> int:
-    """Run benchmark ``name`` and print its rows; 0 when every figure holds, 1 otherwise.
+    """Run benchmark ``name`` and print its rows; returns 0 when every ratio holds, else 1.
 
-    ``benchmarks``: the module of each name. UserError for a name that is not among them.
+    ``benchmarks``: the module of each name. UserError for an unknown name.
     """
     if name not in benchmarks:
         close = difflib.get_close_matches(name, benchmarks, n=1, cutoff=0.3)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(benchmarks)}."
         raise UserError(f"there is no benchmark {name!r}; {hint}")
     module = importlib.import_module(benchmarks[name])
-    results = module.run(peer, size) if name in SIZED else module.run(peer)
+    results = module.run(peer, size) if name in BENCHMARKS_WITH_SIZES else module.run(peer)
     print(to_json(results) if as_json else to_table(results))
     return 0 if all(row.holds for row in results) else 1

@@ -1,9 +1,9 @@
 """``python -m core bench train``: our trainer against open_clip_train, and a self-distilling step against a plain one.
 
-Ours and the peer train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads,
-in processes of their own, in turn. Speed is the median pairs per second over the steps after the first few; quality is
-the recall at 10 on the validation pairs after the same number of epochs, by open_clip's own metric on its side.
-Self-distilling steps are counted in processor time, in groups, with what they cost their presets on average.
+Both train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads, in separate
+processes, one after the other. Speed is the median pairs per second after the warm-up steps; quality is the validation
+recall at 10 after the same number of epochs, by open_clip's own metric for the peer. Self-distilling steps are measured
+in CPU time, in groups of steps.
 """
 
 from __future__ import annotations
@@ -38,18 +38,22 @@ from core.training.progress import Heartbeat
 EPOCHS = 4
 ROUNDS = 2
 WARM_UP_STEPS = 4
-GROUP = 3  # steps that are timed together: of a teacher that teaches in every third, one teaches
+GROUP = 3  # steps that are timed together, so that a teacher in every third step counts once
 WARM_UP_GROUPS, TIMED_GROUPS = 2, 10
-AT_MOST = (("sd-clip", "clip", 1.5), ("sd-coca", "coca", 1.5), ("sd-clip-lean", "clip", 1.15))  # steps of the second
+MAX_STEP_RATIOS = (
+    ("sd-clip", "clip", 1.5),
+    ("sd-coca", "coca", 1.5),
+    ("sd-clip-lean", "clip", 1.15),
+)  # preset, baseline, ratio
 _SPEED = re.compile(r"([0-9.]+)/s, [0-9.]+/s/gpu")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What one training run came to."""
+class TrainingResult:
+    """Speed and quality of one training run."""
 
     pairs_per_s: float
-    recall_at_10: float  # mean of both ways, 0 to 1
+    recall_at_10: float  # mean of both directions, 0 to 1
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
@@ -63,7 +67,7 @@ def run(peer: Path | None = None) -> list[BenchResult]:
         rows = []
         for precision in ("fp32", "bf16"):
             rows.extend(_against_open_clip(work, precision))
-        return [*rows, *(_distilling_step(work, *one) for one in AT_MOST)]
+        return [*rows, *(_distilling_step(work, *limit) for limit in MAX_STEP_RATIOS)]
 
 
 def _config(work: Path, preset: str, precision: str, seed: int = 0) -> RunConfig:
@@ -87,22 +91,22 @@ def _against_open_clip(work: Path, precision: str) -> list[BenchResult]:
     ours, theirs = [], []
     for seed in range(ROUNDS):
         config = _config(work, "clip", precision, seed)
-        _say(f"{precision}, seed {seed}: ours")
+        _log(f"{precision}, seed {seed}: ours")
         ours.append(_train_ours(config, work / f"ours-{precision}-{seed}"))
-        _say(f"  {ours[-1]}; now open_clip_train")
+        _log(f"  {ours[-1]}; now open_clip_train")
         theirs.append(_train_open_clip(config, work / f"peer-{precision}-{seed}"))
-        _say(f"  {theirs[-1]}")
+        _log(f"  {theirs[-1]}")
     speed, peer_speed = (statistics.median(t.pairs_per_s for t in side) for side in (ours, theirs))
     ratio = statistics.median(a.pairs_per_s / b.pairs_per_s for a, b in zip(ours, theirs, strict=True))
     recall, peer_recall = (statistics.mean(t.recall_at_10 for t in side) for side in (ours, theirs))
     return [
         result(f"clip against open_clip_train, {precision}", speed, peer_speed, "pairs/s", ratio, 1.3),
-        # A point of recall is the spread between seeds; a quotient just below one is no worse.
+        # Recall varies by about a point between seeds.
         result(f"  its validation recall at 10, {precision}", recall, peer_recall, "share", recall / peer_recall, 0.98),
     ]
 
 
-def _train_ours(config: RunConfig, folder: Path) -> Trained:
+def _train_ours(config: RunConfig, folder: Path) -> TrainingResult:
     folder.mkdir()
     run_config = folder / "config.json"
     run_config.write_text(config.to_json(), encoding="utf-8")
@@ -112,11 +116,11 @@ def _train_ours(config: RunConfig, folder: Path) -> Trained:
     speeds = [event.values["train/pairs_per_s"] for event in events if isinstance(event, Metrics)]
     last = [event for event in events if isinstance(event, Evaluated)][-1].values
     recall = (last["val/student/image_to_text_R@10"] + last["val/student/text_to_image_R@10"]) / 2
-    return Trained(statistics.median(speeds[WARM_UP_STEPS:]), recall)
+    return TrainingResult(statistics.median(speeds[WARM_UP_STEPS:]), recall)
 
 
-def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
-    """open_clip's own trainer on the same config, through its command line."""
+def _train_open_clip(config: RunConfig, folder: Path) -> TrainingResult:
+    """Train with open_clip's command line on the same config."""
     folder.mkdir()
     architecture = folder / "peer-model.json"
     architecture.write_text(json.dumps(resolve_architecture(config.towers.architecture)), encoding="utf-8")
@@ -162,13 +166,13 @@ def _train_open_clip(config: RunConfig, folder: Path) -> Trained:
     speeds = [float(speed) for speed in _SPEED.findall(log)]
     lines = (folder / "logs" / "peer" / "checkpoints" / "results.jsonl").read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])
-    return Trained(
+    return TrainingResult(
         statistics.median(speeds[WARM_UP_STEPS:]), (last["image_to_text_R@10"] + last["text_to_image_R@10"]) / 2
     )
 
 
 def _absolute_csv(path: Path, folder: Path) -> Path:
-    """A copy with absolute image paths: open_clip_train resolves them against the working folder."""
+    """A copy with absolute image paths, which open_clip_train would resolve against the working folder."""
     head, *lines = path.read_text(encoding="utf-8").splitlines()
     copy = folder / path.name
     copy.write_text("\n".join([head, *(f"{path.parent}/{line}" for line in lines)]) + "\n", encoding="utf-8")
@@ -179,14 +183,14 @@ def _call(command: list[str], log: Path) -> None:
     threads = str(torch.get_num_threads())
     environment = os.environ | {"OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": "", "WANDB_MODE": "disabled"}
     with log.open("wb") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False)
-    if done.returncode:
+        process = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False)
+    if process.returncode:
         end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise UserError(f"{' '.join(command[:5])} ... ended with status {done.returncode}:\n{end}")
+        raise UserError(f"{' '.join(command[:5])} ... ended with status {process.returncode}:\n{end}")
 
 
-def _distilling_step(work: Path, preset: str, baseline: str, most: float) -> BenchResult:
-    """A step of ``preset`` against one of ``baseline``, in this process, in turn; ``most`` times as long at most."""
+def _distilling_step(work: Path, preset: str, baseline: str, max_ratio: float) -> BenchResult:
+    """A step of ``preset`` may take at most ``max_ratio`` times as long as one of ``baseline``; measured in turn."""
     loops = {name: _loop(_config(work, name, "auto"), work / f"step-{preset}-{name}") for name in (baseline, preset)}
     streams = {name: loop.parts.loader.batches(0, loop.total_steps) for name, loop in loops.items()}
     seconds: dict[str, list[float]] = {name: [] for name in loops}
@@ -198,9 +202,9 @@ def _distilling_step(work: Path, preset: str, baseline: str, most: float) -> Ben
             seconds[name].append((time.process_time() - began) / GROUP)
     plain, distilling = (seconds[name][WARM_UP_GROUPS:] for name in (baseline, preset))
     cost = statistics.median(b / a for a, b in zip(plain, distilling, strict=True))
-    _say(f"a step of {preset} costs {cost:.3f} of {baseline} (at most {most:g})")
+    _log(f"a step of {preset} costs {cost:.3f} of {baseline} (at most {max_ratio:g})")
     name = f"{baseline} step for a step of {preset}"
-    return result(name, statistics.median(distilling), statistics.median(plain), "s/step", 1 / cost, 1 / most)
+    return result(name, statistics.median(distilling), statistics.median(plain), "s/step", 1 / cost, 1 / max_ratio)
 
 
 def _loop(config: RunConfig, folder: Path) -> Loop:
@@ -209,5 +213,5 @@ def _loop(config: RunConfig, folder: Path) -> Loop:
     return Loop(config, run_dir, EventWriter(run_dir.events), Heartbeat(run_dir, quiet=True), threading.Event())
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""The page that shows what fixes of the data did: two runs that differ in their data alone, evaluated on the same.
+"""A page on the effect of data fixes: two runs that differ only in their training data, evaluated on the same data.
 
-Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one HTML file with everything in it: images
-as data URIs, no script, nothing that is loaded from elsewhere.
+Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one self-contained HTML file: images as data
+URIs, no scripts, no external resources.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.checkpoint.opening import open_model
 from core.data.errors import ImageError
 from core.data.images import decode
 from core.evaluation.evaluate import Request, compare_reports, evaluate
-from core.evaluation.report import Report, shown
+from core.evaluation.report import Report, format_metric
 from core.metrics.outcome import Floats
 from core.metrics.statistics import Difference, Interval, intervals, student_interval
 from core.spec.config import differences, read_config
@@ -32,14 +32,14 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 
-IMAGES = 200  # fixes shown with their image, at most
-SIDE = 160  # pixels of an image's shorter side
+MAX_IMAGES = 200  # fixes shown with their image, at most
+THUMBNAIL_SIDE = 160  # pixels of an image's shorter side
 _MEGAPIXELS = 200
 METRICS = ("image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5", "image_to_text_R@10",
            "text_to_image_R@10")  # fmt: skip
-_WHAT = {
-    "wrong": "Caption is wrong: left out",
-    "excluded": "Left out",
+_KIND_TITLES = {
+    "wrong": "Mismatched caption: excluded",
+    "excluded": "Excluded",
     "recaptioned": "New caption",
     "relabelled": "New label",
     "added": "Added",
@@ -52,15 +52,15 @@ class PageError(UserError):
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """What the page shows. ``differences`` are after minus before."""
+    """The content of the page. ``differences`` are after minus before."""
 
     before: Report
     after: Report
     differences: Mapping[str, Difference]
-    record: FixesRecord | None  # None where the data after carry none
+    record: FixesRecord | None  # None when the data after have none
     sources: tuple[str, str]
-    others: Mapping[str, tuple[str, str]]  # settings besides the data that differ, which the fixes do not explain
-    seeds: tuple[SeedPair, ...] = ()  # the first and further pairs, where there are several
+    other_settings: Mapping[str, tuple[str, str]]  # settings that differ besides the data
+    seeds: tuple[SeedPair, ...] = ()  # all pairs, if there are several
 
 
 @dataclass(frozen=True)
@@ -85,68 +85,74 @@ class OverSeeds:
 def measure(before: Sequence[str], after: Sequence[str], data: str, progress: Progress) -> BeforeAfter:
     """Evaluate the run folders ``before`` and ``after`` on the pairs ``data``, by default the test or validation data.
 
-    The runs at one place in both are a pair of one seed; reports and images are of the first. Raises PageError when
-    there are no such data, and as `core.evaluation.evaluate` does.
+    Runs at the same position form a pair with one seed; reports and images are of the first pair. Raises PageError
+    without such data, and as `core.evaluation.evaluate` does.
     """
     if not before or len(before) != len(after):
-        raise PageError(f"{len(before)} runs before and {len(after)} after are no pairs; give as many of each.")
+        raise PageError(f"there are {len(before)} runs before and {len(after)} after; give equally many.")
     configs = [read_config(RunDir(Path(run)).config) for run in (before[0], after[0])]
     data = data or configs[1].data.test or configs[1].data.val
     if not data:
-        raise PageError(f"{after[0]} names no test or validation data to compare on; name some.")
+        raise PageError(f"{after[0]} has no test or validation data to compare on; name some.")
     request = Request(data=data, task="retrieval")
 
-    def evaluated(run: str) -> Report:
+    def evaluate_run(run: str) -> Report:
         return evaluate(open_model(run), request, progress, lambda _line: None)
 
-    reports = [evaluated(before[0]), evaluated(after[0])]
+    reports = [evaluate_run(before[0]), evaluate_run(after[0])]
     seeds = [SeedPair(configs[0].seed, reports[0].outcome.metrics, reports[1].outcome.metrics)]
     for first, second in zip(before[1:], after[1:], strict=True):
         seed = read_config(RunDir(Path(first)).config).seed
-        seeds.append(SeedPair(seed, evaluated(first).outcome.metrics, evaluated(second).outcome.metrics))
-    changed = {
+        seeds.append(SeedPair(seed, evaluate_run(first).outcome.metrics, evaluate_run(second).outcome.metrics))
+    other_settings = {
         name: (str(ours), str(theirs))
         for name, (ours, theirs) in differences(configs[0], configs[1]).items()
         if name not in ("data.train", "name")
     }
     sources = (configs[0].data.train, configs[1].data.train)
-    found = compare_reports(reports[1], reports[0])
-    more = tuple(seeds) if len(seeds) > 1 else ()
-    return BeforeAfter(reports[0], reports[1], found, read_record(Path(sources[1])), sources, changed, more)
+    return BeforeAfter(
+        before=reports[0],
+        after=reports[1],
+        differences=compare_reports(reports[1], reports[0]),
+        record=read_record(Path(sources[1])),
+        sources=sources,
+        other_settings=other_settings,
+        seeds=tuple(seeds) if len(seeds) > 1 else (),
+    )
 
 
-def over_seeds(found: BeforeAfter) -> dict[str, OverSeeds]:
-    """Each metric that all pairs have; empty of a single pair."""
+def over_seeds(comparison: BeforeAfter) -> dict[str, OverSeeds]:
+    """Each metric that all pairs have; empty for a single pair."""
     answer = {}
     for name in METRICS:
-        if len(found.seeds) > 1 and all(name in one.before and name in one.after for one in found.seeds):
+        if len(comparison.seeds) > 1 and all(name in pair.before and name in pair.after for pair in comparison.seeds):
             before, after = (
-                np.array([getattr(one, side)[name] for one in found.seeds]) for side in ("before", "after")
+                np.array([getattr(pair, side)[name] for pair in comparison.seeds]) for side in ("before", "after")
             )
             answer[name] = OverSeeds(before, after, student_interval(after - before), float((after - before).mean()))
     return answer
 
 
-def save_page(found: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
-    """Write the page. Raises UserError when that is not possible."""
-    fixes = found.record.fixes[:IMAGES] if found.record is not None else ()
+def save_page(comparison: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
+    """Write the page. Raises UserError when it cannot be written."""
+    fixes = comparison.record.fixes[:MAX_IMAGES] if comparison.record is not None else ()
     cards = []
-    for done, fix in enumerate(fixes):
-        progress("reading the images", done, len(fixes))
+    for position, fix in enumerate(fixes):
+        progress("reading the images", position, len(fixes))
         cards.append(_card(fix))
     with writing(to):
-        write_whole(to, page(found, cards, title).encode("utf-8", "replace"))
+        write_whole(to, page(comparison, cards, title).encode("utf-8", "replace"))
 
 
-def page(found: BeforeAfter, cards: Sequence[str], title: str) -> str:
-    """The page as HTML; all that comes from data is escaped."""
+def page(comparison: BeforeAfter, cards: Sequence[str], title: str) -> str:
+    """The page as HTML; everything from data is escaped."""
     parts = [
         f"<h1>{escape(title)}</h1>",
-        _summary(found),
-        _numbers(found),
-        _spread(found),
-        _warnings(found),
-        _fixes(found, cards),
+        _summary(comparison),
+        _metrics_table(comparison),
+        _seeds_table(comparison),
+        _settings_warning(comparison),
+        _fixes(comparison, cards),
     ]
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -158,102 +164,105 @@ def page(found: BeforeAfter, cards: Sequence[str], title: str) -> str:
     return head + "\n".join(part for part in parts if part) + "</main></body></html>\n"
 
 
-def _summary(found: BeforeAfter) -> str:
-    record = found.record
+def _summary(comparison: BeforeAfter) -> str:
+    record = comparison.record
     lines = [
-        f"<p>Trained twice with the same settings and seed: on <code>{escape(found.sources[0])}</code> (before) and on "
-        f"<code>{escape(found.sources[1])}</code> (after). Both were evaluated on "
-        f"<code>{escape(found.after.subject.dataset)}</code>, {found.after.outcome.samples} images.</p>"
+        f"<p>Trained twice with the same settings and seed: on <code>{escape(comparison.sources[0])}</code> (before) "
+        f"and on <code>{escape(comparison.sources[1])}</code> (after). Both were evaluated on "
+        f"<code>{escape(comparison.after.subject.dataset)}</code>, {comparison.after.outcome.samples} images.</p>"
     ]
     if record is not None:
         kinds = Counter(fix.kind for fix in record.fixes)
         counts = " · ".join(f"{number} {kind}" for kind, number in kinds.items())
         day = time.strftime("%Y-%m-%d", time.gmtime(record.made))
-        lines.append(f"<p>Fixes of {day}: {escape(counts)}. {record.images} images are left.</p>")
+        lines.append(f"<p>Fixes of {day}: {escape(counts)}. {record.images} images remain.</p>")
     return "".join(lines)
 
 
-def _numbers(found: BeforeAfter) -> str:
-    before, after = (intervals(report.outcome.per_query) for report in (found.before, found.after))
+def _metrics_table(comparison: BeforeAfter) -> str:
+    before, after = (intervals(report.outcome.per_query) for report in (comparison.before, comparison.after))
     rows = []
     for name in METRICS:
-        change = found.differences.get(name)
+        change = comparison.differences.get(name)
         if change is None:
             continue
-        sure = "better" if change.interval.low > 0 else "worse" if change.interval.high < 0 else "open"
+        verdict = "better" if change.interval.low > 0 else "worse" if change.interval.high < 0 else "open"
         cells = [escape(name.replace("_", " "))]
-        for report, ends in ((found.before, before), (found.after, after)):
-            low, high = shown(name, ends[name].low), shown(name, ends[name].high)
-            cells.append(f"{shown(name, report.outcome.metrics[name])} <small>{low} to {high}</small>")
-        points = [f"{100 * one:+.1f}" for one in (change.value, change.interval.low, change.interval.high)]
+        for report, report_intervals in ((comparison.before, before), (comparison.after, after)):
+            low, high = (
+                format_metric(name, report_intervals[name].low),
+                format_metric(name, report_intervals[name].high),
+            )
+            cells.append(f"{format_metric(name, report.outcome.metrics[name])} <small>{low} to {high}</small>")
+        points = [f"{100 * value:+.1f}" for value in (change.value, change.interval.low, change.interval.high)]
         cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
-        rows.append(f'<tr class="{sure}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return (
         "<h2>Retrieval</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
         f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        '<p class="note">Intervals are of 95 %, over the evaluated images; those of the difference are paired. They '
-        "say nothing of how another seed would have turned out.</p>"
+        '<p class="note">95 % intervals over the evaluated images; those of the difference are paired. They do not '
+        "include the variation between seeds.</p>"
     )
 
 
-def _spread(found: BeforeAfter) -> str:
+def _seeds_table(comparison: BeforeAfter) -> str:
     rows = []
-    for name, one in over_seeds(found).items():
-        sure = "better" if one.change.low > 0 else "worse" if one.change.high < 0 else "open"
+    for name, metric in over_seeds(comparison).items():
+        verdict = "better" if metric.change.low > 0 else "worse" if metric.change.high < 0 else "open"
         cells = [escape(name.replace("_", " "))]
-        for values in (one.before, one.after):
-            low, high = shown(name, float(values.min())), shown(name, float(values.max()))
-            cells.append(f"{shown(name, float(values.mean()))} <small>{low} to {high}</small>")
-        points = [f"{100 * value:+.1f}" for value in (one.mean, one.change.low, one.change.high)]
+        for values in (metric.before, metric.after):
+            low, high = format_metric(name, float(values.min())), format_metric(name, float(values.max()))
+            cells.append(f"{format_metric(name, float(values.mean()))} <small>{low} to {high}</small>")
+        points = [f"{100 * value:+.1f}" for value in (metric.mean, metric.change.low, metric.change.high)]
         cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
-        rows.append(f'<tr class="{sure}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     if not rows:
         return ""
-    seeds = ", ".join(str(one.seed) for one in found.seeds)
+    seeds = ", ".join(str(pair.seed) for pair in comparison.seeds)
     return (
-        f"<h2>Over {len(found.seeds)} seeds</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
+        f"<h2>Over {len(comparison.seeds)} seeds</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
         f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f'<p class="note">Trained again with the seeds {seeds}; means, with the least and the greatest of them. The '
-        "interval of the difference is of 95 %, by a paired t test. The table above is of the first seed.</p>"
+        f'<p class="note">Trained with the seeds {seeds}: means with minimum and maximum. The 95 % interval of the '
+        "difference is from a paired t test. The table above is of the first seed.</p>"
     )
 
 
-def _warnings(found: BeforeAfter) -> str:
-    if not found.others:
+def _settings_warning(comparison: BeforeAfter) -> str:
+    if not comparison.other_settings:
         return ""
     items = "".join(
         f"<li><code>{escape(name)}</code>: {escape(ours)} before, {escape(theirs)} after</li>"
-        for name, (ours, theirs) in found.others.items()
+        for name, (ours, theirs) in comparison.other_settings.items()
     )
-    return f'<div class="warning"><p>The runs differ in more than their data:</p><ul>{items}</ul></div>'
+    return f'<div class="warning"><p>The runs also differ in these settings:</p><ul>{items}</ul></div>'
 
 
-def _fixes(found: BeforeAfter, cards: Sequence[str]) -> str:
-    if found.record is None:
-        return "<p>The data after carry no record of fixes.</p>"
-    total = len(found.record.fixes)
-    more = f"<p>The first {len(cards)} of {total} are shown.</p>" if total > len(cards) else ""
-    return f'<h2>What was fixed</h2>{more}<div class="cards">{"".join(cards)}</div>'
+def _fixes(comparison: BeforeAfter, cards: Sequence[str]) -> str:
+    if comparison.record is None:
+        return "<p>The data after have no record of fixes.</p>"
+    total = len(comparison.record.fixes)
+    note = f"<p>The first {len(cards)} of {total} are shown.</p>" if total > len(cards) else ""
+    return f'<h2>What was fixed</h2>{note}<div class="cards">{"".join(cards)}</div>'
 
 
 def _card(fix: Fix) -> str:
-    lines = [f"<strong>{_WHAT[fix.kind]}</strong>"]
+    lines = [f"<strong>{_KIND_TITLES[fix.kind]}</strong>"]
     if fix.kind == "relabelled":
         lines.append(f"{escape(fix.label)}: <ins>{escape(fix.value)}</ins>")
     else:
         lines += [f"<del>{escape(fix.caption)}</del>"] if fix.caption else []
         lines += [f"<ins>{escape(fix.value)}</ins>"] if fix.value else []
-    where = [fix.panel, Path(fix.run).name if fix.run else "", Path(fix.path).name]
-    lines.append(f"<small>{escape(' · '.join(part for part in where if part))}</small>")
+    origin = [fix.panel, Path(fix.run).name if fix.run else "", Path(fix.path).name]
+    lines.append(f"<small>{escape(' · '.join(part for part in origin if part))}</small>")
     return f"<figure>{_image(fix.path)}<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
 
 
 def _image(path: str) -> str:
     try:
-        image = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
+        image = Image.fromarray(decode(path, THUMBNAIL_SIDE, _MEGAPIXELS, fast=True))
     except ImageError as error:
         return f'<div class="missing">{escape(str(error))}</div>'
-    image.thumbnail((2 * SIDE, SIDE))
+    image.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     content = io.BytesIO()
     image.save(content, "WEBP", quality=80)
     return f'<img alt="" src="data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}">'

@@ -1,6 +1,6 @@
-"""The tasks on labelled images: zero-shot, linear probe, fused probe (both also few-shot), kNN.
+"""Tasks on labelled images: zero-shot, linear probe, fused probe (both also few-shot), kNN.
 
-Flow: `Work` -> labelled images as features -> an evaluator -> `Outcome` with notes on what was left out.
+Flow: `Work` -> features of labelled images -> an evaluator -> `Outcome` with notes on skipped images.
 """
 
 from __future__ import annotations
@@ -24,68 +24,70 @@ from core.metrics.inputs import Progress, part_of
 from core.metrics.outcome import Outcome, Queries
 from core.metrics.statistics import paired_difference
 
-IMAGE = "image"  # the image-only probe that a fused one is reported beside
+IMAGE = "image"  # the image-only probe, reported beside a fused one
 
 
 def zero_shot_task(work: Work) -> Outcome:
-    """Prompts of each class compared with the images."""
-    asked = load_prompts(work.request.templates)
+    """Zero-shot classification with the prompts of each class."""
+    prompts = load_prompts(work.request.templates)
     test = work.labelled(work.request.data, [PROJECTED])
-    embedder = class_embedder(work.model, asked.templates)
-    names = [asked.names_of(label) for label in test.labels.classes]
+    embedder = class_embedder(work.model, prompts.templates)
+    names = [prompts.names_of(label) for label in test.labels.classes]
     classes = embedder.embed_named(names, progress=work.share)
     scale = work.model.network.logit_scale.item()
     result = zero_shot(test.features[PROJECTED], test.labels, classes, scale, work.share)
-    details: dict[str, Any] = {"templates": list(asked.templates), "label": test.label, DATA_DIGEST: test.digest()}
-    if renamed := {label: list(own) for label, own in zip(test.labels.classes, names, strict=True) if own != (label,)}:
+    details: dict[str, Any] = {"templates": list(prompts.templates), "label": test.label, DATA_DIGEST: test.digest()}
+    by_label = zip(test.labels.classes, names, strict=True)
+    if renamed := {label: list(class_names) for label, class_names in by_label if class_names != (label,)}:
         details["names"] = renamed
-    notes = (*unreadable(test.dataset), *work.size_notes(test), *unknown_names(asked, test.labels.classes))
+    notes = (*unreadable(test.dataset), *work.size_notes(test), *unknown_names(prompts, test.labels.classes))
     return result.outcome("zero-shot", notes, details)
 
 
 def plain_probe(work: Work) -> Outcome:
-    """The image-only probe; with shots, the few-shot curve."""
+    """The linear probe of image features; with shots, the few-shot curve."""
     layer = work.layer()
     splits = work.splits([layer])
     data = _data(splits, layer)
     if work.request.shots:
-        return work.noted(_few_shot(work, data, work.settings(layer), work.share), splits, {"layer": layer})
-    return work.noted(_fit(data, work.settings(layer), work.share).outcome(), splits)
+        return work.annotate(_few_shot(work, data, work.settings(layer), work.share), splits, {"layer": layer})
+    return work.annotate(_fit(data, work.settings(layer), work.share).outcome(), splits)
 
 
 def nearest_neighbours(work: Work) -> Outcome:
-    """kNN as DINO."""
+    """kNN as in DINO."""
     layer = work.layer()
     splits = work.splits([layer])
     train, test = splits.train, splits.test
     result = knn(
         train.features[layer], train.labels, test.features[layer], test.labels, k=work.request.k, progress=work.share
     )
-    return work.noted(result.outcome("knn", details={"layer": layer, "k": work.request.k}), splits)
+    return work.annotate(result.outcome("knn", details={"layer": layer, "k": work.request.k}), splits)
 
 
 def fused_probe(work: Work) -> Outcome:
-    """Probes of the fused representation, one for each text, beside the image-only probe of the same data.
+    """Probes of the fused representation, one for each text, and the image-only probe of the same data.
 
-    The first text's numbers go without a prefix, those of others with theirs, the image-only ones with ``image_``;
-    ``gain_acc1`` is what the first one adds to the image-only accuracy.
+    Metrics of the first text have no prefix, those of other texts their name, image-only ones ``image_``; ``gain_acc1``
+    is the first text's accuracy minus the image-only accuracy.
     """
     layer, model = work.layer(), work.model
     texts = work.request.texts or (("predicted", "caption") if can_caption(model) else ("predicted",))
     templates = load_templates(work.request.templates)
-    for text in texts:  # refused before any image is encoded
+    for text in texts:  # before any image is encoded
         check_joining(model, text)
     splits = work.splits([layer])
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
-    outcomes = {IMAGE: _one(work, _data(splits, layer), layer, 0, len(texts))}
+    outcomes = {IMAGE: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
     for position, text in enumerate(texts, start=1):
         how = joining(model, text, classes, templates, embed)
         data = tuple(
-            None if split is None else _joined(work, how, split) for split in (splits.train, splits.test, splits.val)
+            None if split is None else _joined_data(work, how, split)
+            for split in (splits.train, splits.test, splits.val)
         )
-        outcomes[text] = _one(work, data, how.layer, position, len(texts))
-    return work.noted(_together(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
+        outcomes[text] = _probe_outcome(work, data, how.layer, position, len(texts))
+    return work.annotate(_combine(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
 
 
 _Data = tuple[ProbeData | None, ...]  # training, test, validation
@@ -95,17 +97,17 @@ def _data(splits: Splits, layer: str) -> _Data:
     return splits.train.data(layer), splits.test.data(layer), splits.val.data(layer) if splits.val else None
 
 
-def _joined(work: Work, how: Joining, split: Labelled) -> ProbeData:
-    """The fused representation of the split's images, whose readable ones are known already."""
+def _joined_data(work: Work, how: Joining, split: Labelled) -> ProbeData:
+    """The fused representation of the readable images of ``split``."""
     return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 
-def _one(work: Work, data: _Data, layer: str, position: int, others: int) -> Outcome:
-    watch = part_of(work.share, position / (others + 1), (position + 1) / (others + 1))
+def _probe_outcome(work: Work, data: _Data, layer: str, position: int, text_count: int) -> Outcome:
+    progress = part_of(work.share, position / (text_count + 1), (position + 1) / (text_count + 1))
     settings = work.settings(layer)
     if work.request.shots:
-        return _few_shot(work, data, settings, watch)
-    return _fit(data, settings, watch).outcome()
+        return _few_shot(work, data, settings, progress)
+    return _fit(data, settings, progress).outcome()
 
 
 def _fit(data: _Data, settings: ProbeSettings, progress: Progress) -> ProbeResult:
@@ -123,19 +125,19 @@ def _few_shot(work: Work, data: _Data, settings: ProbeSettings, progress: Progre
     return few_shot_outcome(points, len(test.labels.rows))
 
 
-def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome:
-    """The first text's outcome, with the metrics and details of the others and of the image-only probe."""
+def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome:
+    """The first text's outcome, with the metrics and details of the other texts and of the image-only probe."""
     main, image = outcomes[texts[0]], outcomes[IMAGE]
     metrics = dict(main.metrics)
     per_query: dict[str, Queries] = dict(main.per_query)
-    ends = dict(main.intervals)
+    bounds = dict(main.intervals)
     for name in (IMAGE, *texts[1:]):
         metrics |= {f"{name}_{metric}": value for metric, value in outcomes[name].metrics.items()}
-        per_query |= {f"{name}_{metric}": one for metric, one in outcomes[name].per_query.items()}
-        ends |= {f"{name}_{metric}": one for metric, one in outcomes[name].intervals.items()}
+        per_query |= {f"{name}_{metric}": value for metric, value in outcomes[name].per_query.items()}
+        bounds |= {f"{name}_{metric}": value for metric, value in outcomes[name].intervals.items()}
     notes = list(main.notes)
-    notes.append(f"the image is fused with: {', '.join(_MEANING[text] for text in texts)}.")
-    details: dict[str, Any] = {**main.details, "others": {name: dict(one.details) for name, one in outcomes.items()}}
+    notes.append(f"the image is fused with: {', '.join(_TEXT_MEANINGS[text] for text in texts)}.")
+    details: dict[str, Any] = {**main.details, "others": {name: dict(each.details) for name, each in outcomes.items()}}
     if "acc1" in image.per_query:
         gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])
         metrics["gain_acc1"] = gain.value
@@ -146,13 +148,13 @@ def _together(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcom
         task="fused-probe",
         metrics=metrics,
         per_query=per_query,
-        intervals=ends,
+        intervals=bounds,
         notes=tuple(notes),
         details=details,
     )
 
 
-_MEANING = dict(
+_TEXT_MEANINGS = dict(
     zip(
         TEXTS,
         (

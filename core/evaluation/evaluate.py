@@ -1,10 +1,10 @@
-"""Evaluation of a model on labelled images or on pairs, for ``python -m core evaluate``.
+"""Evaluate a model on labelled images or on pairs, for ``python -m core evaluate``.
 
 Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
--> an evaluator -> `Report` -> table or JSON. Two reports that were saved as JSON are compared by `compare_reports`.
+-> an evaluator -> `Report` -> table or JSON. `compare_reports` compares two saved reports.
 
-Zero-shot and retrieval compare images with texts and take the embeddings; probes and kNN evaluate the image tower
-alone and take, by default, its features before the projection.
+Zero-shot and retrieval use the embeddings; probes and kNN use features of the image tower, by default before the
+projection.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ TASKS: dict[str, Callable[[Work], Outcome]] = {
 
 
 def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
-    """Evaluate ``model`` on ``request``; ``log`` hears of rows that are skipped.
+    """Evaluate ``model`` on ``request``; skipped rows are reported to ``log``.
 
-    Raises UserError for an unknown task or label column, data that cannot be read, and what the evaluators refuse.
+    Raises UserError for an unknown task or label column, for unreadable data, and as the evaluators do.
     """
     if request.task not in TASKS:
         raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
@@ -51,8 +51,8 @@ def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Re
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
     """A minus B for each metric; EvaluationError when they were not evaluated on the same queries."""
-    one, other = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
-    if one != other:
+    digest_a, digest_b = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
+    if digest_a != digest_b:
         raise EvaluationError(
             f"A was evaluated on {a.subject.dataset} and B on {b.subject.dataset}, whose images or labels differ; "
             "evaluate both on the same data."

@@ -1,7 +1,8 @@
-"""What a fine-tuned model gained and retained, along the path from its initial weights to its own.
+"""Gain and retention of a fine-tuned model along the path from its initial to its tuned weights (WiSE-FT, Wortsman et
+al. 2022).
 
-Flow: ``interpolation_path`` evaluates the weights at each alpha -> ``choose_point`` -> ``interpolated:RUN@ALPHA``,
-which opens everywhere that a model does (WiSE-FT, Wortsman et al. 2022).
+Flow: `interpolation_path` evaluates the weights at each alpha -> `choose_point` -> ``interpolated:RUN@ALPHA``, which
+opens like any model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.model_names import RunNetwork, initial_of, locate
 
-GAIN = "gain"  # the data set that fine-tuning is for
+GAIN = "gain"  # the data set of the fine-tuning task
 SCORE = "mean_recall"
 
 Metrics = Mapping[str, Mapping[str, float]]  # data set -> metric -> value
@@ -32,13 +33,13 @@ Measure = Callable[[Network], Metrics]
 
 @dataclass(frozen=True)
 class PathPoint:
-    """The weights at ``alpha``, and their retrieval metrics on each data set: 0 is the initial model, 1 the tuned."""
+    """Retrieval metrics on each data set of the weights at ``alpha``: 0 is the initial model, 1 the tuned one."""
 
     alpha: float
     metrics: Metrics
 
     def retained(self, initial: PathPoint) -> float:
-        """The least share of the ``initial`` point's mean recall on a retained data set; 1 without any."""
+        """The smallest share of the ``initial`` mean recall over the retained data sets; 1 without any."""
         shares = [
             values[SCORE] / initial.metrics[name][SCORE]
             for name, values in self.metrics.items()
@@ -56,61 +57,65 @@ def interpolation_path(
     log: Log,
     weights: str = "",
 ) -> list[PathPoint]:
-    """Retrieval on the data ``gain`` and each of ``retain`` with the weights at each of ``alphas``, and at 0.
+    """Retrieval on the data ``gain`` and each of ``retain``, with the weights at 0 and at each of ``alphas``.
 
-    ``name`` is a run, as ``core.spec.run.model_names.locate`` takes it. Raises UserError when it started from scratch.
+    ``name``: a run, as in `core.spec.run.model_names.locate`. Raises UserError when it was trained from scratch.
     """
     source = locate(name, weights)
     if not isinstance(source, RunNetwork):
-        raise UserError(f"{name} is no run, so there is no path to it; give the folder of a fine-tuned run.")
+        raise UserError(f"{name} is not a run; give the folder of a fine-tuned run.")
     model = open_model(name, weights)
     initial = open_network(initial_of(source), model.runtime.device)
     paths = {GAIN: gain, **retain}
     sets = {name: open_images(model, path, progress, log) for name, path in paths.items()}
 
     def measure(network: Network) -> dict[str, dict[str, float]]:
-        found = {name: encode_dataset(network, one, model.runtime, model.batch, progress) for name, one in sets.items()}
-        return {name: retrieval_metrics(one.images, one.texts, one.text_to_image) for name, one in found.items()}
+        metrics = {}
+        for name, dataset in sets.items():
+            features = encode_dataset(network, dataset, model.runtime, model.batch, progress)
+            metrics[name] = retrieval_metrics(features.images, features.texts, features.text_to_image)
+        return metrics
 
-    return path_of(model.network, initial, sorted({0.0, *alphas}), measure)
+    return evaluate_path(model.network, initial, sorted({0.0, *alphas}), measure)
 
 
-def path_of(tuned: Network, initial: Network, alphas: Sequence[float], measure: Measure) -> list[PathPoint]:
-    """What ``measure`` gives for the weights at each of ``alphas``; ``tuned`` is left as it was."""
-    ends, start = {name: value.clone() for name, value in tuned.state_dict().items()}, initial.state_dict()
+def evaluate_path(tuned: Network, initial: Network, alphas: Sequence[float], measure: Measure) -> list[PathPoint]:
+    """The metrics by ``measure`` of the weights at each of ``alphas``; ``tuned`` is unchanged afterwards."""
+    tuned_weights = {name: value.clone() for name, value in tuned.state_dict().items()}
+    initial_weights = initial.state_dict()
     points = []
     try:
         for alpha in alphas:
-            tuned.load_state_dict(between(ends, start, alpha))
+            tuned.load_state_dict(between(tuned_weights, initial_weights, alpha))
             points.append(PathPoint(alpha, measure(tuned)))
     finally:
-        tuned.load_state_dict(ends)
+        tuned.load_state_dict(tuned_weights)
     return points
 
 
 def choose_point(points: Sequence[PathPoint], keep: float) -> PathPoint:
-    """The point that gains most among those that retain the share ``keep`` of what the initial model has.
+    """The point with the largest gain among those that retain at least the share ``keep``.
 
-    The initial model itself always does, so that there is one; of equal gains the one that retains more.
+    The initial model always does. Of equal gains, the point with the higher retention.
     """
-    initial = min(points, key=lambda one: one.alpha)
-    enough = [one for one in points if one.retained(initial) >= keep]
-    return max(enough or [initial], key=lambda one: (one.metrics[GAIN][SCORE], one.retained(initial)))
+    initial = min(points, key=lambda point: point.alpha)
+    retaining = [point for point in points if point.retained(initial) >= keep]
+    return max(retaining or [initial], key=lambda point: (point.metrics[GAIN][SCORE], point.retained(initial)))
 
 
-def write_path(path: Path, points: Sequence[PathPoint], chosen: PathPoint, keep: float) -> None:
+def write_path(path: Path, points: Sequence[PathPoint], selected: PathPoint, keep: float) -> None:
     """Write the path as JSON: ``{"keep", "alpha", "points": [{"alpha", "metrics": {SET: {METRIC: value}}}]}``."""
-    content = {"keep": keep, "alpha": chosen.alpha, "points": [asdict(one) for one in points]}
+    content = {"keep": keep, "alpha": selected.alpha, "points": [asdict(point) for point in points]}
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def table(points: Sequence[PathPoint], chosen: PathPoint) -> str:
-    """A line for each alpha: mean recall in per cent on each data set, and the share retained."""
-    initial = min(points, key=lambda one: one.alpha)
+def table(points: Sequence[PathPoint], selected: PathPoint) -> str:
+    """One line per alpha: mean recall on each data set and the share retained, in per cent."""
+    initial = min(points, key=lambda point: point.alpha)
     names = list(initial.metrics)
     lines = ["alpha  " + "  ".join(f"{name:>10}" for name in [*names, "retained"])]
-    for one in points:
-        values = [*(one.metrics[name][SCORE] for name in names), one.retained(initial)]
-        mark = "  <- chosen" if one is chosen else ""
-        lines.append(f"{one.alpha:5.2f}  " + "  ".join(f"{100 * value:9.1f}%" for value in values) + mark)
+    for point in points:
+        values = [*(point.metrics[name][SCORE] for name in names), point.retained(initial)]
+        mark = "  <- chosen" if point is selected else ""
+        lines.append(f"{point.alpha:5.2f}  " + "  ".join(f"{100 * value:9.1f}%" for value in values) + mark)
     return "\n".join(lines)

@@ -1,11 +1,11 @@
-"""Likely mislabelled pairs of a data set: all pairs, ranked by how badly a trained model matches them.
+"""Likely mismatched pairs of a data set: all pairs, ranked by how well a trained model matches caption and image.
 
 Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
-The score of a pair is ``core.objectives.weighting.evidence`` of its features. A run that accumulated it while training
-(``belief.action``) knows more of its own training data than its last weights: by then wrong pairs are memorised. Its
-memory then counts, averaged with the evidence of the weights. Pairs are called likely mislabelled only where the
-scores have two groups (`core.evaluation.groups`); else there is an order, and no claim. Within a group the order is
-also by whether the caption has the words that its image makes one expect (`core.objectives.weighting.words`).
+The score of a pair is ``core.objectives.weighting.evidence`` of its features. The last weights have memorised
+mismatched training pairs, so scores accumulated during training (``belief.action``) are averaged with theirs. Pairs are
+called likely mismatched only if the scores form two groups (`core.evaluation.groups`); otherwise there is only a
+ranking. Within a group, pairs are also ordered by how well the caption has the words predicted from the image
+(`core.objectives.weighting.words`).
 
 Legend: P pairs (captions with their images), D embed.
 """
@@ -37,7 +37,7 @@ from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 
-SHUFFLED = "shuffled"  # the label column that says which captions were shuffled, 1 or 0
+SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, else 0
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,27 @@ class RankedPair:
     path: str
     caption: str
     belief: float  # 0 to 1
-    right: float | None  # probability of a correct caption; None where the beliefs have one group
+    right: float | None  # probability of a clean caption; None if the beliefs have one group
     rank: int
-    shuffled: bool | None  # where the data have that column
+    shuffled: bool | None  # None if the data do not have that column
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All pairs of a source, the lowest belief first."""
+    """All pairs of a source, in order of increasing belief."""
 
     model: str
     data: str
-    remembered: bool  # whether the memory of training was used
+    remembered: bool  # whether scores from training were used
     pairs: tuple[RankedPair, ...]
-    doubted: int  # pairs that are likely mislabelled; 0 where the beliefs have one group
-    groups: int = 1  # that the beliefs have: 2 where some are likely mislabelled
+    doubted: int  # number of likely mismatched pairs; 0 for one group
+    groups: int = 1  # 1, or 2 if some pairs are likely mismatched
 
     @property
     def shuffled(self) -> int | None:
-        """How many captions were shuffled; None where the data do not tell."""
-        known = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
-        return sum(known) if known else None
+        """Number of shuffled captions; None if the data do not say."""
+        flags = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
+        return sum(flags) if flags else None
 
     def precision(self) -> float | None:
         """Precision at k, with k the number of shuffled captions; None without any."""
@@ -78,25 +78,25 @@ class Ranking:
         return sum(bool(pair.shuffled) for pair in self.pairs[:count]) / count
 
     def recall(self) -> float | None:
-        """Share of the wrong captions that are among those called likely mislabelled; None without any."""
+        """Share of the shuffled captions that are called likely mismatched; None without any."""
         count = self.shuffled
         if not count:
             return None
         return sum(bool(pair.shuffled) for pair in self.pairs[: self.doubted]) / count
 
     def auc(self) -> float | None:
-        """The chance that a wrong caption is believed less than a right one; None without both kinds."""
-        known = [(pair.belief, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
-        wrong = np.array([belief for belief, flag in known if flag])
-        right = np.sort([belief for belief, flag in known if not flag])
-        if not len(wrong) or not len(right):
+        """ROC AUC: the probability that a shuffled caption ranks below a clean one; None without both kinds."""
+        flagged = [(pair.belief, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
+        mismatched = np.array([belief for belief, flag in flagged if flag])
+        clean = np.sort([belief for belief, flag in flagged if not flag])
+        if not len(mismatched) or not len(clean):
             return None
-        above = len(right) - np.searchsorted(right, wrong, "right")
-        level = np.searchsorted(right, wrong, "right") - np.searchsorted(right, wrong, "left")
-        return float((above + level / 2).mean() / len(right))
+        above = len(clean) - np.searchsorted(clean, mismatched, "right")
+        ties = np.searchsorted(clean, mismatched, "right") - np.searchsorted(clean, mismatched, "left")
+        return float((above + ties / 2).mean() / len(clean))
 
     def summary(self) -> dict[str, Any]:
-        """Plain figures."""
+        """The ranking's figures as plain data."""
         return {
             "model": self.model,
             "data": self.data,
@@ -111,84 +111,85 @@ class Ranking:
         }
 
 
-def rank_pairs(run: RunDir, data: str, progress: Progress, which: str = "last", weights: str = "") -> Ranking:
-    """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``which``.
+def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str = "last", weights: str = "") -> Ranking:
+    """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``checkpoint_name``.
 
-    ``weights``: "student" or "teacher" alone; by default the mean of both. Raises UserError when there is no such
-    checkpoint, network or data.
+    ``weights``: "student" or "teacher"; by default the mean of both. Raises UserError without such a checkpoint,
+    network or data.
     """
     progress("loading the model", 0, 0)
-    name = resolve(run, which)
-    models = [open_model(f"{run.path}@{name}", one) for one in ([weights] if weights else weights_in(run, name))]
+    name = resolve(run, checkpoint_name)
+    networks = [weights] if weights else weights_in(run, name)
+    models = [open_model(f"{run.path}@{name}", network) for network in networks]
     source = data or models[0].data.train
     if not source:
-        raise UserError(f"{run.path} names no training data; give --data SOURCE.")
-    dataset = _opened(models[0], source, progress)
+        raise UserError(f"{run.path} has no training data; give --data SOURCE.")
+    dataset = _open(models[0], source, progress)
     evidences, words = [], []
-    looks: list[Tensor] = []  # the same for each network
+    image_descriptors: list[Tensor] = []  # the same for each network
     for model in models:
         network = model.network
-        seen = None if looks else lambda batch_images: looks.append(describe(batch_images))
-        features = encode_dataset(network, dataset, model.runtime, model.batch, progress, seen)
+        describe_batch = None if image_descriptors else lambda pixels: image_descriptors.append(describe(pixels))
+        features = encode_dataset(network, dataset, model.runtime, model.batch, progress, describe_batch)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
             finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]
         captions = _captions(dataset, rows)
-        looked = unit_parts(torch.cat(looks))[features.text_to_image]  # (P, F)
-        words.append(word_evidence(torch.cat([images, looked], dim=1), captions, rows, progress))
+        descriptors = unit_parts(torch.cat(image_descriptors))[features.text_to_image]  # (P, F)
+        words.append(word_evidence(torch.cat([images, descriptors], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
-    single = len(rows) == len(rows.unique())  # the memory has an entry per image, not per caption
-    memory = _memory(run, name, models[0].data.train, source, dataset) if single and not weights else None
+    one_caption_each = len(rows) == len(rows.unique())  # the memory has an entry per image, not per caption
+    memory = _memory(run, name, models[0].data.train, source, dataset) if one_caption_each and not weights else None
     if memory is not None:
-        remembered, read, judged = memory
-        belief = torch.where(read[rows], remembered[rows].lerp(belief, 2.0 / (judged + 2.0)), belief)
-    belief, right = _in_groups(belief, torch.stack(words).mean(dim=0))
+        remembered, has_memory, updates = memory
+        belief = torch.where(has_memory[rows], remembered[rows].lerp(belief, 2.0 / (updates + 2.0)), belief)
+    belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
     return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, memory is not None)
 
 
-def _opened(model: Model, source: str, progress: Progress) -> PairDataset:
+def _open(model: Model, source: str, progress: Progress) -> PairDataset:
     towers = model.network.towers
     dataset = open_dataset(
         source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=None
     )
     if len(dataset.captions) < 3:
-        raise UserError(f"{source} has {len(dataset.captions)} pairs; at least 3 are needed to rank them.")
+        raise UserError(f"{source} has {len(dataset.captions)} pairs; ranking needs at least 3.")
     return dataset
 
 
 def _memory(
     run: RunDir, name: str, trained: str, source: str, dataset: PairDataset
 ) -> tuple[Tensor, Tensor, float] | None:
-    """Evidence remembered from training (N,), of which pairs there is any (N,) bool, and how often it was updated.
+    """Evidence accumulated in training (N,), which pairs have any (N,) bool, and the number of updates.
 
-    None for other data or without one. There is none of pairs that `belief.prior` left out.
+    None for other data and without accumulated evidence. Pairs that `belief.prior` filtered have none.
     """
     if not trained or Path(trained).resolve() != Path(source).resolve():
         return None
-    if not (run.checkpoints / name / checkpoint.STATE).exists():  # kept to look back at, with its networks alone
+    if not (run.checkpoints / name / checkpoint.STATE).exists():  # an older checkpoint, reduced to its networks
         return None
     state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
-    memory, judged = state.get("belief.memory"), state.get("belief.judged")
-    if memory is None or judged is None or len(memory) != len(dataset) or not int(judged):
+    memory, update_count = state.get("belief.memory"), state.get("belief.judged")
+    if memory is None or update_count is None or len(memory) != len(dataset) or not int(update_count):
         return None
-    return memory, state.get("belief.seen", torch.ones(len(memory), dtype=torch.bool)), float(judged)
+    return memory, state.get("belief.seen", torch.ones(len(memory), dtype=torch.bool)), float(update_count)
 
 
 def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:
-    """The captions of these rows, as their features are ordered."""
+    """The captions of ``rows``, in the order of their features."""
     return [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
 
 
-def _in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
-    """``belief`` (P,), ordered by ``words`` too; the probability that each is right, where there are two groups."""
-    found = two_groups(belief.double().numpy())
-    if found is None:
+def _order_in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
+    """``belief`` (P,) refined by ``words``, and the probability that each pair is clean; None for one group."""
+    groups = two_groups(belief.double().numpy())
+    if groups is None:
         return reordered(belief, words, torch.zeros(len(belief))), None
-    likely_wrong = found.probability_right(belief.double().numpy()) < 0.5
-    belief = reordered(belief, words, torch.from_numpy(likely_wrong))
-    return belief, found.probability_right(belief.double().numpy())
+    is_likely_mismatched = groups.clean_probability(belief.double().numpy()) < 0.5
+    belief = reordered(belief, words, torch.from_numpy(is_likely_mismatched))
+    return belief, groups.clean_probability(belief.double().numpy())
 
 
 def _ranking(
@@ -221,7 +222,7 @@ def _ranking(
 
 
 def to_csv(pairs: Sequence[RankedPair]) -> str:
-    """The pairs as a table: rank, belief, right ("" where it is None), filepath, title, shuffled."""
+    """The pairs as CSV: rank, belief, right ("" for None), filepath, title, shuffled."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["rank", "belief", "right", "filepath", "title", "shuffled"])

@@ -1,6 +1,6 @@
-"""The tasks on images with captions: retrieval, also re-ranked by a matching head, and captioning.
+"""Tasks on images with captions: retrieval, optionally re-ranked by a matching head, and captioning.
 
-Flow: `Work` -> pairs as features, or captions made by the model -> an evaluator -> `Outcome`.
+Flow: `Work` -> features of pairs, or generated captions -> an evaluator -> `Outcome`.
 
 Legend: N images, M captions, P pairs, F fused width.
 """
@@ -35,37 +35,37 @@ _SAMPLES = 20  # captions shown in a report
 
 
 def retrieval(work: Work) -> Outcome:
-    """Captions by images and images by captions."""
+    """Image-to-text and text-to-image retrieval."""
     model = work.model
-    score_head = matching_head(model) if work.request.rerank else None  # refused before anything is encoded
+    score_head = matching_head(model) if work.request.rerank else None  # fails before anything is encoded
     dataset = open_images(model, work.request.data, work.progress, work.log)
     features = extract_pairs(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
-    half = part_of(work.share, 0, 0.5) if score_head is not None else work.share
-    by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=half)
+    ranking_progress = part_of(work.share, 0, 0.5) if score_head is not None else work.share
+    by_image, by_text = ranks(features.images, features.texts, features.text_to_image, progress=ranking_progress)
     extra = {}
     if score_head is not None:
         score = _pair_scores(model, score_head, dataset, features)
-        again = part_of(work.share, 0.5, 1)
-        found = (features.images, features.texts, features.text_to_image)
+        reranking_progress = part_of(work.share, 0.5, 1)
+        features_and_owners = (features.images, features.texts, features.text_to_image)
         with evaluating(model.network):
-            extra = reranked_metrics(*reranked(*found, score, work.request.rerank, again))
+            extra = reranked_metrics(*reranked(*features_and_owners, score, work.request.rerank, reranking_progress))
     outcome = retrieval_outcome(by_image, by_text, features.text_to_image, extra)
     queries = [[dataset.path(row).name, *dataset.captions_of(row)] for row in features.rows.tolist()]
     details = {**outcome.details, DATA_DIGEST: queries_digest(queries)}
     notes = list(unreadable(dataset)) + list(outcome.notes)
     if extra:
         notes.append(
-            f"reranked_... metrics are after re-ranking: the matching head reordered the first {work.request.rerank} "
-            "of each query; the other metrics use the embeddings alone."
+            f"reranked_... metrics: the matching head reordered the first {work.request.rerank} results of each "
+            "query; the other metrics use the embeddings alone."
         )
     return replace(outcome, notes=tuple(notes), details=details)
 
 
 def matching_head(model: Model) -> nn.Module:
-    """The matching head's scores of pairs from the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
+    """The head that scores pairs from the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
 
-    Of two logits the second is that of a match, as ALBEF has it. EvaluationError when the model has none.
+    Of two logits the second is that of a match, as in ALBEF. EvaluationError when the model has none.
     """
     network = model.network
     if network.fusion is None or MATCHING not in network.heads:
@@ -77,7 +77,7 @@ def matching_head(model: Model) -> nn.Module:
 
 
 def match_scores(head: nn.Module, fused: Tensor) -> Tensor:
-    """Logit of a match of each pair (P, F): (P,) float32; EvaluationError for a head of another kind."""
+    """Match logits (P,) float32 of fused pairs (P, F); EvaluationError for a head of another kind."""
     logits: Tensor = head(fused).float()
     if logits.ndim == 2 and logits.shape[1] == 2:
         return logits[:, 1] - logits[:, 0]
@@ -87,17 +87,19 @@ def match_scores(head: nn.Module, fused: Tensor) -> Tensor:
 
 
 def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: Features) -> ScorePairs:
-    """Scores of pairs, named by their rows among the images and the captions that were encoded."""
+    """Scores pairs given as rows of the encoded images and captions."""
     tokens, _ = evaluation_texts(dataset, features.rows)
     network, runtime = model.network, model.runtime
 
     @torch.no_grad()
     def score(image_rows: Tensor, captions: Tensor) -> Tensor:
         scores = []
-        for some, texts in zip(image_rows.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True):
-            own, position = some.unique(return_inverse=True)
-            views = [centre_view(dataset.image(int(features.rows[i])), network.image_size) for i in own.tolist()]
-            images = torch.stack(views)[position].to(runtime.device)  # (P, 3, S, S)
+        for batch_rows, texts in zip(
+            image_rows.cpu().split(model.batch), captions.cpu().split(model.batch), strict=True
+        ):
+            rows, index = batch_rows.unique(return_inverse=True)
+            views = [centre_view(dataset.image(int(features.rows[i])), network.image_size) for i in rows.tolist()]
+            images = torch.stack(views)[index].to(runtime.device)  # (P, 3, S, S)
             with runtime.autocast():
                 fused = network.fuse(images, tokens[texts].to(runtime.device))  # (P, F)
                 scores.append(match_scores(head, fused).cpu())
@@ -107,22 +109,22 @@ def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: 
 
 
 def captioning(work: Work) -> Outcome:
-    """Captions of a CoCa against those of the data; METEOR and SPICE too where Java is there."""
+    """Generated captions against those of the data; METEOR and SPICE need Java."""
     model = work.model
     dataset = open_images(model, work.request.data, work.progress, work.log)
-    made = own_captions(model, dataset, work.progress)
+    generated = own_captions(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
-    rows = sorted(made)
-    captions = [made[row] for row in rows]
+    rows = sorted(generated)
+    captions = [generated[row] for row in rows]
     references = [list(dataset.captions_of(row)) for row in rows]
     scores = caption_scores(captions, references, progress=work.share)
     work.progress("METEOR and SPICE", 0, 0)
     java = java_metrics([captions[i] for i in scores.rows], [references[i] for i in scores.rows])
     outcome = scores.outcome(java)
-    shown: list[dict[str, Any]] = [
+    samples: list[dict[str, Any]] = [
         {"image": str(dataset.path(rows[i])), "caption": captions[i], "references": references[i]}
         for i in scores.rows[:_SAMPLES]
     ]
     queries = [[dataset.path(rows[i]).name, *references[i]] for i in scores.rows]
-    details = {**outcome.details, "samples": shown, DATA_DIGEST: queries_digest(queries)}
+    details = {**outcome.details, "samples": samples, DATA_DIGEST: queries_digest(queries)}
     return replace(outcome, notes=(*unreadable(dataset), *outcome.notes), details=details)

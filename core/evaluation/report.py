@@ -1,6 +1,6 @@
-"""Evaluation reports: a table, our JSON, and CLIP_benchmark's JSON.
+"""Evaluation reports: as a table, as JSON, and as CLIP_benchmark's JSON.
 
-Flow: evaluator -> `Outcome` -> here -> terminal, panel, file; a saved JSON report read back is compared with another.
+Flow: evaluator -> `Outcome` -> **report** -> terminal, panel, file. Saved JSON reports can be read and compared.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _BENCHMARK_TASKS = {
     "zero-shot": "zeroshot_classification",
     "retrieval": "zeroshot_retrieval",
     "linear-probe": "linear_probe",
-    "fused-probe": "fused_probe",  # CLIP_benchmark has none of these two
+    "fused-probe": "fused_probe",  # CLIP_benchmark has neither this nor kNN
     "knn": "knn",
     "captioning": "captioning",
 }
-LARGEST_FILE = 64 * MEGABYTE  # a value a query and metric
+LARGEST_FILE = 64 * MEGABYTE  # one value per query and metric
 _SAVE = "Save one with evaluate --json."
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
-_NO_SHARES = ("_rank", "CIDEr")
+_NOT_SHARES = ("_rank", "CIDEr")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class QueriesRecord(_Record):
     strata: list[Index] | None = None
 
     @model_validator(mode="after")
-    def _alike(self) -> QueriesRecord:
+    def _check_lengths(self) -> QueriesRecord:
         for name, numbers in (("groups", self.groups), ("strata", self.strata)):
             if numbers is not None and len(numbers) != len(self.values):
                 raise ValueError(f"{len(numbers)} {name} for {len(self.values)} values")
@@ -89,7 +89,7 @@ class QueriesRecord(_Record):
 
 
 class ReportFile(_Record):
-    """What `to_json` writes."""
+    """The format of `to_json`."""
 
     v: int
     task: Task
@@ -103,38 +103,38 @@ class ReportFile(_Record):
 
 
 def table(report: Report) -> str:
-    """The report as lines of text: each metric with its 95 % interval, then what was left out."""
+    """The report as lines of text: each metric with its 95 % interval, then notes."""
     outcome = report.outcome
-    ends = _ends(outcome)
+    bounds = _all_intervals(outcome)
     width = max(len(name) for name in outcome.metrics)
     subject = report.subject
     head = f"{outcome.task} of {subject.title} on {subject.dataset}, {outcome.samples} samples, {subject.precision}"
     lines = [head]
     for name, value in outcome.metrics.items():
-        line = f"  {name:<{width}}  {shown(name, value):>8}"
-        if name in ends:
-            line += f"   {shown(name, ends[name].low)} to {shown(name, ends[name].high)}"
+        line = f"  {name:<{width}}  {format_metric(name, value):>8}"
+        if name in bounds:
+            line += f"   {format_metric(name, bounds[name].low)} to {format_metric(name, bounds[name].high)}"
         lines.append(line)
     lines.extend(f"  note: {note}" for note in outcome.notes)
     return "\n".join(lines)
 
 
-def _ends(outcome: Outcome) -> dict[str, Interval]:
-    given = {name: Interval(low, high) for name, (low, high) in outcome.intervals.items()}
-    return intervals(outcome.per_query) | given
+def _all_intervals(outcome: Outcome) -> dict[str, Interval]:
+    reported = {name: Interval(low, high) for name, (low, high) in outcome.intervals.items()}
+    return intervals(outcome.per_query) | reported
 
 
-def shown(name: str, value: float) -> str:
-    """A value formatted for a table: shares in per cent; ranks and CIDEr as they are."""
+def format_metric(name: str, value: float) -> str:
+    """A value formatted for a table: shares in per cent; ranks and CIDEr unchanged."""
     if not math.isfinite(value):
         return "-"
-    if any(name.endswith(ending) for ending in _NO_SHARES):
+    if any(name.endswith(ending) for ending in _NOT_SHARES):
         return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
     return f"{100 * value:.1f} %"
 
 
 def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
-    """Our JSON, plain data without NaN. ``queries`` adds each query's value, which comparing two reports needs."""
+    """The report as plain data without NaN. ``queries`` adds each query's value, which comparisons need."""
     outcome = report.outcome
     content: dict[str, Any] = {
         "v": REPORT_VERSION,
@@ -142,40 +142,40 @@ def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
         "subject": asdict(report.subject),
         "samples": outcome.samples,
         "metrics": dict(outcome.metrics),
-        "intervals": {name: asdict(ends) for name, ends in _ends(outcome).items()},
+        "intervals": {name: asdict(ends) for name, ends in _all_intervals(outcome).items()},
         "notes": list(outcome.notes),
         "details": dict(outcome.details),
     }
     if queries:
         content["per_query"] = {
             name: {
-                "values": one.values.tolist(),
+                "values": query_values.values.tolist(),
                 **{
-                    what: None if numbers is None else numbers.tolist()
-                    for what, numbers in (("groups", one.groups), ("strata", one.strata))
+                    name_of_array: None if numbers is None else numbers.tolist()
+                    for name_of_array, numbers in (("groups", query_values.groups), ("strata", query_values.strata))
                 },
             }
-            for name, one in outcome.per_query.items()
+            for name, query_values in outcome.per_query.items()
         }
     finite: dict[str, Any] = _finite(content)
     return finite
 
 
 def read_report(path: Path) -> Report:
-    """A report that `to_json` made, from a file.
+    """Read a report that `to_json` made.
 
-    Raises EvaluationError when it cannot be read, is something else, or of a later version.
+    Raises EvaluationError for an unreadable file, another kind of file, or a later version.
     """
-    where = f"the report {excerpt(str(path))}"
+    name = f"the report {excerpt(str(path))}"
     try:
         raw = read_json(path, LARGEST_FILE, error=EvaluationError)
     except FileNotFoundError as error:
-        raise EvaluationError(f"cannot read {where}: {error.strerror}; check the path.") from error
+        raise EvaluationError(f"cannot read {name}: {error.strerror}; check the path.") from error
     version, task = (raw.get("v"), raw.get("task")) if isinstance(raw, dict) else (None, None)
     if isinstance(version, int) and (version > REPORT_VERSION or (isinstance(task, str) and task not in TASKS)):
-        raise EvaluationError(f"{where} was written by a later version of this program; update it.")
+        raise EvaluationError(f"{name} was written by a later version of this program; update it.")
     content = checked(
-        ReportFile, raw, f"{where} is no evaluation report of this program", error=EvaluationError, remedy=_SAVE
+        ReportFile, raw, f"{name} is not an evaluation report of this program", error=EvaluationError, remedy=_SAVE
     )
     return Report(
         Subject(**content.subject.model_dump()),
@@ -188,7 +188,7 @@ def read_report(path: Path) -> Report:
                 for name, ends in content.intervals.items()
                 if name not in content.per_query and ends.low is not None and ends.high is not None
             },
-            per_query={name: one.queries() for name, one in content.per_query.items()},
+            per_query={name: record.queries() for name, record in content.per_query.items()},
             notes=tuple(content.notes),
             details=content.details,
         ),
@@ -196,7 +196,7 @@ def read_report(path: Path) -> Report:
 
 
 def clip_benchmark_json(report: Report) -> dict[str, Any]:
-    """The report under CLIP_benchmark's keys and metric names, as its ``eval --output`` writes it."""
+    """The report with CLIP_benchmark's keys and metric names, as its ``eval --output`` writes it."""
     subject, outcome = report.subject, report.outcome
     return {
         "dataset": subject.dataset,
@@ -205,14 +205,14 @@ def clip_benchmark_json(report: Report) -> dict[str, Any]:
         "task": _BENCHMARK_TASKS[outcome.task],
         "metrics": _finite(_benchmark_metrics(outcome)),
         "language": subject.language,
-        "precision": subject.precision,  # CLIP_benchmark keeps keys that it does not know as further columns
+        "precision": subject.precision,  # CLIP_benchmark keeps unknown keys as extra columns
     }
 
 
 def _benchmark_metrics(outcome: Outcome) -> dict[str, float]:
     metrics = outcome.metrics
     if outcome.task == "retrieval":
-        # CLIP_benchmark names a direction by what is found, open_clip by the query and what is found.
+        # CLIP_benchmark names a direction by its results, open_clip by query and results.
         names = {"image_retrieval": "text_to_image", "text_retrieval": "image_to_text"}
         return {f"{theirs}_recall@{k}": metrics[f"{ours}_R@{k}"] for k in (1, 5, 10) for theirs, ours in names.items()}
     if outcome.task == "captioning":
@@ -227,15 +227,16 @@ def _benchmark_metrics(outcome: Outcome) -> dict[str, float]:
 
 
 def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> str:
-    """A minus B for each metric, with the paired bootstrap's 95 % interval and p; * where it excludes zero."""
+    """A minus B for each metric, with the paired bootstrap's 95 % interval and p; * if it excludes zero."""
     width = max(len(name) for name in differences)
     lines = [f"A: {a.title}, {a.precision}", f"B: {b.title}, {b.precision}", f"A minus B on {a.dataset}:"]
-    for name, one in differences.items():
-        low, high = _signed(name, one.interval.low), _signed(name, one.interval.high)
-        mark = " *" if one.significant else ""
+    for name, difference in differences.items():
+        low, high = _format_signed(name, difference.interval.low), _format_signed(name, difference.interval.high)
+        mark = " *" if difference.significant else ""
         lines.append(
-            f"  {name:<{width}}  {_signed(name, one.value):>8}   {low} to {high}"
-            f"   p = {one.p:.2g}   A better on {one.better}, B on {one.worse}, equal on {one.equal}{mark}"
+            f"  {name:<{width}}  {_format_signed(name, difference.value):>8}   {low} to {high}"
+            f"   p = {difference.p:.2g}   A better on {difference.better}, B on {difference.worse}, equal on "
+            f"{difference.equal}{mark}"
         )
     return "\n".join(lines)
 
@@ -250,12 +251,12 @@ def comparison_json(a: Subject, b: Subject, differences: Mapping[str, Difference
     }
 
 
-def _signed(name: str, value: float) -> str:
-    return ("+" if value > 0 else "") + shown(name, value)
+def _format_signed(name: str, value: float) -> str:
+    return ("+" if value > 0 else "") + format_metric(name, value)
 
 
 def _finite(value: Any) -> Any:
-    """The same data with None for what JSON cannot hold."""
+    """``value`` with None for NaN and infinities."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""An evaluation request, and what every task does with it: open data, extract features, report progress.
+"""An evaluation request, and the steps shared by all tasks: open data, extract features, report progress.
 
 Flow: ``core.evaluation.evaluate`` makes a `Work` of model and request and hands it to the task.
 """
@@ -27,10 +27,10 @@ _PER_MILLE = 1000  # the unit of evaluators' progress
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to evaluate. Empty fields stand for the only label column, and for the run's own training data.
+    """What to evaluate. Empty fields stand for the only label column, and for the run's training data.
 
-    ``shots`` asks for few-shot probes; ``texts`` what images are joined with (`core.inference.fusing.TEXTS`), by
-    default all that cost little; ``rerank`` for so many candidates of each query, re-ranked by a matching head.
+    ``shots``: few-shot probes; ``texts``: the texts to fuse images with (`core.inference.fusing.TEXTS`), by default the
+    cheap ones; ``rerank``: number of candidates per query that a matching head re-ranks.
     """
 
     data: str
@@ -49,14 +49,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled images to train, to test and, where given, to choose C on; indexed by the training data's classes."""
+    """Labelled images for training, testing and, if given, choosing C; indexed by the training data's classes."""
 
     train: Labelled
     test: Labelled
     val: Labelled | None = None
 
     def all(self) -> list[Labelled]:
-        """The splits that are given."""
+        """The given splits."""
         return [self.train, self.test, *([self.val] if self.val else [])]
 
 
@@ -69,16 +69,16 @@ class Work:
     progress: Progress
     log: Log
 
-    def share(self, share: float, doing: str) -> None:
-        """An evaluator's progress in the encoder's terms."""
-        self.progress(doing, round(share * _PER_MILLE), _PER_MILLE)
+    def share(self, share: float, activity: str) -> None:
+        """Report an evaluator's progress, 0 to 1."""
+        self.progress(activity, round(share * _PER_MILLE), _PER_MILLE)
 
     def layer(self) -> str:
         """The requested layer, by its full name."""
         return check_layer(self.model.network, self.request.layer)
 
     def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> Labelled:
-        """The images of ``source``, with labels among ``classes`` (by default all that there are)."""
+        """The images of ``source`` with labels among ``classes`` (by default all)."""
         return open_labelled(self.model, source, self.request.label, layers, self.progress, self.log, classes)
 
     def splits(self, layers: Sequence[str]) -> Splits:
@@ -93,15 +93,15 @@ class Work:
         return Splits(train, test, self.labelled(request.val, layers, classes) if request.val else None)
 
     def settings(self, layer: str) -> ProbeSettings:
-        """How a probe is fitted, and what is kept with it."""
+        """The settings of a probe."""
         return ProbeSettings(layer=layer, model_digest=self.model.digest)
 
-    def noted(self, outcome: Outcome, splits: Splits, details: dict[str, Any] | None = None) -> Outcome:
-        """The outcome with what it was trained on, and what was left out of the data sets."""
+    def annotate(self, outcome: Outcome, splits: Splits, details: dict[str, Any] | None = None) -> Outcome:
+        """``outcome`` with notes on the training data and on skipped images."""
         train, test, val = splits.train, splits.test, splits.val
         notes = [f"trained on {len(train.labels.rows)} images of {train.dataset.origin}."]
         if train.dataset.origin == test.dataset.origin:
-            notes.append("these are the test data themselves, so the numbers say nothing about unseen images.")
+            notes.append("training and test data are the same, so the numbers say nothing about unseen images.")
         if val is not None:
             notes.append(f"C was chosen on {len(val.labels.rows)} images of {val.dataset.origin}.")
             notes += [f"validation data: {note}" for note in (*unreadable(val.dataset), *val.labels.notes)]
@@ -114,5 +114,5 @@ class Work:
         )
 
     def size_notes(self, data: Labelled) -> tuple[str, ...]:
-        """Whether the images are much smaller than the model takes them."""
+        """A note if the images are much smaller than the model's input."""
         return size_notes(data.dataset, self.model.network.image_size)

@@ -1,9 +1,9 @@
-"""``python -m core bench gpu --size full``: a step on this GPU, against open_clip's own training and the GPU's peak.
+"""``python -m core bench gpu --size full``: a training step on this GPU, against open_clip's loop and the GPU's peak.
 
-Everything is measured in one call on one device: plain CLIP against open_clip's loop with autocast and compilation, on
-images that are at hand; the utilisation; a self-distilling step against its operations; real JPEGs through the loader
-against images at hand; how long a save holds training up; and bfloat16's loss against float32's. ``--size small`` (as
-it is by default) is the same on a CPU with small towers: it shows that everything runs, its figures are no GPU's.
+Measured in one call on one device: plain CLIP against open_clip's loop with autocast and compilation, on synthetic
+images; MFU; the time of a self-distilling step against its FLOPs; JPEGs through the loader against synthetic images;
+the stall of a save; and the loss in bfloat16 against float32. ``--size small``, the default, runs the same on a CPU
+with small towers, as a check that everything works.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from core.bench.gpu import peer as open_clip_training
-from core.bench.gpu.step_time import Timed, opened, settle, timed
+from core.bench.gpu.step_time import StepTiming, open_run, synchronize, time_steps
 from core.bench.results import BenchResult, result
 from core.model.runtime import has_bf16
 from core.spec.config import RunConfig, override
@@ -29,28 +29,28 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from tests.benchmarks.jpeg import photograph
 
-JPEG = (512, 384)
-LAST = 20  # losses that are compared
+JPEG_SIZE = (512, 384)
+COMPARED_LOSSES = 20  # losses that are compared
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is trained, and how much of it."""
+    """Models, data and numbers of steps of a benchmark."""
 
     device: str
-    towers: tuple[str, ...]  # against open_clip; the last one's utilisation is judged
+    towers: tuple[str, ...]  # compared with open_clip; the last one's MFU has a limit
     batch_size: int
     images: int
-    warm: int
+    warm_up: int
     steps: int
     loss_steps: int
     compile: bool
-    judged: bool  # whether the figures are a GPU's, and must hold
+    is_gpu: bool  # whether limits apply
 
 
 SCALES = {
-    "small": Scale("cpu", ("sd-tiny",), 16, 64, 1, 3, 10, compile=False, judged=False),
-    "full": Scale("cuda", ("ViT-B-32", "ViT-B-16"), 256, 4096, 10, 30, 200, compile=True, judged=True),
+    "small": Scale("cpu", ("sd-tiny",), 16, 64, 1, 3, 10, compile=False, is_gpu=False),
+    "full": Scale("cuda", ("ViT-B-32", "ViT-B-16"), 256, 4096, 10, 30, 200, compile=True, is_gpu=True),
 }
 
 
@@ -59,18 +59,18 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
     scale = SCALES[size]
     if scale.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            "bench gpu --size full needs a CUDA GPU and there is none here; --size small runs it on the CPU."
+            "bench gpu --size full needs a CUDA GPU, but this computer has none; --size small runs on the CPU."
         )
     with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
         work = Path(folder)
         write_images(work / "data", scale.images)
         rows = [row for towers in scale.towers for row in _against_open_clip(work, scale, towers)]
-        others = (_distilling, _real_images, _saving, _precision)
-        return [*rows, *(measure(work, scale) for measure in others)]
+        row_functions = (_distilling_step_row, _real_images_row, _saving_row, _precision_row)
+        return [*rows, *(measure(work, scale) for measure in row_functions)]
 
 
 def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) -> RunConfig:
-    steps = scale.warm + scale.steps + scale.loss_steps + 2
+    steps = scale.warm_up + scale.steps + scale.loss_steps + 2
     return override(
         preset_config(preset, "base"),
         [
@@ -88,81 +88,88 @@ def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) 
     )
 
 
-def _measured(work: Path, scale: Scale, name: str, config: RunConfig, real: bool = False) -> Timed:
-    with opened(config, work / name) as loop:
-        found = timed(loop, scale.warm, scale.steps, real)
-    used = f"{found.operations / 1e9:.1f} GFLOPs a step, MFU {found.utilisation:.3f}"
-    _say(f"{name}: {found.pairs_per_s:.1f} pairs/s, {used}")
-    return found
+def _measure(work: Path, scale: Scale, name: str, config: RunConfig, from_loader: bool = False) -> StepTiming:
+    with open_run(config, work / name) as loop:
+        timing = time_steps(loop, scale.warm_up, scale.steps, from_loader)
+    used = f"{timing.operations / 1e9:.1f} GFLOPs a step, MFU {timing.utilisation:.3f}"
+    _log(f"{name}: {timing.pairs_per_s:.1f} pairs/s, {used}")
+    return timing
 
 
 def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResult]:
     config = _config(work, scale, "clip", towers)
-    ours = _measured(work, scale, f"clip {towers}", config)
-    precision = "bf16" if scale.judged or _has_bf16(scale) else "fp32"
+    ours = _measure(work, scale, f"clip {towers}", config)
+    precision = "bf16" if scale.is_gpu or _has_bf16(scale) else "fp32"
     device = torch.device(scale.device)
     theirs = open_clip_training.pairs_per_s(
-        towers, scale.batch_size, precision, device, scale.compile, scale.warm, scale.steps
+        towers, scale.batch_size, precision, device, scale.compile, scale.warm_up, scale.steps
     )
     rows = [result(f"clip {towers} against open_clip, {precision}", ours.pairs_per_s, theirs, "pairs/s",
-                   ours.pairs_per_s / theirs, _asked(scale, 1.0))]  # fmt: skip
-    asked = _asked(scale, 1.0) if towers == scale.towers[-1] and ours.peak else None
+                   ours.pairs_per_s / theirs, _required(scale, 1.0))]  # fmt: skip
+    required = _required(scale, 1.0) if towers == scale.towers[-1] and ours.peak else None
     return [
         *rows,
-        result("  its share of the device's peak", ours.utilisation, 0.4, "MFU", ours.utilisation / 0.4, asked),
+        result("  its share of the device's peak", ours.utilisation, 0.4, "MFU", ours.utilisation / 0.4, required),
     ]
 
 
-def _distilling(work: Path, scale: Scale) -> BenchResult:
-    """A step in which a teacher teaches against a clip step, in time and in operations."""
+def _distilling_step_row(work: Path, scale: Scale) -> BenchResult:
+    """The time of a step with a teacher relative to a clip step, against the ratio of their FLOPs."""
     towers = scale.towers[0]
     plain, distilling = (
-        _measured(work, scale, f"{preset} step", _config(work, scale, preset, towers))
+        _measure(work, scale, f"{preset} step", _config(work, scale, preset, towers))
         for preset in ("clip", "sd-clip-every-step")
     )
-    dearer, more = distilling.seconds / plain.seconds, distilling.operations / plain.operations
+    time_ratio, operations_ratio = distilling.seconds / plain.seconds, distilling.operations / plain.operations
     return result(
-        "sd-clip-every-step's time, against its FLOPs", dearer, more, "steps", more / dearer, _asked(scale, 1 / 1.1)
+        "sd-clip-every-step's time, against its FLOPs",
+        time_ratio,
+        operations_ratio,
+        "steps",
+        operations_ratio / time_ratio,
+        _required(scale, 1 / 1.1),
     )
 
 
-def _real_images(work: Path, scale: Scale) -> BenchResult:
-    """JPEGs that the loader decodes, against the same batch again and again."""
+def _real_images_row(work: Path, scale: Scale) -> BenchResult:
+    """Pairs per second with JPEGs that the loader decodes, against one repeated batch."""
     config = _config(work, scale, "clip", scale.towers[-1])
-    real, at_hand = (_measured(work, scale, f"images {real}", config, real) for real in (True, False))
-    return result("real JPEGs against images at hand", real.pairs_per_s, at_hand.pairs_per_s, "pairs/s",
-                  real.pairs_per_s / at_hand.pairs_per_s, _asked(scale, 0.95))  # fmt: skip
+    real, synthetic = (_measure(work, scale, f"images {real}", config, real) for real in (True, False))
+    return result("real JPEGs against synthetic images", real.pairs_per_s, synthetic.pairs_per_s, "pairs/s",
+                  real.pairs_per_s / synthetic.pairs_per_s, _required(scale, 0.95))  # fmt: skip
 
 
-def _saving(work: Path, scale: Scale) -> BenchResult:
-    """Seconds for which a save holds training up, the second of two."""
-    with opened(_config(work, scale, "sd-clip-every-step", scale.towers[-1]), work / "saving") as loop:
-        timed(loop, 1, 1)
-        took = []
+def _saving_row(work: Path, scale: Scale) -> BenchResult:
+    """Seconds by which a save delays training, of the second of two saves."""
+    with open_run(_config(work, scale, "sd-clip-every-step", scale.towers[-1]), work / "saving") as loop:
+        time_steps(loop, 1, 1)
+        seconds = []
         for _ in range(2):
-            settle(loop.device)
+            synchronize(loop.device)
             began = time.perf_counter()
             loop.save()
-            took.append(time.perf_counter() - began)
-    return result("a save holds training up, at most", took[-1], 0.5, "s", 0.5 / took[-1], _asked(scale, 1.0))
+            seconds.append(time.perf_counter() - began)
+    return result(
+        "delay of training by a save, at most", seconds[-1], 0.5, "s", 0.5 / seconds[-1], _required(scale, 1.0)
+    )
 
 
-def _precision(work: Path, scale: Scale) -> BenchResult:
-    """The mean loss of the last steps in bfloat16 against that in float32."""
+def _precision_row(work: Path, scale: Scale) -> BenchResult:
+    """The relative difference of the mean loss over the last steps, bfloat16 against float32."""
     losses = {}
     for precision in ("fp32", "bf16"):
         config = _config(work, scale, "clip", scale.towers[0], f"runtime.precision={precision}")
-        with opened(config, work / f"loss-{precision}") as loop:
+        with open_run(config, work / f"loss-{precision}") as loop:
             reports = [loop.train_step(batch)["train/loss"] for batch in loop.parts.batches(0, scale.loss_steps)]
-            losses[precision] = statistics.fmean(torch.stack(reports[-LAST:]).tolist())
-        _say(f"{precision}: loss {losses[precision]:.4f} after {scale.loss_steps} steps")
-    apart = abs(losses["bf16"] / losses["fp32"] - 1.0)
-    return result("bf16's loss against fp32's, apart by at most", apart, 0.01, "share", 0.01 / max(apart, 1e-9),
-                  _asked(scale, 1.0))  # fmt: skip
+            losses[precision] = statistics.fmean(torch.stack(reports[-COMPARED_LOSSES:]).tolist())
+        _log(f"{precision}: loss {losses[precision]:.4f} after {scale.loss_steps} steps")
+    difference = abs(losses["bf16"] / losses["fp32"] - 1.0)
+    return result("relative difference of bf16 and fp32 loss", difference, 0.01, "share", 0.01 / max(difference, 1e-9),
+                  _required(scale, 1.0))  # fmt: skip
 
 
-def _asked(scale: Scale, at_least: float) -> float | None:
-    return at_least if scale.judged else None
+def _required(scale: Scale, at_least: float) -> float | None:
+    return at_least if scale.is_gpu else None
 
 
 def _has_bf16(scale: Scale) -> bool:
@@ -170,11 +177,11 @@ def _has_bf16(scale: Scale) -> bool:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """``count`` JPEGs of 512 x 384 with captions in a CSV: some photographs, each under many names."""
+    """``count`` JPEGs of 512 x 384 with captions in a CSV: up to 32 different images, hard-linked."""
     folder.mkdir(parents=True)
     different = min(count, 32)
     for number in range(different):
-        photograph(*JPEG, number).save(folder / f"photograph-{number}.jpg", quality=90)
+        photograph(*JPEG_SIZE, number).save(folder / f"photograph-{number}.jpg", quality=90)
     with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(("filepath", "title"))
@@ -188,5 +195,5 @@ def _caption(number: int) -> str:
     return f"a photograph of a {words[number % 8]} by a {words[number // 8 % 8]}, number {number}"
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""open_clip's own training loop on batches that are at hand: the peer of ``python -m core bench gpu``.
+"""open_clip's training loop on synthetic batches: the peer of ``python -m core bench gpu``.
 
-Its ``train_one_epoch`` trains what its ``main`` would build: its model, compiled where asked, its loss, its AdamW and
-its autocast. Only the images are made up, so that no loader is measured.
+``train_one_epoch`` trains what open_clip's ``main`` would build: its model (optionally compiled), loss, AdamW and
+autocast. The images are synthetic, so that no loader is measured.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from open_clip_train.params import parse_args
 from open_clip_train.train import train_one_epoch
 from torch import Tensor
 
-from core.bench.gpu.step_time import settle
+from core.bench.gpu.step_time import synchronize
 from core.model.towers.architectures import resolve_architecture
 
 
 @dataclass
 class _Batches:
-    """The same batch so many times, as open_clip's loop takes a loader and the data set around it."""
+    """One batch repeated ``num_batches`` times, with the interface of open_clip's loader and data set."""
 
     batch: tuple[Tensor, Tensor]
     num_batches: int
@@ -46,9 +46,15 @@ class _Batches:
 
 
 def pairs_per_s(
-    architecture: str, batch_size: int, precision: str, device: torch.device, compiled: bool, warm: int, steps: int
+    architecture: str,
+    batch_size: int,
+    precision: str,
+    device: torch.device,
+    compile_model: bool,
+    warm_up: int,
+    steps: int,
 ) -> float:
-    """Pairs a second of ``steps`` steps after ``warm`` ones, with ``precision`` "bf16" or "fp32"."""
+    """Pairs per second over ``steps`` steps after ``warm_up`` steps; ``precision``: "bf16" or "fp32"."""
     logging.getLogger().setLevel(logging.WARNING)
     torch.manual_seed(0)
     config = resolve_architecture(architecture)
@@ -56,7 +62,7 @@ def pairs_per_s(
     arguments = parse_args([
         "--model", "ViT-B-32", "--batch-size", str(batch_size), "--grad-clip-norm", "1.0", "--skip-scheduler",
         "--precision", "amp_bf16" if precision == "bf16" else "fp32", "--device", device.type,
-        "--log-every-n-steps", str(warm + steps),
+        "--log-every-n-steps", str(warm_up + steps),
     ])  # fmt: skip
     vars(arguments).update(
         rank=0,
@@ -69,22 +75,22 @@ def pairs_per_s(
         wandb=False,
         tensorboard=False,
     )
-    built: Any = CLIP(**config, output_dict=True).to(device)
-    named = list(built.named_parameters())
+    eager_model: Any = CLIP(**config, output_dict=True).to(device)
+    named = list(eager_model.named_parameters())
     optimizer = torch.optim.AdamW(
         [{"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
          {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": 0.2}], lr=1e-5, betas=(0.9, 0.98), eps=1e-6,
     )  # fmt: skip
-    model = torch.compile(built) if compiled else built
+    model = torch.compile(eager_model) if compile_model else eager_model
     images = torch.randn(batch_size, 3, side, side, device=device)
     texts = torch.randint(1, config["text_cfg"]["vocab_size"], (batch_size, length), device=device)
 
     def train(count: int) -> None:
         data = {"train": _Batches((images, texts), count)}
         train_one_epoch(model, data, ClipLoss(), 0, optimizer, None, None, None, arguments)
-        settle(device)
+        synchronize(device)
 
-    train(warm)
+    train(warm_up)
     began = time.perf_counter()
     train(steps)
     return steps * batch_size / (time.perf_counter() - began)

@@ -1,6 +1,6 @@
-"""How long steps of a run take: on batches that are at hand, or as the loader makes them.
+"""Time the training steps of a run, on a repeated batch or on batches of the loader.
 
-Flow: ``core.bench.gpu.measuring`` builds a run in this process, times it here, and lets it go.
+Flow: ``core.bench.gpu.measuring`` opens a run in this process and times its steps.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ from core.training.step.utilisation import counted, device_peak
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Steps of a run, the host kept from waiting for any but the last."""
+class StepTiming:
+    """Timing of steps; the host waits only for the last one."""
 
-    seconds: float  # a step
+    seconds: float  # per step
     pairs_per_s: float
-    operations: int  # of a step
-    peak: float | None  # of the device, a second; None where it is not known
+    operations: int  # FLOPs per step
+    peak: float | None  # FLOPs per second of the device; None if unknown
 
     @property
     def utilisation(self) -> float:
-        """Share of the peak (MFU); 0 where that is not known."""
+        """Share of the peak (MFU); 0 if that is unknown."""
         return self.operations / self.seconds / self.peak if self.peak else 0.0
 
 
 @contextmanager
-def opened(config: RunConfig, folder: Path) -> Iterator[Loop]:
-    """The run ``config`` in ``folder``, in this process."""
+def open_run(config: RunConfig, folder: Path) -> Iterator[Loop]:
+    """Open the run ``config`` in ``folder`` in this process."""
     run_dir = RunDir(folder)
     run_dir.create()
     with closing(EventWriter(run_dir.events)) as events:
         yield Loop(config, run_dir, events, Heartbeat(run_dir, quiet=True), threading.Event())
 
 
-def timed(loop: Loop, warm: int, steps: int, real: bool = False) -> Timed:
-    """``steps`` steps of ``loop`` after ``warm`` ones: on its first batch again and again, or on ``real`` ones."""
+def time_steps(loop: Loop, warm_up: int, steps: int, from_loader: bool = False) -> StepTiming:
+    """Time ``steps`` steps of ``loop`` after ``warm_up`` steps: on its first batch, or on batches ``from_loader``."""
     device, config = loop.parts.runtime.device, loop.config
-    with closing(loop.parts.batches(loop.step, loop.step + 1 + warm + steps)) as batches:
+    with closing(loop.parts.batches(loop.step, loop.step + 1 + warm_up + steps)) as batches:
         first = next(batches)
         operations = counted(lambda: loop.train_step(first))[1]
-        given: Iterable[Batch] = batches if real else repeat(first)
-        _train(loop, islice(given, warm))
-        settle(device)
+        timed_batches: Iterable[Batch] = batches if from_loader else repeat(first)
+        _train(loop, islice(timed_batches, warm_up))
+        synchronize(device)
         began = time.perf_counter()
-        _train(loop, islice(given, steps))
-        settle(device)
+        _train(loop, islice(timed_batches, steps))
+        synchronize(device)
         seconds = (time.perf_counter() - began) / steps
-    return Timed(seconds, config.optim.batch_size / seconds, operations, device_peak(loop.parts.runtime))
+    return StepTiming(seconds, config.optim.batch_size / seconds, operations, device_peak(loop.parts.runtime))
 
 
 def _train(loop: Loop, batches: Iterable[Batch]) -> None:
@@ -69,7 +69,7 @@ def _train(loop: Loop, batches: Iterable[Batch]) -> None:
         loop.train_step(batch)
 
 
-def settle(device: torch.device) -> None:
-    """Wait until the device has done all that it was told."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -15,7 +15,7 @@ import torch
 from core.checkpoint.files import read_info
 from core.checkpoint.opening import open_network
 from core.data.dataset import PairDataset, open_dataset
-from core.evaluation.interpolation import Metrics, PathPoint, path_of
+from core.evaluation.interpolation import Metrics, PathPoint, evaluate_path
 from core.inference.encoder import encode_dataset, encode_texts
 from core.metrics.classification.calibration import calibration_error
 from core.metrics.retrieval import retrieval_metrics
@@ -94,7 +94,7 @@ class Evaluation:
         initial = open_network(locate(f"{base.path}@last"), CPU)
         if base.path not in self._initial:
             self._initial[base.path] = self.measure(initial)
-        points = path_of(tuned, initial, [alpha for alpha in alphas if alpha > 0], self.measure)
+        points = evaluate_path(tuned, initial, [alpha for alpha in alphas if alpha > 0], self.measure)
         return [PathPoint(0.0, self._initial[base.path]), *points]
 
     def _measure_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from core.bench.gpu.step_time import opened
+from core.bench.gpu.step_time import open_run
 from core.data.batch import Batch
 from core.spec.config import RunConfig, override
 from tests.benchmarks.syncs import run_config
@@ -27,12 +27,12 @@ def preset_on(device: str, name: str, source: Path, former: Path, *settings: str
 
 def host_batches(config: RunConfig, folder: Path, steps: int) -> list[Batch]:
     """The first batches of a run, made and distorted on the CPU."""
-    with opened(config, folder) as loop:
+    with open_run(config, folder) as loop:
         return list(loop.parts.loader.batches(0, steps))
 
 
 def reports(config: RunConfig, folder: Path, batches: list[Batch]) -> list[dict[str, float]]:
     """What is reported of steps on ``batches``."""
-    with opened(config, folder) as loop:
+    with open_run(config, folder) as loop:
         torch.manual_seed(5)  # what is drawn on the host is the same for each device
         return [{name: float(value) for name, value in loop.train_step(batch).items()} for batch in batches]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bench.gpu.step_time import opened
+from core.bench.gpu.step_time import open_run
 from core.data.views.distortion import draw_distortion
 from core.spec.config import ViewConfig, override
 from core.spec.presets import PRESETS
@@ -40,7 +40,7 @@ def test_a_step_is_that_of_the_cpu(name: str, source: Path, former: Path, tmp_pa
 def test_a_step_does_not_wait_for_the_device(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     if not ON_GPU:
         pytest.skip("only CUDA tells when it is waited for")
-    with opened(preset_on(DEVICE, name, source, former, "optim.epochs=4"), tmp_path / "run") as loop:
+    with open_run(preset_on(DEVICE, name, source, former, "optim.epochs=4"), tmp_path / "run") as loop:
         batches = loop.parts.batches(0, STEPS)
         loop.train_step(next(batches))  # libraries start up with their first call
         torch.cuda.synchronize()

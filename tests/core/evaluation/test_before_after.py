@@ -81,14 +81,14 @@ def test_the_page_holds_its_numbers_and_images_and_runs_nothing(tmp_path: Path) 
         EVIL,
     ):
         assert wanted in read.text
-    assert "differ in more than their data" in read.text
+    assert "also differ in these settings" in read.text
     assert "seed: 0 before, 1 after" in read.text
 
 
 def test_a_page_shows_the_first_fixes_and_a_new_label_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(before_after, "IMAGES", 2)
+    monkeypatch.setattr(before_after, "MAX_IMAGES", 2)
     fixes = tuple(Fix(kind="relabelled", path=f"/{name}.png", label=EVIL, value=EVIL) for name in "abc")
     record = FixesRecord(source="s.csv", fixed="f.csv", made=0.0, images=3, captions=3, fixes=fixes)
     found = BeforeAfter(report(10), report(10), {}, record, ("s.csv", "f.csv"), {})
@@ -108,9 +108,9 @@ def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pyt
         run = RunDir(tmp_path / name)
         run.create()
         run.config.write_text(override(preset_config("clip", "tiny"), ["data.train=x"]).to_json(), encoding="utf-8")
-    with pytest.raises(PageError, match="names no test or validation data"):
+    with pytest.raises(PageError, match="has no test or validation data"):
         measure([str(tmp_path / "one")], [str(tmp_path / "two")], "", quiet)
-    with pytest.raises(PageError, match="1 runs before and 0 after are no pairs"):
+    with pytest.raises(PageError, match="1 runs before and 0 after; give equally many"):
         measure([str(tmp_path / "one")], [], "", quiet)
 
 
@@ -136,7 +136,7 @@ def test_differences_are_of_the_run_after_against_the_one_before(
     assert measured.differences["image_to_text_R@1"].value == pytest.approx(0.5)
     assert (measured.before, measured.after) == (found["one"], found["two"])
     assert measured.sources == ("one.csv", "two.csv")
-    assert measured.others == {"seed": ("0", "1")}
+    assert measured.other_settings == {"seed": ("0", "1")}
     assert over_seeds(measured) == {}
     measure([folders["one"]], [folders["four"]], "", quiet)
     measure([folders["four"]], [folders["one"]], "", quiet)

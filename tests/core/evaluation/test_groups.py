@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from core.evaluation.groups import _fitted, two_groups
+from core.evaluation.groups import _fit, two_groups
 from core.objectives.weighting.evidence import evidence
 
 D, CONCEPTS = 32, 40
@@ -43,7 +43,7 @@ def test_wrong_captions_are_the_lower_group(seed: int, wrong: float) -> None:
     belief, truly = beliefs(700, wrong, seed, 0.0)
     found = two_groups(belief)
     assert found is not None
-    right = found.probability_right(belief)
+    right = found.clean_probability(belief)
     low = right < 0.5
     assert truly[low].mean() > 0.85
     assert low[truly].mean() > 0.85
@@ -56,7 +56,7 @@ def test_groups_that_overlap_are_found_alike_each_time() -> None:
     """Where the likelihood is flat, a fit that ends early depends on where it began."""
     drawn = np.random.default_rng(0)
     x = np.concatenate([drawn.normal(-1.1, 0.8, 600), drawn.normal(0.6, 0.7, 1400)])
-    fits = [_fitted(x[:, None])[1] for _ in range(4)]
+    fits = [_fit(x[:, None])[1] for _ in range(4)]
     for fit in fits:
         assert np.array_equal(np.sort(fit.means_[:, 0]), np.sort(fits[0].means_[:, 0]))
         assert fit.converged_

@@ -167,7 +167,7 @@ def test_pairs_are_called_mislabelled_only_where_there_are_two_groups(
 
 def test_too_few_pairs_cannot_be_ranked(fake: SimpleNamespace) -> None:
     fake.captions = (("a",), ("b",))
-    with pytest.raises(UserError, match="has 2 pairs; at least 3 are needed to rank them"):
+    with pytest.raises(UserError, match="has 2 pairs; ranking needs at least 3"):
         rank_pairs(fake.run, "", quiet)
 
 

@@ -18,8 +18,8 @@ from core.evaluation.report import (
     clip_benchmark_json,
     comparison_json,
     comparison_table,
+    format_metric,
     read_report,
-    shown,
     table,
     to_json,
 )
@@ -68,7 +68,7 @@ def test_the_table_is_for_people() -> None:
     ],
 )
 def test_values_as_people_read_them(name: str, value: float, text: str) -> None:
-    assert shown(name, value) == text
+    assert format_metric(name, value) == text
 
 
 @pytest.mark.parametrize("outcome", [retrieval(1.0), classification(), caption_scores(["a"], [["a"]]).outcome()])
@@ -107,7 +107,7 @@ def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
         read_report(file)
     for text in ("{}", "[]", "no json", '{"v": 1, "task": "knn", "subject": {"colour": 1}, "metrics": {}}'):
         file.write_text(text)
-        with pytest.raises(EvaluationError, match=r"no evaluation report|not JSON"):
+        with pytest.raises(EvaluationError, match=r"not an evaluation report|not JSON"):
             read_report(file)
     file.write_text('{"v": 99, "task": "knn"}')
     with pytest.raises(EvaluationError, match="later version"):
