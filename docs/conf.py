@@ -10,12 +10,14 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from docutils import nodes  # noqa: E402
-from generate import write_all  # noqa: E402  (it lies beside this file)
+from figures import check  # noqa: E402  (beside this file)
+from generate import write_all  # noqa: E402
 from latex2mathml.converter import convert  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 from sphinx.writers.html5 import HTML5Translator  # noqa: E402
 
 write_all()
+check()
 
 
 def render_math(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:

@@ -1,9 +1,9 @@
 """Precision and recall of the caption filter (``belief.prior=words``) for several draws, rates and kinds of noise.
 
-Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` -> the rows of ``OUT.json`` -> `table`, which
-``docs/results.md`` quotes. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped", "precision",
-"found"}``: precision and recall ("found") in per cent, null when nothing is dropped or nothing is mismatched. Draws of
-the noise are seeded as by a study with ``noise.seed: null``. Existing rows are not computed again.
+Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` -> the rows of ``OUT.json`` -> `table`, for
+``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped",
+"precision", "found"}``: precision and recall ("found") in per cent, null when nothing is dropped or mismatched.
+Draws of the noise are seeded as by a study with ``noise.seed: null``. Existing rows are not computed again.
 """
 
 from __future__ import annotations

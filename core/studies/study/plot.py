@@ -1,6 +1,6 @@
 """``plot.svg``: a study's means with their intervals, one panel per metric.
 
-The SVG is written by hand: a plotting library would be a large dependency for one image of bars and whiskers.
+The SVG is written by hand: a plotting library would be a large dependency for one image of points and lines.
 
 Flow: ``core.studies.study.results`` -> **plot**.
 """
@@ -18,7 +18,7 @@ MAX_METRICS = 12  # drawn
 
 
 def draw(results: Mapping[str, Any]) -> str:
-    """The whole image as SVG text; dots are seeds, bars are means, whiskers 95 % intervals."""
+    """The whole image as SVG text; pale dots are seeds, large dots means, lines 95 % intervals."""
     arms = [name for name, arm in results["arms"].items() if arm["networks"]]
     metrics = list(results["metrics"])[:MAX_METRICS]
     height_of = TOP + ROW * max(1, len(arms)) + GAP
@@ -34,15 +34,15 @@ def draw(results: Mapping[str, Any]) -> str:
 
 
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
-    """One metric: one row per arm, from 0 (or the lowest interval, if below 0) to the largest value."""
+    """One metric: one row per arm; the axis spans all seeds and intervals."""
     means = {arm: results["arms"][arm]["networks"]["final"].get(metric) for arm in arms}
-    reach = [value for mean in means.values() if mean for value in (mean["high"], mean["mean"]) if value is not None]
-    top = max([*reach, 1e-9])
-    bottom = min([0.0, *(mean["low"] for mean in means.values() if mean and mean["low"] is not None)])
+    measured = [mean for mean in means.values() if mean]
+    reach = [value for mean in measured for value in (*mean["values"], mean["low"], mean["high"]) if value is not None]
+    bottom, top = min(reach, default=0.0), max(reach, default=0.0)
     left = x + LEFT
 
     def position_of(value: float) -> float:
-        return float(left + PANEL * (value - bottom) / (top - bottom))
+        return float(left + PANEL * (value - bottom) / (top - bottom)) if top > bottom else left + PANEL / 2
 
     parts = [text(left, y + 14, metric, size=13)]
     for row, (arm, mean) in enumerate(means.items()):
@@ -51,17 +51,14 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
         if mean is None:
             continue
         colour = COLOURS[row % len(COLOURS)]
-        first, end = sorted((position_of(0.0), position_of(mean["mean"])))
-        parts.append(
-            f'<rect x="{first:.1f}" y="{middle - 7:.1f}" width="{max(0.5, end - first):.1f}" height="14" '
-            f'fill="{colour}" fill-opacity="0.75"/>'
-        )
-        parts += [dot(position_of(value), middle, opacity=0.5) for value in mean["values"]]
+        parts += [dot(position_of(value), middle, colour, opacity=0.35) for value in mean["values"]]
         if mean["low"] is not None:
-            low, high = position_of(mean["low"]), position_of(mean["high"])
-            parts += [line(low, middle, high, middle), line(low, middle - 4, low, middle + 4)]
-            parts.append(line(high, middle - 4, high, middle + 4))
-        parts.append(text(left + PANEL + 4, middle + 4, format_value(metric, mean["mean"]), size=11))
-    zero = position_of(0.0)
-    parts.append(line(zero, y + TOP - ROW / 2, zero, y + TOP + ROW * (len(arms) - 0.5)))
+            parts.append(line(position_of(mean["low"]), middle, position_of(mean["high"]), middle, colour, 2))
+        parts.append(dot(position_of(mean["mean"]), middle, colour, radius=4.5))
+        parts.append(text(left + PANEL + 8, middle + 4, format_value(metric, mean["mean"]), size=11))
+    end = y + TOP + ROW * (len(arms) - 0.5)
+    parts.append(line(left, end, left + PANEL, end, "#999999"))
+    if measured:
+        parts.append(text(left, end + 14, format_value(metric, bottom), size=11))
+        parts.append(text(left + PANEL, end + 14, format_value(metric, top), size=11, anchor="end"))
     return parts

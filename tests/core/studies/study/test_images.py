@@ -54,7 +54,7 @@ def mean(value: float, *values: float, half: float | None = None) -> dict[str, A
     return {"mean": value, "low": low, "high": high, "values": list(values)}
 
 
-def test_bars_dots_and_whiskers_lie_at_their_values_in_the_row_of_their_arm() -> None:
+def test_dots_and_intervals_lie_at_their_values_in_the_row_of_their_arm() -> None:
     arms = {
         "one": {"networks": {"final": {"R@1": mean(0.4, 0.3, 0.5, half=0.1), "loss": mean(2.0), "third": mean(0.0)}}},
         "none": {"networks": {}},
@@ -74,27 +74,24 @@ def test_bars_dots_and_whiskers_lie_at_their_values_in_the_row_of_their_arm() ->
     ]  # fmt: skip
     assert len(sheet.words("two & more")) == 3
     assert sheet.words("none") == []
-    bars = [(one["x"], one["y"], one["width"], one["height"], one["fill"]) for one in sheet.all("rect")[1:]]
-    assert bars == [
-        (150, rows[0] - 7, 180, 14, COLOURS[0]),
-        (150, rows[1] - 7, 360, 14, COLOURS[1]),
-        (150 + right, rows[0] - 7, 360, 14, COLOURS[0]),
-        (150, rows[0] - 7 + below, 0.5, 14, COLOURS[0]),
-    ]
-    dots = [(one["cx"], one["cy"]) for one in sheet.all("circle")]
-    assert dots == [(285, rows[0]), (375, rows[0]), (510, rows[1])]
+    axis = {0.3: 150, 0.4: 222, 0.5: 294, 0.8: 510}  # the axis spans 0.3 to 0.8
+    dots = [(one["cx"], one["cy"], one["r"], one["fill"]) for one in sheet.all("circle")]
+    assert dots == [
+        (axis[0.3], rows[0], 2.5, COLOURS[0]), (axis[0.5], rows[0], 2.5, COLOURS[0]),
+        (axis[0.4], rows[0], 4.5, COLOURS[0]),
+        (axis[0.8], rows[1], 2.5, COLOURS[1]), (axis[0.8], rows[1], 4.5, COLOURS[1]),
+        (150 + right + 180, rows[0], 4.5, COLOURS[0]), (150 + 180, rows[0] + below, 4.5, COLOURS[0]),
+    ]  # fmt: skip
     ends = [(one["x1"], one["y1"], one["x2"], one["y2"]) for one in sheet.all("line")]
-    low, high = 285, 375
-    assert ends[:3] == [
-        (low, rows[0], high, rows[0]),
-        (low, rows[0] - 4, low, rows[0] + 4),
-        (high, rows[0] - 4, high, rows[0] + 4),
+    assert ends == [
+        (axis[0.3], rows[0], axis[0.5], rows[0]),
+        *(
+            (left, top + rows[1] + 11, left + 360, top + rows[1] + 11)
+            for left, top in ((150, 0), (690, 0), (150, below))
+        ),
     ]
-    assert ends[3:] == [
-        (left, top + 40 + 34 - 11, left, top + 40 + 34 + 33) for left, top in ((150, 0), (690, 0), (150, below))
-    ]
-    assert sheet.words("40.0") == [(514, rows[0] + 4, "start")]
-    assert sheet.words("80.0") == [(514, rows[1] + 4, "start")]
+    assert sheet.words("40.0") == [(518, rows[0] + 4, "start")]
+    assert sheet.words("80.0") == [(518, rows[1] + 4, "start"), (510, rows[1] + 25, "end")]
 
 
 def test_a_whisker_is_within_its_panel_and_twelve_metrics_are_drawn() -> None:
@@ -103,7 +100,7 @@ def test_a_whisker_is_within_its_panel_and_twelve_metrics_are_drawn() -> None:
     sheet.check()
     assert sheet.words("m12") == []
     assert len(sheet.words("m11")) == 1
-    assert (sheet.all("line")[0]["x1"], sheet.all("line")[0]["x2"]) == (150, 510), "it does not go below nothing"
+    assert (sheet.all("line")[0]["x1"], sheet.all("line")[0]["x2"]) == (150, 510)
     empty = Sheet(draw({"name": "x", "arms": {}, "metrics": []}))
     assert (empty.width, empty.height) == (540, 60)
     assert plot.MAX_METRICS == cost_plot.MAX_METRICS == 12

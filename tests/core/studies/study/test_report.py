@@ -146,6 +146,5 @@ def test_a_comparison_is_headed_by_what_was_equal(
 def test_an_interval_below_zero_is_drawn_whole() -> None:
     found = results(metrics=["val/R@1"])
     found["arms"]["base"]["networks"]["final"]["val/R@1"] = mean(0.1, 0.3)
-    ends = [float(x) for x in re.findall(r'<line x1="([\d.]+)"', draw(found))]
-    bars = [float(x) for x in re.findall(r'<rect x="([\d.]+)"[^>]*height="14"', draw(found))]
-    assert min(ends) < min(bars), "the interval begins left of zero, where bars begin"
+    lines = re.findall(r'<line x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)" y2="[\d.]+" stroke="#4c78a8"', draw(found))
+    assert [(float(low), float(high)) for low, high in lines] == [(150.0, 390.0)], "from -0.2 to 0.4 on an axis to 0.7"

@@ -1,0 +1,271 @@
+"""Figures of README and the results pages, computed from the committed results of the studies.
+
+A figure stands between two HTML comments, the first of which says what it is:
+
+    <!-- results: table noisy-time 230 clip-tuned clip-trusts-tuned -->
+    | training | ... |
+    <!-- /results -->
+
+    <!-- results: difference noisy-time 230 clip-words-trusts clip-trusts-tuned test/R@1 -->+19.6 R@1<!-- /results -->
+
+``python docs/figures.py`` computes them and the plots again. The docs build calls `check`, which fails when a figure
+differs from the committed results.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from core.studies.filtering import read_rows  # noqa: E402
+from core.studies.filtering import table as filter_table  # noqa: E402
+from core.studies.study.published import published_results as read_results  # noqa: E402
+from core.studies.study.statistics import Mean, mean_of, paired  # noqa: E402
+from core.studies.study.svg import dot, image, line, text  # noqa: E402
+
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md")))
+FIGURE = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- /results -->)", re.DOTALL)
+METRICS = {
+    "test/R@1": "R@1",
+    "test/R@10": "R@10",
+    "zero-shot/acc1": "zero-shot",
+    "zero-shot-name/acc1": "zero-shot by name",
+    "unseen/R@10": "held-out R@10",
+    "captions/CIDEr": "CIDEr",
+}
+IN_PLOTS = ("test/R@1", "zero-shot/acc1", "unseen/R@10", "captions/CIDEr")
+ARMS = {
+    "clip": "`clip`, default settings",
+    "clip-tuned": "`clip`, tuned",
+    "clip-trusts": "`clip`, self-confidence weighting",
+    "clip-trusts-tuned": "`clip`, self-confidence weighting, tuned",
+    "clip-words": "`clip`, caption filter, tuned",
+    "clip-words-trusts": "`clip`, caption filter and self-confidence weighting, tuned",
+    "sd-clip": "`sd-clip` (teacher)",
+    "sd-clip-tuned": "`sd-clip` (teacher), tuned",
+    "sd-clip-lean": "`sd-clip-lean` (teacher)",
+    "sd-clip-lean-soft": "`sd-clip-lean` (teacher, temperature 4)",
+    "sd-clip-lean-words": "`sd-clip-lean` (teacher), caption filter, tuned",
+    "coca": "`coca`, default settings",
+    "coca-smooth": "`coca`, label smoothing 0.3",
+    "coca-trusts": "`coca`, self-confidence weighting",
+    "coca-words": "`coca`, caption filter",
+    "coca-words-trusts": "`coca`, caption filter and self-confidence weighting",
+    "sd-coca-lean": "`sd-coca-lean` (teacher)",
+    "sd-coca-lean-soft": "`sd-coca-lean` (teacher, temperature 4)",
+    "sd-coca-lean-words": "`sd-coca-lean` (teacher), caption filter",
+}
+
+published_results = cache(read_results)
+
+
+# Values
+def values(study: str, budget: str, arm: str, metric: str) -> dict[int, float]:
+    """The value of each seed, in per cent (CIDEr as it is); empty where the arm was not measured."""
+    record = published_results(study)["arms"][f"{arm}-{budget}s"]
+    measured = record["networks"].get("final", {}).get(metric)
+    if measured is None:
+        return {}
+    scale = 1 if metric.endswith("CIDEr") else 100
+    return dict(zip(record["seeds"], (scale * value for value in measured["values"]), strict=True))
+
+
+def difference_of(study: str, budget: str, arm: str, baseline: str, metric: str) -> Mean | None:
+    """``arm`` minus ``baseline`` over the seeds that both have; None where there is none."""
+    a, b = values(study, budget, arm, metric), values(study, budget, baseline, metric)
+    seeds = sorted(set(a) & set(b))
+    return paired([a[seed] for seed in seeds], [b[seed] for seed in seeds]).difference if seeds else None
+
+
+def _number(value: float, metric: str, sign: bool = False) -> str:
+    places = 2 if metric.endswith("CIDEr") else 1
+    rounded = round(value, places) + 0.0  # no "-0.0"
+    return f"{rounded:{'+' if sign else ''}.{places}f}"
+
+
+def _interval(mean: Mean, metric: str, prefix: str = "") -> str:
+    if mean.low is None or mean.high is None:
+        return ""
+    return f" ({prefix}{_number(mean.low, metric)} to {_number(mean.high, metric)})"
+
+
+# Kinds of figures
+def table(study: str, budget: str, *arms: str) -> str:
+    """Means of ``arms``; those after the first also with their difference from the first and its 95 % interval."""
+    metrics = [name for name in METRICS if any(values(study, budget, arm, name) for arm in arms)]
+    columns = ["training", "steps", "seeds", *(METRICS[name] for name in metrics)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for arm in arms:
+        record = published_results(study)["arms"][f"{arm}-{budget}s"]
+        cells = [ARMS[arm], f"{record['cost']['steps']:,}", str(len(record["seeds"]))]
+        cells += [_cell(study, budget, arm, arms[0], metric) for metric in metrics]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def _cell(study: str, budget: str, arm: str, baseline: str, metric: str) -> str:
+    measured = values(study, budget, arm, metric)
+    if not measured:
+        return ""
+    mean = _number(mean_of(list(measured.values())).mean, metric)
+    gain = difference_of(study, budget, arm, baseline, metric) if arm != baseline else None
+    return mean if gain is None else f"{mean}, {_number(gain.mean, metric, sign=True)}{_interval(gain, metric)}"
+
+
+def means(study: str, budget: str, *arms: str) -> str:
+    """Means of ``arms`` alone."""
+    metrics = [name for name in METRICS if all(values(study, budget, arm, name) for arm in arms)]
+    columns = ["training", *(METRICS[name] for name in metrics)]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for arm in arms:
+        numbers = [_number(mean_of(list(values(study, budget, arm, name).values())).mean, name) for name in metrics]
+        lines.append("| " + " | ".join([ARMS[arm], *numbers]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def difference(study: str, budget: str, arm: str, baseline: str, metric: str) -> str:
+    """``+19.6 R@1 (95 % CI 18.1 to 21.2)``."""
+    gain = difference_of(study, budget, arm, baseline, metric)
+    assert gain is not None, f"{arm} and {baseline} have no seed in common"
+    return f"{_number(gain.mean, metric, sign=True)} {METRICS[metric]}{_interval(gain, metric, '95 % CI ')}"
+
+
+def mean(study: str, budget: str, arm: str, metric: str) -> str:
+    """``59.0 % R@1``."""
+    number = _number(mean_of(list(values(study, budget, arm, metric).values())).mean, metric)
+    return f"{number} CIDEr" if metric.endswith("CIDEr") else f"{number} % {METRICS[metric]}"
+
+
+def filtered(data: str, kind: str, percent: str, column: str) -> str:
+    """``65.6 % (59.6 to 71.6)``: precision or share found of the caption filter, over draws."""
+    rows = [row for row in read_rows() if row["data"].split()[0] == data and row["kind"] == kind]
+    numbers = [row[column] for row in rows if round(100 * row["rate"]) == int(percent)]
+    over_draws = mean_of(numbers)
+    return f"{over_draws.mean:.1f} %{_interval(over_draws, column)}"
+
+
+def filter_results() -> str:
+    """What the caption filter drops, over draws, rates and data sets."""
+    return "\n\n" + filter_table(read_rows()) + "\n"
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    "table": table,
+    "means": means,
+    "mean": mean,
+    "difference": difference,
+    "filtered": filtered,
+    "filter-table": filter_results,
+}
+
+
+# Plots
+def plot(study: str, budget: str, baseline: str, *arms: str) -> str:
+    """SVG: differences of ``arms`` from ``baseline``, a panel per metric; dots are seeds, lines 95 % intervals."""
+    metrics = [name for name in IN_PLOTS if any(difference_of(study, budget, arm, baseline, name) for arm in arms)]
+    left, width, row_height, top = 420, 190, 26, 62
+    height = top + row_height * len(arms) + 30
+    parts = [text(left - 12, top + row_height * row + 4, _plain(arm), anchor="end") for row, arm in enumerate(arms)]
+    for column, metric in enumerate(metrics):
+        gains = {arm: difference_of(study, budget, arm, baseline, metric) for arm in arms}
+        parts += _panel(left + column * (width + 30), width, top, row_height, metric, list(gains.values()))
+    title = f"Difference from {_plain(baseline)}, {budget} CPU seconds of training, with 95 % intervals"
+    return image(left + len(metrics) * (width + 30), height, title, parts)
+
+
+def _plain(arm: str) -> str:
+    return ARMS[arm].replace("`", "")
+
+
+def _panel(x: float, width: float, top: float, step: float, metric: str, gains: Sequence[Mean | None]) -> list[str]:
+    reach = [0.0]
+    for gain in gains:
+        if gain is not None:
+            reach += [*gain.values, *(end for end in (gain.low, gain.high) if end is not None)]
+    low, high = min(reach), max(reach)
+    margin = 0.05 * (high - low)
+
+    def across(value: float) -> float:
+        return x + width * (value - low + margin) / (high - low + 2 * margin)
+
+    bottom = top + step * (len(gains) - 0.4)
+    parts = [text(x + width / 2, top - 20, METRICS[metric], size=13, anchor="middle")]
+    parts.append(line(across(0.0), top - step / 2, across(0.0), bottom, "#999999"))
+    for value in (low, 0.0, high):
+        if value and abs(across(value) - across(0.0)) < 30:  # its number would cover the zero
+            continue
+        parts.append(text(across(value), bottom + 16, _number(value, metric, sign=value != 0), 11, "middle"))
+    for row, gain in enumerate(gains):
+        if gain is None:
+            continue
+        y = top + step * row
+        colour = "#4c78a8"
+        parts += [dot(across(value), y, colour, opacity=0.35) for value in gain.values]
+        if gain.low is not None and gain.high is not None:
+            parts.append(line(across(gain.low), y, across(gain.high), y, colour, 2))
+        parts.append(dot(across(gain.mean), y, colour, radius=4.5))
+    return parts
+
+
+PLOTS = {
+    name: arguments.split()
+    for name, arguments in {
+        "mismatched-230.svg": "noisy-time 230 clip-tuned clip-trusts-tuned sd-clip-lean sd-clip clip-words "
+        "clip-words-trusts sd-clip-lean-words",
+        "mismatched-coca-230.svg": "noisy-time 230 coca coca-trusts sd-coca-lean coca-words-trusts sd-coca-lean-words",
+        "clean-230.svg": "clean-time 230 clip clip-tuned sd-clip-lean-soft",
+        "clean-600.svg": "clean-time 600 clip clip-tuned sd-clip sd-clip-tuned",
+        "clean-coca-230.svg": "clean-time 230 coca coca-smooth sd-coca-lean-soft",
+    }.items()
+}
+
+
+# Pages
+def rendered(page: str) -> str:
+    """The text of a page with each figure as the committed results have it."""
+
+    def compute(match: re.Match[str]) -> str:
+        kind, *arguments = match[2].split()
+        return f"{match[1]}{KINDS[kind](*arguments)}{match[4]}"
+
+    return FIGURE.sub(compute, page)
+
+
+def stale() -> list[str]:
+    """One line for each figure or plot that is not what the committed results say."""
+    problems = []
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        for match in FIGURE.finditer(content):
+            if rendered(match[0]) != match[0]:
+                problems.append(f"{page.relative_to(ROOT)}: {match[2]}")
+    folder = ROOT / "docs" / "results"
+    for name, arguments in PLOTS.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != plot(*arguments):
+            problems.append(f"docs/results/{name}")
+    return problems
+
+
+def check() -> None:
+    """Raise ValueError when a figure is not what the committed results say."""
+    if problems := stale():
+        raise ValueError("not as in the committed results; run python docs/figures.py:\n" + "\n".join(problems))
+
+
+def write() -> None:
+    """Write all figures and plots anew."""
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, arguments in PLOTS.items():
+        (ROOT / "docs" / "results" / name).write_text(plot(*arguments), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
