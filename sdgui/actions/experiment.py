@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtCore import QPoint
+from PySide6.QtWidgets import QAbstractItemView, QApplication, QFileDialog
 
 from sdgui.actions.window import Window, has_experiment
-from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
+from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
 from sdgui.widgets.actions import Action, MenuItem, Section
+from sdgui.widgets.style.theme import SPACE
 
 
 def _new_from_file(window: Window) -> None:
@@ -46,8 +48,16 @@ def _describe(window: Window) -> None:
         return
     record = store.experiment(experiment_id) if run_id is None else store.run(run_id)
     name = model.experiment_name(experiment_id) if run_id is None else model.name(run_id)
-    position = window.experiments.current_rect_bottom()
+    position = _below_current_row(window.experiments.tree)
     window.dialogs.sheet.open((experiment_id, run_id), name, record.tags, record.note, store.tags(), position)
+
+
+def _below_current_row(tree: QAbstractItemView) -> QPoint:
+    """Where a popup about a row opens, on the screen: in the list that has the focus, else in the tree."""
+    focus = QApplication.focusWidget()
+    view = focus if isinstance(focus, QAbstractItemView) else tree
+    rect = view.visualRect(view.currentIndex())
+    return view.viewport().mapToGlobal(rect.bottomLeft() if rect.isValid() else QPoint(SPACE, SPACE))
 
 
 def _changes(window: Window) -> None:
@@ -59,15 +69,15 @@ def _changes(window: Window) -> None:
 
 
 def _delete(window: Window) -> None:
-    selection = window.selection
-    if selection.experiment_id is not None:
-        window.experiment_commands.delete(selection.experiment_id, selection.run_id)
-    elif selection.study_id is not None:
-        window.experiment_commands.delete_study(selection.study_id)
+    experiment_id, study_id = window.experiments.row()
+    if experiment_id is not None:
+        window.experiment_commands.delete(experiment_id)
+    elif study_id is not None:
+        window.experiment_commands.delete_study(study_id)
 
 
 def _can_delete(window: Window) -> bool:
-    return has_experiment(window) or window.target.study_id is not None
+    return window.experiments.row() != (None, None)
 
 
 EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
@@ -160,12 +170,12 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "delete",
         "Experiment",
         "D&elete",
-        "Move the experiment, run or study to the bin (can be undone)",
+        "Move the experiment or study to the bin (can be undone)",
         _delete,
         "Del",
         enabled=_can_delete,
         icon="ph.trash",
-        menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(RUN_MENU, Section.REMOVE)),
+        menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(STUDY_MENU, Section.REMOVE)),
         scope=lambda window: window.experiments,
     ),
     Action(

@@ -1,4 +1,4 @@
-"""Actions of the Run menu: launch, queue, pause, resume, stop; overlay curves and open the folder."""
+"""Actions of the Run menu: launch, queue, pause, resume, stop; export and open the folder."""
 
 from __future__ import annotations
 
@@ -199,16 +199,6 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         current_title=_stop_title,
         icon="ph.stop",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
-    ),
-    Action(
-        "tick",
-        "Run",
-        "Overlay &curves",
-        "Show or hide the run's curves in Runs",
-        lambda window: window.experiments.toggle_tick(),
-        "Ctrl+Shift+T",
-        enabled=has_run,
-        menus=(MenuItem(RUN_MENU, Section.OPEN, 1),),
     ),
     Action(
         "fetch",

@@ -59,7 +59,7 @@ def _use_action(spec: PanelSpec) -> Action[Window]:
         f"use_{spec.name}",
         "Run",
         spec.use,
-        f"Show {spec.title} with the run that is selected in the tree",
+        f"Show {spec.title} with the selected run",
         partial(_use_run, spec.name),
         f"Ctrl+Alt+{spec.shortcut[-1]}",  # the digit of the panel's own
         enabled=has_run,
@@ -87,7 +87,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "filter",
         "View",
         "F&ilter experiments",
-        "Filter experiments and runs by name, tag, note or state",
+        "Filter experiments by name, tag, note or state, of their runs too",
         _filter,
         "Ctrl+L",
     ),

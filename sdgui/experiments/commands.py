@@ -1,4 +1,4 @@
-"""Commands on experiments, and on tags, notes and deletion of runs.
+"""Commands on experiments, and on tags and notes of a run.
 
 Flow: an action names the experiment or run; the store does it; ``changed`` makes the tree read the store again.
 Deleting puts things into the bin and offers to undo it; only emptying the bin loses data, and asks.
@@ -24,6 +24,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreError, StoreUnavailableError
 from sdgui.store.studies import StudyRecord
+from sdgui.widgets.formats import counted
 from sdgui.widgets.message import Level, Message, Remedy
 
 
@@ -110,11 +111,11 @@ class ExperimentCommands(QObject):
         self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(
-                Message("info", f"Read the run folders; the database lists {_counted(runs, 'run')}.")
+                Message("info", f"Read the run folders; the database lists {counted(runs, 'run')}.")
             )
             return
-        count = _counted(len(problems), "run folder")
-        sentence = f"The database lists {_counted(runs, 'run')}; {count} could not be read: {problems[0]}"
+        count = counted(len(problems), "run folder")
+        sentence = f"The database lists {counted(runs, 'run')}; {count} could not be read: {problems[0]}"
         self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
 
     def _not_rebuilt(self, sentence: str) -> None:
@@ -188,24 +189,20 @@ class ExperimentCommands(QObject):
 
         self._services.writer.submit(write, lambda _: self.changed.emit(changes), failed)
 
-    def delete(self, experiment_id: int, run_id: int | None) -> None:
-        """Move to the bin, with undo; not while it trains."""
-        store = self._services.store
+    def delete(self, experiment_id: int) -> None:
+        """Move an experiment with its runs to the bin, with undo; not while it trains."""
+        store, changes = self._services.store, Changes.of(experiment=experiment_id)
 
         def write() -> str:
-            runs = [store.run(run_id)] if run_id is not None else store.runs(experiment_id)
-            if any(run.state.alive for run in runs):
-                raise _TrainingError("This run is training. Stop it first, then delete it.")
-            if run_id is not None:
-                store.delete_run(run_id)
-                return f"run {runs[0].key}"
+            if any(run.state.alive for run in store.runs(experiment_id)):
+                raise _TrainingError("A run of it is training. Stop it first, then delete the experiment.")
             store.delete_experiment(experiment_id)
-            return f"“{store.experiment(experiment_id).name}”"
+            return store.experiment(experiment_id).name
 
-        def done(what: str) -> None:
-            self.changed.emit(_about(experiment_id, run_id))
-            undo = Remedy("Undo", lambda: self._restore(experiment_id, run_id))
-            self.message_requested.emit(Message("info", f"Moved {what} to the bin.", remedy=undo))
+        def done(name: str) -> None:
+            self.changed.emit(changes)
+            undo = Remedy("Undo", lambda: self._do(lambda: store.restore_experiment(experiment_id), changes))
+            self.message_requested.emit(Message("info", f"Moved “{name}” to the bin.", remedy=undo))
 
         self._write(write, done)
 
@@ -235,13 +232,6 @@ class ExperimentCommands(QObject):
 
         self._write(delete, deleted)
 
-    def _restore(self, experiment_id: int, run_id: int | None) -> None:
-        store = self._services.store
-        if run_id is not None:
-            self._do(lambda: store.restore_run(run_id), _about(experiment_id, run_id))
-        else:
-            self._do(lambda: store.restore_experiment(experiment_id), _about(experiment_id, run_id))
-
     def empty_bin(self, parent: QWidget) -> None:
         """Delete everything in the bin permanently, with our run folders. This loses data, so it asks."""
         store = self._services.store
@@ -253,7 +243,7 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(Message("info", "The bin is empty."))
             return
         groups = ((len(experiments), "experiment"), (len(runs), "run"))
-        parts = [f"{number} {name}" + "s" * (number > 1) for number, name in groups if number]
+        parts = [counted(number, name) for number, name in groups if number]
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
         retained = [run for run in every if not store.owns(run)]
         lost = ", with their run folders and checkpoints" if len(retained) < len(every) else ""
@@ -326,10 +316,6 @@ def _emptied_message(problems: list[str]) -> Message:
 
 def _about(experiment_id: int, run_id: int | None) -> Changes:
     return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def _free(name: str, used_names: set[str]) -> str:

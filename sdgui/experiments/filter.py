@@ -11,20 +11,17 @@ class Role(IntEnum):
     """What the delegate paints, beside Qt's own roles."""
 
     EXPERIMENT = Qt.ItemDataRole.UserRole + 1
-    RUN = Qt.ItemDataRole.UserRole + 2  # run id, None for an experiment
+    STUDY = Qt.ItemDataRole.UserRole + 2  # study id, set for a study only
     DETAIL = Qt.ItemDataRole.UserRole + 3
     BEST = Qt.ItemDataRole.UserRole + 4
-    TIME = Qt.ItemDataRole.UserRole + 5
-    STATE = Qt.ItemDataRole.UserRole + 6  # "" for an experiment without a live run
-    TAGS = Qt.ItemDataRole.UserRole + 7
-    SEARCH = Qt.ItemDataRole.UserRole + 8
-    STUDY = Qt.ItemDataRole.UserRole + 10  # study id, set for a study only
-    SHARE = Qt.ItemDataRole.UserRole + 9  # of a live run's steps, 0 to 1; None otherwise
-    COLOR = Qt.ItemDataRole.UserRole + 11  # palette index of a run
+    STATE = Qt.ItemDataRole.UserRole + 5  # "" for an experiment without a live run
+    TAGS = Qt.ItemDataRole.UserRole + 6
+    SEARCH = Qt.ItemDataRole.UserRole + 7
+    STATES = Qt.ItemDataRole.UserRole + 8  # of an experiment's runs, for the filter
 
 
 class ExperimentFilter(QSortFilterProxyModel):
-    """Shows rows that contain every word: in name, tag, note or state; a matching experiment keeps its runs."""
+    """Shows rows with every word in name, tag, note or state, of a run too; a study that matches keeps its arms."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -38,5 +35,5 @@ class ExperimentFilter(QSortFilterProxyModel):
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex | QPersistentModelIndex) -> bool:
         index = self.sourceModel().index(row, 0, parent)
-        text = f"{index.data(Role.SEARCH)} {index.data(Role.STATE)}".casefold()
+        text = f"{index.data(Role.SEARCH)} {index.data(Role.STATES)}".casefold()
         return all(word in text or word.lstrip("#") in text for word in self._words)

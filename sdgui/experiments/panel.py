@@ -1,14 +1,13 @@
-"""The left of the window: experiments and their runs, filtered, ticked and selected.
+"""The left of the window: experiments and studies, filtered and selected; and which runs are chosen and ticked.
 
-Flow: the panel owns the tree's model and its selection, and emits ``selected`` when selection or ticks change;
+Flow: the panel owns the tree's model, the chosen run and the ticks, and emits ``selected`` when one of them changes;
 the main window passes that ``Selection`` to the panels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
@@ -17,7 +16,7 @@ from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
 from sdgui.experiments.tree import ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
+from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
@@ -29,7 +28,7 @@ class ExperimentsPanel(QWidget):
     """Tree, filter box and buttons; experiments and runs are changed by the actions."""
 
     selected = Signal(object)  # Selection
-    run_opened = Signal(int)  # run id: Enter or a double click on a run
+    opened = Signal()  # Enter or a double click on an experiment
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,19 +38,22 @@ class ExperimentsPanel(QWidget):
         self._selected_row = (
             QPersistentModelIndex()
         )  # the selected row of the model: it stays while the filter hides it
+        self._run: int | None = None  # the chosen run, among those of the selected row
+        self._next_run: int | None = None  # to be chosen with the row that is being selected
+        self._ticked: frozenset[int] = frozenset()
         self._filtering = False
         self.model = ExperimentModel(services.store, services.tailer, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
-        self.tree = ExperimentTree(services.colors, self)
+        self.tree = ExperimentTree(self)
         self.tree.setModel(self._filter)
         self.tree.customContextMenuRequested.connect(self._menu)
         self.tree.activated.connect(self._activated)
+        self.tree.clicked.connect(lambda _index: self._choose_run(None))  # the experiment itself, not one of its runs
         self.tree.selectionModel().currentChanged.connect(self._current_changed)
-        self.model.ticks_changed.connect(self._changed)
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter by name, tag, note or state")
-        self.filter_box.setAccessibleName("Filter experiments and runs")
+        self.filter_box.setAccessibleName("Filter experiments")
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.textChanged.connect(self._filter_typed)
         self._title = PlainLabel("Experiments", self)
@@ -75,23 +77,35 @@ class ExperimentsPanel(QWidget):
 
     # Selection
     def selection(self) -> Selection:
-        """The selected row and the ticked runs."""
-        index = self._selected_index()
-        ticked = self.model.ticked()
-        records = [self.model.run(run) for run in ticked]
-        ticks = Selection(
-            ticked=ticked, ticked_experiments=frozenset(run.experiment_id for run in records if run is not None)
+        """The selected row, the chosen run and the ticked runs."""
+        index, run = self._selected_index(), self.model.run(self._run or 0)
+        ticked = tuple(run_id for run_id in sorted(self._ticked) if self.model.run(run_id) is not None)
+        experiment, study = self.row()
+        listed = self.model.experiments_of(index) if index.isValid() else None
+        runs: tuple[int, ...] = ()
+        if experiment is None and study is not None and run is None:
+            runs = tuple(run_id for arm in listed or () for run_id in self.model.runs_of(arm))
+        if run is not None:
+            experiment = run.experiment_id
+        newest = None if experiment is None else next(iter(self.model.runs_of(experiment)), None)
+        return Selection(
+            experiment_id=experiment,
+            run_id=None if run is None else run.id,
+            current_run=newest if run is None else run.id,
+            ticked=ticked,
+            study_id=study,
+            study_runs=runs,
+            ticked_experiments=frozenset(
+                record.experiment_id for run_id in ticked if (record := self.model.run(run_id)) is not None
+            ),
+            listed=None if listed is None else frozenset(listed),
         )
-        if not index.isValid():
-            return ticks
-        study_id = self.model.study_of(index)
-        if index.data(Role.EXPERIMENT) is None:
-            runs = () if study_id is None else self.model.runs_of_study(study_id)
-            return replace(ticks, study_id=study_id, study_runs=runs)
-        experiment_id, run_id = int(index.data(Role.EXPERIMENT)), index.data(Role.RUN)
-        current = int(run_id) if run_id is not None else self.model.newest_run(experiment_id)
-        run_id = None if run_id is None else int(run_id)
-        return replace(ticks, experiment_id=experiment_id, run_id=run_id, current_run=current, study_id=study_id)
+
+    def row(self) -> tuple[int | None, int | None]:
+        """The experiment and the study of the selected row; neither for the row of all runs."""
+        index = self._selected_index()
+        experiment = index.data(Role.EXPERIMENT)
+        return None if experiment is None else int(experiment), self.model.study_of(index)
 
     def _selected_index(self) -> QModelIndex:
         """The selected row of the model; invalid where none is."""
@@ -103,58 +117,53 @@ class ExperimentsPanel(QWidget):
         )
 
     def select_experiment(self, experiment_id: int) -> None:
+        """Select an experiment, and none of its runs."""
+        self._run = None
         self.select(self.model.experiment_index(experiment_id))
+        self._changed()
 
     def select_run(self, run_id: int) -> None:
-        """Select a run, expanding its experiment."""
-        self.select(self.model.run_index(run_id))
+        """Choose a run; its experiment is selected unless the selected row lists the run."""
+        run, index = self.model.run(run_id), self._selected_index()
+        if run is None:
+            return
+        listed = self.model.experiments_of(index) if index.isValid() else []
+        if listed is not None and run.experiment_id not in listed:
+            self._next_run = run_id
+            self.select(self.model.experiment_index(run.experiment_id))
+            self._next_run = None
+        self._choose_run(run_id)
+
+    def _choose_run(self, run_id: int | None) -> None:
+        self._run = run_id
+        self._changed()
+
+    def set_ticked(self, run_ids: Iterable[int]) -> None:
+        """Overlay these runs and no others."""
+        self._ticked = frozenset(run_ids)
+        self._changed()
 
     def select(self, source: QModelIndex) -> None:
-        """Select a row of the model, expanding its parents."""
+        """Select a row of the model, expanding its parent."""
         if source.isValid() and not self._filter.mapFromSource(source).isValid():
             self.filter_box.clear()
         index = self._filter.mapFromSource(source)
         if index.isValid():
-            above = index.parent()
-            while above.isValid():
-                self.tree.expand(above)
-                above = above.parent()
+            self.tree.expand(index.parent())
             self.tree.setCurrentIndex(index)
             self.tree.scrollTo(index)
 
     def select_any(self) -> None:
-        """Select the first experiment, when nothing is selected."""
-        if not self._selected_row.isValid() and self._filter.rowCount() > 0:
-            self.tree.setCurrentIndex(self._filter.index(0, 0))
-
-    def toggle_tick(self) -> None:
-        """Tick or untick the selected run; for an experiment, all of its runs."""
-        index = self._selected_index()
-        if not index.isValid():
-            return
-        run_ids, ticked = {int(each.data(Role.RUN)) for each in self._runs_of(index)}, set(self.model.ticked())
-        self.model.set_ticked(ticked - run_ids if run_ids <= ticked else ticked | run_ids)
-
-    def _runs_of(self, index: QModelIndex) -> list[QModelIndex]:
-        """A run itself; the runs below an experiment or a study."""
-        if index.data(Role.RUN) is not None:
-            return [index]
-        below = [self.model.index(row, 0, index) for row in range(self.model.rowCount(index))]
-        return [run for child in below for run in self._runs_of(child)]
+        """Select the first experiment or study, when nothing is selected."""
+        if not self._selected_row.isValid() and (number := self._filter.rowCount()):
+            all_runs = number > 1 and self._filter.mapToSource(self._filter.index(0, 0)) == self.model.all_index()
+            self.tree.setCurrentIndex(self._filter.index(int(all_runs), 0))
 
     def rename(self) -> None:
-        """Edit the selected experiment's name in the tree; a run has a number for its name."""
+        """Edit the selected experiment's name in the tree."""
         index = self.tree.currentIndex()
-        if index.isValid() and index.data(Role.RUN) is not None:
-            index = index.parent()
         if index.isValid() and index.data(Role.EXPERIMENT) is not None:
-            self.tree.setCurrentIndex(index)
             self.tree.edit(index)
-
-    def current_rect_bottom(self) -> QPoint:
-        """Below the selected row, on the screen: where a popup about it opens."""
-        rect = self.tree.visualRect(self.tree.currentIndex())
-        return self.tree.viewport().mapToGlobal(rect.bottomLeft() if rect.isValid() else QPoint(SPACE, SPACE))
 
     def reload(self) -> None:
         """Read the whole store again; the selection is kept where possible."""
@@ -165,34 +174,24 @@ class ExperimentsPanel(QWidget):
         self._update(lambda: self.model.refresh(changes))
 
     def _update(self, update: Callable[[], None]) -> None:
-        before = self.selection()
         first = self.model.rowCount() == 0
         update()
         if first:
             self.tree.expandAll()
-        if before.run_id is not None and not self.model.run_index(before.run_id).isValid() and before.experiment_id:
-            self.select_experiment(before.experiment_id)
         self.select_any()
         self._changed()
 
     def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         if not self._filtering:
             self._selected_row = QPersistentModelIndex(self._filter.mapToSource(current))
-            self._changed()
+            self._choose_run(self._next_run)
 
-    def _changed(self, *_: object) -> None:
+    def _changed(self) -> None:
         """Emit it once: every panel follows the selection."""
         selection = self.selection()
         if selection != self._emitted:
             self._emitted = selection
-            self._show_colors(selection)
             self.selected.emit(selection)
-
-    def _show_colors(self, selection: Selection) -> None:
-        rows = {run_id: self.model.run_index(run_id) for run_id in selection.watched}
-        colors = {run_id: int(row.data(Role.COLOR)) for run_id, row in rows.items() if row.isValid()}
-        self._services.colors.show(colors)
-        self.tree.viewport().update()
 
     def _filter_typed(self, text: str) -> None:
         """Show what matches; what is selected stays selected, in view or not."""
@@ -205,55 +204,64 @@ class ExperimentsPanel(QWidget):
         self.select_any()
 
     def _activated(self, index: QModelIndex) -> None:
-        run_id = index.data(Role.RUN)
-        if run_id is not None:
-            self.run_opened.emit(int(run_id))
-        else:
+        if self._filter.hasChildren(index):
             self.tree.setExpanded(index, not self.tree.isExpanded(index))
+        else:
+            self.opened.emit()
 
     def _menu(self, point: QPoint) -> None:
         index = self.tree.indexAt(point)
         if not index.isValid() or self._actions is None:
             return
         self.tree.setCurrentIndex(index)
-        name = EXPERIMENT_MENU if index.data(Role.RUN) is None else RUN_MENU
-        if index.data(Role.STUDY) is not None:
-            name = STUDY_MENU
+        self._choose_run(None)
+        if index.data(Role.EXPERIMENT) is None and index.data(Role.STUDY) is None:
+            return
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._actions.fill_menu(menu, name)
+        self._actions.fill_menu(menu, EXPERIMENT_MENU if index.data(Role.STUDY) is None else STUDY_MENU)
         menu.popup(self.tree.viewport().mapToGlobal(point))
 
     # Kept over a restart
     def save(self) -> None:
-        """Write selection, ticks and collapsed experiments to the settings."""
-        settings, selection = self._services.settings, self.selection()
-        settings.setValue("tree/experiment", selection.experiment_id or 0)
+        """Write selection, ticks and collapsed studies to the settings."""
+        settings, selection, (experiment, study) = self._services.settings, self.selection(), self.row()
+        row = ("experiment", experiment) if experiment is not None else ("study", study) if study else ("all", 0)
+        settings.setValue("tree/row", json.dumps(row))
         settings.setValue("tree/run", selection.run_id or 0)
         settings.setValue("tree/ticked", json.dumps(selection.ticked))
-        model, proxy_index = self.model, self._filter.mapFromSource
+        rows = [self._filter.index(row, 0) for row in range(self._filter.rowCount())]
         folded = [
-            experiment_id
-            for experiment_id in model.experiment_ids()
-            if not self.tree.isExpanded(proxy_index(model.experiment_index(experiment_id)))
+            int(row.data(Role.STUDY))
+            for row in rows
+            if row.data(Role.STUDY) is not None and not self.tree.isExpanded(row)
         ]
         settings.setValue("tree/folded", json.dumps(folded))
 
     def restore(self) -> None:
-        """Restore what ``save`` wrote; experiments with active runs are expanded, so that reattaching is seen."""
-        settings = self._services.settings
-        self.model.set_ticked(set(_numbers(settings.value("tree/ticked", "[]"))))
-        alive = {run.experiment_id for run in self.model.runs() if RunState(run.state).alive}
-        for experiment_id in _numbers(settings.value("tree/folded", "[]")):
-            if experiment_id not in alive:
-                self.tree.collapse(self._filter.mapFromSource(self.model.experiment_index(experiment_id)))
-        run, experiment = (int(str(settings.value(f"tree/{kind}", 0)) or 0) for kind in ("run", "experiment"))
-        if self.model.run_index(run).isValid():
-            self.select_run(run)
-        elif self.model.experiment_index(experiment).isValid():
-            self.select_experiment(experiment)
-        else:
-            self.select_any()
+        """Restore what ``save`` wrote; studies with active runs are expanded, so that reattaching is seen."""
+        settings, model = self._services.settings, self.model
+        self._ticked = frozenset(_numbers(settings.value("tree/ticked", "[]")))
+        alive = {run.experiment_id for run in model.runs() if RunState(run.state).alive}
+        for study_id in _numbers(settings.value("tree/folded", "[]")):
+            index = model.study_index(study_id)
+            if index.isValid() and not alive.intersection(model.experiments_of(index) or ()):
+                self.tree.collapse(self._filter.mapFromSource(index))
+        kind, number = _row(settings.value("tree/row", "[]"))
+        index = model.study_index(number) if kind == "study" else model.experiment_index(number)
+        self.select(model.all_index() if kind == "all" else index)
+        self.select_run(int(str(settings.value("tree/run", 0)) or 0))
+        self.select_any()
+        self._changed()
+
+
+def _row(text: object) -> tuple[str, int]:
+    """The kind and the number of the selected row, from the settings."""
+    try:
+        kind, number = json.loads(str(text))
+        return str(kind), int(number)
+    except (TypeError, ValueError):
+        return "", 0
 
 
 def _numbers(text: object) -> list[int]:

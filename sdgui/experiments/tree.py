@@ -7,7 +7,6 @@ from PySide6.QtGui import QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QTreeView, QWidget
 
 from sdgui.experiments.delegate import ExperimentDelegate
-from sdgui.shared.run_colors import RunColors
 from sdgui.widgets.style.theme import SPACE, theme
 
 _ARROW = 12
@@ -16,11 +15,11 @@ _ARROW = 12
 class ExperimentTree(QTreeView):
     """Paints the bands and arrows; the delegate paints the contents of a row."""
 
-    def __init__(self, colors: RunColors, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("experiments")
-        self.setAccessibleName("Experiments and runs")
-        self.setItemDelegate(ExperimentDelegate(colors, self))
+        self.setAccessibleName("Experiments and studies")
+        self.setItemDelegate(ExperimentDelegate(self))
         self.setStyleSheet("QTreeView { selection-background-color: transparent; show-decoration-selected: 0; }")
         self.setHeaderHidden(True)
         self.setUniformRowHeights(True)  # else every row is asked for its height whenever one is scrolled to

@@ -6,7 +6,7 @@ list and in the tree's context menus, and its row in ``tests.benchmarks.window``
 
 from __future__ import annotations
 
-from sdgui.shared.menus import RUN_MENU, STUDY_MENU
+from sdgui.shared.menus import STUDY_MENU
 from sdgui.shared.panel import PanelSpec
 from sdgui.widgets.actions import MenuItem, Section
 
@@ -32,7 +32,6 @@ PANELS = (
         tip="Runs: their curves, events and samples",
         module="sdgui.panels.runs.panel",
         panel="RunsPanel",
-        menus=(MenuItem(RUN_MENU, Section.OPEN),),
         keys=(
             ("Ctrl+wheel", "Zoom the x axis of all plots"),
             ("L", "Logarithmic scale of a plot"),

@@ -13,19 +13,6 @@ from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.widgets.formats import count, duration, value
 
 
-def run_title(run: Run, ordinal: int | None = None) -> str:
-    """The name of a run within its experiment."""
-    return f"Run {ordinal}" if ordinal is not None else f"Run {run.key}"
-
-
-def short_line(run: Run, progress: RunProgress | None) -> str:
-    """``state_line`` for the narrow tree: ``Running · 240/600 · 40 %``."""
-    if progress is None or progress.missing or not progress.state.alive or not progress.total_steps:
-        return state_line(run, progress)
-    state = state_line(run, progress).split(" · ", 1)[0]
-    return _join(state, f"{count(progress.step)}/{count(progress.total_steps)}")
-
-
 def share(step: int, total: int) -> int:
     """How far, in per cent."""
     return min(100, 100 * step // total) if total > 0 else 0
@@ -49,13 +36,6 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
         state = progress.doing.capitalize()
     missing = "folder missing" if progress.missing else ""
     return _join(state, missing, step_text(progress.step, progress.total_steps))
-
-
-def short_time(run: Run, progress: RunProgress | None) -> str:
-    """``time_text`` in its largest unit: ``15 min left``."""
-    text = time_text(run, progress)
-    parts = text.removesuffix(" left").split(" ")
-    return " ".join(parts[:2]) + (" left" if text.endswith(" left") else "")
 
 
 def time_text(run: Run, progress: RunProgress | None, worked: float | None = None) -> str:

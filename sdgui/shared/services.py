@@ -13,7 +13,6 @@ from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket
-from sdgui.shared.run_colors import RunColors
 from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
@@ -34,12 +33,11 @@ class Services:
     basket: Basket  # fixes of data, from every panel
     hosts: Hosts  # this computer and others: what they have, and the runs there
     time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is looked at
-    colors: RunColors = field(default_factory=RunColors)  # of the runs that are overlaid
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen in the tree. ``run_id`` is set when a run, not its experiment, is chosen."""
+    """What is chosen in the tree and the table. ``run_id`` is set when a run, not only its experiment, is chosen."""
 
     experiment_id: int | None = None
     run_id: int | None = None
@@ -48,6 +46,7 @@ class Selection:
     study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
     study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
     ticked_experiments: frozenset[int] = frozenset()  # those of the ticked runs
+    listed: frozenset[int] | None = None  # the experiments whose runs the table lists; None: all
 
     @property
     def watched(self) -> tuple[int, ...]:

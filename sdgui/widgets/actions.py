@@ -147,13 +147,13 @@ class Actions(QObject):
             groups.setdefault(entry.record.group, []).append(entry.action)
         return groups
 
-    def fill_menu(self, menu: QMenu, name: str) -> None:
-        """Add the actions of the context menu ``name`` to ``menu``, section by section."""
+    def fill_menu(self, menu: QMenu, *names: str) -> None:
+        """Add the actions of the context menus ``names`` to ``menu``, section by section."""
         menu.setToolTipsVisible(True)  # an action that is disabled says why
         items = [(item, entry.action) for entry in self._registered.values() for item in entry.record.menus]
         sections: dict[Section, list[tuple[int, QAction]]] = {}
         for item, action in items:
-            if item.menu == name:
+            if item.menu in names:
                 sections.setdefault(item.section, []).append((item.order, action))
         for section in sorted(sections):
             if not menu.isEmpty():

@@ -35,6 +35,11 @@ def count(number: float) -> str:
     return f"{round(number):,}".replace(",", "\u2009")
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 GPU``, ``2 GPUs``."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def value(number: float, unit: str = "") -> str:
     """A value with four significant digits and its unit: ``0.03125``, ``1.5e-05``, ``12.3 k``, ``nan``.
 

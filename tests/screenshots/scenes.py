@@ -47,8 +47,8 @@ class Stage:
         self.window.experiments.select_run(self.run(arm))
 
     def select_study(self) -> None:
-        model = self.window.experiments.model
-        self.window.experiments.select(model.index(0, 0))
+        study = self.window.services.store.studies()[0].id
+        self.window.experiments.select(self.window.experiments.model.study_index(study))
 
     def choose(self, picker: ModelChip, arm: str, weights: str) -> None:
         """The best checkpoint of the first run of ``arm``, its student or teacher."""

@@ -21,6 +21,7 @@ from core.spec.run.status import RunState, process_alive
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import ExperimentModel, Role
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.runs.panel import RunsPanel
 from sdgui.shared.pickers.entries import run_entries
 from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError
@@ -126,11 +127,15 @@ def test_nothing_is_written_in_the_windows_thread(
     qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE] * 2)
     statuses = [run.dir.read_status() for run in store.runs()]
     qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses))
-    commands.delete(one, store.runs()[1].id)
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    qtbot.waitUntil(lambda: panel.view.table.model.rowCount() == 2)
+    panel.view.table.view.selectRow(1)
+    panel.commands.delete()
     settle(window)
     window.bar.press_remedy()  # undo
     settle(window)
-    commands.delete(one, None)
+    commands.delete(one)
     settle(window)
     assert len(writes) > 12
     assert threading.main_thread() not in writes
@@ -170,7 +175,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     actions: list[Callable[[], object]] = [
         lambda: window.experiment_commands.rename(first, "renamed"),
         lambda: window.experiment_commands.describe(first, None, ["tag"], "note"),
-        lambda: window.experiment_commands.describe(first, model.newest_run(first), ["best"], ""),
+        lambda: window.experiment_commands.describe(first, model.runs_of(first)[0], ["best"], ""),
         lambda: window.experiments.select_experiment(first),
         lambda: window.window_actions["launch"].trigger(),
         lambda: window.window_actions["queue"].trigger(),
@@ -197,7 +202,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     assert (experiment.name, experiment.tags, experiment.note) == ("renamed", ("tag",), "note")
     assert [one.name for one in store.experiments()][-1] == "added"
     assert len(store.runs(first)) == 52
-    assert model.rowCount() == 41
+    assert model.rowCount() == 42, "with the row of all runs"
     assert model.experiment_index(first).data() == "renamed"
     assert "runs" not in reads
     assert "reload" not in reads
@@ -307,7 +312,7 @@ def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindo
     runs = [store.add_run(experiment).id for experiment in (one, one, two, one)]
 
     def rows(tree: ExperimentModel) -> list[Any]:
-        roles = (0, int(Role.RUN), int(Role.DETAIL), int(Role.COLOR), int(Role.STATE), int(Role.TAGS))
+        roles = (0, int(Role.DETAIL), int(Role.STATE), int(Role.STATES), int(Role.TAGS), int(Role.SEARCH))
         tops = [tree.index(row, 0) for row in range(tree.rowCount())]
         below = [tree.index(row, 0, top) for top in tops for row in range(tree.rowCount(top))]
         return [[index.data(role) for role in roles] for index in (*tops, *below)]
@@ -322,11 +327,9 @@ def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindo
     assert rows(model) == whole()
     with store._write() as session:
         session.get(RunRow, runs[0]).state = "done"  # type: ignore[union-attr]
-    model.set_ticked(set(runs[:2]))
     store.delete_run(runs[0])
     model.refresh(Changes(runs=frozenset(runs[:1])))
     assert rows(model) == whole()
-    assert model.ticked() == (runs[1],)
     store.restore_run(runs[0])
     store.tag_run(runs[1], ["new"])
     model.refresh(Changes(runs=frozenset(runs[:2])))
@@ -359,7 +362,9 @@ def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
     window.experiment_commands.describe(one, None, ["tag"], "")
     settle(window)
     tree = window.experiments.tree.model()
-    assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == ["added elsewhere", "renamed elsewhere"]
+    assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == [
+        "All runs", "added elsewhere", "renamed elsewhere"
+    ]  # fmt: skip
 
 
 def test_every_run_is_named_by_its_place_in_its_experiment(tmp_path: Path) -> None:

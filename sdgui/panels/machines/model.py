@@ -13,6 +13,7 @@ from core.spec.machines.machine import Machine
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
+from sdgui.widgets.formats import counted
 
 _DEEPEST = 8  # files that include one another
 _MOST_FILES = 200
@@ -31,11 +32,6 @@ class QueueRow:
     progress: str
     owner: str
     refusal: str = ""  # why it can be neither moved to another machine nor taken out of the queue here
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 GPU``, ``2 GPUs``."""
-    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def gibibytes(mebibytes: float) -> str:

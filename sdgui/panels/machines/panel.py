@@ -27,7 +27,7 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.reading import UnreadableError, checked
 from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
 from sdgui.panels.machines.machine_page import MachinePage
-from sdgui.panels.machines.model import counted, queue_rows, ssh_names, summary
+from sdgui.panels.machines.model import queue_rows, ssh_names, summary
 from sdgui.panels.machines.queue_page import QueuePage
 from sdgui.panels.machines.work import Installation
 from sdgui.shared.background_tasks import BackgroundTasks
@@ -35,6 +35,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Place, StoreError
+from sdgui.widgets.formats import counted
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.message import Message, Remedy

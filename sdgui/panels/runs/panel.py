@@ -1,4 +1,4 @@
-"""Runs: the table of all runs; below it the curves of those that are ticked, and the current one's events and samples.
+"""Runs: the runs of what is selected in the tree; below them curves of the ticked, events and samples of the current.
 
 Flow: what the table chooses and ticks is asked of the window, comes back as the selection, and goes to the head, the
 table and the tabs. Those are made a turn after the table, and not where there is no run.
@@ -108,8 +108,8 @@ class RunsPanel(Panel):
         self.view.head.show_selection(selection)
         self._show_empty()
         self._show_page()
-        colors = self._services.colors
-        self.view.table.set_ticks({run_id: colors.of(run_id) or 0 for run_id in selection.ticked})
+        self.view.table.list_experiments(selection.listed)
+        self.view.table.set_ticks(selection.ticked)
         self.view.table.choose(selection.run_id)
         if self._has_tabs():
             self.tabs.select(selection)
@@ -120,9 +120,10 @@ class RunsPanel(Panel):
             self.tabs.group_curves()
 
     def _show_page(self) -> None:
-        """The empty state only where there is no run at all."""
-        table = self.view.table
-        some = bool(self._selection.watched or table.model.rows.total() or table.arrangement.filter)
+        """The empty state only where there is no run to list."""
+        table, selection = self.view.table, self._selection
+        watched = selection.current_run is not None or selection.study_runs
+        some = bool(watched or table.model.rows.total() or table.arrangement.filter)
         if some and self._stack.currentWidget() is self.empty and not self._has_tabs():
             make_in_turns(self, ("tabs",))
         self._stack.setCurrentWidget(self.view if some else self.empty)

@@ -18,13 +18,14 @@ from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import end_message
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.table.cells import group_title
-from sdgui.panels.runs.table.reader import cells_of
+from sdgui.panels.runs.table.reader import Listing, cells_of
 from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.machines.elsewhere import shown_samples
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, RunLabel, StoreError
+from sdgui.store.store import Store
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message
 
@@ -90,24 +91,18 @@ class RunTabs(QObject):
 
     def group_curves(self) -> None:
         """Draw each group of the table as one curve: the mean with its interval."""
-        table, watched = self._around.table, self._selection.watched
+        listing, watched = self._around.table.model.listing, self._selection.watched
         self._grouped += 1
-        fields = list(table.model.listing.query.group_by) if table.model.listing is not None else []
-        if not fields or len(watched) < 2:
+        if listing is None or not listing.query.group_by or len(watched) < 2:
             self.view.grid.grouping.set_groups({})
             return
-        store = self._services.store
-        table.reader.run(
-            lambda: {
-                str(run_id): group_title(fields, cells.values, cells.name)
-                for run_id, cells in cells_of(store, watched, fields).items()
-            },
-            partial(self._show_groups, self._grouped),
+        self._around.table.reader.run(
+            lambda: groups_of(self._services.store, listing, watched), partial(self._show_groups, self._grouped)
         )
 
-    def _show_groups(self, number: int, groups: Mapping[str, str]) -> None:
+    def _show_groups(self, number: int, groups: tuple[Mapping[str, str], Mapping[str, int]]) -> None:
         if number == self._grouped:  # else others were chosen meanwhile
-            self.view.grid.grouping.set_groups(groups)
+            self.view.grid.grouping.set_groups(*groups)
 
     def refresh(self) -> None:
         """Names, and the current run's record, may have changed."""
@@ -237,3 +232,16 @@ class RunTabs(QObject):
             self._around.bar.show_message(message)
         else:
             self._around.bar.clear()
+
+
+def groups_of(store: Store, listing: Listing, run_ids: Sequence[int]) -> tuple[dict[str, str], dict[str, int]]:
+    """The title of each run's group, and the palette index of each title: that of the group's newest run."""
+    query = listing.query
+    keys, newest = store.group_keys(query, run_ids), {group.keys: group.first for group in listing.rows.groups or ()}
+    labels = store.run_labels([newest[each] for each in keys.values() if each in newest])
+    groups, colors = dict[str, str](), dict[str, int]()
+    for run_id, cells in cells_of(store, run_ids, query.group_by).items():
+        title = groups[str(run_id)] = group_title(query.group_by, cells.values, cells.name)
+        label = labels.get(newest.get(keys.get(run_id, ()), -1))
+        colors[title] = label.color if label is not None else cells.color
+    return groups, colors

@@ -16,7 +16,7 @@ from PySide6.QtCore import QSettings
 from core.spec.run.folder import RunDir
 from sdgui.runs.models import OPEN_CLIP, architectures, folder_captions, is_saved_model, run_facts
 from sdgui.shared.pickers.pretrained import Pretrained, pretrained_models, size_text
-from sdgui.shared.run_texts import run_title, when
+from sdgui.shared.run_texts import when
 from sdgui.store.records import BestPoint, Run, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.dropped_files import existing_path
@@ -87,7 +87,7 @@ def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
 
 
 def _run_entry(run: Run, experiment: str, ordinal: int, needs: Needs) -> ModelEntry:
-    title = f"{experiment} · {run_title(run, ordinal).lower()}"  # as the tree calls it
+    title = f"{experiment} · run {ordinal}"
     facts = run_facts(run.dir)
     reason = _reason(bool(facts.steps), facts.captions, needs)
     about = f"{when(run.finished or run.started or run.created)} · {_CAPTIONS if facts.captions else _SEARCHES}"

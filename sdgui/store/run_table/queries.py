@@ -37,11 +37,15 @@ class SortKey:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Which runs, in what order. ``sort``: the first key decides; newest runs first where all are equal."""
+    """Which runs, in what order. ``sort``: the first key decides; newest runs first where all are equal.
+
+    ``experiments``: the ids of those whose runs are listed; None: all.
+    """
 
     filter: Expression = EVERY
     sort: tuple[SortKey, ...] = ()
     group_by: tuple[Field, ...] = ()
+    experiments: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,14 @@ class RunTableRecords(Sessions):
             statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *by)
             return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MOST_GROUPS))]
 
+    def group_keys(self, query: RunQuery, run_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+        """The ``RunGroup.keys`` of those of these runs that fit the query."""
+        with self._read() as session:
+            columns = Columns(is_postgres(session))
+            keys: list[Any] = [columns.group_key(field).label(f"k{i}") for i, field in enumerate(query.group_by)]
+            statement = _listed(select(RunRow.id, *keys), query, columns).where(RunRow.id.in_(run_ids))
+            return {row[0]: tuple(row[1:]) for row in session.execute(statement)}
+
     def run_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, tuple[Cell, ...]]:
         """The values of these fields of these runs; a run that is gone is left out. Tags are a list of names."""
         settings = [field for field in fields if field.source is Source.SETTING]
@@ -139,6 +151,8 @@ def _joined(statement: Any) -> Select[Any]:
 
 def _listed(statement: Any, query: RunQuery, columns: Columns) -> Select[Any]:
     listed = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+    if query.experiments is not None:
+        listed = listed.where(RunRow.experiment_id.in_(query.experiments))
     return listed.where(condition(query.filter, columns))
 
 

@@ -29,7 +29,7 @@ from sdgui.widgets.style.theme import theme
 RECORDS = {record.id: record for record in WINDOW_ACTIONS}
 TREE = SimpleNamespace(
     model=SimpleNamespace(name=lambda run: f"run {run}", experiment_name=lambda one: f"experiment {one}"),
-    current_rect_bottom=lambda: "below it",
+    tree=None,
 )
 HERE = Run(3, 7, "k3", Path("/r"), "d", 0.0, RunState.DONE)
 FAR = Run(4, 7, "k4", Path("/f"), "d", 0.0, RunState.DONE, machine="far")
@@ -172,7 +172,6 @@ def test_what_is_sought_and_shown(qtbot: QtBot) -> None:
         assert do(told, "palette", panel=panel.name) == [("dialogs.open_palette", "Run" if panel.launches else "View")]
         assert do(told, panel.name) == [("bar.leave",), ("show_panel", panel.name)]
     assert do(told, "basket") == [("dialogs.open_basket",)]
-    assert do(told, "tick") == [("experiments.toggle_tick",)]
     assert do(told, "help", panel="search") == [("dialogs.open_help", "panels/search.md")]
     assert do(told, "tutorial") == [("dialogs.open_help", "tutorial.md")]
     assert do(told, "quit") == [("close",)]
@@ -207,7 +206,8 @@ def test_an_experiment_comes_of_a_file_a_folder_or_a_run_that_is_chosen(monkeypa
     assert do(told, "pretrained", show_panel={"search": search}.get) == [("search.ask_model",)]
 
 
-def test_what_is_done_with_an_experiment_a_run_or_a_study() -> None:
+def test_what_is_done_with_an_experiment_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdgui.actions.experiment._below_current_row", lambda _tree: "below it")
     told = list[Any]()
     store = SimpleNamespace(
         experiment=lambda one: SimpleNamespace(tags=("e",), note=f"of {one}"),
@@ -216,7 +216,6 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study() -> None:
     )
     parts = {"services": SimpleNamespace(store=store), "experiments": TREE}
     chosen, run = Selection(experiment_id=7, current_run=3), Selection(experiment_id=7, run_id=3)
-    study = Selection(study_id=5)
     assert do(told, "duplicate", selection=chosen) == [("save_config",), ("experiment_commands.duplicate", 7)]
     assert do(told, "describe", selection=chosen, **parts) == [
         ("dialogs.sheet.open", (7, None), "experiment 7", ("e",), "of 7", ["e", "r"], "below it")
@@ -226,17 +225,18 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study() -> None:
     ]
     assert do(told, "changes", selection=chosen, **parts) == [("dialogs.activity.open_for", 7, None, "experiment 7")]
     assert do(told, "changes", selection=run, **parts) == [("dialogs.activity.open_for", 7, 3, "run 3")]
-    assert do(told, "delete", selection=chosen) == [("experiment_commands.delete", 7, None)]
-    assert do(told, "delete", selection=run) == [("experiment_commands.delete", 7, 3)]
-    assert do(told, "delete", selection=study) == [("experiment_commands.delete_study", 5)]
-    for action in ("duplicate", "describe", "changes", "delete"):
+    for row, deleted in (((7, 5), ("delete", 7)), ((None, 5), ("delete_study", 5))):
+        tree = SimpleNamespace(row=lambda row=row: row)
+        assert do(told, "delete", experiments=tree) == [(f"experiment_commands.{deleted[0]}", deleted[1])]
+    for action in ("duplicate", "describe", "changes"):
         assert do(told, action) == [], "nothing is chosen"
     for target, some, all_of_them in (
         (Target(), False, False),
         (Target(study_id=5), True, False),
         (Target(7), True, True),
     ):
-        assert state_of("delete", target)[0] is some
+        tree = SimpleNamespace(row=lambda target=target: (target.experiment_id, target.study_id))
+        assert state_of("delete", target, experiments=tree)[0] is some
         for action in ("duplicate", "rename", "describe", "changes"):
             assert state_of(action, target)[0] is all_of_them
 

@@ -177,8 +177,8 @@ def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: 
     add(window, "a")
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    press(qtbot, window, Qt.Key.Key_T, CTRL | SHIFT)
     run = window.services.store.runs()[0].id
+    window.experiments.set_ticked((run,))
     add(window, "b")
     window.show_panel("search")
     window.close()

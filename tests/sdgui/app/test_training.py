@@ -41,8 +41,8 @@ def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: Open
     steps, values = runs_panel.tabs.view.grid.points(str(run.id), "train/loss")
     assert list(steps) == list(range(1, 31))
     assert values[9] == pytest.approx(0.4)
-    index = window.experiments.model.run_index(run.id)
-    qtbot.waitUntil(lambda: "Done" in index.data(Role.DETAIL))
+    index = window.experiments.model.experiment_index(run.experiment_id)
+    qtbot.waitUntil(lambda: index.data(Role.STATES) == "done")
     assert index.data(Role.BEST) == "96.8 %"
     qtbot.waitUntil(lambda: "finished" in window.bar.text)
     assert any(

@@ -69,16 +69,14 @@ def test_tags_and_note_are_of_the_run_or_of_the_experiment(qtbot: QtBot, parts: 
     assert [(set(one.runs), set(one.experiments)) for one in parts.changes] == [({run.id}, set()), (set(), {number})]
 
 
-@pytest.mark.parametrize("of_run", [True, False])
-def test_what_is_deleted_can_be_taken_back(qtbot: QtBot, parts: Parts, of_run: bool) -> None:
+def test_an_experiment_that_is_deleted_can_be_taken_back(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
-    parts.experiments.delete(number, run.id if of_run else None)
+    parts.experiments.delete(number)
     parts.wait(qtbot)
-    assert bool(parts.store.runs()) is False or not of_run
-    assert [one.id for one in parts.store.experiments()] == ([number] if of_run else [])
+    assert parts.store.experiments() == []
     (message,) = parts.messages
-    assert message.text == (f"Moved run {run.key} to the bin." if of_run else "Moved “mine” to the bin.")
+    assert message.text == "Moved “mine” to the bin."
     assert message.remedy is not None
     message.remedy.do()
     parts.wait(qtbot)
@@ -107,13 +105,11 @@ def test_a_study_is_deleted_with_its_arms_unless_it_runs(qtbot: QtBot, parts: Pa
 
 def test_what_trains_is_not_deleted(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
-    run = parts.store.add_run(number)
-    for run_id in (run.id, None):
-        parts.experiments.delete(number, run_id)
+    parts.store.add_run(number)
+    parts.experiments.delete(number)
     parts.wait(qtbot)
-    assert [(one.level, one.text.split(".")[0]) for one in parts.messages] == [("warning", "This run is training")] * 2
+    assert [(one.level, one.text.split(".")[0]) for one in parts.messages] == [("warning", "A run of it is training")]
     assert parts.store.experiments()
-    assert parts.store.runs()
     assert parts.changes == []
 
 

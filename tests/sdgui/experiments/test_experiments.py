@@ -1,4 +1,4 @@
-"""The tree: what is listed, renamed, filtered, ticked, described and binned."""
+"""The tree: what is listed, renamed, filtered, described and put in the bin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.runs.panel import RunsPanel
-from sdgui.shared.services import Selection
 from sdgui.store.records import Run
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import trainable
@@ -60,7 +59,7 @@ def gone(qtbot: QtBot, window: MainWindow) -> None:
 
 
 def test_the_newest_comes_first(window: MainWindow) -> None:
-    assert names(window) == ["second", "first"]
+    assert names(window) == ["All runs", "second", "first"]
 
 
 def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWindow) -> None:
@@ -71,10 +70,10 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     assert editor is not None
     editor.setText("third")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: names(window) == ["third", "first"])
+    qtbot.waitUntil(lambda: names(window)[1:] == ["third", "first"])
     window.save_config()
     settle(window)
-    assert names(window) == ["third", "first"]
+    assert names(window)[1:] == ["third", "first"]
     stored = window.services.store.experiments()[-1].config
     assert stored is not None
     assert stored.name == "third"
@@ -104,38 +103,48 @@ def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow
     assert names(window) == []
     assert window.selection == chosen
     box.clear()
-    assert names(window) == ["second", "first"]
+    assert names(window)[1:] == ["second", "first"]
 
 
 def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 2)
     older, newer = (run.id for run in window.services.store.runs())
-    window.experiments.select_run(older)
-    tree = window.experiments.tree
-    tree.setFocus()
-    qtbot.keyClick(tree, Qt.Key.Key_Space)
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    table = panel.view.table
+    qtbot.waitUntil(lambda: table.model.rowCount() == 2)
+    table.view.setCurrentIndex(table.model.index(1, 0))
+    assert window.selection.run_id == older
+    table.view.setFocus()
+    qtbot.keyClick(table.view, Qt.Key.Key_Space)
     assert window.selection.ticked == (older,)
     window.experiments.select_run(newer)
     assert set(window.selection.watched) == {older, newer}
-    runs_panel = window.show_panel("runs")
-    assert isinstance(runs_panel, RunsPanel)
-    assert set(runs_panel.tabs.view.grid.runs()) == {str(older), str(newer)}
-    window.experiments.select_run(older)
-    window.window_actions["tick"].trigger()
-    assert window.selection.ticked == ()
+    assert set(panel.tabs.view.grid.runs()) == {str(older), str(newer)}
 
 
-def test_the_runs_of_an_experiment_are_ticked_at_once(window: MainWindow) -> None:
-    experiment = window.services.store.experiments()[0].id
-    runs = tuple(window.services.store.add_run(experiment).id for _ in range(3))
+def test_the_table_lists_the_runs_of_what_is_selected(qtbot: QtBot, window: MainWindow) -> None:
+    store, experiments = window.services.store, window.experiments
+    first, second = (experiment.id for experiment in store.experiments())
+    runs = {experiment: [store.add_run(experiment).id for _ in range(2)] for experiment in (first, second)}
+    third = store.add_experiment(trainable(), "third").id
     window.reload()
-    window.experiments.select_experiment(experiment)
-    told: list[Selection] = []
-    window.experiments.selected.connect(told.append)
-    window.window_actions["tick"].trigger()
-    window.window_actions["tick"].trigger()
-    assert [one.ticked for one in told] == [runs, ()]
-    assert [one.ticked_experiments for one in told] == [{experiment}, frozenset()]
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+
+    def listed() -> list[int]:
+        return panel.view.table.model.rows.run_ids()
+
+    for experiment in (first, second):
+        experiments.select_experiment(experiment)
+        qtbot.waitUntil(lambda experiment=experiment: listed() == runs[experiment][::-1])
+    experiments.select_experiment(third)
+    qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel.empty)
+    experiments.select(experiments.model.all_index())
+    qtbot.waitUntil(lambda: len(listed()) == 4)
+    assert window.selection.experiment_id is None
+    experiments.select_run(runs[first][0])
+    assert (window.selection.experiment_id, experiments.row(), len(listed())) == (first, (None, None), 4)
 
 
 def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
@@ -197,27 +206,34 @@ def test_a_launched_config_is_frozen_and_can_be_copied(qtbot: QtBot, window: Mai
     assert "Read-only" in define.bar.text
     define.bar.press_remedy()
     settle(window)
-    assert names(window)[0] == "second 2"
+    assert names(window)[1] == "second 2"
     assert window.selection.run_id is None
     assert len(window.services.store.runs()) == 1
 
 
-def test_a_run_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied(
+def test_runs_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied(
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(qtbot, window, 1)
     gone(qtbot, window)
     run = window.services.store.runs()[0]
-    window.experiments.select_run(run.id)
-    window.window_actions["delete"].trigger()
-    settle(window)
-    assert window.services.store.runs() == []
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    table = panel.view.table
+
+    def delete() -> None:
+        qtbot.waitUntil(lambda: table.model.rowCount() == 1)
+        table.view.setCurrentIndex(table.model.index(0, 0))
+        table.view.setFocus()
+        window.window_actions["rows_delete"].trigger()
+        settle(window)
+        assert window.services.store.runs() == []
+
+    delete()
     window.bar.press_remedy()
     settle(window)
     assert [each.id for each in window.services.store.runs()] == [run.id]
-    window.experiments.select_run(run.id)
-    window.window_actions["delete"].trigger()
-    settle(window)
+    delete()
     answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_args: answers.pop(0))
     window.window_actions["empty_bin"].trigger()
@@ -298,11 +314,17 @@ def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> Non
     window.window_actions["delete"].trigger()
     settle(window)
     assert "Stop it first" in window.bar.text
+    panel = window.show_panel("runs")
+    assert isinstance(panel, RunsPanel)
+    panel.view.table.view.selectRow(0)
+    window.window_actions["rows_delete"].trigger()
+    settle(window)
+    assert "is training. Stop it first" in window.bar.text
     assert len(window.services.store.runs()) == 1
 
 
 def test_a_screen_reader_hears_the_state(qtbot: QtBot, window: MainWindow) -> None:
     trained(qtbot, window, 1)
     index: QModelIndex = window.experiments.tree.currentIndex()
-    qtbot.waitUntil(lambda: "Done" in str(index.data(Qt.ItemDataRole.AccessibleTextRole)))
+    qtbot.waitUntil(lambda: " %" in str(index.data(Qt.ItemDataRole.AccessibleTextRole)))
     assert QApplication.focusWidget() is not None

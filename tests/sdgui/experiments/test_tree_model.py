@@ -1,4 +1,4 @@
-"""The tree's model by itself: rows, ordinals, ticks and sums follow what the store has."""
+"""The tree's model by itself: rows, names of runs and sums follow what the store has."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter
 from sdgui.experiments.tree_model import ExperimentModel, Role
-from sdgui.shared.run_texts import best_text, best_tip, when
+from sdgui.shared.run_texts import when
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store
-from sdgui.widgets.style.theme import theme
 
 
 class Tailer:
@@ -51,32 +50,37 @@ def a_run(store: Store, experiment: int, state: RunState = RunState.DONE, best: 
     return store.run(run.id)
 
 
-def titles(model: ExperimentModel, experiment: int) -> list[str]:
-    item = model.experiment_index(experiment)
-    return [str(model.index(row, 0, item).data()) for row in range(model.rowCount(item))]
+def rows(model: ExperimentModel) -> list[str]:
+    return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
 
 
-def test_the_newest_come_first_and_are_numbered_anew(model: ExperimentModel, store: Store) -> None:
-    first, second = an_experiment(store, "first"), an_experiment(store, "second")
-    runs = [a_run(store, first) for _ in range(3)]
+def test_the_newest_come_first_below_the_row_of_all_runs(model: ExperimentModel, store: Store) -> None:
     model.reload()
-    assert [model.index(row, 0).data() for row in range(2)] == ["second", "first"]
+    assert rows(model) == []
+    first, second = an_experiment(store, "first"), an_experiment(store, "second")
+    runs = [a_run(store, first).id for _ in range(3)]
+    alive = a_run(store, second, RunState.RUNNING)
+    model.reload()
+    assert rows(model) == ["All runs", "second", "first"]
+    assert model.index(0, 0) == model.all_index()
+    assert model.all_index().data(Role.DETAIL) == "4 runs \u00b7 1 running"
+    assert (model.experiments_of(model.all_index()), model.study_of(model.all_index())) == (None, None)
+    assert model.experiments_of(model.experiment_index(first)) == [first]
     assert model.experiment_ids() == [second, first]
-    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["3", "2", "1"]
-    assert (model.newest_run(first), model.newest_run(second), model.newest_run(99)) == (runs[2].id, None, None)
-    assert model.name(runs[1].id).lower().startswith("first · run 2")
-    model.set_ticked({runs[0].id, runs[1].id, 99})
-    assert model.ticked() == (runs[0].id, runs[1].id)
-    store.delete_run(runs[0].id)
-    model.refresh(Changes.of(run=runs[0].id))
-    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["2", "1"]
-    assert model.ticked() == (runs[1].id,)
-    assert model.run(runs[0].id) is None
-    store.restore_run(runs[0].id)
-    model.refresh(Changes.of(run=runs[0].id))
-    assert [run.id for run in sorted(model.runs(), key=lambda run: run.id)] == [run.id for run in runs]
-    assert model.run_index(runs[0].id).row() == 2, "in its place, not at the top"
-    assert [title.split(" ")[1][0] for title in titles(model, first)] == ["3", "2", "1"]
+    assert (model.runs_of(first), model.runs_of(99)) == (tuple(reversed(runs)), ())
+    assert (model.name(runs[1]), model.name(99)) == ("first \u00b7 run 2", "run 99")
+    store.delete_run(runs[0])
+    model.refresh(Changes.of(run=runs[0]))
+    assert (model.name(runs[1]), model.run(runs[0])) == ("first \u00b7 run 1", None)
+    assert model.experiment_index(first).data(Role.DETAIL).endswith("2 runs")
+    store.restore_run(runs[0])
+    model.refresh(Changes.of(run=runs[0]))
+    assert [run.id for run in sorted(model.runs(), key=lambda run: run.id)] == [*runs, alive.id]
+    assert (model.name(runs[1]), model.runs_of(first)) == ("first \u00b7 run 2", tuple(reversed(runs)))
+    for experiment in (first, second):
+        store.delete_experiment(experiment, for_good=True)
+    model.refresh(Changes())
+    assert rows(model) == []
 
 
 def test_reading_anew_drops_what_is_gone_and_sums_up_studies(
@@ -103,18 +107,17 @@ def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: Experi
     alive = a_run(store, mine, RunState.RUNNING, best=0.25)
     model.reload()
     item = model.experiment_index(mine)
-    assert item.data(Role.STATE) == "running"
-    assert item.data(Role.BEST) == model.run_index(alive.id - 1).data(Role.BEST)
-    assert model.run_index(alive.id).data(Role.SHARE) == 0.5
-    assert model.run_index(alive.id - 1).data(Role.SHARE) is None, "of a run that is over"
+    assert (item.data(Role.STATE), item.data(Role.BEST)) == ("running", "50.0 %")
     store.record(alive.id, Progress(RunState.FAILED, 2, ending="failed", failure="no memory"))
     model.refresh_run(alive.id)
-    item = model.experiment_index(mine)
-    assert item.data(Role.STATE) == ""
-    assert "no memory" in model.run_index(alive.id).data(Qt.ItemDataRole.ToolTipRole)
+    assert model.experiment_index(mine).data(Role.STATE) == ""
+    assert model.all_index().data(Role.DETAIL) == "2 runs"
     store.delete_run(alive.id, for_good=True)
     model.refresh_run(alive.id)
-    assert not model.run_index(alive.id).isValid()
+    assert (model.run(alive.id), model.experiment_index(mine).data(Role.DETAIL)) == (
+        None,
+        f"{PRESETS['clip'].title} · 1 run",
+    )
     model.refresh_run(99)
 
 
@@ -135,35 +138,19 @@ def test_what_another_window_did_is_seen(model: ExperimentModel, store: Store) -
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     run = a_run(store, mine)
     model.reload()
-    model.set_ticked({run.id})
     store.rename_experiment(other, "renamed")
     model.refresh(Changes())
     assert model.experiment_name(other) == "renamed"
     store.delete_experiment(mine)
-    model.refresh(Changes())
-    assert model.experiment_ids() == [other]
-    assert (model.runs(), model.ticked(), model.run_index(run.id).isValid()) == ([], (), False)
+    for changes in (Changes(), Changes.of(run=run.id)):
+        model.refresh(changes)
+        assert (model.experiment_ids(), model.runs()) == ([other], [])
     store.restore_experiment(mine)
     model.refresh(Changes())
-    assert titles(model, mine)
-    assert model.experiment_name(mine) == "mine"
+    assert (model.runs_of(mine), model.experiment_name(mine)) == ((run.id,), "mine")
     store.delete_experiment(mine)
-    model.refresh(Changes.of(run=run.id))
-    assert not model.run_index(run.id).isValid()
-
-
-def test_a_tick_is_told_once(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
-    mine = an_experiment(store, "mine")
-    runs = [a_run(store, mine) for _ in range(3)]
     model.reload()
-    told = list[tuple[int, ...]]()
-    model.ticks_changed.connect(lambda: told.append(model.ticked()))
-    model.set_ticked({run.id for run in runs})
-    assert told == [tuple(run.id for run in runs)]
-    model.setData(model.run_index(runs[1].id), Qt.CheckState.Unchecked.value, int(Qt.ItemDataRole.CheckStateRole))
-    assert told[1:] == [(runs[0].id, runs[2].id)]
-    model.refresh(Changes.of(run=runs[0].id))
-    assert len(told) == 2, "what is read anew ticks nothing"
+    assert (model.experiment_ids(), model.runs()) == ([other], [])
 
 
 def test_a_name_is_asked_for_when_it_is_another(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
@@ -193,21 +180,20 @@ def test_a_studys_arms_stand_below_it(model: ExperimentModel, store: Store, tmp_
     item = model.study_index(study.id)
     assert [model.index(row, 0, item).data() for row in range(model.rowCount(item))] == ["a", "b"]
     assert item.data(Role.DETAIL) == "Study · 2 arms · 3 runs"
-    assert model.runs_of_study(study.id) == (runs[2].id, runs[0].id, runs[1].id)
-    assert model.study_of(model.run_index(runs[0].id)) == study.id
-    assert model.study_of(model.experiment_index(alone)) is None
-    assert [model.run_index(run.id).data(Role.COLOR) for run in runs] == [0, 1, 0]
+    assert rows(model) == ["All runs", "mine", "alone"]
+    assert (model.experiments_of(item), model.runs_of(arms[0])) == (arms, (runs[2].id, runs[0].id))
+    assert [model.study_of(model.experiment_index(one)) for one in (arms[0], alone)] == [study.id, None]
     store.delete_study(study.id)
     model.refresh(Changes(studies=frozenset((study.id,))))
     assert model.experiment_ids() == [alone]
-    assert (model.runs_of_study(study.id), model.study_index(study.id).isValid()) == ((), False)
+    assert (model.runs(), model.study_index(study.id).isValid()) == ([], False)
 
 
 def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: ExperimentModel, store: Store) -> None:
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     store.tag_experiment(mine, ["draft"])
     store.note_experiment(other, "Too hot")
-    a_run(store, mine, RunState.FAILED)
+    store.tag_run(a_run(store, mine, RunState.FAILED).id, ["noisy"])
     model.reload()
     shown = ExperimentFilter()
     shown.setSourceModel(model)
@@ -216,10 +202,10 @@ def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: Experime
         shown.set_text(text)
         return [str(shown.index(row, 0).data()) for row in range(shown.rowCount())]
 
-    assert found("") == ["other", "mine"]
+    assert found("") == ["All runs", "other", "mine"]
     assert found("#DRAFT min") == ["mine"]
     assert found("hot") == ["other"]
-    assert found("failed") == ["mine"]
+    assert found("failed") == found("#noisy") == ["mine"], "of a run"
     assert found("draft hot") == []
 
 
@@ -228,27 +214,15 @@ def test_a_row_tells_in_words_what_it_shows(model: ExperimentModel, store: Store
     store.tag_experiment(mine, ["draft"])
     store.note_experiment(mine, "why")
     run = a_run(store, mine, RunState.RUNNING, best=0.25)
-    store.tag_run(run.id, ["x"])
-    store.note_run(run.id, "slow")
     broken = store.add_experiment('{"name": "odd", "optim": {"epochs": -1}}').id
     model.reload()
     tip, spoken = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
-    row, above = model.run_index(run.id), model.experiment_index(mine)
-    assert (above.data(Role.TAGS), above.data(Role.DETAIL)) == ("#draft", f"{PRESETS['clip'].title} · 1 run")
-    assert above.data(spoken) == f"mine, {PRESETS['clip'].title} · 1 run, running, #draft"
-    assert above.data(tip) == f"mine\nCreated {when(store.experiment(mine).created)}\n\nwhy"
-    assert (row.data(Role.TAGS), row.data(Role.SEARCH)) == ("#x", f"{run.key} x slow running")
-    point = BestPoint("val/mean_recall", 0.25, 3)
-    assert row.data(spoken) == f"Run 1, {row.data(Role.DETAIL)}, {best_text(point)}, #x"
-    assert row.data(tip).splitlines() == [
-        f"{run.key}: {theme().state_text(RunState.RUNNING)}", best_tip(point), "slow", str(run.folder)
-    ]  # fmt: skip
+    row = model.experiment_index(mine)
+    assert (row.data(Role.TAGS), row.data(Role.DETAIL)) == ("#draft", f"{PRESETS['clip'].title} · 1 run")
+    assert row.data(spoken) == f"mine, {PRESETS['clip'].title} · 1 run, 25.0 %, running, #draft"
+    assert row.data(tip) == f"mine\nCreated {when(store.experiment(mine).created)}\n\nwhy"
     odd = model.experiment_index(broken)
     assert (odd.data(Role.DETAIL), odd.data(tip)) == ("Config cannot be used", store.experiment(broken).problem)
-    editable, checkable = Qt.ItemFlag.ItemIsEditable, Qt.ItemFlag.ItemIsUserCheckable
-    assert [bool(one.flags() & flag) for one in (above, row) for flag in (editable, checkable)] == [
-        True, False, False, True
-    ]  # fmt: skip
     study = store.add_study(tmp_path / "study", "both")
     store.link_arm(study.id, "a", mine)
     model.refresh(Changes(studies=frozenset((study.id,)), experiments=frozenset((mine,))))
@@ -256,7 +230,9 @@ def test_a_row_tells_in_words_what_it_shows(model: ExperimentModel, store: Store
     assert item.data(spoken) == "both, Study · 1 arm · 1 run, running"
     assert item.data(tip) == f"Study both\n{tmp_path / 'study'}"
     assert (item.data(Role.STATE), item.data(Role.SEARCH)) == ("running", "both study")
-    assert not item.flags() & editable
+    editable = Qt.ItemFlag.ItemIsEditable
+    indices = (model.experiment_index(mine), item, model.all_index())
+    assert [bool(index.flags() & editable) for index in indices] == [True, False, False]
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10))
     model.refresh_run(run.id)
     assert item.data(spoken) == "both, Study · 1 arm · 1 run"

@@ -1,4 +1,4 @@
-"""The panel of the tree by itself: what is chosen, ticked and folded, its menus and keys, and what a restart keeps."""
+"""The panel of the tree by itself: what is chosen, ticked and collapsed, its menus and keys; what a restart keeps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from core.spec.run.status import RunState
 from sdgui.experiments.filter import Role
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.runs.live import RunProgress
-from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
-from sdgui.shared.run_colors import RunColors
+from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection
 from sdgui.store.changes import Changes
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.style.theme import theme
 
 
 class Tailer(QObject):
@@ -42,20 +41,20 @@ class Tree:
     """A panel over a store with the experiments *first* and *second*, of two runs each, and what it told."""
 
     def __init__(self, home: Path) -> None:
-        self.store, self.tailer, self.colors = Store.open(home), Tailer(), RunColors()
+        self.store, self.tailer = Store.open(home), Tailer()
         self.settings = QSettings(str(home / "settings.ini"), QSettings.Format.IniFormat)
         self.first, self.second = (
             self.store.add_experiment(preset_config("clip", "tiny"), name).id for name in ("first", "second")
         )
         self.runs = [self._run(one) for one in (self.first, self.first, self.second, self.second)]
-        self.told, self.opened = list[Selection](), list[int]()
+        self.told, self.opened = list[Selection](), list[bool]()
         self.panel = self.another()
         self.panel.selected.connect(self.told.append)
-        self.panel.run_opened.connect(self.opened.append)
+        self.panel.opened.connect(lambda: self.opened.append(True))
 
     def another(self) -> ExperimentsPanel:
         """A panel as after a restart."""
-        services = SimpleNamespace(store=self.store, tailer=self.tailer, colors=self.colors, settings=self.settings)
+        services = SimpleNamespace(store=self.store, tailer=self.tailer, settings=self.settings)
         panel = ExperimentsPanel(cast(Any, services))
         panel.reload()
         return panel
@@ -70,9 +69,6 @@ class Tree:
 
     def rect(self, index: QModelIndex) -> QRect:
         return self.panel.tree.visualRect(self.shown(index))
-
-    def run(self, number: int) -> QModelIndex:
-        return self.panel.model.run_index(self.runs[number])
 
     def add_study(self, folder: Path) -> int:
         """Both experiments are arms of one study."""
@@ -93,46 +89,52 @@ def tree(qtbot: QtBot, tmp_path: Path) -> Iterator[Tree]:
     made.store.close()
 
 
-def folded(panel: ExperimentsPanel) -> list[int]:
-    model = panel.model
-    shown = {one: panel._filter.mapFromSource(model.experiment_index(one)) for one in model.experiment_ids()}
-    return [one for one, index in shown.items() if not panel.tree.isExpanded(index)]
-
-
-def test_a_restart_keeps_what_is_ticked_chosen_and_folded(qtbot: QtBot, tree: Tree) -> None:
-    tree.panel.model.set_ticked({tree.runs[0], tree.runs[2]})
+def test_a_restart_keeps_what_is_ticked_chosen_and_collapsed(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
+    study = tree.add_study(tmp_path / "study")
+    tree.panel.set_ticked((tree.runs[0], tree.runs[2], 99))
     tree.panel.select_run(tree.runs[1])
-    tree.panel.tree.collapse(tree.shown(tree.panel.model.experiment_index(tree.second)))
-    assert folded(tree.panel) == [tree.second]
-    tree.panel.save()
-    again = tree.another()
-    qtbot.addWidget(again)
-    assert (again.selection().ticked, again.selection().run_id, folded(again)) == ((), None, [])
-    again.restore()
-    chosen = again.selection()
-    assert chosen.ticked == (tree.runs[0], tree.runs[2])
-    assert chosen.ticked_experiments == {tree.first, tree.second}
-    assert (chosen.experiment_id, chosen.run_id, chosen.current_run) == (tree.first, tree.runs[1], tree.runs[1])
-    assert folded(again) == [tree.second]
+    tree.panel.select(tree.panel.model.study_index(study))
+    tree.panel.tree.collapseAll()
+    for selected, listed in (
+        (tree.panel.model.experiment_index(tree.first), {tree.first}),
+        (tree.panel.model.study_index(study), {tree.first, tree.second}),
+        (tree.panel.model.all_index(), None),
+    ):
+        tree.panel.select(selected)
+        tree.panel.select_run(tree.runs[1])
+        tree.panel.tree.collapseAll()
+        before = tree.panel.selection()
+        tree.panel.save()
+        again = tree.another()
+        qtbot.addWidget(again)
+        again.restore()
+        assert again.selection() == before
+        assert (before.ticked, before.ticked_experiments) == ((tree.runs[0], tree.runs[2]), {tree.first, tree.second})
+        assert (before.experiment_id, before.run_id, before.listed) == (tree.first, tree.runs[1], listed)
+        is_open = again.tree.isExpanded(again._filter.mapFromSource(again.model.study_index(study)))
+        assert is_open is (listed == {tree.first}), "a selected arm is in sight"
 
 
-def test_a_restart_unfolds_what_trains_and_forgives_what_is_gone_or_unreadable(qtbot: QtBot, tree: Tree) -> None:
-    tree.panel.select_experiment(tree.first)
+def test_a_restart_expands_what_trains_and_ignores_what_is_gone_or_unreadable(
+    qtbot: QtBot, tree: Tree, tmp_path: Path
+) -> None:
+    study = tree.add_study(tmp_path / "study")
+    tree.panel.select(tree.panel.model.study_index(study))
     tree.panel.tree.collapseAll()
     tree.panel.save()
     tree.store.record(tree.runs[0], Progress(RunState.RUNNING, 2, step=1, total_steps=10))
     again = tree.another()
     qtbot.addWidget(again)
     again.restore()
-    assert folded(again) == [tree.second], "that a run goes on is seen"
-    assert (again.selection().experiment_id, again.selection().run_id) == (tree.first, None)
-    for name, kept in (("run", 99), ("experiment", 99), ("ticked", "[{"), ("folded", '{"a": 1}')):
+    assert again.tree.isExpanded(again._filter.mapFromSource(again.model.study_index(study)))
+    for name, kept in (("run", 99), ("row", '["experiment", 99]'), ("ticked", "[{"), ("folded", '{"a": 1}')):
         tree.settings.setValue(f"tree/{name}", kept)
     third = tree.another()
     qtbot.addWidget(third)
     third.restore()
-    assert (third.selection().experiment_id, third.selection().ticked, folded(third)) == (tree.second, (), [])
-    tree.settings.setValue("tree/ticked", json.dumps(["x", tree.runs[3], 99]))
+    assert (third.selection().study_id, third.selection().ticked) == (study, ())
+    for name, kept in (("row", '{"a"'), ("ticked", json.dumps(["x", tree.runs[3], 99]))):
+        tree.settings.setValue(f"tree/{name}", kept)
     third.restore()
     assert third.selection().ticked == (tree.runs[3],)
 
@@ -142,22 +144,28 @@ def test_what_is_chosen_is_told_once_with_the_run_that_is_watched(tree: Tree, tm
     tree.panel.refresh(Changes())
     (told,) = tree.told
     assert (told.experiment_id, told.run_id, told.current_run) == (tree.first, None, tree.runs[1]), "its newest"
-    assert tree.colors.of(tree.runs[1]) == 1, "its own, whatever else is overlaid"
-    tree.panel.select_run(tree.runs[0])
-    assert (tree.told[-1].run_id, tree.told[-1].watched) == (tree.runs[0], (tree.runs[0],))
+    tree.panel.select_run(tree.runs[2])
+    assert len(tree.told) == 2, "with its experiment"
+    assert (tree.told[-1].experiment_id, tree.told[-1].watched) == (tree.second, (tree.runs[2],))
+    tree.panel.set_ticked(tree.runs[:2])
+    assert tree.told[-1].watched == (*tree.runs[:2], tree.runs[2])
+    tree.panel.set_ticked(())
     study = tree.add_study(tmp_path / "study")
     tree.panel.select(tree.panel.model.study_index(study))
-    assert (tree.told[-1].study_id, tree.told[-1].experiment_id) == (study, None)
-    assert tree.told[-1].study_runs == tree.told[-1].watched == (*tree.runs[1::-1], *tree.runs[:1:-1])
-    assert [tree.colors.of(run) for run in tree.runs] == [0, 0, 1, 1], "one colour an arm"
-    tree.panel.toggle_tick()
-    assert tree.told[-1].ticked == tuple(tree.runs)
-    tree.panel.model.set_ticked({tree.runs[0]})
-    assert [tree.colors.of(run) for run in tree.runs] == [0, None, None, None], "of those that are overlaid"
-    tree.panel.tree.collapseAll()
+    told = tree.told[-1]
+    assert (told.study_id, told.experiment_id, told.listed) == (study, None, {tree.first, tree.second})
+    assert told.study_runs == told.watched == (*tree.runs[1::-1], *tree.runs[:1:-1])
     tree.panel.select_run(tree.runs[2])
-    assert tree.told[-1].study_id == study
-    assert tree.rect(tree.run(2)).isValid(), "what it is in is unfolded"
+    told = tree.told[-1]
+    assert tree.panel.row() == (None, study), "the row lists the run, so it stays selected"
+    assert (told.study_id, told.experiment_id, told.watched) == (study, tree.second, (tree.runs[2],))
+
+
+def test_a_click_on_the_selected_experiment_chooses_it_instead_of_its_run(qtbot: QtBot, tree: Tree) -> None:
+    tree.panel.select_run(tree.runs[0])
+    middle = tree.rect(tree.panel.model.experiment_index(tree.first)).center()
+    qtbot.mouseClick(tree.panel.tree.viewport(), Qt.MouseButton.LeftButton, pos=middle)
+    assert (tree.panel.selection().run_id, tree.panel.selection().current_run) == (None, tree.runs[1])
 
 
 def test_what_is_removed_leaves_its_experiment_chosen_or_else_the_first(tree: Tree) -> None:
@@ -171,38 +179,24 @@ def test_what_is_removed_leaves_its_experiment_chosen_or_else_the_first(tree: Tr
     tree.store.delete_experiment(tree.second)
     tree.panel.refresh(Changes.of(experiment=tree.second))
     assert tree.panel.selection() == Selection()
-    tree.panel.toggle_tick()
     tree.panel.rename()
     assert tree.panel.selection() == Selection()
     assert tree.panel.tree.viewport().findChild(QLineEdit) is None
 
 
-def test_enter_or_a_double_click_opens_a_run_and_folds_an_experiment(qtbot: QtBot, tree: Tree) -> None:
+def test_enter_or_a_double_click_opens_an_experiment_and_collapses_a_study(
+    qtbot: QtBot, tree: Tree, tmp_path: Path
+) -> None:
     view = tree.panel.tree
-    view.activated.emit(tree.shown(tree.run(0)))
-    assert tree.opened == [tree.runs[0]]
-    experiment = tree.shown(tree.panel.model.experiment_index(tree.first))
-    for unfolded in (False, True):
-        view.activated.emit(experiment)
-        assert view.isExpanded(experiment) is unfolded
-    qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(experiment).center())
-    assert tree.opened == [tree.runs[0]]
-
-
-def test_a_click_at_the_tick_toggles_it_and_one_beside_it_chooses_the_run(qtbot: QtBot, tree: Tree) -> None:
-    view, left, right = tree.panel.tree.viewport(), Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
-    box = tree.rect(tree.run(0))
-    tick = QPoint(box.left() + SPACE // 2 + 8, box.center().y())
-    for ticked in ((tree.runs[0],), ()):
-        qtbot.mouseClick(view, left, pos=tick)
-        assert tree.panel.selection().ticked == ticked
-    qtbot.mouseClick(view, right, pos=tick)
-    qtbot.mouseClick(view, left, pos=tick + QPoint(8 + 5 + 4, 0))
-    qtbot.mouseClick(view, left, pos=QPoint(box.right() - 4, box.center().y()))
-    assert (tree.panel.selection().ticked, tree.panel.selection().run_id) == ((), tree.runs[0])
-    above = tree.rect(tree.panel.model.experiment_index(tree.first))
-    qtbot.mouseClick(view, left, pos=QPoint(above.left() + SPACE // 2 + 8, above.center().y()))
-    assert tree.panel.selection().ticked == ()
+    view.activated.emit(tree.shown(tree.panel.model.experiment_index(tree.first)))
+    assert tree.opened == [True]
+    study = tree.shown(tree.panel.model.study_index(tree.add_study(tmp_path / "study")))
+    view.expandAll()
+    for expanded in (False, True):
+        view.activated.emit(study)
+        assert view.isExpanded(study) is expanded
+    qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(study).center())
+    assert tree.opened == [True]
 
 
 def _note(done: list[str], what: str, _context: None) -> None:
@@ -214,14 +208,16 @@ def test_a_row_has_the_menu_of_its_kind(qtbot: QtBot, tree: Tree, tmp_path: Path
     qtbot.addWidget(window)
     actions = Actions(window)
     done: list[str] = []
-    kinds = {EXPERIMENT_MENU: "of experiments", RUN_MENU: "of runs", STUDY_MENU: "of studies"}
+    kinds = {EXPERIMENT_MENU: "of experiments", STUDY_MENU: "of studies"}
     records = [
         Action[None](kind, "x", title, "tip", partial(_note, done, kind), menus=(MenuItem(kind, Section.OPEN),))
         for kind, title in kinds.items()
     ]
     actions.register([*records, Action[None]("new", "x", "New", "tip", partial(_note, done, "new"))], None)
     view, model = tree.panel.tree, tree.panel.model
-    view.customContextMenuRequested.emit(tree.rect(tree.run(0)).center())  # there are no actions yet
+    view.customContextMenuRequested.emit(
+        tree.rect(model.experiment_index(tree.first)).center()
+    )  # there are no actions yet
     assert tree.panel.findChild(QMenu) is None
     tree.panel.set_actions(actions)
     button = tree.panel.findChild(QWidget, "do_new")
@@ -230,7 +226,6 @@ def test_a_row_has_the_menu_of_its_kind(qtbot: QtBot, tree: Tree, tmp_path: Path
     study = tree.add_study(tmp_path / "study")
     view.expandAll()
     rows = (
-        (tree.run(0), RUN_MENU),
         (model.experiment_index(tree.second), EXPERIMENT_MENU),
         (model.study_index(study), STUDY_MENU),
     )
@@ -246,9 +241,11 @@ def test_a_row_has_the_menu_of_its_kind(qtbot: QtBot, tree: Tree, tmp_path: Path
     assert done == ["new", *(kind for _, kind in rows)]
     view.customContextMenuRequested.emit(QPoint(10, view.viewport().height() - 2))
     assert QApplication.activePopupWidget() is None, "below the last row"
+    view.customContextMenuRequested.emit(tree.rect(model.all_index()).center())
+    assert QApplication.activePopupWidget() is None, "all runs can be neither deleted nor renamed"
 
 
-def test_renaming_a_run_renames_its_experiment_and_a_study_has_no_name_to_edit(
+def test_an_experiment_is_renamed_in_place_and_a_study_has_no_name_to_edit(
     qtbot: QtBot, tree: Tree, tmp_path: Path
 ) -> None:
     asked: list[tuple[int, str]] = []
@@ -268,12 +265,11 @@ def test_renaming_a_run_renames_its_experiment_and_a_study_has_no_name_to_edit(
     assert tree.panel.tree.state() != tree.panel.tree.State.EditingState
 
 
-def test_the_filter_unfolds_what_it_finds_and_keeps_the_choice_or_takes_the_first(tree: Tree) -> None:
+def test_the_filter_keeps_the_choice_or_takes_the_first(tree: Tree) -> None:
     tree.panel.select_experiment(tree.first)
     tree.panel.tree.collapseAll()
     told = len(tree.told)
     tree.panel.filter_box.setText("second")
-    assert not folded(tree.panel).count(tree.second)
     assert len(tree.told) == told
     tree.panel.filter_box.clear()
     assert tree.panel.tree.currentIndex().data() == "first"
@@ -283,27 +279,22 @@ def test_the_filter_unfolds_what_it_finds_and_keeps_the_choice_or_takes_the_firs
     assert tree.panel.selection().experiment_id == tree.second
 
 
-def test_what_the_tailer_says_of_a_run_is_shown(tree: Tree) -> None:
+def test_what_the_tailer_says_of_a_run_is_shown_at_its_experiment(tree: Tree) -> None:
     running = RunProgress(tree.runs[0], RunState.RUNNING, 3, 12, "training", 60.0, None, "")
     tree.tailer.progress_changed.emit(tree.runs[0], running)
-    assert (tree.run(0).data(Role.STATE), tree.run(0).data(Role.SHARE)) == ("running", 0.25)
-    assert tree.run(0).data(Role.TIME) == "1 min left"
-    assert tree.panel.model.experiment_index(tree.first).data(Role.STATE) == "running"
+    row = tree.panel.model.experiment_index(tree.first)
+    assert row.data(Role.STATE) == "running"
     tree.store.record(tree.runs[0], Progress(RunState.FAILED, 2, step=4, total_steps=12, failure="no memory"))
     tree.tailer.state_changed.emit(tree.runs[0], RunState.FAILED)
-    assert (tree.run(0).data(Role.STATE), tree.run(0).data(Role.SHARE)) == ("failed", None)
+    assert (row.data(Role.STATE), row.data(Role.STATES)) == ("", "done failed")
 
 
-def test_a_popup_about_a_row_opens_below_it(tree: Tree) -> None:
-    tree.panel.select_run(tree.runs[0])
-    below = tree.panel.tree.viewport().mapToGlobal(tree.rect(tree.run(0)).bottomLeft())
-    assert tree.panel.current_rect_bottom() == below
-
-
-def test_the_chosen_row_has_a_band_from_edge_to_edge_and_an_arrow_says_whether_it_is_unfolded(tree: Tree) -> None:
-    view = tree.panel.tree
-    tree.panel.select_experiment(tree.first)
-    chosen, other = (tree.rect(tree.panel.model.experiment_index(one)) for one in (tree.first, tree.second))
+def test_the_chosen_row_has_a_band_from_edge_to_edge_and_a_study_an_arrow(tree: Tree, tmp_path: Path) -> None:
+    view, model = tree.panel.tree, tree.panel.model
+    study = model.study_index(tree.add_study(tmp_path / "study"))
+    view.expandAll()
+    tree.panel.select(study)
+    chosen, other = tree.rect(study), tree.rect(model.experiment_index(tree.second))
 
     def shown() -> QImage:
         return view.viewport().grab().toImage()
@@ -313,14 +304,12 @@ def test_the_chosen_row_has_a_band_from_edge_to_edge_and_an_arrow_says_whether_i
 
     assert edges(chosen) == [theme().color("selection")] * 2
     assert theme().color("selection") not in edges(other)
-    assert tree.rect(tree.run(0)).left() > chosen.left()
+    assert other.left() > chosen.left()
 
     def arrow(box: QRect) -> QImage:
         return shown().copy(box.left() - 14, box.top(), 14, box.height())
 
-    unfolded = arrow(other)
-    view.collapse(tree.shown(tree.panel.model.experiment_index(tree.second)))
-    folded = arrow(tree.rect(tree.panel.model.experiment_index(tree.second)))
-    run = arrow(tree.rect(tree.run(0)))
-    assert unfolded != folded
-    assert len({run.pixel(x, y) for x in range(14) for y in range(run.height())}) == 1, "a run has none"
+    expanded, plain = arrow(chosen), arrow(other)
+    view.collapse(tree.shown(study))
+    assert expanded != arrow(chosen)
+    assert len({plain.pixel(x, y) for x in range(14) for y in range(plain.height())}) == 1, "an arm has none"

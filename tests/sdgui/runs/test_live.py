@@ -15,7 +15,7 @@ from core.spec.run.events import EventWriter, Log, Metrics, RunFailed, RunFinish
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import live as live_module
 from sdgui.runs.live import LiveRun
-from sdgui.shared.run_texts import short_line, state_line
+from sdgui.shared.run_texts import state_line
 from sdgui.store.records import Run
 
 NOW = time.time()
@@ -231,7 +231,7 @@ def test_a_finished_run_whose_folder_is_gone_says_so_until_it_is_back(tmp_path: 
     aside = run.folder.rename(tmp_path / "aside")
     gone = live.poll()
     assert (gone.state, gone.missing, gone.step) == (RunState.DONE, True, 50)
-    assert state_line(run, gone) == short_line(run, gone) == "Done · folder missing · 50 steps"
+    assert state_line(run, gone) == "Done · folder missing · 50 steps"
     aside.rename(run.folder)
     assert not live.poll().missing
     again = LiveRun(replace(run, offset=99, started=NOW, ending="done"), {})

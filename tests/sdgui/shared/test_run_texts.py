@@ -15,10 +15,7 @@ from sdgui.shared.run_texts import (
     best_text,
     best_tip,
     experiment_line,
-    run_title,
     share,
-    short_line,
-    short_time,
     state_line,
     step_text,
     stop_text,
@@ -34,7 +31,7 @@ def test_how_long_a_run_took_counts_every_sitting_or_is_not_said() -> None:
     once = Run(1, 1, "k", Path("r"), "d", 0.0, RunState.DONE, launched=990.0, started=1000.0, finished=1120.0)
     assert time_text(once, None) == "2 min"
     resumed = replace(once, launched=9000.0, finished=9300.0)
-    assert (time_text(resumed, None), short_time(resumed, None)) == ("", "")
+    assert time_text(resumed, None) == ""
     assert time_text(resumed, None, worked=7500.0) == "2 h 5 min"
     assert time_text(replace(once, launched=None), None) == ""
     assert time_text(replace(once, finished=None), None) == ""
@@ -72,18 +69,15 @@ def test_a_line_has_the_state_and_what_a_live_run_does() -> None:
     assert state_line(RUN, going()) == "Running · step 240 of 600 · 40 %"
     assert state_line(RUN, going(doing="saving")) == "Saving · step 240 of 600 · 40 %"
     assert state_line(RUN, going(state=RunState.PAUSED, doing="saving")).startswith("Paused")
-    assert short_line(RUN, going()) == "Running · 240/600"
-    assert short_line(RUN, going(total_steps=0)) == "Running · step 240"
-    assert short_line(RUN, None) == state_line(RUN, None)
-    assert (time_text(RUN, going()), short_time(RUN, going())) == ("15 min 30 s left", "15 min left")
+    assert time_text(RUN, going()) == "15 min 30 s left"
     assert time_text(RUN, going(seconds_left=None)) == ""
 
 
 def test_a_run_that_has_ended_says_how_long_it_took_though_it_was_followed() -> None:
     ended = going(state=RunState.DONE, doing="", step=600, seconds_left=0.0)
     assert time_text(RUN, ended, worked=120.0) == "2 min"
-    assert (time_text(RUN, ended), short_time(RUN, ended)) == ("", "")
-    assert short_line(RUN, ended) == state_line(RUN, ended) == "Done · 600 steps"
+    assert time_text(RUN, ended) == ""
+    assert state_line(RUN, ended) == "Done · 600 steps"
 
 
 def test_the_best_point_names_whose_it_is() -> None:
@@ -94,7 +88,6 @@ def test_the_best_point_names_whose_it_is() -> None:
 
 
 def test_titles_tags_and_stages_of_stopping() -> None:
-    assert (run_title(RUN, 3), run_title(RUN)) == ("Run 3", "Run k1")
     assert tags_text(("a", "b c")) == "#a #b c"
     current_time = time.time()
     texts = [

@@ -208,7 +208,7 @@ class ComparePart(QWidget):
         """Compare the ticked or selected runs, if the tab is visible."""
         if not self.isVisible():
             return
-        ticked = list(self._table.model.ticks)
+        ticked = sorted(self._table.model.ticks)
         run_ids = tuple(ticked if len(ticked) > 1 else self._table.chosen_runs())
         self._requested_ids = run_ids
         self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MOST])), self._show_result)

@@ -31,15 +31,16 @@ class Grouping(QObject):
         super().__init__(parent)
         self._toolbar, self._legend, self._cards, self._runs = toolbar, legend, cards, runs
         self._groups: dict[str, str] = {}
+        self._given_colors: Mapping[str, int] = {}
         self._timer = QTimer(self, singleShot=True, interval=_MS)
         self._timer.timeout.connect(self._show_means)
         toolbar.means_changed.connect(lambda _on: self.show())
         toolbar.x_mode_changed.connect(lambda _mode: self.changed())
 
-    def set_groups(self, groups: Mapping[str, str]) -> None:
-        """Key of a run -> title of its group; {} shows runs again."""
+    def set_groups(self, groups: Mapping[str, str], colors: Mapping[str, int] | None = None) -> None:
+        """Key of a run -> title of its group; {} shows runs again. ``colors``: palette indices by title."""
         if dict(groups) != self._groups:
-            self._groups = dict(groups)
+            self._groups, self._given_colors = dict(groups), colors or {}
             if bool(groups) != self._toolbar.means.isEnabled():
                 self._toolbar.means.setChecked(bool(groups))
             self._toolbar.means.setEnabled(bool(groups))
@@ -72,11 +73,11 @@ class Grouping(QObject):
             card.show_means(None)
 
     def _colors(self) -> dict[str, int]:
-        """A group has the colour of its first run, so that curves keep theirs when they become means."""
+        """The given colour of each group that has a run here, else that of its first run."""
         colors: dict[str, int] = {}
         for run, title in self._groups.items():
             if run in self._runs:
-                colors.setdefault(title, self._runs[run][1])
+                colors.setdefault(title, self._given_colors.get(title, self._runs[run][1]))
         return colors
 
     def _show_means(self) -> None:

@@ -34,10 +34,11 @@ _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "ta
 
 @dataclass(frozen=True)
 class Columns:
-    """What was read: runs, their names, and the columns that can be axes."""
+    """What was read: runs, their names and palette indices, and the columns that can be axes."""
 
     run_ids: Sequence[int] = ()
     names: Sequence[str] = ()
+    colors: Sequence[int] = ()
     axes: Sequence[Axis] = ()
 
 
@@ -49,7 +50,10 @@ def read_columns(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) 
         axis_of(field, [cells[run_id].values[index] for run_id in listed_ids]) for index, field in enumerate(fields)
     ]
     return Columns(
-        listed_ids, [cells[run_id].name for run_id in listed_ids], [axis for axis in axes if axis is not None]
+        listed_ids,
+        [cells[run_id].name for run_id in listed_ids],
+        [cells[run_id].color for run_id in listed_ids],
+        [axis for axis in axes if axis is not None],
     )
 
 
@@ -154,8 +158,8 @@ class ScatterPart(_Relation):
         by_name = {axis.field.name: axis for axis in self.columns.axes}
         x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
         if x is not None and y is not None:
-            ticks = self.table.model.ticks
-            self.scatter.show_axes(x, y, self.columns.names, [ticks.get(run_id) for run_id in self.columns.run_ids])
+            ticks, colors = self.table.model.ticks, zip(self.columns.run_ids, self.columns.colors, strict=True)
+            self.scatter.show_axes(x, y, self.columns.names, [c if run in ticks else None for run, c in colors])
 
     def show_ticks(self) -> None:
         """Other runs are ticked."""

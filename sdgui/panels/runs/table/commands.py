@@ -1,4 +1,4 @@
-"""What is done with the selected rows of the table: overlay their curves, edit tags and notes, filter, copy.
+"""What is done with the selected rows of the table: overlay their curves, edit tags and notes, filter, copy, delete.
 
 Flow: actions and the context menu -> ``TableCommands`` -> the store's writer, or a question to the window by a signal.
 """
@@ -11,6 +11,7 @@ from functools import partial
 from PySide6.QtCore import QObject, QPoint, Qt, Signal
 from PySide6.QtWidgets import QMenu
 
+from core.spec.errors import UserError
 from sdgui.panels.runs.table.many import ManyEdit, ManySheet
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.menus import RUN_MENU
@@ -19,11 +20,13 @@ from sdgui.store.changes import Changes
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
+from sdgui.widgets.formats import counted
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
 MOST_TICKED = 200  # more curves are unreadable and hold gigabytes
-ROWS_MENU = "rows"
+ROWS_MENU = "rows"  # of any selected rows; with RUN_MENU of one run, with MANY_MENU of several
+MANY_MENU = "many rows"
 
 
 class TableCommands(QObject):
@@ -54,16 +57,13 @@ class TableCommands(QObject):
         self._actions.update(self)
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._actions.fill_menu(menu, ROWS_MENU)
-        if len(self.table.chosen_runs()) == 1:
-            menu.addSeparator()
-            self._actions.fill_menu(menu, RUN_MENU)
+        self._actions.fill_menu(menu, ROWS_MENU, RUN_MENU if len(self.table.chosen_runs()) == 1 else MANY_MENU)
         menu.popup(position)
 
     # Ticks
     def tick(self, run_ids: Sequence[int], on: bool) -> None:
         """Overlay these runs, or hide their curves."""
-        ticked = dict.fromkeys(self.table.model.ticks)
+        ticked = dict.fromkeys(sorted(self.table.model.ticks))
         after = (
             [*ticked, *(run_id for run_id in run_ids if run_id not in ticked)]
             if on
@@ -138,6 +138,34 @@ class TableCommands(QObject):
         touched = frozenset(tags.keys() | notes.keys())
         self._services.writer.submit(write, lambda _: self.changed.emit(Changes(runs=touched)))
 
+    # Deletion
+    def delete(self) -> None:
+        """Move the selected runs to the bin, with undo; none of them may train."""
+        store, run_ids = self._services.store, self.table.chosen_runs()
+        changes = Changes(runs=frozenset(run_ids))
+
+        def write() -> str:
+            runs = [store.run(run_id) for run_id in run_ids]
+            if alive := [run for run in runs if run.state.alive]:
+                raise UserError(f"Run {alive[0].key} is training. Stop it first, then delete it.")
+            for run_id in run_ids:
+                store.delete_run(run_id)
+            return f"run {runs[0].key}" if len(runs) == 1 else counted(len(runs), "run")
+
+        def restore() -> None:
+            for run_id in run_ids:
+                store.restore_run(run_id)
+
+        def done(what: str) -> None:
+            self.changed.emit(changes)
+            undo = Remedy("Undo", lambda: self._services.writer.submit(restore, lambda _: self.changed.emit(changes)))
+            self.message_requested.emit(Message("info", f"Moved {what} to the bin.", remedy=undo))
+
+        if run_ids:
+            self._services.writer.submit(
+                write, done, lambda error: self.message_requested.emit(Message("warning", str(error)))
+            )
+
 
 def _has_runs(commands: TableCommands) -> bool:
     return bool(commands.table.chosen_runs())
@@ -158,8 +186,8 @@ def _edit_title(commands: TableCommands) -> str:
     return f"Tags and notes of {number} runs …" if number > 1 else "Add or remove tags …"
 
 
-def _item(section: Section, order: int = 0) -> tuple[MenuItem, ...]:
-    return (MenuItem(ROWS_MENU, section, order),)
+def _item(section: Section, order: int = 0, menu: str = ROWS_MENU) -> tuple[MenuItem, ...]:
+    return (MenuItem(menu, section, order),)
 
 
 _GROUP = "Runs"
@@ -170,6 +198,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "Overlay &curves",
         "Show or hide the curves of the selected rows (Space in the table)",
         TableCommands.toggle,
+        "Ctrl+Shift+T",
         enabled=lambda commands: bool(commands.table.view.chosen_rows()),
         current_title=_tick_title,
         icon="ph.chart-line",
@@ -194,7 +223,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         enabled=_has_runs,
         current_title=_edit_title,
         icon="ph.tag",
-        menus=_item(Section.EDIT),
+        menus=_item(Section.EDIT, menu=MANY_MENU),
     ),
     Action(
         "rows_filter",
@@ -216,5 +245,16 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         enabled=lambda commands: bool(commands.table.view.chosen_rows()),
         icon="ph.copy",
         menus=_item(Section.EDIT, 1),
+    ),
+    Action(
+        "rows_delete",
+        _GROUP,
+        "D&elete",
+        "Move the selected runs to the bin (can be undone)",
+        TableCommands.delete,
+        "Del",
+        enabled=_has_runs,
+        icon="ph.trash",
+        menus=_item(Section.REMOVE),
     ),
 )

@@ -111,12 +111,14 @@ def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
     return fields
 
 
-def query_of(layout: TableLayout, expression: Expression, catalogue: Catalogue) -> RunQuery:
-    """The store query of a layout."""
+def query_of(
+    layout: TableLayout, expression: Expression, catalogue: Catalogue, experiments: frozenset[int] | None = None
+) -> RunQuery:
+    """The store query of a layout, over the runs of these experiments; None: of all."""
     sort = []
     for name, descending in layout.sort:
         sort += [SortKey(field, descending) for field in fields_of([name], catalogue)]
-    return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)))
+    return RunQuery(expression, tuple(sort), tuple(fields_of(layout.group_by, catalogue)), experiments)
 
 
 def _list(raw: Any) -> list[Any]:

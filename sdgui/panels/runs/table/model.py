@@ -33,6 +33,7 @@ _PAGE = 64  # rows read around one that is seen
 _KEPT = 4000  # runs whose cells are held
 _DISPLAY, _ALIGN, _TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole
 _ACCESSIBLE, _ICON = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.DecorationRole
+_CHECK = Qt.ItemDataRole.CheckStateRole
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 NAME = fact("name")
@@ -54,7 +55,8 @@ class RunTableModel(QAbstractTableModel):
         self._styles: list[Style] = [Style()]
         self._requested: dict[int, None] = {}
         self.open_groups: set[GroupKeys] = set()  # those that the user opened, also while their runs are read
-        self.ticks: Mapping[int, int] = {}  # run id -> palette index
+        self.ticks: frozenset[int] = frozenset()
+        self._ticked_in: Mapping[GroupKeys, int] = {}  # how many runs of a group are ticked
         self._asking = QTimer(self, singleShot=True, interval=0)
         self._asking.timeout.connect(self._ask)
         reader.cells_read.connect(self._store_cells)
@@ -102,11 +104,35 @@ class RunTableModel(QAbstractTableModel):
         """Every cell may have changed."""
         self._cells.clear()
 
-    def set_ticks(self, ticks: Mapping[int, int]) -> None:
-        """Which runs are ticked, with the index of their colour."""
-        self.ticks = dict(ticks)
+    def set_ticks(self, run_ids: Iterable[int]) -> None:
+        """Which runs are ticked."""
+        self.ticks = frozenset(run_ids)
+        self._ticks_changed()
+
+    def count_ticks(self, ticked_in: Mapping[GroupKeys, int]) -> None:
+        """How many runs of each group are ticked, those of closed groups too."""
+        self._ticked_in = ticked_in
+        self._ticks_changed()
+
+    def _ticks_changed(self) -> None:
         if len(self.rows):
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0), [_DISPLAY])
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0), [_CHECK])
+
+    def color(self, index: Index) -> int | None:
+        """The palette index of a run; of a group, that of its newest run. None while it is not read."""
+        row = self.rows.at(index.row())
+        first = row.run_id if row.run_id is not None else (self.rows.groups or [])[row.group or 0].first
+        cells = self._cells.get(first)
+        return None if cells is None else cells.color
+
+    def _check_state(self, row: Row) -> Qt.CheckState:
+        if row.run_id is not None:
+            return Qt.CheckState.Checked if row.run_id in self.ticks else Qt.CheckState.Unchecked
+        group = (self.rows.groups or [])[row.group or 0]
+        ticked = self._ticked_in.get(group.keys, 0)
+        if not ticked:
+            return Qt.CheckState.Unchecked
+        return Qt.CheckState.Checked if ticked == group.count else Qt.CheckState.PartiallyChecked
 
     def row(self, index: Index) -> Row | None:
         """The run or the group at an index."""
@@ -166,9 +192,11 @@ class RunTableModel(QAbstractTableModel):
         return None
 
     def data(self, index: Index, role: int = int(_DISPLAY)) -> object:
-        if role not in (_DISPLAY, _ALIGN, _TIP, _ACCESSIBLE, _ICON):
+        if role not in (_DISPLAY, _ALIGN, _TIP, _ACCESSIBLE, _ICON, _CHECK):
             return None
         row, field = self.rows.at(index.row()), self.fields[index.column()]
+        if role == _CHECK:
+            return self._check_state(row) if index.column() == 0 else None
         if role == _ALIGN:
             return self._alignment(row, index.column())
         if role == _ICON:

@@ -1,4 +1,4 @@
-"""The first column of the table: the arrow of a group, the tick of a run with its colour, and the name."""
+"""The first column of the table: the arrow of a group, a check box in the colour of the curve, and the name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
 _BOX = 2 * SPACE
-_INDENT = 2 * SPACE
+_INDENT = 2 * SPACE + SPACE // 2
 
 
 class NameDelegate(QStyledItemDelegate):
@@ -22,10 +22,10 @@ class NameDelegate(QStyledItemDelegate):
         self._model = model
 
     def tick_rect(self, cell: QRect, index: Index) -> QRect:
-        """Where a run's tick is."""
+        """Where the check box of a run or a group is."""
         row = self._model.row(index)
-        indent = _INDENT if row is not None and row.group is not None else 0
-        left = cell.left() + SPACE // 2 + indent
+        depth = 0 if row is None or row.group is None else 1 if row.is_group else 2
+        left = cell.left() + SPACE // 2 + depth * _INDENT
         return QRect(left, cell.center().y() - _BOX // 2 + 1, _BOX, _BOX)
 
     def arrow_rect(self, cell: QRect) -> QRect:
@@ -43,11 +43,9 @@ class NameDelegate(QStyledItemDelegate):
             assert row.group is not None
             name = "caret-down" if self._model.rows.is_open(row.group) else "caret-right"
             style.icon(f"ph.{name}").paint(painter, self.arrow_rect(option.rect))
-            rest = option.rect.adjusted(3 * SPACE, 0, -SPACE // 2, 0)
-        else:
-            box = self.tick_rect(option.rect, index)
-            self._paint_tick(painter, box, self._model.ticks.get(row.run_id))
-            rest = option.rect.adjusted(box.right() - option.rect.left() + SPACE, 0, -SPACE // 2, 0)
+        box = self.tick_rect(option.rect, index)
+        self._paint_tick(painter, box, self._model.color(index), index.data(Qt.ItemDataRole.CheckStateRole))
+        rest = option.rect.adjusted(box.right() - option.rect.left() + SPACE, 0, -SPACE // 2, 0)
         painter.setFont(style.font("title" if row.run_id is None else "text"))
         painter.setPen(style.color("text"))
         text = painter.fontMetrics().elidedText(str(index.data()), Qt.TextElideMode.ElideMiddle, rest.width())
@@ -56,18 +54,21 @@ class NameDelegate(QStyledItemDelegate):
             painter.setPen(QPen(style.color("accent"), 1))
             painter.drawRect(option.rect.adjusted(0, 0, -1, -1))
 
-    def _paint_tick(self, painter: QPainter, box: QRect, color: int | None) -> None:
-        """An empty box, or one filled with the run's colour and a check."""
+    def _paint_tick(self, painter: QPainter, box: QRect, color: int | None, state: Qt.CheckState) -> None:
+        """A box in the curve's colour; filled with a check, or with a bar where some runs of a group are ticked."""
         style = theme()
+        ink = style.color("strong_border") if color is None else style.run_color(color)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         inner = box.adjusted(1, 1, -1, -1)
-        painter.setPen(QPen(style.color("strong_border"), 1))
-        painter.setBrush(style.color("surface") if color is None else style.run_color(color))
+        painter.setPen(QPen(ink, 2))
+        painter.setBrush(style.color("surface") if state == Qt.CheckState.Unchecked else ink)
         painter.drawRoundedRect(inner, 3, 3)
-        if color is not None:
-            painter.setPen(QPen(style.color("surface"), 2))  # every colour of a run holds 3:1 against it
-            x, y = inner.left(), inner.top()
+        painter.setPen(QPen(style.color("surface"), 2))  # every colour of a run holds 3:1 against it
+        x, y = inner.left(), inner.top()
+        if state == Qt.CheckState.Checked:
             painter.drawLine(x + 3, y + 7, x + 6, y + 10)
             painter.drawLine(x + 6, y + 10, x + 11, y + 4)
+        elif state == Qt.CheckState.PartiallyChecked:
+            painter.drawLine(x + 3, inner.center().y(), inner.right() - 3, inner.center().y())
         painter.restore()

@@ -1,4 +1,4 @@
-"""The table of all runs: it holds the layout, queries the store, and emits the current and the ticked runs.
+"""The table of runs: it holds the layout, queries the store, and emits the current and the ticked runs.
 
 Flow: the bar and the view change the layout -> ``TableReader`` -> ``RunTableModel`` -> the view. The panel listens to
 ``run_chosen`` and ``ticked``, and calls ``refresh`` when the store has changed.
@@ -7,7 +7,8 @@ Flow: the bar and the view change the layout -> ``TableReader`` -> ``RunTableMod
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -54,6 +55,8 @@ class RunTable(QWidget):
         self._current: int | None = None
         self._reported_run: int | None = None
         self._stale: set[int] = set()
+        self._experiments: frozenset[int] | None = None  # whose runs are listed; None: all
+        self._started = False
         self._later = QTimer(self, singleShot=True, interval=_LATER)
         self._later.timeout.connect(self._look_again)
         layout = QVBoxLayout(self)
@@ -90,6 +93,7 @@ class RunTable(QWidget):
     # The layout
     def start(self) -> None:
         """Ask for the rows of the last time."""
+        self._started = True
         self.show_layout(self.arrangement)
         self.reader.fill_configs()
 
@@ -102,7 +106,14 @@ class RunTable(QWidget):
 
     def _list_runs(self) -> None:
         selected = self.view.chosen_runs() if self.arrangement.only_differing else ()
-        self.reader.list_runs(self.arrangement, selected, frozenset(self.model.open_groups))
+        self.reader.list_runs(self.arrangement, selected, frozenset(self.model.open_groups), self._experiments)
+
+    def list_experiments(self, experiments: frozenset[int] | None) -> None:
+        """List the runs of these experiments; None: of all."""
+        if experiments != self._experiments:
+            self._experiments = experiments
+            if self._started:
+                self._list_runs()
 
     def refresh(self) -> None:
         """Any run may have changed in the store."""
@@ -156,6 +167,7 @@ class RunTable(QWidget):
             self.choose(current)
         self.view.verticalScrollBar().setValue(scroll_position)
         self.reader.fill_steps(listing.fields())
+        self._count_ticks()
         self.listed.emit(listing)
 
     def _show_columns(self) -> None:
@@ -202,7 +214,7 @@ class RunTable(QWidget):
         self.show_layout(self.arrangement.with_columns([*order, *hidden]))
 
     def tick_group(self, group: int) -> None:
-        """Tick the runs of a closed group; where all of them are, no longer."""
+        """Tick the runs of a group; where all of them are, no longer."""
         listing = self.model.listing
         if listing is None or listing.rows.groups is None:
             return
@@ -306,9 +318,19 @@ class RunTable(QWidget):
         """The selected runs."""
         return self.view.chosen_runs()
 
-    def set_ticks(self, ticks: Mapping[int, int]) -> None:
-        """The ticked runs, with the index of their colour."""
-        self.model.set_ticks(ticks)
+    def set_ticks(self, run_ids: Iterable[int]) -> None:
+        """The ticked runs."""
+        if (ticks := frozenset(run_ids)) != self.model.ticks:
+            self.model.set_ticks(ticks)
+            self._count_ticks()
+
+    def _count_ticks(self) -> None:
+        """Ask how many runs of each group are ticked."""
+        listing, ticks = self.model.listing, tuple(self.model.ticks)
+        if listing is not None and listing.rows.groups is not None:
+            self.reader.run(
+                lambda: Counter(self.reader.store.group_keys(listing.query, ticks).values()), self.model.count_ticks
+            )
 
 
 def _quoted(text: str) -> str:

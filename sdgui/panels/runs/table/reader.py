@@ -31,10 +31,11 @@ _FILL_SECONDS = 1.0  # of reading run folders before what was found is shown
 
 @dataclass(frozen=True)
 class CellsOfRun:
-    """A run as the table shows it: its name, and values in the order of the fields that were asked for."""
+    """A run as the table shows it: its name, values in the order of the fields that were asked for, palette index."""
 
     name: str
     values: tuple[Any, ...]
+    color: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,15 @@ class TableReader(QObject):
         self._filling.run(work, done, self.failed.emit)
 
     def list_runs(
-        self, layout: TableLayout, selected_runs: Sequence[int] = (), open_groups: Collection[GroupKeys] = ()
+        self,
+        layout: TableLayout,
+        selected_runs: Sequence[int] = (),
+        open_groups: Collection[GroupKeys] = (),
+        experiments: frozenset[int] | None = None,
     ) -> None:
         """Request the rows of a layout. ``selected_runs``: those whose differing settings make the columns; else all.
 
-        ``open_groups``: keys of groups whose runs are listed with them.
+        ``open_groups``: keys of groups whose runs are listed with them. ``experiments``: whose runs; None: all.
         """
         self._request += 1
         request = self._request
@@ -110,7 +115,9 @@ class TableReader(QObject):
             if request == self._request:
                 self.listed.emit(listing)
 
-        self._tasks.run(lambda: _listing(self.store, layout, selected_runs, open_groups), done, self.failed.emit)
+        self._tasks.run(
+            lambda: _listing(self.store, layout, selected_runs, open_groups, experiments), done, self.failed.emit
+        )
 
     def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
         """Ask for the runs of a group."""
@@ -149,18 +156,26 @@ class TableReader(QObject):
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
     """Names and values of runs; one that is gone is left out."""
     values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
-    return {run_id: CellsOfRun(labels[run_id].name, cells) for run_id, cells in values.items() if run_id in labels}
+    return {
+        run_id: CellsOfRun(labels[run_id].name, cells, labels[run_id].color)
+        for run_id, cells in values.items()
+        if run_id in labels
+    }
 
 
 def _listing(
-    store: Store, layout: TableLayout, selected_runs: Sequence[int], open_groups: Collection[GroupKeys] = ()
+    store: Store,
+    layout: TableLayout,
+    selected_runs: Sequence[int],
+    open_groups: Collection[GroupKeys],
+    experiments: frozenset[int] | None,
 ) -> Listing:
     catalogue = store.catalogue()
     try:
         expression = parse(layout.filter, catalogue)
     except ExpressionError as error:
         return Listing(layout, catalogue, error=error, values=_values(store))
-    query = query_of(layout, expression, catalogue)
+    query = query_of(layout, expression, catalogue, experiments)
     if query.group_by:
         column_fields = fields_of(layout.columns, catalogue)
         groups = store.run_groups(query, column_fields)

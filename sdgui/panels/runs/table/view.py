@@ -68,7 +68,7 @@ class RunTableView(_Table):
     """All columns; over the first lies a second view of it, which does not scroll sideways."""
 
     ticked = Signal(list, bool)  # run ids, whether they are to be ticked
-    group_ticked = Signal(int)  # a closed group: its runs are not here
+    group_ticked = Signal(int)  # the runs of a closed one are not here
     sort_asked = Signal(int)  # column
     header_menu_asked = Signal(int, QPoint)
     rows_menu_asked = Signal(QPoint)
@@ -186,12 +186,16 @@ class RunTableView(_Table):
             return False
         cell = self._frozen.visualRect(index)
         point = event.position().toPoint()
+        on_tick = self.names.tick_rect(cell, index).adjusted(-2, -4, 2, 4).contains(point)
         if row.run_id is None:
-            if not self.names.arrow_rect(cell).adjusted(-4, -4, 4, 4).contains(point):
+            if on_tick:
+                self.group_ticked.emit(row.group or 0)
+            elif self.names.arrow_rect(cell).adjusted(-4, -4, 1, 4).contains(point):
+                self._model.toggle_group(index)
+            else:
                 return False
-            self._model.toggle_group(index)
             return True
-        if not self.names.tick_rect(cell, index).adjusted(-4, -4, 4, 4).contains(point):
+        if not on_tick:
             return False
         selected = self.chosen_runs()
         run_ids = selected if row.run_id in selected else [row.run_id]

@@ -32,7 +32,10 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     assert set(window.selection.ticked) == {run.id for run in runs}
     colors = {run_id: label.color for run_id, label in store.run_labels([run.id for run in runs]).items()}
     assert len(set(colors.values())) == 3
-    assert table.model.ticks == colors
+    assert table.model.ticks == set(colors)
+    settle(window)
+    rows = [table.model.index(row, 0) for row in range(3)]
+    qtbot.waitUntil(lambda: [table.model.color(row) for row in rows] == [colors[run.id] for run in runs[::-1]])
     assert window.selection.run_id == runs[1].id, "ticking chooses nothing"
 
     panel.commands.edit_many()
@@ -80,7 +83,7 @@ def test_a_note_is_added_to_what_is_there() -> None:
 
 def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
-    store, colors = window.services.store, window.services.colors
+    store = window.services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     runs = [store.add_run(experiment.id).id for _ in range(4)]
     window.reload()
@@ -88,10 +91,9 @@ def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_windo
     assert isinstance(panel, RunsPanel)
     color_of_run = {run_id: label.color for run_id, label in store.run_labels(runs).items()}
     for ticked in ([runs[3]], [runs[3], runs[1]], [runs[1], runs[2]]):
-        window.experiments.model.set_ticked(set(ticked))
+        window.experiments.set_ticked(ticked)
         window.experiments.select_run(ticked[0])
         settle(window)
-        assert {run_id: colors.of(run_id) for run_id in ticked} == {run_id: color_of_run[run_id] for run_id in ticked}
-        assert dict(panel.view.table.model.ticks) == {run_id: color_of_run[run_id] for run_id in ticked}
+        assert panel.view.table.model.ticks == set(ticked)
         drawn = {int(key): color for key, (_, color, _) in panel.tabs.view.grid._runs.items()}
         assert drawn == {run_id: color_of_run[run_id] for run_id in ticked}

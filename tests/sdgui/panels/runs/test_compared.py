@@ -124,15 +124,15 @@ def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monke
     assert shown() == (["1", "2"], 2, "2 runs")
     part.only.setChecked(True)
     assert shown()[1] == 1
-    table.model.ticks = {5: 0}
+    table.model.ticks = {5}
     table.selection_changed.emit([1, 2])
     table.answer()
     assert shown()[0] == ["1", "2"], "one tick makes no comparison"
-    table.model.ticks = {5: 0, 6: 1}
+    table.model.ticks = {5, 6}
     table.listed.emit(None)
     table.answer()
     assert shown()[0] == ["5", "6"]
-    table.model.ticks, table.selected = {}, [3]
+    table.model.ticks, table.selected = set(), [3]
     table.selection_changed.emit([3])
     table.answer()
     sentence = "Tick or select two runs or more to see in what they differ."

@@ -50,7 +50,7 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     settle(panel)
     assert grouping.on
     (legend,) = panel.tabs.view.grid.legend.shown_entries()
-    assert legend[1] == services.store.run_labels([a.id])[a.id].color, "a mean has the colour of its first run"
+    assert legend[1] == services.store.run_labels([b.id])[b.id].color, "a mean has the colour of its newest run"
     titles = set(grouping._groups.values())
     assert (set(grouping._groups), len(titles)) == ({str(a.id), str(b.id)}, 1)
     watch(panel, a)
@@ -78,5 +78,5 @@ def test_groups_of_runs_that_are_watched_no_more_are_not_shown(
     late[0]()
     assert not grouping.on
     watch(panel, a, b)
-    late[1]()
+    late[-1]()
     assert grouping.on

@@ -45,13 +45,15 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert "4 of 4 runs finished" in panel.view.state.text()
     qtbot.waitUntil(lambda: [run.state for run in window.services.store.runs()] == [RunState.DONE] * 4, timeout=10000)
     qtbot.waitUntil(lambda: len(window.experiments.model.runs()) == 4, timeout=5000)
-    study = window.experiments.model.index(0, 0)
+    study = window.experiments.model.index(1, 0)
     assert study.data(Role.DETAIL) == "Study · 2 arms · 4 runs"
     arms = [window.experiments.model.index(row, 0, study) for row in range(2)]
     assert [arm.data() for arm in arms] == ["clip", "sd-clip"]
-    ticks = [[window.experiments.model.index(row, 0, arm).data(Role.COLOR) for row in range(2)] for arm in arms]
-    assert ticks == [[bar.color] * 2 for bar in panel.view.bars.bars()] == [[0, 0], [1, 1]]
-    assert window.experiments.model.index(0, 0, arms[0]).data(Role.TAGS) == "#seed 1"
+    runs = [window.experiments.model.runs_of(int(arm.data(Role.EXPERIMENT))) for arm in arms]
+    labels = window.services.store.run_labels([run_id for arm in runs for run_id in arm])
+    colors = [[labels[run_id].color for run_id in arm] for arm in runs]
+    assert colors == [[bar.color] * 2 for bar in panel.view.bars.bars()] == [[0, 0], [1, 1]]
+    assert "seed 1" in window.services.store.run(runs[0][0]).tags
 
     panel.exports.export_to(tmp_path / "out.csv")
     panel.exports.export_to(tmp_path / "out.json")

@@ -230,11 +230,11 @@ def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
     settle(table)
     assert part.across.currentData() == part.columns.axes[0].field.name, "else the first"
     sizes = part.scatter._points.data["size"]
-    table.set_ticks({filled[1][0]: 3})
+    table.set_ticks([filled[1][0]])
     part.show_ticks()
     assert sorted(part.scatter._points.data["size"].tolist()) == [*sizes.tolist()[1:], sizes[0] + 5]
     part.hide()
-    table.set_ticks({})
+    table.set_ticks([])
     part.show_ticks()
     assert max(part.scatter._points.data["size"]) == sizes[0] + 5, "nobody sees it"
     with qtbot.assertNotEmitted(part.run_chosen):
@@ -317,7 +317,7 @@ def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tu
         part.refresh()
     shown(part, table)
     assert part.model.rowCount() == 0
-    table.set_ticks({filled[1][0]: 0, filled[1][8]: 1})
+    table.set_ticks([filled[1][0], filled[1][8]])
     part.refresh()
     settle(table)
 

@@ -108,7 +108,7 @@ def test_a_click_on_the_box_and_space_tick(qtbot: QtBot, table: RunTable, filled
     with qtbot.waitSignal(table.ticked) as ticked:
         qtbot.mouseClick(table.view._frozen.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert ticked.args == [[newest], True]
-    table.set_ticks({newest: 3})
+    table.set_ticks([newest])
     table.view.setFocus()
     table.view.setCurrentIndex(index)
     with qtbot.waitSignal(table.ticked) as ticked:
@@ -254,13 +254,19 @@ def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
     table.show_layout(table.arrangement.grouped_by(RATE).sorted_by(RECALL))
     settle(table)
     assert table.model.rows.run_ids() == []
-    for ticked in (ids[6:7], ids[6:9]):
-        table.set_ticks(dict.fromkeys(ticked, 0))
-        table.tick_group(0)
+    states = [Qt.CheckState.PartiallyChecked, Qt.CheckState.Checked]
+    for ticked, state in zip((ids[6:7], ids[6:9]), states, strict=True):
+        table.set_ticks(ticked)
+        settle(table)
+        assert table.model.index(0, 0).data(Qt.ItemDataRole.CheckStateRole) == state
+        assert table.model.index(1, 0).data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Unchecked
+        head = table.model.index(0, 0)
+        box = table.view.names.tick_rect(table.view.visualRect(head), head).center()
+        qtbot.mouseClick(table.view._frozen.viewport(), Qt.MouseButton.LeftButton, pos=box)
         settle(table)
     assert requests == [frozenset(ids[6:9]), frozenset()], "the best group: its other runs too, and then none"
     monkeypatch.setattr(commanding, "MOST_TICKED", 4)
-    table.set_ticks(dict.fromkeys(ids[:3], 0))
+    table.set_ticks(ids[:3])
     commands.tick(ids[2:6], True)
     assert requests[-1] == frozenset(ids[:4]), "those that were there stay"
     assert "first 4 of 6 runs" in received[-1]
