@@ -25,7 +25,7 @@ from core.training.progress import TimeLeft, duration
 
 if TYPE_CHECKING:
     from core.inference.caption_stream import Captioned
-    from core.inference.images import Found
+    from core.inference.images import ImageInput
 
 _SECONDS = 5.0  # between lines of progress where stderr is a file
 _STDOUT = Path("-")
@@ -117,7 +117,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def _caption(arguments: argparse.Namespace) -> int:
     from core.inference.caption_stream import caption_images
     from core.inference.captioning import open_caption_model
-    from core.inference.images import gather
+    from core.inference.images import find_images
 
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
@@ -133,26 +133,26 @@ def _caption(arguments: argparse.Namespace) -> int:
         show.say(f"note: {note}")
     settings = model.settings(fields, arguments.n)
     chosen = settings.model_dump(mode="json")
-    gathered = gather(arguments.images, show)
+    gathered = find_images(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
-        _say_outside(arguments.csv, gathered.found, show.say)
+        _say_outside(arguments.csv, gathered.inputs, show.say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        made = caption_images(model, gathered.found, settings, show, show.say, arguments.batch or 0)
+        made = caption_images(model, gathered.inputs, settings, show, show.say, arguments.batch or 0)
         captioned = refused = 0
         for item in _in_order(stack.enter_context(closing(made))):
-            provenance = {**model.about(), "settings": chosen} if arguments.json or arguments.csv else {}
-            reason = item.refused or _write(write, item, provenance)
+            provenance = {**model.provenance(), "settings": chosen} if arguments.json or arguments.csv else {}
+            reason = item.error or _write(write, item, provenance)
             if reason:
                 show.say(f"{_line(item.path)}: {reason}")
             captioned, refused = captioned + (not reason), refused + bool(reason)
-    others = f", {gathered.passed_over} other files skipped" if gathered.passed_over else ""
+    others = f", {gathered.skipped} other files skipped" if gathered.skipped else ""
     show.say(f"{captioned} captioned, {refused} refused{others}, {duration(time.monotonic() - started)}")
     return 1 if refused else 0
 
 
-def _say_outside(table: Path, found: Sequence[Found], tell: Callable[[str], None]) -> None:
+def _say_outside(table: Path, found: Sequence[ImageInput], tell: Callable[[str], None]) -> None:
     """A note where the table could not be used as training data: images outside of its folder."""
     from core.data.sources.rows import confine, roots_of
 

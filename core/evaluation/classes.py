@@ -12,8 +12,8 @@ from typing import Any
 from core.evaluation.work import DATA_DIGEST, Splits, Work
 from core.inference.encoder import PROJECTED
 from core.inference.extraction import class_embedder
-from core.inference.fusing import TEXTS, Joining, can_caption, check_joining, joined_features, joining
-from core.inference.labelled import Labelled, unreadable
+from core.inference.fusing import TEXTS, FusedEncoder, build_fused_encoder, can_caption, check_fusing, fused_features
+from core.inference.labelled import LabelledFeatures, unreadable
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
 from core.metrics.classification.linear_probe import ProbeResult, linear_probe
@@ -75,13 +75,13 @@ def fused_probe(work: Work) -> Outcome:
     texts = work.request.texts or (("predicted", "caption") if can_caption(model) else ("predicted",))
     templates = load_templates(work.request.templates)
     for text in texts:  # before any image is encoded
-        check_joining(model, text)
+        check_fusing(model, text)
     splits = work.splits([layer])
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
     outcomes = {IMAGE: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
     for position, text in enumerate(texts, start=1):
-        how = joining(model, text, classes, templates, embed)
+        how = build_fused_encoder(model, text, classes, templates, embed)
         data = tuple(
             None if split is None else _joined_data(work, how, split)
             for split in (splits.train, splits.test, splits.val)
@@ -97,9 +97,9 @@ def _data(splits: Splits, layer: str) -> _Data:
     return splits.train.data(layer), splits.test.data(layer), splits.val.data(layer) if splits.val else None
 
 
-def _joined_data(work: Work, how: Joining, split: Labelled) -> ProbeData:
+def _joined_data(work: Work, how: FusedEncoder, split: LabelledFeatures) -> ProbeData:
     """The fused representation of the readable images of ``split``."""
-    return ProbeData(joined_features(how, split.dataset, work.progress).values[how.layer], split.labels)
+    return ProbeData(fused_features(how, split.dataset, work.progress).values[how.layer], split.labels)
 
 
 def _probe_outcome(work: Work, data: _Data, layer: str, position: int, text_count: int) -> Outcome:

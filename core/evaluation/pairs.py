@@ -20,7 +20,7 @@ from core.data.views.making import centre_view
 from core.evaluation.work import DATA_DIGEST, Work
 from core.inference.encoder import Features
 from core.inference.extraction import extract_pairs
-from core.inference.fusing import own_captions
+from core.inference.fusing import generated_captions
 from core.inference.labelled import open_images, queries_digest, unreadable
 from core.metrics.captions.java import java_metrics
 from core.metrics.captions.scores import caption_scores
@@ -112,7 +112,7 @@ def captioning(work: Work) -> Outcome:
     """Generated captions against those of the data; METEOR and SPICE need Java."""
     model = work.model
     dataset = open_images(model, work.request.data, work.progress, work.log)
-    generated = own_captions(model, dataset, work.progress)
+    generated = generated_captions(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
     rows = sorted(generated)
     captions = [generated[row] for row in rows]

@@ -12,7 +12,7 @@ from typing import Any
 from core.checkpoint.opening import Model
 from core.data.dataset import Log
 from core.inference.encoder import UNPROJECTED, check_layer
-from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
+from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.logistic import ProbeSettings
@@ -49,13 +49,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled images for training, testing and, if given, choosing C; indexed by the training data's classes."""
+    """LabelledFeatures images for training, testing and, if given, choosing C; indexed by the training data's classes."""
 
-    train: Labelled
-    test: Labelled
-    val: Labelled | None = None
+    train: LabelledFeatures
+    test: LabelledFeatures
+    val: LabelledFeatures | None = None
 
-    def all(self) -> list[Labelled]:
+    def all(self) -> list[LabelledFeatures]:
         """The given splits."""
         return [self.train, self.test, *([self.val] if self.val else [])]
 
@@ -77,7 +77,7 @@ class Work:
         """The requested layer, by its full name."""
         return check_layer(self.model.network, self.request.layer)
 
-    def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> Labelled:
+    def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> LabelledFeatures:
         """The images of ``source`` with labels among ``classes`` (by default all)."""
         return open_labelled(self.model, source, self.request.label, layers, self.progress, self.log, classes)
 
@@ -113,6 +113,6 @@ class Work:
             details={**outcome.details, **(details or {}), **about, DATA_DIGEST: test.digest()},
         )
 
-    def size_notes(self, data: Labelled) -> tuple[str, ...]:
+    def size_notes(self, data: LabelledFeatures) -> tuple[str, ...]:
         """A note if the images are much smaller than the model's input."""
         return size_notes(data.dataset, self.model.network.image_size)

@@ -1,1 +1,1 @@
-"""Trained models for other programs: open_clip's folder, transformers' folder, ONNX, each with a model card."""
+"""Export of trained models as open_clip folder, transformers folder or ONNX, with a model card."""

@@ -1,7 +1,7 @@
-"""The model card of an export: architecture, training data, results, limitations, versions and how to use and cite it.
+"""The model card of an export: architecture, training data, results, limitations, versions, usage and citation.
 
-Flow: ``core.exporting.export`` gathers the facts -> `model_card` -> ``README.md``, with the metadata that model hubs
-read (Mitchell et al., "Model cards for model reporting", 2019).
+Flow: ``core.exporting.export`` collects the facts -> `model_card` -> ``README.md``, with metadata for model hubs
+(Mitchell et al., "Model cards for model reporting", 2019).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
 
 _MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|~&!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _BACKTICKS = re.compile(r"`{3,}")
-_PACKAGES = ("torch", "open_clip_torch")  # that the weights were computed with
-# As CITATION.cff has it; a test compares the two.
+_PACKAGES = ("torch", "open_clip_torch")  # used to compute the weights
+# Must match CITATION.cff; a test compares them.
 CITATION = """@software{{sdgui,
   title = {{sdgui}},
   author = {{{{The sdgui authors}}}},
@@ -35,7 +35,7 @@ CITATION = """@software{{sdgui,
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says."""
+    """The content of a card."""
 
     title: str
     form: Form
@@ -50,15 +50,15 @@ class CardFacts:
     validation: Mapping[str, float] = field(default_factory=dict)
     reports: Sequence[Report] = ()
     precision: ExportPrecision = "fp32"  # of the weights in the files
-    computed: str = "fp32"  # precision in which the model runs here, and so in which it is evaluated
-    left_out: Sequence[str] = ()  # parts of the network that the form has no room for
+    computed: str = "fp32"  # precision of evaluation
+    left_out: Sequence[str] = ()  # parts of the network that the format does not support
 
 
 def model_card(facts: CardFacts) -> str:
-    """The whole card as Markdown. Names and texts from the run are escaped: none of them becomes markup."""
+    """The card as Markdown. Names and texts from the run are escaped."""
     title = f"# {_text(facts.title)}"
     sections = (_training, _results, _limitations, _use, _versions, _citation)
-    parts = [_head(facts), title, _what(facts), *(section(facts) for section in sections)]
+    parts = [_head(facts), title, _summary(facts), *(section(facts) for section in sections)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -68,7 +68,7 @@ def _head(facts: CardFacts) -> str:
     return f"---\n{library}{licence}pipeline_tag: zero-shot-image-classification\ntags:\n- clip\n---"
 
 
-def _what(facts: CardFacts) -> str:
+def _summary(facts: CardFacts) -> str:
     vision, text = facts.model_cfg["vision_cfg"], facts.model_cfg["text_cfg"]
     kind = "CoCa" if facts.model_cfg.get("multimodal_cfg") else "CLIP"
     lines = [
@@ -80,8 +80,8 @@ def _what(facts: CardFacts) -> str:
     rounded = "" if facts.precision == "fp32" else ", rounded from fp32"
     lines.append(f"The weights are stored in {facts.precision}{rounded}.")
     if facts.left_out:
-        lines.append(f"Not included, since this form has no place for it: {', '.join(facts.left_out)}.")
-    licence = _text(facts.licence) or "not stated; ask whoever trained it before you use it"
+        lines.append(f"Not included in this format: {', '.join(facts.left_out)}.")
+    licence = _text(facts.licence) or "not stated; ask the authors of the model before you use it"
     lines.append(f"Licence: {licence}. The licence of its training data may restrict its use further.")
     return "\n\n".join(lines)
 
@@ -94,10 +94,10 @@ def _steps(facts: CardFacts) -> str:
 def _training(facts: CardFacts) -> str:
     config, started = facts.config, facts.started
     if config is None:
-        return "## Training\n\nIt was not trained here. Its publisher describes the training data."
+        return "## Training\n\nIt was trained elsewhere. See its publisher's description of the training data."
     preset = PRESETS.get(config.preset)
     rows = [
-        ("recipe", f"{preset.title} ({preset.paper})" if preset is not None else "a config of its own"),
+        ("recipe", f"{preset.title} ({preset.paper})" if preset is not None else "custom config"),
         ("training data", f"{PurePath(config.data.train).name}, {started.pairs if started else 0:,} pairs"),
         ("validation data", PurePath(config.data.val).name if config.data.val else "none"),
         ("steps", _steps(facts)),
@@ -115,11 +115,11 @@ def _results(facts: CardFacts) -> str:
     parts = []
     if facts.validation:
         rows = [(name, f"{value:.4g}") for name, value in sorted(facts.validation.items())]
-        parts.append("On the validation data, by which the checkpoint may have been chosen:\n\n")
+        parts.append("On the validation data, which may have been used to select the checkpoint:\n\n")
         parts[-1] += _rows(("metric", "value"), rows)
     for report in facts.reports:
-        shown = _BACKTICKS.sub("``", table(report))
-        parts.append(f"With 95 % intervals over queries:\n\n```\n{shown}\n```")
+        report_table = _BACKTICKS.sub("``", table(report))
+        parts.append(f"With 95 % intervals over queries:\n\n```\n{report_table}\n```")
     if parts:
         rounded = "" if facts.precision == facts.computed else f"; the weights in {facts.precision} were not evaluated"
         parts.append(f"Evaluated in {facts.computed}{rounded}.")
@@ -131,14 +131,14 @@ def _results(facts: CardFacts) -> str:
 def _limitations(facts: CardFacts) -> str:
     length, side = facts.model_cfg["text_cfg"].get("context_length", 77), facts.model_cfg["vision_cfg"]["image_size"]
     points = [
-        f"Captions are cut after {length} tokens, and images are reduced to {side} pixels: details are lost.",
-        "It repeats what its training data say, errors and prejudices included. It has not been tested for bias, and "
-        "should not decide about people.",
+        f"Captions are truncated to {length} tokens, and images are resized to {side} pixels: details are lost.",
+        "It reproduces errors and biases of its training data. It has not been tested for bias, and should not be used "
+        "for decisions about people.",
     ]
     if facts.started is not None and facts.started.pairs:
-        points.insert(0, f"It was trained on {facts.started.pairs:,} pairs. On other images and words, evaluate first.")
+        points.insert(0, f"It was trained on {facts.started.pairs:,} pairs. Evaluate it before use on other data.")
     if facts.form == "onnx":
-        points.append("tokenizer.json does not clean captions as open_clip does (broken encodings, HTML entities).")
+        points.append("tokenizer.json does not clean captions like open_clip (broken encodings, HTML entities).")
     return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
 
 
@@ -155,7 +155,7 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "of unknown version"
+        return "(unknown version)"
 
 
 def _citation(facts: CardFacts) -> str:
@@ -171,6 +171,6 @@ def _rows(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    """``text`` on one line, with Markdown escaped."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
     return _MARKDOWN.sub(r"\\\1", " ".join(printable.split()))

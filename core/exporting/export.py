@@ -1,9 +1,10 @@
-"""A model written for other programs: an open_clip folder, a CLIPModel's folder, or ONNX, each with a model card.
+"""Export of a model as open_clip folder, CLIPModel folder or ONNX, with a model card.
 
-Flow: ``core export``, the window's *Export model* -> `export_model` -> a new folder, written whole and then renamed.
+Flow: ``core export``, the window's *Export model* -> `export_model` -> a new folder, written completely and then
+renamed.
 
-The towers leave: what encodes images and captions (and, of a CoCa in an open_clip folder, what captions). The heads
-and the fusion that objectives added are this program's own, and are listed in the card.
+It exports the towers (and, for a CoCa in an open_clip folder, the caption decoder). The heads and the fusion are
+specific to this program; the card lists them as not included.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _EXISTS = (errno.EEXIST, errno.ENOTEMPTY)
 _STEPS = ("opening the model", "writing the weights", "writing the model card")
 
 
-def _silent(_doing: str, _done: int, _total: int) -> None:
+def _no_progress(*_: object) -> None:
     return
 
 
@@ -69,13 +70,13 @@ def export_model(
     licence: str = "",
     reports: Sequence[Report] = (),
     force: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = _no_progress,
 ) -> Path:
-    """Write the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in ``form``, its
-    weights rounded to ``precision``. ``progress`` hears of three steps, and may raise to end it.
+    """Writes the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in the format ``form``,
+    with weights rounded to ``precision``. ``progress`` is called for three steps, and may raise to cancel.
 
-    Raises ExportError where ``out`` exists (``force`` replaces a folder that an export made) or cannot be written;
-    UserError where there is no such model, or the form has no place for its architecture.
+    Raises ExportError when ``out`` exists (``force`` replaces an earlier export) or cannot be written; UserError for an
+    unknown model, or when the format does not support its architecture.
     """
     check_form(name, weights, form, precision)
     located = locate(name, weights)
@@ -91,7 +92,7 @@ def export_model(
         model = open_model(name, weights)
         partial.mkdir(parents=True)
         progress(_STEPS[1], 1, len(_STEPS))
-        # What another program published keeps its resizing; a run's model has seen images as open_clip's default does.
+        # Published models keep their own resizing; models of runs use open_clip's default.
         resizing = model.data.resizing if isinstance(model.data, PublishedData) else Resizing()
         _write(model.network.towers, model_cfg, partial, form, precision, resizing)
         progress(_STEPS[2], 2, len(_STEPS))
@@ -101,10 +102,10 @@ def export_model(
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
             (partial / "config.json").write_text(facts.config.to_json(), encoding="utf-8")
-        _put_in_place(partial, out, force)
+        _move_to_target(partial, out, force)
     except OSError as error:
         if error.errno in _EXISTS:
-            raise ExportError(f"{out} was written by another program meanwhile; choose a new folder.") from error
+            raise ExportError(f"{out} was created by another program meanwhile; choose a new folder.") from error
         raise ExportError(not_written(out, error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -114,14 +115,14 @@ def export_model(
 def _check_target(out: Path, force: bool) -> None:
     if not os.path.lexists(out):
         return
-    ours = out.is_dir() and not out.is_symlink() and (out / "README.md").is_file()
-    known = any((out / file).is_file() for file in (*WEIGHTS.values(), "image.onnx"))
-    if not (force and ours and known):
+    is_export_folder = out.is_dir() and not out.is_symlink() and (out / "README.md").is_file()
+    has_weights = any((out / file).is_file() for file in (*WEIGHTS.values(), "image.onnx"))
+    if not (force and is_export_folder and has_weights):
         remedy = "choose a new folder" if force else "choose a new folder, or replace an earlier export with --force"
         raise ExportError(f"{out} exists already; {remedy}.")
 
 
-def _put_in_place(partial: Path, out: Path, force: bool) -> None:
+def _move_to_target(partial: Path, out: Path, force: bool) -> None:
     before = partial.with_suffix(".before")
     if force and out.is_dir():
         out.rename(before)
@@ -132,20 +133,20 @@ def _put_in_place(partial: Path, out: Path, force: bool) -> None:
 
 
 def _restore(before: Path, out: Path) -> None:
-    """Puts back the earlier export where none has taken its place; else removes it."""
+    """Restores the earlier export if nothing has replaced it; otherwise removes it."""
     if before.is_dir() and not os.path.lexists(out):
         before.rename(out)
     shutil.rmtree(before, ignore_errors=True)
 
 
 def _clean_up(out: Path) -> None:
-    """Removes what killed exports of this machine left beside ``out``, and puts back what they had moved aside."""
-    left = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d+)\.(partial|before)")
+    """Removes leftovers of killed exports of this machine beside ``out``, and restores exports that they had moved."""
+    pattern = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d+)\.(partial|before)")
     for folder in out.parent.glob(f".{glob.escape(out.name)}.*"):
-        found = left.fullmatch(folder.name)
-        if found is None or (psutil.pid_exists(int(found[1])) and int(found[1]) != os.getpid()):
+        match = pattern.fullmatch(folder.name)
+        if match is None or (psutil.pid_exists(int(match[1])) and int(match[1]) != os.getpid()):
             continue
-        if found[2] == "before":
+        if match[2] == "before":
             _restore(folder, out)
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -176,24 +177,24 @@ def _write(
         save_tensors(_rounded(state, precision), folder / WEIGHTS[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
-        if "multimodal_cfg" in cfg:  # open_clip's own CoCa reads the tokens of both towers
+        if "multimodal_cfg" in cfg:  # open_clip's CoCa reads the tokens of both towers
             for tower in ("vision_cfg", "text_cfg"):
                 cfg[tower] = {**cfg[tower], "output_tokens": True}
-        prepared = {**colours, "interpolation": resizing.interpolation, "resize_mode": resizing.mode}
-        written = {"model_cfg": cfg, "preprocess_cfg": prepared}
-        files = {OPEN_CLIP_CONFIG: json.dumps(written, indent=2) + "\n"}
+        preprocess_cfg = {**colours, "interpolation": resizing.interpolation, "resize_mode": resizing.mode}
+        document = {"model_cfg": cfg, "preprocess_cfg": preprocess_cfg}
+        files = {OPEN_CLIP_CONFIG: json.dumps(document, indent=2) + "\n"}
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
 
 
 def _rounded(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
-    """Floating-point tensors in ``precision``. ExportError where a value is too large for it."""
+    """``tensors`` with floating-point values in ``precision``. Raises ExportError when a value overflows."""
     rounded = {
         name: value.to(_TYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()
     }
     for name, value in rounded.items():
         if not bool(torch.isfinite(value).all()):
-            raise ExportError(f"{name} has values that {precision} cannot hold; export it in fp32.")
+            raise ExportError(f"{name} has values that overflow in {precision}; export it in fp32.")
     return rounded
 
 
@@ -234,7 +235,7 @@ def _facts(
 
 
 def _without_folders(config: RunConfig) -> RunConfig:
-    """The config with the names of its files alone: where they lie is nobody's concern but their owner's."""
+    """The config with file names instead of paths, which are private."""
     names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
     names["retain"] = "; ".join(retained_sets(config.data.retain))
     towers = config.towers.model_copy(update={"pretrained": PurePath(config.towers.pretrained).name})
@@ -242,16 +243,16 @@ def _without_folders(config: RunConfig) -> RunConfig:
 
 
 def _history(source: RunNetwork, step: int) -> tuple[RunStarted | None, dict[str, float]]:
-    """How the training that led to this step was started, and what was measured of this network there."""
+    """The start event of the training up to ``step``, and this network's metrics at that step."""
     started: RunStarted | None = None
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for event in EventReader(source.run.events).read_all():
         if isinstance(event, RunStarted):
             started = event if started is None or event.step < step else started
         elif isinstance(event, Evaluated) and event.step == step:
-            own = f"/{source.network}/"
-            found |= {name: value for name, value in event.values.items() if own in name}
-    return started, found
+            network_part = f"/{source.network}/"
+            metrics |= {name: value for name, value in event.values.items() if network_part in name}
+    return started, metrics
 
 
 def _left_out(model: Model, form: Form) -> list[str]:
@@ -261,5 +262,5 @@ def _left_out(model: Model, form: Form) -> list[str]:
     if heads := sorted(getattr(network, "heads", {})):
         parts.append(f"the heads of {', '.join(heads)}")
     if form != "open_clip" and hasattr(network.towers.clip, "text_decoder"):
-        parts.append("the decoder of captions")
+        parts.append("the caption decoder")
     return parts

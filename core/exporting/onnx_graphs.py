@@ -1,6 +1,6 @@
-"""Both towers as ONNX graphs, for programs without torch: images or tokens in, unit vectors out.
+"""Both towers as ONNX graphs: images or tokens in, unit vectors out.
 
-Flow: ``core.exporting.export`` -> `write_onnx` -> ``image.onnx``, ``text.onnx``, whose batch may have any size.
+Flow: ``core.exporting.export`` -> `write_onnx` -> ``image.onnx``, ``text.onnx``, with a dynamic batch size.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from core.spec.installed import need
 
 IMAGE_FILE, TEXT_FILE = "image.onnx", "text.onnx"
 OPSET = 18
-_SAMPLE = 2  # rows of the example that is traced
+_SAMPLE = 2  # rows of the traced example
 
 
 class _Stream(nn.Module):
-    """One of open_clip's two encoders; unit vectors (B, D)."""
+    """One of open_clip's two encoders, with unit vectors (B, D) as output."""
 
     def __init__(self, encode: Callable[..., Tensor], clip: nn.Module) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class _Stream(nn.Module):
 
 
 def write_onnx(towers: Towers, folder: Path) -> list[Path]:
-    """Write both towers to ``folder``: ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D);
+    """Writes both towers to ``folder``: ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D);
     ``input_ids`` (B, T) int64 to ``text_embeds`` (B, D).
 
-    Raises NotInstalled when the packages for it are missing, ModelError when the architecture cannot be traced.
+    Raises NotInstalled when packages are missing, ModelError when the architecture cannot be traced.
     """
     need("export")
     clip: Any = towers.clip
@@ -50,23 +50,23 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
         (IMAGE_FILE, _Stream(clip.encode_image, clip), images, "pixel_values", "image_embeds"),
         (TEXT_FILE, _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
     )
-    for file, stream, sample, takes, gives in streams:
-        _write(stream.eval(), sample, folder / file, takes, gives)
+    for file, stream, sample, input_name, output_name in streams:
+        _write(stream.eval(), sample, folder / file, input_name, output_name)
     return [folder / IMAGE_FILE, folder / TEXT_FILE]
 
 
-def _write(stream: nn.Module, sample: Tensor, path: Path, takes: str, gives: str) -> None:
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # a fused operator that ONNX does not have
+def _write(stream: nn.Module, sample: Tensor, path: Path, input_name: str, output_name: str) -> None:
+    fastpath_was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX lacks this fused operator
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter about itself
+            warnings.simplefilter("ignore")  # warnings of the exporter about itself
             program = torch.onnx.export(
                 stream,
                 (sample,),
-                input_names=[takes],
-                output_names=[gives],
+                input_names=[input_name],
+                output_names=[output_name],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 opset_version=OPSET,
                 dynamo=True,
@@ -75,7 +75,7 @@ def _write(stream: nn.Module, sample: Tensor, path: Path, takes: str, gives: str
             assert program is not None
             program.save(path)
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-        told = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise ModelError(f"this model cannot be written as ONNX ({told}); export an open_clip folder.") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise ModelError(f"this model cannot be exported to ONNX ({reason}); export an open_clip folder.") from error
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(fastpath_was_enabled)

@@ -1,1 +1,1 @@
-"""From images and words to vectors and captions, by a model that is already open."""
+"""Inference with an open model: embeddings, captions, relevance."""

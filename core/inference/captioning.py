@@ -1,4 +1,4 @@
-"""A captioning model: a network with a caption decoder, its tokenizer, and its provenance.
+"""A captioning model: a network with a caption decoder, its tokenizer and its provenance.
 
 Flow: a model's name -> ``open_caption_model`` -> ``CaptionModel.captions`` -> ``core.inference.caption_stream``.
 
@@ -28,7 +28,7 @@ from core.spec.errors import UserError
 from core.spec.generation import GenerationError, GenerationSettings
 
 _BEFORE_MARKS = re.compile(r" (?=[.,!?;:](?: |$)|'(?:s|t|re|ve|m|ll|d)\b)")
-# CLIP's tokenizer forgets which blanks there were: what holds words and numbers together is put back.
+# CLIP's tokenizer loses the original spaces: these are removed within words and numbers.
 _AROUND_MARKS = re.compile(
     r"""
       (?<=\w)\ (?=[-/]\ \w) | (?<=\w\ [-/])\ (?=\w)   # t-shirt, and/or
@@ -42,14 +42,14 @@ _AROUND_MARKS = re.compile(
 
 
 class CaptionModel:
-    """Captions images, by default in bfloat16 on a GPU that computes it, else in float32."""
+    """Captions images, by default in bfloat16 on GPUs that support it, else in float32."""
 
     def __init__(self, name: str, model: Model, precision: str = "") -> None:
-        """``precision`` "fp32" or "bf16" is that of numbers that are reported.
+        """``precision``: "fp32" or "bf16", or "" for the fastest.
 
-        GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
+        Raises GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
         self.name, self._precision = name, precision
-        self.most: int | None = None  # images that fit into memory at once, where more did not
+        self.max_batch: int | None = None  # images that fit into memory at once, once more did not
         try:
             self._move(model, model.runtime.device)
         except GenerationError as error:
@@ -74,9 +74,9 @@ class CaptionModel:
         return self._model.runtime.device.type == "cpu"
 
     def move_to_cpu(self) -> None:
-        """Continue on the CPU, and free the memory of the GPU."""
+        """Continues on the CPU, and frees GPU memory."""
         self._move(self._model, torch.device("cpu"))
-        self.most = None
+        self.max_batch = None
         free_memory()
 
     @property
@@ -86,20 +86,20 @@ class CaptionModel:
 
     @property
     def data(self) -> DataConfig:
-        """The data settings of its training, by which images are decoded."""
+        """The data settings of its training, which control decoding of images."""
         return self._model.data
 
     @property
-    def longest(self) -> int:
-        """The most tokens of a caption that the context holds."""
+    def max_tokens(self) -> int:
+        """The maximum number of tokens of a caption."""
         return self._decoder.context - 2
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know before trusting it."""
+        """Warnings about the model for the user."""
         return self._model.notes
 
-    def about(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Provenance of the captions: ``model, pretrained, weights, step, digest, precision``."""
         subject = self._model.subject
         step = re.search(r"@step-(\d+)$", subject.model)
@@ -114,81 +114,81 @@ class CaptionModel:
         }
 
     def describe(self) -> str:
-        """Where it computes: "cpu, 2 threads"."""
+        """The device: "cpu, 2 threads"."""
         return self._model.runtime.describe()
 
     def settings(self, fields: Mapping[str, Any], captions: int | None = None) -> GenerationSettings:
-        """Settings from plain data; what is not given is fitted to the model's context and to ``captions``.
+        """Settings from plain data; defaults depend on the model's context and on ``captions``.
 
-        UserError lists every wrong field.
+        Raises UserError with every invalid field.
         """
-        chosen = dict(fields)
+        values = dict(fields)
         if captions is not None:
-            chosen["captions"] = captions
-        if "max_tokens" not in chosen:
+            values["captions"] = captions
+        if "max_tokens" not in values:
             default = GenerationSettings.model_fields["max_tokens"].default
-            chosen["max_tokens"] = max(min(default, self.longest), _whole(chosen.get("min_tokens")), 1)
-        if "min_tokens" not in chosen:
-            chosen["min_tokens"] = min(
-                GenerationSettings.model_fields["min_tokens"].default, _whole(chosen["max_tokens"])
+            values["max_tokens"] = max(min(default, self.max_tokens), _as_int(values.get("min_tokens")), 1)
+        if "min_tokens" not in values:
+            values["min_tokens"] = min(
+                GenerationSettings.model_fields["min_tokens"].default, _as_int(values["max_tokens"])
             )
-        if chosen.get("search", "beam") == "beam" and "beams" not in chosen:
+        if values.get("search", "beam") == "beam" and "beams" not in values:
             default = GenerationSettings.model_fields["beams"].default
-            chosen["beams"] = max(default, _whole(chosen.get("captions")))
+            values["beams"] = max(default, _as_int(values.get("captions")))
         try:
-            return GenerationSettings.model_validate(chosen)
+            return GenerationSettings.model_validate(values)
         except ValidationError as error:
             lines = [f"{field or 'settings'}: {text}" for field, text in field_errors(error).items()]
-            raise UserError("the caption settings cannot be used: " + " ".join(lines)) from error
+            raise UserError("invalid caption settings: " + " ".join(lines)) from error
 
     def captions(
         self, pixels: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Captions of ``images`` (B, 3, S, S) uint8, each image's as soon as they are final, with its position.
+        """Captions of ``pixels`` (B, 3, S, S) uint8: position and captions of each image as soon as they are final.
 
-        A caption is ``text, log_prob, score, tokens, ended``, the best first. ``step`` gets after each token how
-        many there are at most; it may raise to break off.
+        A caption is ``text, log_prob, score, tokens, ended``; the best comes first. ``step`` is called after each token
+        with the number of tokens and its maximum; it may raise to cancel.
         """
         runtime = self._model.runtime
         towers = self._model.network.towers
         images = towers.normalise(pixels.to(runtime.device))
         steps = caption_steps(self._decoder, images, settings, encode=self._encode, ids=self._ids)
         while True:
-            with runtime.autocast():  # not around what the caller does in between
-                made = next(steps, None)
-            if made is None:
+            with runtime.autocast():  # not while the caller runs
+                update = next(steps, None)
+            if update is None:
                 return
-            step(made.done, made.total)
-            for position, captions in made.captions.items():
-                yield position, [_plain(caption, towers) for caption in captions]
+            step(update.length, update.total)
+            for position, captions in update.captions.items():
+                yield position, [_to_plain_data(caption, towers) for caption in captions]
 
 
 def open_caption_model(
     name: str, weights: str = "", progress: Callable[[str, int, int], None] | None = None
 ) -> CaptionModel:
-    """The model that ``name`` stands for (see ``core.checkpoint.opening.open_model``), ready to caption.
+    """The model ``name`` (see ``core.checkpoint.opening.open_model``), ready to caption.
 
-    Raises UserError when there is none, or it cannot caption.
+    Raises UserError when the model does not exist or cannot caption.
     """
-    return CaptionModel(name, open_model(_whole_path(name), weights, progress))
+    return CaptionModel(name, open_model(_absolute_name(name), weights, progress))
 
 
-def _whole_path(name: str) -> str:
-    """A folder's name from the root, since provenance is read elsewhere; other names as they are."""
+def _absolute_name(name: str) -> str:
+    """Absolute path of a folder, since provenance is read elsewhere; other names are unchanged."""
     return str(expand_user(name).absolute()) if split_run(name) else name
 
 
 def free_memory() -> None:
-    """Give back what torch keeps of a GPU's memory."""
+    """Releases GPU memory cached by torch."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _whole(value: Any) -> int:
+def _as_int(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _plain(caption: Caption, towers: Towers) -> dict[str, Any]:
+def _to_plain_data(caption: Caption, towers: Towers) -> dict[str, Any]:
     return {
         "text": words(towers, caption.tokens),
         "log_prob": caption.log_probability,
@@ -199,13 +199,13 @@ def _plain(caption: Caption, towers: Towers) -> dict[str, Any]:
 
 
 def words(towers: Towers, tokens: tuple[int, ...]) -> str:
-    """Tokens as one line of text, with the blanks around marks and within numbers as they are mostly written."""
+    """Tokens as one line of text, with the usual spaces around punctuation and within numbers."""
     text = _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
     return _AROUND_MARKS.sub("", text) if towers.normalises_blanks else text
 
 
 def _tokens_of(towers: Towers) -> tuple[SpecialTokens, Callable[[str], list[int]]]:
-    """The ids that the model's tokenizer puts around a text, and what gives a text's own."""
+    """The tokenizer's special tokens, and a function from text to its own ids."""
 
     def encode(text: str) -> list[int]:
         row: list[int] = towers.tokenize([text])[0].tolist()

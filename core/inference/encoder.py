@@ -1,7 +1,7 @@
-"""Embeddings of images and captions, from a checkpoint or a network in training: a data set, or one query.
+"""Embeddings of images and captions, of a data set or of queries.
 
-Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker encode through here alike, so
-that a number in the window is the number in the log.
+Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker both use it, so that numbers
+in the window equal those in the log.
 
 Legend: B batch, N images, M captions, D embed, S side of the images, Wi width of the image tower.
 """
@@ -32,12 +32,12 @@ class Features:
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
-    text_to_image: Tensor  # (M,) int64, position among ``images`` of the image that each caption belongs to
-    rows: Tensor  # (N,) int64, the data set's row of each image
+    text_to_image: Tensor  # (M,) int64, position in ``images`` of each caption's image
+    rows: Tensor  # (N,) int64, the data set row of each image
 
 
-Seen: TypeAlias = Callable[[Tensor], object]
-"""Told of images (B, 3, S, S) uint8."""
+OnImages: TypeAlias = Callable[[Tensor], object]
+"""Called with images (B, 3, S, S) uint8."""
 
 
 def encode_dataset(
@@ -46,22 +46,22 @@ def encode_dataset(
     runtime: Runtime,
     batch: int,
     progress: Progress,
-    seen: Seen | None = None,
+    on_images: OnImages | None = None,
 ) -> Features:
-    """Every readable image (resized and centre-cropped) and its captions, on the CPU; ``seen`` is told of each."""
-    return encode_by_each({"": network}, dataset, runtime, batch, progress, seen)[""]
+    """Every readable image (resized and centre-cropped) and its captions, on the CPU; ``on_images`` gets each batch."""
+    return encode_with_each({"": network}, dataset, runtime, batch, progress, on_images)[""]
 
 
-def encode_by_each(
+def encode_with_each(
     networks: Mapping[str, Network],
     dataset: PairDataset,
     runtime: Runtime,
     batch: int,
     progress: Progress,
-    seen: Seen | None = None,
+    on_images: OnImages | None = None,
 ) -> dict[str, Features]:
-    """As `encode_dataset`, by each of ``networks``, whose images are of one size: each image is decoded once."""
-    rows, images = encode_dataset_images(networks, dataset, runtime, batch, progress, seen)
+    """`encode_dataset` for several ``networks`` of the same image size; each image is decoded once."""
+    rows, images = encode_dataset_images(networks, dataset, runtime, batch, progress, on_images)
     tokens, owner = evaluation_texts(dataset, rows)
     features = {}
     for name, network in networks.items():
@@ -80,15 +80,14 @@ def encode_dataset_images(
     runtime: Runtime,
     batch: int,
     progress: Progress,
-    seen: Seen | None = None,
+    on_images: OnImages | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The row of every readable image (N,) int64, and its unit vectors (N, D) by each network, in the same order, on
-    the CPU.
+    """The rows of all readable images (N,) int64, and their unit vectors (N, D) from each network, on the CPU.
 
-    ``seen`` is told of the images, in that order. DataError when none is readable. `core.inference.extraction` does
-    the same for any layer, and keeps what was encoded.
+    ``on_images`` gets the batches in order. Raises DataError when no image is readable. `core.inference.extraction`
+    does the same for any layer, with a cache.
     """
-    rows, done = [], 0
+    rows, encoded = [], 0
     vectors: dict[str, list[Tensor]] = {name: [] for name in networks}
     (size,) = {network.image_size for network in networks.values()}
     with ExitStack() as stack:
@@ -98,10 +97,10 @@ def encode_dataset_images(
             rows.append(chunk)
             for name, network in networks.items():
                 vectors[name].append(encode_images(network, pixels, runtime))
-            if seen is not None:
-                seen(pixels)
-            done += len(chunk)
-            progress("encoding images", done, len(dataset))
+            if on_images is not None:
+                on_images(pixels)
+            encoded += len(chunk)
+            progress("encoding images", encoded, len(dataset))
     dataset.check(1.0)
     return torch.cat(rows), {name: torch.cat(parts) for name, parts in vectors.items()}
 
@@ -118,9 +117,9 @@ PROJECTED, UNPROJECTED, BLOCK = "embedding", "before the projection", "block"
 
 
 def check_layer(network: Network, layer: str) -> str:
-    """``layer`` as it is named here: "embedding", "before the projection", or "block 7" (also just "7").
+    """The canonical name of ``layer``: "embedding", "before the projection", or "block 7" (also accepts "7").
 
-    UserError for anything else, and for a block that the image tower does not have.
+    Raises UserError for anything else, or for a block that the image tower does not have.
     """
     if layer in (PROJECTED, UNPROJECTED):
         return layer
@@ -128,32 +127,32 @@ def check_layer(network: Network, layer: str) -> str:
     number = layer.removeprefix(BLOCK).strip()
     if number.isdecimal() and 1 <= int(number) <= blocks:
         return f"{BLOCK} {int(number)}"
-    there = f"or a block, 1 to {blocks}" if blocks else "and its image tower has no blocks"
+    choices = f"or a block, 1 to {blocks}" if blocks else "since its image tower has no blocks"
     raise UserError(
-        f"there is no layer {layer!r} to take features from; choose {UNPROJECTED!r}, {PROJECTED!r}, {there}."
+        f"there is no layer {layer!r} to take features from; choose {UNPROJECTED!r}, {PROJECTED!r}, {choices}."
     )
 
 
 @torch.no_grad()
 def encode_layers(network: Network, pixels: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
-    """(B, 3, S, S) uint8 -> features (B, width) float32 on the CPU of each of ``layers``, as `check_layer` names them.
+    """Features (B, width) float32 on the CPU of each of ``layers`` (names of `check_layer`), from (B, 3, S, S) uint8.
 
-    The embedding is of unit length, the others are as they come; a linear probe takes those before the projection.
+    Only the embedding has unit length; a linear probe uses the features before the projection.
     """
-    made: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     with runtime.autocast():
         towers = network.towers
         images = towers.normalise(pixels.to(runtime.device))
         if any(not layer.startswith(BLOCK) for layer in layers):
-            features = towers.encode_image(images)
-            made = {PROJECTED: features.pooled, UNPROJECTED: features.before_projection}
+            image = towers.encode_image(images)
+            outputs = {PROJECTED: image.pooled, UNPROJECTED: image.before_projection}
         for layer in layers:
             if layer.startswith(BLOCK):
-                made[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK)))
-    found = {layer: made[layer].float() for layer in layers}
-    if PROJECTED in found:
-        found[PROJECTED] = torch.nn.functional.normalize(found[PROJECTED], dim=-1)
-    return {layer: values.cpu() for layer, values in found.items()}
+                outputs[layer] = block_state(towers.clip.visual, images, int(layer.removeprefix(BLOCK)))
+    features = {layer: outputs[layer].float() for layer in layers}
+    if PROJECTED in features:
+        features[PROJECTED] = torch.nn.functional.normalize(features[PROJECTED], dim=-1)
+    return {layer: values.cpu() for layer, values in features.items()}
 
 
 @torch.no_grad()
@@ -170,7 +169,7 @@ def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Te
 
 
 def finite(vectors: Tensor, model: str) -> Tensor:
-    """``vectors``; UserError naming the ``model`` where one is not finite."""
+    """``vectors``. Raises UserError naming the ``model`` when one is not finite."""
     if not bool(torch.isfinite(vectors).all()):
         raise UserError(
             f"{model} produces NaN or infinite embeddings: its weights are damaged, or its training diverged; "

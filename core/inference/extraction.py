@@ -1,7 +1,7 @@
-"""Features of a data set's images by one model: encoded once, cached on disk, shared by every task and panel.
+"""Features of a data set's images from one model: encoded once, cached on disk, shared by all tasks and panels.
 
-Flow: model and data set -> **extraction** (`core.inference.feature_cache` beneath, `core.inference.encoder` for what
-is missing) -> evaluators. An interrupted extraction keeps its parts, and the next one continues from there.
+Flow: model and data set -> **extraction** (reads `core.inference.feature_cache`, encodes missing rows with
+`core.inference.encoder`) -> evaluators. An interrupted extraction keeps its parts, and the next one continues.
 
 Legend: B batch, N images, S side of the images.
 """
@@ -35,16 +35,16 @@ Encode = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Extracted:
-    """Values of every readable image of a data set."""
+    """Values of all readable images of a data set."""
 
-    rows: Tensor  # (N,) int64, the data set's row of each
+    rows: Tensor  # (N,) int64, the data set row of each image
     values: Mapping[str, Tensor]  # (N, ...)
 
 
 def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], progress: Progress) -> Extracted:
-    """Features (N, width) of each of ``layers`` (`core.inference.encoder.check_layer`); all missing ones in one pass.
+    """Features (N, width) of each of ``layers`` (see `core.inference.encoder.check_layer`), missing ones in one pass.
 
-    DataError when no image is readable. What ``progress`` raises breaks off; what is encoded by then is kept.
+    Raises DataError when no image is readable. ``progress`` may raise to cancel; encoded parts are kept.
     """
 
     def encode(names: Sequence[str]) -> Encode:
@@ -55,37 +55,39 @@ def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], pr
 
 
 def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progress: Progress) -> Tensor:
-    """Unit vectors (C, D) of ``captions``, whose ``tokens`` (C, T) are given; kept and gone on with as images are."""
-    spelled = hashlib.sha256("\n".join(captions).encode("utf-8", "surrogatepass")).hexdigest()
-    folder = FeatureFolder(feature_key("captions", model.digest, spelled))
+    """Unit vectors (C, D) of ``captions`` with ``tokens`` (C, T); cached and resumed like images."""
+    digest = hashlib.sha256("\n".join(captions).encode("utf-8", "surrogatepass")).hexdigest()
+    folder = FeatureFolder(feature_key("captions", model.digest, digest))
     parts = folder.read()
-    done = parts[-1].stop if parts else 0
+    encoded = parts[-1].stop if parts else 0
     with evaluating(model.network):
-        while done < len(tokens):
-            stop = min(done + PART_ROWS, len(tokens))
-            made = []
-            for start in range(done, stop, model.batch):
-                made.append(encode_tokens(model.network, tokens[start : min(start + model.batch, stop)], model.runtime))
+        while encoded < len(tokens):
+            stop = min(encoded + PART_ROWS, len(tokens))
+            vectors = []
+            for start in range(encoded, stop, model.batch):
+                vectors.append(
+                    encode_tokens(model.network, tokens[start : min(start + model.batch, stop)], model.runtime)
+                )
                 progress("encoding captions", min(start + model.batch, stop), len(tokens))
-            parts.append(Part(done, stop, torch.arange(done, stop), torch.cat(made)))
+            parts.append(Part(encoded, stop, torch.arange(encoded, stop), torch.cat(vectors)))
             with suppress(OSError):
                 folder.append(parts[-1])
-            done = stop
+            encoded = stop
     prune([folder.path])
     return torch.cat([part.values for part in parts])
 
 
 def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Features:
-    """Images and captions of ``dataset`` as unit vectors, both from the cache where they are there."""
-    found = extract_layers(model, dataset, [PROJECTED], progress)
-    tokens, owner = evaluation_texts(dataset, found.rows)
-    captions = [caption for row in found.rows.tolist() for caption in dataset.captions_of(row)]
+    """Images and captions of ``dataset`` as unit vectors, from the cache if available."""
+    extracted = extract_layers(model, dataset, [PROJECTED], progress)
+    tokens, owner = evaluation_texts(dataset, extracted.rows)
+    captions = [caption for row in extracted.rows.tolist() for caption in dataset.captions_of(row)]
     texts = extract_texts(model, tokens, captions, progress)
-    return Features(found.values[PROJECTED], texts, owner, found.rows)
+    return Features(extracted.values[PROJECTED], texts, owner, extracted.rows)
 
 
 def class_embedder(model: Model, templates: Sequence[str]) -> ClassEmbedder:
-    """Embeds class names by ``templates``, each once for this model; kept beside the images' features."""
+    """Embeds class names with ``templates``, cached per model."""
     return ClassEmbedder(
         lambda texts: encode_texts(model.network, texts, model.runtime),
         templates,
@@ -101,24 +103,24 @@ def extract(
     names: Mapping[str, str],
     encode: Callable[[Sequence[str]], Encode],
     progress: Progress,
-    doing: str = "encoding images",
+    activity: str = "encoding images",
 ) -> Extracted:
-    """Values of each name, from the cache or from ``encode`` of those that lack some.
+    """Values of each name, from the cache or from ``encode`` for missing rows.
 
-    ``names`` maps each to what, beside model and images, its values depend on.
+    ``names`` maps each name to whatever its values depend on besides model and images.
     """
     data = files_digest([row.file for row in dataset.rows])
     facts = (model.digest, model.network.image_size, str(dataset.decoding), data)
-    folders = {name: FeatureFolder(feature_key(own, *facts)) for name, own in names.items()}
+    folders = {name: FeatureFolder(feature_key(dependency, *facts)) for name, dependency in names.items()}
     work = _Work(dataset, folders, {name: folder.read() for name, folder in folders.items()})
-    while missing := {name: done for name in names if (done := work.done(name)) < len(dataset)}:
+    while missing := {name: row for name in names if (row := work.next_row(name)) < len(dataset)}:
         first = min(missing.values())
-        behind = [name for name, done in missing.items() if done == first]
-        until = min([done for done in missing.values() if done > first], default=len(dataset))
+        behind = [name for name, row in missing.items() if row == first]
+        until = min([row for row in missing.values() if row > first], default=len(dataset))
         with evaluating(model.network):
             batches = evaluation_batches(dataset, model.network.image_size, model.batch, first)
-            work.encode(behind, encode(behind), batches, model.batch, until, partial(progress, doing))
-    return work.whole()
+            work.encode(behind, encode(behind), batches, model.batch, until, partial(progress, activity))
+    return work.result()
 
 
 @dataclass
@@ -128,10 +130,10 @@ class _Work:
     dataset: PairDataset
     folders: Mapping[str, FeatureFolder]
     parts: dict[str, list[Part]]
-    keeps: bool = True  # until the cache cannot be written, or an image is missing that may be read the next time
+    is_cached: bool = True  # until the cache is not writable, or an image fails that may be readable next time
 
-    def done(self, name: str) -> int:
-        """Rows of the data set that are encoded or skipped."""
+    def next_row(self, name: str) -> int:
+        """The first row of the data set that is neither encoded nor skipped."""
         return self.parts[name][-1].stop if self.parts[name] else 0
 
     def encode(
@@ -143,51 +145,51 @@ class _Work:
         until: int,
         progress: Callable[[int, int], None],
     ) -> None:
-        """Append parts to ``names``, which all stand at the same row, until row ``until`` or a little further."""
-        first = start = stop = self.done(names[0])
-        made: list[tuple[Tensor, Mapping[str, Tensor]]] = []
+        """Appends parts to ``names``, which all continue at the same row, up to row ``until`` or slightly further."""
+        first = start = stop = self.next_row(names[0])
+        encoded: list[tuple[Tensor, Mapping[str, Tensor]]] = []
         try:
             with closing(batches):
                 for rows, images in batches:
-                    made.append((rows, encode(rows, images)))
-                    # A batch without any readable image does not come, so where one stands is told by its rows.
+                    encoded.append((rows, encode(rows, images)))
+                    # Batches without readable images are skipped, so the position is derived from the rows.
                     stop = min(first + (int(rows[0]) - first) // size * size + size, len(self.dataset))
                     if stop - start >= PART_ROWS:
-                        self._keep(names, start, stop, made)
-                        start, made = stop, []
+                        self._store_part(names, start, stop, encoded)
+                        start, encoded = stop, []
                     progress(stop, len(self.dataset))
                     if stop >= until:
                         break
                 else:
                     stop = len(self.dataset)
-        finally:  # broken off: what is made is kept
+        finally:  # also when cancelled
             if stop > start:
-                self._keep(names, start, stop, made)
+                self._store_part(names, start, stop, encoded)
 
-    def _keep(
-        self, names: Sequence[str], start: int, stop: int, made: list[tuple[Tensor, Mapping[str, Tensor]]]
+    def _store_part(
+        self, names: Sequence[str], start: int, stop: int, encoded: list[tuple[Tensor, Mapping[str, Tensor]]]
     ) -> None:
-        """The rows of ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
+        """Stores rows ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
         bad = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
-        rows = torch.cat([rows for rows, _ in made]) if made else torch.empty(0, dtype=torch.int64)
-        self.keeps = self.keeps and not any(start <= row < stop for row in self.dataset.unread)
+        rows = torch.cat([rows for rows, _ in encoded]) if encoded else torch.empty(0, dtype=torch.int64)
+        self.is_cached = self.is_cached and not any(start <= row < stop for row in self.dataset.unread)
         for name in names:
-            values = torch.cat([values[name] for _, values in made]) if made else self._none(name)
+            values = torch.cat([values[name] for _, values in encoded]) if encoded else self._empty_values(name)
             part = Part(start, stop, rows, values, bad)
             self.parts[name].append(part)
-            if self.keeps:
+            if self.is_cached:
                 try:
                     self.folders[name].append(part)
-                except OSError:  # a full disk, no right to write: the numbers are the same without
-                    self.keeps = False
+                except OSError:  # full disk or no permission: continue without the cache
+                    self.is_cached = False
         prune([folder.path for folder in self.folders.values()])
 
-    def _none(self, name: str) -> Tensor:
+    def _empty_values(self, name: str) -> Tensor:
         before = self.parts[name]
         return before[-1].values[:0] if before else torch.empty(0, 0)
 
-    def whole(self) -> Extracted:
-        """All parts together; DataError when no image is readable."""
+    def result(self) -> Extracted:
+        """All parts combined. Raises DataError when no image is readable."""
         for row, reason in (
             (row, why) for parts in self.parts.values() for part in parts for row, why in part.bad.items()
         ):
@@ -197,7 +199,7 @@ class _Work:
         values = {}
         for name, parts in self.parts.items():
             full = [part for part in parts if len(part.rows)]
-            there = torch.cat([part.rows for part in full])
-            # The same for every name, unless an image broke between two extractions.
-            values[name] = torch.cat([part.values for part in full])[torch.isin(there, rows)]
+            encoded_rows = torch.cat([part.rows for part in full])
+            # Equal for all names, unless an image became unreadable between two extractions.
+            values[name] = torch.cat([part.values for part in full])[torch.isin(encoded_rows, rows)]
         return Extracted(rows, values)

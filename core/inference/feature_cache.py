@@ -1,13 +1,11 @@
-"""A cache of features on disk: written in parts, and continued after an interruption.
+"""A cache of features on disk, written in parts so that interrupted work continues.
 
-Flow: ``core.inference.extraction`` asks for the folder of one (model, layer, data); it reads the parts that are
-there, encodes the rest, and appends. What was encoded before work was cancelled, or the machine went off, is there
-the next time.
+Flow: ``core.inference.extraction`` opens the folder of one (model, layer, data), reads existing parts, encodes the rest
+and appends it.
 
-A folder holds parts ``START-STOP.safetensors``: the readable rows among START .. STOP - 1 of the data and the values of
-each, with the unreadable rows and their reasons in its metadata. Parts are written whole and renamed; one that is
-damaged, or does not follow on those before, counts as not there. The longest unused folders go when all of them
-together exceed a limit.
+A folder contains parts ``START-STOP.safetensors``: the readable rows among START .. STOP - 1 of the data and their
+values, with unreadable rows and reasons in the metadata. Parts are written completely and then renamed; damaged parts
+and parts after a gap are ignored. The least recently used folders are removed when the total exceeds a limit.
 
 Legend: N rows.
 """
@@ -53,7 +51,7 @@ class Part:
 
 
 def feature_key(*facts: Any) -> str:
-    """A folder's name, which changes with any of ``facts`` (plain data)."""
+    """A folder name that depends on all ``facts`` (plain data)."""
     text = json.dumps([VERSION, *facts], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -65,27 +63,27 @@ class FeatureFolder:
         self.path = (folder or cache_folder() / "features") / key
 
     def read(self) -> list[Part]:
-        """The parts that are there from row 0 on, without a gap."""
-        found: dict[int, list[tuple[int, Path]]] = {}
+        """The contiguous parts from row 0."""
+        paths_by_start: dict[int, list[tuple[int, Path]]] = {}
         with contextlib.suppress(OSError):
             for path in self.path.glob(f"*{SUFFIX}"):
                 start, _, stop = path.name.removesuffix(SUFFIX).partition("-")
                 if start.isdecimal() and stop.isdecimal() and int(start) < int(stop):
-                    found.setdefault(int(start), []).append((int(stop), path))
-            os.utime(self.path)  # used now: pruned last
+                    paths_by_start.setdefault(int(start), []).append((int(stop), path))
+            os.utime(self.path)  # marks it as recently used
         parts: list[Part] = []
-        done = 0
-        while done in found:
-            candidates = sorted(found[done], reverse=True)
-            part = next((part for stop, path in candidates if (part := _read(path, done, stop)) is not None), None)
+        next_row = 0
+        while next_row in paths_by_start:
+            candidates = sorted(paths_by_start[next_row], reverse=True)
+            part = next((part for stop, path in candidates if (part := _read(path, next_row, stop)) is not None), None)
             if part is None:
                 break
             parts.append(part)
-            done = part.stop
+            next_row = part.stop
         return parts
 
     def append(self, part: Part) -> None:
-        """Keep ``part``; OSError when it cannot be written."""
+        """Writes ``part``. Raises OSError when it cannot be written."""
         self.path.mkdir(parents=True, exist_ok=True)
         bad = json.dumps({str(row): reason for row, reason in part.bad.items()})
         content = save({"rows": part.rows, "values": part.values.contiguous()}, {"bad": bad})
@@ -101,7 +99,7 @@ def _read(path: Path, start: int, stop: int) -> Part | None:
         return None
     if rows.dtype is not torch.int64 or rows.dim() != 1 or values.dim() < 1 or len(values) != len(rows):
         return None
-    if len(rows) + len(bad) != stop - start:  # before the name of a file is believed
+    if len(rows) + len(bad) != stop - start:  # before trusting the file name
         return None
     if rows.tolist() != [row for row in range(start, stop) if row not in bad]:
         return None
@@ -109,16 +107,16 @@ def _read(path: Path, start: int, stop: int) -> Part | None:
 
 
 def prune(keep: Sequence[Path], folder: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
-    """Remove the longest unused folders beyond ``limit`` bytes, other than those of ``keep``."""
+    """Removes the least recently used folders beyond ``limit`` bytes, except those in ``keep``."""
     folder = folder or cache_folder() / "features"
-    found = []
+    folders = []
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            with contextlib.suppress(OSError):  # removed by someone else meanwhile
+            with contextlib.suppress(OSError):  # removed by another process meanwhile
                 size = sum(file.stat().st_size for file in path.iterdir())
-                found.append((path in keep, path.stat().st_mtime, size, path))
+                folders.append((path in keep, path.stat().st_mtime, size, path))
     total = 0
-    for kept, _, size, path in sorted(found, reverse=True):
+    for is_protected, _, size, path in sorted(folders, reverse=True):
         total += size
-        if total > limit and not kept:
+        if total > limit and not is_protected:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Images from files and folders, or the reason why one cannot be read; each cropped for the model.
+"""Images from files and folders, cropped for the model, or the reason why they cannot be read.
 
-Flow: paths, folders, ``file:`` addresses -> ``gather`` -> ``read_ahead`` -> ``core.inference.caption_stream``.
-Whatever one of them is, the others go on.
+Flow: paths, folders, ``file:`` URLs -> ``find_images`` -> ``read_ahead`` -> ``core.inference.caption_stream``. One
+invalid file does not stop the others.
 
 Legend: S side of the model's images.
 """
@@ -29,66 +29,66 @@ from core.spec.config import DataConfig
 from core.spec.shards import is_member
 
 _WEB = ("http", "https", "ftp", "data", "blob")
-_TOLD_EACH = 1000  # images found between two reports
+_REPORT_EVERY = 1000  # images found between two reports
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file to read, given or found in a given folder, or why it cannot be read."""
+class ImageInput:
+    """A file to read, or the ``error`` why it cannot be read."""
 
     path: str
-    refused: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """All files found, in the order given; within folders by name."""
+class FoundImages:
+    """All input files in order; within folders by name."""
 
-    found: list[Found]
-    passed_over: int  # files in folders that are no images by their names
+    inputs: list[ImageInput]
+    skipped: int  # files in folders without an image suffix
 
 
 @dataclass(frozen=True)
-class Read:
-    """An image ready for the model, (3, S, S) uint8, or why not."""
+class LoadedImage:
+    """An image for the model, (3, S, S) uint8, or the ``error``."""
 
     path: str
     image: Tensor | None
-    refused: str = ""
+    error: str = ""
 
 
-def gather(given: Sequence[str], progress: Callable[[str, int, int], None]) -> Gathered:
-    """Files and the images in folders, at any depth; hidden files are left out, links that form a loop end."""
-    found: list[Found] = []
-    others = 0
+def find_images(names: Sequence[str], progress: Callable[[str, int, int], None]) -> FoundImages:
+    """Files, and images in folders at any depth, without hidden files; links that form a loop are followed once."""
+    inputs: list[ImageInput] = []
+    skipped = 0
 
-    def add(item: Found) -> None:
-        found.append(item)
-        if len(found) % _TOLD_EACH == 0:
-            progress("looking for images", len(found), 0)
+    def add(item: ImageInput) -> None:
+        inputs.append(item)
+        if len(inputs) % _REPORT_EVERY == 0:
+            progress("looking for images", len(inputs), 0)
 
-    for text in given:
-        path, refused = _local(text)
-        if not refused and _is_folder(path):
-            others += _walk(path, set(), add)
+    for text in names:
+        path, error = _local_path(text)
+        if not error and _is_folder(path):
+            skipped += _walk(path, set(), add)
         else:
-            add(Found(path, refused or _why_no_file(path)))
-    return Gathered(found, others)
+            add(ImageInput(path, error or _file_error(path)))
+    return FoundImages(inputs, skipped)
 
 
-def _local(text: str) -> tuple[str, str]:
-    """The path that ``text`` stands for, and why it is none."""
+def _local_path(text: str) -> tuple[str, str]:
+    """The local path of ``text``, and an error text if it is not one."""
     scheme = text.partition(":")[0].lower()
     if scheme == "file":
         return str(Path(url2pathname(unquote(urlsplit(text).path))).absolute()), ""
     if scheme in _WEB and ":" in text:
-        return text, "it is a web address; save the image and give its file"
+        return text, "it is a web address; save the image and choose the file"
     if not text.strip():
-        return text, "it is empty; give an image or a folder"
+        return text, "it is empty; choose an image or a folder"
     if "\0" in text:
-        return text, "it is not the name of a file"
+        return text, "it is not a file name"
     path = Path(text)
-    with suppress(RuntimeError):  # a name that begins with a tilde and no user has
+    with suppress(RuntimeError):  # ~name of an unknown user
         path = path.expanduser()
     return str(path.absolute()), ""
 
@@ -100,8 +100,8 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _why_no_file(path: str) -> str:
-    """Why ``path`` cannot be read as a file; nothing when it can. Pipes and devices would never end."""
+def _file_error(path: str) -> str:
+    """Why ``path`` cannot be read as a file; "" if it can. Reading pipes and devices might never end."""
     if is_member(path):
         return ""
     try:
@@ -113,10 +113,10 @@ def _why_no_file(path: str) -> str:
     return "" if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"
 
 
-def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[Found], None]) -> int:
+def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], None]) -> int:
     """Adds the images under ``path``; returns how many other files there are."""
-    others = 0
-    pending = [path]  # no recursion: folders may lie a thousand deep
+    other_files = 0
+    pending = [path]  # no recursion: folders may be nested a thousand levels
     while pending:
         folder = pending.pop()
         try:
@@ -124,51 +124,51 @@ def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[Found], None]) -
             if status.st_ino and (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            files, inner, rest = _list(folder)
+            files, folders, other_count = _list(folder)
         except OSError as error:
-            add(Found(folder, f"the folder cannot be read: {error.strerror or error}"))
+            add(ImageInput(folder, f"the folder cannot be read: {error.strerror or error}"))
             continue
-        others += rest
+        other_files += other_count
         for name in files:
-            add(Found(f"{folder}{os.sep}{name}"))
-        pending += [f"{folder}{os.sep}{name}" for name in reversed(inner)]
-    return others
+            add(ImageInput(f"{folder}{os.sep}{name}"))
+        pending += [f"{folder}{os.sep}{name}" for name in reversed(folders)]
+    return other_files
 
 
 def _list(folder: str) -> tuple[list[str], list[str], int]:
     """Names of images and of folders in ``folder``, sorted, and the number of other files."""
-    files, inner, others = [], [], 0
+    files, folders, other_count = [], [], 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             if leads_to_folder(entry):
-                inner.append(entry.name)
+                folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
                 files.append(entry.name)
             else:
-                others += 1
-    return sorted(files), sorted(inner), others
+                other_count += 1
+    return sorted(files), sorted(folders), other_count
 
 
-def read_image(item: Found, side: int, data: DataConfig) -> Read:
-    """An image as evaluation shows it to a model of ``side`` pixels, (3, S, S) uint8, or why not."""
-    refused = item.refused or _why_no_file(item.path)  # it may be gone, or another thing, by now
-    if refused:
-        return Read(item.path, None, refused)
+def read_image(item: ImageInput, side: int, data: DataConfig) -> LoadedImage:
+    """An image as in evaluation by a model with input ``side``, (3, S, S) uint8, or the error."""
+    error = item.error or _file_error(item.path)  # it may have changed meanwhile
+    if error:
+        return LoadedImage(item.path, None, error)
     try:
-        return Read(item.path, model_input(item.path, side, data))
+        return LoadedImage(item.path, model_input(item.path, side, data))
     except ImageError as error:
-        return Read(item.path, None, str(error))
+        return LoadedImage(item.path, None, str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return Read(item.path, None, "there is not enough memory to read it")
+        return LoadedImage(item.path, None, "there is not enough memory to read it")
 
 
 def read_ahead(
-    found: Sequence[Found], side: int, data: DataConfig, depth: int | Callable[[], int]
-) -> Generator[Read, None, None]:
-    """Every image in order, read by a thread up to ``depth`` ahead, as of ``ahead``. Close it to end the thread."""
-    jobs: Iterator[Callable[[], Read]] = (partial(read_image, item, side, data) for item in found)
+    inputs: Sequence[ImageInput], side: int, data: DataConfig, depth: int | Callable[[], int]
+) -> Generator[LoadedImage, None, None]:
+    """Every image in order; a thread reads up to ``depth`` images ahead (see ``ahead``). Close it to end the thread."""
+    jobs: Iterator[Callable[[], LoadedImage]] = (partial(read_image, item, side, data) for item in inputs)
     return ahead(jobs, depth)

@@ -1,6 +1,6 @@
-"""Features of labelled images: data opened, labels matched with classes, features extracted; notes on skipped rows.
+"""Features and class labels of images, with notes on skipped rows.
 
-Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel's desk.
+Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel.
 
 Legend: N images, D width of the features.
 """
@@ -26,51 +26,51 @@ from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
-_SIZED = 32  # images whose size is checked
+_SIZE_SAMPLE = 32  # images whose size is checked
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The readable images of a data set as features, and the labels of those that have one."""
+class LabelledFeatures:
+    """Features of the readable images of a data set, and the labels of those that have one."""
 
     dataset: PairDataset
     label: str  # the column
-    rows: list[int]  # the data set's row of each feature
+    rows: list[int]  # the data set row of each feature
     features: Mapping[str, Tensor]  # (N, D) of each layer
     labels: Labels
-    part: tuple[int, ...] | None = None  # features of a split of the data; None: all belong to it
+    part: tuple[int, ...] | None = None  # features of a split of the data; None: all
 
     def data(self, layer: str) -> ProbeData:
-        """Features of one layer with the labels."""
+        """Features of one layer with labels."""
         return ProbeData(self.features[layer], self.labels)
 
-    def among(self, classes: tuple[str, ...]) -> Labelled:
-        """The same images with their labels matched with ``classes``; EvaluationError when none is among them.
+    def with_classes(self, classes: tuple[str, ...]) -> LabelledFeatures:
+        """The same images with labels matched to ``classes``. Raises EvaluationError when no label matches.
 
-        Of a split only its own images are labelled: the others may have been trained on.
+        Only images of the split are labelled: others may be training data.
         """
         part = range(len(self.rows)) if self.part is None else self.part
-        found = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
-        return replace(self, labels=replace(found, rows=torch.tensor(part)[found.rows]))
+        labels = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
+        return replace(self, labels=replace(labels, rows=torch.tensor(part)[labels.rows]))
 
-    def split(self, positions: Tensor) -> Labelled:
-        """Only those labelled images whose numbers among the labels are ``positions``, as a split of its own."""
+    def split(self, positions: Tensor) -> LabelledFeatures:
+        """A split with the labelled images at ``positions`` among the labels."""
         labels = replace(self.labels, rows=self.labels.rows[positions], targets=self.labels.targets[positions])
         return replace(self, labels=labels, part=tuple(labels.rows.tolist()))
 
     def path(self, row: int) -> str:
-        """Of the image with feature ``row``."""
+        """Path of the image of feature ``row``."""
         return str(self.dataset.path(self.rows[row]))
 
     def digest(self) -> str:
-        """Digest of the labelled images: reports on the same ones have the same."""
+        """Digest of the labelled images, equal for reports on the same images."""
         classes = self.labels.classes
         pairs = zip(self.labels.rows.tolist(), self.labels.targets.tolist(), strict=True)
         return queries_digest([[self.dataset.path(self.rows[i]).name, classes[target]] for i, target in pairs])
 
 
 def open_images(model: Model, source: str, progress: Progress, log: Log) -> PairDataset:
-    """The images of ``source`` for ``model``; decoded as they are needed, unless they are cached already."""
+    """The images of ``source`` for ``model``, decoded on demand unless cached."""
     towers = model.network.towers
     return open_dataset(
         source,
@@ -92,56 +92,56 @@ def open_labelled(
     progress: Progress,
     log: Log,
     classes: tuple[str, ...] | None = None,
-) -> Labelled:
-    """The images of ``source`` as features of ``layers``, with labels among ``classes`` (by default all there are).
+) -> LabelledFeatures:
+    """Features of ``layers`` of the images of ``source``, with labels among ``classes`` (default: all labels).
 
-    Raises UserError for data or labels that cannot be used, where possible before any image is encoded.
+    Raises UserError for invalid data or labels, if possible before encoding images.
     """
     dataset = open_images(model, source, progress, log)
     name = label_name(dataset, label)
 
-    def indexed(rows: Sequence[int]) -> Labels:
+    def match_labels(rows: Sequence[int]) -> Labels:
         return index_labels([dataset.labels(row).get(name) for row in rows], classes)
 
-    indexed(range(len(dataset)))
-    found = extract_layers(model, dataset, layers, progress)
+    match_labels(range(len(dataset)))
+    extracted = extract_layers(model, dataset, layers, progress)
     dataset.check(model.data.max_bad_share)
-    rows = found.rows.tolist()
-    return Labelled(dataset, name, rows, found.values, indexed(rows))
+    rows = extracted.rows.tolist()
+    return LabelledFeatures(dataset, name, rows, extracted.values, match_labels(rows))
 
 
-def label_name(dataset: PairDataset, wanted: str) -> str:
-    """The label column ``wanted``, or the only one; UserError naming those there are."""
+def label_name(dataset: PairDataset, requested: str) -> str:
+    """The label column ``requested``, or the only one. Raises UserError with the available columns."""
     names = dataset.label_names
-    there = ", ".join(names)
+    available = ", ".join(names)
     if not names:
         raise UserError(
-            f"{dataset.origin} has no labels; add a column with the class of each image, or give class folders."
+            f"{dataset.origin} has no labels; add a column with the class of each image, or use class folders."
         )
-    if wanted and wanted not in names:
-        raise UserError(f"{dataset.origin} has no label column {wanted!r}; there are {there}.")
-    if not wanted and len(names) > 1:
-        raise UserError(f"{dataset.origin} has several label columns; choose one with --label: {there}.")
-    return wanted or names[0]
+    if requested and requested not in names:
+        raise UserError(f"{dataset.origin} has no label column {requested!r}; there are {available}.")
+    if not requested and len(names) > 1:
+        raise UserError(f"{dataset.origin} has several label columns; choose one with --label: {available}.")
+    return requested or names[0]
 
 
 def unreadable(dataset: PairDataset) -> tuple[str, ...]:
-    """A sentence on the rows that cannot be used; nothing where all can."""
+    """A note on rows that cannot be used; empty if all can."""
     bad = dataset.all_bad()
     if not bad:
         return ()
-    return (f"{len(bad)} rows of {dataset.origin} cannot be used and were left out, such as {bad[0]}.",)
+    return (f"{len(bad)} rows of {dataset.origin} cannot be used and were skipped, such as {bad[0]}.",)
 
 
 def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
-    """A sentence where the images are much smaller than the model's, by an even sample of them."""
-    step = max(1, len(dataset) // _SIZED)
+    """A note if the images, in an even sample, are much smaller than the model's input."""
+    step = max(1, len(dataset) // _SIZE_SAMPLE)
     sides = []
     for row in range(0, len(dataset), step):
         try:
             sides.append(min(image_file_size(dataset.rows[row].file, dataset.decoding.max_megapixels)))
         except ImageError:
-            continue  # it is listed among the unreadable ones
+            continue  # reported with the unreadable rows
     if not sides or (typical := round(statistics.median(sides))) * 2 > image_size:
         return ()
     return (

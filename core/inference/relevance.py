@@ -1,15 +1,15 @@
-"""Which patches of an image and which words of a text carry their similarity.
+"""Which patches of an image and which words of a text contribute to their similarity.
 
 Flow: an image and words -> both towers -> cosine -> ``core.model.attention_maps`` -> **relevance** -> Search's
 *Why this match?*.
 
-Equations 5 and 6 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal
-and encoder-decoder transformers", for a model of two streams: within a tower, R = I, and block by block
-R <- R + U R, with U the mean over heads of (dcosine/dA * A)^+. What is read is the row of the pooled token alone,
-carried from the last block to the first. An attention pool (CoCa) is the cross-attention of a decoder that attends to
-nothing else, for which equations 8 to 10 say: its U, read through what the blocks mixed, each row of R - I made to sum
-to 1. Without that a token counts for much more than what it read of others, and the pool's few favourites hide the
-patches that speak through them.
+Equations 5 and 6 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal and
+encoder-decoder transformers", for a model of two streams: within a tower, R = I, and block by block R <- R + U R, with
+U the mean over heads of (dcosine/dA * A)^+. Only the row of the pooled token is used, propagated from the last block to
+the first. An attention pool (CoCa) is the cross-attention of a decoder without self-attention, for which equations 8 to
+10 give: its U times the R of the blocks, with each row of R - I normalised to sum to 1. Without that normalisation a
+token counts much more than the tokens it attended to, and the few tokens that the pool attends to hide the patches that
+contribute through them.
 
 Legend: P patches, L tokens, S side of the images, D embed, H heads, Q queries.
 """
@@ -35,7 +35,7 @@ from core.model.towers.towers import Towers
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the text, and its share of all words' relevance."""
+    """A word of the text, and its share of the words' total relevance."""
 
     text: str
     relevance: float
@@ -43,7 +43,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Relevance:
-    """What carries a similarity. Shares are 0 or more and sum to 1; all are 0 where nothing carries it."""
+    """Contributions to a similarity: non-negative shares that sum to 1, or all 0 if nothing contributes."""
 
     cosine: float
     patches: Tensor  # (rows, columns) float32 on the CPU, each patch's share
@@ -51,29 +51,29 @@ class Relevance:
 
 
 def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
-    """Relevance of ``image`` (3, S, S) uint8 and ``text`` for their cosine similarity.
+    """Contributions of ``pixels`` (3, S, S) uint8 and ``text`` to their cosine similarity.
 
-    The network and its gradients stay as they are. Raises ModelError where a tower is no transformer of open_clip's.
+    The network and its gradients do not change. Raises ModelError when a tower is not one of open_clip's transformers.
     """
     towers = network.towers
     visual = towers.clip.visual
     if not towers.any_size:
-        raise ModelError("only models with a ViT of open_clip's show why an image matches; choose such a model.")
+        raise ModelError("explanations need one of open_clip's own ViTs; choose such a model.")
     device = towers.pixel_mean.device
     tokens = towers.tokenize([text])
     tokens = tokens[:, : longest(tokens, towers.pad_id)].long().to(device)
     pool = _pool(visual)
     with (
         evaluating(network),
-        record_attention(blocks_of(visual), pool) as seen,
-        record_attention(towers.text_blocks) as read,
+        record_attention(blocks_of(visual), pool) as image_record,
+        record_attention(towers.text_blocks) as text_record,
     ):
         image = towers.encode_image(towers.normalise(pixels[None].to(device))).pooled  # (1, D)
         features = towers.encode_text(tokens)
         cosine = F.cosine_similarity(image.float(), features.pooled.float())[0]
-        maps = seen.maps(cosine)
-        patches = _carried(maps, 0 if visual.pool_type == "tok" else None) if pool is None else _through_pool(maps)
-        words = _carried(read.maps(cosine), int(features.last[0]))
+        maps = image_record.maps(cosine)
+        patches = _propagate(maps, 0 if visual.pool_type == "tok" else None) if pool is None else _propagate_pool(maps)
+        words = _propagate(text_record.maps(cosine), int(features.last[0]))
     share = _shares(patches[1:])
     rows = towers.patches_across
     return Relevance(
@@ -82,24 +82,21 @@ def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
 
 
 def _pool(visual: Any) -> nn.MultiheadAttention | None:
-    """The attention that pools a CoCa's patches for the comparison with a text; None where a token or the mean does."""
+    """A CoCa's attention pool for comparison with a text; None if a token or the mean is pooled."""
     if visual.attn_pool is None:
         return None
     if visual.attn_pool_contrastive is not None and visual.attn_pool_type != "parallel":
-        raise ModelError("an image tower with a cascade of attention pools does not show why an image matches.")
-    chosen = visual.attn_pool_contrastive or visual.attn_pool
-    attention: nn.MultiheadAttention = chosen.attn
+        raise ModelError("explanations do not support a cascade of attention pools; choose another model.")
+    pool = visual.attn_pool_contrastive or visual.attn_pool
+    attention: nn.MultiheadAttention = pool.attn
     return attention
 
 
-def _carried(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
-    """The pooled row of R over the tokens that the first block reads, (L,).
-
-    From the token ``start``; where it is None evenly from all patches, whose mean is pooled.
-    """
+def _propagate(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
+    """The row of R of the pooled token ``start`` over the first block's tokens, (L,); None: the mean over patches."""
     row: Tensor | None = None
-    for found in reversed(maps):
-        update = _update(found)  # (Q, L)
+    for attention_map in reversed(maps):
+        update = _update(attention_map)  # (Q, L)
         queries, length = update.shape
         if row is None and start is None:
             row = F.pad(update.new_full((length - 1,), 1 / (length - 1)), (1, 0))
@@ -110,24 +107,24 @@ def _carried(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
     return row
 
 
-def _through_pool(maps: Sequence[AttentionMap]) -> Tensor:
-    """What an attention pool over the last block reads of the tokens that the first block reads, (L,).
+def _propagate_pool(maps: Sequence[AttentionMap]) -> Tensor:
+    """Relevance of the first block's tokens through an attention pool, (L,).
 
-    The last of ``maps`` is the pool's. Queries that the score does not read have no gradient.
+    The last of ``maps`` is the pool's. Queries that do not affect the score have no gradient.
     """
     *blocks, pool = maps
-    asked = _update(pool).sum(dim=0)  # (L,)
-    own = torch.eye(len(asked), dtype=asked.dtype, device=asked.device)
-    whole = own
-    for found in blocks:
-        whole = whole + _update(found) @ whole
-    mixed = whole - own
-    return asked @ (mixed / mixed.sum(dim=1, keepdim=True).clamp(min=torch.finfo(mixed.dtype).tiny) + own)
+    pooled = _update(pool).sum(dim=0)  # (L,)
+    identity = torch.eye(len(pooled), dtype=pooled.dtype, device=pooled.device)
+    total = identity  # R
+    for attention_map in blocks:
+        total = total + _update(attention_map) @ total
+    mixed = total - identity
+    return pooled @ (mixed / mixed.sum(dim=1, keepdim=True).clamp(min=torch.finfo(mixed.dtype).tiny) + identity)
 
 
-def _update(found: AttentionMap) -> Tensor:
-    """The mean over heads of what raises the score, (Q, L)."""
-    return (found.gradient * found.weights).clamp(min=0).mean(dim=1)[0]
+def _update(attention_map: AttentionMap) -> Tensor:
+    """The mean over heads of positive contributions to the score, (Q, L)."""
+    return (attention_map.gradient * attention_map.weights).clamp(min=0).mean(dim=1)[0]
 
 
 def _shares(values: Tensor) -> Tensor:
@@ -135,19 +132,19 @@ def _shares(values: Tensor) -> Tensor:
     return (values / total if total > 0 else torch.zeros_like(values)).float()
 
 
-def _words(towers: Towers, ids: Sequence[int], carried: Sequence[float]) -> tuple[Word, ...]:
-    """Tokens joined to words, whose relevance is their tokens' sum; start, end and padding are left out."""
+def _words(towers: Towers, ids: Sequence[int], relevances: Sequence[float]) -> tuple[Word, ...]:
+    """Words with the summed relevance of their tokens, without start, end and padding."""
     special = set(towers.special_ids)
     groups: list[tuple[list[int], float]] = []
-    whole = True  # has the last word ended?
-    for token, value in zip(ids, carried, strict=False):
+    word_ended = True
+    for token, value in zip(ids, relevances, strict=False):
         if token in special:
             continue
-        if whole or not towers.normalises_blanks:
+        if word_ended or not towers.normalises_blanks:
             groups.append(([], 0.0))
         tokens, sum_ = groups[-1]
         groups[-1] = ([*tokens, token], sum_ + value)
-        whole = towers.detokenize([token]).endswith(" ")  # CLIP's tokens say where a word ends
+        word_ended = towers.detokenize([token]).endswith(" ")  # CLIP's tokens mark the end of a word
     shares = _shares(torch.tensor([value for _, value in groups], dtype=torch.float64)).tolist() if groups else []
     return tuple(
         Word(towers.detokenize(tokens).strip(), share) for (tokens, _), share in zip(groups, shares, strict=True)

@@ -28,7 +28,7 @@ from core.evaluation.report import table
 from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_images, encode_texts
-from core.inference.images import Found, gather, read_ahead
+from core.inference.images import ImageInput, find_images, read_ahead
 from core.spec.errors import UserError, nearest
 from core.spec.reading import excerpt
 
@@ -69,7 +69,7 @@ def encode(
     with torch.no_grad():
         for read in read_ahead(found, model.network.image_size, model.data, _AHEAD):
             if read.image is None:
-                raise UserError(f"{excerpt(read.path)}: {read.refused}.")
+                raise UserError(f"{excerpt(read.path)}: {read.error}.")
             batch.append(read.image)
             if len(batch) == model.batch:
                 made.append(encode_images(model.network, torch.stack(batch), model.runtime))
@@ -103,8 +103,8 @@ def caption(model: Model, images: Images, **settings: Any) -> list[str]:
     texts = [""] * len(found)
     with _Bar() as bar:
         for item in caption_images(captioner, found, chosen, bar.show, bar.say):
-            if item.refused:
-                raise UserError(f"{excerpt(item.path)}: {item.refused}.")
+            if item.error:
+                raise UserError(f"{excerpt(item.path)}: {item.error}.")
             texts[item.index] = item.captions[0]["text"]
     return texts
 
@@ -127,14 +127,14 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     return Report(found.subject, found.outcome)
 
 
-def _files(images: Images) -> list[Found]:
+def _files(images: Images) -> list[ImageInput]:
     given = list(images) if isinstance(images, Iterable) and not isinstance(images, str) else [images]
     for one in given:
         if not isinstance(one, (str, os.PathLike)):
             raise UserError(
                 f"images are given by their paths, and {excerpt(repr(one))} is none; save it to a file first."
             )
-    return gather([os.fspath(one) for one in given], lambda _doing, _done, _total: None).found
+    return find_images([os.fspath(one) for one in given], lambda _doing, _done, _total: None).inputs
 
 
 class _Bar:

@@ -11,7 +11,7 @@ import torch
 from core.data.dataset import PairDataset
 from core.data.labelling import label_numbers
 from core.data.loader import evaluation_batches
-from core.inference.encoder import Features, encode_by_each
+from core.inference.encoder import Features, encode_with_each
 from core.metrics.classification.accuracy import hit_probability
 from core.metrics.retrieval import retrieval_metrics
 from core.model.eval_mode import evaluating
@@ -45,7 +45,7 @@ def validate(
         progress("validating", done, total)
 
     for group in _by_size(networks):
-        features |= encode_by_each(group, dataset, runtime, batch, step)
+        features |= encode_with_each(group, dataset, runtime, batch, step)
         classifying = {weights: network for weights, network in group.items() if network.classes}
         if classifying and label in dataset.label_names:
             shares = top1(classifying, dataset, runtime, batch, progress, label)

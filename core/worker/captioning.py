@@ -13,7 +13,7 @@ from typing import Any
 
 from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel, free_memory, open_caption_model
-from core.inference.images import gather
+from core.inference.images import find_images
 from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
@@ -44,9 +44,9 @@ class CaptionSession(Session):
         captioner = self._model(model, weights, progress)
         progress("fingerprinting the model", 0, 0)
         return {
-            **captioner.about(),
+            **captioner.provenance(),
             "device": captioner.describe(),
-            "max_tokens": captioner.longest,
+            "max_tokens": captioner.max_tokens,
             "image_size": captioner.side,
             "notes": list(captioner.notes),
         }
@@ -71,8 +71,8 @@ class CaptionSession(Session):
         captioner = self._model(model, weights, progress)
         generation = captioner.settings(settings or {}, n)
         started = time.monotonic()
-        gathered = gather(_texts(paths), progress)
-        progress.partial({"gathered": len(gathered.found), "passed_over": gathered.passed_over})
+        gathered = find_images(_texts(paths), progress)
+        progress.partial({"gathered": len(gathered.inputs), "passed_over": gathered.skipped})
         notes = list(captioner.notes)
 
         def note_down(note: str) -> None:
@@ -80,19 +80,19 @@ class CaptionSession(Session):
             progress.partial({"note": note})
 
         captioned = refused = 0
-        with closing(caption_images(captioner, gathered.found, generation, progress, note_down, batch)) as stream:
+        with closing(caption_images(captioner, gathered.inputs, generation, progress, note_down, batch)) as stream:
             for item in stream:
-                outcome: dict[str, Any] = {"error": item.refused} if item.refused else {"captions": item.captions}
-                captioned, refused = captioned + (not item.refused), refused + bool(item.refused)
+                outcome: dict[str, Any] = {"error": item.error} if item.error else {"captions": item.captions}
+                captioned, refused = captioned + (not item.error), refused + bool(item.error)
                 progress.partial({"index": item.index, "path": item.path, **outcome})
         return {
             "captioned": captioned,
             "refused": refused,
-            "passed_over": gathered.passed_over,
+            "passed_over": gathered.skipped,
             "seconds": time.monotonic() - started,
             "notes": notes,
             "settings": generation.model_dump(mode="json"),
-            "provenance": captioner.about(),
+            "provenance": captioner.provenance(),
         }
 
     def caption_close(self, progress: Reporter) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from PIL import Image
 from core.bench.results import BenchResult, result
 from core.data.preprocessing import decoding_for
 from core.data.views.making import centre_view
-from core.inference.images import Found, read_image
+from core.inference.images import ImageInput, read_image
 from core.spec.config import DataConfig
 
 SIDE = 224  # S of the published CoCa models
@@ -68,7 +68,7 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
 
 def scaled(path: Path, side: int) -> Pixels:
     """The model's input as we make it: (S, S, 3)."""
-    image = read_image(Found(str(path)), side, DATA).image
+    image = read_image(ImageInput(str(path)), side, DATA).image
     assert image is not None
     return image.permute(1, 2, 0).numpy().astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Beam search with a row of the decoder for each beam.
+"""Beam search with one decoder row per beam.
 
 Legend: R rows, V vocabulary.
 """
@@ -21,12 +21,12 @@ from core.spec.generation import GenerationSettings
 
 @dataclass(frozen=True)
 class _Beam:
-    """A partial caption; ``total`` is what the search ranks by, processors included."""
+    """A partial caption; ``total`` is its score for ranking, including processors."""
 
     prefix: tuple[int, ...]
     log_probability: float = 0.0
     total: float = 0.0
-    row: int = 0  # of the decoder, as it stood at the last step
+    row: int = 0  # of the decoder at the last step
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _ImageSearch:
         self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.settings.beams]
 
     def is_settled(self) -> bool:
-        """Whether no unfinished beam can change the result any more."""
+        """Whether no unfinished beam can change the result."""
         if not self.beams:
             return True
         if len(self.finished) < self.settings.beams:
@@ -74,7 +74,7 @@ class _ImageSearch:
         return self.finished[-1].score >= score_of(best, length, self.settings.length_penalty)
 
     def advance(self, continuations: _Continuations, enders: Sequence[int]) -> None:
-        """Extend the beams by one token; a finished search has no beams afterwards."""
+        """Extends the beams by one token; a finished search has no beams afterwards."""
         ranked = _rank(self.beams, continuations)
         self.beams = []
         for rank, candidate in enumerate(ranked):
@@ -91,7 +91,7 @@ class _ImageSearch:
             self.beams = []
 
     def best_captions(self) -> list[Caption]:
-        """The best different captions; the same tokens may have ended and been cut off."""
+        """The best distinct captions; the same tokens may be both ended and truncated."""
         captions: dict[tuple[int, ...], Caption] = {}
         for caption in self.finished:
             captions.setdefault(caption.tokens, caption)
@@ -106,7 +106,7 @@ def search(
     settings: GenerationSettings,
     ids: SpecialTokens,
 ) -> Iterator[Progress]:
-    """The likeliest captions of ``images`` (B, 3, height, width), each after its prefix; yields after each token."""
+    """The most likely captions of ``images`` (B, 3, height, width) after their prefixes; yields after each token."""
     state, logits = decoder.start(images, prefixes, settings.beams, settings.max_tokens)
     searches = [
         _ImageSearch(index, len(prefix), settings, [_Beam(tuple(prefix), row=index)])
@@ -121,8 +121,8 @@ def search(
             image_search.advance(continuations, ids.enders)
             if not image_search.beams:
                 final[image_search.index] = image_search.best_captions()
-        done = min(max(len(prefix) for prefix in prefix_of_row), settings.max_tokens)
-        yield Progress(done, settings.max_tokens, final)
+        length = min(max(len(prefix) for prefix in prefix_of_row), settings.max_tokens)
+        yield Progress(length, settings.max_tokens, final)
         searches = [image_search for image_search in searches if image_search.index not in final]
         if not searches:
             return
@@ -137,9 +137,9 @@ _Continuations = tuple[list[list[int]], list[list[float]], list[list[float]]]  #
 def _continuations(
     logits: Tensor, prefixes: Sequence[tuple[int, ...]], beams: int, processors: Processors
 ) -> _Continuations:
-    """The likeliest tokens of each row: tokens, log-probabilities, scores to rank by.
+    """The most likely tokens of each row: tokens, log-probabilities, scores for ranking.
 
-    As many as there are beams must go on, besides the tokens that end a caption.
+    There must be one per beam that does not end the caption.
     """
     count = min((1 + len(processors.enders)) * beams, logits.shape[1])
     normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
@@ -155,7 +155,7 @@ def _continuations(
 
 
 def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candidate]:
-    """Continuations of ``beams``, the best first; suppressed tokens are left out."""
+    """Continuations of ``beams``, best first, without suppressed tokens."""
     tokens, values, scores = continuations
     ranked = [
         _Candidate(beam, token, beam.log_probability + value, beam.total + score)
@@ -167,7 +167,7 @@ def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candid
 
 
 def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:
-    """A row for each beam: the rows that they continue, and their prefixes. As few rows as possible move."""
+    """Assigns a row to each beam, moving few: the rows that they continue, and their prefixes."""
     beams = [beam for image_search in searches for beam in image_search.beams]
     order = stable_order([beam.row for beam in beams])
     row_of = {index: row for row, index in enumerate(order)}

@@ -1,4 +1,4 @@
-"""What a search gives: captions with their scores, and how far it is.
+"""Results of a search: captions with scores, and progress.
 
 Legend: B images.
 """
@@ -14,9 +14,9 @@ from core.spec.generation import GenerationError
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids that mark a caption's start, its end and padding; the defaults are CLIP's byte-pair tokenizer's.
+    """Ids of start, end and padding tokens; the defaults are those of CLIP's byte-pair tokenizer.
 
-    Padding ends a caption like the end token does, as in open_clip: models are not trained to go on after it.
+    Like in open_clip, padding ends a caption too: models are not trained to continue after it.
     """
 
     start: int = 49406
@@ -28,16 +28,16 @@ class SpecialTokens:
         return (self.end,) if self.pad in (self.end, self.start) else (self.end, self.pad)
 
     def check(self, vocabulary: int) -> None:
-        """GenerationError unless the model knows these ids."""
+        """Raises GenerationError unless the ids are valid for the vocabulary."""
         if self.start in (self.end, self.pad):
             raise GenerationError(
-                f"the start token {self.start} is also the end or padding; give the tokenizer's own ids."
+                f"the start token {self.start} is also the end or padding; pass the tokenizer's own ids."
             )
         for name, value in (("start", self.start), ("end", self.end), ("pad", self.pad)):
             if not 0 <= value < vocabulary:
                 raise GenerationError(
                     f"the {name} token {value} is outside the model's vocabulary of {vocabulary}; "
-                    f"give the ids of the tokenizer that the model was trained with."
+                    f"pass the ids of the tokenizer that the model was trained with."
                 )
 
 
@@ -45,22 +45,22 @@ class SpecialTokens:
 class Caption:
     """One caption of an image."""
 
-    tokens: tuple[int, ...]  # prompt included, start and end not
-    log_probability: float  # of what follows the prompt, the end token included where the model ended it; in nats
-    score: float  # what the search ranked by: log-probability, penalties included, over length ** length_penalty
-    ended: bool  # False: cut at max_tokens
+    tokens: tuple[int, ...]  # with prompt, without start and end
+    log_probability: float  # of the tokens after the prompt, including the end token, in nats
+    score: float  # for ranking: log-probability with penalties / length ** length_penalty
+    ended: bool  # False: truncated at max_tokens
 
 
 @dataclass(frozen=True)
 class Progress:
-    """After each token: the longest row's tokens so far, of at most ``total``, and captions that became final."""
+    """Progress after each token: length of the longest row, its maximum ``total``, and captions that became final."""
 
-    done: int
+    length: int
     total: int
     captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)  # by image, best first
 
 
 def score_of(log_probability: float, length: int, penalty: float) -> float:
-    """A sum of log-probabilities over its length to the power ``penalty`` (Wu et al. 2016, arXiv 1609.08144, in its
+    """The log-probability over length to the power ``penalty`` (Wu et al. 2016, arXiv 1609.08144, in its
     common short form)."""
     return log_probability / math.pow(max(length, 1), penalty)

@@ -1,4 +1,4 @@
-"""Captions of a batch of images: ``generate`` for all of them, ``caption_steps`` to watch or to break off.
+"""Captions of a batch of images: ``generate`` for all at once, ``caption_steps`` for progress and cancellation.
 
 Legend: B images.
 """
@@ -28,13 +28,13 @@ def generate(
     encode: Encode | None = None,
     ids: SpecialTokens | None = None,
 ) -> list[list[Caption]]:
-    """Captions of ``images`` (B, 3, height, width; normalised as the model expects), the best first.
+    """Captions of ``images`` (B, 3, height, width; normalised for the model), best first.
 
-    ``model`` is an open_clip CoCa, or a decoder made from one (``CocaDecoder``), which saves some milliseconds a call.
-    Under autocast, the text side runs in autocast's precision; else in the model's own. ``prompts`` gives each
-    image's beginning in tokens (without the start token); else ``encode`` turns ``settings.prompt`` into tokens.
-    ``ids`` defaults to CLIP's tokens and the model's padding. A beam search gives different captions, so
-    there may be fewer than asked for. Raises GenerationError for a model or settings that cannot work together.
+    ``model`` is an open_clip CoCa, or a ``CocaDecoder`` made from one, which saves some milliseconds per call. Under
+    autocast, the text side runs in autocast's precision, else in the model's. ``prompts`` are token prefixes per image
+    (without the start token); otherwise ``encode`` converts ``settings.prompt`` to tokens. ``ids`` defaults to CLIP's
+    tokens and the model's padding. Beam search returns distinct captions, so there may be fewer than requested. Raises
+    GenerationError for an incompatible model or settings.
     """
     captions: dict[int, Sequence[Caption]] = {}
     for progress in caption_steps(model, images, settings, prompts=prompts, encode=encode, ids=ids):
@@ -51,9 +51,9 @@ def caption_steps(
     encode: Encode | None = None,
     ids: SpecialTokens | None = None,
 ) -> Iterator[Progress]:
-    """The same, one token at a time: each step names the images whose captions became final.
+    """`generate`, one token at a time; each step has the captions that became final.
 
-    Leaving the loop (or closing the iterator) breaks off and frees the caches.
+    Closing the iterator cancels and frees the caches.
     """
     ids = ids or SpecialTokens(pad=_pad_id(model))
     if not len(images):
@@ -69,15 +69,15 @@ def caption_steps(
 def _prompts(
     count: int, settings: GenerationSettings, prompts: Sequence[Sequence[int]] | None, encode: Encode | None
 ) -> list[list[int]]:
-    """Each image's beginning, in tokens."""
+    """The token prefix of each image."""
     if prompts is not None:
         if len(prompts) != count:
-            raise GenerationError(f"{len(prompts)} prompts for {count} images; give one for each.")
+            raise GenerationError(f"{len(prompts)} prompts for {count} images; pass one per image.")
         return [list(prompt) for prompt in prompts]
     if not settings.prompt.strip():
         return [[]] * count
     if encode is None:
-        raise GenerationError(f"the prompt {settings.prompt!r} needs the model's tokenizer; give encode or prompts.")
+        raise GenerationError(f"the prompt {settings.prompt!r} needs the model's tokenizer; pass encode or prompts.")
     return [list(encode(settings.prompt))] * count
 
 
@@ -85,7 +85,7 @@ def _check(decoder: TokenDecoder, prefixes: Sequence[Sequence[int]], settings: G
     room = decoder.context - 2  # the start and the end token
     if settings.max_tokens > room:
         raise GenerationError(
-            f"max_tokens {settings.max_tokens} is more than the model's context holds; set it to {room} or less."
+            f"max_tokens {settings.max_tokens} exceeds the model's context; set it to {room} or less."
         )
     longest = max(len(prefix) for prefix in prefixes) - 1
     if longest >= settings.max_tokens:

@@ -1,11 +1,11 @@
-"""CocaDecoder: an open_clip CoCa that generates one token after another, on cached keys and values.
+"""CocaDecoder: token-by-token generation with an open_clip CoCa and key-value caches.
 
 Flow: ``start`` encodes the images, computes their keys and values for every cross-attention once and runs the prompt;
-each ``Decoding.step`` runs one token per row; ``Decoding.keep`` says which rows go on, doubled or moved. Only the last
-position's logits are computed. What comes out is what the module's own forward gives for the whole prefix.
+each ``Decoding.step`` runs one token per row; ``Decoding.keep`` selects the rows that continue. Only the logits of the
+last position are computed. They equal those of the module's own forward on the full prefix.
 
-CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower whose appended class token no other token sees (so it is
-left out here), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
+CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower (its class token is skipped, since no other token attends
+to it), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
 
 Legend: B images, R rows, L prompt positions, D width, S image tokens, V vocabulary.
 """
@@ -26,16 +26,15 @@ from core.model.towers.decoder import MultimodalDecoder
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError
 
-_AT_ONCE = 16  # images encoded in one pass
+_ENCODE_BATCH = 16  # images encoded in one pass
 
 
 class CocaDecoder:
-    """Reads the weights of an open_clip ``CoCa`` in place; they may go on training between two captions.
+    """Reads the weights of an open_clip ``CoCa`` in place; they may be trained between captions.
 
-    ``model`` needs what open_clip's has: ``visual`` (images to a latent and tokens), ``text`` (a causal
-    ``TextTransformer``), ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype`` the text side's weights are
-    kept a second time in that precision; without it nothing is copied. Raises GenerationError for a text tower
-    that cannot be cached.
+    ``model`` needs ``visual`` (images to a latent and tokens), ``text`` (a causal ``TextTransformer``) and
+    ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype`` the weights of the text side are copied in that
+    precision; otherwise nothing is copied. Raises GenerationError for a text tower that cannot be cached.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
@@ -47,7 +46,7 @@ class CocaDecoder:
         self._shifted_mask = not getattr(text, "correct_cls_mask", False)
         pad = getattr(text, "pad_id", 0)
         self._pad_id = pad if isinstance(pad, int) else 0
-        with torch.no_grad():  # the blocks hold views of the weights
+        with torch.no_grad():  # the blocks reference the weights
             self._text = [
                 Block(block, dtype, FEW_ROWS) for block in text.get_submodule("transformer.resblocks").children()
             ]
@@ -67,10 +66,10 @@ class CocaDecoder:
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[Decoding, Tensor]:
-        """Begin with one row per image.
+        """Starts with one row per image. Returns the state and logits (B, V).
 
-        ``images`` (B, 3, height, width) normalised; ``prefixes`` start with the start token, one per image, of any
-        lengths; room is kept for ``rows_per_image`` rows of ``length`` tokens. Returns the state and logits (B, V).
+        ``images`` (B, 3, height, width) are normalised; ``prefixes``, one per image, of any length, begin with the
+        start token; caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
         memory = self._image_cache(images)
         text, decoder = (
@@ -80,7 +79,7 @@ class CocaDecoder:
         longest = max(state.lengths)
         filler = prefixes[0][0]
         tokens = torch.tensor([[*p, *[filler] * (longest - len(p))] for p in prefixes], device=self.device)  # (B, L)
-        state.hidden = self._hidden(tokens, state.lengths, state.text.store.shape[4])
+        state.hidden = self._hidden_keys(tokens, state.lengths, state.text.store.shape[4])
         x = F.embedding(tokens, self._embedding) + self._positions[:longest]  # (B, L, D)
         x = self._run(x, state, CachePosition(longest), AttentionMask(causal=longest > 1))
         last = torch.tensor(state.lengths, device=self.device) - 1
@@ -88,47 +87,45 @@ class CocaDecoder:
 
     @torch.inference_mode()
     def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
-        """Append ``tokens``, one per row: logits (R, V) of the next ones."""
+        """Appends ``tokens``, one per row; returns the next logits (R, V)."""
         longest = max(state.lengths)
-        at, mask, positions = CachePosition(longest + 1), AttentionMask(), self._positions[longest]
-        if min(state.lengths) < longest:  # each row writes at its own position
+        position, mask, positions = CachePosition(longest + 1), AttentionMask(), self._positions[longest]
+        if min(state.lengths) < longest:  # rows write at different positions
             rows = torch.tensor(state.lengths, device=self.device)
-            at = CachePosition(longest + 1, rows)
+            position = CachePosition(longest + 1, rows)
             mask = AttentionMask(allowed=(torch.arange(longest + 1, device=self.device) <= rows[:, None])[:, None])
             positions = self._positions[rows]
         x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + positions  # (R, D)
-        x = self._run(x[:, None], state, at, mask)
+        x = self._run(x[:, None], state, position, mask)
         state.lengths = [length + 1 for length in state.lengths]
         return self._logits(x[:, 0])
 
     def _encode(self, images: Tensor) -> Tensor:
-        """Image tokens (B, S, D), each image once."""
+        """Image tokens (B, S, D)."""
         visual = self._model.get_submodule("visual")
         training = [module for module in visual.modules() if module.training]
-        visual.eval()  # a patch dropout would leave out parts of the image
+        visual.eval()  # no patch dropout
         try:
             encoded = visual(images.to(self.device))
         finally:
             for module in training:
                 module.training = True
         if not isinstance(encoded, tuple):
-            raise GenerationError(
-                "the image tower gives no tokens to caption from; set output_tokens in its vision_cfg."
-            )
+            raise GenerationError("the image tower returns no tokens; set output_tokens in its vision_cfg.")
         tokens: Tensor = encoded[1]
         return tokens.to(self.dtype)
 
     def _image_cache(self, images: Tensor) -> KeyValueCache:
-        """The images' keys and values for every cross-attention, some images at a time to bound the memory."""
+        """The images' keys and values for every cross-attention, computed in small batches to limit memory."""
         memory: KeyValueCache | None = None
-        for first in range(0, len(images), _AT_ONCE):
-            tokens = self._encode(images[first : first + _AT_ONCE])  # (b, S, D)
+        for first in range(0, len(images), _ENCODE_BATCH):
+            tokens = self._encode(images[first : first + _ENCODE_BATCH])  # (b, S, D)
             if memory is None:
                 memory = self._cache(self._decoder.cross, len(images), tokens.shape[1])
             part = slice(first, first + len(tokens))
             with torch.autocast(self.device.type, enabled=False):
-                for pair, kept in zip(self._decoder.image_pairs(tokens), memory.layers, strict=True):
-                    for new, store in zip(pair, kept, strict=True):
+                for pair, layer in zip(self._decoder.image_pairs(tokens), memory.layers, strict=True):
+                    for new, store in zip(pair, layer, strict=True):
                         store[part] = new
         assert memory is not None
         return memory
@@ -137,11 +134,11 @@ class CocaDecoder:
         heads, width = blocks[0].heads, blocks[0].head_width
         return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
-    def _hidden(self, tokens: Tensor, lengths: list[int], room: int) -> Tensor | None:
-        """Keys of the text tower that padding in a prompt hides, (B, room); None when there is none.
+    def _hidden_keys(self, tokens: Tensor, lengths: list[int], room: int) -> Tensor | None:
+        """Keys of the text tower that are hidden because of padding in a prompt, (B, room); None without padding.
 
-        A tower with a class token hides padding from its queries. open_clip's published weights were trained with that
-        mask shifted by one (the token after the padding is hidden); ``correct_cls_mask`` says which.
+        A tower with a class token masks padding. open_clip's published weights were trained with that mask shifted by
+        one (the token after the padding is hidden), unless ``correct_cls_mask`` is set.
         """
         inside = torch.arange(tokens.shape[1], device=self.device) < torch.tensor(lengths, device=self.device)[:, None]
         padding = (tokens == self._pad_id) & inside
@@ -150,16 +147,16 @@ class CocaDecoder:
         shift = int(self._shifted_mask)
         return F.pad(padding, (shift, room - padding.shape[1]), value=False)[:, :room]
 
-    def _run(self, x: Tensor, state: Decoding, at: CachePosition, mask: AttentionMask) -> Tensor:
+    def _run(self, x: Tensor, state: Decoding, position: CachePosition, mask: AttentionMask) -> Tensor:
         """New tokens (R, L, D) through the text tower and the decoder: (R, L, D)."""
-        text_mask = _without_hidden(mask, state.hidden, x.shape[1], at.end)
+        text_mask = _without_hidden(mask, state.hidden, x.shape[1], position.end)
         x = x.to(self.dtype)
         with torch.autocast(self.device.type, enabled=False):
             for block, cache in zip(self._text, state.text.layers, strict=True):
-                x = block.attend_words(x, text_mask, cache, at)
+                x = block.attend_words(x, text_mask, cache, position)
             if self._text_norm is not None:
                 x = self._text_norm(x)
-            return self._decoder.states(x, state.images.layers, mask, state.decoder, at, state.layout)
+            return self._decoder.states(x, state.images.layers, mask, state.decoder, position, state.layout)
 
     def _logits(self, x: Tensor) -> Tensor:
         """(R, D) to (R, V), in float32."""
@@ -180,7 +177,7 @@ def _without_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end
 
 
 def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """The text tower and the multimodal decoder, if they can be cached."""
+    """The text tower and the multimodal decoder. Raises GenerationError if they cannot be cached."""
     text, decoder = getattr(model, "text", None), getattr(model, "text_decoder", None)
     if not isinstance(text, nn.Module) or not isinstance(decoder, nn.Module):
         raise GenerationError(f"{type(model).__name__} has no caption decoder; choose a CoCa architecture.")
@@ -190,5 +187,5 @@ def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
             f"choose a CoCa with open_clip's own text tower, such as coca_ViT-B-32 or coca_ViT-L-14."
         )
     if getattr(text, "attn_mask", None) is None:
-        raise GenerationError("the text tower has no causal mask; captions need no_causal_mask to be false.")
+        raise GenerationError("the text tower has no causal mask; captioning needs no_causal_mask false.")
     return text, decoder

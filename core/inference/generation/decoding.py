@@ -1,7 +1,7 @@
-"""The rows of one batch under way, and what a search asks of them.
+"""The rows of a batch during decoding, and their interface for searches.
 
-Flow: a ``TokenDecoder`` starts a batch; the search then calls, in turn, ``step`` with each row's token and ``keep``
-with the rows that go on.
+Flow: a ``TokenDecoder`` starts a batch; the search then alternates ``step``, with a token per row, and ``keep``, with
+the rows that continue.
 
 Legend: B images, R rows, T positions, V vocabulary.
 """
@@ -19,44 +19,44 @@ from core.model.towers.cache import KeyValueCache, RowLayout, stable_order
 from core.spec.generation import GenerationError
 
 
-def check_finite(whole: Tensor) -> None:
-    """GenerationError unless the logits' sums ``whole`` are numbers: those of a model that diverged are not."""
-    if not bool(whole.isfinite().all()):
-        raise GenerationError("the model's scores are not finite numbers; it diverged: choose an earlier checkpoint.")
+def check_finite(normaliser: Tensor) -> None:
+    """Raises GenerationError unless the logits' ``normaliser`` is finite; it is not after divergence."""
+    if not bool(normaliser.isfinite().all()):
+        raise GenerationError("the model's scores are not finite; its training diverged: choose an earlier checkpoint.")
 
 
 class Rows(Protocol):
-    """Rows under way in a decoder."""
+    """Rows of a decoder."""
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row: the logits (R, V) of the next ones."""
+        """Appends one token to each row; returns the next logits (R, V)."""
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now; rows may be left out, moved and repeated."""
+        """Row i becomes row ``rows[i]``; rows may be dropped, moved and repeated."""
 
 
 class TokenDecoder(Protocol):
-    """What the searches need of a model; ``core.inference.generation.coca.CocaDecoder`` is CoCa's."""
+    """The interface of a model for searches; ``core.inference.generation.coca.CocaDecoder`` implements it for CoCa."""
 
     @property
     def context(self) -> int:
-        """The most tokens of a caption, start and end included."""
+        """The maximum number of tokens of a caption, including start and end."""
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are."""
+        """Size of the vocabulary."""
 
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[Rows, Tensor]:
-        """Begin with one row per image, after ``prefixes``: the rows, and the next tokens' logits (B, V).
+        """Starts with one row per image, after ``prefixes``; returns the rows and the next logits (B, V).
 
-        ``images`` (B, 3, height, width); room is kept for ``rows_per_image`` rows of ``length`` tokens.
+        ``images`` (B, 3, height, width); caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache: their prefixes, which run anew for each token, and their images."""
+    """Rows of a decoder without a cache, which reruns the prefixes for each token."""
 
     def __init__(self, prefixes: Sequence[Sequence[int]]) -> None:
         """One row per image."""
@@ -69,19 +69,19 @@ class PrefixRows(ABC):
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row: the logits (R, V) of the next ones."""
+        """Appends one token to each row; returns the next logits (R, V)."""
         for prefix, token in zip(self.prefixes, tokens, strict=True):
             prefix.append(token)
         return self.run()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now."""
+        """Row i becomes row ``rows[i]``."""
         self.prefixes = [list(self.prefixes[row]) for row in rows]
         self.owners = [self.owners[row] for row in rows]
 
 
 class Decoding:
-    """The rows of one batch under way: their caches, their lengths and their images' keys and values."""
+    """The rows of a batch: caches, lengths, and keys and values of the images."""
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class Decoding:
     ) -> None:
         self._step = step
         self.text, self.decoder, self.images = text, decoder, images
-        self.lengths = lengths  # tokens cached, row by row
-        self.hidden: Tensor | None = None  # (R, T) True where the text tower may not attend: padding in a prompt
+        self.lengths = lengths  # cached tokens per row
+        self.hidden: Tensor | None = None  # (R, T) True for keys that are masked in the text tower: padding in a prompt
         self.layout = RowLayout(range(len(lengths)), len(lengths), text.store.device)
         for cache in (text, decoder):
             cache.resize(len(lengths))
@@ -105,12 +105,12 @@ class Decoding:
         return self.text.nbytes + self.decoder.nbytes + self.images.nbytes
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row: the logits (R, V) of the next ones."""
+        """Appends one token to each row; returns the next logits (R, V)."""
         return self._step(self, tokens)
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes what row ``rows[i]`` is now; an image left without rows is forgotten."""
+        """Row i becomes row ``rows[i]``; images without rows are dropped."""
         owners = [self.layout.owners[row] for row in rows]
         used = max(self.lengths)
         self.lengths = [self.lengths[row] for row in rows]

@@ -1,8 +1,7 @@
-"""FusionDecoder: captions from a network whose language model is its fusion (BLIP, mPLUG, BLIP-2).
+"""FusionDecoder: captions from networks whose fusion is the language model (BLIP, mPLUG, BLIP-2).
 
-Flow: ``caption_decoder(network)`` gives a search what it needs, whichever way the network learnt to caption. The
-image is encoded once. The words so far run anew for each new one: the queries and merged layers of a fusion leave
-little to keep, and captions are short.
+Flow: ``caption_decoder(network)`` returns the decoder of a network for searches. The image is encoded once. Prefixes
+are rerun for each token: queries and merged layers of a fusion leave little to cache, and captions are short.
 
 Legend: B images, R rows, P patches, T tokens of the longest row, V vocabulary.
 """
@@ -25,10 +24,10 @@ HEAD = "captioning"
 
 
 class FusionDecoder:
-    """A network with a head over words behind its fusion; ``pad_id`` as CoCa's."""
+    """A network with a word head on its fusion; ``pad_id`` like CoCa's."""
 
     def __init__(self, network: Network, ids: SpecialTokens | None = None) -> None:
-        """GenerationError when the network has not learnt to caption through its fusion."""
+        """Raises GenerationError when the network was not trained to caption through its fusion."""
         if network.fusion is None or HEAD not in network.heads:
             raise GenerationError(
                 "this network does not caption through its fusion; train one that does, such as blip."
@@ -49,15 +48,15 @@ class FusionDecoder:
     def start(
         self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
     ) -> tuple[FusionRows, Tensor]:
-        """Begin with one row per image: ``images`` (B, 3, S, S) normalised. The rows, and logits (B, V)."""
+        """Starts with one row per image, from normalised ``images`` (B, 3, S, S): the rows and logits (B, V)."""
         rows = FusionRows(self, self.network.towers.encode_image(images), prefixes)
         return rows, rows.run()
 
     def next_word(self, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Logits (R, V) of the word after each prefix, for images of as many rows."""
+        """Next-word logits (R, V) after each prefix, for ``image`` features with one row per prefix."""
         device = image.pooled.device
         longest = max(len(prefix) for prefix in prefixes) + 1
-        # The end token marks how far a row reaches; no word before it sees it.
+        # The end token marks the end of each row; earlier tokens do not attend to it.
         filled = [[*prefix, self._end] + [self.pad_id] * (longest - len(prefix) - 1) for prefix in prefixes]
         text = self.network.towers.encode_text(torch.tensor(filled, device=device), all_tokens=True)
         words = self.network.join(image, text, every_word=True, causal=True).words
@@ -68,14 +67,14 @@ class FusionDecoder:
 
 
 class FusionRows(PrefixRows):
-    """Rows under way: their words, and which image each is of."""
+    """Rows with their prefixes and images."""
 
     def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> None:
         super().__init__(prefixes)
         self._decoder, self._image = decoder, image
 
     def run(self) -> Tensor:
-        """Logits (R, V) after the words so far."""
+        """Logits (R, V) after the prefixes."""
         owners = torch.tensor(self.owners, device=self._image.pooled.device)
         return self._decoder.next_word(self._image.rows(owners), self.prefixes)
 
@@ -83,9 +82,9 @@ class FusionRows(PrefixRows):
 def caption_decoder(
     network: Network, dtype: torch.dtype | None = None, ids: SpecialTokens | None = None
 ) -> TokenDecoder:
-    """What a search needs to caption with ``network``: its fusion where that has learnt to, else CoCa's decoder.
+    """The decoder of ``network`` for searches: its fusion if trained to caption, else CoCa's decoder.
 
-    ``dtype`` is that of CoCa's text side. GenerationError when it can do neither.
+    ``dtype`` applies to CoCa's text side. Raises GenerationError when the network has neither.
     """
     if HEAD in network.heads:
         return FusionDecoder(network, ids)

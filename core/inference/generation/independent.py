@@ -1,7 +1,7 @@
-"""Greedy search and sampling: rows that do not know of each other, dropped as they end.
+"""Greedy search and sampling: independent rows, removed as they end.
 
-Each image draws the same series of uniform numbers, from the seed alone: its captions do not depend on the batch it
-came in, and one image made anew gives what it gave before.
+Each image uses the same series of uniform numbers, which depends only on the seed: captions do not depend on the batch
+and are reproducible.
 
 Legend: B images, R rows, V vocabulary, C tokens that may be drawn.
 """
@@ -20,17 +20,17 @@ from core.inference.generation.processors import Processors
 from core.model.towers.cache import stable_order
 from core.spec.generation import GenerationSettings
 
-_PROBE = 1024  # tokens tried first for top-p; the whole vocabulary is sorted only when they are not enough
+_PROBE = 1024  # tokens tried first for top-p; the vocabulary is sorted only if they do not suffice
 
 
 @dataclass
 class _Row:
-    """A caption under way."""
+    """A partial caption."""
 
     image: int
     candidate: int
     prefix: list[int]
-    prompt: int  # length of the prefix it began with
+    prompt: int  # length of its initial prefix
     log_probability: float = 0.0
     ended: bool = False
 
@@ -42,9 +42,9 @@ class _Row:
 
 @dataclass
 class _ImageCaptions:
-    """Captions of one image that are final."""
+    """The final captions of one image."""
 
-    wanted: int
+    count: int
     captions: dict[int, Caption] = field(default_factory=dict)  # by candidate
 
     def best_first(self) -> list[Caption]:
@@ -76,18 +76,18 @@ def search(
     processors = Processors.of(settings, ids.enders)
     noise = uniform(settings.seed, count, decoder.context) if settings.search == "sample" else None
     while True:
-        whole = logits.logsumexp(dim=-1)  # (R,)
-        check_finite(whole)
+        normaliser = logits.logsumexp(dim=-1)  # (R,)
+        check_finite(normaliser)
         tokens = _choose(logits, rows, settings, processors, noise)
-        chosen = logits.gather(1, tokens[:, None])[:, 0] - whole
-        for row, token, log_probability in zip(rows, tokens.tolist(), chosen.tolist(), strict=True):
+        log_probabilities = logits.gather(1, tokens[:, None])[:, 0] - normaliser
+        for row, token, log_probability in zip(rows, tokens.tolist(), log_probabilities.tolist(), strict=True):
             row.log_probability += log_probability
             row.ended = token in ids.enders
             if not row.ended:
                 row.prefix.append(token)
-        done = max(len(row.prefix) for row in rows) - 1
+        length = max(len(row.prefix) for row in rows) - 1
         alive = [i for i, row in enumerate(rows) if not row.ended and len(row.prefix) <= total]
-        yield Progress(done, total, _finish(rows, alive, per_image, settings.length_penalty))
+        yield Progress(length, total, _finish(rows, alive, per_image, settings.length_penalty))
         if not alive:
             return
         if len(alive) < len(rows):
@@ -100,14 +100,14 @@ def search(
 def _finish(
     rows: list[_Row], alive: list[int], per_image: list[_ImageCaptions], length_penalty: float
 ) -> dict[int, list[Caption]]:
-    """Store what ended; the captions of images of which that was the last."""
+    """Stores ended captions; returns those of images whose captions are now complete."""
     final = {}
     living = set(alive)
     for index, row in enumerate(rows):
         if index not in living:
             image = per_image[row.image]
             image.captions[row.candidate] = row.caption(length_penalty)
-            if len(image.captions) == image.wanted:
+            if len(image.captions) == image.count:
                 final[row.image] = image.best_first()
     return final
 
@@ -121,38 +121,38 @@ def _choose(
         return scores.argmax(dim=-1)
     candidate = torch.tensor([row.candidate for row in rows])
     position = torch.tensor([len(row.prefix) - row.prompt for row in rows])
-    return draw(
+    return sample_tokens(
         scores / settings.temperature, noise[candidate, position].to(scores.device), settings.top_k, settings.top_p
     )
 
 
 def uniform(seed: int, candidates: int, positions: int) -> Tensor:
-    """Numbers in [0, 1), (candidates, positions): the first ones are the same however many are asked for."""
+    """Numbers in [0, 1), (candidates, positions); the first ones do not depend on how many are drawn."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(candidates, positions, dtype=torch.float64, generator=generator)
 
 
-def draw(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """A token for each row by inverting the distribution function at ``noise`` (R,) in [0, 1); scores (R, V)."""
-    whole = scores.logsumexp(dim=-1, keepdim=True)  # (R, 1)
+def sample_tokens(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """A token per row by inverse transform sampling at ``noise`` (R,) in [0, 1); scores (R, V)."""
+    normaliser = scores.logsumexp(dim=-1, keepdim=True)  # (R, 1)
     values, tokens = scores, None
     if 0 < top_k < scores.shape[1]:
-        values, tokens = scores.topk(top_k, dim=-1)  # (R, C), likeliest first
-        whole = values.logsumexp(dim=-1, keepdim=True)
+        values, tokens = scores.topk(top_k, dim=-1)  # (R, C), most likely first
+        normaliser = values.logsumexp(dim=-1, keepdim=True)
     elif top_p < 1.0:
-        values, tokens = _likeliest(scores, whole, top_p)
-    probabilities = (values - whole).double().exp()
+        values, tokens = _most_likely(scores, normaliser, top_p)
+    probabilities = (values - normaliser).double().exp()
     if top_p < 1.0:  # the nucleus of Holtzman et al. 2020 (arXiv 1904.09751): the fewest tokens that reach top_p
         before = probabilities.cumsum(dim=-1) - probabilities
         probabilities = probabilities.masked_fill(before >= top_p, 0.0)
-    reached = probabilities.cumsum(dim=-1)
-    index = torch.searchsorted(reached, noise[:, None] * reached[:, -1:], right=True).clamp_(max=reached.shape[1] - 1)
+    cdf = probabilities.cumsum(dim=-1)
+    index = torch.searchsorted(cdf, noise[:, None] * cdf[:, -1:], right=True).clamp_(max=cdf.shape[1] - 1)
     return (index if tokens is None else tokens.gather(1, index))[:, 0]
 
 
-def _likeliest(scores: Tensor, whole: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Scores and tokens, likeliest first, as many as surely hold a nucleus of ``top_p``."""
+def _most_likely(scores: Tensor, normaliser: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """Scores and tokens, most likely first, that contain a nucleus of ``top_p``."""
     values, tokens = scores.topk(min(_PROBE, scores.shape[1]), dim=-1)
-    if bool(((values - whole).exp().sum(dim=-1) > top_p).all()):
+    if bool(((values - normaliser).exp().sum(dim=-1) > top_p).all()):
         return values, tokens
     return scores.sort(dim=-1, descending=True)

@@ -1,10 +1,9 @@
-"""Matrix products of few rows with large weights, at the speed at which the weights can be read.
+"""Matrix products of few rows with large weights, limited by memory bandwidth.
 
-Decoding one token multiplies a handful of rows with every weight of the decoder, so its floor is the memory's
-bandwidth. ``F.linear`` on a CPU in float32 calls a general matrix product that reaches a quarter of it for a few rows.
-Here the same product is laid out so that the library picks a better kernel; no weight is copied or repacked. Which
-layout that is depends on the maker of the processor, and on nothing that is measured at run time: the same machine
-always adds in the same order.
+Decoding one token multiplies a few rows with every weight of the decoder, so memory bandwidth limits it. For few rows,
+``F.linear`` in float32 on a CPU reaches a quarter of that bandwidth. Here the product is arranged so that the library
+uses a faster kernel; weights are not copied or repacked. The arrangement depends on the processor vendor only, not on
+run-time measurements, so that the order of summation is deterministic on a machine.
 
 Legend: R rows, K inputs, N outputs.
 """
@@ -19,18 +18,18 @@ from torch.nn import functional as F
 
 from core.model.towers.block import Kernels
 
-_FEW = 4096  # more rows are bound by arithmetic alone: leave them to F.linear
-_VERY_FEW = 4  # up to here the weight times the few columns beats oneDNN, for short rows
+_FEW = 4096  # with more rows arithmetic is the limit: use F.linear
+_VERY_FEW = 4  # up to this many short rows, weight times columns is faster than oneDNN
 _SHORT = 1024
-# MKL on an Intel processor: strips of the weight, each a product of its own, read it at twice the speed of other ways.
+# MKL on Intel processors: separate products of strips of the weight are twice as fast as other arrangements.
 _STRIPS = 32
-_STRIPPED = 16  # more rows are better left to oneDNN
+_MAX_STRIP_ROWS = 16  # with more rows oneDNN is faster
 
 _Onednn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def _onednn() -> _Onednn | None:
-    """oneDNN's float32 product on plain weights, where this torch has it and it computes what it should."""
+    """oneDNN's float32 product on plain weights, if this torch has it and its result is correct."""
     if not torch.backends.mkldnn.is_available():
         return None
 
@@ -40,34 +39,34 @@ def _onednn() -> _Onednn | None:
 
     x, weight, bias = torch.eye(3, 4), torch.arange(8.0).view(2, 4), torch.ones(2)
     try:
-        right = torch.allclose(product(x, weight, bias), F.linear(x, weight, bias))
-    except (AttributeError, RuntimeError, TypeError):  # another torch: the op is not public
+        is_correct = torch.allclose(product(x, weight, bias), F.linear(x, weight, bias))
+    except (AttributeError, RuntimeError, TypeError):  # the operator is private and may change
         return None
-    return product if right else None
+    return product if is_correct else None
 
 
-def _by_intel() -> bool:
-    """Whether the processor is Intel's, as far as this torch can tell."""
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "intel" in str(known.get("cpu_name", "")).lower()
+def _is_intel() -> bool:
+    """Whether the processor is Intel's, according to torch."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "intel" in str(capabilities.get("cpu_name", "")).lower()
 
 
 _ONEDNN = _onednn()
-_INTEL = _by_intel()
+_INTEL = _is_intel()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x`` (..., K) times ``weight`` (N, K) transposed, plus ``bias`` (N,): (..., N), contiguous."""
     if not _is_plain(x) or weight.shape[0] % 2:
         return F.linear(x, weight, bias)
-    return _of_rows(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+    return _multiply_rows(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
 
 
-def _of_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _multiply_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows, inputs = x.shape
     outputs = weight.shape[0]
-    if _INTEL and rows <= _STRIPPED:
-        return _in_strips(x, weight, bias)
+    if _INTEL and rows <= _MAX_STRIP_ROWS:
+        return _multiply_strips(x, weight, bias)
     if rows == 1 or (rows <= _VERY_FEW and (inputs <= _SHORT or _ONEDNN is None)):
         halves = weight.unflatten(0, (2, outputs // 2))  # (2, N/2, K)
         product = torch.bmm(halves, x.t().expand(2, inputs, rows)).view(outputs, rows).t()  # (R, N)
@@ -77,7 +76,7 @@ def _of_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _multiply_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows, inputs = x.shape
     outputs = weight.shape[0]
     if rows == 1 or outputs % _STRIPS:
@@ -86,13 +85,13 @@ def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     product = torch.bmm(x.expand(_STRIPS, rows, inputs), strips).transpose(0, 1)  # (R, strips, N / strips)
     if bias is None:
         return product.reshape(rows, outputs)
-    made = x.new_empty(rows, outputs)
-    torch.add(product, bias.view(_STRIPS, -1), out=made.view(rows, _STRIPS, -1))
-    return made
+    out = x.new_empty(rows, outputs)
+    torch.add(product, bias.view(_STRIPS, -1), out=out.view(rows, _STRIPS, -1))
+    return out
 
 
 def project(x: Tensor, matrix: Tensor) -> Tensor:
-    """``x`` (R, K) times ``matrix`` (K, N), as the vocabulary's projection is stored: (R, N)."""
+    """``x`` (R, K) times ``matrix`` (K, N), the layout of the vocabulary projection: (R, N)."""
     rows, inputs = x.shape
     outputs = matrix.shape[1]
     if not _is_plain(x) or (_INTEL and rows <= _VERY_FEW):

@@ -1,7 +1,7 @@
-"""What keeps a caption from ending early and from repeating itself, applied to scores before a token is chosen.
+"""Score processors that prevent early endings and repetition.
 
-The repetition penalty is that of CTRL (Keskar et al. 2019, arXiv 1909.05858), with negative scores multiplied and
-positive ones divided, as in common use. Suppressed tokens get minus infinity.
+The repetition penalty is CTRL's (Keskar et al. 2019, arXiv 1909.05858), with negative scores multiplied and
+positive ones divided, as usual. Suppressed tokens get minus infinity.
 
 Legend: R rows, V vocabulary.
 """
@@ -19,7 +19,7 @@ from core.spec.generation import GenerationSettings
 
 @dataclass(frozen=True)
 class Processors:
-    """The processors that ``settings`` asks for. Prefixes include the start token, as the penalties do."""
+    """The processors of given settings. Prefixes include the start token, and so do the penalties."""
 
     enders: tuple[int, ...]  # tokens that end a caption
     min_tokens: int = 0
@@ -31,12 +31,12 @@ class Processors:
         return cls(enders, settings.min_tokens, settings.repetition_penalty, settings.no_repeat_ngram)
 
     def idle(self, prefixes: Sequence[Sequence[int]]) -> bool:
-        """Whether nothing would change."""
+        """Whether scores would not change."""
         long_enough = all(len(prefix) > self.min_tokens for prefix in prefixes)
         return long_enough and self.repetition_penalty == 1.0 and not self.no_repeat_ngram
 
     def __call__(self, scores: Tensor, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """New scores (R, V); ``scores`` itself is left alone."""
+        """Processed scores (R, V); ``scores`` is not modified."""
         if self.idle(prefixes):
             return scores
         scores = scores.clone()
@@ -57,7 +57,7 @@ class Processors:
 
 
 def penalise_repetition(scores: Tensor, prefixes: Sequence[Sequence[int]], penalty: float) -> None:
-    """Make the tokens of each row's prefix less likely, in place."""
+    """Makes the tokens of each row's prefix less likely, in place."""
     longest = max(len(prefix) for prefix in prefixes)
     seen = torch.tensor([[*p, *[p[0]] * (longest - len(p))] for p in prefixes], device=scores.device)  # (R, longest)
     values = scores.gather(1, seen)
@@ -65,7 +65,7 @@ def penalise_repetition(scores: Tensor, prefixes: Sequence[Sequence[int]], penal
 
 
 def repeating_tokens(prefix: Sequence[int], size: int) -> set[int]:
-    """Tokens that would end a run of ``size`` tokens which ``prefix`` already has."""
+    """Tokens that would repeat an n-gram of ``size`` tokens of ``prefix``."""
     tail = list(prefix[len(prefix) - size + 1 :]) if size > 1 else []
     return {
         prefix[start + size - 1]

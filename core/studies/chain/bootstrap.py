@@ -21,7 +21,7 @@ from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.views.making import centre_view
 from core.evaluation.pairs import match_scores
-from core.inference.fusing import own_captions
+from core.inference.fusing import generated_captions
 from core.metrics.inputs import EvaluationError
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir
@@ -42,7 +42,7 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
     model = open_model(f"{run.path}@last")
     towers = model.network.towers
     data = open_dataset(source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id)
-    generated = own_captions(model, data, progress)
+    generated = generated_captions(model, data, progress)
     rows = sorted(generated)
     pairs = [(row, caption, False) for row in rows for caption in data.captions_of(row)]
     pairs += [(row, generated[row], True) for row in rows if generated[row].strip()]

@@ -25,8 +25,8 @@ from core.data.errors import BadRow
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import Row, Source
 from core.inference.extraction import extract_layers
-from core.inference.fusing import Joining, joined_features
-from core.inference.images import gather
+from core.inference.fusing import FusedEncoder, fused_features
+from core.inference.images import find_images
 from core.metrics.classification.probe import Probe
 from core.spec.cells import marked_row
 from core.spec.config import DataConfig
@@ -49,9 +49,9 @@ class Applied:
 
 def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
     """The images of files and folders, without captions or labels. UserError without any."""
-    files = gather(paths, progress).found
-    rows = [Row(item.path, ("",)) for item in files if not item.refused]
-    bad = [BadRow(item.path, item.refused) for item in files if item.refused]
+    files = find_images(paths, progress).inputs
+    rows = [Row(item.path, ("",)) for item in files if not item.error]
+    bad = [BadRow(item.path, item.error) for item in files if item.error]
     if not rows:
         reason = f" ({bad[0]})" if bad else ""
         raise UserError(f"there are no images in {', '.join(paths)}{reason}; choose a folder that holds some.")
@@ -63,12 +63,12 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
 
 
 def apply_probe(
-    probe: Probe, model: Model, layer: str, joining: Joining | None, paths: Sequence[str], progress: Progress
+    probe: Probe, model: Model, layer: str, joining: FusedEncoder | None, paths: Sequence[str], progress: Progress
 ) -> Applied:
     """Probabilities of every image in ``paths``; UserError without a readable one."""
     dataset = image_set(paths, model, progress)
     if joining is not None:
-        extracted = joined_features(joining, dataset, progress)
+        extracted = fused_features(joining, dataset, progress)
         features = extracted.values[joining.layer]
     else:
         extracted = extract_layers(model, dataset, [layer], progress)

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from core.inference.encoder import PROJECTED
-from core.inference.fusing import Joining, joining
+from core.inference.fusing import FusedEncoder, build_fused_encoder
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
 from core.metrics.classification.linear_probe import classify_with, linear_probe
@@ -96,7 +96,7 @@ def by_neighbours(data: Opened, k: int, progress: Reporter) -> Result:
 def by_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
     """A probe that was saved, on other data or the same; UserError when it takes other features."""
     layer, how = features_of(probe, data.loaded)
-    test = data.test.among(probe.classes)
+    test = data.test.with_classes(probe.classes)
     if how is not None:
         features = data.fused(how, progress)[1].features
     elif layer in data.test.features:
@@ -132,25 +132,25 @@ def few_shot_curve(
 
 def data_of(
     data: Opened, kind: str, text: str, templates: str, progress: Reporter
-) -> tuple[_Splits, str, Joining | None]:
+) -> tuple[_Splits, str, FusedEncoder | None]:
     """What a probe is fitted on, the name of its features, and how images are joined with text."""
     if kind == "image":
         return data.image(), data.layer, None
     if kind != "fused":
         raise UserError(f"there is no probe {kind!r}; there are image and fused.")
     data.trainable()  # refused before anything is joined
-    how = data.joining(text, templates)
+    how = data.build_fused_encoder(text, templates)
     return data.fused(how, progress), how.layer, how
 
 
-def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, Joining | None]:
+def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:
     """The layer and the joining that ``probe`` needs; EvaluationError when it is of another model."""
     layer = probe.layer or PROJECTED
     probe.check_model(loaded.model.digest, layer)
     if not probe.text:
         return layer, None
     embed = loaded.embedder(probe.templates).embed
-    return layer, joining(loaded.model, probe.text, probe.candidates, probe.templates, embed)
+    return layer, build_fused_encoder(loaded.model, probe.text, probe.candidates, probe.templates, embed)
 
 
 def shares(progress: Reporter) -> Callable[[float, str], None]:

@@ -20,8 +20,8 @@ from core.checkpoint.opening import Model
 from core.evaluation.work import Splits
 from core.inference.encoder import PROJECTED, check_layer, encode_texts
 from core.inference.extraction import class_embedder
-from core.inference.fusing import TEXTS, Joining, can_caption, can_join, joined_features, joining
-from core.inference.labelled import Labelled, open_labelled, size_notes, unreadable
+from core.inference.fusing import TEXTS, FusedEncoder, build_fused_encoder, can_caption, can_fuse, fused_features
+from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
 from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
@@ -65,7 +65,7 @@ class LoadedModel:
         model, network = self.model, self.model.network
         layers = ["before the projection", PROJECTED]
         layers += [f"block {number + 1}" for number in range(len(blocks_of(network.towers.clip.visual)))]
-        texts = [text for text in TEXTS if text != "caption" or can_caption(model)] if can_join(network) else []
+        texts = [text for text in TEXTS if text != "caption" or can_caption(model)] if can_fuse(network) else []
         return {
             "name": model.subject.model,
             "title": model.subject.title,
@@ -87,7 +87,7 @@ class Opened:
     loaded: LoadedModel
     layer: str
     splits: Splits | None  # None: there is nothing to train on
-    test: Labelled
+    test: LabelledFeatures
     notes: tuple[str, ...]
     _joined: dict[tuple[str, tuple[str, ...]], list[Tensor]] = field(default_factory=dict)
 
@@ -113,13 +113,13 @@ class Opened:
         val = splits.val.data(self.layer) if splits.val else None
         return splits.train.data(self.layer), splits.test.data(self.layer), val
 
-    def joining(self, text: str, templates: str) -> Joining:
+    def build_fused_encoder(self, text: str, templates: str) -> FusedEncoder:
         """How images are joined with text here; UserError when the model cannot."""
         prompts = load_templates(templates)
         embed = self.loaded.embedder(prompts).embed
-        return joining(self.model, text, self.test.labels.classes, prompts, embed)
+        return build_fused_encoder(self.model, text, self.test.labels.classes, prompts, embed)
 
-    def fused(self, how: Joining, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
+    def fused(self, how: FusedEncoder, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
         """The same, of images joined with text."""
         splits = self.trainable()
         key = (how.text, how.templates)
@@ -127,7 +127,7 @@ class Opened:
             by_dataset: dict[int, Tensor] = {}
             for split in splits.all():
                 if id(split.dataset) not in by_dataset:  # a split of one data set is joined once
-                    by_dataset[id(split.dataset)] = joined_features(how, split.dataset, progress).values[how.layer]
+                    by_dataset[id(split.dataset)] = fused_features(how, split.dataset, progress).values[how.layer]
             self._joined[key] = [by_dataset[id(split.dataset)] for split in splits.all()]
         data = [
             ProbeData(features, split.labels) for features, split in zip(self._joined[key], splits.all(), strict=True)
@@ -149,7 +149,7 @@ class Opened:
         }
 
 
-def about_split(split: Labelled) -> dict[str, Any]:
+def about_split(split: LabelledFeatures) -> dict[str, Any]:
     """A split's figures and what was skipped, as plain data."""
     bad = split.dataset.all_bad()
     return {
@@ -176,7 +176,7 @@ def open_data(loaded: LoadedModel, request: Wanted, progress: Progress) -> Opene
     layer = check_layer(model.network, request.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
 
-    def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> Labelled:
+    def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> LabelledFeatures:
         return open_labelled(model, source, label, layers, progress, _unheard, classes)
 
     splits, why = _given(request, model, labelled)
@@ -206,7 +206,7 @@ def _unheard(message: str) -> None:
     """Rows that are skipped are listed in the answer."""
 
 
-def _given(request: Wanted, model: Model, labelled: Callable[..., Labelled]) -> tuple[Splits | None, list[str]]:
+def _given(request: Wanted, model: Model, labelled: Callable[..., LabelledFeatures]) -> tuple[Splits | None, list[str]]:
     """Training and test data; None, and why, where the data themselves are to be split."""
     run_train = model.data.train
     if request.train == SPLIT or (not request.train and not (run_train and expand_user(run_train).exists())):
@@ -223,7 +223,7 @@ def _given(request: Wanted, model: Model, labelled: Callable[..., Labelled]) -> 
         return None, [f"the model's own training data cannot be used for a probe: {error}"]
 
 
-def _split(test: Labelled) -> tuple[Splits | None, list[str]]:
+def _split(test: LabelledFeatures) -> tuple[Splits | None, list[str]]:
     """A fifth of each class for testing, the rest for training."""
     labels = test.labels
     single = [name for name, count in Counter(labels.targets.tolist()).items() if count == 1]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from core.inference.fusing import Joining
-from core.inference.labelled import Labelled
+from core.inference.fusing import FusedEncoder
+from core.inference.labelled import LabelledFeatures
 from core.metrics.classification.accuracy import Classification
 from core.metrics.classification.linear_probe import Curve
 from core.metrics.classification.probe import Probe
@@ -31,11 +31,11 @@ class Result:
     opened: str  # key of the data that it was measured on
     kind: Task
     title: str
-    test: Labelled
+    test: LabelledFeatures
     found: Classification
     layer: str = ""
     probe: Probe | None = None
-    joining: Joining | None = None
+    joining: FusedEncoder | None = None
     curve: Curve = ()
     notes: tuple[str, ...] = ()
 

@@ -164,7 +164,7 @@ class ClassifySession(Session):
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
-        files = tried.gather(images, progress)
+        files = tried.find_images(images, progress)
         names = typed(classes)
         by_names, by_probe = {}, {}
         refused: dict[str, str] = {}

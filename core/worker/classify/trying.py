@@ -18,8 +18,8 @@ from torch import Tensor
 from core.checkpoint.opening import Model
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_layers
-from core.inference.fusing import Joining, caption_batch
-from core.inference.images import Found, gather, read_image
+from core.inference.fusing import FusedEncoder, caption_batch
+from core.inference.images import ImageInput, find_images, read_image
 from core.metrics.classification.labels import prompt_name
 from core.metrics.classification.probe import Probe
 from core.metrics.inputs import full_precision, unit_rows
@@ -37,12 +37,12 @@ class Tried:
         self.model = model
         self._features: OrderedDict[_Key, Tensor] = OrderedDict()
 
-    def gather(self, paths: Sequence[str], progress: Progress) -> list[Found]:
+    def find_images(self, paths: Sequence[str], progress: Progress) -> list[ImageInput]:
         """The images that ``paths``, files and folders, stand for; files that are none have the reason."""
-        return gather(paths, progress).found
+        return find_images(paths, progress).inputs
 
     def features(
-        self, files: Sequence[Found], layer: str, joining: Joining | None, progress: Progress
+        self, files: Sequence[ImageInput], layer: str, joining: FusedEncoder | None, progress: Progress
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Features (D,) of each readable image by its path, and why others cannot be read."""
         values: dict[str, Tensor] = {}
@@ -53,7 +53,7 @@ class Tried:
                 if key not in self._features:
                     read = read_image(item, self.model.network.image_size, self.model.data)
                     if read.image is None:
-                        refused[item.path] = read.refused
+                        refused[item.path] = read.error
                         continue
                     self._features[key] = self._encode(read.image[None], layer, joining)
                     progress("encoding images", number, len(files))
@@ -63,7 +63,7 @@ class Tried:
             self._features.popitem(last=False)
         return values, refused
 
-    def _encode(self, image: Tensor, layer: str, joining: Joining | None) -> Tensor:
+    def _encode(self, image: Tensor, layer: str, joining: FusedEncoder | None) -> Tensor:
         if joining is None:
             return encode_layers(self.model.network, image, self.model.runtime, [layer])[layer][0]
         captions = (

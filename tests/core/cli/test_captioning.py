@@ -187,7 +187,7 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--beams", "3", "--top-k", "2"], "--top-k, --beams belong to different searches"),
         (["--greedy", "--temperature", "2"], "--temperature, --greedy belong to different searches"),
         (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
-        (["--max-length", "99"], "max_tokens 99 is more than the model's context holds; set it to 14 or less"),
+        (["--max-length", "99"], "max_tokens 99 exceeds the model's context; set it to 14 or less"),
         (["--batch", "0"], "--batch 0 is not a batch size; give 1 or more"),
         (["--batch", "-1"], "--batch -1 is not a batch size"),
         (["--csv", "image.png"], "--csv image.png does not end in .csv"),

@@ -18,7 +18,7 @@ from core.data.images import Resizing, decode_square
 from core.data.loader import evaluation_batches
 from core.data.preprocessing import model_input
 from core.inference.encoder import encode_images
-from core.inference.images import Found, read_image
+from core.inference.images import ImageInput, read_image
 from core.model.towers.architectures import resolve_architecture
 from core.search.index.encoding import open_encoder
 from tests.benchmarks.jpeg import photograph
@@ -40,7 +40,7 @@ def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Ima
     encoder = open_encoder("open_clip:sd-tiny", "")
     data, side = encoder.model.data, encoder.model.network.image_size
     assert data.oversample > 1
-    seen = {"index": encoder.image(str(path)), "caption": read_image(Found(str(path)), side, data).image}
+    seen = {"index": encoder.image(str(path)), "caption": read_image(ImageInput(str(path)), side, data).image}
     for mebibytes in (0, 64):
         changed = data.model_copy(update={"cache_mib": mebibytes})
         dataset = open_dataset(tmp_path / "pairs.csv", changed, side, tokenize)

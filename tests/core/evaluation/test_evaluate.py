@@ -309,7 +309,7 @@ def test_labels_that_cannot_be_used(
 def test_data_without_labels_say_how_to_give_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
     bare = Path(val).with_name("val.csv")
     said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
-    assert said == f"{bare} has no labels; add a column with the class of each image, or give class folders."
+    assert said == f"{bare} has no labels; add a column with the class of each image, or use class folders."
 
 
 def test_retrieval_of_data_that_mostly_cannot_be_read_is_refused(

@@ -24,7 +24,7 @@ from core.evaluation.work import Work
 from core.inference import extraction
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import UNPROJECTED, encode_layers
-from core.inference.fusing import own_captions
+from core.inference.fusing import generated_captions
 from core.inference.labelled import open_images
 from core.metrics.captions.scores import caption_scores
 from core.metrics.classification.few_shot import few_shot
@@ -186,7 +186,7 @@ def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=6)
     found = measure(model, task="captioning", data=data[1]).outcome
     pairs = open_images(model, data[1], quiet, quiet)
-    made = own_captions(model, pairs, quiet)
+    made = generated_captions(model, pairs, quiet)
     expected = caption_scores([made[row] for row in range(12)], [list(pairs.captions_of(row)) for row in range(12)])
     for name, value in expected.metrics().items():
         assert found.metrics[name] == pytest.approx(value), name

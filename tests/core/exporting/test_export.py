@@ -172,7 +172,7 @@ def test_onnxruntime_computes_the_same_for_any_batch(tmp_path: Path, model_cfg: 
         found = text_session.run(["text_embeds"], {"input_ids": tokens.numpy()})[0]
         assert np.abs(found - text.numpy()).max() < 1e-4
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert ("the decoder of captions" in card) == (model_cfg is COCA)
+    assert ("the caption decoder" in card) == (model_cfg is COCA)
 
 
 @pytest.mark.parametrize(

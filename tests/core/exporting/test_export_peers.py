@@ -129,7 +129,7 @@ def test_the_card_states_versions_limitations_and_the_citation(tmp_path: Path) -
     assert CITATION.format(version=version) in card
     assert all(f"{{{value}}}" in card for value in (cited["title"], cited["repository-code"], version))
     assert f"{{{{{cited['authors'][0]['name']}}}}}" in card
-    assert "Captions are cut after 16 tokens" in card
+    assert "Captions are truncated to 16 tokens" in card
     assert "stored in fp16, rounded from fp32" in card
 
 

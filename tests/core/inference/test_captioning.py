@@ -16,7 +16,7 @@ from core.inference import caption_stream as stream
 from core.inference.caption_stream import Captioned, caption_images, largest_batch
 from core.inference.captioning import CaptionModel, open_caption_model, words
 from core.inference.generation.captions import generate
-from core.inference.images import Found, gather
+from core.inference.images import ImageInput, find_images
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
@@ -62,8 +62,8 @@ def model(folder: Path) -> CaptionModel:
 
 
 @pytest.fixture
-def found(folder: Path) -> list[Found]:
-    return gather([str(folder / "pairs")], quiet).found
+def found(folder: Path) -> list[ImageInput]:
+    return find_images([str(folder / "pairs")], quiet).inputs
 
 
 def texts(made: list[Captioned]) -> dict[str, list[str]]:
@@ -71,14 +71,14 @@ def texts(made: list[Captioned]) -> dict[str, list[str]]:
 
 
 def test_each_image_once_with_the_captions_that_generate_gives(
-    folder: Path, model: CaptionModel, found: list[Found]
+    folder: Path, model: CaptionModel, found: list[ImageInput]
 ) -> None:
     settings = model.settings({"search": "beam", "beams": 3, "max_tokens": 5}, captions=2)
     made = list(caption_images(model, found, settings, quiet, quiet))
     assert sorted(item.index for item in made) == list(range(48))
     towers = open_model(str(folder / "coca")).network.towers
     for item in made[:5]:
-        source_image = stream.read_ahead([Found(item.path)], 32, DataConfig(), 1)
+        source_image = stream.read_ahead([ImageInput(item.path)], 32, DataConfig(), 1)
         image = next(source_image).image
         source_image.close()
         assert image is not None
@@ -105,7 +105,7 @@ def batches_of(model: CaptionModel, monkeypatch: pytest.MonkeyPatch, fits: int =
     return sizes
 
 
-def test_batches_begin_small(model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_begin_small(model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = batches_of(model, monkeypatch)
     list(caption_images(model, found, GREEDY, quiet, quiet, batch=8))
     assert sizes == [1, 4, 8, 8, 8, 8, 8, 3]
@@ -114,11 +114,11 @@ def test_batches_begin_small(model: CaptionModel, found: list[Found], monkeypatc
 
 
 def test_the_first_caption_comes_before_the_other_images_are_read(
-    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
 
-    def read(item: Found, *rest: Any) -> Any:
+    def read(item: ImageInput, *rest: Any) -> Any:
         if item is not found[0]:
             assert gate.wait(120)
         return plain(item, *rest)
@@ -132,14 +132,14 @@ def test_the_first_caption_comes_before_the_other_images_are_read(
 
 
 def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
-    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading competes with the caption that is under way for the processor."""
     read: list[str] = []
     plain, captions = stream.read_ahead.__globals__["read_image"], CaptionModel.captions
     before: list[int] = []
 
-    def reading(item: Found, *rest: Any) -> Any:
+    def reading(item: ImageInput, *rest: Any) -> Any:
         read.append(item.path)
         return plain(item, *rest)
 
@@ -158,7 +158,7 @@ def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
 
 @pytest.mark.parametrize("fits", [1, 3, 7])
 def test_out_of_memory_takes_smaller_batches_and_says_so(
-    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch, fits: int
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
     expected = texts(list(caption_images(model, found, GREEDY, quiet, quiet)))
     sizes = batches_of(model, monkeypatch, fits)
@@ -171,7 +171,9 @@ def test_out_of_memory_takes_smaller_batches_and_says_so(
     assert len(notes) <= 4  # what does not fit is learnt once
 
 
-def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_is_the_last_resort(
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A GPU on which nothing fits, played by a model that claims not to be on the CPU."""
     plain = CaptionModel.captions
     moved: list[bool] = []
@@ -183,7 +185,7 @@ def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], mon
 
     def move(self: CaptionModel) -> None:
         moved.append(True)
-        self.most = None
+        self.max_batch = None
 
     expected = texts(list(caption_images(model, found, GREEDY, quiet, quiet)))
     monkeypatch.setattr(CaptionModel, "captions", captions)
@@ -195,7 +197,7 @@ def test_the_cpu_is_the_last_resort(model: CaptionModel, found: list[Found], mon
 
 
 def test_without_memory_on_the_cpu_the_image_is_refused_and_the_rest_goes_on(
-    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = CaptionModel.captions
     failed: list[int] = []
@@ -211,22 +213,22 @@ def test_without_memory_on_the_cpu_the_image_is_refused_and_the_rest_goes_on(
     made = list(caption_images(model, found[:4], GREEDY, heard, quiet))
     assert failed == [1, 3]
     assert heard.progress[-1] == ("captioning", 4, 4)
-    refused = [item for item in made if item.refused]
-    assert [item.refused for item in refused] == ["there is not enough memory to caption it"]
+    refused = [item for item in made if item.error]
+    assert [item.error for item in refused] == ["there is not enough memory to caption it"]
     assert len(made) == 4
 
 
-def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, found: list[Found]) -> None:
+def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, found: list[ImageInput]) -> None:
     before = texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet)))
-    model.most = 2
+    model.max_batch = 2
     model.move_to_cpu()
     assert model.on_cpu
-    assert model.most is None
+    assert model.max_batch is None
     assert texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet))) == before
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(
-    model: CaptionModel, found: list[Found], monkeypatch: pytest.MonkeyPatch
+    model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def captions(self: CaptionModel, *rest: Any) -> Iterator[Any]:
         raise RuntimeError("shapes differ")
@@ -236,7 +238,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(
         list(caption_images(model, found, GREEDY, quiet, quiet))
 
 
-def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[Found]) -> None:
+def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[ImageInput]) -> None:
     class Enough(Exception):
         pass
 
@@ -301,7 +303,7 @@ def test_text_reads_as_it_was_written(folder: Path, text: str) -> None:
     assert words(towers, tuple(row[1 : row.index(49407)])) == text
 
 
-def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[Found]) -> None:
+def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[ImageInput]) -> None:
     settings = model.settings({"search": "greedy", "prompt": "An image of", "max_tokens": 6})
     made = list(caption_images(model, found[:3], settings, quiet, quiet))
     assert all(item.captions[0]["text"].startswith("an image of ") for item in made)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from core.inference import images
 from core.inference.caption_stream import Captioned, caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
-from core.inference.images import Found, gather, read_ahead, read_image
+from core.inference.images import ImageInput, find_images, read_ahead, read_image
 from core.spec.config import DataConfig
 from core.spec.generation import GenerationSettings
 from tests.benchmarks.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
@@ -43,7 +43,7 @@ def photo(seed: int = 0) -> Image.Image:
 
 def caption(model: CaptionModel, *given: object) -> dict[str, Captioned]:
     """By file name."""
-    found = gather([str(item) for item in given], quiet).found
+    found = find_images([str(item) for item in given], quiet).inputs
     made = list(caption_images(model, found, GREEDY, quiet, quiet))
     assert sorted(item.index for item in made) == list(range(len(found)))
     return {Path(item.path).name: item for item in made}
@@ -67,15 +67,15 @@ def write_oddities(folder: Path) -> None:
 
 def test_unusual_images_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
     write_oddities(tmp_path)
-    plain = read_image(Found(str(tmp_path / "plain.png")), 32, DataConfig()).image
+    plain = read_image(ImageInput(str(tmp_path / "plain.png")), 32, DataConfig()).image
     assert plain is not None
     for path in sorted(tmp_path.iterdir()):
-        seen = read_image(Found(str(path)), 32, DataConfig())
-        assert seen.image is not None, (path.name, seen.refused)
+        seen = read_image(ImageInput(str(path)), 32, DataConfig())
+        assert seen.image is not None, (path.name, seen.error)
         assert (seen.image.float() - plain.float()).abs().mean() < 10, path.name
     made = caption(model, tmp_path)
     assert len(made) == 7
-    assert all(item.captions and not item.refused for item in made.values())
+    assert all(item.captions and not item.error for item in made.values())
     assert made[STRANGE].captions[0]["text"] == made["plain.png"].captions[0]["text"]
 
 
@@ -104,21 +104,21 @@ def test_what_is_no_image_is_refused_and_the_rest_goes_on(model: CaptionModel, t
     photo().save(tmp_path / "good.jpg")
     made = caption(model, *sorted(tmp_path.iterdir()), "https://example.org/a.jpg", tmp_path / "gone.jpg", os.devnull)
     for name, (_, reason) in contents.items():
-        assert reason in made[name].refused, name
+        assert reason in made[name].error, name
         assert not made[name].captions
-    assert "web address" in made["a.jpg"].refused
-    assert made["gone.jpg"].refused == "there is no such file"
-    assert "pipe or a device" in made[Path(os.devnull).name].refused
+    assert "web address" in made["a.jpg"].error
+    assert made["gone.jpg"].error == "there is no such file"
+    assert "pipe or a device" in made[Path(os.devnull).name].error
     assert made["good.jpg"].captions
 
 
 def test_a_file_deleted_after_it_was_found(model: CaptionModel, tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         photo().save(tmp_path / name)
-    found = gather([str(tmp_path)], quiet).found
+    found = find_images([str(tmp_path)], quiet).inputs
     (tmp_path / "b.png").unlink()
     made = {Path(item.path).name: item for item in caption_images(model, found, GREEDY, quiet, quiet)}
-    assert made["b.png"].refused == "there is no such file"
+    assert made["b.png"].error == "there is no such file"
     assert made["a.png"].captions
     assert made["c.png"].captions
 
@@ -128,7 +128,7 @@ def test_a_pipe_in_a_folder_does_not_hold_up_the_rest(model: CaptionModel, tmp_p
     os.mkfifo(tmp_path / "a.png")
     photo().save(tmp_path / "b.png")
     made = caption(model, tmp_path)
-    assert "pipe" in made["a.png"].refused
+    assert "pipe" in made["a.png"].error
     assert made["b.png"].captions
 
 
@@ -138,9 +138,9 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     photo().save(inner / "a.png")
     (inner / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
-    found = gather([str(tmp_path)], quiet).found
+    found = find_images([str(tmp_path)], quiet).inputs
     assert [Path(item.path).name for item in found] == ["self.png", "a.png"]
-    assert "cannot be opened" in read_image(found[0], 32, DataConfig()).refused
+    assert "cannot be opened" in read_image(found[0], 32, DataConfig()).error
 
 
 def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: P
         (tmp_path / name).touch()
     for name in ("b/1.txt", "notes.md", "png"):
         (tmp_path / name).touch()
-    gathered = gather([str(tmp_path)], quiet)
-    names = [Path(item.path).relative_to(tmp_path).as_posix() for item in gathered.found]
+    gathered = find_images([str(tmp_path)], quiet)
+    names = [Path(item.path).relative_to(tmp_path).as_posix() for item in gathered.inputs]
     assert names == ["z.png", "a/x/3.webp", "b/1.jpeg", "b/2.PNG"]
-    assert gathered.passed_over == 3
-    assert gather([str(tmp_path), str(tmp_path / "b"), str(tmp_path / "a")], quiet).passed_over == 3 + 1
+    assert gathered.skipped == 3
+    assert find_images([str(tmp_path), str(tmp_path / "b"), str(tmp_path / "a")], quiet).skipped == 3 + 1
 
 
 def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
@@ -162,17 +162,17 @@ def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
     names = [f"{number:06}.jpg" for number in range(100_000)]
     monkeypatch.setattr(images, "_list", lambda folder: (names, [], 0))
     told: list[int] = []
-    gathered = gather([str(tmp_path)], lambda doing, done, total: told.append(done))
-    assert len(gathered.found) == 100_000
+    gathered = find_images([str(tmp_path)], lambda doing, done, total: told.append(done))
+    assert len(gathered.inputs) == 100_000
     assert told == list(range(1000, 100_001, 1000))
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gather([str(tmp_path)], stop)
-    with_thread = read_ahead(gathered.found, 32, DataConfig(), depth=4)
-    assert "no such file" in next(with_thread).refused  # without looking at the others
+        find_images([str(tmp_path)], stop)
+    with_thread = read_ahead(gathered.inputs, 32, DataConfig(), depth=4)
+    assert "no such file" in next(with_thread).error  # without looking at the others
     with_thread.close()
 
 
@@ -183,8 +183,8 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied", folder)
 
     monkeypatch.setattr(images, "_list", denied)
-    found = gather([str(tmp_path), str(tmp_path / "a.png")], quiet).found
-    assert [item.refused for item in found] == ["the folder cannot be read: Permission denied", ""]
+    found = find_images([str(tmp_path), str(tmp_path / "a.png")], quiet).inputs
+    assert [item.error for item in found] == ["the folder cannot be read: Permission denied", ""]
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_names_that_are_none(given: str, reason: str) -> None:
-    (item,) = gather([given], quiet).found
-    assert reason in item.refused
+    (item,) = find_images([given], quiet).inputs
+    assert reason in item.error
 
 
 def test_file_addresses_as_desktops_drop_them(tmp_path: Path) -> None:
     photo().save(tmp_path / "a b ü.png")
-    (item,) = gather([(tmp_path / "a b ü.png").as_uri()], quiet).found
-    assert (item.path, item.refused) == (str(tmp_path / "a b ü.png"), "")
+    (item,) = find_images([(tmp_path / "a b ü.png").as_uri()], quiet).inputs
+    assert (item.path, item.error) == (str(tmp_path / "a b ü.png"), "")
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
             photo().save(file, format="PNG")
     except OSError:
         pytest.skip("this file system has names of text only")
-    (item,) = gather([str(tmp_path)], quiet).found
+    (item,) = find_images([str(tmp_path)], quiet).inputs
     assert os.fsencode(item.path) == path
     assert read_image(item, 32, DataConfig()).image is not None
 
@@ -224,7 +224,7 @@ def test_the_image_is_the_middle_square(tmp_path: Path) -> None:
     strip = np.zeros((40, 120, 3), np.uint8)
     strip[:, 34:86] = 255  # resizing looks a little beyond the square
     Image.fromarray(strip).save(tmp_path / "a.png")
-    image = read_image(Found(str(tmp_path / "a.png")), 40, DataConfig()).image
+    image = read_image(ImageInput(str(tmp_path / "a.png")), 40, DataConfig()).image
     assert image is not None
     assert torch.equal(image, torch.full((3, 40, 40), 255, dtype=torch.uint8))
 
@@ -269,5 +269,5 @@ def test_want_of_memory_while_reading_is_told_of_that_image_alone(
 
     monkeypatch.setattr(images, "model_input", view)
     made = caption(model, tmp_path)
-    assert made["1.png"].refused == "there is not enough memory to read it"
+    assert made["1.png"].error == "there is not enough memory to read it"
     assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]

@@ -11,7 +11,7 @@ import torch
 from core.checkpoint.opening import Model, Subject, open_model
 from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
-from core.inference.images import gather, read_image
+from core.inference.images import find_images, read_image
 from core.model.network import Network
 from core.model.runtime import Runtime
 from core.model.towers.towers import resolve_architecture
@@ -52,7 +52,7 @@ def blip() -> CaptionModel:
 
 def check(model: CaptionModel, network: Network, through: Literal["decoder", "fusion"], folder: Path) -> None:
     """Greedy captions are a plain loop's over the objective's own next words, on the whole prefix."""
-    found = gather([str(folder)], quiet).found[:4]
+    found = find_images([str(folder)], quiet).inputs[:4]
     settings = GenerationSettings(search="greedy", max_tokens=6, min_tokens=0)
     made = {item.path: item.captions[0] for item in caption_images(model, found, settings, quiet, quiet)}
     for item in found:
@@ -77,7 +77,7 @@ def check(model: CaptionModel, network: Network, through: Literal["decoder", "fu
 @pytest.mark.parametrize("weights", ["student", "teacher"])
 def test_a_run_says_what_its_objective_finds_likeliest(run: RunDir, weights: str) -> None:
     model = open_caption_model(f"{run.path}@last", weights)
-    about = model.about()
+    about = model.provenance()
     assert (about["step"], about["weights"]) == (6, weights)
     check(model, open_model(f"{run.path}@last", weights).network.float(), "decoder", run.path.parent / "pairs")
 
@@ -91,7 +91,7 @@ def test_captions_through_a_fusion(run: RunDir) -> None:
 @pytest.mark.parametrize("kind", ["coca", "blip"])
 def test_every_search_and_any_batch(run: RunDir, kind: str, fields: dict[str, Any]) -> None:
     model = blip() if kind == "blip" else open_caption_model(str(run.path))
-    found = gather([str(run.path.parent / "pairs")], quiet).found[:5]
+    found = find_images([str(run.path.parent / "pairs")], quiet).inputs[:5]
     settings = model.settings({**fields, "max_tokens": 6, "prompt": "a red"}, captions=2)
     together = {i.path: i.captions for i in caption_images(model, found, settings, quiet, quiet)}
     alone = {i.path: i.captions for i in caption_images(model, found, settings, quiet, quiet, batch=1)}

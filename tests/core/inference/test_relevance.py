@@ -158,7 +158,7 @@ def test_tokens_of_one_word_are_one_word() -> None:
 
 def test_a_resnet_is_refused_in_words() -> None:
     network = network_of("sd-tiny-resnet")
-    with pytest.raises(ModelError, match="only models with a ViT of open_clip's show why an image matches"):
+    with pytest.raises(ModelError, match="explanations need one of open_clip's own ViTs"):
         relevance(network, image_for(network), TEXT)
 
 

@@ -65,7 +65,7 @@ def filtered(
     model = SimpleNamespace(network=network, data=config.data, batch=3, runtime=None)
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(to.parent / "cache"))
     monkeypatch.setattr(bootstrap, "open_model", lambda name: model)
-    monkeypatch.setattr(bootstrap, "own_captions", lambda *_: {0: "a made", 1: "b made", 2: " ", 3: "d made"})
+    monkeypatch.setattr(bootstrap, "generated_captions", lambda *_: {0: "a made", 1: "b made", 2: " ", 3: "d made"})
     monkeypatch.setattr(bootstrap, "_scores", lambda m, d, pairs, p: torch.tensor([SCORES[c] for _, c in pairs]))
     counts = caption_and_filter(RunDir(to.parent / "run"), str(source), to, quiet)
     return counts, read(to)

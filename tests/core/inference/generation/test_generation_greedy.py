@@ -139,7 +139,7 @@ def test_every_step_reports_and_images_become_final_once() -> None:
     model, images = tiny_coca(3), random_images(7, 3)
     steps = list(caption_steps(model, images, settings(), ids=IDS))
     assert [step.total for step in steps] == [12] * len(steps)
-    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert [step.length for step in steps] == sorted(step.length for step in steps)
     final = [image for step in steps for image in step.captions]
     assert sorted(final) == list(range(7))
     assert len({i for i, step in enumerate(steps) if step.captions}) > 1  # not all at the end

@@ -11,7 +11,7 @@ import torch
 from core.inference.generation import independent
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
-from core.inference.generation.independent import draw, uniform
+from core.inference.generation.independent import sample_tokens, uniform
 from core.spec.generation import GenerationSettings
 from tests.core.inference.generation.references import (
     END,
@@ -47,7 +47,7 @@ def test_draws_follow_the_distribution(top_k: int, top_p: float, monkeypatch: py
     expected = allowed(scores.tolist(), top_k, top_p)
     count = 20_000
     noise = (torch.arange(count, dtype=torch.float64) + 0.5) / count  # evenly spread: no sampling error
-    drawn = Counter(draw(scores.expand(count, -1), noise, top_k, top_p).tolist())
+    drawn = Counter(sample_tokens(scores.expand(count, -1), noise, top_k, top_p).tolist())
     assert set(drawn) <= set(expected)
     for token, probability in expected.items():
         assert drawn[token] / count == pytest.approx(probability, abs=2e-4)
@@ -55,7 +55,7 @@ def test_draws_follow_the_distribution(top_k: int, top_p: float, monkeypatch: py
 
 def test_the_ends_of_the_noise_draw_possible_tokens() -> None:
     scores = torch.tensor([[-math.inf, 1.0, -math.inf, 0.0, -math.inf]]).expand(2, -1)
-    drawn = draw(scores, torch.tensor([0.0, 1.0 - 1e-16], dtype=torch.float64))
+    drawn = sample_tokens(scores, torch.tensor([0.0, 1.0 - 1e-16], dtype=torch.float64))
     assert drawn.tolist() == [1, 3]
 
 

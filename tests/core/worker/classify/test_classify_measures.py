@@ -13,7 +13,7 @@ from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.views.making import centre_view
 from core.inference.encoder import PROJECTED, UNPROJECTED, encode_texts
-from core.inference.fusing import Joining
+from core.inference.fusing import FusedEncoder
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
@@ -143,7 +143,7 @@ def test_images_are_joined_with_text_that_knows_no_label(run: str, val: str, tex
     network = model.network
     names = ("black", "blue", "green", "red")
     embedded = encode_texts(network, [f"a {name}" for name in names], model.runtime)
-    joining = Joining(model, text, names, ("a {}",), embedded)
+    joining = FusedEncoder(model, text, names, ("a {}",), embedded)
     data = open_dataset(val, model.data, network.image_size, network.towers.tokenize)
     source_images = torch.stack([centre_view(data.image(row), network.image_size) for row in range(4)])
     made = joining(source_images)

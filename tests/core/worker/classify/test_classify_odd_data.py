@@ -135,7 +135,7 @@ def test_images_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_p
         (
             "probe",
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
-            "cannot write captions; fuse with 'predicted'",
+            "cannot generate captions; choose 'predicted'",
         ),
         ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of images per class"),
         ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),
