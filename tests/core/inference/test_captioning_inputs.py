@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     ("given", "reason"),
     [
         ("", "it is empty"),
-        ("a\0b.png", "not the name of a file"),
+        ("a\0b.png", "not a file name"),
         ("n" * 5000, "cannot be opened: File name too long"),
         ("data:image/png;base64,AAAA", "web address"),
         ("~nobody-has-this-name/a.png", "no such file"),
