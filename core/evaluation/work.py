@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """LabelledFeatures images for training, testing and, if given, choosing C; indexed by the training data's classes."""
+    """Labelled images for training, testing and, if given, choosing C; indexed by the training data's classes."""
 
     train: LabelledFeatures
     test: LabelledFeatures
