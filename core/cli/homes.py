@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from core.spec.chain import ChainDir, chain_file, run_label
@@ -58,6 +60,12 @@ def find_run(home: Path, name: str) -> RunDir:
 
 def runs(home: Path) -> list[RunDir]:
     """Every run in ``home``, stages of chains too, oldest first by its folder's time."""
-    folder = runs_folder(home)
-    found = [path.parent for path in (*folder.glob("*/config.json"), *folder.glob("*/stage-*/config.json"))]
-    return [RunDir(path) for path in sorted(found, key=lambda path: (path.stat().st_mtime, path.name))]
+    folders: list[tuple[float, str, str]] = []  # time, name, path
+    with suppress(OSError), os.scandir(runs_folder(home)) as entries:
+        for entry in entries:
+            if Path(entry.path, "config.json").exists():
+                folders.append((entry.stat().st_mtime, entry.name, entry.path))
+            elif Path(entry.path, "chain.json").exists():
+                stages = [path.parent for path in Path(entry.path).glob("stage-*/config.json")]
+                folders += [(path.stat().st_mtime, path.name, str(path)) for path in stages]
+    return [RunDir(path) for _, _, path in sorted(folders)]

@@ -34,23 +34,34 @@ class RunDirError(UserError):
     """A run folder that cannot be used; the message names it and the remedy."""
 
 
+class _Inside:
+    """A path in a run folder, made when it is asked for: thousands of runs are listed by a few of theirs."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunDir, owner: type[RunDir]) -> Path:
+        return run.path / self._name
+
+
 class RunDir:
     """Paths in a run folder, and the few files that are written whole."""
 
+    config = _Inside("config.json")
+    events = _Inside("events.jsonl")
+    status = _Inside("status.json")
+    control = _Inside("control")
+    stdout = _Inside("stdout.log")
+    stderr = _Inside("stderr.log")
+    checkpoints = _Inside("checkpoints")
+    exports = _Inside("exports")
+    provenance = _Inside("provenance.json")
+    code = _Inside("code")  # the uncommitted changes and custom code that it ran with
+    samples = _Inside("samples")  # images that a script logged
+    lock = _Inside(".lock")
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.json"
-        self.events = self.path / "events.jsonl"
-        self.status = self.path / "status.json"
-        self.control = self.path / "control"
-        self.stdout = self.path / "stdout.log"
-        self.stderr = self.path / "stderr.log"
-        self.checkpoints = self.path / "checkpoints"
-        self.exports = self.path / "exports"
-        self.provenance = self.path / "provenance.json"
-        self.code = self.path / "code"  # the uncommitted changes and custom code that it ran with
-        self.samples = self.path / "samples"  # images that a script logged
-        self.lock = self.path / ".lock"
 
     def create(self) -> None:
         """Make the folder; RunDirError when that is not allowed, or what lies there is not to be written."""
