@@ -65,7 +65,7 @@ def test_every_setting_preset_event_verb_and_panel_has_its_place(generated: Path
     for verb in verbs(core_parser()):
         assert f"### sdgui-core {verb}\n" in commands
     offered = (generated / "python.md").read_text(encoding="utf-8")
-    for name in ("open_model", "encode", "caption", "evaluate", "preset", "train", "read_run"):
+    for name in ("open_model", "encode", "caption", "evaluate", "preset", "train", "sweep", "read_run"):
         assert f"### core.{name}\n" in offered
     for panel in PANELS:
         assert (DOCS / "panels" / f"{panel.name}.md").is_file(), f"docs/panels/{panel.name}.md: F1 opens it"
