@@ -18,12 +18,14 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from core.spec.children import start_program
 from core.spec.config import ConfigError, read_config
-from core.spec.errors import UserError
+from core.spec.errors import UserError, writing
 from core.spec.files import check_inside, write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
+from core.spec.study.sweep import DEFAULT, Sweep, is_sweep_file, read_sweep
+from core.spec.study.sweep_report import SweepDir
 from sdgui.runs.machines.slots import UNKNOWN, Reserved
 from sdgui.runs.poller import Poller
 from sdgui.runs.program import core_command
@@ -108,6 +110,26 @@ class StudyPrograms(QObject):
         self.poll()
         return record
 
+    def add_sweep(self, sweep: Sweep, config: str = "") -> StudyRecord:
+        """Write a new sweep into the store's home, and list it. Raises StudyProgramError, StoreError.
+
+        ``config``: what its ``config`` (arms/default.json) is to hold.
+        """
+        record = self.add(sweep.study([]), {DEFAULT: config} if config else {})
+        self._write_sweep(record.folder, sweep.absolute(record.folder))
+        return record
+
+    def extend_sweep(self, study_id: int, trials: int) -> None:
+        """Train so many trials in all; a running sweep takes it over. Raises UserError."""
+        folder = self._store.study(study_id).folder
+        sweep = read_sweep(SweepDir(folder).sweep)
+        self._write_sweep(folder, sweep.model_copy(update={"trials": trials}))
+
+    def _write_sweep(self, folder: Path, sweep: Sweep) -> None:
+        with writing(SweepDir(folder).sweep, StudyProgramError):
+            write_whole(SweepDir(folder).sweep, sweep.to_json().encode())
+        self.poll()
+
     def grow(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
         """Add the arms and seeds of ``study`` that a study does not have yet.
 
@@ -137,6 +159,10 @@ class StudyPrograms(QObject):
             return record
         if path.name == "study.json" and StudyDir(path.parent).status.exists():
             return self.open(path.parent)
+        if is_sweep_file(path):
+            sweep = read_sweep(path).absolute(path.parent)
+            sweep.check_space()
+            return self.add_sweep(sweep)
         return self.add(absolute(read_study(path), path.parent))
 
     def start(self, study_id: int) -> None:
@@ -146,7 +172,7 @@ class StudyPrograms(QObject):
             raise StudyProgramError(f"The folder of this study is on {study.owner_host}; start it there.")
         if self._command == core_command():
             try:
-                need("train")
+                need("sweep" if SweepDir(study.folder).sweep.is_file() else "train")
             except NotInstalled as error:
                 raise StudyProgramError(str(error)) from error
         folder = study.folder
@@ -160,7 +186,8 @@ class StudyPrograms(QObject):
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
                 home_option = ["--home", str(self._store.home)] if _machines(out).on else []
                 spread = self._spread(study_id, out)
-                command = [*self._command, "study", str(out.study), str(folder), *spread, *home_option]
+                what = ["sweep", "run"] if SweepDir(folder).sweep.is_file() else ["study", str(out.study)]
+                command = [*self._command, *what, str(folder), *spread, *home_option]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error

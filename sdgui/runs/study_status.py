@@ -17,9 +17,11 @@ from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
-from core.spec.study import Study, StudyDir, StudyStatus, read_study
+from core.spec.study import Arm, Study, StudyDir, StudyStatus, read_study
 from core.spec.study.machines import read_machines
 from core.spec.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
+from core.spec.study.sweep import DEFAULT
+from core.spec.study.sweep_report import SweepDir, SweepReport
 
 RESULTS_VERSION = 1
 ASKED = "asked"  # file in which the window records what it asked of the program: "pause" or "stop"
@@ -62,6 +64,9 @@ class StudySnapshot:
     on: tuple[str, ...] = ()  # the machines that were chosen; none for this computer
     trouble: str = ""  # machines that cannot be reached or used, a line each
     stderr: str = ""  # its last lines, of a program that failed
+    is_sweep: bool = False
+    sweep: SweepReport | None = field(default=None, compare=False)  # None before the first trial
+    sweep_stamp: float = 0.0
 
     @property
     def done(self) -> int:
@@ -78,7 +83,7 @@ class StudySnapshot:
 
 def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> StudySnapshot:
     """Read the folder; results that did not change since ``before`` are taken from it."""
-    out = StudyDir(folder)
+    out = SweepDir(folder)
     if not folder.is_dir():
         return StudySnapshot(folder, "gone", problem=f"The folder {folder} is no longer there. Locate it.")
     try:
@@ -89,6 +94,8 @@ def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> Stud
     state = _state(out, study, status)
     runs = tuple(_runs(out, study, status, alive=state in ("running", "starting")))
     results, stamp, problem = _results(out, before)
+    is_sweep = out.sweep.is_file()
+    report, sweep_stamp, sweep_problem = _sweep(out, before) if is_sweep else (None, 0.0, "")
     return StudySnapshot(
         folder,
         state,
@@ -98,10 +105,13 @@ def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> Stud
         time_left(runs, state),
         results,
         stamp,
-        problem,
+        problem or sweep_problem,
         _machines(out, study),
         status.trouble if status is not None else "",
         RunDir(folder).stderr_end(12) if state in ("interrupted", "failed") else "",
+        is_sweep,
+        report,
+        sweep_stamp,
     )
 
 
@@ -112,17 +122,43 @@ def _machines(out: StudyDir, study: Study) -> tuple[str, ...]:
         return ()  # the program says what is wrong with them
 
 
-def _state(out: StudyDir, study: Study, status: StudyStatus | None) -> State:
+def _sweep(out: SweepDir, before: StudySnapshot | None) -> tuple[SweepReport | None, float, str]:
+    try:
+        stamp = out.trials.stat().st_mtime
+        if before is not None and before.sweep_stamp == stamp:
+            return before.sweep, stamp, ""
+        return out.read_report(), stamp, ""
+    except FileNotFoundError:
+        return None, 0.0, ""
+    except (OSError, UserError) as error:
+        return None, 0.0, str(error)
+
+
+def _arms(out: SweepDir, study: Study) -> list[Arm]:
+    """The arms that are trained: a sweep does not train its default."""
+    is_sweep = out.sweep.is_file()
+    return [arm for arm in study.trained if not is_sweep or arm.name != DEFAULT]
+
+
+def _state(out: SweepDir, study: Study, status: StudyStatus | None) -> State:
     if status is None:
         return "not started"
     if program_alive(status):
         return "running" if status.runs else "starting"
     if status.finished:
-        if len(status.runs) < len(study.trained) * len(study.seeds):
+        if len(status.runs) < len(_arms(out, study)) * len(study.seeds) or _is_edited(out):
             return "grown"
         return "failed" if any(run.state == "failed" for run in status.runs) else "done"
     request = last_request(out)
     return "paused" if request == "pause" else "stopped" if request == "stop" else "interrupted"
+
+
+def _is_edited(out: SweepDir) -> bool:
+    """Whether a sweep was changed after its program ended."""
+    try:
+        return out.sweep.stat().st_mtime > out.status.stat().st_mtime
+    except FileNotFoundError:
+        return False
 
 
 def program_alive(status: StudyStatus) -> bool:
@@ -138,11 +174,11 @@ def last_request(out: StudyDir) -> str:
         return ""
 
 
-def _runs(out: StudyDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunSnapshot]:
+def _runs(out: SweepDir, study: Study, status: StudyStatus | None, alive: bool) -> list[StudyRunSnapshot]:
     reported_runs = {(run.arm, run.seed): run for run in (status.runs if status else [])}
     snapshots = []
     for seed in study.seeds:
-        for arm in study.trained:
+        for arm in _arms(out, study):
             folder, reported = out.run(arm.name, seed), reported_runs.get((arm.name, seed))
             measures = out.measures(arm.name, seed)
             state = "done" if measures.exists() else str(reported.state) if reported else "waiting"

@@ -19,7 +19,6 @@ from sdgui.panels.home.sparkline import Sparkline
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.relations.axes import axis_of
-from sdgui.panels.runs.relations.parallel import ParallelCoordinates
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
@@ -28,6 +27,7 @@ from sdgui.store.run_table.fields import metric, setting
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.popovers.chip_button import ChipButton
+from sdgui.widgets.relations.parallel import ParallelCoordinates
 from sdgui.widgets.style.theme import Theme
 from tests.sdgui.widgets.conftest import look
 

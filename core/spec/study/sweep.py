@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.spec.config import ConfigError, RunConfig, Section, Text, field_lines, field_names
-from core.spec.errors import nearest
+from core.spec.errors import UserError, nearest
 from core.spec.presets import Size
 from core.spec.reading import excerpt, first_problem, read_json
 from core.spec.study.config import (
@@ -293,6 +293,15 @@ def parse_sweep(raw: Any, where: str) -> Sweep:
         return Sweep.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'sweep')}") from error
+
+
+def is_sweep_file(path: Path) -> bool:
+    """Whether a file looks like a sweep, not a study."""
+    try:
+        raw = read_json(path, LARGEST_FILE)
+    except (FileNotFoundError, UserError):
+        return False
+    return isinstance(raw, dict) and "space" in raw
 
 
 def read_sweep(path: Path) -> Sweep:

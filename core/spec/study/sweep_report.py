@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from core.spec.reading import MEGABYTE, checked, excerpt, read_json
 from core.spec.study.folder import StudyDir
@@ -38,7 +38,7 @@ class TrialRecord(_Record):
     params: dict[ShortText, Value]
     values: list[Number] = Field([], max_length=4)
     feasible: bool = True  # keeps all constraints
-    intermediate: list[tuple[Count, Number]] = []  # step (or index of the seed) and value
+    intermediate: list[Annotated[tuple[Count, Number], Strict(False)]] = []  # step (or index of the seed) and value
     message: ShortText = ""  # why it failed
     started: Number = 0.0  # seconds since the epoch
     ended: Number = 0.0

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.spec.files import write_whole
+from core.spec.study.machines import read_machines
 from core.spec.study.sweep import Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from core.studies.study.claiming import StudyError, check_folders, claim
@@ -62,7 +63,7 @@ def _run(sweep: Sweep, out: SweepDir, log: Log, options: PlaceOptions) -> SweepR
     study = sweep.study(trained_trials(searcher))
     check_folders(out, study)
     claim(out, study)
-    options = replace(options, machines=options.machines or sweep.machines)
+    options = replace(options, machines=options.machines or read_machines(out, study).on or sweep.machines)
     with open_places(study, out, options, log) as places:
         if places[0].name == THIS_COMPUTER:
             prepare(out, study, log)

@@ -13,17 +13,19 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QFileDialog,
+    QInputDialog,
     QLineEdit,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from core.spec.study import Study, StudyDir
+from core.spec.study import MOST, Study, StudyDir
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
+from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudySnapshot
@@ -84,6 +86,14 @@ class StudyPanel(Panel):
         view.run_asked.connect(self._watch)
         if (state := self._services.settings.value("study/split")) is not None:
             view.split.restoreState(state)
+        return view
+
+    @cached_property
+    def sweep_view(self) -> SweepView:
+        """The sweep that is shown; made once there is one."""
+        view = SweepView(self.stack)
+        self.stack.addWidget(view)
+        view.run_asked.connect(self._watch)
         return view
 
     @cached_property
@@ -188,6 +198,10 @@ class StudyPanel(Panel):
         look = self._look()
         if self._study is None:
             self.stack.setCurrentWidget(self.empty)
+        elif look is not None and look.is_sweep:
+            self.sweep_view.show_look(look)
+            self.stack.setCurrentWidget(self.sweep_view)
+            self._show_problem(look)
         elif look is not None:
             arms = self._services.store.study(self._study.id).arms.values()
             self.view.show_look(look, {arm: color for color, arm in enumerate(arms)})
@@ -231,8 +245,11 @@ class StudyPanel(Panel):
         self._show_editor(self.editor.name)
 
     def grow(self) -> None:
-        """The form for more seeds and arms of the study that is shown."""
+        """The form for more seeds and arms of the study that is shown, or the number of trials of a sweep."""
         look, store = self._look(), self._services.store
+        if look is not None and look.is_sweep:
+            self._extend(look)
+            return
         if self._study is None or look is None or look.study is None:
             return
         try:
@@ -245,6 +262,12 @@ class StudyPanel(Panel):
             return
         self._grows = self._id()
         self._show_editor(self.editor.seeds)
+
+    def _extend(self, look: StudySnapshot) -> None:
+        wanted = look.sweep.wanted if look.sweep is not None else 1
+        trials, chosen = QInputDialog.getInt(self, "Extend the sweep", "Trials in all", wanted + 10, 1, MOST - 1)
+        if chosen and (study_id := self._id()) is not None:
+            self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
 
     def _show_editor(self, first: QLineEdit) -> None:
         self.bar.clear()

@@ -111,4 +111,6 @@ class StudyToolbar(QWidget):
         self.export.setEnabled(ready and look is not None and look.results is not None)
         self.folder.setEnabled(study is not None and not editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
-        self.more.setEnabled(ready and not alive)
+        is_sweep = look is not None and look.is_sweep
+        self.more.set_tip("Extend the sweep" if is_sweep else "Add seeds or arms to this study; finished runs are kept")
+        self.more.setEnabled(ready and (is_sweep or not alive))

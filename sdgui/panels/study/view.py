@@ -245,12 +245,17 @@ def where_text(run: StudyRunSnapshot) -> str:
 
 def state_text(look: StudySnapshot) -> str:
     """``Running. 5 of 12 runs are done, about 8 min left.``"""
-    parts = [look.problem.splitlines()[0] if look.problem else _STATES[look.state]]
+    parts = [status_words(look)]
     if look.runs:
         time_left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
         failed = f", {len(look.failures)} failed" if look.failures else ""
         parts.append(f"{look.done} of {len(look.runs)} runs finished{failed}{time_left}.")
     return " ".join(parts)
+
+
+def status_words(look: StudySnapshot) -> str:
+    """``Running.``, or what is wrong with the folder."""
+    return look.problem.splitlines()[0] if look.problem else _STATES[look.state]
 
 
 def _in_words(study: Study) -> str:

@@ -23,13 +23,13 @@ from core.spec.run.status import RunState
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.relations.axes import Axis, axis_of
-from sdgui.panels.runs.relations.parallel import ParallelCoordinates
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.records import BestPoint, MetricSummary, Progress
 from sdgui.store.run_table.fields import setting
 from sdgui.store.run_table.queries import RunQuery
 from sdgui.store.run_table.step_values import StepValue
 from sdgui.store.store import Store
+from sdgui.widgets.relations.parallel import ParallelCoordinates
 
 RUNS, CURVES, POINTS, LINES = 10_000, 100, 100_000, 2_000
 OPEN_LIMIT, FILTER_LIMIT, GROUP_LIMIT, SCROLL_LIMIT = 0.3, 0.1, 0.2, 0.033  # seconds

@@ -1,86 +1,38 @@
-"""Columns of values as axes: numbers on a line, words at places of their own. No Qt.
+"""Columns of the table of runs as axes. No Qt.
 
-Flow: cells of runs -> ``Axis`` -> scatter and parallel coordinates, which draw places from 0 to 1.
+Flow: cells of runs -> ``Axis`` -> scatter and parallel coordinates.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdgui.panels.runs.table.cells import Style, shares, style_of, text_of, title_of
 from sdgui.store.run_table.fields import Field, Kind, Source
+from sdgui.widgets.relations.axis import Floats, ValueAxis
 
-Floats = NDArray[np.float64]
 _LOG_FROM = 100.0  # positive settings that span more than this are drawn on a log scale
 MOST_WORDS = 30
 
 
-@dataclass(frozen=True)
-class Axis:
-    """``numbers`` (N,): a value for each run, nan for none; of words, their index in ``words``."""
+class Axis(ValueAxis):
+    """The axis of a column of the table."""
+
+    def __init__(self, field: Field, numbers: Floats, words: tuple[str, ...] = (), log: bool = False) -> None:
+        super().__init__(field.name, title_of(field), numbers, words, log, 100.0 if shares(field) else 1.0)
+        object.__setattr__(self, "field", field)
 
     field: Field
-    numbers: Floats
-    words: tuple[str, ...] = ()
-    log: bool = False
-
-    @property
-    def title(self) -> str:
-        return title_of(self.field)
-
-    def scaled(self) -> Floats:
-        """(N,) as drawn: log10 on a log scale, per cent of shares."""
-        if self.log:
-            return np.log10(np.where(self.numbers > 0, self.numbers, np.nan))
-        return self.numbers * (100.0 if shares(self.field) else 1.0)
-
-    def places(self) -> Floats:
-        """(N,) from 0 to 1; 0.5 where all are equal, nan for none."""
-        scaled = self.scaled()
-        low, high = self.ends()
-        return np.full(len(scaled), 0.5) + scaled * 0 if high <= low else (scaled - low) / (high - low)
-
-    def ends(self) -> tuple[float, float]:
-        """Least and greatest as drawn; (0, 0) without a value."""
-        scaled = self.scaled()
-        if np.isnan(scaled).all():
-            return 0.0, 0.0
-        return float(np.nanmin(scaled)), float(np.nanmax(scaled))
-
-    def value_at(self, place: float) -> float:
-        """The value at a place from 0 to 1, in its own unit."""
-        low, high = self.ends()
-        drawn = low + place * (high - low)
-        if self.log:
-            return float(10.0**drawn)
-        return drawn / (100.0 if shares(self.field) else 1.0)
 
     def text_at(self, place: float) -> str:
-        """The label at a place."""
-        if self.words:
-            return self.words[min(len(self.words) - 1, max(0, round(self.value_at(place))))]
-        value = self.value_at(place)
-        if self.field.source is Source.SETTING:
-            return f"{value:.3g}"
-        return text_of(self.field, value, style_of(self.field, self.numbers.tolist()))
-
-    def condition(self, low: float, high: float) -> str:
-        """The filter that matches the values between two places."""
-        name = self.field.name
-        if self.words:
-            selected_words = [word for index, word in enumerate(self.words) if low <= self._place_of(index) <= high]
-            quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in selected_words]
-            return f"{name} in ({', '.join(quoted)})"
-        return f"{name} >= {self.value_at(low):.6g} {name} <= {self.value_at(high):.6g}"
-
-    def _place_of(self, index: int) -> float:
-        return index / (len(self.words) - 1) if len(self.words) > 1 else 0.5
+        """The label at a place, as the table has it."""
+        if self.words or self.field.source is Source.SETTING:
+            return super().text_at(place)
+        return text_of(self.field, self.value_at(place), style_of(self.field, self.numbers.tolist()))
 
 
 def axis_of(field: Field, values: Sequence[Any]) -> Axis | None:

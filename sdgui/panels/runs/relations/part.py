@@ -15,7 +15,6 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from sdgui.panels.runs.relations.axes import Axis, axis_of
-from sdgui.panels.runs.relations.parallel import MOST_RUNS, ParallelCoordinates
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
@@ -25,6 +24,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.relations.parallel import MOST_RUNS, ParallelCoordinates
 from sdgui.widgets.style.theme import SPACE, set_role
 
 MOST_POINTS = 20_000

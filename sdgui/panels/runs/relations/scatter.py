@@ -10,9 +10,10 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from sdgui.panels.runs.relations.axes import Axis, Floats
+from sdgui.panels.runs.relations.axes import Axis
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import dress
+from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _SIZE, _LARGE = 7, 12

@@ -40,7 +40,9 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def run(folder: Path, jobs: int = 1, **more: Any) -> SweepReport:
     sweep = Sweep.model_validate(sweep_dict(**more))
-    return run_sweep(sweep, folder, SweepDir(folder / "out"), lambda text: None, PlaceOptions(jobs=jobs))
+    report = run_sweep(sweep, folder, SweepDir(folder / "out"), lambda text: None, PlaceOptions(jobs=jobs))
+    assert SweepDir(folder / "out").read_report() == report
+    return report
 
 
 def calls(folder: Path) -> list[str]:

@@ -12,9 +12,9 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.run.metric_names import is_share
 from sdgui.panels.runs.relations.axes import MOST_WORDS, Axis, axis_of
-from sdgui.panels.runs.relations.parallel import ParallelCoordinates, scale_color
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.store.run_table.fields import Field, fact, metric, setting
+from sdgui.widgets.relations.parallel import ParallelCoordinates, scale_color
 
 RATE, RECALL, PRESET = setting("optim.learning_rate"), metric("val/student/mean_recall"), setting("preset")
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton

@@ -14,12 +14,12 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.compare.settings import ComparePart
 from sdgui.panels.runs.relations.axes import axis_of
-from sdgui.panels.runs.relations.parallel import ParallelCoordinates
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.run_table.fields import Kind, metric, setting
 from sdgui.store.store import Store
+from sdgui.widgets.relations.parallel import ParallelCoordinates
 from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.store.run_table.listing import TEACHER
 

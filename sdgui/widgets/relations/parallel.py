@@ -17,8 +17,8 @@ from PySide6.QtCore import QEvent, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
-from sdgui.panels.runs.relations.axes import Axis
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.relations.axis import ValueAxis
 from sdgui.widgets.style.theme import SPACE, theme
 
 _TOP, _BOTTOM, _SIDE = 6 * SPACE, 4 * SPACE, 9 * SPACE
@@ -40,7 +40,7 @@ class ParallelCoordinates(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.axes: list[Axis] = []
+        self.axes: list[ValueAxis] = []
         self._names: Sequence[str] = ()
         self._places: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
         self.brushes: dict[int, Range] = {}
@@ -55,17 +55,13 @@ class ParallelCoordinates(QWidget):
         self.setToolTip("")
         theme().changed.connect(self._restyle)
 
-    def show_axes(self, axes: Sequence[Axis], names: Sequence[str]) -> None:
+    def show_axes(self, axes: Sequence[ValueAxis], names: Sequence[str]) -> None:
         """Show these; the last axis colours the lines. Axes that remain keep their brushes."""
-        brush_of_field = {
-            self.axes[index].field.name: span for index, span in self.brushes.items() if index < len(self.axes)
-        }
+        brush_of_field = {self.axes[index].name: span for index, span in self.brushes.items() if index < len(self.axes)}
         self.axes, self._names = list(axes), names
         self._places = np.stack([axis.places() for axis in axes]) if axes else np.empty((0, 0))
         self.brushes = {
-            index: brush_of_field[axis.field.name]
-            for index, axis in enumerate(axes)
-            if axis.field.name in brush_of_field
+            index: brush_of_field[axis.name] for index, axis in enumerate(axes) if axis.name in brush_of_field
         }
         self._current = min(self._current, max(0, len(axes) - 1))
         self._under = None

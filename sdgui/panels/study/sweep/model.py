@@ -1,0 +1,136 @@
+"""A sweep's trials as a table and as axes. Free of Qt.
+
+Flow: `SweepReport` -> ``trials_table``, ``axes_of`` -> the tabs of `sdgui.panels.study.sweep.view`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.spec.study.sweep import Value
+from core.spec.study.sweep_report import SweepReport, TrialRecord
+from sdgui.panels.study.model import Cell, Table, is_share, number
+from sdgui.widgets.formats import duration
+from sdgui.widgets.relations.axis import Floats, ValueAxis
+
+COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}
+_LOG_FROM = 100.0  # positive values that span more than this are drawn on a log scale
+
+
+def is_cost(metric: str) -> bool:
+    """Whether a metric is time or memory, in its own unit."""
+    return metric in COSTS
+
+
+def value_text(metric: str, value: float) -> str:
+    """``0.058 s``, ``40.6``."""
+    return f"{value:.3g} {COSTS[metric]}" if is_cost(metric) else number(metric, value)
+
+
+def metric_title(metric: str) -> str:
+    """With its unit."""
+    return f"{metric}, {COSTS[metric]}" if is_cost(metric) else f"{metric}, %" if is_share(metric) else metric
+
+
+def factor(metric: str) -> float:
+    """What a metric is multiplied by when it is drawn."""
+    return 100.0 if is_share(metric) and not is_cost(metric) else 1.0
+
+
+def setting_text(value: Value) -> str:
+    """A setting's value, numbers to 4 digits."""
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def setting_names(report: SweepReport) -> list[str]:
+    """The settings of the space, then those that only earlier trials have."""
+    return list(dict.fromkeys([*report.space, *(name for trial in report.trials for name in trial.params)]))
+
+
+def trials_table(report: SweepReport) -> Table:
+    """One row a trial: state, objectives, settings, time."""
+    names = setting_names(report)
+    rows = []
+    for trial in report.trials:
+        best = "best" if trial.number in report.best else ""
+        state = trial.state if trial.feasible else "breaks a constraint"
+        cells = [
+            Cell(
+                f"trial-{trial.number}",
+                trial.number,
+                best and "The best trial, or one of the Pareto front",
+                right=False,
+            ),
+            Cell(
+                f"{state}, {best}" if best else state,
+                state,
+                trial.message,
+                "error" if trial.message else "",
+                right=False,
+            ),
+        ]
+        for index, objective in enumerate(report.objectives):
+            value = trial.values[index] if trial.values else math.nan
+            cells.append(Cell("–" if math.isnan(value) else value_text(objective.metric, value), value))
+        for name in names:
+            setting = trial.params.get(name)
+            is_number = isinstance(setting, (int, float)) and not isinstance(setting, bool)
+            cells.append(Cell(setting_text(setting), float(setting) if is_number else setting_text(setting)))  # type: ignore[arg-type]
+        took = trial.ended - trial.started if trial.ended else math.nan
+        rows.append([*cells, Cell("" if math.isnan(took) else duration(took), took)])
+    metrics = [metric_title(objective.metric) for objective in report.objectives]
+    columns = ["Trial", "State", *metrics, *names, "Time"]
+    tips = ["Press Enter to watch its run", "", *(f"To {one.direction}" for one in report.objectives)]
+    return Table(columns, [*tips, *("" for _ in names), "From the proposal to the result"], rows, [""] * len(columns))
+
+
+def finished(report: SweepReport) -> list[TrialRecord]:
+    """Complete trials."""
+    return [trial for trial in report.trials if trial.values]
+
+
+def axes_of(report: SweepReport) -> list[ValueAxis]:
+    """Settings, then objectives, over the complete trials."""
+    trials = finished(report)
+    axes = [setting_axis(report, name, trials) for name in setting_names(report)]
+    return axes + [objective_axis(report, index, trials) for index in range(len(report.objectives))]
+
+
+def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) -> ValueAxis:
+    """The values of a setting: a line of numbers, or places of its choices."""
+    values = [trial.params.get(name) for trial in trials]
+    space = report.space.get(name)
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(numbers) < len([value for value in values if value is not None]) or (space is not None and space.choices):
+        words = tuple(dict.fromkeys(setting_text(value) for value in [*(space.choices if space else []), *values]))
+        return ValueAxis(name, name, np.array([words.index(setting_text(value)) for value in values], float), words)
+    column = np.array([math.nan if value is None else float(value) for value in values])
+    is_log = (
+        space.log
+        if space is not None
+        else bool(numbers and min(numbers) > 0 and max(numbers) / min(numbers) > _LOG_FROM)
+    )
+    return ValueAxis(name, name, column, log=is_log)
+
+
+def objective_axis(report: SweepReport, index: int, trials: Sequence[TrialRecord]) -> ValueAxis:
+    """An objective's values."""
+    metric = report.objectives[index].metric
+    values = np.array([trial.values[index] for trial in trials], float)
+    return ValueAxis(metric, metric_title(metric), values, factor=factor(metric))
+
+
+def best_so_far(values: Floats, direction: str) -> Floats:
+    """(N,) running optimum."""
+    return np.maximum.accumulate(values) if direction == "maximize" else np.minimum.accumulate(values)
+
+
+def surface(x: Floats, y: Floats, values: Floats, cells: int = 40) -> Floats:
+    """(cells, cells) values over the unit square, from points at places from 0 to 1: inverse-distance weights."""
+    centres = (np.arange(cells) + 0.5) / cells
+    distance = (centres[:, None, None] - x) ** 2 + (centres[None, :, None] - y) ** 2  # (cells, cells, N)
+    weights = 1.0 / (distance + 1e-3) ** 2
+    return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))

@@ -1,0 +1,258 @@
+"""The plots of a sweep: each draws a `SweepReport` into an empty plot.
+
+Flow: ``SweepView`` -> ``SweepPlot.show_report`` -> one of the functions below.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from core.spec.study.sweep_report import SweepReport, TrialRecord
+from sdgui.panels.study.late_plot import LatePlot
+from sdgui.panels.study.sweep.model import (
+    axes_of,
+    best_so_far,
+    factor,
+    finished,
+    metric_title,
+    objective_axis,
+    setting_axis,
+    setting_names,
+    setting_text,
+    surface,
+    value_text,
+)
+from sdgui.widgets.no_wheel_combo_box import StillComboBox
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.relations.axis import Floats, ValueAxis
+from sdgui.widgets.relations.parallel import scale_color
+from sdgui.widgets.style.theme import SPACE, theme
+
+Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
+"""Draws for the names that are chosen, and returns the title."""
+
+_SIZE = 9
+
+
+class SweepPlot(LatePlot):
+    """A plot under combo boxes of settings or objectives. ``boxes``: accessible name of each, and what it offers."""
+
+    def __init__(
+        self,
+        draw: Draw,
+        boxes: Sequence[tuple[str, Callable[[SweepReport], list[str]]]] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._draw_report, self._offers = draw, [offer for _, offer in boxes]
+        self.report: SweepReport | None = None
+        self.boxes = [StillComboBox(self) for _ in boxes]
+        row = QHBoxLayout()
+        for box, (name, _) in zip(self.boxes, boxes, strict=True):
+            box.setAccessibleName(name)
+            box.setToolTip(name)
+            box.setMinimumWidth(24 * SPACE)
+            box.activated.connect(lambda _index: self._redraw())
+            row.addWidget(box)
+        row.addStretch(1)
+        self._column.addLayout(row)  # between the title and the plot
+
+    def show_report(self, report: SweepReport) -> None:
+        """Show these trials; what was chosen in the boxes stays chosen."""
+        self.report = report
+        for index, (box, offer) in enumerate(zip(self.boxes, self._offers, strict=True)):
+            names, before, position = offer(report), box.currentText(), self._offers[:index].count(offer)
+            if names != [box.itemText(row) for row in range(box.count())]:
+                box.clear()
+                box.addItems(names)
+                box.setCurrentIndex(names.index(before) if before in names else min(position, len(names) - 1))
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self.show_plot(self.title.text(), self.title.text())
+
+    def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
+        bottom.enableAutoSIPrefix(False)
+        bottom.setTicks(None)
+        bottom.setLabel("")
+        plot.getAxis("left").setTicks(None)
+        plot.getAxis("left").setLabel("")
+        if self.report is None or not self.report.trials:
+            self.title.setText("No trial has finished yet.")
+            return
+        plot.enableAutoRange()
+        self.title.setText(self._draw_report(plot, self.report, [box.currentText() for box in self.boxes]))
+        self.setAccessibleName(self.title.text())
+
+
+def settings_of(report: SweepReport) -> list[str]:
+    """Names for a box of settings."""
+    return setting_names(report)
+
+
+def objectives_of(report: SweepReport) -> list[str]:
+    """Names for a box of objectives."""
+    return [objective.metric for objective in report.objectives]
+
+
+def history(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+    """Each trial's value, and the best so far."""
+    index = objectives_of(report).index(chosen[0])
+    trials, objective = finished(report), report.objectives[index]
+    values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
+    numbers = np.array([trial.number for trial in trials], float)
+    _points(plot, numbers, values, [_tip(report, trial) for trial in trials])
+    if len(values):
+        plot.plot(
+            numbers,
+            best_so_far(values, objective.direction),
+            pen=pg.mkPen(theme().color("accent"), width=2),
+            stepMode="right",
+        )
+    plot.getAxis("bottom").setLabel("Trial")
+    return f"{metric_title(objective.metric)} of each trial; line: best so far"
+
+
+def slices(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+    """An objective over one setting; later trials are lighter."""
+    trials, index = finished(report), objectives_of(report).index(chosen[1])
+    x, y = setting_axis(report, chosen[0], trials), objective_axis(report, index, trials)
+    shade = [trial.number / max(1, report.trials[-1].number) for trial in trials]
+    _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
+    _label(plot, "bottom", x)
+    return f"{y.title} over {x.title}; blue: early trials, yellow: late ones"
+
+
+def contour(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+    """An objective over two settings: trials, and what lies between them by inverse-distance weights."""
+    trials, index = finished(report), objectives_of(report).index(chosen[2])
+    x, y = (setting_axis(report, name, trials) for name in chosen[:2])
+    values = objective_axis(report, index, trials)
+    shade = np.nan_to_num(values.places(), nan=0.5)
+    keeps = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
+    if keeps.sum() >= 3 and x.ends()[0] < x.ends()[1] and y.ends()[0] < y.ends()[1]:
+        cells = surface(x.places()[keeps], y.places()[keeps], shade[keeps])
+        shades = [scale_color(share) for share in np.linspace(0, 1, 64)]
+        colors = np.array([(one.red(), one.green(), one.blue()) for one in shades], np.uint8)
+        image = pg.ImageItem(colors[np.clip(cells * 63, 0, 63).astype(int)], opacity=0.45)
+        (left, right), (low, high) = x.ends(), y.ends()
+        image.setRect(left, low, right - left, high - low)
+        plot.addItem(image)
+    _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], list(shade))
+    _label(plot, "bottom", x)
+    _label(plot, "left", y)
+    return f"{values.title} over {x.title} and {y.title}; yellow: highest"
+
+
+def importance(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+    """PED-ANOVA's share of each setting."""
+    shares = report.importance.get(chosen[0], {})
+    if not shares:
+        return "Importance is computed from 4 complete trials on."
+    names = sorted(shares, key=lambda name: shares[name])
+    heights = [100 * shares[name] for name in names]
+    bars = pg.BarGraphItem(
+        x0=0, y=list(range(len(names))), height=0.6, width=heights, brush=theme().color("accent"), pen=None
+    )
+    plot.addItem(bars)
+    plot.getAxis("left").setTicks([[(position, name) for position, name in enumerate(names)]])
+    plot.getAxis("left").setWidth(26 * SPACE)
+    plot.getAxis("bottom").setLabel("Share of importance, %")
+    return f"Importance of each setting for {chosen[0]} (PED-ANOVA)"
+
+
+def timeline(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
+    """When each trial was at work."""
+    begun = [trial for trial in report.trials if trial.started]
+    if not begun:
+        return "No trial has started yet."
+    first = min(trial.started for trial in begun)
+    colors = {"complete": "accent", "running": "muted", "failed": "error", "stopped early": "strong_border"}
+    for trial in begun:
+        minutes = ((trial.ended or time.time()) - trial.started) / 60
+        bar = pg.BarGraphItem(
+            x0=[(trial.started - first) / 60], y=[trial.number], height=0.7, width=[minutes],
+            brush=theme().color(colors[trial.state]), pen=None,
+        )  # fmt: skip
+        bar.setToolTip(plain_tip(f"trial-{trial.number}: {trial.state}, {minutes:.1f} min"))
+        plot.addItem(bar)
+    plot.getAxis("bottom").setLabel("Minutes since the first trial")
+    plot.getAxis("left").setLabel("Trial")
+    return "Time of each trial, from its proposal to its result"
+
+
+def intermediate(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
+    """The values that early stopping saw."""
+    trials = [trial for trial in report.trials if trial.intermediate]
+    for trial in trials:
+        share = trial.number / max(1, report.trials[-1].number)
+        steps, values = (np.array(column, float) for column in zip(*sorted(trial.intermediate), strict=True))
+        line = plot.plot(
+            steps,
+            100 * values,
+            pen=pg.mkPen(scale_color(share), width=1),
+            symbol="o",
+            symbolSize=4,
+            symbolBrush=scale_color(share),
+            symbolPen=None,
+        )
+        line.setToolTip(plain_tip(f"trial-{trial.number}, {trial.state}"))
+    plot.getAxis("bottom").setLabel("Step, or seed")
+    return (
+        "Validations of each trial, in per cent"
+        if trials
+        else "Only sweeps with early stopping record intermediate values."
+    )
+
+
+def pareto(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+    """Two objectives; the trials of the front are filled."""
+    trials = finished(report)
+    x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in chosen)
+    shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
+    _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
+    plot.getAxis("bottom").setLabel(x.title)
+    plot.getAxis("left").setLabel(y.title)
+    return f"{y.title} over {x.title}; yellow: the Pareto front"
+
+
+def _points(plot: pg.PlotWidget, x: Floats, y: Floats, tips: Sequence[str], shade: Sequence[float] = ()) -> None:
+    colors = [scale_color(share) for share in shade] or [theme().color("muted")] * len(x)
+    keeps = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+    points = pg.ScatterPlotItem(
+        x=x[keeps], y=y[keeps], size=_SIZE, brush=[colors[index] for index in keeps], pen=None,
+        data=[tips[index] for index in keeps], hoverable=True, tip=lambda x, y, data: data,
+    )  # fmt: skip
+    plot.addItem(points)
+
+
+def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:
+    """The axis's title and words, or powers of ten."""
+    item = plot.getAxis(side)
+    item.setLabel(axis.title)
+    if axis.words:
+        item.setTicks([[(float(index), word) for index, word in enumerate(axis.words)]])
+    elif axis.log:
+        low, high = axis.ends()
+        marks = np.linspace(low, high, 5) if high > low else np.array([low])
+        item.setTicks([[(float(mark), f"{10.0**mark:.2g}") for mark in marks]])
+
+
+def _tip(report: SweepReport, trial: TrialRecord) -> str:
+    values = [value_text(one.metric, value) for one, value in zip(report.objectives, trial.values, strict=False)]
+    scores = [f"{one.metric} {text}" for one, text in zip(report.objectives, values, strict=False)]
+    settings = [f"{name} {setting_text(value)}" for name, value in trial.params.items()]
+    return "\n".join([f"trial-{trial.number}", *scores, *settings])
+
+
+def parallel_axes(report: SweepReport) -> tuple[list[ValueAxis], list[str]]:
+    """Axes with more than one value, and the names of the complete trials."""
+    axes = [axis for axis in axes_of(report) if len(set(axis.numbers)) > 1]
+    first = report.objectives[0].metric  # the last axis colours the lines
+    axes.sort(key=lambda axis: axis.name == first)
+    return axes, [f"trial-{trial.number}" for trial in finished(report)]

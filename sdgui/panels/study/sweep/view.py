@@ -1,0 +1,136 @@
+"""The view of one sweep: its progress, its trials as a table, and plots in tabs.
+
+Flow: `StudySnapshot` with a `SweepReport` -> ``show_look`` -> the tab that is seen is drawn.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QTabWidget, QVBoxLayout, QWidget
+
+from core.spec.study.sweep_report import SweepReport, trial_name
+from sdgui.panels.study.results import SORT, ResultsModel, ResultsView
+from sdgui.panels.study.sweep import plots
+from sdgui.panels.study.sweep.model import trials_table, value_text
+from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of, settings_of
+from sdgui.panels.study.view import status_words
+from sdgui.runs.study_status import StudySnapshot
+from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.relations.parallel import ParallelCoordinates
+from sdgui.widgets.style.theme import SPACE, set_role
+
+
+class SweepView(QWidget):
+    """``run_asked``: the folder of the first run of a trial."""
+
+    run_asked = Signal(object)  # Path
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._look: StudySnapshot | None = None
+        self.about, self.state, self.note = (
+            ElidedLabel("", self),
+            ElidedLabel("", self),
+            PlainLabel(self, wordWrap=True),
+        )
+        set_role(self.about, "muted")
+        set_role(self.note, "small")
+        self.progress = QProgressBar(self)
+        self.progress.setTextVisible(False)
+        self.progress.setAccessibleName("Finished trials")
+        self.tabs = QTabWidget(self)
+        self.tabs.setDocumentMode(True)
+        self.trials = ResultsView("Trials of the sweep", self.tabs)
+        self._model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
+        proxy.setSourceModel(self._model)
+        proxy.setSortRole(int(SORT))
+        self.trials.setModel(proxy)
+        self.trials.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self.trials.activated.connect(self._watch)
+        self.parallel = ParallelCoordinates(self.tabs)
+        setting, other = ("Setting", settings_of), ("Second setting", settings_of)
+        objective, second = ("Objective", objectives_of), ("Second objective", objectives_of)
+        self.plots = {
+            "&History": SweepPlot(plots.history, [objective], self.tabs),
+            "S&lice": SweepPlot(plots.slices, [setting, objective], self.tabs),
+            "&Contour": SweepPlot(plots.contour, [setting, other, objective], self.tabs),
+            "&Importance": SweepPlot(plots.importance, [objective], self.tabs),
+            "Tim&eline": SweepPlot(plots.timeline, [], self.tabs),
+            "Intermediate &values": SweepPlot(plots.intermediate, [], self.tabs),
+            "&Pareto": SweepPlot(plots.pareto, [objective, second], self.tabs),
+        }
+        self.tabs.addTab(self.trials, "&Trials")
+        self.tabs.addTab(self.parallel, "Pa&rallel")
+        for title, plot in self.plots.items():
+            self.tabs.addTab(plot, title)
+        self.tabs.currentChanged.connect(lambda _index: self._show_tab())
+        self._build()
+
+    def _build(self) -> None:
+        top = QHBoxLayout()
+        top.setSpacing(SPACE)
+        top.addWidget(self.state, 2)
+        top.addWidget(self.progress, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(SPACE // 2)
+        column.addWidget(self.about)
+        column.addLayout(top)
+        column.addWidget(self.note)
+        column.addWidget(self.tabs, 1)
+
+    def show_look(self, look: StudySnapshot) -> None:
+        """Show the sweep as it is now."""
+        before, self._look = self._look, look
+        report = look.sweep
+        self.about.setText(look.study.about if look.study is not None else "")
+        self.about.setVisible(bool(self.about.text()))
+        self.state.setText(state_text(look))
+        self.progress.setMaximum(max(1, report.wanted if report else 1))
+        self.progress.setValue(report.done if report else 0)
+        notes = [look.results_problem, *(look.trouble.splitlines() if look.alive else [])]
+        notes += [
+            f"trial-{one.number} failed: {one.message}"
+            for one in (report.trials if report else [])[-20:]
+            if one.message
+        ]
+        self.note.setText("\n".join([note for note in notes if note][:4]))
+        self.note.setVisible(bool(self.note.text()))
+        if report is not None and (before is None or before.sweep != report or before.folder != look.folder):
+            self.tabs.setTabVisible(self.tabs.count() - 1, len(report.objectives) > 1)
+            self._model.show_table(trials_table(report))
+            self.trials.resizeColumnsToContents()
+            self._show_tab()
+
+    def _show_tab(self) -> None:
+        report, page = self._look.sweep if self._look else None, self.tabs.currentWidget()
+        if report is None:
+            return
+        if page is self.parallel:
+            self.parallel.show_axes(*plots.parallel_axes(report))
+        elif isinstance(page, SweepPlot):
+            page.show_report(report)
+
+    def _watch(self, index: QModelIndex) -> None:
+        number = index.siblingAtColumn(0).data(SORT)
+        if self._look is not None and self._look.study is not None and isinstance(number, int):
+            seed = self._look.study.seeds[0]
+            self.run_asked.emit(self._look.folder / "runs" / f"{trial_name(number)}-s{seed}")
+
+
+def state_text(look: StudySnapshot) -> str:
+    """``Running. 5 of 30 trials finished, best val/R@1 50.0 (trial-2).``"""
+    parts, report = [status_words(look)], look.sweep
+    if report is not None:
+        parts.append(f"{report.done} of {report.wanted} trials finished{_best(report)}.")
+    return " ".join(parts)
+
+
+def _best(report: SweepReport) -> str:
+    if len(report.objectives) > 1:
+        return f", {len(report.best)} on the Pareto front" if report.best else ""
+    if not report.best:
+        return ""
+    trial, metric = report.trials[report.best[0]], report.objectives[0].metric
+    return f", best {metric} {value_text(metric, trial.values[0])} ({trial_name(trial.number)})"

@@ -1,0 +1,1 @@
+"""Plots that relate several values of many runs."""

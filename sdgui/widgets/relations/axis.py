@@ -1,0 +1,68 @@
+"""A column of values as an axis: numbers on a line, words at places of their own. No Qt.
+
+Flow: cells of runs, or settings of trials -> ``ValueAxis`` -> scatter and parallel coordinates, which draw places from
+0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ValueAxis:
+    """``numbers`` (N,): a value for each run, nan for none; of words, their index in ``words``."""
+
+    name: str
+    title: str
+    numbers: Floats
+    words: tuple[str, ...] = ()
+    log: bool = False
+    factor: float = 1.0  # as drawn: 100 for shares in per cent
+
+    def scaled(self) -> Floats:
+        """(N,) as drawn: log10 on a log scale, per cent of shares."""
+        if self.log:
+            return np.log10(np.where(self.numbers > 0, self.numbers, np.nan))
+        return self.numbers * self.factor
+
+    def places(self) -> Floats:
+        """(N,) from 0 to 1; 0.5 where all are equal, nan for none."""
+        scaled = self.scaled()
+        low, high = self.ends()
+        return np.full(len(scaled), 0.5) + scaled * 0 if high <= low else (scaled - low) / (high - low)
+
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest as drawn; (0, 0) without a value."""
+        scaled = self.scaled()
+        if np.isnan(scaled).all():
+            return 0.0, 0.0
+        return float(np.nanmin(scaled)), float(np.nanmax(scaled))
+
+    def value_at(self, place: float) -> float:
+        """The value at a place from 0 to 1, in its own unit."""
+        low, high = self.ends()
+        drawn = low + place * (high - low)
+        return float(10.0**drawn) if self.log else drawn / self.factor
+
+    def text_at(self, place: float) -> str:
+        """The label at a place."""
+        if self.words:
+            return self.words[min(len(self.words) - 1, max(0, round(self.value_at(place))))]
+        return f"{self.factor * self.value_at(place):.3g}"
+
+    def condition(self, low: float, high: float) -> str:
+        """The filter that matches the values between two places."""
+        if self.words:
+            selected_words = [word for index, word in enumerate(self.words) if low <= self._place_of(index) <= high]
+            quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in selected_words]
+            return f"{self.name} in ({', '.join(quoted)})"
+        return f"{self.name} >= {self.value_at(low):.6g} {self.name} <= {self.value_at(high):.6g}"
+
+    def _place_of(self, index: int) -> float:
+        return index / (len(self.words) - 1) if len(self.words) > 1 else 0.5

@@ -1,0 +1,176 @@
+"""A sweep in the Study panel: opened, extended, its table and its plots."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyqtgraph as pg
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QInputDialog
+from pytestqt.qtbot import QtBot
+
+from core.spec.errors import UserError
+from core.spec.study import StudyDir
+from core.spec.study.sweep import Sweep, read_sweep
+from core.spec.study.sweep_report import SweepDir, SweepReport
+from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.study.sweep.model import axes_of, best_so_far, surface, trials_table
+from sdgui.panels.study.sweep.view import SweepView
+from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
+from sdgui.shared.services import Services
+from tests.core.studies.sweep.test_sweep_files import RATE, sweep_dict
+from tests.sdgui.panels.by_hand import services_in
+
+SPACE = {"optim.learning_rate": RATE, "runtime.precision": {"choices": ["fp32", "bf16"]}}
+OBJECTIVES = [{"metric": "val/R@1", "direction": "maximize"}, {"metric": "step_seconds", "direction": "minimize"}]
+
+
+def a_report(objectives: int = 2) -> SweepReport:
+    """Six trials: four complete, one running, one failed."""
+    trials = [
+        {
+            "number": number,
+            "state": "complete",
+            "params": {"optim.learning_rate": 10.0 ** (number - 5), "runtime.precision": ["fp32", "bf16"][number % 2]},
+            "values": [0.1 * number, 0.5 - 0.1 * (number % 2)][:objectives],
+            "intermediate": [[1, 0.05 * number], [2, 0.1 * number]],
+            "started": 100.0 * number + 1,
+            "ended": 100.0 * number + 61,
+        }
+        for number in range(4)
+    ]
+    trials.append({"number": 4, "state": "running", "params": {"optim.learning_rate": 1e-3}, "started": 500.0})
+    failed = {"number": 5, "state": "failed", "params": {"optim.learning_rate": 1e-2}, "message": "out of memory"}
+    importance = {"val/R@1": {"optim.learning_rate": 0.9, "runtime.precision": 0.1}}
+    raw = {
+        "name": "rates",
+        "wanted": 8,
+        "objectives": OBJECTIVES[:objectives],
+        "space": SPACE,
+        "importance": importance,
+    }
+    return SweepReport.model_validate_json(json.dumps({**raw, "trials": [*trials, failed], "best": [3]}))
+
+
+def a_look(report: SweepReport | None, folder: Path = Path("sweep")) -> StudySnapshot:
+    study = Sweep.model_validate(sweep_dict(space=SPACE)).study([])
+    return StudySnapshot(folder, "running", study, is_sweep=True, sweep=report)
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    with services_in(tmp_path / "home") as services:
+        yield services
+
+
+def test_trials_are_rows_and_axes() -> None:
+    report = a_report()
+    table = trials_table(report)
+    assert list(table.columns) == [
+        "Trial", "State", "val/R@1, %", "step_seconds, s", "optim.learning_rate", "runtime.precision", "Time",
+    ]  # fmt: skip
+    assert [cell.text for cell in table.rows[3]] == [
+        "trial-3", "complete, best", "30.0", "0.4 s", "0.01", "bf16", "1 min",
+    ]  # fmt: skip
+    assert [cell.text for cell in table.rows[5]][:3] == ["trial-5", "failed", "–"]
+    rate, precision, recall, seconds = axes_of(report)
+    assert (rate.log, precision.words) == (True, ("fp32", "bf16"))
+    np.testing.assert_allclose(rate.places(), [0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(recall.scaled(), [0, 10, 20, 30])
+    np.testing.assert_allclose(seconds.scaled(), [0.5, 0.4, 0.5, 0.4])
+
+
+def test_the_running_optimum_and_the_surface_by_hand() -> None:
+    values = np.array([3.0, 1.0, 4.0])
+    assert best_so_far(values, "maximize").tolist() == [3, 3, 4]
+    assert best_so_far(values, "minimize").tolist() == [3, 1, 1]
+    cells = surface(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0]), cells=10)
+    assert cells.shape == (10, 10)
+    assert cells[0, 0] < 0.01
+    assert cells[9, 9] > 0.99
+    assert cells[0, 9] == pytest.approx(0.5)
+
+
+def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
+    view = SweepView()
+    qtbot.addWidget(view)
+    view.resize(900, 600)
+    view.show()
+    view.show_look(a_look(None))
+    view.show_look(a_look(a_report()))
+    assert view.state.text() == "Running. 5 of 8 trials finished, 1 on the Pareto front."
+    assert view.note.text() == "trial-5 failed: out of memory"
+    titles = {}
+    for index in range(view.tabs.count()):
+        view.tabs.setCurrentIndex(index)
+        page = view.tabs.currentWidget()
+        if page in view.plots.values():
+            qtbot.waitUntil(lambda page=page: any(isinstance(one, pg.PlotWidget) for one in page.children()))
+            (plot,) = [one for one in page.children() if isinstance(one, pg.PlotWidget)]
+            titles[view.tabs.tabText(index).replace("&", "")] = (page.title.text(), len(plot.plotItem.items))
+    assert {name: drawn for name, (_, drawn) in titles.items()} == {
+        "History": 2,  # points and the best so far
+        "Slice": 1,
+        "Contour": 2,
+        "Importance": 1,
+        "Timeline": 5,  # a bar each trial that began
+        "Intermediate values": 4,
+        "Pareto": 1,
+    }
+    assert titles["Pareto"][0] == "step_seconds, s over val/R@1, %; yellow: the Pareto front"
+    assert [axis.name for axis in view.parallel.axes][-1] == "val/R@1", "which colours the lines"
+    view.show_look(a_look(a_report(objectives=1)))
+    assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
+    assert view.state.text() == "Running. 5 of 8 trials finished, best val/R@1 30.0 (trial-3)."
+
+
+def test_enter_on_a_trial_asks_for_its_run(qtbot: QtBot, tmp_path: Path) -> None:
+    view = SweepView()
+    qtbot.addWidget(view)
+    view.show_look(a_look(a_report(), tmp_path))
+    view.trials.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    with qtbot.waitSignal(view.run_asked) as asked:
+        view.trials.activated.emit(view.trials.model().index(2, 1))
+    assert asked.args == [tmp_path / "runs" / "trial-3-s0"]
+
+
+def test_a_sweep_file_is_opened_shown_and_extended(
+    qtbot: QtBot, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lr.json").write_text(json.dumps(sweep_dict()))
+    record = services.studies.open(tmp_path / "lr.json")
+    out = SweepDir(record.folder)
+    assert read_sweep(out.sweep).data["train"] == str(tmp_path / "train.csv")
+    panel = StudyPanel(services)
+    qtbot.addWidget(panel)
+    panel.show()
+    look = read_study_folder(record.folder)
+    assert (look.state, look.is_sweep, look.runs) == ("not started", True, ())
+    services.studies._snapshots = {record.id: look}
+    services.studies.changed.emit(record.id)
+    assert panel.stack.currentWidget() is panel.sweep_view
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (25, True))
+    panel.toolbar.more.click()
+    qtbot.waitUntil(lambda: read_sweep(out.sweep).trials == 25)
+    (tmp_path / "bad.json").write_text(json.dumps(sweep_dict(space={"optim.learning_rat": RATE})))
+    with pytest.raises(UserError, match=r"did you mean optim\.learning_rate"):
+        services.studies.open(tmp_path / "bad.json")
+
+
+def test_a_finished_sweep_that_was_extended_can_be_started(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "lr.json").write_text(json.dumps(sweep_dict()))
+    out = SweepDir(services.studies.open(tmp_path / "lr.json").folder)
+    status = first_status(0, 0.0, [], "")
+    status.finished = True
+    StudyDir(out.path).write_status(status)
+    assert read_study_folder(out.path).state == "done"
+    later = out.status.stat().st_mtime + 1
+    os.utime(out.sweep, (later, later))
+    assert read_study_folder(out.path).state == "grown"
+    out.trials.write_text("{}")
+    assert "trials.json" in read_study_folder(out.path).results_problem
