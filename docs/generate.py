@@ -273,7 +273,7 @@ def _python() -> str:
         '`pip install "sdgui[notebook]"` brings pandas.'
     )
     parts = [f"# Python\n\n{about}\n"]
-    for module in ("models", "training", "frames"):
+    for module in ("models", "training", "sweeps", "frames"):
         source = (ROOT / "core" / "notebook" / f"{module}.py").read_text(encoding="utf-8")
         tree = ast.parse(source)
         title, _, example = (ast.get_docstring(tree) or "").partition("\n\n")
