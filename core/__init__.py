@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 _FROM = {
+    "Callback": "core.custom.callbacks",
     "Image": "core.tracking.media",
     "LoggedRun": "core.tracking.logged_run",
     "Model": "core.notebook.models",

@@ -1,4 +1,5 @@
 # What a notebook uses, as type checkers see it; at run time `core.__getattr__` loads each when it is asked for.
+from core.custom.callbacks import Callback as Callback
 from core.notebook.frames import read_run as read_run
 from core.notebook.models import Model as Model
 from core.notebook.models import Report as Report

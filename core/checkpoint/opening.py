@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +21,7 @@ from core.checkpoint.interpolating import interpolate_weights
 from core.checkpoint.names import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
+from core.custom.loading import CustomCode
 from core.data.images import Resizing
 from core.data.preprocessing import PublishedData
 from core.model.errors import ModelError
@@ -44,6 +47,7 @@ from core.spec.run.model_names import (
     locate_run,
 )
 
+T = TypeVar("T")
 SEED = 0  # of the weights of a model that is used from scratch
 
 
@@ -179,16 +183,30 @@ def check_downloaded(name: str) -> None:
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:
     config, info = _config(source)
-    shapes = checkpoint.shapes(source.run, source.checkpoint, source.network)
+    code = CustomCode(source.run)
+    if config.towers.build:
+        code.load(config.towers.build)  # first: what is refused here is not the checkpoint's fault
+    own = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
+    config = _without_custom_objectives(config)
+
+    def wanted(values: Mapping[str, T]) -> dict[str, T]:
+        """All but the heads of custom objectives, which only training needs."""
+        return {name: value for name, value in values.items() if not name.startswith(own)}
 
     def build() -> Network:
-        return build_network(config, dict(info.model), info.classes)
+        return build_network(config, dict(info.model), info.classes, code)
 
+    shapes = wanted(checkpoint.shapes(source.run, source.checkpoint, source.network))
     check_claims(build, info.model, shapes, _origin(source))
     network = build().to(device)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
-    checkpoint.fill(network.load_state_dict, tensors, _origin(source))
+    checkpoint.fill(network.load_state_dict, wanted(tensors), _origin(source))
     return network
+
+
+def _without_custom_objectives(config: RunConfig) -> RunConfig:
+    objectives = config.objectives.model_copy(update={"custom": {}})
+    return config.model_copy(update={"objectives": objectives})
 
 
 def _config(source: RunNetwork) -> tuple[RunConfig, CheckpointInfo]:

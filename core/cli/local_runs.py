@@ -14,6 +14,7 @@ from core.cli.run_tables import read_row
 from core.cli.terminal import one_line
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import device_variables, python_command
+from core.spec.config import parse_config, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.installed import need
@@ -21,6 +22,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import open_regular
+from core.spec.run.code import check_resumed, code_option, keep_code
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.logged import read_logged
 from core.spec.run.starting import start_trainer
@@ -36,6 +38,7 @@ def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
     """Start a trainer that outlives this program. UserError when it cannot be."""
     need("train")
     run.create()
+    keep_code(parse_config(config, "the config"), run)
     with writing(run.config, UserError):
         write_whole(run.config, config.encode())
     _start(run, devices)
@@ -57,13 +60,19 @@ def resume_here(run: RunDir) -> None:
     if read_logged(run.config) is not None:
         raise UserError(f"{run.path.name} was logged by a script; start that again, with start_run(resume_step=...).")
     need("train")
+    if chain_file(run.path) is None:
+        check_resumed(read_config(run.config), run)
     _start(run, ())
 
 
 def _start(run: RunDir, devices: Sequence[str]) -> None:
     variables = device_variables(",".join(devices))
     chain = chain_file(run.path)
-    words = [str(chain), str(chain.parent), "--stage-logs"] if chain else [str(run.config), str(run.path)]
+    words = (
+        [str(chain), str(chain.parent), "--stage-logs"]
+        if chain
+        else [str(run.config), str(run.path), *code_option(read_config(run.config))]
+    )
     with writing(run.path, UserError):
         process = start_trainer([*python_command("core"), "train", *words], run, variables)
     threading.Thread(target=process.wait, name="reaper", daemon=True).start()  # it is left to itself all the same

@@ -14,6 +14,7 @@ from core.spec.errors import UserError
 from core.spec.failures import say_error
 from core.spec.presets import SIZES, preset_config, preset_names
 from core.spec.presets.choosing import choose
+from core.spec.run.code import CodeUse
 from core.spec.run.folder import RunDir
 from core.spec.study.config import NoiseKind
 
@@ -45,6 +46,13 @@ def add(verbs: Verbs) -> None:
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
     train.add_argument(
         "--stage-logs", action="store_true", help="of a chain: write what each stage prints into the stage's folder"
+    )
+    train.add_argument(
+        "--code",
+        default="check",
+        choices=get_args(CodeUse),
+        help="custom code that changed since the run began: check: refuse it; kept: use the run folder's copy; "
+        "changed: use the changed file (default: check)",
     )
     train.set_defaults(verb=_train)
 
@@ -115,7 +123,7 @@ def _train(arguments: argparse.Namespace) -> int:
         return 0 if outcome == "done" else STOPPED
     if launch is not None and launch.size > 1:
         return _train_over_ranks(launch, arguments)
-    outcome = train(_config(arguments), RunDir(arguments.run_dir))
+    outcome = train(_config(arguments), RunDir(arguments.run_dir), use=arguments.code)
     say(f"{outcome}: {arguments.run_dir}")
     return 0 if outcome == "done" else STOPPED
 
@@ -130,7 +138,7 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     from core.training.over_ranks import train_over_ranks
 
     try:
-        outcome = train_over_ranks(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
+        outcome = train_over_ranks(launch, lambda: _config(arguments), RunDir(arguments.run_dir), use=arguments.code)
     except RankLost as error:
         if launch.rank == 0:
             say_error(str(error))

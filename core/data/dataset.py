@@ -156,15 +156,35 @@ def open_dataset(
             dataset.check(config.max_bad_share)
             return dataset
         source = open_source(path, progress=progress)
-        total = len(source.rows) + len(source.bad)
-        check_bad_share(source.origin, source.bad, total, config.max_bad_share)
-        cache = _cache(source, decoding, config, progress, log, build_cache)
-        captions = [caption for row in source.rows for caption in row.captions]
-        packed = pack_source(source, _tokens(captions, tokenize, pad_id, progress), bool(file))
-        dataset = PairDataset(packed, decoding, cache, pad_id)
-        dataset.check(config.max_bad_share)
-        if file:
-            write_shared(file, packed, cache.path if cache else None)
+        return open_rows(
+            source, config, image_size, tokenize, pad_id=pad_id, progress=progress, log=log, build_cache=build_cache,
+            file=file,
+        )  # fmt: skip
+
+
+def open_rows(
+    source: Source,
+    config: DataConfig,
+    image_size: int,
+    tokenize: Tokenize,
+    *,
+    pad_id: int = 0,
+    progress: Progress | None = None,
+    log: Log | None = None,
+    build_cache: bool = True,
+    file: Path | None = None,
+) -> PairDataset:
+    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``; ``file``: for other processes too."""
+    decoding = decoding_for(image_size, config)
+    total = len(source.rows) + len(source.bad)
+    check_bad_share(source.origin, source.bad, total, config.max_bad_share)
+    cache = _cache(source, decoding, config, progress, log, build_cache)
+    captions = [caption for row in source.rows for caption in row.captions]
+    packed = pack_source(source, tokens_of(captions, tokenize, pad_id, progress), bool(file))
+    dataset = PairDataset(packed, decoding, cache, pad_id)
+    dataset.check(config.max_bad_share)
+    if file:
+        write_shared(file, packed, cache.path if cache else None)
     if log is not None and (bad := dataset.all_bad()):
         log(warning(source.origin, bad, total, len(bad)))
     return dataset
@@ -217,7 +237,7 @@ def warning(origin: str, bad: Sequence[BadRow], total: int, count: int) -> str:
     return f"{count} of the {total} rows of {origin} are skipped: {named}{more}."
 
 
-def _tokens(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
+def tokens_of(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
     """(C, T) int32 of all captions, cut to the longest."""
     parts = []
     for start in range(0, len(captions), CHUNK):

@@ -154,7 +154,7 @@ def student_views(config: RunConfig) -> list[WantedView]:
 def teacher_views(config: RunConfig) -> list[WantedView]:
     """The teacher's own views. Shared ones are the student's, and are added when parts are joined."""
     views = config.views
-    if config.teacher.kind == "none" or views.shared:
+    if not config.teacher.traits.exists or views.shared:
         return []
     return [WantedView(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
 
@@ -190,7 +190,7 @@ class Joiner:
             self._view([part.teacher[i] for part in parts], self._mix(step, views.teacher, one))
             for i, one in enumerate(first.teacher)
         )
-        if self._config.teacher.kind != "none" and views.shared:
+        if self._config.teacher.traits.exists and views.shared:
             teacher = tuple(one.without_masks() for one in student if not one.local)
         return Batch(
             rows=self._joined([part.rows for part in parts]),

@@ -8,14 +8,16 @@ Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch, View
+from core.model.custom import changed_towers
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PROTOTYPES, PrototypeHead
@@ -212,13 +214,24 @@ def _unit(x: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=-1)
 
 
-def build_backbone(config: RunConfig, model_cfg: dict[str, Any]) -> Network:
+def build_backbone(
+    config: RunConfig,
+    model_cfg: dict[str, Any],
+    code: CustomCode = NO_CODE,
+    start: Callable[[Towers], object] | None = None,
+) -> Network:
     """Towers and fusion of an experiment, without the heads that its objectives add.
 
-    The weights are random, from torch's generator. Raises ModelError when the architecture
-    cannot be built, or keeps no patches for the fusion.
+    The weights are random, from torch's generator; ``start`` may load others before ``towers.build`` changes the model.
+    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion; CodeError when
+    ``towers.build`` cannot be used.
     """
-    towers = build_towers(_with_defaults(config, model_cfg))
+    model_cfg = _with_defaults(config, model_cfg)
+    towers = build_towers(model_cfg)
+    if start is not None:
+        start(towers)
+    if config.towers.build:
+        towers = changed_towers(towers, model_cfg, config.towers.build, code)
     if any(view.mask > 0 for view in (config.views.student, config.views.local)):
         towers.add_mask_token()
     towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
+from core.custom.callbacks import Callback
 from core.spec.config import RunConfig, override, validate, with_absolute_paths
 from core.spec.errors import UserError
+from core.spec.extending.references import GIVEN
 from core.spec.presets import Size, preset_config
+from core.spec.run.code import CodeUse
 from core.spec.run.events import Outcome
 from core.spec.run.folder import RunDir
 from core.training.train import train as train_in
 
-__all__ = ["preset", "train"]
+__all__ = ["Callback", "preset", "train"]
+
+Loss = nn.Module | Callable[..., Tensor]
+SPLITS = ("train", "val", "test")
 
 
 def preset(name: str, size: Size = "base", settings: Mapping[str, object] | None = None) -> RunConfig:
@@ -31,9 +39,22 @@ def preset(name: str, size: Size = "base", settings: Mapping[str, object] | None
     return override(preset_config(name, size), words)
 
 
-def train(config: RunConfig | Mapping[str, Any], folder: str | Path, *, quiet: bool = False) -> Outcome:
+def train(
+    config: RunConfig | Mapping[str, Any],
+    folder: str | Path,
+    *,
+    objectives: Sequence[Loss | tuple[Loss, float]] = (),
+    dataset: Any = None,
+    callbacks: Sequence[Callback] = (),
+    code: CodeUse = "check",
+    quiet: bool = False,
+) -> Outcome:
     """Train ``config``, a RunConfig or nested dicts as in a ``config.json``, in the run folder ``folder``, from its
     newest checkpoint if it has one; how it ended: "done", "stopped" (by Ctrl+C, or by the window) or "paused".
+
+    ``objectives``: further losses, each with its weight or of weight 1, as ``objectives.custom`` names them.
+    ``dataset``: a data set for training, or {"train": ..., "val": ..., "test": ...}, in place of files. Give the same
+    again to resume: the run folder holds their names alone. ``code``: of files that changed since the run began.
 
     The window imports and watches the folder like any other. Raises UserError when the config contradicts itself,
     data cannot be read, or the folder belongs to another config.
@@ -42,8 +63,37 @@ def train(config: RunConfig | Mapping[str, Any], folder: str | Path, *, quiet: b
         config = validate(dict(config), "the config")
     elif not isinstance(config, RunConfig):
         raise UserError(f"the config is {type(config).__name__}; give core.preset(...), or nested dicts of its fields.")
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            raise UserError(f"{type(one).__name__} is no core.Callback; derive it from that.")
+    raw, given = config.model_dump(mode="json"), dict[str, Any]()
+    for item in objectives:
+        loss, weight = item if isinstance(item, tuple) else (item, 1.0)
+        name = getattr(loss, "__name__", type(loss).__name__)
+        if name in given:
+            raise UserError(f"two objectives are called {name}; give one of them another name.")
+        given[name] = loss
+        raw["objectives"]["custom"][f"{GIVEN}:{name}"] = {"weight": weight}
+    if dataset is not None:
+        splits = dict(dataset) if isinstance(dataset, Mapping) else {"train": dataset}
+        if wrong := [name for name in splits if name not in SPLITS]:
+            raise UserError(f"dataset has {wrong[0]!r}; its keys may be {', '.join(SPLITS)}.")
+        given["dataset"] = _by_split(splits)
+        raw["data"] |= {"dataset": f"{GIVEN}:dataset", **{name: name for name in splits}}
     run = RunDir(Path(folder).absolute())
-    return train_in(with_absolute_paths(config), run, quiet=quiet)
+    config = with_absolute_paths(validate(raw, "the config"))
+    return train_in(config, run, quiet=quiet, use=code, given=given, callbacks=callbacks)
+
+
+def _by_split(splits: Mapping[str, Any]) -> Callable[[str], Any]:
+    """What ``data.dataset`` is for data sets that are there already."""
+
+    def find(name: str) -> Any:
+        if name not in splits:
+            raise UserError(f"the config names the data {name}, and dataset has {', '.join(splits)}; add it there.")
+        return splits[name]
+
+    return find
 
 
 def _text(value: object) -> str:

@@ -15,13 +15,16 @@ from typing import Any
 from torch import Tensor, nn
 
 import core.objectives
+from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch
 from core.model.network import Network, build_backbone
 from core.model.outputs import Output
+from core.objectives.custom import CustomObjective
 from core.objectives.objective import Objective
 from core.objectives.parts.schedule import ObjectiveValues
-from core.spec.config import ObjectiveConfig, RunConfig
+from core.spec.config import CustomObjectiveConfig, ObjectiveConfig, RunConfig
 from core.spec.config.renamed import present
+from core.spec.run.code import CodeError
 
 
 class Objectives(nn.Module):
@@ -77,18 +80,20 @@ class Objectives(nn.Module):
         )
 
 
-def build_network(config: RunConfig, model_cfg: dict[str, Any], classes: Sequence[str] = ()) -> Network:
+def build_network(
+    config: RunConfig, model_cfg: dict[str, Any], classes: Sequence[str] = (), code: CustomCode = NO_CODE
+) -> Network:
     """The network of an experiment with random weights from torch's generator.
 
     ``classes`` are those of ``data.label``. Raises ModelError when the architecture cannot be built, or provides no
     patches for the fusion.
     """
-    return add_heads(build_backbone(config, model_cfg), config, classes)
+    return add_heads(build_backbone(config, model_cfg, code), config, classes, code)
 
 
-def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) -> Network:
+def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = (), code: CustomCode = NO_CODE) -> Network:
     """Adds the heads of the objectives to ``network``, and returns it."""
-    objectives = list(build_objectives(config))
+    objectives = list(build_objectives(config, code=code))
     learns_classes = any(settings.learns_classes for _, settings in config.objectives if settings.weight > 0)
     network.classes = tuple(classes) if learns_classes else ()
     for objective in objectives:
@@ -102,12 +107,18 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = ()) 
     return network
 
 
-def build_objectives(config: RunConfig, network: Network | None = None) -> Objectives:
-    """The objectives with a weight above 0; with their buffers if ``network`` is given."""
+def build_objectives(config: RunConfig, network: Network | None = None, code: CustomCode = NO_CODE) -> Objectives:
+    """The objectives with a weight above 0; with their buffers if ``network`` is given.
+
+    Raises CodeError when a custom one cannot be used.
+    """
     every = config.objectives
-    objectives = Objectives(
-        [objective_class(settings).build(settings, every) for _, settings in every if settings.weight > 0]
-    )
+    own = [settings for _, settings in every if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)]
+    custom = [CustomObjective(key, settings, code) for key, settings in every.custom.items() if settings.weight > 0]
+    for one in custom:
+        if one.learns_from_teacher and not config.teacher.traits.exists:
+            raise CodeError(f"objectives.custom: {one.name} takes a teacher; set teacher.kind, such as ema.")
+    objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in own), *custom])
     if network is not None:
         for objective in objectives:
             objective.build_buffers(network)

@@ -135,6 +135,8 @@ def check_data(config: str) -> list[Finding]:
 
 def _sources(config: RunConfig) -> list[tuple[str, str]]:
     data = config.data
+    if data.dataset:  # what its names mean, only the user's own code knows
+        return []
     retained = [("Retained data", path) for path in retained_sets(data.retain).values()]
     return [("Training data", data.train), ("Validation data", data.val), ("Test data", data.test), *retained]
 

@@ -186,6 +186,7 @@ class Remote:
             str(asked["config"]),
             [str(one) for one in asked["devices"]],
             str(asked["script"]),
+            {str(name): str(text) for name, text in dict(asked.get("code", {})).items()},
         )
         self._following.look(submitted.folder)
         return submitted.model_dump()

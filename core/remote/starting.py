@@ -33,6 +33,7 @@ from core.spec.files import write_whole
 from core.spec.machines.answers import Submitted
 from core.spec.machines.machine import Launcher, Machine
 from core.spec.reading import excerpt
+from core.spec.run.code import unpack_code
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
@@ -56,9 +57,18 @@ class Starter:
         return RunDir(self._runs / name)
 
     def submit(
-        self, machine: Machine, name: str, token: str, config: str, devices: Sequence[str], script: str
+        self,
+        machine: Machine,
+        name: str,
+        token: str,
+        config: str,
+        devices: Sequence[str],
+        script: str,
+        code: Mapping[str, str] | None = None,
     ) -> Submitted:
         """Start the run ``name``, or resume it without ``config``. UserError when it cannot be; nothing is left then.
+
+        ``code``: its custom code, which is written into the run folder.
 
         Raises RunDirError when a trainer is alive in the folder, or it belongs to another run.
         """
@@ -70,7 +80,7 @@ class Starter:
             return self._start(run, job, direct_command(machine, run, devices), devices)
 
         job = Job(token=token, launcher=machine.launcher)
-        return self._once(run, job, devices, lambda there: self._prepare(run, config, there), begin)
+        return self._once(run, job, devices, lambda there: self._prepare(run, config, code or {}, there), begin)
 
     def stage(self, name: str, stage: str) -> RunDir:
         """The folder of a stage of the chain ``name``; UserError for what is no name of a folder."""
@@ -188,7 +198,7 @@ class Starter:
         found = self._slurm.job(job.job) if job is not None and job.job else None
         return found is not None and (found.waiting or found.running)
 
-    def _prepare(self, run: RunDir, config: str, job: Job | None) -> None:
+    def _prepare(self, run: RunDir, config: str, code: Mapping[str, str], job: Job | None) -> None:
         if not config:
             if not run.config.is_file():
                 raise UserError(f"{run.path} no longer has a config.json, so it cannot be resumed; launch a new run.")
@@ -197,6 +207,7 @@ class Starter:
         if run.config.is_file() and job is None:
             raise UserError(f"{run.path} is there already and was not made by this window; give another name.")
         run.create()
+        unpack_code(run, code)
         with writing(run.config, UserError):
             write_whole(run.config, frozen)
 

@@ -99,7 +99,7 @@ class Chain(Section):
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
     """``override`` for a stage, whose config is whole only when the earlier stages' runs are named in it."""
-    if config.teacher.kind not in ("frozen", "previous") or config.teacher.checkpoint:
+    if not config.teacher.traits.trained or config.teacher.checkpoint:
         return override(config, settings)
     placeholder = override(config, ["teacher.checkpoint=former", *settings])
     teacher = placeholder.teacher.model_copy(update={"checkpoint": config.teacher.checkpoint})

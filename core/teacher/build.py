@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 
+from core.custom.loading import NO_CODE, CustomCode
 from core.model.network import Network
 from core.spec.config import TeacherConfig
+from core.spec.extending.teacher_kinds import TEACHER_KINDS
+from core.teacher.custom import CustomTeacher
 from core.teacher.ema import EmaTeacher
 from core.teacher.frozen import FrozenTeacher
 from core.teacher.teacher import ComparesWithTeacher, Teacher
@@ -17,15 +20,18 @@ def build_teacher(
     student: Network,
     trained: Sequence[Network] = (),
     objectives: Iterable[ComparesWithTeacher] = (),
+    code: CustomCode = NO_CODE,
 ) -> Teacher | None:
     """The teacher of an experiment, from ``student`` or the ``trained`` networks; None if the config has no teacher.
 
-    Raises ModelError when trained networks lack outputs that ``objectives`` compare.
+    Raises ModelError when trained networks lack outputs that ``objectives`` compare, CodeError if a custom rule cannot
+    be used.
     """
-    if config.kind == "none":
+    kind = config.traits
+    if not kind.exists:
         return None
-    if config.kind in ("ema", "ema-state"):
+    if config.kind not in TEACHER_KINDS:
+        return CustomTeacher(config, student, code)
+    if kind.follows:
         return EmaTeacher(config, student)
-    if config.kind == "initial":
-        trained = [copy.deepcopy(student)]
-    return FrozenTeacher(config, student, trained, objectives)
+    return FrozenTeacher(config, student, trained if kind.trained else [copy.deepcopy(student)], objectives)

@@ -75,7 +75,7 @@ class EmaTeacher(Teacher):
         for name, buffer in self.network.named_buffers():
             if buffer is student_buffers[name]:
                 continue
-            averaged = self.config.kind == "ema-state" and buffer.is_floating_point()
+            averaged = self.config.traits.averages_buffers and buffer.is_floating_point()
             value = buffer.lerp(student_buffers[name], share) if averaged else student_buffers[name]
             buffer.copy_(value if skipped is None else torch.where(skipped > 0, buffer, value))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch.nn.functional import pad
 
 from core.checkpoint.opening import open_teachers
 from core.checkpoint.starting import carry_over, load_towers
+from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch
+from core.data.custom import open_custom
 from core.data.dataset import Log, PairDataset, Progress, open_dataset
 from core.data.labelling import label_rows
 from core.data.loader import Loader, Place
@@ -22,12 +24,14 @@ from core.model.block_passes import checkpoint_activations, compile_blocks
 from core.model.network import Network, build_backbone
 from core.model.runtime import Runtime, set_up
 from core.model.towers.downloading import fetch_architecture
+from core.model.towers.towers import Towers
 from core.objectives.build import Objectives, add_heads, build_objectives
 from core.objectives.weighting.belief import precision
 from core.objectives.weighting.prior import left_out
 from core.ranks.batch_norm import synchronise_batch_norms
-from core.spec.config import RunConfig, retained_sets, validate
+from core.spec.config import RunConfig, read_config, retained_sets, validate
 from core.spec.errors import UserError
+from core.spec.run.model_names import RunNetwork, locate_run
 from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.stored import StoredFeatures, StoredTeacher
@@ -73,11 +77,14 @@ class Assembly:
         return replace(batch, texts=pad(batch.texts, (0, wanted - length), value=towers.pad_id))
 
 
-def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE) -> Assembly:
+def assemble(
+    config: RunConfig, progress: Progress, log: Log, team: Team = ALONE, code: CustomCode = NO_CODE
+) -> Assembly:
     """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
 
-    ``progress`` hears how far the reading of images is, and may raise to end it. Raises UserError for contradictions,
-    and for data, architectures or weights that cannot be used.
+    ``progress`` hears how far the reading of images is, and may raise to end it. ``code``: that of the user's own which
+    the config may name. Raises UserError for contradictions, and for data, architectures, weights or code that cannot
+    be used.
     """
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
@@ -85,30 +92,23 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
-    network = build_backbone(config, model_cfg)
-    wanted, start = config.towers, None
-    if wanted.pretrained:
-        start = load_towers(network.towers, wanted.architecture, wanted.pretrained, wanted.weights)
+    network, start = _started(config, model_cfg, code)
 
-    def opened(path: str) -> PairDataset:
-        towers = network.towers
-        return open_dataset(
-            path, config.data, network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log,
-            shared=team.secret if team.launch.local_size > 1 else "",
-        )  # fmt: skip
-
+    opened = _opener(config, network, progress, log, team, code)
     train: Pairs = (
-        opened(config.data.train) if not is_shards(config.data.train) else _shards(config, network, progress, log)
+        opened(config.data.train)
+        if config.data.dataset or not is_shards(config.data.train)
+        else _shards(config, network, progress, log)
     )
     labels = label_rows(train, config.data, config.seed)
-    add_heads(network, config, labels.classes if labels else ())
+    add_heads(network, config, labels.classes if labels else (), code)
     if start is not None:
         carry_over(network, start)
     if team.size > 1 and (left := synchronise_batch_norms(network)):
         log(f"the statistics of {len(left)} batch norms ({left[0]}, ...) are those of each process, not of the batch.")
     network.to(runtime.device)
-    objectives = build_objectives(config, network).to(runtime.device)
-    teacher = _teacher(config, network, objectives, train, runtime, progress)
+    objectives = build_objectives(config, network, code).to(runtime.device)
+    teacher = _teacher(config, network, objectives, train, runtime, progress, code)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
     for one in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
         compile_blocks(one.blocks())
@@ -129,6 +129,44 @@ def assemble(config: RunConfig, progress: Progress, log: Log, team: Team = ALONE
         loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, doubted),
         text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
     )
+
+
+def _opener(
+    config: RunConfig, network: Network, progress: Progress, log: Log, team: Team, code: CustomCode
+) -> Callable[[str], PairDataset]:
+    """Opens pairs by their name: those of files, or of the user's own data set."""
+    towers, size, make = network.towers, network.image_size, config.data.dataset
+    if make:
+        function = code.load(make)
+        return lambda name: open_custom(
+            function, make, name, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
+        )
+    shared = team.secret if team.launch.local_size > 1 else ""
+    return lambda path: open_dataset(
+        path, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log, shared=shared
+    )
+
+
+def _started(config: RunConfig, model_cfg: dict[str, Any], code: CustomCode) -> tuple[Network, RunNetwork | None]:
+    """Towers and fusion with the weights that training starts from, and the run's network that these are, if any.
+
+    Pretrained weights are loaded before ``towers.build`` changes the model; those of a run that was changed too, after.
+    """
+    wanted = config.towers
+    if not wanted.pretrained:
+        return build_backbone(config, model_cfg, code), None
+    source = locate_run(wanted.pretrained, wanted.weights)
+    loaded: list[RunNetwork | None] = []
+
+    def load(towers: Towers) -> None:
+        loaded.append(load_towers(towers, wanted.architecture, wanted.pretrained, wanted.weights))
+
+    if source is not None and read_config(source.run.config).towers.build:
+        network = build_backbone(config, model_cfg, code)
+        load(network.towers)
+    else:
+        network = build_backbone(config, model_cfg, code, load)
+    return network, loaded[0]
 
 
 def _place(team: Team, runtime: Runtime) -> Place:
@@ -157,9 +195,15 @@ def _shards(config: RunConfig, network: Network, progress: Progress, log: Log) -
 
 
 def _teacher(
-    config: RunConfig, network: Network, objectives: Objectives, train: Pairs, runtime: Runtime, progress: Progress
+    config: RunConfig,
+    network: Network,
+    objectives: Objectives,
+    train: Pairs,
+    runtime: Runtime,
+    progress: Progress,
+    code: CustomCode,
 ) -> Teacher | None:
-    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives)
+    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives, code)
     if teacher is not None and config.teacher.targets == "stored":
         return _stored(config, teacher.networks, train, runtime, progress)
     return teacher
@@ -195,6 +239,6 @@ def _stored(
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
     """The networks in ``teacher.checkpoint``, for a frozen or previous teacher; none for others."""
     teacher = config.teacher
-    if teacher.kind not in ("frozen", "previous"):
+    if not teacher.traits.trained:
         return []
     return open_teachers(teacher.checkpoint, teacher.weights, device)

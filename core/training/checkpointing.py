@@ -21,6 +21,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import writing
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir, RunDirError
+from core.teacher.custom import CustomTeacher
 from core.training.assembly import Assembly
 from core.training.errors import TrainingError
 from core.training.team.team import ALONE, Team
@@ -95,6 +96,8 @@ class Checkpointing:
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
         if self._belief is not None:
             buffers |= {f"belief.{key}": value for key, value in self._belief.state_dict().items()}
+        if isinstance(parts.teacher, CustomTeacher):
+            buffers |= {f"rule.{key}": value for key, value in parts.teacher.rule_state().items()}
         host = partial(on_host, keep=self._team.leads, copy=self.background)
         tensors = checkpoint.CheckpointState(
             student=host(parts.network.state_dict()),
@@ -137,6 +140,8 @@ class Checkpointing:
         checkpoint.fill(parts.objectives.load_buffers, tensors.under("objectives."), origin)
         if self._belief is not None:
             checkpoint.fill(self._belief.load_state_dict, tensors.under("belief."), origin)
+        if isinstance(parts.teacher, CustomTeacher):
+            checkpoint.fill(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)
         if self._team.leads and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
             with writing(self._run.config, RunDirError):  # whoever resumes next finds the data where they are now

@@ -18,6 +18,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from core.custom.callbacks import Callback
+from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch
 from core.model.runtime import is_out_of_memory
 from core.model.towers.freezing import depths
@@ -58,10 +60,12 @@ class Loop:
         heartbeat: Heartbeat,
         asked: threading.Event,
         team: Team = ALONE,
+        code: CustomCode = NO_CODE,
+        callbacks: Callback | None = None,
     ) -> None:
         self.team, self._in_step = team, False  # whether all ranks look at what is asked at the same place
         self.config, self.run_dir, self.events, self.heartbeat, self._asked = config, run, events, heartbeat, asked
-        self.parts: Assembly = team.together(lambda: assemble(config, self._progress, self._log, team))
+        self.parts: Assembly = team.together(lambda: assemble(config, self._progress, self._log, team, code))
         if team.size > 1:
             team.same("copy of the training data", self.parts.train.digest())
         shard_parts(self.parts.student, self.parts.teacher, team, config.runtime.shard)
@@ -75,7 +79,7 @@ class Loop:
         self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
         self.validator = Validator(config, self.parts, events, self._progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)
-        self.device = self.parts.runtime.device
+        self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
         self._peak, self._counts = device_peak(self.parts.runtime), list[int]()  # operations of the first steps
@@ -111,6 +115,7 @@ class Loop:
                 pace.has_batch()
                 self.check_control()
                 report = self._counted_step(batch)
+                self.callbacks.on_step(self.step, report, self.network)
                 pace.step(len(batch.rows) * self.team.size)
                 if self._reported(self.step) or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak) | {"runtime/memory_gib": memory_gib(self.device)}
@@ -226,6 +231,7 @@ class Loop:
             self._write_reports(wait=True)
             progress = self.schedules.progress(self.step)
             improved = self.standing.note(*self._by_first(lambda: self.validator.validate(self.step, progress)))
+            self.callbacks.on_validation(self.step, self.validator.values)
         if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._intervals):
             self.save()
 

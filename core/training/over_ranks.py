@@ -20,12 +20,14 @@ from typing import Any
 import torch
 
 import core
+from core.custom.loading import CustomCode
 from core.ranks.environment import Launch, LaunchError, check_mesh
 from core.ranks.launch import device_of, joined, open_group
 from core.ranks.messages import Failure
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.failures import say_error, sentence
+from core.spec.run.code import CodeUse, keep_code
 from core.spec.run.events import Event, EventWriter, Outcome, RunFailed, RunFinished
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
@@ -58,7 +60,9 @@ class _NoEvents(EventWriter):
         """There is nothing to close."""
 
 
-def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir, quiet: bool = False) -> Outcome:
+def train_over_ranks(
+    launch: Launch, read: Callable[[], RunConfig], run: RunDir, quiet: bool = False, use: CodeUse = "check"
+) -> Outcome:
     """Train what ``read`` gives in ``run`` with the other ranks of ``launch``; returns how it ended.
 
     Raises UserError as ``core.training.train.train`` does, on every rank, and RankLost where one is gone.
@@ -87,7 +91,7 @@ def train_over_ranks(launch: Launch, read: Callable[[], RunConfig], run: RunDir,
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
             team.secret = team.by_first(lambda: secrets.token_hex(8))
             team.together(lambda: open_group(launch, messages, device, config.runtime.patience))
-            return _recorded(config, run, team, peers, quiet)
+            return _recorded(config, run, team, peers, quiet, use)
 
 
 def _program() -> str:
@@ -99,7 +103,7 @@ def _program() -> str:
     return digest.hexdigest()[:12]
 
 
-def _recorded(config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool) -> Outcome:
+def _recorded(config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, use: CodeUse) -> Outcome:
     """Train, and record the outcome on rank 0, whatever it is."""
     assert team.messages is not None
     events = open_events(run) if team.leads else _NoEvents()
@@ -115,7 +119,8 @@ def _recorded(config: RunConfig, run: RunDir, team: Team, peers: list[Any], quie
         ):
             try:
                 try:
-                    loop = Loop(config, run, events, heartbeat, asked, team)
+                    team.by_first(lambda: keep_code(config, run, use))
+                    loop = Loop(config, run, events, heartbeat, asked, team, CustomCode(run, started=True))
                     loop.run()
                     outcome: Outcome = "done"
                 except Interrupt as interrupt:

@@ -107,7 +107,7 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     the plain mean of the first steps (Mean Teacher). beta: see ``beta_momenta``. Steps count from where the teacher
     begins; before, it is 0.
     """
-    if config.kind in ("initial", "frozen", "previous"):
+    if not config.traits.follows and config.traits.exists:
         return constant(1.0, total_steps)
     start = round(config.start * total_steps)
     t = step_numbers(total_steps) - start

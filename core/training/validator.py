@@ -30,6 +30,7 @@ class Validator:
         self._split = config.runtime.shard > 1
         self._runtime = parts.runtime if self._split else Runtime(parts.runtime.device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
+        self.values: dict[str, float] = {}  # the metrics of the last validation
         self._initial: dict[str, float] = {}  # what the initial network has on validation and retained data
 
     def due(self, step: int) -> bool:
@@ -63,6 +64,7 @@ class Validator:
         assert dataset is not None
         values, features = self.evaluate(dataset, "val", step)
         values |= self._retained(step)
+        self.values = values
         self._events.write(Evaluated(step=step, values=values))
         self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))
         if self._config.objectives.captioning.weight > 0:

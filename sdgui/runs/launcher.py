@@ -14,17 +14,20 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
-from core.spec.chain import Chain, chain_file, write_chain
+from core.spec.chain import Chain, chain_file, read_chain, write_chain
 from core.spec.children import device_variables
+from core.spec.config import read_config, with_absolute_references
 from core.spec.config.run import LARGEST_FILE
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
+from core.spec.run.code import check_resumed, code_option, keep_code, references
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.chains import ChainWatch
@@ -119,10 +122,12 @@ class Launcher(QObject):
             raise LaunchError(f"A script logged {run.folder.name}; start that again, with start_run(resume_step=...).")
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
+        if not run.machine and chain_file(run.folder) is None:
+            check_resumed(read_config(run.dir.config), run.dir)
         run = self._give_devices(run)
         try:
             self._start(run)
-        except LaunchError as error:
+        except UserError as error:
             self._store.mark_failed(run_id, str(error))
             raise
         return run
@@ -257,6 +262,8 @@ class Launcher(QObject):
             raise LaunchError("The experiment was changed while it was being launched; launch it again.")
         try:
             run.dir.create()
+            config = with_absolute_references(config)
+            keep_code(config, run.dir)
             write_whole(run.dir.config, config.to_json().encode())
         except OSError as error:
             raise _unwritable(run.dir, error) from error
@@ -275,7 +282,7 @@ class Launcher(QObject):
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
         begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
-        command = [*begin, "train", *map(str, paths), *(["--stage-logs"] if chain else [])]
+        command = [*begin, "train", *map(str, paths), *_options(folder, chain)]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
@@ -356,7 +363,7 @@ class Launcher(QObject):
         try:
             if not _alive(run):  # else it was resumed by another program while it waited
                 self._start(run)
-        except LaunchError as error:
+        except UserError as error:
             self.launch_failed.emit(run.id, str(error))
             with suppress(StoreError):  # the tailer will call it interrupted
                 self._store.mark_failed(run.id, str(error))
@@ -365,6 +372,15 @@ class Launcher(QObject):
 def _trained(folder: RunDir) -> bool:
     """Whether a trainer has written to the folder."""
     return folder.events.exists() or folder.status.exists() or any(folder.checkpoints.glob("*"))
+
+
+def _options(folder: RunDir, chain: Path | None) -> list[str]:
+    """Of custom code only the copies made at the launch run. LaunchError for a chain's, of which there are none."""
+    if chain is None:
+        return code_option(read_config(folder.config))
+    if any(references(stage.config) for stage in read_chain(chain).stages):
+        raise LaunchError(f"{chain.parent.name} has custom code; train it with sdgui-core train {chain}.")
+    return ["--stage-logs"]
 
 
 def _alive(run: Run) -> bool:

@@ -16,7 +16,7 @@ from core.spec.config.distillation import (
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
 from core.spec.config.objective import ObjectiveConfig
-from core.spec.config.objectives import ObjectivesConfig
+from core.spec.config.objectives import CustomObjectiveConfig, ObjectivesConfig
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
 from core.spec.config.retained import retained_sets
 from core.spec.config.run import (
@@ -30,6 +30,7 @@ from core.spec.config.run import (
     read_config,
     validate,
     with_absolute_paths,
+    with_absolute_references,
 )
 from core.spec.config.teaching import Teaching, teaching
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
@@ -44,6 +45,7 @@ __all__ = [
     "ConfigError",
     "ConsistencyConfig",
     "ContrastiveConfig",
+    "CustomObjectiveConfig",
     "DataConfig",
     "DistillCaptionsConfig",
     "DistillFeaturesConfig",
@@ -83,4 +85,5 @@ __all__ = [
     "teaching",
     "validate",
     "with_absolute_paths",
+    "with_absolute_references",
 ]

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from core.spec.config.base import Section, Share, Text, shown
+from core.spec.extending.references import ReferenceText
+from core.spec.extending.teacher_kinds import TEACHER_KINDS, TeacherKind, TeacherKindName, teacher_kind
 
 
 class ViewConfig(Section):
@@ -221,6 +223,10 @@ class TowersConfig(Section):
         "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
+    build: ReferenceText = Field(
+        "", title="Custom towers", description="A function of yours, FILE.py:NAME, that changes the model; or empty.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
     freeze: Literal["none", "image", "text", "both", "trunks"] = Field(
         "none",
         title="Frozen towers",
@@ -292,25 +298,21 @@ class FusionConfig(Section):
         json_schema_extra=shown("layers", advanced=True),
     )
     queries: int = Field(
-        32,
-        ge=1,
-        le=1024,
-        title="Queries",
-        description="Of queries: how many are learnt (BLIP-2: 32).",
+        32, ge=1, le=1024, title="Queries", description="Of queries: how many are learnt (BLIP-2: 32).",
         json_schema_extra=shown("", advanced=True),
-    )
+    )  # fmt: skip
 
 
 class TeacherConfig(Section):
     """The network that makes the targets; it is never given a gradient."""
 
-    kind: Literal["none", "ema", "ema-state", "initial", "frozen", "previous"] = Field(
+    kind: TeacherKindName = Field(
         "none",
         title="Teacher",
         description="ema: moving average of the student's parameters, updated after each optimiser step; ema-state: of "
         "batch norm's statistics too (EMAN); initial: the weights that training starts from (LDIFS); frozen: a trained "
-        "model; previous: former runs of this kind (Born-Again).",
-        json_schema_extra=shown(""),
+        "model; previous: former runs of this kind (Born-Again); or a rule of yours, FILE.py:NAME.",
+        json_schema_extra=shown("", choices=TEACHER_KINDS),
     )
     checkpoint: Text = Field(
         "",
@@ -365,17 +367,14 @@ class TeacherConfig(Section):
         json_schema_extra=shown("", advanced=True),
     )
     momentum_end: Share = Field(
-        1.0,
-        title="Last momentum",
-        description="Where a linear or cosine schedule ends.",
+        1.0, title="Last momentum", description="Where a linear or cosine schedule ends.",
         json_schema_extra=shown("per step", advanced=True),
-    )
+    )  # fmt: skip
     momentum_warmup: bool = Field(
-        True,
-        title="Momentum warm-up",
+        True, title="Momentum warm-up",
         description="Use min(1 - 1/(step + 1), momentum), so that the teacher forgets its random start (Mean Teacher).",
         json_schema_extra=shown("", advanced=True),
-    )
+    )  # fmt: skip
     start: float = Field(
         0.0,
         ge=0.0,
@@ -394,3 +393,8 @@ class TeacherConfig(Section):
         "teaches in, by all steps since at once.",
         json_schema_extra=shown("steps"),
     )
+
+    @property
+    def traits(self) -> TeacherKind:
+        """What a teacher of this kind is."""
+        return teacher_kind(self.kind)

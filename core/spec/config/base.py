@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -35,9 +36,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
-def shown(unit: str, advanced: bool = False, widget: str = "") -> dict[str, Any]:
-    """Extra facts for the form: the unit shown after the value, whether it hides under *More*, the editor."""
+def shown(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
+    """Extra facts for the form: the unit shown after the value, whether it hides under *More*, the editor, and what a
+    text is chosen from where others are allowed too.
+    """
     extra: dict[str, Any] = {"unit": unit}
+    if choices:
+        extra["choices"] = list(choices)
     if advanced:
         extra["advanced"] = True
     if widget:

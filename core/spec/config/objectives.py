@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Generator
+from typing import Any
 
-from core.spec.config.base import Section
+from pydantic import ConfigDict, Field, JsonValue, field_validator
+
+from core.spec.config.base import Section, Text, shown
 from core.spec.config.distillation import (
     DistillCaptionsConfig,
     DistillFeaturesConfig,
@@ -15,7 +18,26 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
+from core.spec.config.objective import ObjectiveConfig
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
+from core.spec.extending.references import FORM, parse_reference
+from core.spec.reading import excerpt
+
+
+class CustomObjectiveConfig(ObjectiveConfig):
+    """A loss of the user's own: its weight, and the arguments of its constructor beside it."""
+
+    model_config = ConfigDict(extra="allow")
+    weight: float = Field(
+        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        json_schema_extra=shown(""),
+    )  # fmt: skip
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """What its constructor is called with."""
+        return dict(self.__pydantic_extra__ or {})
 
 
 class ObjectivesConfig(Section):
@@ -86,3 +108,27 @@ class ObjectivesConfig(Section):
         title="Consistency",
         description="Predict the same class for every view of an unlabelled row. Needs data.label.",
     )
+    custom: dict[Text, CustomObjectiveConfig] = Field(
+        default_factory=dict,
+        title="Custom objectives",
+        description='Losses of your own: {"FILE.py:NAME": {"weight": 1, "further argument": 2}}.',
+        json_schema_extra=shown(""),
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def _named(cls, custom: dict[str, CustomObjectiveConfig]) -> dict[str, CustomObjectiveConfig]:
+        taken = set(cls.model_fields)
+        for key in custom:
+            reference = parse_reference(key)
+            if reference is None:
+                raise ValueError(f"{excerpt(repr(key))} does not name code; write {FORM}")
+            if reference.name in taken:
+                raise ValueError(f"there are two objectives called {reference.name}; rename yours")
+            taken.add(reference.name)
+        return custom
+
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]:
+        """Every objective and its settings; one of the user's own by the name that follows the colon."""
+        yield from ((name, settings) for name, settings in super().__iter__() if name != "custom")
+        yield from ((key.rpartition(":")[2], settings) for key, settings in self.custom.items())

@@ -22,6 +22,7 @@ from core.spec.config.experiment import CONFIG_VERSION, RunConfig
 from core.spec.config.renamed import present, present_settings
 from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
+from core.spec.extending.references import parse_reference
 from core.spec.paths import split_run
 from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
 from core.spec.shards import absolute_pattern, is_shards
@@ -29,6 +30,7 @@ from core.spec.shards import absolute_pattern, is_shards
 LARGEST_FILE = MEGABYTE  # of a config; one with every field takes 10 kB
 MOST_LISTED = 20  # wrong fields in a message
 _LONGEST_NAME = 100  # of a field that is compared with those there are
+_CUSTOM = "objectives.custom."
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
@@ -135,11 +137,25 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
         name = present("setting", name.strip())
         if not equals:
             raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
-        if name not in known:
+        if name not in known and not _is_custom(name):
             near = _nearest(name) or "; `sdgui-core presets clip` shows all."
             raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
-        _assign(raw, name.split("."), _value(text), text)
+        _assign(raw, _parts(name), _value(text), text)
     return validate(raw, "the experiment with --set")
+
+
+def _parts(name: str) -> list[str]:
+    """The keys of a dotted field; of a custom objective the reference, which has dots of its own, is one."""
+    if not _is_custom(name):
+        return name.split(".")
+    key, _, setting = name.removeprefix(_CUSTOM).rpartition(".")
+    return ["objectives", "custom", key, setting]
+
+
+def _is_custom(name: str) -> bool:
+    """Whether ``name`` is a setting of a custom objective, ``objectives.custom.FILE.py:NAME.SETTING``."""
+    key, dot, setting = name.removeprefix(_CUSTOM).rpartition(".")
+    return name.startswith(_CUSTOM) and bool(dot and setting) and parse_reference(key) is not None
 
 
 def _value(text: str) -> Any:
@@ -151,9 +167,9 @@ def _value(text: str) -> Any:
 
 def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -> None:
     for part in path[:-1]:
-        raw = raw[part]
+        raw = raw.setdefault(part, {})
     # A path such as "2024.10" is text where the field is text, as it was typed.
-    raw[path[-1]] = typed if isinstance(raw[path[-1]], str) and not isinstance(value, str) else value
+    raw[path[-1]] = typed if isinstance(raw.get(path[-1]), str) and not isinstance(value, str) else value
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
@@ -163,6 +179,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         _assign(raw, name.split("."), _absolute(get_field(config, name)))
     retained = "; ".join(f"{name}={_absolute(path)}" for name, path in retained_sets(config.data.retain).items())
     _assign(raw, ["data", "retain"], retained)
+    _make_references_absolute(raw)
     teachers = config.teacher.checkpoint.split(";")
     _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(one.strip()) for one in teachers))
     return RunConfig.model_validate(raw)
@@ -177,6 +194,25 @@ def _absolute(name: str) -> str:
     if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110
         return name
     return f"{path.absolute()}@{which}" if which else str(path.absolute())
+
+
+def with_absolute_references(config: RunConfig) -> RunConfig:
+    """The same config with the files of its custom code made absolute, and nothing else: data may be elsewhere."""
+    raw = config.model_dump(mode="json")
+    _make_references_absolute(raw)
+    return RunConfig.model_validate(raw)
+
+
+def _make_references_absolute(raw: dict[str, Any]) -> None:
+    for section, name in (("data", "dataset"), ("towers", "build"), ("teacher", "kind")):
+        raw[section][name] = _absolute_reference(raw[section][name])
+    custom = raw["objectives"]["custom"]
+    raw["objectives"]["custom"] = {_absolute_reference(key): settings for key, settings in custom.items()}
+
+
+def _absolute_reference(text: str) -> str:
+    reference = parse_reference(text)
+    return text if reference is None else str(reference.with_absolute_path())
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:

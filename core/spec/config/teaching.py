@@ -41,7 +41,7 @@ class Teaching:
 def teaching(config: RunConfig, total_steps: int) -> Teaching:
     """The plan of ``config`` over ``total_steps`` optimiser steps; without a teacher every step is alike."""
     teacher = config.teacher
-    if teacher.kind == "none":
+    if not teacher.traits.exists:
         return Teaching(0, 1, untaught_views=True)
     read = any(one.weight > 0 and one.reads_views() and not one.learns_from_teacher for _, one in config.objectives)
     return Teaching(round(teacher.start * total_steps), teacher.every, untaught_views=read)

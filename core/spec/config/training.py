@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.spec.config.base import Section, Share, Text, shown
+from core.spec.extending.references import ReferenceText
 
 
 class DataConfig(Section):
@@ -37,6 +38,13 @@ class DataConfig(Section):
         description="Pairs that a fine-tuned model should still retrieve, evaluated beside the validation data and "
         "before the first step. Several are separated by semicolons; NAME=PATH names one.",
         json_schema_extra=shown("", widget="source"),
+    )
+    dataset: ReferenceText = Field(
+        "",
+        title="Custom data set",
+        description="A function of your own, FILE.py:NAME, that is called with each of the names above and returns a "
+        "data set; empty: the formats above.",
+        json_schema_extra=shown("", advanced=True),
     )
     label: Text = Field(
         "",

@@ -76,8 +76,11 @@ class Host(Connection):
         devices: Sequence[str] = (),
         script: str = "",
         timeout: float = 120.0,
+        code: Mapping[str, str] | None = None,
     ) -> Future[Submitted]:
         """Start the run ``name`` (its folder in the runs folder there); without ``config``, resume what is there.
+
+        ``code``: the custom code of the run, as ``pack_code`` gives it.
 
         The same ``token`` again starts nothing twice and answers the same. ``devices``: indices or UUIDs of GPUs.
         ``script``: in place of the sbatch script that the machine's settings make.
@@ -92,6 +95,7 @@ class Host(Connection):
                 config=config,
                 devices=list(devices),
                 script=script,
+                code=dict(code or {}),
             ),
             Submitted,
         )

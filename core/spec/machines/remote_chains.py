@@ -17,6 +17,7 @@ from core.spec.machines.answers import MOST_BYTES, Chunk, Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.reading import read_text
+from core.spec.run.code import pack_code
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 
@@ -29,7 +30,8 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
     devices, script = record.devices, record.script
     chain = chain_file(run.path)
     if chain is None:
-        return host.submit(run.path.name, record.token, config, devices, script, seconds)
+        code = pack_code(run) if config else {}
+        return host.submit(run.path.name, record.token, config, devices, script, seconds, code)
     run_config = ""
     if config:
         if run.path != ChainDir(chain.parent).stage(read_chain(chain), 0).path:

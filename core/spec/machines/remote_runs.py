@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from pathlib import Path
 
+from core.spec.config import parse_config, with_absolute_references
 from core.spec.config.run import LARGEST_FILE
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -27,6 +28,7 @@ from core.spec.machines.record import RemoteRecord, is_remote, read_record, writ
 from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
 from core.spec.machines.ssh import LineDown
 from core.spec.reading import read_text
+from core.spec.run.code import keep_code
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 
@@ -78,8 +80,10 @@ class RemoteRuns:
         """
         host = self.machines.host(machine)
         run.create()
+        parsed = with_absolute_references(parse_config(config, "the config"))
+        keep_code(parsed, run)
         with writing(run.config, UserError):
-            write_whole(run.config, config.encode())
+            write_whole(run.config, parsed.to_json().encode())
         record = RemoteRecord(
             machine=machine,
             host=host.machine.host,
@@ -88,7 +92,7 @@ class RemoteRuns:
             devices=list(devices),
             script=script,
         )
-        self._hand_over(run, record, config)
+        self._hand_over(run, record, parsed.to_json())
 
     def resume(self, run: RunDir, devices: Sequence[str] | None = None, script: str | None = None) -> None:
         """Go on with a run that ended, on its machine and in its folder there; as `launch` otherwise."""

@@ -59,7 +59,7 @@ def recommended(config: RunConfig, pairs: int) -> list[Advice]:
         if objective.weight > 0 and objective.prototype_count() not in (0, count):
             reason = f"{pairs:,} images fill about {count:,} prototypes."
             found.append(Advice(f"objectives.{name}.prototypes", count, reason))
-    if config.teacher.kind in ("ema", "ema-state"):
+    if config.teacher.traits.averages:
         momentum = momentum_for(config, pairs)
         if _far(config.teacher.momentum, momentum):
             window = round(1.0 / (1.0 - momentum))

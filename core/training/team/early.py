@@ -25,8 +25,9 @@ def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> 
         check_mesh(launch.size, config.runtime.shard)
         if not config.data.unlabelled_ratio:  # else a batch has more rows than that
             check_shares(launch.size, config.optim.batch_size)
-        for path in filter(None, (config.data.train, config.data.val, config.data.test)):
-            check_there(path)
+        if not config.data.dataset:
+            for path in filter(None, (config.data.train, config.data.val, config.data.test)):
+                check_there(path)
     except UserError as error:
         if not record_refusal(config, run, error):  # a run that is done already needs none of it
             raise

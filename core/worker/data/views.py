@@ -168,7 +168,7 @@ class ViewMaker:
 
     def _views(self) -> Iterator[_Seen]:
         """Every view that a step is given, and who sees it, as `Joiner` and `Network.forward_teacher` say."""
-        views, taught = self.config.views, self.config.teacher.kind != "none"
+        views, taught = self.config.views, self.config.teacher.traits.exists
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1

@@ -97,7 +97,9 @@ class FlagEditor(FieldEditor):
 
 
 class ChoiceEditor(FieldEditor):
-    """A list of choices. A text that is none of them is kept, as one more entry, with its error."""
+    """A list of choices. A text that is none of them is kept, as one more entry, with its error; where the field is
+    open it may be typed.
+    """
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(spec, parent)
@@ -106,6 +108,10 @@ class ChoiceEditor(FieldEditor):
         self._box.setMinimumWidth(20 * SPACE)
         self._box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._box.activated.connect(lambda _: self.edited.emit())
+        if spec.open:
+            line = QLineEdit(self._box)
+            self._box.setLineEdit(line)
+            line.textEdited.connect(lambda _: self.edited.emit())
         self.own(self._box)
         self.row.addStretch(1)
 
@@ -113,7 +119,9 @@ class ChoiceEditor(FieldEditor):
         return self._box.currentText()
 
     def set_text(self, text: str) -> None:
-        if self._box.findText(text) < 0:
+        if text == self._box.currentText():
+            return
+        if self._box.findText(text) < 0 and not self.spec.open:
             self._box.addItem(text)
         self._box.setCurrentText(text)
 

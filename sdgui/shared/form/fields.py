@@ -6,6 +6,7 @@ Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps each field as th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
@@ -16,8 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from core.spec.config import RunConfig, field_errors, problems
+from core.spec.reading import UnreadableError, parse_json
 
-Kind = Literal["flag", "choice", "whole", "number", "text"]
+Kind = Literal["flag", "choice", "whole", "number", "text", "json"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class FieldSpec:
     bounds: str
     advanced: bool
     widget: str
+    open: bool = False  # whether other text than the choices is allowed
 
     @property
     def told_unit(self) -> str:
@@ -85,13 +88,15 @@ def _group(model: type[BaseModel], path: str, title: str, description: str, hidd
 def _spec(path: str, title: str, info: FieldInfo) -> FieldSpec:
     extra: Mapping[str, Any] = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     kind, choices = _kind(path, info.annotation)
+    suggested = tuple(map(str, extra.get("choices", ())))
     return FieldSpec(
         path=path,
         title=title,
         description=info.description or "",
         unit=str(extra.get("unit", "")),
-        kind=kind,
-        choices=choices,
+        kind="choice" if suggested else kind,
+        choices=suggested or choices,
+        open=bool(suggested),
         bounds=_bounds(info),
         advanced=bool(extra.get("advanced", False)),
         widget=str(extra.get("widget", "")),
@@ -102,6 +107,8 @@ def _kind(path: str, annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", tuple(str(choice) for choice in get_args(annotation))
     kinds: dict[Any, Kind] = {bool: "flag", int: "whole", float: "number", str: "text"}
+    if get_origin(annotation) is dict:
+        return "json", ()
     if annotation not in kinds:
         raise TypeError(f"the form has no editor for {path}: {annotation}")
     return kinds[annotation], ()
@@ -133,6 +140,8 @@ def text_of(value: Any) -> str:
     if isinstance(value, float):
         text = repr(value)
         return text[:-2] if text.endswith(".0") else text.replace("e-0", "e-").replace("e+", "e")
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else ""
     return str(value)
 
 
@@ -142,6 +151,8 @@ def parse(spec: FieldSpec, text: str) -> Any:
         return text == "true"
     if spec.kind in ("text", "choice"):
         return text
+    if spec.kind == "json":
+        return _object(text)
     typed = text.strip().replace("_", "").replace("\u2009", "")
     if not typed:
         raise ValueError("Enter a number.")
@@ -152,6 +163,16 @@ def parse(spec: FieldSpec, text: str) -> Any:
     except (ValueError, OverflowError):
         expected = "a whole number" if spec.kind == "whole" else "a number such as 0.5 or 5e-4"
         raise ValueError(f"{text.strip()!r} is not {expected}.") from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = parse_json(text, "It") if text.strip() else {}
+    except UnreadableError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(value, dict):
+        raise ValueError('Enter an object in JSON, such as {"losses.py:MyLoss": {"weight": 1}}.')
+    return value
 
 
 def _whole(text: str) -> int:
@@ -168,14 +189,15 @@ def values_of(config: BaseModel) -> dict[str, Any]:
     """Dotted field -> value."""
     flat: dict[str, Any] = {}
 
-    def walk(raw: Mapping[str, Any], prefix: str) -> None:
-        for name, value in raw.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
+    def walk(model: BaseModel, raw: Mapping[str, Any], prefix: str) -> None:
+        for name in type(model).model_fields:
+            inner = getattr(model, name)
+            if isinstance(inner, BaseModel):
+                walk(inner, raw[name], f"{prefix}{name}.")
             else:
-                flat[prefix + name] = value
+                flat[prefix + name] = raw[name]
 
-    walk(config.model_dump(), "")
+    walk(config, config.model_dump(), "")
     return flat
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from core.spec.extending.teacher_kinds import teacher_kind
+
 Values = Mapping[str, Any]  # dotted field -> value
 Rule = Callable[[Values], bool]
 
@@ -29,8 +31,13 @@ def _never(values: Values) -> bool:
     return False
 
 
-_AVERAGED: Rule = _is("teacher.kind", "ema", "ema-state")
-_STANDS: Rule = _is("teacher.kind", "frozen", "previous")
+def _teacher_follows(values: Values) -> bool:
+    return teacher_kind(values["teacher.kind"]).follows
+
+
+def _teacher_is_trained(values: Values) -> bool:
+    return teacher_kind(values["teacher.kind"]).trained
+
 
 _RULES: dict[str, Rule] = {
     "data.labels_per_class": _not("data.label", ""),
@@ -64,8 +71,8 @@ _RULES: dict[str, Rule] = {
     "objectives.masked_patches.prototypes": _is("objectives.masked_patches.shared_head", False),
 }
 _TEACHER: dict[str, Rule] = {
-    "checkpoint": _STANDS,
-    "momentum": _AVERAGED,
+    "checkpoint": _teacher_is_trained,
+    "momentum": _teacher_follows,
     "targets": _not("teacher.kind", "previous"),
     "momentum_beta": _is("teacher.momentum_schedule", "beta"),
 }

@@ -74,7 +74,7 @@ def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         marks.append(Need("chain", f"{stage_count(name)} stages", words))
-    elif config.teacher.kind in ("frozen", "previous") and not config.teacher.checkpoint:
+    elif config.teacher.traits.trained and not config.teacher.checkpoint:
         marks.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
     if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
         marks.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))

@@ -13,7 +13,7 @@ from core.model.heads import PrototypeHead
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.objective import require_same_length
-from core.spec.config import ContrastiveConfig, RunConfig, override
+from core.spec.config import ContrastiveConfig, ObjectivesConfig, RunConfig, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules
 from tests.core.objectives.made_up import output_of
@@ -22,7 +22,7 @@ from tests.core.teacher.test_teacher_kinds import network, small
 
 def with_objectives(**objectives: Any) -> RunConfig:
     raw = preset_config("sd-clip-every-step", "tiny").model_dump()
-    for name in raw["objectives"]:
+    for name, _ in ObjectivesConfig():
         raw["objectives"][name]["weight"] = 0.0
     for name, settings in objectives.items():
         raw["objectives"][name].update({"weight": 1.0, **settings})
@@ -36,7 +36,7 @@ def test_what_one_objective_reads_is_kept_whoever_comes_after(turned: bool, monk
     config = with_objectives(contrastive={}, captioning={}, masked_patches={"prototypes": 8}, distill_similarity={})
     every = list(build_objectives(config))
     if turned:
-        monkeypatch.setattr("core.objectives.build.build_objectives", lambda *_: Objectives(every[::-1]))
+        monkeypatch.setattr("core.objectives.build.build_objectives", lambda *_, **__: Objectives(every[::-1]))
     found = build_network(config, small("sd-coca-tiny"))
     assert found.text_tokens
     assert found.patch_tokens

@@ -48,7 +48,7 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
         ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
         ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
-        ("teacher.kind=oracle", r"teacher.kind: .*'frozen' or 'previous', got 'oracle'"),
+        ("teacher.kind=oracle", r"teacher.kind: Must be one of .*frozen, previous, or a rule as .*, got 'oracle'"),
         ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
         ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
         ("belief.trust=0.5", r"belief.trust: It is the teacher's trust: set teacher.kind to ema"),

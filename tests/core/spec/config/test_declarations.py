@@ -13,7 +13,7 @@ from core.spec.config import ObjectivesConfig, RunConfig, contradictions, proble
 from core.spec.presets import recommended
 from core.training import schedules, train_step, validation
 
-OBJECTIVES = list(ObjectivesConfig.model_fields)
+OBJECTIVES = [name for name, _ in ObjectivesConfig()]
 TAUGHT = {
     "distill_similarity",
     "distill_prototypes",

@@ -1,0 +1,48 @@
+"""Callbacks of a training that is started from Python: ``core.train(..., callbacks=[...])``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from core.custom.failures import file_of, user_code
+from core.spec.run.events import Outcome
+
+
+class Callback:
+    """What training calls; override what you need. An exception in one ends the run as a failure."""
+
+    def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
+        """After each optimiser step, the first of which is 1, with the student.
+
+        ``metrics``: losses and diagnostics by name (``train/loss``), scalars on the device; reading one waits for it.
+        """
+
+    def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """After each validation, with its metrics by name (``val/student/mean_recall``)."""
+
+    def on_end(self, outcome: Outcome) -> None:
+        """When training ends: "done", "stopped" or "paused"; not after a failure."""
+
+
+class Callbacks(Callback):
+    """Several as one; a failure names the line in the one that failed."""
+
+    def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
+        self._all = tuple(callbacks)
+
+    def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
+        for one in self._all:
+            with user_code(f"{type(one).__name__}.on_step", file_of(one)):
+                one.on_step(step, metrics, network)
+
+    def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        for one in self._all:
+            with user_code(f"{type(one).__name__}.on_validation", file_of(one)):
+                one.on_validation(step, metrics)
+
+    def on_end(self, outcome: Outcome) -> None:
+        for one in self._all:
+            with user_code(f"{type(one).__name__}.on_end", file_of(one)):
+                one.on_end(outcome)

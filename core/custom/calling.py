@@ -1,0 +1,85 @@
+"""Calling classes and functions of the user's own with the settings of a config, which are checked first."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from core.custom.failures import file_of, user_code
+from core.spec.reading import first_problem
+from core.spec.run.code import CodeError
+
+
+def construct(what: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """``target(**arguments)``; where it takes one pydantic model or dataclass, that of ``arguments``.
+
+    Raises CodeError when an argument is missing, unknown or wrong, or the call fails.
+    """
+    parameters = _parameters(what, target)
+    with user_code(what, file_of(target)):
+        if len(parameters) == 1 and (settings := _settings_class(target, parameters[0])) is not None:
+            try:
+                return target(TypeAdapter(settings).validate_python(dict(arguments)))
+            except ValidationError as error:
+                raise CodeError(f"{what}: {first_problem(error)}") from error
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
+        raise CodeError(f"{what}: {error}; {takes}.") from None
+    with user_code(what, file_of(target)):
+        return target(**arguments)
+
+
+def accepted(what: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]) -> list[str]:
+    """Which of ``required`` and ``optional`` the parameters of ``target`` are, by name.
+
+    Raises CodeError when one that it requires is not among them, or it lacks a required one.
+    """
+    every = _signature(what, target).parameters.values()
+    plain = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    names = [one.name for one in plain]
+    known = [*required, *optional]
+    unknown = [one.name for one in plain if one.name not in known and one.default is one.empty]
+    if unknown or any(name not in names for name in required):
+        also = f", and may take {' and '.join(optional)}" if optional else ""
+        raise CodeError(f"{what} takes ({', '.join(names)}); it must take {' and '.join(required)}{also}.")
+    return [name for name in names if name in known]
+
+
+def check_takes_one(what: str, target: Callable[..., Any], name: str) -> None:
+    """CodeError unless ``target`` can be called with one argument, the ``name``."""
+    try:
+        _signature(what, target).bind(None)
+    except TypeError:
+        parameters = ", ".join(_parameters(what, target))
+        raise CodeError(f"{what} takes ({parameters}); it must take one argument, the {name}.") from None
+
+
+def is_required(target: Callable[..., Any], name: str) -> bool:
+    """Whether ``target`` has the parameter ``name``, without a default."""
+    parameter = inspect.signature(target).parameters.get(name)
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _parameters(what: str, target: Callable[..., Any]) -> list[str]:
+    return list(_signature(what, target).parameters)
+
+
+def _signature(what: str, target: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):
+        raise CodeError(f"{what} is {type(target).__name__}; it must be a class or a function.") from None
+
+
+def _settings_class(target: Callable[..., Any], name: str) -> type | None:
+    """The pydantic model or dataclass that the parameter ``name`` of ``target`` is."""
+    function = target.__init__ if inspect.isclass(target) else target
+    kind = get_type_hints(function).get(name)
+    is_settings = isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+    return kind if is_settings else None

@@ -1,0 +1,90 @@
+"""The objects that a config's references name: from the copies in a run folder, or given to ``core.train``.
+
+Flow: ``core.spec.run.code.keep_code`` has copied the files and checked who started the run -> ``CustomCode.load``.
+A copy is read once: the bytes that have the digest of the index are those that run.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from core.custom.failures import user_code
+from core.spec.errors import nearest
+from core.spec.extending.references import GIVEN, Reference, parse_reference
+from core.spec.run.code import CodeError, check_allowed, copy_path, digest_of, read_kept, source_of
+from core.spec.run.folder import RunDir
+
+
+class CustomCode:
+    """The code that may run for one run, or for opening one: nothing without a run folder and without ``given``."""
+
+    def __init__(
+        self, run: RunDir | None = None, given: Mapping[str, Any] | None = None, started: bool = False
+    ) -> None:
+        """``given``: name -> object, for references ``python:NAME``. ``started``: this process trains ``run``, whose
+        code ``keep_code`` has checked.
+        """
+        self._run, self._given, self._started = run, dict(given or {}), started
+        self._modules: dict[str, ModuleType] = {}
+
+    def load(self, text: str) -> Any:
+        """The object that the reference ``text`` names; of a given module a copy.
+
+        Raises CodeError when there is none, or its file fails; CodeNotAllowed when this user has not allowed it.
+        """
+        reference = parse_reference(text)
+        if reference is None:
+            raise CodeError(f"{text} does not name code.")
+        if reference.is_given:
+            return self._given_object(reference)
+        module = self._modules.get(reference.place) or self._load_module(reference)
+        try:
+            return getattr(module, reference.name)
+        except AttributeError:
+            own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            near = nearest(reference.name, own, cutoff=0.4) or own[:5]
+            has = f"it has {', '.join(near)}" if near else "it defines nothing"
+            raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
+
+    def _given_object(self, reference: Reference) -> Any:
+        if reference.name not in self._given:
+            raise CodeError(
+                f"{reference.name} is an object that was given to core.train ({GIVEN}:{reference.name}); call "
+                "core.train with it again, or name a file instead."
+            )
+        found = self._given[reference.name]
+        return copy.deepcopy(found) if isinstance(found, nn.Module) else found
+
+    def _load_module(self, reference: Reference) -> ModuleType:
+        place = reference.place
+        if self._run is None:
+            raise CodeError(f"{place} is not loaded here: code is run for a run that was started, and nothing else.")
+        kept = check_allowed(self._run, [place], self._started)[place]
+        if reference.is_file:
+            content, path = read_kept(self._run, kept), copy_path(self._run, kept)
+            module = ModuleType(f"sdgui_custom_{kept.digest[:16]}")
+            module.__file__ = str(path)
+            sys.modules[module.__name__] = module  # dataclasses and pickles look there
+            with user_code(place, str(path)):
+                exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
+        else:
+            content = source_of(reference) or b""
+            if digest_of(content) != kept.digest:
+                raise CodeError(
+                    f"the module {place} is another than when {self._run.path} began; install that version again, or "
+                    "go on with this one (--code changed)."
+                )
+            with user_code(place, place):
+                module = importlib.import_module(place)
+        self._modules[place] = module
+        return module
+
+
+NO_CODE = CustomCode()

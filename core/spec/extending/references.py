@@ -1,0 +1,77 @@
+"""References to code: ``FILE.py:NAME``, ``MODULE:NAME``, and ``python:NAME`` for an object given to ``core.train``.
+
+Flow: a config holds them as text, checked with ``reference_text`` -> ``core.spec.run.code`` copies the files into the
+run folder -> ``core.custom.loading`` runs the copies.
+"""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from core.spec.paths import expand_user, is_file
+
+FORM = "FILE.py:NAME or MODULE:NAME"
+GIVEN = "python"  # the place of an object that was given to ``core.train``
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name in a file or an installed module."""
+
+    place: str  # a path that ends with .py, the dotted name of a module, or GIVEN
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.name}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is in a file, not in an installed module."""
+        return self.place.endswith(".py")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is an object that only the program which gave it has."""
+        return self.place == GIVEN
+
+    @property
+    def path(self) -> Path:
+        """The file; relative to the working folder unless absolute."""
+        return expand_user(self.place)
+
+    def with_absolute_path(self) -> Reference:
+        """The same from any working folder; as it is where there is no such file."""
+        return Reference(str(self.path.absolute()), self.name) if self.is_file and is_file(self.path) else self
+
+
+def parse_reference(text: str) -> Reference | None:
+    """The reference that ``text`` spells; None when it spells none."""
+    place, colon, name = text.rpartition(":")
+    if not colon or not _is_name(name) or not (place.endswith(".py") or all(map(_is_name, place.split(".")))):
+        return None
+    return Reference(place, name)
+
+
+def is_reference(text: str) -> bool:
+    """Whether ``text`` has the form of a reference."""
+    return parse_reference(text) is not None
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _reference_text(text: str) -> str:
+    if text and not is_reference(text):
+        raise PydanticCustomError("reference", "Must name code as {form}", {"form": FORM})
+    return text
+
+
+ReferenceText = Annotated[str, AfterValidator(_reference_text)]
+"""A field of a config that names code, or is empty."""

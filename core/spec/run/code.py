@@ -1,0 +1,264 @@
+"""Code of the user's own in a run folder: a copy of each file that its config names, and who may run it.
+
+Flow: whoever starts a run calls ``keep_code``, which copies the files into ``code/`` with their digests in
+``code/index.json``, and remembers that this user started them. ``core.custom.loading`` runs nothing but these copies
+(of an installed module: what has the digest of its copy), and only if this user has started or allowed them before.
+A folder that came from somebody else so never runs: its digests are not among this user's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from core.spec.config import RunConfig
+from core.spec.errors import UserError, writing
+from core.spec.extending.references import Reference, parse_reference
+from core.spec.files import check_inside, write_whole
+from core.spec.reading import KILOBYTE, MEGABYTE, checked_as, excerpt, parse_json, read_bytes, read_json
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import names
+
+CodeUse = Literal["check", "kept", "changed"]
+"""When a run goes on: refuse a file that changed since it began, take the copy, or take the changed file."""
+
+
+class CodeError(UserError):
+    """Code that cannot be used; the message names the file and the remedy."""
+
+
+class CodeNotAllowed(CodeError):
+    """Code in a run folder that this user has neither started nor allowed; ``files`` are its copies by digest."""
+
+    def __init__(self, run: RunDir, files: dict[str, Path]) -> None:
+        listed = ", ".join(f"{path} (sha256 {digest[:12]})" for digest, path in files.items())
+        super().__init__(
+            f"{run.path} needs code that came with it and that you have not run before: {listed}. Read it; then allow "
+            "it with --allow-code."
+        )
+        self.files = files
+
+
+class KeptFile(BaseModel):
+    """A copy in ``code/``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+_INDEX = TypeAdapter(dict[str, KeptFile])
+_INDEX_NAME = "index.json"
+
+
+def references(config: RunConfig) -> list[Reference]:
+    """What ``config`` names that is in files or modules; objectives of weight 0 too."""
+    texts = [config.data.dataset, config.towers.build, config.teacher.kind, *config.objectives.custom]
+    return [found for text in texts if (found := parse_reference(text)) is not None and not found.is_given]
+
+
+def kept_files(run: RunDir) -> dict[str, KeptFile]:
+    """Place -> its copy. CodeError when the index cannot be read."""
+    try:
+        raw = read_json(_index(run), 64 * KILOBYTE, root=run.path, error=CodeError)
+    except FileNotFoundError:
+        return {}
+    return checked_as(_INDEX, raw, str(_index(run)), error=CodeError, remedy="Choose another run folder.")
+
+
+def read_kept(run: RunDir, kept: KeptFile) -> bytes:
+    """The copy ``kept``. CodeError when it is not there, or not what the index says."""
+    path = copy_path(run, kept)
+    try:
+        content = read_bytes(path, MEGABYTE, root=run.path, error=CodeError)
+    except FileNotFoundError as error:
+        raise CodeError(f"{path} is missing; restore the run folder.") from error
+    if digest_of(content) != kept.digest:
+        raise CodeError(f"{path} was changed after the run began; restore it, or start a new run.")
+    return content
+
+
+def copy_path(run: RunDir, kept: KeptFile) -> Path:
+    """Where a copy lies."""
+    return run.path / "code" / kept.file
+
+
+def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
+    """Copy the code that ``config``, which the user starts, names into ``run``, and allow it.
+
+    Raises CodeError when a file is missing, or changed since the run began (unless ``use`` says which to take);
+    CodeNotAllowed when ``run`` has a copy alone, and this user has not run it before.
+    """
+    places = {reference.place: reference for reference in references(config)}
+    if not places:
+        return
+    index = kept_files(run)
+    taken = dict(index)
+    for place, reference in places.items():
+        known = index.get(place)
+        content = None if use == "kept" else source_of(reference)
+        if content is None:
+            check_allowed(run, [place])
+            continue
+        digest = digest_of(content)
+        if known is not None and known.digest != digest and use == "check" and names(run):
+            raise CodeError(changed(place, run))
+        taken[place] = KeptFile(file=_file_name(reference, digest, taken), digest=digest)
+        _write(run, copy_path(run, taken[place]), content)
+        allow([digest])
+    if taken != index:
+        _write(run, _index(run), _index_text(taken).encode())
+
+
+def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
+    """The copies of ``places``. CodeError when there is none; CodeNotAllowed when this user has neither ``started`` the
+    run nor run them before.
+    """
+    index = kept_files(run)
+    for place in places:
+        if place not in index:
+            where = "a file" if place.endswith(".py") else "an installed module"
+            raise CodeError(f"{excerpt(place)} is not {where} here, and {run.path} has no copy of it; check the path.")
+    found = {place: index[place] for place in places}
+    known = allowed()
+    unknown = {kept.digest: copy_path(run, kept) for kept in found.values() if kept.digest not in known}
+    if unknown and not started and not _everything_allowed:
+        raise CodeNotAllowed(run, unknown)
+    return found
+
+
+def source_of(reference: Reference) -> bytes | None:
+    """The text of the file or module; None where there is none. Finding a module imports the packages around it."""
+    path: Path | None = reference.path
+    if not reference.is_file:
+        try:
+            spec = find_spec(reference.place)
+        except ModuleNotFoundError:
+            return None
+        path = Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+    if path is None:
+        return None
+    try:
+        return read_bytes(path, MEGABYTE, error=CodeError)
+    except FileNotFoundError:
+        return None
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_resumed(config: RunConfig, run: RunDir) -> None:
+    """CodeError where ``run``, which the user resumes, would run code that changed since it began, or nobody's."""
+    kept = check_allowed(run, [reference.place for reference in references(config)])
+    for reference in references(config):
+        content = source_of(reference) if reference.is_file else None
+        if content is not None and digest_of(content) != kept[reference.place].digest:
+            raise CodeError(changed(reference.place, run))
+
+
+def code_option(config: RunConfig) -> list[str]:
+    """What ``train`` is called with for a run whose code was copied when it was launched: that alone may run."""
+    return ["--code", "kept"] if references(config) else []
+
+
+def changed(place: str, run: RunDir) -> str:
+    """The sentence for a file that changed since ``run`` began."""
+    return (
+        f"{place} changed since {run.path} began; restore it, or go on with sdgui-core train and the copy in the run "
+        "folder (--code kept) or the changed file (--code changed)."
+    )
+
+
+def pack_code(run: RunDir) -> dict[str, str]:
+    """The copies in ``run`` and their index, to be sent to another machine; {} without custom code."""
+    index = kept_files(run)
+    packed = {kept.file: read_kept(run, kept).decode("utf-8", "surrogateescape") for kept in index.values()}
+    return packed | ({_INDEX_NAME: _index_text(index)} if index else {})
+
+
+def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
+    """Write what ``pack_code`` gave into ``run``, which its sender starts here. CodeError for anything else."""
+    if not files:
+        return
+    raw = parse_json(files.get(_INDEX_NAME, "{}"), "the code of the run", error=CodeError)
+    index = checked_as(_INDEX, raw, "the code of the run", error=CodeError)
+    for kept in index.values():
+        content = files.get(kept.file, "").encode("utf-8", "surrogateescape")
+        if digest_of(content) != kept.digest:
+            raise CodeError(f"{kept.file} did not arrive whole; launch the run again.")
+        _write(run, copy_path(run, kept), content)
+    _write(run, _index(run), _index_text(index).encode())
+    allow(kept.digest for kept in index.values())
+
+
+# Whose code may run
+
+_everything_allowed = False
+
+
+def allow_everything() -> None:
+    """Allow any code for the rest of this process: the user gave ``--allow-code``."""
+    global _everything_allowed
+    _everything_allowed = True
+
+
+def allowed() -> frozenset[str]:
+    """Digests of the code that this user has started or allowed."""
+    try:
+        return frozenset(_allowed_file().read_text(encoding="ascii").split())
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+
+
+def allow(digests: Iterable[str]) -> None:
+    """Remember that this user allows the code with ``digests``. CodeError when it cannot be written."""
+    known = allowed()
+    new = sorted(set(digests) - known)
+    path = _allowed_file()
+    if new:
+        with writing(path, CodeError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, "".join(f"{digest}\n" for digest in sorted({*known, *new})).encode())
+
+
+def _allowed_file() -> Path:
+    import platformdirs  # noqa: PLC0415  (most runs have no code of their own)
+
+    return platformdirs.user_data_path("sdgui", appauthor=False) / "allowed-code.txt"
+
+
+def _index(run: RunDir) -> Path:
+    return run.path / "code" / _INDEX_NAME
+
+
+def _index_text(index: Mapping[str, KeptFile]) -> str:
+    return json.dumps({place: kept.model_dump() for place, kept in index.items()}, indent=2, ensure_ascii=False)
+
+
+def _file_name(reference: Reference, digest: str, taken: dict[str, KeptFile]) -> str:
+    """A name in ``code/`` that no other place has."""
+    plain = reference.path.name if reference.is_file else f"{reference.place}.py"
+    if not _fits(plain):
+        plain = f"{digest[:12]}.py"
+    others = {kept.file for place, kept in taken.items() if place != reference.place}
+    return plain if plain not in others else f"{digest[:12]}-{plain}"
+
+
+def _fits(name: str) -> bool:
+    return name.isascii() and all(char.isalnum() or char in "_.-" for char in name) and name[0] not in ".-"
+
+
+def _write(run: RunDir, path: Path, content: bytes) -> None:
+    with writing(path, CodeError):
+        path.parent.mkdir(exist_ok=True)
+        check_inside(run.path, [path], CodeError)
+        write_whole(path, content)
