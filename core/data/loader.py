@@ -32,6 +32,7 @@ from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
 from core.data.views.making import centre_view
 from core.ranks.environment import check_shares
 from core.spec.config import RunConfig, teaching
+from core.spec.run.code import CodeError
 
 AHEAD = 2  # batches made ahead, by the thread or by the processes together
 AUTOMATIC = -1  # data.workers: as many as the cores allow
@@ -164,7 +165,10 @@ class Loader:
 
     def _next(self, step: int, made: Iterator[LoadedPart]) -> LoadedBatch:
         """Batch ``step``, whose parts come next."""
-        parts = [next(made) for _ in self._spans(step)]
+        try:
+            parts = [next(made) for _ in self._spans(step)]
+        except CodeError as error:  # torch puts the traceback of a loader process before its message
+            raise CodeError(str(error).rpartition("CodeError: ")[2].strip()) from error
         broken = {row: reason for part in parts for row, reason in part.broken.items()}
         batches = [part.batch for part in parts if part.batch is not None]
         return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)

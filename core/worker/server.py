@@ -26,6 +26,7 @@ from typing import Any, NoReturn, TextIO
 
 from core.spec.errors import UserError
 from core.spec.reading import parse_json
+from core.spec.run.code import CodeNotAllowed
 from core.worker.captioning import CaptionSession
 from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
@@ -155,6 +156,10 @@ class Worker:
             self._reply({"id": number, "event": "done", "result": self._verbs[do](progress=progress, **arguments)})
         except Cancelled:
             self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
+        except CodeNotAllowed as error:
+            files = {digest: str(path.absolute()) for digest, path in error.files.items()}
+            message = str(error)
+            self._reply({"id": number, "event": "failed", "message": message, "details": "", "code": files})
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
         except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the worker go on

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -33,6 +34,7 @@ from sdgui.experiments.run_commands import RunCommands
 from sdgui.panels.registry import PANELS
 from sdgui.runs.live import RunProgress
 from sdgui.runs.models import architectures, pretrained_tags
+from sdgui.shared.code_question import ask_to_run
 from sdgui.shared.colleagues import Colleagues
 from sdgui.shared.panel import DefiningPanel, Panel
 from sdgui.shared.run_texts import best_tip
@@ -123,6 +125,8 @@ class MainWindow(QMainWindow):
         self.status.basket_asked.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:
+        self.services.pool.ask_code = partial(ask_to_run, self)
+        self.run_commands.code_refused.connect(partial(ask_to_run, self))
         tailer = self.services.tailer
         tailer.state_changed.connect(self._state_changed)
         tailer.progress_changed.connect(self._progressed)

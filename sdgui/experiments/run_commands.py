@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
 from core.spec.machines.answers import Finding
+from core.spec.run.code import CodeNotAllowed
 from core.spec.run.status import RunState, process_alive
 from sdgui.runs.launcher import LaunchError
 from sdgui.runs.stages import staged_chain
@@ -34,6 +35,7 @@ class RunCommands(QObject):
     message_requested = Signal(object)  # Message
     started = Signal(int)
     changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
+    code_refused = Signal(object, object)  # files of custom code by digest, what to call with whether they may run
     data_refused = Signal(int, object)  # experiment id, {dotted field: why its data cannot train}: no run was made
     _answered = Signal(object, object)  # what to start, and the error that forbids it, from a machine's thread
 
@@ -233,7 +235,14 @@ class RunCommands(QObject):
             return
         self._ending = False
         launcher = self._services.launcher
-        self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), self._refused)
+
+        def refused(error: UserError) -> None:
+            if isinstance(error, CodeNotAllowed):
+                self.code_refused.emit(error.files, lambda allowed: self.resume(run) if allowed else None)
+            else:
+                self._refused(error)
+
+        self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), refused)
 
     def alive(self) -> list[Run]:
         """This home's runs whose trainer is alive, as far as is known."""

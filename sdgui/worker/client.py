@@ -10,7 +10,9 @@ a cancellation.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
@@ -20,7 +22,7 @@ from core.spec.installed import missing, without
 from core.spec.reading import excerpt
 from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
-from sdgui.worker.replies import Alive, Cancelled, Done, Failure, Lost, Partial, Progress, Ready, read_reply
+from sdgui.worker.replies import Alive, Cancelled, CodeNeeded, Done, Failure, Lost, Partial, Progress, Ready, read_reply
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
@@ -28,6 +30,10 @@ _ENDING_MS = 3000
 _HEED_MS = 10_000  # until a worker that does not answer a cancellation is ended
 _LONGEST_LINE = 256 << 20  # bytes; far above any answer
 _MOST_UNREADABLE = 1000  # lines in a row, while answers are awaited
+
+
+AskCode = Callable[[Mapping[str, Path], Callable[[bool], None]], object]
+"""Asks whether files of code (digest -> path) may run, and calls back with the answer."""
 
 
 class WorkerClient(QObject):
@@ -46,17 +52,20 @@ class WorkerClient(QObject):
         parent: QObject | None = None,
         may_start: Callable[[], bool] = lambda: True,
         elsewhere: Callable[[], Sequence[str] | None] = lambda: None,
+        ask_code: AskCode | None = None,
     ) -> None:
         """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again.
 
         ``elsewhere``: the command in place of ``command`` while the model is on another machine, asked at each start.
+        ``ask_code`` asks the user whether a model's custom code may run; without it such a request fails.
         """
         super().__init__(parent)
         self._may_start = may_start
         self._held: dict[int, bytes] = {}  # requests that wait for a process
         self._command = list(command or [*core_command(), "worker"])
         self._ours = not command  # it needs the trainer's packages, where it is on this computer
-        self._elsewhere = elsewhere
+        self._elsewhere, self._ask_code = elsewhere, ask_code
+        self._lines: dict[int, bytes] = {}  # of open requests, to be sent again once their code is allowed
         self._process: QProcess | None = None
         self._open: dict[int, str] = {}  # request -> what it does
         self._last = 0
@@ -82,7 +91,7 @@ class WorkerClient(QObject):
         self._last += 1
         number = self._last
         self._open[number] = do
-        line = _line({"id": number, "do": do, **arguments})
+        line = self._lines[number] = _line({"id": number, "do": do, **arguments})
         if self._process is not None:
             self._process.write(line)
         elif (
@@ -202,9 +211,21 @@ class WorkerClient(QObject):
         elif isinstance(reply, Done):
             del self._open[reply.number]
             self.done.emit(reply.number, reply.result)
+        elif isinstance(reply.failure, CodeNeeded) and self._ask_code is not None and not self._elsewhere():
+            self._ask_code(reply.failure.files, partial(self._code_answered, reply.number, reply.failure))
         else:
             del self._open[reply.number]
             self.failed.emit(reply.number, reply.failure)
+
+    def _code_answered(self, number: int, failure: Failure, allowed: bool) -> None:
+        """The user has looked at the code that a request needs."""
+        if number not in self._open or not isValid(self):
+            return
+        if allowed and self._process is not None:
+            self._process.write(self._lines[number])
+        else:
+            self._refuse(number, failure)
+            self._update_state()
 
     def _check_readable(self, last: bytes) -> None:
         """End a process that writes only lines that are not replies."""
@@ -265,6 +286,7 @@ class WorkerClient(QObject):
             process.waitForFinished(500)
 
     def _update_state(self) -> None:
+        self._lines = {number: line for number, line in self._lines.items() if number in self._open}
         if self._process is None:
             state = "waiting" if self._held else "off"
         elif not self._ready:

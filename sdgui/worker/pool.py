@@ -7,14 +7,14 @@ its process starts with the first request and ends when another model needs the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from sdgui.worker.client import WorkerClient
+from sdgui.worker.client import AskCode, WorkerClient
 
 MOST = 2  # models in memory at a time
 IDLE_MINUTES = 10.0
@@ -75,6 +75,7 @@ class WorkerPool(QObject):
         super().__init__(parent)
         self._command, self._elsewhere = command, elsewhere
         self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
+        self.ask_code: AskCode | None = None  # set by the window; asked whether a model's custom code may run
         self._members: dict[str, _Member] = {}
         self._ended = False
         self._timer = QTimer(self, interval=_LOOK_MS)
@@ -84,7 +85,8 @@ class WorkerPool(QObject):
         """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new."""
         member = self._members.get(key)
         if member is None:
-            client = WorkerClient(self._command, self, partial(self._may_start, key), partial(self._elsewhere, key))
+            may_start, elsewhere = partial(self._may_start, key), partial(self._elsewhere, key)
+            client = WorkerClient(self._command, self, may_start, elsewhere, self._asks_code)
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._changed, key))
             client.lost.connect(partial(self._lost, key))
@@ -139,6 +141,12 @@ class WorkerPool(QObject):
         """The window ends: leave no process behind."""
         for member in self._members.values():
             member.client.close()
+
+    def _asks_code(self, files: Mapping[str, Path], answer: Callable[[bool], None]) -> None:
+        if self.ask_code is None:
+            answer(False)
+        else:
+            self.ask_code(files, answer)
 
     # Room for a process
     def _alive(self) -> dict[str, _Member]:

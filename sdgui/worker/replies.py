@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from core.spec.reading import excerpt
@@ -15,6 +18,7 @@ from core.spec.reading import excerpt
 _MOST = (1 << 31) - 1  # Qt's signals carry 32 bits
 _LONGEST = 4000  # characters of a sentence
 _LONGEST_DETAILS = 64_000  # characters; the end is kept, as of a traceback
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _CANCELLED = "cancelled"  # the worker's message for a cancelled request
 
 
@@ -36,6 +40,13 @@ class Cancelled(Failure):
 @dataclass(frozen=True)
 class Lost(Failure):
     """The process is gone, which says nothing about what it was asked."""
+
+
+@dataclass(frozen=True)
+class CodeNeeded(Failure):
+    """The model needs custom code that its run folder came with, and that the user has not allowed."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)  # digest -> the copy
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,19 @@ def _failure(raw: dict[str, Any]) -> Failure:
     if message == _CANCELLED:
         return Cancelled()
     text = message[:_LONGEST] if isinstance(message, str) and message else "The worker failed without a reason."
+    if files := _files(raw.get("code")):
+        return CodeNeeded(text, files=files)
     return Failure(text, details[-_LONGEST_DETAILS:] if isinstance(details, str) else "")
+
+
+def _files(raw: object) -> dict[str, Path]:
+    """Digests and paths of code; {} for anything else."""
+    if not isinstance(raw, dict) or not all(
+        _DIGEST.fullmatch(digest) and isinstance(path, str) and len(path) < _LONGEST and "\0" not in path
+        for digest, path in raw.items()
+    ):
+        return {}
+    return {digest: Path(path) for digest, path in raw.items()}
 
 
 def _count(raw: object) -> int:

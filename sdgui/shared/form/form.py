@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.config import RunConfig
+from sdgui.shared.form import custom_settings
 from sdgui.shared.form.fields import groups_of, text_of
 from sdgui.shared.form.page import FormPage
 from sdgui.shared.form.row import FormRow
@@ -256,6 +257,10 @@ class ConfigForm(QWidget):
     def _row_made(self, row: FormRow) -> None:
         if row.spec.path in self._companions:
             row.add_below(self._companions[row.spec.path](row))
+        if row.spec.path == custom_settings.FIELD:
+            below = custom_settings.CustomSettings(row)
+            row.add_below(below)
+            self.updated.connect(below.show_rows)
         row.edited.connect(self._edited)
         row.focused.connect(self._explain)
         if row.spec.path in self._choices:

@@ -91,6 +91,11 @@ class FormRow(QWidget):
         self.editor.set_read_only(read_only)
         self._show_mark()
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it is shown without editing."""
+        return self._read_only
+
     def set_differs(self, differs: bool) -> None:
         """Mark the row, and offer to reset it."""
         if differs or self.differs:

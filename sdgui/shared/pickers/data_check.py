@@ -43,7 +43,8 @@ class DataCheck(QObject):
         if problems:
             done(problems)
         else:
-            self._ask(config, list(dict.fromkeys(sources(config).values())), {}, done)
+            named = dict.fromkeys(sources(config).values()) if not config.data.dataset else {}
+            self._ask(config, list(named), {}, done)
 
     def cancel(self) -> None:
         """Forget the check that runs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -46,6 +46,11 @@ WORKER = textwrap.dedent(
                 sys.stdout.write(part); sys.stdout.flush(); time.sleep(0.05)
         elif do == "fail":
             say(id=number, event="failed", message="No such checkpoint.", details="more")
+        elif do == "foreign":
+            if os.path.exists(asked["allowed"]):
+                say(id=number, event="done", result={"opened": 1})
+            else:
+                say(id=number, event="failed", message="It needs code.", details="", code={"ab" * 32: "/run/code/x.py"})
         elif do == "crash":
             sys.stderr.write("line one\\nFatal: out of memory\\n"); sys.stderr.flush(); os._exit(3)
         elif do == "cancel":
@@ -130,6 +135,27 @@ def test_a_failure_is_handed_on(client: WorkerClient, heard: Heard, wait: Wait) 
     number = client.request("fail")
     wait(lambda: number in heard.failed)
     assert heard.failed == {number: Failure("No such checkpoint.", "more")}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_model_that_needs_code_is_asked_about_and_opened_once_it_is_allowed(
+    allowed: bool, qtbot: QtBot, worker_file: Path, tmp_path: Path, wait: Wait
+) -> None:
+    asked: list[dict[str, Path]] = []
+
+    def ask(files: Mapping[str, Path], answer: Callable[[bool], None]) -> None:
+        asked.append(dict(files))
+        if allowed:
+            (tmp_path / "allowed").touch()
+        answer(allowed)
+
+    client = WorkerClient([sys.executable, "-u", str(worker_file)], ask_code=ask)
+    heard = Heard(client)
+    number = client.request("foreign", allowed=str(tmp_path / "allowed"))
+    wait(lambda: number in heard.done or number in heard.failed)
+    assert asked == [{"ab" * 32: Path("/run/code/x.py")}]
+    assert (heard.done if allowed else heard.failed).keys() == {number}
+    client.close()
 
 
 def test_a_request_is_given_up(client: WorkerClient, heard: Heard, wait: Wait) -> None:

@@ -1,0 +1,116 @@
+"""The settings of custom objectives as fields under the row that names them, read from the text of their files.
+
+Flow: the row's JSON -> `CustomSettings.show_rows` -> a field for each setting -> edited -> the row's JSON again.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QFormLayout, QLineEdit, QWidget
+
+from core.spec.errors import UserError
+from core.spec.extending.references import parse_reference
+from core.spec.extending.signatures import Setting, settings_of
+from core.spec.reading import UnreadableError, parse_json
+from sdgui.shared.form.row import FormRow
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import SPACE, set_role
+
+FIELD = "objectives.custom"
+_WEIGHT = Setting("weight", "float", 1.0)
+_MOST = 40  # settings of one objective
+
+
+class CustomSettings(QWidget):
+    """Stands under the row ``objectives.custom``."""
+
+    def __init__(self, row: FormRow) -> None:
+        super().__init__(row)
+        self._row = row
+        self.lines: dict[tuple[str, str], QLineEdit] = {}  # (reference, setting) -> its field
+        self._shown = ""
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(3 * SPACE, 0, 0, 0)
+        row.editor.edited.connect(self.show_rows)
+        QTimer.singleShot(0, self, self.show_rows)  # once the row has its text
+
+    def show_rows(self) -> None:
+        """Show the settings of what the row names now."""
+        text = self._row.text()
+        if text != self._shown:
+            self._shown = text
+            self._make_rows(text)
+        for line in self.lines.values():
+            line.setReadOnly(self._row.read_only)
+
+    def _make_rows(self, text: str) -> None:
+        while self._form.rowCount():
+            self._form.removeRow(0)
+        self.lines.clear()
+        for key, values in _objectives(text).items():
+            self._add(key, values)
+        self.setVisible(bool(self._form.rowCount()))
+
+    def _add(self, key: str, values: dict[str, Any]) -> None:
+        reference = parse_reference(key)
+        if reference is None:
+            return
+        title = PlainLabel(reference.name, self)
+        title.setToolTip(plain_tip(key))
+        set_role(title, "title")
+        self._form.addRow(title)
+        try:
+            settings = [_WEIGHT, *settings_of(reference)[:_MOST]]
+        except UserError as error:
+            problem = PlainLabel(str(error), self)
+            set_role(problem, "error")
+            self._form.addRow(problem)
+            return
+        for setting in settings:
+            line = QLineEdit(self)
+            line.setText(_text(values[setting.name]) if setting.name in values else "")
+            line.setPlaceholderText("required" if setting.required else _text(setting.default))
+            line.setAccessibleName(f"{reference.name} {setting.name}")
+            line.setToolTip(plain_tip(setting.kind))
+            line.editingFinished.connect(partial(self._edited, key, setting.name))
+            self.lines[key, setting.name] = line
+            self._form.addRow(PlainLabel(setting.name, self), line)
+
+    def _edited(self, key: str, name: str) -> None:
+        """Put what was typed into the row; an empty field leaves the setting to its default."""
+        objectives = _objectives(self._row.text())
+        values = objectives.get(key)
+        typed = self.lines[key, name].text().strip()
+        if values is None or typed == (_text(values[name]) if name in values else ""):
+            return
+        if typed:
+            values[name] = _value(typed)
+        else:
+            values.pop(name, None)
+        self._shown = json.dumps(objectives, ensure_ascii=False)
+        self._row.editor.set_text(self._shown)
+        self._row.editor.edited.emit()
+
+
+def _objectives(text: str) -> dict[str, dict[str, Any]]:
+    """What the row's JSON names; {} while it is none."""
+    try:
+        value = parse_json(text, "it") if text.strip() else {}
+    except UnreadableError:
+        return {}
+    return {key: one for key, one in value.items() if isinstance(one, dict)} if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _value(text: str) -> Any:
+    try:
+        return parse_json(text, "it")
+    except UnreadableError:
+        return text

@@ -1,0 +1,157 @@
+"""A run folder of somebody else's with code in it: listing, reading, opening and resuming it run none of that code.
+
+The planted code leaves a trace when it runs. Each door is tried with a copy in ``code/`` whose digest is right, as a
+stranger's trainer would have left it, and with places and links that lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.checkpoint.opening import open_model
+from core.cli.local_runs import resume_here
+from core.spec.config import read_config
+from core.spec.errors import UserError
+from core.spec.run.code import CodeError, CodeNotAllowed, allow, digest_of
+from core.spec.run.folder import RunDir
+from core.training.train import train
+from tests.core.custom.written import objective, run_of, train_with
+
+PLANTED = """
+from pathlib import Path
+Path({trace!r}).touch()
+
+class Loss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+    def forward(self, student): return (self.scale * student.text).mean()
+
+class Rule:
+    def update(self, teacher, student): pass
+
+def build(model):
+    return model
+"""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Is there once the planted code has run."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, trace: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A stranger's run: this user has started none of its code, and has not the file that it was copied from."""
+    monkeypatch.chdir(tmp_path)
+    settings = ("towers.build=mine.py:build", "teacher.kind=mine.py:Rule", objective("Loss"))
+    assert train_with(tmp_path, PLANTED.format(trace=str(trace)), *settings) == 0
+    (tmp_path / "mine.py").unlink()
+    trace.unlink()
+    shutil.rmtree(user_folders / "sdgui")
+    run = run_of(tmp_path)
+    run.status.unlink()  # of this very process
+    return run
+
+
+def _index(run: RunDir, change: Callable[[str], str]) -> None:
+    path = run.path / "code" / "index.json"
+    path.write_text(change(path.read_text()))
+
+
+def test_nothing_of_it_runs_where_it_is_opened_evaluated_or_resumed(
+    foreign: RunDir, trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(foreign.path)
+    with pytest.raises(CodeNotAllowed, match=r"mine\.py \(sha256 [0-9a-f]{12}\)\. Read it; then allow it"):
+        open_model(name)
+    pairs = str(foreign.path.parent / "pairs" / "val.csv")
+    assert main(["evaluate", name, "--data", pairs, "--task", "retrieval"]) == 1
+    assert main(["index", name, pairs, str(foreign.path.parent / "index")]) == 1
+    assert main(["runs", "show", name]) == 0
+    assert main(["resume", name]) == 1
+    with pytest.raises(CodeError):
+        resume_here(foreign)
+    begun = RunDir(foreign.path.parent / "begun")
+    shutil.copytree(foreign.path / "code", begun.path / "code")
+    with pytest.raises(CodeNotAllowed):
+        train(read_config(foreign.config), begun)
+    assert "--allow-code" in capsys.readouterr().err
+    assert not trace.exists()
+
+
+def test_it_runs_once_it_is_allowed(foreign: RunDir, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.spec.run.code._everything_allowed", False)  # as it was, after the test
+    pairs = str(foreign.path.parent / "pairs" / "val.csv")
+    assert main(["evaluate", str(foreign.path), "--data", pairs, "--task", "retrieval", "--allow-code"]) == 0
+    assert trace.exists()
+
+
+def test_opening_a_network_without_custom_towers_needs_no_code(
+    tmp_path: Path, trace: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head of a loss is left out: only training needs it."""
+    monkeypatch.chdir(tmp_path)
+    assert train_with(tmp_path, PLANTED.format(trace=str(trace)), objective("Loss")) == 0
+    (tmp_path / "mine.py").unlink()
+    trace.unlink()
+    shutil.rmtree(user_folders / "sdgui")
+    assert open_model(str(run_of(tmp_path).path)).network.heads.keys() == set()
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("place", ["../planted.py", "/planted.py", "sub/planted.py", "..", "", "con\0.py"])
+def test_a_copy_is_a_file_in_the_folder_of_copies(place: str, foreign: RunDir, trace: Path) -> None:
+    outside = foreign.path / "planted.py"
+    shutil.copyfile(foreign.path / "code" / "mine.py", outside)
+    allow([digest_of(outside.read_bytes())])
+    if place.startswith("/"):
+        place = str(outside)
+    _index(foreign, lambda text: text.replace('"mine.py"', json.dumps(place)))
+    with pytest.raises(UserError, match=r"index\.json"):
+        open_model(str(foreign.path))
+    assert not trace.exists()
+
+
+def test_a_link_out_of_the_folder_is_refused(foreign: RunDir, trace: Path) -> None:
+    copy, outside = foreign.path / "code" / "mine.py", foreign.path.parent / "outside.py"
+    copy.rename(outside)
+    copy.symlink_to(outside)
+    allow([digest_of(outside.read_bytes())])
+    with pytest.raises(UserError, match="is a link out of"):
+        open_model(str(foreign.path))
+    assert not trace.exists()
+
+
+def test_a_copy_that_is_not_what_its_index_says_is_refused(foreign: RunDir, trace: Path) -> None:
+    copy = foreign.path / "code" / "mine.py"
+    allow([digest_of(copy.read_bytes())])
+    copy.write_text(copy.read_text() + "\n")
+    with pytest.raises(UserError, match=r"mine\.py was changed after the run began"):
+        open_model(str(foreign.path))
+    assert not trace.exists()
+
+
+def test_a_module_that_a_foreign_config_names_is_not_imported(
+    foreign: RunDir, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that lies beside it nor one that is installed, such as one that runs commands."""
+    shutil.copyfile(foreign.path / "code" / "mine.py", tmp_path / "planted_module.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("planted_module:build", "os:system"):
+        for path in (foreign.config, *foreign.checkpoints.glob("*/checkpoint.json")):
+            raw = json.loads(path.read_text())
+            raw.get("config", raw)["towers"]["build"] = module
+            path.write_text(json.dumps(raw))
+        with pytest.raises(CodeError, match=f"{module.partition(':')[0]} is not an installed module here, and"):
+            open_model(str(foreign.path))
+        with pytest.raises(CodeError):
+            resume_here(foreign)
+    assert not trace.exists()
