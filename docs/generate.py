@@ -273,8 +273,8 @@ def _python() -> str:
         '`pip install "sdgui[notebook]"` brings pandas.'
     )
     parts = [f"# Python\n\n{about}\n"]
-    for module in ("models", "training", "sweeps", "frames"):
-        source = (ROOT / "core" / "notebook" / f"{module}.py").read_text(encoding="utf-8")
+    for module in ("notebook/models", "notebook/training", "notebook/sweeps", "notebook/frames", "tracking/starting"):
+        source = (ROOT / "core" / f"{module}.py").read_text(encoding="utf-8")
         tree = ast.parse(source)
         title, _, example = (ast.get_docstring(tree) or "").partition("\n\n")
         parts.append(f"## {title.rstrip('.:')}\n\n```python\n{inspect.cleandoc(example)}\n```\n")

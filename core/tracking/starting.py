@@ -1,4 +1,9 @@
-"""Starting a run from a script: which folder it writes, and what is recorded of it at its start."""
+"""Logging a training of your own, which the window and ``sdgui-core runs`` watch like the trainer's.
+
+run = core.start_run("baseline", config={"lr": 1e-3}, project="cifar")
+run.log({"train/loss": 0.5}, step=1)
+run.finish()
+"""
 
 from __future__ import annotations
 

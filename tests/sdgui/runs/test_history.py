@@ -85,6 +85,15 @@ def test_a_log_that_grows_by_any_bytes_gives_the_same_history(
     assert everything(pieces) == everything(whole)
 
 
+def test_steps_that_a_script_logs_in_any_order_are_drawn_in_order() -> None:
+    history = RunHistory()
+    history.apply([metrics(1, 1.0), metrics(5, 5.0)])
+    before = history.curve("train/loss")
+    history.apply([metrics(3, 3.0), metrics(2, 2.0), metrics(6, 6.0)])
+    assert history.curve("train/loss").steps.tolist() == history.curve("train/loss").values.tolist() == [1, 2, 3, 5, 6]
+    assert before.steps.tolist() == [1, 5], "what was handed out never changes"
+
+
 def test_a_start_voids_later_points_and_they_come_again() -> None:
     history = RunHistory()
     history.apply([started(0), *(metrics(step, step / 10) for step in range(1, 8))])

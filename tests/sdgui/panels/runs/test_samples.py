@@ -203,3 +203,33 @@ CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, m
 def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
     view.show_samples([Sample(step=1, what=kind, content=content)])
     assert view.written.rowCount() <= 50
+
+
+def test_what_a_script_logged_at_a_step_is_shown_by_its_name(view: SamplesView, tmp_path: Path) -> None:
+    image = {"type": "images", "images": [{"image": "samples/a.png", "caption": "a cat"}, "no image", {"image": 3}]}
+    table = {"type": "table", "columns": ["n", "word"], "rows": [[1, "one"], "no row", [2, None, "too many"]]}
+    samples = [
+        Sample(step=1, what="logged", content={"pictures": image}),
+        Sample(step=2, what="logged", content={"pictures": image}),
+        Sample(step=2, what="logged", content={"cells": table, "said": {"type": "text", "text": "hello"}, "odd": 3}),
+    ]
+    view.show_samples(samples, tmp_path)
+    logged = view.logged
+    assert logged.isVisible()
+    assert view.slider.maximum() == 1
+    assert [logged.names.item(row).text() for row in range(logged.names.count())] == [
+        "pictures",
+        "cells",
+        "said",
+        "odd",
+    ]
+    assert logged.gallery.model._items[0].path == tmp_path / "samples" / "a.png"
+    logged.names.setCurrentRow(1)
+    shown = [
+        [item.text() if (item := logged.table.item(row, column)) else "" for column in range(2)] for row in range(3)
+    ]
+    assert shown == [["1", "one"], ["", ""], ["2", ""]]
+    logged.names.setCurrentRow(2)
+    assert logged.text.toPlainText() == "hello"
+    logged.names.setCurrentRow(3)
+    assert logged.gallery.isVisible()
