@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import threading
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from core.cli.run_tables import read_row
+from core.cli.homes import runs_folder
+from core.cli.run_tables import read_row, table
 from core.cli.terminal import one_line
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import device_variables, python_command
-from core.spec.config import parse_config, read_config
+from core.spec.config import RunConfig, parse_config, read_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.installed import need
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.reading import open_regular
+from core.spec.reading import MEGABYTE, open_regular, read_bytes
 from core.spec.run.code import check_resumed, code_option, keep_code
-from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.logged import read_logged
+from core.spec.run.folder import RunDir, RunDirError, new_name
+from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
+from core.spec.run.provenance import read_provenance
 from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState, process_alive
+from core.spec.shards import is_shards
 
 _POLL_SECONDS = 0.2
 _JUDGE_SECONDS = 1.0
@@ -63,6 +69,80 @@ def resume_here(run: RunDir) -> None:
     if chain_file(run.path) is None:
         check_resumed(read_config(run.config), run)
     _start(run, ())
+
+
+def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_json: bool) -> int:
+    """Print what keeps ``run`` from being repeated as it was; write its config, or launch it again, where asked to."""
+    from core.tracking.reproducing import obstacles, script_steps
+
+    config, recorded = read_any_config(run.config), read_provenance(run)
+    if not recorded:
+        raise UserError(f"{run.path.name} recorded nothing of its code and packages; launch its config.json instead.")
+    logged = isinstance(config, LoggedConfig)
+    if logged and (output or launch):
+        raise UserError(f"{run.path.name} was logged by a script, which only you can start again.")
+    differing = obstacles(recorded, _as_now(config, recorded))
+    steps = script_steps(config, recorded, str(run.path)) if isinstance(config, LoggedConfig) else []
+    if as_json:
+        print(json.dumps({"differing": differing, "steps": steps}, indent=1))
+    elif differing:
+        print(
+            table(
+                [
+                    ("not the same now", "then", "now"),
+                    *((name, *map(_shown, values)) for name, values in differing.items()),
+                ]
+            )
+        )
+    else:
+        _tell("code, packages, machine and data are as they were")
+    for step in steps if not as_json else ():
+        print(one_line(step))
+    if isinstance(config, RunConfig) and output is not None:
+        with writing(output, UserError):
+            write_whole(output, config.to_json().encode())
+    if isinstance(config, RunConfig) and launch:
+        folder = runs_folder(home) / new_name(config.name)
+        start_here(RunDir(folder), config.to_json(), ())
+        _tell(f"launched {folder}")
+    return 0
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _as_now(config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that the run would record if it began now, without a model to read its captions by."""
+    from core.tracking.provenance import collect, data_facts, trainer_folder
+
+    code, known = recorded.get("code"), recorded.get("data")
+    known = known if isinstance(known, Mapping) else {}
+    if isinstance(config, LoggedConfig):
+        folder = Path(str(code.get("folder"))) if isinstance(code, Mapping) else Path.cwd()
+        data: dict[str, Any] = {path: data_facts(Path(path)) for path in known}
+    else:
+        from core.data.dataset import image_contents
+
+        folder, data = trainer_folder(), {}
+        for split, facts in known.items():
+            try:
+                path = str(getattr(config.data, split, ""))
+                data[split] = dict(facts) if is_shards(path) else {**facts, **image_contents(path)}
+            except UserError as error:
+                data[split] = {"cannot be read": str(error)}
+    now = collect(None, folder if folder.is_dir() else Path.cwd(), data=data, code=code is not None)
+    return now | {"files": _files_now(folder, recorded.get("files"))}
+
+
+def _files_now(folder: Path, files: object) -> dict[str, str]:
+    """The digests of the custom files that were recorded, as they are now."""
+    digests = {}
+    for name in files if isinstance(files, Mapping) else ():
+        with suppress(OSError, UserError, ValueError):
+            content = read_bytes(folder / str(name), MEGABYTE, root=folder, error=UserError)
+            digests[str(name)] = hashlib.sha256(content).hexdigest()[:12]
+    return digests
 
 
 def _start(run: RunDir, devices: Sequence[str]) -> None:

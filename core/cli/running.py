@@ -62,6 +62,12 @@ def add(verbs: Verbs) -> None:
     resume = verbs.add_parser("resume", help="go on with a run that ended, where it was")
     resume.add_argument("run", metavar="RUN")
     resume.set_defaults(verb=_resume)
+    again = verbs.add_parser("reproduce", help="what a run was made of that is not the same now, and the run again")
+    again.add_argument("run", metavar="RUN")
+    again.add_argument("--output", type=Path, metavar="FILE", help="write its config here")
+    again.add_argument("--launch", action="store_true", help="start it again on this computer, as a new run")
+    again.add_argument("--json", action="store_true", help="print what differs as JSON")
+    again.set_defaults(verb=_reproduce)
     logs = verbs.add_parser("logs", help="what a run printed")
     logs.add_argument("run", metavar="RUN")
     logs.add_argument("--follow", action="store_true", help="go on until it ends")
@@ -71,7 +77,7 @@ def add(verbs: Verbs) -> None:
     fetch.add_argument("run", metavar="RUN")
     fetch.add_argument("checkpoint", nargs="?", default="last", help="best, last, a step or a name (default: last)")
     fetch.set_defaults(verb=_fetch)
-    for name in ("launch", "pause", "stop", "resume", "logs", "fetch"):
+    for name in ("launch", "pause", "stop", "resume", "reproduce", "logs", "fetch"):
         add_home(verbs.choices[name])
 
 
@@ -308,6 +314,13 @@ def _resume(arguments: argparse.Namespace) -> int:
     finally:
         remote.close()
     return _handed_over(run)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from core.cli.local_runs import reproduce
+
+    home = home_folder(arguments.home)
+    return reproduce(home, find_run(home, arguments.run), arguments.output, arguments.launch, arguments.json)
 
 
 def _logs(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -96,13 +96,10 @@ class PairDataset(Pairs):
         """Images by their names and sizes in bytes."""
         captions = hashlib.sha256(self.tokens.numpy().ravel().data)
         captions.update(self.caption_rows.numpy().ravel().data)
-        images = hashlib.sha256()
-        for file in self.rows.files:
-            images.update(f"{Path(file).name}\0{_bytes_of(file)}\n".encode("utf-8", "surrogateescape"))
         return {
             "number of images": str(len(self)),
             "captions": captions.hexdigest()[:12],
-            "names and sizes of the images": images.hexdigest()[:12],
+            "names and sizes of the images": _names_and_sizes(self.rows.files),
         }
 
     def bad_rows(self) -> list[BadRow]:
@@ -115,6 +112,22 @@ class PairDataset(Pairs):
         """Where it stands on a line, the image is named too."""
         known = self.rows[row]
         return BadRow(known.where, f"{known.image.name}: {reason}" if known.line else reason)
+
+
+def image_contents(path: str | Path) -> dict[str, str]:
+    """What ``contents`` says of the images at ``path``, without a model: captions are compared by their tokens.
+
+    Raises DataError when they cannot be read.
+    """
+    files = [row.file for row in open_source(path).rows]
+    return {"number of images": str(len(files)), "names and sizes of the images": _names_and_sizes(files)}
+
+
+def _names_and_sizes(files: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{Path(file).name}\0{_bytes_of(file)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:12]
 
 
 def _bytes_of(file: str) -> int:

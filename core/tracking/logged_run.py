@@ -87,7 +87,7 @@ class LoggedRun:
         self._disk_problem, self._synced = "", time.monotonic()
         self._thread = threading.Thread(target=self._write_now_and_then, name="run-writer", daemon=True)
         self._thread.start()
-        self._monitor = SystemMonitor(self._report_system, system_seconds, run.path).__enter__()
+        self._monitor = SystemMonitor(system_seconds, run.path, report=self._report_system).__enter__()
         _open_runs.add(self)
         exits.watch(self)
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,16 @@ _MOST_FILES, _LARGEST_FILE = 200, 1 << 20
 
 
 def collect(
-    run: RunDir, code_folder: Path, *, data: Mapping[str, Any] | None = None, seed: int | None = None, code: bool = True
+    run: RunDir | None,
+    code_folder: Path,
+    *,
+    data: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    code: bool = True,
 ) -> dict[str, Any]:
     """Everything known about this process and the working tree of ``code_folder``, as plain data.
 
-    With ``code``, the uncommitted changes and files of custom code are copied into the run folder.
+    With ``code``, git is asked, and uncommitted changes and files of custom code are copied into ``run``, if given.
     """
     found: dict[str, Any] = {
         "packages": _packages(),
@@ -61,7 +67,7 @@ def collect(
     if code:
         with suppress(OSError):
             found["code"] = _code(run, code_folder)
-            found["files"] = dict(_custom_files(run, code_folder))
+            found["files"] = dict(_custom_files(run, code_folder)) if run is not None else {}
     return found
 
 
@@ -104,6 +110,7 @@ def _variables() -> dict[str, str]:
     }
 
 
+@cache
 def _packages() -> dict[str, str]:
     packages = {}
     for package in metadata.distributions():
@@ -130,7 +137,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _code(run: RunDir, folder: Path) -> dict[str, Any]:
+def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
     try:
         tree = working_tree(folder)
     except GitError as error:
@@ -141,7 +148,7 @@ def _code(run: RunDir, folder: Path) -> dict[str, Any]:
         "folder": tree.folder, "commit": tree.commit, "branch": tree.branch, "dirty": tree.dirty,
         "diff_digest": digest(tree.diff),
     }  # fmt: skip
-    if tree.diff:
+    if tree.diff and run is not None:
         run.code.mkdir(exist_ok=True)
         write_whole(run.code / "working-tree.diff", tree.diff)
         found["diff"] = "code/working-tree.diff"

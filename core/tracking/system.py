@@ -81,15 +81,28 @@ def _counters() -> dict[str, float]:
 
 
 class SystemMonitor:
-    """While entered, reports system metrics every ``seconds`` through ``report``; never where ``seconds`` is 0.
+    """While entered, samples system metrics every ``seconds``; never where ``seconds`` is 0.
 
-    ``rank``: of a run over several processes; only rank 0 reports, the others write into ``folder``.
+    Each sample goes to ``report``, or waits for ``take``. ``rank``: of a run over several processes, of which all but
+    the first write into ``folder``; the first of each machine (``local_rank`` 0) samples the machine too.
     """
 
-    def __init__(self, report: Report, seconds: float, folder: Path, rank: int = 0) -> None:
-        self._report, self._seconds, self._folder, self._rank = report, seconds, folder / "system", rank
+    def __init__(
+        self, seconds: float, folder: Path, rank: int = 0, local_rank: int = 0, report: Report | None = None
+    ) -> None:
+        self._seconds, self._folder, self._rank, self._local_rank = seconds, folder / "system", rank, local_rank
+        self._report = report or self._keep
+        self._latest: Mapping[str, float] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="system-metrics", daemon=True)
+
+    def take(self) -> Mapping[str, float]:
+        """The sample since the last call, once; {} where there is none."""
+        latest, self._latest = self._latest, {}
+        return latest
+
+    def _keep(self, values: Mapping[str, float]) -> None:
+        self._latest = values
 
     def __enter__(self) -> Self:
         if self._seconds > 0:
@@ -109,7 +122,7 @@ class SystemMonitor:
             with suppress(OSError, psutil.Error):  # a full disk, or a container without /proc: training goes on
                 if self._rank:
                     self._folder.mkdir(exist_ok=True)
-                    own = json.dumps(sampler.process()).encode()
+                    own = json.dumps(sampler.process() if self._local_rank else sampler.sample()).encode()
                     write_whole(self._folder / f"rank-{self._rank}.json", own, durable=False)
                 else:
                     values = sampler.sample() | self._of_other_ranks()
@@ -122,7 +135,7 @@ class SystemMonitor:
             with suppress(OSError, UserError):
                 if time.time() - file.stat().st_mtime > 3 * self._seconds:
                     continue
-                raw = read_json(file, KILOBYTE, root=self._folder, error=UnreadableError)
+                raw = read_json(file, 64 * KILOBYTE, root=self._folder, error=UnreadableError)
                 rank = file.stem.replace("-", "")
                 values |= {f"{rank}/{name}": float(raw[name]) for name in sorted(raw)}
         return values

@@ -115,7 +115,7 @@ class Checkpointing:
             network=standing.network,
             best_score=standing.best,
             classes=parts.network.classes,
-            data=self._contents(),
+            data=self.contents(),
         )
         kept = self._config.checkpoint
         write = partial(checkpoint.save, self._run, info, tensors, kept.keep, kept.keep_every)
@@ -149,7 +149,7 @@ class Checkpointing:
         return Standing(info.step, info.score, info.network, info.best_score)
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
-        for split, now in self._contents().items():
+        for split, now in self.contents().items():
             before = info.data.get(split, now)
             changed = [what for what in now if before.get(what) != now[what]]
             if changed:
@@ -166,7 +166,7 @@ class Checkpointing:
                 "or start a new run."
             )
 
-    def _contents(self) -> dict[str, Mapping[str, str]]:
+    def contents(self) -> dict[str, Mapping[str, str]]:
         """What each split holds, which is looked at once."""
         if not self._data:
             splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}

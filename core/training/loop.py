@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.provenance import write_provenance
+from core.tracking.provenance import collect, trainer_folder
+from core.tracking.system import SystemMonitor
 from core.training.accumulation import departs
 from core.training.assembly import Assembly, assemble
 from core.training.believing import BeliefRefresh, build_belief
@@ -82,6 +85,7 @@ class Loop:
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
+        self._system = SystemMonitor(config.runtime.system_every, run.path, team.launch.rank, team.launch.local_rank)
         self._peak, self._counts = device_peak(self.parts.runtime), list[int]()  # operations of the first steps
         every, kept = config.checkpoint.every_steps, config.checkpoint.keep_every
         self._intervals = (every or self.parts.loader.steps_per_epoch, *((kept,) if kept else ()))  # of saving
@@ -110,7 +114,7 @@ class Loop:
         if self.step and self.standing.score is None and self.validator.due(self.step):  # stopped before that was done
             self._validate_and_save()
         pace = Pace()
-        with closing(self.parts.batches(self.step, self.total_steps)) as batches:
+        with self._system, closing(self.parts.batches(self.step, self.total_steps)) as batches:
             for batch in batches:
                 pace.has_batch()
                 self.check_control()
@@ -251,7 +255,11 @@ class Loop:
                 self._in_step = True
 
     def _report_start(self) -> None:
-        runtime = self.parts.runtime
+        runtime, provenance = self.parts.runtime, dict[str, Any]()
+        if self.team.leads:
+            code, data = self.config.runtime.record_code, self.checkpointing.contents()
+            provenance = collect(self.run_dir, trainer_folder(), data=data, seed=self.config.seed, code=code)
+            write_provenance(self.run_dir, provenance)
         self.events.write(
             RunStarted(
                 step=self.step,
@@ -261,6 +269,7 @@ class Loop:
                 precision=runtime.precision,
                 pairs=len(self.parts.train),
                 parameters=sum(p.numel() for p in self.network.parameters()),
+                provenance=provenance,
             )
         )
 
@@ -268,7 +277,7 @@ class Loop:
         """Write what has arrived from the device; with ``wait`` all that was asked for."""
         for report in self._reports.arrived(wait):
             self._log_skipped(report.taken)
-            self.events.write(Metrics(step=report.step, values=report.values))
+            self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._note = f"loss {report.values['train/loss']:.3f}"
 
     def _log_skipped(self, taken: Taken) -> None:

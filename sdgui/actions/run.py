@@ -85,6 +85,11 @@ def _export(window: Window) -> None:
         window.dialogs.open_export(run.dir, window.experiments.model.name(run.id))
 
 
+def _reproduce(window: Window) -> None:
+    if (run := window.target.run) is not None:
+        window.experiment_commands.reproduce(run)
+
+
 def _launches(window: Window) -> bool:
     """Whether an experiment is chosen, and the panel that is shown says which."""
     return has_experiment(window) and window.panel in _LAUNCHING
@@ -223,6 +228,18 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         enabled=has_run,
         refusal=_folder_refusal,
         icon="ph.export",
+        menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
+    ),
+    Action(
+        "reproduce",
+        "Run",
+        "Re&produce",
+        "Prepare the same run again, and show what of code, packages, machine and data is not the same now",
+        _reproduce,
+        "Ctrl+Alt+E",
+        enabled=has_run,
+        refusal=_folder_refusal,
+        icon="ph.repeat",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
     ),
     Action(

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
+from sdgui.experiments.reproducing import Report, message_of, read_report
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
 from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.own_data import own_data_config
@@ -93,6 +94,17 @@ class ExperimentCommands(QObject):
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.added.emit(run.experiment_id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
+
+    def reproduce(self, run: Run) -> None:
+        """An experiment with the config of ``run``, and a message that names what cannot be the same now."""
+        self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer …"))
+
+        def prepared(report: Report) -> None:
+            if isinstance(report.config, RunConfig):
+                self.add(report.config)
+            self.message_requested.emit(message_of(report))
+
+        self._tasks.run(lambda: read_report(run.folder), prepared, self._failed)
 
     def rebuild(self) -> None:
         """Read every run folder again: missing runs are added to the database, the others updated."""

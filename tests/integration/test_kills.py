@@ -77,7 +77,7 @@ def points(run: RunDir) -> dict[int, dict[str, float]]:
         event.step: {
             name: value
             for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/"))
+            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
         }
         for event in events
         if isinstance(event, Metrics)

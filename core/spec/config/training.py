@@ -315,6 +315,16 @@ class RuntimeConfig(Section):
         1, ge=1, title="Report every", description="Losses are written each so many steps.",
         json_schema_extra=shown("steps", advanced=True),
     )  # fmt: skip
+    system_every: float = Field(
+        5.0, ge=0, le=3600, title="System metrics every",
+        description="Load of CPU, memory, disk, network and GPUs, reported beside the losses. 0: never.",
+        json_schema_extra=shown("s", advanced=True),
+    )  # fmt: skip
+    record_code: bool = Field(
+        True, title="Record code",
+        description="Keeps the git commit and the uncommitted changes of the trainer's code in the run folder.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
     nonfinite_limit: int = Field(
         5,
         ge=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,7 @@ class Looping:
         self.heartbeat = SimpleNamespace(update=lambda *what: self.did.append(("heartbeat", *what)))
         self._reports = SimpleNamespace(add=lambda *what: self.did.append(("report", *what)))
         self._guard = SimpleNamespace(taken=lambda: "taken")
+        self._system = nullcontext()
         self._operations, self._peak, self.device, self._note, self._in_step = 7.0, 9.0, "here", "loss 1", False
         for name in ("_report_start", "check_control", "_validate_and_save", "_write_reports", "_announce_saved"):
             setattr(self, name, self._noted(name.strip("_")))
@@ -118,7 +120,7 @@ def test_a_report_that_has_arrived_is_written_after_what_was_skipped_before_it()
     reports = [Report(step, {"train/loss": 1.0 / step}, taken.pop(0)) for step in (3, 6)]
     own: Any = SimpleNamespace(
         _reports=SimpleNamespace(arrived=lambda wait: reports if wait else reports[:1]), _log_skipped=did.append,
-        events=SimpleNamespace(write=did.append), _note="",
+        events=SimpleNamespace(write=did.append), _note="", _system=SimpleNamespace(take=dict),
     )  # fmt: skip
     Loop._write_reports(own)
     assert (did, own._note) == (

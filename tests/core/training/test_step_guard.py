@@ -68,7 +68,7 @@ def reported(run: RunDir) -> dict[int, dict[str, float]]:
         event.step: {
             name: value
             for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/"))
+            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
         }
         for event in read(run)
         if isinstance(event, Metrics)

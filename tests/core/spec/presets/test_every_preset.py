@@ -87,7 +87,7 @@ def losses(run: RunDir) -> dict[int, dict[str, float]]:
         event.step: {
             name: value
             for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/"))
+            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
         }
         for event in EventReader(run.events).read_all()
         if isinstance(event, Metrics)

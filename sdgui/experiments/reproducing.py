@@ -1,0 +1,69 @@
+"""What keeps a run from being repeated as it was, asked of the trainer's program. No Qt.
+
+Flow: ``sdgui-core reproduce RUN --json`` -> ``read_report`` -> the message after *Reproduce*.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.spec.children import environment
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.run.logged import LoggedConfig, read_any_config
+from sdgui.runs.program import core_command
+from sdgui.widgets.message import Message
+
+_SECONDS = 300.0  # for reading the names and sizes of a million images
+
+
+@dataclass(frozen=True)
+class Report:
+    """``differing``: name -> (then, now); ``steps``: commands that repeat a logged run."""
+
+    config: RunConfig | LoggedConfig
+    differing: dict[str, tuple[Any, Any]]
+    steps: tuple[str, ...]
+
+
+def read_report(folder: Path) -> Report:
+    """Compare the run in ``folder`` with this computer. UserError with the program's sentence when that fails."""
+    config = read_any_config(folder / "config.json")
+    command = [*core_command(), "reproduce", str(folder), "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, env=environment(), check=False)
+        raw = json.loads(done.stdout) if done.returncode == 0 else None
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"Comparing {folder.name} took longer than {_SECONDS:.0f} s; use sdgui-core reproduce."
+        ) from error
+    except ValueError:
+        raw = None
+    if raw is None:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UserError(said[-1] if said else f"sdgui-core reproduce ended with {done.returncode}.")
+    differing = {name: (then, now) for name, (then, now) in raw["differing"].items()}
+    return Report(config, differing, tuple(raw["steps"]))
+
+
+def message_of(report: Report) -> Message:
+    """What was prepared, and what cannot be the same now."""
+    lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
+    count = f"{len(lines)} thing{'s' * (len(lines) != 1)}"
+    if report.steps:
+        commands = "To repeat the script, run:\n" + "\n".join(report.steps)
+        begin = "Logged by a script: the details say how to repeat it."
+        details = "\n".join([commands, *([""] if lines else []), *lines])
+    else:
+        begin, details = "Prepared the same run: launch it to repeat it.", "\n".join(lines)
+    if not lines:
+        return Message("info", f"{begin} Code, packages, machine and data are as they were.", details)
+    return Message("warning", f"{begin} {count} cannot be the same now, such as {lines[0]}.", details)
+
+
+def _text(value: object) -> str:
+    return "none" if value is None or value == "" else str(value)

@@ -1,0 +1,98 @@
+"""System metrics: which there are, that each is reported once, and that they cost next to nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.tracking.gpus import Nvml
+from core.tracking.system import SECONDS, SystemMonitor, SystemSampler
+
+
+def test_a_sample_tells_of_machine_and_process() -> None:
+    sampler = SystemSampler()
+    values = sampler.sample()
+    sampler.close()
+    assert {"cpu_percent", "memory_percent", "process_cpu_percent", "process_memory_gib"} <= set(values)
+    assert 0 < values["memory_percent"] <= 100
+    assert 0 < values["process_memory_gib"] < 1000
+    assert all(value >= 0 for value in values.values())
+
+
+def test_sampling_takes_less_than_half_a_percent_of_a_core() -> None:
+    sampler = SystemSampler()
+    before = time.thread_time()
+    for _ in range(20):
+        sampler.sample()
+    assert (time.thread_time() - before) / 20 / SECONDS < 0.005
+    sampler.close()
+
+
+def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "rank-1.json").write_text(json.dumps({"process_cpu_percent": 90.0}), encoding="utf-8")
+    (tmp_path / "system" / "rank-2.json").write_text("no JSON", encoding="utf-8")
+    sampled, seen = threading.Event(), list[Mapping[str, float]]()
+
+    def report(values: Mapping[str, float]) -> None:
+        seen.append(values)
+        sampled.set()
+
+    with SystemMonitor(0.05, tmp_path, report=report):
+        assert sampled.wait(60)
+    assert seen[0]["system/rank1/process_cpu_percent"] == 90.0
+    assert not any("rank2" in name for name in seen[0])
+    own = SystemMonitor(0.05, tmp_path)
+    with own:
+        while not (values := own.take()):
+            time.sleep(0.01)
+    assert "system/cpu_percent" in values
+    with SystemMonitor(0, tmp_path) as never:
+        assert never.take() == {}
+
+
+def test_other_ranks_leave_theirs_in_the_run_folder(tmp_path: Path) -> None:
+    file = tmp_path / "system" / "rank-3.json"
+    with SystemMonitor(0.05, tmp_path, rank=3, local_rank=1):
+        while not file.exists():
+            time.sleep(0.01)
+    assert set(json.loads(file.read_text(encoding="utf-8"))) == {"process_cpu_percent", "process_memory_gib"}
+
+
+class FakeNvml:
+    """One GPU that does not tell its power."""
+
+    NVML_TEMPERATURE_GPU = 0
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetName(self, handle: int) -> bytes:
+        return b"H100"
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "550.1"
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> object:
+        return type("Rates", (), {"gpu": 80})
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> object:
+        return type("Memory", (), {"used": 2 << 30})
+
+    def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:
+        return 60
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
+        raise RuntimeError("not supported")
+
+
+def test_a_gpu_reports_what_it_can() -> None:
+    nvml = Nvml(FakeNvml())
+    assert nvml.facts() == {"gpus": ["H100"], "driver": "550.1"}
+    assert nvml.values() == {"gpu0_percent": 80.0, "gpu0_memory_gib": 2.0, "gpu0_temperature_c": 60.0}
