@@ -6,13 +6,14 @@ Metric names are those of the events: ``train/loss``, ``train/lr``, ``diag/teach
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.spec.run.metric_names import is_share
 from sdgui.widgets.plot_axes import AxisKind
 
-SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "Other")
+SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "System", "Other")
 
 _TITLES = {
     "train/loss": "Total loss",
@@ -29,6 +30,7 @@ _TITLES = {
 }  # every other metric is titled by its name
 _RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
 _WHO = ("student", "teacher")
+_UNITS = {"_percent": "%", "_gib": "GiB", "_mb_per_s": "MB/s", "_w": "W", "_c": "°C"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def chart_of(metric: str) -> Chart:
         return Chart(metric, _TITLES.get(metric, _words(rest)), "Losses")
     if prefix == "diag":
         return Chart(metric, _words(rest), "Diagnostics")
+    if prefix == "system":
+        return Chart(metric, _system_title(rest), "System")
     return Chart(metric, _words(rest or metric), "Other")
 
 
@@ -79,6 +83,17 @@ def ordered(charts: Iterable[Chart]) -> list[Chart]:
 def _natural(text: str) -> list[tuple[int, str]]:
     head, _, tail = text.partition("@")
     return [(0, head), (int(tail), "") if tail.isdigit() else (0, tail)]
+
+
+def _system_title(name: str) -> str:
+    """``gpu0_memory_gib`` as "GPU 0 memory (GiB)", ``rank1/process_cpu_percent`` as "Rank 1 process CPU (%)"."""
+    name = name.replace("/", " ")
+    for ending, unit in _UNITS.items():
+        if name.endswith(ending):
+            name = f"{name.removesuffix(ending)} ({unit})"
+            break
+    spaced = re.sub(r"(gpu|rank)(\d+)", r"\1 \2", name)
+    return _words(re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda found: found[0].upper(), spaced.replace("_", " ")))
 
 
 def _words(name: str) -> str:

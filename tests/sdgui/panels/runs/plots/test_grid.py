@@ -229,3 +229,15 @@ def test_renaming_keeps_points(grid: PlotGrid) -> None:
     grid.set_run("r1", "renamed", 4)
     series = next(iter(grid._cards["train/loss"].series.values()))
     assert (series.name, series.color, len(series)) == ("renamed", 4, 49)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("system/gpu0_memory_gib", "GPU 0 memory (GiB)"),
+        ("system/rank1/process_cpu_percent", "Rank 1 process CPU (%)"),
+        ("system/disk_read_mb_per_s", "Disk read (MB/s)"),
+    ],
+)
+def test_system_metrics_have_a_section_and_titles_with_units(metric: str, title: str) -> None:
+    assert (chart_of(metric).section, chart_of(metric).title) == ("System", title)
