@@ -81,7 +81,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
     logged = isinstance(config, LoggedConfig)
     if logged and (output or launch):
         raise UserError(f"{run.path.name} was logged by a script, which only you can start again.")
-    differing = obstacles(recorded, _as_now(config, recorded))
+    differing = obstacles(recorded, _as_now(run, config, recorded))
     steps = script_steps(config, recorded, str(run.path)) if isinstance(config, LoggedConfig) else []
     if as_json:
         print(json.dumps({"differing": differing, "steps": steps}, indent=1))
@@ -112,7 +112,7 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _as_now(config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
+def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The provenance that the run would record if it began now, without a model to read its captions by."""
     from core.tracking.provenance import collect, data_facts, trainer_folder
 
@@ -132,12 +132,17 @@ def _as_now(config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> di
             except UserError as error:
                 data[split] = {"cannot be read": str(error)}
     now = collect(None, folder if folder.is_dir() else Path.cwd(), data=data, code=code is not None)
-    return now | {"files": _files_now(folder, recorded.get("files"))}
+    return now | {"files": _files_now(config, run, folder, recorded.get("files"))}
 
 
-def _files_now(folder: Path, files: object) -> dict[str, str]:
-    """The digests of the custom files that were recorded, as they are now."""
+def _files_now(config: RunConfig | LoggedConfig, run: RunDir, folder: Path, files: object) -> dict[str, str]:
+    """The digests of the custom files that were recorded, as they are now; of a trainer's run, the one that changed."""
     digests = {}
+    if isinstance(config, RunConfig):
+        try:
+            check_resumed(config, run)
+        except UserError as error:
+            digests["custom code"] = str(error)
     for name in files if isinstance(files, Mapping) else ():
         with suppress(OSError, UserError, ValueError):
             content = read_bytes(folder / str(name), MEGABYTE, root=folder, error=UserError)

@@ -149,9 +149,9 @@ def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
         "diff_digest": digest(tree.diff),
     }  # fmt: skip
     if tree.diff and run is not None:
-        run.code.mkdir(exist_ok=True)
-        write_whole(run.code / "working-tree.diff", tree.diff)
-        found["diff"] = "code/working-tree.diff"
+        run.source.mkdir(exist_ok=True)
+        write_whole(run.source / "working-tree.diff", tree.diff)
+        found["diff"] = "source/working-tree.diff"
     elif tree.diff_size:
         found["problem"] = f"the uncommitted changes are {tree.diff_size} and were not kept"
     return found
@@ -175,7 +175,7 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
         with suppress(OSError):
             if path.stat().st_size <= _LARGEST_FILE:
                 content, name = path.read_bytes(), path.relative_to(folder)
-                copy = run.code / name
+                copy = run.source / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(copy, content, durable=False)
                 yield name.as_posix(), hashlib.sha256(content).hexdigest()[:12]

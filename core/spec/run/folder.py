@@ -56,7 +56,7 @@ class RunDir:
     checkpoints = _Inside("checkpoints")
     exports = _Inside("exports")
     provenance = _Inside("provenance.json")
-    code = _Inside("code")  # the uncommitted changes and custom code that it ran with
+    source = _Inside("source")  # the uncommitted changes, and the script and modules, that it ran with
     samples = _Inside("samples")  # images that a script logged
     lock = _Inside(".lock")
 
@@ -82,7 +82,7 @@ class RunDir:
         files = (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock)
         for path in (*files, self.provenance):
             _check_own(path, root, stat.S_ISREG, "file")
-        for path in (self.checkpoints, self.exports, self.code, self.samples):
+        for path in (self.checkpoints, self.exports, self.source, self.samples):
             _check_own(path, root, stat.S_ISDIR, "folder")
 
     def claim(self) -> filelock.BaseFileLock:

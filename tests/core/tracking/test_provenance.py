@@ -101,7 +101,7 @@ def test_a_large_diff_a_slow_git_and_no_git_are_said(
     run.create()
     code = collect(run, repository)["code"]
     assert code["problem"] == "the uncommitted changes are larger than 1 MB and were not kept"
-    assert not (run.code / "working-tree.diff").exists()
+    assert not (run.source / "working-tree.diff").exists()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert collect(run, repository)["code"]["problem"] == "git is not installed"
     slow = tmp_path / "git"
@@ -139,7 +139,7 @@ def test_a_script_and_its_modules_are_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "go.py"], cwd=tmp_path, check=True, timeout=120)
     recorded = read_provenance(RunDir(tmp_path / "run"))
     assert set(recorded["files"]) == {"go.py", "own.py"}
-    assert (tmp_path / "run" / "code" / "own.py").read_text(encoding="utf-8") == "size = 3\n"
+    assert (tmp_path / "run" / "source" / "own.py").read_text(encoding="utf-8") == "size = 3\n"
 
 
 def test_data_are_known_by_what_they_hold(tmp_path: Path) -> None:
@@ -154,7 +154,11 @@ def test_data_are_known_by_what_they_hold(tmp_path: Path) -> None:
 
 
 def test_runs_differ_in_what_their_starts_recorded() -> None:
-    first = {"packages": {"torch": "2.6", "numpy": "2.0"}, "code": {"commit": "a", "diff": "code/x"}, "python": "3.11"}
+    first = {
+        "packages": {"torch": "2.6", "numpy": "2.0"},
+        "code": {"commit": "a", "diff": "source/x"},
+        "python": "3.11",
+    }
     second = {"packages": {"torch": "2.7", "numpy": "2.0"}, "code": {"commit": "b"}, "python": "3.11"}
     assert differing([first, {}, second]) == {
         "packages.torch": ["2.6", None, "2.7"], "git commit": ["a", None, "b"]

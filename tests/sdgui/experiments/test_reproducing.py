@@ -36,12 +36,12 @@ def test_a_logged_run_says_how_to_repeat_its_script(tmp_path: Path) -> None:
     logged = core.start_run("x", folder=tmp_path / "run", system_seconds=0, record_code=False)
     logged.finish()
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text(encoding="utf-8"))
-    provenance |= {"command": ["python", "train.py"], "code": {"commit": "abc", "diff": "code/working-tree.diff"}}
+    provenance |= {"command": ["python", "train.py"], "code": {"commit": "abc", "diff": "source/working-tree.diff"}}
     write_provenance(RunDir(tmp_path / "run"), provenance)
     report = read_report(tmp_path / "run")
     assert report.steps == (
         "git checkout abc",
-        f"git apply {tmp_path / 'run'}/code/working-tree.diff",
+        f"git apply {tmp_path / 'run'}/source/working-tree.diff",
         "python train.py",
     )
     assert "To repeat the script, run:" in message_of(report).details
