@@ -40,11 +40,7 @@ ROUNDS = 2
 WARM_UP_STEPS = 4
 GROUP = 3  # steps that are timed together, so that a teacher in every third step counts once
 WARM_UP_GROUPS, TIMED_GROUPS = 2, 10
-MAX_STEP_RATIOS = (
-    ("sd-clip", "clip", 1.5),
-    ("sd-coca", "coca", 1.5),
-    ("sd-clip-lean", "clip", 1.15),
-)  # preset, baseline, ratio
+MAX_STEP_RATIOS = (("sd-clip", "clip", 1.5), ("sd-coca", "coca", 1.5))  # preset, baseline, ratio
 _SPEED = re.compile(r"([0-9.]+)/s, [0-9.]+/s/gpu")
 
 
@@ -156,7 +152,7 @@ def _train_open_clip(config: RunConfig, folder: Path) -> TrainingResult:
     }
     arguments = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
     view = config.views.clean
-    arguments += ["--aug-cfg", f"scale=({view.crop_min},{view.crop_max})"]
+    arguments += ["--aug-cfg", f"scale=({view.crop_min},1.0)"]
     start = (
         "import sys, open_clip; open_clip.add_model_config(sys.argv.pop(1)); "
         "from open_clip_train.main import main; main(sys.argv[1:])"

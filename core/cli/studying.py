@@ -81,7 +81,7 @@ def _add_noise(verbs: Verbs) -> None:
         "--weights",
         default="",
         choices=("student", "teacher"),
-        help="default: both networks and the scores recorded during training",
+        help="default: the mean of both networks",
     )
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
     noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest belief first")

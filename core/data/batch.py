@@ -95,11 +95,10 @@ class View:
     local: bool = False  # a small crop, which may have a smaller side
     distortion: Distorts | None = None  # drawn, and applied once the images are on the device
     kept: Tensor | None = None  # (B, k) int64, the patches that the student reads; None: all
-    attended: int = 0  # so many are kept, those that the teacher attends to most; 0: not chosen so
 
     def without_masks(self) -> View:
         """The same images as the teacher sees them: nothing hidden or left out, nothing interpolated."""
-        return replace(self, mix=None, mask=None, kept=None, attended=0)
+        return replace(self, mix=None, mask=None, kept=None)
 
     def map(self, move: Callable[[Tensor], Tensor]) -> View:
         """The same with ``move`` applied to every tensor."""
@@ -125,11 +124,6 @@ class Batch:
     def on_host(self) -> Batch:
         """The same in the host's memory: what is drawn by it, and how many there are of what, is known at once."""
         return self if self.source is None else self.source
-
-    @property
-    def asks_attention(self) -> bool:
-        """Whether the teacher's attention chooses patches of a view."""
-        return any(view.attended for view in (self.clean, *self.student))
 
     def sent(self, device: torch.device) -> Batch:
         """The batch on ``device`` with its views distorted; itself where it is so already. Nothing waits for a GPU."""

@@ -120,7 +120,7 @@ class Loader:
         self.left_out = left_out
         self._log = log
         self.steps_per_epoch = order.steps_per_epoch
-        plan, by_device = teaching(config, self.total_steps), self._place.distorts
+        plan, by_device = teaching(config), self._place.distorts
         self._maker = PartMaker(dataset, config, image_size, order, labels, multiple, by_device, plan, left_out)
         self._join = Joiner(config, order.batch_size, dataset.pad_id, pinned=self._place.on_gpu)
 

@@ -26,8 +26,9 @@ from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
 from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, draw_mix, view_side
-from core.data.views.masks import draw_kept, draw_masks, kept_count
-from core.spec.config import RunConfig, Teaching, ViewConfig
+from core.data.views.masks import draw_kept, draw_masks
+from core.data.views.recipe import ViewRecipe
+from core.spec.config import RunConfig, Teaching
 
 ROWS = 128  # of a part
 CAPTION, MIX = 1002, 1003  # purposes of draws, beside views
@@ -100,20 +101,18 @@ class PartMaker(Dataset[LoadedPart]):
 
     def view(self, wanted: WantedView, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
         """One view of ``rows`` (b,), whose decoded images these are; a function of its keys, row by row."""
-        config = wanted.config
         key = (self.config.seed, epoch, rows)
-        side = view_side(config, self.size, self.multiple)
-        images = cut_view(decoded, config, side, *key, wanted.number)  # (b, 3, S, S)
-        distortion = draw_distortion(config, *key, wanted.number)
+        side = view_side(wanted.recipe, self.size, self.multiple)
+        images = cut_view(decoded, wanted.recipe, side, *key, wanted.number)  # (b, 3, S, S)
+        distortion = draw_distortion(wanted.recipe, *key, wanted.number)
         if not self.by_device:
             images = images.contiguous()
             if distortion is not None:
                 images, distortion = distortion.apply(images), None
         across = side // self.multiple
-        mask = draw_masks(config, across, *key, wanted.number)
-        kept = draw_kept(config, across, *key, wanted.number)
-        attended = kept_count(config, across**2) if config.keep < 1.0 and kept is None else 0
-        return View(images, None, mask, wanted.number, wanted.local, distortion, kept, attended)
+        mask = draw_masks(wanted.recipe, across, *key, wanted.number)
+        kept = draw_kept(wanted.recipe, across, *key, wanted.number)
+        return View(images, None, mask, wanted.number, wanted.local, distortion, kept)
 
     def _batch(self, step: int, epoch: Integers, rows: Rows, decoded: list[Tensor]) -> Batch:
         def views(wanted: Sequence[WantedView]) -> tuple[View, ...]:
@@ -134,21 +133,23 @@ class PartMaker(Dataset[LoadedPart]):
 class WantedView:
     """A view that a config asks for: how it is made, and the number that its draws depend on."""
 
-    config: ViewConfig
+    recipe: ViewRecipe
     number: int
     local: bool = False
 
 
 def clean_view(config: RunConfig) -> WantedView:
     """The one that carries the contrastive loss."""
-    return WantedView(config.views.clean, CLEAN)
+    return WantedView(ViewRecipe.of(config.views.clean), CLEAN)
 
 
 def student_views(config: RunConfig) -> list[WantedView]:
     """The student's further views: whole ones, then local ones."""
     views = config.views
-    whole = [WantedView(views.student, STUDENT + i) for i in range(views.student.count)]
-    return whole + [WantedView(views.local, LOCAL + i, local=True) for i in range(views.local.count)]
+    whole, local = ViewRecipe.of(views.student), ViewRecipe.of(views.local)
+    return [WantedView(whole, STUDENT + i) for i in range(views.student.count)] + [
+        WantedView(local, LOCAL + i, local=True) for i in range(views.local.count)
+    ]
 
 
 def teacher_views(config: RunConfig) -> list[WantedView]:
@@ -156,7 +157,8 @@ def teacher_views(config: RunConfig) -> list[WantedView]:
     views = config.views
     if not config.teacher.traits.exists or views.shared:
         return []
-    return [WantedView(views.teacher, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
+    recipe = ViewRecipe.of(views.teacher)
+    return [WantedView(recipe, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
 
 
 def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
@@ -167,7 +169,7 @@ def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
 def mix_of(wanted: WantedView, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
     """How a view with ``side`` pixels a side is interpolated in batch ``step``, as a whole; None when it is not."""
     generator = np.random.default_rng(seed_of(seed, step, wanted.number, MIX))
-    return draw_mix(wanted.config, generator, batch_size, side)
+    return draw_mix(wanted.recipe, generator, batch_size, side)
 
 
 class Joiner:
@@ -176,26 +178,22 @@ class Joiner:
     def __init__(self, config: RunConfig, batch_size: int, pad_id: int, pinned: bool) -> None:
         """Of batches of ``batch_size`` rows, all processes'. ``pinned``: laid where a GPU fetches them itself."""
         self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
+        self._recipe = ViewRecipe.of(config.views.student)  # of interpolated views
 
     def __call__(self, step: int, parts: Sequence[Batch]) -> Batch:
         """Batch ``step`` from its parts in order."""
         first, views = parts[0], self._config.views
         student = tuple(
-            self._view(
-                [part.student[i] for part in parts], self._mix(step, views.local if one.local else views.student, one)
-            )
+            self._view([part.student[i] for part in parts], None if one.local else self._mix(step, one))
             for i, one in enumerate(first.student)
         )
-        teacher = tuple(
-            self._view([part.teacher[i] for part in parts], self._mix(step, views.teacher, one))
-            for i, one in enumerate(first.teacher)
-        )
+        teacher = tuple(self._view([part.teacher[i] for part in parts]) for i in range(len(first.teacher)))
         if self._config.teacher.traits.exists and views.shared:
             teacher = tuple(one.without_masks() for one in student if not one.local)
         return Batch(
             rows=self._joined([part.rows for part in parts]),
             texts=self._joined(self._padded([part.texts for part in parts])),
-            clean=self._view([part.clean for part in parts], self._mix(step, views.clean, first.clean)),
+            clean=self._view([part.clean for part in parts]),
             student=student,
             teacher=teacher,
             labels=None
@@ -203,12 +201,12 @@ class Joiner:
             else self._joined([x for part in parts if (x := part.labels) is not None]),
         )
 
-    def _mix(self, step: int, config: ViewConfig, view: View) -> Mix | None:
+    def _mix(self, step: int, view: View) -> Mix | None:
         """Has the partners of the whole batch, also where this process has a share."""
-        wanted, side = WantedView(config, view.number), view.images.shape[-1]
+        wanted, side = WantedView(self._recipe, view.number), view.images.shape[-1]
         return mix_of(wanted, side, self._config.seed, step, self._batch_size)
 
-    def _view(self, parts: Sequence[View], mix: Mix | None) -> View:
+    def _view(self, parts: Sequence[View], mix: Mix | None = None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
         kept = [part.kept for part in parts if part.kept is not None]
         images = self._joined([part.images for part in parts])

@@ -19,6 +19,8 @@ from core.data.images import Resizing
 from core.data.views.making import centre_view
 from core.spec.config import DataConfig
 
+OVERSAMPLE = 1.25  # shorter side of a decoded image, in sides of the model's images
+
 
 class PublishedData(DataConfig):
     """Data settings of a model that no run of this program trained: its own preprocessing, as it was published."""
@@ -33,7 +35,7 @@ def decoding_for(image_size: int, config: DataConfig) -> Decoding:
     """
     if isinstance(config, PublishedData):
         return Decoding(image_size, config.max_megapixels, resizing=config.resizing)
-    side = max(image_size, round(image_size * config.oversample))
+    side = max(image_size, round(image_size * OVERSAMPLE))
     return Decoding(side, config.max_megapixels, config.decoding == "fast")
 
 

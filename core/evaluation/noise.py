@@ -1,10 +1,8 @@
 """Likely mismatched pairs of a data set: all pairs, ranked by how well a trained model matches caption and image.
 
 Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
-The score of a pair is ``core.objectives.weighting.evidence`` of its features. The last weights have memorised
-mismatched training pairs, so scores accumulated during training (``belief.action``) are averaged with theirs. Pairs are
-called likely mismatched only if the scores form two groups (`core.evaluation.groups`); otherwise there is only a
-ranking. Within a group, pairs are also ordered by how well the caption has the words predicted from the image
+The score of a pair is ``core.objectives.weighting.evidence`` of its features. Pairs are called likely mismatched only if
+the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, pairs are also ordered by how well the caption has the words predicted from the image
 (`core.objectives.weighting.words`).
 
 Legend: P pairs (captions with their images), D embed.
@@ -16,14 +14,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.evaluation.groups import Array, two_groups
@@ -42,7 +38,7 @@ SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, else 0
 
 @dataclass(frozen=True)
 class RankedPair:
-    """One caption of one image; ``rank`` 1 has the lowest belief."""
+    """One caption of one image; ``rank`` 1 has the lowest score."""
 
     row: int
     path: str
@@ -59,7 +55,6 @@ class Ranking:
 
     model: str
     data: str
-    remembered: bool  # whether scores from training were used
     pairs: tuple[RankedPair, ...]
     doubted: int  # number of likely mismatched pairs; 0 for one group
     groups: int = 1  # 1, or 2 if some pairs are likely mismatched
@@ -101,7 +96,6 @@ class Ranking:
             "model": self.model,
             "data": self.data,
             "pairs": len(self.pairs),
-            "remembered": self.remembered,
             "doubted": self.doubted,
             "groups": self.groups,
             "shuffled": self.shuffled,
@@ -140,13 +134,8 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
         descriptors = unit_parts(torch.cat(image_descriptors))[features.text_to_image]  # (P, F)
         words.append(word_evidence(torch.cat([images, descriptors], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
-    one_caption_each = len(rows) == len(rows.unique())  # the memory has an entry per image, not per caption
-    memory = _memory(run, name, models[0].data.train, source, dataset) if one_caption_each and not weights else None
-    if memory is not None:
-        remembered, has_memory, updates = memory
-        belief = torch.where(has_memory[rows], remembered[rows].lerp(belief, 2.0 / (updates + 2.0)), belief)
     belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
-    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, memory is not None)
+    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right)
 
 
 def _open(model: Model, source: str, progress: Progress) -> PairDataset:
@@ -157,24 +146,6 @@ def _open(model: Model, source: str, progress: Progress) -> PairDataset:
     if len(dataset.captions) < 3:
         raise UserError(f"{source} has {len(dataset.captions)} pairs; ranking needs at least 3.")
     return dataset
-
-
-def _memory(
-    run: RunDir, name: str, trained: str, source: str, dataset: PairDataset
-) -> tuple[Tensor, Tensor, float] | None:
-    """Evidence accumulated in training (N,), which pairs have any (N,) bool, and the number of updates.
-
-    None for other data and without accumulated evidence. Pairs that `belief.prior` filtered have none.
-    """
-    if not trained or Path(trained).resolve() != Path(source).resolve():
-        return None
-    if not (run.checkpoints / name / checkpoint.STATE).exists():  # an older checkpoint, reduced to its networks
-        return None
-    state = checkpoint.load_weights(run, name, "state", torch.device("cpu"))
-    memory, update_count = state.get("belief.memory"), state.get("belief.judged")
-    if memory is None or update_count is None or len(memory) != len(dataset) or not int(update_count):
-        return None
-    return memory, state.get("belief.seen", torch.ones(len(memory), dtype=torch.bool)), float(update_count)
 
 
 def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:
@@ -200,7 +171,6 @@ def _ranking(
     captions: Sequence[str],
     belief: Tensor,
     right: Array | None,
-    remembered: bool,
 ) -> Ranking:
     pairs = []
     for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
@@ -218,7 +188,7 @@ def _ranking(
             )
         )
     doubted = 0 if right is None else int((right < 0.5).sum())
-    return Ranking(model, source, remembered, tuple(pairs), doubted, 1 if right is None else 2)
+    return Ranking(model, source, tuple(pairs), doubted, 1 if right is None else 2)
 
 
 def to_csv(pairs: Sequence[RankedPair]) -> str:

@@ -92,13 +92,10 @@ class Network(nn.Module):
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
-        """The teacher's outputs for its own views, or the clean one, without masks.
-
-        If its attention selects the student's patches, ``image_features`` contains the attention.
-        """
-        views, attention = batch.teacher or (batch.clean,), batch.asks_attention
+        """The teacher's outputs for its own views, or the clean one, without masks."""
+        views = batch.teacher or (batch.clean,)
         full_views = tuple(view.without_masks() for view in views)
-        return self._forward(full_views, batch.texts, len(views), teaches=True, attention=attention)
+        return self._forward(full_views, batch.texts, len(views), teaches=True)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) to unit vectors (B, D) float32."""
@@ -137,11 +134,10 @@ class Network(nn.Module):
         further: int,
         teaches: bool = False,
         prototypes: bool = True,
-        attention: bool = False,
     ) -> Output:
         """``views`` through the towers; the last ``further`` are distilled, or all of them when that is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
-        images = self._encode_views(views, teaches, attention)
+        images = self._encode_views(views, teaches)
         first = len(views) - (further or len(views))
         fused, logits = self._apply_prototypes(images[first:], text, prototypes)
         outputs = tuple(
@@ -159,7 +155,7 @@ class Network(nn.Module):
             text_features=text,
         )
 
-    def _encode_views(self, views: Sequence[View], teaches: bool, attention: bool) -> list[ImageFeatures]:
+    def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
         """Features of each view; views of the same size and kind go through the tower as one batch.
 
         If an objective needs patch states after the last block, they are computed for the student's masked views and
@@ -177,7 +173,6 @@ class Network(nn.Module):
                 torch.cat(masks) if masks else None,
                 self.patch_tokens and (teaches or kind[1]),
                 torch.cat(indices) if indices else None,
-                attention,
             )
             features.update(zip(members, joint.chunk(len(members)), strict=True))
         return [features[i] for i in range(len(views))]
@@ -232,7 +227,7 @@ def build_backbone(
         start(towers)
     if config.towers.build:
         towers = changed_towers(towers, model_cfg, config.towers.build, code)
-    if any(view.mask > 0 for view in (config.views.student, config.views.local)):
+    if config.views.student.mask > 0:
         towers.add_mask_token()
     towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)
     _check_views(config, towers)
@@ -242,23 +237,16 @@ def build_backbone(
 def _check_views(config: RunConfig, towers: Towers) -> None:
     """Raises ModelError when the image tower does not support the size, or the dropped patches, of a view."""
     views = config.views
-    for name, view in (("student", views.student), ("local", views.local), ("teacher", views.teacher)):
-        if view.count and view.size < 1.0 and not towers.any_size:
-            raise ModelError(
-                f"{config.towers.architecture} takes images of one size only; set views.{name}.size to 1, or choose "
-                "a ViT of open_clip's own."
-            )
-    for name, view in (("clean", views.clean), ("student", views.student), ("local", views.local)):
-        if view.count and view.keep < 1.0 and not towers.any_size:
-            raise ModelError(
-                f"{config.towers.architecture} reads all patches of an image; set views.{name}.keep to 1, or choose a "
-                "ViT of open_clip's own."
-            )
-        if view.count and view.keep < 1.0 and view.keep_by == "attention" and not towers.gives_attention:
-            raise ModelError(
-                f"{config.towers.architecture} does not pool its class token by attention alone; set "
-                f"views.{name}.keep_by to random."
-            )
+    if views.local.count and views.local.size < 1.0 and not towers.any_size:
+        raise ModelError(
+            f"{config.towers.architecture} takes images of one size only; set views.local.size to 1, or choose a ViT "
+            "of open_clip's own."
+        )
+    if views.clean.keep < 1.0 and not towers.any_size:
+        raise ModelError(
+            f"{config.towers.architecture} reads all patches of an image; set views.clean.keep to 1, or choose a ViT "
+            "of open_clip's own."
+        )
 
 
 def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Output:
     logit_bias: Tensor | None = None  # scalar
     image_features: tuple[ImageFeatures, ...] = ()  # of each view: the student's clean one, then the further ones
     text_features: TextFeatures | None = None
-    belief: Tensor | None = None  # (B,) the weight of each pair, 0 to 1; None: all equal
+    pair_weights: Tensor | None = None  # (B,) how much each pair counts; None: all equally
     extra: Mapping[str, Any] = field(default_factory=dict)  # results that objectives share, by name
 
     @property

@@ -22,7 +22,7 @@ from core.model.towers.text import TextFeatures
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import positions
-from core.objectives.weighting.belief import weighted_mean
+from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import overall_mean
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
 
@@ -72,7 +72,7 @@ class Captioning(Objective):
         loss = - 1/N sum_n log p(word_n | words before it, image)
 
     Like open_clip's CoCaLoss, it predicts the end token but neither the start token nor padding. If pairs are weighted
-    (``core.objectives.weighting.belief``) the mean uses the weight of each word's pair.
+    (``output.pair_weights``) the mean uses the weight of each word's pair.
 
     Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
     which shares all but its self-attention; mPLUG's prefix language model, with the image as the prefix; BLIP-2's
@@ -105,8 +105,8 @@ class Captioning(Objective):
         predicted: NextWords = student.extra[self.name]
         with torch.autocast(predicted.logits.device.type, enabled=False):
             losses, is_correct = hard_words(predicted.logits, predicted.labels, self.label_smoothing)
-            belief = None if student.belief is None else student.belief[predicted.pairs]
-            loss = weighted_mean(losses, belief, alike=False)
+            weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
+            loss = weighted_mean(losses, weights, alike=False)
         return loss, {"diag/next_word_accuracy": overall_mean(is_correct.float())}
 
 

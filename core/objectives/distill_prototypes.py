@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data.batch import Batch
 from core.model.errors import ModelError
@@ -21,10 +20,8 @@ from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.schedule import ObjectiveValues
-from core.ranks.collectives import first_row, gathered, mean_over_ranks
+from core.ranks.collectives import mean_over_ranks
 from core.spec.config import DistillPrototypesConfig
-
-_TINY = 1e-8
 
 
 class DistillPrototypes(Objective):
@@ -39,9 +36,6 @@ class DistillPrototypes(Objective):
     would drive q to uniform, a small u alone to one prototype. Alternatively q comes from Sinkhorn's algorithm.
 
     On fused+image the loss is the sum over both, each with a separate head, prototypes and centre.
-
-    KoLeo (Sablayrolles et al. 2019) adds ``- mean_i log min_j |x_i - x_j|`` over the unit vectors x that the head reads
-    from the student's global views; on fused+image those of the image.
     """
 
     name = "distill_prototypes"
@@ -50,11 +44,11 @@ class DistillPrototypes(Objective):
 
     def __init__(self, config: DistillPrototypesConfig) -> None:
         super().__init__(config)
-        self.on, self.koleo = config.on, config.koleo
+        self.on = config.on
         self.student_temperature = config.student_temperature
         self.prototypes = config.prototypes
-        self.targets = Centring(config, config.prototypes)
-        self.image_targets = Centring(config, config.prototypes) if config.on == "fused+image" else None
+        self.targets = Centring(config.prototypes, config.centering)
+        self.image_targets = Centring(config.prototypes, config.centering) if config.on == "fused+image" else None
 
     @property
     def centre(self) -> Tensor:
@@ -110,10 +104,6 @@ class DistillPrototypes(Objective):
                 image_loss, image_report = self._compare(student, teacher, ours, theirs, self.image_targets)
                 loss = loss + image_loss
                 report |= {name.replace("diag/", "diag/image_"): value for name, value in image_report.items()}
-            if self.koleo > 0:
-                spread = self._koleo(student)
-                loss = loss + self.koleo * spread
-                report["diag/koleo"] = spread.detach()
         return loss, report
 
     def _compare(
@@ -146,30 +136,6 @@ class DistillPrototypes(Objective):
         if self.training:
             centring.update(logits)
         return loss, report
-
-    def _koleo(self, student: Output) -> Tensor:
-        """The mean of KoLeo over the student's global views, or of its captions."""
-        if self.on == "text":
-            assert student.text_features is not None
-            return koleo(student.text_features.before_projection)
-        views = zip(student.distilled, student.distilled_features, strict=True)
-        inputs = [view.fused if self.on == "fused" else features.before_projection for view, features in views
-                  if not view.local]  # fmt: skip
-        losses = [koleo(x) for x in inputs if x is not None]
-        return torch.stack(losses).mean() if losses else student.text.sum() * 0.0
-
-
-def koleo(x: Tensor) -> Tensor:
-    """How unevenly the rows of ``x`` (B, D) cover the sphere: ``- mean_i log min_j |x_i - x_j|``."""
-    x = F.normalize(x.float(), dim=-1)
-    every = gathered(x)
-    with torch.no_grad():
-        products = x @ every.T
-        products.diagonal(first_row(len(x))).fill_(-torch.inf)
-        nearest = products.argmax(dim=1)
-    distance = torch.linalg.vector_norm(x - every[nearest], dim=-1)
-    spread: Tensor = (distance + _TINY).log().mean()
-    return -spread
 
 
 def view_pairs(student: Output, teacher: Output) -> list[tuple[int, int]]:

@@ -10,16 +10,16 @@ import math
 import torch
 from torch import Tensor
 
+from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.objective import Report, require
+from core.objectives.objective import Objective, Report, require
 from core.objectives.parts.pairs import Both, both_logits, pair_rows
 from core.objectives.parts.probabilities import cross_entropy, entropy
-from core.objectives.parts.queue import similarities
-from core.objectives.queued import QueuedObjective
+from core.objectives.parts.queue import FeatureQueue, similarities
 from core.spec.config import DistillSimilarityConfig
 
 
-class DistillSimilarity(QueuedObjective):
+class DistillSimilarity(Objective):
     """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
 
     Each network uses its own logit scale, the teacher's divided by the temperature (in Hinton et al. 2015 the student's
@@ -48,7 +48,16 @@ class DistillSimilarity(QueuedObjective):
 
     def __init__(self, config: DistillSimilarityConfig) -> None:
         super().__init__(config)
-        self.temperature = config.temperature
+        self.temperature, self.queue_size = config.temperature, config.queue
+        self.queue: FeatureQueue | None = None
+
+    def build_buffers(self, network: Network) -> None:
+        if self.queue_size > 0:
+            self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
+
+    @property
+    def compares_vectors(self) -> str:
+        return "queue" if self.queue_size > 0 else ""
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from core.data.batch import Batch
 from core.model.errors import ModelError
-from core.model.heads import PROTOTYPES, PrototypeHead
+from core.model.heads import PrototypeHead
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy_rows
-from core.objectives.parts.schedule import ObjectiveValues
 from core.ranks.collectives import divisor, overall_mean, size
 from core.ranks.transfer import sent
-from core.spec.config import DistillPrototypesConfig, MaskedPatchesConfig, ObjectiveConfig, ObjectivesConfig
+from core.spec.config import MaskedPatchesConfig
+
+STUDENT_TEMPERATURE = 0.1  # DINO
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,10 @@ class MaskedPatches(Objective):
     config_class = MaskedPatchesConfig
     needs_patches = True
 
-    def __init__(self, config: MaskedPatchesConfig, images: DistillPrototypesConfig) -> None:
+    def __init__(self, config: MaskedPatchesConfig) -> None:
         super().__init__(config)
-        self.shared = config.shared_head
-        self.student_temperature = config.student_temperature
-        self.prototypes = images.prototypes if config.shared_head else config.prototypes
-        self.targets = Centring(config, self.prototypes)
-
-    @classmethod
-    def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
-        assert isinstance(config, MaskedPatchesConfig)
-        return cls(config, every.distill_prototypes)
+        self.prototypes = config.prototypes
+        self.targets = Centring(self.prototypes)
 
     def build_head(self, network: Network) -> nn.Module | None:
         if not network.towers.any_size:
@@ -72,8 +65,6 @@ class MaskedPatches(Objective):
                 f"{network.towers.patch_dropout:.0%} of them in training; set its weight to 0, or patch_dropout in the "
                 "architecture's vision_cfg."
             )
-        if self.shared:
-            return None
         return PrototypeHead(network.towers.patch_width, self.prototypes)
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
@@ -93,13 +84,6 @@ class MaskedPatches(Objective):
             )
         require_head(self.name, student, teacher)
 
-    def begin_step(self, network: Network, values: ObjectiveValues) -> None:
-        super().begin_step(network, values)
-        if not self.shared:
-            head = network.heads[self.name]
-            assert isinstance(head, PrototypeHead)
-            head.frozen = values.frozen
-
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         return self._hidden_logits(network, batch, output)
 
@@ -109,7 +93,7 @@ class MaskedPatches(Objective):
     def _hidden_logits(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         """The logits of ``network`` for the patches that are hidden from the student."""
         features = {view.number: part for view, part in zip(output.distilled, output.distilled_features, strict=True)}
-        head = network.heads[PROTOTYPES if self.shared else self.name]
+        head = network.heads[self.name]
         logits, weights = [], []
         for view in batch.on_host.student:
             mask = view.mask
@@ -131,7 +115,7 @@ class MaskedPatches(Objective):
         with torch.autocast(student.text.device.type, enabled=False):
             teacher_logits = torch.cat(theirs.logits)
             targets = self.targets(teacher_logits, self.step_values.teacher_temperature)  # (all M, K)
-            student_logits, weights = torch.cat(ours.logits) / self.student_temperature, torch.cat(ours.weights)
+            student_logits, weights = torch.cat(ours.logits) / STUDENT_TEMPERATURE, torch.cat(ours.weights)
             losses = cross_entropy_rows(targets, student_logits)  # (all M,)
             loss = (losses * weights).sum() / divisor(weights.sum())
             report = {

@@ -18,7 +18,7 @@ from core.objectives.objective import Objective, Report, require, require_head, 
 from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import WordPositions
-from core.objectives.weighting.belief import weighted_mean
+from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
 from core.ranks.draws import shared
 from core.ranks.transfer import sent
@@ -150,6 +150,6 @@ class MaskedWords(Objective):
             if alpha > 0:
                 kl, entropy = soft_words(predicted.logits, require(teacher, self.name).extra[self.name].logits)
                 losses = (1 - alpha) * losses + alpha * (kl + entropy)  # kl + entropy = cross-entropy with the teacher
-            belief = None if student.belief is None else student.belief[predicted.pairs]
-            loss = weighted_mean(losses, belief, alike=False)
+            weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
+            loss = weighted_mean(losses, weights, alike=False)
         return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": overall_mean(is_correct.float())}

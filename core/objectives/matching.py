@@ -15,7 +15,7 @@ from core.data.batch import Batch
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
-from core.objectives.weighting.belief import weighted_mean
+from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, gathered, overall_mean, rank, size, taken
 from core.ranks.draws import shared
 from core.ranks.transfer import sent
@@ -140,9 +140,9 @@ class Matching(Objective):
         with torch.autocast(pairs.logits.device.type, enabled=False):
             logits = pairs.logits.float()
             losses = F.cross_entropy(logits, pairs.match, reduction="none")
-            belief = None
-            if student.belief is not None:  # negatives keep weight 1
-                belief = torch.where(pairs.match == 1, student.belief[pairs.indices], 1.0)
-            loss = weighted_mean(losses, belief, alike=False)
+            weights = None
+            if student.pair_weights is not None:  # negatives keep weight 1
+                weights = torch.where(pairs.match == 1, student.pair_weights[pairs.indices], 1.0)
+            loss = weighted_mean(losses, weights, alike=False)
             accuracy = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
         return loss, {"diag/matching_accuracy": accuracy}

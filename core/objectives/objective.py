@@ -37,7 +37,7 @@ class Objective(nn.Module, ABC):
     needs_patches = False  # whether it reads the last state of each patch
     needs_views = False  # whether it reads the student's further views
     needs_prototypes = False  # whether it reads the network's shared prototypes
-    learns_from_teacher = False  # whether the teacher's outputs are its targets; inactive until the teacher starts
+    learns_from_teacher = False  # whether the teacher's outputs are its targets
     needs_teacher = False  # whether it reads the teacher's outputs, as targets or otherwise
 
     def __init__(self, config: ObjectiveConfig) -> None:

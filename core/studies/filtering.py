@@ -1,4 +1,4 @@
-"""Precision and recall of the caption filter (``belief.prior=words``) for several draws, rates and kinds of noise.
+"""Precision and recall of the caption filter (``noise.caption_filter``) for several draws, rates and kinds of noise.
 
 Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` -> the rows of ``OUT.json`` -> `table`, for
 ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped",
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.data.dataset import PairDataset, open_dataset
 from core.data.derived.noisy import wrong_captions
-from core.objectives.weighting.prior import looked_at
+from core.objectives.weighting.caption_filter import looked_at
 from core.objectives.weighting.words import clean_probability
 from core.spec.config import override
 from core.spec.files import write_whole

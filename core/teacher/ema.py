@@ -24,25 +24,16 @@ class EmaTeacher(Teacher):
     After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m from
     ``core.training.schedules.momenta``. If it teaches every k-th step, it is updated only before such a step, with the
     product of the m since. Buffers (batch norm statistics) are copied from the student, or averaged with ema-state
-    except for counters (EMAN, Cai et al. 2021). With part heads it shares the student's towers, and only fusion and
-    heads are averaged. It equals the student until the teacher starts. Its state dict is that of a network.
+    except for counters (EMAN, Cai et al. 2021). It starts as a copy of the student. Its state dict is that of a
+    network.
     """
 
     moves = True
 
     def __init__(self, config: TeacherConfig, student: Network) -> None:
         super().__init__(config)
-        shared = {id(student.towers): student.towers} if config.part == "heads" else {}
-        network: Network = copy.deepcopy(student, shared)
-        self.networks = (network,)
-        self._averaged_parts = [part for name, part in network.named_children() if part is not student.towers]
-        for part in self._averaged_parts:
-            part.requires_grad_(False)
-        for parameter in network.parameters(recurse=False):
-            parameter.requires_grad_(False)
-        network.training = False
-        for part in self._averaged_parts:
-            part.eval()
+        network: Network = copy.deepcopy(student)
+        self.networks = (network.requires_grad_(False).eval(),)
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
         with torch.no_grad(), evaluating(self.network):

@@ -26,8 +26,7 @@ from core.model.runtime import Runtime, set_up
 from core.model.towers.downloading import fetch_architecture
 from core.model.towers.towers import Towers
 from core.objectives.build import Objectives, add_heads, build_objectives
-from core.objectives.weighting.belief import precision
-from core.objectives.weighting.prior import left_out
+from core.objectives.weighting.caption_filter import left_out
 from core.ranks.batch_norm import synchronise_batch_norms
 from core.spec.config import RunConfig, read_config, retained_sets, validate
 from core.spec.errors import UserError
@@ -40,6 +39,7 @@ from core.training.step.prefetch import prefetched
 from core.training.step.student_step import StudentStep
 from core.training.team.team import ALONE, Team
 
+FLOAT32_PAIRS = 16384  # stored targets of more pairs are kept in half precision
 COMPILED_LENGTHS = 16  # tokens: of which a caption's length is a multiple where blocks are compiled
 
 
@@ -223,7 +223,7 @@ def _stored(
     encoded = encode_dataset(
         network, train, runtime, config.validation.batch_size, lambda _, done, of: progress("storing targets", done, of)
     )
-    width, kept = encoded.images.shape[1], precision(len(train))
+    width, kept = encoded.images.shape[1], torch.float32 if len(train) <= FLOAT32_PAIRS else torch.float16
     images = torch.zeros(len(train), width, dtype=kept)
     images[encoded.rows] = encoded.images.to(kept)
     texts = torch.zeros(len(train.captions), width, dtype=kept)
@@ -237,7 +237,7 @@ def _stored(
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks in ``teacher.checkpoint``, for a frozen or previous teacher; none for others."""
+    """The networks in ``teacher.checkpoint``, for a frozen teacher; none for others."""
     teacher = config.teacher
     if not teacher.traits.trained:
         return []

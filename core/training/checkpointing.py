@@ -15,7 +15,6 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
-from core.objectives.weighting.rolling import AnyBelief
 from core.ranks.tensors import load_full_state, on_host
 from core.spec.config import RunConfig
 from core.spec.errors import writing
@@ -78,12 +77,11 @@ class Checkpointing:
         run: RunDir,
         parts: Assembly,
         optimizer: torch.optim.Optimizer,
-        belief: AnyBelief | None,
         team: Team = ALONE,
     ) -> None:
         self._team = team
         self._config, self._run, self._parts = config, run, parts
-        self._optimizer, self._belief = optimizer, belief
+        self._optimizer = optimizer
         self._data: dict[str, Mapping[str, str]] = {}
         self.background = parts.runtime.device.type == "cuda"  # a CPU that trains has no time to spare for a thread
 
@@ -94,8 +92,6 @@ class Checkpointing:
         """
         parts = self._parts
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
-        if self._belief is not None:
-            buffers |= {f"belief.{key}": value for key, value in self._belief.state_dict().items()}
         if isinstance(parts.teacher, CustomTeacher):
             buffers |= {f"rule.{key}": value for key, value in parts.teacher.rule_state().items()}
         host = partial(on_host, keep=self._team.leads, copy=self.background)
@@ -138,8 +134,6 @@ class Checkpointing:
             checkpoint.fill(parts.teacher.load_state_dict, tensors.teacher, origin)
         restore_optimizer(self._optimizer, parts.network, tensors.state)
         checkpoint.fill(parts.objectives.load_buffers, tensors.under("objectives."), origin)
-        if self._belief is not None:
-            checkpoint.fill(self._belief.load_state_dict, tensors.under("belief."), origin)
         if isinstance(parts.teacher, CustomTeacher):
             checkpoint.fill(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)

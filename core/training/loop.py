@@ -2,7 +2,7 @@
 
 Flow: ``core.training.train`` opens the run folder and records how it ended; **loop** trains. A step reads like the
 method: the teacher makes targets, the student answers, the objectives compare (``core.training.train_step``), the
-optimiser moves the student, the teacher follows, and the belief in the training pairs is refreshed.
+optimiser moves the student, and the teacher follows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from core.tracking.provenance import collect, trainer_folder
 from core.tracking.system import SystemMonitor
 from core.training.accumulation import departs
 from core.training.assembly import Assembly, assemble
-from core.training.believing import BeliefRefresh, build_belief
 from core.training.checkpointing import Checkpointing, Saving
 from core.training.errors import Interrupt, TrainingError
 from core.training.memory import largest_fitting
@@ -50,6 +49,7 @@ from core.training.train_step import TrainStep
 from core.training.validator import Validator
 
 T = TypeVar("T")
+NONFINITE_LIMIT = 5  # skipped steps in a row that end a run
 
 
 class Loop:
@@ -77,11 +77,9 @@ class Loop:
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.anchor = Anchor(self.network, config.optim.anchor)
-        belief = build_belief(config, self.parts)
-        self.losses = TrainStep(config, self.parts, self.schedules, belief)
-        self.refresh_belief = BeliefRefresh(config, self.parts, self.schedules, belief)
+        self.losses = TrainStep(config, self.parts, self.schedules)
         self.validator = Validator(config, self.parts, events, self._progress)
-        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, belief, team)
+        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
         self._guard, self._reports, self._note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
@@ -171,7 +169,6 @@ class Loop:
             if self.schedules.follows(self.step):
                 self.teacher.update(self.network, float(self.schedules.followed[self.step]), skipped)
             report["diag/teacher_momentum"] = torch.tensor(momentum)
-        report |= self.refresh_belief(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
         return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
@@ -285,7 +282,7 @@ class Loop:
         for skipped in self._guard.skipped(Taken(taken.steps, taken.numbers.cpu())):
             what = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(what)
-            if skipped.in_a_row >= self.config.runtime.nonfinite_limit:
+            if skipped.in_a_row >= NONFINITE_LIMIT:
                 rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
                 raise TrainingError(
                     f"{what}, for {skipped.in_a_row} steps in a row. Suspects: learning rate {rate:g} (try a third), "

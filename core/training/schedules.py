@@ -2,7 +2,7 @@
 
 Flow: the loop calls ``build_schedules`` once; each step reads its learning rate, weight decay, momentum and what each
 objective counts by the number of the step. One object holds them all, as DINOv3's ``build_schedulers`` makes them, so
-that a teacher who begins late moves the start of everything that depends on it.
+that everything is computed in one place.
 
 Every array has an entry for each step, numbered from 1, and one before the first: N steps, N + 1 entries.
 """
@@ -66,12 +66,8 @@ class Schedules:
 
 
 def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
-    """The schedules of ``config`` over ``total_steps`` optimiser steps.
-
-    What learns from a teacher that begins late counts its steps from where the teacher begins; its shares of training
-    remain shares of the whole.
-    """
-    plan, momentum = teaching(config, total_steps), momenta(config.teacher, total_steps)
+    """The schedules of ``config`` over ``total_steps`` optimiser steps."""
+    plan, momentum = teaching(config), momenta(config.teacher, total_steps)
     return Schedules(
         total_steps=total_steps,
         teaching=plan,
@@ -79,10 +75,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momentum,
         followed=over_intervals(momentum, plan.every),
-        objectives={
-            name: objective_schedule(objective, total_steps, plan.start if objective.learns_from_teacher else 0)
-            for name, objective in config.objectives
-        },
+        objectives={name: objective_schedule(objective, total_steps) for name, objective in config.objectives},
     )
 
 
@@ -104,16 +97,14 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
 
     constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
     Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
-    the plain mean of the first steps (Mean Teacher). beta: see ``beta_momenta``. Steps count from where the teacher
-    begins; before, it is 0.
+    the plain mean of the first steps (Mean Teacher). beta: see ``beta_momenta``.
     """
     if not config.traits.follows and config.traits.exists:
         return constant(1.0, total_steps)
-    start = round(config.start * total_steps)
-    t = step_numbers(total_steps) - start
-    done = t / max(1, total_steps - start)
+    t = step_numbers(total_steps)
+    done = t / max(1, total_steps)
     if config.momentum_schedule == "beta":
-        return beta_momenta(config.momentum_beta, total_steps, start)
+        return beta_momenta(config.momentum_beta, total_steps)
     if config.momentum_schedule == "cosine":
         values = cosine(done, config.momentum, config.momentum_end)
     elif config.momentum_schedule == "linear":
@@ -122,20 +113,20 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
         values = constant(config.momentum, total_steps)
     if config.momentum_warmup:
         values = np.minimum(1.0 - 1.0 / np.maximum(1.0, t + 1), values)
-    return np.where((t <= 0) & (start > 0), 0.0, values)
+    return values
 
 
-def beta_momenta(b: float, total_steps: int, start: int = 0) -> Values:
+def beta_momenta(b: float, total_steps: int) -> Values:
     """(N + 1,) The momenta of an average of the weights after each of T steps, initial ones included, that are
     weighted by the density of Beta(b, b).
 
     The weights after step k count w_k = (x (1 - x))^(b - 1) with x = (k + 1/2) / (T + 1), so that
-    m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in TRACER). Steps count from ``start``.
+    m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in TRACER).
     """
-    x = (np.arange(total_steps - start + 1) + 0.5) / (total_steps - start + 1)
+    x = (np.arange(total_steps + 1) + 0.5) / (total_steps + 1)
     weights = (x * (1.0 - x)) ** (b - 1.0)
     sums = np.cumsum(weights)
-    return np.concatenate([np.zeros(start), (sums - weights) / sums])
+    return (sums - weights) / sums
 
 
 def over_intervals(momentum: Values, every: int) -> Values:

@@ -1,7 +1,7 @@
 """The losses of a step: the teacher makes targets, the student answers, the objectives compare.
 
 Flow: the loop hands over each batch with the number of its step, and moves the student by the gradient of what comes
-back. No parameter changes here; what objectives and belief remember from step to step (queues, centres, features) does.
+back. No parameter changes here; what objectives remember from step to step (queues, centres) does.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from core.data.batch import Batch
 from core.data.draws import seed_of
 from core.model.outputs import Output
 from core.objectives.build import Objectives
-from core.objectives.weighting.belief import Belief
-from core.objectives.weighting.rolling import AnyBelief
-from core.objectives.weighting.trust import trusted
+from core.objectives.weighting.self_confidence import with_pair_weights
 from core.ranks.collectives import rank
 from core.ranks.draws import seed_step
 from core.spec.config import RunConfig
-from core.teacher.attention import select_attended_patches
 from core.teacher.teacher import Teacher
 from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
@@ -38,13 +35,11 @@ Report = dict[str, Tensor]
 class TrainStep:
     """A batch and the number of its step in, losses and a report out."""
 
-    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules, belief: AnyBelief | None) -> None:
+    def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
         self._student = parts.student
         self._autocast, self._micro = parts.runtime.autocast, config.optim.micro_batch
-        self._schedules, self._belief, self._seed = schedules, belief, config.seed
-        self._trust, self._own_trust = config.belief.trust, config.belief.trust_by == "student"
-        self._memory = belief if isinstance(belief, Belief) and config.teacher.targets == "memory" else None
+        self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
@@ -55,12 +50,7 @@ class TrainStep:
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
-            output = self._student(batch if target is None else select_attended_patches(batch, target), objectives)
-        if self._memory is not None:
-            target = self._memory.remembered(batch.rows, output)
-        if self._belief is not None:
-            output = self._belief.weigh(batch.rows, output, target)
-        output = trusted(output, output if self._own_trust else target, self._trust)
+            output = with_pair_weights(self._student(batch, objectives), self._self_confidence)
 
         losses: Losses = {}
         report: Report = {}
@@ -73,9 +63,7 @@ class TrainStep:
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
         """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
-        trusts = self._trust > 0 and not self._own_trust
-        read = objectives.need_teacher or self._belief is not None or trusts or batch.asks_attention
-        if teacher is None or not read or self._memory is not None:
+        if teacher is None or not objectives.need_teacher:
             return None
         self._make_whole()
         with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them

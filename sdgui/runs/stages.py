@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QSettings
 
-from core.spec.chain import Chain
+from core.spec.chain import BORN_AGAIN, Chain
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, teacher_from_chain
@@ -71,7 +71,7 @@ def with_previous_generation(config: RunConfig) -> RunConfig:
 
 def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> bool:
     """Whether a launch trains the stages of its preset, the default."""
-    if not is_staged(config.preset) or (config.teacher.kind == "previous" and not teacher_from_chain(config)):
+    if not is_staged(config.preset) or (config.preset == BORN_AGAIN and not teacher_from_chain(config)):
         return False
     return str(settings.value(f"stages/{experiment_id}", "true")).lower() == "true"
 

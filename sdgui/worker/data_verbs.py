@@ -143,17 +143,13 @@ class ViewCell(TypedDict):
 
 @_STRICT
 class ShownView(TypedDict):
-    """One view of every image. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels.
-
-    ``attended``: number of patches that the teacher's attention selects; 0 without patch selection.
-    """
+    """One view of every image. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels."""
 
     title: str
     who: str
     local: bool
     side: int
     patch: int
-    attended: int
     cells: list[ViewCell]
 
 

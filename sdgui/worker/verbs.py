@@ -322,7 +322,6 @@ class Ranking(TypedDict):
     model: str
     data: str
     pairs: int
-    remembered: bool
     doubted: int
     groups: int
     shuffled: int | None

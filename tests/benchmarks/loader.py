@@ -26,8 +26,8 @@ from core.data.dataset import open_dataset
 from core.data.loader import Loader, Place
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
-from core.spec.presets import preset_config
 from tests.benchmarks.jpeg import photograph
+from tests.core.variants import variant_config
 
 SIDE, PATCH = 224, 32
 SIZE = (512, 384)
@@ -83,7 +83,7 @@ def _write(folder: Path) -> Path:
 
 def _config(manifest: Path, preset: str) -> RunConfig:
     settings = [f"data.train={manifest}", "data.cache_mib=0", "data.workers=0", f"optim.batch_size={BATCH}"]
-    return override(preset_config(preset), settings)
+    return override(variant_config(preset, "base"), settings)
 
 
 def _ours(manifest: Path, preset: str) -> Callable[[], float]:

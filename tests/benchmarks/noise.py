@@ -1,7 +1,7 @@
 """``python -m tests.benchmarks noise``: wrong captions that `core.evaluation.noise` finds, beside confident learning.
 
 OpenMoji's training pairs with 30 % of the captions dealt out to other images, of any kind or of the same group, which
-is harder to tell. sd-clip-lean is trained on them; then the features of its average serve both, and beside them the
+is harder to tell. sd-clip is trained on them; then the features of its average serve both, and beside them the
 descriptors that our ranking looks at too. cleanlab (Northcutt et al. 2021, Confident learning) needs classes: captions
 are put into K of them by k-means of their features, a logistic regression says by cross-validation which class a
 image's caption should be of, and self-confidence ranks the captions that were given. Each caption as a class of its
@@ -9,7 +9,7 @@ own, by the network's similarities, is another way, and its words as so many lab
 of ``core.objectives.weighting.words``, the last. The best of these is the row's peer, judged by the
 very figure, which favours it.
 
-*With memory* is what ``python -m core noise`` gives by default: what training remembered of each pair counts too.
+*Both networks* is what ``python -m core noise`` gives by default.
 """
 
 from __future__ import annotations
@@ -87,21 +87,21 @@ def _of_kind(work: Path, kind: NoiseKind, within: str, least: float | None) -> I
     noisy, trained = work / f"{kind}.csv", RunDir(work / f"run-{kind}")
     write_noisy(work / "train.csv", SHARE, SEED, noisy, work / f"{kind}-kept.csv", kind, within)
     settings = [f"data.train={noisy}", f"seed={SEED}", f"optim.epochs={EPOCHS}", "runtime.threads=1"]
-    train(override(preset_config("sd-clip-lean", "demo"), settings), trained, quiet=True)
+    train(override(preset_config("sd-clip", "demo"), settings), trained, quiet=True)
     yield from rows(kind, trained, str(noisy), least)
 
 
 def rows(title: str, trained: RunDir, noisy: str, least: float | None = None) -> list[BenchResult]:
-    """The rows of a run trained on ``noisy``; precision with its memory must be ``least`` points above cleanlab's."""
-    remembered = rank_pairs(trained, noisy, _quiet)
+    """The rows of a run trained on ``noisy``; precision must be ``least`` points above cleanlab's."""
+    both = rank_pairs(trained, noisy, _quiet)
     alone = rank_pairs(trained, noisy, _quiet, weights="teacher")
     peers = list(confident(_features(trained, noisy), alone))
     found = []
     for name, figure in (("precision", Ranking.precision), ("recall", Ranking.recall), ("AUC", Ranking.auc)):
         theirs = max(100 * (figure(one) or 0.0) for one in peers)
-        for what, ours in (("same features", alone), ("with memory", remembered)):
+        for what, ours in (("same features", alone), ("both networks", both)):
             value = 100 * (figure(ours) or 0.0)
-            asked = least if (name, what) == ("precision", "with memory") else None
+            asked = least if (name, what) == ("precision", "both networks") else None
             found.append(result(f"{title}, {name}, {what}", value, theirs, "%", value - theirs, asked))
     return found
 

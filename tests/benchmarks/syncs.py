@@ -31,7 +31,6 @@ from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.model.network import Network
 from core.model.runtime import Runtime
-from core.objectives.weighting import belief
 from core.spec.config import RunConfig, override
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.events import EventWriter
@@ -40,12 +39,12 @@ from core.training import assembly
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
-from tests.core.variants import weights_to_start_from
+from tests.core.variants import variant_config, weights_to_start_from
 
 META = torch.device("meta")
 PAIRS, CLASSES, SIDE = 48, 3, 40
 _TORCHS_AUTOCAST = torch.autocast
-STEPS = 1  # of each preset; the belief is refreshed after it
+STEPS = 1  # of each preset
 
 
 class SyncCounter(TorchDispatchMode):
@@ -123,11 +122,11 @@ def _row(name: str, counted: Counter[str]) -> BenchResult:
 
 def run_config(name: str, source: Path, former: Path) -> RunConfig:
     """Preset ``name`` at its least size, for ``STEPS`` steps and more on ``source``, with everything that may wait."""
-    config = preset_config(name, "tiny")
-    settings = [f"data.train={source}", "runtime.threads=1", "optim.epochs=1", "belief.refresh=0.01"]
+    config = variant_config(name)
+    settings = [f"data.train={source}", "runtime.threads=1", "optim.epochs=1"]
     if not config.data.unlabelled_ratio:
-        settings += ["belief.action=weigh", "belief.begin=0", "optim.batch_size=6"]
-    if config.teacher.kind in ("frozen", "previous"):
+        settings += ["noise.self_confidence=0.5", "optim.batch_size=6"]
+    if config.teacher.kind == "frozen":
         settings.append(f"teacher.checkpoint={former}")
     if config.teacher.kind == "initial":
         settings.append(f"towers.pretrained={weights_to_start_from(config, source.parent)}")
@@ -160,7 +159,6 @@ def on_meta(config: RunConfig, folder: Path) -> Iterator[Loop]:
             patch.object(assembly, "open_teachers", _teachers),
             patch.object(assembly, "encode_dataset", _encoded),
             patch.object(torch, "autocast", _autocast),
-            patch.object(belief, "_ROUNDS", 2),  # of the same computation
         ):
             yield Loop(config, run_dir, events, Heartbeat(run_dir, quiet=True), threading.Event())
     finally:

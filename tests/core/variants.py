@@ -12,15 +12,21 @@ import torch
 from safetensors.torch import save_file
 
 from core.model.towers.towers import build_towers, resolve_architecture
-from core.spec.config import RunConfig
-from core.spec.presets import preset_config, preset_names
+from core.spec.config import RunConfig, override
+from core.spec.presets import Size, preset_config, preset_names
 
-WHOLE = "sd-coca-every-step"
 CONTAINED = {  # preset -> the one that has all of its objectives, its fusion, its teacher and its views
-    **dict.fromkeys(("clip", "align", "coca", "sd-clip", "sd-clip-every-step", "sd-clip-lean", "sd-coca"), WHOLE),
+    **dict.fromkeys(("clip", "clip-filtered", "coca", "sd-clip"), "sd-coca"),
     "uniter": "vlmo",
     "mixup": "mixmatch",
 }
+EVERY_STEP = ("teacher.every=1", "views.student.count=2", "views.teacher.count=1")
+
+
+def variant_config(name: str, size: Size = "tiny") -> RunConfig:
+    """A preset, or with the suffix ``-every-step`` one whose teacher teaches in every step, by views of its own."""
+    preset = name.removesuffix("-every-step")
+    return override(preset_config(preset, size), list(EVERY_STEP) if preset != name else [])
 
 
 def each_preset(*without: str) -> list[object]:
@@ -42,7 +48,7 @@ def is_contained(preset: str) -> bool:
         and part.teacher.kind in ("none", whole.teacher.kind)
         and part.views.student.count <= max(1, whole.views.student.count)
         and part.views.local.count <= whole.views.local.count
-        and (part.belief.action == "none" or whole.belief.action != "none")
+        and (part.noise.self_confidence == 0 or whole.noise.self_confidence > 0)
     )
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from core.spec.config import RunConfig, override
-from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.training.train import train
@@ -27,6 +26,7 @@ from sdgui.store.records import Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 KILLS = int(os.environ.get("SDGUI_KILLS", "20"))
 KILLS_PER_RUN = 15  # then another run is begun, so that each is short and can be compared
@@ -67,7 +67,7 @@ def run_config(folder: Path, epochs: int) -> RunConfig:
     train_csv, val = write_pairs(folder)
     paths = [f"data.train={train_csv}", f"data.val={val}", "optim.batch_size=12", "runtime.threads=1"]
     settings = [*paths, f"optim.epochs={epochs}", "validation.every_steps=20"]
-    return override(preset_config("sd-clip-every-step", "tiny"), settings)
+    return override(variant_config("sd-clip-every-step"), settings)
 
 
 def points(run: RunDir) -> dict[int, dict[str, float]]:

@@ -10,7 +10,6 @@ import pytest
 
 from core.search import projection
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker.captioning import CaptionSession
@@ -35,6 +34,7 @@ from sdgui.worker.verbs import (
     Verb,
 )
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 
 class Heard:
@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         pairs, held_out = write_pairs(folder / "pairs")
         fields = [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=1"]
-        train(override(preset_config("sd-coca-every-step", "tiny"), fields), RunDir(folder / "run"), quiet=True)
+        train(override(variant_config("sd-coca-every-step"), fields), RunDir(folder / "run"), quiet=True)
     return folder / "run", held_out
 
 

@@ -45,7 +45,6 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
         "model": f"{request['run']}@{request['checkpoint']}",
         "data": request["data"],
         "pairs": 8,
-        "remembered": request["weights"] == "",
         "doubted": 0 if one_group else 3,
         "groups": 1 if one_group else 2,
         "shuffled": 3,

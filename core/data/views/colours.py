@@ -23,8 +23,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
+from core.data.views.recipe import ViewRecipe
 from core.ranks.transfer import sent
-from core.spec.config import ViewConfig
 
 Rows = npt.NDArray[Any]
 
@@ -32,24 +32,25 @@ DRAWS = 9  # an image: four whether, four of the jitter, one of the blur
 LEVELS = 16
 SIGMA = (0.1, 2.0)  # of the blur, in pixels of an image of SIDE
 SIDE = 224
+BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)
 SOLARIZED = 128.0  # what is brighter is inverted
 GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
 
 
-def is_distorted(config: ViewConfig) -> bool:
+def is_distorted(recipe: ViewRecipe) -> bool:
     """Whether a view asks for any of it."""
-    return max(config.jitter, config.greyscale, config.blur, config.solarize) > 0
+    return max(recipe.jitter, recipe.greyscale, recipe.blur, recipe.solarize) > 0
 
 
-def distort_colours(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
+def distort_colours(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
     """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS) in [0, 1)."""
     jitter, grey, blur, solarize, *strengths, softness = draws.T  # (B,) each
     out = images.float()
-    _apply(out, jitter < config.jitter, lambda rows: _jitter(out[_at(rows, out)], config, np.stack(strengths, 1)[rows]))
-    _apply(out, grey < config.greyscale, lambda rows: _grey(out[_at(rows, out)]).expand(-1, 3, -1, -1))
-    _apply(out, blur < config.blur, lambda rows: _blur(out[_at(rows, out)], softness[rows]))
+    _apply(out, jitter < recipe.jitter, lambda rows: _jitter(out[_at(rows, out)], recipe, np.stack(strengths, 1)[rows]))
+    _apply(out, grey < recipe.greyscale, lambda rows: _grey(out[_at(rows, out)]).expand(-1, 3, -1, -1))
+    _apply(out, blur < recipe.blur, lambda rows: _blur(out[_at(rows, out)], softness[rows]))
     _apply(
-        out, solarize < config.solarize, lambda rows: F.solarize(out[_at(rows, out)] / 255.0, SOLARIZED / 255.0) * 255.0
+        out, solarize < recipe.solarize, lambda rows: F.solarize(out[_at(rows, out)] / 255.0, SOLARIZED / 255.0) * 255.0
     )
     return out.round_().clamp_(0, 255).to(torch.uint8)
 
@@ -60,7 +61,7 @@ def _apply(images: Tensor, chosen: Rows, distort: Callable[[Rows], Tensor]) -> N
         images[_at(rows, images)] = distort(rows)
 
 
-def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
+def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
     """``draws`` (b, 4): brightness, contrast, saturation, hue."""
 
     def factors(column: int, strength: float) -> Tensor:
@@ -68,15 +69,13 @@ def _jitter(images: Tensor, config: ViewConfig, draws: Floats) -> Tensor:
         drawn = torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
         return sent(drawn, images.device)
 
-    bright = (images * factors(0, config.brightness)).clamp(0, 255)
+    bright = (images * factors(0, BRIGHTNESS)).clamp(0, 255)
     middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
-    out = middle.lerp(bright, factors(1, config.contrast)).clamp(0, 255)
-    out = _grey(out).lerp(out, factors(2, config.saturation)).clamp(0, 255)
-    if config.hue == 0:
-        return out
+    out = middle.lerp(bright, factors(1, CONTRAST)).clamp(0, 255)
+    out = _grey(out).lerp(out, factors(2, recipe.saturation)).clamp(0, 255)
     for level, chosen in _levels(draws[:, 3]):
         rows = _at(chosen, out)
-        out[rows] = F.adjust_hue(out[rows] / 255.0, config.hue * (2.0 * level - 1.0)) * 255.0
+        out[rows] = F.adjust_hue(out[rows] / 255.0, HUE * (2.0 * level - 1.0)) * 255.0
     return out
 
 

@@ -19,8 +19,8 @@ from core.data.draws import Floats, Integers, uniforms
 from core.data.views.colours import DRAWS, distort_colours, is_distorted
 from core.data.views.purposes import AUGMENT, COLOUR, ERASE, FLIP
 from core.data.views.randaugment import randaugment
+from core.data.views.recipe import ViewRecipe
 from core.ranks.transfer import sent
-from core.spec.config import ViewConfig
 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
@@ -29,9 +29,9 @@ GREY = 128  # what is erased becomes
 
 @dataclass(frozen=True)
 class Distortion:
-    """The draws for one view of each image of a batch; None for what its ``config`` does not ask for."""
+    """The draws for one view of each image of a batch; None for what its ``recipe`` does not ask for."""
 
-    config: ViewConfig
+    recipe: ViewRecipe
     flip: Floats | None = None  # (B,)
     colours: Floats | None = None  # (B, DRAWS)
     augment: Floats | None = None  # (B, operations, 2)
@@ -43,37 +43,37 @@ class Distortion:
             mirrored = sent(torch.from_numpy(self.flip < 0.5), images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         if self.colours is not None:
-            images = distort_colours(images, self.config, self.colours)
+            images = distort_colours(images, self.recipe, self.colours)
         if self.augment is not None:
-            images = randaugment(images, self.augment, self.config.randaugment_magnitude)
+            images = randaugment(images, self.augment, self.recipe.randaugment_magnitude)
         if self.erase is not None:
-            _erase(images, self.config.erase, self.erase)
+            _erase(images, self.recipe.erase, self.erase)
         return images
 
     def rows(self, start: int, stop: int) -> Distortion:
         """The draws for the images ``start`` to ``stop - 1``."""
-        return Distortion(self.config, **{name: draws[start:stop] for name, draws in self._draws().items()})
+        return Distortion(self.recipe, **{name: draws[start:stop] for name, draws in self._draws().items()})
 
     def joined(self, *others: Distortion) -> Distortion:
         """The draws for these images, then for those of ``others``, of the same view."""
         every = [one._draws() for one in (self, *others)]
-        return Distortion(self.config, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+        return Distortion(self.recipe, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
 
     def _draws(self) -> dict[str, Floats]:
-        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "recipe"}
         return {name: draws for name, draws in found.items() if draws is not None}
 
 
-def draw_distortion(config: ViewConfig, seed: int, epoch: Integers, rows: Integers, view: int) -> Distortion | None:
-    """The distortion of one view of ``rows`` (B,), by these keys alone; None where ``config`` asks for none."""
+def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Integers, view: int) -> Distortion | None:
+    """The distortion of one view of ``rows`` (B,), by these keys alone; None where ``recipe`` asks for none."""
     key = (seed, epoch, rows, view)
-    operations = config.randaugment_ops
+    operations = recipe.randaugment_ops
     drawn = Distortion(
-        config,
-        flip=uniforms(1, *key, FLIP)[:, 0] if config.flip else None,
-        colours=uniforms(DRAWS, *key, COLOUR) if is_distorted(config) else None,
+        recipe,
+        flip=uniforms(1, *key, FLIP)[:, 0] if recipe.flip else None,
+        colours=uniforms(DRAWS, *key, COLOUR) if is_distorted(recipe) else None,
         augment=uniforms(2 * operations, *key, AUGMENT).reshape(-1, operations, 2) if operations else None,
-        erase=uniforms(5, *key, ERASE) if config.erase > 0 else None,
+        erase=uniforms(5, *key, ERASE) if recipe.erase > 0 else None,
     )
     return drawn if drawn._draws() else None
 

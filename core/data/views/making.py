@@ -1,4 +1,4 @@
-"""Views of images: what ``ViewConfig`` asks for, cut from decoded uint8 images.
+"""Views of images: what ``ViewRecipe`` asks for, cut from decoded uint8 images.
 
 Flow: the loader calls ``make_view`` for the clean view, each further student view and the teacher's; interpolation is
 drawn here (``draw_mix``) and applied by the model after normalisation. ``centre_view`` is what evaluation sees.
@@ -22,7 +22,7 @@ from core.data.batch import Mix
 from core.data.draws import Floats, Integers, uniforms
 from core.data.views.distortion import draw_distortion
 from core.data.views.purposes import CROP
-from core.spec.config import ViewConfig
+from core.data.views.recipe import ViewRecipe
 
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's RandomResizedCrop)
@@ -31,19 +31,19 @@ Boxes = npt.NDArray[np.int64]
 
 
 def make_view(
-    images: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+    images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
     """One view (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
     ``view`` numbers the views of an image, ``epoch`` (one for all, or (B,)) the times it is shown.
     """
-    crops = cut_view(images, config, size, seed, epoch, rows, view).contiguous()
-    distortion = draw_distortion(config, seed, epoch, rows, view)
+    crops = cut_view(images, recipe, size, seed, epoch, rows, view).contiguous()
+    distortion = draw_distortion(recipe, seed, epoch, rows, view)
     return crops if distortion is None else distortion.apply(crops)
 
 
 def cut_view(
-    images: Sequence[Tensor], config: ViewConfig, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+    images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
     """The crops of ``make_view``, before ``draw_distortion``'s is applied.
 
@@ -52,18 +52,18 @@ def cut_view(
     """
     shapes = np.array([image.shape[1:] for image in images], dtype=np.int64)
     draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
-    boxes = draw_crops(shapes, (config.crop_min, config.crop_max), draws)
+    boxes = draw_crops(shapes, (recipe.crop_min, recipe.crop_max), draws)
     crops = torch.empty((len(images), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     for crop, image, box in zip(crops, images, boxes.tolist(), strict=True):
         crop.copy_(_cut(image, box, size))
     return crops
 
 
-def view_side(config: ViewConfig, image_size: int, multiple: int = 1) -> int:
+def view_side(recipe: ViewRecipe, image_size: int, multiple: int = 1) -> int:
     """Side of a view in pixels: its share of the model's input, rounded to ``multiple`` (a patch), at least one."""
-    if config.size == 1.0:
+    if recipe.size == 1.0:
         return image_size
-    return min(image_size, multiple * max(1, round(config.size * image_size / multiple)))
+    return min(image_size, multiple * max(1, round(recipe.size * image_size / multiple)))
 
 
 def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes:
@@ -108,16 +108,16 @@ def resized(images: Tensor, size: int) -> Tensor:
     return smooth.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def draw_mix(config: ViewConfig, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
+def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
     """How a view is interpolated with itself; None when it is not. ``size``: its side in pixels.
 
     mixup: Zhang et al. 2018; cutmix: Yun et al. 2019, with the share that the clipped box leaves. Shares below one half
     are folded (MixMatch, Berthelot et al. 2019). "either" takes one of them with equal chance.
     """
-    if config.mix == "none":
+    if recipe.mix == "none":
         return None
-    blended = config.mix == "mixup" or (config.mix == "either" and generator.random() < 0.5)
-    share = float(generator.beta(config.mix_alpha, config.mix_alpha))
+    blended = recipe.mix == "mixup" or (recipe.mix == "either" and generator.random() < 0.5)
+    share = float(generator.beta(recipe.mix_alpha, recipe.mix_alpha))
     share = max(share, 1.0 - share)
     partner = torch.from_numpy(generator.permutation(batch))  # (B,)
     if blended:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.data.draws import Floats, Integers, uniforms
 from core.data.views.purposes import KEEP, MASK
-from core.spec.config import ViewConfig
+from core.data.views.recipe import ViewRecipe
 
 BLOCKS = 32  # tried, before single patches fill up the rest
 SMALLEST = 4  # patches in a block (BEiT: 16 of 196; smaller grids take what fits)
@@ -25,44 +25,38 @@ RATIO = (0.3, 1.0 / 0.3)  # of a block's height to its width (BEiT)
 Grid = npt.NDArray[np.bool_]
 
 
-def draw_masks(config: ViewConfig, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
+def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
     """(B, P) bool, True where a patch is hidden, of views with ``side`` patches a side; None when none is masked.
 
-    With ``config.mask`` below 1 some views stay whole. A masked one hides exactly ``share * P`` patches, rounded, with
-    the share drawn evenly between ``mask_min`` and ``mask_max``; at least one is hidden and one is seen.
+    With ``recipe.mask`` below 1 some views stay whole. A masked one hides exactly ``mask_share * P`` patches, rounded;
+    at least one is hidden and one is seen.
     """
-    if config.mask == 0:
+    if recipe.mask == 0:
         return None
     count = side * side
-    draws = uniforms(2 + 4 * BLOCKS + count, seed, epoch, rows, view, MASK)  # (B, ...)
-    share = config.mask_min + (config.mask_max - config.mask_min) * draws[:, 1]
-    hidden = np.clip(np.rint(share * count), 1, count - 1).astype(int)
+    draws = uniforms(1 + 4 * BLOCKS + count, seed, epoch, rows, view, MASK)  # (B, ...)
+    hidden = min(max(1, round(recipe.mask_share * count)), count - 1)
     masks = np.zeros((len(draws), count), bool)
-    for mask, row, wanted in zip(masks, draws, hidden.tolist(), strict=True):
-        if row[0] >= config.mask:
+    for mask, row in zip(masks, draws, strict=True):
+        if row[0] >= recipe.mask:
             continue
-        if config.mask_kind == "blocks":
-            _place_blocks(mask.reshape(side, side), wanted, row[2 : 2 + 4 * BLOCKS].reshape(BLOCKS, 4))
-        order = np.argsort(row[2 + 4 * BLOCKS :])
+        if recipe.mask_kind == "blocks":
+            _place_blocks(mask.reshape(side, side), hidden, row[1 : 1 + 4 * BLOCKS].reshape(BLOCKS, 4))
+        order = np.argsort(row[1 + 4 * BLOCKS :])
         free = order[~mask[order]]
-        mask[free[: wanted - int(mask.sum())]] = True
+        mask[free[: hidden - int(mask.sum())]] = True
     return torch.from_numpy(masks)
 
 
-def kept_count(config: ViewConfig, patches: int) -> int:
-    """How many of a view's ``patches`` are kept: the share ``config.keep``, rounded, at least one."""
-    return patches if config.keep == 1.0 else max(1, round(config.keep * patches))
-
-
-def draw_kept(config: ViewConfig, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
+def draw_kept(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
     """(B, k) int64 positions of the patches that are kept, in order, of views with ``side`` patches a side.
 
-    Evenly drawn without repetition. None where all are kept, or the teacher's attention says which.
+    Evenly drawn without repetition. None where all are kept.
     """
-    if config.keep == 1.0 or config.keep_by == "attention":
+    if recipe.keep == 1.0:
         return None
     draws = uniforms(side * side, seed, epoch, rows, view, KEEP)  # (B, P)
-    order = np.argsort(draws, axis=1)[:, : kept_count(config, side * side)]
+    order = np.argsort(draws, axis=1)[:, : max(1, round(recipe.keep * side * side))]
     return torch.from_numpy(np.sort(order, axis=1))
 
 

@@ -34,15 +34,13 @@ class ImageFeatures:
     before_projection: Tensor  # (B, Wi), the input of a linear probe; equals pooled in a ResNet
     tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None if the tower has none (ResNet)
     patches: Tensor | None = None  # (B, P, Wi) after the last block and norm, if requested
-    attention: Tensor | None = None  # (B, P) of the pooled token to each patch in the last block, if requested
 
     def chunk(self, count: int) -> list[ImageFeatures]:
         """The features of ``count`` equal parts of the batch."""
         tokens = [None] * count if self.tokens is None else self.tokens.chunk(count)
         patches = [None] * count if self.patches is None else self.patches.chunk(count)
-        attention = [None] * count if self.attention is None else self.attention.chunk(count)
         pooled = self.pooled.chunk(count), self.before_projection.chunk(count)
-        parts = zip(*pooled, tokens, patches, attention, strict=True)
+        parts = zip(*pooled, tokens, patches, strict=True)
         return [ImageFeatures(*part) for part in parts]
 
     def rows(self, index: Tensor) -> ImageFeatures:
@@ -52,7 +50,6 @@ class ImageFeatures:
             self.before_projection[index],
             None if self.tokens is None else self.tokens[index],
             None if self.patches is None else self.patches[index],
-            None if self.attention is None else self.attention[index],
         )
 
 
@@ -88,11 +85,6 @@ def takes_any_size(visual: Any) -> bool:
     return isinstance(visual, VisionTransformer)
 
 
-def gives_attention(visual: Any) -> bool:
-    """Whether ``visual`` can return its class token's attention in the last block."""
-    return isinstance(visual, VisionTransformer) and not visual.output_tokens and _pools_class_token(visual)
-
-
 def image_features(
     visual: Any,
     images: Tensor,
@@ -100,23 +92,22 @@ def image_features(
     mask_token: Tensor | None = None,
     keep_patches: bool = False,
     patch_index: Tensor | None = None,
-    keep_attention: bool = False,
 ) -> ImageFeatures:
     """Features of normalised ``images`` (B, 3, H, W).
 
     ``mask`` (B, P) bool: hidden patches, replaced by the ``mask_token`` (Wi,) in open_clip's ViTs and by the mean
     colour in other towers. ``patch_index`` (B, k): the patches that are read, at their own positions; others are
-    dropped. ``keep_patches``: return patch states after the last block. ``keep_attention``: return the class token's
-    attention there. Raises ModelError when the tower does not support one of these.
+    dropped. ``keep_patches``: return patch states after the last block. Raises ModelError when the tower does not
+    support one of these.
     """
     if isinstance(visual, VisionTransformer):
-        return _vit(visual, _embed_patches(visual, images, mask, mask_token, patch_index), keep_patches, keep_attention)
+        return _vit(visual, _embed_patches(visual, images, mask, mask_token, patch_index), keep_patches)
     if keep_patches:
         raise ModelError(
             "masked patches need patch states, which only open_clip's own ViTs provide; choose one of these."
         )
-    if patch_index is not None or keep_attention:
-        raise ModelError("only open_clip's own ViTs can drop patches; set views.*.keep to 1.")
+    if patch_index is not None:
+        raise ModelError("only open_clip's own ViTs can drop patches; set views.clean.keep to 1.")
     images = images if mask is None else _blank(images, mask)
     if isinstance(visual, TimmModel):
         return _timm(visual, images)
@@ -137,20 +128,16 @@ def _pools_class_token(visual: Any) -> bool:
     return visual.attn_pool is None and visual.pool_type == "tok" and isinstance(last, ResidualBlock)
 
 
-def _vit(visual: Any, x: Tensor, keep_patches: bool, keep_attention: bool) -> ImageFeatures:
+def _vit(visual: Any, x: Tensor, keep_patches: bool) -> ImageFeatures:
     """Features of a ViT from its class token and embedded patches, (B, 1 + P, Wi)."""
     blocks = visual.transformer.resblocks
     all_patches = visual.output_tokens or keep_patches  # a caption decoder reads the patches after the last block
     patch_states: Tensor | None = None
-    class_attention: Tensor | None = None
     by_class_token = _pools_class_token(visual)
-    if keep_attention and (all_patches or not by_class_token):
-        raise ModelError("this image tower's attention cannot choose patches; set views.*.keep_by to random.")
     if by_class_token and not all_patches:
         x = run_blocks(blocks[:-1], x, AttentionMask())
-        state, tokens, weights = blocks[-1](x, mask=AttentionMask(), position=0, keep_weights=keep_attention)
+        state, tokens = blocks[-1](x, mask=AttentionMask(), position=0)
         pooled, tokens = visual.ln_post(state), tokens[:, 1:]
-        class_attention = weights[:, 1:] if keep_attention else None
     elif by_class_token and not visual.output_tokens:
         x = run_blocks(blocks[:-1], x, AttentionMask())
         x, tokens = blocks[-1](x, mask=AttentionMask(), keep_normed=True)
@@ -166,7 +153,7 @@ def _vit(visual: Any, x: Tensor, keep_patches: bool, keep_attention: bool) -> Im
         if keep_patches:
             patch_states = (states if visual.attn_pool is not None else visual.ln_post(states))[:, 1:]
     projected = pooled if visual.proj is None else pooled @ visual.proj
-    return ImageFeatures(projected, pooled, tokens, patch_states, class_attention)
+    return ImageFeatures(projected, pooled, tokens, patch_states)
 
 
 def _embed_patches(

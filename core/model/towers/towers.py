@@ -30,7 +30,6 @@ from core.model.towers.formats.description import check_description
 from core.model.towers.freezing import frozen_modules
 from core.model.towers.image import (
     ImageFeatures,
-    gives_attention,
     image_features,
     image_widths,
     patch_side,
@@ -150,19 +149,13 @@ class Towers(nn.Module):
         mask: Tensor | None = None,
         patches: bool = False,
         patch_index: Tensor | None = None,
-        attention: bool = False,
     ) -> ImageFeatures:
         """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
 
         ``mask`` (B, P) bool hides patches; ``patch_index`` (B, k) selects the patches that are read. ``patches`` adds
-        patch states after the last block, ``attention`` the class token's attention.
+        patch states after the last block.
         """
-        return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index, attention)
-
-    @property
-    def gives_attention(self) -> bool:
-        """Whether its image tower supports ``attention``."""
-        return gives_attention(self.clip.visual)
+        return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index)
 
     def add_mask_token(self) -> None:
         """Adds a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""

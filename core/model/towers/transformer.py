@@ -64,35 +64,30 @@ class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip 
         mask: AttentionMask | None = None,
         position: Tensor | int | None = None,
         keep_normed: bool = False,
-        keep_weights: bool = False,
     ) -> Any:
         """Every token through the block: (B, L, W) to (B, L, W). Without ``mask`` it is open_clip's own pass.
 
-        With ``position`` ((B,) or one for all) only that token is computed. Returns its state (B, W), the tokens
-        (B, L, W) after the block's first norm and, with ``keep_weights``, its attention averaged over heads (B, L),
-        else None. ``keep_normed`` returns the normed tokens beside all states.
+        With ``position`` ((B,) or one for all) only that token is computed. Returns its state (B, W) and the tokens
+        (B, L, W) after the block's first norm. ``keep_normed`` returns the normed tokens beside all states.
         """
         if mask is None:
             return super().forward(q_x, k_x, v_x, attn_mask)
         normed = self.ln_1(q_x)
         if position is not None:
-            state, weights = self._compute_token(q_x, normed, position, mask, keep_weights)
-            return state, normed, weights
+            return self._compute_token(q_x, normed, position, mask), normed
         x = q_x + self.ls_1(_attention(self.attn, normed, mask))
         x = x + self.ls_2(self.mlp(self.ln_2(x)))
         return (x, normed) if keep_normed else x
 
-    def _compute_token(
-        self, x: Tensor, normed: Tensor, position: Tensor | int, mask: AttentionMask, keep_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def _compute_token(self, x: Tensor, normed: Tensor, position: Tensor | int, mask: AttentionMask) -> Tensor:
         if isinstance(position, int):
             state, row, keys = x[:, position], normed[:, position], None
         else:
             rows = torch.arange(len(x), device=x.device)
             state, row, keys = x[rows, position], normed[rows, position], mask.of_row(position, x.shape[1])
-        mixed, weights = _attention_of_row(self.attn, normed, row, keys, keep_weights)
-        state = state + self.ls_1(mixed)
-        return state + self.ls_2(self.mlp(self.ln_2(state))), weights
+        state = state + self.ls_1(_attention_of_row(self.attn, normed, row, keys))
+        token: Tensor = state + self.ls_2(self.mlp(self.ln_2(state)))
+        return token
 
 
 def adopt_blocks(transformer: nn.Module) -> None:
@@ -114,10 +109,8 @@ def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask)
     return out
 
 
-def _attention_of_row(
-    attention: nn.MultiheadAttention, x: Tensor, row: Tensor, keys: Tensor | None, keep_weights: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Self-attention of one token per sequence, ``row`` (B, W), over ``x`` (B, L, W): (B, W) and its weights (B, L)."""
+def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, keys: Tensor | None) -> Tensor:
+    """Self-attention of one token per sequence, ``row`` (B, W), over ``x`` (B, L, W): (B, W)."""
     batch, length, width = x.shape
     heads, head_dim = attention.num_heads, attention.head_dim
     weight_q, weight_kv = torch.split(attention.in_proj_weight, [width, 2 * width])
@@ -126,12 +119,8 @@ def _attention_of_row(
     shape = (batch, length, heads, head_dim)
     key, value = (part.view(shape).transpose(1, 2) for part in F.linear(x, weight_kv, bias_kv).chunk(2, dim=-1))
     mixed = attend(query, key, value, None if keys is None else keys[:, None, None])
-    weights: Tensor | None = None
-    if keep_weights:  # cheap for one query
-        scores = torch.matmul(query * head_dim**-0.5, key.transpose(-2, -1))  # (B, H, 1, L)
-        scores = scores if keys is None else scores.masked_fill(~keys[:, None, None], float("-inf"))
-        weights = scores.softmax(dim=-1).mean(dim=(1, 2))
-    return attention.out_proj(mixed.flatten(1)), weights
+    projected: Tensor = attention.out_proj(mixed.flatten(1))
+    return projected
 
 
 def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:

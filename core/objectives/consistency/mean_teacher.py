@@ -13,14 +13,13 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import check_classes, stored_logits
 from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
 class MeanTeacher(Objective):
     """Match the teacher's probabilities of the classes (Tarvainen and Valpola 2017), on all rows.
 
-        loss = mean_bc (p_student - p_teacher)^2,  or KL(p_teacher || p_student)
+        loss = mean_bc (p_student - p_teacher)^2
 
     averaged over the distilled views. If a view is interpolated, so are the teacher's probabilities.
     """
@@ -30,7 +29,6 @@ class MeanTeacher(Objective):
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
-        self.distance = config.distance
         self.needs_teacher = True
 
     @classmethod
@@ -47,10 +45,5 @@ class MeanTeacher(Objective):
             losses = []
             for logits, view in zip(stored_logits(student).distilled, student.distilled, strict=True):
                 target = probabilities if view.mix is None else view.mix.blend(probabilities)
-                losses.append(self._distance(target, logits.float()))
+                losses.append(F.mse_loss(logits.float().softmax(dim=-1), target))
             return torch.stack(losses).mean(), {"diag/guess_confidence": probabilities.amax(dim=-1).mean()}
-
-    def _distance(self, target: Tensor, logits: Tensor) -> Tensor:
-        if self.distance == "mse":
-            return F.mse_loss(logits.softmax(dim=-1), target)
-        return cross_entropy(target, logits) - entropy(target)

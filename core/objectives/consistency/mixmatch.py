@@ -28,6 +28,7 @@ from core.ranks.transfer import sent
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 MIXMATCH = 1101  # seed component that separates these draws from others
+MIX_ALPHA = 0.75  # of the Beta distribution of shares (section 4.2.1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class MixMatch(Objective):
 
     def __init__(self, config: ConsistencyConfig) -> None:
         super().__init__(config)
-        self.sharpen, self.mix_alpha = config.sharpen, config.mix_alpha
+        self.sharpen = config.sharpen
 
     @classmethod
     def serves(cls, config: ObjectiveConfig) -> bool:
@@ -78,7 +79,7 @@ class MixMatch(Objective):
                 torch.stack(outputs).mean(dim=0).index_select(0, unlabelled_rows), self.sharpen
             )  # (U, C)
         views = [network.towers.normalise(view.images) for view in (batch.clean, *batch.student)]
-        mixed = interpolate(batch, views, pseudo_labels, self.mix_alpha)
+        mixed = interpolate(batch, views, pseudo_labels, MIX_ALPHA)
         logits = head(network.towers.encode_image(mixed.images).before_projection)
         labelled, unlabelled = (
             Interpolated(logits[part], mixed.targets[part])

@@ -9,14 +9,17 @@ global.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.ranks.collectives import logsumexp_of_rows, size, sum_over_ranks
-from core.spec.config.distillation import PrototypesConfig
 
 SINKHORN_ROUNDS = 3  # SwAV, DINOv2
+CENTRE_MOMENTUM = 0.9  # DINO
+
+Centering = Literal["center", "sinkhorn"]
 
 
 class Centring(nn.Module):
@@ -29,9 +32,9 @@ class Centring(nn.Module):
 
     centre: Tensor  # (K,)
 
-    def __init__(self, config: PrototypesConfig, prototypes: int) -> None:
+    def __init__(self, prototypes: int, kind: Centering = "center") -> None:
         super().__init__()
-        self.kind, self.center_momentum = config.centering, config.center_momentum
+        self.kind = kind
         self.register_buffer("centre", torch.zeros(prototypes))
 
     def forward(self, logits: Tensor, temperature: float) -> Tensor:
@@ -45,7 +48,7 @@ class Centring(nn.Module):
         """Moves the centre towards the mean of ``logits`` (B, K), if there are rows and the mean is finite."""
         if self.kind == "center" and (len(logits) or size() > 1):
             mean = _mean_of_rows(logits)
-            self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - self.center_momentum)
+            self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - CENTRE_MOMENTUM)
 
 
 def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:

@@ -48,17 +48,18 @@ class ObjectiveSchedule:
         )
 
 
-def objective_schedule(config: ObjectiveConfig, total_steps: int, start: int = 0) -> ObjectiveSchedule:
-    """The ramps of one objective, starting at step ``start``; shares are of ``total_steps``.
+def objective_schedule(config: ObjectiveConfig, total_steps: int) -> ObjectiveSchedule:
+    """The ramps of one objective over ``total_steps``.
 
     With t the completed share of its ramp, a weight is multiplied by t (linear) or exp(-5 (1 - t)^2) (sigmoid; Laine
     and Aila 2017). Alpha rises linearly from 0; the teacher's temperature changes linearly from its first value.
     """
-    progress = np.maximum(0.0, step_numbers(total_steps) - start) / total_steps
-    ramped = ramp(progress, config.ramp, 0.0, 1.0)
+    progress = step_numbers(total_steps) / total_steps
+    weight_ramp = config.weight_ramp()
+    ramped = ramp(progress, weight_ramp.share, 0.0, 1.0)
     alpha, temperature = config.alpha_over_training(), config.temperature_over_training()
     frozen = (progress <= config.frozen_share()) & (config.frozen_share() > 0)
-    weight = config.weight * (ramped if config.ramp_shape == "linear" else np.exp(-5.0 * (1.0 - ramped) ** 2))
+    weight = config.weight * (np.exp(-5.0 * (1.0 - ramped) ** 2) if weight_ramp.sigmoid else ramped)
     return ObjectiveSchedule(
         weight,
         ramp(progress, alpha.share, alpha.first, alpha.last),

@@ -1,7 +1,6 @@
 """Evidence that a caption belongs to its image, from what the network has learnt of all pairs.
 
-Flow: features of all pairs -> **evidence** -> ``core.objectives.weighting.belief`` in training,
-``core.evaluation.noise`` afterwards.
+Flow: features of all pairs -> **evidence** -> ``core.evaluation.noise``.
 
 Four measures, each turned into a rank so that none outweighs another (a rank that rounding cannot change by a place:
 two that are nearly equal have nearly the same one):
@@ -43,11 +42,14 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     images, texts = images.float(), texts.float()
     reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
     reference = sent(reference, images.device)
+    others = (images, texts) if N <= REFERENCE else (images[reference], texts[reference])
     parts = []
     for start in range(0, N, BLOCK):
         rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
-        parts.append(torch.stack(_measures(images, texts, rows, reference, scale)))
-    pair, by_image, by_text, overlap, agreement = spaced(torch.cat(parts, dim=1))  # (N,) each
+        itself = rows[:, None] == reference[None]  # a pair is not its own evidence
+        judged = (images, texts) if len(rows) == N else (images[rows], texts[rows])
+        parts.append(torch.stack(_measures(*judged, *others, itself, scale)))
+    pair, by_image, by_text, overlap, agreement = _spaced(torch.cat(parts, dim=1))  # (N,) each
     measures = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
     return ranks(measures).mean(dim=0).float().to(device)
 
@@ -57,7 +59,7 @@ def in_double(values: Tensor) -> Tensor:
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
-def spaced(measures: Tensor) -> Tensor:
+def _spaced(measures: Tensor) -> Tensor:
     """The five measures (5, n) such that none has most of its values close together: (5, n) float64.
 
     Overlap and agreement crowd near 0 and near 1, and become log odds; their order stays.
@@ -95,15 +97,7 @@ def below(values: Tensor, others: Tensor) -> Tensor:
     return first + near / 2 + (near * values - sum_near) / (2 * step)
 
 
-def _measures(images: Tensor, texts: Tensor, rows: Tensor, reference: Tensor, scale: Tensor | float) -> list[Tensor]:
-    """Each measure of ``rows`` against the pairs ``reference``."""
-    itself = rows[:, None] == reference[None]  # a pair is not its own evidence
-    if len(rows) == len(reference) == len(images):  # all against all
-        return measures_of(images, texts, images, texts, itself, scale)
-    return measures_of(images[rows], texts[rows], images[reference], texts[reference], itself, scale)
-
-
-def measures_of(
+def _measures(
     image: Tensor, text: Tensor, images: Tensor, texts: Tensor, left_out: Tensor, scale: Tensor | float
 ) -> list[Tensor]:
     """Each measure of the pairs ``image`` and ``text`` (n, D) against R others ``images`` and ``texts`` (R, D).

@@ -1,8 +1,7 @@
 """RunConfig: the only description of an experiment. No torch, so that the window can build its form from it."""
 
-from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewConfig, ViewsConfig
+from core.spec.config.axes import FusionConfig, NoiseConfig, TeacherConfig, TowersConfig
 from core.spec.config.base import ConfigError, Section, Text
-from core.spec.config.belief import BeliefConfig
 from core.spec.config.contradictions import problems
 from core.spec.config.distillation import (
     DistillCaptionsConfig,
@@ -34,14 +33,15 @@ from core.spec.config.run import (
 )
 from core.spec.config.teaching import Teaching, teaching
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+from core.spec.config.views import CleanViewConfig, LocalViewConfig, StudentViewConfig, TeacherViewConfig, ViewsConfig
 from core.spec.paths import expand_user, split_run
 
 __all__ = [
     "CONFIG_VERSION",
-    "BeliefConfig",
     "CaptioningConfig",
     "CheckpointConfig",
     "ClassificationConfig",
+    "CleanViewConfig",
     "ConfigError",
     "ConsistencyConfig",
     "ContrastiveConfig",
@@ -54,21 +54,24 @@ __all__ = [
     "DistillSimilarityConfig",
     "FusionConfig",
     "ImageContrastiveConfig",
+    "LocalViewConfig",
     "MaskedPatchesConfig",
     "MaskedWordsConfig",
     "MatchingConfig",
+    "NoiseConfig",
     "ObjectiveConfig",
     "ObjectivesConfig",
     "OptimConfig",
     "RunConfig",
     "RuntimeConfig",
     "Section",
+    "StudentViewConfig",
     "TeacherConfig",
+    "TeacherViewConfig",
     "Teaching",
     "Text",
     "TowersConfig",
     "ValidationConfig",
-    "ViewConfig",
     "ViewsConfig",
     "differences",
     "expand_user",

@@ -1,4 +1,4 @@
-"""Four of the five axes: views, towers, fusion, teacher. Every published system is a point among them."""
+"""Three of the five axes (towers, fusion, teacher), and how mismatched pairs are treated."""
 
 from __future__ import annotations
 
@@ -9,194 +9,6 @@ from pydantic import Field
 from core.spec.config.base import Section, Share, Text, shown
 from core.spec.extending.references import ReferenceText
 from core.spec.extending.teacher_kinds import TEACHER_KINDS, TeacherKind, TeacherKindName, teacher_kind
-
-
-class ViewConfig(Section):
-    """How one kind of view of an image is made: a random resized crop, then what is switched on."""
-
-    count: int = Field(
-        1, ge=0, le=16, title="Views", description="How many such views of each image.", json_schema_extra=shown("")
-    )
-    crop_min: float = Field(
-        0.8,
-        gt=0.0,
-        le=1.0,
-        title="Smallest crop",
-        description="Least share of the image's area that a random crop keeps.",
-        json_schema_extra=shown("share of area"),
-    )
-    crop_max: float = Field(
-        1.0,
-        gt=0.0,
-        le=1.0,
-        title="Largest crop",
-        description="Greatest share of the image's area that a random crop keeps.",
-        json_schema_extra=shown("share of area"),
-    )
-    flip: bool = Field(
-        False,
-        title="Mirror",
-        description="Mirror half of the views. Leave it off where captions speak of left and right.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    randaugment_ops: int = Field(
-        0,
-        ge=0,
-        le=8,
-        title="RandAugment operations",
-        description="Random distortions applied one after another (Cubuk et al. 2020); 0 for none.",
-        json_schema_extra=shown(""),
-    )
-    randaugment_magnitude: int = Field(
-        9,
-        ge=0,
-        le=30,
-        title="RandAugment magnitude",
-        description="Strength of each distortion, out of 30.",
-        json_schema_extra=shown("of 30", advanced=True),
-    )
-    jitter: Share = Field(
-        0.0,
-        title="Colour jitter",
-        description="Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
-        json_schema_extra=shown("probability"),
-    )
-    brightness: float = Field(
-        0.4, ge=0.0, le=1.0, title="Brightness", description="Jitter: a factor of 1 - this to 1 + this.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-    contrast: float = Field(
-        0.4, ge=0.0, le=1.0, title="Contrast", description="Jitter: a factor of 1 - this to 1 + this.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-    saturation: float = Field(
-        0.2, ge=0.0, le=1.0, title="Saturation", description="Jitter: a factor of 1 - this to 1 + this.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-    hue: float = Field(
-        0.1, ge=0.0, le=0.5, title="Hue", description="Jitter: the greatest turn, either way.",
-        json_schema_extra=shown("of the colour wheel", advanced=True),
-    )  # fmt: skip
-    greyscale: Share = Field(
-        0.0,
-        title="Greyscale",
-        description="Probability that a view loses its colours (DINO: 0.2).",
-        json_schema_extra=shown("probability", advanced=True),
-    )
-    blur: Share = Field(
-        0.0,
-        title="Blur",
-        description="Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
-        json_schema_extra=shown("probability", advanced=True),
-    )
-    solarize: Share = Field(
-        0.0,
-        title="Solarisation",
-        description="Probability that what is bright is inverted (DINO: 0.2 of the second crop).",
-        json_schema_extra=shown("probability", advanced=True),
-    )
-    erase: Share = Field(
-        0.0,
-        title="Random erasing",
-        description="Probability that a rectangle of the view is erased.",
-        json_schema_extra=shown("probability", advanced=True),
-    )
-    size: float = Field(
-        1.0,
-        gt=0.0,
-        le=1.0,
-        title="Side",
-        description="Side of the view as a share of the model's input, rounded to whole patches (DINO's local crops: "
-        "0.43). A ViT interpolates its positions.",
-        json_schema_extra=shown("share of side", advanced=True),
-    )
-    mask: Share = Field(
-        0.0,
-        title="Masked views",
-        description="Probability that patches of a view are hidden from the student.",
-        json_schema_extra=shown("probability"),
-    )
-    mask_min: Share = Field(
-        0.4,
-        title="Fewest masked patches",
-        description="Least share of the patches that is hidden in a masked view.",
-        json_schema_extra=shown("share of patches", advanced=True),
-    )
-    mask_max: Share = Field(
-        0.4,
-        title="Most masked patches",
-        description="Greatest share of the patches that is hidden in a masked view.",
-        json_schema_extra=shown("share of patches"),
-    )
-    mask_kind: Literal["blocks", "random"] = Field(
-        "blocks",
-        title="Mask",
-        description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
-        json_schema_extra=shown("", advanced=True),
-    )
-    keep: float = Field(
-        1.0,
-        gt=0.0,
-        le=1.0,
-        title="Kept patches",
-        description="Share of the patches that the image tower reads of the student's view. The others are left out, "
-        "not replaced, so that a step takes less time (FLIP, A-CLIP: 0.5).",
-        json_schema_extra=shown("share of patches"),
-    )
-    keep_by: Literal["random", "attention"] = Field(
-        "random",
-        title="Which are kept",
-        description="random: drawn anew for each view (FLIP, Li et al. 2023). attention: those that the teacher's "
-        "class token attends to most in the same view (A-CLIP, Yang et al. 2023).",
-        json_schema_extra=shown("", advanced=True),
-    )
-    mix: Literal["none", "mixup", "cutmix", "either"] = Field(
-        "none",
-        title="Interpolation",
-        description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
-        "et al. 2019); either: one of the two by chance, view by view.",
-        json_schema_extra=shown(""),
-    )
-    mix_alpha: float = Field(
-        0.75,
-        gt=0.0,
-        le=10.0,
-        title="Interpolation alpha",
-        description="Blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
-        json_schema_extra=shown("", advanced=True),
-    )
-
-
-class ViewsConfig(Section):
-    """What student and teacher are shown of the same image."""
-
-    clean: ViewConfig = Field(
-        default_factory=ViewConfig,
-        title="Clean view",
-        description="The student's view that carries the contrastive loss.",
-    )
-    student: ViewConfig = Field(
-        default_factory=lambda: ViewConfig(count=0, crop_min=0.4, randaugment_ops=2),
-        title="Student's further views",
-        description="Views that are only distilled; with none, the clean view is distilled too.",
-    )
-    local: ViewConfig = Field(
-        default_factory=lambda: ViewConfig(count=0, crop_min=0.05, crop_max=0.4, size=0.43),
-        title="Student's local views",
-        description="Small crops at a smaller side that the student distils too (DINO's multi-crop).",
-    )
-    teacher: ViewConfig = Field(
-        default_factory=ViewConfig,
-        title="Teacher's views",
-        description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
-    )
-    shared: bool = Field(
-        False,
-        title="Teacher sees the student's",
-        description="The teacher is shown the student's further views, whole and not interpolated, instead of its own "
-        "(DINO, iBOT). A whole view is distilled from the others, never from itself.",
-        json_schema_extra=shown(""),
-    )
 
 
 class TowersConfig(Section):
@@ -311,14 +123,14 @@ class TeacherConfig(Section):
         title="Teacher",
         description="ema: moving average of the student's parameters, updated after each optimiser step; ema-state: of "
         "batch norm's statistics too (EMAN); initial: the weights that training starts from (LDIFS); frozen: a trained "
-        "model; previous: former runs of this kind (Born-Again); or a rule of yours, FILE.py:NAME.",
+        "model, or several former runs (Born-Again); or a rule of yours, FILE.py:NAME.",
         json_schema_extra=shown("", choices=TEACHER_KINDS),
     )
     checkpoint: Text = Field(
         "",
         title="Teacher's weights",
-        description="Of a frozen or previous teacher: a run folder, RUN@STEP, or open_clip:NAME,PRETRAINED. Several, "
-        "parted by semicolons, teach together.",
+        description="Of a frozen teacher: a run folder, RUN@STEP, or open_clip:NAME,PRETRAINED. Several, separated by "
+        "semicolons, teach together.",
         json_schema_extra=shown("", widget="folder"),
     )
     weights: Literal["auto", "student", "teacher"] = Field(
@@ -328,19 +140,11 @@ class TeacherConfig(Section):
         "others the teacher where it had one.",
         json_schema_extra=shown("", advanced=True),
     )
-    targets: Literal["pass", "memory", "stored"] = Field(
+    targets: Literal["pass", "stored"] = Field(
         "pass",
         title="Targets from",
-        description="pass: the teacher's own forward pass. memory: each pair's features from when the student last saw "
-        "it, without any pass (temporal ensembling, Laine and Aila 2017); the average is kept beside. It serves "
-        "similarities and trust, and is kept by belief.action. stored: features of each whole image and caption, which "
-        "an initial or frozen teacher gives once, before training.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    part: Literal["all", "heads"] = Field(
-        "all",
-        title="Averaged part",
-        description="heads: only fusion and heads are averaged, the towers are the student's own (TIPS v2).",
+        description="pass: the teacher's own forward pass. stored: features of each whole image and caption, which an "
+        "initial or frozen teacher computes once, before training.",
         json_schema_extra=shown("", advanced=True),
     )
     momentum: float = Field(
@@ -375,14 +179,6 @@ class TeacherConfig(Section):
         description="Use min(1 - 1/(step + 1), momentum), so that the teacher forgets its random start (Mean Teacher).",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip
-    start: float = Field(
-        0.0,
-        ge=0.0,
-        lt=1.0,
-        title="Begin after",
-        description="Share of training that is done without a teacher; it starts as the student then (SigLIP 2: 0.8).",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
     every: int = Field(
         1,
         ge=1,
@@ -398,3 +194,23 @@ class TeacherConfig(Section):
     def traits(self) -> TeacherKind:
         """What a teacher of this kind is."""
         return teacher_kind(self.kind)
+
+
+class NoiseConfig(Section):
+    """How mismatched captions are treated."""
+
+    caption_filter: bool = Field(
+        False,
+        title="Caption filter",
+        description="Pairs whose caption more likely belongs to another image are dropped before training, judged by "
+        "the colours and edges of all other images, without a network. Where captions are clean, hardly a pair is "
+        "dropped.",
+        json_schema_extra=shown(""),
+    )
+    self_confidence: Share = Field(
+        0.0,
+        title="Self-confidence weighting",
+        description="Each pair is weighted by the student's own probability for it, to this power (generalised "
+        "cross-entropy, Zhang and Sabuncu 2018). 0: all pairs count alike; 0.5: unlikely pairs hardly count.",
+        json_schema_extra=shown("power"),
+    )

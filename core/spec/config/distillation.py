@@ -17,9 +17,12 @@ from core.spec.config.objective import (
     Prototypes,
     Queue,
     Ramp,
+    RampShare,
     Temperature,
-    queue_needs,
+    WeightRamp,
 )
+
+TEACHER_TEMPERATURE = 0.04  # of prototypes, where it starts (DINO)
 
 
 def fused_needs(on: str) -> list[Need]:
@@ -28,10 +31,19 @@ def fused_needs(on: str) -> list[Need]:
     return [Need("on", remedy)] if on.startswith("fused") else []
 
 
-class DistillSimilarityConfig(ObjectiveConfig):
-    """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
+class DistillationConfig(ObjectiveConfig):
+    """Match the teacher's outputs, with a weight that may rise while the teacher is still poor."""
 
     learns_from_teacher: ClassVar[bool] = True
+
+    ramp: RampShare = 0.0
+
+    def weight_ramp(self) -> WeightRamp:
+        return WeightRamp(self.ramp)
+
+
+class DistillSimilarityConfig(DistillationConfig):
+    """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
 
     alpha: Share = Field(
         1.0,
@@ -52,10 +64,7 @@ class DistillSimilarityConfig(ObjectiveConfig):
         "0 for none.",
     )
 
-    def needs_teacher(self) -> list[Need]:
-        return super().needs_teacher() + queue_needs(self.queue)
-
-    def takes_memory(self) -> bool:
+    def takes_stored(self) -> bool:
         return self.queue == 0
 
     def trains_retrieval(self) -> bool:
@@ -65,69 +74,8 @@ class DistillSimilarityConfig(ObjectiveConfig):
         return Ramp(self.alpha, self.alpha_ramp)
 
 
-class PrototypesConfig(ObjectiveConfig):
-    """Match a teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
-
-    learns_from_teacher: ClassVar[bool] = True
-
-    centering: Literal["center", "sinkhorn"] = Field(
-        "center",
-        title="Against collapse",
-        description="center: a moving mean of the teacher's logits is subtracted (DINO); sinkhorn: each batch is "
-        "spread evenly over the prototypes (SwAV, DINOv2).",
-        json_schema_extra=shown("", advanced=True),
-    )
-    student_temperature: float = Field(
-        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
-        json_schema_extra=shown("", advanced=True),
-    )  # fmt: skip
-    teacher_temperature: float = Field(
-        0.04,
-        gt=0.0,
-        le=10.0,
-        title="Teacher temperature",
-        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    teacher_temperature_first: float = Field(
-        0.04,
-        gt=0.0,
-        le=10.0,
-        title="First teacher temperature",
-        description="Where the teacher's temperature begins.",
-        json_schema_extra=shown("", advanced=True),
-    )
-    teacher_temperature_ramp: Share = Field(
-        0.0,
-        title="Teacher temperature warm-up",
-        description="Over this share of training the teacher's temperature moves from the first one (DINO: 0.04 to "
-        "0.07 in 30 of 100 epochs); 0: it is the same throughout.",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
-    center_momentum: float = Field(
-        0.9,
-        ge=0.0,
-        lt=1.0,
-        title="Centre momentum",
-        description="Moving average of the teacher's logits that is subtracted, against collapse to one prototype.",
-        json_schema_extra=shown("per step", advanced=True),
-    )
-    freeze_last: Share = Field(
-        0.0,
-        title="Prototypes frozen",
-        description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
-    )
-
-    def temperature_over_training(self) -> Ramp:
-        return Ramp(self.teacher_temperature, self.teacher_temperature_ramp, self.teacher_temperature_first)
-
-    def frozen_share(self) -> float:
-        return self.freeze_last
-
-
-class DistillPrototypesConfig(PrototypesConfig):
-    """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021)."""
+class DistillPrototypesConfig(DistillationConfig):
+    """Match the teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
 
     on: Literal["fused", "image", "text", "fused+image"] = Field(
         "fused",
@@ -140,14 +88,44 @@ class DistillPrototypesConfig(PrototypesConfig):
         1024,
         description="About 1024 up to 20,000 images, 4096 at 100,000, 65536 for web data.",
     )
-    koleo: float = Field(
-        0.0,
-        ge=0.0,
-        le=10.0,
-        title="KoLeo",
-        description="Weight of a term that spreads the batch's representations evenly (DINOv2: 0.1).",
+    centering: Literal["center", "sinkhorn"] = Field(
+        "center",
+        title="Against collapse",
+        description="center: a moving mean of the teacher's logits is subtracted (DINO); sinkhorn: each batch is "
+        "spread evenly over the prototypes (SwAV, DINOv2).",
         json_schema_extra=shown("", advanced=True),
     )
+    student_temperature: float = Field(
+        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
+        json_schema_extra=shown("", advanced=True),
+    )  # fmt: skip
+    teacher_temperature: float = Field(
+        TEACHER_TEMPERATURE,
+        gt=0.0,
+        le=10.0,
+        title="Teacher temperature",
+        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
+        json_schema_extra=shown("", advanced=True),
+    )
+    teacher_temperature_ramp: Share = Field(
+        0.0,
+        title="Teacher temperature warm-up",
+        description="The teacher's temperature moves from 0.04 over this share of training (DINO: to 0.07 in 30 of "
+        "100 epochs); 0: it is constant.",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+    freeze_last: Share = Field(
+        0.0,
+        title="Prototypes frozen",
+        description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
+        json_schema_extra=shown("share of steps", advanced=True),
+    )
+
+    def temperature_over_training(self) -> Ramp:
+        return Ramp(self.teacher_temperature, self.teacher_temperature_ramp, TEACHER_TEMPERATURE)
+
+    def frozen_share(self) -> float:
+        return self.freeze_last
 
     def needs_fusion(self) -> list[Need]:
         return fused_needs(self.on)
@@ -159,10 +137,8 @@ class DistillPrototypesConfig(PrototypesConfig):
         return self.prototypes
 
 
-class DistillCaptionsConfig(ObjectiveConfig):
+class DistillCaptionsConfig(DistillationConfig):
     """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
-
-    learns_from_teacher: ClassVar[bool] = True
 
     temperature: float = Field(
         1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
@@ -173,10 +149,8 @@ class DistillCaptionsConfig(ObjectiveConfig):
         return True
 
 
-class DistillFeaturesConfig(ObjectiveConfig):
+class DistillFeaturesConfig(DistillationConfig):
     """Match the teacher's feature of the same pair (COSMOS, Kim et al. 2025; LDIFS, Mukhoti et al. 2024)."""
-
-    learns_from_teacher: ClassVar[bool] = True
 
     distance: Literal["contrast", "squared"] = Field(
         "contrast",
@@ -214,10 +188,8 @@ class DistillFeaturesConfig(ObjectiveConfig):
         return self.cross and self.on != "fused"
 
 
-class DistillLogitsConfig(ObjectiveConfig):
+class DistillLogitsConfig(DistillationConfig):
     """Match the teacher's softened logits, times temperature squared (Hinton et al. 2015)."""
-
-    learns_from_teacher: ClassVar[bool] = True
 
     on: Literal["similarities", "classes"] = Field(
         "similarities",
@@ -244,22 +216,15 @@ class DistillLogitsConfig(ObjectiveConfig):
             )
 
 
-class MaskedPatchesConfig(PrototypesConfig):
-    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022).
+class MaskedPatchesConfig(DistillationConfig):
+    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022), with a head of their own (DINOv2).
 
-    ``views.student`` sets which patches are hidden: mask, mask_min, mask_max and mask_kind.
+    ``views.student`` sets which patches are masked: mask, mask_share and mask_kind.
     """
 
-    shared_head: bool = Field(
-        False,
-        title="Shared head",
-        description="Patches and whole images have one head and its prototypes (iBOT); else patches have their own "
-        "(DINOv2). Needs prototypes distilled on image.",
-        json_schema_extra=shown("", advanced=True),
-    )
     prototypes: Prototypes = Field(
         1024,
-        description="Of patches, where they have their own head; about as many as for whole images.",
+        description="Of patches; about as many as for whole images.",
     )
 
     def uses_captions(self) -> bool:
@@ -268,17 +233,17 @@ class MaskedPatchesConfig(PrototypesConfig):
     def prototype_count(self) -> int:
         return self.prototypes
 
+    def temperature_over_training(self) -> Ramp:
+        return Ramp(TEACHER_TEMPERATURE)
+
     def problems(self, context: Context) -> Problems:
-        views, images = context.views, context.other(DistillPrototypesConfig)
+        views = context.views
         if not views.shared:
             yield "views.shared", "Masked patches are compared with the same view seen whole: switch this on."
         if views.student.mask == 0:
-            yield "views.student.mask", "No patch is hidden: set a probability above 0."
-        if views.student.mix != "none" or views.local.mask > 0:
-            where = "student.mix" if views.student.mix != "none" else "local.mask"
-            yield f"views.{where}", "Masked patches are hidden in whole views that are not interpolated."
-        if self.shared_head and (images.weight == 0 or images.on != "image"):
-            yield "objectives.masked_patches.shared_head", "It needs prototypes distilled on image; switch it off."
+            yield "views.student.mask", "No patch is masked: set a probability above 0."
+        if views.student.mix != "none":
+            yield "views.student.mix", "Masked patches are compared in views that are not interpolated: set none."
 
 
 class ImageContrastiveConfig(ObjectiveConfig):

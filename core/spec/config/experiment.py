@@ -11,11 +11,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.spec.config.axes import FusionConfig, TeacherConfig, TowersConfig, ViewsConfig
+from core.spec.config.axes import FusionConfig, NoiseConfig, TeacherConfig, TowersConfig
 from core.spec.config.base import Section, Text, shown
-from core.spec.config.belief import BeliefConfig
 from core.spec.config.objectives import ObjectivesConfig
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
+from core.spec.config.views import ViewsConfig
 
 CONFIG_VERSION: Literal[1] = 1
 
@@ -38,7 +38,7 @@ class RunConfig(Section):
     fusion: FusionConfig = Field(default_factory=FusionConfig, title="Fusion")
     teacher: TeacherConfig = Field(default_factory=TeacherConfig, title="Teacher")
     objectives: ObjectivesConfig = Field(default_factory=ObjectivesConfig, title="Objectives")
-    belief: BeliefConfig = Field(default_factory=BeliefConfig, title="Belief")
+    noise: NoiseConfig = Field(default_factory=NoiseConfig, title="Noise")
     optim: OptimConfig = Field(default_factory=OptimConfig, title="Optimiser")
     validation: ValidationConfig = Field(default_factory=ValidationConfig, title="Validation")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, title="Checkpoints")

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.spec.config.axes import ViewsConfig
 from core.spec.config.base import shown
-from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems
+from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, RampShare, WeightRamp
+from core.spec.config.views import ViewsConfig
 
 
 class ClassificationConfig(ObjectiveConfig):
@@ -46,6 +46,7 @@ class ConsistencyConfig(ObjectiveConfig):
 
     learns_unlabelled: ClassVar[bool] = True
 
+    ramp: RampShare = 0.0
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
         "fixmatch",
         title="Kind",
@@ -59,12 +60,6 @@ class ConsistencyConfig(ObjectiveConfig):
         description="Whose predictions are fixmatch's pseudo-labels: the student's own, or the teacher's (EMAN).",
         json_schema_extra=shown(""),
     )
-    distance: Literal["mse", "kl"] = Field(
-        "mse",
-        title="Distance",
-        description="How mean-teacher compares: squared difference of probabilities, or KL divergence.",
-        json_schema_extra=shown("", advanced=True),
-    )
     threshold: float = Field(
         0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels less confident than this.",
         json_schema_extra=shown("probability"),
@@ -73,14 +68,9 @@ class ConsistencyConfig(ObjectiveConfig):
         0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens pseudo-labels (MixMatch).",
         json_schema_extra=shown(""),
     )  # fmt: skip
-    mix_alpha: float = Field(
-        0.75,
-        gt=0.0,
-        le=10.0,
-        title="Interpolation alpha",
-        description="MixMatch's blend share is drawn from Beta(alpha, alpha) and folded to at least one half.",
-        json_schema_extra=shown("", advanced=True),
-    )
+
+    def weight_ramp(self) -> WeightRamp:
+        return WeightRamp(self.ramp, sigmoid=self.kind == "mean-teacher")
 
     def needs_teacher(self) -> list[Need]:
         if self.kind == "mean-teacher":
@@ -92,7 +82,7 @@ class ConsistencyConfig(ObjectiveConfig):
     def reads_views(self) -> bool:
         return True
 
-    def needs_teacher_throughout(self) -> str:
+    def needs_teacher_in_every_step(self) -> str:
         return "consistency"
 
     def uses_captions(self) -> bool:
@@ -109,16 +99,13 @@ class ConsistencyConfig(ObjectiveConfig):
             return
         if views.student.count == 0:
             yield "views.student.count", f"{self.kind} needs a further view of the student: set at least 1."
-        for name, view in (("student", views.student), ("local", views.local)):
-            if view.count > 0 and view.mix != "none":
-                yield f"views.{name}.mix", f"{self.kind} needs whole images here: set none."
+        if views.student.count > 0 and views.student.mix != "none":
+            yield "views.student.mix", f"{self.kind} needs views that are not interpolated: set none."
         if self.kind == "mixmatch":
             yield from _of_mixmatch(views, classification)
 
 
 def _of_mixmatch(views: ViewsConfig, classification: ClassificationConfig) -> Problems:
-    if views.student.size < 1.0:
-        yield "views.student.size", "mixmatch interpolates the views with each other: set 1."
     if views.local.count > 0:
         yield "views.local.count", "mixmatch interpolates views of one size: set 0, or use the student's views."
     if classification.view == "further":

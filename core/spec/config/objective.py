@@ -1,4 +1,4 @@
-"""What every objective's settings have: a weight, a ramp, and declarations of what the objective needs.
+"""What every objective's settings have: a weight, and declarations of what the objective needs.
 
 Flow: ``core.spec.config.contradictions`` gathers the needs and problems of all objectives with a weight; the trainer,
 its validation and ``core.spec.presets.recommended`` read the same declarations. None of them names an objective.
@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from core.spec.config.axes import FusionConfig, TeacherConfig, ViewsConfig
+from core.spec.config.axes import FusionConfig, TeacherConfig
 from core.spec.config.base import Section, Share, shown
 from core.spec.config.training import DataConfig
+from core.spec.config.views import ViewsConfig
 
 # Settings of several objectives: range, title and unit; each gives its own default and description.
+RampShare = Annotated[
+    Share,
+    Field(
+        title="Ramp",
+        description="The weight rises from 0 over this share of training.",
+        json_schema_extra=shown("share of steps"),
+    ),
+]
 AlphaRamp = Annotated[
     Share,
     Field(
@@ -42,6 +51,13 @@ class Need(NamedTuple):
     remedy: str
 
 
+class WeightRamp(NamedTuple):
+    """A weight that rises from 0 over the first ``share`` of training, linearly or along a sigmoid."""
+
+    share: float = 0.0
+    sigmoid: bool = False
+
+
 class Ramp(NamedTuple):
     """A value that moves linearly from ``first`` to ``last`` over the first ``share`` of training, then stays."""
 
@@ -51,10 +67,10 @@ class Ramp(NamedTuple):
 
 
 class ObjectiveConfig(Section):
-    """What every objective has: a weight that may rise over the first part of training."""
+    """What every objective has: a weight."""
 
     learns_from_teacher: ClassVar[bool] = False
-    """Whether the teacher's outputs are its targets: it begins when a teacher that starts late does."""
+    """Whether the teacher's outputs are its targets."""
     learns_classes: ClassVar[bool] = False
     """Whether it learns the classes of ``data.label``."""
 
@@ -65,18 +81,6 @@ class ObjectiveConfig(Section):
         0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
         json_schema_extra=shown(""),
     )  # fmt: skip
-    ramp: Share = Field(
-        0.0,
-        title="Ramp",
-        description="The weight rises from 0 over this share of training.",
-        json_schema_extra=shown("share of steps"),
-    )
-    ramp_shape: Literal["linear", "sigmoid"] = Field(
-        "linear",
-        title="Ramp shape",
-        description="linear, or sigmoid: exp(-5 (1 - t)^2), slow at first (Mean Teacher).",
-        json_schema_extra=shown("", advanced=True),
-    )
 
     def needs_teacher(self) -> list[Need]:
         """The settings that need a teacher."""
@@ -84,19 +88,15 @@ class ObjectiveConfig(Section):
             return []
         return [Need("weight", "It needs a teacher: set teacher.kind to ema, or this weight to 0.")]
 
-    def takes_memory(self) -> bool:
-        """Whether features of pairs as they were last seen are all that it asks of a teacher."""
-        return not self.needs_teacher()
-
     def takes_stored(self) -> bool:
-        """Whether a teacher's features of images and captions are all that it asks of one."""
-        return self.takes_memory()
+        """Whether it needs no more of a teacher than features of images and captions."""
+        return not self.needs_teacher()
 
     def reads_views(self) -> bool:
         """Whether it reads the student's further views; what learns from a teacher always does."""
         return self.learns_from_teacher
 
-    def needs_teacher_throughout(self) -> str:
+    def needs_teacher_in_every_step(self) -> str:
         """What of it needs the teacher in every step, as it is called in a sentence; "" when nothing does."""
         return ""
 
@@ -124,6 +124,10 @@ class ObjectiveConfig(Section):
         """Fields of open_clip's model configuration that it starts from where the architecture does not set them."""
         return {}
 
+    def weight_ramp(self) -> WeightRamp:
+        """How its weight rises."""
+        return WeightRamp()
+
     def alpha_over_training(self) -> Ramp:
         """The teacher's share of the target."""
         return Ramp(1.0)
@@ -139,11 +143,6 @@ class ObjectiveConfig(Section):
     def problems(self, context: Context) -> Problems:
         """Contradictions with the rest of the config besides what is needed; asked where the weight is above 0."""
         yield from ()
-
-
-def queue_needs(queue: int) -> list[Need]:
-    """What a queue of so many pairs needs."""
-    return [Need("queue", "The queue holds a teacher's features: set teacher.kind, or queue to 0.")] if queue else []
 
 
 C = TypeVar("C", bound=ObjectiveConfig)

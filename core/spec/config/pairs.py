@@ -15,9 +15,7 @@ from core.spec.config.objective import (
     Need,
     ObjectiveConfig,
     Problems,
-    Queue,
     Ramp,
-    queue_needs,
 )
 
 NO_FUSION = "It needs a fusion: set fusion.kind, or this weight to 0."
@@ -41,17 +39,6 @@ class ContrastiveConfig(ObjectiveConfig):
         0.0,
         description="Share of the target spread evenly over all pairs of the batch, the true one too (ALIGN: 0.1).",
     )
-    queue: Queue = Field(
-        0,
-        description="How many of the teacher's features of previous batches are negatives too (MoCo; ALBEF: 65536). "
-        "0 for none. Needs a teacher.",
-    )
-
-    def needs_teacher(self) -> list[Need]:
-        return queue_needs(self.queue)
-
-    def needs_teacher_throughout(self) -> str:
-        return "the contrastive queue" if self.queue > 0 else ""
 
     def trains_retrieval(self) -> bool:
         return True
@@ -62,8 +49,6 @@ class ContrastiveConfig(ObjectiveConfig):
     def problems(self, context: Context) -> Problems:
         if self.kind == "sigmoid" and self.label_smoothing > 0:
             yield "objectives.contrastive.label_smoothing", "Only softmax smooths: set it to 0, or kind to softmax."
-        if self.kind == "sigmoid" and self.queue > 0:
-            yield "objectives.contrastive.queue", "Only softmax has a queue: set it to 0, or kind to softmax."
 
 
 class CaptioningConfig(ObjectiveConfig):
@@ -123,7 +108,7 @@ class MaskedWordsConfig(ObjectiveConfig):
         remedy = "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
         return [Need("alpha", remedy)] if self.alpha > 0 else []
 
-    def needs_teacher_throughout(self) -> str:
+    def needs_teacher_in_every_step(self) -> str:
         return "masked words' alpha" if self.alpha > 0 else ""
 
     def needs_fusion(self) -> list[Need]:

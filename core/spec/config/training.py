@@ -82,14 +82,6 @@ class DataConfig(Section):
         description="Decoded images are kept (memory-mapped) when they fit into this; else they are streamed.",
         json_schema_extra=shown("MiB", advanced=True),
     )
-    oversample: float = Field(
-        1.25,
-        ge=1.0,
-        le=8.0,
-        title="Decoded size",
-        description="Shorter side of a decoded image, as a multiple of the model's input size.",
-        json_schema_extra=shown("x", advanced=True),
-    )
     max_megapixels: int = Field(
         200,
         ge=1,
@@ -325,10 +317,3 @@ class RuntimeConfig(Section):
         description="Keeps the git commit and the uncommitted changes of the trainer's code in the run folder.",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip
-    nonfinite_limit: int = Field(
-        5,
-        ge=1,
-        title="Non-finite losses allowed",
-        description="So many in a row end the run; a single one skips its step.",
-        json_schema_extra=shown("steps", advanced=True),
-    )

@@ -34,7 +34,6 @@ TEACHER_KINDS: Mapping[str, TeacherKind] = {
     "ema-state": TeacherKind(follows=True, averages=True, averages_buffers=True),
     "initial": TeacherKind(constant=True),
     "frozen": TeacherKind(trained=True, constant=True),
-    "previous": TeacherKind(trained=True),
 }
 _CUSTOM = TeacherKind(follows=True)
 

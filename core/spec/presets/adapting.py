@@ -10,7 +10,7 @@ from core.spec.presets.preset import Preset, Size
 
 def _sd_clip_adapt(size: Size) -> dict[str, Any]:
     return {
-        "views": {"clean": {"count": 1, "crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
+        "views": {"clean": {"crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
         "teacher": {"kind": "initial", "targets": "stored"},
         "objectives": {
             # As the pretrained model was trained: the demo's with smoothing, open_clip's without.

@@ -7,13 +7,6 @@ from typing import Any
 from core.spec.presets.preset import Preset, Size
 
 
-def _align(size: Size) -> dict[str, Any]:
-    return {
-        "objectives": {"contrastive": {"weight": 1.0, "label_smoothing": 0.1}},
-        "optim": {"weight_decay": 1e-5, **({"learning_rate": 1e-3, "batch_size": 16384} if size == "base" else {})},
-    }
-
-
 def _siglip(size: Size) -> dict[str, Any]:
     return {
         "objectives": {"contrastive": {"weight": 1.0, "kind": "sigmoid"}},
@@ -76,14 +69,6 @@ def _cosmos(size: Size) -> dict[str, Any]:
 
 
 BEYOND = (
-    Preset(
-        "align",
-        "ALIGN",
-        "CLIP's loss on captions as they are found, noise and all: a tenth of each target is spread over the batch, so "
-        "that a wrong caption pulls less. The temperature is learnt.",
-        "Jia et al. 2021, Scaling up visual and vision-language representation learning with noisy text supervision",
-        _align,
-    ),
     Preset(
         "siglip",
         "SigLIP",

@@ -6,10 +6,9 @@ from typing import Any
 
 from core.spec.presets.preset import Preset, Size
 
-COLOURS = {"flip": True, "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1,
-           "greyscale": 0.2}  # fmt: skip
+COLOURS = {"flip": True, "jitter": 0.8, "greyscale": 0.2}
 # DINO always blurs its first large crop and a tenth of the second, and solarises a fifth of that: here both are alike.
-GLOBAL = {"crop_min": 0.4, "crop_max": 1.0, **COLOURS, "blur": 0.55, "solarize": 0.1}
+GLOBAL = {"crop_min": 0.4, **COLOURS, "blur": 0.55, "solarize": 0.1}
 LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **COLOURS, "blur": 0.5}
 
 
@@ -53,7 +52,6 @@ def _dino(size: Size) -> dict[str, Any]:
                 "weight": 1.0,
                 "on": "image",
                 "prototypes": _prototypes(size),
-                "teacher_temperature_first": 0.04,
                 "teacher_temperature": 0.07 if size == "base" else 0.04,
                 "teacher_temperature_ramp": 0.3 if size == "base" else 0.0,
                 "freeze_last": {"tiny": 0.1, "demo": 0.1, "base": 0.01}[size],
@@ -69,8 +67,8 @@ def _maskclip(size: Size) -> dict[str, Any]:
         "towers": _patches(size),
         "views": {
             "clean": {"crop_min": 0.6},
-            "student": {"count": 1, "crop_min": 0.6, "mask": 1.0, "mask_min": 0.75, "mask_max": 0.75,
-                        "mask_kind": "random"},
+            "student": {"count": 1, "crop_min": 0.6, "mask": 1.0,
+                        "mask_share": 0.75, "mask_kind": "random"},
             "teacher": {"count": 0},
             "shared": True,
         },

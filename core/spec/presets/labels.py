@@ -32,7 +32,7 @@ def _teacher(size: Size, kind: str = "ema") -> dict[str, Any]:
     return {"kind": kind, "momentum": {"tiny": 0.9, "demo": 0.99, "base": 0.999}[size]}
 
 
-WEAK = {"count": 1, "crop_min": 0.7, "flip": True}
+WEAK = {"crop_min": 0.7, "flip": True}
 STRONG = {"count": 1, "crop_min": 0.5, "flip": True, "randaugment_ops": 2, "randaugment_magnitude": 10, "erase": 0.5}
 
 
@@ -45,7 +45,7 @@ def _mean_teacher(size: Size) -> dict[str, Any]:
             **NO_PAIRS,
             "classification": {"weight": 1.0},
             "consistency": {
-                "weight": 100.0, "ramp": 0.27, "ramp_shape": "sigmoid", "kind": "mean-teacher", "distance": "mse",
+                "weight": 100.0, "ramp": 0.27, "kind": "mean-teacher",
             },
         },
         "optim": {**_batch(size, 25), "beta2": 0.999, "weight_decay": 2e-4},
@@ -85,14 +85,13 @@ def _eman(size: Size) -> dict[str, Any]:
 def _mixmatch(size: Size) -> dict[str, Any]:
     return {
         "data": _few_labels(size, 1),
-        "views": {"clean": WEAK, "student": WEAK, "teacher": {"count": 0}},
+        "views": {"clean": WEAK, "student": {"count": 1, **WEAK}, "teacher": {"count": 0}},
         "teacher": _teacher(size),
         "objectives": {
             **NO_PAIRS,
             "classification": {"weight": 1.0},
             "consistency": {
                 "weight": 75.0, "ramp": 1 / 64 if size == "base" else 0.25, "kind": "mixmatch", "sharpen": 0.5,
-                "mix_alpha": 0.75,
             },
         },
         "optim": {**_batch(size, 64), "learning_rate": 2e-3, "beta2": 0.999, "weight_decay": 0.02},
@@ -102,7 +101,7 @@ def _mixmatch(size: Size) -> dict[str, Any]:
 def _mixup(size: Size) -> dict[str, Any]:
     return {
         "data": {"label": LABEL},
-        "views": {"clean": WEAK, "student": {**WEAK, "crop_min": 0.4, "mix": "mixup", "mix_alpha": 0.2}},
+        "views": {"clean": WEAK, "student": {"count": 1, **WEAK, "crop_min": 0.4, "mix": "mixup", "mix_alpha": 0.2}},
         "objectives": {**NO_PAIRS, "classification": {"weight": 1.0, "view": "further"}},
         "optim": {"weight_decay": 1e-4},
     }
@@ -125,7 +124,7 @@ def _born_again(size: Size) -> dict[str, Any]:
     return {
         "data": {"label": LABEL},
         "views": {"clean": WEAK, "student": {"count": 0}, "teacher": {"count": 0}},
-        "teacher": {"kind": "previous"},
+        "teacher": {"kind": "frozen"},
         "objectives": {
             **NO_PAIRS,
             "classification": {"weight": 1.0},

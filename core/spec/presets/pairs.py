@@ -157,7 +157,7 @@ def _blip2(size: Size) -> dict[str, Any]:
 def _beit3(size: Size) -> dict[str, Any]:
     return {
         "views": {
-            "student": {"count": 1, "crop_min": 0.5, "mask": 1.0, "mask_min": 0.4, "mask_max": 0.4},
+            "student": {"count": 1, "crop_min": 0.5, "mask": 1.0, "mask_share": 0.4},
             "shared": True,
         },
         "fusion": _fusion(size, "merged", 12, feed_forward="per-modality", joint_layers=1 if size == "tiny" else 3),

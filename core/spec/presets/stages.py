@@ -31,7 +31,7 @@ def _whole(size: Size) -> dict[str, Any]:
 def _vlmo_image(size: Size) -> dict[str, Any]:
     return {
         "views": {
-            "student": {"count": 1, "crop_min": 0.5, "mask": 1.0, "mask_min": 0.4, "mask_max": 0.4},
+            "student": {"count": 1, "crop_min": 0.5, "mask": 1.0, "mask_share": 0.4},
             "shared": True,
         },
         "fusion": {"kind": "none"},

@@ -155,15 +155,9 @@ def _ignore_progress(activity: str, done: int, total: int) -> None:
 def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, item: Measure) -> dict[str, float]:
     data = str(data_path(out, study, item.data, seed))
     if item.task == "noise":
-        without_memory = rank_pairs(run, data, _ignore_progress, weights=weights)
-        with_memory = rank_pairs(run, data, _ignore_progress)
-        precisions = {
-            "precision": without_memory.precision(),
-            "precision with memory": with_memory.precision(),
-            "recall with memory": with_memory.recall(),
-            "AUC with memory": with_memory.auc(),
-        }
-        return {f"{item.name}/{key}": value for key, value in precisions.items() if value is not None}
+        ranking = rank_pairs(run, data, _ignore_progress, weights=weights)
+        figures = {"precision": ranking.precision(), "recall": ranking.recall(), "AUC": ranking.auc()}
+        return {f"{item.name}/{key}": value for key, value in figures.items() if value is not None}
     request = Request(
         data=data,
         task=item.task,
@@ -221,7 +215,7 @@ def timing(run: RunDir) -> dict[str, Any]:
     ]
     return {
         "steps": steps,
-        "step_seconds": typical_step_seconds(durations, teaching(config, steps)),
+        "step_seconds": typical_step_seconds(durations, teaching(config)),
         "train_seconds": float(durations.sum()),
         **facts,
         "curve": points,
@@ -231,11 +225,10 @@ def timing(run: RunDir) -> dict[str, Any]:
 def typical_step_seconds(durations: Floats, plan: Teaching) -> float:
     """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 without steps.
 
-    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the median step before the teacher
-    starts and the median cycle after, weighted by their numbers of steps, so that single slow steps do not count.
+    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the mean step of the median cycle, so
+    that single slow steps do not count.
     """
-    parts = ((durations[: plan.start], 1), (durations[plan.start :], plan.every))
-    return sum(len(part) * _median_cycle(part, every) for part, every in parts if len(part)) / max(1, len(durations))
+    return _median_cycle(durations, plan.every) if len(durations) else 0.0
 
 
 def _median_cycle(durations: Floats, every: int) -> float:

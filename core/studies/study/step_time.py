@@ -2,9 +2,8 @@
 
 Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` several times for
 each arm of a study with budgets -> ``times/ARM-PART.json``. A short run with the full schedule is trained and
-discarded, so that a teacher that starts late counts for its share of the run. Its steps alternate with steps of the
-study's first arm: other load slows both alike, and the ratio stays. Batches, the teacher, the optimiser and refreshes
-of the belief count; validation and saving do not.
+discarded. Its steps alternate with steps of the study's first arm: other load slows both alike, and the ratio stays.
+Batches, the teacher and the optimiser count; validation and saving do not.
 """
 
 from __future__ import annotations
@@ -91,26 +90,14 @@ class _ShortRun:
 
     def __init__(self, loop: Loop, steps: int) -> None:
         self.loop, self.steps = loop, steps
-        every = self.loop.config.belief.refresh * self.loop.parts.loader.steps_per_epoch
-        self.refresh_every = max(1, round(every))
-
-    def refresh_seconds(self, clock: Callable[[], float]) -> float:
-        """Seconds of a refresh."""
-        began = clock()
-        if facts := self.loop.refresh_belief(self.refresh_every):
-            numbers(facts)
-        return clock() - began
 
     def flops(self) -> float:
-        """Mean FLOPs of a step, with its share of a refresh."""
-        plain: list[int] = []
+        """Mean FLOPs of a step."""
+        counts: list[int] = []
         with closing(self.loop.parts.loader.batches(0, self.steps)) as batches:
             for batch in batches:
-                _, operations = counted(partial(self.loop.train_step, batch))
-                if self.loop.step % self.refresh_every or not plain:
-                    plain.append(operations)
-        _, refresh = counted(partial(self.loop.refresh_belief, self.refresh_every))
-        return statistics.fmean(plain) + refresh / self.refresh_every
+                counts.append(counted(partial(self.loop.train_step, batch))[1])
+        return statistics.fmean(counts)
 
     def read_images(self) -> None:
         """Fill the cache of decoded images, as the first epoch does."""
@@ -121,7 +108,7 @@ class _ShortRun:
 
 
 def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[float]:
-    """Mean seconds of a step, with its share of a refresh, for each of ``runs``; their steps alternate."""
+    """Mean seconds of a step for each of ``runs``; their steps alternate."""
     for run in runs:
         run.read_images()
     plain: list[list[float]] = [[] for _ in runs]
@@ -131,13 +118,9 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
             for run, run_batches, times in zip(runs, batches, plain, strict=True):
                 began = clock()
                 numbers(run.loop.train_step(next(run_batches)))
-                if run.loop.step > WARM_UP and run.loop.step % run.refresh_every:
+                if run.loop.step > WARM_UP:
                     times.append(clock() - began)
-    refreshes = [run.refresh_seconds(clock) for run in runs]
-    return [
-        statistics.fmean(times or [refresh]) + refresh / run.refresh_every
-        for run, times, refresh in zip(runs, plain, refreshes, strict=True)
-    ]
+    return [statistics.fmean(times) for times in plain]
 
 
 def main(arguments: list[str]) -> int:

@@ -62,7 +62,7 @@ class DataSession(Session):
         """What student and teacher see of ``rows`` of ``data.train`` of the config ``config`` at ``step``.
 
         Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images ([{row,
-        path, caption, batch}]), views ([{title, who, local, side, patch, attended, cells}]), a cell for each image
+        path, caption, batch}]), views ([{title, who, local, side, patch, cells}]), a cell for each image
         ({offset of its pixels, mask: as `_marks` says, mixed: {path, caption, share, box} or None}),
         skipped (rows that are in no batch of this epoch), by_choice.
 
@@ -158,7 +158,6 @@ def _view(view: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any
         "local": view.local,
         "side": view.images.shape[-1],
         "patch": patch,
-        "attended": view.attended,
         "cells": cells,
     }
 

@@ -39,7 +39,6 @@ from core.data.parts import (
 )
 from core.data.shard_pairs import ShardPairs
 from core.data.views.making import view_side
-from core.data.views.masks import kept_count
 from core.spec.config import RunConfig, teaching
 from core.worker.session import Recent
 
@@ -92,7 +91,7 @@ class Shown:
     """One view of n images, as ``who`` ("student", "teacher" or "both") sees it.
 
     ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, the patches that are hidden; ``left_out`` (n, P)
-    bool, those that are not read at all. ``attended``: number of patches that the teacher's attention selects.
+    bool, those that are not read at all.
     """
 
     title: str
@@ -101,7 +100,6 @@ class Shown:
     images: Tensor
     mask: Tensor | None
     left_out: Tensor | None
-    attended: int
     mixed: tuple[Mixed | None, ...]
 
 
@@ -172,7 +170,7 @@ class ViewMaker:
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1
-        often = 1 if teaching(self.config, 1).untaught_views else every
+        often = 1 if teaching(self.config).untaught_views else every
         both = sees_clean and views.clean.keep == 1.0 and every == 1
         yield _Seen("Clean", "both" if both else "student", clean)
         local = [view for view in further if view.local]
@@ -191,7 +189,7 @@ class ViewMaker:
 
     def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor) -> Shown:
         """The view ``seen`` of the images ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
-        view, side = seen.wanted, view_side(seen.wanted.config, self.size, self.patch)
+        view, side = seen.wanted, view_side(seen.wanted.recipe, self.size, self.patch)
         mixes = [] if seen.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
         partners = [self._readable(batch, int(mix.partner[position])) for (batch, position), mix in pairs]
@@ -204,10 +202,7 @@ class ViewMaker:
         mask = left_out = None
         if not seen.as_whole:
             mask, left_out = _hidden(own_views), _left_out(own_views, (side // self.patch) ** 2)
-        attended = 0
-        if view.config.keep < 1.0 and view.config.keep_by == "attention" and not seen.as_whole:
-            attended = kept_count(view.config, (side // self.patch) ** 2)
-        return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, attended, tuple(mixed))
+        return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, tuple(mixed))
 
     def _mixes(self, view: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
         """How each image is interpolated; empty where the view is not."""

@@ -219,13 +219,12 @@ class CleanView(QWidget):
         self.basket_button.setEnabled(out > 0)
         if ranked is None:
             return
-        memory = ", using beliefs recorded during training" if ranked.recorded else ""
         facts = (
             f"Shown is the ranking by {other_source}; press Rank the pairs for the one chosen above.\n"
             if other_source
             else ""
         )
-        facts += f"{count(ranked.total)} pairs ranked{memory}: {_verdict(ranked)}"
+        facts += f"{count(ranked.total)} pairs ranked: {_verdict(ranked)}"
         if len(ranked.pairs) < ranked.total:
             facts += f" The {count(len(ranked.pairs))} with the lowest match score are listed."
         if ranked.shuffled and ranked.precision is not None:

@@ -63,7 +63,6 @@ class RankedPairs:
         self.model, self.data = str(answer["model"]), str(answer["data"])
         self.total, self.mislabelled = int(answer["pairs"]), int(answer["doubted"])
         self.two_groups = answer["groups"] == 2  # else no pair is called mislabelled
-        self.recorded = bool(answer["remembered"])
         self.shuffled: int | None = answer["shuffled"]
         self.precision: float | None = answer["precision"]
         self.bins = np.asarray(answer["bins"], dtype=np.int64)

@@ -20,7 +20,7 @@ from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Choose a run: pairs are ranked by a trained run."
-_BOTH = "Both networks, and beliefs recorded during training"
+_BOTH = "The mean of both networks"
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _ONE = "The selected network only"
 
@@ -40,9 +40,6 @@ class CleanSource(QWidget):
         self.networks.addItem(_BOTH, True)
         self.networks.addItem(_ONE, False)
         self.networks.setAccessibleName("Ranked by")
-        self.networks.setToolTip(
-            "A run that recorded beliefs (belief.action) ranks its own training data better than its final weights do"
-        )
         self.rank = QPushButton("Rank the pairs", self)
         self.rank.setToolTip("Rank all pairs by belief, lowest first (Ctrl+Shift+R)")
         self.rank.setShortcut("Ctrl+Shift+R")

@@ -27,10 +27,6 @@ def _always(values: Values) -> bool:
     return True
 
 
-def _never(values: Values) -> bool:
-    return False
-
-
 def _teacher_follows(values: Values) -> bool:
     return teacher_kind(values["teacher.kind"]).follows
 
@@ -56,24 +52,14 @@ _RULES: dict[str, Rule] = {
     "views.shared": lambda values: (
         values["views.student.count"] != 0 and values["teacher.kind"] != "none" and values["teacher.targets"] == "pass"
     ),
-    # There is one clean view, whole and not interpolated; the teacher's are whole too.
-    "views.clean.count": _never,
-    "views.clean.mask": _never,
-    "views.clean.mix": _never,
-    "views.teacher.mask": _never,
-    "views.teacher.mix": _never,
-    "views.teacher.keep": _never,
-    "views.teacher.keep_by": _never,
     "objectives.consistency.guess": _is("objectives.consistency.kind", "fixmatch"),
     "objectives.consistency.threshold": _is("objectives.consistency.kind", "fixmatch"),
-    "objectives.consistency.distance": _is("objectives.consistency.kind", "mean-teacher"),
     "objectives.consistency.sharpen": _is("objectives.consistency.kind", "mixmatch"),
-    "objectives.masked_patches.prototypes": _is("objectives.masked_patches.shared_head", False),
 }
 _TEACHER: dict[str, Rule] = {
     "checkpoint": _teacher_is_trained,
     "momentum": _teacher_follows,
-    "targets": _not("teacher.kind", "previous"),
+    "targets": _is("teacher.kind", "initial", "frozen"),
     "momentum_beta": _is("teacher.momentum_schedule", "beta"),
 }
 
@@ -85,7 +71,6 @@ _PROMOTED = frozenset(
         "fusion.joint_layers",
         "fusion.merge_every",
         "fusion.queries",
-        "objectives.consistency.distance",
     }
 )
 
@@ -97,19 +82,13 @@ def matters(path: str, values: Values) -> bool:
     section, _, name = path.rpartition(".")
     if section == "teacher" and name != "kind":
         return values["teacher.kind"] != "none" and _TEACHER.get(name, _always)(values)
-    if path == "belief.trust_by":
-        return bool(values["belief.trust"])
-    if section == "belief" and name not in ("action", "trust"):
-        return bool(values["belief.action"] != "none")
-    if section.startswith("views.") and name in ("mask_min", "mask_max", "mask_kind"):
+    if section.startswith("views.") and name in ("mask_share", "mask_kind"):
         return bool(values[f"{section}.mask"])
-    if section.startswith("views.") and name == "keep_by":
-        return bool(values[f"{section}.keep"] != 1.0)
     if section.startswith("views.") and name == "mix_alpha":
         return bool(values[f"{section}.mix"] != "none")
     if section.startswith("views.") and name == "randaugment_magnitude":
         return bool(values[f"{section}.randaugment_ops"])
-    if section.startswith("views.") and name in ("brightness", "contrast", "saturation", "hue"):
+    if section.startswith("views.") and name == "saturation":
         return bool(values[f"{section}.jitter"])
     return True
 

@@ -41,8 +41,8 @@ class Need:
 
 
 FAMILIES = (
-    Family("Baseline", BASELINES),
-    Family("The method and its ablations", METHOD),
+    Family("Baseline and noisy captions", BASELINES),
+    Family("The method", METHOD),
     Family("Adapt a pretrained model", ADAPTING),
     Family("Pairs: captions, fusion, matching", PAIRS),
     Family("Contrastive variants", BEYOND),

@@ -205,8 +205,6 @@ def _about(row: Row, column: int) -> list[str]:
         lines.append(f"{cell['mask'].count('1')} of {len(cell['mask'])} patches are hidden.")
     if "2" in cell["mask"]:
         lines.append(f"{cell['mask'].count('2')} of {len(cell['mask'])} patches are left out.")
-    if row.attended:
-        lines.append(f"Of its patches {row.attended} are read: those that the teacher attends to most.")
     if (mixed := cell["mixed"]) is not None:
         how = "pasted from" if mixed["box"] else "blended with"
         lines.append(f"{percent(mixed['share'])} of itself, {how} {mixed['caption']}: {mixed['path']}")

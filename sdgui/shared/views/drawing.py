@@ -32,7 +32,6 @@ class Row:
     heading: str
     title: str
     patches: int  # along a side
-    attended: int  # patches that the teacher's attention will choose; 0 where it does not
     cells: list[ViewCell]
     images: list[QImage]
 
@@ -105,7 +104,7 @@ def views_of(answer: DrawnViews, content: bytes) -> Views:
         heading = _TITLES[view["who"]] if view["who"] != before else ""
         before = view["who"]
         across, images = view["side"] // view["patch"], _images(view, content)
-        rows.append(Row(heading, view["title"], across, view["attended"], view["cells"], images))
+        rows.append(Row(heading, view["title"], across, view["cells"], images))
     position = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])
     return Views(answer["images"], rows, *position)
 

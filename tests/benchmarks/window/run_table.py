@@ -168,7 +168,7 @@ def measure_brush(app: QApplication) -> float:
     """The slowest processor seconds of a frame while one brushes 2,000 lines over ten axes."""
     drawn = np.random.default_rng(0)
     names = ["optim.learning_rate", "optim.weight_decay", "seed", "optim.epochs", "optim.beta1", "optim.beta2"]
-    names += ["teacher.momentum", "belief.trust", "optim.warmup", "optim.batch_size"]
+    names += ["teacher.momentum", "noise.self_confidence", "optim.warmup", "optim.batch_size"]
     axes = [axis_of(setting(name), drawn.uniform(0.5, 1.0, LINES).tolist()) for name in names]
     lines = ParallelCoordinates()
     lines.resize(1200, 500)

@@ -24,7 +24,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", each_preset())
 def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_path: Path) -> None:
-    """Views on the device, networks, losses, backward, clipping, optimiser, average and belief, with shapes alone."""
+    """Views on the device, networks, losses, backward, clipping, optimiser and average, with shapes alone."""
     counter = SyncCounter()
     with on_meta(run_config(name, source, former), tmp_path / "run") as loop:
         parts = loop.parts
@@ -40,7 +40,6 @@ def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_
     assert dict(+counter.found) == {}
     losses = [report["train/loss"] for report in reports]
     assert [loss.device for loss in losses] == [META] * STEPS
-    assert all(("diag/belief" in report) == (loop.config.belief.action == "weigh") for report in reports)
     moments = [state["exp_avg"].device for state in loop.optimizer.state.values()]
     assert set(moments) == {META}
 

@@ -13,7 +13,6 @@ from core.checkpoint.opening import model_key, open_model, open_teachers
 from core.data.dataset import PairDataset
 from core.inference.encoder import Features
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, default_network, exact_name, locate, locate_run, resolve
@@ -22,6 +21,7 @@ from core.training.loop import Loop
 from core.training.train import train
 from core.training.validator import Validator
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 # Mean recall of student and teacher at each validation.
 SCORES = {3: (0.5, 0.6), 6: (0.76, 0.36), 9: (0.7, 0.76), 12: (0.5, 0.4)}
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         patch.setattr(Validator, "evaluate", evaluated)
-        train(override(preset_config("sd-clip-every-step", "tiny"), [*settings, "runtime.threads=1"]), run, quiet=True)
+        train(override(variant_config("sd-clip-every-step"), [*settings, "runtime.threads=1"]), run, quiet=True)
     return run
 
 

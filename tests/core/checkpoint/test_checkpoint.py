@@ -19,11 +19,11 @@ from core.checkpoint.state import optimizer_tensors, restore_optimizer
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.schedules import build_optimizer
+from tests.core.variants import variant_config
 
-CONFIG = preset_config("sd-clip-every-step", "tiny")
+CONFIG = variant_config("sd-clip-every-step")
 
 
 def network() -> Network:

@@ -21,13 +21,13 @@ from core.checkpoint.tensor_files import read_tensors
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, resolve
+from tests.core.variants import variant_config
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
-CONFIG = override(preset_config("sd-clip-every-step", "tiny"), ["runtime.threads=1"])
+CONFIG = override(variant_config("sd-clip-every-step"), ["runtime.threads=1"])
 
 
 def small_model() -> dict[str, Any]:

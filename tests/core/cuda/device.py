@@ -21,7 +21,7 @@ def preset_on(device: str, name: str, source: Path, former: Path, *settings: str
     """Preset ``name`` at its least size on ``device``, in float32 unless ``settings`` say otherwise."""
     return override(
         run_config(name, source, former),
-        [f"runtime.device={device}", "runtime.precision=fp32", "belief.refresh=100", *settings],
+        [f"runtime.device={device}", "runtime.precision=fp32", *settings],
     )
 
 

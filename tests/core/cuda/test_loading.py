@@ -10,10 +10,10 @@ import torch
 from core.data.dataset import open_dataset
 from core.data.loader import Loader, Place
 from core.spec.config import override
-from core.spec.presets import preset_config
 from tests.core.cuda.device import ON_GPU
 from tests.core.data.samples import tokenize
 from tests.core.data.test_loader import tensors
+from tests.core.variants import variant_config
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not (ON_GPU and torch.cuda.is_available()), reason="needs a GPU")]
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not (ON_GPU and torch.cuda.is
 @pytest.mark.parametrize("workers", [0, 2])
 def test_parts_are_joined_in_pinned_memory(source: Path, workers: int) -> None:
     settings = [f"data.train={source}", f"data.workers={workers}", "optim.batch_size=16", "views.student.mix=either"]
-    config = override(preset_config("sd-clip-every-step", "tiny"), settings)
+    config = override(variant_config("sd-clip-every-step"), settings)
     dataset = open_dataset(source, config.data, 32, tokenize)
     plain = list(Loader(dataset, config, 32).batches(0, 3))
     torch.cuda.init()

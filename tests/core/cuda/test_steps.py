@@ -9,7 +9,8 @@ import torch
 
 from core.bench.gpu.step_time import open_run
 from core.data.views.distortion import draw_distortion
-from core.spec.config import ViewConfig, override
+from core.data.views.recipe import ViewRecipe
+from core.spec.config import override
 from core.spec.presets import PRESETS
 from tests.core.cuda.device import DEVICE, ON_GPU, host_batches, preset_on, reports
 
@@ -53,7 +54,7 @@ def test_a_step_does_not_wait_for_the_device(name: str, source: Path, former: Pa
 
 
 def test_views_of_the_device_are_those_of_the_cpu() -> None:
-    config = ViewConfig(
+    config = ViewRecipe(
         flip=True, randaugment_ops=2, jitter=0.8, greyscale=0.2, blur=0.5, solarize=0.2, erase=0.3
     )  # fmt: skip
     rows = torch.arange(256)

@@ -16,7 +16,7 @@ from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.images import Resizing, decode_square
 from core.data.loader import evaluation_batches
-from core.data.preprocessing import model_input
+from core.data.preprocessing import OVERSAMPLE, model_input
 from core.inference.encoder import encode_images
 from core.inference.images import ImageInput, read_image
 from core.model.towers.architectures import resolve_architecture
@@ -39,7 +39,7 @@ def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Ima
     (tmp_path / "pairs.csv").write_text("filepath,title\nimage.jpg,a temple\n", encoding="utf-8")
     encoder = open_encoder("open_clip:sd-tiny", "")
     data, side = encoder.model.data, encoder.model.network.image_size
-    assert data.oversample > 1
+    assert OVERSAMPLE > 1
     seen = {"index": encoder.image(str(path)), "caption": read_image(ImageInput(str(path)), side, data).image}
     for mebibytes in (0, 64):
         changed = data.model_copy(update={"cache_mib": mebibytes})

@@ -25,11 +25,11 @@ from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
 from core.model.towers.towers import resolve_architecture
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.labelled import write, write_labelled
+from tests.core.variants import variant_config
 
 RETRIEVAL = ("--data", "VAL", "--task", "retrieval")
 ZERO_SHOT = ("RUN", "--data", "VAL", "--task", "zero-shot", "--label")
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         train_data, val_data = write_labelled(folder / "pairs")
         config = override(
-            preset_config("sd-clip-every-step", "tiny"),
+            variant_config("sd-clip-every-step"),
             [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
         )
         config = override(config, ["runtime.precision=bf16"])  # every number is in fp32 none the less

@@ -37,8 +37,8 @@ from core.objectives.build import build_network
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
-from core.spec.presets import preset_config
 from tests.core.labelled import write_labelled
+from tests.core.variants import variant_config
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
 def fusing(data: tuple[str, str]) -> Model:
     """A network with a fusion and random weights."""
     torch.manual_seed(0)
-    config = override(preset_config("sd-clip-every-step", "tiny"), [f"data.train={data[0]}"])
+    config = override(variant_config("sd-clip-every-step"), [f"data.train={data[0]}"])
     plain = open_model("open_clip:sd-tiny")
     network = build_network(config, resolve_architecture("sd-tiny")).eval()
     return replace(plain, network=network, notes=(), batch=16)

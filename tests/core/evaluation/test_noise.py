@@ -1,4 +1,4 @@
-"""Pairs ranked by hand: whose evidence counts, when the memory of training does, and what a table of them says."""
+"""Pairs ranked by hand: whose evidence counts, and what a table of them says."""
 
 from __future__ import annotations
 
@@ -47,11 +47,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A run whose networks have EVIDENCE, over images of which row 1 cannot be read; may be changed."""
     (tmp_path / "train.csv").write_text("")
     captions = (("a",), ("b",), ("c",), ("d",), ("e",))
-    state: dict[str, Tensor] = {
-        "belief.memory": torch.tensor([0.0, 9.0, 0.5, 1.0, 0.3]),
-        "belief.judged": torch.tensor(2),
-    }
-    fake = SimpleNamespace(captions=captions, rows=[0, 2, 3, 4], owner=[0, 1, 2, 3], state=state, asked=[])
+    fake = SimpleNamespace(captions=captions, rows=[0, 2, 3, 4], owner=[0, 1, 2, 3], asked=[])
     monkeypatch.setattr(noise, "resolve", lambda run, which: f"step-{which}")
     monkeypatch.setattr(noise, "weights_in", lambda run, name: ["student", "teacher"])
 
@@ -82,11 +78,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(noise, "open_dataset", lambda *_, **__: Dataset(fake.captions))
     monkeypatch.setattr(noise, "encode_dataset", encoded)
     monkeypatch.setattr(noise, "evidence", evidence)
-    monkeypatch.setattr(noise.checkpoint, "load_weights", lambda run, name, part, device: fake.state)
     fake.run = RunDir(tmp_path / "run")
-    fake.file = fake.run.checkpoints / "step-last" / noise.checkpoint.STATE
-    fake.file.parent.mkdir(parents=True)
-    fake.file.touch()
     return fake
 
 
@@ -98,13 +90,10 @@ def beliefs(found: Ranking) -> dict[str, float]:
     return {pair.caption: pytest.approx(pair.belief) for pair in found.pairs}  # type: ignore[misc]
 
 
-def test_both_networks_and_the_memory_count_as_their_numbers_say(fake: SimpleNamespace) -> None:
-    """The mean of both, as the third of three after a memory of two: half of the whole (2 / (2 + 2))."""
+def test_the_score_is_the_mean_of_both_networks(fake: SimpleNamespace) -> None:
     found = rank_pairs(fake.run, "", quiet)
-    assert found.remembered
-    mean, remembered = [0.8, 0.3, 0.4, 0.6], [0.0, 0.5, 1.0, 0.3]
-    assert beliefs(found) == {c: (m + r) / 2 for c, m, r in zip("acde", mean, remembered, strict=True)}
-    assert [pair.caption for pair in found.pairs] == ["a", "c", "e", "d"]
+    assert beliefs(found) == dict(zip("acde", [0.8, 0.3, 0.4, 0.6], strict=True))
+    assert [pair.caption for pair in found.pairs] == ["c", "d", "e", "a"]
     assert [pair.rank for pair in found.pairs] == [1, 2, 3, 4]
     assert {pair.caption: (pair.path, pair.shuffled) for pair in found.pairs} == {
         "a": ("/0.png", False), "c": ("/2.png", None), "d": ("/3.png", False), "e": ("/4.png", True),
@@ -112,41 +101,15 @@ def test_both_networks_and_the_memory_count_as_their_numbers_say(fake: SimpleNam
     assert found.model.endswith("run@step-last")
 
 
-def test_a_pair_that_training_left_out_is_judged_by_the_networks_alone(fake: SimpleNamespace) -> None:
-    fake.state["belief.seen"] = torch.tensor([True, True, False, True, True])
-    found = rank_pairs(fake.run, "", quiet)
-    assert found.remembered
-    assert beliefs(found) == {"a": 0.4, "c": 0.3, "d": 0.7, "e": 0.45}
+def test_one_network_may_judge_alone(fake: SimpleNamespace) -> None:
+    found = rank_pairs(fake.run, "", quiet, weights="student")
+    assert beliefs(found) == dict(zip("acde", EVIDENCE["student"], strict=True))
 
 
-@pytest.mark.parametrize(
-    "case", ["one network", "other data", "no memory", "of other data", "never judged", "no state"]
-)
-def test_the_memory_counts_only_for_what_it_is_of(fake: SimpleNamespace, case: str) -> None:
-    data, weights = "", ""
-    if case == "one network":
-        weights = "student"
-    elif case == "other data":
-        data = "other.csv"
-    elif case == "no memory":
-        fake.state = {}
-    elif case == "of other data":
-        fake.state["belief.memory"] = torch.zeros(4)
-    elif case == "no state":
-        fake.file.unlink()
-    else:
-        fake.state["belief.judged"] = torch.tensor(0)
-    found = rank_pairs(fake.run, data, quiet, weights=weights)
-    assert not found.remembered
-    wanted = EVIDENCE["student"] if weights else [0.8, 0.3, 0.4, 0.6]
-    assert beliefs(found) == dict(zip("acde", wanted, strict=True))
-
-
-def test_captions_of_one_image_are_judged_apart_and_without_a_memory_of_images(fake: SimpleNamespace) -> None:
+def test_captions_of_one_image_are_judged_apart(fake: SimpleNamespace) -> None:
     fake.captions = (("a", "b"), ("x",), ("c",), ("d",), ())
     fake.rows, fake.owner = [0, 2, 3], [0, 0, 1, 2]
     found = rank_pairs(fake.run, "", quiet)
-    assert not found.remembered
     assert {pair.caption: pair.row for pair in found.pairs} == {"a": 0, "b": 0, "c": 2, "d": 3}
     assert fake.asked[0] == (5.0, [0, 0, 1, 2])
 
@@ -188,7 +151,7 @@ def pairs(*shuffled: bool | None) -> tuple[RankedPair, ...]:
 def test_precision_is_of_as_many_as_were_shuffled(
     shuffled: tuple[bool | None, ...], count: int | None, precision: float | None
 ) -> None:
-    found = Ranking("m", "d", False, pairs(*shuffled), 0)
+    found = Ranking("m", "d", pairs(*shuffled), 0)
     assert (found.shuffled, found.precision()) == (count, precision)
 
 
@@ -206,35 +169,11 @@ def test_auc_and_recall_are_those_of_counting(seed: int) -> None:
     beliefs = sorted((torch.randint(0, 6, (12,), generator=generator) / 5).tolist())  # some are alike
     flags = [None, *(bool(x) for x in torch.randint(0, 2, (9,), generator=generator).tolist()), True, False]
     pairs = tuple(RankedPair(i, "", "", b, None, i + 1, f) for i, (b, f) in enumerate(zip(beliefs, flags, strict=True)))
-    found = Ranking("m", "d", False, pairs, 5, 2)
+    found = Ranking("m", "d", pairs, 5, 2)
     wrong = [pair.belief for pair in pairs if pair.shuffled is True]
     right = [pair.belief for pair in pairs if pair.shuffled is False]
     wins = sum((a < b) + (a == b) / 2 for a in wrong for b in right) / (len(wrong) * len(right))
     assert found.auc() == pytest.approx(wins)
     assert found.recall() == sum(flag is True for flag in flags[:5]) / len(wrong)
-    unknown = Ranking("m", "d", False, tuple(pair for pair in pairs if pair.shuffled is None), 1)
+    unknown = Ranking("m", "d", tuple(pair for pair in pairs if pair.shuffled is None), 1)
     assert (unknown.auc(), unknown.recall(), unknown.precision()) == (None, None, None)
-
-
-def test_only_a_whole_memory_of_these_pairs_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, pairs = RunDir(tmp_path / "run"), [0, 1, 2]
-    state = run.checkpoints / "best" / noise.checkpoint.STATE
-    state.parent.mkdir(parents=True)
-    state.touch()
-    memory, judged = torch.zeros(3), torch.tensor(2)
-    whole = {"belief.memory": memory, "belief.judged": judged}
-    for kept, used in (
-        (whole, True),
-        ({"belief.memory": memory}, False),
-        ({"belief.judged": judged}, False),
-        (whole | {"belief.memory": torch.zeros(4)}, False),
-        (whole | {"belief.judged": torch.tensor(0)}, False),
-    ):
-        monkeypatch.setattr(noise.checkpoint, "load_weights", lambda *_what, kept=kept: kept)
-        found = noise._memory(run, "best", "a.csv", "a.csv", pairs)  # type: ignore[arg-type]
-        assert (found is not None) is used
-        if found is not None:
-            assert found[0] is memory
-            assert found[1].all()
-            assert found[2] == 2.0
-    assert noise._memory(run, "best", "a.csv", "b.csv", pairs) is None  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.caption_models import CLIP, COCA, save_model
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 CAPTIONS = ["a red circle", "Two small, BLUE squares!", "it's a bar", "", "naïve café 22 " + "very " * 40 + "long"]
 
@@ -54,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_data, val_data = write_pairs(folder)
     settings = ["optim.batch_size=8", "optim.epochs=0.25", "runtime.threads=1", "name=shapes"]
     settings = [f"data.train={train_data}", f"data.val={val_data}", *settings]
-    config = override(preset_config("sd-clip-every-step", "tiny"), settings)
+    config = override(variant_config("sd-clip-every-step"), settings)
     assert train(config, RunDir(folder / "run"), quiet=True) == "done"
     return folder / "run"
 

@@ -23,6 +23,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 
 def quiet(*_: object) -> None:
@@ -37,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         pairs, held_out = write_pairs(folder / "pairs")
         fields = [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=2"]
         run = RunDir(folder / "run")
-        train(override(preset_config("sd-coca-every-step", "tiny"), fields), run, quiet=True)
+        train(override(variant_config("sd-coca-every-step"), fields), run, quiet=True)
     return run
 
 

@@ -21,6 +21,7 @@ from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import RunConfig
 from core.spec.presets import preset_config
+from tests.core.variants import variant_config
 
 TINY = resolve_architecture("sd-tiny")
 CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]
@@ -28,7 +29,7 @@ SWAP = torch.tensor([1, 0, 3, 2])
 
 
 def config(on: str = "fused", weight: float = 0.1, fusion: str = "cross-attention") -> RunConfig:
-    raw = preset_config("sd-clip-every-step", "tiny").model_dump()
+    raw = variant_config("sd-clip-every-step").model_dump()
     raw["objectives"]["distill_prototypes"].update(on=on, weight=weight)
     raw["fusion"]["kind"] = fusion
     return RunConfig.model_validate(raw)

@@ -25,6 +25,7 @@ from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig,
 from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
 from tests.core.objectives.little_pairs import END, PAD, START, flat_pairs, little
+from tests.core.variants import variant_config
 
 CAPTIONS = ["a cat", "two dogs sleep on the mat", "tree", "woman firefighter"]
 UNPOOLED: dict[str, Any] = {  # a CoCa whose decoder reads the patches themselves
@@ -127,7 +128,7 @@ def said(name: str, words: NextWords) -> Output:
 
 
 def test_words_are_decoded_once_for_both_objectives(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = preset_config("sd-coca-every-step", "tiny")
+    config = variant_config("sd-coca-every-step")
     network, calls = built(config), []
     decode = network.towers.decode
 
@@ -199,8 +200,8 @@ def test_through_the_fusion_no_word_sees_the_words_to_come(kind: str) -> None:
 def test_doubted_captions_count_as_much_as_they_are_believed() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(5, 4, generator=generator), torch.tensor([0, 1, 2, 3, 1])
-    pairs, belief = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 0.5, 0.0])
-    output = replace(said("captioning", NextWords(logits, labels, pairs)), belief=belief)
+    pairs, weights = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 0.5, 0.0])
+    output = replace(said("captioning", NextWords(logits, labels, pairs)), pair_weights=weights)
     loss, _ = Captioning(CaptioningConfig(weight=1.0))(output, None)
     each = [float(logits[n].exp().sum().log() - logits[n, labels[n]]) for n in range(5)]
     assert float(loss) == pytest.approx((each[0] + each[1] + 0.5 * (each[2] + each[3])) / 3, abs=1e-5)

@@ -14,7 +14,7 @@ from core.objectives.contrastive import Contrastive
 from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.parts.queue import FeatureQueue
 from core.objectives.parts.schedule import objective_schedule
-from core.spec.config import ContrastiveConfig, DistillSimilarityConfig
+from core.spec.config import ConsistencyConfig, ContrastiveConfig, DistillSimilarityConfig, override
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import (
     blended,
@@ -28,6 +28,7 @@ from tests.core.objectives.made_up import (
     softmax,
     transposed,
 )
+from tests.core.variants import variant_config
 
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
 
@@ -71,25 +72,15 @@ def queued(size: int, width: int, batches: list[int]) -> FeatureQueue:
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("batches", [[], [3], [4, 4]])
-def test_queue_is_the_plain_loop(batch: int, width: int, smoothing: float, batches: list[int]) -> None:
-    """Keys are the teacher's: of the batch, then those in the queue, however full it is."""
-    student, teacher = output_of(batch, width, 1, scale=7.0), output_of(batch, width, 2, scale=99.0)
-    objective = Contrastive(ContrastiveConfig(queue=6, label_smoothing=smoothing))
-    objective.queue = queued(6, width, batches)
-    kept = min(6, sum(batches))
-    text, image = objective.queue.text[:kept].clone(), objective.queue.image[:kept].clone()
-    loss, _ = objective(student, teacher)
+def test_softmax_with_label_smoothing_is_the_plain_loop(batch: int, width: int, smoothing: float) -> None:
+    student = output_of(batch, width, 1, scale=7.0)
+    loss, _ = Contrastive(ContrastiveConfig(label_smoothing=smoothing))(student, None)
     losses = []
-    for queries, keys, former in (
-        (student.clean.image, teacher.text, text),
-        (student.text, teacher.clean.image, image),
-    ):
-        for i, scores in enumerate(similarities(queries, torch.cat([keys, former]), 7.0)):
+    for queries, keys in ((student.clean.image, student.text), (student.text, student.clean.image)):
+        for i, scores in enumerate(similarities(queries, keys, 7.0)):
             target = [(1 - smoothing) * (i == j) + smoothing / len(scores) for j in range(len(scores))]
             losses.append(cross_entropy(target, scores))
     assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
-    assert int(objective.queue.pushed) == sum(batches) + batch
 
 
 def test_queue_is_a_ring_of_the_newest() -> None:
@@ -106,7 +97,7 @@ def test_queue_is_a_ring_of_the_newest() -> None:
 def test_queue_gives_the_keys_no_gradient_and_rests_in_eval_mode() -> None:
     student, teacher = output_of(4, 8, 1), output_of(4, 8, 2)
     student.text.requires_grad_()
-    objective = Contrastive(ContrastiveConfig(queue=8)).eval()
+    objective = DistillSimilarity(DistillSimilarityConfig(queue=8)).eval()
     objective.queue = queued(8, 8, [3])
     objective(student, teacher)[0].backward()
     assert student.text.grad is not None
@@ -114,19 +105,17 @@ def test_queue_gives_the_keys_no_gradient_and_rests_in_eval_mode() -> None:
 
 
 def test_queue_is_saved_with_the_objectives() -> None:
-    settings = preset_config("sd-clip-every-step", "tiny").model_dump(mode="json")
-    settings["objectives"]["contrastive"]["queue"] = 8
-    config = type(preset_config("clip")).model_validate(settings)
+    config = override(variant_config("sd-clip-every-step"), ["objectives.distill_similarity.queue=8"])
     network = build_network(config, resolve_architecture("sd-tiny"))
     objectives = build_objectives(config, network)
-    contrastive = next(one for one in objectives if isinstance(one, Contrastive))
-    contrastive(output_of(4, 64, 1), output_of(4, 64, 2))
+    similarity = next(one for one in objectives if isinstance(one, DistillSimilarity))
+    similarity(output_of(4, 64, 1), output_of(4, 64, 2))
     fresh = build_objectives(config, network)
     fresh.load_state_dict(objectives.state_dict())
-    again = next(one for one in fresh if isinstance(one, Contrastive))
+    again = next(one for one in fresh if isinstance(one, DistillSimilarity))
     assert again.queue is not None
-    assert contrastive.queue is not None
-    assert torch.equal(again.queue.text, contrastive.queue.text)
+    assert similarity.queue is not None
+    assert torch.equal(again.queue.text, similarity.queue.text)
     assert int(again.queue.pushed) == 4
 
 
@@ -185,5 +174,5 @@ def test_alpha_rises_over_its_ramp() -> None:
 
 
 def test_a_sigmoid_ramp_starts_at_exp_minus_five() -> None:
-    weight = objective_schedule(ContrastiveConfig(weight=2.0, ramp=0.5, ramp_shape="sigmoid"), 4).weight
+    weight = objective_schedule(ConsistencyConfig(kind="mean-teacher", weight=2.0, ramp=0.5), 4).weight
     assert weight == pytest.approx([2 * math.exp(-5), 2 * math.exp(-5 * 0.25), 2.0, 2.0, 2.0])

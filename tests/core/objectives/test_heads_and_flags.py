@@ -14,14 +14,14 @@ from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.objective import require_same_length
 from core.spec.config import ContrastiveConfig, ObjectivesConfig, RunConfig, override
-from core.spec.presets import preset_config
 from core.training.schedules import build_schedules
 from tests.core.objectives.made_up import output_of
 from tests.core.teacher.test_teacher_kinds import network, small
+from tests.core.variants import variant_config
 
 
 def with_objectives(**objectives: Any) -> RunConfig:
-    raw = preset_config("sd-clip-every-step", "tiny").model_dump()
+    raw = variant_config("sd-clip-every-step").model_dump()
     for name, _ in ObjectivesConfig():
         raw["objectives"][name]["weight"] = 0.0
     for name, settings in objectives.items():

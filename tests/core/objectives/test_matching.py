@@ -146,19 +146,19 @@ def test_loss_is_the_plain_loop(pairs: int) -> None:
     logits = torch.randn(pairs, 2, generator=generator)
     match = torch.randint(0, 2, (pairs,), generator=generator)
     which = torch.randint(0, 3, (pairs,), generator=generator)
-    belief = torch.tensor([1.0, 0.25, 0.0])
+    weights = torch.tensor([1.0, 0.25, 0.0])
     total = doubted = weight = 0.0
     for m in range(pairs):
         loss = math.log(sum(math.exp(float(x)) for x in logits[m])) - float(logits[m, match[m]])
-        share = float(belief[which[m]]) if match[m] == 1 else 1.0
+        share = float(weights[which[m]]) if match[m] == 1 else 1.0
         total, doubted, weight = total + loss, doubted + share * loss, weight + share
-    for trust, expected in ((None, total / pairs), (belief, doubted / max(weight, 1e-6))):
+    for chosen, expected in ((None, total / pairs), (weights, doubted / max(weight, 1e-6))):
         output = Output(
             torch.zeros(3, 1),
             torch.tensor(1.0),
             ViewOutput(torch.zeros(3, 1)),
             extra={"matching": PairLogits(logits, match, which)},
-            belief=trust,
+            pair_weights=chosen,
         )
         loss, report = Matching(MatchingConfig(weight=1.0))(output, None)
         assert float(loss) == pytest.approx(expected, abs=1e-5)

@@ -28,6 +28,7 @@ from core.spec.config import (
     override,
 )
 from core.spec.presets import preset_config
+from tests.core.variants import variant_config
 
 Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
@@ -153,7 +154,7 @@ def test_prototype_distillation_is_the_plain_loop(
 ) -> None:
     mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
     config = DistillPrototypesConfig(
-        weight=1.0, prototypes=prototypes, student_temperature=0.5, teacher_temperature=0.25, center_momentum=0.8
+        weight=1.0, prototypes=prototypes, student_temperature=0.5, teacher_temperature=0.25
     )
     objective = DistillPrototypes(config)
     centre = [0.0] * prototypes
@@ -174,12 +175,12 @@ def test_prototype_distillation_is_the_plain_loop(
         sharpness = mean([entropy(target) for target in targets]) / math.log(prototypes)
         assert report["diag/teacher_entropy_over_ln_prototypes"].item() == pytest.approx(sharpness, rel=1e-4)
         assert report["diag/centre_norm"].item() == pytest.approx(math.sqrt(sum(c * c for c in centre)), abs=1e-6)
-        centre = [0.8 * c + 0.2 * mean([row[k] for row in taught]) for k, c in enumerate(centre)]
+        centre = [0.9 * c + 0.1 * mean([row[k] for row in taught]) for k, c in enumerate(centre)]
     assert objective.centre.tolist() == pytest.approx(centre, rel=1e-4, abs=1e-6)
 
 
 def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
-    settings = override(preset_config("sd-clip-every-step", "tiny"), ON_FUSED)
+    settings = override(variant_config("sd-clip-every-step"), ON_FUSED)
     objectives = build_objectives(settings)
     student, teacher = made_up(4, 8, 0, prototypes=64), made_up(4, 8, 1, prototypes=64)
     last = list(objectives)[-1]
@@ -230,7 +231,7 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
     for leaf in leaves:
         assert leaf is not None
         leaf.requires_grad_()
-    settings = override(preset_config("sd-clip-every-step", "tiny"), ON_FUSED)
+    settings = override(variant_config("sd-clip-every-step"), ON_FUSED)
     plain = {o.name: o(student, teacher)[0] for o in build_objectives(settings)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for objective in build_objectives(settings):
@@ -248,9 +249,9 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
 
 def test_those_with_a_weight_are_built_in_order() -> None:
     assert [o.name for o in build_objectives(preset_config("clip", "tiny"))] == ["contrastive"]
-    names = [o.name for o in build_objectives(preset_config("sd-clip-every-step", "tiny"))]
+    names = [o.name for o in build_objectives(variant_config("sd-clip-every-step"))]
     assert names == ["contrastive", "distill_similarity", "distill_prototypes"]
-    assert len(build_objectives(preset_config("sd-clip-every-step", "tiny"))) == 3
+    assert len(build_objectives(variant_config("sd-clip-every-step"))) == 3
 
 
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])

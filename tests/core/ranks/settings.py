@@ -10,10 +10,9 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.images import write_pairs
-from tests.core.variants import weights_to_start_from
+from tests.core.variants import variant_config, weights_to_start_from
 
-BELIEVING = ["belief.action=weigh", "belief.begin=0", "belief.refresh=1"]
-TRUSTING = ["belief.trust=0.5"]
+WEIGHTED = ["noise.self_confidence=0.5"]
 MIXED = ["views.student.mix=either"]
 
 
@@ -37,22 +36,22 @@ def former_run(data: Path, folder: Path) -> Path:
 def config_of(preset: str, data: Path, former: Path, *settings: str) -> RunConfig:
     """The preset at a batch that 2, 3 and 4 ranks divide (4 where it has unlabelled rows besides), in fp32 on the CPU.
 
-    Pairs are weighed by belief and by the teacher's trust, and views interpolated, wherever its objectives allow it.
+    Pairs are weighted by self-confidence, and views interpolated, wherever its objectives allow it.
     """
-    config = preset_config(preset, "tiny")
+    config = variant_config(preset)
     size = 4 if config.data.unlabelled_ratio else 12
     given = [
         f"data.train={data}", f"optim.batch_size={size}", "runtime.threads=1", "runtime.precision=fp32",
         "runtime.device=cpu", "optim.epochs=8", "optim.warmup=0.5", "optim.learning_rate=0.0001",
     ]  # fmt: skip
-    if config.teacher.kind in ("frozen", "previous"):
+    if config.teacher.kind == "frozen":
         given.append(f"teacher.checkpoint={former}")
     elif config.teacher.kind == "initial":
         given.append(f"towers.pretrained={weights_to_start_from(config, data.parent)}")
     elif config.teacher.kind != "none":
         given.append("teacher.momentum=0.9")
     config = override(config, [*given, *settings])
-    for more in (BELIEVING, TRUSTING, MIXED):
+    for more in (WEIGHTED, MIXED):
         try:
             config = override(config, more)
         except UserError:  # a contradiction: it has no pairs, no teacher, or no such views

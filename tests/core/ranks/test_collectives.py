@@ -13,10 +13,9 @@ from core.model.outputs import Output
 from core.objectives.contrastive import Contrastive
 from core.objectives.distill_features import DistillFeatures, FeatureOutputs
 from core.objectives.distill_logits import DistillLogits
-from core.objectives.distill_prototypes import koleo
 from core.objectives.distill_similarity import DistillSimilarity
 from core.objectives.parts.centring import sinkhorn
-from core.objectives.weighting.trust import trusted
+from core.objectives.weighting.self_confidence import with_pair_weights
 from core.ranks import collectives
 from core.ranks.batch_norm import RankBatchNorm
 from core.ranks.collectives import gathered, logsumexp_of_rows, overall_mean, taken
@@ -37,13 +36,12 @@ def _losses() -> dict[str, Loss]:
     return {
         "softmax": lambda student, teacher: smooth(student, teacher)[0],
         "sigmoid": lambda student, teacher: sigmoid(replace(student, logit_bias=torch.tensor(-3.0)), teacher)[0],
-        "trusted": lambda student, teacher: smooth(trusted(student, teacher, 0.5), teacher)[0],
+        "self-confidence": lambda student, teacher: smooth(with_pair_weights(student, 0.5), teacher)[0],
         "similarities, mixed": lambda student, teacher: similarity(student, teacher)[0],
         "logits, mixed": lambda student, teacher: logits(student, teacher)[0],
         "features, mixed": lambda student, teacher: features(
             student.with_extra({features.name: FeatureOutputs(torch.tensor(9.0))}), teacher
         )[0],
-        "koleo": lambda student, teacher: koleo(student.clean.image),
         "sinkhorn": lambda student, teacher: (sinkhorn(teacher.text * 9) * student.text).sum(dim=1).mean(),
     }
 

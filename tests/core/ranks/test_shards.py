@@ -23,9 +23,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_ranks_train_as_one_process(shards: Path, tmp_path: Path) -> None:
-    """Four streams of nine rows, two to each rank; pairs weighed by belief, which knows them by their rows."""
+    """Four streams of nine rows, two to each rank; pairs weighted by self-confidence."""
     config = config_of("sd-clip-every-step", shards, shards)
-    assert config.belief.action == "weigh"
+    assert config.noise.self_confidence > 0
 
     def train(team: Team) -> list[dict[str, float]]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:

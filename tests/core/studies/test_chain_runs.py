@@ -61,16 +61,14 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     write_noisy(data[0], 0.3, 0, noisy, data[0].with_name("kept.csv"))
     run = RunDir(tmp_path / "run")
     config = preset_config("sd-clip", "tiny")
-    train(override(config, settings((noisy, data[1]), "optim.epochs=2", "belief.action=drop")), run, quiet=True)
+    train(override(config, settings((noisy, data[1]), "optim.epochs=2")), run, quiet=True)
     found = rank_pairs(run, "", quiet)
-    assert found.remembered
     assert found.shuffled == 11
     assert [pair.rank for pair in found.pairs] == list(range(1, 37))
     assert all(a.belief <= b.belief for a, b in zip(found.pairs, found.pairs[1:], strict=False))
     true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
     assert {(pair.path, pair.caption): pair.shuffled for pair in found.pairs} == true
     assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
-    assert not rank_pairs(run, str(data[1]), quiet).remembered
 
     command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
     (tmp_path / "ranked.csv").write_text("a user's")
@@ -104,16 +102,15 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
         save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
 
 
-def test_a_memory_of_images_does_not_judge_their_several_captions(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_several_captions_of_an_image_are_ranked_apart(data: tuple[Path, Path], tmp_path: Path) -> None:
     several = data[0].with_name("several.jsonl")
     pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
              for row in open_source(data[0]).rows]  # fmt: skip
     several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     run = RunDir(tmp_path / "run")
-    train(override(preset_config("clip", "tiny"), settings((several, data[1]), "belief.action=watch")), run, quiet=True)
+    train(override(preset_config("clip", "tiny"), settings((several, data[1]))), run, quiet=True)
     found = rank_pairs(run, "", quiet)
     assert len(found.pairs) == 2 * len(pairs)
-    assert not found.remembered
 
 
 def last_weights(run: RunDir) -> dict[str, torch.Tensor]:

@@ -19,11 +19,12 @@ from core.spec.presets import preset_config
 from core.teacher.build import build_teacher
 from core.teacher.ema import EmaTeacher
 from core.training.schedules import momenta
+from tests.core.variants import variant_config
 
 
 def student_network() -> Network:
     torch.manual_seed(0)
-    return build_network(preset_config("sd-clip-every-step", "tiny"), resolve_architecture("sd-tiny"))
+    return build_network(variant_config("sd-clip-every-step"), resolve_architecture("sd-tiny"))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
@@ -68,7 +69,7 @@ def test_momentum_rises_within_0_and_1(momentum: float, schedule: str, warmup: b
 
 def test_it_starts_as_the_student_and_stays_in_eval_mode_without_gradients() -> None:
     student = student_network().train()
-    teacher = build_teacher(preset_config("sd-clip-every-step", "tiny").teacher, student)
+    teacher = build_teacher(variant_config("sd-clip-every-step").teacher, student)
     assert teacher is not None
     for key, value in teacher.state_dict().items():
         assert torch.equal(value, student.state_dict()[key]), key
@@ -103,7 +104,7 @@ def test_buffers_are_the_students() -> None:
 
 
 def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
-    settings = RunConfig.model_validate(preset_config("sd-clip-every-step", "tiny").model_dump())
+    settings = RunConfig.model_validate(variant_config("sd-clip-every-step").model_dump())
     student = student_network()
     teacher = build_teacher(settings.teacher, student)
     assert teacher is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from core.checkpoint.opening import open_teachers
 from core.checkpoint.starting import carry_over
 from core.data.batch import Batch, View
 from core.model.errors import ModelError
-from core.model.eval_mode import evaluating
 from core.model.network import Network
 from core.model.towers.towers import Towers, build_towers, resolve_architecture
 from core.objectives.build import build_network, build_objectives
@@ -32,6 +30,7 @@ from core.training.schedules import build_schedules, momenta
 from core.training.train import train
 from tests.core.images import write_pairs
 from tests.core.teacher.trained import frozen_teacher
+from tests.core.variants import variant_config
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
 
@@ -46,7 +45,7 @@ def small(name: str = "sd-tiny", **vision: Any) -> dict[str, Any]:
 
 def network(preset: str = "sd-clip-every-step", seed: int = 0, model: dict[str, Any] | None = None) -> Network:
     torch.manual_seed(seed)
-    return build_network(preset_config(preset, "tiny"), model or small())
+    return build_network(variant_config(preset), model or small())
 
 
 def batch(count: int = 3, side: int = 32, words: int = 5) -> Batch:
@@ -85,54 +84,6 @@ def test_statistics_are_averaged_or_copied_as_the_plain_loop_says(kind: str) -> 
     assert all(int(teacher.state_dict()[name]) == 3 for name in counters)
     for name, value in teacher.state_dict().items():
         torch.testing.assert_close(value, average[name], atol=1e-5, rtol=1e-4, msg=name)
-
-
-def test_heads_only_shares_the_students_towers_and_averages_the_rest() -> None:
-    student = network().train()
-    teacher = EmaTeacher(TeacherConfig(kind="ema", part="heads", momentum=0.7, momentum_warmup=False), student)
-    assert teacher.network.towers is student.towers
-    assert teacher.network.prototypes is not student.prototypes
-    before = {name: value.clone() for name, value in teacher.network.named_parameters()}
-    modes: list[bool] = []
-    original = student.towers.encode_image
-
-    def encode_image(*arguments: Any) -> Any:
-        modes.append(student.towers.training)
-        return original(*arguments)
-
-    student.towers.encode_image = encode_image  # type: ignore[method-assign]
-    target = teacher.targets(batch())
-    assert modes == [False]
-    assert student.towers.training
-    assert not target.text.requires_grad
-    assert all(parameter.requires_grad for parameter in student.parameters())
-    disturb(student)
-    teacher.update(student, 0.7)
-    for name, value in teacher.network.named_parameters():
-        theirs = dict(student.named_parameters())[name]
-        assert torch.equal(value, theirs) == name.startswith("towers."), name
-        if not name.startswith("towers."):
-            torch.testing.assert_close(value, 0.7 * before[name] + 0.3 * theirs)
-    for judged in (student, teacher.network):  # as validation does
-        with evaluating(judged):
-            assert not any(module.training for module in judged.modules())
-    assert all(module.training for module in student.towers.modules())
-    plain = network(seed=3)
-    plain.load_state_dict(teacher.state_dict())
-
-
-def test_a_late_teacher_is_the_student_until_it_begins() -> None:
-    student = network()
-    config = TeacherConfig(kind="ema", momentum=0.9, momentum_schedule="cosine", momentum_warmup=False, start=0.6)
-    teacher, schedules = EmaTeacher(config, student), build_schedules(RunConfig(teacher=config), 10)
-    assert [schedules.teaching.taught(step) for step in range(1, 11)] == [False] * 6 + [True] * 4
-    for step in range(1, 7):
-        disturb(student)
-        teacher.update(student, float(schedules.momentum[step]))
-    assert all(torch.equal(value, student.state_dict()[name]) for name, value in teacher.state_dict().items())
-    # from there the schedule runs over what is left: 4 steps
-    wanted = [1 - 0.1 * (math.cos(math.pi * t / 4) + 1) / 2 for t in range(1, 5)]
-    assert schedules.momentum[7:] == pytest.approx(wanted)
 
 
 def test_a_linear_schedule_ends_where_it_says() -> None:
@@ -257,12 +208,11 @@ def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
     [
         ({"kind": "frozen"}, "teacher.checkpoint"),
         ({"kind": "ema", "checkpoint": "x"}, "teacher.checkpoint"),
-        ({"kind": "previous", "checkpoint": "x", "part": "heads"}, "teacher.part"),
     ],
 )
 def test_contradictions_about_the_teacher(settings: dict[str, Any], field: str) -> None:
     teacher = TeacherConfig.model_validate(settings)
-    config = preset_config("sd-clip-every-step", "tiny").model_copy(update={"teacher": teacher})
+    config = variant_config("sd-clip-every-step").model_copy(update={"teacher": teacher})
     config = config.model_copy(update={"data": config.data.model_copy(update={"train": "pairs.csv"})})
     assert field in problems(config)
 
@@ -273,7 +223,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     data, _ = write_pairs(folder / "pairs")
     trained = RunDir(folder / "run")
     settings = [f"data.train={data}", "optim.epochs=2", "checkpoint.keep=2", "runtime.threads=1", "data.cache_mib=0"]
-    train(override(preset_config("sd-clip-every-step", "tiny"), settings), trained, quiet=True)
+    train(override(variant_config("sd-clip-every-step"), settings), trained, quiet=True)
     return trained
 
 
@@ -304,18 +254,7 @@ def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) 
     taken = carry_over(fresh, source)
     assert {name.split(".")[0] for name in taken if not name.startswith("towers.")} == {"fusion", "heads"}
     assert all(torch.equal(fresh.state_dict()[name], former[name]) for name in taken)
-    wide = preset_config("sd-clip-every-step", "tiny").model_dump()
+    wide = variant_config("sd-clip-every-step").model_dump()
     wide["objectives"]["distill_prototypes"]["prototypes"] = 32
     other = build_network(RunConfig.model_validate(wide), resolve_architecture("sd-tiny"))
     assert "head.prototypes" not in carry_over(other, source)
-
-
-def test_a_late_teacher_trains_as_plain_clip_until_then(run: RunDir, tmp_path: Path) -> None:
-    data = RunDir(run.path).path.parent / "pairs" / "train.csv"
-    shared = [f"data.train={data}", "optim.epochs=3", "runtime.threads=1", "data.cache_mib=0"]
-    late = RunDir(tmp_path / "late")
-    config = override(preset_config("sd-clip-every-step", "tiny"), [*shared, "teacher.start=0.5"])
-    assert train(config, late, quiet=True) == "done"
-    lines = [line for line in late.events.read_text(encoding="utf-8").splitlines() if '"metrics"' in line]
-    taught = ["train/distill_prototypes" in line for line in lines]
-    assert taught == [False] * 3 + [True] * 3

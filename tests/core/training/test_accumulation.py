@@ -76,7 +76,7 @@ def test_gradient_of_chunks_is_the_large_batchs(
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     config = preset_config(preset, "tiny")
-    if config.teacher.kind in ("frozen", "previous"):
+    if config.teacher.kind == "frozen":
         former = request.getfixturevalue("former")
         config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": str(former)})})
     if config.teacher.kind == "initial":

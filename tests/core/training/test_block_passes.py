@@ -36,7 +36,7 @@ class Products(TorchDispatchMode):
 
 def trained(data: Path, folder: Path, *settings: str) -> tuple[list[float], dict[str, torch.Tensor], int]:
     """Losses of some steps, the network after them, and the products of the last step."""
-    with opened(config_for(data, "sd-coca-every-step", "belief.action=none", *settings), folder) as loop:
+    with opened(config_for(data, "sd-coca-every-step", *settings), folder) as loop:
         losses = []
         for batch in loop.parts.batches(0, STEPS):
             products = Products() if len(losses) == STEPS - 1 and "runtime.compile=true" not in settings else None

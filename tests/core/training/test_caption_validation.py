@@ -28,6 +28,7 @@ from core.training.caption_validation import caption_losses, caption_sample
 from core.training.train import train
 from tests.core.images import write_pairs
 from tests.core.objectives.little_pairs import little
+from tests.core.variants import variant_config
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 
@@ -72,7 +73,7 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], mon
 def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path, Path], tmp_path: Path) -> None:
     settings = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=1", "optim.batch_size=18"]
     run = RunDir(tmp_path / "run")
-    train(override(preset_config("sd-coca-every-step", "tiny"), [*settings, "runtime.threads=1"]), run)
+    train(override(variant_config("sd-coca-every-step"), [*settings, "runtime.threads=1"]), run)
     events = EventReader(run.events).read_all()
     losses = [event.values for event in events if isinstance(event, Evaluated)][-1]
     assert {"val/student/caption_loss", "val/teacher/caption_loss"} <= set(losses)

@@ -12,19 +12,17 @@ import torch
 from core.data.batch import Batch, View
 from core.model.runtime import Runtime
 from core.spec.config import override
-from core.spec.errors import UserError
-from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, Evaluated, Sample
-from core.training import believing, loop, validator
+from core.training import loop, validator
 from core.training.assembly import Assembly
-from core.training.believing import BeliefRefresh, build_belief
 from core.training.checkpointing import Saving, Standing
 from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.team.signals import Requests
 from core.training.validator import Validator
+from tests.core.variants import variant_config
 
-CONFIG = preset_config("sd-clip-every-step", "tiny")
+CONFIG = variant_config("sd-clip-every-step")
 HERE = Runtime(torch.device("cpu"), "bf16")
 
 
@@ -227,84 +225,6 @@ def test_operations_are_counted_of_the_first_steps_where_a_peak_is_known(monkeyp
     unknown: Any = SimpleNamespace(**{**vars(own), "_peak": None, "_counts": []})
     assert Loop._counted_step(unknown, 7) == "trained 7"  # type: ignore[arg-type,comparison-overlap]
     assert unknown._counts == []
-
-
-def test_beliefs_are_refreshed_every_so_many_epochs() -> None:
-    refreshed: list[float] = []
-
-    class Belief:
-        def refresh(self, scale: torch.Tensor, progress: float) -> dict[str, torch.Tensor]:
-            refreshed.append(progress)
-            return {"diag/x": scale}
-
-    def steps(refresh: float, belief: Any, per_epoch: int = 4) -> list[int]:
-        parts: Any = SimpleNamespace(
-            network=SimpleNamespace(logit_scale=torch.tensor([2.0], requires_grad=True)),
-            loader=SimpleNamespace(steps_per_epoch=per_epoch),
-        )
-        schedules: Any = SimpleNamespace(progress=lambda step: step / 8)
-        config = CONFIG.model_copy(update={"belief": CONFIG.belief.model_copy(update={"refresh": refresh})})
-        refresh_ = BeliefRefresh(config, parts, schedules, belief)
-        found = {step: refresh_(step) for step in range(1, 9)}
-        assert all(not value.requires_grad for one in found.values() for value in one.values())
-        return [step for step, one in found.items() if one]
-
-    assert steps(1.0, Belief()) == [4, 8]
-    assert refreshed == [0.5, 1.0]
-    assert steps(0.5, Belief()) == [2, 4, 6, 8]
-    assert steps(0.01, Belief()) == list(range(1, 9))
-    assert steps(1.0, None) == []
-
-
-@pytest.mark.parametrize(
-    ("action", "targets", "every", "sharded", "teacher", "kind", "taught"),
-    [
-        ("none", "pass", 1, False, True, None, None),
-        ("weight", "pass", 1, False, True, "Belief", True),
-        ("weight", "pass", 2, False, True, "Belief", False),
-        ("weight", "pass", 1, False, False, "Belief", False),
-        ("weight", "memory", 1, False, True, "Belief", False),
-        ("weight", "pass", 1, True, True, "RollingBelief", True),
-        ("weight", "pass", 2, True, True, "RollingBelief", True),
-        ("weight", "memory", 1, True, True, None, None),
-    ],
-)
-def test_which_belief_a_run_has(
-    monkeypatch: pytest.MonkeyPatch, action: str, targets: str, every: int, sharded: bool, teacher: bool,
-    kind: str | None, taught: bool | None,
-) -> None:  # fmt: skip
-    made: list[Any] = []
-
-    def make(name: str) -> Any:
-        def build(*what: Any) -> Any:
-            made.append((name, *what[1:]))
-            return SimpleNamespace(to=lambda device: (name, device))
-
-        return build
-
-    for name in ("Belief", "RollingBelief"):
-        monkeypatch.setattr(believing, name, make(name))
-
-    class Pairs(list[int]):
-        pass
-
-    train: Any = Pairs(range(36))
-    train.sharded = sharded
-    parts: Any = SimpleNamespace(
-        train=train, teacher=object() if teacher else None, runtime=SimpleNamespace(device="cpu"),
-        loader=SimpleNamespace(left_out="some"),
-        network=SimpleNamespace(towers=SimpleNamespace(embed_dim=8)),
-    )  # fmt: skip
-    settings = SimpleNamespace(targets=targets, every=every)
-    config: Any = SimpleNamespace(belief=SimpleNamespace(action=action), teacher=settings)
-    if sharded and targets == "memory":
-        with pytest.raises(UserError, match=r"teacher\.targets is memory, and shards hold too many pairs"):
-            build_belief(config, parts)
-        return
-    found: Any = build_belief(config, parts)
-    assert found == (None if kind is None else (kind, "cpu"))
-    left_out = ("some",) if kind == "Belief" else ()  # of shards no pair is left out
-    assert made == ([] if kind is None else [(kind, 36, 8, taught, *left_out)])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from core.objectives.parts.schedule import ramp
 from core.spec.config import OptimConfig, RunConfig, Teaching, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules, learning_rates, set_rates
+from tests.core.variants import variant_config
 
 
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(1e-6, 1.0))
@@ -39,49 +40,45 @@ def test_a_warm_up_comes_before_the_cosine() -> None:
     assert rates[1:] == pytest.approx([0.5, 1.0, 1.5, 2.0, *falling])
 
 
-def late(start: float) -> RunConfig:
+def taught() -> RunConfig:
     settings = [
-        f"teacher.start={start}", "teacher.momentum=0.9", "teacher.momentum_schedule=cosine", "optim.weight_decay=0.3",
+        "teacher.momentum=0.9", "teacher.momentum_schedule=cosine", "optim.weight_decay=0.3",
         "objectives.distill_similarity.alpha=0.4", "objectives.distill_similarity.alpha_ramp=0.2",
-        "objectives.distill_similarity.ramp=0.2", "objectives.distill_similarity.ramp_shape=sigmoid",
-        "objectives.distill_prototypes.teacher_temperature_first=0.04", "objectives.contrastive.ramp=0.1",
+        "objectives.distill_similarity.ramp=0.2",
         "objectives.distill_prototypes.teacher_temperature=0.07", "objectives.distill_prototypes.freeze_last=0.1",
         "objectives.distill_prototypes.teacher_temperature_ramp=0.3",
     ]  # fmt: skip
-    return override(preset_config("sd-clip-every-step", "tiny"), settings)
+    return override(variant_config("sd-clip-every-step"), settings)
 
 
 def test_reports_are_of_steps_that_the_teacher_teaches_in() -> None:
     """So that the sum of the losses is of the same losses in each; once in an interval all the same."""
 
-    def reported(interval: int, every: int, start: int = 0) -> list[int]:
-        plan = Teaching(start, every, untaught_views=False)
+    def reported(interval: int, every: int) -> list[int]:
+        plan = Teaching(every, untaught_views=False)
         return [step for step in range(1, 41) if plan.reported(step, interval)]
 
     assert reported(10, 1) == [10, 20, 30, 40]
     assert reported(10, 3) == [12, 21, 30]
     assert reported(10, 2) == [10, 20, 30, 40]
-    assert reported(10, 3, start=20) == [10, 20, 21, 30]
     assert reported(2, 3) == list(range(2, 41, 2))
 
 
-@pytest.mark.parametrize("start", [0.0, 0.5])
-def test_all_that_a_late_teacher_teaches_begins_with_the_teacher(start: float) -> None:
-    """20 steps in all; shares of training remain shares of the whole."""
-    schedules, first = build_schedules(late(start), 20), round(20 * start)
-    assert [schedules.teaching.taught(step) for step in range(1, 21)] == [step > first for step in range(1, 21)]
+def test_all_that_a_teacher_teaches_follows_its_ramps() -> None:
+    """20 steps in all."""
+    config = taught()
+    schedules = build_schedules(config, 20)
     similarity, prototypes = (schedules.objectives[f"distill_{name}"] for name in ("similarity", "prototypes"))
-    weight = late(start).objectives.distill_similarity.weight
-    for t in range(1, 21 - first):
+    weight = config.objectives.distill_similarity.weight
+    for t in range(1, 21):
         done = min(1.0, t / 4)
-        found, other = similarity.at(first + t), prototypes.at(first + t)
-        assert found.weight == pytest.approx(weight * math.exp(-5 * (1 - done) ** 2))
+        found, other = similarity.at(t), prototypes.at(t)
+        assert found.weight == pytest.approx(weight * done)
         assert found.alpha == pytest.approx(0.4 * done)
         assert other.teacher_temperature == pytest.approx(0.04 + 0.03 * min(1.0, t / 6))
         assert other.frozen == (t <= 2)
-        momentum = 1 - 0.1 * (math.cos(math.pi * t / (20 - first)) + 1) / 2
-        assert schedules.momentum[first + t] == pytest.approx(min(momentum, t / (t + 1)))
-    assert schedules.objectives["contrastive"].weight[:3] == pytest.approx([0.0, 0.5, 1.0])  # needs no teacher
+        momentum = 1 - 0.1 * (math.cos(math.pi * t / 20) + 1) / 2
+        assert schedules.momentum[t] == pytest.approx(min(momentum, t / (t + 1)))
     assert schedules.progress(5) == 0.25
     assert (schedules.weight_decay == 0.3).all()
 

@@ -1,4 +1,4 @@
-"""What a config says of a run is what the run does: seeds, test data, batches, intervals, the pairs' belief."""
+"""What a config says of a run is what the run does: seeds, test data, batches, intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from core.checkpoint.opening import open_model
 from core.data.batch import Batch
 from core.inference import encoder
 from core.model.network import Network
-from core.objectives.weighting.belief import Belief
 from core.spec.config import RunConfig, override
 from core.spec.run.events import Evaluated, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
@@ -26,7 +25,7 @@ from core.training.loop import Loop
 from core.training.schedules import build_optimizer
 from core.training.team.signals import signals_as_requests
 from core.training.train import train
-from tests.core.training.test_train import StopAt, config_for, data, losses, own_cache, read, weights
+from tests.core.training.test_train import config_for, data, own_cache, read
 from tests.core.training.test_train_failures import failure
 from tests.core.training.test_train_step import opened
 
@@ -112,57 +111,6 @@ def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path
     shutil.rmtree(run.checkpoints / "step-00000012")
     with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* have no state"):
         checkpoint.newest_whole(run, torch.device("cpu"))
-
-
-def believed(data: tuple[Path, Path], *settings: str) -> RunConfig:
-    beliefs = (
-        "belief.action=weigh",
-        "belief.begin=0",
-        "belief.refresh=0.7",
-        "optim.epochs=2",
-        "validation.every_steps=99",
-    )
-    return config_for(data, "clip", "teacher.kind=ema", "views.teacher.count=0", *beliefs, "belief.trust=0", *settings)
-
-
-def test_pairs_are_weighed_anew_as_often_as_the_config_says(
-    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """3 steps an epoch, 0.7 epochs: every 2. And a resumed run goes on with what it believed."""
-    scales: list[tuple[float, float]] = []
-    refresh = Belief.refresh
-
-    def watched(belief: Belief, scale: float, progress: float) -> dict[str, torch.Tensor]:
-        scales.append((scale, progress))
-        assert belief.seen.any()
-        assert belief.taught
-        return refresh(belief, scale, progress)
-
-    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        patch.setattr(Belief, "refresh", watched)
-        assert train(believed(data), whole, quiet=True) == "done"
-    told = {step: values for step, values in losses(whole).items() if "diag/doubted" in values}
-    assert list(told) == [2, 4, 6]
-    assert [progress for _, progress in scales] == pytest.approx([2 / 6, 4 / 6, 1.0])
-    values = losses(whole)
-    assert [scale for scale, _ in scales[:2]] == pytest.approx([values[s]["diag/logit_scale"] for s in (3, 5)])
-    with monkeypatch.context() as patch:
-        StopAt(patch, 3, "stop")
-        assert train(believed(data), run, quiet=True) == "stopped"
-    assert train(believed(data), run, quiet=True) == "done"
-    assert losses(run) == values
-    ours, theirs = weights(run), weights(whole)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_a_teacher_of_another_mind_is_kept_in_the_memory_of_pairs(data: tuple[Path, Path], tmp_path: Path) -> None:
-    with opened(believed(data, "teacher.momentum=0.9"), tmp_path / "run") as loop:
-        for batch in loop.parts.loader.batches(0, 3):
-            loop.train_step(batch)
-        belief = loop.refresh_belief._belief
-        assert belief is not None
-        assert not torch.equal(belief.teacher_text, belief.student_text)
 
 
 def test_the_optimiser_has_the_settings_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:

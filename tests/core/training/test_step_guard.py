@@ -18,6 +18,7 @@ from core.spec.config import RunConfig
 from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
+from core.training import loop as loop_module
 from core.training.errors import TrainingError
 from core.training.loop import Loop
 from core.training.step.reports import Reports
@@ -43,7 +44,7 @@ class Reads(TorchDispatchMode):
 
 @pytest.mark.parametrize("preset", ["clip", "sd-clip-every-step", "dino", "silc"])
 def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None:
-    with opened(config_for(data, preset, "belief.action=none"), tmp_path / "run") as loop:
+    with opened(config_for(data, preset), tmp_path / "run") as loop:
         for batch in loop.parts.loader.batches(0, 3):
             with Reads() as reads:
                 report = loop.train_step(batch)
@@ -158,7 +159,8 @@ def test_too_many_skipped_steps_end_the_run_at_the_next_report(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
-    settings = ("runtime.nonfinite_limit=3", "checkpoint.every_steps=99", "validation.every_steps=99")
+    monkeypatch.setattr(loop_module, "NONFINITE_LIMIT", 3)
+    settings = ("checkpoint.every_steps=99", "validation.every_steps=99")
     with broken_from(monkeypatch, {2, 5, 6, 7}), pytest.raises(TrainingError, match=r"for 3 steps in a row"):
         train(late(data, *settings), run, quiet=True)
     assert warnings(run) == [f"step {step} was skipped: train/contrastive not finite" for step in (2, 5, 6, 7)]

@@ -16,7 +16,6 @@ from core.__main__ import main
 from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
 from core.spec.config import RunConfig, override
-from core.spec.presets import preset_config
 from core.spec.run.events import (
     CheckpointSaved,
     Evaluated,
@@ -32,6 +31,7 @@ from core.spec.run.model_names import resolve, weights_in
 from core.training.loop import Loop
 from core.training.train import train
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 PATIENCE = 300  # seconds; the start of a program on a busy machine
 
@@ -48,7 +48,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def config_for(data: tuple[Path, Path], preset: str = "sd-clip-every-step", *settings: str) -> RunConfig:
     paths = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=4", "optim.batch_size=12"]
-    return override(preset_config(preset, "tiny"), [*paths, "runtime.threads=1", *settings])
+    return override(variant_config(preset), [*paths, "runtime.threads=1", *settings])
 
 
 def read(run: RunDir) -> list[Event]:
@@ -253,7 +253,7 @@ def test_the_last_step_is_reported_and_saved_whatever_the_intervals(data: tuple[
     "setting",
     [
         "optim.learning_rate=0.1", "optim.epochs=9", "teacher.momentum=0.5", "objectives.contrastive.weight=0.5",
-        "data.oversample=2", "views.student.crop_min=0.5", "belief.begin=0.4",
+        "data.decoding=exact", "views.student.crop_min=0.5", "noise.self_confidence=0.4",
     ],
 )  # fmt: skip
 def test_what_changes_the_training_may_not_change_in_a_folder(

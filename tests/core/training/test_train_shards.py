@@ -10,12 +10,12 @@ import pytest
 from core.__main__ import main
 from core.data.sources.opening import open_source
 from core.spec.config import RunConfig, override
-from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventReader, RunFinished
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.images import write_pairs
 from tests.core.training.test_train import StopAt, equal, losses, weights
+from tests.core.variants import variant_config
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 def config_for(shards: tuple[str, str], *settings: str) -> RunConfig:
     paths = [f"data.train={shards[0]}", f"data.val={shards[1]}", "optim.epochs=4", "optim.batch_size=12"]
-    paths += ["runtime.threads=1", "belief.action=weigh"]
-    return override(preset_config("sd-clip-every-step", "tiny"), [*paths, *settings])
+    paths += ["runtime.threads=1"]
+    return override(variant_config("sd-clip-every-step"), [*paths, *settings])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_every_verb_takes_shards(
     found = capsys.readouterr().out
     assert ".tar/" in found
     assert main(["noise", str(run.path), "--data", shards[0], "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["remembered"] is True
+    assert json.loads(capsys.readouterr().out)["pairs"] == 36
 
 
 def test_a_manifest_may_name_images_in_shards(shards: tuple[str, str], tmp_path: Path) -> None:

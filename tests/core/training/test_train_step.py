@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from core.data.batch import Batch
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, Metrics
@@ -22,6 +21,7 @@ from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def config_for(data: Path, preset: str, *settings: str) -> RunConfig:
     paths = [f"data.train={data}", "optim.epochs=4", "optim.batch_size=12", "runtime.threads=1"]
-    return override(preset_config(preset, "tiny"), [*paths, *settings])
+    return override(variant_config(preset), [*paths, *settings])
 
 
 @contextmanager
@@ -101,10 +101,9 @@ def plain_contrastive(image: torch.Tensor, text: torch.Tensor, scale: torch.Tens
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
-def test_the_students_own_trust_weighs_pairs_without_a_teacher(data: Path, tmp_path: Path) -> None:
+def test_self_confidence_weights_pairs(data: Path, tmp_path: Path) -> None:
     """Each pair's own probability, both ways, to the power of a quarter each: the gradient of RINCE's kind of loss."""
-    settings = ("belief.trust=0.5", "belief.trust_by=student")
-    with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
+    with opened(config_for(data, "clip", "noise.self_confidence=0.5"), tmp_path / "run") as loop:
         for batch in loop.parts.loader.batches(0, 3):
             output, parameters = loop.network.forward_student(batch), dict(loop.network.named_parameters())
             logits = parameters["towers.clip.logit_scale"].exp() * output.clean.image @ output.text.T
@@ -118,25 +117,6 @@ def test_the_students_own_trust_weighs_pairs_without_a_teacher(data: Path, tmp_p
             assert float(values["train/grad_norm"]) == pytest.approx(norm, rel=1e-2)
 
 
-def test_the_student_is_given_the_patches_that_the_teacher_attends_to(data: Path, tmp_path: Path) -> None:
-    settings = (
-        "views.clean.keep=0.5",
-        "views.clean.keep_by=attention",
-        "views.student.count=0",
-        "views.teacher.count=0",
-    )
-    with opened(config_for(data, "sd-clip-every-step", *settings), tmp_path / "run") as loop:
-        seen: list[Batch] = []
-        loop.losses._student.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
-        (batch,) = loop.parts.loader.batches(0, 1)
-        loop.train_step(batch)
-        assert loop.teacher is not None
-    assert batch.asks_attention
-    (given,) = seen
-    assert given.clean.kept is not None
-    assert given.clean.kept.shape == (12, 8)
-
-
 def reported(run: RunDir) -> list[dict[str, float]]:
     return [dict(event.values) for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
 
@@ -148,22 +128,20 @@ def test_a_run_of_one_step_learns(data: Path, tmp_path: Path) -> None:
     assert values["train/lr"] == preset_config("clip", "tiny").optim.learning_rate
 
 
-def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: Path) -> None:
+def test_weight_and_temperature_rise_over_their_ramps(data: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     settings = [
-        "teacher.start=0.5", "objectives.distill_prototypes.ramp=0.25", "objectives.distill_similarity.weight=0",
-        "objectives.distill_prototypes.teacher_temperature_first=0.04",
+        "objectives.distill_prototypes.ramp=0.25", "objectives.distill_similarity.weight=0",
         "objectives.distill_prototypes.teacher_temperature=0.07",
         "objectives.distill_prototypes.teacher_temperature_ramp=0.25",
     ]  # fmt: skip
     train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True)
     steps = reported(run)
-    assert all("diag/teacher_temperature" not in values for values in steps[:6])
-    temperatures = [values["diag/teacher_temperature"] for values in steps[6:]]
+    temperatures = [values["diag/teacher_temperature"] for values in steps[:6]]
     assert temperatures == pytest.approx([0.05, 0.06, 0.07, 0.07, 0.07, 0.07])
-    weight = preset_config("sd-clip-every-step", "tiny").objectives.distill_prototypes.weight
-    contrast = preset_config("sd-clip-every-step", "tiny").objectives.contrastive.weight
-    for t, values in enumerate(steps[6:], 1):
+    weight = variant_config("sd-clip-every-step").objectives.distill_prototypes.weight
+    contrast = variant_config("sd-clip-every-step").objectives.contrastive.weight
+    for t, values in enumerate(steps[:6], 1):
         share = contrast * values["train/contrastive"] + weight * min(1.0, t / 3) * values["train/distill_prototypes"]
         assert values["train/loss"] == pytest.approx(share, rel=1e-5)
 
@@ -171,13 +149,11 @@ def test_a_late_teacher_begins_with_its_first_temperature(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("settings", "views", "projected"),
     [
-        (["teacher.start=0.5"], [1] * 6 + [4] * 6, [0] * 6 + [3] * 6),
-        (["teacher.start=0"], [4] * 12, [3] * 12),
+        ([], [4] * 12, [3] * 12),
         (["teacher.every=3"], [1, 1, 4] * 4, [0, 0, 3] * 4),
-        (["teacher.every=3", "teacher.start=0.5"], [1] * 6 + [1, 1, 4] * 2, [0] * 6 + [0, 0, 3] * 2),
-        # who reads further views needs no teacher for it
-        (["teacher.start=0.5", "objectives.image_contrastive.weight=1", "views.student.mix=none"],
-         [4] * 12, [0] * 6 + [3] * 6),
+        # image contrast reads further views and needs no teacher
+        (["teacher.every=3", "objectives.image_contrastive.weight=1", "views.student.mix=none"],
+         [4] * 12, [0, 0, 3] * 4),
     ],
 )  # fmt: skip
 def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_computed(
@@ -187,7 +163,7 @@ def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_com
     sizes: list[int] = []
     heads: list[int] = []
     shown = ["views.student.count=2", "views.local.count=1", "views.local.size=1", "views.teacher.count=2"]
-    given = [*shown, "teacher.every=1", "belief.trust_by=student", "teacher.momentum=0.5", *settings]
+    given = [*shown, "teacher.momentum=0.5", *settings]
     with opened(config_for(data, "sd-clip-every-step", *given), tmp_path / "run") as loop:
         towers = loop.network.towers
         plain = towers.encode_image

@@ -15,12 +15,12 @@ from core.search import kept
 from core.search.index.build import build_index
 from core.spec.config import override
 from core.spec.errors import UserError
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker import searching
 from core.worker.searching import SearchSession
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 
 class Heard:
@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         pairs, held_out = write_pairs(folder / "pairs")
         config = override(
-            preset_config("sd-clip-every-step", "tiny"),
+            variant_config("sd-clip-every-step"),
             [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=6"],
         )
         train(config, RunDir(folder / "run"), quiet=True)

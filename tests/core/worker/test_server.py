@@ -20,7 +20,6 @@ from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.inference.encoder import Features, encode_dataset, encode_texts
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.reporter import Reporter
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
@@ -28,6 +27,7 @@ from core.training.train import train
 from core.worker import server
 from core.worker.server import Worker
 from tests.core.images import write_pairs
+from tests.core.variants import variant_config
 
 WEIGHTS = ("student", "teacher")
 CLOSE = 1e-5  # cosine; so near, candidates may stand either way
@@ -105,7 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def run(folder: Path) -> RunDir:
     pairs, held_out = write_pairs(folder / "pairs")
     config = override(
-        preset_config("sd-clip-every-step", "tiny"),
+        variant_config("sd-clip-every-step"),
         [f"data.train={pairs}", f"data.val={held_out}", "optim.batch_size=12", "optim.epochs=4"],
     )
     run = RunDir(folder / "run")

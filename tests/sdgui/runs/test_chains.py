@@ -49,7 +49,7 @@ def test_generations_have_their_own_teachers_and_seeds() -> None:
     assert found[0].teacher.checkpoint == PREVIOUS_GENERATION  # no difference to the preset
     chain = chain_of(override(config, ["data.train=/a.csv"]), "tiny")
     assert [stage.config.seed for stage in chain.stages] == [7, 8, 9]
-    assert [stage.config.teacher.kind for stage in chain.stages] == ["none", "previous", "previous"]
+    assert [stage.config.teacher.kind for stage in chain.stages] == ["none", "frozen", "frozen"]
     assert {stage.config.teacher.checkpoint for stage in chain.stages} == {""}
     assert chain.stages[2].takes == {"teacher.checkpoint": "generation-2"}
 

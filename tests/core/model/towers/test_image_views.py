@@ -17,8 +17,8 @@ from core.model.towers.towers import ImageFeatures, Towers, build_towers, list_a
 from core.objectives.build import build_network
 from core.spec.config import OptimConfig, RunConfig, validate
 from core.spec.errors import UserError
-from core.spec.presets import preset_config
 from core.training.schedules import build_optimizer, set_rates
+from tests.core.variants import variant_config
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
 
@@ -37,7 +37,7 @@ def towers(seed: int = 0, **vision: Any) -> Towers:
 
 def network(preset: str = "clip", model: dict[str, Any] | None = None, **changes: Any) -> Network:
     torch.manual_seed(0)
-    raw = preset_config(preset, "tiny").model_dump()
+    raw = variant_config(preset).model_dump()
     for section, values in changes.items():
         raw[section].update(values)
     return build_network(RunConfig.model_validate(raw), model or little())
@@ -111,22 +111,6 @@ def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_a
     torch.testing.assert_close(ours.encode_image(images, patch_index=every).pooled, whole.pooled, atol=1e-5, rtol=1e-4)
 
 
-def test_the_class_tokens_attention_is_that_of_the_last_block() -> None:
-    ours, images = towers(), random_images()
-    got = ours.encode_image(images, attention=True)
-    visual = ours.clip.visual
-    x = visual._embeds(images)
-    for block in visual.transformer.resblocks[:-1]:
-        x = block(x)
-    last = visual.transformer.resblocks[-1]
-    read = last.ln_1(x)
-    _, weights = last.attn(read, read, read, need_weights=True)  # (B, 1 + P, 1 + P), mean over heads
-    assert got.attention is not None
-    torch.testing.assert_close(got.attention, weights[:, 0, 1:], atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(got.pooled, ours.encode_image(images).pooled)
-    assert torch.equal(torch.cat([one.attention for one in got.chunk(2) if one.attention is not None]), got.attention)
-
-
 def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match="no mask token"):
         towers().encode_image(random_images(), torch.ones(2, 16, dtype=torch.bool))
@@ -138,9 +122,6 @@ def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
         network("maskclip", resnet)
     with pytest.raises(ModelError, match=r"set views\.clean\.keep to 1"):
         network("flip", resnet)
-    coca = copy.deepcopy(resolve_architecture("sd-coca-tiny"))
-    with pytest.raises(ModelError, match=r"set views\.clean\.keep_by to random"):
-        network("clip", coca, views={"clean": {"keep": 0.5, "keep_by": "attention"}})
 
 
 def trained(module: nn.Module) -> set[str]:

@@ -1,4 +1,4 @@
-"""Evidence as its four measures say, written out once more; and pairs that were never seen count whole."""
+"""Evidence as its four measures say, written out once more."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.model.outputs import Output, ViewOutput
 from core.objectives.weighting import evidence as evidence_module
-from core.objectives.weighting.belief import Belief, probability_right
 from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, STEP, evidence
-from core.spec.config import BeliefConfig
 
 
 def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -101,49 +98,8 @@ def test_a_rounding_error_stays_one() -> None:
     one, other = evidence(image, text, 12.0), evidence(shaken[0], shaken[1], 12.0)
     assert not torch.equal(one.argsort(stable=True), other.argsort(stable=True))
     torch.testing.assert_close(other, one, atol=1e-4, rtol=0)
-    for share, most in ((0.0, 0.5), (0.0, 0.1), (0.3, 1.0)):
-        weights = (probability_right(values, share, most) for values in (other, one))
-        torch.testing.assert_close(*weights, atol=2e-3, rtol=0)
 
 
 def test_two_pairs_tell_nothing_of_each_other() -> None:
     assert evidence(*pairs(2, 0), 12.0).tolist() == [1.0, 1.0]
     assert not (evidence(*pairs(3, 0), 12.0) == 1).all()
-
-
-@pytest.mark.parametrize("action", ["drop", "weigh"])
-def test_pairs_that_were_never_seen_count_whole_and_a_known_share_is_heard(action: str) -> None:
-    config = BeliefConfig.model_validate({"action": action, "begin": 0.5, "share": 0.25, "most": 0.9})
-    belief = Belief(config, 40, 5, taught=False)
-    image, text = pairs(40, 1)
-    rows = torch.arange(30)
-    view = ViewOutput(image[rows])
-    told = belief.weigh(rows, Output(text[rows], torch.tensor(9.0), view, (view,)), None)
-    assert torch.equal(told.belief, torch.ones(30))  # type: ignore[arg-type]
-    belief.refresh(9.0, 0.499)
-    assert (belief.weight == 1).all()
-    facts = belief.refresh(9.0, 0.5)
-    assert (belief.weight[30:] == 1).all()
-    right = probability_right(belief.memory, 0.25, 0.9)
-    wanted = (right >= 0.5).float() if action == "drop" else right
-    torch.testing.assert_close(belief.weight[:30], wanted[:30])
-    assert float(facts["diag/belief"]) == pytest.approx(float(belief.weight.mean()))
-    assert int(belief.judged) == 2
-
-
-def test_at_most_so_many_are_doubted() -> None:
-    values = torch.tensor([0.1] * 7 + [0.9] * 3) + torch.linspace(0, 0.01, 10)
-    assert int((probability_right(values, 0.0, 1.0) < 0.5).sum()) == 7
-    assert int((probability_right(values, 0.0, 0.45) < 0.5).sum()) == 4
-    assert int((probability_right(values, 0.6, 0.45) < 0.5).sum()) == 4
-    assert probability_right(values, 0.2, 1.0).lt(0.5).tolist() == [True] * 2 + [False] * 8
-
-
-def test_no_more_pairs_are_left_out_than_the_config_allows() -> None:
-    config = BeliefConfig.model_validate({"action": "drop", "begin": 0.0, "share": 0.5, "most": 0.1})
-    belief = Belief(config, 40, 5, taught=False)
-    image, text = pairs(40, 1)
-    view = ViewOutput(image)
-    belief.weigh(torch.arange(40), Output(text, torch.tensor(9.0), view, (view,)), None)
-    belief.refresh(9.0, 0.5)
-    assert int((belief.weight == 0).sum()) == 4

@@ -14,7 +14,7 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
-from core.spec.config import RunConfig
+from core.spec.config import ContrastiveConfig, RunConfig
 from core.spec.presets import preset_config
 from tests.core.objectives.made_up import output_of
 
@@ -28,22 +28,24 @@ def paired(image: Tensor, text: Tensor, scale: float, bias: float | None = None)
     return replace(output, text=text, clean=ViewOutput(image))
 
 
-def test_align_is_pulled_less_by_a_wrong_caption_and_never_wants_to_be_certain() -> None:
+def test_smoothed_labels_are_pulled_less_by_a_mismatched_caption_and_never_want_to_be_certain() -> None:
     image, text = torch.eye(8), torch.eye(8)
     text[:2] = text[:2].flip(0)  # the captions of the first two are exchanged
-    pulls = {}
-    for preset in ("clip", "align"):
+    plain, smooth = (Contrastive(ContrastiveConfig(label_smoothing=share)) for share in (0.0, 0.3))
+
+    def pull(objective: Contrastive) -> float:
         given = image.clone().requires_grad_()
-        contrastive(preset)(paired(given, text, 10.0), None)[0].backward()
+        objective(paired(given, text, 10.0), None)[0].backward()
         assert given.grad is not None
-        pulls[preset] = float(-(given.grad[0] * text[0]).sum())
-    assert 0 < pulls["align"] < 0.92 * pulls["clip"]
-    losses = {
-        preset: [float(contrastive(preset)(paired(image, image, scale), None)[0]) for scale in (5.0, 100.0)]
-        for preset in ("clip", "align")
-    }
-    assert losses["clip"][1] < losses["clip"][0]
-    assert losses["align"][1] > losses["align"][0]
+        return float(-(given.grad[0] * text[0]).sum())
+
+    assert 0 < pull(smooth) < 0.92 * pull(plain)
+
+    def losses(objective: Contrastive) -> list[float]:
+        return [float(objective(paired(image, image, scale), None)[0]) for scale in (5.0, 100.0)]
+
+    assert losses(plain)[1] < losses(plain)[0]
+    assert losses(smooth)[1] > losses(smooth)[0]
 
 
 def test_siglip_asks_of_each_pair_alone() -> None:

@@ -70,7 +70,7 @@ def test_published_numbers_at_full_size() -> None:
     assert read("vlmo", "fusion.feed_forward", "fusion.joint_layers") == ["per-modality", 2]
     assert read("blip", f"{similarity}.queue", "objectives.captioning.label_smoothing") == [57600, 0.1]
     assert read("blip2", "fusion.queries", "towers.freeze") == [32, "image"]
-    assert read("beit3", "views.student.mask_min", "objectives.masked_words.rate") == [0.4, 0.5]
+    assert read("beit3", "views.student.mask_share", "objectives.masked_words.rate") == [0.4, 0.5]
 
 
 def test_coca_captions_and_contrasts_in_one_pass() -> None:
@@ -239,7 +239,7 @@ def test_beit3_hides_two_fifths_of_the_patches_and_half_of_the_words() -> None:
     masked = words._mask(network, Batch(torch.arange(200), tokens, View(torch.zeros(200, 3, 1, 1)))).masked
     assert float(masked.float().mean()) == pytest.approx(0.5, abs=0.04)
     student = config.views.student
-    assert (student.mask, student.mask_min, student.mask_max) == (1.0, 0.4, 0.4)
+    assert (student.mask, student.mask_share) == (1.0, 0.4)
     assert {one.name for one in objectives} == {"masked_words", "masked_patches"}
 
 

@@ -75,7 +75,7 @@ def run_config(name: str, pairs: Path, former: Path | None) -> RunConfig:
         a_step = 12
         settings.append(f"optim.batch_size={a_step}")
     settings.append(f"optim.epochs={STEPS / (rows // a_step)}")
-    if config.teacher.kind in ("frozen", "previous") and former is not None:
+    if config.teacher.kind == "frozen" and former is not None:
         settings.append(f"teacher.checkpoint={former}")
     if config.teacher.kind == "initial":
         settings.append(f"towers.pretrained={weights_to_start_from(config, pairs.parent)}")
@@ -118,7 +118,7 @@ def test_a_contained_preset_is_contained(name: str) -> None:
 def test_it_learns_and_goes_on_where_it_was(
     name: str, goes_on: bool, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    needs_former = preset_config(name, "tiny").teacher.kind in ("frozen", "previous")
+    needs_former = preset_config(name, "tiny").teacher.kind == "frozen"
     config = run_config(name, pairs, request.getfixturevalue("former") if needs_former else None)
     if not goes_on:
         config = override(config, [f"checkpoint.every_steps={STEPS}"])

@@ -62,7 +62,7 @@ def budget_study_dict(**more: Any) -> dict[str, Any]:
         "budgets": [10, 80],
         "seeds": [0, 1],
         "data": {"train": "train.csv", "val": "val.csv"},
-        "arms": [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip-every-step"}],
+        "arms": [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"}],
         "measures": [{"name": "val", "task": "retrieval", "data": "val"}],
         **more,
     }
@@ -282,48 +282,21 @@ def test_a_step_that_cannot_be_measured_says_why(tmp_path: Path, capsys: pytest.
     assert "no.csv" in capsys.readouterr().err
 
 
-def test_a_refresh_of_the_belief_is_paid_by_the_steps_between() -> None:
-    """By a clock that a step moves on by 1 and a refresh by 6: with one every 3 steps a step takes 3."""
+def test_seconds_and_operations_of_a_step_are_the_mean_over_its_cycle() -> None:
+    """By a clock that a step moves on by its number, and products of as many pairs of numbers."""
     clock = [0.0]
 
     class Steps:
         step = 0
-        config = SimpleNamespace(belief=SimpleNamespace(refresh=0.5))
         loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
         parts = SimpleNamespace(loader=loader)
 
         def train_step(self, _batch: object) -> dict[str, torch.Tensor]:
             self.step += 1
-            clock[0] += 1
+            clock[0] += self.step
+            torch.ones(1, self.step) @ torch.ones(self.step, 1)
             return {"train/loss": torch.zeros(())}
 
-        def refresh_belief(self, step: int) -> dict[str, torch.Tensor]:
-            assert step == 3
-            clock[0] += 6
-            return {"diag/belief": torch.zeros(())}
-
-    runs = [step_time._ShortRun(Steps(), 12) for _ in range(2)]  # type: ignore[arg-type]
-    assert step_time.step_seconds(runs, lambda: clock[0]) == pytest.approx([1 + 6 / 3] * 2)
-
-
-@pytest.mark.parametrize(("refresh", "found"), [(0.5, (1 + 2 + 4 + 5) / 4 + 30 / 3), (1 / 6, 1 + 30)])
-def test_operations_are_of_all_steps_without_a_refresh_or_of_the_first(refresh: float, found: float) -> None:
-    """By products of as many pairs of numbers as the step's number, and of 30 for a refresh, which comes after."""
-
-    def multiply(pairs: int) -> None:
-        torch.ones(1, pairs) @ torch.ones(pairs, 1)
-
-    class Steps:
-        step = 0
-        config = SimpleNamespace(belief=SimpleNamespace(refresh=refresh))
-        loader = SimpleNamespace(steps_per_epoch=6, batches=lambda first, last: (one for one in range(first, last)))
-        parts = SimpleNamespace(loader=loader)
-
-        def train_step(self, _batch: object) -> None:
-            self.step += 1
-            multiply(self.step)
-
-        def refresh_belief(self, _step: int) -> None:
-            multiply(30)
-
-    assert step_time._ShortRun(Steps(), 6).flops() == 2 * found  # type: ignore[arg-type]
+    runs = [step_time._ShortRun(Steps(), 6) for _ in range(2)]  # type: ignore[arg-type]
+    assert step_time.step_seconds(runs, lambda: clock[0]) == pytest.approx([(3 + 4 + 5 + 6) / 4] * 2)
+    assert step_time._ShortRun(Steps(), 6).flops() == 2 * 21 / 6  # type: ignore[arg-type]

@@ -247,7 +247,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     grown = study.model_copy(update={"seeds": [0, 1]})
     assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4
 
-    older = override(read_config(out.run("better", 0).config), ["belief.trust=0.25", "views.student.count=2"])
+    older = override(read_config(out.run("better", 0).config), ["noise.self_confidence=0.25", "views.student.count=2"])
     out.run("better", 0).config.write_text(older.to_json())
     assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4  # to measure, it need not be the same
     said = r"better-s0 was trained with views\.student\.count=2, and the arm better now has 1, and 1 more fields"
@@ -263,7 +263,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     ("arm", "said"),
     [
         ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no field 'optim.epoch'"),
-        ({"preset": "clip", "set": ["belief.trust=0.5"]}, "(?s)the arm odd cannot be trained: .*teacher's trust"),
+        ({"preset": "clip", "set": ["views.shared=true"]}, "(?s)the arm odd cannot be trained: .*no further views"),
         ({"config": "gone.json"}, "the arm odd cannot be trained: .*gone.json"),
     ],
 )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.spec.config import override
-from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.labelled import write_labelled
+from tests.core.variants import variant_config
 from tests.core.worker.classify.asking import Answer, Desk
 
 
@@ -23,7 +23,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         train_data, val_data = write_labelled(folder / "pairs")
         config = override(
-            preset_config("sd-clip-every-step", "tiny"),
+            variant_config("sd-clip-every-step"),
             [
                 f"data.train={train_data}",
                 f"data.val={val_data}",

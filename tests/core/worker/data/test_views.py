@@ -22,13 +22,13 @@ from tests.core.data.sources.shards.tars import write_shards
 
 DINO = {"count": 1, "crop_min": 0.4, "flip": True, "jitter": 0.8, "greyscale": 0.3, "blur": 0.5, "solarize": 0.3}
 STRONG = {"count": 2, "crop_min": 0.3, "randaugment_ops": 2, "erase": 0.5}
-LOCAL = {"count": 2, "crop_min": 0.05, "crop_max": 0.4, "size": 0.5, "mix": "cutmix"}
+LOCAL = {"count": 2, "crop_min": 0.05, "crop_max": 0.4, "size": 0.5}
 VIEWS = {
     "masked, local and mixed": {"student": {**STRONG, "mask": 0.7, "mix": "either"}, "local": LOCAL},
-    "the teacher's own": {"student": {**DINO, "mix": "mixup"}, "teacher": {**DINO, "count": 2}},
+    "the teacher's own": {"student": {**DINO, "mix": "mixup"}, "teacher": {"count": 2, "crop_min": 0.4, "flip": True}},
     "shared": {"student": {**DINO, "count": 2, "mix": "cutmix", "mask": 1.0}, "shared": True},
     "the clean one alone": {"teacher": {"count": 0}},
-    "patches left out": {"student": {"count": 1, "keep": 0.5, "mask": 0.0}, "clean": {"keep": 0.7}},
+    "patches left out": {"student": {"count": 1}, "clean": {"keep": 0.7}},
 }
 
 

@@ -61,9 +61,7 @@ def press(qtbot: QtBot, place: CleanPanel, *keys: Qt.Key) -> None:
 BELIEFS = (0.1, 0.2, 0.4, 0.8)
 
 
-def some_pairs(
-    names: str = "abcd", total: int = 4, shuffled: int | None = None, remembered: bool = False, **more: Any
-) -> dict[str, Any]:
+def some_pairs(names: str = "abcd", total: int = 4, shuffled: int | None = None, **more: Any) -> dict[str, Any]:
     """An answer of ``noise_open``: four pairs are listed, the first is shuffled where that is known."""
     bins = [0] * 1000
     for belief in BELIEFS:
@@ -79,6 +77,6 @@ def some_pairs(
             pairs[row]["shuffled"] = truth
     return {
         "list": pairs, "key": "k", "model": "m", "data": "/d.csv", "pairs": total, "doubted": 2, "groups": 2,
-        "remembered": remembered, "shuffled": shuffled, "precision": None, "bins": bins,
+        "shuffled": shuffled, "precision": None, "bins": bins,
         "shuffled_bins": None, **more,
     }  # fmt: skip

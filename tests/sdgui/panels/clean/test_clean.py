@@ -89,7 +89,6 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
         "pairs": 1000,
         "doubted": 3,
         "groups": 2,
-        "remembered": False,
         "shuffled": None,
         "precision": None,
         "bins": [1] * 1000,

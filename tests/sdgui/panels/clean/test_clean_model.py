@@ -30,7 +30,6 @@ def ranked(marks: dict[Key, bool] | None = None, total: int = 4, doubted: int = 
         "pairs": total,
         "doubted": doubted,
         "groups": 2,
-        "remembered": False,
         "shuffled": None,
         "precision": None,
         "bins": bins,

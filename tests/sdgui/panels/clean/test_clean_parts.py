@@ -52,9 +52,9 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     assert view.counts.text() == "1 of 4 excluded · 1 marked wrong, 1 right · 4 shown"
     bins = [0] * 1000
     bins[100] = 1
-    place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=bins, remembered=True, total=9), {}))
+    place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=bins, total=9), {}))
     assert view.facts.text() == (
-        "9 pairs ranked, using beliefs recorded during training: 2 likely mislabelled. "
+        "9 pairs ranked: 2 likely mislabelled. "
         "The 4 with the lowest match score are listed. "
         "The data marks 2 as shuffled. Precision at 2: 50.0 %."
     )

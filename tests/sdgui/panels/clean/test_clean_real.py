@@ -30,7 +30,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
     train, val = write_pairs(tmp_path)
     noisy, kept = tmp_path / "noisy.csv", tmp_path / "kept.csv"
     rows, wrong = write_noisy(train, 0.3, 0, noisy, kept)
-    sizes = ["optim.batch_size=12", "optim.epochs=2", "runtime.threads=1", "belief.action=drop"]
+    sizes = ["optim.batch_size=12", "optim.epochs=2", "runtime.threads=1"]
     config = override(preset_config("sd-clip", "tiny"), [f"data.train={noisy}", f"data.val={val}", *sizes])
     file, run = tmp_path / "config.json", RunDir(tmp_path / "run")
     file.write_text(config.to_json(), encoding="utf-8")

@@ -207,8 +207,8 @@ def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
 
 
 def test_search_shows_what_matches(form: ConfigForm) -> None:
-    form._search.setText("koleo")
-    assert shown(form) == ["objectives.distill_prototypes.weight", "objectives.distill_prototypes.koleo"]
+    form._search.setText("prototypes frozen")
+    assert shown(form) == ["objectives.distill_prototypes.weight", "objectives.distill_prototypes.freeze_last"]
     form._search.setText("optimiser")
     assert form.row("optim.epochs").isVisibleTo(form)
     form._search.setText("no such thing")
@@ -345,9 +345,9 @@ def test_only_what_the_chosen_fusion_reads_is_shown(form: ConfigForm) -> None:
 
 def test_an_error_in_a_folded_group_unfolds_it(form: ConfigForm) -> None:
     form.set_config(preset_config("clip", "demo"))
-    assert "views.student.mask_min" not in shown(form)
-    form.set_draft(form.draft() | {"views.student.mask_min": "2"})
-    assert "views.student.mask_min" in shown(form)
+    assert "views.student.mask_share" not in shown(form)
+    form.set_draft(form.draft() | {"views.student.mask_share": "2"})
+    assert "views.student.mask_share" in shown(form)
 
 
 def test_rows_are_made_between_other_events_top_first(qtbot) -> None:

@@ -28,8 +28,8 @@ def cell(number: int, mask: str = "", mixed: Any = None) -> dict[str, Any]:
     return {"offset": number * 3 * SIDE * SIDE, "mask": mask, "mixed": mixed}
 
 
-def view(title: str, who: str, *cells: dict[str, Any], attended: int = 0) -> dict[str, Any]:
-    return {"title": title, "who": who, "local": False, "side": SIDE, "patch": PATCH, "attended": attended,
+def view(title: str, who: str, *cells: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "who": who, "local": False, "side": SIDE, "patch": PATCH,
             "cells": list(cells)}  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def answer(**more: Any) -> DrawnViews:
         ],
         "views": [
             view("Clean", "teacher", cell(0), cell(1)),
-            view("Strong", "student", cell(2, "1200"), cell(2), attended=3),
+            view("Strong", "student", cell(2, "1200"), cell(2)),
             view("Mixed", "student", cell(2, "", mixed), cell(2, "", {**mixed, "box": [], "caption": ""})),
         ],
         "skipped": [],
@@ -74,10 +74,10 @@ def canvas(qtbot: QtBot, views: Views) -> ViewsCanvas:
 
 
 def test_the_students_views_stand_before_the_teachers_each_kind_under_one_heading(views: Views) -> None:
-    assert [(row.heading, row.title, row.patches, row.attended) for row in views.rows] == [
-        ("The student sees", "Strong", 2, 3),
-        ("", "Mixed", 2, 0),
-        ("The teacher sees", "Clean", 2, 0),
+    assert [(row.heading, row.title, row.patches) for row in views.rows] == [
+        ("The student sees", "Strong", 2),
+        ("", "Mixed", 2),
+        ("The teacher sees", "Clean", 2),
     ]
     assert [[image.pixelColor(3, 3) for image in row.images] for row in views.rows] == [
         [BLUE, BLUE], [BLUE, BLUE], [RED, GREEN]
@@ -137,7 +137,6 @@ def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views
 def test_a_cell_tells_its_image_what_is_hidden_and_its_partner(canvas: ViewsCanvas) -> None:
     assert canvas.text_at(at(canvas, 0, 0)).splitlines() == [
         "Strong, in batch 61", "a cat", "/p/a.png", "1 of 4 patches are hidden.", "1 of 4 patches are left out.",
-        "Of its patches 3 are read: those that the teacher attends to most.",
     ]  # fmt: skip
     assert canvas.text_at(at(canvas, 1, 0)).splitlines()[-1] == "75.0 % of itself, pasted from a hat: /p/other.png"
     assert "blended with" in canvas.text_at(at(canvas, 1, 1))

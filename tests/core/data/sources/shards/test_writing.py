@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from core.__main__ import main
+from core.data import preprocessing
 from core.data.dataset import open_dataset
 from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
@@ -166,7 +167,7 @@ print(json.dumps({"samples": data.dataloader.num_samples, "found": found}))
 
 
 @needs_peers
-def test_open_clip_reads_ours(tmp_path: Path) -> None:
+def test_open_clip_reads_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own: webdataset warns where it is imported."""
     train_csv, _ = write_pairs(tmp_path / "pairs")
     assert main(["shard", str(train_csv), str(tmp_path / "out"), "--rows", "10", "--shuffle", "3"]) == 0
@@ -177,7 +178,8 @@ def test_open_clip_reads_ours(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["samples"] == 36  # by sizes.json
-    ours = open_dataset(pattern, DataConfig(cache_mib=0, oversample=1.0), 40, tokenize)  # 40: as they are
+    monkeypatch.setattr(preprocessing, "OVERSAMPLE", 1.0)
+    ours = open_dataset(pattern, DataConfig(cache_mib=0), 40, tokenize)  # 40: as they are
     expected = {(ours.captions_of(i)[0], int(ours.image(i).long().sum())) for i in range(len(ours))}
     assert {(text, total) for text, total in told["found"]} == expected
 

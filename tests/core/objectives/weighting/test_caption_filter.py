@@ -1,4 +1,4 @@
-"""Pairs that are left out before training: wrong captions, from what the images look like alone."""
+"""The caption filter: pairs that are dropped before training, by what the images look like alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from core.data.orders import EpochOrder, KeptOrder
-from core.objectives.weighting.prior import left_out, row_chances
+from core.objectives.weighting.caption_filter import left_out, row_chances
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -49,7 +49,7 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begun(data: Path, folder: Path, *settings: str) -> AbstractContextManager[Loop]:
-    paths = [f"data.train={data}", "optim.batch_size=12", "runtime.threads=1", "belief.prior=words"]
+    paths = [f"data.train={data}", "optim.batch_size=12", "runtime.threads=1", "noise.caption_filter=true"]
     return opened(override(preset_config("clip", "tiny"), [*paths, *settings]), folder)
 
 
@@ -67,32 +67,34 @@ def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -
         assert float(wrong[seen].float().mean()) < 0.5 * float(wrong.float().mean())
         assert loader.steps_per_epoch == COUNT // 12, "a run is as long as without"
         log = (tmp_path / "run" / "events.jsonl").read_text()
-        assert f"belief.prior leaves out {int((chance < 0.5).sum())} of {COUNT} pairs" in log
+        assert f"the caption filter dropped {int((chance < 0.5).sum())} of {COUNT} pairs" in log
 
 
 def test_where_captions_are_right_none_is_left_out(coloured: Path, tmp_path: Path) -> None:
     with begun(coloured / "right.csv", tmp_path / "run") as loop:
         assert float(row_chances(loop.parts.train, None).min()) >= 0.5  # type: ignore[arg-type]
         rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
-    with begun(coloured / "right.csv", tmp_path / "none", "belief.prior=none") as loop:
+    with begun(coloured / "right.csv", tmp_path / "none", "noise.caption_filter=false") as loop:
         assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
 
 
 def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
-    config = override(preset_config("clip", "tiny"), ["belief.prior=words", "optim.batch_size=12"])
+    config = override(preset_config("clip", "tiny"), ["noise.caption_filter=true", "optim.batch_size=12"])
     shards: Any = SimpleNamespace()
-    with pytest.raises(UserError, match=r"belief\.prior is words, and of shards not all pairs are at hand; set it to"):
+    with pytest.raises(
+        UserError, match=r"noise\.caption_filter needs all pairs at once, and shards are read in parts; set it to"
+    ):
         left_out(config, shards, None, None)
     with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
         larger = override(loop.config, ["optim.batch_size=230"])
         with pytest.raises(
-            UserError, match=r"belief\.prior leaves \d+ of 240 pairs of .*, less than a batch of 230; set"
+            UserError, match=r"noise\.caption_filter leaves \d+ of 240 pairs of .*, less than a batch of 230; set"
         ):
             left_out(larger, loop.parts.train, None, None)
         unlabelled = loop.config.model_copy(
             update={"data": loop.config.data.model_copy(update={"unlabelled_ratio": 3})}
         )
-        with pytest.raises(UserError, match=r"belief\.prior is words, which has no say in unlabelled rows"):
+        with pytest.raises(UserError, match=r"noise\.caption_filter cannot judge unlabelled rows"):
             left_out(unlabelled, loop.parts.train, None, None)
 
 
@@ -110,7 +112,12 @@ def test_the_rows_that_are_kept_take_turns() -> None:
 
 def test_every_rank_leaves_out_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
     """Two processes take the two halves of each batch that one alone would have."""
-    paths = [f"data.train={coloured / 'wrong.csv'}", "optim.batch_size=12", "runtime.threads=1", "belief.prior=words"]
+    paths = [
+        f"data.train={coloured / 'wrong.csv'}",
+        "optim.batch_size=12",
+        "runtime.threads=1",
+        "noise.caption_filter=true",
+    ]
     config = override(preset_config("clip", "tiny"), paths)
 
     def rows(team: Team) -> list[list[int]]:

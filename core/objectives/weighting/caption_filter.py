@@ -1,6 +1,6 @@
-"""Pairs that training leaves out from the start: by their captions' words, and how their images look.
+"""The caption filter: pairs that are dropped before training, by their captions' words and how their images look.
 
-Flow: the training images, each looked at once, and their captions -> **prior** -> the rows that
+Flow: the training images, each looked at once, and their captions -> **caption filter** -> the rows that
 ``core.training.assembly`` keeps from the loader. No network is asked.
 """
 
@@ -24,26 +24,28 @@ _SIDE = 96  # pixels of an image that are looked at
 
 
 def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
-    """Which rows (N,) bool of the training data are likelier wrong than right; None where ``belief.prior`` is none.
+    """Which rows (N,) bool of the training data are likelier mismatched than clean; None without ``caption_filter``.
 
     The same in each start of a run and on each rank. UserError for shards, whose rows are never all at hand, where some
     rows are unlabelled, and where fewer than a batch are kept.
     """
-    if config.belief.prior == "none":
+    if not config.noise.caption_filter:
         return None
     if not isinstance(dataset, PairDataset):
-        raise UserError("belief.prior is words, and of shards not all pairs are at hand; set it to none.")
+        raise UserError("noise.caption_filter needs all pairs at once, and shards are read in parts; set it to false.")
     if config.data.unlabelled_ratio > 0:
-        raise UserError("belief.prior is words, which has no say in unlabelled rows; set it or the ratio of them to 0.")
+        raise UserError(
+            "noise.caption_filter cannot judge unlabelled rows; set it to false or data.unlabelled_ratio to 0."
+        )
     doubted = row_chances(dataset, progress) < 0.5
     kept = len(dataset) - int(doubted.sum())
     if kept < config.optim.batch_size:
         raise UserError(
-            f"belief.prior leaves {kept} of {len(dataset)} pairs of {dataset.origin}, less than a batch of "
-            f"{config.optim.batch_size}; set it to none."
+            f"noise.caption_filter leaves {kept} of {len(dataset)} pairs of {dataset.origin}, less than a batch of "
+            f"{config.optim.batch_size}; set it to false."
         )
     if log is not None:
-        log(f"belief.prior leaves out {len(dataset) - kept} of {len(dataset)} pairs, whose captions fit others better.")
+        log(f"the caption filter dropped {len(dataset) - kept} of {len(dataset)} pairs as likely mismatched.")
     return doubted
 
 

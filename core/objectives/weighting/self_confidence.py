@@ -1,0 +1,54 @@
+"""Self-confidence weighting: each pair counts by the student's own probability for it.
+
+Flow: in each step ``core.training.train_step`` calls ``with_pair_weights`` with the student's output; objectives read
+the weights from ``output.pair_weights``, and average their losses by ``weighted_mean``.
+
+Legend: B batch, D embed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from core.model.outputs import Output
+from core.objectives.parts.pairs import both_logits, of_true_pairs
+from core.ranks.collectives import divisor, mean_over_ranks, overall_mean, size
+
+
+@torch.no_grad()
+def self_confidence(student: Output, power: float) -> Tensor:
+    """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 gives every pair the same.
+
+    With p the probability that the student gives the caption among the batch's for an image, and the image for a
+    caption,
+
+        w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
+
+    A pair's own probability as its weight is the gradient of the generalised cross-entropy, which is robust to wrong
+    labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022).
+    """
+    with torch.autocast(student.text.device.type, enabled=False):
+        clean = student.clean
+        both = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
+        by_text = of_true_pairs(both[1].log_softmax(dim=1)) if size() > 1 else both[0].log_softmax(dim=0).diagonal()
+        log_probability = of_true_pairs(both[0].log_softmax(dim=1)) + by_text  # (B,)
+        weight = (log_probability * power / 2).exp()
+        return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
+
+
+def with_pair_weights(student: Output, power: float) -> Output:
+    """The student's output with ``pair_weights`` (B,); unchanged where ``power`` is 0."""
+    return student if power == 0 else replace(student, pair_weights=self_confidence(student, power))
+
+
+def weighted_mean(losses: Tensor, weights: Tensor | None, alike: bool = True) -> Tensor:
+    """Mean of ``losses`` (B,), weighted by ``weights`` (B,) where they are not None: sum(w * l) / sum(w).
+
+    Of several ranks, such that the mean over ranks is that of all their losses; ``alike``: each has as many of them.
+    """
+    if weights is None:
+        return losses.mean() if alike else overall_mean(losses)
+    return (losses * weights).sum() / divisor(weights.sum(), 1e-6)

@@ -1,0 +1,230 @@
+"""The axis of views: crops of an image as student and teacher see them. Each kind has the settings that apply to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.spec.config.base import Section, Share, shown
+
+Count = Annotated[
+    int,
+    Field(ge=0, le=16, title="Views", description="How many such views of each image.", json_schema_extra=shown("")),
+]
+CropMin = Annotated[
+    float,
+    Field(
+        gt=0.0,
+        le=1.0,
+        title="Smallest crop",
+        description="Smallest share of the image's area that a random crop keeps.",
+        json_schema_extra=shown("share of area"),
+    ),
+]
+CropMax = Annotated[
+    float,
+    Field(
+        gt=0.0,
+        le=1.0,
+        title="Largest crop",
+        description="Largest share of the image's area that a random crop keeps.",
+        json_schema_extra=shown("share of area"),
+    ),
+]
+Flip = Annotated[
+    bool,
+    Field(
+        title="Mirror",
+        description="Mirror half of the views. Leave it off where captions speak of left and right.",
+        json_schema_extra=shown("", advanced=True),
+    ),
+]
+RandAugmentOps = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=8,
+        title="RandAugment operations",
+        description="Random distortions applied one after another (Cubuk et al. 2020); 0 for none.",
+        json_schema_extra=shown(""),
+    ),
+]
+RandAugmentMagnitude = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=30,
+        title="RandAugment magnitude",
+        description="Strength of each distortion, out of 30.",
+        json_schema_extra=shown("of 30", advanced=True),
+    ),
+]
+Jitter = Annotated[
+    Share,
+    Field(
+        title="Colour jitter",
+        description="Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
+        json_schema_extra=shown("probability"),
+    ),
+]
+Greyscale = Annotated[
+    Share,
+    Field(
+        title="Greyscale",
+        description="Probability that a view loses its colours (DINO: 0.2).",
+        json_schema_extra=shown("probability", advanced=True),
+    ),
+]
+Blur = Annotated[
+    Share,
+    Field(
+        title="Blur",
+        description="Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
+        json_schema_extra=shown("probability", advanced=True),
+    ),
+]
+
+
+class CleanViewConfig(Section):
+    """The student's one view that carries the contrastive loss: neither masked nor interpolated."""
+
+    crop_min: CropMin = 0.8
+    flip: Flip = False
+    randaugment_ops: RandAugmentOps = 0
+    randaugment_magnitude: RandAugmentMagnitude = 9
+    keep: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        title="Kept patches",
+        description="Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
+        "Li et al. 2023: 0.5). The others are left out, so that a step takes less time.",
+        json_schema_extra=shown("share of patches"),
+    )
+
+
+class StudentViewConfig(Section):
+    """The student's further views, which are distilled: strong, masked or interpolated."""
+
+    count: Count = 0
+    crop_min: CropMin = 0.4
+    crop_max: CropMax = 1.0
+    flip: Flip = False
+    randaugment_ops: RandAugmentOps = 0
+    randaugment_magnitude: RandAugmentMagnitude = 9
+    jitter: Jitter = 0.0
+    saturation: Share = Field(
+        0.2,
+        title="Saturation",
+        description="Of the colour jitter: a factor of 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    greyscale: Greyscale = 0.0
+    blur: Blur = 0.0
+    solarize: Share = Field(
+        0.0,
+        title="Solarisation",
+        description="Probability that bright pixels are inverted (DINO: 0.2 of the second crop).",
+        json_schema_extra=shown("probability", advanced=True),
+    )
+    erase: Share = Field(
+        0.0,
+        title="Random erasing",
+        description="Probability that a rectangle of the view is erased.",
+        json_schema_extra=shown("probability", advanced=True),
+    )
+    mask: Share = Field(
+        0.0,
+        title="Masked views",
+        description="Probability that patches of a view are masked for the student.",
+        json_schema_extra=shown("probability"),
+    )
+    mask_share: Share = Field(
+        0.4,
+        title="Masked patches",
+        description="Share of the patches that is masked in a masked view.",
+        json_schema_extra=shown("share of patches"),
+    )
+    mask_kind: Literal["blocks", "random"] = Field(
+        "blocks",
+        title="Mask",
+        description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
+        json_schema_extra=shown("", advanced=True),
+    )
+    mix: Literal["none", "mixup", "cutmix", "either"] = Field(
+        "none",
+        title="Interpolation",
+        description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
+        "et al. 2019); either: one of the two by chance, view by view.",
+        json_schema_extra=shown(""),
+    )
+    mix_alpha: float = Field(
+        0.75,
+        gt=0.0,
+        le=10.0,
+        title="Interpolation alpha",
+        description="The blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
+        json_schema_extra=shown("", advanced=True),
+    )
+
+
+class LocalViewConfig(Section):
+    """The student's local views: small crops at a smaller side."""
+
+    count: Count = 0
+    crop_min: CropMin = 0.05
+    crop_max: CropMax = 0.4
+    size: float = Field(
+        0.43,
+        gt=0.0,
+        le=1.0,
+        title="Side",
+        description="Side of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
+        "interpolates its positions.",
+        json_schema_extra=shown("share of side", advanced=True),
+    )
+    flip: Flip = False
+    jitter: Jitter = 0.0
+    greyscale: Greyscale = 0.0
+    blur: Blur = 0.0
+
+
+class TeacherViewConfig(Section):
+    """What the teacher sees when it makes the targets."""
+
+    count: Count = 1
+    crop_min: CropMin = 0.8
+    flip: Flip = False
+
+
+class ViewsConfig(Section):
+    """What student and teacher are shown of the same image."""
+
+    clean: CleanViewConfig = Field(
+        default_factory=CleanViewConfig,
+        title="Clean view",
+        description="The student's view that carries the contrastive loss.",
+    )
+    student: StudentViewConfig = Field(
+        default_factory=StudentViewConfig,
+        title="Student's further views",
+        description="Views that are only distilled; with none, the clean view is distilled too.",
+    )
+    local: LocalViewConfig = Field(
+        default_factory=LocalViewConfig,
+        title="Student's local views",
+        description="Small crops at a smaller side that the student distils too (DINO's multi-crop).",
+    )
+    teacher: TeacherViewConfig = Field(
+        default_factory=TeacherViewConfig,
+        title="Teacher's views",
+        description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
+    )
+    shared: bool = Field(
+        False,
+        title="Teacher sees the student's",
+        description="The teacher is shown the student's further views, neither masked nor interpolated, instead of its "
+        "own (DINO, iBOT). A view is distilled from the others, never from itself.",
+        json_schema_extra=shown(""),
+    )
