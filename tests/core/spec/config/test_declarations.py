@@ -51,7 +51,6 @@ def test_those_that_learn_from_a_teacher_need_one(name: str) -> None:
         ("captioning", {"through": "fusion"}, "captioning.through"),
         ("distill_prototypes", {"on": "fused+image"}, "distill_prototypes.on"),
         ("distill_features", {"on": "fused"}, "distill_features.on"),
-        ("contrastive", {"queue": 8}, "contrastive.queue"),
         ("masked_words", {"alpha": 0.4}, "masked_words.alpha"),
         ("consistency", {"kind": "mean-teacher"}, "consistency.kind"),
         ("consistency", {"guess": "teacher"}, "consistency.guess"),
