@@ -225,7 +225,7 @@ def timing(run: RunDir) -> dict[str, Any]:
 def typical_step_seconds(durations: Floats, plan: Teaching) -> float:
     """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 without steps.
 
-    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the mean step of the median cycle, so
+    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the mean of the median cycle, so
     that single slow steps do not count.
     """
     return _median_cycle(durations, plan.every) if len(durations) else 0.0

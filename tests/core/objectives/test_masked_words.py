@@ -159,7 +159,7 @@ def test_the_teacher_reads_the_same_masked_caption() -> None:
 
 def test_several_teachers_read_the_same_masked_caption() -> None:
     settings = config("merged", "objectives.masked_words.rate=0.5", "objectives.masked_words.alpha=0.4",
-                      "teacher.kind=previous", "teacher.checkpoint=former")  # fmt: skip
+                      "teacher.kind=frozen", "teacher.checkpoint=former")  # fmt: skip
     network, batch = built(settings)
     former, objectives = copy.deepcopy(network), build_objectives(settings)
     teacher = frozen_teacher(settings, network, [former, copy.deepcopy(network)])

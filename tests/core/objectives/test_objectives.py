@@ -256,6 +256,6 @@ def test_those_with_a_weight_are_built_in_order() -> None:
 
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])
 def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
-    objective = next(o for o in build_objectives(preset_config("sd-clip-every-step", "tiny")) if o.name == name)
+    objective = next(o for o in build_objectives(variant_config("sd-clip-every-step")) if o.name == name)
     with pytest.raises(ValueError, match=f"{name} needs the teacher's outputs"):
         objective(made_up(2, 3, 0, prototypes=64), None)

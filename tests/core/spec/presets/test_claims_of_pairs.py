@@ -135,7 +135,7 @@ def test_albef_judges_by_look_alikes_and_never_by_the_true_pair() -> None:
     views = {"clean": type(output.clean)(image), "text": image, "logit_scale": torch.tensor(10.0)}
     alike = type(output)(**views)
     texts = torch.arange(4)[:, None]
-    drawn = torch.stack([matching._negatives(alike, texts)[0] for _ in range(100)])
+    drawn = torch.stack([matching._draw_negatives(alike, texts)[0] for _ in range(100)])
     assert (drawn != torch.arange(4)).all()
     partner = torch.tensor([1, 0, 3, 2])
     assert (drawn == partner).float().mean() > 0.9  # by chance it would be a third
