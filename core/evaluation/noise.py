@@ -1,9 +1,9 @@
 """Likely mismatched pairs of a data set: all pairs, ranked by how well a trained model matches caption and image.
 
 Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
-The score of a pair is ``core.objectives.weighting.evidence`` of its features. Pairs are called likely mismatched only if
-the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, pairs are also ordered by how well the caption has the words predicted from the image
-(`core.objectives.weighting.words`).
+The score of a pair is ``core.objectives.weighting.evidence`` of its features. Pairs are called likely mismatched only
+if the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, pairs are
+also ordered by how well the caption has the words predicted from the image (`core.objectives.weighting.words`).
 
 Legend: P pairs (captions with their images), D embed.
 """
