@@ -111,7 +111,7 @@ PANELS = (
             ("Alt+Enter, Shift+Enter", "Add the words to the query; exclude them"),
             ("M, T", "More like this image; its nearest captions"),
             ("Ctrl+Alt++, Ctrl+Alt+-", "Add the image to the query; exclude similar ones"),
-            ("Alt+P, Alt+V, Alt+M", "Images, evaluation, map"),
+            ("Alt+G, Alt+V, Alt+M", "Images, evaluation, map"),
             ("Ctrl+B", "Compare with a second model"),
             ("Ctrl+S, Ctrl+H", "Save the search; search history"),
             ("Ctrl+Shift+F, Ctrl+Shift+I", "Filters; an image from a file"),

@@ -101,7 +101,7 @@ class DataView(QWidget):
         self.broken = BrokenPage(self.tabs)
         self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
         for title, page, tip in (
-            ("&Images", self.gallery, "Images with captions"),
+            ("Ima&ges", self.gallery, "Images with captions"),
             ("S&tatistics", self.figures, "Words per caption, captions per image, labels with counts"),
             ("&Duplicates and leaks", self.groups, "Images that are there twice, or in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),

@@ -44,7 +44,7 @@ from sdgui.widgets.style.theme import SPACE
 IMAGES_TAB, EVALUATION, MAP = range(3)
 LATE = ("filters", "sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
 _TABS = (
-    ("&Images", "Search images by words and images (Alt+P)"),
+    ("Ima&ges", "Search images by words and images (Alt+G)"),
     ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
     ("&Map", "Images and captions in two dimensions (Alt+M)"),
 )

@@ -146,7 +146,8 @@ def test_random_draws_are_played_again() -> None:
     loss_of(network, batch).backward()
     assert found
     for name, gradient in found.items():
-        assert torch.allclose(dict(network.named_parameters())[name].grad, gradient, atol=1e-6), name  # type: ignore[arg-type]
+        largest = float(gradient.abs().max())  # sums in another order differ by the rounding of their largest terms
+        assert torch.allclose(dict(network.named_parameters())[name].grad, gradient, atol=1e-5 * largest), name  # type: ignore[arg-type]
 
 
 def test_batch_norm_counts_each_chunk_once() -> None:

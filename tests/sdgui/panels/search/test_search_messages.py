@@ -322,7 +322,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert one.last("search_map")["captions"] is False
     search._show_progress(0, "map", "laying out", 1, 2)
     one.answer("search_map", {"method": "t-SNE", "images": [], "captions": []})
-    assert (view.jobs.running(), view.map.status.text()[:10]) == ([], "0 images")
+    assert (view.jobs.running(), view.map.status.text()[:8]) == ([], "0 images")
     view.map_names_wanted.emit([3], [])
     view.map_names_wanted.emit([3, 4], [1])
     assert one.last("search_points")["rows"] == [3, 4]

@@ -82,7 +82,7 @@ def test_everything_has_a_name_and_the_tabs_have_keys(qtbot: QtBot, open_search:
     search = open_search()
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_V, Qt.KeyboardModifier.AltModifier)
     assert search.view.tabs.currentIndex() == EVALUATION
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_P, Qt.KeyboardModifier.AltModifier)
+    qtbot.keyClick(search.view.query.line, Qt.Key.Key_G, Qt.KeyboardModifier.AltModifier)
     assert search.view.tabs.currentIndex() == IMAGES_TAB
     assert Part("people", weight=-0.5).spoken == "without people, weight 0.5"
     search.view.query.chips.set_parts((Part("people", weight=-0.5),))
