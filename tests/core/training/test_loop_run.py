@@ -34,6 +34,7 @@ class Looping:
         self._reports = SimpleNamespace(add=lambda *what: self.did.append(("report", *what)))
         self._guard = SimpleNamespace(taken=lambda: "taken")
         self._system, self.callbacks = nullcontext(), SimpleNamespace(on_step=lambda *_step: None)
+        self.network = None
         self._operations, self._peak, self.device, self._note, self._in_step = 7.0, 9.0, "here", "loss 1", False
         for name in ("_report_start", "check_control", "_validate_and_save", "_write_reports", "_announce_saved"):
             setattr(self, name, self._noted(name.strip("_")))
