@@ -1,7 +1,7 @@
 """Confidence intervals and tests for means over a few seeds: Student's t and an exact permutation test.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section 21, for the
-permutation test of pairs; Holm, "A simple sequentially rejective multiple test procedure" (1979).
+permutation test of pairs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+
+from core.spec.study.holm import holm as holm
 
 LEVEL = 0.95
 MOST_EXACT = 16  # pairs whose sign patterns are enumerated
@@ -81,15 +83,3 @@ def permutation_p(gains: Sequence[float]) -> float:
         return float((np.abs(patterns @ x) >= threshold).mean())
     drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
     return float(((np.abs(drawn @ x) >= threshold).sum() + 1) / (len(drawn) + 1))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm-adjusted p ``values`` of m tests, which control the family-wise error rate.
-
-    The i-th smallest (from 0) times m - i, at least the adjusted smaller ones, at most 1.
-    """
-    adjusted, largest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted

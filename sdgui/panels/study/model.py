@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.spec.cells import marked, marked_row
+from core.spec.study.holm import holm
 from sdgui.widgets.formats import duration
 
 _NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # counts and scores that are no share of 1
@@ -106,6 +107,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
     """One row per comparison and metric: the difference as trained and, on validation data, at equal wall-clock."""
     rows, metrics = [], []
+    adjusted = _holm(results, network)
     for comparison in results["compare"]:
         by_metric = {metric: networks.get(network) for metric, networks in comparison["metrics"].items()}
         clock = comparison.get("equal_clock") or {}
@@ -120,6 +122,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell(comparison["baseline"], comparison["baseline"], right=False),
                     Cell(metric, metric, right=False),
                     *_paired(metric, steps),
+                    _adjusted(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
                     *_paired(metric, timed)[:1],
                     Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
                 ]
@@ -131,11 +134,12 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             ]
             why = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
             names = [Cell(comparison[key], comparison[key], why, right=False) for key in ("arm", "baseline")]
-            rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 6])
+            rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 7])
             metrics.append("")
     kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
-    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Significant", "Equal time", "Step cost"]
+    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Significant", "Significant (Holm)"]
+    columns += ["Equal time", "Step cost"]
     tips = [
         "",
         "The baseline",
@@ -144,10 +148,28 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
         "Paired t test, two-sided",
         "Permutation test over all signs, two-sided",
         "Whether the interval excludes zero",
+        "Whether p (t), adjusted for all comparisons of final networks in this study (Holm 1979), is below 0.05",
         "Difference on validation data at the time the faster arm finished",
         "Step time relative to the baseline",
     ]
     return Table(columns, tips, rows, metrics)
+
+
+def _holm(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str], float]:
+    """Holm's p of each comparison of final networks, by arm, baseline and metric; {} for other networks."""
+    values = {
+        (comparison["arm"], comparison["baseline"], metric): networks["final"]["p_t"]
+        for comparison in results["compare"]
+        for metric, networks in comparison["metrics"].items()
+        if network == "final" and networks.get("final") and networks["final"]["p_t"] is not None
+    }
+    return dict(zip(values, holm(list(values.values())), strict=True))
+
+
+def _adjusted(p: float | None) -> Cell:
+    if p is None:
+        return Cell("–", math.nan, right=False)
+    return Cell(f"{'yes' if p < 0.05 else 'no'} (p = {p:.3f})", p, right=False)
 
 
 def _paired(metric: str, paired: Mapping[str, Any] | None) -> list[Cell]:

@@ -122,8 +122,19 @@ def compared(**changes: Any) -> dict[str, Any]:
 def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
     table = differences_table(compared(), "final")
     steps, timed = texts(table)
-    assert steps == ["sd", "clip", "test/R@1", "+10.0 [+8.0, +12.0]", "0.012", "–", "yes", "–", "1.50 x"]
-    assert timed == ["sd", "clip", "val/R@1", "–", "–", "–", "–", "-3.0", "1.50 x"]
+    assert steps == [
+        "sd",
+        "clip",
+        "test/R@1",
+        "+10.0 [+8.0, +12.0]",
+        "0.012",
+        "–",
+        "yes",
+        "yes (p = 0.012)",
+        "–",
+        "1.50 x",
+    ]
+    assert timed == ["sd", "clip", "val/R@1", "–", "–", "–", "–", "–", "-3.0", "1.50 x"]
     assert list(table.metrics) == ["test/R@1", "val/R@1"]
     assert not table.by_column
     first = table.rows[0]
@@ -142,6 +153,16 @@ def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
     assert only(a_difference(0.1, None, False, 0.1))[6].text == "one seed"
     assert only(a_difference(0.1, None, False, 0.1, 0.1))[6].text == "no spread"
     assert unclear[-1].text == "–"
+
+
+def test_p_values_are_adjusted_for_all_comparisons_of_final_networks() -> None:
+    clear, close = a_difference(0.1, 0.02, True, 0.1), a_difference(0.1, 0.02, True, 0.1) | {"p_t": 0.03}
+    metrics = {"test/R@1": {"final": clear, "student": close}, "test/R@10": {"final": close}}
+    several = compared(metrics=metrics | {"a": {"final": close}}, equal_clock={})
+    column = list(differences_table(several, "final").columns).index("Significant (Holm)")
+    cells = [row[column].text for row in differences_table(several, "final").rows]
+    assert cells == ["yes (p = 0.037)", "no (p = 0.060)", "no (p = 0.060)"]
+    assert [row[column].text for row in differences_table(several, "student").rows] == ["–"]
 
 
 def test_a_difference_of_another_network_is_not_shown() -> None:
