@@ -16,7 +16,7 @@ from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from PySide6.QtCore import QPoint
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QFileDialog
+from PySide6.QtWidgets import QAbstractItemView, QApplication
 
 from sdgui.actions.window import Window, has_experiment
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
 from sdgui.widgets.actions import Action, MenuItem, Section
+from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.style.theme import SPACE
 
 
 def _new_from_file(window: Window) -> None:
-    path, _ = QFileDialog.getOpenFileName(window.dialogs.window, "Open a config", "", "Experiments (*.json)")
-    if path:
-        window.experiment_commands.new_from_file(Path(path))
+    if path := ask_open(window.dialogs.window, "Open a config", "Experiments (*.json)"):
+        window.experiment_commands.new_from_file(path)
 
 
 def _new_from_folder(window: Window) -> None:
-    path = QFileDialog.getExistingDirectory(window.dialogs.window, "A folder of images with captions, or of classes")
-    if path:
-        window.experiment_commands.new_from_data(Path(path))
+    if path := ask_folder(window.dialogs.window, "A folder of images with captions, or of classes"):
+        window.experiment_commands.new_from_data(path)
 
 
 def _try_pretrained(window: Window) -> None:
@@ -30,9 +27,8 @@ def _try_pretrained(window: Window) -> None:
 
 
 def _import_run(window: Window) -> None:
-    path = QFileDialog.getExistingDirectory(window.dialogs.window, "Import a run folder")
-    if path:
-        window.experiment_commands.import_run(Path(path))
+    if path := ask_folder(window.dialogs.window, "Import a run folder"):
+        window.experiment_commands.import_run(path)
 
 
 def _duplicate(window: Window) -> None:

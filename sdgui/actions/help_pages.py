@@ -16,7 +16,6 @@ import platformdirs
 
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import pages_folder
 
 FIRST = "tutorial.md"
@@ -36,7 +35,7 @@ def read_pages(folder: Path) -> Mapping[str, str]:
     for path in sorted(folder.rglob("*.md")):
         name = path.relative_to(folder).as_posix()
         if name != "index.md" and not name.startswith(("generated/", "design/")):
-            pages[name] = _GENERATED.sub(r"\1", _IMAGE.sub("", read_text(path, MEGABYTE)))
+            pages[name] = _GENERATED.sub(r"\1", _IMAGE.sub("", path.read_text(encoding="utf-8")))
     return pages
 
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from sdgui.app.panel_stack import PanelStack
-from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import make_plain
 

@@ -42,7 +42,6 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.late_parts import Turns
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -67,7 +66,6 @@ class MainWindow(QMainWindow):
         self._changes = Changes()  # that the panels have not read yet
         self._gather = QTimer(self, singleShot=True, interval=0)  # several changes at one moment are read at once
         self._gather.timeout.connect(self.refresh)
-        self._turns = Turns(self)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
@@ -143,7 +141,6 @@ class MainWindow(QMainWindow):
     # Panels
     def show_panel(self, name: str) -> Panel:
         """Show a panel, building it when it is new."""
-        self._turns.stop()  # what was about to be shown
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
         self.experiments.setVisible(self.stack.spec.tree)
@@ -259,7 +256,7 @@ class MainWindow(QMainWindow):
 
     def _added(self, experiment_id: int) -> None:
         self.refresh()
-        self._turns.do(lambda: self.stack.prepare("define"), lambda: self._show_experiment(experiment_id))
+        self._show_experiment(experiment_id)
 
     def _show_experiment(self, experiment_id: int) -> None:
         self.experiments.select_experiment(experiment_id)

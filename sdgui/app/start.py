@@ -23,12 +23,12 @@ from sdgui.app.collecting import collect_here, spare_collections
 from sdgui.app.desktop import install_desktop, uninstall_desktop
 from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.elsewhere import RemoteImages, worker_command
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
-from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket

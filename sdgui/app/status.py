@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.run_texts import share
 from sdgui.shared.services import Services
 from sdgui.store.records import Run

@@ -18,8 +18,8 @@ from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
 from sdgui.experiments.reproducing import Report, message_of, read_report
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
-from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes

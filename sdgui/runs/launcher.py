@@ -30,11 +30,11 @@ from core.spec.reading import read_text
 from core.spec.run.code import check_resumed, code_option, keep_code, references
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
 from sdgui.runs.machines.slots import UNKNOWN, MachineSlots
 from sdgui.runs.program import core_command, start_trainer, torchrun_command
 from sdgui.runs.stopping import Stopping, StopPlan, StopStage
-from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run, StoreError
 from sdgui.store.sessions import slug

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QMenu
 from core.spec.config import expand_user
 from core.spec.data.fixes import Fix
 from core.spec.shards import names_shards
-from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, MenuItem

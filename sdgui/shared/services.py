@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from PySide6.QtCore import QSettings
 
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.hosts import Hosts
-from sdgui.runs.store_writer import StoreWriter
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket

@@ -6,9 +6,9 @@ needs one sooner gets it by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
@@ -36,25 +36,6 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
 
 
-class Turns(QTimer):
-    """Calls each given function in a separate turn of the event loop; active until all are done."""
-
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent, singleShot=True, interval=_PAUSE)
-        self._steps: list[Callable[[], object]] = []
-        self.timeout.connect(self._do)
-
-    def do(self, *steps: Callable[[], object]) -> None:
-        """Instead of what is left of the last ones."""
-        self._steps = list(steps)
-        self.start()
-
-    def _do(self) -> None:
-        self._steps.pop(0)()
-        if self._steps:
-            self.start()
-
-
 class MadeLate(QWidget):
     """A widget whose parts ``late``, cached properties, are made after it is on screen."""
 
@@ -64,15 +45,6 @@ class MadeLate(QWidget):
         super().showEvent(event)
         if not all(is_made(self, name) for name in self.late):
             make_in_turns(self, self.late)
-
-
-def tab_after(before: QWidget, part: QWidget) -> None:
-    """The Tab key goes from ``before`` through all of ``part``, as if it had been made then."""
-    for inner in part.findChildren(QWidget):
-        popup = inner.window() is not part.window()  # the list of a combo box
-        if not popup and inner.focusPolicy() & Qt.FocusPolicy.TabFocus:
-            QWidget.setTabOrder(before, inner)
-            before = inner
 
 
 def home_of(tabs: QTabWidget) -> QWidget:

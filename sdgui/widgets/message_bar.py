@@ -6,8 +6,6 @@ Pressing a remedy clears the bar and calls what the message carries: nobody else
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import (
@@ -21,7 +19,6 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Level, Message, Remedy
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -63,25 +60,19 @@ class MessageBar(QFrame):
         row.addWidget(self._text, 1)
         for widget in (self._action, self._second_action, self._fold, self._copy, self._close):
             row.addWidget(widget, 0, Qt.AlignmentFlag.AlignTop)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
-        self._column.setSpacing(SPACE // 2)
-        self._column.addLayout(row)
+        self._details = QPlainTextEdit(self)
+        self._details.setReadOnly(True)
+        self._details.setAccessibleName("Details")
+        self._details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self._details.setMaximumHeight(25 * SPACE)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
+        column.setSpacing(SPACE // 2)
+        column.addLayout(row)
+        column.addWidget(self._details)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # over a panel, not in its place
         theme().changed.connect(self._restyle)
         self.hide()
-
-    @cached_property
-    def _details(self) -> QPlainTextEdit:
-        """Made with the first message that has details: every panel has a bar, and few are ever needed."""
-        details = QPlainTextEdit(self)
-        details.setReadOnly(True)
-        details.setAccessibleName("Details")
-        details.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        details.setMaximumHeight(25 * SPACE)
-        self._column.addWidget(details)
-        self.setTabOrder(self._close, details)
-        return details
 
     def showEvent(self, event: QShowEvent) -> None:
         """It may lie over other things."""
@@ -92,7 +83,7 @@ class MessageBar(QFrame):
         """Show ``message`` in place of the previous one."""
         self._message = message
         self._text.setText(message.text)
-        self._set_details(message.details)
+        self._details.setPlainText(message.details)
         self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
         self._unfold(False)
@@ -108,7 +99,7 @@ class MessageBar(QFrame):
         self._message = None
         self.hide()
         self._text.clear()
-        self._set_details("")
+        self._details.clear()
 
     def leave(self) -> None:
         """The user goes elsewhere: what is only worth knowing, and asks for nothing, was read here."""
@@ -137,13 +128,8 @@ class MessageBar(QFrame):
             self.clear()
             remedy.do()
 
-    def _set_details(self, text: str) -> None:
-        if text or is_made(self, "_details"):
-            self._details.setPlainText(text)
-
     def _unfold(self, expanded: bool) -> None:
-        if is_made(self, "_details"):
-            self._details.setVisible(expanded)
+        self._details.setVisible(expanded)
         self._fold.setText("Hide details" if expanded else "Details")
 
     def _copy_all(self) -> None:

@@ -124,7 +124,7 @@ def settle(window: MainWindow) -> None:
     while True:
         writer.wait()
         QApplication.processEvents()
-        waiting = window._gather.isActive() or window._turns.isActive()
+        waiting = window._gather.isActive()
         if not writer.pending and not waiting and not window.run_commands._checks:
             return
 

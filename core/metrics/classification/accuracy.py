@@ -32,12 +32,16 @@ ROUNDING = 4 * torch.finfo(torch.float32).eps  # of a row's largest score: score
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified row, with the probability of the predicted class."""
+    """A misclassified row, with the probability of the predicted class.
+
+    ``tied``: several classes have the highest score, and ``predicted`` is the first of them.
+    """
 
     row: int  # in the data source
     true: str
     predicted: str
     probability: float
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Classification:
     probabilities: Tensor  # (N,) float32, of the predicted class
     correct: Tensor  # (N,) float64, probability that the true class is first; 0 or 1 without ties
     in_first: Tensor  # (N,) float64, that it is among the first five
-    ties: int = 0  # rows with several classes of the highest score
+    tied: Tensor  # (N,) bool, whether several classes have the highest score
 
     @property
     def hits(self) -> Tensor:
@@ -95,6 +99,7 @@ class Classification:
                 true=classes[int(self.labels.targets[i])],
                 predicted=classes[int(self.predictions[i])],
                 probability=float(self.probabilities[i]),
+                tied=bool(self.tied[i]),
             )
             for i in wrong.tolist()
         ]
@@ -138,11 +143,11 @@ class Classification:
         )
 
     def _tie_notes(self) -> tuple[str, ...]:
-        if not self.ties:
+        if not (ties := int(self.tied.sum())):
             return ()
         return (
-            f"for {self.ties} of {len(self.correct)} images several classes share the highest score: metrics are "
-            "expectations over a random order of these classes; the confusion matrix shows the first of them.",
+            f"for {ties} of {len(self.correct)} images several classes share the highest score: metrics are "
+            "expectations over a random order of these classes; confusion matrix and mistakes show the first of them.",
         )
 
 
@@ -173,7 +178,7 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     Raises EvaluationError when the blocks do not fit the labels.
     """
     count = len(labels.classes)
-    predictions, probabilities, correct, in_first, ties, start = [], [], [], [], 0, 0
+    predictions, probabilities, correct, in_first, tied, start = [], [], [], [], [], 0
     for logits in blocks:
         if logits.ndim != 2 or logits.shape[1] != count or start + len(logits) > len(labels.targets):
             raise EvaluationError(
@@ -188,12 +193,17 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
         probabilities.append(logits.softmax(dim=1).gather(1, first[:, None]).squeeze(1))
         correct.append(hit_probability(logits, targets))
         in_first.append(hit_probability(logits, targets, FIRST))
-        ties += int((highest.sum(dim=1) > 1).sum())
+        tied.append(highest.sum(dim=1) > 1)
         start += len(logits)
     if start != len(labels.targets):
         raise EvaluationError(f"there are scores for {start} rows but labels for {len(labels.targets)}.")
     return Classification(
-        labels, torch.cat(predictions), torch.cat(probabilities), torch.cat(correct), torch.cat(in_first), ties
+        labels,
+        torch.cat(predictions),
+        torch.cat(probabilities),
+        torch.cat(correct),
+        torch.cat(in_first),
+        torch.cat(tied),
     )
 
 

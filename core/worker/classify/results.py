@@ -102,6 +102,7 @@ class Result:
                 "true": one.true,
                 "predicted": one.predicted,
                 "probability": one.probability,
+                "tied": one.tied,
             }
             for one in wrong[offset:]
         ]
@@ -114,13 +115,16 @@ class Result:
             if not 0 <= index < len(classes):
                 raise UserError(f"there is no class {index}; classes are numbered 0 to {len(classes) - 1}.")
         rows = self.found.cell(true, predicted).tolist()
-        chance = dict(zip(self.found.labels.rows.tolist(), self.found.probabilities.tolist(), strict=True))
+        source_rows = self.found.labels.rows.tolist()
+        chance = dict(zip(source_rows, self.found.probabilities.tolist(), strict=True))
+        tied = dict(zip(source_rows, self.found.tied.tolist(), strict=True))
         return {
             "true": classes[true],
             "predicted": classes[predicted],
             "total": len(rows),
             "images": [
-                {"image": self.test.path(row), "probability": chance[row]} for row in rows[offset : offset + limit]
+                {"image": self.test.path(row), "probability": chance[row], "tied": tied[row]}
+                for row in rows[offset : offset + limit]
             ],
         }
 

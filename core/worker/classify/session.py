@@ -132,13 +132,13 @@ class ClassifySession(Session):
         return few_shot_curve(data, kind, text, templates, shots, draws, progress)
 
     def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
-        """More of the most confident mistakes: ``total`` and ``images`` (image, true, predicted, probability)."""
+        """More of the most confident mistakes: ``total`` and ``images`` (image, true, predicted, probability, tied)."""
         return self._result(result, progress).mistakes(max(0, offset), limit)
 
     def cell(
         self, progress: Reporter, result: str, true: int, predicted: int, offset: int = 0, limit: int = 200
     ) -> dict[str, Any]:
-        """Images in one cell of the confusion matrix: ``true, predicted, total, images`` (image, probability)."""
+        """Images in one cell of the confusion matrix: ``true, predicted, total, images`` (image, probability, tied)."""
         return self._result(result, progress).cell(true, predicted, max(0, offset), limit)
 
     def compare(self, progress: Reporter, a: str, b: str, shown: int = 60) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from PySide6.QtGui import QDesktopServices, QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLayout,
@@ -31,14 +30,15 @@ from core.spec.run.export_forms import EXPORT_FORMS
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network, names, pointer, weights_in
 from sdgui.actions.export.program import ExportChoice, ExportProgram
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _PRECISIONS = {"fp32": "float32, exact", "fp16": "float16, half the size", "bf16": "bfloat16, half the size"}
@@ -245,11 +245,8 @@ class ExportDialog(QDialog):
         self._enable()
 
     def _browse(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Export into a new folder", self.folder.text(), options=QFileDialog.Option.DontConfirmOverwrite
-        )
-        if path:
-            self.folder.setText(path)
+        if target := ask_save(self, "Export into a new folder", self.folder.text(), "", confirm=False):
+            self.folder.setText(str(target.path))
             self._folder_typed()
 
     def _enable(self) -> None:

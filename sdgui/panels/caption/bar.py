@@ -23,7 +23,7 @@ from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _TYPING = 120  # ms

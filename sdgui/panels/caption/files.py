@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 
 from core.spec.caption_files import CaptionedImage
 from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCaptions, existing_sidecars
-from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
+from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask, Work
+from sdgui.widgets.file_dialogs import ask_folder, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -88,12 +89,13 @@ class CaptionFiles(QObject):
         box.open()
 
     def _ask_file(self, export: CaptionFormat) -> None:
-        if self._exportable() and (file := ask_file(export, self._window, self._folder / export.file_name)):
+        start = self._folder / export.file_name
+        if self._exportable() and (file := ask_save(self._window, "Export as", start, export.filter, export.suffix)):
             self.write(export.write, file.path, force=file.confirmed)
 
     def _ask_folder(self, export: CaptionFormat) -> None:
-        if parent := QFileDialog.getExistingDirectory(self._window, "Save into a new folder in"):
-            self._export_folder(export, free_path(Path(parent) / export.stem))
+        if parent := ask_folder(self._window, "Save into a new folder in"):
+            self._export_folder(export, free_path(parent / export.stem))
 
     # --- work
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSettings, Qt
-from PySide6.QtWidgets import QApplication, QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.detail import CaptionsDetail
@@ -20,6 +20,7 @@ from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.dropped_files import IMAGE_SUFFIXES
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.file_dialogs import ask_folder, ask_open_several
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
@@ -141,13 +142,11 @@ class CaptionView(QWidget):
 
     def ask_files(self) -> None:
         """Add images chosen in a dialog."""
-        paths, _ = QFileDialog.getOpenFileNames(self, "Images to caption", "", _FILES)
-        self.target.take_paths(paths)
+        self.target.take_paths(ask_open_several(self, "Images to caption", _FILES))
 
     def ask_folder(self) -> None:
         """Add a folder of images chosen in a dialog."""
-        folder = QFileDialog.getExistingDirectory(self, "A folder of images to caption")
-        if folder:
+        if folder := ask_folder(self, "A folder of images to caption"):
             self.target.take_paths([folder])
 
     def open_settings(self) -> None:

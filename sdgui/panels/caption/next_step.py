@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from core.spec.config import ConfigError, RunConfig, override, read_config
@@ -53,12 +52,3 @@ def demo_config(services: Services) -> RunConfig | None:
     folder = services.demo.folder
     data = [f"data.{split}={folder / split}.csv" for split in ("train", "val", "test")]
     return override(preset_config("sd-coca", "demo"), [*data, f"name={DEMO}"])
-
-
-def read_choice(text: object) -> ModelChoice | None:
-    """A stored model choice; None if it cannot be read."""
-    try:
-        raw = json.loads(str(text or "null"))
-        return ModelChoice(**raw) if isinstance(raw, dict) else None
-    except (ValueError, TypeError):
-        return None

@@ -26,7 +26,7 @@ from sdgui.panels.caption.list.edits import CaptionEdits
 from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import SIDES, Side, captioned
-from sdgui.panels.caption.next_step import demo_config, read_choice, training_config
+from sdgui.panels.caption.next_step import demo_config, training_config
 from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.panels.caption.refusals import CaptionsRefusals
 from sdgui.panels.caption.work import CaptionsWork
@@ -159,8 +159,8 @@ class CaptionsPanel(Panel):
     def _restore_models(self) -> None:
         settings = self._services.settings
         for side, picker in self.view.tools.pickers.items():
-            choice = read_choice(settings.value(f"captions/model_{side}"))
-            if not (choice is not None and picker.set_choice(choice)) and side == "a" and not picker.restore():
+            restored = picker.restore_state(settings.value(f"captions/model_{side}"))
+            if not restored and side == "a" and not picker.restore():
                 picker.show_newest_run()
         self.view.bar.clear()
         self.view.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))

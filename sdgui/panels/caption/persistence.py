@@ -6,13 +6,13 @@ are written in their order; a window that is killed loses at most the last 150 m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal, SignalInstance
+from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from sdgui.panels.caption.model import Entry, entry_of, kept
-from sdgui.store.records import StoreError
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 
 _BATCH_MS = 150
@@ -32,7 +32,6 @@ class CaptionPersistence(QObject):
     ready = Signal(object)  # origins: key -> content
     failed = Signal(str)  # writing failed and will be retried
     settled = Signal(bool)  # writing has ended; True if everything was written
-    _ended = Signal(bool)
     unreadable = Signal(str)  # reading failed and will be retried
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
@@ -44,14 +43,12 @@ class CaptionPersistence(QObject):
         self._unwritten_origins: Origins = {}
         self._writing = 0  # tasks of the thread
         self._read_to = (-1, -1)  # the thread's: how far the list has been read
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)
+        self._tasks = BackgroundTasks(self)
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self.flush)
         self._read_again = QTimer(self, singleShot=True)
         self._read_again.timeout.connect(self.restore)
         self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
-        self._ended.connect(self._task_ended)
         self.unreadable.connect(lambda _sentence: self._read_again.start(_AGAIN_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
@@ -59,7 +56,7 @@ class CaptionPersistence(QObject):
     def restore(self) -> None:
         """Read the list in parts; after a failure, from where it stopped, so that edits made since then stay."""
         self._read_again.stop()
-        self._pool.start(lambda: self._try(self._read, self.unreadable))
+        self._tasks.run(self._read, failed=self.unreadable.emit)
 
     def keep(self, entries: Iterable[Entry]) -> None:
         """Store the current state of these entries."""
@@ -87,12 +84,16 @@ class CaptionPersistence(QObject):
         origins, self._origins = self._origins, {}
         if changed or origins or self._unwritten or self._unwritten_origins:
             self._writing += 1
-            self._pool.start(lambda: self._ended.emit(self._try(lambda: self._write(changed, origins), self.failed)))
+            self._tasks.run(lambda: self._write(changed, origins), lambda _: self._task_ended(True), self._not_written)
 
     @property
     def pending(self) -> bool:
         """Whether changes are being written; False between a failed write and its retry."""
         return bool(self._changed or self._origins or self._writing)
+
+    def _not_written(self, sentence: str) -> None:
+        self.failed.emit(sentence)
+        self._task_ended(False)
 
     def _task_ended(self, written: bool) -> None:
         self._writing -= 1
@@ -102,19 +103,9 @@ class CaptionPersistence(QObject):
     def close(self) -> None:
         """Write the pending changes, and wait until they are written."""
         self.flush()
-        self._pool.waitForDone()
+        self._tasks.wait()
 
     # In the thread
-    def _try(self, work: Callable[[], None], failed: SignalInstance) -> bool:
-        try:
-            work()
-            return True
-        except StoreError as error:
-            failed.emit(str(error))
-        except Exception as error:  # noqa: BLE001  else the list would wait forever
-            failed.emit(f"The list of captions: {type(error).__name__}: {error}.")
-        return False
-
     def _read(self) -> None:
         origins = self._store.caption_origins()
         while True:

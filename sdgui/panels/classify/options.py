@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
 from core.spec.data.prompt_sets import is_inline
 from core.spec.resources import resource_folder
 from sdgui.panels.classify.model import LAYER, Settings
+from sdgui.widgets.file_dialogs import ask_open
 from sdgui.widgets.layouts.flow_layout import FlowLayout
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillSpinBox
+from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
@@ -103,10 +103,8 @@ class OptionsRow(QWidget):
     def _prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Prompts, one per line, with {} for the class", "", "Prompts (*.txt *.json)"
-        )
-        self.set_prompts(path or "photo")
+        path = ask_open(self, "Prompts, one per line, with {} for the class", "Prompts (*.txt *.json)")
+        self.set_prompts(str(path or "photo"))
 
     def _restore(self) -> None:
         value = self._qsettings.value

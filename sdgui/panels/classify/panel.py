@@ -28,7 +28,7 @@ from sdgui.panels.classify.tabs.try_it import refused_text
 from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.panels.classify.view import PARTS, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services

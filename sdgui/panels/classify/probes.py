@@ -11,11 +11,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 
 from sdgui.panels.classify.evaluations import KEPT
 from sdgui.panels.classify.model import Measure
 from sdgui.panels.classify.work import ClassifySession
+from sdgui.widgets.file_dialogs import ask_folder, ask_open, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
 from sdgui.widgets.plain_text import make_plain
@@ -47,12 +48,9 @@ class Probes(QObject):
             self._show_message(Message("info", _NO_PROBE))
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
-        option = QFileDialog.Option.DontConfirmOverwrite  # asked below, once the suffix is known
-        chosen_path, _ = QFileDialog.getSaveFileName(
-            self._window, "Save the probe", name, f"*{_SUFFIX}", options=option
-        )
-        if chosen_path:
-            path = Path(chosen_path) if Path(chosen_path).suffix == _SUFFIX else Path(f"{chosen_path}{_SUFFIX}")
+        # Asked about replacing below: a probe is two files.
+        if target := ask_save(self._window, "Save the probe", name, f"*{_SUFFIX}", _SUFFIX, confirm=False):
+            path = target.path
             existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
             self.confirm_replacing(existing, lambda: self.save(probe, path))
 
@@ -68,9 +66,8 @@ class Probes(QObject):
     # Loading
     def ask_load(self, load: Callable[[Path], None]) -> None:
         """Ask for a file, and call ``load`` with it."""
-        chosen_path, _ = QFileDialog.getOpenFileName(self._window, "Load a saved probe", "", _PROBES)
-        if chosen_path:
-            load(Path(chosen_path).with_suffix(_SUFFIX))
+        if path := ask_open(self._window, "Load a saved probe", _PROBES):
+            load(path.with_suffix(_SUFFIX))
 
     # Applying
     def ask_apply(self, probe: Measure | None) -> None:
@@ -78,17 +75,13 @@ class Probes(QObject):
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
-        folder = QFileDialog.getExistingDirectory(self._window, "Choose a folder of images to classify")
-        if not folder:
+        folder = ask_folder(self._window, "Choose a folder of images to classify")
+        if folder is None:
             return
-        start = str(Path(folder).parent / f"{Path(folder).name}-classes.csv")
-        option = QFileDialog.Option.DontConfirmOverwrite
-        chosen_path, _ = QFileDialog.getSaveFileName(
-            self._window, "Save the predicted classes as", start, "*.csv", options=option
-        )
-        if chosen_path:
-            out = Path(chosen_path) if Path(chosen_path).suffix else Path(f"{chosen_path}.csv")
-            self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, Path(folder), out))
+        start = folder.parent / f"{folder.name}-classes.csv"
+        if target := ask_save(self._window, "Save the predicted classes as", start, "*.csv", ".csv", confirm=False):
+            out = target.path
+            self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, folder, out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
         """Classify every image under ``folder`` into ``out``."""

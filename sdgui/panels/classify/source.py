@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +18,12 @@ from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
-from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
+from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _OWN, _OTHER, _ALL = "", "other", "all"
@@ -138,21 +137,14 @@ class ClassifySource(QWidget):
 
     def _restore_model(self) -> None:
         """The panel's own last model, else the one used last anywhere."""
-        try:
-            raw = json.loads(str(self._settings.value("classify/model") or "{}"))
-            choice = ModelChoice(str(raw["model"]), str(raw["weights"]), str(raw["title"]), raw["run_id"])
-        except (ValueError, TypeError, KeyError):
-            self.model.restore()
-            return
-        if not self.model.set_choice(choice):
+        if not self.model.restore_state(self._settings.value("classify/model")):
             self.model.restore()
 
     def save(self) -> None:
         """Save the choices."""
         keep = self._settings.setValue
-        choice = self.model.choice()
-        if choice is not None:
-            keep("classify/model", json.dumps(asdict(choice)))
+        if (model := self.model.state()) is not None:
+            keep("classify/model", json.dumps(model))
         keep("classify/data", self.data.source())
         keep("classify/label", self.chosen_label() or self._wanted_label)
         keep("classify/train", self.train.currentData())

@@ -15,8 +15,8 @@ from core.spec.run.folder import RunDir
 from sdgui.panels.classify.model import Measure, Measured
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.models import run_facts
-from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.time_travel import TimeTravel, nearest_step
 from sdgui.widgets.message import error
 from sdgui.worker.replies import Cancelled, Failure

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, with_config
 from typing_extensions import TypedDict
@@ -82,12 +82,13 @@ class Opened(TypedDict):
 
 @_STRICT
 class Mistake(TypedDict):
-    """A misclassified image."""
+    """A misclassified image. ``tied``: ``predicted`` is the first of several classes with the highest score."""
 
     image: str
     true: str
     predicted: str
     probability: float
+    tied: NotRequired[bool]
 
 
 @_STRICT
@@ -146,10 +147,11 @@ class FewShot(TypedDict):
 
 @_STRICT
 class Imaged(TypedDict):
-    """An image and the probability of its class."""
+    """An image and the probability of its class; ``tied`` as of a ``Mistake``."""
 
     image: str
     probability: float
+    tied: NotRequired[bool]
 
 
 @_STRICT

@@ -31,9 +31,9 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.data.fixes import Fix
@@ -26,6 +26,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.worker.replies import Cancelled, Failure
@@ -321,11 +322,8 @@ class CleanPanel(Panel):
         data = Path(self.ranked.data)
         folder = data if data.is_dir() else data.parent
         start = free_path(folder / f"{data.stem}-{CLEANED.file_name}")
-        file_name, _ = QFileDialog.getSaveFileName(self, CLEANED.title, str(start), CLEANED.filter)
-        if file_name:
-            path = Path(file_name if file_name.lower().endswith(CLEANED.suffix) else f"{file_name}{CLEANED.suffix}")
-            # The dialog asked about the name that was typed, not about the one with a suffix.
-            self.save(path, replace=str(path) == file_name and path.exists())
+        if file := ask_save(self, CLEANED.title, start, CLEANED.filter, CLEANED.suffix):
+            self.save(file.path, replace=file.replaces)
 
     def save(self, path: Path, replace: bool = False) -> None:
         """Save the pairs that are not excluded to ``path``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -16,7 +15,7 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 NO_RUN = "Choose a run: pairs are ranked by a trained run."
@@ -109,9 +108,9 @@ class CleanSource(QWidget):
 
     # Remembered
     def state(self) -> str:
-        choice = self.model.choice()
-        model = None if choice is None else asdict(choice)
-        return json.dumps({"model": model, "data": self.data.source(), "both": bool(self.networks.currentData())})
+        return json.dumps(
+            {"model": self.model.state(), "data": self.data.source(), "both": bool(self.networks.currentData())}
+        )
 
     def restore(self, text: str) -> None:
         """Restore what ``state`` returned; sources that no longer exist are ignored."""
@@ -121,8 +120,7 @@ class CleanSource(QWidget):
             data = str(raw.get("data") or "")
             if may_be_there(data):
                 self.data.set_source(data)
-            if raw.get("model"):
-                self.model.set_choice(ModelChoice(**raw["model"]))
+            self.model.restore_state(raw.get("model"))
         except (ValueError, TypeError, AttributeError, RecursionError):
             return
 

@@ -16,7 +16,7 @@ from PySide6.QtCore import QObject, Signal
 
 from core.spec.config import expand_user
 from sdgui.panels.clean.model import Key, RankedPairs
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store

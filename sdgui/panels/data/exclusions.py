@@ -12,11 +12,9 @@ from pathlib import Path
 
 from core.spec.config import expand_user
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, UnreadableError, read_json
 from core.spec.shards import names_shards
 
 FOLDER = "exclusions"
-LARGEST = 256 * MEGABYTE
 
 
 def file_of(home: Path, source: str) -> Path:
@@ -39,8 +37,7 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 def read(home: Path, source: str) -> list[str]:
     """The excluded images; [] without a readable file."""
     try:
-        raw = read_json(file_of(home, source), LARGEST, error=UnreadableError)
-    except (OSError, UnreadableError):
+        kept = json.loads(file_of(home, source).read_bytes().decode("utf-8", "surrogatepass"))
+        return list(map(str, kept["excluded"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return []
-    paths = raw.get("excluded") if isinstance(raw, dict) else None
-    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []

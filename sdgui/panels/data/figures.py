@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.model import NONE
 from sdgui.widgets.formats import count, percent
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.data_verbs import RowsOpened
 

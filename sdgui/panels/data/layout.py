@@ -32,9 +32,9 @@ from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _SUBSETS: tuple[tuple[str, Subset], ...] = (

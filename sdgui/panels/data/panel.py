@@ -13,7 +13,7 @@ from typing import cast
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.data.fixes import Fix
@@ -33,6 +33,7 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
@@ -305,10 +306,8 @@ class DataPanel(Panel):
         self._show_broken()
 
     def _ask_other(self) -> None:
-        start = str(Path(self.rows.source).parent)
-        file_name, _ = QFileDialog.getOpenFileName(self, "Another split of these data", start)
-        if file_name:
-            self.compare_with({Path(file_name).stem: file_name})
+        if path := ask_open(self, "Another split of these data", start=Path(self.rows.source).parent):
+            self.compare_with({path.stem: str(path)})
 
     def compare_with(self, splits: dict[str, str]) -> None:
         """Look for the images of these splits (name -> source) too, and check."""
@@ -366,11 +365,8 @@ class DataPanel(Panel):
         if self.facts is None:
             return
         start = saving_start(self.rows.source, "selection" if selection else "kept")
-        file_name, _ = QFileDialog.getSaveFileName(self, "Save as new data", str(start), "Tables (*.csv)")
-        if file_name:
-            path = Path(file_name if file_name.lower().endswith(".csv") else f"{file_name}.csv")
-            # The dialog asked about the name that was typed, not about the one with a suffix.
-            self.save(path, selection, replace=str(path) == file_name and path.exists())
+        if file := ask_save(self, "Save as new data", start, "Tables (*.csv)", ".csv"):
+            self.save(file.path, selection, replace=file.replaces)
 
     def save(self, path: Path, selection: bool = False, replace: bool = False) -> None:
         """Save what is not excluded, or of that the selection, to ``path``."""

@@ -15,7 +15,7 @@ from core.spec.presets import PRESETS, preset_config
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.services import Services
 from sdgui.shared.views.preview import ViewsPreview
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _FIRST = "sd-clip"

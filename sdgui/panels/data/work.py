@@ -13,7 +13,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from sdgui.panels.data import exclusions
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.data_verbs import DATA_CHECK, DATA_OPEN, DATA_SAVE
 from sdgui.worker.pool import CHECKS, DATA, WorkerPool

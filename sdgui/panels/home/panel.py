@@ -18,9 +18,9 @@ from core.spec.errors import UserError
 from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
 from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs
 from sdgui.panels.home.view import HomeView
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.live import RunProgress
 from sdgui.runs.machines.elsewhere import shown_samples
-from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services

@@ -15,9 +15,8 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit,
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
 from sdgui.widgets.layouts.form_labels import level_labels
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillSpinBox
+from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _LAUNCHERS = (

@@ -30,7 +30,7 @@ from sdgui.panels.machines.machine_page import MachinePage
 from sdgui.panels.machines.model import queue_rows, ssh_names, summary
 from sdgui.panels.machines.queue_page import QueuePage
 from sdgui.panels.machines.work import Installation
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes

@@ -21,8 +21,8 @@ from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, written_ca
 from sdgui.shared.time_travel import nearest_step
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"

@@ -9,14 +9,15 @@ import json
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from core.spec.shards import may_be_there
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
+from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 HELD_OUT, DATA, INDEX = "held-out", "data", "index"
@@ -159,16 +160,14 @@ class CollectionBox(QWidget):
     def ask_folder(self) -> None:
         """Choose a folder of images in a dialog."""
         self.close_asked.emit()
-        folder = QFileDialog.getExistingDirectory(self, "A folder of images to search in", self.data.source())
-        if folder:
-            self.search_folder(folder)
+        if folder := ask_folder(self, "A folder of images to search in", self.data.source()):
+            self.search_folder(str(folder))
 
     def ask_index(self) -> None:
         """Choose an index in a dialog, for the first side without one."""
         side = int(self._comparing and bool(self.index(0)) and not self.index(1))
-        folder = QFileDialog.getExistingDirectory(self, "An index: the folder that holds its manifest.json")
-        if folder:
-            self.show_index(side, folder)
+        if folder := ask_folder(self, "An index: the folder that holds its manifest.json"):
+            self.show_index(side, str(folder))
 
     # Remembering
     def state(self) -> dict[str, object]:

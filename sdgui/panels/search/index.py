@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QFrame, QGridLayout, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QLineEdit, QPushButton, QWidget
 
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
+from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info, warning
@@ -99,9 +100,8 @@ class IndexSheet(QFrame):
         return button
 
     def _ask_folder(self, line: QLineEdit, title: str) -> None:
-        folder = QFileDialog.getExistingDirectory(self, title, line.text())
-        if folder:
-            line.setText(folder)
+        if folder := ask_folder(self, title, line.text()):
+            line.setText(str(folder))
 
     def cancel(self) -> None:
         """Stop; images encoded so far are kept."""

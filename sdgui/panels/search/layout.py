@@ -35,10 +35,10 @@ from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.popover import Popover
 from sdgui.widgets.progress_strip import ProgressStrip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 IMAGES_TAB, EVALUATION, MAP = range(3)

@@ -261,17 +261,18 @@ class SourceBar(QWidget):
     # Remembering
     def state(self) -> dict[str, object]:
         """The choices to restore at the next start."""
-        choices = [picker.choice() for picker in self.pickers]
-        models = [[c.model, c.weights, c.title, c.run_id] if c is not None else None for c in choices]
-        return {"models": models, "compare": self.comparing, **self.collection.state()}
+        return {
+            "models": [picker.state() for picker in self.pickers],
+            "compare": self.comparing,
+            **self.collection.state(),
+        }
 
     def restore(self, state: dict[str, object]) -> None:
         """Restore what ``state`` returned; sources that no longer exist are ignored."""
         self._quiet = True
         models = state.get("models")
         for picker, raw in zip(self.pickers, models if isinstance(models, list) else [], strict=False):
-            if isinstance(raw, list) and len(raw) == 4:
-                picker.set_choice(ModelChoice(str(raw[0]), str(raw[1]), str(raw[2]), raw[3]))
+            picker.restore_state(raw)
         self.compare.setChecked(bool(state.get("compare")))
         self.collection.restore(state)
         self._quiet = False

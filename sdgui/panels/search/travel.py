@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog
 
 from sdgui.panels.search.layout import SearchView
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.work import SearchSession
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.services import Services
+from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import error, info
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
@@ -112,9 +112,8 @@ class SearchTravel(QObject):
             self._view.show_message(info("Search for something first; each step's results are then saved."))
             return
         start = free_path(self._run.parent / "steps.webp")
-        path, _ = QFileDialog.getSaveFileName(self._view, "Save the steps", str(start), "Animated images (*.webp)")
-        if path:
-            self.save(Path(path if path.lower().endswith(".webp") else f"{path}.webp"))
+        if file := ask_save(self._view, "Save the steps", start, "Animated images (*.webp)", ".webp"):
+            self.save(file.path)
 
     def save(self, path: Path) -> None:
         """Draw the results of the current query at every step, side by side, into ``to``."""

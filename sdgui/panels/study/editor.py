@@ -31,9 +31,8 @@ from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.layouts.form_labels import level_labels
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.still_boxes import StillDoubleSpinBox, StillSpinBox
+from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 DEMO_DATA = {"train": "demo:train.csv", "val": "demo:val.csv", "test": "demo:test.csv"}

@@ -10,8 +10,8 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_programs import StudyPrograms
-from sdgui.shared.background_tasks import BackgroundTasks
 
 EndRequest = Literal["pause", "stop", "kill"]
 

@@ -13,9 +13,9 @@ from core.spec.reading import excerpt
 from core.spec.study import StudyDir
 from sdgui.panels.study.model import Table, to_csv
 from sdgui.panels.study.view import StudyView
-from sdgui.shared.background_tasks import BackgroundTasks
-from sdgui.shared.export.dialog import ask_file
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import ExportFormat
+from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import ShowMessage, info
 from sdgui.widgets.plain_text import plain_tip
 
@@ -115,7 +115,9 @@ class ExportMenu(QMenu):
         if (folder := self._folder()) is None:
             return
         start = Path.home() / f"{folder.name}-{export.file_name}"
-        target = ask_file(export, self._over, start, "Export the results", typed_suffixes=_SUFFIXES)
+        target = ask_save(
+            self._over, "Export the results", start, export.filter, export.suffix, typed_suffixes=_SUFFIXES
+        )
         if target is not None and target.problem:
             self._failed(target.problem)
         elif target is not None:

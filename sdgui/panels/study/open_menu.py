@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from core.spec.resources import resource_folder
+from sdgui.widgets.file_dialogs import ask_folder, ask_open
 
 SHIPPED = resource_folder("studies")
 
@@ -30,11 +31,9 @@ class OpenMenu(QMenu):
         self.path_chosen.emit(path)
 
     def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self.parentWidget(), "Open a study file", "", "Studies (*.json)")
-        if path:
-            self.path_chosen.emit(Path(path))
+        if path := ask_open(self.parentWidget(), "Open a study file", "Studies (*.json)"):
+            self.path_chosen.emit(path)
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self.parentWidget(), "Open a study folder")
-        if folder:
-            self.path_chosen.emit(Path(folder))
+        if folder := ask_folder(self.parentWidget(), "Open a study folder"):
+            self.path_chosen.emit(folder)

@@ -12,7 +12,6 @@ from pathlib import Path
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
-    QFileDialog,
     QInputDialog,
     QLineEdit,
     QStackedWidget,
@@ -28,15 +27,15 @@ from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_status import StudySnapshot
-from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.late_parts import is_made, make_in_turns
+from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -64,12 +63,16 @@ class StudyPanel(Panel):
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
         self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
+        self.view, self.editor = StudyView(self.stack), StudyEditor(self.stack)
         self._build()
         self._connect()
         self.refresh()
 
     def _build(self) -> None:
-        self.stack.addWidget(self.empty)
+        for widget in (self.empty, self.view, self.editor):
+            self.stack.addWidget(widget)
+        if (state := self._services.settings.value("study/split")) is not None:
+            self.view.split.restoreState(state)
         column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
@@ -79,16 +82,6 @@ class StudyPanel(Panel):
         self._fill_menus()
 
     @cached_property
-    def view(self) -> StudyView:
-        """The study that is shown; made once there is one, or after the panel is on screen."""
-        view = StudyView(self.stack)
-        self.stack.addWidget(view)
-        view.run_asked.connect(self._watch)
-        if (state := self._services.settings.value("study/split")) is not None:
-            view.split.restoreState(state)
-        return view
-
-    @cached_property
     def sweep_view(self) -> SweepView:
         """The sweep that is shown; made once there is one."""
         view = SweepView(self.stack)
@@ -96,18 +89,9 @@ class StudyPanel(Panel):
         view.run_asked.connect(self._watch)
         return view
 
-    @cached_property
-    def editor(self) -> StudyEditor:
-        """The form of a new study, made after the panel is on screen, or when it is asked for."""
-        editor = StudyEditor(self.stack)
-        self.stack.addWidget(editor)
-        editor.submitted.connect(self._made)
-        editor.cancelled.connect(self._show)
-        return editor
-
     @property
     def _editing(self) -> bool:
-        return is_made(self, "editor") and self.stack.currentWidget() is self.editor
+        return self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
         menu = OpenMenu(self)
@@ -126,6 +110,9 @@ class StudyPanel(Panel):
         self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))
         self.toolbar.new.clicked.connect(lambda: self.edit())
         self.empty.activated.connect(lambda: self.edit())
+        self.view.run_asked.connect(self._watch)
+        self.editor.submitted.connect(self._made)
+        self.editor.cancelled.connect(self._show)
         self.toolbar.begin.clicked.connect(self._start)
         self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
         self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
@@ -149,12 +136,10 @@ class StudyPanel(Panel):
     def entered(self) -> None:
         self.refresh()
         self._programs.poll()
-        make_in_turns(self, ("view", "editor"))
 
     def left(self) -> None:
         settings = self._services.settings
-        if is_made(self, "view"):
-            settings.setValue("study/split", self.view.split.saveState())
+        settings.setValue("study/split", self.view.split.saveState())
         settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:
@@ -303,9 +288,8 @@ class StudyPanel(Panel):
         self._tasks.run(lambda: self._programs.open(path), self._added, self._failed)
 
     def _find(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Where is the study's folder now?")
-        if folder:
-            self.move_to(Path(folder))
+        if folder := ask_folder(self, "Where is the study's folder now?"):
+            self.move_to(folder)
 
     def move_to(self, folder: Path) -> None:
         """The study's folder has moved to ``folder``."""

@@ -15,8 +15,8 @@ from sdgui.panels.study.machines_button import MachinesButton
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 

@@ -31,8 +31,8 @@ from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher if there is one)", "final"), ("student", "student"), ("teacher", "teacher"))

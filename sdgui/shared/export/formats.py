@@ -1,6 +1,6 @@
 """What can be exported: a panel's formats are rows of a table, from which its menu, actions and dialogs are made.
 
-Flow: ``ExportFormat`` rows -> menu or action -> ``ask_file`` -> ``ExportTask`` (thread) -> ``Exported`` -> message.
+Flow: ``ExportFormat`` rows -> menu or action -> ``ask_save`` -> ``ExportTask`` (thread) -> ``Exported`` -> message.
 To add a format, add a row to the panel's table. No Qt.
 """
 

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
-from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat, free_path
 from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
+from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask
+from sdgui.widgets.file_dialogs import ask_folder, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import ShowMessage, error, info
@@ -59,11 +60,11 @@ class ExportMenu(QObject):
 
     def _ask(self, export: ExportFormat[WriteImages], items: Sequence[GalleryItem], _checked: bool = False) -> None:
         if export.target == "folder":
-            folder = QFileDialog.getExistingDirectory(self._over, "Export into")
-            path = Path(folder) if folder else None
+            path = ask_folder(self._over, "Export into")
         else:
             start = free_path(self._folder / export.file_name)
-            target = ask_file(export, self._over, start, confirm=False)  # an existing file is refused, not overwritten
+            # An existing file is refused, not overwritten.
+            target = ask_save(self._over, "Export as", start, export.filter, export.suffix, confirm=False)
             path = target.path if target is not None else None
         if path is not None:
             self.run(export.write, items, path)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from threading import Event
 from time import monotonic
 
-from PySide6.QtCore import QCoreApplication, QObject, Qt, QThreadPool, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Signal
 
 from core.spec.errors import UserError
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.export.formats import Exported, Progress
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
@@ -28,21 +29,18 @@ class ExportTask(QObject):
     failed = Signal(object)  # Failure
 
     _progress = Signal(int, int)
-    _ended = Signal(object)  # Exported or Failure
 
     def __init__(self, strip: ProgressStrip, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._strip = strip
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)
+        if (app := QCoreApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.cancel)  # before the thread is waited for
+        self._tasks = BackgroundTasks(self)
         self._leave = Event()
         self._reported = 0.0
         self.running = False
         self._progress.connect(lambda done, total: strip.advance(done, total) if self.running else None)
-        self._ended.connect(self._finish, Qt.ConnectionType.QueuedConnection)
         strip.cancelled.connect(self.cancel)
-        if (app := QCoreApplication.instance()) is not None:
-            app.aboutToQuit.connect(self.close_threads)
 
     def start(self, title: str, total: int, work: Work) -> None:
         """Start ``work``; RuntimeError while another export runs."""
@@ -52,27 +50,23 @@ class ExportTask(QObject):
         self._leave.clear()
         self._reported = 0.0
         self._strip.start(title, total, "images")
-        self._pool.start(lambda: self._work(work))
+        self._tasks.run(lambda: self._work(work), self._finish, lambda sentence: self._finish(Failure(sentence)))
 
     def cancel(self) -> None:
         """End it soon; complete files are kept."""
         self._leave.set()
 
-    def _work(self, work: Work) -> None:
+    def _work(self, work: Work) -> Exported | Failure:
         """In the thread."""
         try:
-            self._ended.emit(work(self._report))
+            return work(self._report)
         except _Cancelled:
-            self._ended.emit(Cancelled())
-        except UserError as problem:
-            self._ended.emit(Failure(str(problem)))
+            return Cancelled()
         except OSError as problem:
-            subject = f"{problem.filename} " if problem.filename else "The file "
-            self._ended.emit(
-                Failure(f"{subject}cannot be written: {problem.strerror or problem}; choose another folder.")
-            )
-        except Exception as problem:  # noqa: BLE001  the outcome of a thread must be reported
-            self._ended.emit(Failure(f"The export failed: {type(problem).__name__}: {problem}."))
+            subject = problem.filename or "The file"
+            raise UserError(
+                f"{subject} cannot be written: {problem.strerror or problem}; choose another folder."
+            ) from None
 
     def _report(self, done: int, total: int) -> None:
         if self._leave.is_set():
@@ -89,4 +83,4 @@ class ExportTask(QObject):
     def close_threads(self) -> None:
         """Cancel and wait; call it before the application ends."""
         self.cancel()
-        self._pool.waitForDone()
+        self._tasks.wait()

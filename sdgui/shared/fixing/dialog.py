@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices
-from PySide6.QtWidgets import QDialog, QFileDialog, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 from sdgui.shared.export.formats import free_path
 from sdgui.shared.fixing.items import ANY_DATA, counts_line, item, of_source, sources_of
@@ -21,6 +21,7 @@ from sdgui.shared.fixing.view import FixingView
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.own.fixes import StoredFix
+from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.widgets.plain_text import plain_tip
@@ -115,10 +116,9 @@ class FixingDialog(QDialog):
         self._show_buttons()
 
     def _ask_source(self) -> None:
-        file_name, _ = QFileDialog.getOpenFileName(self, "Choose the data that these images belong to")
-        box = self.view.sources
-        if file_name:
-            box.insertItem(0, f"{Path(file_name).name} ({count(len(self.entries))})", file_name)
+        path, box = ask_open(self, "Choose the data that these images belong to"), self.view.sources
+        if path is not None:
+            box.insertItem(0, f"{path.name} ({count(len(self.entries))})", str(path))
         box.setCurrentIndex(0)
 
     def _read_runs(self) -> None:
@@ -181,12 +181,8 @@ class FixingDialog(QDialog):
 
     def ask_where(self) -> None:
         """Choose a file and save the fixed data there."""
-        file_name, _ = QFileDialog.getSaveFileName(
-            self, "Save the fixed data", str(self._free_name()), "Tables (*.csv)"
-        )
-        if file_name:
-            path = Path(file_name if file_name.lower().endswith(".csv") else f"{file_name}.csv")
-            self._save(path, replace=str(path) == file_name and path.exists())  # the dialog has asked about this name
+        if file := ask_save(self, "Save the fixed data", self._free_name(), "Tables (*.csv)", ".csv"):
+            self._save(file.path, replace=file.replaces)
 
     def retrain(self) -> None:
         """Save the fixed data beside the source, then queue the pair of runs."""
@@ -225,10 +221,9 @@ class FixingDialog(QDialog):
         """Choose a file, and save the page of the chosen pair there."""
         pair = self.view.pairs.currentData()
         if isinstance(pair, RunPair):
-            start = str(free_path(pair.after.folder.parent / "before-and-after.html"))
-            file_name, _ = QFileDialog.getSaveFileName(self, "Save the page", start, "Pages (*.html)")
-            if file_name:
-                self.save_page(pair, Path(file_name if file_name.lower().endswith(".html") else f"{file_name}.html"))
+            start = free_path(pair.after.folder.parent / "before-and-after.html")
+            if file := ask_save(self, "Save the page", start, "Pages (*.html)", ".html"):
+                self.save_page(pair, file.path)
 
     def save_page(self, pair: RunPair, to: Path) -> None:
         """Compare the two runs and write the page."""

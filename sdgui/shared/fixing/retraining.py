@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from core.spec.config import ConfigError, RunConfig, expand_user, read_config
 from core.spec.errors import UserError
 from core.spec.run.status import RunState
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.own.fixes import StoredFix

@@ -11,10 +11,9 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.still_boxes import StillSpinBox
+from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (

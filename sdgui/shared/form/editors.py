@@ -13,7 +13,6 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QCompleter,
-    QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QMenu,
@@ -22,9 +21,10 @@ from PySide6.QtWidgets import (
 
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -248,12 +248,9 @@ class PathEditor(TextEditor):
             if self.text() and start_path is not None
             else ""
         )
-        if folder:
-            chosen_path = QFileDialog.getExistingDirectory(self, self.spec.title, start)
-        else:
-            chosen_path, _ = QFileDialog.getOpenFileName(self, self.spec.title, start)
-        if chosen_path:
-            self.set_text(chosen_path)
+        chosen = ask_folder(self, self.spec.title, start) if folder else ask_open(self, self.spec.title, start=start)
+        if chosen is not None:
+            self.set_text(str(chosen))
             self.edited.emit()
 
 

@@ -14,7 +14,6 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QInputDialog,
@@ -32,11 +31,12 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.placing import move_within
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SourceFacts
@@ -259,11 +259,11 @@ class DataPicker(QWidget):
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self.source()).parent) if self.source() else ""
         if folder:
-            chosen_path = QFileDialog.getExistingDirectory(self, "Choose a folder of images", start)
+            chosen = ask_folder(self, "Choose a folder of images", start)
         else:
-            chosen_path, _ = QFileDialog.getOpenFileName(self, "Choose a table of pairs", start, _TABLES)
-        if chosen_path:
-            self.set_source(chosen_path)
+            chosen = ask_open(self, "Choose a table of pairs", _TABLES, start)
+        if chosen is not None:
+            self.set_source(str(chosen))
 
     def _ask_for_shards(self) -> None:
         start = self.source() if names_shards(self.source()) else ""

@@ -190,11 +190,17 @@ def recent_choices(settings: QSettings) -> list[ModelChoice]:
         raw = json.loads(str(settings.value(_RECENT) or "[]"))
     except ValueError:
         return []
-    choices = [_read(raw_choice) for raw_choice in raw] if isinstance(raw, list) else []
+    choices = [choice_of(raw_choice) for raw_choice in raw] if isinstance(raw, list) else []
     return [choice for choice in choices if choice is not None]
 
 
-def _read(raw: object) -> ModelChoice | None:
+def choice_of(raw: object) -> ModelChoice | None:
+    """The choice that ``asdict`` made ``raw`` of, as JSON or not; None of anything else."""
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
     if not isinstance(raw, Mapping):
         return None
     texts = [raw.get(name) for name in ("model", "weights", "title")]

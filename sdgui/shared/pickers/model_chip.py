@@ -6,24 +6,25 @@ needs is grey, with the reason under it. Checkpoints of live runs appear by them
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.models import OPEN_CLIP, RunFacts, run_facts
-from sdgui.shared.background_tasks import BackgroundTasks
 from sdgui.shared.pickers.entries import (
     ModelChoice,
     ModelEntry,
     Needs,
     choice_entry,
+    choice_of,
     folder_entry,
     pretrained_entries,
     recent_choices,
@@ -37,6 +38,7 @@ from sdgui.shared.pickers.model_popover import ModelPopover, groups_of
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.chip_button import ChipButton
@@ -117,6 +119,16 @@ class ModelChip(ChipButton):
     def set_choice(self, choice: ModelChoice) -> bool:
         """Choose a model; False, with the reason emitted by ``refused``, if this panel cannot use it."""
         return self._use_entry(choice_entry(choice, self._needs))
+
+    def state(self) -> dict[str, object] | None:
+        """The choice as plain data, for the settings."""
+        choice = self.choice()
+        return None if choice is None else asdict(choice)
+
+    def restore_state(self, raw: object) -> bool:
+        """Choose what ``state`` returned, or its JSON; False where that cannot be used."""
+        choice = choice_of(raw)
+        return choice is not None and self.set_choice(choice)
 
     def set_network(self, network: str) -> None:
         """Of the chosen run, its student or its teacher."""
@@ -305,9 +317,8 @@ class ModelChip(ChipButton):
             super().keyPressEvent(event)
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a run, or of a model saved by open_clip")
-        if folder:
-            self.take_folder(Path(folder))
+        if folder := ask_folder(self, "Choose the folder of a run, or of a model saved by open_clip"):
+            self.take_folder(folder)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         accept_file(event)

@@ -18,8 +18,8 @@ from sdgui.shared.pickers.entries import ModelEntry, Needs, folder_entry
 from sdgui.shared.pickers.model_list import Groups, ModelDelegate, ModelLines
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 UNTRAINED: Final = "Random weights"

@@ -13,8 +13,8 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.run_commands import RunCommands
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.launcher import LaunchError
-from sdgui.runs.store_writer import StoreWriter
 from sdgui.store.changes import Changes
 from sdgui.store.records import HERE, Progress, Run
 from sdgui.store.store import Store

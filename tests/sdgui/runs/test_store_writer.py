@@ -10,7 +10,7 @@ from PySide6.QtCore import QCoreApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
-from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.background_tasks import StoreWriter
 
 
 @pytest.fixture

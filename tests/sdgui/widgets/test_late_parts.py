@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 from PySide6.QtCore import QEvent, QObject
-from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QTabWidget, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QTabWidget, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.widgets.late_parts import home_of, is_made, make_in_turns, replace_page, tab_after
+from sdgui.widgets.late_parts import home_of, is_made, make_in_turns, replace_page
 
 
 class Owner(QWidget):
@@ -56,20 +56,6 @@ def test_a_page_takes_the_place_of_the_one_that_stood_for_it(qtbot: QtBot) -> No
     assert not tabs.isTabEnabled(1)
     assert tabs.currentWidget() is pages[2]
     assert not changes
-
-
-def test_a_late_part_has_its_place_in_the_keyboard_order(qtbot: QtBot) -> None:
-    owner = QWidget()
-    qtbot.addWidget(owner)
-    first, last = QLineEdit(owner), QLineEdit(owner)
-    part = QWidget(owner)
-    inner = [QLineEdit(part), QLineEdit(part)]
-    tab_after(first, part)
-    order: list[QWidget | None] = [first]
-    while order[-1] is not last and len(order) < 9:
-        following = order[-1].nextInFocusChain() if order[-1] is not None else None
-        order.append(following)
-    assert [widget for widget in order if isinstance(widget, QLineEdit)] == [first, *inner, last]
 
 
 class _Restyled(QObject):

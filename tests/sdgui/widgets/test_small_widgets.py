@@ -14,9 +14,9 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
+from sdgui.widgets.still_boxes import NoWheelComboBox
 
 
 class Clock:

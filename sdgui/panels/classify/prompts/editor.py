@@ -11,7 +11,6 @@ from pathlib import Path
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QPlainTextEdit,
@@ -24,7 +23,8 @@ from PySide6.QtWidgets import (
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from sdgui.panels.classify.prompts.draft import PromptDraft
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -254,9 +254,8 @@ class PromptEditor(QWidget):
     # Files
     def ask_open(self) -> None:
         """Choose a file of prompts."""
-        path, _ = QFileDialog.getOpenFileName(self, "Prompts", "", _FILES)
-        if path:
-            self.open_file(path)
+        if path := ask_open(self, "Prompts", _FILES):
+            self.open_file(str(path))
 
     def open_file(self, path: str) -> None:
         """Edit the prompts of a file."""
@@ -272,9 +271,8 @@ class PromptEditor(QWidget):
         if problem := self.draft.problem:
             self.message_requested.emit(error(problem))
             return
-        path, _ = QFileDialog.getSaveFileName(self, "Save the prompts", "prompts.json", "Prompts (*.json)")
-        if path:
-            self.save_to(Path(path if path.lower().endswith(".json") else f"{path}.json"))
+        if file := ask_save(self, "Save the prompts", "prompts.json", "Prompts (*.json)", ".json"):
+            self.save_to(file.path)
 
     def save_to(self, path: Path) -> None:
         """Write the prompts as JSON."""

@@ -20,8 +20,8 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}

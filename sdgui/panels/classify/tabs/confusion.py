@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSpl
 from sdgui.panels.classify.model import Integers, Measured
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
+from sdgui.panels.classify.tabs.mistakes import prediction_line
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.elided_label import ElidedLabel
@@ -26,8 +27,8 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Message
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # images of a cell per request
@@ -291,10 +292,10 @@ class MatrixTab(QWidget):
             [
                 GalleryItem(
                     Path(image["image"]),
-                    str(predicted),
+                    f"{predicted} (tied)" if image.get("tied") else str(predicted),
                     float(image["probability"]),
                     correct=true == predicted,
-                    detail=f"true: {true}, predicted: {predicted} with {percent(image['probability'])}",
+                    detail=prediction_line(true, predicted, image),
                 )
                 for image in answer["images"]
             ]

@@ -104,16 +104,22 @@ class MistakesTab(QWidget):
             self.more_asked.emit(loaded)
 
 
+def prediction_line(true: str, predicted: str, image: Mapping[str, Any]) -> str:
+    """``true: cat, predicted: dog with 12.0 %``, and whether other classes score as high."""
+    tied = "; other classes have the same score" if image.get("tied") else ""
+    return f"true: {true}, predicted: {predicted} with {percent(image['probability'])}{tied}"
+
+
 def mistake_items(images: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
     """Images with their true and their predicted class."""
     return [
         GalleryItem(
             Path(mistake["image"]),
-            f"predicted {mistake['predicted']}, true {mistake['true']}",
+            f"predicted {mistake['predicted']}{' (tied)' if mistake.get('tied') else ''}, true {mistake['true']}",
             float(mistake["probability"]),
             first + number,
             correct=False,
-            detail=f"true: {mistake['true']}, predicted: {mistake['predicted']} with {percent(mistake['probability'])}",
+            detail=prediction_line(str(mistake["true"]), str(mistake["predicted"]), mistake),
         )
         for number, mistake in enumerate(images, start=1)
     ]

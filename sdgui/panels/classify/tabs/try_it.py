@@ -12,7 +12,6 @@ from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -262,8 +262,7 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _choose_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Images to classify", "", _FILES)
-        if paths:
+        if paths := ask_open_several(self, "Images to classify", _FILES):
             self.drop.take_paths(paths)
 
 

@@ -24,8 +24,8 @@ from sdgui.store.records import RunLabel, StoreError
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 MOST = 8  # runs side by side

@@ -22,8 +22,8 @@ from core.spec.cells import marked_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
-from sdgui.shared.export.dialog import ask_file
 from sdgui.shared.export.formats import ExportFormat
+from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE, theme
@@ -216,7 +216,7 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
 
 def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, over: QWidget, message: MessageBar) -> None:
     """Ask for a file and write it; ``message`` shows what came of it."""
-    target = ask_file(export, over, Path(export.file_name), "Export")
+    target = ask_save(over, "Export", export.file_name, export.filter, export.suffix)
     if target is None:
         return
     try:

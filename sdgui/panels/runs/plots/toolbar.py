@@ -11,8 +11,8 @@ from sdgui.panels.runs.plots.export import PLOT_FORMATS, WritePlots
 from sdgui.panels.runs.plots.series import XMode
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 

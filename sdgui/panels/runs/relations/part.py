@@ -22,9 +22,9 @@ from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import MOST_RUNS, ParallelCoordinates
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 MOST_POINTS = 20_000

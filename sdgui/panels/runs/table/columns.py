@@ -27,9 +27,9 @@ from sdgui.panels.runs.table.cells import short_metric, tip_of, title_of
 from sdgui.panels.runs.table.completion import STEPS, Values
 from sdgui.panels.runs.table.layout import NAME, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _NAME = int(Qt.ItemDataRole.UserRole)

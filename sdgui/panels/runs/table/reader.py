@@ -17,7 +17,7 @@ from PySide6.QtCore import QCoreApplication, QObject, Signal
 from sdgui.panels.runs.table.completion import STEPS
 from sdgui.panels.runs.table.layout import TableLayout, fields_of, query_of
 from sdgui.panels.runs.table.rows import Rows
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.run_table.expressions import ExpressionError, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.store.run_table.parser import parse

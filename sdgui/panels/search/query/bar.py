@@ -12,16 +12,17 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
 
 from core.spec.resources import resource_folder
 from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
+from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 _IMAGES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
@@ -179,9 +180,8 @@ class SearchBar(QWidget):
         return True
 
     def _choose_files(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Images to search with", "", _IMAGES)
-        for path in paths:
-            self.add_image(path)
+        for path in ask_open_several(self, "Images to search with", _IMAGES):
+            self.add_image(str(path))
 
     # History
     def set_filters(self, filters: dict[str, Any], group: bool) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QWidget
 
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FIELDS = {

@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.formats import count
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _WIDEST = 22 * SPACE  # of a model's column

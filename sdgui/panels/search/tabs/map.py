@@ -32,8 +32,8 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.layouts.flow_layout import FlowLayout
-from sdgui.widgets.no_wheel_combo_box import NoWheelComboBox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SHOWN = 100_000  # points per map

@@ -27,10 +27,10 @@ from sdgui.panels.study.sweep.model import (
     surface,
     value_text,
 )
-from sdgui.widgets.no_wheel_combo_box import StillComboBox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 from sdgui.widgets.relations.parallel import scale_color
+from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]

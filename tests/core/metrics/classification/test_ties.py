@@ -48,8 +48,11 @@ def test_ties_are_the_mean_over_every_order_of_the_tied_classes() -> None:
 
 def test_scores_apart_by_rounding_tie_and_others_do_not() -> None:
     labels = index_labels(["b"], classes=("a", "b"))
-    assert classify(labels, [torch.tensor([[25.0, 25.0 - 2e-6]])]).metrics()["acc1"] == 0.5
-    assert classify(labels, [torch.tensor([[25.0, 25.0 - 1e-3]])]).metrics()["acc1"] == 0.0
+    for apart, accuracy in ((2e-6, 0.5), (1e-3, 0.0)):
+        result = classify(labels, [torch.tensor([[25.0, 25.0 - apart]])])
+        assert result.metrics()["acc1"] == accuracy
+        (mistake,) = result.mistakes()
+        assert (mistake.predicted, mistake.tied) == ("a", accuracy > 0), "the first of the tied classes, marked"
 
 
 def test_neighbours_at_equal_distance_share_the_votes() -> None:

@@ -19,9 +19,9 @@ from sdgui.panels.caption.list.commands import RemoveImages, WriteTexts
 from sdgui.panels.caption.list.replace import Finder, ReplaceBar, finder, occurrences
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, number
-from sdgui.panels.caption.next_step import read_choice
 from sdgui.panels.caption.refusals import CaptionsRefusals, not_added_text, refused_text
 from sdgui.panels.caption.settings import DEFAULTS, CaptionSettings, read_settings, settings_text
+from sdgui.shared.pickers.entries import choice_of
 from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import theme
@@ -249,4 +249,4 @@ def test_steps_name_what_they_undo(qapp: object) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "{", "5", "[]", '{"model": "m"}', '{"x": 1}'])
 def test_a_choice_that_cannot_be_read_is_none(text: Any) -> None:
-    assert read_choice(text) is None
+    assert choice_of(text) is None

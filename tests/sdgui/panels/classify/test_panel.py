@@ -16,7 +16,7 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.demo import DemoStep
-from sdgui.shared.export import dialog as export_dialog
+from sdgui.shared.export import message as export_message
 from sdgui.shared.export.formats import Exported
 from sdgui.shared.export.images import export_table
 from sdgui.widgets.gallery.items import GalleryItem
@@ -71,7 +71,7 @@ def test_an_exports_remedy_does_nothing_but_its_own(
 ) -> None:
     panel = open_classify("")
     opened: list[object] = []
-    monkeypatch.setattr(export_dialog.QDesktopServices, "openUrl", opened.append)
+    monkeypatch.setattr(export_message.QDesktopServices, "openUrl", opened.append)
     again: list[str] = []
     panel.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
     panel.export._done(Exported(tmp_path, 3))

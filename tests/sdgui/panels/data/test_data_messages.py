@@ -265,7 +265,7 @@ def test_another_split_is_compared_with(
     starts: list[str] = []
     for file in ("", "/data/held.csv"):
         monkeypatch.setattr(
-            QFileDialog, "getOpenFileName", lambda _o, _t, start, file=file: (starts.append(start), (file, ""))[1]
+            QFileDialog, "getOpenFileName", lambda _o, _t, start, _k, file=file: (starts.append(start), (file, ""))[1]
         )
         panel.view.groups.other_copies.click()
     assert starts == ["/data", "/data"]

@@ -10,10 +10,10 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption.export import CAPTION_FORMATS
 from sdgui.panels.clean.work import CLEANED
-from sdgui.shared.export.dialog import ask_file, exported_message
 from sdgui.shared.export.formats import Exported, ExportFormat
 from sdgui.shared.export.images import IMAGE_FORMATS, WriteImages
 from sdgui.shared.export.menu import ExportMenu
+from sdgui.shared.export.message import exported_message
 from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -62,20 +62,6 @@ def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypa
     assert offered == ["names.txt", "Lists (*.txt)"]
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "a.png\nb.png"
     menu.task.close_threads()
-
-
-@pytest.mark.parametrize(("typed", "confirmed"), [("mine.csv", True), ("mine", False)])
-def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
-    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, confirmed: bool
-) -> None:
-    panel = QWidget()
-    qtbot.addWidget(panel)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: (str(tmp_path / typed), ""))
-    target = ask_file(CLEANED, panel, tmp_path)
-    assert target is not None
-    assert (target.path, target.confirmed) == (tmp_path / "mine.csv", confirmed)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **_more: ("", ""))
-    assert ask_file(CLEANED, panel, tmp_path) is None
 
 
 def test_what_was_left_out_is_a_warning_with_its_reasons(tmp_path: Path) -> None:

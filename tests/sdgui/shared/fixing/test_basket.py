@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QApplication
 from sqlalchemy import update
 
 from core.spec.data.fixes import Fix
-from sdgui.runs.store_writer import StoreWriter
+from sdgui.runs.background_tasks import StoreWriter
 from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.fixing.items import change_text, counts_line, item, of_source, sources_of
 from sdgui.store.own.fixes import Exchange, StoredFix

@@ -132,7 +132,7 @@ def test_a_path_is_browsed_for_where_it_is_and_dropped(
     monkeypatch.setattr(
         QFileDialog,
         "getOpenFileName",
-        lambda _over, _title, start: (starts.append(("file", start)), (answers.pop(0), ""))[1],
+        lambda _over, _title, start, _kinds: (starts.append(("file", start)), (answers.pop(0), ""))[1],
     )
     monkeypatch.setattr(
         QFileDialog,

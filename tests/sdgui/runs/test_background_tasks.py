@@ -9,7 +9,7 @@ import shiboken6
 from PySide6.QtCore import QObject
 
 from core.spec.errors import UserError
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 
 
 def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> None:
