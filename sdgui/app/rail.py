@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from sdgui.shared.panel import Group
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -21,10 +22,7 @@ class Rail(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
         self._group = QActionGroup(self)
         self._section: Group = "Home"
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(SPACE // 2, SPACE, SPACE // 2, SPACE)
-        self._column.setSpacing(2)
-        self._column.addStretch(1)
+        self._column = vbox(None, into=self, spacing=2, margins=(SPACE // 2, SPACE, SPACE // 2, SPACE))
 
     def add_panel(self, action: QAction, section: Group) -> None:
         """A button that shows a panel, below those that are there; under a heading where a section begins."""

@@ -25,7 +25,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreError, StoreUnavailableError
 from sdgui.store.studies import StudyRecord
-from sdgui.widgets.formats import counted
+from sdgui.widgets.formats import counted, free_name
 from sdgui.widgets.message import Level, Message, Remedy
 
 
@@ -66,7 +66,7 @@ class ExperimentCommands(QObject):
         def write() -> Experiment:
             config = make()
             used_names = {experiment.name for experiment in store.experiments()}
-            return store.add_experiment(config, _free(name or config.name, used_names))
+            return store.add_experiment(config, free_name(name or config.name, used_names))
 
         self._write(write, self._added)
 
@@ -328,12 +328,3 @@ def _emptied_message(problems: list[str]) -> Message:
 
 def _about(experiment_id: int, run_id: int | None) -> Changes:
     return Changes.of(experiment=experiment_id) if run_id is None else Changes.of(run=run_id)
-
-
-def _free(name: str, used_names: set[str]) -> str:
-    """``name``, numbered when it is taken."""
-    number, free = 2, name
-    while free in used_names:
-        free = f"{name} {number}"
-        number += 1
-    return free

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, QStringListModel, Qt, Signal
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QWidget
 
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -43,11 +44,7 @@ class DescribeSheet(QFrame):
         self.note.setTabChangesFocus(True)
         hint = PlainLabel("Ctrl+Enter saves, Esc cancels", self)
         set_role(hint, "small")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        for widget in (self.title, self.tags, self.note, hint):
-            layout.addWidget(widget)
+        vbox(self.title, self.tags, self.note, hint, into=self, margins=SPACE)
         self.tags.returnPressed.connect(self.hide)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(keys), self).activated.connect(self.hide)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
@@ -20,6 +20,7 @@ from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -60,12 +61,7 @@ class ExperimentsPanel(QWidget):
         set_role(self._title, "title")
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addLayout(self._top)
-        layout.addWidget(self.filter_box)
-        layout.addWidget(self.tree, 1)
+        vbox(self._top, self.filter_box, (self.tree, 1), into=self, margins=SPACE)
         tailer = services.tailer
         tailer.progress_changed.connect(self.model.update_run)
         tailer.state_changed.connect(self.model.refresh_run)

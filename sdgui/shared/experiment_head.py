@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.shared.place_button import PlaceButton
 from sdgui.shared.run_texts import experiment_line, study_line
@@ -16,7 +16,8 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.style.theme import set_role
 
 
 class ExperimentHead(QWidget):
@@ -30,14 +31,8 @@ class ExperimentHead(QWidget):
         set_role(self.title, "heading")
         self.line = ElidedLabel("", self)
         set_role(self.line, "muted")
-        texts = QVBoxLayout()
-        texts.setSpacing(0)
-        texts.addWidget(self.title)
-        texts.addWidget(self.line)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(SPACE)
-        self._row.addLayout(texts, 1)
+        texts = vbox(self.title, self.line, spacing=0)
+        self._row = hbox((texts, 1), into=self)
 
     def set_actions(self, actions: Actions) -> None:
         """Add the buttons of the window's actions."""

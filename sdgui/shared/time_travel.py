@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSlider, QWidget
+from PySide6.QtWidgets import QPushButton, QSlider, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -74,13 +75,7 @@ class StepSlider(QWidget):
         set_role(self.label, "muted")
         self.export = QPushButton("Export …", self)
         self.export.setToolTip(plain_tip("Save what each step finds as an animated image (WebP)"))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        row.addWidget(self.play)
-        row.addWidget(self.label)
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.export)
+        hbox(self.play, self.label, (self.slider, 1), self.export, into=self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
         self._settle.timeout.connect(lambda: self.moved.emit(self.step()))
         self._tick = QTimer(self, interval=_PLAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -38,6 +39,14 @@ def count(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 GPU``, ``2 GPUs``."""
     return f"{number} {noun}" + "s" * (number != 1)
+
+
+def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:
+    """``name``, numbered from 2 when it is taken."""
+    number, free = 2, name
+    while free in used_names:
+        free, number = f"{name}{separator}{number}", number + 1
+    return free
 
 
 def value(number: float, unit: str = "") -> str:

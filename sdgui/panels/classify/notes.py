@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
 
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -26,11 +27,7 @@ class Notes(QWidget):
         self.list.setAccessibleName("Notes")
         self.list.setMaximumHeight(16 * SPACE)
         self.list.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.button)
-        column.addWidget(self.list)
+        vbox(self.button, self.list, into=self, spacing=0)
         self.button.toggled.connect(self._expand)
         self.hide()
 

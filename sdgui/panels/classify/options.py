@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QWidget
 
 from core.spec.data.prompt_sets import is_inline
 from core.spec.resources import resource_folder
 from sdgui.panels.classify.model import LAYER, Settings
 from sdgui.widgets.file_dialogs import ask_open
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
@@ -58,11 +59,7 @@ class OptionsRow(QWidget):
             box.setAccessibleName(text)
             box.setToolTip(plain_tip(tip))
             pair = QWidget(self)
-            inner = QHBoxLayout(pair)
-            inner.setContentsMargins(0, 0, SPACE, 0)
-            inner.setSpacing(SPACE // 2)
-            inner.addWidget(label)
-            inner.addWidget(box)
+            hbox(label, box, into=pair, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
             row.addWidget(pair)
         self._standardise.setToolTip("Standardise features to mean 0 and variance 1")
         row.addWidget(self._standardise)

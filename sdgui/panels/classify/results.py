@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from sdgui.panels.classify.model import Measure, Measured, between, method_title
 from sdgui.widgets.formats import percent
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -38,11 +39,7 @@ class ResultList(QWidget):
         self.apply = QPushButton("Appl&y to a folder …", self)
         title = PlainLabel("Results", self)
         set_role(title, "title")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, SPACE, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(title)
-        column.addWidget(self.list, 1)
+        column = vbox(title, (self.list, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE, SPACE, 0))
         for button, tip in (
             (self.save_probe, "Save the probe to a file, with a JSON description next to it"),
             (self.load_probe, "Load a saved probe to evaluate, try or apply it"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
 from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
@@ -22,6 +22,7 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -80,33 +81,14 @@ class ClassifySource(QWidget):
         self.train_row = QWidget(self)
         self.train_row.hide()
         self.options.hide()
-        top = _row(self, [(self.model, 3), (self.data, 2)])
-        top.setAlignment(self.model, Qt.AlignmentFlag.AlignTop)
-        inner = _row(self.train_row, [(_named("Training data", self.train_data.box, self), 0), (self.train_data, 1)])
-        inner.addWidget(_named("label column", self.train_label, self))
-        inner.addWidget(self.train_label)
-        self.train_row.setLayout(inner)
-        below = _row(
-            self,
-            [
-                (_named("&Label", self.label, self), 0),
-                (self.label, 0),
-                (_named("Trai&n on", self.train, self), 0),
-                (self.train, 0),
-                (_named("Meth&od", self.method, self), 0),
-                (self.method, 0),
-                (self.more, 0),
-            ],
-        )
-        below.addStretch(1)
-        below.addWidget(self.button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(top)
-        column.addLayout(below)
-        column.addWidget(self.train_row)
-        column.addWidget(self.options)
+        top = hbox((self.model, 3, Qt.AlignmentFlag.AlignTop), (self.data, 2))
+        training, column = self.train_data, self.train_label
+        named = _named("Training data", training.box, self), _named("label column", column, self)
+        hbox(named[0], (training, 1), named[1], column, into=self.train_row)
+        named_boxes = (("&Label", self.label), ("Trai&n on", self.train), ("Meth&od", self.method))
+        choices = [widget for text, box in named_boxes for widget in (_named(text, box, self), box)]
+        below = hbox(*choices, self.more, None, self.button)
+        vbox(top, below, self.train_row, self.options, into=self, spacing=SPACE // 2)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.run_asked)
@@ -247,12 +229,3 @@ def _named(text: str, buddy: QWidget, parent: QWidget) -> QLabel:
     label.setBuddy(buddy)
     set_role(label, "muted")
     return label
-
-
-def _row(parent: QWidget, parts: list[tuple[QWidget, int]]) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(SPACE)
-    for widget, stretch in parts:
-        row.addWidget(widget, stretch)
-    return row

@@ -11,10 +11,11 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.still_boxes import StillDoubleSpinBox
@@ -51,16 +52,8 @@ class BeliefHistogram(MadeLate):
         label = PlainLabel("&Threshold", self)
         label.setBuddy(self.box)
         set_role(label, "muted")
-        foot = QHBoxLayout()
-        foot.setSpacing(SPACE)
-        foot.addWidget(self.legend, 1)
-        foot.addWidget(label)
-        foot.addWidget(self.box)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(SPACE // 2)
-        self._column.addStretch(1)
-        self._column.addLayout(foot)
+        foot = hbox((self.legend, 1), label, self.box)
+        self._column = vbox(None, foot, into=self, spacing=SPACE // 2)
         self.setMinimumHeight(18 * SPACE)
         self.setAccessibleName("Histogram of beliefs")
         theme().changed.connect(self._draw)

@@ -29,6 +29,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -84,11 +85,7 @@ class CleanView(QWidget):
         self._figures()
         self.split.setSizes([450, 440])
         self.split.setChildrenCollapsible(False)
-        column = QVBoxLayout(body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        column.addWidget(self.split, 1)
-        column.addLayout(self._foot(body))
+        vbox((self.split, 1), self._foot(body), into=body)
         return body
 
     def _images(self) -> None:
@@ -107,16 +104,8 @@ class CleanView(QWidget):
         self.gallery.view.setToolTip(plain_tip(_HINT))
         self.hint = ElidedLabel(_HINT, image_side)
         set_role(self.hint, "small")
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        top.addWidget(self.filters)
-        top.addWidget(self.words, 1)
-        images = QVBoxLayout(image_side)
-        images.setContentsMargins(0, 0, SPACE, 0)
-        images.setSpacing(SPACE // 2)
-        images.addLayout(top)
-        images.addWidget(self.gallery, 1)
-        images.addWidget(self.hint)
+        top = hbox(self.filters, (self.words, 1))
+        vbox(top, (self.gallery, 1), self.hint, into=image_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     def _figures(self) -> None:
         right = QWidget(self.split)
@@ -126,12 +115,7 @@ class CleanView(QWidget):
         self.histogram = BeliefHistogram(self.sides)
         self.table = PairsTable(self.sides)
         self.sides.setSizes([200, 320])
-        figures = QVBoxLayout(right)
-        figures.setContentsMargins(SPACE, 0, 0, 0)
-        figures.setSpacing(SPACE // 2)
-        figures.addWidget(self.facts)
-        figures.addWidget(self.threshold_text)
-        figures.addWidget(self.sides, 1)
+        vbox(self.facts, self.threshold_text, (self.sides, 1), into=right, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
 
     def _foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
@@ -146,12 +130,7 @@ class CleanView(QWidget):
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))
         self.use_button = QPushButton("&Use in a new experiment", body)
         self.use_button.setToolTip("Copy the run's experiment, with the saved data as training data")
-        foot = QHBoxLayout()
-        foot.setSpacing(SPACE)
-        foot.addWidget(self.counts, 1)
-        for widget in (self.exclude_below, self.basket_button, self.save_button, self.use_button):
-            foot.addWidget(widget)
-        return foot
+        return hbox((self.counts, 1), self.exclude_below, self.basket_button, self.save_button, self.use_button)
 
     # Choices
     def pair_filter(self) -> Shown:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
@@ -15,6 +15,7 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -50,11 +51,7 @@ class CleanSource(QWidget):
         first.addWidget(self.networks, 2)
         second.addWidget(self.data, 1)
         second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(first)
-        column.addLayout(second)
+        vbox(first, second, into=self, spacing=SPACE // 2)
         self.model.changed.connect(self._model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._choice_changed())

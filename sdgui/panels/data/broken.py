@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QTreeWidget, QTreeWidgetItem, QWidget
 
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -28,11 +29,7 @@ class BrokenPage(QWidget):
         self.list.header().resizeSection(0, 60 * SPACE)
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.list)
         copy.activated.connect(self._copy)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, 0, 0)
-        column.setSpacing(SPACE)
-        column.addWidget(self.summary)
-        column.addWidget(self.list, 1)
+        vbox(self.summary, (self.list, 1), into=self, margins=(0, SPACE, 0, 0))
 
     def show_broken(
         self, bad: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.model import NONE
 from sdgui.widgets.formats import count, percent
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -72,11 +73,7 @@ class FiguresPage(QWidget):
         right.addLayout(head)
         right.addWidget(self._no_label)
         right.addWidget(self.values, 1)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, SPACE, 0, 0)
-        row.setSpacing(3 * SPACE)
-        row.addLayout(left, 3)
-        row.addLayout(right, 2)
+        hbox((left, 3), (right, 2), into=self, spacing=3 * SPACE, margins=(0, SPACE, 0, 0))
         self.label.currentTextChanged.connect(self._show_values)
         self.values.itemActivated.connect(self._choose)
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QListWidget,
     QListWidgetItem,
     QPushButton,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -26,6 +24,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.data_verbs import Checked
@@ -105,11 +104,7 @@ class GroupsPage(QWidget):
 
     def _build(self) -> None:
         set_role(self.summary, "small")
-        head = QHBoxLayout()
-        head.setSpacing(SPACE)
-        head.addWidget(self.summary, 1)
-        for button in (self.other_copies, self.check, self.copies, self.leaks):
-            head.addWidget(button)
+        head = hbox((self.summary, 1), self.other_copies, self.check, self.copies, self.leaks)
         split = QSplitter(Qt.Orientation.Horizontal, self)
         split.addWidget(self.list)
         split.addWidget(self.gallery)
@@ -118,11 +113,7 @@ class GroupsPage(QWidget):
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(split)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, SPACE, 0, 0)
-        column.setSpacing(SPACE)
-        column.addLayout(head)
-        column.addWidget(self._stack, 1)
+        vbox(head, (self._stack, 1), into=self, margins=(0, SPACE, 0, 0))
 
     def show_others(self, splits: Mapping[str, str]) -> None:
         """Show which splits are compared with the source."""

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QStackedWidget,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -30,6 +29,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
@@ -141,12 +141,7 @@ class DataView(QWidget):
         self._filters = second
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.tabs)
-        column = QVBoxLayout()
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        column.setSpacing(SPACE)
-        column.addLayout(first)
-        column.addLayout(second)
-        column.addWidget(self.stack, 1)
+        column = vbox(first, second, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.strip, self.bar)
 
     def _connect(self) -> None:

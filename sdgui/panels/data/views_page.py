@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, preset_config
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.services import Services
 from sdgui.shared.views.preview import ViewsPreview
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
@@ -43,10 +44,7 @@ class ViewsPage(QWidget):
         column = QVBoxLayout(settings)
         column.setContentsMargins(0, 0, SPACE, 0)
         column.setSpacing(SPACE)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        row.addWidget(self.configs, 1)
-        row.addWidget(self.use)
+        row = hbox((self.configs, 1), self.use)
         column.addLayout(row)
         column.addWidget(self.form, 1)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)

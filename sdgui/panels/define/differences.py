@@ -11,11 +11,11 @@ from PySide6.QtWidgets import (
     QStyleOptionViewItem,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 from sdgui.shared.form.texts import differences_text, field_title, value_text
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -56,12 +56,7 @@ class Differences(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemActivated.connect(self._choose)
         self.list.itemClicked.connect(self._choose)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, 0, 0, 0)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.title)
-        layout.addWidget(self._hint)
-        layout.addWidget(self.list, 1)
+        vbox(self.title, self._hint, (self.list, 1), into=self, margins=(SPACE, 0, 0, 0))
 
     def show_changes(self, changes: Mapping[str, tuple[Any, Any]], preset: str) -> None:
         """List ``changes`` (dotted field -> preset's value, ours) to the preset called ``preset``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QVBoxLayout, QWidget
 
 from core.spec.presets import PRESETS, SIZES
 from sdgui.shared.pickers.preset_facts import needs, stage_count, stages
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -38,12 +39,7 @@ class PresetBar(QFrame):
         label = PlainLabel("&Preset", self)
         label.setBuddy(self.preset)
         set_role(label, "muted")
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        for widget in (label, self.preset, self.apply, self.in_stages):
-            row.addWidget(widget)
-        row.addStretch(1)
-        row.addWidget(self.about)
+        row = hbox(label, self.preset, self.apply, self.in_stages, None, self.about)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
         layout.setSpacing(SPACE // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.panels.home.sparkline import Sparkline
@@ -15,6 +15,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import percent
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -38,15 +39,10 @@ class RunCard(QFrame):
         self.title, self.line = ElidedLabel(name, self, Qt.TextElideMode.ElideMiddle), ElidedLabel("", self)
         set_role(self.title, "title")
         set_role(self.line, "muted")
-        self.head = QHBoxLayout()
-        self.head.setSpacing(SPACE)
-        self.head.addWidget(self._icon)
-        self.head.addWidget(self.title, 1)
-        self.body = QVBoxLayout(self)
-        self.body.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        self.body.setSpacing(SPACE // 2)
-        self.body.addLayout(self.head)
-        self.body.addWidget(self.line)
+        self.head = hbox(self._icon, (self.title, 1))
+        self.body = vbox(
+            self.head, self.line, into=self, spacing=SPACE // 2, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        )
         theme().changed.connect(self._restyle)
         self.show_state(str(run.state))
 

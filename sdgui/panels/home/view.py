@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.home.cards import WIDTH, DoneCard, FailedCard, LiveCard, RunCard
 from sdgui.panels.home.model import HomeRuns
 from sdgui.panels.home.starts import StartCards, StartRow
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -31,11 +32,7 @@ class _Section(QWidget):
         self.row: QLayout = EvenFlowLayout(WIDTH, self.cards) if side_by_side else QVBoxLayout(self.cards)
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(SPACE)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.title)
-        layout.addWidget(self.cards)
+        vbox(self.title, self.cards, into=self, margins=(0, 0, 0, SPACE))
 
 
 class HomeView(QStackedWidget):
@@ -68,25 +65,13 @@ class HomeView(QStackedWidget):
         self.queued = PlainLabel(page)
         set_role(self.queued, "muted")
         self.starts = StartRow(page)
-        head = QHBoxLayout()
-        head.setSpacing(SPACE)
-        head.addWidget(heading)
-        head.addWidget(self.queued)
-        head.addStretch(1)
-        head.addWidget(self.starts)
+        head = hbox(heading, self.queued, None, self.starts)
         self._live = _Section("Training now", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
         self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page)
         set_role(self.nothing, "muted")
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        layout.setSpacing(SPACE)
-        layout.addLayout(head)
-        layout.addWidget(self.nothing)
-        for section in (self._live, self._failed, self._done):
-            layout.addWidget(section)
-        layout.addStretch(1)
+        vbox(head, self.nothing, self._live, self._failed, self._done, None, into=page, margins=2 * SPACE)
         return page
 
     def set_actions(self, actions: Actions) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QWidget
 
 from core.spec.machines.answers import Partition
 from core.spec.machines.machine import Machine
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
@@ -105,11 +106,7 @@ class LaunchForm(QWidget):
         set_role(error, "error")
         error.hide()
         box = QWidget(self)
-        column = QVBoxLayout(box)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(field)
-        column.addWidget(error)
+        vbox(field, error, into=box, spacing=SPACE // 2)
         title = PlainLabel(label, self)
         set_role(title, "muted")
         title.setBuddy(field)

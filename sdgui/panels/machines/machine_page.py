@@ -8,7 +8,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
-    QHBoxLayout,
     QHeaderView,
     QPlainTextEdit,
     QPushButton,
@@ -27,6 +26,7 @@ from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
 from sdgui.panels.machines.script_editor import ScriptEditor
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -99,21 +99,13 @@ class MachinePage(QScrollArea):
             head.setSectionResizeMode(column, mode)
 
     def _arrange(self) -> None:
-        texts = QVBoxLayout()
-        texts.setSpacing(0)
-        texts.addWidget(self.title)
-        texts.addWidget(self.line)
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        top.addLayout(texts, 1)
+        texts = vbox(self.title, self.line, spacing=0)
+        top = hbox((texts, 1))
         for button in (self.remove, self.install, self.check):
             top.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         page = QWidget(self)
         page.setProperty("role", "page")
-        column = QVBoxLayout(page)
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(2 * SPACE)
-        column.addLayout(top)
+        column = vbox(top, into=page, spacing=2 * SPACE, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
         self._findings_card = _card("Check", self.findings)
         self._output_card = _card("Installation", self.output)
         self._facts_card = _card("What it has", self.waiting, self.facts, self.gpus)

@@ -12,11 +12,9 @@ from pathlib import Path
 from PySide6.QtCore import QStringListModel, Qt, QTimer
 from PySide6.QtWidgets import (
     QCompleter,
-    QHBoxLayout,
     QLineEdit,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -38,6 +36,7 @@ from sdgui.store.records import Place, StoreError
 from sdgui.widgets.formats import counted
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import make_in_turns
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -87,16 +86,9 @@ class MachinesPanel(Panel):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.name.setCompleter(completer)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.name, 1)
-        row.addWidget(self.add)
+        row = hbox((self.name, 1), self.add, spacing=SPACE // 2)
         side = QWidget(self)
-        column = QVBoxLayout(side)
-        column.setContentsMargins(2 * SPACE, SPACE, SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addWidget(self.list, 1)
-        column.addLayout(row)
+        vbox((self.list, 1), row, into=side, margins=(2 * SPACE, SPACE, SPACE, 2 * SPACE))
         self.pages.addWidget(self.queue)
         split = QSplitter(Qt.Orientation.Horizontal, self)
         split.addWidget(side)

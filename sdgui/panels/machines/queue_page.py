@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
 
 from sdgui.panels.machines.model import QueueRow
 from sdgui.panels.machines.queue_table import QueueTable
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
@@ -61,22 +62,11 @@ class QueuePage(QWidget):
         hide_steps(self.limit)
         self.limit.setToolTip(plain_tip("How many queued runs train here at the same time; with GPUs it is one each"))
         self._limit_label.setBuddy(self.limit)
-        texts = QVBoxLayout()
-        texts.setSpacing(0)
-        texts.addWidget(self.title)
-        texts.addWidget(self.line)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        row.addLayout(texts, 1)
-        for widget in (self._limit_label, self.limit, self.top, self.up, self.down, self.leave):
-            row.addWidget(widget)
+        texts = vbox(self.title, self.line, spacing=0)
+        row = hbox((texts, 1), self._limit_label, self.limit, self.top, self.up, self.down, self.leave)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.table)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addLayout(row)
-        column.addWidget(self.stack, 1)
+        vbox(row, (self.stack, 1), into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
         self._enable()
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:

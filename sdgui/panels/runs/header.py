@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.run.events import RunStarted
 from core.spec.run.status import RunState
@@ -14,8 +14,9 @@ from sdgui.store.records import Run
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import set_role, theme
 
 _ICON = 20
 
@@ -33,16 +34,8 @@ class RunHeader(QWidget):
         self.stopping = PlainLabel(self)
         set_role(self.stopping, "muted")
         self._state = ""
-        texts = QVBoxLayout()
-        texts.setSpacing(0)
-        texts.addWidget(self.title)
-        texts.addWidget(self.line)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(SPACE)
-        self._row.addWidget(self.icon)
-        self._row.addLayout(texts, 1)
-        self._row.addWidget(self.stopping)
+        texts = vbox(self.title, self.line, spacing=0)
+        self._row = hbox(self.icon, (texts, 1), self.stopping, into=self)
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QTabWidget, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
 from sdgui.panels.runs.compare.settings import ComparePart
@@ -20,6 +20,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
@@ -56,12 +57,7 @@ class TabsView(QWidget):
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
         self.tabs.setCornerWidget(self.time)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(self.header)
-        layout.addWidget(self.elsewhere)
-        layout.addWidget(self.tabs, 1)
+        vbox(self.header, self.elsewhere, (self.tabs, 1), into=self, spacing=SPACE // 2)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""

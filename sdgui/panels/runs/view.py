@@ -9,6 +9,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.tabs_view import TabsView
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
@@ -29,11 +30,7 @@ class RunsView(QWidget):
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 3)
         self.split.setSizes([280, 440])
-        layout = QVBoxLayout()
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.head)
-        layout.addWidget(self.split, 1)
+        layout = vbox(self.head, (self.split, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, layout, self.bar)
 
     def make_tabs(self) -> TabsView:

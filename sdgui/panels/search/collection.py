@@ -9,13 +9,14 @@ import json
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from core.spec.shards import may_be_there
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -81,19 +82,8 @@ class CollectionBox(QWidget):
         for box in self.indexes:
             indexes.addWidget(box, 1)
         indexes.addWidget(self.browse)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(SPACE)
-        buttons.addWidget(self.folder)
-        buttons.addWidget(self.sheet)
-        buttons.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        column.addWidget(self.kind_box)
-        column.addWidget(self.data)
-        column.addLayout(indexes)
-        column.addWidget(self.facts)
-        column.addLayout(buttons)
+        buttons = hbox(self.folder, self.sheet, None)
+        vbox(self.kind_box, self.data, indexes, self.facts, buttons, into=self)
 
     # Selection
     @property

@@ -31,6 +31,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message
@@ -158,12 +159,7 @@ class SearchView(QWidget):
         self.query = SearchBar(history, self.more_popover, self._work)
         self.filter_popover.setMinimumWidth(52 * SPACE)
         self._fill_more()
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.query, 1)
-        row.addWidget(self.filter_button)
-        row.addWidget(self.more)
-        return row
+        return hbox((self.query, 1), self.filter_button, self.more, spacing=SPACE // 2)
 
     def _fill_more(self) -> None:
         self.score = NoWheelComboBox(self.more_popover)
@@ -179,12 +175,7 @@ class SearchView(QWidget):
         form.addRow("Prompts", self.query.prompts)
         form.addRow("Score", self.score)
         level_labels(form)
-        column = QVBoxLayout(self.more_popover)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addLayout(form)
-        column.addWidget(self.query.plus)
-        column.addWidget(self.query.minus)
+        vbox(form, self.query.plus, self.query.minus, into=self.more_popover, margins=2 * SPACE)
         self.more_popover.set_first(self.query.find_box)
 
     def _source_row(self) -> QHBoxLayout:
@@ -196,11 +187,7 @@ class SearchView(QWidget):
         self.tabs.setDrawBase(False)
         self.tabs.setExpanding(False)
         self.tabs.setAccessibleName("View")
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        row.addWidget(self.source, 1)
-        row.addWidget(self.tabs)
-        return row
+        return hbox((self.source, 1), self.tabs)
 
     def _arrange_results(self) -> None:
         self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)

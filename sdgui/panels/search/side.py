@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_rank
@@ -21,6 +21,7 @@ from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.verbs import Results
@@ -52,16 +53,8 @@ class SearchSide(QWidget):
         self.gallery.set_thumbnail_size(100)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
         set_role(self.detail, "small")
-        head = QHBoxLayout()
-        head.setSpacing(SPACE)
-        head.addWidget(self.title, 2)
-        head.addWidget(self.line, 3)
-        head.addWidget(self.true)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(head)
-        column.addWidget(self.gallery, 1)
+        head = hbox((self.title, 2), (self.line, 3), self.true)
+        vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
         self.gallery.add_to_foot(self.detail)
         self.true.hide()
         self._connect()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from core.spec.run.folder import RunDir
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
@@ -19,6 +19,7 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.chip_button import ChipButton
 from sdgui.widgets.popovers.popover import Popover
@@ -60,17 +61,10 @@ class SourceBar(QWidget):
         self.button.setToolTip("What is searched: the validation split, a folder or table, or an index")
         self.popover.set_first(self.collection.kind_box)
         self.popover.setMinimumWidth(64 * SPACE)
-        column = QVBoxLayout(self.popover)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addWidget(self.collection)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.pickers[0], 8)
-        row.addWidget(self.compare)
-        row.addWidget(self.presets)
-        row.addWidget(self.pickers[1], 8)
+        vbox(self.collection, into=self.popover, margins=2 * SPACE)
+        row = hbox(
+            (self.pickers[0], 8), self.compare, self.presets, (self.pickers[1], 8), into=self, spacing=SPACE // 2
+        )
         row.addSpacing(SPACE)
         row.addWidget(self.button, 7)
         row.addStretch()  # a chip has a widest: what is left over is at the end

@@ -25,6 +25,7 @@ from core.spec.presets import PRESETS, preset_config
 from core.spec.study import NAME, Arm, Study
 from sdgui.shared.form.texts import field_title, value_text
 from sdgui.store.records import Experiment
+from sdgui.widgets.formats import free_name
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
@@ -62,11 +63,11 @@ class ArmsList(QListWidget):
             if source is None or item.checkState() != Qt.CheckState.Checked:
                 continue
             if isinstance(source, str):
-                name = _unused_name(source, names)
+                name = free_name(source, names, "-")
                 arms.append((Arm(name=name, preset=source), None))
             else:
                 experiment = self._experiments[source]
-                name = _unused_name(arm_name(experiment.name), names)
+                name = free_name(arm_name(experiment.name), names, "-")
                 arms.append((Arm(name=name, config=f"arms/{name}.json"), experiment))
             names.add(name)
         return arms
@@ -104,13 +105,6 @@ def arm_name(text: str) -> str:
     """A name that can be a folder name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
     return name if NAME.match(name) else "arm"
-
-
-def _unused_name(name: str, used_names: set[str]) -> str:
-    number, free = 2, name
-    while free in used_names:
-        free, number = f"{name}-{number}", number + 1
-    return free
 
 
 def arm_config(study: Study, arm: Arm) -> RunConfig:

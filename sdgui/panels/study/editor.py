@@ -30,6 +30,8 @@ from core.spec.study import Arm, Measure, NoiseSpec, Study
 from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
+from sdgui.widgets.formats import free_name
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox, StillSpinBox
@@ -120,10 +122,7 @@ class StudyEditor(QWidget):
             set_role(head, "title")
             right.addWidget(head)
             right.addWidget(widget, 1)
-        body = QHBoxLayout()
-        body.setSpacing(2 * SPACE)
-        body.addWidget(scroll, 1)
-        body.addLayout(right, 1)
+        body = hbox((scroll, 1), (right, 1), spacing=2 * SPACE)
         foot = QHBoxLayout()
         foot.addWidget(self.wrong, 1)
         foot.addWidget(self.back)
@@ -153,10 +152,7 @@ class StudyEditor(QWidget):
         """Start a new study; offers the store's experiments as arms, with those in ``ticked`` selected."""
         self._show_form_for(None)
         self.presets.begin(experiments, ticked)
-        number, name = 2, "study"
-        while name in used_names:
-            name, number = f"study {number}", number + 1
-        self.name.setText(name)
+        self.name.setText(free_name("study", used_names))
         self.seeds.setText("0, 1, 2")
         self.budgets.clear()
         self.check()

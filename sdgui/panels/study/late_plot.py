@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 import pyqtgraph as pg
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.late_parts import MadeLate, is_made
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -22,11 +23,7 @@ class LatePlot(MadeLate):
         super().__init__(parent)
         self.title = PlainLabel(self, wordWrap=True)
         set_role(self.title, "small")
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(SPACE // 2)
-        self._column.addWidget(self.title)
-        self._column.addStretch(1)
+        self._column = vbox(self.title, None, into=self, spacing=SPACE // 2)
         self.setMinimumHeight(16 * SPACE)
         theme().changed.connect(self._draw)
 

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QInputDialog,
     QLineEdit,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -36,6 +35,7 @@ from sdgui.store.records import Experiment, StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.file_dialogs import ask_folder
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -73,11 +73,7 @@ class StudyPanel(Panel):
             self.stack.addWidget(widget)
         if (state := self._services.settings.value("study/split")) is not None:
             self.view.split.restoreState(state)
-        column = QVBoxLayout()
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        column.setSpacing(SPACE)
-        column.addWidget(self.toolbar)
-        column.addWidget(self.stack, 1)
+        column = vbox(self.toolbar, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.bar)
         self._fill_menus()
 

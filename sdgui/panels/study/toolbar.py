@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from sdgui.panels.study.ending import StudyEnding
 from sdgui.panels.study.machines_button import MachinesButton
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import set_role
 
 
 class StudyToolbar(QWidget):
@@ -54,10 +55,7 @@ class StudyToolbar(QWidget):
         ):
             button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        row.addWidget(self.box, 1)
+        row = hbox((self.box, 1), into=self)
         small = (self.more, self.folder, self.bin)
         for widget in (
             self.machines,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QHeaderView,
     QProgressBar,
     QSplitter,
@@ -31,6 +30,7 @@ from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.late_parts import home_of
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -127,16 +127,8 @@ class StudyView(QWidget):
         self.runs.setRootIsDecorated(False)
         self.runs.itemActivated.connect(lambda item, _c: self.run_asked.emit(item.data(0, Qt.ItemDataRole.UserRole)))
         self.tabs.setDocumentMode(True)
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        top.addWidget(self.state, 2)
-        top.addWidget(self.progress, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self.about)
-        column.addLayout(top)
-        column.addWidget(self.tabs, 1)
+        top = hbox((self.state, 2), (self.progress, 1))
+        vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)
         self.network.activated.connect(lambda _row: self._show_results())
 
     # What is shown

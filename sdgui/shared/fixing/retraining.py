@@ -23,6 +23,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.own.fixes import StoredFix
 from sdgui.store.records import HERE, Run
+from sdgui.widgets.formats import free_name
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import DATA
 from sdgui.worker.replies import Failure
@@ -141,7 +142,7 @@ class Retraining(QObject):
 
         def write() -> Changes:
             used_names = {experiment.name for experiment in store.experiments()}
-            name = _free(f"{trained.config.name[:80]} with fixes", used_names)
+            name = free_name(f"{trained.config.name[:80]} with fixes", used_names)
             config = trained.config.model_copy(update={"name": name})
             experiment = store.add_experiment(config, name)
             store.note_experiment(experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}.")
@@ -214,10 +215,3 @@ def _seed(run: Run) -> int | None:
         return read_config(run.dir.config).seed
     except (ConfigError, OSError):
         return None
-
-
-def _free(name: str, used_names: set[str]) -> str:
-    number, candidate = 2, name
-    while candidate in used_names:
-        candidate, number = f"{name} {number}", number + 1
-    return candidate

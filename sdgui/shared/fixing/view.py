@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QStackedWidget, QWidget
 
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -58,32 +59,19 @@ class FixingView(QWidget):
         self._arrange()
 
     def _arrange(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        for part in (self.bar, self.strip):
-            column.addWidget(part)
-        column.addLayout(_row(_label("&Data", self.sources), (self.sources, 1), (self.counts, 1)))
-        column.addWidget(self.stack, 1)
-        column.addLayout(_row(self.take_out, self.undo, self.take_all, None, self.save))
         number = _label("Number &of seeds", self.seeds)
         number.setFixedWidth(number.sizeHint().width())
-        column.addLayout(_row(_label("Re&peat", self.runs), (self.runs, 1), number, self.seeds, self.retrain))
-        column.addLayout(_row(_label("&Compare", self.pairs), (self.pairs, 1), self.page))
-
-
-def _row(*parts: QWidget | tuple[QWidget, int] | None) -> QHBoxLayout:
-    """Widgets beside each other, with their stretch where it is given; None is free space."""
-    row = QHBoxLayout()
-    row.setSpacing(SPACE)
-    for part in parts:
-        if part is None:
-            row.addStretch(1)
-        elif isinstance(part, tuple):
-            row.addWidget(*part)
-        else:
-            row.addWidget(part)
-    return row
+        vbox(
+            self.bar,
+            self.strip,
+            hbox(_label("&Data", self.sources), (self.sources, 1), (self.counts, 1)),
+            (self.stack, 1),
+            hbox(self.take_out, self.undo, self.take_all, None, self.save),
+            hbox(_label("Re&peat", self.runs), (self.runs, 1), number, self.seeds, self.retrain),
+            hbox(_label("&Compare", self.pairs), (self.pairs, 1), self.page),
+            into=self,
+            margins=2 * SPACE,
+        )
 
 
 def _box(name: str, parent: QWidget) -> NoWheelComboBox:

@@ -34,6 +34,7 @@ from sdgui.shared.form.section import FormSection
 from sdgui.shared.form.state import FormState
 from sdgui.shared.form.texts import differences_text
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -87,11 +88,7 @@ class ConfigForm(QWidget):
         self._problems.setToolTip("Go to the next problem (F8)")
         self._differences.setCheckable(True)
         self._differences.setToolTip("Show only differences from the preset")
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        top.addWidget(self._search, 1)
-        top.addWidget(self._differences)
-        top.addWidget(self._problems)
+        top = hbox((self._search, 1), self._differences, self._problems)
         self._list.setProperty("role", "plain")
         self._list.setAccessibleName("Sections")
         self._list.setFixedWidth(18 * SPACE)
@@ -116,12 +113,7 @@ class ConfigForm(QWidget):
         body = QHBoxLayout()
         body.addWidget(self._list)
         body.addWidget(self._area, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE)
-        layout.addLayout(top)
-        layout.addLayout(body, 1)
-        layout.addWidget(self._help)
+        vbox(top, (body, 1), self._help, into=self)
 
     def _connect(self) -> None:
         self._making.timeout.connect(self._make_some)

@@ -15,7 +15,6 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
-    QHBoxLayout,
     QInputDialog,
     QMenu,
     QSizePolicy,
@@ -34,6 +33,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.still_boxes import NoWheelComboBox
@@ -84,16 +84,8 @@ class DataPicker(QWidget):
         self.setFocusProxy(self.box)
         set_role(self.figures, "small")
         self.figures.hide()
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.box, 1)
-        row.addWidget(self._browse)
-        row.addWidget(self._show_card)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(row)
-        column.addWidget(self.figures)
+        row = hbox((self.box, 1), self._browse, self._show_card, spacing=SPACE // 2)
+        vbox(row, self.figures, into=self, spacing=SPACE // 2)
         self.box.activated.connect(lambda row: self.set_source(str(self.box.itemData(row))))
         self._browse.clicked.connect(self._ask)
         self._show_card.clicked.connect(self.show_card)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.replies import Cancelled, Failure
@@ -66,22 +67,13 @@ class DataCard(QFrame):
         for image in self.images:
             row.addWidget(image)
         row.addStretch(1)
-        words = QVBoxLayout()
-        words.setSpacing(SPACE // 2)
-        for label in (self.figures, self.more, self.overlap):
-            words.addWidget(label)
-        foot = QHBoxLayout()
-        foot.setSpacing(SPACE)
-        foot.addLayout(words, 1)
+        words = vbox(self.figures, self.more, self.overlap, spacing=SPACE // 2)
+        foot = hbox((words, 1))
         for button in (self.look, self.hold_out):
             foot.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         set_role(self.more, "small")
         set_role(self.overlap, "small")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self._shelf)
-        column.addLayout(foot)
+        vbox(self._shelf, foot, into=self, spacing=SPACE // 2, margins=SPACE)
 
     def set_others(self, splits: Mapping[str, str]) -> None:
         """The other splits (name -> source); they are compared where there is a source."""

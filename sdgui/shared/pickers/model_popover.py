@@ -11,13 +11,14 @@ from typing import Final
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QListView, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QListView, QPushButton, QWidget
 
 from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry, Needs, folder_entry
 from sdgui.shared.pickers.model_list import Groups, ModelDelegate, ModelLines
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -80,13 +81,7 @@ class ModelPopover(QFrame):
             foot.addWidget(box)
         foot.addStretch(1)
         foot.addWidget(self._folder)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        column.setSpacing(SPACE)
-        column.addWidget(self.line)
-        column.addWidget(self.list, 1)
-        column.addWidget(self.note)
-        column.addLayout(foot)
+        vbox(self.line, (self.list, 1), self.note, foot, into=self, margins=SPACE)
 
     # What is shown
     def open_below(self, chip: QWidget, typed: str = "") -> None:

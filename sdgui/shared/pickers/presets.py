@@ -11,7 +11,6 @@ from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -24,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.presets import PRESETS, SIZES, Size
 from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, needs
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -101,15 +101,8 @@ class PresetChooser(QFrame):
             QShortcut(QKeySequence(f"Alt+{index + 1}"), self).activated.connect(choice.click)
         side.addWidget(self.button)
         self.setTabOrder(self.sizes.buttons()[-1], self.button)  # as they stand
-        body = QHBoxLayout()
-        body.setSpacing(2 * SPACE)
-        body.addWidget(self.list)
-        body.addLayout(side, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.line)
-        layout.addLayout(body, 1)
+        body = hbox(self.list, (side, 1), spacing=2 * SPACE)
+        vbox(self.line, (body, 1), into=self, margins=SPACE)
 
     def size_chosen(self) -> Size:
         """The size that is ticked."""

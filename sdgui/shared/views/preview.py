@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QWidget
 
 from core.spec.config import RunConfig
 from sdgui.shared.views.canvas import ViewsCanvas
 from sdgui.shared.views.drawing import Views, ViewsWork
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
@@ -71,11 +72,7 @@ class ViewsPreview(QWidget):
             row.addWidget(box)
         row.addWidget(self.again)
         row.addWidget(self.note, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        column.addLayout(row)
-        column.addWidget(self.area, 1)
+        vbox(row, (self.area, 1), into=self)
 
     def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
         """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's images.

@@ -24,7 +24,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QKeyEvent, QKeySequence, QRegion, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QStyle, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QListView, QSlider, QStyle, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.delegate import GalleryDelegate
@@ -32,6 +32,7 @@ from sdgui.widgets.gallery.items import GalleryItem, GalleryModel, runs_of
 from sdgui.widgets.gallery.menu import copy_captions, copy_paths, gallery_menu
 from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -116,11 +117,7 @@ class Gallery(QWidget):
         self._foot = foot = QHBoxLayout()
         foot.addWidget(self._count, 1)
         foot.addWidget(self._slider)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(view, 1)
-        layout.addLayout(foot)
+        vbox((view, 1), foot, into=self, spacing=SPACE // 2)
 
     def add_to_foot(self, widget: QWidget) -> None:
         """Show ``widget`` below the images, between their number and the slider."""

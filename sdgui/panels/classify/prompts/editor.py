@@ -11,12 +11,10 @@ from pathlib import Path
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QHeaderView,
     QPlainTextEdit,
     QSplitter,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -26,6 +24,7 @@ from sdgui.panels.classify.prompts.draft import PromptDraft
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message, error, info
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -152,9 +151,7 @@ class PromptEditor(QWidget):
         self.save = IconButton(
             "ph.floppy-disk", "Save as a file that sdgui-core evaluate --templates reads", parent=self
         )
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
-        row.addWidget(title, 1)
+        row = hbox((title, 1), spacing=SPACE // 2)
         for button, act in (
             (self.undo, self.take_back),
             (self.redo, self.make_again),
@@ -168,12 +165,7 @@ class PromptEditor(QWidget):
         self.split.addWidget(self.templates)
         self.split.addWidget(self.table)
         self.split.setChildrenCollapsible(False)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, SPACE, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(row)
-        column.addWidget(self.split, 1)
-        column.addWidget(self.state)
+        vbox(row, (self.split, 1), self.state, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     # What is shown
     def begin(self, source: str, classes: Sequence[str], accuracy: float) -> None:

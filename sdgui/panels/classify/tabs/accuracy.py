@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from sdgui.panels.classify.model import METRICS, Measured, between
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.formats import count, percent, value
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -55,11 +56,7 @@ class AccuracyTab(QWidget):
         large.addWidget(self.figure)
         large.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignVCenter)
         large.addWidget(self.further, 1, Qt.AlignmentFlag.AlignVCenter)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, 0, 0)
-        column.setSpacing(SPACE)
-        column.addLayout(large)
-        column.addWidget(self.table, 1)
+        vbox(large, (self.table, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
         self.table.sort_by(2)
         theme().changed.connect(self._restyle)

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import Measured, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
@@ -50,18 +51,9 @@ class CurvesTab(QWidget):
         label = PlainLabel("Dra&ws", self)
         label.setBuddy(self.draws)
         set_role(label, "muted")
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        for widget in (self.image, self.fused, label, self.draws):
-            row.addWidget(widget)
-        row.addStretch(1)
+        row = hbox(self.image, self.fused, label, self.draws, None)
         below = QWidget(self)
-        inner = QVBoxLayout(below)
-        inner.setContentsMargins(0, SPACE, 0, 0)
-        inner.setSpacing(SPACE // 2)
-        inner.addWidget(self.shots, 1)
-        inner.addLayout(row)
-        inner.addWidget(self.notes)
+        vbox((self.shots, 1), row, self.notes, into=below, spacing=SPACE // 2, margins=(0, SPACE, 0, 0))
         split = QSplitter(Qt.Orientation.Vertical, self)
         split.addWidget(self.c_curve)
         split.addWidget(below)

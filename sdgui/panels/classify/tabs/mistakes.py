@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.data.fixes import Fix, Kind
 from sdgui.panels.classify.model import Measured
 from sdgui.shared.basket import Basket, Finding, offer_in_menu
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -43,11 +44,7 @@ class MistakesTab(QWidget):
         self._total, self._requested = 0, 0
         for title, tip, kind in _BASKET:
             offer_in_menu(self.gallery, basket, title, tip, partial(self._make_finding, kind))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, 0, 0)
-        column.setSpacing(SPACE)
-        column.addWidget(self.line)
-        column.addWidget(self.gallery, 1)
+        vbox(self.line, (self.gallery, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
     def show_result(self, result: Measured) -> None:

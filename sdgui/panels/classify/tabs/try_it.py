@@ -27,6 +27,7 @@ from sdgui.widgets.drop_target import DropTarget
 from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -88,10 +89,7 @@ class TryTab(QWidget):
         set_role(self.line, "error")
         self.line.hide()
         left = QWidget(self)
-        column = QVBoxLayout(left)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self.gallery, 1)
+        column = vbox((self.gallery, 1), into=left, spacing=SPACE // 2)
         row = QHBoxLayout()
         for button, tip in ((self.choose, "Choose image files"), (self.clear, "Remove all images")):
             button.setToolTip(plain_tip(tip))

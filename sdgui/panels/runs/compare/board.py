@@ -24,6 +24,7 @@ from sdgui.store.records import RunLabel, StoreError
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -56,12 +57,7 @@ class _Column(QWidget):
         set_role(self.step, "small")
         self.gallery = Gallery(empty_text="", parent=self)
         self.gallery.set_thumbnail_size(72)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(self.name)
-        layout.addWidget(self.step)
-        layout.addWidget(self.gallery, 1)
+        vbox(self.name, self.step, (self.gallery, 1), into=self, spacing=SPACE // 2)
         self.setMinimumWidth(24 * SPACE)
 
     def show_run(self, run: RunSamples, step: int, caption: str, network: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.groups import Chart
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
@@ -39,11 +40,9 @@ class PlotCard(QFrame):
         top.addWidget(title, 1)
         top.addWidget(self._pin)
         top.addWidget(self._button)
-        self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
-        self._layout.setSpacing(0)
-        self._layout.addLayout(top)
-        self._layout.addStretch(1)
+        self._layout = vbox(
+            top, None, into=self, spacing=0, margins=(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
+        )
 
     def set_maximized(self, maximized: bool) -> None:
         """Switch the button between maximise and restore."""

@@ -25,6 +25,7 @@ from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
@@ -70,12 +71,7 @@ class PlotGrid(QWidget):
         self._split.setSizes([120 * SPACE, 26 * SPACE])
         row = QHBoxLayout()
         row.addWidget(self.toolbar)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE)
-        layout.addLayout(row)
-        layout.addWidget(self.message)
-        layout.addWidget(self._split, 1)
+        vbox(row, self.message, (self._split, 1), into=self)
 
     def _connect(self) -> None:
         self.toolbar.smoothing_changed.connect(self._smooth)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.runs.relations.axes import Axis
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import dress
 from sdgui.widgets.relations.axis import Floats
@@ -62,11 +63,7 @@ class Scatter(QWidget):
         self._colors: Sequence[int | None] = ()
         self._x, self._y = np.empty(0), np.empty(0)
         self._plotted_runs = np.empty(0, np.intp)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(self.plot, 1)
-        layout.addWidget(self.note)
+        vbox((self.plot, 1), self.note, into=self, spacing=SPACE // 2)
         theme().changed.connect(self._restyle)
         self._restyle()
 

@@ -14,12 +14,10 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -27,6 +25,7 @@ from sdgui.panels.runs.table.cells import short_metric, tip_of, title_of
 from sdgui.panels.runs.table.completion import STEPS, Values
 from sdgui.panels.runs.table.layout import NAME, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.still_boxes import NoWheelComboBox
@@ -58,13 +57,7 @@ class AtStep(QWidget):
         self.step.setMinimumContentsLength(6)
         self.add = QPushButton("Add", self)
         self.add.setToolTip("Show this metric at this step as a column")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        row.addWidget(self.metrics, 1)
-        row.addWidget(PlainLabel("at step", self))
-        row.addWidget(self.step)
-        row.addWidget(self.add)
+        hbox((self.metrics, 1), PlainLabel("at step", self), self.step, self.add, into=self)
         self.add.clicked.connect(self._ask)
         self.edit.returnPressed.connect(self._ask)
         self.step.currentTextChanged.connect(lambda text: self.add.setEnabled(bool(text)))
@@ -122,11 +115,7 @@ class ColumnChooser(QFrame):
         self.at_step.column_asked.connect(self.add)
         hint = PlainLabel(_HINT, self)
         set_role(hint, "small")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        for widget in (self.search, self.list, hint, self.at_step):
-            layout.addWidget(widget)
+        vbox(self.search, self.list, hint, self.at_step, into=self, margins=SPACE)
 
     def open(self, columns: Sequence[str], catalogue: Catalogue, position: QPoint, values: Values) -> None:
         """Show below the screen's point ``position``; ``values``: the filter's completions, including steps."""

@@ -19,10 +19,10 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
@@ -94,12 +94,7 @@ class ManySheet(QFrame):
         foot = QHBoxLayout()
         foot.addWidget(self.append, 1)
         foot.addWidget(self.apply)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        for widget in (self.title, self.add, self._has, self._tags, self.note):
-            layout.addWidget(widget)
-        layout.addLayout(foot)
+        vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
 
     def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
         """Show over the screen's point ``position``. ``tags``: what each run has; ``all_tags``: tags to choose from."""

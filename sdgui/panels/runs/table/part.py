@@ -14,7 +14,7 @@ from functools import partial
 
 from PySide6.QtCore import QPoint, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from sdgui.panels.runs.table.bar import TableBar
 from sdgui.panels.runs.table.cells import title_of
@@ -26,6 +26,7 @@ from sdgui.panels.runs.table.view import NAME_WIDTH, RunTableView
 from sdgui.panels.runs.table.views import SavedViews, views_menu
 from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.store.store import Store
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
 _LATER = 1000  # ms between two looks at what live runs report
@@ -59,11 +60,7 @@ class RunTable(QWidget):
         self._started = False
         self._later = QTimer(self, singleShot=True, interval=_LATER)
         self._later.timeout.connect(self._look_again)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.view, 1)
+        vbox(self.bar, (self.view, 1), into=self)
         self._connect()
 
     def _connect(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QWidget
 
 from core.spec.resources import resource_folder
 from sdgui.panels.search.model import RAW, Part, Query
@@ -21,6 +21,7 @@ from sdgui.panels.search.query.history import SearchHistory
 from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
@@ -83,14 +84,9 @@ class SearchBar(QWidget):
         self.plus.setToolTip("Add the typed words to the query as a part with a separate weight (Alt+Enter)")
         self.minus.setToolTip("Search for images unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.true_image)
-        row.addWidget(self.chips)
-        row.addWidget(self.line, 1)
-        for widget in (self.image, self.star, self.past):
-            row.addWidget(widget)
+        hbox(
+            self.true_image, self.chips, (self.line, 1), self.image, self.star, self.past, into=self, spacing=SPACE // 2
+        )
         self.true_image.hide()
 
     def _connect(self) -> None:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDoubleSpinBox, QFrame, QHBoxLayout, QScrollArea, 
 from sdgui.panels.search.model import Part
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -51,10 +52,7 @@ class Chip(QFrame):
         self._weight.valueChanged.connect(self._set_weight)
         remove = IconButton("ph.x", f"Remove {part.title} from the query", parent=self)
         remove.clicked.connect(self.removed)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(SPACE // 2, 0, SPACE // 2, 0)
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self._sign)
+        row = hbox(self._sign, into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
         if part.image:
             image = ImageLabel(_IMAGE, self)
             image.show_image(Path(part.image))

@@ -11,7 +11,6 @@ from typing import Any
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QSplitter,
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import (
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -82,18 +82,9 @@ class EvaluationPane(QWidget):
         # Room for the arrow that shows the order, which would lie on right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
         set_role(self.count_label, "small")
-        ways = QHBoxLayout()
-        ways.setSpacing(SPACE // 2)
-        ways.addWidget(self.way, 1)
-        ways.addWidget(self.k_box)
+        ways = hbox((self.way, 1), self.k_box, spacing=SPACE // 2)
         upper = QWidget(self)
-        column = QVBoxLayout(upper)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(ways)
-        column.addWidget(self.filter_box)
-        column.addWidget(table, 1)
-        column.addWidget(self.count_label)
+        vbox(ways, self.filter_box, (table, 1), self.count_label, into=upper, spacing=SPACE // 2)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.split.addWidget(upper)
         self.split.addWidget(self.curve)

@@ -31,6 +31,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
@@ -88,12 +89,7 @@ class MapPage(QWidget):
         policy.setHeightForWidth(True)
         self._legend.setSizePolicy(policy)
         map_side = QWidget(self)
-        column = QVBoxLayout(map_side)
-        column.setContentsMargins(0, 0, SPACE, 0)
-        column.setSpacing(SPACE // 2)
-        column.addLayout(top)
-        column.addWidget(self._legend)
-        column.addWidget(self.canvas, 1)
+        vbox(top, self._legend, (self.canvas, 1), into=map_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(map_side)
         self.split.addWidget(self.gallery)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.formats import percent
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -43,11 +44,7 @@ class RecallCurve(QWidget):
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._readout = PlainLabel("Recall at k", self, wordWrap=True)
         set_role(self._readout, "small")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self._readout)
-        column.addWidget(self._plot, 1)
+        vbox(self._readout, (self._plot, 1), into=self, spacing=SPACE // 2)
         self.setAccessibleName("Recall at k")
         self._plot.scene().sigMouseMoved.connect(self._show_at)
         theme().changed.connect(self._draw)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from sdgui.panels.search.why.image import HEAT, HeatImage
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -39,15 +40,8 @@ class WhyView(QFrame):
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(off, 0, Qt.AlignmentFlag.AlignTop)
-        right = QVBoxLayout()
-        right.setSpacing(SPACE)
-        right.addLayout(head)
-        right.addWidget(self._words, 1)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        row.setSpacing(2 * SPACE)
-        row.addWidget(self.image, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(right, 1)
+        right = vbox(head, (self._words, 1))
+        hbox((self.image, 0, Qt.AlignmentFlag.AlignTop), (right, 1), into=self, spacing=2 * SPACE, margins=SPACE)
         self.setFixedHeight(self.image.height() + 2 * SPACE + 2)
         self.setAccessibleName("Why this match")
         self.hide()

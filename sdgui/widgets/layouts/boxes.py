@@ -1,0 +1,39 @@
+"""Widgets beside each other and below each other, without margins of their own."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLayout, QVBoxLayout, QWidget
+
+from sdgui.widgets.style.theme import SPACE
+
+Item = QWidget | QLayout
+Part = Item | tuple[Item, int] | tuple[QWidget, int, Qt.AlignmentFlag] | None  # with its stretch; None: free space
+Margins = int | tuple[int, int, int, int]  # all alike, or left, top, right, bottom
+_Box = TypeVar("_Box", bound=QBoxLayout)
+
+
+def hbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QHBoxLayout:
+    """Parts from left to right; ``into``: the widget whose layout this is."""
+    return _filled(QHBoxLayout() if into is None else QHBoxLayout(into), parts, spacing, margins)
+
+
+def vbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QVBoxLayout:
+    """Parts from top to bottom; ``into``: the widget whose layout this is."""
+    return _filled(QVBoxLayout() if into is None else QVBoxLayout(into), parts, spacing, margins)
+
+
+def _filled(box: _Box, parts: tuple[Part, ...], spacing: int, margins: Margins) -> _Box:
+    box.setContentsMargins(*((margins,) * 4 if isinstance(margins, int) else margins))
+    box.setSpacing(spacing)
+    for part in parts:
+        item, *placing = part if isinstance(part, tuple) else (part,)
+        if item is None:
+            box.addStretch(1)
+        elif isinstance(item, QLayout):
+            box.addLayout(item, *placing)
+        else:
+            box.addWidget(item, *placing)
+    return box
