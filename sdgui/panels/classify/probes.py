@@ -79,8 +79,8 @@ class Probes(QObject):
         if folder is None:
             return
         start = folder.parent / f"{folder.name}-classes.csv"
-        if target := ask_save(self._window, "Save the predicted classes as", start, "*.csv", ".csv", confirm=False):
-            out = target.path
+        if target := ask_save(self._window, "Save the predicted classes as", start, "*.csv", confirm=False):
+            out = target.path if target.path.suffix else target.path.with_name(f"{target.path.name}.csv")
             self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, folder, out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:

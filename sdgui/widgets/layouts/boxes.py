@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLayout, QVBoxLayout, QWidget
@@ -29,11 +29,11 @@ def _filled(box: _Box, parts: tuple[Part, ...], spacing: int, margins: Margins) 
     box.setContentsMargins(*((margins,) * 4 if isinstance(margins, int) else margins))
     box.setSpacing(spacing)
     for part in parts:
-        item, *placing = part if isinstance(part, tuple) else (part,)
-        if item is None:
+        placed: tuple[Any, ...] = part if isinstance(part, tuple) else (part,)
+        if part is None:
             box.addStretch(1)
-        elif isinstance(item, QLayout):
-            box.addLayout(item, *placing)
+        elif isinstance(placed[0], QLayout):
+            box.addLayout(*placed)
         else:
-            box.addWidget(item, *placing)
+            box.addWidget(*placed)
     return box

@@ -112,7 +112,7 @@ def test_images_are_added_once_chosen_and_all_removed(
     monkeypatch.setattr(tab.drop, "take_paths", taken.append)
     tab.choose.click()
     tab.choose.click()
-    assert taken == [["/a.png"]]
+    assert taken == [[Path("/a.png")]]
     tab._remove([4])
     tried.choose(0)
     assert tried.shown == ["cat"]
