@@ -92,7 +92,7 @@ def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, t
     assert app is not None
     before = receivers(app, "aboutToQuit")
     persistence = CaptionPersistence(store)
-    assert receivers(app, "aboutToQuit") == before + 1
+    assert receivers(app, "aboutToQuit") == before + 2, "its own, and that of its thread"
     persistence.keep([Entry("/a.png", 0, text="typed")])
     persistence.close()
     assert [caption.text for caption in store.captions()[0]] == ["typed"], "close waits until it is written"
@@ -115,7 +115,7 @@ def test_a_failure_that_nobody_foresaw_is_told_and_tried_again(
     assert persistence._timer.isActive(), "changes are gathered"
     persistence.flush()
     assert not persistence._timer.isActive()
-    qtbot.waitUntil(lambda: told == ["RuntimeError: out of order."])
+    qtbot.waitUntil(lambda: told == ["RuntimeError: out of order"])
     assert persistence._timer.isActive()
     assert persistence._timer.interval() == caption_persistence._AGAIN_MS
     monkeypatch.undo()
