@@ -28,8 +28,7 @@ class Rail(QWidget):
         """A button that shows a panel, below those that are there; under a heading where a section begins."""
         if section != self._section:
             self._section = section
-            heading = PlainLabel(section.upper(), self)
-            set_role(heading, "small")
+            heading = PlainLabel(section.upper(), self, role="small")
             heading.setContentsMargins(SPACE, SPACE, SPACE, 0)
             self._column.insertWidget(self._column.count() - 1, heading)
         action.setCheckable(True)

@@ -13,7 +13,7 @@ from sdgui.shared.run_texts import when
 from sdgui.store.registry.activity import Activity
 from sdgui.store.store import Store
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _COLUMNS = ("When", "Who", "What", "")
 _DETAIL = Qt.ItemDataRole.UserRole
@@ -27,8 +27,7 @@ class ActivityDialog(QDialog):
         self._store = store
         self._tasks = BackgroundTasks(self)
         self._of: tuple[int | None, int | None] = (None, None)  # experiment and run whose changes are shown
-        self.title = PlainLabel(self)
-        set_role(self.title, "title")
+        self.title = PlainLabel(self, role="title")
         self.list = QTreeWidget(self)
         self.list.setHeaderLabels(list(_COLUMNS))
         self.list.setRootIsDecorated(False)

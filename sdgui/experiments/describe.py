@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QCompleter, QFrame, QLineEdit, QPlainTextEdit, QWi
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.popovers.placing import move_within
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 
 class DescribeSheet(QFrame):
@@ -29,8 +29,7 @@ class DescribeSheet(QFrame):
         self._target: object = None
         self._before: tuple[list[str], str] = ([], "")
         self._given_up = False
-        self.title = PlainLabel(self)
-        set_role(self.title, "title")
+        self.title = PlainLabel(self, role="title")
         self.tags = QLineEdit(self)
         self.tags.setPlaceholderText("Tags, separated by commas")
         self.tags.setAccessibleName("Tags, separated by commas")
@@ -42,8 +41,7 @@ class DescribeSheet(QFrame):
         self.note.setPlaceholderText("Note")
         self.note.setAccessibleName("Note")
         self.note.setTabChangesFocus(True)
-        hint = PlainLabel("Ctrl+Enter saves, Esc cancels", self)
-        set_role(hint, "small")
+        hint = PlainLabel("Ctrl+Enter saves, Esc cancels", self, role="small")
         vbox(self.title, self.tags, self.note, hint, into=self, margins=SPACE)
         self.tags.returnPressed.connect(self.hide)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):

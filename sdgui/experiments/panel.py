@@ -22,7 +22,7 @@ from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 
 class ExperimentsPanel(QWidget):
@@ -57,8 +57,7 @@ class ExperimentsPanel(QWidget):
         self.filter_box.setAccessibleName("Filter experiments")
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.textChanged.connect(self._filter_typed)
-        self._title = PlainLabel("Experiments", self)
-        set_role(self._title, "title")
+        self._title = PlainLabel("Experiments", self, role="title")
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)
         vbox(self._top, self.filter_box, (self.tree, 1), into=self, margins=SPACE)

@@ -27,10 +27,8 @@ class ExperimentHead(QWidget):
         super().__init__(parent)
         self._store = services.store
         self.place = PlaceButton(services.hosts, self)
-        self.title = ElidedLabel("", self)
-        set_role(self.title, "heading")
-        self.line = ElidedLabel("", self)
-        set_role(self.line, "muted")
+        self.title = ElidedLabel("", self, role="heading")
+        self.line = ElidedLabel("", self, role="muted")
         texts = vbox(self.title, self.line, spacing=0)
         self._row = hbox((texts, 1), into=self)
 

@@ -17,7 +17,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _SETTLES = 120  # ms that the slider rests before a step is opened
 _PLAY = 900  # ms that a step is shown while playing, at least
@@ -71,8 +71,7 @@ class StepSlider(QWidget):
         self.slider.setToolTip("The kept checkpoints of the run, from the first to the last")
         self.slider.setPageStep(1)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
-        self.label = PlainLabel(self)
-        set_role(self.label, "muted")
+        self.label = PlainLabel(self, role="muted")
         self.export = QPushButton("Export …", self)
         self.export.setToolTip(plain_tip("Save what each step finds as an animated image (WebP)"))
         hbox(self.play, self.label, (self.slider, 1), self.export, into=self)

@@ -7,15 +7,20 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.style.theme import Role
 
 
 class ElidedLabel(PlainLabel):
     """One line; takes what room there is instead of asking for all of it. Paths are shortened in the middle."""
 
     def __init__(
-        self, text: str = "", parent: QWidget | None = None, mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight
+        self,
+        text: str = "",
+        parent: QWidget | None = None,
+        mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+        role: Role = "",
     ) -> None:
-        super().__init__(parent)
+        super().__init__(parent, role=role)
         self._mode = mode
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)

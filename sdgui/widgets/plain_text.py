@@ -11,16 +11,20 @@ from typing import Any
 from PySide6.QtGui import Qt  # QtGui's has the functions for text
 from PySide6.QtWidgets import QLabel, QMessageBox
 
+from sdgui.widgets.style.theme import Role, set_role
+
 
 class PlainLabel(QLabel):
-    """A label whose text is never HTML; made as a QLabel is, with a text or without."""
+    """A label whose text is never HTML; made as a QLabel is, with a text or without. ``role``: of the stylesheet."""
 
-    def __init__(self, *args: Any, **properties: Any) -> None:
+    def __init__(self, *args: Any, role: Role = "", **properties: Any) -> None:
         super().__init__(*(arg for arg in args if not isinstance(arg, str)), **properties)
         self.setTextFormat(Qt.TextFormat.PlainText)  # before there is a text
         for text in args:
             if isinstance(text, str):
                 self.setText(text)
+        if role:
+            set_role(self, role)
 
 
 def plain_tip(text: str) -> str:

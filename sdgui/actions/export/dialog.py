@@ -89,13 +89,11 @@ class ExportDialog(QDialog):
         self._show_result(None)
 
     def _build(self) -> None:
-        self.title = ElidedLabel("", self)
-        set_role(self.title, "title")
+        self.title = ElidedLabel("", self, role="title")
         self.form = self._combo("Format")
         for key, form in EXPORT_FORMS.items():
             self.form.addItem(form.title, key)
-        self.description = PlainLabel(self, wordWrap=True)
-        set_role(self.description, "small")
+        self.description = PlainLabel(self, wordWrap=True, role="small")
         self.checkpoint, self.network = self._combo("Checkpoint"), self._combo("Network")
         self.precision = self._combo("Precision")
         self.folder = QLineEdit(self)

@@ -50,10 +50,8 @@ class CaptionsDetail(QWidget):
         blank.fill(Qt.GlobalColor.transparent)
         self._blank = QIcon(blank)
         self.image = ImageLabel(_IMAGE, self)
-        self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
-        set_role(self.name, "title")
-        self.state = PlainLabel(self, wordWrap=True)
-        set_role(self.state, "small")
+        self.name = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="title")
+        self.state = PlainLabel(self, wordWrap=True, role="small")
         self.candidates = QListWidget(self)
         self.candidates.setAccessibleName("Candidates")
         self.candidates.setToolTip(

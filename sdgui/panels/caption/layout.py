@@ -27,7 +27,7 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _FILES = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
 
@@ -56,8 +56,7 @@ class CaptionView(QWidget):
         self.replace = ReplaceBar(texts, inside)
         self.detail = CaptionsDetail(self.split)
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
-        self.counts = PlainLabel(inside)
-        set_role(self.counts, "small")
+        self.counts = PlainLabel(inside, role="small")
         self._arrange(inside)
         self._restore(services.settings)
         self.show_empty()

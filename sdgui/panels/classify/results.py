@@ -15,7 +15,7 @@ from sdgui.panels.classify.model import Measure, Measured, between, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 MOST = 40  # the worker remembers few more
 
@@ -37,8 +37,7 @@ class ResultList(QWidget):
         self.save_probe = QPushButton("Sa&ve probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
         self.apply = QPushButton("Appl&y to a folder …", self)
-        title = PlainLabel("Results", self)
-        set_role(title, "title")
+        title = PlainLabel("Results", self, role="title")
         column = vbox(title, (self.list, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE, SPACE, 0))
         for button, tip in (
             (self.save_probe, "Save the probe to a file, with a JSON description next to it"),

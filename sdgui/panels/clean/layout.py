@@ -102,8 +102,7 @@ class CleanView(QWidget):
         self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", image_side)
         self.gallery.view.setAccessibleName("Ranked pairs as images")
         self.gallery.view.setToolTip(plain_tip(_HINT))
-        self.hint = ElidedLabel(_HINT, image_side)
-        set_role(self.hint, "small")
+        self.hint = ElidedLabel(_HINT, image_side, role="small")
         top = hbox(self.filters, (self.words, 1))
         vbox(top, (self.gallery, 1), self.hint, into=image_side, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 

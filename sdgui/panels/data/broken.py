@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QTreeWidget, QTreeWidgetItem, QWidget
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 
 class BrokenPage(QWidget):
@@ -18,8 +18,7 @@ class BrokenPage(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.summary = PlainLabel(self, wordWrap=True)
-        set_role(self.summary, "small")
+        self.summary = PlainLabel(self, wordWrap=True, role="small")
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Broken rows")
         self.list.setHeaderLabels(["Where", "Why"])

@@ -49,15 +49,13 @@ class FiguresPage(QWidget):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.values.setToolTip("Enter or a double click shows the images with this value")
-        self._no_label = PlainLabel("These data have no labels.", self)
-        set_role(self._no_label, "muted")
+        self._no_label = PlainLabel("These data have no labels.", self, role="muted")
         left, right = QVBoxLayout(), QVBoxLayout()
         for column in (left, right):
             column.setSpacing(SPACE)
         left.addWidget(self.summary)
         for text, bars in (("Words per caption", self.words), ("Captions per image", self.captions)):
-            heading = PlainLabel(text, self)
-            set_role(heading, "title")
+            heading = PlainLabel(text, self, role="title")
             left.addSpacing(SPACE)
             left.addWidget(heading)
             left.addWidget(bars)

@@ -80,8 +80,7 @@ class DataView(QWidget):
         self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
         self.label.setPlaceholderText("Any label")  # as long as no data is chosen
         self.value.setPlaceholderText("Any value")
-        self.counts = ElidedLabel("", self)
-        set_role(self.counts, "small")
+        self.counts = ElidedLabel("", self, role="small")
         self.bar = MessageBar(self)
         self.strip = ProgressStrip(self)
         self.tabs = QTabWidget(self)

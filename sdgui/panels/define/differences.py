@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 from sdgui.shared.form.texts import differences_text, field_title, value_text
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _BREAK = "\u200b"  # where a line may end within a path
 
@@ -40,10 +40,8 @@ class Differences(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title = PlainLabel(self)
-        set_role(self.title, "title")
-        self._hint = PlainLabel(self, wordWrap=True)
-        set_role(self._hint, "muted")
+        self.title = PlainLabel(self, role="title")
+        self._hint = PlainLabel(self, wordWrap=True, role="muted")
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Differences from the preset")
         self.list.setHeaderHidden(True)

@@ -38,7 +38,7 @@ from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
 _LOGGED = "Logged by a script: there is nothing to launch. Compare, in Runs, shows the configs of its runs."
@@ -67,8 +67,7 @@ class DefinePanel(DefiningPanel):
         self.head = ExperimentHead(services, self)
         self.preset_bar = PresetBar(self)
         self.bar = MessageBar(self)
-        self.hint = PlainLabel(self)
-        set_role(self.hint, "small")
+        self.hint = PlainLabel(self, role="small")
         self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
         self.cards = DataCards(self.form, services.pool, self)

@@ -32,8 +32,7 @@ class PresetBar(QFrame):
         self.about = IconButton("ph.info", "About this preset", checkable=True, parent=self)
         self.about.setChecked(True)
         self._description = PlainLabel(self, wordWrap=True)
-        self._paper = PlainLabel(self, wordWrap=True)
-        set_role(self._paper, "small")
+        self._paper = PlainLabel(self, wordWrap=True, role="small")
         for text in (self._description, self._paper):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         label = PlainLabel("&Preset", self)

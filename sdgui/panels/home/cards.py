@@ -150,8 +150,7 @@ class FailedCard(RunCard):
         edit.clicked.connect(lambda: self.edit_asked.emit(run.experiment_id))
         close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
-        moment = PlainLabel(when(run.finished or run.created), self)
-        set_role(moment, "small")
+        moment = PlainLabel(when(run.finished or run.created), self, role="small")
         for widget in (moment, edit, close):
             self.head.addWidget(widget)
         self.line.hide()

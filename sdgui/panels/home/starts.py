@@ -38,10 +38,8 @@ class StartCards(QWidget):
         super().__init__(parent)
         self.buttons: dict[str, ActionButton] = {}
         self._images: list[tuple[PlainLabel, str]] = []
-        title = PlainLabel("Train image-language models, and use what they learn", self)
-        set_role(title, "heading")
-        text = PlainLabel("Define an experiment, launch it, watch its curves, search with it.", self)
-        set_role(text, "muted")
+        title = PlainLabel("Train image-language models, and use what they learn", self, role="heading")
+        text = PlainLabel("Define an experiment, launch it, watch its curves, search with it.", self, role="muted")
         self._cards = QHBoxLayout()
         self._cards.setSpacing(2 * SPACE)
         column = QVBoxLayout(self)
@@ -69,10 +67,8 @@ class StartCards(QWidget):
         card.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         image = PlainLabel(card)
         self._images.append((image, icon))
-        text = PlainLabel(about, card, wordWrap=True)
-        set_role(text, "muted")
-        keys = PlainLabel(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), card)
-        set_role(keys, "small")
+        text = PlainLabel(about, card, wordWrap=True, role="muted")
+        keys = PlainLabel(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), card, role="small")
         button = self.buttons[action.objectName()] = ActionButton(action, card)
         button.setAutoDefault(True)  # Enter presses it
         if primary:

@@ -16,7 +16,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 C = TypeVar("C", bound=RunCard)
 
@@ -26,8 +26,7 @@ class _Section(QWidget):
 
     def __init__(self, title: str, side_by_side: bool, parent: QWidget) -> None:
         super().__init__(parent)
-        self.title = PlainLabel(title, self)
-        set_role(self.title, "title")
+        self.title = PlainLabel(title, self, role="title")
         self.cards = QWidget(self)
         self.row: QLayout = EvenFlowLayout(WIDTH, self.cards) if side_by_side else QVBoxLayout(self.cards)
         self.row.setContentsMargins(0, 0, 0, 0)
@@ -60,17 +59,14 @@ class HomeView(QStackedWidget):
     def _page(self) -> QWidget:
         page = QWidget(self._area.viewport())
         page.setProperty("role", "page")
-        heading = PlainLabel("Home", page)
-        set_role(heading, "heading")
-        self.queued = PlainLabel(page)
-        set_role(self.queued, "muted")
+        heading = PlainLabel("Home", page, role="heading")
+        self.queued = PlainLabel(page, role="muted")
         self.starts = StartRow(page)
         head = hbox(heading, self.queued, None, self.starts)
         self._live = _Section("Training now", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
-        self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page)
-        set_role(self.nothing, "muted")
+        self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page, role="muted")
         vbox(head, self.nothing, self._live, self._failed, self._done, None, into=page, margins=2 * SPACE)
         return page
 

@@ -18,7 +18,7 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps
 
 _LAUNCHERS = (
     ("direct", "Directly, one process a run"),
@@ -102,13 +102,11 @@ class LaunchForm(QWidget):
         field.setToolTip(plain_tip(tip))
         field.setAccessibleName(label)
         field.setAccessibleDescription(tip)
-        error = PlainLabel(self, wordWrap=True)
-        set_role(error, "error")
+        error = PlainLabel(self, wordWrap=True, role="error")
         error.hide()
         box = QWidget(self)
         vbox(field, error, into=box, spacing=SPACE // 2)
-        title = PlainLabel(label, self)
-        set_role(title, "muted")
+        title = PlainLabel(label, self, role="muted")
         title.setBuddy(field)
         self._form.addRow(title, box)
         self.fields[name], self._errors[name], self._boxes[name] = field, error, box

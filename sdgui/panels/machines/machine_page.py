@@ -201,8 +201,7 @@ def _card(title: str, *parts: QWidget) -> QFrame:
     column = QVBoxLayout(card)
     column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
     column.setSpacing(SPACE)
-    heading = PlainLabel(title, card)
-    set_role(heading, "title")
+    heading = PlainLabel(title, card, role="title")
     column.addWidget(heading)
     for part in parts:
         column.addWidget(part)

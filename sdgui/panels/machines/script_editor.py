@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QPushButton, QWidget
 from core.spec.machines.machine import Machine
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _MADE = "Generated from the settings above. Edit it to send a different script."
 _OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
@@ -33,10 +33,8 @@ class ScriptEditor(QWidget):
         super().__init__(parent)
         self._machine: Machine | None = None
         self._generated = ""
-        self.note = PlainLabel(_MADE, self, wordWrap=True)
-        set_role(self.note, "muted")
-        self.error = PlainLabel(self, wordWrap=True)
-        set_role(self.error, "error")
+        self.note = PlainLabel(_MADE, self, wordWrap=True, role="muted")
+        self.error = PlainLabel(self, wordWrap=True, role="error")
         self.error.hide()
         self.text = _Script(self)
         self.text.focus_lost.connect(self._save)

@@ -16,7 +16,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import set_role, theme
+from sdgui.widgets.style.theme import theme
 
 _ICON = 20
 
@@ -27,12 +27,9 @@ class RunHeader(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.icon = PlainLabel(self)
-        self.title = ElidedLabel("", self)
-        set_role(self.title, "title")
-        self.line = ElidedLabel("", self)
-        set_role(self.line, "muted")
-        self.stopping = PlainLabel(self)
-        set_role(self.stopping, "muted")
+        self.title = ElidedLabel("", self, role="title")
+        self.line = ElidedLabel("", self, role="muted")
+        self.stopping = PlainLabel(self, role="muted")
         self._state = ""
         texts = vbox(self.title, self.line, spacing=0)
         self._row = hbox(self.icon, (texts, 1), self.stopping, into=self)

@@ -23,7 +23,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"
 _KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions", LOGGED: "Logged samples"}
@@ -47,8 +47,7 @@ class SamplesView(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Validation")
         self.slider.setPageStep(1)
-        self._step = PlainLabel(self)
-        set_role(self._step, "muted")
+        self._step = PlainLabel(self, role="muted")
         self._pages = QStackedWidget(self)
         self._pages.addWidget(self._retrieval())
         self.written = CaptionTable(self._pages)
@@ -85,8 +84,7 @@ class SamplesView(QWidget):
         layout = QVBoxLayout(side)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
-        title = PlainLabel(who.capitalize(), side)
-        set_role(title, "muted")
+        title = PlainLabel(who.capitalize(), side, role="muted")
         layout.addWidget(title)
         layout.addWidget(gallery, 1)
         return side

@@ -23,7 +23,7 @@ from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 from sdgui.worker.verbs import Results
 
 _MORE_AT = 0.9  # share of the way down at which more results are fetched
@@ -44,15 +44,12 @@ class SearchSide(QWidget):
         self._export = export
         self.answer: Results | None = None
         self.query = Query()
-        self.title = ElidedLabel("", self)
-        set_role(self.title, "title")
+        self.title = ElidedLabel("", self, role="title")
         self.true = PlainLabel(self)
-        self.line = ElidedLabel("", self)
-        set_role(self.line, "small")
+        self.line = ElidedLabel("", self, role="small")
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.set_thumbnail_size(100)
-        self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle)
-        set_role(self.detail, "small")
+        self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")
         head = hbox((self.title, 2), (self.line, 3), self.true)
         vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
         self.gallery.add_to_foot(self.detail)

@@ -118,8 +118,7 @@ class StudyEditor(QWidget):
         scroll.setWidget(form_side)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: select presets and experiments", self.presets), ("Differences", self.arms)):
-            head = PlainLabel(text, self)
-            set_role(head, "title")
+            head = PlainLabel(text, self, role="title")
             right.addWidget(head)
             right.addWidget(widget, 1)
         body = hbox((scroll, 1), (right, 1), spacing=2 * SPACE)

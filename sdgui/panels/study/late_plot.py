@@ -11,7 +11,7 @@ from sdgui.widgets.late_parts import MadeLate, is_made
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 
 class LatePlot(MadeLate):
@@ -21,8 +21,7 @@ class LatePlot(MadeLate):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title = PlainLabel(self, wordWrap=True)
-        set_role(self.title, "small")
+        self.title = PlainLabel(self, wordWrap=True, role="small")
         self._column = vbox(self.title, None, into=self, spacing=SPACE // 2)
         self.setMinimumHeight(16 * SPACE)
         theme().changed.connect(self._draw)

@@ -92,8 +92,7 @@ class StudyView(QWidget):
     def _results(self, parent: QWidget) -> QWidget:
         """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
         results = QWidget(parent)
-        self.note = PlainLabel(results, wordWrap=True)
-        set_role(self.note, "small")
+        self.note = PlainLabel(results, wordWrap=True, role="small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
         self.tables.setDocumentMode(True)

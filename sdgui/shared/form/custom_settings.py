@@ -66,8 +66,7 @@ class CustomSettings(QWidget):
         try:
             settings = [_WEIGHT, *settings_of(reference)[:_MOST]]
         except UserError as error:
-            problem = PlainLabel(str(error), self)
-            set_role(problem, "error")
+            problem = PlainLabel(str(error), self, role="error")
             self._form.addRow(problem)
             return
         for setting in settings:

@@ -25,7 +25,7 @@ from sdgui.widgets.file_dialogs import ask_folder, ask_open
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 
 class FieldEditor(QWidget):
@@ -52,8 +52,7 @@ class FieldEditor(QWidget):
     def tell_unit(self) -> None:
         """Put the unit beside the control."""
         if self.spec.told_unit:
-            unit = PlainLabel(self.spec.told_unit, self)
-            set_role(unit, "muted")
+            unit = PlainLabel(self.spec.told_unit, self, role="muted")
             self.row.addWidget(unit)
 
     def text(self) -> str:

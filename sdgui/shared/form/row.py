@@ -40,8 +40,7 @@ class FormRow(QWidget):
         self.editor.setMaximumWidth(_EDITOR_WIDTH)
         self.editor.edited.connect(self._edited)
         self.editor.control.installEventFilter(self)
-        self._dot = PlainLabel(self)
-        set_role(self._dot, "accent")
+        self._dot = PlainLabel(self, role="accent")
         self._dot.setFixedWidth(SPACE + SPACE // 2)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -158,8 +157,7 @@ class FoldRow(FormRow):
         self.editor.setFixedWidth(15 * SPACE)
         control = self.editor.control
         control.setAccessibleName(f"{group.title}: {spec.title.lower()}")
-        self.about = ElidedLabel(group.description, self)
-        set_role(self.about, "small")
+        self.about = ElidedLabel(group.description, self, role="small")
         self._grid.addWidget(self.about, 0, 4)
         theme().changed.connect(self._restyle)
 

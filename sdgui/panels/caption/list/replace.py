@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QW
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _TYPING = 120  # ms
 
@@ -68,8 +68,7 @@ class ReplaceBar(QWidget):
         self.whole_words.setToolTip("Match whole words")
         self.regular = QCheckBox("&Pattern", self)
         self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
-        self.count_label = PlainLabel(self)
-        set_role(self.count_label, "muted")
+        self.count_label = PlainLabel(self, role="muted")
         self.count_label.setMinimumWidth(
             self.count_label.fontMetrics().horizontalAdvance("99 in 99 captions")
         )  # a steady layout

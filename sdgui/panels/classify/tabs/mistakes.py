@@ -20,7 +20,7 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 PAGE = 120
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
@@ -38,8 +38,7 @@ class MistakesTab(QWidget):
         super().__init__(parent)
         self._result: Measured | None = None
         self._predicted: list[str] = []  # of each image
-        self.line = PlainLabel(self, wordWrap=True)
-        set_role(self.line, "muted")
+        self.line = PlainLabel(self, wordWrap=True, role="muted")
         self.gallery = Gallery(cache, "", self)
         self._total, self._requested = 0, 0
         for title, tip, kind in _BASKET:

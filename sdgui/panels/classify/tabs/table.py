@@ -24,7 +24,7 @@ from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegat
 from sdgui.shared.headed_model import HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _Index = QModelIndex | QPersistentModelIndex
 Row = Any
@@ -128,8 +128,7 @@ class ClassTable(QWidget):
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.setVisible(bool(filter_hint))
         self.view = QTableView(self)
-        self.count_label = PlainLabel(self)
-        set_role(self.count_label, "small")
+        self.count_label = PlainLabel(self, role="small")
         self._build(name)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -27,7 +27,7 @@ from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 MOST = 8  # runs side by side
 _LONGEST = 400  # characters of a caption
@@ -53,8 +53,7 @@ class _Column(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.name = ElidedLabel("", self)
-        self.step = PlainLabel("", self)
-        set_role(self.step, "small")
+        self.step = PlainLabel("", self, role="small")
         self.gallery = Gallery(empty_text="", parent=self)
         self.gallery.set_thumbnail_size(72)
         vbox(self.name, self.step, (self.gallery, 1), into=self, spacing=SPACE // 2)
@@ -96,8 +95,7 @@ class SamplesBoard(QWidget):
         self.slider.setToolTip("The step that every run is shown at; its last validation by then")
         self.slider.setPageStep(1)
         self.slider.setRange(0, 0)  # at its end, so that the newest step is shown first
-        self.step = PlainLabel("", self)
-        set_role(self.step, "muted")
+        self.step = PlainLabel("", self, role="muted")
         self.captions = QListWidget()
         self.captions.setAccessibleName("Captions that images are sought for")
         self.captions.setWordWrap(True)

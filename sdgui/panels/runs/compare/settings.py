@@ -27,7 +27,7 @@ from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
 from sdgui.store.run_table.fields import setting as setting_field
 from sdgui.store.store import Store
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 MOST = 20  # runs side by side
 _FACTS = ("state", "metric", "duration", "tag", "machine", "created")
@@ -192,8 +192,7 @@ class ComparePart(QWidget):
         self.only.setChecked(True)
         self.only.setToolTip("Leave out settings and metrics in which all of these runs agree")
         self.only.toggled.connect(lambda _on: self._show())
-        self.note = PlainLabel("", self)
-        set_role(self.note, "muted")
+        self.note = PlainLabel("", self, role="muted")
         row = QHBoxLayout()
         row.addWidget(self.only)
         row.addWidget(self.note, 1)

@@ -176,8 +176,7 @@ class ParallelPart(_Relation):
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MOST_RUNS, parent)
         self.lines = ParallelCoordinates(self)
-        self.number = ElidedLabel("", self)
-        set_role(self.number, "muted")
+        self.number = ElidedLabel("", self, role="muted")
         self.filter = IconButton("ph.funnel", "Filter the table to what is brushed", text="To filter", parent=self)
         self.overlay = IconButton("ph.chart-line", "Overlay the curves of what is brushed", text="Overlay", parent=self)
         self.clear = IconButton("ph.x", "Take all brushes away", text="Clear", parent=self)

@@ -15,7 +15,7 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import dress
 from sdgui.widgets.relations.axis import Floats
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 _SIZE, _LARGE = 7, 12
 
@@ -57,8 +57,7 @@ class Scatter(QWidget):
         self.plot.addItem(self._points)
         self._points.sigClicked.connect(self._clicked)
         self.plot.scene().sigMouseMoved.connect(self._mouse_moved)
-        self.note = PlainLabel("", self)
-        set_role(self.note, "small")
+        self.note = PlainLabel("", self, role="small")
         self._names: Sequence[str] = ()
         self._colors: Sequence[int | None] = ()
         self._x, self._y = np.empty(0), np.empty(0)

@@ -11,7 +11,7 @@ from sdgui.panels.runs.table.layout import TableLayout, fields_of
 from sdgui.store.run_table.fields import Catalogue
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 RECIPE = "recipe"
 _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
@@ -40,8 +40,7 @@ class TableBar(QWidget):
         )
         self.columns = IconButton("ph.columns", "Choose and order columns", text="Columns", parent=self)
         self.views = IconButton("ph.bookmark-simple", "Saved views of the table", text="Views", parent=self)
-        self.number = PlainLabel("", self)
-        set_role(self.number, "muted")
+        self.number = PlainLabel("", self, role="muted")
         self._layout = TableLayout()
         self._catalogue = Catalogue()
         self._runs, self._unread = "", 0

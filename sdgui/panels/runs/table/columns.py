@@ -29,7 +29,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _NAME = int(Qt.ItemDataRole.UserRole)
 _TEXT = _NAME + 1
@@ -113,8 +113,7 @@ class ColumnChooser(QFrame):
         self.list.model().rowsMoved.connect(lambda *_: self._tell())
         self.at_step = AtStep(self)
         self.at_step.column_asked.connect(self.add)
-        hint = PlainLabel(_HINT, self)
-        set_role(hint, "small")
+        hint = PlainLabel(_HINT, self, role="small")
         vbox(self.search, self.list, hint, self.at_step, into=self, margins=SPACE)
 
     def open(self, columns: Sequence[str], catalogue: Catalogue, position: QPoint, values: Values) -> None:

@@ -62,8 +62,7 @@ class FilterForm(QWidget):
             ("Changed", [self.fields[name] for name in date]),
         )
         for row, (text, widgets) in enumerate(lines):
-            title = PlainLabel(text, self)
-            set_role(title, "muted")
+            title = PlainLabel(text, self, role="muted")
             title.setBuddy(widgets[0])
             grid.addWidget(title, row, 0)
             for column, widget in enumerate(widgets, start=1):

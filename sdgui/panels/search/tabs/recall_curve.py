@@ -15,7 +15,7 @@ from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -42,8 +42,7 @@ class RecallCurve(QWidget):
         self._plot = still_plot(self, self._left_axis, self._bottom_axis)
         self._plot.setYRange(0, 1, padding=0.02)
         self._cross = pg.InfiniteLine(angle=90, movable=False)
-        self._readout = PlainLabel("Recall at k", self, wordWrap=True)
-        set_role(self._readout, "small")
+        self._readout = PlainLabel("Recall at k", self, wordWrap=True, role="small")
         vbox(self._readout, (self._plot, 1), into=self, spacing=SPACE // 2)
         self.setAccessibleName("Recall at k")
         self._plot.scene().sigMouseMoved.connect(self._show_at)
