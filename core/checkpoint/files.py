@@ -1,9 +1,9 @@
-"""Checkpoints: the whole state of a run on disk, written aside and renamed, so that a kill leaves the last good one.
+"""Checkpoints: the state of a run, written under a temporary name and renamed, so that a kill leaves the previous one.
 
-A checkpoint is a folder ``checkpoints/step-00000400`` with ``student.safetensors``, ``teacher.safetensors`` (when there
-is one), ``state.safetensors`` (optimiser moments, objectives' buffers, RNG states) and ``checkpoint.json``, readable,
-with the architecture, so that the weights can be loaded with nothing else at hand. The loader's position is the step.
-Nothing here is ever unpickled.
+A checkpoint is a folder ``checkpoints/step-00000400`` with ``student.safetensors``, ``teacher.safetensors`` (if the run
+has a teacher), ``state.safetensors`` (optimiser moments, objectives' buffers, RNG states) and ``checkpoint.json`` with
+config and architecture, so that the weights can be loaded on their own. The loader's position is the step. Nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from core.checkpoint.names import current, current_name, current_shape, saved
+from core.checkpoint.scalars import current, current_shape, saved
 from core.checkpoint.tensor_files import read_info_file, read_tensors, save_tensors, tensor_shapes
 from core.spec.config import RunConfig
 from core.spec.errors import is_full
@@ -30,29 +30,29 @@ from core.spec.reading import checked_as, excerpt, first_problem
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CHECKPOINT,
-    CheckpointError,  # these are found here too
+    CheckpointError,  # re-exported
     names,
     pointer,
     weights_in,
 )
 
 CHECKPOINT_VERSION = 1
-STATE = "state.safetensors"  # what training resumes from; a checkpoint kept to look back at has none
+STATE = "state.safetensors"  # needed to resume; checkpoints retained by ``keep_every`` have none
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """``checkpoint.json``: the facts that are needed to load the weights."""
+    """``checkpoint.json``: the facts needed to load the weights."""
 
     step: int
     total_steps: int
     config: Mapping[str, Any]
     model: Mapping[str, Any]  # the open_clip model configuration
-    score: float | None = None  # what best is chosen by: the greatest mean recall of student and teacher
-    network: str = ""  # whose score it is, "student" or "teacher"; "" where that is not known
-    best_score: float | None = None  # the greatest score of the run up to here
+    score: float | None = None  # selects the best checkpoint: the higher mean recall of student and teacher
+    network: str = ""  # the network of that score, "student" or "teacher"; "" if unknown
+    best_score: float | None = None  # the highest score of the run so far
     classes: Sequence[str] = ()  # of the classification head, in the order of its outputs
-    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # train, val, test -> what they held
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # train, val, test -> counts and digests
     version: int = CHECKPOINT_VERSION
 
 
@@ -61,55 +61,55 @@ _INFO = TypeAdapter(CheckpointInfo)
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """The tensors of a checkpoint; ``teacher`` is empty when there is none."""
+    """The tensors of a checkpoint; ``teacher`` is empty without a teacher."""
 
     student: dict[str, Tensor]
     teacher: dict[str, Tensor]
     state: dict[str, Tensor]
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """What the state holds under ``prefix``, without it."""
+        """The entries of ``state`` with ``prefix``, without that prefix."""
         return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
 
 
 def save(
     run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int, keep_every: int = 0
 ) -> tuple[str, bool]:
-    """Write a checkpoint whole, then delete all but the newest ``keep`` and the best.
+    """Write a checkpoint, then delete all but the newest ``keep`` and the best.
 
-    Of steps that ``keep_every`` divides the networks stay, without the state that training would resume from.
+    Checkpoints at multiples of ``keep_every`` steps retain their networks, but not the state for resuming.
 
-    Returns its name and whether it is the best so far. Raises CheckpointError when the disk refuses; what was there
-    stays untouched.
+    Returns its name and whether it is the best so far. Raises CheckpointError when it cannot be written; existing
+    checkpoints are then unchanged.
     """
     name = CHECKPOINT.format(info.step)
     final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
     try:
         _write_folder(temporary, info, tensors)
-        if final.exists():  # the same step again after a resume; out of the way at once, removed by _forget
+        if final.exists():  # the same step again after a resume; moved aside at once, removed by _remove_old
             final.replace(run.checkpoints / f".{name}.{os.getpid()}.previous.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
-        best = _leads(run, info, name)
+        best = _is_best(run, info, name)
         if best:
             write_whole(run.checkpoints / "best", name.encode())
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(_why_not_written(run.checkpoints, error)) from error
-    _forget(run, keep, keep_every)
+        raise CheckpointError(_write_failure(run.checkpoints, error)) from error
+    _remove_old(run, keep, keep_every)
     return name, best
 
 
-def _leads(run: RunDir, info: CheckpointInfo, name: str) -> bool:
-    """Whether ``name`` is the best so far; of equal ones the first stays the best."""
+def _is_best(run: RunDir, info: CheckpointInfo, name: str) -> bool:
+    """Whether ``name`` is the best so far; the first of several equal checkpoints stays the best."""
     if info.score is None or info.score != info.best_score:
         return False
-    held = pointer(run, "best")
-    if held == name or held not in names(run):
+    best_so_far = pointer(run, "best")
+    if best_so_far == name or best_so_far not in names(run):
         return True
     try:
-        score = read_info(run, held).score
-    except CheckpointError:  # damaged: it leads nothing
+        score = read_info(run, best_so_far).score
+    except CheckpointError:  # damaged: cannot be the best
         return True
     return score is None or score < info.score
 
@@ -133,7 +133,7 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _why_not_written(folder: Path, error: Exception) -> str:
+def _write_failure(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError) and is_full(error):
         free = shutil.disk_usage(folder).free / 2**20
         return (
@@ -143,12 +143,12 @@ def _why_not_written(folder: Path, error: Exception) -> str:
     return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Fix this and resume."
 
 
-def _forget(run: RunDir, keep: int, keep_every: int) -> None:
-    found = names(run)
-    whole = [name for name in found if (run.checkpoints / name / STATE).exists()] or found
-    kept = {*whole[-keep:], pointer(run, "best"), pointer(run, "last")}
-    for name in found:
-        if name in kept:
+def _remove_old(run: RunDir, keep: int, keep_every: int) -> None:
+    all_names = names(run)
+    resumable = [name for name in all_names if (run.checkpoints / name / STATE).exists()] or all_names
+    retained = {*resumable[-keep:], pointer(run, "best"), pointer(run, "last")}
+    for name in all_names:
+        if name in retained:
             continue
         if keep_every and int(name.rpartition("-")[2]) % keep_every == 0:
             (run.checkpoints / name / STATE).unlink(missing_ok=True)
@@ -159,17 +159,17 @@ def _forget(run: RunDir, keep: int, keep_every: int) -> None:
 
 
 def read_info(run: RunDir, name: str) -> CheckpointInfo:
-    """Read ``checkpoint.json``; CheckpointError when it is damaged or from a later version."""
+    """``checkpoint.json``; CheckpointError when it is damaged or of another version."""
     path = run.checkpoints / name / "checkpoint.json"
     raw = read_info_file(path, run.path)
     version = raw.get("version")
     if version != CHECKPOINT_VERSION:
-        raise CheckpointError(f"{path} has version {excerpt(version)}, this program reads {CHECKPOINT_VERSION}.")
+        raise CheckpointError(f"{path} has version {excerpt(version)}, but this program reads {CHECKPOINT_VERSION}.")
     return checked_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
 
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
-    """Tensors of one part ("student", "teacher" or "state"); CheckpointError when there is none or it is damaged."""
+    """Tensors of one part ("student", "teacher" or "state"); CheckpointError when it is missing or damaged."""
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
@@ -181,21 +181,20 @@ def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    shapes = tensor_shapes(path, run.path)
-    return {current_name(name): current_shape(name, shape) for name, shape in shapes.items()}
+    return {name: current_shape(name, shape) for name, shape in tensor_shapes(path, run.path).items()}
 
 
-def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
-    """The newest checkpoint that can be read whole, or None when there is none; a damaged one is passed over."""
+def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
+    """The newest checkpoint that can be resumed, or None; damaged checkpoints are skipped."""
     problem: CheckpointError | None = None
-    found = names(run)
-    whole = [name for name in found if (run.checkpoints / name / STATE).exists()]
-    if found and not whole:
+    all_names = names(run)
+    resumable = [name for name in all_names if (run.checkpoints / name / STATE).exists()]
+    if all_names and not resumable:
         raise CheckpointError(
-            f"{run.path} cannot be resumed: its checkpoints were kept to look back at and have no {STATE}. Launch a "
-            "new run that starts from one of them (towers.pretrained)."
+            f"{run.path} cannot be resumed: its checkpoints hold only networks, no {STATE}. Launch a new run that "
+            "starts from one of them (towers.pretrained)."
         )
-    for name in reversed(whole):
+    for name in reversed(resumable):
         try:
             info = read_info(run, name)
             student = load_weights(run, name, "student", device)
@@ -209,7 +208,7 @@ def newest_whole(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, Che
 
 
 def run_config(info: CheckpointInfo, origin: str) -> RunConfig:
-    """The experiment that a checkpoint belongs to; CheckpointError naming ``origin`` when it cannot be understood."""
+    """The config that a checkpoint was trained with; CheckpointError naming ``origin`` when it is not valid."""
     try:
         return RunConfig.model_validate(info.config)
     except ValidationError as error:
@@ -220,7 +219,7 @@ def run_config(info: CheckpointInfo, origin: str) -> RunConfig:
 
 
 def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
-    """``load`` a module's state; CheckpointError naming ``origin`` when it is that of another network."""
+    """``load`` a module's state; CheckpointError naming ``origin`` when it does not fit the module."""
     try:
         load(tensors)
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Weights between those of two models of one architecture (WiSE-FT, Wortsman et al. 2022).
+"""Interpolation of the weights of two models of one architecture (WiSE-FT, Wortsman et al. 2022).
 
 Flow: ``interpolated:RUN@ALPHA`` -> ``core.checkpoint.opening`` opens both networks -> ``interpolate_weights``;
-``core.evaluation.interpolation`` goes along the whole path.
+``core.evaluation.interpolation`` evaluates a range of alphas.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from core.spec.errors import UserError
 def interpolate_weights(tuned: nn.Module, initial: nn.Module, alpha: float) -> None:
     """Change ``tuned`` to ``(1 - alpha) * initial + alpha * tuned``, tensor by tensor.
 
-    What the initial model does not have (heads, a fusion), and whole numbers, stay those of ``tuned``. Raises UserError
-    when a tensor of the towers has another name or shape.
+    Tensors that the initial model does not have (heads, a fusion), and integer tensors, stay those of ``tuned``. Raises
+    UserError when the towers differ in a name or shape.
     """
     mixed = between(tuned.state_dict(), initial.state_dict(), alpha)
     tuned.load_state_dict(mixed)
@@ -31,8 +31,8 @@ def between(tuned: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: f
     for name in sorted({name for name in {*tuned, *initial} if name.startswith(towers)}):
         if name not in tuned or name not in initial or tuned[name].shape != initial[name].shape:
             raise UserError(
-                f"two models of different architectures cannot be interpolated: {name.removeprefix(towers)} has not "
-                "the same shape in both; choose the model that training started from."
+                f"models of different architectures cannot be interpolated: {name.removeprefix(towers)} differs in "
+                "shape; choose the model that training started from."
             )
     return {
         name: torch.lerp(initial[name].to(value), value, alpha)

@@ -1,7 +1,7 @@
-"""A model by its name, ready to be used: the one way to evaluate, search, caption, learn from or start from one.
+"""Opens a model by its name, for evaluation, search, captions, distillation and fine-tuning.
 
 Flow: a verb, a panel or a config -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
-what encodes and captions, ``open_teachers`` and ``core.checkpoint.starting`` for training.
+inference, ``open_teachers`` and ``core.checkpoint.starting`` for training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo
 from core.checkpoint.interpolating import interpolate_weights
-from core.checkpoint.names import saved
+from core.checkpoint.scalars import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
 from core.custom.loading import CustomCode
@@ -48,23 +48,23 @@ from core.spec.run.model_names import (
 )
 
 T = TypeVar("T")
-SEED = 0  # of the weights of a model that is used from scratch
+SEED = 0  # of the weights of a model without pretrained weights
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network to be used, what reports call it, and how its images are read."""
+    """A network with its runtime, its name in reports, and the preprocessing of its images."""
 
     network: Network
     runtime: Runtime
-    subject: Subject  # its dataset is empty yet
+    subject: Subject  # without a dataset
     data: DataConfig = field(default_factory=DataConfig)  # ``train`` is the default training data
     batch: int = ValidationConfig().batch_size
     notes: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """Names the network by its weights and the precision it computes in; 16 hex digits."""
+        """16 hex digits over the weights and the compute precision."""
         digest = hashlib.sha256(self.runtime.precision.encode())
         for name, value in sorted(saved(self.network.state_dict()).items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -74,7 +74,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model and the data it is evaluated on. ``weights`` is student or teacher where a run has both."""
+    """A model and the data it is evaluated on. ``weights`` is student or teacher if a run has both."""
 
     model: str
     dataset: str
@@ -91,14 +91,14 @@ class Subject:
 
 
 def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
-    """The model that ``name`` and ``weights`` stand for (see ``locate``), in eval mode.
+    """The model that ``name`` and ``weights`` denote (see ``locate``), in eval mode.
 
-    It computes in fp32, whatever a run was trained in: bfloat16 moves recalls by up to a point. A run's network is on
-    the run's device or, elsewhere, on what is here, and takes images as its validation did. Any other takes them as its
-    own description says, so that published numbers are met. ``progress`` hears of a download, in megabytes, and may
-    raise to end it.
+    It computes in fp32, whatever precision a run was trained in: bfloat16 changes recalls by up to a point. A run's
+    network is on the run's device if this machine has it, and reads images as in its validation. Other models use their
+    published preprocessing, which reproduces published numbers. ``progress`` is called during a download, in megabytes,
+    and may raise to cancel it.
 
-    Raises UserError when there is no such model, checkpoint or network, or it is damaged.
+    Raises UserError when the model, checkpoint or network does not exist or is damaged.
     """
     source = locate(os.fspath(name), weights)
     if isinstance(source, OpenClipModel):
@@ -120,7 +120,7 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
 
 
 def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
-    """The networks that ``names``, separated by semicolons, stand for. UserError names the one that cannot teach."""
+    """The networks that ``names``, separated by semicolons, denote. UserError names the one that cannot be used."""
     return [_open_teacher(name.strip(), weights, device) for name in names.split(";") if name.strip()]
 
 
@@ -139,13 +139,13 @@ def _open_teacher(name: str, weights: str, device: torch.device) -> Network:
 def open_network(
     source: RunNetwork | OpenClipModel | InterpolatedModel, device: torch.device, progress: Progress | None = None
 ) -> Network:
-    """The network that a name stands for, on ``device``; torch's random generator stays where it is.
+    """The network of ``source``, on ``device``; does not advance torch's random generator.
 
-    Raises CheckpointError or ModelError when its weights are not there, damaged, or of another version; UserError when
+    Raises CheckpointError or ModelError when its weights are missing, damaged, or of another version; UserError when
     two models cannot be interpolated.
     """
     if isinstance(source, InterpolatedModel):
-        tuned, initial = (open_network(one, device, progress) for one in (source.tuned, source.initial))
+        tuned, initial = (open_network(endpoint, device, progress) for endpoint in (source.tuned, source.initial))
         interpolate_weights(tuned, initial, source.alpha)
         return tuned
     with torch.random.fork_rng(devices=[]):
@@ -157,8 +157,8 @@ def open_network(
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
     model_cfg = fetch_architecture(source.architecture, source.pretrained)
     if source.pretrained and not is_published(source.architecture):
-        found = locate_run(source.pretrained, "auto")
-        path = find_weights(source.architecture, str(found.path) if found else source.pretrained, progress)
+        run_network = locate_run(source.pretrained, "auto")
+        path = find_weights(source.architecture, str(run_network.path) if run_network else source.pretrained, progress)
         shapes = {name: tuple(value.shape) for name, value in read_weights(path).items()}
         origin = f"the model {source.architecture}"
         check_claims(lambda: Network(build_towers(model_cfg)), model_cfg, shapes, origin)
@@ -170,7 +170,7 @@ def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network
 
 
 def check_downloaded(name: str) -> None:
-    """Raise ModelError when opening ``name`` would download: for a name that comes from a file, not from the user."""
+    """Raise ModelError when opening ``name`` would download: for names from a file that the user did not type."""
     source = locate(name)
     if not isinstance(source, OpenClipModel) or not is_published(source.architecture):
         return
@@ -219,12 +219,12 @@ def _origin(source: RunNetwork) -> str:
 
 
 def _resizing(source: OpenClipModel) -> Resizing:
-    """What the model's description says, with open_clip's defaults."""
-    given = resolve_architecture(source.architecture, source.pretrained).get("preprocess_cfg", {})
+    """The model's published resizing, with open_clip's defaults."""
+    preprocessing = resolve_architecture(source.architecture, source.pretrained).get("preprocess_cfg", {})
     return Resizing(
-        given.get("resize_mode") or "shortest",
-        "bilinear" if given.get("interpolation") == "bilinear" else "bicubic",
-        given.get("fill_color") or 0,
+        preprocessing.get("resize_mode") or "shortest",
+        "bilinear" if preprocessing.get("interpolation") == "bilinear" else "bicubic",
+        preprocessing.get("fill_color") or 0,
     )
 
 
@@ -241,17 +241,17 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
         return tuple(filter(None, (known_problem(source.architecture, source.pretrained),)))
     return (
         f"{source.architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
-        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained ones.",
+        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained weights.",
     )
 
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
-    """Changes when ``name`` begins to stand for other weights: a run's better checkpoint, a folder filled anew."""
+    """A key that changes with the weights of ``name``: a run's new best checkpoint, a rewritten folder."""
     if name.startswith(INTERPOLATED):
         return exact_name(name, weights)
-    found = locate_run(name, weights)
-    if found is not None:
-        return str(found.run.path.resolve()), found.checkpoint, found.network
+    run_network = locate_run(name, weights)
+    if run_network is not None:
+        return str(run_network.run.path.resolve()), run_network.checkpoint, run_network.network
     folder = expand_user(name)
     if not folder.is_dir():
         return name, weights

@@ -1,8 +1,8 @@
-"""The files of a checkpoint as they are read: regular, in their run folder, of bounded size, and true to each other.
+"""Reads files of untrusted checkpoints: regular files in their run folder, of bounded size, consistent with each other.
 
-Flow: ``core.checkpoint.files`` and ``core.checkpoint.opening`` read a checkpoint that may come from anywhere through
-here. ``checkpoint.json`` says what network the weights are of; it may claim one of any size, and building it would
-take the memory before the weights refused to fit. So what it claims is counted first, on a device that holds nothing.
+Flow: ``core.checkpoint.files`` and ``core.checkpoint.opening`` read every checkpoint through this module.
+``checkpoint.json`` may declare a network of any size, and building it would exhaust the memory before the weights turn
+out not to fit. So its parameters are counted first, on the meta device.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors words an errno
 
 
 def read_info_file(path: Path, root: Path) -> dict[str, Any]:
-    """What ``checkpoint.json`` holds, as plain data; CheckpointError when it is damaged or no file of ``root``."""
+    """``checkpoint.json`` as plain data; CheckpointError when it is damaged or not a file in ``root``."""
     try:
         raw = read_json(path, LARGEST_INFO, root=root, error=CheckpointError)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is not there; choose another checkpoint.") from error
+        raise CheckpointError(f"{path} does not exist; choose another checkpoint.") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path} is damaged: {error} Choose another checkpoint.") from error
     if not isinstance(raw, dict):
@@ -47,7 +47,7 @@ def read_info_file(path: Path, root: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path, root: Path, device: torch.device) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; CheckpointError when it is damaged or no regular file of ``root``."""
+    """The tensors of a safetensors file; CheckpointError when it is damaged or not a regular file in ``root``."""
     try:
         open_regular(path, root=root, error=CheckpointError).close()
         return load_file(path, device=str(device))
@@ -56,9 +56,9 @@ def read_tensors(path: Path, root: Path, device: torch.device) -> dict[str, Tens
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file. Its mode follows the umask: safetensors renames a private temporary file, of mode 0600.
+    """Write a safetensors file with the umask's mode (safetensors itself would leave 0600).
 
-    Raises OSError, also where safetensors raises an error of its own for a full disk.
+    Raises OSError, also for a full disk, which safetensors reports as another error.
     """
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -85,34 +85,33 @@ def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
 def check_claims(
     build: Callable[[], Network], model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], origin: str
 ) -> None:
-    """Refuse to ``build`` a network of more layers or parameters than the weights have, or one that cannot be used.
+    """Raise CheckpointError naming ``origin`` if ``build``'s network cannot be used, or is larger than its weights.
 
-    ``model``: the open_clip configuration that it is built from; ``shapes`` of the weights, by name. CheckpointError
-    naming ``origin``.
+    ``model``: its open_clip configuration; ``shapes``: of the weights, by name.
     """
     try:
         check_description(model, "its description")
-        if wrong := _too_many_layers(model, shapes):
-            raise CheckpointError(f"{wrong}; choose another model.")
-        with torch.device("meta"), torch.no_grad():  # has shapes, but no memory
+        if problem := _too_many_layers(model, shapes):
+            raise CheckpointError(f"{problem}; choose another model.")
+        with torch.device("meta"), torch.no_grad():  # shapes without memory
             network = build()
             claimed = sum(value.numel() for value in network.state_dict().values())
             _try_out(network.eval())
     except UserError as error:
         raise CheckpointError(f"{origin} cannot be opened: {error}") from error
-    except Exception as error:  # open_clip, timm and transformers raise what they like
-        what = f"{type(error).__name__}: {excerpt(str(error))}"
-        raise CheckpointError(f"{origin} has an architecture that cannot be built ({what}); choose another.") from error
-    there = sum(math.prod(shape) for shape in shapes.values())
-    if claimed > 2 * there + 1000:
+    except Exception as error:  # open_clip, timm and transformers raise any type
+        reason = f"{type(error).__name__}: {excerpt(str(error))}"
+        raise CheckpointError(f"the architecture of {origin} cannot be built ({reason}); choose another.") from error
+    stored = sum(math.prod(shape) for shape in shapes.values())
+    if claimed > 2 * stored + 1000:
         raise CheckpointError(
             f"{origin} does not fit the network of its config, which has {claimed} parameters and its weights "
-            f"{there}; choose another."
+            f"{stored}; choose another."
         )
 
 
 def _too_many_layers(model: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Which part claims more layers than there are tensors; "" when none does. Modules take memory even without
+    """The message for a part that declares more layers than there are tensors, or "". Modules take memory even without
     parameters."""
     for name in _TOWERS:
         layers = model.get(name, {}).get("layers", 0)
@@ -122,13 +121,13 @@ def _too_many_layers(model: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
 
 
 def _try_out(network: Network) -> None:
-    """Encode an image and a caption of zeros. Raises what open_clip does where settings do not fit each other."""
+    """Encode an image and a caption of zeros. Raises open_clip's errors if settings do not fit each other."""
     towers = network.towers
     image = network.encode_images(torch.zeros(1, 3, network.image_size, network.image_size, dtype=torch.uint8))
     if image.shape != (1, towers.embed_dim):
-        raise CheckpointError(f"it makes features of shape {tuple(image.shape)} of an image; choose another model.")
-    if towers.is_transformers_text:  # these look at values, of which there are none yet
+        raise CheckpointError(f"its image features have shape {tuple(image.shape)}; choose another model.")
+    if towers.is_transformers_text:  # needs values, which meta tensors do not have
         return
     text = network.encode_texts(torch.zeros(1, towers.context_length, dtype=torch.long))
     if text.shape != image.shape:
-        raise CheckpointError(f"it makes features of shape {tuple(text.shape)} of a caption; choose another model.")
+        raise CheckpointError(f"its text features have shape {tuple(text.shape)}; choose another model.")

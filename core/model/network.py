@@ -167,7 +167,7 @@ class Network(nn.Module):
             members = [i for i, view_kind in enumerate(kinds) if view_kind == kind]
             images = torch.cat([self._prepare(views[i]) for i in members])
             masks = [mask for i in members if (mask := views[i].mask) is not None]
-            indices = [index for i in members if (index := views[i].kept) is not None]
+            indices = [index for i in members if (index := views[i].visible) is not None]
             joint = self.towers.encode_image(
                 images,
                 torch.cat(masks) if masks else None,
@@ -201,7 +201,7 @@ class Network(nn.Module):
 
 def _kept_count(view: View) -> int:
     """Number of patches that ``view`` keeps; 0 for all."""
-    return 0 if view.kept is None else view.kept.shape[1]
+    return 0 if view.visible is None else view.visible.shape[1]
 
 
 def _unit(x: Tensor) -> Tensor:

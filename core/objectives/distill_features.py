@@ -32,7 +32,7 @@ class FeatureHead(nn.Module):
 
     def __init__(self, temperature: float, fused_width: int | None, embed_dim: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))  # (1,): see core.checkpoint.names
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)]))  # (1,): see core.checkpoint.scalars
         self.project = nn.Linear(fused_width, embed_dim, bias=False) if fused_width is not None else None
 
     def scale(self) -> Tensor:

@@ -171,11 +171,11 @@ class Checkpointing:
         """The newest whole checkpoint, which rank 0 reads and gives to the others; None where there is none."""
         device = self._parts.runtime.device
         if self._team.size == 1:
-            return checkpoint.newest_whole(self._run, device)
+            return checkpoint.newest_complete(self._run, device)
         read: list[tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None] = [None]
 
         def facts() -> dict[str, Any] | None:
-            read[0] = checkpoint.newest_whole(self._run, torch.device("cpu"))
+            read[0] = checkpoint.newest_complete(self._run, torch.device("cpu"))
             return None if read[0] is None else asdict(read[0][0])
 
         known = self._team.by_first(facts)

@@ -267,7 +267,7 @@ class Towers(nn.Module):
 
 def _add_dimension(clip: Any) -> None:
     """Gives scale and bias shape (1,): scalar parameters cannot be sharded. Checkpoints store them as scalars
-    (``core.checkpoint.names``)."""
+    (``core.checkpoint.scalars``)."""
     for name in ("logit_scale", "logit_bias"):
         parameter = getattr(clip, name, None)
         if isinstance(parameter, nn.Parameter) and parameter.ndim == 0:

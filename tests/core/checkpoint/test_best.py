@@ -61,8 +61,8 @@ def test_the_record_and_the_event_name_the_winner_and_a_tie_moves_nothing(run: R
 def test_a_checkpoint_that_is_saved_again_stays_the_best(run: RunDir) -> None:
     """A run that was killed after it saved repeats the step."""
     info = checkpoint.read_info(run, "step-00000006")
-    assert checkpoint._leads(run, info, "step-00000006")
-    assert not checkpoint._leads(run, info, "step-00000099")
+    assert checkpoint._is_best(run, info, "step-00000006")
+    assert not checkpoint._is_best(run, info, "step-00000099")
 
 
 def test_a_better_one_between_two_saves_is_saved_at_once(

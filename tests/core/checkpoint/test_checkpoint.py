@@ -14,7 +14,6 @@ from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo
-from core.checkpoint.names import current_name, saved_name
 from core.checkpoint.state import optimizer_tensors, restore_optimizer
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
@@ -47,29 +46,12 @@ def moments(optimizer: torch.optim.Optimizer, student: Network) -> dict[str, Ten
     return {name: optimizer.state[parameter]["exp_avg"] for name, parameter in student.named_parameters()}
 
 
-def numbered(optimizer: torch.optim.Optimizer, student: Network) -> dict[str, Tensor]:
-    """As former checkpoints had it: numbers for names, and a fusion's final norm after its blocks."""
-    matrices = [(name, value) for name, value in student.named_parameters() if value.ndim >= 2]
-    vectors = [(name, value) for name, value in student.named_parameters() if value.ndim < 2]
-    norms = [one for one in vectors if one[0].startswith("fusion.norm.")]
-    last = max(place for place, (name, _) in enumerate(vectors) if name.startswith("fusion.blocks."))
-    before, after = ([one for one in part if one not in norms] for part in (vectors[: last + 1], vectors[last + 1 :]))
-    assert len(norms) == 2
-    order = [*matrices, *before, *norms, *after]
-    return {
-        f"optimizer.{number}.{key}": value
-        for number, (_, parameter) in enumerate(order)
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-@pytest.mark.parametrize("kept", [optimizer_tensors, numbered])
-def test_moments_find_their_parameters(kept: Any) -> None:
+def test_moments_find_their_parameters() -> None:
     student = network()
     optimizer = moved(student)
     other = network()
     restored = build_optimizer(CONFIG.optim, other)
-    restore_optimizer(restored, other, kept(optimizer, student))
+    restore_optimizer(restored, other, optimizer_tensors(optimizer, student))
     wanted, found = moments(optimizer, student), moments(restored, other)
     assert wanted.keys() == found.keys()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
@@ -116,24 +98,6 @@ def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monk
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]
 
 
-def test_parameters_keep_the_names_that_older_programs_read(tmp_path: Path) -> None:
-    """The shared prototypes and the mask token of words have other names here; files and digests do not change."""
-    student = network()
-    run = RunDir(tmp_path)
-    run.checkpoints.mkdir(parents=True)
-    optimizer = moved(student)
-    info = CheckpointInfo(step=1, total_steps=2, config=CONFIG.model_dump(mode="json"), model={})
-    state = optimizer_tensors(optimizer, student)
-    name, _ = checkpoint.save(run, info, checkpoint.CheckpointState(student.state_dict(), {}, state), keep=1)
-    there = load_file(run.checkpoints / name / "student.safetensors")
-    assert "head.prototypes" in there
-    assert not any(key.startswith("heads.prototypes") for key in there)
-    assert "optimizer.head.prototypes.exp_avg" in load_file(run.checkpoints / name / "state.safetensors")
-    assert checkpoint.load_weights(run, name, "student", torch.device("cpu")).keys() == student.state_dict().keys()
-    assert checkpoint.load_weights(run, name, "state", torch.device("cpu")).keys() == state.keys()
-    assert checkpoint.shapes(run, name, "student").keys() == student.state_dict().keys()
-
-
 def test_what_had_no_dimension_has_none_in_files(tmp_path: Path) -> None:
     """The logit scale and its moments are (1,) here, since a parameter without a dimension cannot be sharded."""
     student = network()
@@ -150,25 +114,3 @@ def test_what_had_no_dimension_has_none_in_files(tmp_path: Path) -> None:
         found = checkpoint.load_weights(run, name, part, torch.device("cpu"))
         assert [key for key, value in given.items() if not torch.equal(found[key], value)] == []
     assert all(parameter.ndim > 0 for parameter in student.parameters())
-    other = network()
-    numbers = numbered(moved(student), student)
-    older = {key: value.reshape(()) if value.shape == (1,) else value for key, value in numbers.items()}
-    restore_optimizer(restored := build_optimizer(CONFIG.optim, other), other, older)
-    assert restored.state[other.towers.clip.logit_scale]["exp_avg"].shape == (1,)
-
-
-@pytest.mark.parametrize(
-    ("name", "saved"),
-    [
-        ("heads.prototypes.mlp.0.weight", "head.mlp.0.weight"),
-        ("optimizer.heads.prototypes.mlp.0.weight.exp_avg", "optimizer.head.mlp.0.weight.exp_avg"),
-        ("heads.masked_words.mask_token", "heads.masked_words.stand_in"),
-        ("heads.masked_words.words.words.weight", "heads.masked_words.words.words.weight"),
-        ("heads.distill_prototypes.prototypes", "heads.distill_prototypes.prototypes"),
-        ("towers.clip.visual.proj", "towers.clip.visual.proj"),
-        ("optimizer.12.exp_avg", "optimizer.12.exp_avg"),
-    ],
-)
-def test_names_in_checkpoints(name: str, saved: str) -> None:
-    assert saved_name(name) == saved
-    assert current_name(saved) == name

@@ -105,8 +105,8 @@ def test_a_best_that_cannot_be_read_leads_nothing_and_of_equals_the_first_leads(
 def test_a_run_of_damaged_checkpoints_is_not_begun_anew(run: RunDir) -> None:
     (files(run) / "state.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged"):
-        checkpoint.newest_whole(run, CPU)
-    assert checkpoint.newest_whole(RunDir(run.path.parent / "other"), CPU) is None
+        checkpoint.newest_complete(run, CPU)
+    assert checkpoint.newest_complete(RunDir(run.path.parent / "other"), CPU) is None
     with pytest.raises(CheckpointError, match="has no teacher; it was trained without one"):
         checkpoint.load_weights(run, "step-00000001", "teacher", CPU)
 
@@ -114,7 +114,7 @@ def test_a_run_of_damaged_checkpoints_is_not_begun_anew(run: RunDir) -> None:
 @pytest.mark.parametrize("version", [2, None, "1"])
 def test_a_checkpoint_of_another_version_is_said(run: RunDir, version: object) -> None:
     rewrite(run, lambda raw: raw.update(version=version))
-    with pytest.raises(CheckpointError, match=r"checkpoint\.json has version .*, this program reads 1"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json has version .*, but this program reads 1"):
         open_model(str(run.path))
 
 

@@ -14,8 +14,8 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import STATE, CheckpointError, CheckpointInfo, CheckpointState
-from core.checkpoint.names import current_shape, saved, saved_name
 from core.checkpoint.opening import open_model, open_network
+from core.checkpoint.scalars import current_shape, saved
 from core.checkpoint.state import restore_rng
 from core.checkpoint.tensor_files import read_tensors
 from core.model.towers.towers import resolve_architecture
@@ -156,7 +156,7 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("classes", value=5), "classes: .*, not 5"),
         (put_in("config", value="x"), "config: .*, not x"),
         (put_in("step", value="many"), "step: .*, not many"),
-        (put_in("version", value=2), "has version 2, this program reads 1"),
+        (put_in("version", value=2), "has version 2, but this program reads 1"),
         (put_in("model", value={}), "it has no embed_dim"),
         (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg.layers is 1000000, outside 1 to 256"),
         (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "vision_cfg.layers is"),
@@ -207,7 +207,7 @@ def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
 @pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
 def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
     before = torch.get_rng_state()
-    with pytest.raises(CheckpointError, match=r"random number generators .* is damaged.*resume from the one before"):
+    with pytest.raises(CheckpointError, match=r"random number generators .* is damaged.*resume from the previous one"):
         restore_rng({} if state is None else {"rng.cpu": state})
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -246,9 +246,9 @@ def test_shapes_of_saved_scalars_are_those_that_a_network_holds() -> None:
     assert scalars
     kept = saved({name: state[name] for name in state})
     for name in scalars:
-        assert kept[saved_name(name)].shape == ()
-        assert current_shape(saved_name(name), ()) == (1,)
+        assert kept[name].shape == ()
+        assert current_shape(name, ()) == (1,)
     assert current_shape("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
     assert current_shape("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
     others = [name for name in state if name not in scalars]
-    assert all(current_shape(saved_name(name), tuple(state[name].shape)) == state[name].shape for name in others)
+    assert all(current_shape(name, tuple(state[name].shape)) == state[name].shape for name in others)

@@ -110,7 +110,7 @@ def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path
     assert open_model(f"{run.path}@4", "teacher").subject.model.endswith("@step-00000004")
     shutil.rmtree(run.checkpoints / "step-00000012")
     with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* have no state"):
-        checkpoint.newest_whole(run, torch.device("cpu"))
+        checkpoint.newest_complete(run, torch.device("cpu"))
 
 
 def test_the_optimiser_has_the_settings_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
