@@ -1,7 +1,7 @@
-"""What every evaluator shares: its error, how it reports progress and is cancelled, and the checks on its input.
+"""Shared by all evaluators: error types, progress and cancellation, checks of their input.
 
-An evaluator is pure: features or tokens in, numbers out. Images and texts are encoded, and cached, before it; its
-numbers are shown after it (`core.evaluation.report`).
+An evaluator is a pure function from features or tokens to numbers. Its callers encode images and texts, and present the
+numbers (`core.evaluation.report`).
 
 Legend: N rows, D feature width.
 """
@@ -17,11 +17,11 @@ from torch import Tensor
 from core.spec.errors import UserError
 
 Progress = Callable[[float, str], None]
-"""Called with the share done (0 to 1) and what is being done; to cancel, it raises `EvaluationCancelledError`."""
+"""Called with the completed share (0 to 1) and the current activity; raises `EvaluationCancelledError` to cancel."""
 
 
 class EvaluationError(UserError):
-    """An evaluation that is impossible; the message names the value and the remedy."""
+    """An impossible evaluation; the message names the value and the remedy."""
 
 
 class EvaluationCancelledError(Exception):
@@ -33,7 +33,7 @@ def no_progress(share: float, activity: str) -> None:
 
 
 def check_features(features: Tensor, subject: str) -> Tensor:
-    """``features`` (N, D) as float32 on its own device, without gradient.
+    """``features`` (N, D) as float32 on its device, without gradient.
 
     ``subject`` names them in messages, such as "image features". Raises EvaluationError when they are empty, not a
     matrix, or hold NaN or infinity.
@@ -56,14 +56,13 @@ def check_features(features: Tensor, subject: str) -> Tensor:
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Rows of ``features`` (N, D) scaled to unit length; a row of zeros stays zero, so that its cosine with
-    every other is 0. (N, D)"""
+    """(N, D): rows of ``features`` (N, D) scaled to unit length; a row of zeros stays zero."""
     return torch.nn.functional.normalize(features, dim=1, eps=1e-12)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in true float32, whatever the trainer has set: scores decide ranks by their last digits."""
+    """Matrix products in true float32, whatever the trainer has set: the last digits of scores decide ranks."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

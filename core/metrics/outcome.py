@@ -1,4 +1,4 @@
-"""The result of every evaluator: its metrics, the values per query that they average, and notes.
+"""The result of an evaluator: metrics, their values per query, and notes.
 
 Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds model and data and writes a table or JSON;
 `core.metrics.statistics` gives intervals and paired differences from ``per_query``.
@@ -24,9 +24,9 @@ TASKS: tuple[Task, ...] = get_args(Task)
 class Queries:
     """One value for each query; their mean is the metric.
 
-    ``groups`` numbers queries that depend on each other, such as five captions of one image: the bootstrap then draws
-    whole groups. ``strata`` numbers queries that are resampled among themselves, such as those of one class for a mean
-    over classes. None: queries are independent, and resampled together.
+    ``groups`` numbers dependent queries, such as five captions of one image: the bootstrap resamples whole groups.
+    ``strata`` numbers queries that are resampled separately, such as those of each class for a mean over classes. None:
+    queries are independent and resampled together.
     """
 
     values: Floats  # (Q,)
@@ -46,6 +46,6 @@ class Outcome:
     samples: int
     metrics: Mapping[str, float]
     per_query: Mapping[str, Queries] = field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of metrics without queries: 95 %
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of metrics without queries
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Retrieval in two stages: cosine picks candidates, a matching head scores each pair and reorders them.
 
 As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first ``top`` candidates by cosine are scored
-by the head; all others follow in their old order. The metrics are named ``reranked_...``, so that they are never taken
-for those of the embeddings alone.
+by the head; all others follow in their old order. The metrics are named ``reranked_...``, to distinguish them from
+those of the embeddings alone.
 
 Legend: N images, M captions, D embed, Q queries, k candidates.
 """
@@ -18,14 +18,14 @@ from core.metrics.inputs import EvaluationError, Progress, full_precision, no_pr
 from core.metrics.retrieval import BLOCK_PAIRS, Ranks, check_retrieval, ranks, summarise
 
 ScorePairs = Callable[[Tensor, Tensor], Tensor]
-"""Rows of images (p,) and of captions (p,) to matching scores (p,), higher is better."""
+"""Maps rows of images (p,) and of captions (p,) to matching scores (p,), higher is better."""
 
 TOP = 128
 PAIRS_AT_ONCE = 4096
 
 
 def reranked_metrics(of_images: Ranks, of_texts: Ranks) -> dict[str, float]:
-    """`retrieval_metrics` of the ranks that `reranked` gives, each name with ``reranked_`` before it."""
+    """`retrieval_metrics` of the ranks from `reranked`, with the prefix ``reranked_``."""
     return {f"reranked_{name}": value for name, value in summarise(of_images, of_texts).items()}
 
 
@@ -37,10 +37,10 @@ def reranked(
     top: int = TOP,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
-    """Ranks after reordering the first ``top`` candidates of each query by ``score_pairs``: of images, of captions.
+    """Ranks of images and of captions after reordering the first ``top`` candidates of each query by ``score_pairs``.
 
-    ``image_features`` (N, D), ``text_features`` (M, D), ``text_to_image`` (M,) as in `ranks`, which see for errors;
-    also EvaluationError for ``top`` below 1, and for scores that are NaN or of another shape than (pairs,).
+    ``image_features`` (N, D), ``text_features`` (M, D) and ``text_to_image`` (M,) as in `ranks`. Raises EvaluationError
+    as `ranks` does, for ``top`` below 1, and for scores that are NaN or not of shape (pairs,).
     """
     if top < 1:
         raise EvaluationError(f"re-ranking needs at least one candidate, not {top}.")
@@ -78,19 +78,19 @@ def _candidates(queries: Tensor, items: Tensor, top: int) -> Tensor:
 def _reorder(
     plain: Ranks,
     candidates: Tensor,
-    is_own: Callable[[Tensor, Tensor], Tensor],
+    matches: Callable[[Tensor, Tensor], Tensor],
     score: Callable[[Tensor, Tensor], Tensor],
     progress: Progress,
 ) -> Ranks:
-    """New ranks of the queries whose own is among the candidates; the others keep theirs."""
-    better, tied, own_tied = plain.better.clone(), plain.tied.clone(), plain.own.clone()
+    """New ranks of queries with a correct item among the candidates; other queries keep their rank."""
+    better, tied, correct = plain.better.clone(), plain.tied.clone(), plain.correct.clone()
     k = candidates.shape[1]
     step = max(1, PAIRS_AT_ONCE // k)
     for start in range(0, len(candidates), step):
         progress(start / len(candidates), "re-ranking")
         block = candidates[start : start + step]  # (q, k)
         rows = torch.arange(start, start + len(block), device=block.device).repeat_interleave(k)
-        is_correct = is_own(rows, block.flatten()).view_as(block)
+        is_correct = matches(rows, block.flatten()).view_as(block)
         scores = _checked(score(rows, block.flatten()), len(rows)).to(block.device).view_as(block)
         best = scores.masked_fill(~is_correct, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
         contains_correct = is_correct.any(dim=1).cpu()
@@ -98,9 +98,9 @@ def _reorder(
         rivals = ~is_correct
         better[part] = torch.where(contains_correct, ((scores > best) & rivals).sum(dim=1).cpu(), better[part])
         tied[part] = torch.where(contains_correct, ((scores == best) & rivals).sum(dim=1).cpu(), tied[part])
-        own_tied[part] = torch.where(contains_correct, ((scores == best) & is_correct).sum(dim=1).cpu(), own_tied[part])
+        correct[part] = torch.where(contains_correct, ((scores == best) & is_correct).sum(dim=1).cpu(), correct[part])
     progress(1.0, "re-ranking")
-    return Ranks(plain.queries, better, tied, own_tied)
+    return Ranks(plain.queries, better, tied, correct)
 
 
 def _checked(scores: Tensor, pairs: int) -> Tensor:

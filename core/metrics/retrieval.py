@@ -1,15 +1,15 @@
-"""Retrieval: images searched by their captions, and captions by their images.
+"""Image-text retrieval in both directions.
 
-Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves line up); the Search
-panel and the bootstrap take the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
+Flow: the training loop validates with `retrieval_metrics` (open_clip's names, so that curves are comparable); the
+Search panel and the bootstrap use the per-query `ranks`; `core.metrics.rerank` reorders the best candidates.
 
-An image may have any number of captions. Text to image asks for each caption's one image; image to text counts a
-image as found where the *best* of its captions stands. Images without a caption are distractors only.
+An image may have any number of captions. Text to image ranks the image of each caption; image to text uses the rank of
+the *best* caption of each image. Images without a caption are distractors only.
 
-Ties: candidates with equal scores are taken to be in random order, and every metric is the expectation over that order.
-So constant features score at chance, never 100 %, and the order of rows never matters. Scores are compared in float32;
-the few that differ by less than its rounding are compared again in float64, so that ranks equal those of a plain loop
-in double precision. Where very many are that close (a collapsed model), they all count as equal.
+Ties: candidates with equal scores are in random order, and every metric is the expectation over that order. So constant
+features score at chance, never 100 %, and the order of rows does not matter. Scores are compared in float32; the few
+that differ by less than its rounding are compared again in float64, so that ranks equal those of a plain loop in double
+precision. If very many are that close (a collapsed model), they all count as equal.
 
 Legend: N images, M captions, D embed, Q queries.
 """
@@ -27,7 +27,7 @@ from core.metrics.inputs import EvaluationError, Progress, check_features, full_
 from core.metrics.outcome import Outcome, Queries
 
 NEAR = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
-EQUAL = 2e-8  # likewise, in float64, of features that were kept in float32
+EQUAL = 2e-8  # likewise, in float64, of features that were stored in float32
 NEAR_AT_MOST = 8192  # pairs of a block that are compared again
 BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
 RECALL_AT = (1, 5, 10)
@@ -41,51 +41,54 @@ class Ranks:
     queries: Tensor  # (Q,) int64, row of each query among images or captions
     better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
     tied: Tensor  # (Q,) int64, wrong candidates that score the same
-    own: Tensor  # (Q,) int64, right candidates that score the same: 1, or more where the best captions of an image tie
+    correct: Tensor  # (Q,) int64, correct candidates with that score: 1, or more if the best captions of an image tie
 
     def expected(self) -> Tensor:
-        """Expected rank of each query, 1 is best: (Q,) float64; a whole number where nothing ties.
+        """Expected rank of each query, 1 is best: (Q,) float64; an integer without ties.
 
-        The best of ``own`` among ``tied`` + ``own`` in random order is expected at (tied + own + 1) / (own + 1).
+        The first of ``correct`` among ``tied`` + ``correct`` in random order is expected at (tied + correct + 1) /
+        (correct + 1).
         """
-        tied, own = self.tied.double(), self.own.double()
-        return self.better.double() + (tied + own + 1) / (own + 1)
+        tied, correct = self.tied.double(), self.correct.double()
+        return self.better.double() + (tied + correct + 1) / (correct + 1)
 
     def hits(self, k: int) -> Tensor:
         """Probability of a correct candidate among the first ``k`` of each query: (Q,) float64, 0 or 1 without ties.
 
-        Of ``tied`` + ``own`` in random order, d come before the cut: C(tied, d) / C(tied + own, d) is that none is own.
+        Of ``tied`` + ``correct`` in random order, d are among the first k; none of these is correct with probability
+        C(tied, d) / C(tied + correct, d).
         """
-        tied, own = self.tied.double(), self.own.double()
-        drawn = (k - self.better.double()).clamp_min(0).minimum(tied + own)
+        tied, correct = self.tied.double(), self.correct.double()
+        drawn = (k - self.better.double()).clamp_min(0).minimum(tied + correct)
         single = (drawn / (tied + 1)).clamp(0, 1)
         remaining = (tied - drawn).clamp_min(0)
         logarithm = (
             _log_factorial(tied)
             - _log_factorial(remaining)
-            + _log_factorial(remaining + own)
-            - _log_factorial(tied + own)
+            + _log_factorial(remaining + correct)
+            - _log_factorial(tied + correct)
         )
         several = torch.where(drawn > tied, 1.0, -torch.expm1(logarithm))
-        return torch.where((self.own == 1) | (drawn == 0), single, several)
+        return torch.where((self.correct == 1) | (drawn == 0), single, several)
 
     def reciprocal(self) -> Tensor:
         """Expected 1/rank of each query: (Q,) float64.
 
-        With one right candidate the rank is uniform over better+1 .. better+tied+1, so this is a difference of harmonic
-        numbers.
+        With one correct candidate the rank is uniform over better+1 .. better+tied+1: a difference of harmonic numbers.
         """
         first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
         harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
         reciprocals = torch.where(self.tied > 0, harmonic, 1 / first)
-        several = (self.own > 1) & (self.tied > 0)
-        kinds, position = torch.stack([self.better, self.tied, self.own])[:, several].unique(dim=1, return_inverse=True)
+        several = (self.correct > 1) & (self.tied > 0)
+        kinds, position = torch.stack([self.better, self.tied, self.correct])[:, several].unique(
+            dim=1, return_inverse=True
+        )
         values = [_reciprocal_of_first(*kind) for kind in kinds.T.tolist()]
         reciprocals[several] = torch.tensor(values, dtype=torch.float64)[position]
         return reciprocals
 
     def metrics(self, name: str) -> dict[str, float]:
-        """open_clip's metrics under its names, after ``name``, and MRR: recalls and MRR from 0 to 1, ranks from 1.
+        """open_clip's metrics with the prefix ``name``, and MRR: recalls and MRR from 0 to 1, ranks from 1.
 
         The median rank is floored, as in open_clip.
         """
@@ -105,7 +108,7 @@ def _log_factorial(count: Tensor) -> Tensor:
 def _reciprocal_of_first(better: int, tied: int, correct: int) -> float:
     """Expected 1/rank of the first of ``correct`` in random order among ``tied``, behind ``better``."""
     position = torch.arange(1, tied + 2, dtype=torch.float64)
-    # The chance of each place from the one before: a wrong one of those that were left came first.
+    # The chance of each position follows from the previous one: a wrong candidate was drawn there.
     steps = (tied - position[:-1] + 1) / (tied + correct - position[:-1])
     chances = correct / (tied + correct) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
     return float((chances / (better + position)).sum())
@@ -137,10 +140,10 @@ def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:
 def retrieval_outcome(
     image_to_text: Ranks, text_to_image: Ranks, owner: Tensor, extra: Mapping[str, float] | None = None
 ) -> Outcome:
-    """The result in the form that all evaluators share.
+    """The ranks as an `Outcome`.
 
-    ``owner`` (M,) is the ``text_to_image`` that was ranked: the bootstrap draws captions of one image together.
-    ``extra`` holds further metrics, such as re-ranked ones.
+    ``owner`` (M,) is the ``text_to_image`` of the ranks: the bootstrap resamples captions of one image together.
+    ``extra`` holds more metrics, such as re-ranked ones.
     """
     groups = owner.cpu().numpy().astype(np.int64)
     per_query: dict[str, Queries] = {}
@@ -227,13 +230,13 @@ def check_retrieval(
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Features as they came, for cosines of single pairs in float64, on the CPU (not every device has float64)."""
+    """Cosines of single pairs in float64, on the CPU (not every device has float64)."""
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
 
     def cosine(self, image_rows: Tensor, text_rows: Tensor) -> Tensor:
-        """Of pairs given by their rows (p,): (p,) float64; 0 where either is all zeros."""
+        """Cosines of pairs given by their rows (p,): (p,) float64; 0 if either vector is zero."""
         image = self.images[image_rows.to(self.images.device)].cpu().double()  # (p, D)
         text = self.texts[text_rows.to(self.texts.device)].cpu().double()  # (p, D)
         lengths: Tensor = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
@@ -241,16 +244,16 @@ class _Pairs:
         return products / lengths.clamp_min(1e-24)
 
     def own_scores(self, owner: Tensor) -> Tensor:
-        """Of each caption with its own image: (M,) float64."""
+        """Cosine of each caption with its image: (M,) float64."""
         step = max(1, BLOCK_PAIRS // self.images.shape[1] // 8)
-        every = torch.arange(len(owner), device=owner.device)
-        return torch.cat([self.cosine(owner[part], part) for part in every.split(step)])
+        text_rows = torch.arange(len(owner), device=owner.device)
+        return torch.cat([self.cosine(owner[part], part) for part in text_rows.split(step)])
 
 
 def _count_rivals(
     pairs: _Pairs, owner: Tensor, own_scores: Tensor, best: Tensor, rows: int, progress: Progress
 ) -> tuple[Tensor, Tensor]:
-    """Wrong candidates that are better and tied, and right ones that tie, int64 on the CPU.
+    """Counts of better wrong, tied wrong and tied correct candidates, int64 on the CPU.
 
     (3, M) of the captions, then (3, N) of the images.
     """
@@ -266,7 +269,7 @@ def _count_rivals(
         part = slice(start, min(start + rows, captions))
         scores = buffer[: part.stop - start]
         torch.mm(texts[part], images.T, out=scores)  # (rows, N)
-        # A caption and its own image are no rivals, in either direction.
+        # A caption and its image are not rivals, in either direction.
         scores.scatter_(1, owner[part, None], -torch.inf)
 
         def of_text(text: Tensor, image: Tensor, start: int = start) -> Tensor:
@@ -286,9 +289,9 @@ def _count_rivals(
 def _rivals(
     scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, float]:
-    """How many of ``scores`` (Q, C) are above, and how many equal to, each query's float64 ``threshold``: (2, Q).
+    """Numbers of ``scores`` (Q, C) above, and equal to, each query's float64 ``threshold``: (2, Q).
 
-    Also how far apart scores may be that counted as equal.
+    Also the tolerance within which scores counted as equal.
     """
     low = (threshold - NEAR).float().to(scores.device)[:, None]
     high = (threshold + NEAR).float().to(scores.device)[:, None]

@@ -1,7 +1,7 @@
 """Confidence intervals of shares and means, and of the difference between two models on the same queries.
 
-Flow: `core.evaluation.report` asks `interval` for each metric of an outcome; ``evaluate --compare A B`` and the panels
-ask `paired_difference`.
+Flow: `core.evaluation.report` calls `interval` for each metric of an outcome; ``evaluate --compare A B`` and the panels
+call `paired_difference`.
 
 Sources: Wilson, "Probable inference" (1927); Efron and Tibshirani, "An Introduction to the Bootstrap" (1993),
 percentile intervals; Koehn, "Statistical Significance Tests for Machine Translation Evaluation" (2004), for pairs;
@@ -23,14 +23,14 @@ from core.metrics.outcome import Floats, Integers, Outcome, Queries
 
 LEVEL = 0.95
 DRAWS = 2000
-SEED = 0  # the same report for the same numbers
+SEED = 0  # fixed, so that a report is reproducible
 _FEW = 512  # up to this many distinct values are drawn as counts, which is exact and fast
 _DRAWN_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Both ends of a confidence interval."""
+    """A confidence interval."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of A minus mean of B over the queries that both answered.
+    """Mean of A minus mean of B over the same queries.
 
     ``p`` is the two-sided bootstrap p-value of no difference; ``better``, ``worse`` and ``equal`` count queries.
     """
@@ -58,9 +58,9 @@ class Difference:
 
 
 def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of ``successes`` in ``trials``: unlike the normal one, valid for small counts too.
+    """Wilson's score interval of ``successes`` in ``trials``; unlike the normal interval, valid for small counts.
 
-    ``successes`` need not be whole: ties count for their expectation.
+    ``successes`` may be fractional: ties count by their expectation.
     With p the share, n the trials and z the normal quantile: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
     """
     if trials <= 0 or not 0 <= successes <= trials:
@@ -69,7 +69,7 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    # The ends are exactly 0 and 1 there; rounding would leave 1e-17.
+    # Exactly 0 and 1 in these cases; rounding would leave 1e-17.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return Interval(low, high, level)
@@ -78,15 +78,15 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
 def student_interval(values: Floats, level: float = LEVEL) -> Interval:
     """Student's t interval of the mean of ``values`` (R,), R >= 2 independent draws such as few-shot runs."""
     if len(values) < 2:
-        raise EvaluationError("an interval over draws needs at least two of them; raise the number of draws.")
+        raise EvaluationError("an interval over draws needs at least two draws; raise their number.")
     half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return Interval(float(values.mean()) - half, float(values.mean()) + half, level)
 
 
 def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
-    """Interval of the mean of ``queries``: Wilson's for independent hits and misses, else the percentile bootstrap's.
+    """Interval of the mean of ``queries``: Wilson's for independent hits and misses, else by the percentile bootstrap.
 
-    ``draws`` resamples with ``seed``, of whole groups within each stratum where ``queries`` has them.
+    ``draws`` resamples with ``seed``, of whole groups or within each stratum if ``queries`` has them.
     """
     values = _checked(queries.values)
     if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
@@ -95,9 +95,9 @@ def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: i
 
 
 def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Difference:
-    """Mean of A minus mean of B on the same queries, in the same order, with the paired bootstrap (Koehn 2004).
+    """Mean of A minus mean of B on the same queries in the same order, by the paired bootstrap (Koehn 2004).
 
-    Raises EvaluationError when the two were not evaluated on the same queries.
+    Raises EvaluationError when they have different numbers of queries.
     """
     if len(a.values) != len(b.values):
         raise EvaluationError(
@@ -106,7 +106,7 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
         )
     gain = _checked(a.values) - _checked(b.values)
     means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
-    # One is added to both counts, so that a p-value from draws is never zero.
+    # One is added to both counts, so that a bootstrap p-value is never zero.
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return Difference(
         value=float(gain.mean()),
@@ -119,7 +119,7 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
 
 
 def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Difference]:
-    """`paired_difference` of each metric for which both outcomes have values per query."""
+    """`paired_difference` of each metric that has values per query in both outcomes."""
     shared = [name for name in a.per_query if name in b.per_query]
     if a.task != b.task or not shared:
         raise EvaluationError(
@@ -154,17 +154,17 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
         return _ratio_means(sums.astype(np.float64), counts.astype(np.float64), draws, random)
     if queries.strata is not None:
         total = np.zeros(draws)
-        for stratum in _drawn_apart(values, queries.strata):
-            # n draws of n would vary by (n - 1) / n of the variance, half of it for two rows; n - 1 draws by all of it.
+        for stratum in _strata(values, queries.strata):
+            # n draws of n values would have (n - 1) / n of the variance, half of it for two rows; n - 1 draws have all.
             total += len(stratum) * _plain_means(stratum, draws, random, max(1, len(stratum) - 1))
         return total / len(values)
     return _plain_means(values, draws, random)
 
 
-def _drawn_apart(values: Floats, strata: Integers) -> list[Floats]:
-    """The values of each stratum. Strata of one row, which show no variance alone, are collapsed into one.
+def _strata(values: Floats, strata: Integers) -> list[Floats]:
+    """The values of each stratum. Strata of one row, which have no variance, are collapsed into one stratum.
 
-    Where there is but one of them, it and the smallest other stratum are, as two totals.
+    A single such stratum is collapsed with the smallest other one, as two totals.
     """
     _, position, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     alone = sizes == 1
@@ -175,7 +175,7 @@ def _drawn_apart(values: Floats, strata: Integers) -> list[Floats]:
 
 
 def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:
-    """Means of ``draws`` samples of ``values`` with replacement, of as many values as there are or of ``size``."""
+    """Means of ``draws`` samples of ``values`` with replacement, each of ``size`` values (default: all)."""
     size = size or len(values)
     kinds, often = np.unique(values, return_counts=True)
     if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
@@ -187,7 +187,7 @@ def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: 
 def _ratio_means(
     sums: Floats, counts: Floats, draws: int, random: np.random.Generator, size: int | None = None
 ) -> Floats:
-    """Sum over count of ``draws`` resamples, of ``size`` if given, of units that each bring a sum and a count."""
+    """Sum over count of ``draws`` resamples of units that have a sum and a count, each of ``size`` units."""
     means = np.empty(draws)
     size = size or len(sums)
     step = max(1, _DRAWN_AT_ONCE // size)

@@ -1,6 +1,6 @@
-"""Degenerate captions: empty, the same for every image, or repeating themselves.
+"""Degenerate captions: empty, the same for many images, or repeating themselves.
 
-Scores hide them (one generic sentence reaches a respectable BLEU), so they are counted and reported.
+They are reported separately, since scores hide them: one generic sentence reaches a respectable BLEU.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from core.metrics.inputs import EvaluationError
 
 LOOP_TIMES = 3  # "a dog a dog a dog"
 LOOP_WORDS = 4
-SAME_SHARE = 0.2  # of all captions, from which on one and the same is called out
-FEW = 10  # captions below which sameness says nothing, unless all are equal
+SAME_SHARE = 0.2  # of all captions, from which a repeated caption is reported
+FEW = 10  # captions below which a repeated caption is not reported, unless all are equal
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Degeneracy:
     captions: int
     empty: tuple[int, ...]
     looping: tuple[int, ...]
-    same: tuple[int, ...]  # rows of the caption that is given too often; none where it is rare
+    same: tuple[int, ...]  # rows with a caption that occurs too often
     same_caption: str
     distinct: int  # different captions
 
@@ -35,19 +35,19 @@ class Degeneracy:
         return len({*self.empty, *self.looping, *self.same}) / self.captions
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each kind of degeneracy that occurs."""
-        said = []
+        """A sentence for each kind of degeneracy."""
+        notes = []
         if self.empty:
-            said.append(f"{len(self.empty)} of {self.captions} captions are empty.")
+            notes.append(f"{len(self.empty)} of {self.captions} captions are empty.")
         if len(self.same) == self.captions:
-            said.append(
+            notes.append(
                 f"all {self.captions} captions are the same: {self.same_caption!r}; the model ignores the image."
             )
         elif self.same:
-            said.append(f"{len(self.same)} of {self.captions} captions are the same: {self.same_caption!r}.")
+            notes.append(f"{len(self.same)} of {self.captions} captions are the same: {self.same_caption!r}.")
         if self.looping:
-            said.append(f"{len(self.looping)} of {self.captions} captions repeat themselves in a loop.")
-        return tuple(said)
+            notes.append(f"{len(self.looping)} of {self.captions} captions repeat themselves in a loop.")
+        return tuple(notes)
 
     def plain(self) -> dict[str, Any]:
         """As plain data, for reports."""

@@ -1,9 +1,9 @@
-"""METEOR and SPICE, which are Java programs: their scores where Java and pycocoevalcap are installed, else the reason.
+"""METEOR and SPICE by pycocoevalcap's Java programs if these are installed, else the reason why not.
 
-Nothing is downloaded: SPICE needs Stanford's language models beside it, which pycocoevalcap would download on first
-use; SPICE is left out where they are missing.
+Nothing is downloaded: SPICE needs Stanford's language models, which pycocoevalcap would download on first use; without
+them SPICE is skipped.
 
-Flow: `core.metrics.captions.scores` and the captioning task ask `java_metrics` after their own scores.
+Flow: the captioning task calls `java_metrics` after `core.metrics.captions.scores`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SPICE_MODELS = "stanford-corenlp-3.6.0-models.jar"
 
 @dataclass(frozen=True)
 class JavaScores:
-    """The corpus figure of each metric that could run, its scores per caption, and why others could not."""
+    """Corpus score and scores per caption of each metric that could run, and notes on the others."""
 
     values: dict[str, float]
     per_caption: dict[str, Floats]
@@ -36,7 +36,7 @@ class JavaScores:
 
 
 def available() -> dict[str, str]:
-    """METEOR and SPICE, each with the reason why it cannot run here; empty where it can."""
+    """METEOR and SPICE, each with the reason why it cannot run; "" if it can."""
     if shutil.which("java") is None:
         reason = "Java is not installed"
         return {"METEOR": reason, "SPICE": reason}
@@ -51,12 +51,12 @@ def available() -> dict[str, str]:
         "METEOR": "" if meteor else f"{PACKAGE} came without its METEOR program",
         "SPICE": ""
         if spice
-        else f"{PACKAGE} lacks Stanford's language models; run its SPICE once by hand to fetch them",
+        else f"{PACKAGE} lacks Stanford's language models; run its SPICE once yourself to download them",
     }
 
 
 def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -> JavaScores:
-    """METEOR and SPICE of ``captions``, each against its own ``references`` (at least one each)."""
+    """METEOR and SPICE of ``captions``, each against its ``references`` (at least one)."""
     tokenised = {row: [" ".join(tokens(caption))] for row, caption in enumerate(captions)}
     tokenised_references = {row: [" ".join(tokens(text)) for text in texts] for row, texts in enumerate(references)}
     values: dict[str, float] = {}
@@ -85,7 +85,7 @@ def _score(name: str, references: dict[int, list[str]], captions: dict[int, list
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """End the METEOR program and its pipes now, rather than whenever the scorer is collected."""
+    """End the METEOR program and its pipes now, rather than when the scorer is garbage-collected."""
     process.kill()
     process.wait()
     for stream in (process.stdout, process.stderr):

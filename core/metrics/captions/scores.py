@@ -1,7 +1,7 @@
-"""Captions against references: BLEU 1-4, ROUGE-L and CIDEr as the COCO evaluation scores them, in Python.
+"""BLEU 1-4, ROUGE-L and CIDEr of captions against references, as in the COCO evaluation, in Python.
 
-Names and values are pycocoevalcap's (``Bleu_4``, ``ROUGE_L``, ``CIDEr``), so that results line up with published ones;
-METEOR and SPICE, which are Java programs, come from `core.metrics.captions.java` where they can run.
+Names and values are pycocoevalcap's (``Bleu_4``, ``ROUGE_L``, ``CIDEr``), so that results are comparable with published
+ones; METEOR and SPICE, which are Java programs, come from `core.metrics.captions.java`.
 
 Sources: Papineni et al., "BLEU" (2002); Lin, "ROUGE" (2004); Vedantam et al., "CIDEr" (2015; the D variant with
 clipping and a Gaussian penalty of length).
@@ -34,7 +34,7 @@ Grams = Counter[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """Scores of Q captions against their references: of the corpus, or for each caption (Q,)."""
+    """Scores of Q captions against their references: of the corpus, or per caption (Q,)."""
 
     bleu: tuple[float, float, float, float]
     rouge: Floats
@@ -45,13 +45,13 @@ class CaptionScores:
     notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
-        """Every score by pycocoevalcap's name: from 0 to 1, CIDEr from 0 to 10."""
+        """Every score by pycocoevalcap's name: from 0 to 1; CIDEr from 0 to 10."""
         values = {f"Bleu_{order + 1}": value for order, value in enumerate(self.bleu)}
         means = {name: float(scores.mean()) for name, scores in self._each().items()}
         return values | means | {"degenerate_share": self.degenerate.share}
 
     def outcome(self, java: JavaScores | None = None) -> Outcome:
-        """The result in the form that all evaluators share; BLEU is of the whole corpus, without values per caption.
+        """The scores as an `Outcome`; BLEU is of the corpus, without values per caption.
 
         ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or notes on why they are missing.
         """
@@ -72,10 +72,10 @@ class CaptionScores:
 def caption_scores(
     captions: Sequence[str], references: Sequence[Sequence[str]], progress: Progress = no_progress
 ) -> CaptionScores:
-    """Score each of ``captions`` against its own list of ``references`` (one image each, in the same order).
+    """Score each of ``captions`` against its list of ``references`` (one image each, in the same order).
 
-    Images without a usable reference are skipped and noted. Raises EvaluationError when the two do not fit, or
-    nothing is left.
+    Images without a usable reference are skipped and noted. Raises EvaluationError when the lengths differ, or no image
+    has a reference.
     """
     if len(captions) != len(references):
         raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} images.")
@@ -89,7 +89,7 @@ def caption_scores(
     if len(rows) < len(references):
         notes.append(f"{len(references) - len(rows)} of {len(references)} images have no reference and were left out.")
     if len(rows) == 1:
-        notes.append("CIDEr weighs words by how few images have them, and is 0 for a single image.")
+        notes.append("CIDEr weights words by their rarity among images, and is 0 for a single image.")
     words_by_row = [tokens(captions[row]) for row in rows]
     reference_words = [split[row] for row in rows]
     return CaptionScores(
@@ -117,7 +117,7 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
     """BLEU-1 to BLEU-4 of the corpus (Papineni et al. 2002), from 0 to 1: the geometric mean of clipped n-gram
     precisions, times exp(1 - r/c) where the captions' length c is below r, the sum of the closest reference lengths.
     """
-    right, totals = [0] * ORDERS, [0] * ORDERS
+    matches, totals = [0] * ORDERS, [0] * ORDERS
     length, closest = 0, 0
     for words, image_references in zip(captions, references, strict=True):
         length += len(words)
@@ -126,14 +126,14 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
             most: Grams = Counter()
             for reference in image_references:
                 most |= grams(reference, order)
-            right[order - 1] += (grams(words, order) & most).total()
+            matches[order - 1] += (grams(words, order) & most).total()
             totals[order - 1] += max(0, len(words) - order + 1)
     # The constants are pycocoevalcap's: they keep empty captions from dividing by zero.
     ratio = (length + 1e-15) / (closest + 1e-9)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, values = 1.0, []
     for order in range(ORDERS):
-        product *= (right[order] + 1e-15) / (totals[order] + 1e-9)
+        product *= (matches[order] + 1e-15) / (totals[order] + 1e-9)
         values.append(product ** (1 / (order + 1)) * brevity)
     return values[0], values[1], values[2], values[3]
 
@@ -191,7 +191,7 @@ def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], prog
         vectors = [_weigh(words, order, images, rarest) for order in range(1, ORDERS + 1)]
         total = 0.0
         for reference in image_references:
-            # pycocoevalcap measures length in pairs of words, and so must we.
+            # Length in pairs of words, as in pycocoevalcap.
             delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
             penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
             for order, vector in enumerate(vectors, start=1):
@@ -204,7 +204,7 @@ Vector = dict[tuple[str, ...], float]
 
 
 def _weigh(words: Words, order: int, images: Counter[tuple[str, ...]], rarest: float) -> Vector:
-    """TF-IDF of each n-gram; one that no reference has counts as if one image had it."""
+    """TF-IDF of each n-gram; an n-gram of no reference counts as if one image had it."""
     return {gram: count * (rarest - math.log(max(1, images[gram]))) for gram, count in grams(words, order).items()}
 
 

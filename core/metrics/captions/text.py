@@ -1,9 +1,9 @@
 """Splits captions into words as COCO's caption evaluation does, without Java.
 
-COCO's scores are made on the tokens of Stanford's Penn Treebank tokenizer, lower case and without punctuation. This
-follows its rules for what occurs in captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep
-their period, numbers and hyphenated words stay whole, brackets become ``-lrb-`` and their like. One thing differs on
-purpose: emoji and other images are kept, as words of their own, where the Java tokenizer drops them.
+COCO scores the tokens of Stanford's Penn Treebank tokenizer, in lower case and without punctuation. This follows its
+rules for captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep their period, numbers and
+hyphenated words are not split, brackets become ``-lrb-`` etc. One deliberate difference: emoji and other symbols are
+kept as separate words, while the Java tokenizer drops them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _ABBREVIATIONS = (
     "mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|inc|co|bros|corp|ltd|ave|blvd|rd|mt|ft|gen|col|capt|lt|sgt|rev|hon|gov|sen|rep|"
     "jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat"
 )
-# What the tokenizer writes in place of a sign, before splitting.
+# Replacements of characters before splitting.
 _SIGNS = str.maketrans(
     {
         "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " ", "\u00ad": None,

@@ -1,12 +1,12 @@
-"""What zero-shot, probes and kNN share once each class has a score: accuracies, confusion matrix, mistakes.
+"""Accuracies, confusion matrix and mistakes from class scores, for zero-shot, probes and kNN.
 
-Flow: an evaluator yields scores in blocks of rows; `classify` keeps of each block what the numbers and the Classify
-panel need, so that a million rows by a thousand classes never stand in memory at once.
+Flow: an evaluator yields scores in blocks of rows; `classify` reduces each block to what the metrics and the Classify
+panel need, so that the scores of a million rows by a thousand classes are never in memory at once.
 
 acc1, acc5 and the mean per-class recall are CLIP_benchmark's (the mean over the classes that occur).
 
-Ties, as in `core.metrics.retrieval`: classes with equal scores are taken to be in random order, and every metric is the
-expectation over that order. So constant scores give chance, whatever the order of the classes.
+Ties, as in `core.metrics.retrieval`: classes with equal scores are in random order, and every metric is the expectation
+over that order. So constant scores give chance, whatever the order of the classes.
 
 Legend: N rows, K classes.
 """
@@ -26,7 +26,7 @@ from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 
-FIRST = 5  # acc5, and how many candidates a mistake shows
+FIRST = 5  # of acc5
 ROUNDING = 4 * torch.finfo(torch.float32).eps  # of a row's largest score: scores this close are equal
 
 
@@ -57,11 +57,11 @@ class Classification:
 
     @property
     def hits(self) -> Tensor:
-        """Whether the predicted class is the true one: (N,) bool."""
+        """Whether each prediction is correct: (N,) bool."""
         return self.predictions == self.labels.targets
 
     def metrics(self) -> dict[str, float]:
-        """``acc1``, ``mean_per_class_recall``, and ``acc5`` where there are five classes or more."""
+        """``acc1``, ``mean_per_class_recall``, and ``acc5`` for five classes or more."""
         present = self.labels.counts() > 0
         values = {"acc1": self.correct.mean().item()}
         if len(self.labels.classes) >= FIRST:
@@ -70,11 +70,11 @@ class Classification:
         return values
 
     def recall_per_class(self) -> Tensor:
-        """Share of each class's rows that were classified right: (K,) float64, NaN for a class without rows."""
+        """Share of each class's rows that were classified correctly: (K,) float64, NaN for a class without rows."""
         return self._correct_per_class() / self.labels.counts().double()
 
     def _correct_per_class(self) -> Tensor:
-        """Expected number of each class's rows that are classified right: (K,) float64."""
+        """Expected number of correctly classified rows of each class: (K,) float64."""
         return torch.bincount(self.labels.targets, weights=self.correct, minlength=len(self.labels.classes))
 
     def confusion(self) -> Tensor:
@@ -106,9 +106,9 @@ class Classification:
 
     def per_class(self) -> list[dict[str, Any]]:
         """For each class that occurs: its name, number of rows, accuracy and Wilson interval, as plain data."""
-        counts, right = self.labels.counts(), self._correct_per_class()
+        counts, correct_counts = self.labels.counts(), self._correct_per_class()
         table = []
-        for name, total, correct in zip(self.labels.classes, counts.tolist(), right.tolist(), strict=True):
+        for name, total, correct in zip(self.labels.classes, counts.tolist(), correct_counts.tolist(), strict=True):
             if total:
                 ends = wilson(correct, total)
                 table.append(
@@ -117,13 +117,13 @@ class Classification:
         return table
 
     def outcome(self, task: Task, notes: tuple[str, ...] = (), details: dict[str, Any] | None = None) -> Outcome:
-        """The result in the form that all evaluators share."""
+        """The predictions as an `Outcome`."""
         metrics = self.metrics()
         per_query = {"acc1": Queries(self.correct.numpy())}
         if "acc5" in metrics:
             per_query["acc5"] = Queries(self.in_first.numpy())
         counts = self.labels.counts()
-        # Each hit weighs by its class, so that the mean over queries is the mean over classes.
+        # Each hit is weighted by its class, so that the mean over queries is the mean over classes.
         weight = len(self.correct) / (int((counts > 0).sum()) * counts[self.labels.targets].double())
         per_query["mean_per_class_recall"] = Queries(
             (self.correct * weight).numpy(), strata=self.labels.targets.numpy()
@@ -152,17 +152,17 @@ class Classification:
 
 
 def hit_probability(scores: Tensor, targets: Tensor, k: int = 1) -> Tensor:
-    """Probability that each row's target is among its ``k`` highest scores, equal ones in random order: (n,) float64.
+    """Probability that each row's target is among its ``k`` highest scores, ties in random order: (n,) float64.
 
-    ``scores`` (n, K), ``targets`` (n,) int64. With b classes above the target and t others equal to it, that is
-    (k - b) / (t + 1) between 0 and 1. A target with a score of -inf is no candidate.
+    ``scores`` (n, K), ``targets`` (n,) int64. With b classes above the target and t others equal to it:
+    (k - b) / (t + 1), clamped to 0 and 1. A target with a score of -inf has probability 0.
     """
-    own = scores.gather(1, targets[:, None])  # (n, 1)
+    target_scores = scores.gather(1, targets[:, None])  # (n, 1)
     slack = ROUNDING * _largest(scores)
-    better = (scores > own + slack).sum(dim=1)
-    tied = ((scores - own).abs() <= slack).sum(dim=1) - 1
-    found = ((k - better).double() / (tied + 1).double()).clamp(0.0, 1.0)
-    return torch.where(torch.isfinite(own[:, 0]), found, 0.0)
+    better = (scores > target_scores + slack).sum(dim=1)
+    tied = ((scores - target_scores).abs() <= slack).sum(dim=1) - 1
+    probability = ((k - better).double() / (tied + 1).double()).clamp(0.0, 1.0)
+    return torch.where(torch.isfinite(target_scores[:, 0]), probability, 0.0)
 
 
 def _largest(scores: Tensor) -> Tensor:
@@ -173,9 +173,8 @@ def _largest(scores: Tensor) -> Tensor:
 def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     """Predictions from ``blocks`` of logits (n, K), in the order of ``labels.rows``.
 
-    The probability of a prediction is the softmax of its row; probabilities are given as their logarithm. A class
-    with a logit of -inf (no votes, never trained) is no candidate.
-    Raises EvaluationError when the blocks do not fit the labels.
+    The probability of a prediction is the softmax of its row. A class with a logit of -inf (no votes, never trained) is
+    never predicted. Raises EvaluationError when the blocks do not fit the labels.
     """
     count = len(labels.classes)
     predictions, probabilities, correct, in_first, tied, start = [], [], [], [], [], 0
@@ -208,7 +207,7 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
 
 
 def check_rows(features: Tensor, labels: Labels, subject: str) -> Tensor:
-    """Rows of ``features`` that have a label: (n, D). Raises EvaluationError when the labels are of other data."""
+    """Rows of ``features`` that have a label: (n, D). Raises EvaluationError when the labels belong to other data."""
     last = int(labels.rows.max())
     if last >= len(features):
         raise EvaluationError(f"the labels reach to row {last}, but there are only {len(features)} {subject}.")

@@ -1,4 +1,4 @@
-"""How far a classifier's confidence is from its accuracy.
+"""Calibration: the gap between a classifier's confidence and its accuracy.
 
 Legend: N rows.
 """
@@ -14,8 +14,8 @@ BINS = 15
 def calibration_error(confidence: Tensor, hits: Tensor, bins: int = BINS) -> float:
     """Expected calibration error, 0 to 1 (Guo et al. 2017, "On calibration of modern neural networks", equation 3).
 
-    ``confidence`` (N,) is the probability of each prediction, ``hits`` (N,) whether it was right. Bins have equal
-    width; each counts by the share of its rows.
+    ``confidence`` (N,): probability of each prediction; ``hits`` (N,): whether it was correct. Bins have equal width
+    and are weighted by their rows.
     """
     places = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1  # of (0, 1/bins], (1/bins, 2/bins], ...
     gaps = torch.zeros(bins, dtype=torch.float64)

@@ -1,8 +1,8 @@
 """Few-shot probes: test accuracy from a handful of labelled images per class.
 
-For each number of shots, several random draws of the training data are probed; the curve shows the mean test accuracy
-and Student's interval over the draws. C is searched for each draw on the validation data. These are not trained on
-afterwards: that would be more data than the number of shots says.
+For each number of shots, probes are trained on several random draws of the training data; the curve shows the mean test
+accuracy and Student's interval over the draws. C is searched for each draw on the validation data, which is not added
+to the training data afterwards: that would exceed the number of shots.
 
 Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel,
 report.
@@ -38,9 +38,9 @@ class FewShotPoint:
     """Test accuracies (0 to 1) with ``shots`` training images per class, one for each draw."""
 
     shots: int
-    accuracies: Floats  # (R,) one for each draw
-    C: tuple[float, ...]  # likewise
-    short_classes: int  # classes that have fewer images than that, and gave all
+    accuracies: Floats  # (R,) one per draw
+    C: tuple[float, ...]  # one per draw
+    short_classes: int  # classes with fewer images than ``shots``, all of which were used
 
     @property
     def mean(self) -> float:
@@ -65,7 +65,7 @@ def few_shot(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> list[FewShotPoint]:
-    """A point of the curve for each number of ``shots``, in ascending order; accuracies from 0 to 1.
+    """One point of the curve per number of ``shots``, ascending; accuracies from 0 to 1.
 
     Without ``val``, a fifth of the training data is held out once for the search of C. Draws depend on
     ``settings.seed`` alone. Raises EvaluationError as `linear_probe` does, and for numbers below 1.
@@ -119,7 +119,7 @@ def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
 
 
 def few_shot_outcome(points: Sequence[FewShotPoint], samples: int) -> Outcome:
-    """The curve in the form that all evaluators share: ``acc1@16`` is the mean accuracy with 16 a class."""
+    """The curve as an `Outcome`: ``acc1@16`` is the mean accuracy with 16 images per class."""
     curve: list[dict[str, Any]] = []
     notes = []
     for point in points:

@@ -73,7 +73,7 @@ def _votes(
 
 
 def _tied_votes(cosine: Tensor, labels: Labels, k: int, temperature: float) -> Tensor:
-    """Expected share of each class's votes (K,) where training rows tie for the k-th place: they share what is left.
+    """Expected share of each class's votes (K,) if training rows tie for the k-th place: they share the last places.
 
     ``cosine`` (M,) with every training row.
     """

@@ -1,7 +1,7 @@
-"""Class names as users write them, and rows with their labels: what is usable, what is skipped, and why.
+"""Class names, and the class index of each labelled row.
 
-Flow: data source -> labels as text -> `index_labels` -> zero-shot, probe or kNN. Reports show a name just as the user
-wrote it; only prompts, and matching names between two sources, use a tidied form.
+Flow: data source -> labels as text -> `index_labels` -> zero-shot, probe or kNN. Reports show a name as the user wrote
+it; prompts, and matching between two sources, use a normalised form.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ class Labels:
 
 
 def prompt_name(name: str) -> str:
-    """A class name as it reads in a sentence: ``001.black_footed_albatross`` -> ``black footed albatross``.
+    """A class name for a prompt: ``001.black_footed_albatross`` -> ``black footed albatross``.
 
-    Underscores and runs of space become one space, a folder number goes, Unicode is composed; case, hyphens, umlauts
-    and emoji stay.
+    Underscores and runs of whitespace become one space, a folder number is removed, Unicode is composed; case, hyphens,
+    umlauts and emoji stay.
     """
     composed = unicodedata.normalize("NFC", name).strip()
     return _SPACES.sub(" ", _FOLDER_NUMBER.sub("", composed)).strip()
 
 
 def matching_key(name: str) -> str:
-    """The same text for two spellings of one class: ``Golden_Retriever`` and ``golden retriever`` match."""
+    """A key that is equal for two spellings of a class, such as ``Golden_Retriever`` and ``golden retriever``."""
     return prompt_name(name).casefold().replace("\ufe0f", "")
 
 
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """``classes`` as a tuple. Raises EvaluationError for fewer than two, an empty name, or one that occurs twice."""
+    """``classes`` as a tuple. Raises EvaluationError for fewer than two, an empty name, or a duplicate."""
     if len(classes) < 2:
         only = f" (there is only {classes[0]!r})" if classes else ""
         raise EvaluationError(f"classification needs at least two classes{only}; check the label column.")
@@ -70,12 +70,10 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = None) -> Labels:
-    """Rows of ``labels`` with a label, as numbers into ``classes`` (by default the sorted labels themselves).
+    """The labelled rows of ``labels``, as indices into ``classes`` (default: the sorted labels).
 
-    A label finds its class by its exact name, or else by the same name in another spelling (case, underscores).
-    Rows without a label, or with one that is no class, are skipped and noted.
-
-    Raises EvaluationError when nothing is left, or no label is among the classes.
+    A label matches a class by its exact name, or else by another spelling (case, underscores). Rows without a label, or
+    whose label is not a class, are skipped and noted. Raises EvaluationError when no row is left.
     """
     written = [(row, label) for row, label in enumerate(labels) if label is not None and label.strip()]
     if not written:
@@ -91,7 +89,7 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
 
 
 def _finder(names: Sequence[str]) -> Callable[[str], int | None]:
-    """Looks up the number of a label's class; another spelling counts only where it fits one class alone."""
+    """Looks up the index of a label's class; another spelling counts only if it matches a single class."""
     exact = {name: position for position, name in enumerate(names)}
     shared = Counter(matching_key(name) for name in names)
     loose = {key: position for position, name in enumerate(names) if shared[key := matching_key(name)] == 1}

@@ -49,7 +49,7 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """A fitted probe, the curve that its C was chosen from, and its predictions for the test data."""
+    """A fitted probe, the accuracy by C that selected its C, and its predictions for the test data."""
 
     probe: Probe
     curve: Curve
@@ -57,7 +57,7 @@ class ProbeResult:
     notes: tuple[str, ...] = ()
 
     def outcome(self, task: Task = "linear-probe") -> Outcome:
-        """The result in the form that all evaluators share."""
+        """The test predictions as an `Outcome`."""
         details = {
             "C": self.probe.C,
             "C_curve": [list(point) for point in self.curve],
@@ -108,9 +108,9 @@ def linear_probe(
 def search_C(
     x: Floats, y: Integers, val_x: Floats, val_y: Integers, settings: ProbeSettings, progress: Progress = no_progress
 ) -> tuple[float, Curve]:
-    """The C with the best validation accuracy (the smallest of equals), and the accuracy of each C that was tried.
+    """The C with the best validation accuracy (the smallest if several tie), and the accuracy of each C tried.
 
-    ``x`` (N, D) with classes ``y`` (N,) is trained on, ``val_x`` (V, D) with ``val_y`` (V,) evaluated.
+    Trains on ``x`` (N, D) with classes ``y`` (N,), and evaluates on ``val_x`` (V, D) with ``val_y`` (V,).
     """
     scaling = Scaling.of(x, settings.standardise)
     x, val_x = scaling.apply(x), scaling.apply(val_x)
@@ -141,15 +141,15 @@ def _peak(accuracy: dict[int, float]) -> int:
 
 
 def classify_with(probe: Probe, data: ProbeData) -> Classification:
-    """Predictions of ``probe`` for the labelled rows of ``data``; a class that it never saw is never predicted.
+    """Predictions of ``probe`` for the labelled rows of ``data``, never of a class that it was not trained on.
 
-    Raises EvaluationError when the probe knows a class that the data do not name.
+    Raises EvaluationError when ``data`` lacks a class of the probe.
     """
     classes = data.labels.classes
-    strange = [name for name in probe.classes if name not in classes]
-    if strange:
+    unknown = [name for name in probe.classes if name not in classes]
+    if unknown:
         raise EvaluationError(
-            f"the probe has the class {strange[0]!r}, which the data lack; use the same classes for both."
+            f"the probe has the class {unknown[0]!r}, which the data lacks; use the same classes for both."
         )
     features = check_rows(data.features, data.labels, "features")
     columns = torch.tensor([classes.index(name) for name in probe.classes])
@@ -164,9 +164,9 @@ def _blocks(probe: Probe, features: Tensor, columns: Tensor, classes: int) -> It
 
 
 def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, Integers]:
-    """Indices into ``y`` (N,) kept and held out: ``share`` (0 to 1) of each class, rounded; each class keeps one.
+    """Indices into ``y`` (N,) for training and held out: ``share`` (0 to 1) of each class, rounded.
 
-    Raises EvaluationError when no class has a row to spare.
+    Each class keeps at least one training row. Raises EvaluationError when no class has a second row.
     """
     random = np.random.default_rng(seed)
     held: list[int] = []
@@ -174,14 +174,14 @@ def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, In
         rows = random.permutation(np.flatnonzero(y == target))
         held.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
     if not held:
-        raise EvaluationError("every class has one image only; give validation data, or more images of a class.")
+        raise EvaluationError("every class has only one image; give validation data, or more images per class.")
     is_held = np.zeros(len(y), dtype=bool)
     is_held[held] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> list[str]:
-    """Notes on thin or missing classes; EvaluationError when the splits do not fit each other."""
+    """Notes on classes with few or no training rows; EvaluationError when the splits are inconsistent."""
     check_trainable(train.labels.targets.numpy(), train.labels.classes)
     for split, split_name in ((test, "test"), (val, "validation")):
         if split is None:
@@ -204,11 +204,11 @@ def _thin_classes(labels: Labels) -> list[str]:
 
 
 def _untrained(train: Labels, test: Labels) -> list[str]:
-    gone = ((train.counts() == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
-    if not gone:
+    untrained = ((train.counts() == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
+    if not untrained:
         return []
-    rows = int(test.counts()[gone].sum())
+    rows = int(test.counts()[untrained].sum())
     return [
-        f"{len(gone)} classes of the test data have no training image, such as {train.classes[gone[0]]!r}; "
+        f"{len(untrained)} classes of the test data have no training image, such as {train.classes[untrained[0]]!r}; "
         f"their {rows} test rows count as wrong."
     ]

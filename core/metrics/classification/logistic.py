@@ -1,9 +1,9 @@
 """Softmax regression as the linear probe fits it: scikit-learn's L-BFGS in double precision.
 
-Double, because in single precision the line search finds no progress at strong regularisation and spends minutes there.
+In double precision because in single precision the line search stalls for minutes at strong regularisation.
 
 Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C
-and fit with what is here.
+and fit with these functions.
 
 Legend: N rows, D features, K classes.
 """
@@ -28,20 +28,20 @@ from core.metrics.outcome import Floats, Integers
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-SMALL = 1 << 24  # products an iteration, below which threads only wait for each other
+SMALL = 1 << 24  # products per iteration, below which threads do not help
 
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """How to fit. ``standardise`` (zero mean, unit variance of each feature) is off, as published for CLIP."""
+    """Settings of a fit. ``standardise`` (zero mean, unit variance of each feature) is off, as published for CLIP."""
 
     standardise: bool = False
     max_iterations: int = 1000
-    tolerance: float = 1e-4  # scikit-learn's own
-    threads: int | None = None  # None: one for small problems, else what the BLAS library takes
-    seed: int = 0  # of the split, where no validation data are given
-    layer: str = ""  # kept with the probe: which features these are
-    model_digest: str = ""  # likewise: of which model
+    tolerance: float = 1e-4  # scikit-learn's default
+    threads: int | None = None  # None: one for small problems, else the BLAS library's default
+    seed: int = 0  # of the split without validation data
+    layer: str = ""  # recorded in the probe: the layer of the features
+    model_digest: str = ""  # recorded in the probe
 
 
 DEFAULT_SETTINGS = ProbeSettings()
@@ -64,21 +64,21 @@ class ProbeData:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation (D,) of the training features; 0 and 1 where they are not standardised."""
+    """Mean and standard deviation (D,) of the training features; 0 and 1 without standardisation."""
 
     mean: Floats
     deviation: Floats
 
     @classmethod
     def of(cls, x: Floats, standardise: bool) -> Scaling:
-        """As scikit-learn's StandardScaler: a feature that never varies is only centred."""
+        """As scikit-learn's StandardScaler: a constant feature is only centred."""
         if not standardise:
             return cls(np.zeros(x.shape[1]), np.ones(x.shape[1]))
         deviation = x.std(axis=0)
         return cls(x.mean(axis=0), np.where(deviation < 1e-12, 1.0, deviation))
 
     def apply(self, x: Floats) -> Floats:
-        """(x - mean) / deviation, without a copy where nothing changes."""
+        """(x - mean) / deviation; ``x`` itself if nothing changes."""
         if not self.mean.any() and (self.deviation == 1).all():
             return x
         scaled: Floats = (x - self.mean) / self.deviation
@@ -101,7 +101,7 @@ class IterationWatch:
         """Called before each iteration."""
 
     def on_fit_task_end(self, estimator: Any, context: Any, **details: Any) -> bool:
-        """Called after each iteration; a cancelled evaluation raises here, through the solver."""
+        """Called after each iteration; to cancel, ``progress`` raises through the solver."""
         self.iterations += 1
         self.progress(min(1.0, self.iterations / self.most), "fitting")
         return False
@@ -114,12 +114,12 @@ def fit_logistic(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> LogisticRegression:
-    """Logistic regression on ``x`` (N, D) as it is. Not converging in time is no error; `converged` tells.
+    """Logistic regression on ``x`` (N, D), unscaled. Does not raise if it did not converge, see `converged`.
 
-    Always from zero, never from the solution of another C: scikit-learn's tolerance is for the gradient averaged over
-    rows, which is so wide with many rows that a fit begun near by ends at once, and would only repeat its neighbour.
+    Always starts from zero, never from the solution of another C: scikit-learn's tolerance applies to the gradient
+    averaged over rows, and is so loose with many rows that a warm start ends at once with its initial weights.
     """
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for those who fit)
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (takes a second to import)
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
@@ -131,17 +131,17 @@ def fit_logistic(
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     if hasattr(model, "set_callbacks"):
-        model.set_callbacks()  # what they hold need not live on with the model
+        model.set_callbacks()  # do not keep ``progress`` alive with the model
     return model
 
 
 def converged(model: LogisticRegression) -> bool:
-    """Whether the fit ended before its last allowed iteration."""
+    """Whether the fit ended before the maximum number of iterations."""
     return int(model.n_iter_.max()) < int(model.max_iter)
 
 
 def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str], settings: ProbeSettings) -> Probe:
-    """The fitted model as a `Probe` on raw features; it names only the classes that it was trained on."""
+    """The fitted model as a `Probe` on unscaled features, with the classes that it was trained on."""
     weight, bias = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # one logit for two classes: the same as a softmax over (0, logit)
         weight = np.concatenate([np.zeros_like(weight), weight])

@@ -1,7 +1,7 @@
-"""Linear probes: applied to features, saved and loaded.
+"""Linear probes: apply, save and load.
 
-Flow: `core.metrics.classification.linear_probe` fits one; the Classify panel saves it as ``NAME.safetensors`` with
-``NAME.json`` beside it, and applies it to folders.
+Flow: `core.metrics.classification.linear_probe` fits a probe; the Classify panel saves it as ``NAME.safetensors`` with
+``NAME.json``, and applies it to folders.
 
 Legend: N rows, D features, K classes.
 """
@@ -29,17 +29,17 @@ _TENSORS_LIMIT = 2048 * MEGABYTE  # 100,000 classes of 4,096 features take 1.6 G
 
 @dataclass(frozen=True)
 class Probe:
-    """Softmax regression on one model's features. Standardisation, if any, is already within weight and bias."""
+    """Softmax regression on one model's features. Weight and bias already include any standardisation."""
 
     weight: Tensor  # (K, D) float32
     bias: Tensor  # (K,) float32
     classes: tuple[str, ...]
     C: float  # inverse strength of L2, as in scikit-learn
-    layer: str = ""  # which features: before the projection, embedding, fused
+    layer: str = ""  # of the features: before the projection, embedding, fused
     model_digest: str = ""
     standardised: bool = False
-    text: str = ""  # what the images are joined with, for fused features
-    candidates: tuple[str, ...] = ()  # classes whose prompts they are joined with
+    text: str = ""  # fused with each image, for fused features
+    candidates: tuple[str, ...] = ()  # classes whose prompts are fused with each image
     templates: tuple[str, ...] = ()
 
     def logits(self, features: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Probe:
 
 
 def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
-    """Write ``path``, with the suffix .safetensors, and the JSON file beside it; returns the path of the former.
+    """Write ``path``, with the suffix .safetensors, and a JSON file beside it; returns the first path.
 
     Raises EvaluationError when one of them exists and ``replace`` is not set, or the folder cannot be written.
     """
@@ -100,7 +100,7 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
 
 
 class _Facts(BaseModel):
-    """The JSON beside the tensors, as `save_probe` writes it; later fields may be missing."""
+    """The JSON beside the tensors, as `save_probe` writes it."""
 
     model_config = ConfigDict(strict=True)
 
@@ -127,7 +127,7 @@ class _Facts(BaseModel):
 def load_probe(path: Path) -> Probe:
     """The probe saved at ``path`` (either of its two files).
 
-    Raises EvaluationError when a file is missing, damaged, of a later version, or the two do not fit each other.
+    Raises EvaluationError when a file is missing, damaged or of a later version, or the two files do not match.
     """
     file = _tensors_of(path)
     source = excerpt(str(file))
@@ -139,7 +139,7 @@ def load_probe(path: Path) -> Probe:
     except FileNotFoundError as error:
         missing = excerpt(str(error.filename))
         raise EvaluationError(
-            f"cannot read the probe {source} and the JSON beside it: there is no {missing}; choose another probe."
+            f"cannot read the probe {source} and its JSON file: {missing} does not exist; choose another probe."
         ) from error
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
     if not (weight.isfinite().all() and bias.isfinite().all()):
@@ -176,7 +176,7 @@ def _read_facts(file: Path) -> _Facts:
 
 
 def _check_shapes(header: TensorHeader, facts: _Facts, source: str) -> None:
-    """EvaluationError unless weight (K, D) and bias (K,) are as the JSON says; before they are read."""
+    """EvaluationError unless the declared weight (K, D) and bias (K,) match the JSON; called before they are read."""
     weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
     classes, widths = len(facts.classes), {weight[-1:], (facts.features or (weight or (0,))[-1],)}
     if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:

@@ -1,4 +1,4 @@
-"""Prompt templates with class names: what `core.spec.data.prompt_sets` reads, filled in."""
+"""Prompts: the templates of `core.spec.data.prompt_sets` filled in with class names."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["DEFAULT_TEMPLATES", "bundled_templates", "load_prompts", "load_templ
 
 
 def load_prompts(source: str | Path) -> PromptSet:
-    """Templates and class names of a bundled set, by name, or of a file. Raises EvaluationError as `read_prompts`."""
+    """Templates and class names of a bundled set or of a file. Raises EvaluationError as `read_prompts` does."""
     return read_prompts(source, error=EvaluationError)
 
 
 def load_templates(source: str | Path) -> tuple[str, ...]:
-    """The templates alone."""
+    """Only the templates of ``load_prompts``."""
     return load_prompts(source).templates
 
 
 def prompts(name: str, templates: Sequence[str]) -> list[str]:
-    """Each template with the class ``name``, as `prompt_name` tidies it, for its ``{}``."""
+    """Each template with ``{}`` replaced by the class ``name``, normalised by `prompt_name`."""
     return [template.replace("{}", prompt_name(name)) for template in templates]
 
 
 def unknown_names(prompt_set: PromptSet, classes: Sequence[str]) -> tuple[str, ...]:
-    """A note where prompts name classes that are not among ``classes``."""
+    """A note if ``prompt_set`` names classes that are not among ``classes``."""
     unknown = [label for label in prompt_set.names if label not in classes]
     if not unknown:
         return ()

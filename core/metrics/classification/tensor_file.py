@@ -1,7 +1,7 @@
-"""Safetensors files from anywhere, read within bounds.
+"""Reads untrusted safetensors files within bounds.
 
 Flow: `core.spec.reading` opens the file -> **tensor_file** checks the header against the file's size and the caller's
-``check`` -> only then the tensors are read. A header that promises more than the file holds costs nothing.
+``check`` -> only then the tensors are read, so that a header that declares too much costs nothing.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """The tensors of a safetensors file of at most ``limit`` bytes, and its metadata.
 
-    ``check`` gets the header before any tensor is read, and raises when something is wrong with it. Raises ``error``
-    for a file that is damaged or of another format, FileNotFoundError for a missing file.
+    ``check`` gets the header before any tensor is read, and raises if it is not acceptable. Raises ``error`` for a
+    damaged file or another format, FileNotFoundError for a missing file.
     """
     source = excerpt(str(path))
     with open_regular(path, error=error, limit=limit) as file:
@@ -70,7 +70,7 @@ def read_tensors(
 
 
 def _read_header(file: BinaryIO, source: str, error: type[UserError]) -> tuple[bytes, TensorHeader]:
-    """The bytes up to the first tensor, and what they say; ``error`` unless the rest of the file fits them."""
+    """The bytes before the first tensor, and the header in them; ``error`` unless it matches the rest of the file."""
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(8)
@@ -85,12 +85,12 @@ def _read_header(file: BinaryIO, source: str, error: type[UserError]) -> tuple[b
     entries = checked_as(_ENTRIES, raw, source, error=error, remedy=_REMEDY)
     end = max((last for entry in entries.values() for last in entry.data_offsets), default=0)
     if end != size - 8 - length or not all(_fits(entry, end) for entry in entries.values()):
-        raise error(f"{source} does not hold the tensors that its header names. {_REMEDY}")
+        raise error(f"{source} does not hold the tensors that its header declares. {_REMEDY}")
     return start + text, TensorHeader({name: tuple(entry.shape) for name, entry in entries.items()}, metadata)
 
 
 def _fits(entry: _Entry, size: int) -> bool:
-    """Whether a tensor lies within ``size`` bytes and is as long as its shape says."""
+    """Whether a tensor lies within ``size`` bytes and its length matches its shape."""
     if entry.dtype not in _BYTES or len(entry.data_offsets) != 2:
         return False
     first, last = entry.data_offsets

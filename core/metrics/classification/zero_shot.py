@@ -1,11 +1,11 @@
-"""Zero-shot classification: an image gets the class whose prompts are most similar to it.
+"""Zero-shot classification: predicts the class whose prompts are most similar to the image.
 
 Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with the images' features.
-The Classify panel keeps one embedder, so that a class typed by hand costs one small batch.
+The Classify panel keeps one embedder, so that a new class costs one small batch.
 
 A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
-Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4); that of a class with several names
-is the mean of theirs, scaled likewise.
+Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4); a class with several names gets the
+mean of their embeddings, also scaled.
 
 Legend: N images, K classes, P templates, D embed.
 """
@@ -32,9 +32,9 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, checked_as, parse_json
 
 EncodeTexts = Callable[[list[str]], Tensor]
-"""Prompts to features (n, D), projected; of any length."""
+"""Maps prompts to projected features (n, D), of any length."""
 
-LOGIT_SCALE = 100.0  # CLIP's own, used where the model brings none
+LOGIT_SCALE = 100.0  # CLIP's, for models without one
 CACHE_VERSION = 1
 ROWS_AT_ONCE = 8192
 _CACHE_LIMIT = 512 * MEGABYTE
@@ -44,8 +44,8 @@ _NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
 class ClassEmbedder:
     """Embeddings of classes for one model and one set of templates, each encoded once.
 
-    With a ``cache`` folder they are kept there as safetensors, in a file named after ``model_digest`` and the
-    templates; an unreadable file is recomputed.
+    With a ``cache`` folder they are stored as safetensors, in a file named after ``model_digest`` and the templates; an
+    unreadable file is recomputed.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ClassEmbedder:
         if not templates:
             raise EvaluationError("zero-shot classification needs at least one prompt template.")
         self.templates = tuple(templates)
-        self.encoded = 0  # prompts that had to be encoded so far
+        self.encoded = 0  # prompts encoded so far
         self._encode, self._batch = encode_texts, batch
         key = json.dumps([CACHE_VERSION, model_digest, self.templates], ensure_ascii=False)
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
@@ -67,7 +67,7 @@ class ClassEmbedder:
         self._features: dict[str, Tensor] = self._load()
 
     def embed(self, classes: Sequence[str], keep: bool = True, progress: Progress = no_progress) -> Tensor:
-        """Unit embeddings of ``classes``: (K, D). ``keep`` writes new ones to the cache (not for half-typed names)."""
+        """Unit embeddings of ``classes``: (K, D). ``keep``: store new ones in the cache (not for half-typed names)."""
         names = [prompt_name(name) for name in classes]
         if not all(names):
             raise EvaluationError("a class name is empty; give each class a name.")
@@ -81,7 +81,7 @@ class ClassEmbedder:
     def embed_named(
         self, names: Sequence[Sequence[str]], keep: bool = True, progress: Progress = no_progress
     ) -> Tensor:
-        """Unit embeddings (K, D) of classes that have one name or several each; every name is encoded once."""
+        """Unit embeddings (K, D) of classes with one or more names each; every name is encoded once."""
         flat = [name for class_names in names for name in class_names]
         each = self.embed(flat, keep, progress).split([len(class_names) for class_names in names])
         return unit_rows(torch.stack([class_names.mean(dim=0) for class_names in each]))
@@ -120,7 +120,7 @@ class ClassEmbedder:
         try:
             tensors, _ = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
         except (FileNotFoundError, UserError):
-            return {}  # half written, or of another program: it is only a cache
+            return {}  # recomputed, since it is only a cache
         embeddings = tensors["embeddings"].float()
         return dict(zip(names, embeddings, strict=True)) if embeddings.isfinite().all() else {}
 
@@ -140,14 +140,14 @@ class ClassEmbedder:
             ) from error
 
 
-class RememberedTexts:
-    """Texts to features as ``encode`` does, each encoded once; the last ``most`` are held in half precision.
+class CachedTextEncoder:
+    """Caches ``encode``: stores the last ``most`` features in half precision.
 
-    Where a template or a name is edited, only its prompts are encoded again.
+    After a template or a name is edited, only its prompts are encoded again.
     """
 
     def __init__(self, encode: EncodeTexts, most: int = 100_000) -> None:
-        self.encoded = 0  # texts that had to be
+        self.encoded = 0  # texts encoded so far
         self._encode, self._most = encode, most
         self._features: dict[str, Tensor] = {}
 

@@ -25,7 +25,7 @@ from core.inference.labelled import LabelledFeatures, open_labelled, size_notes,
 from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
-from core.metrics.classification.zero_shot import ClassEmbedder, RememberedTexts
+from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedder
 from core.model.towers.block_states import blocks_of
 from core.spec.config import expand_user
 from core.spec.errors import UserError
@@ -44,11 +44,11 @@ class LoadedModel:
     model: Model
     embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
     tried: Tried = field(init=False)
-    texts: RememberedTexts = field(init=False)  # prompts, while they are edited
+    texts: CachedTextEncoder = field(init=False)  # prompts, while they are edited
 
     def __post_init__(self) -> None:
         self.tried = Tried(self.model)
-        self.texts = RememberedTexts(lambda texts: encode_texts(self.model.network, texts, self.model.runtime))
+        self.texts = CachedTextEncoder(lambda texts: encode_texts(self.model.network, texts, self.model.runtime))
 
     def embedder(self, templates: tuple[str, ...]) -> ClassEmbedder:
         """The one embedder for ``templates``."""
@@ -159,7 +159,7 @@ def about_split(split: LabelledFeatures) -> dict[str, Any]:
         "images": len(split.rows),
         "labelled": len(split.labels.rows),
         "counts": split.labels.counts().tolist(),
-        "skipped": [{"where": row.where, "reason": row.reason} for row in bad[:SHOWN]],
+        "skipped": [{"where": row.location, "reason": row.reason} for row in bad[:SHOWN]],
         "skipped_count": len(bad),
         "notes": [*unreadable(split.dataset), *split.labels.notes],
     }

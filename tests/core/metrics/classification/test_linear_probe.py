@@ -257,7 +257,7 @@ def test_bad_input_gets_a_sentence() -> None:
         linear_probe(data(x[:3], np.array([4, 4, 4])), test)
     with pytest.raises(EvaluationError, match="validation data must be indexed by the same classes"):
         linear_probe(train, test, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
-    with pytest.raises(EvaluationError, match="one image only; give validation data"):
+    with pytest.raises(EvaluationError, match="only one image; give validation data"):
         linear_probe(data(x[:2], np.array([0, 1])), test)
     with pytest.raises(EvaluationError, match="test features of"):
         linear_probe(train, data(x[:5, :32], y[:5]))

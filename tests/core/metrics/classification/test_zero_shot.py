@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.metrics.classification.accuracy import Classification, classify
 from core.metrics.classification.labels import Labels, index_labels
-from core.metrics.classification.zero_shot import ClassEmbedder, RememberedTexts, zero_shot
+from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedder, zero_shot
 from core.metrics.inputs import EvaluationCancelledError, EvaluationError
 from core.metrics.statistics import interval
 
@@ -51,7 +51,7 @@ def test_class_embeddings_equal_a_plain_loop(batch: int) -> None:
 
 def test_a_class_with_several_names_is_their_mean_and_edits_encode_what_is_new() -> None:
     texts = Texts()
-    remembered = RememberedTexts(texts)
+    remembered = CachedTextEncoder(texts)
     names = [("cat", "kitten"), ("dog",)]
     got = ClassEmbedder(remembered, TEMPLATES, "m").embed_named(names)
     both = plain_embedding("cat", TEMPLATES) + plain_embedding("kitten", TEMPLATES)
@@ -66,7 +66,7 @@ def test_a_class_with_several_names_is_their_mean_and_edits_encode_what_is_new()
         "an icon of puppy",
         "art of a puppy.",
     ]
-    few = RememberedTexts(texts, most=2)
+    few = CachedTextEncoder(texts, most=2)
     few(["a", "b", "c"])
     few(["c"])
     assert few.encoded == 3
