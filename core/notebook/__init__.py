@@ -1,4 +1,4 @@
-"""What ``import core`` offers a notebook or a script: models used, runs trained and read, as Python objects.
+"""The Python API of ``import core``: open models, train and read runs.
 
-A module for each subject, so that ``read_run`` needs no torch; ``core.__getattr__`` loads them when they are used.
+One module per subject, so that ``read_run`` needs no torch; ``core.__getattr__`` loads them on first use.
 """

@@ -1,4 +1,4 @@
-"""Runs as tables: what a trainer wrote, one row a step, for pandas.
+"""Runs as pandas tables, one row per step.
 
 frame = core.read_run("runs/first")
 frame["train/loss"].dropna().plot()
@@ -24,18 +24,17 @@ __all__ = ["read_run"]
 
 
 def read_run(folder: str | Path) -> pandas.DataFrame:
-    """The metrics and validations of a run, by step: a column each ("train/loss", "val/teacher/..."), NaN where a step
-    has none. ``frame.attrs`` has the config as plain data (``config``) and the folder (``run``).
+    """The metrics of a run by step, one column each ("train/loss", "val/teacher/..."), NaN where a step has no value.
 
-    Points that a resumed run wrote again are there once. Raises UserError where there is no run, NotInstalled where
-    pandas is not installed.
+    ``frame.attrs`` holds the config as plain data (``config``) and the folder (``run``). Steps that a resumed run
+    repeated occur once. Raises UserError when ``folder`` is not a run, NotInstalled without pandas.
     """
     need("notebook")
     import pandas  # noqa: PLC0415  (the one function that needs it)
 
     run = RunDir(Path(folder).absolute())
     if not run.config.is_file():
-        raise UserError(f"{run.path} is no run folder: it has no config.json.")
+        raise UserError(f"{run.path} is not a run folder: it has no config.json.")
     rows = _rows(run)
     frame = pandas.DataFrame.from_dict(rows, orient="index", dtype=float).sort_index()
     frame.index.name = "step"
@@ -46,7 +45,7 @@ def read_run(folder: str | Path) -> pandas.DataFrame:
 
 
 def _rows(run: RunDir) -> dict[int, dict[str, float]]:
-    """Step -> its values."""
+    """Step -> metric -> value."""
     rows: dict[int, dict[str, float]] = {}
     for event in EventReader(run.events).read_all():
         if isinstance(event, RunStarted):

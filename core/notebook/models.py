@@ -1,4 +1,4 @@
-"""Models in a notebook: opened by their name, and asked for vectors, captions and evaluations.
+"""Models in a notebook: open by name, encode, caption, evaluate.
 
 model = core.open_model("runs/first")
 images = core.encode(model, images=["a.png", "b.png"])  # (2, D)
@@ -34,14 +34,14 @@ from core.spec.reading import excerpt
 
 __all__ = ["Model", "Report", "caption", "encode", "evaluate", "open_model"]
 
-_AHEAD = 64  # images that are decoded before the model asks for them
+_AHEAD = 64  # images decoded ahead of the model
 
 Images = str | Path | Iterable[str | Path]
 
 
 @dataclass(frozen=True)
 class Report(PlainReport):
-    """The outcome of an evaluation; printed, it is the table that ``sdgui-core evaluate`` prints."""
+    """The outcome of an evaluation; prints as the table of ``sdgui-core evaluate``."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -55,28 +55,28 @@ class Report(PlainReport):
 def encode(
     model: Model, *, images: Images | None = None, texts: str | Iterable[str] | None = None
 ) -> NDArray[np.float32]:
-    """Unit vectors (N, D) of ``images`` (files, or folders of them) or of ``texts``, in their order.
+    """Unit vectors (N, D) of ``images`` (files or folders) or of ``texts``, in order.
 
-    The product of two such arrays is their cosines. Raises UserError naming the first image that cannot be read;
-    ValueError unless exactly one of both is given.
+    ``a @ b.T`` of two such arrays gives cosine similarities. Raises UserError naming the first image that cannot be
+    read; ValueError unless exactly one of ``images`` and ``texts`` is given.
     """
     if (images is None) == (texts is None):
         raise ValueError("give either images or texts")
     if texts is not None:
         return _encode_texts(model, [texts] if isinstance(texts, str) else list(texts))
-    found = _files(images if images is not None else ())
-    made, batch = [], []
+    files = _files(images if images is not None else ())
+    vectors, batch = [], []
     with torch.no_grad():
-        for read in read_ahead(found, model.network.image_size, model.data, _AHEAD):
+        for read in read_ahead(files, model.network.image_size, model.data, _AHEAD):
             if read.image is None:
                 raise UserError(f"{excerpt(read.path)}: {read.error}.")
             batch.append(read.image)
             if len(batch) == model.batch:
-                made.append(encode_images(model.network, torch.stack(batch), model.runtime))
+                vectors.append(encode_images(model.network, torch.stack(batch), model.runtime))
                 batch = []
         if batch:
-            made.append(encode_images(model.network, torch.stack(batch), model.runtime))
-    return _joined(made, model)
+            vectors.append(encode_images(model.network, torch.stack(batch), model.runtime))
+    return _joined(vectors, model)
 
 
 def _encode_texts(model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -91,18 +91,17 @@ def _joined(parts: Sequence[torch.Tensor], model: Model) -> NDArray[np.float32]:
 
 
 def caption(model: Model, images: Images, **settings: Any) -> list[str]:
-    """The best caption of each of ``images`` (files, or folders of them), in their order.
+    """The best caption of each of ``images`` (files or folders), in order.
 
-    ``settings`` are those of ``sdgui-core caption``: ``beams``, ``prompt``, ``top_k`` and others, see
-    `core.spec.generation.GenerationSettings`. Raises UserError where the model cannot caption, for a setting that does
-    not exist, and for an image that cannot be read.
+    ``settings``: ``beams``, ``prompt``, ``top_k`` and others of `core.spec.generation.GenerationSettings`. Raises
+    UserError for a model that cannot caption, an unknown setting, or an image that cannot be read.
     """
     captioner = CaptionModel(model.subject.title, model)
-    chosen = captioner.settings(settings)
-    found = _files(images)
-    texts = [""] * len(found)
+    generation = captioner.settings(settings)
+    files = _files(images)
+    texts = [""] * len(files)
     with _Bar() as bar:
-        for item in caption_images(captioner, found, chosen, bar.show, bar.say):
+        for item in caption_images(captioner, files, generation, bar.show, bar.say):
             if item.error:
                 raise UserError(f"{excerpt(item.path)}: {item.error}.")
             texts[item.index] = item.captions[0]["text"]
@@ -113,32 +112,32 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     """Evaluate ``model`` on ``data`` (any data source): "retrieval", "zero-shot", "linear-probe", "fused-probe", "knn"
     or "captioning".
 
-    ``options``: ``label``, ``train``, ``shots``, ``k`` and the others of `core.evaluation.work.Request`. Raises
-    UserError for an unknown task or column, data that cannot be read, and what the task refuses.
+    ``options``: ``label``, ``train``, ``shots``, ``k`` and others of `core.evaluation.work.Request`. Raises UserError
+    for an unknown task or column, or unsuitable data.
     """
-    known = [field.name for field in fields(Request) if field.name not in ("data", "task")]
+    options_of_request = [field.name for field in fields(Request) if field.name not in ("data", "task")]
     for name in options:
-        if name not in known:
-            near = nearest(name, known, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+        if name not in options_of_request:
+            near = nearest(name, options_of_request, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(options_of_request)}."
             raise UserError(f"evaluate has no option '{excerpt(name)}'; {hint}")
     with _Bar() as bar:
-        found = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
-    return Report(found.subject, found.outcome)
+        report = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
+    return Report(report.subject, report.outcome)
 
 
 def _files(images: Images) -> list[ImageInput]:
-    given = list(images) if isinstance(images, Iterable) and not isinstance(images, str) else [images]
-    for one in given:
-        if not isinstance(one, (str, os.PathLike)):
+    paths = list(images) if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+    for path in paths:
+        if not isinstance(path, (str, os.PathLike)):
             raise UserError(
-                f"images are given by their paths, and {excerpt(repr(one))} is none; save it to a file first."
+                f"images are given as paths, and {excerpt(repr(path))} is not a path; save it to a file first."
             )
-    return find_images([os.fspath(one) for one in given], lambda _doing, _done, _total: None).inputs
+    return find_images([os.fspath(path) for path in paths], lambda _doing, _done, _total: None).inputs
 
 
 class _Bar:
-    """A progress bar that a notebook draws as its own; away once it is done."""
+    """A tqdm progress bar, in notebooks a widget, that disappears when it is complete."""
 
     def __init__(self) -> None:
         self._bar: Any = None

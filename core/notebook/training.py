@@ -1,4 +1,4 @@
-"""Training from a notebook: a config as a Python object, trained in this very process.
+"""Training from a notebook, in the notebook's process.
 
 config = core.preset("sd-clip", "demo", {"data.train": "pairs/train.csv", "optim.epochs": 2})
 core.train(config, "runs/first")  # interrupt it and call it again: it resumes from its last checkpoint
@@ -31,9 +31,9 @@ SPLITS = ("train", "val", "test")
 
 
 def preset(name: str, size: Size = "base", settings: Mapping[str, object] | None = None) -> RunConfig:
-    """The preset ``name`` with ``settings`` (field -> value, as ``--set`` takes them).
+    """The preset ``name`` with ``settings`` (field -> value, as for ``--set``).
 
-    Raises ConfigError for an unknown preset or field and for a value that does not fit, naming the nearest.
+    Raises ConfigError for an unknown preset or field, naming the nearest, and for an invalid value.
     """
     words = [f"{field}={_text(value)}" for field, value in (settings or {}).items()]
     return override(preset_config(name, size), words)
@@ -49,15 +49,16 @@ def train(
     code: CodeUse = "check",
     quiet: bool = False,
 ) -> Outcome:
-    """Train ``config``, a RunConfig or nested dicts as in a ``config.json``, in the run folder ``folder``, from its
-    newest checkpoint if it has one; how it ended: "done", "stopped" (by Ctrl+C, or by the window) or "paused".
+    """Train ``config`` (a RunConfig, or nested dicts as in a ``config.json``) in the run folder ``folder``.
 
-    ``objectives``: further losses, each with its weight or of weight 1, as ``objectives.custom`` names them.
-    ``dataset``: a data set for training, or {"train": ..., "val": ..., "test": ...}, in place of files. Give the same
-    again to resume: the run folder holds their names alone. ``code``: of files that changed since the run began.
+    ``objectives``: additional losses, each alone (weight 1) or with its weight, as in ``objectives.custom``.
+    ``dataset``: a training data set, or {"train": ..., "val": ..., "test": ...}, in place of files. To resume, pass the
+    same again: the run folder records only their names. ``code``: policy for code files that changed since the run
+    began.
 
-    The window imports and watches the folder like any other. Raises UserError when the config contradicts itself,
-    data cannot be read, or the folder belongs to another config.
+    Resumes from the newest checkpoint in ``folder``. Returns "done", "stopped" (by Ctrl+C or the window) or "paused".
+    The window can import and watch the folder. Raises UserError when the config contradicts itself, the data cannot be
+    read, or the folder belongs to another config.
     """
     if isinstance(config, Mapping):
         config = validate(dict(config), "the config")
