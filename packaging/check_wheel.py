@@ -124,7 +124,7 @@ def check_window_alone(wheel: Path, folder: Path) -> None:
     if "is not installed on this computer" not in told or "Traceback" in told:
         raise Failed(f"a verb without its packages does not say so, but: {told}")
     found = json.loads(run([bin_ / "sdgui-core", "doctor", "--json"], folder))
-    lacking = [one["what"] for one in found["checks"] if one["state"] == "optional"]
+    lacking = [check["name"] for check in found["checks"] if check["state"] == "optional"]
     print(f"without the trainer it opens, and names what is missing: {', '.join(lacking)}")
 
 

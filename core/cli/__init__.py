@@ -1,4 +1,4 @@
-"""The verbs of ``python -m core``, grouped by subject: each module adds its own to the parser and runs them.
+"""The verbs of ``python -m core``: each module adds its verbs to the parser and runs them.
 
-A module imports what it needs when a verb runs, so that ``presets`` answers without loading torch.
+Modules import within functions, so that ``presets`` answers without loading torch.
 """

@@ -103,15 +103,15 @@ def _add_settings(group: Any) -> None:
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The given fields of GenerationSettings, with the search that they imply."""
-    given = {name for name in _FIELDS if getattr(arguments, name) is not None}
-    drawn, beam = sorted(given.intersection(_SAMPLING)), sorted(given.intersection(_BEAM))
-    searches = [bool(drawn), bool(beam), arguments.greedy]
+    names = {name for name in _FIELDS if getattr(arguments, name) is not None}
+    sampling, beam = sorted(names.intersection(_SAMPLING)), sorted(names.intersection(_BEAM))
+    searches = [bool(sampling), bool(beam), arguments.greedy]
     if sum(searches) > 1:
-        names = [*drawn, *beam, *(["greedy"] if arguments.greedy else [])]
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        conflicting = [*sampling, *beam, *(["greedy"] if arguments.greedy else [])]
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in conflicting)
         raise UserError(f"{options} belong to different searches; choose sampling, beam search or --greedy.")
-    fields = {_FIELDS[name]: getattr(arguments, name) for name in given}
-    return {**fields, "search": "sample" if drawn else "greedy" if arguments.greedy else "beam"}
+    fields = {_FIELDS[name]: getattr(arguments, name) for name in names}
+    return {**fields, "search": "sample" if sampling else "greedy" if arguments.greedy else "beam"}
 
 
 def _caption(arguments: argparse.Namespace) -> int:
@@ -132,36 +132,36 @@ def _caption(arguments: argparse.Namespace) -> int:
     for note in model.notes:
         show.say(f"note: {note}")
     settings = model.settings(fields, arguments.n)
-    chosen = settings.model_dump(mode="json")
+    settings_json = settings.model_dump(mode="json")
     gathered = find_images(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
-        _say_outside(arguments.csv, gathered.inputs, show.say)
+        _warn_outside(arguments.csv, gathered.inputs, show.say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        made = caption_images(model, gathered.inputs, settings, show, show.say, arguments.batch or 0)
+        captioned_images = caption_images(model, gathered.inputs, settings, show, show.say, arguments.batch or 0)
         captioned = refused = 0
-        for item in _in_order(stack.enter_context(closing(made))):
-            provenance = {**model.provenance(), "settings": chosen} if arguments.json or arguments.csv else {}
+        for item in _in_order(stack.enter_context(closing(captioned_images))):
+            provenance = {**model.provenance(), "settings": settings_json} if arguments.json or arguments.csv else {}
             reason = item.error or _write(write, item, provenance)
             if reason:
                 show.say(f"{_line(item.path)}: {reason}")
             captioned, refused = captioned + (not reason), refused + bool(reason)
-    others = f", {gathered.skipped} other files skipped" if gathered.skipped else ""
-    show.say(f"{captioned} captioned, {refused} refused{others}, {duration(time.monotonic() - started)}")
+    skipped = f", {gathered.skipped} other files skipped" if gathered.skipped else ""
+    show.say(f"{captioned} captioned, {refused} failed{skipped}, {duration(time.monotonic() - started)}")
     return 1 if refused else 0
 
 
-def _say_outside(table: Path, found: Sequence[ImageInput], tell: Callable[[str], None]) -> None:
-    """A note where the table could not be used as training data: images outside of its folder."""
+def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[str], None]) -> None:
+    """A note if the table cannot be used as training data, because an image is outside its folder."""
     from core.data.sources.rows import confine, roots_of
 
     roots = roots_of(table.parent)
-    for item in found:
+    for item in images:
         try:
             confine(item.path, roots)
         except ValueError:
-            tell(
+            report(
                 f"note: {_line(item.path)} is not below the folder of {table}, so the table cannot be used as training "
                 "data; write it to a folder above the images."
             )
@@ -173,7 +173,7 @@ Writer = Callable[[CaptionedImage], object]
 
 def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
     """Write one image's captions; the reason if that fails, else ""."""
-    captions = [Candidate(made["text"], made["log_prob"], made["score"]) for made in item.captions]
+    captions = [Candidate(candidate["text"], candidate["log_prob"], candidate["score"]) for candidate in item.captions]
     try:
         write(CaptionedImage(item.path, captions, provenance))
     except CaptionTableError:
@@ -184,21 +184,21 @@ def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
 
 
 def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
-    """What is done with each captioned image."""
+    """The function that writes or prints each captioned image."""
     if arguments.sidecars:
         return Sidecars(arguments.force).write
     if arguments.csv == _STDOUT:
         return CaptionTable(None, sys.stdout).write
     if arguments.csv is not None:
         table = CaptionTable(arguments.csv, force=arguments.force)
-        stack.callback(_say_kept, table)  # after the table is closed
+        stack.callback(_report_unreplaced, table)  # after the table is closed
         return stack.enter_context(table).write
     if arguments.json:
         return lambda image: print(json_line(image), flush=True)
     return _print
 
 
-def _say_kept(table: CaptionTable) -> None:
+def _report_unreplaced(table: CaptionTable) -> None:
     if table.kept is not None:
         say(f"the existing table was left unchanged; the captions are in {table.kept}")
 
@@ -214,7 +214,7 @@ def _line(path: str) -> str:
 
 
 def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
-    """Sorted by ``index``; at most a few batches are held back."""
+    """``items`` sorted by ``index``; buffers at most a few batches."""
     waiting: dict[int, Captioned] = {}
     following = 0
     for item in items:
@@ -230,32 +230,32 @@ class _Progress:
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._pace = TimeLeft(window=200)
-        self._doing, self._done, self._at, self._drawn = "", -1, 0.0, False
+        self._activity, self._count, self._shown_at, self._is_drawn = "", -1, 0.0, False
 
     def __call__(self, doing: str, done: int, total: int, /) -> None:
-        now = time.monotonic()
-        left = None
-        if total and (doing != self._doing or done != self._done):
-            left = self._pace.seconds(done, total, now)
-        changed = doing != self._doing
-        self._doing, self._done = doing, done
-        if changed or now - self._at >= (0.5 if self._terminal else _SECONDS):
-            self._at = now
-            self._show(doing, done, total, left)
+        time_now = time.monotonic()
+        seconds_left = None
+        if total and (doing != self._activity or done != self._count):
+            seconds_left = self._pace.seconds(done, total, time_now)
+        changed = doing != self._activity
+        self._activity, self._count = doing, done
+        if changed or time_now - self._shown_at >= (0.5 if self._terminal else _SECONDS):
+            self._shown_at = time_now
+            self._show(doing, done, total, seconds_left)
 
     def say(self, text: str) -> None:
-        """A remark on a line of its own."""
-        if self._drawn:
+        """Print a message on a new line."""
+        if self._is_drawn:
             sys.stderr.write("\r\x1b[K")
-            self._drawn = False
+            self._is_drawn = False
         say(text)
 
-    def _show(self, doing: str, done: int, total: int, left: float | None) -> None:
+    def _show(self, doing: str, done: int, total: int, seconds_left: float | None) -> None:
         count = f" {done}/{total}" if total else f" {done}" if done else ""
-        text = f"{doing}{count}{'' if left is None else f', {duration(left)} left'}"
+        text = f"{doing}{count}{'' if seconds_left is None else f', {duration(seconds_left)} left'}"
         if self._terminal:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
-            self._drawn = True
+            self._is_drawn = True
         else:
             say(text)

@@ -1,6 +1,6 @@
-"""The verb ``doctor``: what is installed here, what is missing, and the command that mends it.
+"""The verb ``doctor``: what is installed, what is missing, and the command that fixes it.
 
-It imports neither Qt nor torch itself: a library that is missing or broken then costs a line, not the answer.
+It does not import Qt or torch itself, so that a missing or broken library is one line of the report.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from core.spec.installed import Extra, add_command, missing
 
 State = Literal["ok", "optional", "missing"]
 
-_SECONDS = 120  # that a program which loads Qt or torch may take; on a cold disk torch takes half a minute
+_SECONDS = 120  # time limit of a program that loads Qt or torch; from a cold disk torch takes half a minute
 _LITTLE_DISK, _LITTLE_MEMORY = 5 << 30, 4 << 30  # bytes
-_TRAINER = ("torch", "torchvision", "open_clip", "faiss")  # packages that only the trainer brings
+_TRAINER = ("torch", "torchvision", "open_clip", "faiss")  # packages of the trainer alone
 _WINDOW = ("PySide6-Essentials", "pyqtgraph", "QtAwesome", "SQLAlchemy", "alembic", "pydantic", "numpy", "psutil")
-# The packages of Debian and Ubuntu that hold what Qt links and does not bring.
+# Debian and Ubuntu packages of the libraries that Qt links but does not bundle.
 _DEBIAN = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
@@ -70,12 +70,12 @@ print(torch.__version__, name)
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A line: what was looked at; whether it is there, may stay away, or is missing; what was found; what mends it."""
+class Check:
+    """A line of the report."""
 
-    what: str
+    name: str
     state: State
-    found: str
+    detail: str
     remedy: str = ""
 
 
@@ -83,9 +83,9 @@ def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
     doctor = verbs.add_parser(
         "doctor",
-        help="check this installation: what is missing, and the command that mends it",
+        help="check this installation and show how to fix problems",
         description="Check Python, Qt and its libraries, fonts, torch and its device, memory, disk and the optional "
-        "parts. Exit status 0 when the window can open and what is installed works.",
+        "parts. The exit status is 0 if the window can open and everything that is installed works.",
     )
     doctor.add_argument("--json", action="store_true", help="print as JSON")
     add_home(doctor)
@@ -93,17 +93,17 @@ def add(verbs: Verbs) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    found = examine(home_folder(arguments.home))
-    well = all(one.state != "missing" for one in found)
+    checks = examine(home_folder(arguments.home))
+    is_ok = all(check.state != "missing" for check in checks)
     if arguments.json:
-        print(json.dumps({"ok": well, "checks": [asdict(one) for one in found]}, indent=1))
+        print(json.dumps({"ok": is_ok, "checks": [asdict(check) for check in checks]}, indent=1))
     else:
-        print("\n".join(lines(found)))
-    return 0 if well else 1
+        print("\n".join(lines(checks)))
+    return 0 if is_ok else 1
 
 
-def examine(home: Path) -> list[Checked]:
-    """Every check, in the order in which what is missing is best mended. Takes seconds where torch is installed."""
+def examine(home: Path) -> list[Check]:
+    """Every check, in the order in which problems are best fixed. Takes seconds if torch is installed."""
     return [
         _program(),
         _python(),
@@ -111,7 +111,7 @@ def examine(home: Path) -> list[Checked]:
         *_qt(),
         _screen(),
         _trainer(),
-        _optional("demo", "Demo", "sdgui --demo draws its images with it"),
+        _optional("demo", "Demo", "needed by sdgui --demo"),
         _optional("export", "ONNX", "sdgui-core export --format onnx"),
         _optional("registry", "Registry", "sdgui --registry: a group's experiments in PostgreSQL"),
         _ssh(),
@@ -120,15 +120,15 @@ def examine(home: Path) -> list[Checked]:
     ]
 
 
-def lines(found: Sequence[Checked]) -> list[str]:
+def lines(checks: Sequence[Check]) -> list[str]:
     """The checks for a terminal."""
-    wide = max(len(one.what) for one in found)
-    told = []
-    for one in found:
-        told.append(f"{one.state:8}  {one.what:{wide}}  {one.found}")
-        if one.remedy:
-            told.append(f"{'':8}  {'':{wide}}  -> {one.remedy}")
-    return told
+    width = max(len(check.name) for check in checks)
+    text = []
+    for check in checks:
+        text.append(f"{check.state:8}  {check.name:{width}}  {check.detail}")
+        if check.remedy:
+            text.append(f"{'':8}  {'':{width}}  -> {check.remedy}")
+    return text
 
 
 def _version(package: str) -> str:
@@ -138,149 +138,153 @@ def _version(package: str) -> str:
         return ""
 
 
-def _program() -> Checked:
-    where = f"checkout {SOURCE}" if (SOURCE / "pyproject.toml").is_file() else str(SOURCE)
-    return Checked("sdgui", "ok", f"{_version('sdgui') or 'not installed'}, {where}")
+def _program() -> Check:
+    location = f"checkout {SOURCE}" if (SOURCE / "pyproject.toml").is_file() else str(SOURCE)
+    return Check("sdgui", "ok", f"{_version('sdgui') or 'not installed'}, {location}")
 
 
-def _python() -> Checked:
-    return Checked("Python", "ok", f"{platform.python_version()}, {sys.executable}, {platform.platform()}")
+def _python() -> Check:
+    return Check("Python", "ok", f"{platform.python_version()}, {sys.executable}, {platform.platform()}")
 
 
-def _window() -> Checked:
-    lacking = [name for name in _WINDOW if not _version(name)]
-    if lacking:
-        what = f"no {', '.join(lacking)}: the window cannot open"
-        return Checked("Window", "missing", what, add_command())
-    return Checked("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW[:3]))
+def _window() -> Check:
+    missing_packages = [name for name in _WINDOW if not _version(name)]
+    if missing_packages:
+        detail = f"no {', '.join(missing_packages)}: the window cannot open"
+        return Check("Window", "missing", detail, add_command())
+    return Check("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW[:3]))
 
 
-def _qt() -> list[Checked]:
+def _qt() -> list[Check]:
     if not _version("PySide6-Essentials"):
-        return []  # the line before says so
+        return []  # already reported by _window
     spec = find_spec("PySide6")
     if spec is None or not spec.submodule_search_locations:
         remedy = f"{add_command()} --force-reinstall" if find_spec("pip") else f"{add_command()} --reinstall"
-        return [Checked("Qt", "missing", "its files are gone (no module PySide6)", remedy)]
-    lacking = _missing_libraries(Path(next(iter(spec.submodule_search_locations))))
-    if lacking:
-        return [Checked("Qt's libraries", "missing", f"no {', '.join(lacking)}", _install_libraries(lacking))]
-    told, error = _run(_QT, {"QT_QPA_PLATFORM": "offscreen"})
+        return [Check("Qt", "missing", "its files are gone (no module PySide6)", remedy)]
+    missing_libraries = _missing_libraries(Path(next(iter(spec.submodule_search_locations))))
+    if missing_libraries:
+        return [
+            Check(
+                "Qt's libraries", "missing", f"no {', '.join(missing_libraries)}", _install_libraries(missing_libraries)
+            )
+        ]
+    output, error = _run(_QT, {"QT_QPA_PLATFORM": "offscreen"})
     if error:
-        return [Checked("Qt", "missing", error, "Install what the message names, or reinstall sdgui.")]
-    version, families = told.split()
-    qt = Checked("Qt", "ok", f"{version}, it starts")
+        return [Check("Qt", "missing", error, "Install what the message names, or reinstall sdgui.")]
+    version, families = output.split()
+    qt = Check("Qt", "ok", f"{version}, it starts")
     if families == "0":
         remedy = "sudo apt-get install fonts-dejavu-core" if shutil.which("apt-get") else "Install a font."
-        return [qt, Checked("Fonts", "missing", "none: texts would be empty boxes", remedy)]
-    return [qt, Checked("Fonts", "ok", f"{families} families")]
+        return [qt, Check("Fonts", "missing", "none: texts would be empty boxes", remedy)]
+    return [qt, Check("Fonts", "ok", f"{families} families")]
 
 
 def _missing_libraries(qt: Path) -> list[str]:
-    """System libraries that Qt's core and its X11 platform link and the loader does not find; on Linux alone."""
+    """System libraries of Qt and its X11 platform that the loader does not find; on Linux only."""
     ldd = shutil.which("ldd")
     if sys.platform != "linux" or ldd is None:
         return []
     linked = [qt / "Qt" / "lib" / "libQt6Gui.so.6", qt / "Qt" / "plugins" / "platforms" / "libqxcb.so"]
-    found = []
+    missing_names = []
     for library in filter(Path.is_file, linked):
-        told = subprocess.run([ldd, str(library)], capture_output=True, text=True, check=False).stdout
-        found += re.findall(r"^\s*(\S+) => not found", told, re.MULTILINE)
-    return sorted(set(found))
+        output = subprocess.run([ldd, str(library)], capture_output=True, text=True, check=False).stdout
+        missing_names += re.findall(r"^\s*(\S+) => not found", output, re.MULTILINE)
+    return sorted(set(missing_names))
 
 
 def _install_libraries(libraries: Sequence[str]) -> str:
-    known = [_DEBIAN[name] for name in libraries if name in _DEBIAN]
-    if shutil.which("apt-get") and known:
-        return f"sudo apt-get install {' '.join(known)}"
+    packages = [_DEBIAN[name] for name in libraries if name in _DEBIAN]
+    if shutil.which("apt-get") and packages:
+        return f"sudo apt-get install {' '.join(packages)}"
     return "Install the packages of your system that hold these libraries."
 
 
-def _screen() -> Checked:
+def _screen() -> Check:
     if sys.platform != "linux":
-        return Checked("Screen", "ok", platform.system())
-    shown = [f"{name}={os.environ[name]}" for name in ("WAYLAND_DISPLAY", "DISPLAY") if os.environ.get(name)]
-    if shown:
-        return Checked("Screen", "ok", ", ".join(shown))
-    return Checked("Screen", "optional", "none here: sdgui-core works without one", "ssh -X, or open sdgui at a screen")
+        return Check("Screen", "ok", platform.system())
+    displays = [f"{name}={os.environ[name]}" for name in ("WAYLAND_DISPLAY", "DISPLAY") if os.environ.get(name)]
+    if displays:
+        return Check("Screen", "ok", ", ".join(displays))
+    return Check("Screen", "optional", "none: sdgui-core works without one", "Use ssh -X, or open sdgui at a screen.")
 
 
-def _trainer() -> Checked:
-    lacking = missing("train")
-    if lacking and set(_TRAINER) - set(lacking):
-        what = f"incomplete (no {', '.join(lacking)}): it cannot train"
-        return Checked("Trainer", "missing", what, add_command("train"))
-    if lacking:
-        what = f"not installed (no {', '.join(lacking)}): this computer watches runs and launches them elsewhere"
-        return Checked("Trainer", "optional", what, add_command("train"))
-    told, error = _run(_TORCH, {})
+def _trainer() -> Check:
+    missing_packages = missing("train")
+    if missing_packages and set(_TRAINER) - set(missing_packages):
+        detail = f"incomplete (no {', '.join(missing_packages)}): it cannot train"
+        return Check("Trainer", "missing", detail, add_command("train"))
+    if missing_packages:
+        detail = f"not installed (no {', '.join(missing_packages)}); you can still watch runs and launch them remotely"
+        return Check("Trainer", "optional", detail, add_command("train"))
+    output, error = _run(_TORCH, {})
     if error:
-        return Checked("Trainer", "missing", f"torch does not work: {error}", add_command("train"))
-    version, _, device = told.partition(" ")
-    return Checked("Trainer", "ok", f"torch {version} on {device}, open_clip {_version('open_clip_torch')}")
+        return Check("Trainer", "missing", f"torch does not work: {error}", add_command("train"))
+    version, _, device = output.partition(" ")
+    return Check("Trainer", "ok", f"torch {version} on {device}, open_clip {_version('open_clip_torch')}")
 
 
-def _optional(extra: Extra, what: str, use: str) -> Checked:
-    lacking = missing(extra)
-    if lacking:
-        return Checked(what, "optional", f"not installed (no {', '.join(lacking)}); {use}", add_command(extra))
-    return Checked(what, "ok", "installed")
+def _optional(extra: Extra, name: str, use: str) -> Check:
+    missing_packages = missing(extra)
+    if missing_packages:
+        return Check(name, "optional", f"not installed (no {', '.join(missing_packages)}); {use}", add_command(extra))
+    return Check(name, "ok", "installed")
 
 
-def _ssh() -> Checked:
+def _ssh() -> Check:
     ssh = shutil.which("ssh")
     if ssh is None:
-        return Checked("Other machines", "optional", "no ssh, by which they are reached", "Install OpenSSH's client.")
-    return Checked("Other machines", "ok", ssh)
+        return Check("Other machines", "optional", "no ssh to connect to them", "Install OpenSSH's client.")
+    return Check("Other machines", "ok", ssh)
 
 
-def _memory() -> Checked:
+def _memory() -> Check:
     import psutil
 
     memory = psutil.virtual_memory()
-    told = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, {os.cpu_count()} cores"
+    detail = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, {os.cpu_count()} cores"
     if memory.available < _LITTLE_MEMORY:
-        return Checked("Memory", "optional", told, "Close other programs before training; 4 GiB are a small model.")
-    return Checked("Memory", "ok", told)
+        return Check("Memory", "optional", detail, "Close other programs before training; a small model needs 4 GiB.")
+    return Check("Memory", "ok", detail)
 
 
-def _home(home: Path) -> Checked:
+def _home(home: Path) -> Check:
     try:
-        there = _nearest_there(home)
-        with tempfile.TemporaryFile(dir=there) as file:
+        folder = _nearest_existing(home)
+        with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x" * 4096)
             file.flush()
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         remedy = "Name another folder with --home, or free some space."
-        return Checked("Experiments", "missing", f"{home}: {error.strerror}", remedy)
-    told = f"{home}, {free / 2**30:.1f} GiB free"
+        return Check("Experiments", "missing", f"{home}: {error.strerror}", remedy)
+    detail = f"{home}, {free / 2**30:.1f} GiB free"
     if free < _LITTLE_DISK:
-        return Checked("Experiments", "optional", told, "Free some space: checkpoints of several runs may not fit.")
-    return Checked("Experiments", "ok", told)
+        return Check("Experiments", "optional", detail, "Free some space: checkpoints of several runs may not fit.")
+    return Check("Experiments", "ok", detail)
 
 
-def _nearest_there(folder: Path) -> Path:
-    """``folder``, or the first above it that exists. OSError where none can be made below that: a file, a long name."""
+def _nearest_existing(folder: Path) -> Path:
+    """``folder``, or its nearest existing parent. OSError if ``folder`` cannot be created there."""
     try:
         folder.lstat()
     except FileNotFoundError:
-        return _nearest_there(folder.parent)
+        return _nearest_existing(folder.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
     return folder
 
 
 def _run(program: str, variables: dict[str, str]) -> tuple[str, str]:
-    """What a Python program of its own printed; and the last line of its complaint where it failed."""
+    """Output of a Python program in a separate process, and the last line of stderr if it failed."""
     command = [sys.executable, "-P", "-c", program]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, env=environment() | variables, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return "", f"it did not answer within {_SECONDS} s"
-    if done.returncode == 0:
-        return done.stdout.strip(), ""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return "", said[-1][:300] if said else f"it ended with code {done.returncode}"
+    if result.returncode == 0:
+        return result.stdout.strip(), ""
+    error_lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+    return "", error_lines[-1][:300] if error_lines else f"it ended with code {result.returncode}"

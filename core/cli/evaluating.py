@@ -1,4 +1,4 @@
-"""The verbs ``evaluate`` (a model on a data set, or two saved reports) and ``interpolate`` (a run's path to it)."""
+"""The verbs ``evaluate`` (a model, or two saved reports) and ``interpolate`` (initial and fine-tuned weights)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from core.cli.terminal import Verbs, now_and_then, say
+from core.cli.terminal import Verbs, periodic_progress, say
 from core.spec.errors import UserError
 
 KEEP = 0.95  # of the initial model's recall
@@ -37,7 +37,7 @@ def add(verbs: Verbs) -> None:
         "--val",
         default="",
         metavar="SOURCE",
-        help="data that a probe's C is chosen on (default: a fifth of the training data)",
+        help="data to choose a probe's C on (default: a fifth of the training data)",
     )
     parser.add_argument(
         "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates of zero-shot (default: photo)"
@@ -72,7 +72,7 @@ def add(verbs: Verbs) -> None:
 
 def _add_interpolate(verbs: Verbs) -> None:
     parser = verbs.add_parser(
-        "interpolate", help="evaluate a fine-tuned model between its initial weights and its own; choose the best"
+        "interpolate", help="evaluate weights between a fine-tuned model's initial and final ones; choose the best"
     )
     parser.add_argument("run", help="fine-tuned run folder, or RUN@STEP")
     parser.add_argument("--gain", default="", metavar="SOURCE", help="new data (default: the run's validation data)")
@@ -114,7 +114,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         texts=tuple(filter(None, map(str.strip, arguments.texts.split(",")))),
         rerank=arguments.rerank,
     )
-    show = now_and_then()
+    show = periodic_progress()
     show("loading the model", 0, 0)
     report = evaluate(open_model(arguments.model, arguments.weights), request, show, say)
     if arguments.json:
@@ -128,9 +128,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    wrong = [part for part in parts if not part.isdecimal()]
-    if wrong:
-        raise UserError(f"--shots {text}: {wrong[0]!r} is not a number of images; write numbers such as 1,2,4.")
+    invalid = [part for part in parts if not part.isdecimal()]
+    if invalid:
+        raise UserError(f"--shots {text}: {invalid[0]!r} is not a number of images; write numbers such as 1,2,4.")
     return tuple(int(part) for part in parts)
 
 
@@ -139,11 +139,11 @@ def _compare(first: Path, second: Path, as_json: bool) -> int:
     from core.evaluation.report import comparison_json, comparison_table, read_report
 
     a, b = read_report(first), read_report(second)
-    found = compare_reports(a, b)
+    comparison = compare_reports(a, b)
     if as_json:
-        print(json.dumps(comparison_json(a.subject, b.subject, found)))
+        print(json.dumps(comparison_json(a.subject, b.subject, comparison)))
     else:
-        print(comparison_table(a.subject, b.subject, found))
+        print(comparison_table(a.subject, b.subject, comparison))
     return 0
 
 
@@ -153,24 +153,24 @@ def _interpolate(arguments: argparse.Namespace) -> int:
     from core.spec.run.model_names import INTERPOLATED, RunNetwork, locate
 
     if not 0 <= arguments.keep <= 1:
-        raise UserError(f"--keep {arguments.keep:g} is no share; give a number from 0 to 1.")
+        raise UserError(f"--keep {arguments.keep:g} is not a share; give a number from 0 to 1.")
     if not 1 <= arguments.steps <= 1000:
         raise UserError(f"--steps {arguments.steps}: give a number from 1 to 1000.")
     source = locate(arguments.run, arguments.weights)
     if not isinstance(source, RunNetwork):
-        raise UserError(f"{arguments.run} is no run; give the folder of a fine-tuned run.")
+        raise UserError(f"{arguments.run} is not a run; give the folder of a fine-tuned run.")
     data = read_config(source.run.config).data
     gain, retain = arguments.gain or data.val, retained_sets(arguments.retain or data.retain)
     if not gain or not retain:
         missing = "--gain SOURCE" if not gain else "--retain SOURCES"
-        raise UserError(f"the run names no such data of its own; give {missing}.")
+        raise UserError(f"the run's config does not name this data; give {missing}.")
     alphas = [step / arguments.steps for step in range(arguments.steps + 1)]
-    points = interpolation_path(arguments.run, gain, retain, alphas, now_and_then(), say, arguments.weights)
-    chosen = choose_point(points, arguments.keep)
-    write_path(source.run.path / PATH_FILE, points, chosen, arguments.keep)
+    points = interpolation_path(arguments.run, gain, retain, alphas, periodic_progress(), say, arguments.weights)
+    best = choose_point(points, arguments.keep)
+    write_path(source.run.path / PATH_FILE, points, best, arguments.keep)
     if arguments.json:
-        print(json.dumps([asdict(one) for one in points]))
+        print(json.dumps([asdict(point) for point in points]))
     else:
-        print(table(points, chosen))
-        print(f"{INTERPOLATED}{arguments.run}@{chosen.alpha:g}")
+        print(table(points, best))
+        print(f"{INTERPOLATED}{arguments.run}@{best.alpha:g}")
     return 0

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from core.cli.terminal import Verbs, now_and_then, say
+from core.cli.terminal import Verbs, periodic_progress, say
 from core.spec.run.export_forms import EXPORT_PRECISIONS, Form, check_form
 
 FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
@@ -54,8 +54,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 
-    with suppress(ValueError):  # in a thread that is not the program's first
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is removed, as after Ctrl+C
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes an unfinished export, as Ctrl+C does
     folder = export_model(
         arguments.model,
         arguments.weights,
@@ -65,7 +65,7 @@ def _export(arguments: argparse.Namespace) -> int:
         licence=arguments.licence,
         reports=[read_report(path) for path in arguments.report],
         force=arguments.force,
-        progress=now_and_then(0.0),
+        progress=periodic_progress(0.0),
     )
     say(f"{folder}")
     return 0

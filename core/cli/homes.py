@@ -1,4 +1,4 @@
-"""The home folder that window and verbs share, and runs in it by their names."""
+"""The home folder shared by window and verbs, and finding its runs by name."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from core.spec.run.folder import RunDir
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
-    """The option ``--home``."""
+    """Add the option ``--home``."""
     parser.add_argument("--home", type=Path, metavar="DIR", help="folder for runs (default: the window's)")
 
 
 def home_folder(home: Path | None) -> Path:
-    """The folder given, or the one that the window uses."""
+    """``home``, or by default the folder of the window."""
     if home is not None:
         return expand_user(home).absolute()
     import platformdirs
@@ -29,37 +29,37 @@ def home_folder(home: Path | None) -> Path:
 
 
 def runs_folder(home: Path) -> Path:
-    """Where the runs of the window are."""
+    """The folder of all runs in ``home``."""
     return home / "runs"
 
 
 def find_run(home: Path, name: str) -> RunDir:
-    """The run that ``name`` means: a folder, or a run of ``home`` by its name or an end of it (its key).
+    """The run that ``name`` denotes: a folder, or a run in ``home`` by its name or the end of it.
 
-    A chain's folder or name means the stage that began last. UserError when there is none, or more than one.
+    A chain's folder or name denotes the stage that started last. UserError unless exactly one run matches.
     """
     path = expand_user(name)
     if (path / "config.json").is_file():
         return RunDir(path.absolute())
     if (path / "chain.json").is_file() and (stage := ChainDir(path.absolute()).current()):
         return stage
-    known: dict[Path, RunDir] = {}  # by the run's folder, or the chain's: of its stages the last counts
-    for one in runs(home):
-        chain = chain_file(one.path)
-        if name and run_label(one.path).endswith(name):
-            known[one.path] = one
+    matches: dict[Path, RunDir] = {}  # by the folder of the run or chain; of a chain, the last stage
+    for run in runs(home):
+        chain = chain_file(run.path)
+        if name and run_label(run.path).endswith(name):
+            matches[run.path] = run
         elif name and chain and chain.parent.name.endswith(name):
-            known[chain.parent] = ChainDir(chain.parent).current() or one
-    if len(known) == 1:
-        return next(iter(known.values()))
-    if not known:
-        raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; sdgui-core runs list shows them.")
-    names = ", ".join(run_label(one.path) for one in list(known.values())[:5])
-    raise UserError(f"{excerpt(name)} can mean {len(known)} runs ({names}); write more of its name.")
+            matches[chain.parent] = ChainDir(chain.parent).current() or run
+    if len(matches) == 1:
+        return next(iter(matches.values()))
+    if not matches:
+        raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; list them with sdgui-core runs list.")
+    names = ", ".join(run_label(run.path) for run in list(matches.values())[:5])
+    raise UserError(f"{excerpt(name)} matches {len(matches)} runs ({names}); give more of the name.")
 
 
 def runs(home: Path) -> list[RunDir]:
-    """Every run in ``home``, stages of chains too, oldest first by its folder's time."""
+    """Every run in ``home``, including stages of chains, oldest first by the folder's modification time."""
     folders: list[tuple[float, str, str]] = []  # time, name, path
     with suppress(OSError), os.scandir(runs_folder(home)) as entries:
         for entry in entries:

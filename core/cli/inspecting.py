@@ -1,6 +1,4 @@
-"""The verbs of data: ``data``, what a source holds; duplicates, leaks between splits, broken files; a part held out.
-``shard`` writes a source as WebDataset shards.
-"""
+"""The verbs ``data`` (statistics, duplicates, leaks, broken files, a held-out part) and ``shard`` (WebDataset)."""
 
 from __future__ import annotations
 
@@ -10,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import Verbs, now_and_then, say
+from core.cli.terminal import Verbs, periodic_progress, say
 from core.spec.errors import UserError
 
-LISTED = 10  # groups, leaks and broken rows that are printed without --json
+LISTED = 10  # leaks and broken rows printed without --json
 
 
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
-    data = verbs.add_parser("data", help="what a data source holds: pairs, labels, bad rows, duplicates, leaks")
+    data = verbs.add_parser("data", help="show a data source's pairs, labels, bad rows, duplicates and leaks")
     data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or shards")
     data.add_argument(
         "--check", action="store_true", help="read every image: duplicates, leaks between splits, broken files"
@@ -28,20 +26,20 @@ def add(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="NAME=SOURCE",
-        help="another split, to look for images that are in both (implies --check)",
+        help="another split, to find images that are in both (implies --check)",
     )
     data.add_argument(
-        "--hold-out", type=float, metavar="SHARE", help="write two manifests: a part to train on, and SHARE held out"
+        "--hold-out", type=float, metavar="SHARE", help="write two manifests: a training part, and SHARE held out"
     )
-    data.add_argument("--seed", type=int, default=0, help="that the held out part is drawn with (default: 0)")
-    data.add_argument("--to", type=Path, metavar="DIR", help="where to write them (default: above the images)")
+    data.add_argument("--seed", type=int, default=0, help="seed of the held-out part (default: 0)")
+    data.add_argument("--to", type=Path, metavar="DIR", help="folder of the manifests (default: above the images)")
     data.add_argument("--json", action="store_true", help="everything as JSON")
     data.set_defaults(verb=_data)
-    shard = verbs.add_parser("shard", help="write a data source as WebDataset shards, which open_clip reads too")
+    shard = verbs.add_parser("shard", help="write a data source as WebDataset shards, also for open_clip")
     shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
     shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
-    shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images in a shard (default: 10000)")
-    shard.add_argument("--shuffle", type=int, metavar="SEED", help="in an order drawn with this seed, not the source's")
+    shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images per shard (default: 10000)")
+    shard.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle with this seed (default: no shuffling)")
     shard.set_defaults(verb=_shard)
 
 
@@ -49,12 +47,12 @@ def _data(arguments: argparse.Namespace) -> int:
     from core.worker.data.checking import check_source
     from core.worker.data.session import held_out
 
-    progress = _Said()
-    others = dict(map(_split, arguments.against))
+    progress = _StderrReporter()
+    other_splits = dict(map(_split, arguments.against))
     facts = _facts(arguments.source, progress)
-    if arguments.check or others:
-        own = "" if others else facts["split"]
-        facts |= check_source(arguments.source, progress, others, own)
+    if arguments.check or other_splits:
+        split = "" if other_splits else facts["split"]
+        facts |= check_source(arguments.source, progress, other_splits, split)
     if arguments.hold_out is not None:
         folder = str(arguments.to.absolute()) if arguments.to else ""
         facts |= held_out(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
@@ -65,17 +63,17 @@ def _data(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class _Said:
-    """A reporter that says on stderr what is being done."""
+class _StderrReporter:
+    """A reporter that prints progress on stderr."""
 
     def __init__(self) -> None:
-        self._show = now_and_then()
+        self._show = periodic_progress()
 
     def __call__(self, doing: str, done: int, total: int, /) -> None:
         self._show(doing, done, total)
 
     def partial(self, result: dict[str, Any]) -> None:
-        """Rows are not printed."""
+        """Ignores partial results."""
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -85,22 +83,22 @@ def _split(text: str) -> tuple[str, str]:
     return name, source
 
 
-def _facts(source: str, progress: _Said) -> dict[str, Any]:
+def _facts(source: str, progress: _StderrReporter) -> dict[str, Any]:
     from core.worker.data.rows import open_rows
 
     return open_rows(source, progress, images_only=True)
 
 
 def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
-    """What a person reads."""
+    """The report as text."""
     yield f"{source} ({facts['format']})"
     yield f"images      {facts['images']:,}" + _of_listed(facts)
     yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
     yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in facts["captions"])
     for name, values in facts["labels"].items():
-        shown = ", ".join(f"{one['value'] or '(none)'} {one['images']:,}" for one in values[:LISTED])
+        counts = ", ".join(f"{value['value'] or '(none)'} {value['images']:,}" for value in values[:LISTED])
         more = facts["values"][name] - LISTED
-        yield f"label {name}: {facts['values'][name]:,} values: {shown}{f', and {more:,} more' if more > 0 else ''}"
+        yield f"label {name}: {facts['values'][name]:,} values: {counts}{f', and {more:,} more' if more > 0 else ''}"
     yield f"bad rows      {facts['bad']:,}"
     yield from (f"  {bad['where']}: {bad['why']}" for bad in facts["reasons"][:LISTED])
     if "exact" in facts:
@@ -111,17 +109,17 @@ def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
 
 
 def _of_listed(facts: Mapping[str, Any]) -> str:
-    return f" (figures are of the first {facts['listed']:,})" if facts["listed"] < facts["images"] else ""
+    return f" (statistics of the first {facts['listed']:,})" if facts["listed"] < facts["images"] else ""
 
 
 def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"broken files  {len(facts['broken']):,}"
-    yield from (f"  row {one['row']}: {one['why']}" for one in facts["broken"][:LISTED])
+    yield from (f"  row {image['row']}: {image['why']}" for image in facts["broken"][:LISTED])
     groups, near = facts["exact_groups"], facts["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near:,} nearly the same"
     for name, why in facts["unread"].items():
         say(f"{name} cannot be read: {why}")
-    yield f"leaks         {facts['leak_count']:,} images that are in another split too"
+    yield f"leaks         {facts['leak_count']:,} images that are also in another split"
     for leak in facts["leaks"][:LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"
 
@@ -131,7 +129,7 @@ def _shard(arguments: argparse.Namespace) -> int:
     from core.data.sources.opening import open_source
     from core.data.sources.shards.writing import write_shards
 
-    progress = now_and_then()
+    progress = periodic_progress()
     source = open_source(arguments.source, progress=progress)
     written = write_shards(
         source,
@@ -141,6 +139,6 @@ def _shard(arguments: argparse.Namespace) -> int:
         seed=arguments.shuffle,
     )
     if written.bad:
-        say(f"{len(written.bad)} rows were left out:\n{listing(written.bad)}")
+        say(f"{len(written.bad)} rows were skipped:\n{listing(written.bad)}")
     say(f"{written.rows} rows in {len(written.shards)} shards: {arguments.folder}")
     return 0

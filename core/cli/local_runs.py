@@ -1,4 +1,4 @@
-"""What the verbs of runs do on this computer: start, ask, resume, and follow what a run prints."""
+"""Local runs for the verbs: start, stop, pause, resume, and follow their output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from core.cli.homes import runs_folder
 from core.cli.run_tables import read_row, table
-from core.cli.terminal import one_line
+from core.cli.terminal import one_line, say
 from core.spec.chain import Chain, ChainDir, chain_file, read_chain, run_label, write_chain
 from core.spec.children import device_variables, python_command
 from core.spec.config import RunConfig, parse_config, read_config
@@ -35,13 +35,13 @@ from core.spec.run.status import RunState, process_alive
 from core.spec.shards import is_shards
 
 _POLL_SECONDS = 0.2
-_JUDGE_SECONDS = 1.0
+_STATE_SECONDS = 1.0
 _NEXT_STAGE_SECONDS = 60.0
 _PART = 1 << 20
 
 
-def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
-    """Start a trainer that outlives this program. UserError when it cannot be."""
+def start_local_run(run: RunDir, config: str, devices: Sequence[str]) -> None:
+    """Start a trainer that outlives this program. UserError when it cannot be started."""
     need("train")
     run.create()
     keep_code(parse_config(config, "the config"), run)
@@ -50,16 +50,16 @@ def start_here(run: RunDir, config: str, devices: Sequence[str]) -> None:
     _start(run, devices)
 
 
-def start_chain_here(folder: Path, chain: Chain, devices: Sequence[str]) -> None:
-    """Start a trainer of all stages that outlives this program. UserError when it cannot be."""
+def start_local_chain(folder: Path, chain: Chain, devices: Sequence[str]) -> None:
+    """Start a trainer of all stages that outlives this program. UserError when it cannot be started."""
     need("train")
     with writing(folder, UserError):
         first = write_chain(folder, chain.with_absolute_paths())
     _start(RunDir(first), devices)
 
 
-def resume_here(run: RunDir) -> None:
-    """Go on with a run of this computer, or with the chain that it is a stage of. UserError when it is alive."""
+def resume_local_run(run: RunDir) -> None:
+    """Resume a local run, or the chain that it is a stage of. UserError when it is running."""
     status = run.read_status()
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
@@ -72,15 +72,18 @@ def resume_here(run: RunDir) -> None:
 
 
 def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_json: bool) -> int:
-    """Print what keeps ``run`` from being repeated as it was; write its config, or launch it again, where asked to."""
+    """Print the differences between the code, packages and data of ``run`` and the current ones.
+
+    ``output``: also write its config there. ``launch``: also start it again as a new run.
+    """
     from core.tracking.reproducing import obstacles, script_steps
 
     config, recorded = read_any_config(run.config), read_provenance(run)
     if not recorded:
-        raise UserError(f"{run.path.name} recorded nothing of its code and packages; launch its config.json instead.")
+        raise UserError(f"{run.path.name} has no record of its code and packages; launch its config.json instead.")
     logged = isinstance(config, LoggedConfig)
     if logged and (output or launch):
-        raise UserError(f"{run.path.name} was logged by a script, which only you can start again.")
+        raise UserError(f"{run.path.name} was logged by a script; start that script again yourself.")
     differing = obstacles(recorded, _as_now(run, config, recorded))
     steps = script_steps(config, recorded, str(run.path)) if isinstance(config, LoggedConfig) else []
     if as_json:
@@ -89,13 +92,13 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
         print(
             table(
                 [
-                    ("not the same now", "then", "now"),
+                    ("difference", "then", "now"),
                     *((name, *map(_shown, values)) for name, values in differing.items()),
                 ]
             )
         )
     else:
-        _tell("code, packages, machine and data are as they were")
+        say("no differences in code, packages, machine and data")
     for step in steps if not as_json else ():
         print(one_line(step))
     if isinstance(config, RunConfig) and output is not None:
@@ -103,8 +106,8 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
             write_whole(output, config.to_json().encode())
     if isinstance(config, RunConfig) and launch:
         folder = runs_folder(home) / new_name(config.name)
-        start_here(RunDir(folder), config.to_json(), ())
-        _tell(f"launched {folder}")
+        start_local_run(RunDir(folder), config.to_json(), ())
+        say(f"launched {folder}")
     return 0
 
 
@@ -113,7 +116,7 @@ def _shown(value: object) -> str:
 
 
 def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance that the run would record if it began now, without a model to read its captions by."""
+    """The provenance that the run would record if it began now, without tokenising captions."""
     from core.tracking.provenance import collect, data_facts, trainer_folder
 
     code, known = recorded.get("code"), recorded.get("data")
@@ -160,11 +163,11 @@ def _start(run: RunDir, devices: Sequence[str]) -> None:
     )
     with writing(run.path, UserError):
         process = start_trainer([*python_command("core"), "train", *words], run, variables)
-    threading.Thread(target=process.wait, name="reaper", daemon=True).start()  # it is left to itself all the same
+    threading.Thread(target=process.wait, name="reaper", daemon=True).start()
 
 
-def ask_here(run: RunDir, what: str, kill: bool) -> None:
-    """Ask its trainer to stop or to pause, or kill it."""
+def end_local_run(run: RunDir, request: str, kill: bool) -> None:
+    """Request the trainer to stop or pause, or kill it."""
     from core.remote.ending import end_processes
 
     status = run.read_status()
@@ -176,38 +179,38 @@ def ask_here(run: RunDir, what: str, kill: bool) -> None:
         end_processes(run.path, None, status, kill=True)
         return
     with writing(run.control, UserError):
-        run.ask("stop" if what == "stop" else "pause")
+        run.ask("stop" if request == "stop" else "pause")
 
 
-def catch_up(home: Path, found: Sequence[RunDir]) -> None:
-    """Ask the machines of those of the runs that are elsewhere what is new; told is which could not be asked."""
-    if not any(record_file(run.path).exists() and is_remote(run.path) for run in found):
+def catch_up(home: Path, local_runs: Sequence[RunDir]) -> None:
+    """Update the local copies of remote runs; reports machines that could not be reached."""
+    if not any(record_file(run.path).exists() and is_remote(run.path) for run in local_runs):
         return
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: _tell(sentence))
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))
     try:
-        missing = remote.catch_up([run.path for run in found])
+        missing = remote.catch_up([run.path for run in local_runs])
     finally:
         remote.close()
-    for machine, why in missing.items():
-        _tell(f"{machine} could not be asked, so its runs are shown as they were heard last: {why}")
+    for machine, reason in missing.items():
+        say(f"{machine} could not be reached, so its runs are shown as last known: {reason}")
 
 
 def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
-    """Print what the run has printed; with ``follow`` until it, and its chain, ends: 0 when it is done, else 3."""
+    """Print the run's output; with ``follow`` until it, and its chain, ends. Returns 0 when it is done, else 3."""
     names = ("events.jsonl",) if events else ("stdout.log", "stderr.log")
     if not follow:
         catch_up(home, [run])
         for name in names:
             _print_from(run, name, 0)
         return 0
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: _tell(sentence))
+    remote = RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))
     try:
         if is_remote(run.path):
             remote.attach(run)
         state = _follow(run, names)
-        while state is RunState.DONE and (after := _stage_after(run)) is not None:
-            run = after
-            _tell(run_label(run.path))
+        while state is RunState.DONE and (next_stage := _stage_after(run)) is not None:
+            run = next_stage
+            say(run_label(run.path))
             state = _follow(run, names)
         return 0 if state is RunState.DONE else 3
     finally:
@@ -215,47 +218,43 @@ def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
 
 
 def _follow(run: RunDir, names: Sequence[str]) -> RunState:
-    """Print what the run prints until it ends; how it ended."""
-    offsets, judged, told = dict.fromkeys(names, 0), 0.0, ""
+    """Print the run's output until it ends; returns its final state."""
+    offsets, checked, reported = dict.fromkeys(names, 0), 0.0, ""
     state = RunState.STARTING
     while state.alive:
-        time.sleep(_POLL_SECONDS if judged else 0.0)
-        if time.monotonic() - judged > _JUDGE_SECONDS:
-            judged = time.monotonic()
+        time.sleep(_POLL_SECONDS if checked else 0.0)
+        if time.monotonic() - checked > _STATE_SECONDS:
+            checked = time.monotonic()
             row = read_row(run)
             state = RunState(row.state)
-            if f"{row.state} {row.note}" != told:
-                told = f"{row.state} {row.note}"
-                _tell(one_line(f"[{row.state}] {row.note}".rstrip()))
+            if f"{row.state} {row.note}" != reported:
+                reported = f"{row.state} {row.note}"
+                say(one_line(f"[{row.state}] {row.note}".rstrip()))
         for name in names:
             offsets[name] = _print_from(run, name, offsets[name])
     return state
 
 
 def _stage_after(run: RunDir) -> RunDir | None:
-    """The stage after a finished one, once it has begun; None after the last one, or when none begins."""
+    """The stage after a finished one, once it has started; None after the last. UserError when it does not start."""
     file = chain_file(run.path)
     if file is None:
         return None
     chain, folder = read_chain(file), ChainDir(file.parent)
-    stages = [folder.stage(chain, place) for place in range(len(chain.stages))]
-    place = next((at for at, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
-    if place >= len(stages):
+    stages = [folder.stage(chain, position) for position in range(len(chain.stages))]
+    position = next((i for i, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
+    if position >= len(stages):
         return None
     until = time.monotonic() + _NEXT_STAGE_SECONDS
-    while not stages[place].config.is_file():
+    while not stages[position].config.is_file():
         if time.monotonic() > until:
             raise UserError(f"the stage after {run.path.name} has not begun; resume {run_label(run.path)}.")
         time.sleep(_POLL_SECONDS)
-    return stages[place]
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return stages[position]
 
 
 def _print_from(run: RunDir, name: str, offset: int) -> int:
-    """Print what a file has from ``offset`` on; its new offset."""
+    """Print the file from ``offset`` on; returns the new offset."""
     with suppress(FileNotFoundError), open_regular(run.path / name, root=run.path, error=RunDirError) as file:
         if file.seek(0, 2) < offset:
             offset = 0
@@ -264,6 +263,6 @@ def _print_from(run: RunDir, name: str, offset: int) -> int:
         while part := file.read(_PART):
             offset += len(part)
             text = decoder.decode(part)
-            print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars begin lines anew
+            print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars restart their line
         sys.stdout.flush()
     return offset

@@ -1,4 +1,4 @@
-"""The verbs of machines: ``machines`` lists, adds, checks and installs; ``remote`` is what a connection speaks with."""
+"""The verbs ``machines`` (list, add, check, install) and ``remote`` (the other end of a connection)."""
 
 from __future__ import annotations
 
@@ -12,48 +12,47 @@ from core.cli.terminal import Verbs, one_line, say
 _LAUNCHERS = ("direct", "torchrun", "slurm")
 # Options of ``machines add``: name, help, type.
 _SETTINGS: tuple[tuple[str, str, type], ...] = (
-    ("host", "its name for ssh (default: NAME)", str),
-    ("python", "path of the Python there (default: what install made, else the sdgui-core found there)", str),
-    ("setup", "lines of shell before anything is run there, such as 'module load cuda'", str),
-    ("runs", "runs folder there (default: ~/sdgui-runs)", str),
-    ("at-once", "runs at a time where there is no GPU", int),
-    ("nodes", "nodes a Slurm job", int),
-    ("processes", "processes a node, of torchrun (default: one a GPU)", int),
-    ("gpus", "GPUs a node, of a Slurm job", int),
-    ("cpus", "CPU cores for each process of a Slurm job; 0: 8 where it has a GPU, else the cluster's default", int),
-    ("partition", "Slurm's partition", str),
+    ("host", "ssh name (default: NAME)", str),
+    ("python", "path of its Python (default: what install made, else that of the sdgui-core found on it)", str),
+    ("setup", "shell commands to run first, such as 'module load cuda'", str),
+    ("runs", "runs folder (default: ~/sdgui-runs)", str),
+    ("at-once", "number of parallel runs without a GPU", int),
+    ("nodes", "nodes of a Slurm job", int),
+    ("processes", "torchrun processes per node (default: one per GPU)", int),
+    ("gpus", "GPUs per node of a Slurm job", int),
+    ("cpus", "CPU cores per process of a Slurm job; 0: 8 with a GPU, else the cluster's default", int),
+    ("partition", "Slurm partition", str),
     ("time", "time limit of a Slurm job, such as 2-00:00:00", str),
-    ("warning", "seconds before the time limit in which a Slurm job saves and requeues itself", int),
-    ("sbatch", "further #SBATCH lines", str),
+    ("warning", "seconds before the time limit at which a Slurm job saves and requeues itself", int),
+    ("sbatch", "more #SBATCH lines", str),
 )
 
 
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     machines = verbs.add_parser("machines", help="machines that runs can be launched on")
-    what = machines.add_subparsers(metavar="WHAT", required=True)
-    one = what.add_parser("list", help="the machines that were added")
-    one.add_argument("--json", action="store_true", help="print as JSON")
-    one.set_defaults(verb=_list)
-    one = what.add_parser("add", help="add a machine, or change its settings")
-    one.add_argument("name", metavar="NAME", help="any name; also its name for ssh, unless --host is given")
+    commands = machines.add_subparsers(metavar="WHAT", required=True)
+    listing = commands.add_parser("list", help="list all machines")
+    listing.set_defaults(verb=_list)
+    addition = commands.add_parser("add", help="add a machine, or change its settings")
+    addition.add_argument("name", metavar="NAME", help="any name; also the ssh name, unless --host is given")
     for name, text, kind in _SETTINGS:
-        one.add_argument(f"--{name}", type=kind, help=text)
-    one.add_argument("--launcher", choices=_LAUNCHERS, help="how runs are started there (default: direct)")
-    one.set_defaults(verb=_add)
+        addition.add_argument(f"--{name}", type=kind, help=text)
+    addition.add_argument("--launcher", choices=_LAUNCHERS, help="how runs are started (default: direct)")
+    addition.set_defaults(verb=_add)
     for name, text, verb in (
-        ("remove", "take a machine off the list; its runs stay", _remove),
-        ("show", "what it has: cores, memory, GPUs and who uses them, disk, partitions", _show),
-        ("check", "what works there, what does not, and what to do about it", _check),
-        ("install", "set up the environment there, over ssh", _install),
+        ("remove", "remove a machine from the list; its runs stay", _remove),
+        ("show", "cores, memory, GPUs and their users, disk, partitions", _show),
+        ("check", "what works on it, what does not, and what to do about it", _check),
+        ("install", "install sdgui on it, over ssh", _install),
     ):
-        one = what.add_parser(name, help=text)
-        one.add_argument("name", metavar="NAME")
-        if name in ("show", "check"):
-            one.add_argument("--json", action="store_true", help="print as JSON")
-        one.set_defaults(verb=verb)
-    for parser in what.choices.values():
-        add_home(parser)
+        command = commands.add_parser(name, help=text)
+        command.add_argument("name", metavar="NAME")
+        command.set_defaults(verb=verb)
+    for name in ("list", "show", "check"):
+        commands.choices[name].add_argument("--json", action="store_true", help="print as JSON")
+    for command in commands.choices.values():
+        add_home(command)
 
     remote = verbs.add_parser("remote", help="serve a window on another computer: JSON requests on stdin")
     remote.add_argument("--runs", default="~/sdgui-runs", metavar="DIR", help="runs folder (default: ~/sdgui-runs)")
@@ -71,10 +70,10 @@ def _list(arguments: argparse.Namespace) -> int:
 
     machines = MachineList(home_folder(arguments.home)).machines()
     if arguments.json:
-        print(json.dumps([one.model_dump() for one in machines], indent=1))
+        print(json.dumps([machine.model_dump() for machine in machines], indent=1))
         return 0
-    for one in machines:
-        print(f"{one.name}\t{one.host}\t{one.launcher}\t{one.runs}")
+    for machine in machines:
+        print(f"{machine.name}\t{machine.host}\t{machine.launcher}\t{machine.runs}")
     if not machines:
         say("no machines yet; add one with sdgui-core machines add NAME")
     return 0
@@ -86,14 +85,15 @@ def _add(arguments: argparse.Namespace) -> int:
     from core.spec.reading import checked
 
     machines = MachineList(home_folder(arguments.home))
-    there = next((one for one in machines.machines() if one.name == arguments.name), None)
-    raw: dict[str, Any] = there.model_dump() if there else {"name": arguments.name, "host": arguments.name}
+    existing = next((machine for machine in machines.machines() if machine.name == arguments.name), None)
+    raw: dict[str, Any] = existing.model_dump() if existing else {"name": arguments.name, "host": arguments.name}
     for name in [*(setting[0].replace("-", "_") for setting in _SETTINGS), "launcher"]:
         value = getattr(arguments, name)
         if value is not None:
             raw[name] = value.replace("\\n", "\n") if isinstance(value, str) else value
     machines.put(checked(Machine, raw, f"the machine {arguments.name}", error=MachineError))
-    say(f"{'changed' if there else 'added'}: {arguments.name}; sdgui-core machines check {arguments.name} looks at it")
+    name = arguments.name
+    say(f"{'changed' if existing else 'added'}: {name}; check it with sdgui-core machines check {name}")
     return 0
 
 
@@ -126,9 +126,10 @@ def _show(arguments: argparse.Namespace) -> int:
         print(one_line(f"no GPU: {facts.gpus_by}"))
     print(one_line(f"sdgui {facts.version}, torch {facts.torch or 'missing'}, Python {facts.python}"))
     print(one_line(f"runs in {facts.runs}, {facts.disk_free / 2**30:.0f} GB free"))
-    for one in facts.partitions:
-        gpus = f", {one.gpus}" if one.gpus else ""
-        print(one_line(f"partition {one.name}: {one.idle} of {one.nodes} nodes idle, at most {one.time}{gpus}"))
+    for partition in facts.partitions:
+        gpus = f", {partition.gpus}" if partition.gpus else ""
+        nodes = f"{partition.idle} of {partition.nodes} nodes idle"
+        print(one_line(f"partition {partition.name}: {nodes}, at most {partition.time}{gpus}"))
     return 0
 
 
@@ -141,12 +142,12 @@ def _check(arguments: argparse.Namespace) -> int:
     finally:
         machines.close()
     if arguments.json:
-        print(json.dumps([one.model_dump() for one in findings], indent=1))
+        print(json.dumps([finding.model_dump() for finding in findings], indent=1))
     else:
-        for one in findings:
-            remedy = f"  {one.remedy}" if one.remedy else ""
-            print(one_line(f"{'ok  ' if one.works else 'FAIL'}  {one.what}: {one.found}{remedy}"))
-    return 0 if all(one.works for one in findings) else 1
+        for finding in findings:
+            remedy = f"  {finding.remedy}" if finding.remedy else ""
+            print(one_line(f"{'ok  ' if finding.works else 'FAIL'}  {finding.what}: {finding.found}{remedy}"))
+    return 0 if all(finding.works for finding in findings) else 1
 
 
 def _install(arguments: argparse.Namespace) -> int:

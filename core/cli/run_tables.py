@@ -1,4 +1,4 @@
-"""Runs as tables: how each stands, the last and best of its metrics, and in which fields configs differ."""
+"""Tables of runs: state, last and best value of each metric, and differences between configs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.status import RunState, judge
 
 _BRIEF = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
-_KEEP_EVERY = 500  # rows
+_SAVE_EVERY = 500  # rows
 
 
 @dataclass
 class Metric:
-    """One metric of a run."""
+    """The last and best value of a metric."""
 
     last: float
     last_step: int
@@ -40,7 +40,7 @@ class Metric:
 
 @dataclass
 class RunRow:
-    """A run, as the tables show it; ``machine`` is "" for this computer."""
+    """A row of the tables; ``machine`` is "" for this computer."""
 
     name: str
     folder: str
@@ -51,17 +51,19 @@ class RunRow:
     total_steps: int = 0
     started: float | None = None
     note: str = ""
-    ended: bool = False  # its last event says so: as long as its files stay as they are, so does the row
+    ended: bool = False  # by its last event: the row stays valid until a file of the run changes
     metrics: dict[str, Metric] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Metric] | None:
-        """The metric that ranks runs, of student or teacher, whichever is better."""
-        found = [(name, one) for name, one in self.metrics.items() if ranks_runs(name) and math.isfinite(one.best)]
-        return max(found, key=lambda item: item[1].best, default=None)
+        """The metric that ranks runs, of the better of student and teacher."""
+        ranked = [
+            (name, metric) for name, metric in self.metrics.items() if ranks_runs(name) and math.isfinite(metric.best)
+        ]
+        return max(ranked, key=lambda item: item[1].best, default=None)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON, where what is not finite is null."""
+        """For JSON, with null for values that are not finite."""
         raw = asdict(self)
         for metric in raw["metrics"].values():
             for key in ("last", "best"):
@@ -70,36 +72,36 @@ class RunRow:
 
 
 def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
-    """What a list shows of each run: as ``read_row``, but for the config's name and all metrics except the best.
+    """``read_row`` of each run, without the config's name and with the best metric only.
 
-    Rows of runs that have ended are kept in ``home`` and read again once one of their files has changed, so a list that
-    was interrupted goes on where it was. UserError when a folder cannot be read.
+    Rows of ended runs are cached in ``home`` until one of their files changes, so that an interrupted list continues
+    where it was. UserError when a folder cannot be read.
     """
     cache = home / "cache" / "listed-runs.json"
-    kept, rows, fresh = _kept_rows(cache), [], 0
+    cached, rows, fresh = _load_rows(cache), [], 0
     stamps = {str(run.path): _stamp(str(run.path)) for run in runs}
     for number, run in enumerate(runs, 1):
         folder = str(run.path)
-        known = kept.get(folder)
-        if known is None or known[0] != stamps[folder]:
+        entry = cached.get(folder)
+        if entry is None or entry[0] != stamps[folder]:
             row = read_row(run, brief=True)
-            kept[folder] = known = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
+            cached[folder] = entry = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
             fresh += 1
-            if fresh % _KEEP_EVERY == 0:
+            if fresh % _SAVE_EVERY == 0:
                 say(f"read {number} of {len(runs)} run folders")
-                _keep_rows(cache, kept)
-        rows.append(_row_of(known[1]))
-    if fresh or len(kept) > len(runs):
-        _keep_rows(cache, {folder: one for folder, one in kept.items() if folder in stamps and one[0]})
+                _save_rows(cache, cached)
+        rows.append(_row_of(entry[1]))
+    if fresh or len(cached) > len(runs):
+        _save_rows(cache, {folder: entry for folder, entry in cached.items() if folder in stamps and entry[0]})
     return rows
 
 
-def _stamp(folder: str) -> list[int]:
-    """Sizes and times of the files that a row is read from; they differ once one of them was written."""
+def _stamp(run: RunDir) -> list[int]:
+    """Sizes and modification times of the files that a row is read from."""
     stamp: list[int] = []
     for name in ("events.jsonl", "status.json", RECORD):
         try:
-            file = os.stat(f"{folder}/{name}")  # noqa: PTH116  (a list of thousands: paths as objects take half of its time)
+            file = os.stat(f"{folder}/{name}")  # noqa: PTH116  (Path objects take half the time of a list of thousands)
         except OSError:
             stamp += (-1, -1)
         else:
@@ -107,30 +109,30 @@ def _stamp(folder: str) -> list[int]:
     return stamp
 
 
-def _kept_rows(cache: Path) -> dict[str, list[Any]]:
-    """Folder -> stamp and row; {} where nothing was kept, or by another version."""
+def _load_rows(cache: Path) -> dict[str, list[Any]]:
+    """Folder -> stamp and row; {} without a cache, or if it is of another version."""
     try:
-        kept = json.loads(cache.read_bytes())
-        for _, row in kept.values():
+        cached = json.loads(cache.read_bytes())
+        for _, row in cached.values():
             _row_of(row)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return {}
-    return dict(kept)
+    return dict(cached)
 
 
-def _keep_rows(cache: Path, kept: Mapping[str, list[Any]]) -> None:
-    with suppress(OSError):  # a home that is read only is listed all the same
+def _save_rows(cache: Path, cached: Mapping[str, list[Any]]) -> None:
+    with suppress(OSError):  # a read-only home can be listed without a cache
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(cache, json.dumps(kept).encode(), durable=False)
+        write_whole(cache, json.dumps(cached).encode(), durable=False)
 
 
 def _row_of(plain: Mapping[str, Any]) -> RunRow:
-    metrics = {name: Metric(**one) for name, one in plain["metrics"].items()}
+    metrics = {name: Metric(**metric) for name, metric in plain["metrics"].items()}
     return RunRow(**{**plain, "metrics": metrics})
 
 
 def read_row(run: RunDir, brief: bool = False) -> RunRow:
-    """Read a run folder; ``brief``: without the config, and of the metrics the best alone. UserError when it fails."""
+    """Read a run folder; ``brief``: without the config, and with the best metric only. UserError when it fails."""
     row = RunRow(run_label(run.path), str(run.path))
     try:
         row.experiment = "" if brief else experiment_name(read_any_config(run.config))
@@ -156,7 +158,7 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
 
 
 def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFinished | RunFailed | None:
-    """Fold the events into ``row``; the terminal one, when that was the last of its kind."""
+    """Fold the events into ``row``; returns the event that ended the run, unless it was resumed since."""
     reader, terminal, before = EventReader(run.events, naming=naming), None, -1
     points: dict[str, dict[int, float]] = {}
     while reader.offset != before:
@@ -169,7 +171,7 @@ def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFin
             elif isinstance(event, RunStarted):
                 row.started = row.started or event.time
                 row.step, row.total_steps, terminal = event.step, event.total_steps, None
-                for series in points.values():  # what came after that step is void, and will come again
+                for series in points.values():  # a resumed run repeats the steps after its checkpoint
                     for step in [step for step in series if step > event.step]:
                         del series[step]
             elif isinstance(event, (RunFinished, RunFailed)):
@@ -187,9 +189,9 @@ def _metric(name: str, series: Mapping[int, float]) -> Metric:
 
 
 def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
-    """Fields in which the configs differ: dotted field -> a value a run. UserError when one cannot be read."""
+    """Fields in which the configs differ: dotted field -> one value per run. UserError when one cannot be read."""
     if len(runs) < 2:
-        raise UserError("comparing takes two runs or more; name them.")
+        raise UserError("a comparison needs at least two runs; name them.")
     settings = [settings_of(read_any_config(run.config)) for run in runs]
     names = dict.fromkeys(name for values in settings for name in values)
     columns = {name: [values.get(name) for values in settings] for name in names}
@@ -197,7 +199,7 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns in line; the first row is the head."""
+    """Aligned columns; the first row is the header."""
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""The verbs of runs, here and on other machines: ``runs launch pause stop resume logs fetch``."""
+"""The verbs of local and remote runs: ``runs launch pause stop resume logs fetch``."""
 
 from __future__ import annotations
 
@@ -26,52 +26,54 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     listing = verbs.add_parser("runs", help="list, show or compare runs")
-    what = listing.add_subparsers(metavar="WHAT", required=True)
-    one = what.add_parser("list", help="all runs: state, step, best validation, machine")
-    one.add_argument("--on", default="", metavar="MACHINE", help="the runs in the runs folder of this machine")
-    one.set_defaults(verb=_list)
-    one = what.add_parser("show", help="one run with the last and best of each metric")
-    one.add_argument("run", metavar="RUN")
-    one.set_defaults(verb=_show)
-    one = what.add_parser(
-        "compare", help="where configs, code, packages, machines and data differ; metrics side by side"
+    commands = listing.add_subparsers(metavar="WHAT", required=True)
+    command = commands.add_parser("list", help="all runs: state, step, best validation, machine")
+    command.add_argument("--on", default="", metavar="MACHINE", help="runs in the runs folder of this machine")
+    command.set_defaults(verb=_list)
+    command = commands.add_parser("show", help="one run with the last and best of each metric")
+    command.add_argument("run", metavar="RUN")
+    command.set_defaults(verb=_show)
+    command = commands.add_parser(
+        "compare", help="differences between configs, code, packages, machines and data; metrics side by side"
     )
-    one.add_argument("runs", nargs="+", metavar="RUN")
-    one.set_defaults(verb=_compare)
-    for parser in what.choices.values():
+    command.add_argument("runs", nargs="+", metavar="RUN")
+    command.set_defaults(verb=_compare)
+    for parser in commands.choices.values():
         parser.add_argument("--json", action="store_true", help="print as JSON")
-        parser.add_argument("--cached", action="store_true", help="as heard last, without asking other machines")
+        parser.add_argument("--cached", action="store_true", help="as last known, without contacting other machines")
         add_home(parser)
 
-    launch = verbs.add_parser("launch", help="start a run as a program of its own, here or on a machine")
-    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of them")
-    launch.add_argument("--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: here)")
+    launch = verbs.add_parser("launch", help="start a run in the background, on this computer or a machine")
+    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of configs")
+    launch.add_argument(
+        "--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: this computer)"
+    )
     launch.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
-    launch.add_argument("--devices", default="", metavar="0,1", help="GPUs that it may use (default: all)")
-    launch.add_argument("--script", type=Path, metavar="FILE", help="sbatch script in place of the machine's own")
-    launch.add_argument("--print-script", action="store_true", help="print the sbatch script, and start nothing")
-    launch.add_argument("--unchecked", action="store_true", help="do not look first whether the data are there")
+    launch.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: all)")
+    launch.add_argument("--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one")
+    launch.add_argument("--print-script", action="store_true", help="only print the sbatch script")
+    launch.add_argument("--unchecked", action="store_true", help="do not check first whether the data exists")
     launch.set_defaults(verb=_launch)
 
-    for name, text in (("pause", "save the state and end the process"), ("stop", "stop a run; its state is saved")):
-        one = verbs.add_parser(name, help=text)
-        one.add_argument("run", metavar="RUN")
-        one.set_defaults(verb=_ask, what=name)
+    for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):
+        command = verbs.add_parser(name, help=text)
+        command.add_argument("run", metavar="RUN")
+        command.set_defaults(verb=_ask, what=name)
         if name == "stop":
-            one.add_argument("--kill", action="store_true", help="end it at once, without saving (scancel on Slurm)")
-    resume = verbs.add_parser("resume", help="go on with a run that ended, where it was")
+            command.add_argument("--kill", action="store_true", help="kill it without saving (scancel on Slurm)")
+    resume = verbs.add_parser("resume", help="resume a run from its last checkpoint")
     resume.add_argument("run", metavar="RUN")
     resume.set_defaults(verb=_resume)
-    again = verbs.add_parser("reproduce", help="what a run was made of that is not the same now, and the run again")
-    again.add_argument("run", metavar="RUN")
-    again.add_argument("--output", type=Path, metavar="FILE", help="write its config here")
-    again.add_argument("--launch", action="store_true", help="start it again on this computer, as a new run")
-    again.add_argument("--json", action="store_true", help="print what differs as JSON")
-    again.set_defaults(verb=_reproduce)
-    logs = verbs.add_parser("logs", help="what a run printed")
+    reproduce = verbs.add_parser("reproduce", help="what differs from a run's code, packages and data; run it again")
+    reproduce.add_argument("run", metavar="RUN")
+    reproduce.add_argument("--output", type=Path, metavar="FILE", help="write its config here")
+    reproduce.add_argument("--launch", action="store_true", help="start it again on this computer, as a new run")
+    reproduce.add_argument("--json", action="store_true", help="print the differences as JSON")
+    reproduce.set_defaults(verb=_reproduce)
+    logs = verbs.add_parser("logs", help="print a run's output")
     logs.add_argument("run", metavar="RUN")
-    logs.add_argument("--follow", action="store_true", help="go on until it ends")
-    logs.add_argument("--events", action="store_true", help="its events as JSON lines instead")
+    logs.add_argument("--follow", action="store_true", help="continue until it ends")
+    logs.add_argument("--events", action="store_true", help="print its events as JSON lines instead")
     logs.set_defaults(verb=_logs)
     fetch = verbs.add_parser("fetch", help="fetch a checkpoint of a run from its machine")
     fetch.add_argument("run", metavar="RUN")
@@ -87,12 +89,12 @@ def _list(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import listed_rows, read_row, table
 
     home = home_folder(arguments.home)
-    found = runs(home)
-    _catch_up(arguments, home, found)
+    listed_runs = runs(home)
+    _catch_up(arguments, home, listed_runs)
     if arguments.json:
-        print(json.dumps([read_row(run).plain() for run in found], indent=1))
+        print(json.dumps([read_row(run).plain() for run in listed_runs], indent=1))
         return 0
-    rows = listed_rows(home, found)
+    rows = listed_rows(home, listed_runs)
     lines = [("run", "state", "step", "best", "machine")]
     for row in rows:
         best = f"{row.best[1].best:.4f} @{row.best[1].best_step}" if row.best else ""
@@ -104,11 +106,11 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _catch_up(arguments: argparse.Namespace, home: Path, found: Sequence[RunDir]) -> None:
+def _catch_up(arguments: argparse.Namespace, home: Path, listed_runs: Sequence[RunDir]) -> None:
     from core.cli.local_runs import catch_up
 
     if not arguments.cached:
-        catch_up(home, found)
+        catch_up(home, listed_runs)
 
 
 def _list_on(arguments: argparse.Namespace) -> int:
@@ -117,13 +119,16 @@ def _list_on(arguments: argparse.Namespace) -> int:
 
     machines = Machines(home_folder(arguments.home))
     try:
-        found = machines.host(arguments.on).runs().result()
+        remote_runs = machines.host(arguments.on).runs().result()
     finally:
         machines.close()
     if arguments.json:
-        print(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
+        print(json.dumps([run.model_dump(mode="json") for run in remote_runs], indent=1))
         return 0
-    rows = [("run", "state", "step"), *((one.name, one.state.value, f"{one.step}/{one.total_steps}") for one in found)]
+    rows = [
+        ("run", "state", "step"),
+        *((run.name, run.state.value, f"{run.step}/{run.total_steps}") for run in remote_runs),
+    ]
     print(table(rows))
     return 0
 
@@ -138,16 +143,16 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(row.plain(), indent=1))
         return 0
-    where = f" on {row.machine}" if row.machine else ""
-    print(one_line(f"{row.name}: {row.experiment}, {row.state}{where}, step {row.step}/{row.total_steps}"))
+    on_machine = f" on {row.machine}" if row.machine else ""
+    print(one_line(f"{row.name}: {row.experiment}, {row.state}{on_machine}, step {row.step}/{row.total_steps}"))
     print(one_line(row.folder))
     if row.note:
         print(one_line(row.note))
     if not row.metrics:
         return 0
     lines = [("metric", "last", "@", "best", "@")]
-    for name, one in sorted(row.metrics.items()):
-        lines.append((name, f"{one.last:.5g}", str(one.last_step), f"{one.best:.5g}", str(one.best_step)))
+    for name, metric in sorted(row.metrics.items()):
+        lines.append((name, f"{metric.last:.5g}", str(metric.last_step), f"{metric.best:.5g}", str(metric.best_step)))
     print(table(lines))
     return 0
 
@@ -169,35 +174,35 @@ def _compare(arguments: argparse.Namespace) -> int:
     for name, values in (*fields.items(), *environment.items()):
         lines.append((name, *("" if value is None else str(value) for value in values)))
     for name in sorted({name for row in rows for name in row.metrics}):
-        shown = [f"{row.metrics[name].best:.5g}" if name in row.metrics else "" for row in rows]
-        lines.append((f"best {name}", *shown))
+        cells = [f"{row.metrics[name].best:.5g}" if name in row.metrics else "" for row in rows]
+        lines.append((f"best {name}", *cells))
     print(table(lines))
     return 0
 
 
 def _launch(arguments: argparse.Namespace) -> int:
-    from core.cli.local_runs import start_chain_here, start_here
+    from core.cli.local_runs import start_local_chain, start_local_run
     from core.spec.chain import is_chain, read_chain
     from core.spec.config import override, read_config, with_absolute_paths
     from core.spec.run.folder import RunDir, new_name
 
     chain = read_chain(arguments.config).changed(arguments.set) if is_chain(arguments.config) else None
     config = chain.stages[0].config if chain else override(read_config(arguments.config), arguments.set)
-    home, devices = home_folder(arguments.home), [one for one in arguments.devices.split(",") if one]
+    home, devices = home_folder(arguments.home), [device for device in arguments.devices.split(",") if device]
     folder = runs_folder(home) / new_name(chain.name if chain else config.name)
     if arguments.on:
-        return _launch_there(arguments, folder, config, chain, devices)
+        return _launch_remote(arguments, folder, config, chain, devices)
     if arguments.script or arguments.print_script:
         raise UserError("a script is for Slurm: name a machine with --on.")
     if chain is not None:
-        start_chain_here(folder, chain, devices)
+        start_local_chain(folder, chain, devices)
     else:
-        start_here(RunDir(folder), with_absolute_paths(config).to_json(), devices)
+        start_local_run(RunDir(folder), with_absolute_paths(config).to_json(), devices)
     print(folder)
     return 0
 
 
-def _launch_there(
+def _launch_remote(
     arguments: argparse.Namespace, folder: Path, config: RunConfig, chain: Chain | None, devices: Sequence[str]
 ) -> int:
     from core.spec.chain import ChainDir, write_chain
@@ -224,7 +229,7 @@ def _launch_there(
     finally:
         remote.close()
     print(folder)
-    return _handed_over(run)
+    return _report_delivery(run)
 
 
 def _script(path: Path) -> str:
@@ -234,8 +239,8 @@ def _script(path: Path) -> str:
         raise UserError(f"there is no script {path}; give the file of an sbatch script.") from error
 
 
-def _handed_over(run: RunDir) -> int:
-    """0; 1 with a word on stderr where the machine could not be reached yet."""
+def _report_delivery(run: RunDir) -> int:
+    """0 if the run has reached its machine; else 1, with a message on stderr."""
     from core.spec.chain import run_label
     from core.spec.machines.record import read_record
 
@@ -243,21 +248,21 @@ def _handed_over(run: RunDir) -> int:
     if record is None or not record.waiting:
         return 0
     say(
-        f"{record.machine} could not be reached; the run is handed over when the window, or sdgui-core logs "
-        f"{run_label(run.path)} --follow, reaches it again"
+        f"{record.machine} could not be reached; the run is sent when the window, or sdgui-core logs "
+        f"{run_label(run.path)} --follow, can reach it"
     )
     return 1
 
 
 def _refuse_missing(findings: Sequence[Finding]) -> None:
-    """Raise UserError with all that the machine does not have."""
-    wrong = [f"{one.what}: {one.found} {one.remedy}" for one in findings if not one.works]
-    if wrong:
-        raise UserError("\n".join(wrong))
+    """Raise UserError listing everything that the machine lacks."""
+    problems = [f"{finding.what}: {finding.found} {finding.remedy}" for finding in findings if not finding.works]
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from core.cli.local_runs import ask_here
+    from core.cli.local_runs import end_local_run
     from core.spec.machines.machines import Machines
     from core.spec.machines.record import read_record
 
@@ -265,27 +270,27 @@ def _ask(arguments: argparse.Namespace) -> int:
     run = find_run(home, arguments.run)
     record, kill = read_record(run), bool(getattr(arguments, "kill", False))
     if record is None:
-        ask_here(run, arguments.what, kill)
-        say(one_line(f"{run.path.name}: {_asked_for(arguments.what, kill)}"))
+        end_local_run(run, arguments.what, kill)
+        say(one_line(f"{run.path.name}: {_ending_state(arguments.what, kill)}"))
         return 0
     machines = Machines(home)
     try:
         host = machines.host(record.machine)
-        folder = _there(run)
-        asked = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
-        state = asked.result().state
-        say(one_line(f"{run.path.name}: {_asked_for(arguments.what, kill) if state.alive else state.value}"))
+        folder = _remote_folder(run)
+        answer = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
+        state = answer.result().state
+        say(one_line(f"{run.path.name}: {_ending_state(arguments.what, kill) if state.alive else state.value}"))
     finally:
         machines.close()
     return 0
 
 
-def _asked_for(what: str, kill: bool) -> str:
-    """What the trainer is doing now that it was asked to end: it saves its state first, which takes a while."""
-    return "killed" if kill else "pausing" if what == "pause" else "stopping"
+def _ending_state(request: str, kill: bool) -> str:
+    """The state after the request: the trainer saves its state first, which takes a while."""
+    return "killed" if kill else "pausing" if request == "pause" else "stopping"
 
 
-def _there(run: RunDir) -> str:
+def _remote_folder(run: RunDir) -> str:
     from core.spec.machines.record import read_record
 
     record = read_record(run)
@@ -295,7 +300,7 @@ def _there(run: RunDir) -> str:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from core.cli.local_runs import resume_here
+    from core.cli.local_runs import resume_local_run
     from core.spec.machines.machines import Machines
     from core.spec.machines.mirror import InUse
     from core.spec.machines.record import read_record
@@ -304,16 +309,16 @@ def _resume(arguments: argparse.Namespace) -> int:
     home = home_folder(arguments.home)
     run = find_run(home, arguments.run)
     if read_record(run) is None:
-        resume_here(run)
+        resume_local_run(run)
         return 0
     remote = RemoteRuns(Machines(home))
     try:
         remote.resume(run)
-    except InUse:  # the window follows it, and sees what it does there
+    except InUse:  # the window already follows it
         remote.resume_unfollowed(run)
     finally:
         remote.close()
-    return _handed_over(run)
+    return _report_delivery(run)
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The verbs ``index`` and ``search``: images as vectors on disk, searched by text, images, or both."""
+"""The verbs ``index`` and ``search``: index images as vectors, and search them by text, images, or both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Verbs, now_and_then, one_line, say
+from core.cli.terminal import Verbs, one_line, periodic_progress, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_file
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from core.search.index.build import Report
     from core.search.queries import Term
 
-_LISTED = 20  # unreadable and moved images named
+_LISTED = 20  # unreadable and moved images printed
 
 
 class _Terms(argparse.Action):
-    """Gathers --text, --image and --minus in order, so that --weight means the one before it."""
+    """Collects --text, --image and --minus in order, so that --weight applies to the preceding one."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
@@ -31,7 +31,7 @@ class _Terms(argparse.Action):
                 parser.error("--weight must follow the --text, --image or --minus that it applies to")
             terms[-1] = {**terms[-1], "weight": value}
         else:
-            terms.append({"what": (option or "").lstrip("-"), "value": value})
+            terms.append({"kind": (option or "").lstrip("-"), "value": value})
         namespace.terms = terms
 
 
@@ -73,7 +73,7 @@ def add(verbs: Verbs) -> None:
         "--prompts",
         default="raw",
         metavar="NAME_OR_FILE",
-        help="prompt templates that text is put into (default: raw, the text alone)",
+        help="prompt templates for text (default: raw, the text alone)",
     )
     search.add_argument("--folder", action="append", default=[], metavar="DIR", help="only images in DIR")
     search.add_argument(
@@ -92,15 +92,15 @@ def add(verbs: Verbs) -> None:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    show = now_and_then()
+    show = periodic_progress()
     if arguments.relocate:
         from core.search.index.build import relocate
 
-        given = [value for value in (arguments.model, arguments.source, arguments.index_dir) if value]
-        if len(given) != 1:
+        paths = [value for value in (arguments.model, arguments.source, arguments.index_dir) if value]
+        if len(paths) != 1:
             raise UserError("--relocate takes only the index: index INDEX_DIR --relocate OLD NEW.")
         old, new = arguments.relocate
-        count = relocate(given[0], old, new, show)
+        count = relocate(paths[0], old, new, show)
         print(json.dumps({"relocated": count}) if arguments.json else f"{count} images relocated")
         return 0
     if not arguments.index_dir:
@@ -116,23 +116,23 @@ def _index(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         drop_missing=arguments.drop_missing,
     )
-    _tell(report, arguments.json)
+    _print_report(report, arguments.json)
     return 0
 
 
-def _tell(report: Report, as_json: bool) -> None:
+def _print_report(report: Report, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
         print(json.dumps({**asdict(report), "bad": [str(row) for row in report.bad]}))
         return
     print(
-        f"{report.images} images and {report.captions} captions can be found: {report.added} added, "
+        f"{report.images} images and {report.captions} captions: {report.added} added, "
         f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged ({report.seconds:.1f} s)"
     )
     print(f"searched by: {report.nearest}")
     if report.away:
-        print(f"{report.away} are kept although their folder cannot be reached; --drop-missing removes them")
+        print(f"{report.away} images in unreachable folders were kept; remove them with --drop-missing")
     for old, new in report.moved[:_LISTED]:
         print(one_line(f"moved: {old} to {new}"))
     for row in report.bad[:_LISTED]:
@@ -145,9 +145,9 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.search.results import Options, Searching
 
     def quiet(doing: str, done: int, total: int) -> None:
-        """No progress: opening takes a moment only."""
+        """No progress: opening is quick."""
 
-    terms = tuple(_term(one) for one in getattr(arguments, "terms", None) or [])
+    terms = tuple(_term(term) for term in getattr(arguments, "terms", None) or [])
     options = Options(
         arguments.k, "captions" if arguments.captions else "images", _filter(arguments), not arguments.no_groups
     )
@@ -162,26 +162,26 @@ def _search(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _term(given: dict[str, Any]) -> Term:
+def _term(term: dict[str, Any]) -> Term:
     from core.search.queries import Term
 
-    weight = float(given.get("weight", 1.0))
-    what, value = given["what"], given["value"]
+    weight = float(term.get("weight", 1.0))
+    kind, value = term["what"], term["value"]
     if not math.isfinite(weight):
         raise UserError(f"--weight {weight} is not a finite number; give one such as 0.5.")
-    if what == "minus":
-        weight, what = -weight, "image" if is_file(expand_user(value)) else "text"
-    return Term(text=value, weight=weight) if what == "text" else Term(image=str(expand_user(value)), weight=weight)
+    if kind == "minus":
+        weight, kind = -weight, "image" if is_file(expand_user(value)) else "text"
+    return Term(text=value, weight=weight) if kind == "text" else Term(image=str(expand_user(value)), weight=weight)
 
 
 def _filter(arguments: argparse.Namespace) -> Any:
     from core.search.filters import Filter, read_date, read_size
 
     labels: dict[str, tuple[str, ...]] = {}
-    for one in arguments.label:
-        name, equals, value = one.partition("=")
+    for label in arguments.label:
+        name, equals, value = label.partition("=")
         if not equals:
-            raise UserError(f"--label {one} has no value; write --label NAME=VALUE.")
+            raise UserError(f"--label {label} has no value; write --label NAME=VALUE.")
         labels[name] = (*labels.get(name, ()), value)
     return Filter(
         folders=tuple(arguments.folder),
@@ -193,18 +193,17 @@ def _filter(arguments: argparse.Namespace) -> Any:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    """The results as a table; a line marks where scores fall to chance level."""
+    """Print the results as a table; a line marks where scores fall to chance level."""
     print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  image")
     marked = False
     for row in answer["rows"]:
         if not marked and not row["above_cutoff"]:
             marked = True
             print(f"{'':5} {answer['cutoff']['cosine']:7.3f} {'':8}  -- cut-off: {answer['cutoff']['meaning']}")
-        gone = "" if row.get("there", True) else "  (moved or deleted)"
-        alike = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""
+        missing_note = "" if row.get("there", True) else "  (moved or deleted)"
+        duplicates_note = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""
         caption = f"  {row['caption']}" if row["caption"] else ""
-        print(
-            one_line(f"{row['rank']:5} {row['cosine']:7.3f} {row['softmax']:8.1%}  {row['path']}{gone}{alike}{caption}")
-        )
+        scores = f"{row['cosine']:7.3f} {row['softmax']:8.1%}"
+        print(one_line(f"{row['rank']:5} {scores}  {row['path']}{missing_note}{duplicates_note}{caption}"))
     if not answer["rows"]:
-        print("no image passes the filters")
+        print("no image matches the filters")

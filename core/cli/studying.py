@@ -1,4 +1,4 @@
-"""The verbs ``study`` and ``noise``: comparisons over seeds, and pairs ranked by how likely they are mislabelled."""
+"""The verbs ``study`` (compare arms over seeds) and ``noise`` (rank pairs by clean probability)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, now_and_then, one_line, say
+from core.cli.terminal import Verbs, one_line, periodic_progress, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
@@ -33,18 +33,18 @@ def add(verbs: Verbs) -> None:
         type=Path,
         metavar="STUDY.json",
         help="study file, or one of the built-in studies: clean, noisy (at equal steps), clean-time, noisy-time (at "
-        "equal time, with controls and rivals), noisy-draws (the noise drawn anew for each seed)",
+        "equal compute, with controls and rivals), noisy-draws (noise resampled for each seed)",
     )
     study.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the study")
     study.add_argument(
-        "--published", action="store_true", help="print the results that come with a built-in study, and train nothing"
+        "--published", action="store_true", help="print the published results of a built-in study, without training"
     )
     study.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1, needed for fair timing)")
     study.add_argument(
         "--devices",
         default="",
         metavar="0,1,...",
-        help="GPUs by index or UUID, one for each parallel run, in place of --jobs",
+        help="GPUs by index or UUID, one per parallel run, instead of --jobs",
     )
     study.add_argument(
         "--openclipart",
@@ -53,16 +53,16 @@ def add(verbs: Verbs) -> None:
         help="images of the study clean, in category folders (default: Debian's openclipart-png)",
     )
     study.add_argument(
-        "--only", nargs="+", default=[], metavar="ARM", help="train these arms now (clip, or clip-230s); others wait"
+        "--only", nargs="+", default=[], metavar="ARM", help="train only these arms now (clip, or clip-230s)"
     )
-    study.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="train with these seeds now")
+    study.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="train only these seeds now")
     study.add_argument(
         "--on",
         nargs="+",
         default=[],
         metavar="MACHINE",
         help="train on these machines of `machines list`, each run on the first free device: names, here (this "
-        "computer), any (all; default: as the last time, first here)",
+        "computer), any (all machines; default: as before, at first here)",
     )
     add_home(study)
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
@@ -72,7 +72,7 @@ def add(verbs: Verbs) -> None:
 
 def _add_noise(verbs: Verbs) -> None:
     noise = verbs.add_parser(
-        "noise", help="rank the pairs of a data set, lowest belief first; say which are likely mislabelled"
+        "noise", help="rank the pairs of a data set by clean probability; show which are likely mismatched"
     )
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
@@ -84,7 +84,7 @@ def _add_noise(verbs: Verbs) -> None:
         help="default: the mean of both networks",
     )
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
-    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest belief first")
+    noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest clean probability first")
     noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
     noise.set_defaults(verb=_noise)
 
@@ -97,14 +97,14 @@ def _study(arguments: argparse.Namespace) -> int:
     from core.studies.study.selection import RunSelection
 
     path: Path = arguments.study
-    shipped = SHIPPED / f"{path}.json"
-    if not path.is_file() and shipped.is_file():
-        path = shipped
+    built_in = SHIPPED / f"{path}.json"
+    if not path.is_file() and built_in.is_file():
+        path = built_in
     if arguments.published:
         print(published(path.stem), end="")
         return 0
     if arguments.out is None:
-        raise UserError("name a folder for the study after it, or --published for the results that come with it.")
+        raise UserError("give a folder OUT for the study, or --published to print its published results.")
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:
         with explaining_write_errors(out):
@@ -129,10 +129,10 @@ def report_study(out: StudyDir, status: StudyStatus) -> int:
     return 1 if failed else 0
 
 
-def _verdict(found: Ranking) -> str:
-    if found.groups == 1:
-        return "none seen to be mislabelled: their beliefs have one group; those with the lowest follow"
-    return f"{found.doubted} likely mislabelled"
+def _verdict(ranking: Ranking) -> str:
+    if ranking.groups == 1:
+        return "no group of mismatched pairs; those with the lowest clean probability follow"
+    return f"{ranking.doubted} likely mismatched"
 
 
 def _noise(arguments: argparse.Namespace) -> int:
@@ -143,19 +143,19 @@ def _noise(arguments: argparse.Namespace) -> int:
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; give the folder of a trained run.")
-    found = rank_pairs(run, arguments.data, now_and_then(), arguments.checkpoint, arguments.weights)
+    ranking = rank_pairs(run, arguments.data, periodic_progress(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
-        write_new(arguments.csv, to_csv(found.pairs), arguments.force)
+        write_new(arguments.csv, to_csv(ranking.pairs), arguments.force)
     if arguments.json:
-        print(json.dumps({**found.summary(), "list": [vars(pair) for pair in found.pairs]}, ensure_ascii=True))
+        print(json.dumps({**ranking.summary(), "list": [vars(pair) for pair in ranking.pairs]}, ensure_ascii=True))
         return 0
-    print(one_line(f"{len(found.pairs)} pairs of {found.data}, {_verdict(found)}"))
-    precision = found.precision()
+    print(one_line(f"{len(ranking.pairs)} pairs of {ranking.data}, {_verdict(ranking)}"))
+    precision = ranking.precision()
     if precision is not None:
-        figures = [("recall", found.recall()), ("AUC", found.auc())]
+        figures = [("recall", ranking.recall()), ("AUC", ranking.auc())]
         more = "".join(f", {name} {100 * value:.1f} %" for name, value in figures if value is not None)
-        print(f"wrong captions found: {100 * precision:.1f} % of the {found.shuffled} least believed{more}")
-    for pair in found.pairs[:SHOWN]:
-        mark = "" if pair.shuffled is None else " shuffled" if pair.shuffled else " own"
+        print(f"precision at {ranking.shuffled}: {100 * precision:.1f} %{more}")
+    for pair in ranking.pairs[:SHOWN]:
+        mark = "" if pair.shuffled is None else " mismatched" if pair.shuffled else " clean"
         print(one_line(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}"))
     return 0

@@ -1,7 +1,7 @@
 """Terminal output of the verbs: results on stdout, progress and messages on stderr.
 
-Names, captions, notes and logs come from anyone, and a terminal obeys control characters. So while a verb runs,
-everything printed passes `plain`.
+Names, captions, notes and logs are untrusted, and a terminal obeys control characters. So while a verb runs, everything
+printed passes through `plain`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any, TextIO, TypeAlias, cast
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-# C0 but tab and line ends, DEL, C1, and what reorders or breaks lines in Unicode.
+# C0 except tab and line ends, DEL, C1, and Unicode characters that reorder text or break lines.
 _CONTROL = re.compile("[\0-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 _LINE_END = re.compile("[\r\n]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_OWN = re.compile("\r(\x1b\\[K)?")  # the start of a progress line
+_PROGRESS_START = re.compile("\r(\x1b\\[K)?")
 
 
 def plain(text: str) -> str:
-    """``text`` with control characters as the escapes that JSON has for them, so that JSON stays what it is."""
+    """``text`` with control characters as JSON escapes, which leaves JSON valid."""
     return _CONTROL.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
-    """``text`` with line ends escaped too: a name or note with one could pass for a line of the program's own."""
+    """``text`` with line ends escaped too, so that a name or note cannot imitate a line of the program."""
     return _LINE_END.sub(_escape, text)
 
 
@@ -45,12 +45,12 @@ class _PlainStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        own = _OWN.match(text)
-        start = own.end() if own else 0
-        shown = text[:start] + plain(text[start:])
+        progress_start = _PROGRESS_START.match(text)
+        start = progress_start.end() if progress_start else 0
+        output = text[:start] + plain(text[start:])
         if self._stream.errors == "strict":
-            shown = _SURROGATE.sub(_escape, shown)
-        self._stream.write(shown)
+            output = _SURROGATE.sub(_escape, output)
+        self._stream.write(output)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -59,13 +59,13 @@ class _PlainStream:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """What is printed meanwhile is `plain`."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", stream and _PlainStream(stream)) for stream in before)
+    """Make everything printed within the block `plain`."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", stream and _PlainStream(stream)) for stream in streams)
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = streams
 
 
 def say(text: str) -> None:
@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 def every(step: int) -> Callable[[int, int], None]:
-    """Progress as lines on stderr, after every ``step`` images and the last."""
+    """Progress on stderr: a line after every ``step`` images and the last."""
 
     def show(done: int, total: int) -> None:
         if done % step == 0 or done == total:
@@ -83,15 +83,15 @@ def every(step: int) -> Callable[[int, int], None]:
     return show
 
 
-def now_and_then(seconds: float = 5.0) -> Callable[[str, int, int], None]:
-    """Progress as lines on stderr: when an activity starts, then every ``seconds``."""
-    shown, at = "", 0.0
+def periodic_progress(seconds: float = 5.0) -> Callable[[str, int, int], None]:
+    """Progress on stderr: a line when an activity starts, then every ``seconds``."""
+    last_activity, last_time = "", 0.0
 
     def show(doing: str, done: int, total: int) -> None:
-        nonlocal shown, at
-        now = time.monotonic()
-        if doing != shown or now - at >= seconds:
-            shown, at = doing, now
+        nonlocal last_activity, last_time
+        time_now = time.monotonic()
+        if doing != last_activity or time_now - last_time >= seconds:
+            last_activity, last_time = doing, time_now
             say(f"{doing} {done}/{total}" if total and done else doing)
 
     return show

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from core.cli.terminal import Verbs, every, now_and_then, say
+from core.cli.terminal import Verbs, every, periodic_progress, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error
@@ -32,21 +32,19 @@ def add(verbs: Verbs) -> None:
     presets.add_argument("--chain", action="store_true", help="print all stages of a multi-stage preset")
     presets.add_argument("--generations", type=int, default=3, help="generations of a born-again chain (default: 3)")
     presets.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field")
-    presets.add_argument("--pairs", type=int, metavar="N", help="say which preset pays for so many pairs, and why")
+    presets.add_argument("--pairs", type=int, metavar="N", help="recommend a preset for N pairs, with the reason")
     presets.add_argument(
-        "--epochs", type=float, default=6.0, help="with --pairs: the time there is, in epochs of clip (default: 6)"
+        "--epochs", type=float, default=6.0, help="with --pairs: compute budget in epochs of clip (default: 6)"
     )
-    presets.add_argument("--wrong-captions", action="store_true", help="with --pairs: many captions are wrong")
-    presets.add_argument("--pretrained", action="store_true", help="with --pairs: a pretrained model is fine-tuned")
+    presets.add_argument("--mismatched", action="store_true", help="with --pairs: many captions are mismatched")
+    presets.add_argument("--pretrained", action="store_true", help="with --pairs: fine-tune a pretrained model")
     presets.set_defaults(verb=_presets)
 
-    train = verbs.add_parser("train", help="train a model; on the same folder again, resume from the last checkpoint")
+    train = verbs.add_parser("train", help="train a model; repeat to resume from the last checkpoint")
     train.add_argument("config", type=Path, metavar="CONFIG.json")
     train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
-    train.add_argument(
-        "--stage-logs", action="store_true", help="of a chain: write what each stage prints into the stage's folder"
-    )
+    train.add_argument("--stage-logs", action="store_true", help="of a chain: write each stage's output to its folder")
     train.add_argument(
         "--code",
         default="check",
@@ -59,10 +57,13 @@ def add(verbs: Verbs) -> None:
     demo = verbs.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
     demo.add_argument("folder", type=Path, metavar="DIR")
     demo.add_argument(
-        "--wrong", type=float, metavar="SHARE", help="write noisy.csv too: train.csv with this share of wrong captions"
+        "--mismatched",
+        type=float,
+        metavar="SHARE",
+        help="also write noisy.csv: train.csv with this share of mismatched captions",
     )
     demo.add_argument(
-        "--wrong-kind",
+        "--mismatch-kind",
         default="shuffled",
         choices=get_args(NoiseKind),
         help="shuffled: another row's caption; in-group: of the same group; word: one word replaced; generic "
@@ -72,13 +73,13 @@ def add(verbs: Verbs) -> None:
 
     worker = verbs.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
     worker.add_argument("--on", default="", metavar="MACHINE", help="the worker of this machine, through ssh")
-    worker.add_argument("--home", type=Path, metavar="DIR", help="folder whose list of machines it is in")
+    worker.add_argument("--home", type=Path, metavar="DIR", help="folder with the list of machines")
     worker.set_defaults(verb=_worker)
 
     bench = verbs.add_parser("bench", help="benchmark against other implementations")
     bench.add_argument("name", help="train or gpu")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
-    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
+    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the other implementation's packages")
     bench.add_argument("--size", default="small", choices=("small", "full"), help="size of gpu (default: small)")
     bench.set_defaults(verb=_bench)
 
@@ -86,8 +87,8 @@ def add(verbs: Verbs) -> None:
 def _presets(arguments: argparse.Namespace) -> int:
     if arguments.pairs is not None:
         if arguments.pairs < 1 or not 0 < arguments.epochs < math.inf:
-            raise UserError("--pairs and --epochs are numbers above 0; give the size of the data and the time.")
-        choice = choose(arguments.pairs, arguments.epochs, arguments.wrong_captions, arguments.pretrained)
+            raise UserError("--pairs and --epochs must be above 0; give the size of the data and the compute budget.")
+        choice = choose(arguments.pairs, arguments.epochs, arguments.mismatched, arguments.pretrained)
         print(f"{choice.preset}: {choice.reason}")
     elif arguments.name is None:
         print("\n".join(preset_names()))
@@ -118,7 +119,7 @@ def _train(arguments: argparse.Namespace) -> int:
         from core.studies.chain.run import run_chain
 
         chain = read_chain(arguments.config).changed(arguments.set)
-        outcome = run_chain(chain, ChainDir(arguments.run_dir), now_and_then(), stage_logs=arguments.stage_logs)
+        outcome = run_chain(chain, ChainDir(arguments.run_dir), periodic_progress(), stage_logs=arguments.stage_logs)
         say(f"{outcome}: {arguments.run_dir}")
         return 0 if outcome == "done" else STOPPED
     if launch is not None and launch.size > 1:
@@ -133,7 +134,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 
 def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
-    """Rank 0 speaks for all. A run that was stopped or paused has ended well: torchrun must not call it a failure."""
+    """Prints on rank 0 only. A stopped or paused run exits with 0, so that torchrun does not report a failure."""
     from core.training.errors import RankLost
     from core.training.over_ranks import train_over_ranks
 
@@ -142,7 +143,7 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     except RankLost as error:
         if launch.rank == 0:
             say_error(str(error))
-        os._exit(1)  # what still waits for the other ranks must not keep this one
+        os._exit(1)  # without waiting for threads that wait for other ranks
     except UserError:
         if launch.rank == 0:
             raise
@@ -156,17 +157,17 @@ def _demo_data(arguments: argparse.Namespace) -> int:
     from core.data.demo.openmoji import write_demo_data
     from core.data.derived.noisy import write_noisy
 
-    share, kind = arguments.wrong, arguments.wrong_kind
+    share, kind = arguments.mismatched, arguments.mismatch_kind
     if share is not None and not 0 < share < 1:
-        raise UserError(f"--wrong is {share:g}; give a share between 0 and 1, such as 0.3.")
+        raise UserError(f"--mismatched is {share:g}; give a share between 0 and 1, such as 0.3.")
     counts = write_demo_data(arguments.folder, progress=every(100))
     for split, count in counts.items():
         say(f"{split}: {count} pairs")
     if share is not None:
-        train, noisy, kept = (arguments.folder / f"{name}.csv" for name in ("train", "noisy", "kept"))
+        train, noisy, clean = (arguments.folder / f"{name}.csv" for name in ("train", "noisy", "clean"))
         within = "group" if kind == "in-group" else ""
-        rows, wrong = write_noisy(train, share, 0, noisy, kept, kind, within)
-        say(f"noisy: {rows} pairs, {wrong} of them wrong ({kind}); kept: the others")
+        rows, mismatched = write_noisy(train, share, 0, noisy, clean, kind, within)
+        say(f"noisy: {rows} pairs, {mismatched} of them mismatched ({kind}); clean: the others")
     return 0
 
 

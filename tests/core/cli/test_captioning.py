@@ -59,7 +59,7 @@ def test_text(coca: str, shapes: Path, capsys: Printed) -> None:
         f"{shapes}/a.png", f"{shapes}/b.jpg", f"{shapes}/c\\nd \N{CAT}.png",
     ]  # fmt: skip
     assert all(caption for _, caption in lines)
-    assert "3 captioned, 0 refused, 1 other files skipped" in err
+    assert "3 captioned, 0 failed, 1 other files skipped" in err
 
 
 def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Printed) -> None:

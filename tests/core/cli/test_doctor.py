@@ -32,7 +32,7 @@ def test_a_healthy_installation_is_told_as_such(
     monkeypatch.setattr(doctor, "_missing_libraries", lambda _qt: [])  # of X11's platform, which a server may lack
     assert main(["doctor", "--json", "--home", str(tmp_path / "new" / "home")]) == 0
     told = json.loads(capsys.readouterr().out)
-    states = {check["what"]: check["state"] for check in told["checks"]}
+    states = {check["name"]: check["state"] for check in told["checks"]}
     assert told["ok"]
     assert {states[what] for what in ("Python", "Window", "Qt", "Fonts", "Trainer", "Experiments")} == {"ok"}
     assert not (tmp_path / "new").exists()
@@ -72,8 +72,8 @@ def test_a_folder_that_cannot_be_made_is_missing(
 ) -> None:
     (tmp_path / "file").touch()
     assert main(["doctor", "--json", "--home", str(tmp_path / name)]) == 1
-    found = {check["what"]: check for check in json.loads(capsys.readouterr().out)["checks"]}["Experiments"]
-    assert (found["state"], why in found["found"]) == ("missing", True)
+    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}["Experiments"]
+    assert (found["state"], why in found["detail"]) == ("missing", True)
     assert "--home" in found["remedy"]
 
 

@@ -157,10 +157,10 @@ def test_noise_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["noise", str(tmp_path), "--data", "d.csv", "--checkpoint", "9", "--weights", "student"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == [
-        "3 pairs of d, 2 likely mislabelled",
-        "wrong captions found: 100.0 % of the 1 least believed, recall 100.0 %, AUC 100.0 %",
+        "3 pairs of d, 2 likely mismatched",
+        "precision at 1: 100.0 %, recall 100.0 %, AUC 100.0 %",
     ]
-    assert [line.rpartition("png")[2] for line in printed[2:]] == [" shuffled", " own", ""]
+    assert [line.rpartition("png")[2] for line in printed[2:]] == [" mismatched", " clean", ""]
     given = asked.calls[0][0]
     assert (given[0].path, given[1], *given[3:]) == (tmp_path, "d.csv", "9", "student")
     (tmp_path / "ranked.csv").write_text("mine")
@@ -228,7 +228,7 @@ def test_progress_is_told_when_the_work_changes_and_now_and_then(
 ) -> None:
     clock = iter([100.0, 101.0, 102.0, 108.0, 109.0])
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    show: Callable[[str, int, int], None] = terminal.now_and_then(5.0)
+    show: Callable[[str, int, int], None] = terminal.periodic_progress(5.0)
     for doing, done in (("reading", 0), ("reading", 1), ("encoding", 1), ("encoding", 2), ("encoding", 3)):
         show(doing, done, 9)
     assert capsys.readouterr().err.splitlines() == ["reading", "encoding 1/9", "encoding 2/9"]

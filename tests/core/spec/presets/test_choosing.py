@@ -27,7 +27,7 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr().out
     assert said.startswith("sd-clip-adapt: ")
     assert "mismatched" not in said
-    assert main(["presets", "--pairs", "2000", "--pretrained", "--wrong-captions"]) == 0
+    assert main(["presets", "--pairs", "2000", "--pretrained", "--mismatched"]) == 0
     assert "With 40 % mismatched captions" in capsys.readouterr().out
     assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
     assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.3
@@ -54,7 +54,7 @@ def test_too_little_compute_is_said_as_far_as_it_is_known() -> None:
 def test_the_verb_names_a_preset_and_refuses_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "--pairs", "2555", "--epochs", "33"]) == 0
     assert capsys.readouterr().out.startswith("clip: With objectives.contrastive.label_smoothing=0.3, ")
-    assert main(["presets", "--pairs", "2555", "--wrong-captions"]) == 0
+    assert main(["presets", "--pairs", "2555", "--mismatched"]) == 0
     assert capsys.readouterr().out.startswith("clip-filtered: ")
     for arguments in (["--pairs", "0"], ["--pairs", "5", "--epochs", "nan"]):
         assert main(["presets", *arguments]) == 1
