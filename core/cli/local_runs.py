@@ -173,7 +173,7 @@ def end_local_run(run: RunDir, request: str, kill: bool) -> None:
     status = run.read_status()
     if status is None or not process_alive(status):
         raise UserError(f"{run.path.name} is not running.")
-    if what == "pause" and read_logged(run.config) is not None:
+    if request == "pause" and read_logged(run.config) is not None:
         raise UserError(f"{run.path.name} is logged by a script, which cannot be paused; stop it instead.")
     if kill:
         end_processes(run.path, None, status, kill=True)

@@ -1,13 +1,12 @@
-"""Decoded images kept on disk, memory-mapped: each is decoded once, and a step reads it at memory speed.
+"""A memory-mapped cache of decoded images: each is decoded once, and a step reads it at memory speed.
 
-Flow: the data set asks ``open_cache`` with its files; it opens what an earlier run left, or decodes everything
-into a new file, or returns None: the images do not fit, and are streamed.
+Flow: the data set calls ``open_cache`` with its files. It opens the cache of an earlier run, or decodes all images
+into a new file, or returns None: the images do not fit, and are decoded on the fly.
 
-A cache is one file: the pixels of all images one after the other, then an index (offset, height, width of each,
-and the reasons of the bad ones), then a fixed footer. An image that the system refused to read (too many open files,
-no rights) is tried again when the cache is opened; once it can be read, the cache is built anew. A cache is written
-under a temporary name and renamed, so that two processes may build at once and a killed build leaves only a temporary
-file, which is removed when it is a day old.
+A cache is one file: the pixels of all images, then an index (height and width of each, and why the bad ones cannot be
+read), then a fixed footer. An image that the system refused to read (too many open files, no permission) is tried again
+when the cache is opened; once it can be read, the cache is rebuilt. A cache is written under a temporary name and
+renamed, so that two processes may build at once; the temporary file of a killed build is removed after a day.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC
 SUFFIX = ".images"
 ROWS_SUFFIX = ".rows"  # of tables of rows (``core.data.sources.tables``), which lie in the same folder
 SIGNATURES_SUFFIX = ".signatures"  # of images (``core.data.inspection.signatures``), which lie there too
-TOTAL_LIMIT = 20 << 30  # bytes of all caches that this process does not use; the longest unused go first
+TOTAL_LIMIT = 20 << 30  # bytes of all caches that this process does not use; the least recently used go first
 STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
 SAMPLED = 256  # headers read to estimate the size of the whole
 AHEAD = 4  # images in flight per decoding thread
@@ -62,22 +61,22 @@ class Decoding:
     shorter_side: int
     max_megapixels: int
     fast: bool = False
-    resizing: Resizing | None = None  # given: decoded as open_clip crops it, a square
+    resizing: Resizing | None = None  # if set: a square, as open_clip crops it
 
     def __repr__(self) -> str:
-        """As it was before there was another way, so that what was kept by that name is found."""
+        """Omits defaults, so that adding an option does not invalidate caches that do not use it."""
         fast = ", fast=True" if self.fast else ""
         square = f", square={self.resizing}" if self.resizing else ""
         return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast}{square})"
 
     def read(self, path: str | Path | bytes) -> Pixels:
-        """The image in ``path``, or in its bytes, as (H, W, 3) uint8, to be written to. Raises ImageError."""
+        """The image in ``path``, or in its bytes, as a writable (H, W, 3) uint8 array. Raises ImageError."""
         if self.resizing is not None:
             return decode_square(path, self.shorter_side, self.max_megapixels, self.resizing)
         return decode(path, self.shorter_side, self.max_megapixels, self.fast)
 
     def size(self, path: str | Path) -> int:
-        """Bytes that ``read`` will make of ``path``, by the header alone. Raises ImageError."""
+        """Bytes of the decoded image, from the header of ``path`` alone. Raises ImageError."""
         if self.resizing is not None:
             return 3 * self.shorter_side**2
         return decoded_size(path, self.shorter_side, self.max_megapixels, self.fast)
@@ -88,11 +87,11 @@ _Side = Annotated[int, Field(ge=0, le=1 << 20)]
 
 @dataclass(frozen=True)
 class _Index:
-    """What stands behind the pixels: height and width of each image, and why the bad ones have none."""
+    """The index behind the pixels: height and width of each image, and why the bad ones cannot be read."""
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
-    unread: frozenset[int]  # the bad ones of which it is not their bytes that are bad
+    unread: frozenset[int]  # bad ones that the system refused to read: the file itself may be fine
 
 
 _INDEX = TypeAdapter(_Index)
@@ -100,10 +99,10 @@ _in_use: WeakSet[ImageCache] = WeakSet()  # a run's training images must survive
 
 
 class ImageCache:
-    """Images of one cache file. Picklable: a loader process opens the file anew."""
+    """Images of one cache file. Picklable: a loader process opens the file again."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError when ``path`` is no whole cache, OSError when it cannot be read."""
+        """Raises ValueError when ``path`` is not a complete cache, OSError when it cannot be read."""
         self.path = path
         pixels, index = _read_index(path)
         self.bad: dict[int, str] = dict(index.bad)
@@ -133,9 +132,9 @@ class ImageCache:
 
 
 def cache_folder() -> Path:
-    """Where caches are kept: SDGUI_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("SDGUI_CACHE_DIR")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("sdgui", appauthor=False) / "images"
+    """The folder of all caches: SDGUI_CACHE_DIR, or the user's cache folder."""
+    override = os.environ.get("SDGUI_CACHE_DIR")
+    return Path(override) if override else platformdirs.user_cache_path("sdgui", appauthor=False) / "images"
 
 
 def open_cache(
@@ -146,45 +145,43 @@ def open_cache(
     log: Log | None = None,
     build: bool = True,
 ) -> ImageCache | None:
-    """The cache of ``files``, built if need be; None when it would need more than ``budget`` bytes or cannot be kept.
+    """The cache of ``files``; None when it would exceed ``budget`` bytes or cannot be written.
 
-    Without ``build`` only one that is there already is taken.
-
-    What ``progress`` raises cancels the building and leaves nothing behind.
+    Without ``build`` only an existing cache is opened. ``progress`` may raise to cancel, which leaves no file behind.
     """
-    tell = log or (lambda message: None)
+    report = log or (lambda message: None)
     needed = _estimate(files, decoding) if build else 0
     if needed > budget:
-        tell(
+        report(
             f"The decoded images need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
             f"({budget / 2**20:,.0f}); they are decoded again each time."
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
-    with contextlib.suppress(OSError, ValueError):  # not there, or cut off: then it is built
+    with contextlib.suppress(OSError, ValueError):  # missing or truncated: built below
         cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
-            with contextlib.suppress(OSError):  # a folder that may only be read
-                os.utime(path)  # used now: pruned last
+            with contextlib.suppress(OSError):  # a read-only folder
+                os.utime(path)  # marks it as used, so that it is pruned last
             return cache
     if not build:
         return None
     with contextlib.closing(_build(files, decoding, path, needed, max(budget, TOTAL_LIMIT))) as building:
         while True:
             try:
-                done = next(building)
+                decoded_count = next(building)
             except StopIteration:
                 break
             except OSError as error:  # a full disk, no right to write
-                tell(f"Decoded images cannot be kept in {path.parent} ({error}); they are decoded again each time.")
+                report(f"Decoded images cannot be cached in {path.parent} ({error}); they are decoded again each time.")
                 return None
-            if progress is not None:  # outside the try: what it raises is the caller's
-                progress(done, len(files))
+            if progress is not None:  # outside the try: its exceptions belong to the caller
+                progress(decoded_count, len(files))
     return ImageCache(path)
 
 
 def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -> bool:
-    """Whether none of the images that the system refused to read can be read now."""
+    """Whether all images that the system refused to read still cannot be read."""
     for row in cache.unread:
         try:
             decoding.read(files[row])
@@ -200,18 +197,18 @@ def _estimate(files: Sequence[str], decoding: Decoding) -> int:
     sample = [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).astype(int)] if files else []
     sizes = []
     for file in sample:
-        with contextlib.suppress(ImageError):  # it will be found, and listed, when it is decoded
+        with contextlib.suppress(ImageError):  # listed when it is decoded
             sizes.append(decoding.size(file))
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 
 
 def _key(files: Sequence[str], decoding: Decoding) -> str:
-    """A name that changes with the files (path, size, time of change) and with how they are decoded."""
+    """A name that changes with the files (path, size, modification time) and the decoding."""
     return files_digest(files, f"{VERSION} {decoding}")
 
 
 def files_digest(files: Sequence[str], besides: str = "") -> str:
-    """Names files by path, size and time of change, in their order, and ``besides``; 32 hex digits."""
+    """32 hex digits over each file's path, size and modification time, in order, and ``besides``."""
     digest = hashlib.sha256(besides.encode())
     for file in files:
         try:
@@ -224,7 +221,7 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
 
 
 def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int, limit: int) -> Generator[int, None, None]:
-    """Decode all ``files`` into ``path``; yields how many are done. OSError when it cannot be written."""
+    """Decode all ``files`` into ``path``; yields the number done. OSError when it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < needed:
@@ -234,7 +231,7 @@ def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int, li
             yield from _write(file, files, decoding)
     except PermissionError:
         if os.name != "nt" or not path.exists():
-            raise  # else another process that built the same has it open: that one serves
+            raise  # else another process has built the same cache and has it open: use that
     prune(path.parent, path, limit)
 
 
@@ -243,23 +240,23 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     bad: dict[str, str] = {}
     unread: list[int] = []
     pixels = 0
-    for done, image in enumerate(_decoded(files, decoding), 1):
+    for count, image in enumerate(_decoded(files, decoding), 1):
         if isinstance(image, ImageError):
-            bad[str(done - 1)] = str(image)
-            unread += [done - 1] * image.transient
+            bad[str(count - 1)] = str(image)
+            unread += [count - 1] * image.transient
             shapes.append((0, 0))
         else:
             file.write(image.tobytes())
             pixels += image.nbytes
             shapes.append((image.shape[0], image.shape[1]))
-        yield done
+        yield count
     index = json.dumps({"shapes": shapes, "bad": bad, "unread": unread}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 
 
 def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | ImageError]:
-    """The images in order, decoded by a thread for each core (decoders let go of Python's lock)."""
+    """The images in order, decoded by one thread per core (decoders release the GIL)."""
 
     def attempt(path: str) -> Pixels | ImageError:
         try:
@@ -282,12 +279,12 @@ def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | Imag
 
 
 def _read_index(path: Path) -> tuple[int, _Index]:
-    """Bytes of pixels, and the index. ValueError when the file is cut off or damaged."""
+    """Number of bytes of pixels, and the index. ValueError when the file is truncated or damaged."""
     try:
-        opened = open_regular(path)
+        cache_file = open_regular(path)
     except UserError as error:
         raise ValueError(str(error)) from error
-    with opened as file:
+    with cache_file as file:
         size = file.seek(0, os.SEEK_END)
         if size < FOOTER.size:
             raise ValueError(f"{path} is cut off")
@@ -306,15 +303,15 @@ def _read_index(path: Path) -> tuple[int, _Index]:
 
 
 def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
-    """Remove the longest unused caches beyond ``limit`` bytes, and what killed builds left.
+    """Remove the least recently used caches beyond ``limit`` bytes, and leftovers of killed builds.
 
-    ``keep`` and the images that this process has open stay, and do not count.
+    ``keep`` and the caches that this process has open are never removed and do not count.
     """
     total = 0
     candidates = []
     needed = {keep, *(cache.path for cache in list(_in_use))}
     for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # removed by someone else meanwhile
+        with contextlib.suppress(OSError):  # removed by another process meanwhile
             status = path.stat()
             if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
                 if path not in needed:

@@ -1,4 +1,4 @@
-"""Pairs ready for training: captions tokenised once, images decoded once or streamed.
+"""Pairs ready for training: captions tokenised once, images decoded once or on the fly.
 
 Flow: ``open_dataset`` opens the source, tokenises, and caches the images if they fit the budget; the loader cuts
 batches of views from the ``PairDataset``.
@@ -25,14 +25,14 @@ from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
-from core.data.sources.sharing import PackedSource, first_or_after, read_shared, shared_file, write_shared
+from core.data.sources.sharing import PackedSource, one_process_at_a_time, read_shared, shared_file, write_shared
 from core.data.sources.tables import RowTable, mapped, pack
 from core.spec.config import DataConfig
 from core.spec.shards import split_member
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
-Log = Callable[[str], None]  # a sentence for the person who watches
+Log = Callable[[str], None]  # (sentence for the user)
 CHUNK = 4096  # captions tokenised at once
 MENTIONED = 5  # bad rows named in the warning
 
@@ -81,16 +81,16 @@ class PairDataset(Pairs):
 
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         spans = [self.caption_span(row) for row in rows.tolist()]
-        chosen = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
-        tokens = self.tokens[chosen]
+        picked = [span[int(chance * len(span))] for span, chance in zip(spans, chances.tolist(), strict=True)]
+        tokens = self.tokens[picked]
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
-        found = hashlib.sha256(self.tokens.numpy().ravel().data)  # as they are mapped: a copy may be gigabytes
-        found.update(self.caption_rows.numpy().ravel().data)
+        digest = hashlib.sha256(self.tokens.numpy().ravel().data)  # as they are mapped: a copy may be gigabytes
+        digest.update(self.caption_rows.numpy().ravel().data)
         for file in self.rows.files:
-            found.update(os.fsencode(Path(file).name) + b"\0")
-        return found.hexdigest()[:12]
+            digest.update(os.fsencode(Path(file).name) + b"\0")
+        return digest.hexdigest()[:12]
 
     def contents(self) -> dict[str, str]:
         """Images by their names and sizes in bytes."""
@@ -109,9 +109,9 @@ class PairDataset(Pairs):
         return len(self.bad)
 
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """Where it stands on a line, the image is named too."""
-        known = self.rows[row]
-        return BadRow(known.where, f"{known.image.name}: {reason}" if known.line else reason)
+        """With the name of the image if the location is a line."""
+        entry = self.rows[row]
+        return BadRow(entry.location, f"{entry.image.name}: {reason}" if entry.line else reason)
 
 
 def image_contents(path: str | Path) -> dict[str, str]:
@@ -162,10 +162,10 @@ def open_dataset(
     """
     decoding = decoding_for(image_size, config)
     file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
-    with first_or_after(file, partial(_wait, progress)) if file else nullcontext():
-        read_before = _read_before(file) if file else None
-        if read_before is not None:
-            dataset = PairDataset(read_before[0], decoding, read_before[1], pad_id)
+    with one_process_at_a_time(file, partial(_wait, progress)) if file else nullcontext():
+        shared_copy = _read_if_shared(file) if file else None
+        if shared_copy is not None:
+            dataset = PairDataset(shared_copy[0], decoding, shared_copy[1], pad_id)
             dataset.check(config.max_bad_share)
             return dataset
         source = open_source(path, progress=progress)
@@ -214,12 +214,12 @@ def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> Packed
     return PackedSource(source.origin, source.label_names, source.bad, mapped(arrays, in_file), labels, origins)
 
 
-def _read_before(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
+def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
     """What another process of this launch has read, and its decoded images."""
-    found = read_shared(file)
-    if found is None:
+    shared = read_shared(file)
+    if shared is None:
         return None
-    packed, images = found
+    packed, images = shared
     try:
         return packed, ImageCache(images) if images else None
     except (OSError, ValueError):
@@ -244,7 +244,7 @@ def _cache(
 
 
 def warning(origin: str, bad: Sequence[BadRow], total: int, count: int) -> str:
-    """What a person is told of ``count`` bad rows, of which ``bad`` are the first or all."""
+    """The warning about ``count`` bad rows, of which ``bad`` are the first or all."""
     named = "; ".join(map(str, bad[:MENTIONED]))
     more = f"; and {count - MENTIONED} more" if count > MENTIONED else ""
     return f"{count} of the {total} rows of {origin} are skipped: {named}{more}."

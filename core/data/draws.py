@@ -39,5 +39,5 @@ def uniforms(count: int, *keys: Integers) -> Floats:
 
 
 def seed_of(*keys: int) -> int:
-    """One seed, 0 to 2**63 - 1, for a generator of its own."""
+    """One seed, 0 to 2**63 - 1, for a separate generator."""
     return int(hashes(*keys)[0] >> np.uint64(1))

@@ -21,9 +21,9 @@ class ImageError(UserError):
 
     @property
     def transient(self) -> bool:
-        """Whether the system refused (open files, rights, memory, a disk), so that its bytes may still be an image.
+        """Whether the system failed (open files, permissions, memory, a disk), so that the file may still be fine.
 
-        Decoders raise OSErrors without a number for what the bytes say.
+        Decoders raise OSErrors without an errno for malformed bytes.
         """
         cause: BaseException | None = self
         while cause is not None:
@@ -35,19 +35,19 @@ class ImageError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is skipped: where it stands, and why it cannot be used."""
+    """A row that is skipped: its location, and why it cannot be used."""
 
-    where: str
+    location: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.reason}"
+        return f"{self.location}: {self.reason}"
 
 
-def listing(bad: Sequence[BadRow], shown: int = SHOWN, count: int | None = None) -> str:
-    """The first ``shown`` bad rows, one a line, and how many more there are of ``count`` (default: those given)."""
+def listing(bad: Sequence[BadRow], count: int | None = None) -> str:
+    """The first bad rows, one per line, and the number of others among ``count`` (default: ``len(bad)``)."""
     lines: list[str] = []
-    for row in bad[:shown]:
+    for row in bad[:SHOWN]:
         if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:
             break
         lines.append(f"  {excerpt(str(row), LONGEST)}")
@@ -58,9 +58,9 @@ def listing(bad: Sequence[BadRow], shown: int = SHOWN, count: int | None = None)
 
 
 def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: float, count: int | None = None) -> None:
-    """DataError with the list when more than ``max_share`` of ``total`` rows are bad, or all of them.
+    """DataError listing the bad rows when they exceed ``max_share`` of ``total`` rows, or when all are bad.
 
-    ``count``: how many they are, where ``bad`` holds only the first.
+    ``count``: the number of bad rows where ``bad`` holds only the first of them.
     """
     count = len(bad) if count is None else count
     if total and count >= total:
@@ -68,5 +68,5 @@ def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: f
     if total and count / total > max_share:
         raise DataError(
             f"{count} of the {total} rows of {origin} cannot be used, more than the {max_share:.1%} allowed; "
-            f"mend them, or raise data.max_bad_share:\n{listing(bad, count=count)}"
+            f"fix them, or raise data.max_bad_share:\n{listing(bad, count=count)}"
         )

@@ -1,8 +1,8 @@
-"""One image file to RGB pixels, whatever users have: alpha, palettes, CMYK, 16 bit, EXIF rotation, animations.
+"""Decodes an image file to RGB pixels: handles alpha, palettes, CMYK, 16 bit, EXIF rotation and animations.
 
-Flow: the cache (or, streaming, the data set) decodes with ``decode``; views are cut from its result.
+Flow: the cache (or, without one, the data set) decodes with ``decode``; views are cut from the result.
 
-Only the formats listed here are tried, by their first bytes and not by their names, and an image's size is checked
+Only the formats listed below are tried, by their first bytes and not by their names, and an image's size is checked
 from its header before anything is decoded. Pillow's global state is neither changed nor relied on.
 """
 
@@ -25,13 +25,13 @@ from core.spec.shards import LARGEST_MEMBER, read_member, split_member
 
 Pixels = npt.NDArray[np.uint8]
 
-# Not among them: formats that run a program (EPS) or have no signature (TGA).
+# Excluded: formats that run a program (EPS) or have no signature (TGA).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
-LONGEST = 8  # times the shorter side; of a longer strip the middle is kept
-DRAFT = 2  # a JPEG may be decoded at a fraction of its size, but no smaller than so many times the wanted one
-DRAFTS = (8, 4, 2, 1)  # libjpeg's fractions that Pillow asks for
-KEPT = 2  # fast: a shorter side of one to so many times the wanted one is left as it is, since views resize anyway
-REDUCING_GAP = 3.0  # Pillow first shrinks by whole factors down to so many times the wanted size
+LONGEST = 8  # times the shorter side; a longer strip is cropped to its middle
+DRAFT = 2  # a JPEG may be decoded at a fraction of its size, but at no less than this multiple of the target size
+DRAFTS = (8, 4, 2, 1)  # libjpeg's fractions that Pillow supports
+KEPT = 2  # fast: a shorter side of one to two times the target is not resized, since views resize anyway
+REDUCING_GAP = 3.0  # Pillow first shrinks by integer factors, down to this multiple of the target size
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,8 +42,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SCALABLE = ("JPEG", "MPO")  # their decoder can leave out detail
-# What Pillow's decoders raise on broken files, found by feeding them such files; warnings when they are errors.
+_SCALABLE = ("JPEG", "MPO")  # can be decoded at a fraction of their size
+# What Pillow's decoders raise on broken files, found by fuzzing; warnings in case they are turned into errors.
 _BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Warning,
@@ -52,23 +52,22 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Resizing:
-    """How open_clip resizes an image for a model: the preprocessing that the model's description names."""
+    """How open_clip resizes an image for a model, as the model's preprocessing config names it."""
 
     mode: Literal["shortest", "longest", "squash"] = "shortest"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    fill: int = 0  # grey level beside the image where its longest side is fitted
+    fill: int = 0  # grey level of the padding, for "longest"
 
     def __str__(self) -> str:
         return f"{self.mode}, {self.interpolation}" + (f", fill {self.fill}" if self.mode == "longest" else "")
 
 
 def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: int, fast: bool = False) -> Pixels:
-    """The image in ``path`` as (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
+    """The image in ``path`` as writable (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
 
-    ``path`` is a file, a place in a tar, or the bytes themselves.
-    Small images are scaled up, so that a model's input is defined; strips are cut to 8 times their shorter side.
-    ``fast``: a shorter side of up to twice that stays as it is, and what is resized is so by torch's antialiased resize
-    of bytes, which takes a seventh of Pillow's time. The array may be written to. Raises ImageError with the reason.
+    ``path`` is a file, a location in a tar, or the bytes themselves. Small images are scaled up; strips are cropped to
+    8 times their shorter side. ``fast``: images whose shorter side is one to two times ``shorter_side`` are not
+    resized, others by torch's antialiased uint8 resize, in a seventh of Pillow's time. Raises ImageError.
     """
     plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else DRAFT)
     if shorter_side is not None and not fast:
@@ -82,8 +81,8 @@ def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: i
 def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resizing: Resizing) -> Pixels:
     """The image in ``path`` as (S, S, 3) uint8, as open_clip's ``image_transform`` crops it for evaluation.
 
-    Resized once. As everywhere in this program, EXIF rotation is applied and transparency is shown on white; open_clip
-    ignores both. Raises ImageError with the reason.
+    Resized once. EXIF rotation is applied and transparency is shown on white; open_clip ignores both. Raises ImageError
+    with the reason.
     """
     image, turn = _plain(path, max_megapixels)
     if turn is not None:
@@ -94,26 +93,26 @@ def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resi
 def _plain(
     path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, times: int = 1
 ) -> tuple[Image.Image, Image.Transpose | None]:
-    """The image as RGB or RGBA, and how it is still to be turned; a JPEG of ``times`` the ``shorter_side`` or more."""
+    """The image as RGB or RGBA, and its pending rotation; a JPEG at ``times`` the ``shorter_side`` or more."""
     try:
         with _regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
             if shorter_side is not None:
                 _draft(image, shorter_side, times)
-            image.load()  # which turns a TIFF, and removes its tag; PNGs may have theirs after the pixels
+            image.load()  # rotates a TIFF and removes its tag; a PNG may have its EXIF after the pixels
             return _without_oddities(image), TURNS.get(_orientation(image))
     except _BROKEN as error:
         raise ImageError(_reason(error)) from error
 
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast: bool = False) -> int:
-    """Bytes that ``decode`` will make of ``path``, by the header alone. Raises ImageError."""
+    """Bytes of the array that ``decode`` returns, from the header alone. Raises ImageError."""
     size, format = _header(path, max_megapixels)
     short, long = sorted(size)
     strip = min(long / short, LONGEST)
     if fast:
-        factor = next(one for one in DRAFTS if one <= max(1, short // shorter_side)) if format in _SCALABLE else 1
+        factor = next(draft for draft in DRAFTS if draft <= max(1, short // shorter_side)) if format in _SCALABLE else 1
         short = -(-short // factor)
         if shorter_side <= short <= KEPT * shorter_side:
             shorter_side = short
@@ -121,17 +120,17 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast:
 
 
 def image_file_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
-    """Width and height in pixels, by the header alone. Raises ImageError."""
+    """Width and height in pixels, from the header alone. Raises ImageError."""
     return _header(path, max_megapixels)[0]
 
 
 def image_kind(content: bytes, max_megapixels: int) -> str | None:
-    """The format of an image in bytes, as Pillow calls it. Raises ImageError."""
+    """Pillow's name of the format of an image in bytes. Raises ImageError."""
     return _header(content, max_megapixels)[1]
 
 
 def image_bytes(path: str | Path) -> bytes:
-    """The bytes of an image in a file or a tar. Raises ImageError when they cannot be read or are too many."""
+    """The bytes of an image in a file or a tar. Raises ImageError when it cannot be read or is too large."""
     try:
         with _regular(path) as file:
             content = file.read(LARGEST_MEMBER + 1)
@@ -154,7 +153,7 @@ def _header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, i
 
 
 def _regular(path: str | Path | bytes) -> BinaryIO:
-    """``path`` opened; ImageError when it cannot be, or is no file: a pipe would never answer."""
+    """``path`` opened; ImageError when it cannot be opened, or is not a regular file: a pipe could block forever."""
     if isinstance(path, bytes):
         return io.BytesIO(path)
     member = split_member(path)
@@ -169,7 +168,7 @@ def _regular(path: str | Path | bytes) -> BinaryIO:
 
 
 def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
-    """The image with its header read. ``Image.open`` would check its size against a limit that is global."""
+    """The image with its header read. Unlike ``Image.open``, does not depend on Pillow's global size limit."""
     if not Image.OPEN.keys() >= set(FORMATS):
         Image.init()
     start = file.read(16)
@@ -190,7 +189,7 @@ def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
 
 
 def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
-    """Of the image that Pillow takes from an icon: a whole PNG or BMP, which may be larger than the icon says."""
+    """Size of the image that Pillow decodes from an icon: a PNG or BMP, which may be larger than the icon declares."""
     entry = IcoImagePlugin.IcoFile(file).entry[0]
     file.seek(entry.offset)
     start = file.read(24)
@@ -213,7 +212,7 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
 
 
 def _draft(image: Image.Image, shorter_side: int, times: int) -> None:
-    """Let a JPEG be decoded at 1/2, 1/4 or 1/8 where that still leaves ``times`` what is wanted."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is still ``times`` the ``shorter_side``."""
     scale = times * shorter_side / min(image.size)
     if scale < 1 and image.format in _SCALABLE:
         width, height = image.size
@@ -221,11 +220,11 @@ def _draft(image: Image.Image, shorter_side: int, times: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where there is none or it is unreadable."""
+    """EXIF orientation; 1 (upright) if missing or unreadable."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except _BROKEN:
-        return 1  # broken EXIF is no reason to do without an image
+        return 1  # broken EXIF does not make the image unusable
     return value if isinstance(value, int) else 1
 
 
@@ -243,7 +242,7 @@ def _without_oddities(image: Image.Image) -> Image.Image:
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the type's (or the image's) largest."""
+    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the largest value of the type or the image."""
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageError("its pixels are not finite numbers")
@@ -260,7 +259,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
 
 
 def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
-    """Antialiased resize (alpha weighs the colours), of the middle when the image is a long strip."""
+    """Antialiased resize (colours weighted by alpha); a long strip is cropped to its middle."""
     width, height = image.size
     kept_width, kept_height = min(width, LONGEST * height), min(height, LONGEST * width)
     left, top = (width - kept_width) / 2, (height - kept_height) / 2
@@ -273,7 +272,7 @@ def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
 
 
 def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
-    """(S, S) by open_clip's arithmetic; of a long strip only the middle is resized, which is all that a crop shows."""
+    """(S, S) by open_clip's arithmetic; a long strip is cropped to its middle first, which gives the same crop."""
     resample = Image.Resampling.BILINEAR if resizing.interpolation == "bilinear" else Image.Resampling.BICUBIC
     width, height = image.size
     if resizing.mode == "squash":
@@ -296,7 +295,7 @@ def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
 
 
 def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
-    """``pixels`` (H, W, 3) with a shorter side of one to ``KEPT`` times ``shorter_side``; of a strip the middle."""
+    """``pixels`` (H, W, 3), resized unless the shorter side is one to ``KEPT`` times ``shorter_side``."""
     height, width = pixels.shape[:2]
     kept_height, kept_width = min(height, LONGEST * width), min(width, LONGEST * height)
     top, left = (height - kept_height) // 2, (width - kept_width) // 2
@@ -305,7 +304,7 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
     if shorter_side <= short <= KEPT * shorter_side:
         return pixels
     size = [max(shorter_side, round(side * shorter_side / short)) for side in (kept_height, kept_width)]
-    import torch  # noqa: PLC0415  (an index that finds nothing changed does without it)
+    import torch  # noqa: PLC0415  (updating an unchanged index does not need it)
 
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W)
     resized: Pixels = (
@@ -315,7 +314,7 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
 
 
 def _array(image: Image.Image) -> Pixels:
-    """(H, W, 3) of an RGB image, to be written to; numpy's own way asks Pillow for the bytes several times."""
+    """Writable (H, W, 3) of an RGB image; ``np.array`` would ask Pillow for the bytes several times."""
     return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
 
 

@@ -1,4 +1,4 @@
-"""Which rows have a label, and the order in which labelled and unlabelled ones are drawn.
+"""Labels of rows, and the order in which labelled and unlabelled rows are drawn.
 
 Flow: ``label_rows`` reads the column that the config names and hides labels beyond ``labels_per_class``; the
 loader puts them into batches, in which ``SplitOrder`` holds labelled and unlabelled rows to a ratio.
@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a data set and each row's, ``NONE`` where it has none or its label is hidden."""
+    """The classes of a data set, and the class of each row: ``NONE`` where it has no label or the label is hidden."""
 
     classes: tuple[str, ...]
     of_rows: Tensor  # (N,) int64
@@ -46,8 +46,8 @@ def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
     classes = tuple(sorted({value for value in values if value}))
     if len(classes) < 2:
         raise DataError(
-            f"The label {config.label!r} of {dataset.origin} has {len(classes)} value, and telling classes apart needs "
-            "two; name another column in data.label."
+            f"The label {config.label!r} of {dataset.origin} has {len(classes)} value, but classification needs at "
+            "least two; name another column in data.label."
         )
     of_rows = _numbers(values, classes)
     if config.labels_per_class > 0:
@@ -62,7 +62,7 @@ def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
 
 
 def label_numbers(dataset: Pairs, label: str, classes: Sequence[str]) -> Tensor:
-    """(N,) int64: the class of each row of further data; ``NONE`` for none and for classes that are not known.
+    """(N,) int64: the class of each row of ``dataset``; ``NONE`` where it has no label or one not in ``classes``.
 
     DataError when ``dataset`` has no column ``label``.
     """
@@ -71,8 +71,8 @@ def label_numbers(dataset: Pairs, label: str, classes: Sequence[str]) -> Tensor:
 
 def _values(dataset: Pairs, label: str) -> list[str]:
     if label not in dataset.label_names:
-        there = ", ".join(map(repr, dataset.label_names)) or "none"
-        raise DataError(f"{dataset.origin} has no label {label!r}; its labels are {there}. Name one in data.label.")
+        names = ", ".join(map(repr, dataset.label_names)) or "none"
+        raise DataError(f"{dataset.origin} has no label {label!r}; its labels are {names}. Name one in data.label.")
     return [dataset.labels(row).get(label, "") for row in range(len(dataset))]
 
 
@@ -82,18 +82,18 @@ def _numbers(values: Sequence[str], classes: Sequence[str]) -> Tensor:
 
 
 def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
-    """``of_rows`` with all but ``per_class`` of each class hidden, drawn with ``seed``."""
-    kept = torch.full_like(of_rows, NONE)
+    """``of_rows`` with all but ``per_class`` labels of each class hidden, drawn with ``seed``."""
+    visible = torch.full_like(of_rows, NONE)
     for number in range(classes):
         rows = (of_rows == number).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed_of(seed, number, KEPT))
-        chosen = rows[torch.randperm(len(rows), generator=generator)[:per_class]]
-        kept[chosen] = number
-    return kept
+        labelled = rows[torch.randperm(len(rows), generator=generator)[:per_class]]
+        visible[labelled] = number
+    return visible
 
 
 class Cycle:
-    """Rows drawn pass after pass, each pass in an order of its own; item k is a function of (rows, seed, k) alone."""
+    """Rows drawn epoch after epoch, each shuffled separately; item k is a function of (rows, seed, k) alone."""
 
     def __init__(self, rows: Tensor, seed: int, purpose: int) -> None:
         self._rows, self._seed, self._purpose = rows.numpy(), seed, purpose
@@ -103,25 +103,25 @@ class Cycle:
         return len(self._rows)
 
     def take(self, first: int, count: int) -> tuple[Integers, Integers]:
-        """Items ``first`` to ``first + count - 1``: the row of each, and the number of the pass it belongs to."""
-        passes, positions = np.divmod(np.arange(first, first + count, dtype=np.int64), len(self))
-        orders = {number: self._order(number) for number in sorted(set(passes.tolist()))}
+        """Items ``first`` to ``first + count - 1``: the row of each, and its epoch."""
+        epochs, positions = np.divmod(np.arange(first, first + count, dtype=np.int64), len(self))
+        orders = {epoch: self._order(epoch) for epoch in sorted(set(epochs.tolist()))}
         self._orders = orders
-        rows = [orders[number][position] for number, position in zip(passes.tolist(), positions.tolist(), strict=True)]
-        return np.array(rows, dtype=np.int64), passes
+        rows = [orders[epoch][position] for epoch, position in zip(epochs.tolist(), positions.tolist(), strict=True)]
+        return np.array(rows, dtype=np.int64), epochs
 
-    def _order(self, number: int) -> Integers:
-        if number in self._orders:
-            return self._orders[number]
-        generator = torch.Generator().manual_seed(seed_of(self._seed, number, self._purpose))
+    def _order(self, epoch: int) -> Integers:
+        if epoch in self._orders:
+            return self._orders[epoch]
+        generator = torch.Generator().manual_seed(seed_of(self._seed, epoch, self._purpose))
         order: Integers = self._rows[torch.randperm(len(self), generator=generator).numpy()]
         return order
 
 
 class SplitOrder:
-    """Batches of B labelled rows and ``ratio`` times B unlabelled ones (FixMatch's mu), labelled ones first.
+    """Batches of B labelled rows, then ``ratio`` times B unlabelled ones (FixMatch's mu).
 
-    Each kind is passed through at its own pace: an epoch is a pass through the unlabelled rows.
+    Labelled and unlabelled rows are cycled separately; an epoch is one pass through the unlabelled rows.
     """
 
     def __init__(self, labels: Labels, batch_size: int, ratio: int, seed: int) -> None:
@@ -133,8 +133,8 @@ class SplitOrder:
         self.steps_per_epoch = max(1, len(self._unlabelled) // self._counts[1])
 
     def take(self, step: int, first: int = 0, last: int | None = None) -> tuple[Integers, Integers]:
-        """Rows ``first`` to ``last - 1`` of batch ``step``, and the pass that each belongs to."""
+        """Rows ``first`` to ``last - 1`` of batch ``step``, and the epoch of each."""
         parts = zip((self._labelled, self._unlabelled), self._counts, strict=True)
-        taken = [cycle.take(step * count, count) for cycle, count in parts]
-        rows, passes = (np.concatenate(both) for both in zip(*taken, strict=True))
-        return rows[first:last], passes[first:last]
+        drawn = [cycle.take(step * count, count) for cycle, count in parts]
+        rows, epochs = (np.concatenate(both) for both in zip(*drawn, strict=True))
+        return rows[first:last], epochs[first:last]

@@ -1,8 +1,8 @@
-"""Batches of views, ahead of the training step.
+"""Prefetches batches of views for the training step.
 
-Flow: the loop asks the ``Loader`` for the batches from one step to another; batch k is a function of (data,
-config, k) alone, so that a resumed run sees what the uninterrupted one would have seen, with any number of loader
-processes. Without processes a thread makes the next batches while a step runs.
+Flow: the loop asks the ``Loader`` for a range of batches. Batch k is a function of (data, config, k) alone, so that a
+resumed run sees the batches of the uninterrupted one, with any number of loader processes. Without processes a thread
+makes the next batches while a step runs.
 
 Legend: B batch, T tokens of the batch's longest caption, S side of a view.
 """
@@ -34,7 +34,7 @@ from core.ranks.environment import check_shares
 from core.spec.config import RunConfig, teaching
 from core.spec.run.code import CodeError
 
-AHEAD = 2  # batches made ahead, by the thread or by the processes together
+AHEAD = 2  # batches prefetched, by the thread or by all processes together
 AUTOMATIC = -1  # data.workers: as many as the cores allow
 MOST_WORKERS = 32  # of those
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass
 class LoadedBatch:
-    """A batch and the images that proved unreadable on the way to it; no batch when none is readable."""
+    """A batch and the images found unreadable while loading it; None when no image is readable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
@@ -51,18 +51,18 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class Place:
-    """Which process of a run this is; each takes its contiguous share of every batch."""
+    """This process within a run; each process takes a contiguous share of every batch."""
 
     rank: int = 0
     world: int = 1
     local_world: int = 1  # processes on this machine, which share its cores
-    on_gpu: bool = False  # whether it trains on one
-    distorts: bool = False  # whether the device distorts the views, which are only cropped by the loader
+    on_gpu: bool = False  # whether it trains on a GPU
+    distorts: bool = False  # whether the device distorts the views, while the loader only crops them
 
-    def workers(self, asked: int) -> int:
-        """Loader processes: ``asked``, or one for each core that is left where a GPU trains, and none on the CPU."""
-        if asked != AUTOMATIC:
-            return asked
+    def workers(self, requested: int) -> int:
+        """Loader processes: ``requested``; by default one per remaining core with a GPU, and none on the CPU."""
+        if requested != AUTOMATIC:
+            return requested
         if not self.on_gpu:
             return 0
         return max(1, min(MOST_WORKERS, usable_cores() // self.local_world - 1))
@@ -80,8 +80,8 @@ def usable_cores() -> int:
 class Loader:
     """Batches of training pairs; the last, partial batch of an epoch is dropped.
 
-    Where the config asks for unlabelled rows in a ratio, a batch has ``optim.batch_size`` labelled rows, then so
-    many times as many unlabelled ones, and an epoch is a pass through the unlabelled rows.
+    With ``data.unlabelled_ratio`` r, a batch has ``optim.batch_size`` labelled rows, then r times as many unlabelled
+    ones, and an epoch is a pass through the unlabelled rows.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class Loader:
         agree: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
         left_out: Tensor | None = None,
     ) -> None:
-        """``multiple``: of which every view's side is one, the model's patch. ``agree`` is given each batch and the id
-        of padding, for the processes of ``place`` to have captions of one length and to know what all found unreadable.
-        ``left_out`` (N,) bool: rows that are in no batch.
+        """``multiple``: every view's side is a multiple of it (the model's patch size). ``agree`` gets each batch and
+        the padding id, and makes all processes agree on caption length and unreadable images. ``left_out`` (N,) bool:
+        rows that are in no batch.
 
-        DataError when a batch is larger than the data; that or LaunchError when the processes of ``place`` cannot share
-        it.
+        Raises DataError when a batch is larger than the data; DataError or LaunchError when the processes of ``place``
+        cannot share a batch evenly.
         """
         if config.optim.batch_size > len(dataset):
             raise DataError(
@@ -110,7 +110,7 @@ class Loader:
             )
         self._place = place or Place()
         order = batch_order(len(dataset), dataset.shard_rows, config, labels, left_out)
-        self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all of the data
+        self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all data
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
         self._mine = self._place.share(order.batch_size)
@@ -126,25 +126,25 @@ class Loader:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole training; epochs may be fractional, at least one step is done."""
+        """Steps of the run, at least one; epochs may be fractional."""
         return max(1, round(self._config.optim.epochs * self.steps_per_epoch))
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0: a run that has done s
-        steps goes on with s.
+        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0: after s completed steps
+        a run continues with s.
 
-        Close the iterator to end its thread or processes. DataError when too many images prove unreadable.
+        Close the iterator to end its thread or processes. Raises DataError when too many images are unreadable.
         """
         steps = range(first_step, last_step)
         spans = [self._spans(step) for step in steps[:1]]
         parts = len(spans[0]) * len(steps) if spans else 0
         workers = min(self._place.workers(self._config.data.workers), parts)
-        made = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
-        with closing(ahead((partial(self._next, step, made) for step in steps), 1 if workers else AHEAD)) as joined:
+        loaded = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
+        with closing(ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else AHEAD)) as joined:
             yield from self._checked(joined)
 
     def _spans(self, step: int) -> list[Span]:
-        """The parts that make this process's share of batch ``step``."""
+        """The parts of this process's share of batch ``step``."""
         first, last = self._mine
         return [(step, start, min(start + ROWS, last)) for start in range(first, last, ROWS)]
 
@@ -160,24 +160,24 @@ class Loader:
             num_workers=workers,
             prefetch_factor=max(2, -(-AHEAD * each // workers)),
             collate_fn=_as_is,
-            generator=torch.Generator().manual_seed(self._config.seed),  # else the global one would be drawn from
+            generator=torch.Generator().manual_seed(self._config.seed),  # else the global generator would advance
         )
 
-    def _next(self, step: int, made: Iterator[LoadedPart]) -> LoadedBatch:
-        """Batch ``step``, whose parts come next."""
+    def _next(self, step: int, loaded_parts: Iterator[LoadedPart]) -> LoadedBatch:
+        """Batch ``step``, joined from the next parts."""
         try:
-            parts = [next(made) for _ in self._spans(step)]
+            parts = [next(loaded_parts) for _ in self._spans(step)]
         except CodeError as error:  # torch puts the traceback of a loader process before its message
             raise CodeError(str(error).rpartition("CodeError: ")[2].strip()) from error
         broken = {row: reason for part in parts for row, reason in part.broken.items()}
         batches = [part.batch for part in parts if part.batch is not None]
         return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)
 
-    def _checked(self, made: Iterator[LoadedBatch]) -> Iterator[Batch]:
-        """The batches; unreadable images are logged and counted, and too many are an error."""
+    def _checked(self, loaded: Iterator[LoadedBatch]) -> Iterator[Batch]:
+        """The batches; logs and counts unreadable images. DataError when there are too many."""
         logged: set[int] = set()
-        for own in made:
-            item = own if self._agree is None else self._agree(own, self._dataset.pad_id)
+        for loaded_batch in loaded:
+            item = loaded_batch if self._agree is None else self._agree(loaded_batch, self._dataset.pad_id)
             for row, reason in item.broken.items():
                 self._dataset.mark_broken(row, reason)
                 if row not in logged and self._log is not None:
@@ -190,7 +190,7 @@ class Loader:
 
 
 class _Spans:
-    """The parts of ``steps`` in order, listed as they are asked for; a sampler."""
+    """A sampler of the parts of ``steps``, in order and lazily."""
 
     def __init__(self, of_step: Callable[[int], list[Span]], steps: range) -> None:
         self._of_step, self._steps = of_step, steps
@@ -203,7 +203,7 @@ class _Spans:
 
 
 def _check_world(world: int, batch_size: int, streams: int) -> None:
-    """LaunchError or DataError unless a batch's rows and its streams can be dealt out evenly to ``world`` processes."""
+    """LaunchError or DataError unless ``world`` processes can share a batch's rows and its streams evenly."""
     check_shares(world, batch_size)
     if streams % world:
         raise DataError(
@@ -217,12 +217,11 @@ def _as_is(item: T) -> T:
 
 
 def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
-    """Results of ``jobs`` in order, made in a thread up to ``depth`` ahead. Close it to end the thread.
+    """Results of ``jobs`` in order, computed in a thread up to ``depth`` ahead. Close it to end the thread.
 
-    A ``depth`` that is a function is asked anew before each result.
-
-    The thread computes on one core. With a team of its own, OpenMP would count more threads than cores and have those
-    of the training sleep between two operations instead of spinning, which makes a step a tenth longer.
+    A callable ``depth`` is called before each result. The thread computes on one core: with its own thread team, OpenMP
+    would count more threads than cores and let the training threads sleep between operations instead of spinning, which
+    makes a step 10 % longer.
     """
     deepest = depth if callable(depth) else lambda: depth
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -230,7 +229,7 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Ge
     try:
         threads = torch.get_num_threads()
         pool.submit(on_one_core).result()
-        torch.set_num_threads(threads)  # for threads to come; those that there are keep their own
+        torch.set_num_threads(threads)  # for future threads; existing ones keep their number
         for job in jobs:
             waiting.append(pool.submit(job))
             while len(waiting) > deepest():
@@ -242,8 +241,8 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Ge
 
 
 def on_one_core() -> None:
-    """Have the calling thread compute on one core; threads to come do so, too, until the number is set again."""
-    torch.get_num_threads()  # until it is asked for, a thread takes its number from the others
+    """Make the calling thread compute on one core; threads started later do so too, until the number is set again."""
+    torch.get_num_threads()  # initialises this thread's number, which would otherwise follow the other threads
     torch.set_num_threads(1)
 
 
@@ -252,14 +251,14 @@ def evaluation_batches(
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable image from row ``first`` on, in order.
 
-    The last batch is partial, and one with unreadable images is smaller. Images are decoded by a thread for each core
-    (decoders let go of Python's lock).
+    The last batch is partial, and one with unreadable images is smaller. Images are decoded by one thread per core
+    (decoders release the GIL).
     """
 
     def make(start: int) -> tuple[Tensor, Tensor] | None:
         rows, images = [], []
-        wanted = range(start, min(start + batch_size, len(dataset)))
-        for row, decoding in [(row, decoders.submit(dataset.image, row)) for row in wanted]:
+        rows_of_batch = range(start, min(start + batch_size, len(dataset)))
+        for row, decoding in [(row, decoders.submit(dataset.image, row)) for row in rows_of_batch]:
             try:
                 images.append(centre_view(decoding.result(), image_size))
             except ImageError as error:
@@ -270,14 +269,14 @@ def evaluation_batches(
 
     jobs = (partial(make, start) for start in range(first, len(dataset), batch_size))
     decoders = ThreadPoolExecutor(min(MOST_WORKERS, usable_cores()), thread_name_prefix="decode")
-    with decoders, closing(ahead(jobs, AHEAD)) as made:
-        for item in made:
+    with decoders, closing(ahead(jobs, AHEAD)) as batches:
+        for item in batches:
             if item is not None:
                 yield item
 
 
 def evaluation_texts(dataset: PairDataset, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Every caption of ``rows``: tokens (C, T) int64, and the position in ``rows`` of each one's image (C,)."""
+    """Every caption of ``rows``: tokens (C, T) int64, and the position of its image in ``rows`` (C,)."""
     position = torch.full((len(dataset),), -1, dtype=torch.int64)
     position[rows] = torch.arange(len(rows))
     targets = position[dataset.caption_rows]

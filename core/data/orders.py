@@ -1,8 +1,8 @@
-"""Which rows make batch k: a function of (data, config, k) alone, whoever asks for which part of it.
+"""The rows of batch k: a function of (data, config, k) alone, independent of how the batch is split into parts.
 
-Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are four: every row once
-an epoch; every one but some; labelled and unlabelled ones in a ratio; and streams over shards, for data too large to be
-shuffled as a list.
+Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are four orders: all rows
+once per epoch; a subset of them; labelled and unlabelled rows in a ratio; and streams over shards, for data too large
+to shuffle as a list.
 
 Legend: N rows, B rows of a batch, V streams, W rows of a window.
 """
@@ -22,8 +22,8 @@ from core.data.labelling import Labels, SplitOrder
 from core.data.permutation import permuted
 from core.spec.config import RunConfig
 
-ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # what a draw is for
-SHARDS_AT_ONCE = 64  # whose rows are mixed: all streams' windows together are as long
+ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # purposes of draws
+SHARDS_AT_ONCE = 64  # shards whose rows are mixed: the length of all streams' windows together
 
 Rows = npt.NDArray[np.int64]
 
@@ -35,16 +35,16 @@ class Order(Protocol):
     steps_per_epoch: int
 
     def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
-        """Rows ``first`` to ``last - 1`` of batch ``step``, and the pass through the data that all, or each, are of."""
+        """Rows ``first`` to ``last - 1`` of batch ``step``, and their epoch: one for all, or one per row."""
         ...
 
 
 def batch_order(
     count: int, shard_rows: int, config: RunConfig, labels: Labels | None, left_out: Tensor | None = None
 ) -> Order:
-    """The order that ``config`` asks for of ``count`` rows, without those ``left_out`` (N,) where each is drawn.
+    """The order of ``count`` rows by ``config``, without the rows ``left_out`` (N,).
 
-    ``shard_rows``: rows of a shard, on average; 0 for data that are not in shards.
+    ``shard_rows``: average rows per shard; 0 for data that is not in shards.
     """
     size, ratio = config.optim.batch_size, config.data.unlabelled_ratio
     if labels is not None and ratio > 0:
@@ -52,12 +52,12 @@ def batch_order(
     if shard_rows:
         return StreamOrder(count, size, config.data.streams, config.seed, shard_rows * SHARDS_AT_ONCE)
     if left_out is not None and left_out.any():
-        return KeptOrder(left_out, size, config.seed)
+        return SubsetOrder(left_out, size, config.seed)
     return EpochOrder(count, size, config.seed)
 
 
 class EpochOrder:
-    """Every row once an epoch; the last, partial batch is dropped."""
+    """Every row once per epoch, shuffled; the last, partial batch is dropped."""
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.batch_size, self.steps_per_epoch = batch_size, count // batch_size
@@ -65,7 +65,7 @@ class EpochOrder:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def order(self, epoch: int) -> Tensor:
-        """(N,) rows in the order of ``epoch``."""
+        """(N,) all rows in the order of ``epoch``."""
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(seed_of(self._seed, epoch, ORDER))
             self._order = torch.randperm(self._count, generator=generator)
@@ -78,28 +78,28 @@ class EpochOrder:
         return self.order(epoch)[start + first : start + last].numpy(), epoch
 
 
-class KeptOrder:
-    """Some rows alone, each as often as the others. An epoch has as many steps as of all: a run stays as long."""
+class SubsetOrder:
+    """A subset of the rows, shuffled. ``steps_per_epoch`` is that of all rows, so that the run has as many steps."""
 
     def __init__(self, left_out: Tensor, batch_size: int, seed: int) -> None:
-        """``left_out`` (N,) bool: rows that no batch has."""
-        self._kept = (~left_out).nonzero().squeeze(1).numpy()
-        self._order = EpochOrder(len(self._kept), batch_size, seed)
+        """``left_out`` (N,) bool: rows that are in no batch."""
+        self._rows = (~left_out).nonzero().squeeze(1).numpy()
+        self._order = EpochOrder(len(self._rows), batch_size, seed)
         self.batch_size, self.steps_per_epoch = batch_size, len(left_out) // batch_size
 
     def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
-        rows, times = self._order.take(step, first, last)
-        return self._kept[rows], times
+        positions, epochs = self._order.take(step, first, last)
+        return self._rows[positions], epochs
 
 
 class StreamOrder:
-    """V streams, each of the same number of rows that lie together, and each giving B / V rows to every batch.
+    """V streams of contiguous rows, equally long, each of which gives B / V rows to every batch.
 
-    Whoever makes some of the streams reads their shards alone, and the batch is the same however streams are dealt out.
-    V is the greatest common divisor of ``streams`` and the batch, so that every batch size has streams.
+    A process that makes some streams reads only their shards, and the batch does not depend on how streams are assigned
+    to processes. V is the greatest common divisor of ``streams`` and the batch size.
 
-    A stream is read window by window, in a random order, and shuffled within each: consecutive batches read the same
-    few shards, which stay open and in the system's cache. Windows begin at a random row of the stream in each epoch.
+    The windows of a stream are read in random order, and rows are shuffled within each: consecutive batches read the
+    same few shards, which stay open and in the page cache. Windows begin at a random row of the stream in each epoch.
     """
 
     def __init__(self, count: int, batch_size: int, streams: int, seed: int, mixed: int) -> None:
@@ -117,10 +117,10 @@ class StreamOrder:
         starts = stream * self._count // self.streams
         sizes = (stream + 1) * self._count // self.streams - starts
         windows, inside = np.divmod(position * self.each + within, self.window)
-        count = sizes // self.window  # of whole windows; what is left over is read last
-        whole = windows < count
-        windows[whole] = permuted(windows[whole], count[whole], self._seed, epoch, WINDOWS, stream[whole])
-        lengths = np.where(whole, self.window, sizes % self.window)
+        count = sizes // self.window  # full windows; the remainder is read last
+        full = windows < count
+        windows[full] = permuted(windows[full], count[full], self._seed, epoch, WINDOWS, stream[full])
+        lengths = np.where(full, self.window, sizes % self.window)
         inside = permuted(inside, lengths, self._seed, epoch, ORDER, stream, windows)
         shift = (hashes(self._seed, epoch, SHIFT, stream) % sizes.astype(np.uint64)).astype(np.int64)
         return starts + (windows * self.window + inside + shift) % sizes, epoch

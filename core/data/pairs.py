@@ -1,7 +1,7 @@
-"""What the loader, training and evaluation ask of a data set, however its rows are kept.
+"""The interface of a data set for the loader, training and evaluation.
 
-Flow: ``core.data.dataset`` has every row in memory; ``core.data.shard_pairs`` reads them from tars as they are asked
-for. What is unreadable is counted here for both.
+Flow: ``core.data.dataset`` has every row in memory; ``core.data.shard_pairs`` reads rows from tars on demand. Both
+count unreadable images here.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ Floats = npt.NDArray[np.float64]
 
 
 class Pairs(ABC):
-    """Images with their captions. A row is an image; it has one caption or more.
+    """Images with their captions. A row is an image with at least one caption.
 
-    What the source itself could not read is no row. A row whose image proves unreadable keeps its number, so that a
-    run is the same whether images are cached or streamed: ``broken`` lists it, and the loader puts another row in its
-    place.
+    Rows that the source could not read are not counted. A row whose image turns out to be unreadable keeps its number,
+    so that a run is the same whether images are cached or not: ``broken`` lists it, and the loader replaces it.
     """
 
-    sharded = False  # whether rows are drawn by streams, as from data that are too large to be shuffled as a list
-    shard_rows = 0  # of a shard, on average; 0 for data that are shuffled as a list
+    sharded = False  # whether rows are drawn by streams, for data too large to shuffle as a list
+    shard_rows = 0  # average rows per shard; 0 for data that is shuffled as a list
 
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
         self.origin, self.label_names, self.decoding, self.pad_id = origin, label_names, decoding, pad_id
         self.broken: dict[int, str] = {}
-        self.unread: set[int] = set()  # the broken ones that the system refused to read: nothing of them is kept
+        self.unread: set[int] = set()  # broken rows that the system refused to read; not cached as broken
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -43,15 +42,15 @@ class Pairs(ABC):
     @property
     @abstractmethod
     def streamed(self) -> bool:
-        """Whether images are decoded anew each time."""
+        """Whether images are decoded on every access."""
 
     @abstractmethod
     def image(self, row: int) -> Tensor:
-        """(3, h, w) uint8, shorter side as decoded; not to be written to. ImageError when it cannot be read."""
+        """(3, h, w) uint8, shorter side as decoded, read-only. ImageError when it cannot be read."""
 
     @abstractmethod
     def path(self, row: int) -> Path:
-        """Where the image of ``row`` lies."""
+        """The path of the image of ``row``."""
 
     @abstractmethod
     def labels(self, row: int) -> Mapping[str, str]:
@@ -63,42 +62,42 @@ class Pairs(ABC):
 
     @abstractmethod
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
-        """(n, T) token ids of one caption of each of ``rows`` (n,), chosen by ``chances`` (n,) in [0, 1).
+        """(n, T) token ids of one caption of each of ``rows`` (n,), selected by ``chances`` (n,) in [0, 1).
 
-        ImageError where a row's captions cannot be read any more.
+        ImageError when a row's captions can no longer be read.
         """
 
     @abstractmethod
     def digest(self) -> str:
-        """Names the rows by what they are called and captioned, wherever they lie; 12 hex digits."""
+        """12 hex digits over names and captions of the rows; independent of their folder."""
 
     @abstractmethod
     def contents(self) -> Mapping[str, str]:
-        """What the rows hold, wherever they lie, by what it is of: a count or a digest each, to say what differs."""
+        """Counts and digests of parts of the data, by name; independent of their folder. Shows what differs."""
 
     @abstractmethod
     def bad_rows(self) -> list[BadRow]:
-        """What the source could not read, which is no row; of very many the first."""
+        """Rows that the source could not read; the first of them if there are many."""
 
     @abstractmethod
     def bad_count(self) -> int:
-        """How many those are."""
+        """Number of rows that the source could not read."""
 
     @abstractmethod
     def bad_row(self, row: int, reason: str) -> BadRow:
         """``row`` as a bad one, for messages."""
 
     def mark_broken(self, row: int, reason: str | ImageError) -> None:
-        """Note that the image of ``row`` proved unreadable while streaming."""
+        """Record that the image of ``row`` is unreadable."""
         self.broken[row] = str(reason)
         if isinstance(reason, ImageError) and reason.transient:
             self.unread.add(row)
 
     def all_bad(self) -> list[BadRow]:
-        """Bad rows of the source, and those found since."""
+        """Bad rows of the source, and images found unreadable since."""
         return [*self.bad_rows(), *(self.bad_row(row, reason) for row, reason in sorted(self.broken.copy().items()))]
 
     def check(self, max_share: float) -> None:
-        """DataError with the list when more than ``max_share`` of all rows are bad by now."""
+        """DataError listing the bad rows when they exceed ``max_share`` of all rows."""
         count = self.bad_count() + len(self.broken)
         check_bad_share(self.origin, self.all_bad(), len(self) + self.bad_count(), max_share, count)

@@ -1,8 +1,8 @@
-"""Parts of batches: what one process of the loader makes at a time.
+"""Parts of batches: the unit of work of a loader process.
 
-Flow: the loader asks for parts of ``ROWS`` rows of each batch, from processes or from a thread, and joins them. A part
-is a function of (data, config, step, rows) alone: views are drawn row by row, and what is drawn for a batch as a
-whole (its interpolation) is added when it is joined.
+Flow: the loader requests parts of ``ROWS`` rows of each batch, from processes or from a thread, and joins them. A part
+is a function of (data, config, step, rows) alone: views are drawn row by row, and draws for the whole batch (its
+interpolation) are added when it is joined.
 
 Legend: B batch, b rows of a part, T tokens, S side of a view.
 """
@@ -26,7 +26,7 @@ from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
 from core.data.views.distortion import draw_distortion
 from core.data.views.making import cut_view, draw_mix, view_side
-from core.data.views.masks import draw_kept, draw_masks
+from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
 from core.spec.config import RunConfig, Teaching
 
@@ -40,7 +40,7 @@ Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
 
 @dataclass
 class LoadedPart:
-    """Rows of a batch, and the images that proved unreadable on the way; no batch when none is readable."""
+    """Rows of a batch, and the images found unreadable while loading it; None when no image is readable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
@@ -61,8 +61,8 @@ class PartMaker(Dataset[LoadedPart]):
         plan: Teaching | None = None,
         left_out: Tensor | None = None,
     ) -> None:
-        """``by_device``: views are only cropped here, and distorted by the device that a batch is sent to. ``plan``:
-        which steps need the further views; by default all. ``left_out`` (N,) bool: rows that replace no other.
+        """``by_device``: views are only cropped here; the batch's device distorts them. ``plan``: the steps that need
+        the additional views; by default all. ``left_out`` (N,) bool: rows that must not replace unreadable ones.
         """
         self._left_out = set() if left_out is None else set(left_out.nonzero().flatten().tolist())
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
@@ -71,24 +71,22 @@ class PartMaker(Dataset[LoadedPart]):
     def __getitem__(self, span: Span) -> LoadedPart:
         return self.make(*self.order.take(*span), step=span[0] + 1)
 
-    def make(self, wanted: Rows, passes: Integers, step: int) -> LoadedPart:
-        """The rows ``wanted`` (b,) as they are shown in ``step`` (the first is 1), in the pass through the data that
-        all, or each, belong to.
-        """
-        known = set(self.dataset.broken)
+    def make(self, batch_rows: Rows, epochs: Integers, step: int) -> LoadedPart:
+        """The rows ``batch_rows`` (b,) as shown in ``step`` (the first is 1); ``epochs``: one for all, or one each."""
+        broken_before = set(self.dataset.broken)
         decoded, rows = [], []
-        for row in wanted.tolist():
-            found = self.readable(row)
-            if found is None:
+        for row in batch_rows.tolist():
+            readable = self.readable(row)
+            if readable is None:
                 return LoadedPart(None, self.dataset.broken)
-            rows.append(found[0])
-            decoded.append(found[1])
-        batch = self._batch(step, passes, np.array(rows), decoded)
-        broken = {row: reason for row, reason in self.dataset.broken.items() if row not in known}
+            rows.append(readable[0])
+            decoded.append(readable[1])
+        batch = self._batch(step, epochs, np.array(rows), decoded)
+        broken = {row: reason for row, reason in self.dataset.broken.items() if row not in broken_before}
         return LoadedPart(batch, broken)
 
     def readable(self, row: int) -> tuple[int, Tensor] | None:
-        """``row``, or the next row whose image can be read, and its image; None when there is no such row."""
+        """``row``, or the next row with a readable image, and that image; None when there is no such row."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)
             if candidate in self.dataset.broken or candidate in self._left_out:
@@ -99,24 +97,24 @@ class PartMaker(Dataset[LoadedPart]):
                 self.dataset.mark_broken(candidate, error)
         return None
 
-    def view(self, wanted: WantedView, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
-        """One view of ``rows`` (b,), whose decoded images these are; a function of its keys, row by row."""
+    def view(self, spec: ViewSpec, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
+        """One view of ``rows`` (b,), cut from their ``decoded`` images; each row depends on its keys alone."""
         key = (self.config.seed, epoch, rows)
-        side = view_side(wanted.recipe, self.size, self.multiple)
-        images = cut_view(decoded, wanted.recipe, side, *key, wanted.number)  # (b, 3, S, S)
-        distortion = draw_distortion(wanted.recipe, *key, wanted.number)
+        side = view_side(spec.recipe, self.size, self.multiple)
+        images = cut_view(decoded, spec.recipe, side, *key, spec.number)  # (b, 3, S, S)
+        distortion = draw_distortion(spec.recipe, *key, spec.number)
         if not self.by_device:
             images = images.contiguous()
             if distortion is not None:
                 images, distortion = distortion.apply(images), None
-        across = side // self.multiple
-        mask = draw_masks(wanted.recipe, across, *key, wanted.number)
-        kept = draw_kept(wanted.recipe, across, *key, wanted.number)
-        return View(images, None, mask, wanted.number, wanted.local, distortion, kept)
+        patches_per_side = side // self.multiple
+        mask = draw_masks(spec.recipe, patches_per_side, *key, spec.number)
+        visible = draw_visible(spec.recipe, patches_per_side, *key, spec.number)
+        return View(images, None, mask, spec.number, spec.local, distortion, visible)
 
     def _batch(self, step: int, epoch: Integers, rows: Rows, decoded: list[Tensor]) -> Batch:
-        def views(wanted: Sequence[WantedView]) -> tuple[View, ...]:
-            return tuple(self.view(one, epoch, rows, decoded) for one in wanted)
+        def views(specs: Sequence[ViewSpec]) -> tuple[View, ...]:
+            return tuple(self.view(spec, epoch, rows, decoded) for spec in specs)
 
         chances = caption_chances(self.config.seed, epoch, rows)
         return Batch(
@@ -130,53 +128,53 @@ class PartMaker(Dataset[LoadedPart]):
 
 
 @dataclass(frozen=True)
-class WantedView:
-    """A view that a config asks for: how it is made, and the number that its draws depend on."""
+class ViewSpec:
+    """A view of a config: its settings, and the number that its draws depend on."""
 
     recipe: ViewRecipe
     number: int
     local: bool = False
 
 
-def clean_view(config: RunConfig) -> WantedView:
-    """The one that carries the contrastive loss."""
-    return WantedView(ViewRecipe.of(config.views.clean), CLEAN)
+def clean_view(config: RunConfig) -> ViewSpec:
+    """The view of the contrastive loss."""
+    return ViewSpec(ViewRecipe.of(config.views.clean), CLEAN)
 
 
-def student_views(config: RunConfig) -> list[WantedView]:
-    """The student's further views: whole ones, then local ones."""
+def student_views(config: RunConfig) -> list[ViewSpec]:
+    """The student's additional views: global ones, then local ones."""
     views = config.views
-    whole, local = ViewRecipe.of(views.student), ViewRecipe.of(views.local)
-    return [WantedView(whole, STUDENT + i) for i in range(views.student.count)] + [
-        WantedView(local, LOCAL + i, local=True) for i in range(views.local.count)
+    global_recipe, local = ViewRecipe.of(views.student), ViewRecipe.of(views.local)
+    return [ViewSpec(global_recipe, STUDENT + i) for i in range(views.student.count)] + [
+        ViewSpec(local, LOCAL + i, local=True) for i in range(views.local.count)
     ]
 
 
-def teacher_views(config: RunConfig) -> list[WantedView]:
-    """The teacher's own views. Shared ones are the student's, and are added when parts are joined."""
+def teacher_views(config: RunConfig) -> list[ViewSpec]:
+    """The teacher's views; none if it shares the student's, which are added when parts are joined."""
     views = config.views
     if not config.teacher.traits.exists or views.shared:
         return []
     recipe = ViewRecipe.of(views.teacher)
-    return [WantedView(recipe, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
+    return [ViewSpec(recipe, TEACHER if i == 0 else TEACHERS + i) for i in range(views.teacher.count)]
 
 
 def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
-    """(b,) in [0, 1): which of its captions each of ``rows`` (b,) has in this pass."""
+    """(b,) in [0, 1): selects the caption of each of ``rows`` (b,) in ``epoch``."""
     return uniforms(1, seed, epoch, rows, CAPTION)[:, 0]
 
 
-def mix_of(wanted: WantedView, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
-    """How a view with ``side`` pixels a side is interpolated in batch ``step``, as a whole; None when it is not."""
-    generator = np.random.default_rng(seed_of(seed, step, wanted.number, MIX))
-    return draw_mix(wanted.recipe, generator, batch_size, side)
+def mix_of(spec: ViewSpec, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
+    """The interpolation of a view with ``side`` pixels a side in batch ``step``; None without interpolation."""
+    generator = np.random.default_rng(seed_of(seed, step, spec.number, MIX))
+    return draw_mix(spec.recipe, generator, batch_size, side)
 
 
 class Joiner:
-    """Parts of a batch as one, with the interpolation that is drawn for all of it."""
+    """Joins the parts of a batch, and draws its interpolation."""
 
     def __init__(self, config: RunConfig, batch_size: int, pad_id: int, pinned: bool) -> None:
-        """Of batches of ``batch_size`` rows, all processes'. ``pinned``: laid where a GPU fetches them itself."""
+        """``batch_size``: rows of all processes together. ``pinned``: in pinned memory, for copies to a GPU."""
         self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
         self._recipe = ViewRecipe.of(config.views.student)  # of interpolated views
 
@@ -184,12 +182,12 @@ class Joiner:
         """Batch ``step`` from its parts in order."""
         first, views = parts[0], self._config.views
         student = tuple(
-            self._view([part.student[i] for part in parts], None if one.local else self._mix(step, one))
-            for i, one in enumerate(first.student)
+            self._view([part.student[i] for part in parts], None if view.local else self._mix(step, view))
+            for i, view in enumerate(first.student)
         )
         teacher = tuple(self._view([part.teacher[i] for part in parts]) for i in range(len(first.teacher)))
         if self._config.teacher.traits.exists and views.shared:
-            teacher = tuple(one.without_masks() for one in student if not one.local)
+            teacher = tuple(view.without_masks() for view in student if not view.local)
         return Batch(
             rows=self._joined([part.rows for part in parts]),
             texts=self._joined(self._padded([part.texts for part in parts])),
@@ -202,13 +200,13 @@ class Joiner:
         )
 
     def _mix(self, step: int, view: View) -> Mix | None:
-        """Has the partners of the whole batch, also where this process has a share."""
-        wanted, side = WantedView(self._recipe, view.number), view.images.shape[-1]
-        return mix_of(wanted, side, self._config.seed, step, self._batch_size)
+        """With the partners of the whole batch, even if this process has only a share of it."""
+        spec, side = ViewSpec(self._recipe, view.number), view.images.shape[-1]
+        return mix_of(spec, side, self._config.seed, step, self._batch_size)
 
     def _view(self, parts: Sequence[View], mix: Mix | None = None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
-        kept = [part.kept for part in parts if part.kept is not None]
+        visible = [part.visible for part in parts if part.visible is not None]
         images = self._joined([part.images for part in parts])
         distortions = [part.distortion for part in parts if part.distortion is not None]
         return replace(
@@ -216,7 +214,7 @@ class Joiner:
             images=images,
             mix=mix,
             mask=self._joined(masks) if masks else None,
-            kept=self._joined(kept) if kept else None,
+            visible=self._joined(visible) if visible else None,
             distortion=distortions[0].joined(*distortions[1:]) if distortions else None,
         )
 

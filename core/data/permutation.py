@@ -1,11 +1,11 @@
-"""A shuffled order of n things without a list of them: where each stands is computed when it is asked for.
+"""A random permutation of n items without a list of them: each position is computed on demand.
 
 Flow: ``core.data.orders`` asks for a few positions of an epoch at a time. A list of a hundred million rows would take
 800 MB and seconds to shuffle, in each process.
 
-It is a Feistel network over the pairs (x // b, x % b) with a b just above n, so that each round is undone by the same
-round and the whole is one to one (Luby and Rackoff 1988); what falls on n or above goes through it again, until it does
-not (cycle walking, Black and Rogaway 2002).
+It is a Feistel network over the pairs (x // b, x % b) with a b just above n: each round is invertible, so that the
+whole is a bijection (Luby and Rackoff 1988); values of n or above are mapped again until they are below n (cycle
+walking, Black and Rogaway 2002).
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ Positions = npt.NDArray[np.int64]
 
 
 def permuted(positions: Positions, size: Integers, *keys: Integers) -> Positions:
-    """Where each of ``positions`` (n,) stands in a random order of 0 to ``size - 1`` that ``keys`` choose; (n,).
+    """(n,): each of ``positions`` (n,) mapped by a random permutation of 0 to ``size - 1``, seeded by ``keys``.
 
-    ``size`` and the keys are one for all, or one for each position, which must be below its size.
+    ``size`` and each key are one number for all, or one per position, which must be below its size.
     """
     sizes = np.broadcast_to(np.asarray(size, np.int64), positions.shape)
     rows = np.ceil(np.sqrt(sizes)).astype(np.int64)  # a
     columns = -(-sizes // rows)  # b, so that a b is n or a little more
-    found = positions.astype(np.int64)
+    result = positions.astype(np.int64)
     waiting = np.arange(len(positions))
     while len(waiting):
-        chosen = tuple(key if isinstance(key, int) else np.broadcast_to(key, positions.shape)[waiting] for key in keys)
-        found[waiting] = _once(found[waiting], rows[waiting], columns[waiting], chosen)
-        waiting = waiting[found[waiting] >= sizes[waiting]]
-    return found
+        round_keys = tuple(
+            key if isinstance(key, int) else np.broadcast_to(key, positions.shape)[waiting] for key in keys
+        )
+        result[waiting] = _once(result[waiting], rows[waiting], columns[waiting], round_keys)
+        waiting = waiting[result[waiting] >= sizes[waiting]]
+    return result
 
 
 def _once(positions: Positions, rows: Positions, columns: Positions, keys: tuple[Integers, ...]) -> Positions:
-    left, right = positions // columns, positions % columns
+    x, y = positions // columns, positions % columns
     for number in range(0, ROUNDS, 2):
-        left = (left + _below(rows, right, number, keys)) % rows
-        right = (right + _below(columns, left, number + 1, keys)) % columns
-    return left * columns + right
+        x = (x + _below(rows, y, number, keys)) % rows
+        y = (y + _below(columns, x, number + 1, keys)) % columns
+    return x * columns + y
 
 
-def _below(limits: Positions, other: Positions, number: int, keys: tuple[Integers, ...]) -> Positions:
-    return (hashes(*keys, number, other) % limits.astype(np.uint64)).astype(np.int64)
+def _below(limits: Positions, inputs: Positions, number: int, keys: tuple[Integers, ...]) -> Positions:
+    return (hashes(*keys, number, inputs) % limits.astype(np.uint64)).astype(np.int64)

@@ -1,8 +1,8 @@
-"""From an image's file to a model's input: the one way, whoever asks.
+"""From an image file to a model's input, the same way for all callers.
 
-Flow: data sets decode by ``decoding_for`` (and cache that), then cut ``centre_view``; captioning, an index, and a
-image tried in the window take ``model_input``, which is the same two steps without a cache. Images for a model that
-is not a run's are decoded to the square that the model's own preprocessing gives; ``centre_view`` is that square.
+Flow: data sets decode by ``decoding_for`` (and cache the result), then cut ``centre_view``; captioning, an index, and a
+single image in the window call ``model_input``, which does both without a cache. Images for a published model are
+decoded to the square of that model's preprocessing, which ``centre_view`` leaves unchanged.
 
 Legend: S side of the model's images.
 """
@@ -23,15 +23,15 @@ OVERSAMPLE = 1.25  # shorter side of a decoded image, in sides of the model's im
 
 
 class PublishedData(DataConfig):
-    """Data settings of a model that no run of this program trained: its own preprocessing, as it was published."""
+    """Data settings of a published model, with its preprocessing."""
 
     resizing: Resizing = Resizing()
 
 
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
-    """How images are decoded for a model with ``image_size`` pixels a side: larger, so that views can be cut.
+    """The decoding for a model with ``image_size`` pixels a side: larger, so that views can be cut.
 
-    For `PublishedData`, as open_clip does: resized once, and cropped.
+    For `PublishedData` as in open_clip: resized once, and cropped.
     """
     if isinstance(config, PublishedData):
         return Decoding(image_size, config.max_megapixels, resizing=config.resizing)
@@ -40,6 +40,6 @@ def decoding_for(image_size: int, config: DataConfig) -> Decoding:
 
 
 def model_input(path: str | Path, image_size: int, config: DataConfig) -> Tensor:
-    """(3, S, S) uint8 as evaluation shows it to the model. ImageError when it cannot be read."""
+    """(3, S, S) uint8, the model's input in evaluation. ImageError when the file cannot be read."""
     pixels = decoding_for(image_size, config).read(path)
     return centre_view(torch.from_numpy(pixels).permute(2, 0, 1), image_size)

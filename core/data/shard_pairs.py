@@ -1,10 +1,10 @@
-"""Pairs in shards, for training: every row is read, tokenised and decoded when a batch asks for it.
+"""Pairs in shards, for training: rows are read, tokenised and decoded on demand.
 
-Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` where it names shards; evaluation, an index and
+Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` if it names shards; evaluation, an index and
 the noise ranking read all rows, by ``core.data.sources.shards.source``.
 
-What a process holds does not grow with the rows: the index is memory-mapped, and captions are tokenised by whoever
-makes the batch.
+A process's memory does not grow with the number of rows: the index is memory-mapped, and captions are tokenised when a
+batch is made.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ShardPairs(Pairs):
     def image(self, row: int) -> Tensor:
         if row in self.broken:
             raise ImageError(self.broken[row])
-        self.shards.texts(row)  # a row without captions is no better than one without an image
+        self.shards.texts(row)  # a row without captions is as unusable as one without an image
         return torch.from_numpy(self.decoding.read(self.shards.image(row))).permute(2, 0, 1)
 
     def path(self, row: int) -> Path:
@@ -64,8 +64,8 @@ class ShardPairs(Pairs):
 
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         captions = [self.captions_of(row) for row in rows.tolist()]
-        chosen = [some[int(chance * len(some))] for some, chance in zip(captions, chances.tolist(), strict=True)]
-        tokens = self._tokenize(chosen)
+        picked = [texts[int(chance * len(texts))] for texts, chance in zip(captions, chances.tolist(), strict=True)]
+        tokens = self._tokenize(picked)
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
@@ -100,7 +100,7 @@ def open_shards(
     """
     dataset = ShardPairs(Shards.open(pattern, progress), tokenize, decoding_for(image_size, config), pad_id)
     dataset.check(config.max_bad_share)
-    tokenize([""])  # built here, so that loader processes that are forked share it
+    tokenize([""])  # builds the tokenizer before loader processes are forked, so that they share it
     if log is not None and dataset.bad_count():
         log(warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
     return dataset

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.data.dataset import PairDataset, open_dataset
-from core.data.derived.noisy import wrong_captions
+from core.data.derived.noisy import mismatched_captions
 from core.objectives.weighting.caption_filter import looked_at
 from core.objectives.weighting.words import clean_probability
 from core.spec.config import override
@@ -45,7 +45,7 @@ def filter_draw(
 ) -> dict[str, Any]:
     """The row of one draw, for images with ``descriptors`` (P, F) and one caption each."""
     originals = [(caption,) for caption in captions]
-    changed = wrong_captions(originals, rate, draw, kind, groups) if rate else originals
+    changed = mismatched_captions(originals, rate, draw, kind, groups) if rate else originals
     mismatched = torch.tensor([new != old for new, old in zip(changed, originals, strict=True)])
     dropped = clean_probability(descriptors, [caption for (caption,) in changed], torch.arange(len(captions))) < 0.5
     dropped_mismatched, mismatched_count, dropped_count = (

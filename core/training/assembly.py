@@ -62,7 +62,7 @@ class Assembly:
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch on the networks' device; a copy to a GPU is only queued."""
-        return self._padded(batch).sent(self.runtime.device)
+        return self._padded(batch).to(self.runtime.device)
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
         """The loader's batches on the device, made and copied while it computes the ones before."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from core.bench.results import BenchResult, result
-from core.data.sources.shards.index import Facts, beside, make_index, write_index
+from core.data.sources.shards.index import Facts, make_index, path_beside, write_index
 from core.spec.errors import UserError
 from tests.benchmarks.jpeg import photograph
 
@@ -77,7 +77,7 @@ def write_synthetic(folder: Path, shards: int, rows: int) -> str:
         one = make_index(path)
         digest = hashlib.sha256(str(number).encode()).hexdigest()[:32]  # else they would be doubles
         facts = Facts.model_validate(one.facts.model_dump() | {"rows": rows, "digest": digest})
-        write_index(beside(path), facts, np.repeat(one.table, rows))
+        write_index(path_beside(path), facts, np.repeat(one.table, rows))
     return str(folder / f"{{00000..{shards - 1:05}}}.tar")
 
 

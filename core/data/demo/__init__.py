@@ -1,1 +1,1 @@
-"""The data sets made on this machine: OpenMoji's pictograms and Debian's openclipart."""
+"""Demo data sets: OpenMoji's emoji and Debian's openclipart."""

@@ -1,9 +1,9 @@
-"""What an emoji's name tells: concept, skin tone, gender, and the group it belongs to.
+"""Labels parsed from an emoji's name: concept, skin tone, gender and group.
 
 Flow: ``openmoji`` names each image with the ``emoji`` package and labels it here, for the demo data.
 
-A name is words: "woman firefighter medium-dark skin tone" is the concept firefighter, the gender woman and the tone
-medium-dark. Pairs have two tones ("handshake light skin tone dark skin tone"); people come first ("women wrestling"),
+"woman firefighter medium-dark skin tone" has the concept firefighter, the gender woman and the tone medium-dark. Two
+people have two tones ("handshake light skin tone dark skin tone"). The words for people come first ("women wrestling"),
 last ("couple with heart woman man") or in between ("deaf man").
 """
 
@@ -19,7 +19,7 @@ _GENDERS = {
     "man": "man", "men": "man", "boy": "man",
     "person": "person", "people": "person", "adult": "person", "child": "person",
 }  # fmt: skip
-# Names whose gender is not a word of its own: concept and gender.
+# Names that do not contain their gender as a separate word: concept and gender.
 _SPECIAL = {
     "merperson": ("merperson", "person"),
     "mermaid": ("merperson", "woman"),
@@ -42,7 +42,7 @@ _SPECIAL = {
     "woman and man holding hands": ("holding hands", "mixed"),
     "breast-feeding": ("breast-feeding", "woman"),
 }
-# First code points of each group; what is in none of them is a symbol below U+3300, else an object.
+# First code points of each group; others are symbols below U+3300, else objects.
 _GROUPS = {
     "flags": "1F1E6-1F1FF 1F38C 1F3C1 1F3F3-1F3F4 1F6A9",
     "smileys": "2639-263A 2763-2764 1F479-1F47B 1F47D-1F480 1F48B-1F48C 1F493-1F49F 1F4A2-1F4A9 1F4AB-1F4AD "
@@ -73,11 +73,11 @@ _GROUPS = {
 
 
 def _ranges(text: str) -> list[range]:
-    found = []
+    ranges = []
     for part in text.split():
         first, _, last = part.partition("-")
-        found.append(range(int(first, 16), int(last or first, 16) + 1))
-    return found
+        ranges.append(range(int(first, 16), int(last or first, 16) + 1))
+    return ranges
 
 
 _GROUP_OF = {code: group for group, text in _GROUPS.items() for span in _ranges(text) for code in span}
@@ -85,7 +85,7 @@ _GROUP_OF = {code: group for group, text in _GROUPS.items() for span in _ranges(
 
 @dataclass(frozen=True)
 class Label:
-    """What a name says; "" where it says nothing."""
+    """Labels of an emoji; "" where the name does not say."""
 
     concept: str
     tone: str
@@ -104,7 +104,7 @@ def label(code: str, name: str) -> Label:
 
 
 def _without_people(name: str) -> tuple[str, str]:
-    """The words of ``name`` that are not people, and the gender of those that are."""
+    """``name`` without the words for people, and their gender."""
     words = name.split()
     people = [_GENDERS[word] for word in words if word in _GENDERS]
     rest = " ".join(word for word in words if word not in _GENDERS)

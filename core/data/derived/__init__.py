@@ -1,1 +1,1 @@
-"""New sources made from old ones: with wrong captions mixed in, or with doubtful pairs left out."""
+"""Sources derived from others: with mismatched captions mixed in, with fixes, or without doubtful pairs."""

@@ -1,4 +1,4 @@
-"""A data source saved again without the pairs that were marked as wrong."""
+"""A copy of a data source without the pairs that were marked as mismatched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.derived.manifest import Pair, labels_of, manifest, refuse_target
+from core.data.derived.manifest import Pair, check_target, labels_of, manifest
 from core.data.sources.opening import open_source
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
@@ -28,22 +28,22 @@ def save_without(
     left_out = set(excluded)
     unknown = left_out - {row.file for row in source.rows}
     if unknown:
-        raise UserError(f"{data} has no image {min(unknown)}, which was to be left out.")
-    refuse_target(to, data, replace)
+        raise UserError(f"{data} has no image {min(unknown)}, which should be left out.")
+    check_target(to, data, replace)
     folder = to.parent.absolute()
     written: list[Pair] = []
-    kept = 0
+    kept_count = 0
     for row in source.rows:
-        rest = [one for one in row.captions if row.file not in left_out and (row.file, one) not in pairs]
-        if not rest:
+        captions = [caption for caption in row.captions if (row.file, caption) not in pairs]
+        if row.file in left_out or not captions:
             continue
         if not row.image.is_relative_to(folder):
             raise UserError(f"{row.image} does not lie below {folder}; save the manifest in a folder above its images.")
-        kept += 1
+        kept_count += 1
         name = row.image.relative_to(folder).as_posix()
-        written += [(name, caption, labels_of(row, source.label_names)) for caption in rest]
-    if not kept:
-        raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
+        written += [(name, caption, labels_of(row, source.label_names)) for caption in captions]
+    if not kept_count:
+        raise UserError(f"no pair of {data} would be left; leave out fewer pairs.")
     with writing(to):
         write_whole(to, manifest(written, source.label_names))
-    return {"path": str(to), "kept": kept, "excluded": len(source.rows) - kept, "captions": len(written)}
+    return {"path": str(to), "kept": kept_count, "excluded": len(source.rows) - kept_count, "captions": len(written)}

@@ -1,8 +1,7 @@
 """A copy of a data source with fixes applied: pairs left out, captions and labels replaced, images added.
 
 Flow: the window's basket -> worker ``fixes_save`` -> **fixed** -> a table that training reads, with its record beside.
-Images of the source stay where they are; added ones are copied beside the table, whose paths must not lead out of its
-folder.
+Images of the source stay in place; added ones are copied beside the table, since its paths must stay in its folder.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.data.derived.manifest import manifest, refuse_target
+from core.data.derived.manifest import check_target, manifest
 from core.data.derived.names import names_below
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source, clean_caption
@@ -32,48 +31,47 @@ ADDED = "added"  # ends the name of the folder of added images
 class _Changes:
     """The fixes of one image."""
 
-    out: bool = False
-    without: set[str] = field(default_factory=set)  # captions
-    instead: dict[str, str] = field(default_factory=dict)  # caption -> its replacement; "" for all of them
+    is_excluded: bool = False
+    removed: set[str] = field(default_factory=set)  # captions
+    replaced: dict[str, str] = field(default_factory=dict)  # caption -> its replacement; "" for all captions
     labels: dict[str, str] = field(default_factory=dict)
-    more: list[str] = field(default_factory=list)  # captions of an added image
+    added: list[str] = field(default_factory=list)  # captions of an added image
 
 
 def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False) -> FixesRecord:
     """Write ``data`` with ``fixes`` as the table ``to`` (CSV) and its record; returns the record.
 
-    The later of two fixes of one thing counts. Raises UserError when a fix names an image, caption or label that the
-    data have not, when nothing is left, when ``to`` exists and is not to be replaced, or is the data themselves.
+    Of two fixes of the same field the later counts. Raises UserError when a fix names an image, caption or label that
+    ``data`` does not have, when nothing is left, when ``to`` exists and ``replace`` is not set, or is ``data`` itself.
     """
-    refuse_target(to, data, replace)
+    check_target(to, data, replace)
     source = open_source(data)
-    known = {row.file: row for row in source.rows}
-    changes = _by_image(_as_named(fixes, known))
+    rows_by_file = {row.file: row for row in source.rows}
+    changes = _by_image(_as_named(fixes, rows_by_file))
     for file, change in changes.items():
-        _check(data, source, known.get(file), file, change)
-    new = [file for file, change in changes.items() if file not in known and not change.out]
-    kept = [(row, captions) for row in source.rows if (captions := _captions(row, changes.get(row.file)))]
+        _check(data, source, rows_by_file.get(file), file, change)
+    new = [file for file, change in changes.items() if file not in rows_by_file and not change.is_excluded]
+    remaining = [(row, captions) for row in source.rows if (captions := _captions(row, changes.get(row.file)))]
     added = [(file, _added_captions(changes[file])) for file in new]
-    if not kept and not added:
-        raise UserError(f"nothing of {data} would be left; leave out fewer pairs.")
+    if not remaining and not added:
+        raise UserError(f"no pair of {data} would be left; leave out fewer pairs.")
     with writing(to):
         folder = to.parent.absolute()
-        names = names_below([row.file for row, _ in kept], folder) if kept else []
+        names = names_below([row.file for row, _ in remaining], folder) if remaining else []
         table = [
-            (name, one, _labels(row, source, changes.get(row.file)))
-            for name, (row, captions) in zip(names, kept, strict=True)
-            for one in captions
+            (name, caption, _labels(row, source, changes.get(row.file)))
+            for name, (row, captions) in zip(names, remaining, strict=True)
+            for caption in captions
         ]
         for file, captions in added:
             name = _copy_in(Path(file), folder / f"{to.stem}-{ADDED}", folder)
-            table += [
-                (name, one, [changes[file].labels.get(label, "") for label in source.label_names]) for one in captions
-            ]
+            labels = [changes[file].labels.get(label, "") for label in source.label_names]
+            table += [(name, caption, labels) for caption in captions]
         record = FixesRecord(
             source=data,
             fixed=to.name,
             made=time.time(),
-            images=len(kept) + len(added),
+            images=len(remaining) + len(added),
             captions=len(table),
             fixes=tuple(fixes),
         )
@@ -82,70 +80,71 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     return record
 
 
-def _as_named(fixes: Sequence[Fix], known: Mapping[str, Row]) -> list[Fix]:
-    """``fixes`` with the paths that the source has for their images, which may lead there by a link."""
-    if all(fix.path in known for fix in fixes):
+def _as_named(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> list[Fix]:
+    """``fixes`` with each path as the source spells it; a fix may name an image by a link."""
+    if all(fix.path in rows_by_file for fix in fixes):
         return list(fixes)
-    # os.path.realpath, since Path's resolve is too slow for a million
-    real = {os.path.realpath(file): file for file in known}
-    return [
-        fix if fix.path in known else fix.model_copy(update={"path": real.get(os.path.realpath(fix.path), fix.path)})
-        for fix in fixes
-    ]
+    # os.path.realpath, since Path.resolve is too slow for a million
+    by_real_path = {os.path.realpath(file): file for file in rows_by_file}
+
+    def source_path(path: str) -> str:
+        return path if path in rows_by_file else by_real_path.get(os.path.realpath(path), path)
+
+    return [fix.model_copy(update={"path": source_path(fix.path)}) for fix in fixes]
 
 
 def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
-    found: dict[str, _Changes] = defaultdict(_Changes)
+    changes: dict[str, _Changes] = defaultdict(_Changes)
     for fix in fixes:
-        change, value = found[fix.path], clean_caption(fix.value)
+        change, value = changes[fix.path], clean_caption(fix.value)
         if fix.kind in ("wrong", "excluded"):
             if fix.caption:
-                change.without.add(fix.caption)
-                change.instead.pop(fix.caption, None)
+                change.removed.add(fix.caption)
+                change.replaced.pop(fix.caption, None)
             else:
-                change.out = True
+                change.is_excluded = True
         elif not value:
-            raise UserError(f"the fix of {fix.path} ({fix.kind}) is empty; write what it shall be, or remove the fix.")
+            raise UserError(f"the fix of {fix.path} ({fix.kind}) is empty; enter the new text, or remove the fix.")
         elif fix.kind == "recaptioned":
-            change.instead[fix.caption] = value
-            change.without.discard(fix.caption)
+            change.replaced[fix.caption] = value
+            change.removed.discard(fix.caption)
         elif fix.kind == "relabelled":
             change.labels[fix.label] = value
         else:
-            change.out = False
-            change.more.append(value)
-    return found
+            change.is_excluded = False
+            change.added.append(value)
+    return changes
 
 
 def _check(data: str, source: Source, row: Row | None, file: str, change: _Changes) -> None:
-    """Every fix is of something that is there; else the copy would not be what was decided."""
-    named = {*change.without, *(caption for caption in change.instead if caption)}
+    """UserError when a fix is for an image, caption or label that does not exist."""
+    named = {*change.removed, *(caption for caption in change.replaced if caption)}
     if row is None:
-        if change.out or named or not (change.more or change.instead):
-            raise UserError(f"{data} has no image {file}, which a fix is of; remove the fix, or choose its data.")
+        if change.is_excluded or named or not (change.added or change.replaced):
+            raise UserError(f"{data} has no image {file}, which has a fix; remove the fix, or choose its data.")
         if not Path(file).is_file():
-            raise UserError(f"{file}, which was to be added, is not there; remove the fix.")
+            raise UserError(f"{file}, which should be added, does not exist; remove the fix.")
         return
     if missing := sorted(named - set(row.captions)):
         raise UserError(f"{file} has no caption {missing[0]!r} in {data}; remove its fix, or choose its data.")
     if unknown := sorted(set(change.labels) - set(source.label_names)):
-        raise UserError(f"{data} has no label {unknown[0]!r}, which {file} was to get; remove its fix.")
+        raise UserError(f"{data} has no label {unknown[0]!r}, which a fix sets for {file}; remove the fix.")
 
 
 def _captions(row: Row, change: _Changes | None) -> tuple[str, ...]:
-    """The captions that are left of ``row``; none where it is left out."""
+    """The captions of ``row`` after its fixes; empty if it is excluded."""
     if change is None:
         return row.captions
-    if change.out:
+    if change.is_excluded:
         return ()
-    if whole := change.instead.get(""):
-        return tuple(dict.fromkeys((whole, *change.more)))
-    left = (change.instead.get(one, one) for one in row.captions if one not in change.without)
-    return tuple(dict.fromkeys((*left, *change.more)))
+    if replacement := change.replaced.get(""):
+        return tuple(dict.fromkeys((replacement, *change.added)))
+    captions = (change.replaced.get(caption, caption) for caption in row.captions if caption not in change.removed)
+    return tuple(dict.fromkeys((*captions, *change.added)))
 
 
 def _added_captions(change: _Changes) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*change.more, *change.instead.values())))
+    return tuple(dict.fromkeys((*change.added, *change.replaced.values())))
 
 
 def _labels(row: Row, source: Source, change: _Changes | None) -> list[str]:
@@ -154,7 +153,7 @@ def _labels(row: Row, source: Source, change: _Changes | None) -> list[str]:
 
 
 def _copy_in(file: Path, folder: Path, root: Path) -> str:
-    """Copy an image into ``folder``; returns its path from ``root``. Names of different files stay different."""
+    """Copy an image into ``folder`` under a name unique to its path; returns the copy's path relative to ``root``."""
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     copy = folder / f"{file.stem[:80]}-{digest}{file.suffix}"

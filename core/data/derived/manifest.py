@@ -1,6 +1,6 @@
-"""A new manifest: what it may be called, and its bytes. Whatever saves pairs writes them in this form.
+"""The manifest in which pairs are saved: its allowed names and its bytes.
 
-Flow: rows of a source, changed or chosen -> ``manifest`` -> a CSV as open_clip has them, which training reads.
+Flow: rows of a source, changed or selected -> ``manifest`` -> a CSV in open_clip's format, which training reads.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from core.spec.shards import is_shards
 
 SUFFIX = ".csv"
 
-Pair = tuple[str, str, Sequence[object]]  # an image's path from the manifest's folder, a caption, further cells
+Pair = tuple[str, str, Sequence[object]]  # image path relative to the manifest, caption, further cells
 
 
 def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
-    """The CSV of ``pairs``, a line each; ``columns`` are the names of their further cells."""
+    """The CSV of ``pairs``, one line each; ``columns`` name their further cells."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["filepath", "title", *marked_row(columns)])
@@ -31,12 +31,12 @@ def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
 
 
 def labels_of(row: Row, names: Sequence[str]) -> list[str]:
-    """The labels ``names`` of ``row``; "" for those that it has not."""
+    """The labels ``names`` of ``row``; "" for missing ones."""
     return [row.labels.get(name, "") for name in names]
 
 
-def refuse_target(to: Path, data: str, replace: bool) -> None:
-    """Raise UserError where a manifest made of ``data`` may not be ``to``: not a CSV, the data itself, or there."""
+def check_target(to: Path, data: str, replace: bool) -> None:
+    """UserError unless ``to`` is a CSV, is not ``data`` itself, and does not exist (or ``replace``)."""
     if to.suffix.lower() != SUFFIX:
         raise UserError(f"{to} must end with {SUFFIX}.")
     if not is_shards(data) and to.exists() and to.resolve() == expand_user(data).resolve():

@@ -1,10 +1,9 @@
-"""Parts of a source saved as sources of their own: a selection, or a part held out for validation.
+"""Parts of a source saved as new sources: a selection, or a part held out for validation.
 
-Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, where it
-comes from (``NAME.provenance.json``). What is written opens as training data at once.
+Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, its
+provenance (``NAME.provenance.json``).
 
-Images stay where they are. A manifest's paths must not lead out of its folder: where it lies elsewhere, a link to
-the images' folder is made beside it.
+Images stay in place. A manifest's paths must stay in its folder, so one written elsewhere gets a link to the images.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.derived.manifest import SUFFIX, labels_of, manifest, refuse_target
+from core.data.derived.manifest import SUFFIX, check_target, labels_of, manifest
 from core.data.derived.names import folder_of, names_below
 from core.data.errors import ImageError
 from core.data.images import image_bytes
@@ -55,49 +54,52 @@ def save_subset(
 ) -> Saved:
     """Write the rows of ``data`` without the images ``excluded`` (paths), or ``only`` these, as the manifest ``to``.
 
-    Raises UserError when nothing would be left, an image is not one of ``data``, or ``to`` cannot be written, exists
-    (unless ``replace``), is ``data`` itself, or does not end with .csv.
+    Raises UserError when no row would be left, ``data`` does not have one of the images, or ``to`` cannot be written,
+    exists (unless ``replace``), is ``data`` itself, or does not end with .csv.
     """
-    refuse_target(to, data, replace)
+    check_target(to, data, replace)
     source = open_source(data, progress=progress)
-    left_out, wanted = frozenset(excluded), frozenset(only)
-    unknown = (left_out | wanted) - {row.file for row in source.rows}
+    left_out, selected = frozenset(excluded), frozenset(only)
+    unknown = (left_out | selected) - {row.file for row in source.rows}
     if unknown:
-        raise UserError(f"{data} has no image {min(unknown)}; open the data again, and select anew.")
-    rows = [row for row in source.rows if row.file not in left_out and (not wanted or row.file in wanted)]
+        raise UserError(f"{data} has no image {min(unknown)}; open the data again, and repeat the selection.")
+    rows = [row for row in source.rows if row.file not in left_out and (not selected or row.file in selected)]
     if not rows:
-        raise UserError(f"nothing of {data} would be left; exclude fewer images.")
+        raise UserError(f"no image of {data} would be left; exclude fewer.")
     return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
 def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Path | None = None) -> tuple[Saved, Saved]:
-    """Write ``data`` as two manifests: what is left to train on, and ``share`` of its images, drawn with ``seed``.
+    """Write ``data`` as two manifests: a training part, and a held-out ``share`` of its images, drawn with ``seed``.
 
-    Copies of one image (the same bytes) stay together, so that nothing leaks. They lie in ``folder``, by default the
-    one above images and source; names that are taken are numbered. Raises UserError when one part would be empty, or
-    cannot be written.
+    Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests go to ``folder``, by
+    default the common folder of images and source; existing names get a number. Raises UserError when one part would be
+    empty, or cannot be written.
     """
     if not 0.0 < share < 1.0:
         raise UserError(f"the share to hold out is {share}; it must lie between 0 and 1.")
     source = open_source(data, progress=progress)
     copies = same_bytes([row.file for row in source.rows], progress)
-    held = _drawn(copies, share, seed)
-    parts = [[row for row, out in zip(source.rows, held, strict=True) if out == which] for which in (False, True)]
+    is_held_out = _drawn(copies, share, seed)
+    parts = [
+        [row for row, held_out in zip(source.rows, is_held_out, strict=True) if held_out == part]
+        for part in (False, True)
+    ]
     if not all(parts):
         raise UserError(
             f"{data} has {len(source.rows)} images, too few different ones to hold out {share:.0%}; take more data."
         )
     home, stem = folder or folder_above(source, data), stem_of(data)
-    kept, out = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
+    train_path, held_out_path = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
     about = {"how": "held out", "share": share, "seed": seed}
     return (
-        write_rows(source, parts[0], kept, {**about, "other part": out.name}),
-        write_rows(source, parts[1], out, {**about, "other part": kept.name}),
+        write_rows(source, parts[0], train_path, {**about, "other part": held_out_path.name}),
+        write_rows(source, parts[1], held_out_path, {**about, "other part": train_path.name}),
     )
 
 
 def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str, Any]) -> Saved:
-    """``rows`` of ``source`` as the manifest ``to``, and beside it ``about`` with what is known of both."""
+    """Write ``rows`` of ``source`` as the manifest ``to``, and beside it their provenance with ``about``."""
     labels = source.label_names
     with writing(to):
         names = names_below([row.file for row in rows], to.parent)
@@ -105,7 +107,7 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
     pairs = [(name, caption, labels_of(row, labels)) for name, row in named for caption in row.captions]
     content, captions = manifest(pairs, labels), len(pairs)
     origin = {"source": source.origin, "format": source.format, "images of the source": len(source.rows)}
-    made = {
+    provenance = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "program": f"sdgui {version('sdgui')}",
         **origin,
@@ -117,27 +119,27 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
     beside = to.with_name(to.stem + PROVENANCE)
     with writing(to):
         write_whole(to, content)
-        write_whole(beside, json.dumps(made, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        write_whole(beside, json.dumps(provenance, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
     return Saved(to, len(rows), captions)
 
 
 def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
-    """For each of ``files`` the position of the first with the same bytes, itself where there is none.
+    """For each of ``files`` the position of the first file with the same bytes.
 
-    Only files of one size are read; what cannot be read is taken for different.
+    Reads only files that share a size; an unreadable file counts as different from all others.
     """
     sizes: dict[int, list[int]] = {}
     for position, file in enumerate(files):
         sizes.setdefault(_size(file), []).append(position)
     first = list(range(len(files)))
     alike = [group for size, group in sizes.items() if len(group) > 1 and size >= 0]
-    total, done = sum(map(len, alike)), 0
+    total, compared = sum(map(len, alike)), 0
     for group in alike:
         seen: dict[bytes, int] = {}
         for position in group:
-            if done % 200 == 0:
-                progress("looking for copies", done, total)
-            done += 1
+            if compared % 200 == 0:
+                progress("looking for copies", compared, total)
+            compared += 1
             try:
                 digest = hashlib.blake2b(image_bytes(files[position]), digest_size=16).digest()
             except ImageError:
@@ -147,32 +149,32 @@ def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
 
 
 def folder_above(source: Source, data: str) -> Path:
-    """The folder that images and source lie in: manifests there name the images without a link."""
+    """The common folder of images and source: a manifest there needs no link."""
     base = Path(source.rows[0].file) if is_shards(data) else expand_user(data).absolute()
-    own = str(base) if base.is_dir() else str(base.parent)
+    base_folder = str(base) if base.is_dir() else str(base.parent)
     if is_shards(data):
         return Path(os.path.commonpath([folder_of(row.file) for row in source.rows]))
-    return Path(os.path.commonpath([own, *{folder_of(row.file) for row in source.rows}]))
+    return Path(os.path.commonpath([base_folder, *{folder_of(row.file) for row in source.rows}]))
 
 
 def stem_of(data: str) -> str:
-    """What files made of ``data`` are called after."""
+    """The stem of the names of files derived from ``data``."""
     name = Path(data.rstrip("/\\")).name if not is_shards(data) else "shards"
     stem = name.removesuffix(Path(name).suffix) if not expand_user(data).is_dir() else name
     return stem or "images"
 
 
 def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
-    """A file for each of ``stems`` in ``folder``, with one number for all where a name is taken."""
+    """A new file for each of ``stems`` in ``folder``, with the same number for all if a name exists."""
     for number in range(1, 10_000):
-        found = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}" for stem in stems]
-        if not any(path.exists() for path in found):
-            return found
-    raise UserError(f"{folder} holds ten thousand parts of these data; remove some.")
+        candidates = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}" for stem in stems]
+        if not any(path.exists() for path in candidates):
+            return candidates
+    raise UserError(f"{folder} holds ten thousand parts of this data; remove some.")
 
 
 def _size(file: str) -> int:
-    """Bytes of an image; -1 when it is not known."""
+    """Bytes of an image; -1 if unknown."""
     member = split_member(file)
     if member is not None:
         return member.size
@@ -183,17 +185,17 @@ def _size(file: str) -> int:
 
 
 def _drawn(first: Sequence[int], share: float, seed: int) -> list[bool]:
-    """Whether each image is held out; those with the same ``first`` go together, until ``share`` is reached."""
+    """Whether each image is held out; images with the same ``first`` stay together."""
     members: dict[int, list[int]] = {}
-    for position, one in enumerate(first):
-        members.setdefault(one, []).append(position)
+    for position, key in enumerate(first):
+        members.setdefault(key, []).append(position)
     groups = list(members.values())
-    held, wanted, taken = [False] * len(first), max(1, round(share * len(first))), 0
+    is_held_out, target, count = [False] * len(first), max(1, round(share * len(first))), 0
     for index in np.random.default_rng(seed).permutation(len(groups)).tolist():
-        if taken >= wanted:
+        if count >= target:
             break
-        if taken + len(groups[index]) <= wanted or taken == 0:
-            taken += len(groups[index])
+        if count + len(groups[index]) <= target or count == 0:
+            count += len(groups[index])
             for position in groups[index]:
-                held[position] = True
-    return held
+                is_held_out[position] = True
+    return is_held_out

@@ -1,4 +1,4 @@
-"""Figures of a source's captions and labels, by its rows alone: no image is opened.
+"""Statistics of a source's captions and labels, from its rows alone: no image is opened.
 
 Flow: rows -> ``figures`` -> the verb ``data``, the Data panel.
 """
@@ -18,40 +18,40 @@ SPLIT_NAMES = ("split", "subset", "set", "fold", "partition")  # of label column
 
 @dataclass
 class Figures:
-    """``words`` (LONGEST + 1,): captions of so many words; ``captions``: number of captions -> images."""
+    """``words`` (LONGEST + 1,): histogram of caption lengths; ``captions``: captions per image -> images."""
 
     images: int = 0
     pairs: int = 0
     distinct: int = 0  # captions that differ
     words: list[int] = field(default_factory=lambda: [0] * (LONGEST + 1))
     captions: dict[int, int] = field(default_factory=dict)
-    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value -> images; "" where there is none
+    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value -> images; "" where a row has none
 
     @property
     def median_words(self) -> float:
-        """Words of the caption in the middle; 0 when there is none."""
+        """Median caption length in words; 0 without captions."""
         lengths = [length for length, count in enumerate(self.words) for _ in range(count)]
         return float(median(lengths)) if lengths else 0.0
 
     def split_label(self) -> str:
-        """The label that names splits; "" when there is none."""
+        """The label that names splits, or ""."""
         return next((name for name in self.labels if name.lower() in SPLIT_NAMES), "")
 
 
 def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
-    """Figures of ``rows``, whose labels are called ``label_names``."""
-    found = Figures(labels={name: Counter() for name in label_names})
+    """Statistics of ``rows``, which have the labels ``label_names``."""
+    result = Figures(labels={name: Counter() for name in label_names})
     captions: Counter[int] = Counter()
     texts: set[str] = set()
     for row in rows:
-        found.images += 1
-        own = [caption for caption in row.captions if caption]
-        found.pairs += len(own)
-        captions[len(own)] += 1
-        texts.update(own)
-        for caption in own:
-            found.words[min(len(caption.split()), LONGEST)] += 1
-        for name, counted in found.labels.items():
+        result.images += 1
+        row_captions = [caption for caption in row.captions if caption]
+        result.pairs += len(row_captions)
+        captions[len(row_captions)] += 1
+        texts.update(row_captions)
+        for caption in row_captions:
+            result.words[min(len(caption.split()), LONGEST)] += 1
+        for name, counted in result.labels.items():
             counted[row.labels.get(name, "")] += 1
-    found.captions, found.distinct = dict(sorted(captions.items())), len(texts)
-    return found
+    result.captions, result.distinct = dict(sorted(captions.items())), len(texts)
+    return result

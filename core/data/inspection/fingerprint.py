@@ -1,4 +1,4 @@
-"""A digest of a source's rows, by which two computers see whether they have the same data: no image is opened.
+"""A digest of a source's rows, by which two machines compare their data: no image is opened.
 
 Flow: rows -> ``fingerprint`` -> a study on several machines compares those of each machine.
 """
@@ -12,7 +12,7 @@ from core.data.sources.rows import Row
 
 
 def fingerprint(rows: Iterable[Row]) -> str:
-    """First 16 hex digits of the SHA-256 over names, captions and labels, in their order, wherever the images lie."""
+    """First 16 hex digits of the SHA-256 over file names, captions and labels, in order; independent of folders."""
     digest = hashlib.sha256()
     for row in rows:
         parts = (row.image.name, *row.captions, *(f"{name}={value}" for name, value in sorted(row.labels.items())))

@@ -1,6 +1,6 @@
-"""Leaks: images of one split that are in another too, so that a model is judged on what it was trained on.
+"""Leaks: images that are in two splits, so that a model is evaluated on images it was trained on.
 
-Flow: sources of the splits (or one source with a column that names them) -> ``leaks`` -> pairs of places.
+Flow: sources of the splits (or one source with a column that names them) -> ``leaks`` -> pairs of positions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Leak:
     kind: Kind
 
 
-def leaks(files: Sequence[str], splits: Sequence[str], found: Duplicates) -> list[Leak]:
-    """The leaks among ``files`` (N,), which are of ``splits`` (N,): of every group, its first image with each of
-    another split, and its copies in the first's own split with the first of them. "" is no split.
+def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -> list[Leak]:
+    """The leaks among ``files`` (N,) of ``splits`` (N,); files with the split "" are ignored.
 
-    Raises ValueError when the two differ in length.
+    Of each group of duplicates: its first image with each image of another split, and the copies in the first image's
+    split with the first image of another. Raises ValueError when the two sequences differ in length.
     """
     named: dict[str, int] = {}
     by_file: list[Leak] = []
@@ -35,24 +35,24 @@ def leaks(files: Sequence[str], splits: Sequence[str], found: Duplicates) -> lis
         first = named.setdefault(file, position) if split else position
         if splits[first] != split:
             by_file.append(Leak(first, position, "same file"))
-    known = {(files[leak.left], files[leak.right]) for leak in by_file}
-    kinds: tuple[tuple[Kind, list[list[int]]], ...] = (("same bytes", found.exact), ("nearly the same", found.near))
+    same_file_pairs = {(files[leak.left], files[leak.right]) for leak in by_file}
+    kinds: tuple[tuple[Kind, list[list[int]]], ...] = (
+        ("same bytes", duplicates.exact),
+        ("nearly the same", duplicates.near),
+    )
     more = [
         Leak(left, right, kind)
         for kind, groups in kinds
         for group in groups
         for left, right in _across(group, splits)
-        if (files[left], files[right]) not in known
+        if (files[left], files[right]) not in same_file_pairs
     ]
     return [*by_file, *more]
 
 
 def _across(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:
-    """The first member of ``group`` that is of a split, with every member of another; its copies with one of them.
-
-    Whoever leaves out the first of each pair has left out all that leaks from that split.
-    """
+    """Pairs of members of ``group`` in different splits. Removing the first of each pair removes every leak."""
     inside = [position for position in group if splits[position]]
-    others = [position for position in inside if splits[position] != splits[inside[0]]]
+    elsewhere = [position for position in inside if splits[position] != splits[inside[0]]]
     copies = [position for position in inside[1:] if splits[position] == splits[inside[0]]]
-    return [*((inside[0], other) for other in others), *((copy, others[0]) for copy in copies if others)]
+    return [*((inside[0], position) for position in elsewhere), *((copy, elsewhere[0]) for copy in copies if elsewhere)]

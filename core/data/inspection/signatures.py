@@ -1,8 +1,8 @@
-"""Signatures of images, by which duplicates are found: a digest of the file, a perceptual hash, a tiny copy.
+"""Signatures of images, for finding duplicates: a digest of the file, a perceptual hash, a tiny copy.
 
-Flow: paths -> ``read_signatures`` (a thread a core; kept in the cache folder) -> ``core.data.inspection.duplicates``.
+Flow: paths -> ``read_signatures`` (one thread per core; cached) -> ``core.data.inspection.duplicates``.
 The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey image of 32 pixels (Zauner 2010). It
-knows no colour, and of flat images next to nothing: what it proposes the tiny copy, of 8 pixels in colour, confirms.
+ignores colour and hardly distinguishes flat images, so the tiny copy, 8 pixels a side in colour, confirms each match.
 
 Legend: N images.
 """
@@ -30,7 +30,7 @@ from core.spec.reporter import Progress
 
 VERSION = 1
 SIDE = 8  # of the tiny copy
-HASHED = 32  # pixels of the side that is decoded: pHash takes as many
+HASHED = 32  # pixels a side of the image that pHash reads
 MAX_MEGAPIXELS = 200
 AHEAD = 4  # images in flight per thread
 REPORTED = 50  # images between two reports
@@ -49,38 +49,35 @@ class Signatures:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def joined(self, other: Signatures) -> Signatures:
-        """These, then those of ``other``."""
-        shifted = {position + len(self): reason for position, reason in other.broken.items()}
-        return Signatures(np.concatenate([self.entries, other.entries]), self.broken | shifted)
+    def joined(self, following: Signatures) -> Signatures:
+        """These signatures, then those of ``following``."""
+        shifted = {position + len(self): reason for position, reason in following.broken.items()}
+        return Signatures(np.concatenate([self.entries, following.entries]), self.broken | shifted)
 
 
 def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: int = MAX_MEGAPIXELS) -> Signatures:
-    """The signatures of ``files``; those of unchanged files are read from the cache folder.
-
-    ``progress`` may raise to end it, which leaves nothing behind.
-    """
+    """The signatures of ``files``, cached until a file changes. ``progress`` may raise to cancel."""
     path = cache_folder() / (files_digest(files, f"signatures {VERSION} {max_megapixels}") + SIGNATURES_SUFFIX)
-    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: then they are read anew
-        kept: Entries = np.load(path, allow_pickle=False)
-        if kept.dtype == ENTRY and kept.shape == (len(files),):
+    with contextlib.suppress(OSError, ValueError):  # missing or damaged: computed below
+        cached: Entries = np.load(path, allow_pickle=False)
+        if cached.dtype == ENTRY and cached.shape == (len(files),):
             os.utime(path)
-            return Signatures(kept, _reasons(files, kept, max_megapixels))
-    found = Signatures(np.zeros(len(files), ENTRY))
+            return Signatures(cached, _reasons(files, cached, max_megapixels))
+    signatures = Signatures(np.zeros(len(files), ENTRY))
     with contextlib.closing(_signed(files, max_megapixels)) as signed:
         for position, entry in enumerate(signed):
             if isinstance(entry, ImageError):
-                found.broken[position] = str(entry)
+                signatures.broken[position] = str(entry)
             else:
-                found.entries[position] = entry
+                signatures.entries[position] = entry
             if position % REPORTED == 0:
                 progress("comparing images", position, len(files))
-    with contextlib.suppress(OSError):  # what cannot be kept is read again next time
+    with contextlib.suppress(OSError):  # without a writable cache, computed again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, durable=False) as file:
-            np.save(file, found.entries, allow_pickle=False)
+            np.save(file, signatures.entries, allow_pickle=False)
         prune(path.parent, keep=path)
-    return found
+    return signatures
 
 
 def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
@@ -103,7 +100,7 @@ def _attempt(path: str, max_megapixels: int) -> Entries | ImageError:
 
 
 def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | ImageError, None, None]:
-    """In order, by a thread for each core: decoders let go of Python's lock."""
+    """The signatures in order, computed by one thread per core (decoders release the GIL)."""
     threads = min(16, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="signatures")
     try:
@@ -123,12 +120,12 @@ def _rest(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | Im
 
 
 def _reasons(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
-    """Why the images that were unreadable are: they are few, and tried again."""
-    found = {}
+    """Why the unreadable images cannot be read: tries each again, and fills ``entries`` where it now succeeds."""
+    reasons = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():
         entry = _attempt(files[position], max_megapixels)
         if isinstance(entry, ImageError):
-            found[position] = str(entry)
+            reasons[position] = str(entry)
         else:
             entries[position] = entry
-    return found
+    return reasons

@@ -1,1 +1,1 @@
-"""From what a user has (CSV, JSON lines, COCO, folders) to rows of image, captions and labels."""
+"""Readers of CSV, JSON lines, COCO and folders: each yields rows of image, captions and labels."""

@@ -1,7 +1,7 @@
-"""JSON files read whole: COCO captions, and a plain list of records.
+"""JSON files: COCO captions, and a plain list of records.
 
-Flow: ``open_source`` comes here for ``.json``. In COCO's layout the annotations and the images lie in sibling
-folders, so the images' folder is looked for beside the file and beside its folder.
+Flow: ``open_source`` calls this for ``.json``. In COCO's layout annotations and images are in sibling folders, so the
+images are looked for beside the file and beside its folder.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from core.data.errors import DataError
-from core.data.sources.manifests import add_record, check_keys, is_text, open_text, shown
+from core.data.sources.manifests import add_record, check_keys, is_text, open_text, quoted
 from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_of
 from core.spec.reading import excerpt
 
-LARGEST = 1 << 30  # bytes of a file that is read whole
+LARGEST = 1 << 30  # bytes; the file is read into memory
 PROBED = 50  # images looked for in each candidate folder
 
 
@@ -24,7 +24,7 @@ def read_json(path: Path, images_root: Path | None) -> Source:
     """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
     try:
         with open_text(path, LARGEST) as file:
-            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before all of it is in memory
+            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before the whole file is in memory
                 raise ValueError("it does not begin with [ or {")
             file.seek(0)
             content = json.load(file)
@@ -35,17 +35,17 @@ def read_json(path: Path, images_root: Path | None) -> Source:
         return _read_list(path, content, images_root)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
         return read_coco(path, content["images"], content["annotations"], images_root)
-    found = shown(list(content)) if isinstance(content, dict) else type(content).__name__
-    raise DataError(f"{path} has {found or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
+    layout = quoted(list(content)) if isinstance(content, dict) else type(content).__name__
+    raise DataError(f"{path} has {layout or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
 
 
 def _read_list(path: Path, records: Sequence[Any], images_root: Path | None) -> Source:
     builder = RowBuilder(str(path), images_root or path.parent)
     names: dict[str, None] = {}
-    found: set[str] = set()
+    seen_keys: set[str] = set()
     for number, record in enumerate(records, 1):
-        add_record(builder, record, number, names, found)
-    check_keys(path, builder, found)
+        add_record(builder, record, number, names, seen_keys)
+    check_keys(path, builder, seen_keys)
     return builder.finish("JSON list", tuple(names))
 
 
@@ -62,31 +62,31 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], ima
         elif isinstance(text, str) and is_text(text):
             captions.setdefault(image, []).append(text)
     if annotations and not captions and not unknown:
-        raise DataError(f"{path} holds no captions; take COCO's captions_*.json, not its instances or keypoints.")
+        raise DataError(f"{path} holds no captions; use COCO's captions_*.json, not its instances or keypoints.")
     root = images_root or _images_folder(path, [name for name in files.values() if name][:PROBED])
     builder = RowBuilder(str(path), root)
     for image, name in files.items():
-        where = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
+        location = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
         if name is None or not is_text(name):
-            builder.reject(0, "it has no file_name", where)
+            builder.reject(0, "it has no file_name", location)
         elif image not in captions:
-            builder.reject(0, f"{excerpt(name)} has no caption", where)
+            builder.reject(0, f"{excerpt(name)} has no caption", location)
         else:
-            _add(builder, name, captions[image], where)
+            _add(builder, name, captions[image], location)
     for image in unknown:
         builder.reject(0, f"a caption is for the image {excerpt(image)!r}, which is not listed", f"{path}, annotations")
     return builder.finish("COCO captions")
 
 
-def _add(builder: RowBuilder, name: str, captions: Sequence[str], where: str) -> None:
+def _add(builder: RowBuilder, name: str, captions: Sequence[str], location: str) -> None:
     before = len(builder.bad)
     builder.add(name, captions, {}, 0)
     for index in range(before, len(builder.bad)):
-        builder.bad[index] = type(builder.bad[index])(where, builder.bad[index].reason)
+        builder.bad[index] = type(builder.bad[index])(location, builder.bad[index].reason)
 
 
 def _files(images: Sequence[Any]) -> dict[Any, str | None]:
-    """image id -> file name; None where there is none."""
+    """image id -> file name, or None."""
     files: dict[Any, str | None] = {}
     for position, image in enumerate(images):
         entry = image if isinstance(image, dict) else {}
@@ -98,15 +98,15 @@ def _files(images: Sequence[Any]) -> dict[Any, str | None]:
 
 
 def _images_folder(path: Path, names: Sequence[str]) -> Path:
-    """The candidate folder that holds most of ``names``; the file's own folder when none holds any."""
+    """The candidate folder that holds most of ``names``; the folder of ``path`` when none holds any."""
 
     def held(folder: Path) -> int:
-        return sum(_is_there(name, folder) for name in names)
+        return sum(_exists(name, folder) for name in names)
 
     return max(_candidates(path), key=held)  # the first of equals
 
 
-def _is_there(name: str, folder: Path) -> bool:
+def _exists(name: str, folder: Path) -> bool:
     try:
         return is_file(confine(name, roots_of(folder)))
     except ValueError:
@@ -114,7 +114,7 @@ def _is_there(name: str, folder: Path) -> bool:
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    """Folders where COCO-like sets keep their images, nearest first: ``captions_val2017`` -> ``val2017``."""
+    """Image folders of COCO-like layouts, nearest first: ``captions_val2017`` -> ``val2017``."""
     split = path.stem.rpartition("_")[2]
     for base in (path.parent, path.parent.parent):
         for inner in ("", "images", split, f"images/{split}", f"{split}/images", f"{split}_images"):

@@ -1,7 +1,7 @@
 """Folders of images: class folders (ImageFolder), or images with ``.txt`` sidecars.
 
-Flow: ``open_source`` comes here for a folder. The tree is walked once; what lies in it says which of the two it is,
-and a mixture is refused with what was found.
+Flow: ``open_source`` calls this for a folder. The tree is walked once, its content tells the two layouts apart, and a
+mixture is refused.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ IMAGE_SUFFIXES = frozenset(
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
-LONGEST_SIDECAR = 1 << 20  # bytes; more is no caption
+LONGEST_SIDECAR = 1 << 20  # bytes; longer text is not a caption
 
 
 @dataclass
 class _Folder:
-    """One folder of the tree: names of its images and of its text files (without the extension)."""
+    """A folder of the tree: names of its images and stems of its text files."""
 
     path: str
     images: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ def read_folder(root: Path) -> Source:
     if captioned and plain:
         raise DataError(
             f"The folder {root} is a mixture: the images in {captioned[0].path} have .txt captions, those in "
-            f"{plain[0].path} have none; keep images with captions and class folders apart."
+            f"{plain[0].path} have none; separate images with captions from class folders."
         )
     if captioned:
         return _read_sidecars(root, captioned)
@@ -72,7 +72,7 @@ def _manifest_hint(folders: list[_Folder]) -> str:
 
 
 def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
-    """``path`` and the folders under it, sorted by name; hidden ones are left out, a cycle of links ends."""
+    """``path`` and the folders under it, sorted by name; skips hidden folders and cycles of links."""
     status = Path(path).stat()
     if status.st_ino and (status.st_dev, status.st_ino) in seen:
         return
@@ -99,7 +99,7 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link that leads to itself is none."""
+    """Whether it is a folder or a link to a folder; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:
@@ -107,7 +107,7 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
-    """The folder right under the top is the class; its name, in words, is the caption too."""
+    """Rows labelled with their top-level folder as the class; its name, in words, is the caption."""
     rows: list[Row] = []
     bad: list[BadRow] = []
     for folder in folders:
@@ -123,7 +123,7 @@ def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
 
 
 def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
-    """``NAME.txt`` beside ``NAME.jpg`` holds a caption a line."""
+    """Rows captioned by the lines of ``NAME.txt`` beside ``NAME.jpg``."""
     rows: list[Row] = []
     bad: list[BadRow] = []
     for folder in folders:

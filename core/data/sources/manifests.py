@@ -1,7 +1,7 @@
-"""Manifests of one row a line: CSV and TSV tables, and JSON lines.
+"""Manifests with one row per line: CSV and TSV tables, and JSON lines.
 
 Flow: ``open_source`` picks a reader by extension; the reader feeds a ``RowBuilder``. A malformed line is a bad row,
-also when its unclosed quote would swallow the lines after it.
+even if its unclosed quote would swallow the lines after it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DELIMITERS = (",", "\t", ";", "|")
 
 
 def open_text(path: Path, limit: int | None = None) -> TextIO:
-    """``path`` as text: UTF-8 with or without its mark, or UTF-16 with it; other bytes become lone surrogates.
+    """``path`` as text: UTF-8 with or without BOM, or UTF-16 with BOM; other bytes become lone surrogates.
 
-    DataError for what is not a regular file, or one of more than ``limit`` bytes.
+    DataError unless it is a regular file of at most ``limit`` bytes.
     """
     file = open_regular(path, error=DataError, limit=limit)
     start = file.read(2)
@@ -45,14 +45,14 @@ def is_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def pick(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The one of ``names`` that is the first of ``wanted``, whatever its case."""
+def pick(names: Sequence[str], synonyms: Sequence[str]) -> str | None:
+    """The name among ``names`` that comes first in ``synonyms``, ignoring case."""
     lowered = {name.strip().lower(): name for name in reversed(names)}
-    return next((lowered[name] for name in wanted if name in lowered), None)
+    return next((lowered[name] for name in synonyms if name in lowered), None)
 
 
 def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines of ``file``; DataError for one of more than `LONGEST_LINE` characters, which is not read whole."""
+    """The lines of ``file``; DataError for a line of more than `LONGEST_LINE` characters, before it is read fully."""
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
@@ -64,27 +64,27 @@ def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
 
 
 class _Lines:
-    """Lines of a file, which remembers those of the current record so that they can be read anew."""
+    """Lines of a file that remembers those of the current record, so that they can be read again."""
 
     def __init__(self, file: Iterator[str]) -> None:
         self._file = file
-        self._again: list[str] = []
-        self.taken: list[str] = []
+        self._pushed_back: list[str] = []
+        self.record: list[str] = []
         self.number = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._again.pop() if self._again else next(self._file)
-        self.taken.append(line)
+        line = self._pushed_back.pop() if self._pushed_back else next(self._file)
+        self.record.append(line)
         self.number += 1
         return line
 
-    def skip_first(self) -> None:
-        """Give back all lines of the current record but its first."""
-        self._again.extend(reversed(self.taken[1:]))
-        self.number -= len(self.taken) - 1
+    def push_back_all_but_first(self) -> None:
+        """Return all lines of the current record but its first, to be read again."""
+        self._pushed_back.extend(reversed(self.record[1:]))
+        self.number -= len(self.record) - 1
 
 
 def read_table(path: Path, images_root: Path | None) -> Source:
@@ -96,7 +96,7 @@ def read_table(path: Path, images_root: Path | None) -> Source:
         columns = _Columns(path, header)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
-            lines.taken = []
+            lines.record = []
             first = lines.number + 1
             try:
                 cells = next(reader)
@@ -104,14 +104,14 @@ def read_table(path: Path, images_root: Path | None) -> Source:
                 break
             except csv.Error as error:
                 builder.reject(first, f"the line is malformed: {error}")
-                lines.skip_first()
+                lines.push_back_all_but_first()
                 continue
             columns.add(builder, [unmarked(cell) for cell in cells], first)
     return builder.finish("TSV" if delimiter == "\t" else "CSV", columns.labels)
 
 
 def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
-    """The first line's cells, and the delimiter under which it names the columns."""
+    """The cells of the first line, and the delimiter that separates them."""
     line = next(lines, "").rstrip("\r\n")
     if not line.strip():
         raise DataError(f"{path} has no header; its first line must name the columns filepath and title.")
@@ -119,21 +119,21 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.")
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     try:
-        found = {
+        headers = {
             delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
             for delimiter in (usual, *DELIMITERS)
         }
     except csv.Error as error:
         raise DataError(f"{path} has a malformed header: {error}; its first line must name the columns.") from error
-    for delimiter, header in found.items():
+    for delimiter, header in headers.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter
-    # No delimiter gives both: report what the likeliest one gives.
-    return max(found.items(), key=lambda item: len(item[1]))[1], usual
+    # No delimiter gives both columns: report those of the likeliest delimiter.
+    return max(headers.items(), key=lambda item: len(item[1]))[1], usual
 
 
-def shown(names: Sequence[str], most: int = 20) -> str:
-    """The first of foreign ``names`` for a message, each quoted and cut."""
+def quoted(names: Sequence[str], most: int = 20) -> str:
+    """The first of ``names`` for a message, each quoted and shortened."""
     return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:most])
 
 
@@ -142,23 +142,23 @@ def check_labels(origin: str, names: Collection[str]) -> None:
     if len(names) > MOST_LABELS:
         raise DataError(
             f"{origin} has {len(names):,} labels (columns or keys besides image and caption), more than "
-            f"{MOST_LABELS:,}; leave out those that are no labels."
+            f"{MOST_LABELS:,}; remove the columns or keys that are not labels."
         )
 
 
 class _Columns:
-    """Which cell of a table's line is what."""
+    """Positions of the columns of a table."""
 
     def __init__(self, path: Path, header: list[str]) -> None:
         file, title = pick(header, PATH_NAMES), pick(header, TITLE_NAMES)
         if file is None or title is None:
             needed = " and ".join(name for name, got in (("filepath", file), ("title", title)) if got is None)
-            found = shown(header)
-            raise DataError(f"{path} has the columns {found}; it needs {needed} too (filepath,title[,labels...]).")
+            columns = quoted(header)
+            raise DataError(f"{path} has the columns {columns}; it needs {needed} too (filepath,title[,labels...]).")
         self.width = len(header)
         self.file, self.title = header.index(file), header.index(title)
-        others = [i for i in range(self.width) if i not in (self.file, self.title) and header[i].strip()]
-        self._labels = {header[i].strip(): i for i in others}
+        label_columns = [i for i in range(self.width) if i not in (self.file, self.title) and header[i].strip()]
+        self._labels = {header[i].strip(): i for i in label_columns}
         check_labels(str(path), self._labels)
 
     @property
@@ -181,10 +181,10 @@ class _Columns:
 
 
 def read_json_lines(path: Path, images_root: Path | None) -> Source:
-    """An object a line: ``filepath`` or ``image``, ``title`` or ``caption`` or ``captions``; other keys are labels."""
+    """One object per line: ``filepath`` or ``image``, ``title``, ``caption`` or ``captions``; other keys are labels."""
     builder = RowBuilder(str(path), images_root or path.parent)
     names: dict[str, None] = {}
-    found: set[str] = set()
+    seen_keys: set[str] = set()
     with open_text(path) as file:
         for number, line in enumerate(bounded_lines(path, file), 1):
             if not line.strip():
@@ -197,27 +197,27 @@ def read_json_lines(path: Path, images_root: Path | None) -> Source:
             except (ValueError, RecursionError) as error:
                 builder.reject(number, f"the line is not JSON: {excerpt(str(error))}")
                 continue
-            add_record(builder, record, number, names, found)
-    check_keys(path, builder, found)
+            add_record(builder, record, number, names, seen_keys)
+    check_keys(path, builder, seen_keys)
     return builder.finish("JSON lines", tuple(names))
 
 
-def check_keys(path: Path, builder: RowBuilder, found: set[str]) -> None:
-    """DataError when no record of ``path`` had what a row needs, naming the keys that there were."""
-    if builder.rows or not found:
+def check_keys(path: Path, builder: RowBuilder, seen_keys: set[str]) -> None:
+    """DataError naming the keys of ``path`` when no record had a path and a caption."""
+    if builder.rows or not seen_keys:
         return
-    has_path = pick(sorted(found), PATH_NAMES) is not None
-    if not has_path or pick(sorted(found), (*TITLE_NAMES, LIST_NAME)) is None:
-        keys = shown(sorted(found))
+    has_path = pick(sorted(seen_keys), PATH_NAMES) is not None
+    if not has_path or pick(sorted(seen_keys), (*TITLE_NAMES, LIST_NAME)) is None:
+        keys = quoted(sorted(seen_keys))
         raise DataError(f"{path} has the keys {keys}; it needs filepath (or image) and title (or caption, captions).")
 
 
-def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, None], found: set[str]) -> None:
-    """One JSON object as a row; ``names`` gathers the label names, ``found`` every key."""
+def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, None], seen_keys: set[str]) -> None:
+    """Add a JSON object as a row; collects label names in ``names`` and all keys in ``seen_keys``."""
     if not isinstance(record, dict):
         builder.reject(line, f"it holds {type(record).__name__}, not an object")
         return
-    found.update(record)
+    seen_keys.update(record)
     keys = list(record)
     file, title = pick(keys, PATH_NAMES), pick(keys, TITLE_NAMES)
     many = pick(keys, (LIST_NAME,))
@@ -240,11 +240,11 @@ def _texts(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _labels(record: Mapping[str, Any], taken: set[str | None]) -> dict[str, str]:
-    """Plain values of the other keys, as text; nested ones are no labels."""
+def _labels(record: Mapping[str, Any], used: set[str | None]) -> dict[str, str]:
+    """Plain values of the keys that are not ``used``, as text; nested values are not labels."""
     labels = {}
     for name, value in record.items():
-        if name in taken or not isinstance(value, (str, bool, int, float)):
+        if name in used or not isinstance(value, (str, bool, int, float)):
             continue
         labels[name] = value if isinstance(value, str) else json.dumps(value)
     return labels

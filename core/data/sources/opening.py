@@ -1,11 +1,10 @@
-"""Where pairs come from: one ``open_source`` for every format users have.
+"""Opens pairs of any supported format with ``open_source``.
 
-Flow: ``data.train`` and its like name a file or folder; ``open_source`` turns it into rows (an image's path and its
-captions) and bad rows (skipped, each with its reason); the data set goes on from there. Only names are read
-here, no image is opened.
+Flow: ``data.train`` (and similar settings) names a file or folder; ``open_source`` turns it into rows (an image's path
+and its captions) and bad rows (skipped, each with its reason) for the data set. No image is opened here.
 
-Paths from a manifest stay inside its folder, or inside ``images_root``. What is confined is what a manifest says:
-a symbolic link *within* the folder is followed, because data folders are commonly made of links.
+Paths from a manifest must stay inside its folder, or inside ``images_root``. Only the manifest's text is confined: a
+symbolic link *within* the folder is followed, because data folders are often made of links.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
 from core.data.sources.rows import Row, Source
-from core.data.sources.shards.collection import Progress, check_shards_there
+from core.data.sources.shards.collection import Progress, check_shards_exist
 from core.data.sources.shards.source import read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
@@ -41,16 +40,16 @@ READERS: dict[str, Callable[[Path, Path | None], Source]] = {
 
 
 def open_source(path: str | Path, *, images_root: str | Path | None = None, progress: Progress | None = None) -> Source:
-    """The rows of the file, folder or shards at ``path``; its format is found by its name and content.
+    """The rows of the file, folder or shards at ``path``; the format is detected from name and content.
 
-    ``progress`` hears of shards, whose headers may have to be read.
+    ``progress`` is called for shards, whose headers may have to be read.
     ``images_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
 
-    Raises DataError, in one sentence with the remedy: nothing there, empty, wrong columns, unknown format,
-    a mixture of formats, every row bad.
+    Raises DataError, in one sentence with the remedy, when the data is missing or empty, or has wrong columns, an
+    unknown format, a mixture of formats, or only bad rows.
     """
     if not str(path).strip():
-        raise DataError(f"No data is named; give {FORMATS}.")
+        raise DataError(f"No data was given; give {FORMATS}.")
     if is_shards(path):
         return _checked(read_shards(str(path), progress))
     path = expand_user(path)
@@ -64,10 +63,10 @@ def open_source(path: str | Path, *, images_root: str | Path | None = None, prog
     return _checked(source)
 
 
-def check_there(path: str | Path) -> None:
-    """DataError when there is nothing at ``path``; of shards, when one that is named is not there. Nothing is read."""
+def check_exists(path: str | Path) -> None:
+    """DataError when ``path``, or a shard that it names, does not exist. Nothing is read."""
     if is_shards(path):
-        check_shards_there(str(path))
+        check_shards_exist(str(path))
     elif not may_be_there(str(path)):
         raise _nothing_at(expand_user(path))
 

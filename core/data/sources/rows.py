@@ -1,7 +1,7 @@
-"""Rows: what every format is turned into, and the rules that a row's path and captions must pass.
+"""Rows, the common form of all formats, and the rules for a row's path and captions.
 
-Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same image, looks that
-the files are there (a folder at a time) and yields the ``Source``.
+Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same image, checks that the
+files exist (a folder at a time) and yields the ``Source``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.spec.shards import is_member
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 LONGEST_PATH = 400  # characters of a path in a message
-SCAN_FROM = 16  # so many rows in one folder, and listing it is cheaper than asking for each file
+SCAN_FROM = 16  # rows in a folder from which listing it is cheaper than a stat per file
 _WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -41,14 +41,14 @@ class Row:
         return Path(self.file)
 
     @property
-    def where(self) -> str:
-        """Where the row stands, for messages."""
+    def location(self) -> str:
+        """The row's file and line, for messages."""
         return f"{self.origin}, line {self.line}" if self.line else self.file
 
 
 @dataclass
 class Source:
-    """All rows of one file or folder; ``bad`` ones are skipped and listed."""
+    """All rows of a file or folder; ``bad`` rows are skipped and listed."""
 
     origin: str
     format: str
@@ -58,15 +58,14 @@ class Source:
 
 
 def clean_caption(text: str) -> str:
-    """A caption on one line, without surrounding space; "" when nothing is left."""
+    """A caption on one line, with runs of whitespace collapsed."""
     return " ".join(text.split())
 
 
 def confine(name: str, roots: Sequence[str]) -> str:
-    """The absolute path of ``name``, which a manifest gives, inside one of the absolute ``roots``.
+    """The absolute path of a manifest's ``name``, inside one of the absolute ``roots``.
 
-    Relative names start at the first root. Raises ValueError with the reason when there is no name, or when it leads
-    outside.
+    Relative names start at the first root. Raises ValueError with the reason when ``name`` is empty or leads outside.
     """
     name = name.strip()
     if not name:
@@ -88,7 +87,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
 
 
 def roots_of(folder: Path) -> tuple[str, ...]:
-    """``folder`` as an absolute path, and with its links followed where that differs."""
+    """``folder`` as an absolute path, and also with its links resolved if that differs."""
     plain, real = os.path.normpath(folder.absolute()), str(folder.resolve())
     return (plain,) if plain == real else (plain, real)
 
@@ -101,36 +100,36 @@ class RowBuilder:
         self.roots = roots_of(root)
         self.rows: dict[str, Row] = {}
         self.bad: list[BadRow] = []
-        self._joined: dict[str, dict[str, None]] = {}  # captions of images that several rows name
+        self._joined: dict[str, dict[str, None]] = {}  # captions of images that several rows name, in order
         self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
-    def where(self, line: int) -> str:
-        """``line`` of this source, for messages."""
+    def location(self, line: int) -> str:
+        """The source and ``line``, for messages."""
         return f"{self.origin}, line {line}" if line else self.origin
 
-    def reject(self, line: int, reason: str, where: str = "") -> None:
-        """Skip a row and say why."""
-        self.bad.append(BadRow(where or self.where(line), reason))
+    def reject(self, line: int, reason: str, location: str = "") -> None:
+        """Record a bad row with its reason."""
+        self.bad.append(BadRow(location or self.location(line), reason))
 
     def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int) -> None:
-        """One row of a manifest. Captions of an image that came before are joined to it (its labels stay)."""
+        """Add a row of a manifest. Captions of an image that was added before are joined to it (its labels stay)."""
         try:
             file = confine(name, self.roots)
         except ValueError as error:
             self.reject(line, str(error))
             return
-        kept = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
-        if not kept:
+        cleaned = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
+        if not cleaned:
             self.reject(line, f"{excerpt(name)} has no caption")
             return
-        known = self.rows.get(file)
-        if known is None:
-            self.rows[file] = Row(file, kept, self._shared(labels), self.origin, line)
+        existing = self.rows.get(file)
+        if existing is None:
+            self.rows[file] = Row(file, cleaned, self._shared(labels), self.origin, line)
         else:
-            self._joined.setdefault(file, dict.fromkeys(known.captions)).update(dict.fromkeys(kept))
+            self._joined.setdefault(file, dict.fromkeys(existing.captions)).update(dict.fromkeys(cleaned))
 
     def _shared(self, labels: Mapping[str, str]) -> Mapping[str, str]:
-        """One mapping for all rows with the same labels, for memory's sake."""
+        """One mapping for all rows with the same labels, to save memory."""
         if not labels:
             return NO_LABELS
         key = tuple(labels.items())
@@ -140,7 +139,7 @@ class RowBuilder:
         return shared
 
     def finish(self, format: str, label_names: Sequence[str] = ()) -> Source:
-        """The source; rows whose file is missing have become bad rows."""
+        """The source; rows whose file is missing become bad rows."""
         for file, captions in self._joined.items():
             self.rows[file].captions = tuple(captions)
         missing = missing_files(list(self.rows))
@@ -151,7 +150,7 @@ class RowBuilder:
 
 
 def missing_files(files: Sequence[str]) -> dict[str, None]:
-    """Those of ``files`` that are not there, in their order."""
+    """Those of ``files`` that do not exist, in order."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
@@ -159,7 +158,7 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
     for folder, members in folders.items():
         listed = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
         doubtful = members if listed is None else [file for file in members if _name(file) not in listed]
-        # Where letters' case or composition does not matter, a name that is not listed may still be found.
+        # On file systems that ignore case or Unicode composition, a name that is not listed may still exist.
         alike = {_folded(name) for name in listed or ()} if doubtful else set()
         for file in doubtful:
             if (listed is not None and _folded(_name(file)) not in alike) or not is_file(file):
@@ -168,7 +167,7 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
 
 
 def is_file(file: str) -> bool:
-    """Whether ``file`` is a regular file, or an image in a tar; an OSError where its folder does not answer."""
+    """Whether ``file`` is a regular file, or an image in a tar. OSError when its folder cannot be read."""
     if is_member(file):
         return True
     try:
@@ -188,7 +187,7 @@ def _folded(name: str) -> str:
 
 
 def _listed(folder: str) -> frozenset[str] | None:
-    """Names of the files in ``folder``; None when it is not there or may not be listed: then each is asked for."""
+    """Names of the files in ``folder``; None when it does not exist or may not be listed."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())

@@ -1,8 +1,8 @@
-"""Rows and tokens that one process of a host has read, for the others of the same run on that host.
+"""Shares rows and tokens read by one process with the other processes of the same run on the same host.
 
 Flow: ``core.data.dataset.open_dataset`` with a ``shared`` name -> the first process takes the lock, reads, tokenises
-and writes where its mapped arrays are; those that waited for the lock map the same arrays. The name is new in each
-launch, so nothing is taken for data that have changed since.
+and records where its arrays are mapped from; the processes that waited for the lock map the same arrays. Each launch
+uses a new name, so stale data is never used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import read_json
 
-_WAIT_SECONDS = 0.5  # between two looks at whether the wait is to end
+_WAIT_SECONDS = 0.5  # between two calls of ``waiting``
 _LARGEST = 1 << 30  # bytes
 _SUFFIX = ".shared.tmp"  # of the cache folder's temporary files: removed when a day old
 
 
 @dataclass(frozen=True)
 class PackedSource:
-    """A source as arrays (see `core.data.sources.tables.pack`), tokens and the rows of captions among them."""
+    """A source as arrays (`core.data.sources.tables.pack`), with the tokens and rows of its captions."""
 
     origin: str
     label_names: tuple[str, ...]
@@ -45,31 +45,31 @@ class PackedSource:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _Record:
     origin: str
     label_names: tuple[str, ...]
     bad: list[BadRow]
     labels: list[dict[str, str]]
     origins: list[str]
-    file: str  # that all arrays are mapped from
+    file: str  # from which all arrays are mapped
     arrays: dict[str, tuple[str, tuple[int, ...], int]]  # dtype, shape, offset in bytes
-    images: str  # the cache file of decoded images; "" where they are streamed
+    images: str  # the cache file of decoded images; "" without a cache
 
 
-_SHARED = TypeAdapter(_Shared)
+_RECORD = TypeAdapter(_Record)
 
 
 def shared_file(name: str, *of: object) -> Path:
-    """Where processes of this host share what is read for ``of`` under ``name``."""
+    """The file by which processes of this host share the data identified by ``name`` and ``of``."""
     key = hashlib.sha256(repr((name, platform.node(), *of)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return cache_folder() / f"{key}{_SUFFIX}"
 
 
 @contextlib.contextmanager
-def first_or_after(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
-    """One process at a time for ``path``; ``waiting`` is called while another works, and may raise.
+def one_process_at_a_time(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Lets one process at a time pass; calls ``waiting``, which may raise, while another holds the lock.
 
-    Where the folder takes no lock, nobody waits.
+    Does not wait if the file system has no locks.
     """
     lock = filelock.FileLock(path.with_suffix(".lock.tmp"))
     with contextlib.suppress(OSError, NotImplementedError):
@@ -87,7 +87,7 @@ def first_or_after(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
 
 
 def write_shared(path: Path, packed: PackedSource, images: Path | None) -> None:
-    """Tell the others where ``packed`` is mapped from; nothing is told where that is not a file."""
+    """Record for the other processes where ``packed`` is mapped from; does nothing if it is not mapped from a file."""
     maps = {name: array for name, array in packed.arrays.items() if isinstance(array, np.memmap)}
     if len(maps) < sum(array.size > 0 for array in packed.arrays.values()):
         return
@@ -98,8 +98,8 @@ def write_shared(path: Path, packed: PackedSource, images: Path | None) -> None:
     content: dict[str, Any] = {
         "origin": packed.origin,
         "label_names": packed.label_names,
-        "bad": [{"where": one.where, "reason": one.reason} for one in packed.bad],
-        "labels": [dict(one) for one in packed.labels],
+        "bad": [asdict(row) for row in packed.bad],
+        "labels": [dict(labels) for labels in packed.labels],
         "origins": list(packed.origins),
         "file": str(next(iter(maps.values())).filename),
         "arrays": described,
@@ -110,16 +110,16 @@ def write_shared(path: Path, packed: PackedSource, images: Path | None) -> None:
 
 
 def read_shared(path: Path) -> tuple[PackedSource, Path | None] | None:
-    """What the first process wrote, and its cache of images; None when there is nothing that can be used."""
+    """The source that the first process shared, and its cache of images; None if there is no usable record."""
     try:
-        found = _SHARED.validate_python(read_json(path, _LARGEST))
+        shared = _RECORD.validate_python(read_json(path, _LARGEST))
         arrays: dict[str, Array] = {
-            name: np.memmap(found.file, dtype, "c", offset=offset, shape=shape)
+            name: np.memmap(shared.file, dtype, "c", offset=offset, shape=shape)
             if np.prod(shape)
             else np.empty(shape, dtype)
-            for name, (dtype, shape, offset) in found.arrays.items()
+            for name, (dtype, shape, offset) in shared.arrays.items()
         }
     except (OSError, UserError, ValidationError, ValueError, TypeError):
         return None
-    packed = PackedSource(found.origin, found.label_names, found.bad, arrays, found.labels, found.origins)
-    return packed, Path(found.images) if found.images else None
+    packed = PackedSource(shared.origin, shared.label_names, shared.bad, arrays, shared.labels, shared.origins)
+    return packed, Path(shared.images) if shared.images else None

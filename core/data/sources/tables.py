@@ -1,8 +1,8 @@
-"""Rows of a source packed into arrays: a fifth of the memory of as many Python objects, and shared by processes.
+"""Rows of a source packed into arrays: a fifth of the memory of Python objects, and shared between processes.
 
-Flow: ``core.data.dataset`` packs what a source gave and forgets the source. Of large data the arrays are written to a
-file of the cache folder and mapped from there: every process of a run, and the next run, has the same pages. Python
-objects would be copied page by page into each loader process, as soon as it counts a reference to them.
+Flow: ``core.data.dataset`` packs a source and discards it. Large arrays are written to the cache folder and
+memory-mapped, so that all processes of a run, and the next run, share the pages. Python objects would be copied into
+each loader process page by page, because reference counting writes to them.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ Integers = npt.NDArray[np.int64]
 
 
 class Texts(Sequence[str]):
-    """Many texts, end to end."""
+    """Many texts, stored end to end."""
 
     def __init__(self, content: npt.NDArray[np.uint8], starts: Integers) -> None:
-        """``starts`` (n + 1,): where each begins in ``content``, and where the last ends."""
+        """``starts`` (n + 1,): where each text begins in ``content``, and where the last ends."""
         self.content, self.starts = content, starts
 
     @classmethod
     def packed(cls, texts: Sequence[str]) -> Texts:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         starts = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(one) for one in encoded], out=starts[1:])
+        np.cumsum([len(text) for text in encoded], out=starts[1:])
         content = np.frombuffer(b"".join(encoded), np.uint8) if starts[-1] else np.empty(0, np.uint8)
         return cls(content, starts)
 
@@ -62,7 +62,7 @@ class Texts(Sequence[str]):
 
 
 class RowTable(Sequence[Row]):
-    """Rows, each made when it is asked for."""
+    """Rows, each built on access."""
 
     def __init__(
         self, arrays: Mapping[str, Array], labels: Sequence[Mapping[str, str]], origins: Sequence[str]
@@ -99,18 +99,18 @@ class RowTable(Sequence[Row]):
         return tuple(self.captions[self.starts[row] : self.starts[row + 1]])
 
     def labels(self, row: int) -> Mapping[str, str]:
-        """Label name -> value; rows with the same ones share them."""
+        """Label name -> value; rows with equal labels share one mapping."""
         return self._labels[int(self._label[row])]
 
 
 def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]], list[str]]:
-    """What `RowTable` is made of: arrays, the different labels, the different origins."""
+    """The arguments of `RowTable`: arrays, the distinct labels, the distinct origins."""
     files = Texts.packed([row.file for row in rows])
     captions = Texts.packed([caption for row in rows for caption in row.captions])
     starts = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row.captions) for row in rows], out=starts[1:])
     labels: dict[int, tuple[int, Mapping[str, str]]] = {}
-    for row in rows:  # rows share their mappings, so that the same object is the same labels
+    for row in rows:  # rows with equal labels share one mapping, so identity is enough
         labels.setdefault(id(row.labels), (len(labels), row.labels))
     origins = {origin: number for number, origin in enumerate(dict.fromkeys(row.origin for row in rows))}
     arrays: dict[str, Array] = {
@@ -127,8 +127,8 @@ def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]]
 
 
 def mapped(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
-    """``arrays`` mapped from a file that holds them; as they are where no file can be written, or, unless ``always``,
-    where they are small.
+    """``arrays`` memory-mapped from the cache; unchanged if it cannot be written, or if they are small and not
+    ``always``.
     """
     if not always and sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
         return dict(arrays)
@@ -142,7 +142,7 @@ def mapped(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array
         if not (path.is_file() and path.stat().st_size == ends[-1]):
             _write(path, arrays)
         with contextlib.suppress(OSError):
-            os.utime(path)  # used now: pruned last
+            os.utime(path)  # marks it as used, so that it is pruned last
         return {
             name: np.memmap(path, array.dtype, "c", offset=start, shape=array.shape) if array.size else array
             for (name, array), (start, _) in zip(arrays.items(), pairwise([0, *ends]), strict=True)

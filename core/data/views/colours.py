@@ -1,9 +1,9 @@
-"""Colour jitter, greyscale, blur and solarisation of a batch, with draws that are given and not taken.
+"""Colour jitter, greyscale, blur and solarisation of a batch, by given draws.
 
-The distortions of SimCLR (Chen et al. 2020, appendix A), in the order and with the chances of DINO (Caron et al. 2021):
-jitter, then greyscale, blur and solarisation, each with a probability of its own. Within the jitter the order is fixed
-(brightness, contrast, saturation, hue). Hues and blurs are drawn from even levels, so that images of one level
-are distorted together.
+The distortions of SimCLR (Chen et al. 2020, appendix A), in the order of DINO (Caron et al. 2021): jitter, then
+greyscale, blur and solarisation, each with a separate probability. Within the jitter the order is fixed (brightness,
+contrast, saturation, hue). Hues and blurs are drawn from discrete levels, so that images of one level are distorted
+together.
 
 Flow: ``views`` calls ``distort_colours`` after the crop.
 
@@ -28,7 +28,7 @@ from core.ranks.transfer import sent
 
 Rows = npt.NDArray[Any]
 
-DRAWS = 9  # an image: four whether, four of the jitter, one of the blur
+DRAWS = 9  # per image: four chances, four of the jitter, one of the blur
 LEVELS = 16
 SIGMA = (0.1, 2.0)  # of the blur, in pixels of an image of SIDE
 SIDE = 224
@@ -55,8 +55,8 @@ def distort_colours(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor
     return out.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _apply(images: Tensor, chosen: Rows, distort: Callable[[Rows], Tensor]) -> None:
-    rows = np.flatnonzero(chosen)
+def _apply(images: Tensor, is_selected: Rows, distort: Callable[[Rows], Tensor]) -> None:
+    rows = np.flatnonzero(is_selected)
     if len(rows):
         images[_at(rows, images)] = distort(rows)
 
@@ -87,10 +87,10 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, draws: Floats) -> Tensor:
-    """As strong as on an image of SIDE, whatever the side is."""
+    """Gaussian blur, with sigma scaled to the image's side."""
     out = torch.empty_like(images)
-    for level, chosen in _levels(draws):
-        rows = _at(chosen, out)
+    for level, level_rows in _levels(draws):
+        rows = _at(level_rows, out)
         sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * level) * images.shape[-1] / SIDE
         radius = max(1, math.ceil(3 * sigma))
         out[rows] = F.gaussian_blur(images[rows], [2 * radius + 1] * 2, [sigma])
@@ -98,11 +98,11 @@ def _blur(images: Tensor, draws: Floats) -> Tensor:
 
 
 def _at(rows: Rows, images: Tensor) -> Tensor:
-    """``rows`` as an index into ``images``, where these are."""
+    """``rows`` as an index tensor on the device of ``images``."""
     return sent(torch.from_numpy(rows), images.device)
 
 
 def _levels(draws: Floats) -> list[tuple[float, Rows]]:
-    """The middle of each level between 0 and 1 that was drawn, and the rows that drew it."""
-    which = np.minimum((draws * LEVELS).astype(int), LEVELS - 1)
-    return [((level + 0.5) / LEVELS, np.flatnonzero(which == level)) for level in np.unique(which).tolist()]
+    """The centre of each drawn level between 0 and 1, and the rows that drew it."""
+    numbers = np.minimum((draws * LEVELS).astype(int), LEVELS - 1)
+    return [((level + 0.5) / LEVELS, np.flatnonzero(numbers == level)) for level in np.unique(numbers).tolist()]

@@ -1,8 +1,7 @@
-"""What happens to a view after its crop: mirrored, distorted in colour or shape, erased in part, by given draws.
+"""Distortions of a view after its crop, by given draws: flip, colour, RandAugment, erasing.
 
-Flow: the loader draws a ``Distortion`` with each view. On a CPU it is applied where the crop is made, in the loader's
-processes; for a GPU it goes with the batch, and the device applies it: by the same draws the images are the same, to
-rounding.
+Flow: the loader draws a ``Distortion`` with each view. On a CPU the loader's processes apply it; for a GPU it is part
+of the batch, and the device applies it. The same draws give the same images up to rounding.
 
 Legend: B batch, S side of a view.
 """
@@ -24,7 +23,7 @@ from core.ranks.transfer import sent
 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
-GREY = 128  # what is erased becomes
+GREY = 128  # value of erased pixels
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class Distortion:
     flip: Floats | None = None  # (B,)
     colours: Floats | None = None  # (B, DRAWS)
     augment: Floats | None = None  # (B, operations, 2)
-    erase: Floats | None = None  # (B, 5): whether, area, ratio, top, left
+    erase: Floats | None = None  # (B, 5): chance, area, ratio, top, left
 
     def apply(self, images: Tensor) -> Tensor:
-        """``images`` (B, 3, S, S) uint8 distorted, where they are; they themselves may change."""
+        """``images`` (B, 3, S, S) uint8 distorted, on their device; may modify ``images``."""
         if self.flip is not None:
             mirrored = sent(torch.from_numpy(self.flip < 0.5), images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
@@ -79,7 +78,7 @@ def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Intege
 
 
 def _erase(images: Tensor, probability: float, draws: Floats) -> None:
-    """Erase a rectangle in place (Zhong et al. 2020). ``draws`` (B, 5): whether, area, ratio, top, left."""
+    """Erase a rectangle in place (Zhong et al. 2020). ``draws`` (B, 5): chance, area, ratio, top, left."""
     size = images.shape[-1]
     for image, (chance, area, ratio, top, left) in zip(images, draws.tolist(), strict=True):
         if chance >= probability:

@@ -1,9 +1,9 @@
 """Views of images: what ``ViewRecipe`` asks for, cut from decoded uint8 images.
 
-Flow: the loader calls ``make_view`` for the clean view, each further student view and the teacher's; interpolation is
-drawn here (``draw_mix``) and applied by the model after normalisation. ``centre_view`` is what evaluation sees.
+Flow: the loader makes the clean view, each additional student view and the teacher's; interpolation is drawn here
+(``draw_mix``) and applied by the model after normalisation. ``centre_view`` is the view for evaluation.
 
-Draws depend on (seed, epoch, row, view) alone, see ``draws``.
+Draws depend on (seed, epoch, row, view) alone, see ``core.data.draws``.
 
 Legend: B batch, S side of a view, h w of a decoded image.
 """
@@ -35,7 +35,7 @@ def make_view(
 ) -> Tensor:
     """One view (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    ``view`` numbers the views of an image, ``epoch`` (one for all, or (B,)) the times it is shown.
+    ``view``: number of the view; ``epoch``: one for all, or (B,).
     """
     crops = cut_view(images, recipe, size, seed, epoch, rows, view).contiguous()
     distortion = draw_distortion(recipe, seed, epoch, rows, view)
@@ -45,10 +45,10 @@ def make_view(
 def cut_view(
     images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
-    """The crops of ``make_view``, before ``draw_distortion``'s is applied.
+    """The crops of ``make_view``, without distortion.
 
-    They are laid out as decoded images are, channels last: to turn them round takes a third of the time of a crop,
-    and a GPU none.
+    In channels-last layout, as decoded images: a transposition would take a third of the time of a crop, and a GPU does
+    not need it.
     """
     shapes = np.array([image.shape[1:] for image in images], dtype=np.int64)
     draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
@@ -69,8 +69,8 @@ def view_side(recipe: ViewRecipe, image_size: int, multiple: int = 1) -> int:
 def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes:
     """(B, 4) top, left, height, width of a crop within each of ``shapes`` (B, 2).
 
-    ``area``: least and greatest share of the image. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
-    then the position. Where no attempt fits, the largest middle part with an allowed ratio is taken.
+    ``area``: smallest and largest share of the image. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
+    then the position. If no attempt fits, the crop is the largest central one with an allowed ratio.
     """
     height, width = shapes[:, :1].astype(float), shapes[:, 1:].astype(float)  # (B, 1)
     share = area[0] + (area[1] - area[0]) * draws[:, :ATTEMPTS]
@@ -95,7 +95,7 @@ def _cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     """(3, S, S): the box (top, left, height, width) of ``image`` resized, antialiased."""
     top, left, height, width = box
     part = image[None, :, top : top + height, left : left + width]
-    if not height == width == size:  # torch resizes pixels as they were decoded, but takes a cut-out apart first
+    if not height == width == size:  # torch resizes contiguous channels-last images directly, but copies slices first
         part = resized(part.contiguous(memory_format=torch.channels_last), size)
     return part[0]
 
@@ -111,8 +111,8 @@ def resized(images: Tensor, size: int) -> Tensor:
 def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
     """How a view is interpolated with itself; None when it is not. ``size``: its side in pixels.
 
-    mixup: Zhang et al. 2018; cutmix: Yun et al. 2019, with the share that the clipped box leaves. Shares below one half
-    are folded (MixMatch, Berthelot et al. 2019). "either" takes one of them with equal chance.
+    mixup: Zhang et al. 2018; cutmix: Yun et al. 2019, with the share recomputed from the clipped box. Shares below one
+    half are folded (MixMatch, Berthelot et al. 2019). "either": one of both, with equal probability.
     """
     if recipe.mix == "none":
         return None
@@ -126,12 +126,12 @@ def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, siz
     y, x = generator.uniform(0, size, 2)
     top, bottom = (int(np.clip(round(y + sign * side / 2), 0, size)) for sign in (-1, 1))
     left, right = (int(np.clip(round(x + sign * side / 2), 0, size)) for sign in (-1, 1))
-    left_over = 1.0 - (bottom - top) * (right - left) / (size * size)
-    return Mix(partner, left_over, (top, left, bottom, right))
+    share = 1.0 - (bottom - top) * (right - left) / (size * size)
+    return Mix(partner, share, (top, left, bottom, right))
 
 
 def centre_view(image: Tensor, size: int) -> Tensor:
-    """(3, S, S) uint8 for evaluation: the middle square of ``image`` (3, h, w), resized."""
+    """(3, S, S) uint8 for evaluation: the central square of ``image`` (3, h, w), resized."""
     height, width = image.shape[1:]
     side = min(height, width)
     return _cut(image, ((height - side) // 2, (width - side) // 2, side, side), size).contiguous()

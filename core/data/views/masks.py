@@ -1,10 +1,9 @@
-"""Patches of a view that the student does not see: hidden behind a token, or left out.
+"""Patches of a view that the student does not see: masked by a token, or dropped.
 
-Flow: the loader draws a mask for each masked view, as it draws crops: by (seed, epoch, row, view) alone. The image
-tower puts a learnt token where a patch is hidden; one that is left out it does not read at all. The teacher sees the
-whole view.
+Flow: the loader draws a mask for each masked view from (seed, epoch, row, view) alone, like its crop. The image tower
+replaces masked patches by a learnt token, and does not read dropped patches at all. The teacher sees all patches.
 
-Legend: B batch, h w patches along a side, P = h w patches, k kept ones.
+Legend: B batch, h w patches along a side, P = h w patches, k visible patches.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from core.data.draws import Floats, Integers, uniforms
 from core.data.views.purposes import KEEP, MASK
 from core.data.views.recipe import ViewRecipe
 
-BLOCKS = 32  # tried, before single patches fill up the rest
+BLOCKS = 32  # attempts, before single patches fill up the rest
 SMALLEST = 4  # patches in a block (BEiT: 16 of 196; smaller grids take what fits)
 RATIO = (0.3, 1.0 / 0.3)  # of a block's height to its width (BEiT)
 
@@ -26,10 +25,10 @@ Grid = npt.NDArray[np.bool_]
 
 
 def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """(B, P) bool, True where a patch is hidden, of views with ``side`` patches a side; None when none is masked.
+    """(B, P) bool, True for masked patches of views with ``side`` patches a side; None without masking.
 
-    With ``recipe.mask`` below 1 some views stay whole. A masked one hides exactly ``mask_share * P`` patches, rounded;
-    at least one is hidden and one is seen.
+    A view is masked with probability ``recipe.mask``. It then has exactly ``mask_share * P`` masked patches, rounded; at
+    least one patch is masked and one is visible.
     """
     if recipe.mask == 0:
         return None
@@ -48,10 +47,10 @@ def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: 
     return torch.from_numpy(masks)
 
 
-def draw_kept(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """(B, k) int64 positions of the patches that are kept, in order, of views with ``side`` patches a side.
+def draw_visible(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
+    """(B, k) int64 ascending positions of the visible patches of views with ``side`` patches a side.
 
-    Evenly drawn without repetition. None where all are kept.
+    Uniform without replacement. None when all patches are visible.
     """
     if recipe.keep == 1.0:
         return None
@@ -60,15 +59,15 @@ def draw_kept(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: I
     return torch.from_numpy(np.sort(order, axis=1))
 
 
-def _place_blocks(grid: Grid, wanted: int, draws: Floats) -> None:
-    """Hide rectangles in ``grid`` (h, w) in place, never more than ``wanted`` patches (BEiT, Bao et al. 2022, 2.3).
+def _place_blocks(grid: Grid, hidden_count: int, draws: Floats) -> None:
+    """Mask rectangles of ``grid`` (h, w) in place, at most ``hidden_count`` patches (BEiT, Bao et al. 2022, 2.3).
 
     ``draws`` (BLOCKS, 4): area, ratio, top and left of each.
     """
     side = len(grid)
     for area, ratio, top, left in draws.tolist():
-        remaining = wanted - int(grid.sum())
-        smallest = min(SMALLEST, wanted)
+        remaining = hidden_count - int(grid.sum())
+        smallest = min(SMALLEST, hidden_count)
         if remaining < smallest:
             return
         size = smallest + (remaining - smallest) * area

@@ -1,3 +1,3 @@
-"""What a draw of a view is for: the last key of each (``core.data.draws``). Numbers are never reused."""
+"""Purposes of a view's draws: the last key of each (``core.data.draws``). Numbers are never reused."""
 
 CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR, KEEP = range(7)

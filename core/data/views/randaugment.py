@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020) on a batch of uint8 images, with draws that are given and not taken.
+"""RandAugment (Cubuk et al. 2020) on a batch of uint8 images, by given draws.
 
 Flow: ``views`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's; images that drew the
 same operation are distorted together, which is several times faster than one at a time.
@@ -21,14 +21,14 @@ from core.data.draws import Floats
 from core.ranks.transfer import sent
 
 STRONGEST = 30  # magnitudes are parts of 30
-GREY = 128.0  # what comes in from outside the image
+GREY = 128.0  # fill value outside the image
 Shear = tuple[float, float]  # degrees along x and y
 Operation = Callable[[Tensor, float, float], Tensor]  # (images, strength 0 to 1, sign) -> images
 
 
 def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, shear: Shear = (0.0, 0.0)) -> Tensor:
-    """``images`` (b, 3, S, S) uint8 moved, with grey from outside; bilinear. It is torchvision's ``affine``, whose
-    constants would each be copied to a GPU while the host waits.
+    """``images`` (b, 3, S, S) uint8 transformed, bilinear, filled with grey. Equals torchvision's ``affine``, without
+    its copies of constants to the GPU, for which the host waits.
     """
     height, width = images.shape[-2:]
     translate = [float(round(x * width)), float(round(y * height))]
@@ -49,12 +49,12 @@ def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, 
 
 
 def _sharpness(images: Tensor, factor: float) -> Tensor:
-    """``images`` (b, 3, S, S) uint8 blended with their blurred inside, as torchvision's ``adjust_sharpness``."""
+    """``images`` (b, 3, S, S) uint8 blended with their blurred interior, as torchvision's ``adjust_sharpness``."""
     if min(images.shape[-2:]) <= 2:
         return images
     sharp = images.float()
     inside = sharp[..., 1:-1, 1:-1]
-    # A kernel of ones with a 5 in its middle, over 13. Sums of integers are exact, and none over 13 lies near a half.
+    # A kernel of ones with a 5 in its middle, over 13. Sums of integers are exact, and no n / 13 is near a half.
     down = sharp[..., :-2, :] + sharp[..., 1:-1, :] + sharp[..., 2:, :]
     around = down[..., :-2] + down[..., 1:-1] + down[..., 2:]
     blurred = around.add_(inside, alpha=4.0).div_(13.0).round_()
@@ -91,18 +91,18 @@ OPERATIONS: dict[str, Operation] = {
 def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
     """Distorted ``images`` (B, 3, S, S) uint8.
 
-    ``draws`` (B, operations, 2) in [0, 1): which operation, and its sign, for each image and round.
+    ``draws`` (B, rounds, 2) in [0, 1): the operation and its sign, for each image and round.
     """
     operations = list(OPERATIONS.values())
     for turn in range(draws.shape[1]):
-        which = (draws[:, turn, 0] * len(operations)).astype(int)
+        operation_numbers = (draws[:, turn, 0] * len(operations)).astype(int)
         positive = draws[:, turn, 1] < 0.5
         distorted = images.clone()
         for number, operation in enumerate(operations):
             for sign in (1.0, -1.0):
-                chosen = np.flatnonzero((which == number) & (positive == (sign > 0)))
-                if len(chosen):
-                    members = sent(torch.from_numpy(chosen), images.device)
+                selected = np.flatnonzero((operation_numbers == number) & (positive == (sign > 0)))
+                if len(selected):
+                    members = sent(torch.from_numpy(selected), images.device)
                     distorted[members] = operation(images[members], magnitude / STRONGEST, sign)
         images = distorted
     return images

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.data.sources.opening import check_there
+from core.data.sources.opening import check_exists
 from core.ranks.environment import Launch, check_mesh, check_shares
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
@@ -27,7 +27,7 @@ def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> 
             check_shares(launch.size, config.optim.batch_size)
         if not config.data.dataset:
             for path in filter(None, (config.data.train, config.data.val, config.data.test)):
-                check_there(path)
+                check_exists(path)
     except UserError as error:
         if not record_refusal(config, run, error):  # a run that is done already needs none of it
             raise

@@ -104,7 +104,7 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
             rest = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
         writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
     for bad in applied.unreadable:
-        writer.writerow(marked_row([bad.where, "", "", *[""] * len(columns), bad.reason]))
+        writer.writerow(marked_row([bad.location, "", "", *[""] * len(columns), bad.reason]))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
@@ -119,6 +119,6 @@ def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str,
         "path": str(file),
         "images": len(applied.paths),
         "classes": [{"class": name, "images": count} for name, count in classes.most_common()],
-        "unreadable": [{"where": bad.where, "reason": bad.reason} for bad in applied.unreadable[:shown]],
+        "unreadable": [{"where": bad.location, "reason": bad.reason} for bad in applied.unreadable[:shown]],
         "unreadable_count": len(applied.unreadable),
     }

@@ -46,7 +46,7 @@ def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dic
         "images": total,
         "listed": len(listed),
         "bad": len(source_rows.bad),
-        "reasons": [{"where": bad.where, "why": bad.reason} for bad in source_rows.bad[:MOST_BAD]],
+        "reasons": [{"where": bad.location, "why": bad.reason} for bad in source_rows.bad[:MOST_BAD]],
         **figures_answer(statistics),
     }
 

@@ -30,7 +30,7 @@ from core.data.orders import EpochOrder, Order, Rows, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import (
     PartMaker,
-    WantedView,
+    ViewSpec,
     caption_chances,
     clean_view,
     mix_of,
@@ -204,15 +204,13 @@ class ViewMaker:
             mask, left_out = _hidden(own_views), _left_out(own_views, (side // self.patch) ** 2)
         return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, tuple(mixed))
 
-    def _mixes(self, view: WantedView, side: int, places: Sequence[Place]) -> list[Mix]:
+    def _mixes(self, view: ViewSpec, side: int, places: Sequence[Place]) -> list[Mix]:
         """How each image is interpolated; empty where the view is not."""
         batches = dict.fromkeys(batch for batch, _ in places)
         mixes = {batch: mix_of(view, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
         return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
-    def _drawn(
-        self, view_config: WantedView, side: int, images: Sequence[tuple[int, int]], pool: Executor
-    ) -> list[One]:
+    def _drawn(self, view_config: ViewSpec, side: int, images: Sequence[tuple[int, int]], pool: Executor) -> list[One]:
         """A view of each of ``images`` (row, pass); only those that are not in memory are drawn."""
         cache = self.dataset.views
         keys = {image: (view_config, side, self.patch, self.config.seed, *image) for image in images}
@@ -231,7 +229,7 @@ class ViewMaker:
         for part, view in zip(parts, pool.map(draw, parts), strict=True):
             for index, image in enumerate(part):
                 hidden = None if view.mask is None else view.mask[index]
-                places = None if view.kept is None else view.kept[index]
+                places = None if view.visible is None else view.visible[index]
                 cached[image] = cache.put(keys[image], (view.images[index].clone(), hidden, places))
         return [cached[image] for image in images]
 
@@ -250,7 +248,7 @@ class _Seen:
 
     title: str
     who: str
-    wanted: WantedView
+    wanted: ViewSpec
     as_whole: bool = False
 
 
@@ -258,7 +256,7 @@ def _never() -> One:
     raise KeyError  # asked only for what is in memory
 
 
-def _numbered(name: str, number: int, group: Sequence[WantedView], every: int) -> str:
+def _numbered(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:
     """As "Student 2, every 3 steps": which of ``group`` it is, and how often it is shown, where that needs saying."""
     title = f"{name} {number}" if len(group) > 1 else name
     return f"{title}, every {every} steps" if every > 1 else title

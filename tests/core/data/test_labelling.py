@@ -104,7 +104,7 @@ def test_what_cannot_be_labelled_is_said(tmp_path: Path, data: dict[str, Any], m
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has 1 value.*needs two"):
+    with pytest.raises(DataError, match=r"has 1 value.*needs at least two"):
         label_rows(opened(tmp_path, 1), DataConfig(label="kind"), 0)
 
 

@@ -210,12 +210,12 @@ def test_a_view_that_the_device_distorts_is_the_same(
         plain = list(Loader(dataset, config, SIZE, multiple=8).batches(0, 3))
         cropped = list(Loader(dataset, config, SIZE, multiple=8, place=Place(distorts=True)).batches(0, 3))
         assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
-        made = [batch.sent(device) for batch in cropped]
+        made = [batch.to(device) for batch in cropped]
         assert all(same(a, b) for a, b in zip(plain, made, strict=True))
         assert all(view.images.is_contiguous() for batch in (*plain, *made) for view in (batch.clean, *batch.student))
         assert not any(batch.student[0].images.is_contiguous() for batch in cropped), "the device turns them round"
-        assert all(batch.sent(device) is batch for batch in made)
-        half = cropped[0].first(2).sent(device)
+        assert all(batch.to(device) is batch for batch in made)
+        half = cropped[0].first(2).to(device)
         assert torch.equal(half.student[1].images, plain[0].student[1].images[:2])
         if shared:  # what two networks see is copied and distorted once
             assert made[0].teacher[0].images is made[0].student[0].images
@@ -308,7 +308,7 @@ def test_a_streamed_broken_image_is_replaced_by_another_pair(tmp_path: Path, wor
     assert sorted(rows[:8]) == [0, 1, 2, 4, 4, 5, 6, 7]
     assert len(said) == 1
     assert "003.png" in said[0]
-    assert [row.where for row in dataset.all_bad()] == [f"{path}, line 5"]
+    assert [row.location for row in dataset.all_bad()] == [f"{path}, line 5"]
     fresh = opened(path, cache_mib=0)
     again = [row for batch in Loader(fresh, run_config(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
     assert again == rows[8:]

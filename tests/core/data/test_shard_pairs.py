@@ -158,7 +158,7 @@ def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> No
     seen = [one for batch in Loader(pairs, config(), SIZE, said.append).batches(0, 2) for one in numbers(batch)]
     assert sorted(seen) == [*range(5), 6, 6, 7, 8, 10, 10, *range(11, 16)]
     assert len(said) == 3
-    assert {one.where.rpartition("/")[2] for one in pairs.all_bad()} == {"none", "005.png", "009.png"}
+    assert {one.location.rpartition("/")[2] for one in pairs.all_bad()} == {"none", "005.png", "009.png"}
     with pytest.raises(ImageError, match=r"its \.txt is not text"):
         pairs.image(9)
     with pytest.raises(DataError, match=r"3 of the 17 rows of .*a\.tar cannot be used"):

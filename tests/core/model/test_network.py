@@ -158,12 +158,12 @@ def test_the_teacher_sees_its_own_view_or_the_clean_one() -> None:
 def test_nothing_is_hidden_from_the_teacher() -> None:
     """Of the clean view, and of its own, it reads every patch, whatever the student is to leave out."""
     network = build(preset_config("clip", "tiny")).eval()
-    kept = torch.arange(8).repeat(4, 1)
+    visible = torch.arange(8).repeat(4, 1)
     plain, half = batch(network), batch(network)
-    half = replace(half, clean=replace(half.clean, kept=kept))
+    half = replace(half, clean=replace(half.clean, visible=visible))
     assert_same(network.forward_teacher(half), network.forward_teacher(plain))
     assert not torch.allclose(network.forward_student(half).clean.image, network.forward_student(plain).clean.image)
-    own = replace(plain, teacher=(View(random_images(5), kept=kept),))
+    own = replace(plain, teacher=(View(random_images(5), visible=visible),))
     torch.testing.assert_close(network.forward_teacher(own).clean.image, network.encode_images(random_images(5)))
 
 

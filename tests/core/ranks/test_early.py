@@ -23,7 +23,7 @@ WRONG = {
     "runtime.shard=4": "runtime.shard is 4, which does not divide 2 processes",
     "data.train=nowhere.csv": "There is no data at ",
     "data.val=nowhere.csv": "There is no data at ",
-    "data.train=there-{0..1}.tar": "there-1.tar is not there; copy it again",
+    "data.train=there-{0..1}.tar": "there-1.tar does not exist; copy it again",
     "data.train=there-0.tar::there-0.tar": "is named twice",
 }
 FIRST = Launch(0, 2, 0, 2)

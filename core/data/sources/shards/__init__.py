@@ -1,1 +1,1 @@
-"""WebDataset tars as a source: their names, our index of them, rows read as they are asked for, and writing them."""
+"""WebDataset tars as a source: an index of each tar, rows read on demand, and writing tars."""

@@ -1,7 +1,7 @@
 """All shards of a pattern as one sequence of rows.
 
-Flow: a pattern -> ``Shards.open`` -> rows by number, counted through the shards in their order. A row's identity,
-``shard << 20 | position``, tells where it stands, whatever other shards hold.
+Flow: a pattern -> ``Shards.open`` -> rows, numbered through the shards in order. A row's identity,
+``shard << 20 | position``, does not depend on the content of other shards.
 
 Legend: N rows.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.errors import BadRow, DataError, ImageError
-from core.data.sources.shards.index import POSITION_BITS, ShardIndex, not_there, open_index
+from core.data.sources.shards.index import POSITION_BITS, ShardIndex, missing_shard, open_index
 from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
 from core.spec.paths import is_file
@@ -30,7 +30,7 @@ from core.spec.shards import expanded, member_path
 
 HAS_PREAD = hasattr(os, "pread")  # not on Windows
 OPEN = 128  # shards whose file and table a process keeps open
-SAMPLED = 16  # rows whose labels are looked at to know their names
+SAMPLED = 16  # rows from which label names are collected
 LISTED = 50
 
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
@@ -46,25 +46,25 @@ class Texts:
 
 
 class Shards:
-    """Rows of several tars, each read when it is asked for. Picklable: a loader process opens the files anew."""
+    """Rows of several tars, read on demand. Picklable: a loader process opens the files again."""
 
     def __init__(self, origin: str, shards: Sequence[ShardIndex]) -> None:
         self.origin, self.shards = origin, list(shards)
         counts = [shard.facts.rows for shard in self.shards]
         self.starts: Rows = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)  # (shards + 1,)
-        self._open: OrderedDict[int, _Handle] = OrderedDict()  # the longest unused first
+        self._open: OrderedDict[int, _Handle] = OrderedDict()  # the least recently used first
 
     @classmethod
     def open(cls, pattern: str, progress: Progress | None = None) -> Shards:
-        """The shards that ``pattern`` names; those without an index are indexed, which reads all of their headers.
+        """The shards that ``pattern`` names. Indexes those without an index, which reads all of their headers.
 
-        Raises DataError when one is missing, cut off, changed or doubled, or none has a row.
+        Raises DataError when a shard is missing, truncated, changed or duplicated, or when no shard has a row.
         """
         names = _names(pattern)
         shards = []
-        for done, name in enumerate(names):
+        for count, name in enumerate(names):
             if progress is not None:
-                progress("reading shards", done, len(names))
+                progress("reading shards", count, len(names))
             shards.append(open_index(Path(name)))
         seen: dict[tuple[str, int], Path] = {}
         for shard in shards:
@@ -74,10 +74,10 @@ class Shards:
                     f"The shards {excerpt(str(first))} and {excerpt(str(shard.shard))} hold the same members, whose "
                     "pairs would count twice; leave one out."
                 )
-        found = cls(pattern, shards)
-        if not len(found) and not found.bad_count():
+        opened_shards = cls(pattern, shards)
+        if not len(opened_shards) and not opened_shards.bad_count():
             raise DataError(f"{excerpt(pattern)} holds no pairs; a shard has KEY.jpg and KEY.txt for each.")
-        return found
+        return opened_shards
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -86,24 +86,24 @@ class Shards:
         return self.__dict__ | {"_open": OrderedDict()}
 
     def bad_count(self) -> int:
-        """Members that are no rows."""
+        """Number of members that are not rows."""
         return sum(shard.facts.bad for shard in self.shards)
 
     def bad_rows(self) -> list[BadRow]:
-        """The first of those."""
-        found = (bad for shard in self.shards if shard.facts.bad for bad in shard.bad_rows())
-        return list(islice(found, LISTED))
+        """The first members that are not rows."""
+        bad_members = (bad for shard in self.shards if shard.facts.bad for bad in shard.bad_rows())
+        return list(islice(bad_members, LISTED))
 
     def all_bad_rows(self) -> list[BadRow]:
-        """All of those; beyond the first of a shard without their reason."""
-        found = []
+        """All members that are not rows; a shard lists the reasons of its first ones only."""
+        rows = []
         for shard in self.shards:
             listed = shard.bad_rows()
             more = BadRow(str(shard.shard), "more members of it are no pairs")
-            found += [*listed, *[more] * (shard.facts.bad - len(listed))]
-        return found
+            rows += [*listed, *[more] * (shard.facts.bad - len(listed))]
+        return rows
 
-    def place(self, row: int) -> tuple[int, int]:
+    def locate(self, row: int) -> tuple[int, int]:
         """The shard of ``row``, and its position in it."""
         shard = int(np.searchsorted(self.starts, row, "right")) - 1
         return shard, row - int(self.starts[shard])
@@ -111,17 +111,17 @@ class Shards:
     def identities(self, rows: Rows) -> Rows:
         """shard << 20 | position of each of ``rows``."""
         shards = np.searchsorted(self.starts, rows, "right") - 1
-        found: Rows = (shards << POSITION_BITS) | (rows - self.starts[shards])
-        return found
+        identities_of_rows: Rows = (shards << POSITION_BITS) | (rows - self.starts[shards])
+        return identities_of_rows
 
     def image(self, row: int) -> bytes:
         """The bytes of the image of ``row``. ImageError when they cannot be read."""
-        shard, position = self.place(row)
+        shard, position = self.locate(row)
         return self._part(shard, position, "image")
 
     def path(self, row: int) -> str:
-        """Where the image of ``row`` lies: TAR/OFFSET+SIZE/NAME."""
-        shard, position = self.place(row)
+        """The location of the image of ``row``: TAR/OFFSET+SIZE/NAME."""
+        shard, position = self.locate(row)
         entry = self._entry(shard, position)
         try:
             name = header_name(self._read(shard, max(0, int(entry["image"]) - BLOCK), BLOCK))
@@ -130,14 +130,14 @@ class Shards:
         return member_path(self.shards[shard].shard, int(entry["image"]), int(entry["image_size"]), name)
 
     def texts(self, row: int) -> Texts:
-        """Captions and labels of ``row``. ImageError when it has none that can be read."""
-        shard, position = self.place(row)
+        """Captions and labels of ``row``. ImageError when they cannot be read."""
+        shard, position = self.locate(row)
         text, meta, cls = (self._part(shard, position, part) for part in ("text", "meta", "cls"))
         facts = read_meta(meta) if meta else {}
         return Texts(captions_in(text, facts, cls), labels_in(facts, cls))
 
     def label_names(self) -> tuple[str, ...]:
-        """The labels of the first rows; of shards, all are not read for it."""
+        """The label names of the first `SAMPLED` rows."""
         names: dict[str, None] = {}
         for row in range(min(SAMPLED, len(self))):
             try:
@@ -153,7 +153,7 @@ class Shards:
             raise ImageError(str(error)) from error
 
     def _part(self, shard: int, position: int, part: str) -> bytes:
-        """The bytes of a member of a row; none where it has no such member."""
+        """The bytes of a member of a row; empty if the row has no such member."""
         entry = self._entry(shard, position)
         offset, size = int(entry[part]), int(entry[f"{part}_size"])
         if not size:
@@ -179,11 +179,11 @@ class Shards:
         return ImageError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
 
     def _handle(self, shard: int) -> _Handle:
-        """The open file of a shard. One that is dropped here closes when no thread reads it any more."""
+        """The open file of a shard. The least recently used one is dropped, and closes once no thread reads it."""
         handle = self._open.pop(shard, None)
         if handle is None:
             handle = _Handle(self.shards[shard].shard)
-        self._open[shard] = handle  # the last used is the last
+        self._open[shard] = handle  # most recently used last
         if len(self._open) > OPEN:
             old, _ = self._open.popitem(last=False)
             self.shards[old].forget()
@@ -191,7 +191,7 @@ class Shards:
 
 
 class _Handle:
-    """An open file by its number, which `os.pread` reads at any place, whoever else reads it."""
+    """A file descriptor, from which several threads can read at once by `os.pread`."""
 
     def __init__(self, path: Path) -> None:
         with open_regular(path, error=ImageError) as file:
@@ -208,24 +208,20 @@ def _read_at(path: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def check_shards_there(pattern: str) -> None:
-    """DataError when a shard that ``pattern`` names is not there, or is named twice; none is opened."""
+def check_shards_exist(pattern: str) -> None:
+    """DataError when a shard that ``pattern`` names does not exist, or is named twice; none is opened."""
     for name in _names(pattern):
         if not is_file(Path(name)):
-            raise not_there(name)
+            raise missing_shard(name)
 
 
 def _names(pattern: str) -> list[str]:
+    """The shards that ``pattern`` names. DataError when a file is named twice, also by a link."""
     names = expanded(pattern, DataError)
-    _refuse_doubles(names)
-    return names
-
-
-def _refuse_doubles(names: Sequence[str]) -> None:
-    """DataError when a file is named twice, also by a link."""
     seen: set[str] = set()
     for name in names:
         real = os.path.realpath(name)
         if real in seen:
             raise DataError(f"The shard {excerpt(name)} is named twice, and its pairs would count twice; name it once.")
         seen.add(real)
+    return names

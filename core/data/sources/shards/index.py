@@ -1,12 +1,11 @@
-"""The index of a shard: where the image and the texts of each of its rows lie. Written once, then memory-mapped.
+"""The index of a shard: offsets of the image and texts of each row. Written once, then memory-mapped.
 
-Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_index``, which makes one from the tar's
-headers where there is none. It lies beside the shard (``00000.tar.index``), or in the cache folder where the shard's
-own may not be written to.
+Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_index``, which builds a missing one from
+the tar's headers. It is written beside the shard (``00000.tar.index``), or to the cache folder if that is read-only.
 
-A file is a fixed head, a JSON of facts, then the table of rows. A row is 48 bytes and is read when it is asked for, so
-that ten million of them cost a process the pages that it touches. An index may come from elsewhere: what it claims is
-held against the shard's size whenever it is used.
+A file is a fixed header, facts as JSON, then the table of rows. A row is 48 bytes and is read on demand, so that a
+process pays only for the pages it touches. An index may come from someone else: its offsets are checked against the
+shard's size on every use.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ Table = npt.NDArray[np.void]
 
 
 class Facts(BaseModel):
-    """What is known of a shard besides its rows."""
+    """Facts about a shard besides its rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,18 +56,18 @@ class Facts(BaseModel):
     time: int = Field(ge=-(1 << 62), lt=1 << 62)  # of its last change, nanoseconds
     rows: int = Field(ge=0, le=MOST_ROWS)
     bad: int = Field(ge=0, le=MOST_ROWS)
-    listed: tuple[tuple[str, str], ...] = Field(max_length=LISTED)  # the first bad ones: name, reason
-    digest: str = Field(pattern="^[0-9a-f]{32}$")  # of its members' names, places and sizes
+    listed: tuple[tuple[str, str], ...] = Field(max_length=LISTED)  # the first bad members: name, reason
+    digest: str = Field(pattern="^[0-9a-f]{32}$")  # of its members' names, offsets and sizes
 
 
 @dataclass
 class ShardIndex:
-    """A shard and its rows. Picklable: a loader process maps the table anew."""
+    """A shard and its rows. Picklable: a loader process maps the table again."""
 
     shard: Path
     facts: Facts
-    file: Path | None  # that holds the table; None where it could not be kept
-    held: Table | None = None  # the table, where it is in memory
+    file: Path | None  # the index file; None if it could not be written
+    held: Table | None = None  # the table, if it is mapped or in memory
 
     @property
     def table(self) -> Table:
@@ -80,12 +79,12 @@ class ShardIndex:
         return self.held
 
     def forget(self) -> None:
-        """Unmap the table; it is mapped again when it is asked for."""
+        """Unmap the table until its next use."""
         if self.file is not None:
             self.held = None
 
     def bad_rows(self) -> list[BadRow]:
-        """The first members that are no rows."""
+        """The first members that are not rows."""
         return [BadRow(f"{self.shard}/{name}", reason) for name, reason in self.facts.listed]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,38 +92,38 @@ class ShardIndex:
 
 
 def open_index(shard: Path) -> ShardIndex:
-    """The index of ``shard``, made where there is none.
+    """The index of ``shard``, built if missing.
 
-    Raises DataError when the shard is missing, cut off, no tar, or another one than was indexed.
+    Raises DataError when the shard is missing, truncated, not a tar, or has changed since it was indexed.
     """
     try:
         with open_regular(shard, error=DataError) as file:
             status = os.fstat(file.fileno())
     except FileNotFoundError as error:
-        raise not_there(shard) from error
-    found = _read_first(shard)
-    if found is None:
-        return _keep(make_index(shard), (beside(shard), in_cache(shard)))
-    known = found.facts
-    if (known.size, known.time) == (status.st_size, status.st_mtime_ns):
-        return found
-    # A copy has another time, and is the same where its members are.
-    again = make_index(shard) if known.size == status.st_size else None
-    if again is None or again.facts.digest != known.digest:
+        raise missing_shard(shard) from error
+    stored = _read_stored(shard)
+    if stored is None:
+        return _store(make_index(shard), (path_beside(shard), path_in_cache(shard)))
+    facts = stored.facts
+    if (facts.size, facts.time) == (status.st_size, status.st_mtime_ns):
+        return stored
+    # A copy has another modification time, but the same members.
+    rebuilt = make_index(shard) if facts.size == status.st_size else None
+    if rebuilt is None or rebuilt.facts.digest != facts.digest:
         raise DataError(
-            f"The shard {excerpt(str(shard))} has changed since it was indexed ({known.rows:,} rows and {known.size:,} "
-            f"bytes then, {status.st_size:,} bytes now); restore it, or remove {found.file} to have it indexed anew."
+            f"The shard {excerpt(str(shard))} has changed since it was indexed ({facts.rows:,} rows and {facts.size:,} "
+            f"bytes then, {status.st_size:,} bytes now); restore it, or remove {stored.file} to index it again."
         )
-    return _keep(again, (found.file,) if found.file is not None else ())
+    return _store(rebuilt, (stored.file,) if stored.file is not None else ())
 
 
-def not_there(shard: str | Path) -> DataError:
-    return DataError(f"The shard {excerpt(str(shard))} is not there; copy it again, or change the pattern.")
+def missing_shard(shard: str | Path) -> DataError:
+    return DataError(f"The shard {excerpt(str(shard))} does not exist; copy it again, or change the pattern.")
 
 
 def make_index(shard: Path) -> ShardIndex:
-    """The index of ``shard`` from its headers, in memory. DataError when it is no tar, or has too many rows."""
-    where = excerpt(str(shard))
+    """The index of ``shard``, built from its headers. DataError when it is not a tar, or has too many rows."""
+    name = excerpt(str(shard))
     rows: list[tuple[int, ...]] = []
     bad: list[tuple[str, str]] = []
     count = 0
@@ -132,12 +131,12 @@ def make_index(shard: Path) -> ShardIndex:
     with open_regular(shard, error=DataError) as file:
         status = os.fstat(file.fileno())
 
-        def noted() -> Iterable[Any]:
-            for member in members(file, where):
+        def hashed_members() -> Iterable[Any]:
+            for member in members(file, name):
                 digest.update(f"{member.name}\0{member.offset}\0{member.size}\n".encode("utf-8", "replace"))
                 yield member
 
-        for sample in grouped(noted()):
+        for sample in grouped(hashed_members()):
             reason = sample.problem()
             if not reason:
                 rows.append(_row(sample))
@@ -146,8 +145,8 @@ def make_index(shard: Path) -> ShardIndex:
                 if len(bad) < LISTED:
                     bad.append((excerpt(sample.key, 100), excerpt(reason)))
             if len(rows) > MOST_ROWS or count > MOST_ROWS:
-                what = "rows" if len(rows) > MOST_ROWS else "members that are no pairs"
-                raise DataError(f"{where} has more than {MOST_ROWS:,} {what}; write smaller shards.")
+                kind = "rows" if len(rows) > MOST_ROWS else "members that are not pairs"
+                raise DataError(f"{name} has more than {MOST_ROWS:,} {kind}; write smaller shards.")
     facts = Facts(
         size=status.st_size,
         time=status.st_mtime_ns,
@@ -160,22 +159,22 @@ def make_index(shard: Path) -> ShardIndex:
 
 
 def _row(sample: Sample) -> tuple[int, ...]:
-    found = [sample.parts.get(part) for part in PARTS]
-    return (*(one.offset if one else 0 for one in found), *(one.size if one else 0 for one in found))
+    parts = [sample.parts.get(part) for part in PARTS]
+    return (*(part.offset if part else 0 for part in parts), *(part.size if part else 0 for part in parts))
 
 
 def write_index(path: Path, facts: Facts, table: Table) -> None:
-    """Write an index file. OSError when it cannot be."""
-    told = json.dumps(facts.model_dump()).encode()
+    """Write an index file. OSError when it cannot be written."""
+    content = json.dumps(facts.model_dump()).encode()
     with whole_file(path, durable=False) as file:
-        file.write(HEAD.pack(MAGIC, len(told), zlib.crc32(told)))
-        file.write(told)
+        file.write(HEAD.pack(MAGIC, len(content), zlib.crc32(content)))
+        file.write(content)
         file.write(table.tobytes())
 
 
-def _keep(index: ShardIndex, places: tuple[Path, ...]) -> ShardIndex:
-    """``index`` from the first of ``places`` where it can be kept; in memory where it cannot."""
-    for path in places:
+def _store(index: ShardIndex, paths: tuple[Path, ...]) -> ShardIndex:
+    """``index`` written to the first of ``paths`` that is writable; in memory if none is."""
+    for path in paths:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_index(path, index.facts, index.table)
@@ -183,44 +182,44 @@ def _keep(index: ShardIndex, places: tuple[Path, ...]) -> ShardIndex:
     return index
 
 
-def beside(shard: Path) -> Path:
-    """Where a shard's index lies: next to it."""
+def path_beside(shard: Path) -> Path:
+    """The path of a shard's index next to it."""
     return shard.with_name(shard.name + SUFFIX)
 
 
-def in_cache(shard: Path) -> Path:
-    """Where it lies when it cannot lie there."""
+def path_in_cache(shard: Path) -> Path:
+    """The path of a shard's index in the cache folder, for read-only shards."""
     return cache_folder() / (hashlib.sha256(os.fsencode(shard.absolute())).hexdigest()[:32] + SUFFIX)
 
 
-def _read_first(shard: Path) -> ShardIndex | None:
-    """The index that is kept of ``shard``; None where there is none that is whole."""
-    for path in (beside(shard), in_cache(shard)):
+def _read_stored(shard: Path) -> ShardIndex | None:
+    """The stored index of ``shard``; None if there is no complete one."""
+    for path in (path_beside(shard), path_in_cache(shard)):
         with contextlib.suppress(OSError, UserError):
             return ShardIndex(shard, read_facts(path), path)
     return None
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts of an index file, whose size is that of its rows. DataError when it is no whole index."""
-    wrong = DataError(f"{excerpt(str(path))} is no index of a shard, or is cut off; remove it.")
+    """The facts of an index file, checked against its size. DataError when it is not a complete index."""
+    invalid = DataError(f"{excerpt(str(path))} is not an index of a shard, or is cut off; remove it.")
     with open_regular(path, error=DataError) as file:
         head = file.read(HEAD.size)
         if len(head) < HEAD.size:
-            raise wrong
+            raise invalid
         magic, length, checksum = HEAD.unpack(head)
         if magic != MAGIC or length > LARGEST_FACTS:
-            raise wrong
-        told = file.read(length)
-        if len(told) < length or zlib.crc32(told) != checksum:
-            raise wrong
+            raise invalid
+        content = file.read(length)
+        if len(content) < length or zlib.crc32(content) != checksum:
+            raise invalid
         size = os.fstat(file.fileno()).st_size
     try:
-        facts = Facts.model_validate_json(told)
+        facts = Facts.model_validate_json(content)
     except ValidationError as error:
-        raise wrong from error
+        raise invalid from error
     if size != HEAD.size + length + facts.rows * ROW.itemsize:
-        raise wrong
+        raise invalid
     return facts
 
 

@@ -1,11 +1,11 @@
-"""A row of a shard: the members that share a key, and the captions and labels in them.
+"""A row of a shard: the members that share a key, and their captions and labels.
 
-Flow: tar members -> ``grouped`` -> the index; when a row is asked for, its texts -> ``captions_in``, ``labels_in``.
+Flow: tar members -> ``grouped`` -> the index; when a row is read, its texts -> ``captions_in``, ``labels_in``.
 
-By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key follow
-each other. An image is ``KEY.jpg`` (``.png``, ``.webp`` and the like), its caption ``KEY.txt``, as img2dataset writes
-and open_clip reads them. ``KEY.json`` may hold ``captions`` (a list, which then counts), ``caption``, and labels as
-its other plain values; ``KEY.cls`` is a class, which is its caption where there is no other.
+By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key are
+adjacent. An image is ``KEY.jpg`` (``.png``, ``.webp``, ...), its caption ``KEY.txt``, as img2dataset writes and
+open_clip reads them. ``KEY.json`` may hold ``captions`` (a list, which takes precedence), ``caption``, and labels as
+its other plain values; ``KEY.cls`` is a class, used as the caption if there is no other.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from core.spec.shards import LARGEST_MEMBER
 
 KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
 LARGEST = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # bytes
-CAPTIONS = ("captions", "caption")  # keys of a JSON that are no labels
+CAPTIONS = ("captions", "caption")  # keys of a JSON that are not labels
 _DOWNLOADED = frozenset({"key", "status", "error_message"})  # in every JSON of img2dataset
-# What img2dataset records of a download, besides the columns that its user asked for.
+# img2dataset's record of a download, besides the columns that its user selected.
 _RECORD = _DOWNLOADED | {
     "url", "width", "height", "original_width", "original_height", "exif", "md5", "sha256", "sha512"
 }  # fmt: skip
@@ -43,7 +43,7 @@ class Sample:
     parts: dict[str, TarMember] = field(default_factory=dict)  # by kind
 
     def problem(self) -> str:
-        """Why it is no row; "" when it is one."""
+        """Why it is not a row; "" if it is."""
         for kind, member in self.parts.items():
             if member.sort:
                 return f"its {kind} is {member.sort}, not a file"
@@ -59,7 +59,7 @@ class Sample:
 
 
 def grouped(members: Iterable[TarMember]) -> Iterator[Sample]:
-    """Samples in the order of a shard; other members, and folders, belong to none."""
+    """Samples in the order of a shard; folders and other members are skipped."""
     sample: Sample | None = None
     for member in members:
         key, kind = _key_and_kind(member.name)
@@ -76,7 +76,7 @@ def grouped(members: Iterable[TarMember]) -> Iterator[Sample]:
 
 
 def _key_and_kind(name: str) -> tuple[str, str]:
-    """What a member belongs to, "" for nothing, and what of it it is, "" for what is not used."""
+    """A member's key, "" if it belongs to no sample, and its kind, "" if it is not used."""
     folder, slash, last = name.rpartition("/")
     stem, dot, extension = last.partition(".")
     if not stem or not dot or last.startswith("__"):
@@ -85,38 +85,38 @@ def _key_and_kind(name: str) -> tuple[str, str]:
 
 
 def read_meta(content: bytes) -> dict[str, Any]:
-    """The object in a ``.json``. ImageError when there is none."""
+    """The object in a ``.json``. ImageError when it does not hold an object."""
     try:
-        found = parse_json(content, "its .json")
+        record = parse_json(content, "its .json")
     except UnreadableError as error:
         raise ImageError(str(error)) from error
-    if not isinstance(found, dict):
-        raise ImageError(f"its .json holds {type(found).__name__}, not an object")
-    return found
+    if not isinstance(record, dict):
+        raise ImageError(f"its .json holds {type(record).__name__}, not an object")
+    return record
 
 
 def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, ...]:
-    """The captions of a row, from what its members hold. ImageError when there is none."""
+    """The captions of a row, from the content of its members. ImageError when there are none."""
     many = meta.get("captions")
-    found = [one for one in many if isinstance(one, str)] if isinstance(many, list) else []
-    if not found and text:
-        found = [_decoded(text, ".txt")]
-    if not found and isinstance(meta.get("caption"), str):
-        found = [meta["caption"]]
-    if not any(map(clean_caption, found)) and cls:
-        found = [_decoded(cls, ".cls").replace("_", " ")]
-    captions = tuple(dict.fromkeys(filter(None, map(clean_caption, found))))
+    texts = [caption for caption in many if isinstance(caption, str)] if isinstance(many, list) else []
+    if not texts and text:
+        texts = [_decoded(text, ".txt")]
+    if not texts and isinstance(meta.get("caption"), str):
+        texts = [meta["caption"]]
+    if not any(map(clean_caption, texts)) and cls:
+        texts = [_decoded(cls, ".cls").replace("_", " ")]
+    captions = tuple(dict.fromkeys(filter(None, map(clean_caption, texts))))
     if not captions:
         raise ImageError("it has no caption: .txt, .json and .cls hold none")
-    if any("\ud800" <= char <= "\udfff" for one in captions for char in one):
+    if any("\ud800" <= char <= "\udfff" for caption in captions for char in caption):
         raise ImageError("its caption is not Unicode (a lone surrogate)")
     return captions
 
 
 def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
-    """Label name -> value: the plain values of a ``.json``, and ``class``; without img2dataset's records.
+    """Label name -> value: the plain values of a ``.json`` without img2dataset's records, and ``class``.
 
-    ImageError for too many.
+    ImageError when there are too many.
     """
     labels = {}
     ignored = {*CAPTIONS, *(_RECORD if meta.keys() >= _DOWNLOADED else ())}

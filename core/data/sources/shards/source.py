@@ -1,7 +1,7 @@
-"""All rows of shards at once, as every other source gives them: for evaluation, an index, the noise ranking.
+"""All rows of shards as a ``Source``: for evaluation, an index, the noise ranking.
 
-Flow: ``core.data.sources.opening`` comes here for a pattern of shards. A row's file is its image's place in the tar,
-which whatever reads images reads by `core.spec.shards.read_member`.
+Flow: ``core.data.sources.opening`` calls this for a pattern of shards. A row's file is the location of its image in the
+tar, which `core.spec.shards.read_member` reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read_shards(pattern: str, progress: Progress | None = None) -> Source:
 
 
 def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = None, most: int | None = None) -> Source:
-    """The rows of ``shards``, which ``pattern`` names, or the first ``most`` of them."""
+    """The rows of ``shards``, named by ``pattern``, or the first ``most`` of them."""
     rows: list[Row] = []
     bad = shards.all_bad_rows()
     names: dict[str, None] = {}

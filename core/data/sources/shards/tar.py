@@ -1,10 +1,10 @@
 """The members of a tar, from its headers alone: nothing is unpacked, no name becomes a path.
 
-Flow: a shard's index is made by walking over it once with ``members``: where its images and texts lie.
+Flow: a shard is indexed by walking over it once with ``members``, which gives the offsets of its images and texts.
 
-Read are the formats that tars come in: ustar, GNU long names, and of pax its path and size. A tar may be hostile: names
-that lead outside are only shown; links, devices and sparse files are told apart and their content is not used; a header
-is at most 64 kB with its extensions, and every size is held against the file's.
+Supports ustar, GNU long names, and path and size of pax. A tar may be hostile: names that lead outside are only
+displayed; links, devices and sparse files are recognised and not read; a header with its extensions is at most 64 kB,
+and every size is checked against the file's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SORTS = {
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A member: where its bytes lie. ``sort`` says what it is when it is no plain file."""
+    """A member and the offset of its content. ``sort`` describes a member that is not a regular file."""
 
     name: str
     offset: int
@@ -43,27 +43,27 @@ class TarMember:
     sort: str = ""
 
 
-def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
-    """Every member of the tar in ``file``, in its order. DataError naming ``where`` and the byte at which it breaks."""
+def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
+    """Every member of the tar in ``file``, in order. DataError with the name ``tar`` and the byte of the defect."""
     total = file.seek(0, os.SEEK_END)
     blocks = _Blocks(file)
     position = 0
-    name, size, sparse = "", -1, False  # what extensions say of the next member
+    name, size, sparse = "", -1, False  # of the next member, from its extension headers
     while position < total:
         header = blocks.read(position, BLOCK)
         if len(header) < BLOCK:
-            raise DataError(_cut(where, position))
+            raise DataError(_cut(tar, position))
         if not any(header):
-            return  # the first of the two empty blocks that end a tar
-        kind, declared = header[156:157], _checked_size(header, where, position)
+            return  # the first of the two empty blocks at the end of a tar
+        kind, declared = header[156:157], _checked_size(header, tar, position)
         data = position + BLOCK
         length = declared if kind in _EXTENSIONS or size < 0 else size
         if data + length > total:
-            raise DataError(_cut(where, position))
+            raise DataError(_cut(tar, position))
         position = data + -(-length // BLOCK) * BLOCK
         if kind in _EXTENSIONS:
             if length > LONGEST_EXTENSION:
-                raise DataError(f"{where} has a header of {length:,} bytes at byte {data:,}; it is damaged or hostile.")
+                raise DataError(f"{tar} has a header of {length:,} bytes at byte {data:,}; it is damaged or hostile.")
             extension = blocks.read(data, length)
             if kind == b"L":
                 name = extension.split(b"\0", 1)[0].decode("utf-8", "replace")
@@ -72,23 +72,23 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
                 name, size = facts.get("path", name), _number(facts.get("size", ""), size)
                 sparse = sparse or any(key.startswith("GNU.sparse") for key in facts)
             continue
-        own = name or _own_name(header)
+        member_name = name or _own_name(header)
         sort = (
             ""
-            if kind in _REGULAR and not own.endswith("/")
-            else _SORTS.get(kind, "a folder" if own.endswith("/") else "special")
+            if kind in _REGULAR and not member_name.endswith("/")
+            else _SORTS.get(kind, "a folder" if member_name.endswith("/") else "special")
         )
-        yield TarMember(own, data, length, _SORTS[_SPARSE] if sparse else sort)
+        yield TarMember(member_name, data, length, _SORTS[_SPARSE] if sparse else sort)
         name, size, sparse = "", -1, False
-    # A file cut between two members, or in the padding of the last, would pass for a smaller one.
+    # Without this check, a file cut between two members, or in the padding of the last, would pass as a smaller tar.
     raise DataError(
-        f"{where} ends at byte {total:,} without the empty blocks that end a tar: it was cut off there; copy or write "
+        f"{tar} ends at byte {total:,} without the empty blocks that end a tar: it was cut off there; copy or write "
         "it again, or leave it out."
     )
 
 
 class _Blocks:
-    """Reads small pieces, most of them from what was read last."""
+    """Reads small pieces of a file from a buffer."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._start, self._held = file, 0, b""
@@ -101,23 +101,23 @@ class _Blocks:
         return self._held[inside : inside + length]
 
 
-def _checked_size(header: bytes, where: str, position: int) -> int:
-    """The size that ``header`` declares; DataError when the header is none."""
+def _checked_size(header: bytes, tar: str, position: int) -> int:
+    """The size that ``header`` declares; DataError when it is not a valid header."""
     try:
-        told = _octal(header[148:156])
+        checksum = _octal(header[148:156])
         size = _octal(header[124:136])
     except ValueError:
-        told, size = -1, -1
-    # Its own bytes count as blanks; some old programs summed signed bytes.
+        checksum, size = -1, -1
+    # The checksum field itself counts as blanks; some old programs summed signed bytes.
     plain = sum(header) - sum(header[148:156]) + 8 * 32
     signed = plain - 256 * sum(byte > 127 for part in (header[:148], header[156:]) for byte in part)
-    if size < 0 or told not in (plain, signed):
-        raise DataError(f"{where} is broken at byte {position:,}: no tar header is there; copy or write it again.")
+    if size < 0 or checksum not in (plain, signed):
+        raise DataError(f"{tar} is broken at byte {position:,}: no valid tar header; copy or write it again.")
     return size
 
 
 def _octal(text: bytes) -> int:
-    """A number of a header: octal digits, or GNU's base 256."""
+    """A number in a header: octal digits, or GNU's base 256."""
     if text[0] & 0x80:
         return int.from_bytes(bytes([text[0] & 0x7F]) + text[1:], "big")
     digits = text.split(b"\0", 1)[0].strip()
@@ -132,7 +132,7 @@ def _own_name(header: bytes) -> str:
 
 
 def _pax(content: bytes) -> dict[str, str]:
-    """Records ``LENGTH KEY=VALUE`` of an extended header; what is malformed ends them."""
+    """Records ``LENGTH KEY=VALUE`` of an extended header, up to the first malformed one."""
     facts: dict[str, str] = {}
     while content:
         length, blank, _ = content[:20].partition(b" ")
@@ -148,12 +148,12 @@ def _number(text: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
 
 
-def _cut(where: str, position: int) -> str:
-    return f"{where} is cut off in the member at byte {position:,}; copy or write it again, or leave it out."
+def _cut(tar: str, position: int) -> str:
+    return f"{tar} is cut off in the member at byte {position:,}; copy or write it again, or leave it out."
 
 
 def header_name(header: bytes) -> str:
-    """The last part of the name in a member's header, for messages and paths; "image" where there is none."""
+    """The last part of the name in a member's header, for messages and paths; "image" if there is none."""
     if len(header) < BLOCK:
         return "image"
     last = _own_name(header).replace("\\", "/").rpartition("/")[2]

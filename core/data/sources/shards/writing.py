@@ -1,9 +1,8 @@
-"""Any source as shards that WebDataset, open_clip and this program read alike.
+"""Writes any source as shards for WebDataset, open_clip and this program.
 
-Flow: ``python -m core shard SOURCE OUT`` -> ``write_shards`` -> OUT/00000.tar, ..., each with its index, and the counts
-of their rows in ``sizes.json``, where open_clip looks for them. A row is KEY.jpg (its file as it is, where that is a
-JPEG, PNG or WebP, else a PNG of it), KEY.txt with its first caption, and, where it has labels or more captions,
-KEY.json with all of them.
+Flow: ``python -m core shard SOURCE OUT`` -> ``write_shards`` -> OUT/00000.tar, ..., each with its index, and their row
+counts in ``sizes.json``, as open_clip expects. A row is KEY.jpg (the unchanged file if it is a JPEG, PNG or WebP, else
+a PNG of it), KEY.txt with its first caption, and, if it has labels or more captions, KEY.json with all of them.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from core.spec.shards import SUFFIX
 
 ROWS = 10_000  # of a shard, by default, as img2dataset's
 SIZES = "sizes.json"
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # what open_clip looks for
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # those that open_clip reads
 MOST_SHARDS = 100_000  # five digits
-PROBED = 32  # pixels a side of an image that is decoded to see that it can be
-SHUFFLE = 1007  # what a draw is for
+PROBED = 32  # pixels a side of the test decoding of an image
+SHUFFLE = 1007  # purpose of a draw
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to end the work
 
 
 @dataclass
 class Written:
-    """What came of it."""
+    """The shards that were written, their rows, and the rows that were skipped."""
 
     shards: list[Path] = field(default_factory=list)
     rows: int = 0
@@ -58,24 +57,26 @@ def write_shards(
     max_megapixels: int = 200,
     max_bad_share: float = 0.05,
 ) -> Written:
-    """Write ``source`` into ``folder``, ``rows`` to a shard; with ``seed`` in an order drawn by it.
+    """Write ``source`` into ``folder``, ``rows`` to a shard; shuffled by ``seed`` if it is given.
 
-    Images that cannot be read are left out and listed. Raises DataError when ``folder`` holds anything, or too many
-    rows are bad, or the disk is full; whatever ends it, ``folder`` is there whole or not at all.
+    Images that cannot be read are skipped and listed. Raises DataError when ``folder`` is not empty, too many rows are
+    bad, or the disk is full. ``folder`` is written completely or not at all.
     """
     if not 1 <= rows <= MOST_ROWS or len(source.rows) > rows * MOST_SHARDS:
-        raise DataError(f"{rows} rows a shard cannot be: 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards.")
+        raise DataError(
+            f"{rows} rows per shard are not possible: choose 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{excerpt(str(folder))} is not an empty folder, and nothing is overwritten; choose another.")
     order = np.arange(len(source.rows), dtype=np.int64)
     if seed is not None:
         order = permuted(order, len(order), seed, SHUFFLE)
-    exists = folder.exists()  # perhaps as a disk's mount point, which cannot be renamed
+    exists = folder.exists()  # possibly a mount point, which cannot be renamed
     partial = temporary_beside((folder if exists else folder.parent) / f".{folder.name}")
     try:
         with writing(folder, DataError, "nothing is left of it"):
             partial.mkdir(parents=True)
-            work = _Work(source, partial, progress, max_megapixels, max_bad_share)
+            work = _ShardWriter(source, partial, progress, max_megapixels, max_bad_share)
             for start in range(0, len(order), rows):
                 work.write(order[start : start + rows].tolist())
             write_whole(partial / SIZES, json.dumps(work.sizes, indent=1).encode())
@@ -90,8 +91,8 @@ def write_shards(
     return work.written
 
 
-class _Work:
-    """One writing of shards."""
+class _ShardWriter:
+    """Writes the shards of a source."""
 
     def __init__(
         self, source: Source, folder: Path, progress: Progress, max_megapixels: int, max_bad_share: float
@@ -100,10 +101,10 @@ class _Work:
         self._max_megapixels, self._max_bad_share = max_megapixels, max_bad_share
         self.written = Written(bad=list(source.bad))
         self.sizes: dict[str, int] = {}
-        self._done = 0
+        self._row_count = 0
 
     def write(self, rows: Sequence[int]) -> None:
-        """A shard of ``rows``; none when no image of them can be read."""
+        """Write a shard of ``rows``, unless none of their images can be read."""
         written, before = self.written, self.written.rows
         path = self._folder / f"{len(written.shards):05}{SUFFIX}"
         with whole_file(path) as file:
@@ -120,36 +121,36 @@ class _Work:
         self.sizes[path.name] = written.rows - before
 
     def _add(self, tar: tarfile.TarFile, row: Row) -> None:
-        self._done += 1
-        self._progress(self._done, len(self._source.rows))
+        self._row_count += 1
+        self._progress(self._row_count, len(self._source.rows))
         try:
             extension, content = _image(row.file, self._max_megapixels)
         except ImageError as error:
-            self.written.bad.append(BadRow(row.where, str(error)))
+            self.written.bad.append(BadRow(row.location, str(error)))
             return
         key = f"{self.written.rows:09}"
-        _put(tar, f"{key}.{extension}", content)
-        _put(tar, f"{key}.txt", row.captions[0].encode())
+        _add_member(tar, f"{key}.{extension}", content)
+        _add_member(tar, f"{key}.txt", row.captions[0].encode())
         if len(row.captions) > 1 or row.labels:
             facts = {**row.labels, "captions": list(row.captions)}
-            _put(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
+            _add_member(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
         self.written.rows += 1
 
 
 def _image(file: str, max_megapixels: int) -> tuple[str, bytes]:
-    """The extension and the bytes of an image, which can be decoded. ImageError when it cannot."""
+    """The extension and the bytes of an image. ImageError when it cannot be decoded."""
     content = image_bytes(file)
     kind = image_kind(content, max_megapixels)
     if kind in EXTENSIONS:
-        decode(content, PROBED, max_megapixels, fast=True)  # a JPEG at an eighth: a cut off one is found
+        decode(content, PROBED, max_megapixels, fast=True)  # a JPEG at 1/8, which detects a truncated file
         return EXTENSIONS[kind], content
-    made = io.BytesIO()
-    Image.fromarray(decode(content, None, max_megapixels)).save(made, "PNG")
-    return "png", made.getvalue()
+    png = io.BytesIO()
+    Image.fromarray(decode(content, None, max_megapixels)).save(png, "PNG")
+    return "png", png.getvalue()
 
 
-def _put(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """A member that depends on nothing but its name and content."""
+def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a member that depends on its name and content only: no time, no owner."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))

@@ -83,7 +83,7 @@ def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
         write_openclipart(tmp_path / "nowhere", tmp_path / "out", lambda text: None)
     top = write_categories(tmp_path / "art")
     shutil.rmtree(top / "tools")
-    with pytest.raises(UserError, match="art has not two category folders with 60 images"):
+    with pytest.raises(UserError, match="art has fewer than two category folders with 60 images"):
         write_openclipart(top, tmp_path / "out", lambda text: None)
 
 

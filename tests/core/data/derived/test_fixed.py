@@ -87,11 +87,11 @@ def test_a_image_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("fix", "sentence"),
     [
-        ({"kind": "wrong", "name": "nowhere"}, "has no image .*nowhere.png, which a fix is of; remove the fix"),
+        ({"kind": "wrong", "name": "nowhere"}, "has no image .*nowhere.png, which has a fix; remove the fix"),
         ({"kind": "wrong", "name": "a", "caption": "other"}, "has no caption 'other' in .*; remove its fix"),
         ({"kind": "relabelled", "name": "a", "label": "tone", "value": "x"}, "has no label 'tone'"),
-        ({"kind": "recaptioned", "name": "a", "caption": "one", "value": " "}, "is empty; write what it shall be"),
-        ({"kind": "added", "name": "nowhere", "value": "x"}, "was to be added, is not there; remove the fix"),
+        ({"kind": "recaptioned", "name": "a", "caption": "one", "value": " "}, "is empty; enter the new text"),
+        ({"kind": "added", "name": "nowhere", "value": "x"}, "should be added, does not exist; remove the fix"),
     ],
 )
 def test_a_fix_that_fits_nothing_is_refused_and_nothing_is_written(
@@ -111,7 +111,7 @@ def test_the_data_themselves_and_other_files_are_not_overwritten(data: Path) -> 
             save_fixed(str(data), fixes, data, replace)
     with pytest.raises(UserError, match=r"must end with \.csv"):
         save_fixed(str(data), fixes, data.with_suffix(".txt"))
-    with pytest.raises(UserError, match=r"nothing of .* would be left"):
+    with pytest.raises(UserError, match=r"no pair of .* would be left"):
         save_fixed(str(data), [Fix(kind="excluded", path=of(data, name)) for name in "abcd"], data.parent / "no.csv")
     assert data.read_bytes() == before
 

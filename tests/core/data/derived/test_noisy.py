@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.data.derived.noisy import GENERIC, write_noisy, wrong_captions
+from core.data.derived.noisy import GENERIC, mismatched_captions, write_noisy
 from core.spec.errors import UserError
 from core.spec.study import NoiseSpec
 from core.spec.study.config import NoiseKind
@@ -69,7 +69,7 @@ def test_each_kind_is_wrong_in_its_own_way(kind: NoiseKind, tmp_path: Path) -> N
 
 def test_a_group_whose_captions_are_all_the_same_stays_as_it_is() -> None:
     captions = [("a",), ("a",), ("b",), ("c",), ("a",)]
-    changed = wrong_captions(captions, 1.0, 0, "in-group", ["same", "same", "other", "other", "same"])
+    changed = mismatched_captions(captions, 1.0, 0, "in-group", ["same", "same", "other", "other", "same"])
     assert changed == [("a",), ("a",), ("c",), ("b",), ("a",)]
 
 
@@ -80,6 +80,6 @@ def test_a_group_needs_its_column_and_the_verb_writes_noise(tmp_path: Path, caps
     for wrong in ({"kind": "in-group"}, {"within": "group"}):
         with pytest.raises(ValueError, match="label column"):
             NoiseSpec.model_validate(wrong)
-    assert main(["demo-data", str(tmp_path / "demo"), "--wrong", "1.5"]) == 1
+    assert main(["demo-data", str(tmp_path / "demo"), "--mismatched", "1.5"]) == 1
     assert "share between 0 and 1" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()

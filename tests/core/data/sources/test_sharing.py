@@ -11,7 +11,7 @@ import torch
 from core.data import dataset as dataset_module
 from core.data.dataset import open_dataset
 from core.data.preprocessing import decoding_for
-from core.data.sources.sharing import first_or_after, shared_file
+from core.data.sources.sharing import one_process_at_a_time, shared_file
 from core.spec.config import DataConfig
 from tests.core.data.samples import tokenize, write_pairs
 
@@ -49,6 +49,6 @@ def test_the_wait_for_another_process_can_be_stopped(tmp_path: Path) -> None:
 
     path, config = write_pairs(tmp_path, 4), DataConfig()
     file = shared_file("this launch", str(path), decoding_for(SIZE, config), config.cache_mib)
-    with first_or_after(file, lambda: None), pytest.raises(StopAskedError):
+    with one_process_at_a_time(file, lambda: None), pytest.raises(StopAskedError):
         open_dataset(path, config, SIZE, tokenize, shared="this launch", progress=stop)
     assert len(open_dataset(path, config, SIZE, tokenize, shared="this launch", progress=stop)) == 4

@@ -105,7 +105,7 @@ def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> 
     (folder / "a.csv").write_bytes(b"\n".join(lines))
     source = open_source(folder / "a.csv")
     assert [row.captions[0] for row in source.rows] == ["good", "absolute and inside"]
-    told = {row.where.rpartition(" ")[2]: row.reason for row in source.bad}
+    told = {row.location.rpartition(" ")[2]: row.reason for row in source.bad}
     assert sorted(map(int, told)) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     expected = [
         "empty",
@@ -129,7 +129,7 @@ def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('filepath,title\na.png,one\nb.png,"two\nc.png,"three\nlines"\na.png,"4" wide"\n')
     source = open_source(tmp_path / "a.csv")
     assert [row.captions for row in source.rows] == [("one",), ("three lines",)]
-    assert [row.where.rpartition(" ")[2] for row in source.bad] == ["3", "6"]
+    assert [row.location.rpartition(" ")[2] for row in source.bad] == ["3", "6"]
 
 
 def test_images_root_replaces_the_manifests_folder(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_many_rows_in_one_folder_find_the_missing_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(lines))
     source = open_source(tmp_path / "a.csv")
     assert len(source.rows) == 40
-    assert [row.where for row in source.bad] == [f"{tmp_path / 'a.csv'}, line 42"]
+    assert [row.location for row in source.bad] == [f"{tmp_path / 'a.csv'}, line 42"]
 
 
 # JSON
@@ -206,7 +206,7 @@ def test_bad_json_lines_are_listed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     source = open_source(tmp_path / "a.jsonl")
     assert [dict(row.labels) for row in source.rows] == [{"n": "3"}]
-    assert [row.where.rpartition(" ")[2] for row in source.bad] == ["2", "3", "4", "5", "6", "7", "8"]
+    assert [row.location.rpartition(" ")[2] for row in source.bad] == ["2", "3", "4", "5", "6", "7", "8"]
 
 
 def test_json_without_the_needed_keys_names_those_found(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_class_folders(tmp_path: Path) -> None:
         ("1.png", ("red panda",), {"class": "red_panda"}),
         ("2.JPG", ("red panda",), {"class": "red_panda"}),
     ]
-    assert [Path(row.where).name for row in source.bad] == ["stray.png"]
+    assert [Path(row.location).name for row in source.bad] == ["stray.png"]
 
 
 def test_images_with_sidecars(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_images_with_sidecars(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_bytes(b"\xff\xfe\x00")
     source = open_source(tmp_path)
     assert [row.captions for row in source.rows] == [("one", "two")]
-    assert {Path(row.where).name for row in source.bad} == {"b.png", "c.png", "d.png"}
+    assert {Path(row.location).name for row in source.bad} == {"b.png", "c.png", "d.png"}
 
 
 def test_a_mixture_is_said_plainly(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_unusable_files_are_one_sentence(tmp_path: Path, name: str, content: byt
 
 
 def test_no_name_and_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No data is named"):
+    with pytest.raises(DataError, match="No data was given"):
         open_source("  ")
     with pytest.raises(DataError, match="no images"):
         open_source(tmp_path)

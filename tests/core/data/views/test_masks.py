@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.data.dataset import PairDataset, open_dataset
 from core.data.loader import Loader
 from core.data.views.making import make_view, view_side
-from core.data.views.masks import draw_kept, draw_masks
+from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
 from core.spec.config import DataConfig, RunConfig, problems
 from core.spec.presets import preset_config
@@ -53,7 +53,7 @@ def test_what_is_masked_is_not_what_loses_its_colours() -> None:
 
 def test_kept_patches_are_as_many_as_asked_for_each_once_and_by_their_keys_alone() -> None:
     def kept(share: float, rows: Any, **keys: int) -> Any:
-        found = draw_kept(ViewRecipe(keep=share), 6, keys.get("seed", 0), keys.get("epoch", 0), np.array(rows), 0)
+        found = draw_visible(ViewRecipe(keep=share), 6, keys.get("seed", 0), keys.get("epoch", 0), np.array(rows), 0)
         assert found is not None
         return found
 
@@ -66,7 +66,7 @@ def test_kept_patches_are_as_many_as_asked_for_each_once_and_by_their_keys_alone
     assert torch.equal(base[[7, 3]], kept(0.5, [7, 3]))
     assert not torch.equal(base, kept(0.5, range(40), seed=1))
     assert not torch.equal(base, kept(0.5, range(40), epoch=1))
-    assert draw_kept(ViewRecipe(), 6, 0, 0, 0, 0) is None
+    assert draw_visible(ViewRecipe(), 6, 0, 0, 0, 0) is None
 
 
 def test_masks_depend_on_their_keys_alone() -> None:

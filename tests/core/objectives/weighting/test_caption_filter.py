@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.data.orders import EpochOrder, KeptOrder
+from core.data.orders import EpochOrder, SubsetOrder
 from core.objectives.weighting.caption_filter import left_out, row_chances
 from core.spec.config import override
 from core.spec.errors import UserError
@@ -100,7 +100,7 @@ def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
 
 def test_the_rows_that_are_kept_take_turns() -> None:
     gone = torch.arange(50) % 5 == 0
-    order, plain = KeptOrder(gone, 8, 3), EpochOrder(40, 8, 3)
+    order, plain = SubsetOrder(gone, 8, 3), EpochOrder(40, 8, 3)
     assert (order.batch_size, order.steps_per_epoch) == (8, 6)
     kept = (~gone).nonzero().flatten().numpy()
     rows = [order.take(step, 0, 8) for step in range(10)]

@@ -60,7 +60,7 @@ def loaded(config: RunConfig, step: int, device_distorts: bool) -> Batch:
     size, patch = input_sizes("sd-tiny")
     dataset = open_dataset(config.data.train, config.data, size, tokenize)
     loader = Loader(dataset, config, size, multiple=patch, place=Place(distorts=device_distorts))
-    return next(loader.batches(step, step + 1)).sent(torch.device("cpu"))
+    return next(loader.batches(step, step + 1)).to(torch.device("cpu"))
 
 
 def seen(batch: Batch, config: RunConfig) -> list[tuple[str, View]]:
@@ -81,9 +81,9 @@ def marks(view: View, position: int) -> str:
     """What the student does not see of an image: 1 hidden, 2 left out."""
     if view.mask is not None:
         return "".join(str(int(hidden)) for hidden in view.mask[position])
-    if view.kept is None:
+    if view.visible is None:
         return ""
-    read = set(view.kept[position].tolist())
+    read = set(view.visible[position].tolist())
     return "".join("0" if patch in read else "2" for patch in range((view.images.shape[-1] // 8) ** 2))
 
 

@@ -19,7 +19,7 @@ from core.data.images import decode
 from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.index import beside, in_cache, make_index, open_index, read_facts, write_index
+from core.data.sources.shards.index import make_index, open_index, path_beside, path_in_cache, read_facts, write_index
 from core.data.sources.shards.samples import captions_in, grouped, labels_in
 from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
@@ -152,7 +152,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     rows["bytes"] = {"png": image(2), "txt": b"\xff\xfe"}
     source = open_source(write_shard(tmp_path / "a.tar", rows))
     assert len(source.rows) == 20
-    reasons = {re.sub(r"\.png$", "", one.where.rpartition("/")[2]): one.reason for one in source.bad}
+    reasons = {re.sub(r"\.png$", "", one.location.rpartition("/")[2]): one.reason for one in source.bad}
     assert reasons["no-caption"] == "it has no caption (.txt, .json or .cls)"
     assert reasons["no-image"] == "it has no image"
     assert reasons["empty"] == "its image is empty"
@@ -167,7 +167,7 @@ def test_rows_count_through_the_shards_and_keep_their_identity(tmp_path: Path) -
     assert len(shards) == 8
     assert [shards.texts(i).captions[0].split()[1] for i in range(8)] == [str(i) for i in range(8)]
     assert shards.identities(np.arange(8)).tolist() == [0, 1, 2, 1 << 20, *((2 << 20) + i for i in range(4))]
-    assert [shards.place(i) for i in (0, 3, 4, 7)] == [(0, 0), (1, 0), (2, 0), (2, 3)]
+    assert [shards.locate(i) for i in (0, 3, 4, 7)] == [(0, 0), (1, 0), (2, 0), (2, 3)]
     again = pickle.loads(pickle.dumps(shards))  # as a loader process gets it
     assert again.image(5) == image(5)
 
@@ -207,8 +207,8 @@ def test_a_folder_that_may_not_be_written_to_has_its_index_in_the_cache(
         real(to, *rest)
 
     monkeypatch.setattr("core.data.sources.shards.index.write_index", refuse)
-    assert open_index(path).file == in_cache(path)
-    assert not beside(path).exists()
+    assert open_index(path).file == path_in_cache(path)
+    assert not path_beside(path).exists()
     assert open_index(path).table["image_size"].tolist() == [len(image(0))]
 
 
@@ -217,7 +217,7 @@ def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
     open_index(path)
     os.utime(path, (1, 1))
     assert open_index(path).facts.time == 1_000_000_000
-    assert read_facts(beside(path)).time == 1_000_000_000
+    assert read_facts(path_beside(path)).time == 1_000_000_000
 
 
 @settings(max_examples=150, deadline=None)
@@ -228,8 +228,8 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
     if not path.exists():
         write_shard(path, {str(i): row(i) for i in range(3)})
     index = make_index(path)
-    write_index(beside(path), index.facts, index.table)
-    content = bytearray(beside(path).read_bytes())
+    write_index(path_beside(path), index.facts, index.table)
+    content = bytearray(path_beside(path).read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(content) - 1))
         if data.draw(st.booleans()):
@@ -238,7 +238,7 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
             del content[at : at + data.draw(st.integers(1, 100))]
         if not content:
             break
-    beside(path).write_bytes(content)
+    path_beside(path).write_bytes(content)
 
     def read() -> None:
         shards = Shards.open(str(path))
@@ -255,10 +255,10 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
 def test_an_index_that_claims_more_than_a_shard_may_hold_is_made_anew(tmp_path: Path, facts: dict[str, int]) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
-    write_index(beside(path), index.facts.model_copy(update=facts), index.table)
+    write_index(path_beside(path), index.facts.model_copy(update=facts), index.table)
     source = read_shards(str(path))
     assert (len(source.rows), source.bad) == (3, [])
-    assert read_facts(beside(path)) == index.facts
+    assert read_facts(path_beside(path)) == index.facts
 
 
 @pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 2), (2**63, 1), (2**64 - 1, 2**32 - 1), (10_000, 100_000)])
@@ -269,7 +269,7 @@ def test_an_index_with_places_beyond_its_shard_gives_bad_rows(
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
     index.table[part][1], index.table[f"{part}_size"][1] = offset, size
-    write_index(beside(path), index.facts, index.table)
+    write_index(path_beside(path), index.facts, index.table)
     shards, source = Shards.open(str(path)), read_shards(str(path))
     with pytest.raises(ImageError, match=r"the index of a\.tar is damaged; remove it"):
         shards.image(1) if part == "image" else shards.texts(1)
@@ -282,7 +282,7 @@ def test_an_index_with_places_beyond_its_shard_gives_bad_rows(
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     write_shards(tmp_path, [1, 1])
-    with pytest.raises(DataError, match=r"00002\.tar is not there; copy it again, or change the pattern"):
+    with pytest.raises(DataError, match=r"00002\.tar does not exist; copy it again, or change the pattern"):
         Shards.open(f"{tmp_path}/{{00000..00004}}.tar")
     with pytest.raises(DataError, match=r"No shard matches .*/x\*\.tar"):
         Shards.open(f"{tmp_path}/x*.tar")
@@ -302,7 +302,7 @@ def test_a_shard_that_changed_since_its_index_is_named(tmp_path: Path) -> None:
     write_shard(path, {str(i): row(i) for i in range(4)})
     with pytest.raises(DataError, match=r"a\.tar has changed since it was indexed \(3 rows and .*a\.tar\.index"):
         Shards.open(str(path))
-    beside(path).unlink()
+    path_beside(path).unlink()
     assert len(Shards.open(str(path))) == 4
 
 

@@ -115,8 +115,8 @@ def test_a_name_that_leads_outside_is_a_name_and_nothing_else() -> None:
         (lambda tar: tar[:1024], r"a\.tar ends at byte 1,024 without the empty blocks"),  # between two members
         (lambda tar: tar[:1541], r"ends at byte 1,541 without"),  # in the padding of the last
         (lambda tar: b"", r"ends at byte 0 without"),
-        (lambda tar: b"x" + tar[1:], r"broken at byte 0: no tar header"),
-        (lambda tar: b"PK\3\4" * 400, r"broken at byte 0: no tar header"),
+        (lambda tar: b"x" + tar[1:], r"broken at byte 0: no valid tar header"),
+        (lambda tar: b"PK\3\4" * 400, r"broken at byte 0: no valid tar header"),
     ],
 )
 def test_cut_off_and_broken_ones_name_the_byte(change: Any, message: str) -> None:
