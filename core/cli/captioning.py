@@ -199,8 +199,8 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
 
 
 def _report_unreplaced(table: CaptionTable) -> None:
-    if table.kept is not None:
-        say(f"the existing table was left unchanged; the captions are in {table.kept}")
+    if table.partial is not None:
+        say(f"the existing table was left unchanged; the captions are in {table.partial}")
 
 
 def _print(image: CaptionedImage) -> None:

@@ -146,7 +146,7 @@ def _check(arguments: argparse.Namespace) -> int:
     else:
         for finding in findings:
             remedy = f"  {finding.remedy}" if finding.remedy else ""
-            print(one_line(f"{'ok  ' if finding.works else 'FAIL'}  {finding.what}: {finding.found}{remedy}"))
+            print(one_line(f"{'ok  ' if finding.works else 'FAIL'}  {finding.name}: {finding.detail}{remedy}"))
     return 0 if all(finding.works for finding in findings) else 1
 
 

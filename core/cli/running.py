@@ -256,7 +256,7 @@ def _report_delivery(run: RunDir) -> int:
 
 def _refuse_missing(findings: Sequence[Finding]) -> None:
     """Raise UserError listing everything that the machine lacks."""
-    problems = [f"{finding.what}: {finding.found} {finding.remedy}" for finding in findings if not finding.works]
+    problems = [f"{finding.name}: {finding.detail} {finding.remedy}" for finding in findings if not finding.works]
     if problems:
         raise UserError("\n".join(problems))
 

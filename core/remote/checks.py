@@ -41,7 +41,7 @@ def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[
 
 def _python() -> Finding:
     told = f"{sys.version.split()[0]} in {sys.prefix}"
-    return Finding(what="Python", works=True, found=told)
+    return Finding(name="Python", works=True, detail=told)
 
 
 def _packages() -> Finding:
@@ -49,8 +49,8 @@ def _packages() -> Finding:
     told = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
     if missing:
         remedy = f"Missing: {', '.join(missing)}. Press Install there."
-        return Finding(what="Packages", works=False, found=told, remedy=remedy)
-    return Finding(what="Packages", works=True, found=told)
+        return Finding(name="Packages", works=False, detail=told, remedy=remedy)
+    return Finding(name="Packages", works=True, detail=told)
 
 
 def _runs_folder(runs: Path) -> Finding:
@@ -62,8 +62,8 @@ def _runs_folder(runs: Path) -> Finding:
     except OSError as error:
         remedy = "Free some space there." if error.errno in (28, 122) else "Choose another runs folder."
         told = f"{runs}: {error.strerror}"
-        return Finding(what="Runs folder", works=False, found=told, remedy=remedy)
-    return Finding(what="Runs folder", works=True, found=str(runs))
+        return Finding(name="Runs folder", works=False, detail=told, remedy=remedy)
+    return Finding(name="Runs folder", works=True, detail=str(runs))
 
 
 def _disk(runs: Path) -> Finding:
@@ -71,51 +71,51 @@ def _disk(runs: Path) -> Finding:
     told = f"{free / 2**30:.1f} GB free"
     if free < _LITTLE:
         remedy = "Checkpoints may not fit: free some space, or choose a runs folder on another disk."
-        return Finding(what="Disk", works=False, found=told, remedy=remedy)
-    return Finding(what="Disk", works=True, found=told)
+        return Finding(name="Disk", works=False, detail=told, remedy=remedy)
+    return Finding(name="Disk", works=True, detail=told)
 
 
 def _gpus(machine: Machine) -> Finding:
     if machine.launcher == "slurm":
-        return Finding(what="GPUs", works=True, found="given out by Slurm")
+        return Finding(name="GPUs", works=True, detail="given out by Slurm")
     found, by = gpus()
     if not found:
-        return Finding(what="GPUs", works=True, found=f"none: {by}; runs train on the CPU")
+        return Finding(name="GPUs", works=True, detail=f"none: {by}; runs train on the CPU")
     free = sum(gpu.free for gpu in found)
     told = f"{len(found)}, {free} free: {', '.join(gpu.name for gpu in found)}"
     if broken := by.partition("; ")[2]:
         remedy = "The others are used; nvidia-smi says more, and who runs the machine can reset or replace it."
-        return Finding(what="GPUs", works=False, found=f"{told}; {broken}", remedy=remedy)
-    return Finding(what="GPUs", works=True, found=told)
+        return Finding(name="GPUs", works=False, detail=f"{told}; {broken}", remedy=remedy)
+    return Finding(name="GPUs", works=True, detail=told)
 
 
 def _torchrun() -> Finding:
     if version("torch"):
-        return Finding(what="torchrun", works=True, found=f"torch {version('torch')}")
-    return Finding(what="torchrun", works=False, remedy="torch is missing. Press Install there.")
+        return Finding(name="torchrun", works=True, detail=f"torch {version('torch')}")
+    return Finding(name="torchrun", works=False, remedy="torch is missing. Press Install there.")
 
 
 def _slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
     if not slurm.found:
         remedy = "Launch directly, or add to the setup what makes sbatch found (module load slurm)."
-        return [Finding(what="Slurm", works=False, found="no sbatch here", remedy=remedy)]
+        return [Finding(name="Slurm", works=False, detail="no sbatch here", remedy=remedy)]
     try:
         known = slurm.partitions()
-        found = [Finding(what="Slurm", works=True, found=slurm.version())]
+        found = [Finding(name="Slurm", works=True, detail=slurm.version())]
     except UserError as error:
         remedy = "Ask who runs the cluster, or try again later."
-        return [Finding(what="Slurm", works=False, found=str(error), remedy=remedy)]
+        return [Finding(name="Slurm", works=False, detail=str(error), remedy=remedy)]
     names = [one.name for one in known]
     if machine.partition and not set(machine.partition.split(",")) <= set(names):
         remedy = f"Choose one of {', '.join(names)}."
-        found.append(Finding(what="Partition", works=False, found=f"no {machine.partition}", remedy=remedy))
+        found.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
     else:
         chosen = [one for one in known if one.name == machine.partition or (not machine.partition and one.default)]
         told = ", ".join(f"{one.name}: {one.idle} of {one.nodes} nodes idle, at most {one.time}" for one in chosen)
-        found.append(Finding(what="Partition", works=True, found=told or "the default"))
+        found.append(Finding(name="Partition", works=True, detail=told or "the default"))
     scontrol = shutil.which("scontrol") is not None
     remedy = "" if scontrol else "A job cannot put itself back into the queue without scontrol; add it to PATH."
-    found.append(Finding(what="Requeueing", works=scontrol, found="scontrol" if scontrol else "", remedy=remedy))
+    found.append(Finding(name="Requeueing", works=scontrol, detail="scontrol" if scontrol else "", remedy=remedy))
     return found
 
 
@@ -146,10 +146,10 @@ def _source(what: str, path: str) -> Finding:
     try:
         source = open_source(path)
     except DataError as error:
-        return Finding(what=what, works=False, found=excerpt(str(error), 1000), remedy=remedy)
+        return Finding(name=what, works=False, detail=excerpt(str(error), 1000), remedy=remedy)
     if not source.rows:
-        return Finding(what=what, works=False, found=f"{excerpt(path)} has no rows", remedy=remedy)
-    return Finding(what=what, works=True, found=f"{excerpt(path)}: {len(source.rows)} images")
+        return Finding(name=what, works=False, detail=f"{excerpt(path)} has no rows", remedy=remedy)
+    return Finding(name=what, works=True, detail=f"{excerpt(path)}: {len(source.rows)} images")
 
 
 def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
@@ -174,6 +174,6 @@ def _is_path(name: str) -> bool:
 def _path(what: str, name: str) -> Finding:
     path, _ = split_run(name) or (expand_user(name), "")
     if is_folder(path) or path.is_file():
-        return Finding(what=what, works=True, found=excerpt(name))
+        return Finding(name=what, works=True, detail=excerpt(name))
     remedy = "Give the path that it has on that machine, or copy it there."
-    return Finding(what=what, works=False, found=f"{excerpt(name)} is not there", remedy=remedy)
+    return Finding(name=what, works=False, detail=f"{excerpt(name)} is not there", remedy=remedy)

@@ -31,7 +31,7 @@ def end_processes(run: Path, job: Job | None, status: RunStatus | None, kill: bo
 
 
 def _end(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> None:
-    leader = status.pid if status and status.here and is_running(status.pid, status.started) else 0
+    leader = status.pid if status and status.is_local and is_running(status.pid, status.started) else 0
     session = job.pid if kill and job and job.pid and is_running(job.pid, job.started) else 0
     for pid in filter(None, {leader, session}):
         if not _works_on(pid, run):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.spec.errors import UserError
-from core.spec.machines.answers import Standing, packed
+from core.spec.machines.answers import RemoteStatus, packed
 from core.spec.machines.mirror import FILES, digest_before
 from core.spec.reading import checked_as, open_regular
 from core.spec.run.folder import RunDir, RunDirError
@@ -51,14 +51,14 @@ class _Followed:
     def __init__(self, watched: Watched, files: dict[str, _Had]) -> None:
         self.watched = watched
         self.folder = str(watched.run.path)
-        self.offsets, self.anew = dict.fromkeys(FILES, 0), set(FILES)
+        self.offsets, self.restarted = dict.fromkeys(FILES, 0), set(FILES)
         for name, had in files.items():
             if name in FILES and _same(watched.run.path / name, had):
                 self.offsets[name] = had.offset
-                self.anew.discard(name)
+                self.restarted.discard(name)
         self.look_at, self.stand_at, self.renew_at = 0.0, 0.0, 0.0
         self.grew_at = 0.0
-        self.stood: Standing | None = None
+        self.stood: RemoteStatus | None = None
         self.trouble = ""
 
     @property
@@ -151,7 +151,7 @@ class Following:
         at = followed.offsets[name]
         if size < at:  # it has become another file
             at = followed.offsets[name] = 0
-            followed.anew.add(name)
+            followed.restarted.add(name)
         turned = False
         while at < size and not self._ended.is_set():
             with open_regular(path, root=path.parent, error=RunDirError) as file:
@@ -159,9 +159,9 @@ class Following:
                 data = file.read(_PART)
             if not data:
                 break
-            part = {"event": "bytes", "folder": followed.folder, "file": name, "at": at, "data": packed(data)}
-            self._send(part | {"anew": name in followed.anew})
-            followed.anew.discard(name)
+            part = {"event": "bytes", "folder": followed.folder, "file": name, "offset": at, "data": packed(data)}
+            self._send(part | {"restart": name in followed.restarted})
+            followed.restarted.discard(name)
             followed.grew_at = time.monotonic()
             at += len(data)
             followed.offsets[name] = at
@@ -173,10 +173,10 @@ class Following:
         if _still(standing) == _still(followed.stood) and now < followed.renew_at:
             return
         followed.stood, followed.renew_at = standing, now + _RENEW_SECONDS
-        self._send({"event": "standing", **standing.model_dump(mode="json")})
+        self._send({"event": "run_status", **standing.model_dump(mode="json")})
 
 
-def _still(standing: Standing | None) -> Any:
+def _still(standing: RemoteStatus | None) -> Any:
     """A standing without what changes by time alone."""
     if standing is None:
         return None

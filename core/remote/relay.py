@@ -17,8 +17,8 @@ from typing import IO, Any
 from core.remote.sending import Sender, as_line, parsed
 from core.spec.children import environment, process_group
 from core.spec.machines import ssh
-from core.spec.machines.elsewhere import Elsewhere
 from core.spec.machines.machine import Machine
+from core.spec.machines.path_translation import PathTranslator
 
 _STDERR_KEPT = 16 << 10
 _LONGEST_LINE = 256 << 20  # as the window takes from a worker of this computer
@@ -27,7 +27,7 @@ _STDOUT = threading.Lock()  # replies come from the worker, and from whoever sen
 
 def relay(machine: Machine, home: Path) -> int:
     """Pass lines on until either end is closed; the exit status of the worker there. UserError when it is refused."""
-    names = Elsewhere(home, machine.name)
+    names = PathTranslator(home, machine.name)
     try:
         process = subprocess.Popen(
             ssh.core_command(machine, ["worker"]),
@@ -65,7 +65,7 @@ def _pass_requests(sender: Sender) -> None:
     sender.close()
 
 
-def _pass_replies(names: Elsewhere, replies: IO[bytes], sender: Sender) -> bool:
+def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
     """Whether there was any."""
     answered = False
     with replies:
@@ -77,7 +77,7 @@ def _pass_replies(names: Elsewhere, replies: IO[bytes], sender: Sender) -> bool:
                     sender.ready(str(value.get("receives", "")))
                 elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
                     sender.answered(value.get("id"), value["event"] == "failed")
-                line = as_line(names.to_here(value))
+                line = as_line(names.to_local(value))
             if not _write(line):  # the window is gone; the worker's stdin ends with ours
                 return answered
     return answered

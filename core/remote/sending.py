@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import MOST_SENT, packed
-from core.spec.machines.elsewhere import IMAGES, Elsewhere
+from core.spec.machines.path_translation import IMAGES, PathTranslator
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
 PART = 1 << 20  # bytes a line
@@ -35,7 +35,7 @@ class _CancelledError(Exception):
 class Sender:
     """Passes requests on in a thread of its own, each after its images; cancellations overtake them."""
 
-    def __init__(self, names: Elsewhere, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
+    def __init__(self, names: PathTranslator, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
         """``reply`` answers the window in place of the worker."""
         self._names, self._machine, self._out, self._reply = names, machine, out, reply
         self._waiting: queue.SimpleQueue[tuple[bytes, Message | None] | None] = queue.SimpleQueue()
@@ -107,7 +107,7 @@ class Sender:
         try:
             self._send(number, [name for name in images_here(value, self._names) if self._is_new(name)])
             self._check(number)
-            self._write(as_line(self._names.to_there(value)))
+            self._write(as_line(self._names.to_remote(value)))
         except _CancelledError:
             with self._lock:
                 refused = number in self._refused
@@ -166,7 +166,7 @@ class Sender:
                 raise _CancelledError
             self._stamps[name] = stamp
             self._sent_for.setdefault(number, []).append(name)
-        self._names.note_sent(name, f"{self._folder}/{there}")
+        self._names.add_copy(name, f"{self._folder}/{there}")
 
     def _progress(self, number: Any, done: int, total: int) -> None:
         doing = f"sending images to {self._machine}"
@@ -183,9 +183,9 @@ class Sender:
             self._out.flush()
 
 
-def images_here(value: Any, names: Elsewhere) -> list[str]:
+def images_here(value: Any, names: PathTranslator) -> list[str]:
     """The images of this computer that a request names, each once, in its order."""
-    return list(dict.fromkeys(name for name in _texts(value) if _is_here(name) and not names.lies_there(name)))
+    return list(dict.fromkeys(name for name in _texts(value) if _is_here(name) and not names.is_on_machine(name)))
 
 
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:

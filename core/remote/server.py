@@ -72,7 +72,7 @@ class Remote:
             "data_facts": lambda asked: {"data": [one.model_dump() for one in checks.data_facts(dict(asked["paths"]))]},
             "follow": self._follow,
             "unfollow": self._unfollow,
-            "standing": lambda asked: self._watched(asked).stand().model_dump(mode="json"),
+            "run_status": lambda asked: self._watched(asked).stand().model_dump(mode="json"),
             "control": self._control,
             "end": self._end,
             "runs": lambda asked: {"runs": [one.model_dump(mode="json") for one in self._list()]},

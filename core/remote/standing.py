@@ -1,6 +1,6 @@
 """How a run stands, as its machine sees it: by its events, its process, and Slurm, whose word overrides the heartbeat.
 
-Flow: ``following`` asks ``Watched.stand`` once a second for each followed run -> ``Standing`` -> the mirror's status.
+Flow: ``following`` calls ``Watched.stand`` every second for each followed run -> ``RemoteStatus`` -> the mirror.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmJob
 from core.spec.chain import ChainDir, chain_file, read_chain
 from core.spec.errors import UserError
-from core.spec.machines.answers import Standing
+from core.spec.machines.answers import RemoteStatus
 from core.spec.reading import KILOBYTE, open_regular, read_text
 from core.spec.run.event_fields import EventError
 from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
@@ -109,7 +109,7 @@ class Watched:
         self._lifecycle = Lifecycle(run.events)
         self._asked = ""  # what was asked of a trainer that may not listen yet
 
-    def stand(self, now: Callable[[], float] = time.time) -> Standing:
+    def stand(self, now: Callable[[], float] = time.time) -> RemoteStatus:
         """The run as it stands. UserError when its folder cannot be read."""
         if not self.run.path.is_dir():
             return self._absent()
@@ -125,16 +125,16 @@ class Watched:
         self._insist(found)
         return found
 
-    def _absent(self) -> Standing:
+    def _absent(self) -> RemoteStatus:
         """Without a folder: of a stage that has not begun, or of a run that was deleted."""
         if chain_file(self.run.path) is None:
             note = f"The run folder {self.run.path} no longer exists on its machine."
-            return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+            return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
         job = read_job(self.run)
         if job is not None and self._works(job, None):
-            return Standing(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
+            return RemoteStatus(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
         note = "The chain ended before this stage began; resume it to go on."
-        return Standing(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+        return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
 
     @property
     def _judged_together(self) -> bool:
@@ -146,7 +146,7 @@ class Watched:
         last = ChainDir(file.parent).stage(chain, len(chain.stages) - 1)
         return chain.ensemble and self.run.path.name == last.path.name
 
-    def _by_result(self, job: Job, found: Standing, status: RunStatus | None) -> Standing:
+    def _by_result(self, job: Job, found: RemoteStatus, status: RunStatus | None) -> RemoteStatus:
         """Of a part of a study: it runs until its process ends, and is done when that has left its result."""
         if found.state.alive or found.state in (RunState.PAUSED, RunState.STOPPED):
             return found
@@ -166,11 +166,11 @@ class Watched:
             return slurm is not None and (slurm.running or slurm.waiting)
         if job.pid:
             return is_running(job.pid, job.started)
-        return status is not None and status.here and is_running(status.pid, status.started)
+        return status is not None and status.is_local and is_running(status.pid, status.started)
 
     def _by_process(
         self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float
-    ) -> Standing:
+    ) -> RemoteStatus:
         terminal = _terminal(last)
         resumed = terminal is not None and status is not None and status.started > terminal.time
         state = judge(status, None if resumed else terminal, now)
@@ -185,7 +185,7 @@ class Watched:
 
     def _by_slurm(
         self, job: Job, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, now: float
-    ) -> Standing:
+    ) -> RemoteStatus:
         try:
             found = self._slurm.job(job.job) if job.job else None
         except UserError as error:  # the controller is away: what it said last stands no longer than a heartbeat
@@ -204,8 +204,8 @@ class Watched:
 
     def _standing(
         self, state: RunState, note: str, last: Event | None, status: RunStatus | None, now: float
-    ) -> Standing:
-        return Standing(
+    ) -> RemoteStatus:
+        return RemoteStatus(
             folder=str(self.run.path),
             state=state,
             note=note,
@@ -247,7 +247,7 @@ class Watched:
         else:
             self._slurm.cancel(job.job)
 
-    def _waits(self, standing: Standing) -> bool:
+    def _waits(self, standing: RemoteStatus) -> bool:
         found = self._slurm.job(standing.job)
         return found is not None and found.waiting
 
@@ -261,7 +261,7 @@ class Watched:
         finally:
             lock.release()
 
-    def _insist(self, standing: Standing) -> None:
+    def _insist(self, standing: RemoteStatus) -> None:
         """A trainer that starts clears what was asked before: it is asked again until it has ended."""
         if not standing.state.alive:
             self._asked = ""

@@ -191,7 +191,7 @@ class Starter:
 
     def _alive(self, run: RunDir, job: Job | None) -> bool:
         status = run.read_status()
-        if status is not None and status.here and is_running(status.pid, status.started):
+        if status is not None and status.is_local and is_running(status.pid, status.started):
             return True
         if job is not None and chain_file(run.path) and is_running(job.pid, job.started):  # another stage trains
             return True

@@ -1,8 +1,7 @@
-"""Caption files with provenance; an existing file is never overwritten unless forced. No torch.
+"""Writes captions with provenance; an existing file is never overwritten unless forced. No torch.
 
-Flow: the verb ``caption``, and the window's export, give images with their captions; out come ``.txt`` sidecars, a
-CSV that ``data.train`` takes, JSON lines, or COCO's JSON. Provenance is plain data: which model, step, weights' digest,
-settings and seed; sidecars have no room for it.
+Flow: the verb ``caption`` and the window's export -> ``.txt`` sidecars, a CSV for ``data.train``, JSON lines, or COCO
+JSON. Provenance is plain data: model, step, digest of the weights, settings and seed; sidecars do not contain it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class CaptionFileError(UserError):
 
 
 class FileThereError(CaptionFileError):
-    """``path`` exists already, and was not to be overwritten."""
+    """``path`` already exists, and is not overwritten."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} already exists; overwrite it with --force, or move it away.")
@@ -40,12 +39,12 @@ class FileThereError(CaptionFileError):
 
 
 class CaptionTableError(CaptionFileError):
-    """A table that cannot be written any further; it ends with the last line that is whole."""
+    """A table that can no longer be written; it ends with the last complete line."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One caption of an image; the scores are None where a person wrote it."""
+    """A caption of an image; the scores are None if a person wrote it."""
 
     text: str
     log_prob: float | None = None
@@ -54,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """An image and its captions, the best first."""
+    """An image and its captions, best first."""
 
     path: str
     captions: Sequence[Candidate] = field(default_factory=tuple)
@@ -62,20 +61,20 @@ class CaptionedImage:
 
 
 class Sidecars:
-    """Writes ``NAME.txt`` beside ``NAME.jpg``, a caption a line, as data sources read it."""
+    """Writes ``NAME.txt`` beside ``NAME.jpg``, one caption per line, as data sources read it."""
 
     def __init__(self, force: bool = False) -> None:
         self._force = force
         self._written: dict[str, str] = {}
 
     def write(self, image: CaptionedImage) -> Path:
-        """Raises CaptionFileError where there is a file already (unless forced), or the folder refuses."""
+        """Write the sidecar of ``image``. CaptionFileError if it exists (unless forced) or cannot be written."""
         path = sidecar_of(image.path)
-        other = self._written.get(str(path))
-        if other is not None and other != image.path:
-            raise CaptionFileError(f"{path} already holds the caption of {other}; rename one of the two images.")
+        first_image = self._written.get(str(path))
+        if first_image is not None and first_image != image.path:
+            raise CaptionFileError(f"{path} already holds the caption of {first_image}; rename one of the two images.")
         text = "".join(f"{' '.join(caption.text.split())}\n" for caption in image.captions)
-        write_new(path, text, self._force or other is not None)
+        write_new(path, text, self._force or first_image is not None)
         self._written[str(path)] = image.path
         return path
 
@@ -86,9 +85,9 @@ def sidecar_of(image: str) -> Path:
 
 
 def write_new(path: Path, text: str, force: bool = False) -> None:
-    """A whole text file; with ``force`` it takes the place of what was there at once, never half.
+    """Write a text file; with ``force`` an existing file is replaced atomically.
 
-    Raises FileThereError when there is a file and no ``force``, CaptionFileError when the folder refuses.
+    Raises FileThereError when it exists without ``force``, CaptionFileError when it cannot be written.
     """
     try:
         if force:
@@ -102,7 +101,7 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """A file that was not there before; none where the disk has no room for all of it."""
+    """Create a new file; remove it again if the disk is full."""
     with path.open("xb") as file:
         try:
             file.write(content)
@@ -119,24 +118,24 @@ def _not_written(path: Path, error: OSError) -> CaptionFileError:
 
 
 class CaptionTable:
-    """A CSV with a line for each caption, ``filepath,title`` first, written as captions come.
+    """A CSV with one line per caption, ``filepath,title`` first, written incrementally.
 
-    A table that was there before is replaced when the new one is whole. Where an error or an interrupt comes between,
-    it stays, and ``kept`` is the file beside it with what was captioned until then.
+    An existing table is replaced when the new one is complete. After an error or interrupt it stays, and ``partial`` is
+    the file beside it with the captions so far.
     """
 
     def __init__(
         self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
     ) -> None:
-        """Into ``path``, or ``stream``, whose text will lie in ``root``. Raises CaptionFileError like ``write_new``."""
+        """Write to ``path``, or to ``stream``, whose text is relative to ``root``. Raises as ``write_new`` does."""
         self._root = root if path is None else path.absolute().parent
         self._path, self._written = path, path
-        self._own: BinaryIO | None = None
+        self._file: BinaryIO | None = None
         self._rows = 0
-        self.kept: Path | None = None
+        self.partial: Path | None = None
         if path is not None:
             try:
-                self._own = _opened(path, "xb")
+                self._file = _opened(path, "xb")
             except FileExistsError as error:
                 if not force:
                     raise FileThereError(path) from error
@@ -144,13 +143,13 @@ class CaptionTable:
                     raise CaptionFileError(f"{path} cannot be overwritten; choose another name.") from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
                 try:
-                    self._own = _opened(self._written, "wb")
+                    self._file = _opened(self._written, "wb")
                 except OSError as denied:
                     raise _not_written(path, denied) from denied
             except OSError as error:
                 raise _not_written(path, error) from error
         self._stream = stream
-        self._whole = 0  # bytes of the lines that are whole
+        self._complete = 0  # bytes of complete lines
         try:
             self._add([(*COLUMNS, *_SETTINGS)])
         except OSError as error:
@@ -164,63 +163,63 @@ class CaptionTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._own is None or self._path is None or self._written is None:
+        if self._file is None or self._path is None or self._written is None:
             return
-        self._own.close()
+        self._file.close()
         if kind is not None and not self._rows:
             self._written.unlink(missing_ok=True)  # nothing was captioned
         elif self._written != self._path:
-            self.kept = self._written
+            self.partial = self._written
             if kind is None:
                 try:
                     self._written.replace(self._path)
                 except OSError as denied:
                     raise _not_written(self._path, denied) from denied
-                self.kept = None
+                self.partial = None
 
     def _abandon(self) -> None:
         """Remove the unfinished file."""
-        if self._own is not None and self._written is not None:
-            self._own.close()
-            self._own = None
+        if self._file is not None and self._written is not None:
+            self._file.close()
+            self._file = None
             self._written.unlink(missing_ok=True)
 
     def _add(self, rows: Iterable[Iterable[Any]]) -> None:
-        """Append ``rows`` whole; where that fails the file ends as it did before, and the OSError goes on."""
+        """Append ``rows``; on an OSError the file is truncated to its previous end."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        if self._own is None:
+        if self._file is None:
             assert self._stream is not None
             self._stream.write(text.getvalue())
             return
         content = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
         try:
-            while content:  # a nearly full disk takes a part
-                content = content[self._own.write(content) :]
+            while content:  # a nearly full disk may write only a part
+                content = content[self._file.write(content) :]
         except OSError:
             with suppress(OSError):
-                self._own.truncate(self._whole)
+                self._file.truncate(self._complete)
             raise
-        self._whole = self._own.tell()
+        self._complete = self._file.tell()
 
     def write(self, image: CaptionedImage) -> None:
-        """A row per caption; paths are relative where the image lies under the table's folder.
+        """Write one row per caption; paths under the table's folder are relative.
 
-        Raises CaptionTableError where the disk is full; what was written before is whole.
+        Raises CaptionTableError when the disk is full; earlier rows are complete.
         """
-        about = image.provenance
-        settings = about.get("settings", {})
-        model = [about.get(name) for name in COLUMNS[5:]]
+        provenance = image.provenance
+        settings = provenance.get("settings", {})
+        model = [provenance.get(name) for name in COLUMNS[5:]]
         rows = []
         for rank, caption in enumerate(image.captions, start=1):
             numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
-            made = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            rows.append(marked_row([self._relative(image.path), caption.text, *numbers, *model, *made]))
+            settings_cells = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
+            rows.append(marked_row([self._relative(image.path), caption.text, *numbers, *model, *settings_cells]))
         try:
             self._add(rows)
         except OSError as error:
             if self._path is None:
-                raise  # the stream's reader may have seen enough
+                raise  # the stream's reader may have closed it
             raise CaptionTableError(str(_not_written(self._path, error))) from error
         self._rows += len(rows)
 
@@ -231,11 +230,11 @@ class CaptionTable:
 
 
 def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
-    return path.open(mode, buffering=0)  # so that each line is in the file, or refused, at once
+    return path.open(mode, buffering=0)  # each line is written, or raises, at once
 
 
 def json_line(image: CaptionedImage) -> str:
-    """One object: ``path, captions: [{text, log_prob, score}], provenance``."""
+    """A JSON object: ``path, captions: [{text, log_prob, score}], provenance``."""
     captions = [{"text": c.text, "log_prob": c.log_prob, "score": c.score} for c in image.captions]
     return json.dumps(
         {"path": image.path, "captions": captions, "provenance": dict(image.provenance)}, ensure_ascii=False
@@ -243,9 +242,9 @@ def json_line(image: CaptionedImage) -> str:
 
 
 def coco_json(captioned: Iterable[CaptionedImage], root: Path) -> str:
-    """COCO's captions format; ``file_name`` is relative to ``root`` where the image lies under it.
+    """COCO's captions format; ``file_name`` is relative to ``root`` for images under it.
 
-    Each annotation names its ``provenance`` in ``info.provenance`` by its place there.
+    ``provenance`` of an annotation is an index into ``info.provenance``.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -260,12 +259,12 @@ def coco_json(captioned: Iterable[CaptionedImage], root: Path) -> str:
             origins.append(origin)
         annotations += [
             {
-                "id": len(annotations) + place,
+                "id": len(annotations) + position,
                 "image_id": number,
                 "caption": caption.text,
                 "provenance": origins.index(origin),
             }
-            for place, caption in enumerate(image.captions, start=1)
+            for position, caption in enumerate(image.captions, start=1)
         ]
     return json.dumps(
         {"info": {"provenance": origins}, "images": images, "annotations": annotations}, ensure_ascii=False

@@ -1,8 +1,7 @@
-"""Protects cells of a CSV that a spreadsheet would run as formulas: marked when written, unmarked when read.
+"""Escapes CSV cells that a spreadsheet would run as formulas.
 
-A caption such as ``=HYPERLINK(...)`` is an image's text here and a program in a spreadsheet. An apostrophe before it
-says that it is text, as spreadsheets themselves write it. Texts that look marked already get another one, so that
-`unmarked` gives back what `marked` was given, whatever it was.
+A caption such as ``=HYPERLINK(...)`` would run as a program in a spreadsheet. A leading apostrophe marks it as text, as
+spreadsheets do. Texts that already look marked get another apostrophe, so that `unmarked` is the inverse of `marked`.
 
 Flow: every CSV that holds a user's words -> `marked_row`; `core.data.sources.manifests` -> `unmarked`.
 """
@@ -22,10 +21,10 @@ def marked(text: str) -> str:
 
 
 def unmarked(cell: str) -> str:
-    """The text that `marked` made ``cell`` of."""
+    """The inverse of `marked`."""
     return cell[1:] if cell.startswith("'") and _MARKED.match(cell) else cell
 
 
 def marked_row(cells: Iterable[object]) -> list[object]:
-    """A row with its texts marked; numbers stay as they are, negative ones too."""
+    """A row with its texts marked; numbers are unchanged."""
     return [marked(cell) if isinstance(cell, str) else cell for cell in cells]

@@ -2,11 +2,11 @@
 
 A chain folder:
 
-    chain.json            the config, as it was begun
-    status.json           which stage is running; written whole and renamed
+    chain.json            the config at the start
+    status.json           the running stage; replaced atomically
     data/                 manifests that one stage made for a later one
-    stage-1-NAME/ ...     a run folder each, like any other; it is made when its stage begins
-    ensemble.json         the score of the ensemble of stages, where the chain asks for it
+    stage-1-NAME/ ...     a run folder per stage, created when the stage starts
+    ensemble.json         the score of the ensemble of stages, if the chain has one
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ChainStage(Section):
     name: Text = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
     about: Text = ""
     config: RunConfig
-    takes: dict[str, str] = Field({}, description="Field of the config -> the earlier stage whose run it names.")
+    takes: dict[str, str] = Field({}, description="Config field -> earlier stage whose run folder is its value.")
     before: Literal["", "caption-filter"] = Field("", description="Step between the previous stage and this one.")
 
 
@@ -93,12 +93,12 @@ class Chain(Section):
 
     def with_absolute_paths(self) -> Chain:
         """The chain with the paths of its stages made absolute, as for a config."""
-        stages = [one.model_copy(update={"config": with_absolute_paths(one.config)}) for one in self.stages]
+        stages = [stage.model_copy(update={"config": with_absolute_paths(stage.config)}) for stage in self.stages]
         return self.model_copy(update={"stages": stages})
 
 
 def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``override`` for a stage, whose config is whole only when the earlier stages' runs are named in it."""
+    """``override`` for a stage whose config is incomplete until it names the runs of earlier stages."""
     if not config.teacher.traits.trained or config.teacher.checkpoint:
         return override(config, settings)
     placeholder = override(config, ["teacher.checkpoint=former", *settings])
@@ -122,19 +122,19 @@ class ChainDir:
         return RunDir(self.path / f"stage-{index + 1}-{chain.stages[index].name}")
 
     def made(self, stage: ChainStage) -> Path:
-        """The manifest that is made before ``stage`` for its training."""
+        """The training manifest that is written before ``stage``."""
         return self.data / f"{stage.name}.csv"
 
-    def write_status(self, chain: Chain, at: int, doing: str) -> None:
-        """Record that stage ``at`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
+    def write_status(self, chain: Chain, index: int, doing: str) -> None:
+        """Record that stage ``index`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
         stages = []
-        for place, stage in enumerate(chain.stages):
-            state = "done" if place < at else doing if place == at else "waiting"
-            stages.append({"name": stage.name, "folder": self.stage(chain, place).path.name, "state": state})
-        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": at, "doing": doing}).encode())
+        for position, stage in enumerate(chain.stages):
+            state = "done" if position < index else doing if position == index else "waiting"
+            stages.append({"name": stage.name, "folder": self.stage(chain, position).path.name, "state": state})
+        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": index, "doing": doing}).encode())
 
     def read_status(self) -> dict[str, Any] | None:
-        """The last status; None when there is none that can be read."""
+        """The last status; None if it is missing or unreadable."""
         try:
             raw = read_json(self.status, LARGEST_STATUS)
             return checked(ChainStatus, raw, str(self.status)).model_dump()
@@ -142,17 +142,17 @@ class ChainDir:
             return None
 
     def current(self) -> RunDir | None:
-        """The run folder of the stage that began last; None before the first."""
+        """The run folder of the stage that started last; None before the first."""
         try:
             chain = read_chain(self.chain)
         except ConfigError:
             return None
-        stages = [self.stage(chain, place) for place in range(len(chain.stages))]
+        stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return next((stage for stage in reversed(stages) if stage.config.is_file()), None)
 
     def written(self, chain: Chain) -> list[Path]:
-        """The folders and files in which, or through which, a chain writes."""
-        stages = [self.stage(chain, place) for place in range(len(chain.stages))]
+        """The folders and files that a chain writes to."""
+        stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]
 
 
@@ -176,39 +176,39 @@ class ChainStatus(BaseModel):
 
 
 def chain_file(run_folder: Path) -> Path | None:
-    """The config of the chain that a run folder is, or is to be, a stage of; None for a run of its own."""
-    found = run_folder.parent / "chain.json"
-    return found if run_folder.name.startswith("stage-") and found.is_file() else None
+    """The config of the chain that a run folder is a stage of; None for a single run."""
+    file = run_folder.parent / "chain.json"
+    return file if run_folder.name.startswith("stage-") and file.is_file() else None
 
 
 def run_label(run_folder: Path) -> str:
-    """The name of a run folder where runs are listed: of a stage CHAIN/STAGE."""
+    """The name of a run in lists: its folder's name, or CHAIN/STAGE."""
     name = run_folder.name
     return f"{run_folder.parent.name}/{name}" if chain_file(run_folder) else name
 
 
-def stage_config(chain: Chain, folder: ChainDir, place: int) -> RunConfig:
-    """The config that stage ``place`` is trained on in ``folder``, with what it takes from the earlier stages."""
-    stage, names = chain.stages[place], [one.name for one in chain.stages]
-    taken = {field: str(folder.stage(chain, names.index(earlier)).path) for field, earlier in stage.takes.items()}
+def stage_config(chain: Chain, folder: ChainDir, index: int) -> RunConfig:
+    """The config of stage ``index`` in ``folder``, with the run folders of the earlier stages that it takes."""
+    stage, names = chain.stages[index], [earlier_stage.name for earlier_stage in chain.stages]
+    values = {field: str(folder.stage(chain, names.index(earlier)).path) for field, earlier in stage.takes.items()}
     if stage.before == "caption-filter":
-        taken["data.train"] = str(folder.made(stage))
-    changes = [f"{field}={json.dumps(value)}" for field, value in taken.items()]
+        values["data.train"] = str(folder.made(stage))
+    changes = [f"{field}={json.dumps(value)}" for field, value in values.items()]
     return override(stage.config, changes) if changes else stage.config
 
 
 def write_chain(folder: Path, chain: Chain) -> Path:
-    """Create a chain's folder and that of its first stage, which is returned. Raises OSError."""
-    here = ChainDir(folder)
-    first = here.stage(chain, 0)
+    """Create a chain's folder and the folder of its first stage; returns the latter. Raises OSError."""
+    chain_dir = ChainDir(folder)
+    first = chain_dir.stage(chain, 0)
     first.create()
-    write_whole(here.chain, chain.to_json().encode())
+    write_whole(chain_dir.chain, chain.to_json().encode())
     write_whole(first.config, chain.stages[0].config.to_json().encode())
     return first.path
 
 
 def is_chain(path: Path) -> bool:
-    """Whether the file holds a chain rather than a single config; what cannot be read is none."""
+    """Whether the file holds a chain rather than a single config; False if it cannot be read."""
     try:
         raw = read_json(path, LARGEST_FILE)
     except (FileNotFoundError, UserError):
@@ -218,27 +218,27 @@ def is_chain(path: Path) -> bool:
 
 def read_chain(path: Path) -> Chain:
     """The chain in a file; ConfigError when it is missing or wrong."""
-    where = f"the chain {excerpt(str(path))}"
+    subject = f"the chain {excerpt(str(path))}"
     try:
-        return _validated(read_json(path, LARGEST_FILE, error=ConfigError), where)
+        return _validated(read_json(path, LARGEST_FILE, error=ConfigError), subject)
     except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+        raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
 
 
-def parse_chain(text: str, where: str) -> Chain:
-    """The chain in JSON text; ConfigError naming ``where`` when it is wrong."""
-    return _validated(parse_json(text, where, error=ConfigError), where)
+def parse_chain(text: str, subject: str) -> Chain:
+    """The chain in JSON text; ConfigError naming ``subject`` when it is wrong."""
+    return _validated(parse_json(text, subject, error=ConfigError), subject)
 
 
-def _validated(raw: Any, where: str) -> Chain:
+def _validated(raw: Any, subject: str) -> Chain:
     try:
         return Chain.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'chain')}") from error
+        raise ConfigError(f"{subject} cannot be used:\n{field_lines(error, 'chain')}") from error
 
 
 def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS) -> Chain:
-    """The chain of a staged preset; ConfigError naming those there are."""
+    """The chain of a staged preset. ConfigError, listing the staged presets, for any other."""
     staged = [BORN_AGAIN, *STAGES]
     if name not in staged or name not in PRESETS:
         raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; choose {', '.join(staged)}.")
@@ -252,18 +252,26 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
     if name == BORN_AGAIN:
         return _born_again(size, generations)
     stages: list[ChainStage] = []
-    for one in STAGES[name]:
-        raw = _merged(preset_config(name, size).model_dump(mode="json"), one.settings(published(size)))
-        raw["name"] = f"{name} {one.name}"
-        # A bootstrapped model is trained anew on the better captions; other stages go on from the one before.
-        takes = {"towers.pretrained": stages[-1].name} if stages and not one.before else {}
+    for stage in STAGES[name]:
+        raw = _merged(preset_config(name, size).model_dump(mode="json"), stage.settings(published(size)))
+        raw["name"] = f"{name} {stage.name}"
+        # A bootstrapped model is trained from scratch on the better captions; other stages continue the previous one.
+        takes = {"towers.pretrained": stages[-1].name} if stages and not stage.before else {}
         config = RunConfig.model_validate(raw)
-        stages.append(ChainStage(name=one.name, about=one.description, config=config, takes=takes, before=one.before))
+        stages.append(
+            ChainStage(
+                name=stage.name,
+                about=stage.description,
+                config=config,
+                takes=takes,
+                before=stage.before,
+            )
+        )
     return Chain(name=name, stages=stages)
 
 
 def _born_again(size: Size, generations: int) -> Chain:
-    """Generation 1 learns the labels, each further one the answers of the one before it too (Furlanello 2018)."""
+    """Generation 1 learns the labels, each later one also the predictions of the previous one (Furlanello 2018)."""
     later = preset_config(BORN_AGAIN, size)
     first = _merged(
         later.model_dump(mode="json"), {"teacher": {"kind": "none"}, "objectives": {"distill_logits": {"weight": 0.0}}}

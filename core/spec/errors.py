@@ -1,7 +1,7 @@
 """Errors whose message is meant for the user.
 
-Every part raises its own subclass (ConfigError, DataError, ...); the verbs and the worker print the message alone.
-Anything else that escapes is a bug and comes with its traceback, folded away.
+Each package raises its own subclass (ConfigError, DataError, ...); the verbs and the worker print only the message.
+Any other exception is a bug and is shown with its traceback, folded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float) -> list[str]:
-    """Up to three of ``names`` that ``name`` may have been meant for, the most alike first; for a remedy."""
+    """Up to three of ``names`` that are similar to ``name``, the most similar first, for a remedy."""
     from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
 
     return get_close_matches(name, list(names), n=3, cutoff=cutoff)
@@ -27,9 +27,9 @@ def nearest(name: str, names: Iterable[str], cutoff: float) -> list[str]:
 
 @contextmanager
 def writing(path: Path | str, error: type[UserError] = UserError, besides: str = "") -> Iterator[None]:
-    """Turns an OSError of what writes ``path`` into an ``error`` that names the file and the remedy.
+    """Convert an OSError from writing ``path`` to an ``error`` that names the file and the remedy.
 
-    ``besides``: what becomes of what was there before.
+    ``besides``: what happens to existing data.
     """
     try:
         yield
@@ -38,10 +38,10 @@ def writing(path: Path | str, error: type[UserError] = UserError, besides: str =
 
 
 def not_written(path: Path | str, problem: OSError, besides: str = "") -> str:
-    """A sentence that ``path`` cannot be written, why, and what to do about it."""
+    """The message that ``path`` cannot be written, with the reason and the remedy."""
     remedy = "free some space and try again" if is_full(problem) else "choose a folder that you may write to"
-    kept = f"; {besides}" if besides else ""
-    return f"cannot write {path}: {problem.strerror or problem}{kept}; {remedy}."
+    consequence = f"; {besides}" if besides else ""
+    return f"cannot write {path}: {problem.strerror or problem}{consequence}; {remedy}."
 
 
 def is_full(problem: OSError) -> bool:

@@ -1,6 +1,6 @@
-"""Error messages when a program cannot go on: a sentence for what the user can fix, where Python can still say one.
+"""Error messages of programs that end with an exception: a sentence for problems that the user can fix.
 
-Flow: ``core.__main__`` or a study's job catches what was raised -> `sentence` -> `say_error`.
+Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `say_error`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.spec.installed import not_installed
 from core.spec.reading import excerpt
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
-# What libraries say in a RuntimeError or ImportError of theirs when memory is refused.
+# Messages of libraries' RuntimeErrors and ImportErrors when memory cannot be allocated.
 _REFUSED = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
 
 
@@ -24,7 +24,7 @@ def sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return f"{_NO_MEMORY}."
-    if isinstance(error, SystemError):  # Python itself found no memory for what it had to say
+    if isinstance(error, SystemError):  # Python had no memory to raise MemoryError
         return f"{_NO_MEMORY}."
     if isinstance(error, (RuntimeError, ImportError)) and any(words in str(error).lower() for words in _REFUSED):
         return f"{_NO_MEMORY} ({excerpt(' '.join(str(error).split()))})."
@@ -35,13 +35,13 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and is_full(error):
         return not_written(error.filename or "the output", error)
     if isinstance(error, OSError):
-        what = f"cannot use {excerpt(str(error.filename))}" if error.filename else "the output cannot be written"
-        return f"{what}: {error.strerror or excerpt(str(error))}; fix that and try again."
+        problem = f"cannot use {excerpt(str(error.filename))}" if error.filename else "the output cannot be written"
+        return f"{problem}: {error.strerror or excerpt(str(error))}; fix that and try again."
     return None
 
 
 def say_error(text: str) -> None:
-    """``text`` on stderr; nowhere when that is full or closed."""
+    """Print ``text`` on stderr, unless that is full or closed."""
     try:
         print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
     except OSError:
@@ -49,7 +49,7 @@ def say_error(text: str) -> None:
 
 
 def drop_output() -> None:
-    """What is not written yet goes nowhere: at its end Python would try again and complain."""
+    """Discard unwritten output, so that Python does not try to write it again at exit."""
     if sys.stdout is None:
         return
     try:

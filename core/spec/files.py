@@ -1,4 +1,4 @@
-"""Files that are written whole: a reader sees the old one or the new one, never a part."""
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def write_whole(path: Path, content: bytes, durable: bool = True) -> None:
 
 @contextmanager
 def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Takes what ``path`` is to hold, so that readers see the old file or the new one, never a part.
+    """A file that replaces ``path`` atomically when the block ends without an error.
 
-    ``durable``: it is on the disk before it has its name, which one of thousands that can be made anew need not be.
-    Windows refuses to rename over a file that is open elsewhere; such a refusal passes within moments. An OSError names
-    ``path``, which a full disk's own would not. What is there and no file (a device, a pipe) is left there: OSError.
+    ``durable``: flush to disk before renaming; not needed for files that can be created again. Retries briefly on
+    Windows, which refuses to replace a file that is open elsewhere. An OSError names ``path``. Raises OSError if
+    ``path`` is a device or a pipe.
     """
     _refuse_special(path)
     temporary = temporary_beside(path)
     try:
-        with open(temporary, "xb", opener=_own) as file:
+        with open(temporary, "xb", opener=_open_safely) as file:
             yield file
             file.flush()
             if durable:
@@ -47,9 +47,7 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the folder of ``path`` that no other writer uses: containers that share a folder have equal process
-    numbers, and often equal host names.
-    """
+    """A unique name in the folder of ``path``. Process IDs are not enough: containers may share a folder."""
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
 
 
@@ -65,27 +63,27 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _refuse_special(path: Path) -> None:
-    """A rename would put a file in the place of ``/dev/null``, for whoever may write there."""
+    """Raise OSError for a device or pipe: a rename would replace ``/dev/null`` by a file."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # nothing there yet, or the write itself will say what is wrong
+    except OSError:  # does not exist yet, or the write will raise
         return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename refuses a folder by itself
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename itself refuses folders
         raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
 
 
-def _own(path: str, flags: int) -> int:
-    """Opens for writing, but follows no link and waits for no pipe that somebody put there."""
+def _open_safely(path: str, flags: int) -> int:
+    """Open for writing without following a link or waiting for a pipe."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def check_inside(folder: Path, paths: Iterable[Path], error: type[UserError]) -> None:
-    """Raises ``error`` for the first of ``paths``, there or not, that a link leads out of ``folder``."""
-    # os.path.realpath, since Path's resolve raises for links that lead round in a circle
+    """Raise ``error`` for the first of ``paths``, existing or not, that a link leads out of ``folder``."""
+    # os.path.realpath, since Path.resolve raises for circular links
     root = Path(os.path.realpath(folder))
     for path in paths:
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise error(
-                f"{excerpt(str(path))} leads out of {excerpt(str(folder))} by a link, and nothing is written there; "
-                "replace the link by a folder or file of its own."
+                f"{excerpt(str(path))} leads out of {excerpt(str(folder))} by a link, and is not written; replace the "
+                "link by a folder or file."
             )

@@ -1,6 +1,6 @@
-"""GenerationSettings: how captions are decoded. Torch-free, so that the window builds its form from it.
+"""GenerationSettings: settings of caption decoding. Without torch, so that the window builds its form from it.
 
-Lengths count the caption's own tokens, the prompt included, the start and the end token not: open_clip's
+Lengths count the caption's tokens including the prompt, without start and end tokens: open_clip's
 ``seq_len=30, min_seq_len=5`` is ``max_tokens=28, min_tokens=4`` here.
 """
 
@@ -22,12 +22,12 @@ class GenerationError(UserError):
 
 
 def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:
-    """Extra facts for the form: the unit shown after the value, whether it hides under *More*."""
+    """Extra properties for the form: the unit after the value, and whether it is under *More*."""
     return {"unit": unit, "advanced": True} if advanced else {"unit": unit}
 
 
 class GenerationSettings(Section):
-    """Decoding settings; the same settings, model and image give the same captions, in any batch."""
+    """Decoding settings. Captions depend on settings, model and image, not on the batch."""
 
     search: Search = Field(
         "beam",
@@ -77,7 +77,7 @@ class GenerationSettings(Section):
         "likely",
         title="Beam search ends",
         description="enough: when as many captions as beams are finished. likely: when unfinished ones score lower. "
-        "certain: when unfinished ones cannot win any more.",
+        "certain: when unfinished ones can no longer win.",
         json_schema_extra=_unit("", advanced=True),
     )
     length_penalty: float = Field(

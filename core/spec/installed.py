@@ -1,8 +1,8 @@
-"""Which parts of the program are installed, and the command that adds one.
+"""The installed parts of the program, and the command that adds one.
 
-``pip install sdgui`` is the window alone: it watches runs and launches them on other machines. The trainer (torch and
-what comes with it), the demo, ONNX and the group's registry are extras of the same package. What needs one that is not
-there says so in a sentence: `NotInstalled`, or the ModuleNotFoundError that `not_installed` explains.
+``pip install sdgui`` installs only the window: it watches runs and launches them on other machines. The trainer (torch
+and its dependencies), the demo, ONNX and the group's registry are extras. Using a missing extra raises `NotInstalled`,
+or a ModuleNotFoundError that `not_installed` explains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.spec.errors import UserError
 
 Extra = Literal["train", "demo", "map", "export", "registry", "notebook", "sweep"]
 
-# The packages that an extra brings, by the names that they are imported by; the first says what is meant.
+# Import names of the packages of each extra.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
     "train": (
         "torch",
@@ -44,7 +44,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
-    "demo": "what draws the demo's images",
+    "demo": "the renderer of the demo's images",
     "map": "openTSNE, which lays out large maps,",
     "export": "the export to ONNX",
     "registry": "the client of PostgreSQL",
@@ -54,11 +54,11 @@ _TITLES: Mapping[Extra, str] = {
 
 
 class NotInstalled(UserError):
-    """A part of the program is not installed; the message has the command that adds it."""
+    """An extra is not installed; the message has the command that adds it."""
 
 
 def missing(extra: Extra) -> tuple[str, ...]:
-    """The modules of ``extra`` that cannot be found here; nothing is imported."""
+    """The missing modules of ``extra``; nothing is imported."""
     return tuple(name for name in PARTS[extra] if find_spec(name) is None)
 
 
@@ -68,14 +68,14 @@ def has_trainer() -> bool:
 
 
 def need(extra: Extra) -> None:
-    """Raises NotInstalled where ``extra`` is not installed, or not whole."""
-    lacking = missing(extra)
-    if lacking:
-        raise NotInstalled(without(extra, lacking[0]))
+    """Raise NotInstalled unless ``extra`` is completely installed."""
+    missing_modules = missing(extra)
+    if missing_modules:
+        raise NotInstalled(without(extra, missing_modules[0]))
 
 
 def without(extra: Extra, module: str) -> str:
-    """The sentence for a ``module`` of ``extra`` that cannot be found."""
+    """The message for a missing ``module`` of ``extra``."""
     title = _TITLES[extra]
     return (
         f"{title[0].upper()}{title[1:]} is not installed on this computer (no module {module}); "
@@ -84,7 +84,7 @@ def without(extra: Extra, module: str) -> str:
 
 
 def not_installed(error: ModuleNotFoundError) -> str | None:
-    """The sentence for a module that an extra brings; None for any other."""
+    """The message for a missing module of an extra; None for any other module."""
     module = (error.name or "").partition(".")[0]
     for extra, modules in PARTS.items():
         if module in modules:
@@ -93,28 +93,27 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
 
 
 def _origin() -> str:
-    """`` @ URL`` of the wheel or folder here that was installed; "" where it came from a package index."""
-    # These take a while to load, and nothing else asks for them.
+    """`` @ URL`` of the local wheel or folder that was installed; "" if it came from a package index."""
+    # Slow to import, and rarely needed.
     from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415
     from urllib.parse import urlsplit  # noqa: PLC0415
     from urllib.request import url2pathname  # noqa: PLC0415
 
     try:
-        written = distribution("sdgui").read_text("direct_url.json")
+        content = distribution("sdgui").read_text("direct_url.json")
     except PackageNotFoundError:
         return ""
-    url = str(json.loads(written).get("url", "")) if written else ""
-    there = url.startswith("file:") and Path(url2pathname(urlsplit(url).path)).exists()
-    return f" @ {url}" if there else ""
+    url = str(json.loads(content).get("url", "")) if content else ""
+    is_local = url.startswith("file:") and Path(url2pathname(urlsplit(url).path)).exists()
+    return f" @ {url}" if is_local else ""
 
 
 def add_command(extra: Extra | None = None) -> str:
-    """The command that adds ``extra`` to this very installation, or repairs the window, by the installer that is
-    there."""
+    """The command that adds ``extra`` to this installation, or repairs the window, with the available installer."""
     checkout = (SOURCE / "pyproject.toml").is_file()
     extras = f"[{extra}]" if extra else ""
-    what = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'
+    target = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'
     python = os.path.normpath(sys.executable)
     if find_spec("pip") is not None:
-        return f'"{python}" -m pip install {what}'
-    return f'uv pip install --python "{python}" --torch-backend=auto {what}'
+        return f'"{python}" -m pip install {target}'
+    return f'uv pip install --python "{python}" --torch-backend=auto {target}'

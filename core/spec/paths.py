@@ -1,4 +1,4 @@
-"""Names that a user types: ~ for a home, and RUN@STEP, which says which checkpoint of a run is meant."""
+"""Names that a user types: ~ for a home, and RUN@STEP for a checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ from pathlib import Path
 
 
 def expand_user(name: str | Path) -> Path:
-    """``name`` as a path, with a leading ~ or ~USER as that home; as it is where there is no such user."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111  (Path's raises where there is no such user)
+    """``name`` as a path, with a leading ~ or ~USER expanded; unchanged if there is no such user."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a regular file is at ``path``; False for what cannot be a name, such as words too long for one.
-
-    ``Path.is_file`` raises for a name that is too long and for a folder that cannot be reached.
-    """
+    """Whether ``path`` is a regular file. Unlike ``Path.is_file``, False for a name that is too long or unreachable."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder is at ``path``; False for what cannot be a name, and for one that cannot be reached."""
+    """Whether ``path`` is a folder; False for a name that is too long or unreachable."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def split_run(name: str) -> tuple[Path, str] | None:
-    """The run folder in ``name``, and the checkpoint after its @; "" without one.
+    """The run folder in ``name``, and the checkpoint after its @, or "".
 
-    A folder may itself have an @ in its name, so one that is there whole is taken whole. None when there is no such
-    folder, as of ``open_clip:`` names.
+    A folder's name may contain an @, so an existing folder is never split. None when there is no such folder.
     """
     path = expand_user(name)
     if is_folder(path):
         return path, ""
-    folder, at, which = name.rpartition("@")
+    folder, separator, checkpoint = name.rpartition("@")
     run = expand_user(folder)
-    return (run, which) if at and is_folder(run) else None
+    return (run, checkpoint) if separator and is_folder(run) else None

@@ -1,12 +1,11 @@
-"""The one reader of files that a user can be handed: run folders, configs, studies, indexes, prompts.
+"""Reads untrusted files: run folders, configs, studies, indexes, prompts.
 
-Such a file may be anything: a pipe that never answers, a link to a device, three gigabytes of nothing, a number of
-5,000 digits. What is read here is a regular file of bounded size, nesting and range, or it is refused in a sentence
-that names the file, the value and the remedy.
+Such a file may be a pipe that blocks, a link to a device, gigabytes of zeros, or a number of 5,000 digits. These
+functions read regular files of bounded size, nesting and range, and reject others with a sentence that names the file,
+the value and the remedy.
 
-Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``checked`` against a pydantic model -> typed values. A
-caller hands in its own ``UserError`` class; a file that is not there stays a FileNotFoundError, since that is often an
-answer.
+Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``checked`` against a pydantic model -> typed values.
+Callers pass their ``UserError`` class; a missing file raises FileNotFoundError, which callers often handle.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class UnreadableError(UserError):
 
 
 def excerpt(value: object, longest: int = LONGEST_SHOWN) -> str:
-    """A foreign ``value`` for a message: one line of printable characters, cut at ``longest`` with an ellipsis."""
+    """An untrusted ``value`` for a message: one line of printable characters, cut at ``longest`` with an ellipsis."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INT:
         return "a number beyond 64 bits"  # str() of thousands of digits is slow or refused
     text = value if isinstance(value, str) else repr(value)[: 4 * longest]
@@ -49,10 +48,10 @@ def excerpt(value: object, longest: int = LONGEST_SHOWN) -> str:
 def open_regular(
     path: Path | str, *, root: Path | None = None, error: type[UserError] = UnreadableError, limit: int | None = None
 ) -> BinaryIO:
-    """``path`` opened for reading, never waiting for a pipe or a device.
+    """``path`` opened for reading, without waiting for a pipe or a device.
 
-    ``root``: a folder that the file must lie in once links are followed. ``limit``: its most bytes.
-    Raises ``error`` naming the file, what is wrong and the remedy; FileNotFoundError when nothing is there.
+    ``root``: a folder that must contain the file after resolving links. ``limit``: maximum bytes. Raises ``error``
+    naming the file, the problem and the remedy; FileNotFoundError when it does not exist.
     """
     path = Path(path)
     try:
@@ -63,10 +62,10 @@ def open_regular(
             raise error(f"{excerpt(str(path))} is a link out of {excerpt(str(root))}; replace it by the file itself.")
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            found = os.fstat(file)
-            if not stat.S_ISREG(found.st_mode):  # exchanged in between
-                raise error(f"{excerpt(str(path))} is {_sort(found.st_mode)}, not a file; give a regular file.")
-            if limit is not None and found.st_size > limit:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):  # replaced in between
+                raise error(f"{excerpt(str(path))} is {_sort(status.st_mode)}, not a file; give a regular file.")
+            if limit is not None and status.st_size > limit:
                 raise error(_too_large(path, limit))
             return os.fdopen(file, "rb")
         except BaseException:
@@ -84,7 +83,7 @@ def open_regular(
 def read_bytes(
     path: Path | str, limit: int, *, root: Path | None = None, error: type[UserError] = UnreadableError
 ) -> bytes:
-    """The whole of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
+    """The content of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
     with open_regular(path, root=root, error=error, limit=limit) as file:
         try:
             content = file.read(limit + 1)  # it may grow while it is read
@@ -119,60 +118,60 @@ def read_json(
     return parse_json(read_bytes(path, limit, root=root, error=error), excerpt(str(path)), error=error)
 
 
-def parse_json(content: bytes | str, where: str, *, error: type[UserError] = UnreadableError) -> Any:
+def parse_json(content: bytes | str, source: str, *, error: type[UserError] = UnreadableError) -> Any:
     """``content`` as plain data: nested at most `DEEPEST` levels, integers of 64 bits, finite numbers.
 
-    ``where`` says in the message what was read. Raises ``error`` naming the line where that is known.
+    ``source`` names the input in messages. Raises ``error``, naming the line if it is known.
     """
     try:
         value = json.loads(content)
     except json.JSONDecodeError as problem:
-        raise error(f"{where}, line {problem.lineno}: not JSON ({problem.msg}); fix it or use a copy.") from problem
+        raise error(f"{source}, line {problem.lineno}: not JSON ({problem.msg}); fix it or use a copy.") from problem
     except UnicodeDecodeError as problem:
-        raise error(f"{where} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
+        raise error(f"{source} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
     except RecursionError as problem:
         raise error(
-            f"{where} is nested more than {DEEPEST} levels deep; it was not written by this program."
+            f"{source} is nested more than {DEEPEST} levels deep; it was not written by this program."
         ) from problem
     except ValueError as problem:  # an integer of thousands of digits
-        raise error(f"{where} has a number beyond 64 bits; it was not written by this program.") from problem
-    if wrong := _out_of_bounds(value):
-        raise error(f"{where} {wrong}; it was not written by this program.")
+        raise error(f"{source} has a number beyond 64 bits; it was not written by this program.") from problem
+    if problem_text := _out_of_bounds(value):
+        raise error(f"{source} {problem_text}; it was not written by this program.")
     return value
 
 
 def checked(
-    model: type[Model], value: Any, where: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
+    model: type[Model], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Model:
-    """``value`` as a ``model``; ``error`` naming ``where``, the first wrong field, its value and the ``remedy``."""
+    """``value`` as a ``model``; ``error`` naming ``source``, the first wrong field, its value and the ``remedy``."""
     try:
         return model.model_validate(value)
     except ValidationError as problem:
-        raise error(f"{where}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
+        raise error(f"{source}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
 
 
 def checked_as(
-    adapter: TypeAdapter[Value], value: Any, where: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
+    adapter: TypeAdapter[Value], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Value:
-    """As `checked`, for what is not a model: a list, a mapping, a union."""
+    """As `checked`, for types that are not models: a list, a mapping, a union."""
     try:
         return adapter.validate_python(value)
     except ValidationError as problem:
-        raise error(f"{where}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
+        raise error(f"{source}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
 
 
 def first_problem(problem: ValidationError) -> str:
-    """The first complaint of pydantic's as a sentence: the field, what is wrong and the value found."""
+    """The first validation error as a sentence: the field, the problem and the value."""
     first = problem.errors(include_url=False, include_context=False)[0]
     field = excerpt(".".join(str(part) for part in first["loc"])) or "the whole"
-    found = "" if first["type"] == "missing" else f", not {excerpt(first['input'])}"
-    return f"{field}: {first['msg']}{found}."
+    value = "" if first["type"] == "missing" else f", not {excerpt(first['input'])}"
+    return f"{field}: {first['msg']}{value}."
 
 
 def _out_of_bounds(value: Any) -> str:
-    """What is wrong with plain data: too deep, or a number beyond its range; "" when nothing is.
+    """Why plain data exceeds the bounds on nesting or numbers; "" if it does not.
 
-    Goes through it level by level, since a million values of a list are looked at faster together than each by itself.
+    Checks level by level, which is faster for long lists than checking each value.
     """
     level, depth = [value], 1
     while level:
@@ -193,16 +192,16 @@ def _out_of_bounds(value: Any) -> str:
 
 
 def _sort(mode: int) -> str:
-    sorts = (
+    kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a named pipe"),
         (stat.S_ISSOCK, "a socket"),
         (stat.S_ISCHR, "a device"),
         (stat.S_ISBLK, "a device"),
     )
-    return next((name for is_sort, name in sorts if is_sort(mode)), "something special")
+    return next((name for is_kind, name in kinds if is_kind(mode)), "something special")
 
 
 def _too_large(path: Path, limit: int) -> str:
     size = f"{limit // MEGABYTE} MB" if limit >= MEGABYTE else f"{limit // KILOBYTE} kB"
-    return f"{excerpt(str(path))} is larger than {size}, the most that such a file may have; give another file."
+    return f"{excerpt(str(path))} is larger than {size}, the maximum for such a file; give another file."

@@ -1,6 +1,6 @@
-"""Callbacks by which long work reports its progress, and partial results.
+"""Callbacks for progress and partial results of long tasks.
 
-Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any call may raise, which ends the work.
+Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any call may raise to cancel the task.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done and of how many (0 when unknown); may raise to end the work."""
+"""Called with (activity, done, total); total is 0 if unknown. May raise to cancel."""
 
 
 class Reporter(Protocol):
-    """Called with what is being done, how many are done, and of how many (0 when that is not known)."""
+    """A `Progress` that also takes partial results."""
 
     def __call__(self, doing: str, done: int, total: int, /) -> None: ...
 
     def partial(self, result: dict[str, Any]) -> None:
-        """A part of the answer, as soon as it is there: plain data that JSON can hold."""
+        """Report a part of the answer as soon as it is available, as JSON data."""

@@ -11,17 +11,17 @@ Kind = Literal["architectures", "desktop", "icons", "pretrained", "prompts", "st
 
 
 def resource_folder(kind: Kind) -> Path:
-    """The folder of the shipped files of this ``kind``, wherever the program is installed."""
+    """The folder of the bundled files of this ``kind``."""
     return resources_root() / kind
 
 
 def resources_root(source: Path = SOURCE) -> Path:
-    """The folder of all shipped files of the program in ``source``: in a wheel below ``sdgui``, else beside it."""
+    """The folder of all bundled files of the program in ``source``: in a wheel below ``sdgui``, else beside it."""
     installed = source / "sdgui" / "resources"
     return installed if installed.is_dir() else source / "resources"
 
 
 def pages_folder() -> Path:
-    """The folder of the documentation's pages: in a wheel beside the other resources, in a checkout its ``docs``."""
+    """The folder of the documentation: in a wheel beside the other resources, in a checkout ``docs``."""
     installed = resources_root() / "docs"
     return installed if installed.is_dir() else SOURCE / "docs"

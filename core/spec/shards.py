@@ -1,8 +1,8 @@
-"""How shards and the images in them are named: patterns of tars, and an image's place in one.
+"""Names of shards and of images in them: patterns of tars, and the location of an image in a tar.
 
-A pattern is one path or several joined by ``::``, with braces (``{00000..00099}``, ``{a,b}``) and wildcards, as
-WebDataset and open_clip take them. An image in a tar has a path as any other: TAR/OFFSET+SIZE/NAME, so that whatever
-shows or reads an image by its path reads this one too, through `read_member`; nothing is ever unpacked.
+A pattern is one path or several joined by ``::``, with braces (``{00000..00099}``, ``{a,b}``) and wildcards, as in
+WebDataset and open_clip. An image in a tar has the path TAR/OFFSET+SIZE/NAME, so that code that handles image paths
+can read it through `read_member`; nothing is ever unpacked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SEPARATOR = "::"
 MOST_SHARDS = 1 << 20  # of a pattern
 MOST_BRACES = 64
 LARGEST_MEMBER = 256 << 20  # bytes of an image
-# What may lie in a folder of shards: no images, which would make it a folder of images.
+# Allowed in a folder of shards; other files, such as images, make it a folder of images.
 _BESIDE = frozenset((SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp"))
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _WILD = re.compile(r"[*?\[]")
@@ -30,7 +30,7 @@ _MEMBER = re.compile(r"(?P<tar>.+\.tar)[\\/](?P<offset>\d{1,18})\+(?P<size>\d{1,
 
 @dataclass(frozen=True)
 class Member:
-    """An image's place in a tar."""
+    """The location of an image in a tar."""
 
     tar: str
     offset: int
@@ -38,12 +38,12 @@ class Member:
 
 
 def names_shards(text: str) -> bool:
-    """Whether ``text`` is a tar or a pattern of tars by its looks; nothing is looked for."""
+    """Whether ``text`` has the form of a tar or a pattern of tars, without checking that it exists."""
     return all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR))
 
 
 def may_be_there(source: str) -> bool:
-    """Whether a file or folder of that name is there; of a pattern it is not looked for, which might take long."""
+    """Whether ``source`` exists; always true for a pattern of shards, which could take long to expand."""
     return bool(source) and (names_shards(source) or is_file(expand_user(source)) or is_folder(expand_user(source)))
 
 
@@ -60,14 +60,14 @@ def is_shards(source: str | Path) -> bool:
 
 
 def _holds_shards(folder: Path) -> bool:
-    found = False
+    has_tar = False
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = Path(entry.name).suffix.lower()
             if suffix not in _BESIDE and not entry.name.startswith("."):
-                return False  # in a folder of images mostly the first one
-            found = found or suffix == SUFFIX
-    return found
+                return False  # in a folder of images usually at the first file
+            has_tar = has_tar or suffix == SUFFIX
+    return has_tar
 
 
 def absolute_pattern(pattern: str) -> str:
@@ -76,24 +76,24 @@ def absolute_pattern(pattern: str) -> str:
 
 
 def expanded(pattern: str, error: type[UserError] = UnreadableError) -> list[str]:
-    """The paths that ``pattern`` names, braces and wildcards expanded, in its order (wildcards: by name).
+    """The paths of ``pattern`` with braces and wildcards expanded, in order (wildcards: sorted by name).
 
-    ``error`` when a wildcard or folder finds none, or there would be more than a million.
+    Raises ``error`` when a wildcard or folder matches nothing, or there are more than a million paths.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for part in pattern.split(SEPARATOR):
         for name in _without_braces(part, error):
             path = expand_user(name)
             if is_folder(path):
-                found += _matching(path, "*" + SUFFIX, error)
+                paths += _matching(path, "*" + SUFFIX, error)
             elif _WILD.search(name) and not is_file(path):
                 anchor = path.anchor
-                found += _matching(Path(anchor or "."), str(path)[len(anchor) :], error)
+                paths += _matching(Path(anchor or "."), str(path)[len(anchor) :], error)
             else:
-                found.append(str(path))
-            if len(found) > MOST_SHARDS:
+                paths.append(str(path))
+            if len(paths) > MOST_SHARDS:
                 raise error(f"{excerpt(pattern)} names more than {MOST_SHARDS:,} shards; name fewer at once.")
-    return found
+    return paths
 
 
 def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
@@ -102,20 +102,20 @@ def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
 
 
 def split_member(path: str | Path) -> Member | None:
-    """The place that ``path`` names; None when it is no path of an image in a tar."""
+    """The location that ``path`` denotes; None when it is not the path of an image in a tar."""
     text = str(path)
     match = _MEMBER.fullmatch(text) if SUFFIX in text else None
     return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
 
 
 def file_of(path: str) -> str:
-    """The file on the disk that holds the image ``path``: its tar, or itself."""
+    """The file that contains the image ``path``: its tar, or itself."""
     member = split_member(path)
     return member.tar if member else path
 
 
 def is_member(path: str | Path) -> bool:
-    """Whether ``path`` names bytes that are there, in a tar."""
+    """Whether ``path`` denotes existing bytes in a tar."""
     member = split_member(path)
     if member is None or not is_file(member.tar):
         return False
@@ -123,10 +123,7 @@ def is_member(path: str | Path) -> bool:
 
 
 def read_member(member: Member, error: type[UserError] = UnreadableError) -> bytes:
-    """The bytes of an image in a tar.
-
-    Raises ``error`` where they are not all there or are too many, and what `open_regular` raises.
-    """
+    """The bytes of an image in a tar. Raises ``error`` if it is truncated or too large, and as `open_regular` does."""
     if member.size > LARGEST_MEMBER:
         raise error(
             f"{excerpt(member.tar)} claims an image of {member.size:,} bytes, more than {LARGEST_MEMBER >> 20} MB."
@@ -152,30 +149,30 @@ def _matching(folder: Path, wildcard: str, error: type[UserError]) -> list[str]:
 
 
 def brace_problem(text: str) -> str:
-    """Why the braces of a pattern cannot be expanded; "" when they can. Nothing is listed for it."""
+    """Why the braces of a pattern cannot be expanded; "" if they can. Does not access the disk."""
     if text.count("{") > MOST_BRACES:
-        return f"{excerpt(text)} has more than {MOST_BRACES} braces; name the shards by fewer."
+        return f"{excerpt(text)} has more than {MOST_BRACES} braces; use fewer."
     if _count(text) > MOST_SHARDS:
         return f"{excerpt(text)} names more than {MOST_SHARDS:,} shards; name fewer at once."
     return ""
 
 
 def _without_braces(text: str, error: type[UserError]) -> list[str]:
-    """``text`` for each choice of its braces, the last one changing fastest."""
+    """``text`` for each choice of its braces, the last changing fastest."""
     if problem := brace_problem(text):
         raise error(problem)
     return _expanded(text)
 
 
 def _count(text: str) -> int:
-    """How many `_expanded` lists."""
+    """The length of `_expanded`."""
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:
         return 1
     match = _RANGE.fullmatch(parts[0])
-    own = sum(map(_count, parts)) if len(parts) > 1 else abs(int(match[2]) - int(match[1])) + 1 if match else 1
-    return own * _count(text[end:])
+    choices = sum(map(_count, parts)) if len(parts) > 1 else abs(int(match[2]) - int(match[1])) + 1 if match else 1
+    return choices * _count(text[end:])
 
 
 def _expanded(text: str) -> list[str]:
@@ -184,16 +181,16 @@ def _expanded(text: str) -> list[str]:
     if not end:
         return [text]
     if len(parts) > 1:
-        heads = [one for part in parts for one in _expanded(part)]
+        heads = [head_part for part in parts for head_part in _expanded(part)]
     elif match := _RANGE.fullmatch(parts[0]):
         heads = _range(match[1], match[2])
     else:
-        heads = ["{" + parts[0] + "}"]  # no choice: as it is
+        heads = ["{" + parts[0] + "}"]  # not a choice: unchanged
     return [text[:start] + head + tail for head in heads for tail in _expanded(text[end:])]
 
 
 def _alternatives(text: str, start: int) -> tuple[list[str], int]:
-    """What lies between the commas of the brace at ``start``, and where it ends; 0 where it does not."""
+    """The comma-separated parts of the brace at ``start``, and its end; 0 if it is not closed."""
     depth, parts, begin = 0, [], start + 1
     for position in range(start, len(text)):
         character = text[position]
@@ -207,7 +204,7 @@ def _alternatives(text: str, start: int) -> tuple[list[str], int]:
 
 
 def _range(first: str, last: str) -> list[str]:
-    """The numbers from ``first`` to ``last``, as wide as these where they begin with 0."""
+    """The numbers from ``first`` to ``last``, zero-padded if these begin with 0."""
     width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
     begin, end = int(first), int(last)
     step = 1 if end >= begin else -1

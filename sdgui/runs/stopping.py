@@ -64,7 +64,7 @@ class StopPlan:
             return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
         if not process_alive(status):
             return self._enter(StopStage.ENDED, None)
-        if not status.here:
+        if not status.is_local:
             return self._only_ask(status.host, hurry)
         waits = self.now.deadline is None or now < self.now.deadline
         if self.now.stage is StopStage.KILLED or (waits and not hurry):

@@ -63,7 +63,7 @@ class PlaceButton(QPushButton):
             more.triggered.connect(self._panel.trigger)
 
     def _add(self, machine: Machine) -> None:
-        facts, host = self._hosts.facts(machine.name), "" if machine.here else machine.name
+        facts, host = self._hosts.facts(machine.name), "" if machine.is_local else machine.name
         gpus: Sequence[Gpu] = () if facts is None or machine.launcher == "slurm" else facts.gpus
         title = _title(host).replace("&", "&&")
         if not gpus:

@@ -29,10 +29,10 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import HEAD, MAGIC, PARTS, beside, make_index
 from core.data.sources.shards.source import read_shards
-from core.spec.machines.elsewhere import Elsewhere
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
 from core.spec.machines.machines import Machines
+from core.spec.machines.path_translation import PathTranslator
 from core.spec.machines.record import RemoteRecord, is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.presets import preset_config
@@ -128,7 +128,7 @@ class Campaign:
             remote.close()
         assert not is_remote(self.run.path)
         assert record_file(self.run.path).exists()
-        Elsewhere(self.home, "gpu").to_there(f"{self.run.path}@best")
+        PathTranslator(self.home, "gpu").to_remote(f"{self.run.path}@best")
         self.store.import_run(self.run.path)
         read_row(self.run)
 

@@ -27,7 +27,7 @@ from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
 from core.spec.files import write_whole
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.run.events import Metrics
 from core.spec.run.status import RunState
 from sdgui.actions.failure_dialog import FailureDialog
@@ -267,7 +267,7 @@ def untold(window: MainWindow, run: Run, told: set[str]) -> dict[str, set[str]]:
         "tailer.curves_loaded": (run.id,), "tailer.curves_changed": (run.id, frozenset({"log"})),
         "launcher.queue_changed": (), "launcher.stopping": (run.id, Stopping(run.id, StopStage.ASKED, None)),
         "studies.changed": (1,),
-        "time_travel.moved": (run.folder, 1), "basket.changed": (0,), "hosts.state_changed": (host, LineState()),
+        "time_travel.moved": (run.folder, 1), "basket.changed": (0,), "hosts.state_changed": (host, ConnectionState()),
         "hosts.place_changed": (Place(),),
     }  # fmt: skip
     deaf = {}

@@ -1,7 +1,7 @@
-"""Fixes of a data source: what a person found wrong with its pairs, and the record that a fixed copy carries.
+"""Fixes of a data source by the user, and the record beside a fixed copy.
 
 Flow: panels of the window -> basket -> worker ``fixes_save`` -> `core.data.derived.fixed` writes the copy, which
-training reads as any table, and beside it this record -> the before-and-after page.
+training reads like any table, and this record beside it -> the before-and-after page.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class FixesError(UserError):
 
 
 class Fix(BaseModel):
-    """One change. Of ``wrong`` and ``excluded`` the pair is left out, or without a caption the whole image.
+    """One change. ``wrong`` and ``excluded`` leave out the pair, or without a caption the image.
 
-    ``recaptioned``: ``value`` takes the place of ``caption``, or without one of all captions of the image; an image
-    that the source has not is added with it. ``relabelled``: ``value`` becomes the image's ``label``. ``added``: the
-    image is added with the caption ``value``.
+    ``recaptioned``: ``value`` replaces ``caption``, or without one all captions of the image; an image that is not in
+    the source is added. ``relabelled``: ``value`` becomes the image's ``label``. ``added``: adds the image with the
+    caption ``value``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ class Fix(BaseModel):
 
 
 class FixesRecord(BaseModel):
-    """What a fixed copy was made of, and how. Paths of images are as in the copy's own source."""
+    """The source and fixes of a fixed copy. Paths of images are as in the source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,12 +60,12 @@ class FixesRecord(BaseModel):
 
 
 def record_path(fixed: Path) -> Path:
-    """Where the record of the copy ``fixed`` stands."""
+    """The path of the record of the copy ``fixed``."""
     return fixed.with_suffix(ENDING)
 
 
 def read_record(fixed: Path) -> FixesRecord | None:
-    """The record of the data ``fixed``; None where it has none. Raises FixesError for one that cannot be understood."""
+    """The record of the data ``fixed``, or None. Raises FixesError for an invalid record."""
     path = record_path(fixed)
     if not path.is_file():
         return None
@@ -73,4 +73,4 @@ def read_record(fixed: Path) -> FixesRecord | None:
         raw = read_json(path, _LARGEST, error=FixesError)
     except OSError as error:
         raise FixesError(f"{path} cannot be read: {error.strerror}.") from error
-    return checked(FixesRecord, raw, f"{path} is no record of fixes", error=FixesError)
+    return checked(FixesRecord, raw, f"{path} is not a record of fixes", error=FixesError)

@@ -1,12 +1,12 @@
-"""Prompts of zero-shot classification: templates, and the names by which classes are called in them.
+"""Prompts for zero-shot classification: templates and class names.
 
-A text file holds one template per line with ``{}`` where the class name goes (``{c}``, as in CLIP_benchmark's files, is
-the same); empty lines and lines that begin with ``#`` are skipped. A JSON file may name classes too::
+A text file holds one template per line with ``{}`` for the class name (or ``{c}``, as in CLIP_benchmark's files); empty
+lines and lines that begin with ``#`` are skipped. A JSON file may also name classes::
 
     {"templates": ["a photo of a {}."], "classes": {"cat": ["cat", "kitten"], "n02084071": ["dog"]}}
 
-A class that it does not name is called by its label. The bundled sets are in ``resources/prompts``. The text of a JSON
-file, which begins with ``{``, stands for the file: so the window hands over what it edits.
+Other classes are called by their label. The bundled sets are in ``resources/prompts``. Instead of a file, the text of a
+JSON file (beginning with ``{``) can be given, as the window does for edited prompts.
 """
 
 from __future__ import annotations
@@ -41,28 +41,31 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class PromptSet:
-    """``names``: of the classes that are not called by their labels; each has one at least."""
+    """``names``: of classes that are not called by their label; each has at least one."""
 
     templates: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def names_of(self, label: str) -> tuple[str, ...]:
-        """What a class is called, the usual name first."""
+        """The names of a class, the main one first."""
         return self.names.get(label, (label,))
 
     def to_json(self) -> str:
-        """As `read_prompts` takes it, as a file or in place of one."""
-        content = {"templates": list(self.templates), "classes": {name: list(own) for name, own in self.names.items()}}
+        """JSON text for `read_prompts`."""
+        content = {
+            "templates": list(self.templates),
+            "classes": {name: list(class_names) for name, class_names in self.names.items()},
+        }
         return json.dumps(content, ensure_ascii=False, indent=1)
 
 
 def bundled_templates() -> list[str]:
-    """Names of the sets that come with the program."""
+    """Names of the bundled sets."""
     return sorted(file.stem for file in FOLDER.glob("*.txt"))
 
 
 def is_inline(source: str | Path) -> bool:
-    """Whether a source is the text of a JSON file itself."""
+    """Whether a source is JSON text rather than a path."""
     return str(source).lstrip().startswith("{")
 
 
@@ -73,48 +76,50 @@ def read_prompts(source: str | Path, *, error: type[UserError] = UnreadableError
     """
     if is_inline(source):
         return _of_json(str(source), "the edited prompts", error)
-    shown = excerpt(str(source))
+    source_text = excerpt(str(source))
     text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source), error)
     if is_inline(text):
-        return _of_json(text, shown, error)
+        return _of_json(text, source_text, error)
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
-    used = [(f"{shown}, line {number}", line) for number, line in lines if line and not line.startswith("#")]
-    return PromptSet(_templates(used, shown, error))
+    used = [(f"{source_text}, line {number}", line) for number, line in lines if line and not line.startswith("#")]
+    return PromptSet(_templates(used, source_text, error))
 
 
-def _of_json(text: str, shown: str, error: type[UserError]) -> PromptSet:
+def _of_json(text: str, source_text: str, error: type[UserError]) -> PromptSet:
     if len(text) > LARGEST_FILE:
-        raise error(f"{shown} holds {len(text)} characters; prompts may have {LARGEST_FILE}.")
-    found = checked(_File, parse_json(text, shown, error=error), shown, error=error)
-    numbered = enumerate((template.strip() for template in found.templates), start=1)
-    templates = _templates([(f"{shown}, template {at}", one) for at, one in numbered if one], shown, error)
-    if len(found.classes) > MOST_CLASSES:
-        raise error(f"{shown} names {len(found.classes)} classes, more than {MOST_CLASSES}; give fewer.")
+        raise error(f"{source_text} holds {len(text)} characters; prompts may have {LARGEST_FILE}.")
+    content = checked(_File, parse_json(text, source_text, error=error), source_text, error=error)
+    numbered = enumerate((template.strip() for template in content.templates), start=1)
+    templates = _templates(
+        [(f"{source_text}, template {number}", one) for number, one in numbered if one], source_text, error
+    )
+    if len(content.classes) > MOST_CLASSES:
+        raise error(f"{source_text} names {len(content.classes)} classes, more than {MOST_CLASSES}; give fewer.")
     names = {}
-    for label, own in found.classes.items():
-        given = tuple(dict.fromkeys(clean for name in own if (clean := " ".join(name.split()))))
-        if len(given) > MOST_NAMES or any(len(name) > LONGEST for name in given):
+    for label, class_names in content.classes.items():
+        distinct = tuple(dict.fromkeys(clean for name in class_names if (clean := " ".join(name.split()))))
+        if len(distinct) > MOST_NAMES or any(len(name) > LONGEST for name in distinct):
             raise error(
-                f"{shown}: the class '{excerpt(label)}' has more than {MOST_NAMES} names, or one of more than "
+                f"{source_text}: the class '{excerpt(label)}' has more than {MOST_NAMES} names, or one of more than "
                 f"{LONGEST} characters; give fewer and shorter ones."
             )
-        if given and given != (label,):
-            names[label] = given
+        if distinct and distinct != (label,):
+            names[label] = distinct
     return PromptSet(templates, names)
 
 
-def _templates(given: Sequence[tuple[str, str]], shown: str, error: type[UserError]) -> tuple[str, ...]:
-    """``given``: where each stands, and itself."""
-    if not given:
-        raise error(f"{shown} holds no prompt template; write one per line, such as: a photo of a {{}}.")
-    for where, line in given:
+def _templates(numbered: Sequence[tuple[str, str]], source_text: str, error: type[UserError]) -> tuple[str, ...]:
+    """The distinct templates of ``numbered`` (location, text)."""
+    if not numbered:
+        raise error(f"{source_text} holds no prompt template; write one per line, such as: a photo of a {{}}.")
+    for location, line in numbered:
         if "{}" not in line and "{c}" not in line:
-            raise error(f"{where}: '{excerpt(line)}' has no {{}} where the class name goes.")
+            raise error(f"{location}: '{excerpt(line)}' has no {{}} where the class name goes.")
         if len(line) > LONGEST:
-            raise error(f"{where} has {len(line)} characters; a prompt may have {LONGEST}, so shorten it.")
-    templates = tuple(dict.fromkeys(line.replace("{c}", "{}") for _, line in given))
+            raise error(f"{location} has {len(line)} characters; a prompt may have {LONGEST}, so shorten it.")
+    templates = tuple(dict.fromkeys(line.replace("{c}", "{}") for _, line in numbered))
     if len(templates) > MOST:
-        raise error(f"{shown} has {len(templates)} prompt templates, more than {MOST}; give fewer.")
+        raise error(f"{source_text} has {len(templates)} prompt templates, more than {MOST}; give fewer.")
     return templates
 
 

@@ -1,5 +1,5 @@
-"""Machines that runs are trained on: the list, the connection to each, and the runs there, mirrored into folders here.
+"""Machines that train runs: the list, the connection to each, and mirrors of their runs in local run folders.
 
 Flow: ``Machine`` (from ``machine_list``) -> ``Connection`` (``ssh HOST sdgui-core remote``) -> ``answers``; ``mirror``
-writes what a run there appends into a run folder here. No Qt, no torch: window and verbs share it.
+copies what a remote run appends to a local run folder. No Qt, no torch: window and verbs share it.
 """

@@ -1,6 +1,6 @@
-"""What a machine answers: each reply of ``sdgui-core remote`` as a checked value.
+"""Replies of ``sdgui-core remote`` as validated values.
 
-Flow: a line of JSON from the host -> ``Connection`` -> one of these. A later version's further fields are ignored.
+Flow: a line of JSON from the host -> ``Connection`` -> one of these. Unknown fields of later versions are ignored.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
 _Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Text = Annotated[str, Field(max_length=100_000)]
-_Line = Annotated[str, Field(max_length=4096)]  # what a record keeps
+_Line = Annotated[str, Field(max_length=4096)]
 _Seconds = Annotated[float, Field(ge=-LATEST, le=LATEST)]
 _Load = Annotated[float, Field(ge=0, le=1e9)]
 _MOST = 10_000  # items of a list
 
 MOST_BYTES = 4 << 20  # of one part of a file
-MOST_SENT = 2 << 30  # bytes of images that a worker takes from another computer
+MOST_SENT = 2 << 30  # bytes of images that a worker accepts from another computer
 
 
 def packed(data: bytes) -> str:
-    """Bytes as text of JSON: base64, compressed where that is less."""
+    """Bytes as a JSON string: base64, compressed if that is shorter."""
     small = zlib.compress(data, 1) if len(data) > 512 else data
     return "z" + base64.b64encode(small).decode() if len(small) < len(data) else "=" + base64.b64encode(data).decode()
 
 
 def unpacked(value: Any) -> bytes:
-    """What `packed` wrote; ValueError for anything else, and for more than `MOST_BYTES`."""
+    """The inverse of `packed`; ValueError for malformed text, and for more than `MOST_BYTES`."""
     if not isinstance(value, str) or value[:1] not in ("=", "z") or len(value) > 2 * MOST_BYTES:
-        raise ValueError("this is no packed part of a file")
+        raise ValueError("this is not a packed part of a file")
     raw = base64.b64decode(value[1:], validate=True)
     if value[0] == "z":
         unpacker = zlib.decompressobj()
@@ -54,7 +54,7 @@ _Packed = Annotated[bytes, BeforeValidator(unpacked)]
 
 
 def _checked_status(status: RunStatus) -> RunStatus:
-    """One that this program could read again."""
+    """``status``, if this program could read it from a status file."""
     StatusFile.model_validate(asdict(status))
     return status
 
@@ -72,7 +72,7 @@ class Answer(BaseModel):
 
 
 class Hello(Answer):
-    """The first line: who answers."""
+    """The first line: version and host of the program that answers."""
 
     protocol: int
     version: _Line = ""
@@ -81,9 +81,9 @@ class Hello(Answer):
 
 
 class Gpu(Answer):
-    """One GPU, or a part of one (MIG). Memory in MiB, ``load`` 0 to 1.
+    """A GPU, or a part of one (MIG). Memory in MiB, ``load`` 0 to 1.
 
-    ``users``: "ann: python (12)" for each process on it, less where not all of that may be seen.
+    ``users``: "ann: python (12)" for each process on it, with less detail if it is not visible.
     """
 
     index: _Count
@@ -96,17 +96,17 @@ class Gpu(Answer):
 
     @property
     def device(self) -> str:
-        """What ``CUDA_VISIBLE_DEVICES`` takes for it: the index, of a part of a GPU (MIG) the UUID."""
+        """Its value for ``CUDA_VISIBLE_DEVICES``: the index, or the UUID of a part of a GPU (MIG)."""
         return self.uuid if self.uuid.startswith("MIG-") else str(self.index)
 
     @property
     def free(self) -> bool:
-        """Whether nobody computes on it: no process known, and next to no memory taken."""
+        """Whether it is idle: no known process, and hardly any memory in use."""
         return not self.users and self.used <= max(600, self.memory // 50)
 
 
 class Partition(Answer):
-    """A partition of Slurm's; ``gpus`` as sinfo writes them ("gpu:a100:4"), ``time`` the longest job."""
+    """A Slurm partition; ``gpus`` as sinfo writes them ("gpu:a100:4"), ``time``: the longest job."""
 
     name: _Text
     default: bool = False
@@ -117,7 +117,7 @@ class Partition(Answer):
 
 
 class Facts(Answer):
-    """What a machine has. Memory in MiB, disk in bytes; ``load`` is the mean of the last minute in cores."""
+    """Hardware and software of a machine. Memory in MiB, disk in bytes; ``load``: mean of the last minute in cores."""
 
     host: _Line
     system: _Text = ""
@@ -126,28 +126,28 @@ class Facts(Answer):
     memory_free: _Bytes = 0
     load: _Load | None = None
     gpus: Annotated[list[Gpu], Field(max_length=_MOST)] = []
-    gpus_by: _Text = ""  # what told the GPUs: "nvml; GPU 1: is lost", "nvidia-smi", or why none is known
+    gpus_by: _Text = ""  # source of the GPUs: "nvml; GPU 1: is lost", "nvidia-smi", or why none is known
     python: _Text = ""
     version: _Text = ""  # of sdgui
     torch: _Text = ""
     runs: _Text = ""  # the runs folder, ~ expanded
     disk_free: _Bytes = 0
     partitions: Annotated[list[Partition], Field(max_length=_MOST)] = []
-    slurm: _Text = ""  # its version; "" without
+    slurm: _Text = ""  # its version; "" without Slurm
     time: Annotated[float, Field(ge=0, le=LATEST)] = 0.0  # the host's clock
 
 
 class Finding(Answer):
-    """One line of a check: what was looked at, whether it works, what was found, and what to do if it does not."""
+    """A line of a check: subject, whether it works, details, and the remedy if it does not."""
 
-    what: _Text
+    name: _Text
     works: bool
-    found: _Text = ""
+    detail: _Text = ""
     remedy: _Text = ""
 
 
 class DataFacts(Answer):
-    """Data at a path there; ``digest``: see `core.data.inspection.fingerprint`. ``problem``: why it cannot be read."""
+    """Data on the machine; ``digest``: by `core.data.inspection.fingerprint`; ``problem``: why it cannot be read."""
 
     name: _Text
     pairs: _Bytes = 0
@@ -156,18 +156,18 @@ class DataFacts(Answer):
 
 
 class Submitted(Answer):
-    """A run that was handed over: its folder there, and its process or Slurm job."""
+    """A submitted run: its remote folder, and its process or Slurm job."""
 
     folder: Annotated[str, Field(min_length=1, max_length=4096)]
     pid: _Count = 0
     job: _Line = ""
 
 
-class Standing(Answer):
-    """The state of a run as its machine sees it.
+class RemoteStatus(Answer):
+    """The state of a run as reported by its machine.
 
-    ``age``: seconds since the heartbeat by the machine's own clock; None where there is no status yet. ``note`` says
-    why it waits, or why it ended. ``job``: the Slurm job; ``expected``: seconds until it should start.
+    ``age``: seconds since the heartbeat by the machine's clock; None without a status. ``note``: why it waits, or why
+    it ended. ``job``: the Slurm job; ``expected``: seconds until it should start.
     """
 
     folder: _Text
@@ -176,19 +176,19 @@ class Standing(Answer):
     age: _Seconds | None = None
     status: Annotated[RunStatus, AfterValidator(_checked_status)] | None = None
     job: _Text = ""
-    scheduler: _Text = ""  # Slurm's own word: PENDING, RUNNING, TIMEOUT ...
+    scheduler: _Text = ""  # Slurm's state: PENDING, RUNNING, TIMEOUT ...
     expected: _Seconds | None = None
     step: _Step = 0
 
 
 class Bytes(Answer):
-    """The next part of a file that only grows. ``anew``: what was sent of it before no longer counts."""
+    """The next part of an append-only file. ``restart``: discard what was sent of it before."""
 
     folder: _Text
     file: Literal["events.jsonl", "stdout.log", "stderr.log"]
-    at: _Bytes
+    offset: _Bytes
     data: _Packed
-    anew: bool = False
+    restart: bool = False
 
 
 class FileFacts(Answer):
@@ -196,11 +196,11 @@ class FileFacts(Answer):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}$")]
     size: _Bytes
-    stamp: int  # its time of change in nanoseconds: another number is another file
+    stamp: int  # modification time in nanoseconds: identifies the version of the file
 
 
 class CheckpointFacts(Answer):
-    """A checkpoint on the machine. Its name and its files' become names here, so they are plain ones."""
+    """A checkpoint on the machine. Its name and those of its files become local file names, so they are restricted."""
 
     name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
     files: Annotated[list[FileFacts], Field(max_length=_MOST), AfterValidator(_named_once)]
@@ -216,7 +216,7 @@ class Chunk(Answer):
 
 
 class RunFacts(Answer):
-    """A run folder on a machine, as its list shows it."""
+    """A row of the list of runs on a machine."""
 
     folder: _Text
     name: _Text

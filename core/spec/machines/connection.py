@@ -1,13 +1,13 @@
-"""The persistent connection to one machine: ``ssh HOST sdgui-core remote``, kept up, and called from any thread.
+"""A persistent connection to a machine: ``ssh HOST sdgui-core remote``, usable from any thread.
 
-Flow: window or verb -> ``call`` -> a line of JSON -> the program there -> a ``Future``. What it sends unasked (the
-growth of followed files, how runs stand) goes to the ``Sink`` of each followed run. No Qt: futures and sinks are called
-in a thread of the connection's, and whoever draws hands over to its own.
+Flow: window or verb -> ``call`` -> a line of JSON -> the remote program -> a ``Future``. Its notifications (new bytes
+of followed files, states of runs) go to the ``Sink`` of each followed run. No Qt: futures and sinks are called in a
+thread of the connection.
 
-The line may fall at any moment. It is taken up again with back-off; requests that were not answered are sent again,
-since every one of them can be (a run is submitted with a token, a file is read from an offset), and each followed run
-goes on from what its sink has. A refusal (host key, password, no Python there) is told at once, and asked again by the
-next call, or every minute while runs are followed.
+The connection may fail at any moment. It reconnects with back-off; unanswered requests are sent again, since all of
+them are idempotent (a run is submitted with a token, a file is read from an offset), and each followed run continues
+from the offsets of its sink. A refusal (host key, password, no Python) is reported at once, and retried by the next
+call, or every minute while runs are followed.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ from typing import Any, Protocol
 
 from core.spec.errors import UserError
 from core.spec.machines import ssh
-from core.spec.machines.answers import Bytes, Hello, Standing
-from core.spec.machines.line import Line
+from core.spec.machines.answers import Bytes, Hello, RemoteStatus
 from core.spec.machines.machine import Machine
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.remote_process import RemoteProcess
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import UnreadableError, checked, excerpt
 
-BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each further attempt
-ANSWERED = 4  # of them, for a machine that does answer, if not for long
-STEADY_SECONDS = 2.0  # a line that held for so long begins the back-off anew
-SILENT_SECONDS = 30.0  # the program there writes every 5 s
+BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each attempt
+ANSWERED = 4  # number of them to use for a machine that answers, even if not for long
+STEADY_SECONDS = 2.0  # a session of this length resets the back-off
+SILENT_SECONDS = 30.0  # the remote program writes every 5 s
 REFUSED_SECONDS = 60.0
 PING_SECONDS = 10.0
-AT_ONCE = frozenset({"check"})  # requests of somebody who wants to know whether the machine can be reached
+AT_ONCE = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
 HELLO_SECONDS = 60.0  # a cluster's shell may load modules first
 
 
 @dataclass(frozen=True)
-class LineState:
-    """How a connection stands, for people: ``kind`` is off, connecting, ready, waiting, refused or closed."""
+class ConnectionState:
+    """The state of a connection: ``kind`` is off, connecting, ready, waiting, refused or closed."""
 
     kind: str = "off"
     sentence: str = ""  # why it is waiting or refused, with the remedy
-    retry: float | None = None  # seconds from the change of state to the next attempt
+    retry: float | None = None  # seconds from this state to the next attempt
 
 
 class Sink(Protocol):
-    """Takes what happens to a followed run."""
+    """Receives the output and state of a followed run."""
 
     def offsets(self) -> dict[str, Any]:
-        """What it has of each file: the request's arguments from which following goes on."""
+        """How much of each file it has: the arguments of the request to follow the run."""
 
-    def grew(self, part: Bytes) -> None:
-        """The next bytes of a file."""
+    def append(self, part: Bytes) -> None:
+        """Receive the next bytes of a file."""
 
-    def stands(self, standing: Standing) -> None:
-        """The state of the run, as its machine sees it."""
+    def update_status(self, remote_status: RemoteStatus) -> None:
+        """Receive the state of the run, as reported by its machine."""
 
 
 @dataclass
@@ -73,43 +73,45 @@ class Connection:
     def __init__(
         self,
         machine: Machine,
-        changed: Callable[[LineState], object] = lambda state: None,
+        changed: Callable[[ConnectionState], object] = lambda state: None,
         command: Sequence[str] | None = None,
     ) -> None:
-        """``changed`` is called in a thread of the connection's. ``command`` stands for ssh and the program there."""
+        """``changed`` is called in a thread of the connection. ``command`` replaces ssh and the remote program."""
         self.machine = machine
-        self.hello: Hello | None = None  # who answers; None before the first answer
+        self.hello: Hello | None = None  # None before the first answer
         self._changed = changed
         self._command = list(command or ssh.core_command(machine, ["remote", "--runs", machine.runs]))
         self._lock = threading.RLock()
         self._calls: dict[int, _Call] = {}
         self._sinks: dict[str, Sink] = {}
         self._last = 0
-        self._line: Line | None = None
+        self._line: RemoteProcess | None = None
         self._ready = False
-        self._state = LineState()
+        self._state = ConnectionState()
         self._problem: UserError | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
 
     @property
-    def state(self) -> LineState:
+    def state(self) -> ConnectionState:
         return self._state
 
-    def call(self, do: str, timeout: float = 60.0, **arguments: Any) -> Future[dict[str, Any]]:
-        """Ask the program there. The future fails with a UserError: its refusal, or LineDown after ``timeout`` s.
+    def call(self, request_name: str, timeout: float = 60.0, **arguments: Any) -> Future[dict[str, Any]]:
+        """Send a request. The future fails with the remote UserError, or with ConnectionLost after ``timeout`` seconds.
 
-        Of what is `AT_ONCE`, LineDown as soon as an attempt to connect has failed.
+        Requests in `AT_ONCE` fail with ConnectionLost as soon as an attempt to connect has failed.
         """
         with self._lock:
             self._last += 1
             number = self._last
-            call = self._calls[number] = _Call({"id": number, "do": do, **arguments}, time.monotonic() + timeout)
+            call = self._calls[number] = _Call(
+                {"id": number, "do": request_name, **arguments}, time.monotonic() + timeout
+            )
             if self._closing.is_set():
-                self._fail(number, LineDown("The connection was closed."))
+                self._fail(number, ConnectionLost("The connection was closed."))
                 return call.future
-            self._begin()
-            if do in AT_ONCE and self._state.kind == "waiting":
+            self._start_threads()
+            if request_name in AT_ONCE and self._state.kind == "waiting":
                 self._wake.set()
             line = self._line if self._ready else None
         if line is not None:
@@ -117,16 +119,16 @@ class Connection:
         return call.future
 
     def follow(self, folder: str, sink: Sink) -> None:
-        """Send ``sink`` what the run in ``folder`` writes, from what the sink has; over every cut of the line."""
+        """Send ``sink`` everything that the run in ``folder`` writes, from its offsets on, across reconnections."""
         with self._lock:
             self._sinks[folder] = sink
-            self._begin()
+            self._start_threads()
             line = self._line if self._ready else None
         if line is not None:
             line.send({"do": "follow", "folder": folder, **sink.offsets()})
 
     def unfollow(self, folder: str) -> None:
-        """No longer follow it."""
+        """Stop following the run in ``folder``."""
         with self._lock:
             self._sinks.pop(folder, None)
             line = self._line if self._ready else None
@@ -134,11 +136,11 @@ class Connection:
             line.send({"do": "unfollow", "folder": folder})
 
     def retry(self) -> None:
-        """Try to connect now, whatever the back-off."""
+        """Try to connect now, regardless of the back-off."""
         self._wake.set()
 
     def close(self) -> None:
-        """End the session there; what it started goes on. Open calls fail."""
+        """End the session; runs that it started continue. Open calls fail."""
         self._closing.set()
         self._wake.set()
         with self._lock:
@@ -148,37 +150,37 @@ class Connection:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(5.0)
-        self._fail_all(LineDown("The connection was closed."))
-        self._tell(LineState("closed"))
+        self._fail_all(ConnectionLost("The connection was closed."))
+        self._set_state(ConnectionState("closed"))
 
     # The threads
-    def _begin(self) -> None:
-        """Start the threads, or wake the one that waits after a refusal. Under the lock."""
+    def _start_threads(self) -> None:
+        """Start the threads, or wake the one that waits after a refusal. Requires the lock."""
         if not self._threads:
-            for name, work in (("machine", self._keep_up), ("machine ticks", self._tick)):
+            for name, work in (("machine", self._stay_connected), ("machine ticks", self._tick)):
                 self._threads.append(threading.Thread(target=work, name=name, daemon=True))
             for thread in self._threads:
                 thread.start()
         elif self._state.kind == "refused":
             self._wake.set()
 
-    def _keep_up(self) -> None:
+    def _stay_connected(self) -> None:
         attempt = 0
         while not self._closing.is_set():
             self._wake.clear()
-            self._tell(LineState("connecting", self._state.sentence))
-            held, problem = self._session()
+            self._set_state(ConnectionState("connecting", self._state.sentence))
+            seconds, problem = self._run_session()
             if self._closing.is_set():
                 return
-            attempt = 0 if held >= STEADY_SECONDS else min(attempt + 1, (ANSWERED if held else len(BACK_OFF)) - 1)
+            attempt = 0 if seconds >= STEADY_SECONDS else min(attempt + 1, (ANSWERED if seconds else len(BACK_OFF)) - 1)
             self._problem = problem
             if isinstance(problem, MachineRefused):
                 self._fail_all(problem)
-                self._tell(LineState("refused", str(problem), REFUSED_SECONDS))
+                self._set_state(ConnectionState("refused", str(problem), REFUSED_SECONDS))
                 self._wait_refused()
             else:
-                self._tell(LineState("waiting", str(problem), BACK_OFF[attempt]))
-                if not held:
+                self._set_state(ConnectionState("waiting", str(problem), BACK_OFF[attempt]))
+                if not seconds:
                     with self._lock:
                         failed = [number for number, call in self._calls.items() if call.request["do"] in AT_ONCE]
                     for number in failed:
@@ -189,10 +191,10 @@ class Connection:
         while not self._wake.wait(REFUSED_SECONDS) and not self._sinks:
             pass
 
-    def _session(self) -> tuple[float, UserError]:
-        """One line from its start to its end: how long it held after the hello, and why it ended."""
+    def _run_session(self) -> tuple[float, UserError]:
+        """Run a session to its end; returns its seconds after the hello, and why it ended."""
         try:
-            line = Line(self._command)
+            line = RemoteProcess(self._command)
         except OSError as error:
             return 0.0, ssh.no_ssh(error)
         with self._lock:
@@ -204,58 +206,58 @@ class Connection:
                 if began is None:
                     if reply.get("event") != "hello":
                         continue
-                    if refused := self._greet(reply):
+                    if refused := self._check_hello(reply):
                         break
                     began = time.monotonic()
-                    self._take_up(line)
+                    self._resend(line)
                 else:
-                    self._take(reply)
+                    self._handle_reply(reply)
         finally:
             with self._lock:
                 self._line, self._ready = None, False
-            code, said = line.end(0.0 if refused or self._closing.is_set() else 1.0)
-        held = 0.0 if began is None else time.monotonic() - began
-        return held, refused or self._why(began, code, said)
+            code, stderr = line.end(0.0 if refused or self._closing.is_set() else 1.0)
+        seconds = 0.0 if began is None else time.monotonic() - began
+        return seconds, refused or self._reason(began, code, stderr)
 
-    def _why(self, began: float | None, code: int | None, said: str) -> UserError:
-        found = ssh.refusal(self.machine, code, said)
-        if began is not None and isinstance(found, MachineRefused) and code != 255:
-            return LineDown(str(found))  # it did answer: what it said last is no refusal
-        return found
+    def _reason(self, began: float | None, code: int | None, stderr: str) -> UserError:
+        problem = ssh.refusal(self.machine, code, stderr)
+        if began is not None and isinstance(problem, MachineRefused) and code != 255:
+            return ConnectionLost(str(problem))  # it had answered before, so this is not a refusal
+        return problem
 
-    def _greet(self, reply: dict[str, Any]) -> UserError | None:
+    def _check_hello(self, reply: dict[str, Any]) -> UserError | None:
         try:
             self.hello = checked(Hello, reply, "the greeting")
         except UnreadableError as error:
-            return MachineRefused(f"{self.machine.name} answers in another way than sdgui does: {error}")
+            return MachineRefused(f"{self.machine.name} does not answer as sdgui does: {error}")
         if self.hello.protocol != ssh.PROTOCOL:
             return MachineRefused(
-                f"{self.machine.name} has sdgui {excerpt(self.hello.version) or 'of another version'}, which speaks "
-                f"protocol {self.hello.protocol}, and this one {ssh.PROTOCOL}. Press Install there (or sdgui-core "
-                f"machines install {excerpt(self.machine.name)}), or update the older of the two."
+                f"{self.machine.name} has sdgui {excerpt(self.hello.version) or 'of another version'} with protocol "
+                f"{self.hello.protocol}, but this computer has protocol {ssh.PROTOCOL}. Press Install there (or "
+                f"sdgui-core machines install {excerpt(self.machine.name)}), or update the older of the two."
             )
         return None
 
-    def _take_up(self, line: Line) -> None:
-        """The line is up: open calls are sent (again), and following goes on from what each sink has."""
+    def _resend(self, line: RemoteProcess) -> None:
+        """After connecting: send open calls (again), and continue following from the offsets of each sink."""
         with self._lock:
             self._ready = True
             self._problem = None
             waiting = [call.request for call in self._calls.values()]
             sinks = dict(self._sinks)
-        self._tell(LineState("ready"))
+        self._set_state(ConnectionState("ready"))
         for folder, sink in sinks.items():
             line.send({"do": "follow", "folder": folder, **sink.offsets()})
         for request in waiting:
             line.send(request)
 
-    def _take(self, reply: dict[str, Any]) -> None:
-        """One reply. One that cannot be read ends the session, and what it was about comes again by the next."""
+    def _handle_reply(self, reply: dict[str, Any]) -> None:
+        """Pass a reply to its sink or future."""
         event = reply.get("event")
         if event == "bytes":
-            self._to_sink(reply, Bytes, "grew")
-        elif event == "standing":
-            self._to_sink(reply, Standing, "stands")
+            self._to_sink(reply, Bytes, "append")
+        elif event == "run_status":
+            self._to_sink(reply, RemoteStatus, "update_status")
         elif event in ("done", "failed"):
             number = reply.get("id")
             if not isinstance(number, int):
@@ -268,32 +270,34 @@ class Connection:
             if call is not None:
                 _settle(call.future, reply, event == "done")
 
-    def _to_sink(self, reply: dict[str, Any], shape: Any, what: str) -> None:
+    def _to_sink(self, reply: dict[str, Any], shape: Any, method: str) -> None:
         sink = self._sinks.get(str(reply.get("folder")))
         if sink is None:
             return
         try:
-            getattr(sink, what)(checked(shape, reply, "a reply"))
+            getattr(sink, method)(checked(shape, reply, "a reply"))
         except UnreadableError as error:
-            self._tell(LineState("ready", f"{self.machine.name} sent what cannot be read: {error}"))
+            self._set_state(ConnectionState("ready", f"{self.machine.name} sent an invalid message: {error}"))
 
     def _tick(self) -> None:
-        """Deadlines of calls, silence of the line, and a word now and then, so that the other end knows of us."""
+        """Enforce deadlines of calls, end a silent session, and ping the other end."""
         pinged = 0.0
         while not self._closing.wait(0.5):
-            now = time.monotonic()
+            time_now = time.monotonic()
             with self._lock:
-                late = [number for number, call in self._calls.items() if now >= call.deadline]
+                late = [number for number, call in self._calls.items() if time_now >= call.deadline]
                 line, ready = self._line, self._ready
             for number in late:
-                self._fail(number, self._problem or LineDown(f"{self.machine.name} did not answer in time; try again."))
-            if line is not None and now - line.heard > (SILENT_SECONDS if ready else HELLO_SECONDS):
+                self._fail(
+                    number, self._problem or ConnectionLost(f"{self.machine.name} did not answer in time; try again.")
+                )
+            if line is not None and time_now - line.heard > (SILENT_SECONDS if ready else HELLO_SECONDS):
                 line.kill()
-            elif line is not None and ready and now - pinged > PING_SECONDS:
-                pinged = now
+            elif line is not None and ready and time_now - pinged > PING_SECONDS:
+                pinged = time_now
                 line.send({"do": "ping"})
 
-    def _tell(self, state: LineState) -> None:
+    def _set_state(self, state: ConnectionState) -> None:
         if state != self._state:
             self._state = state
             self._changed(state)
@@ -310,9 +314,9 @@ class Connection:
             self._fail(number, error)
 
 
-def _settle(future: Future[Any], reply: dict[str, Any], well: bool) -> None:
-    with suppress(InvalidStateError):  # it was cancelled
-        if well:
+def _settle(future: Future[Any], reply: dict[str, Any], succeeded: bool) -> None:
+    with suppress(InvalidStateError):  # cancelled
+        if succeeded:
             result = reply.get("result")
             future.set_result(result if isinstance(result, dict) else {})
         else:

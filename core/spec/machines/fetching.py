@@ -1,8 +1,7 @@
-"""Fetching a checkpoint from a machine into the run folder here: in parts, with progress, resumed and cancelled.
+"""Fetches a checkpoint from a machine into the local run folder: in parts, resumable and cancellable.
 
 Flow: ``fetch_checkpoint`` -> ``Host.read`` a part at a time, a few ahead -> ``checkpoints/.NAME.fetch.tmp`` -> renamed
-when whole. What was fetched stays after a cancellation or a cut of the line, and the next fetch goes on from it, unless
-the file there is another one by now.
+when complete. After a cancellation or a lost connection the next fetch continues, unless the remote file has changed.
 """
 
 from __future__ import annotations
@@ -23,60 +22,62 @@ from core.spec.machines.record import no_record, read_record
 from core.spec.reading import KILOBYTE, UnreadableError, excerpt, read_json
 from core.spec.run.folder import RunDir
 
-PART = 1 << 20  # bytes a request
-AHEAD = 4  # requests under way, so that a slow line is full all the time
-_PART_SECONDS = 300.0  # one part may wait so long for a line that is down
-_STAMPS = ".stamps.json"  # which files of the machine's the parts here are of
+PART = 1 << 20  # bytes per request
+AHEAD = 4  # concurrent requests, to keep a slow connection busy
+_PART_SECONDS = 300.0  # timeout of a part, including reconnection
+_STAMPS = ".stamps.json"  # versions of the remote files that the local parts belong to
 
-Progress = Callable[[int, int], object]  # bytes here, bytes in all
+Progress = Callable[[int, int], object]  # (bytes fetched, total bytes)
 
 
 class FetchCancelled(UserError):
-    """The user cancelled it; what was fetched stays for the next time."""
+    """Cancelled by the user; the next fetch continues."""
 
 
-def choose(found: Sequence[CheckpointFacts], which: str) -> CheckpointFacts:
-    """The checkpoint that ``which`` names: best, last, a step or a name. UserError when there is none."""
-    for one in found:
-        step = one.name.rpartition("-")[2].lstrip("0") or "0"
-        if which in (one.name, *one.pointers) or (which.isdecimal() and (which.lstrip("0") or "0") == step):
-            return one
-    if which == "last" and found:
-        return found[-1]
-    names = ", ".join(one.name for one in found) or "none yet"
-    raise UserError(f"the run has no checkpoint {excerpt(which)} on its machine; it has {names}.")
+def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> CheckpointFacts:
+    """The checkpoint that ``wanted_name`` denotes: best, last, a step or a name. UserError when there is none."""
+    wanted_step = (wanted_name.lstrip("0") or "0") if wanted_name.isdecimal() else ""
+    for checkpoint in checkpoints:
+        step = checkpoint.name.rpartition("-")[2].lstrip("0") or "0"
+        if wanted_name in (checkpoint.name, *checkpoint.pointers) or wanted_step == step:
+            return checkpoint
+    if wanted_name == "last" and checkpoints:
+        return checkpoints[-1]
+    names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none yet"
+    raise UserError(f"the run has no checkpoint {excerpt(wanted_name)} on its machine; it has {names}.")
 
 
 def fetch_checkpoint(
     host: Host,
     run: RunDir,
-    which: str = "last",
+    checkpoint_name: str = "last",
     progress: Progress = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Fetch a checkpoint of the mirrored ``run``; its folder here. May take hours: not for the window's thread.
+    """Fetch a checkpoint of the mirrored ``run``; returns its local folder. May take hours: not for the GUI thread.
 
-    UserError when it is no longer there or the disk here is full; FetchCancelled; LineDown when the line stays down.
+    Raises UserError when it no longer exists or the local disk is full; FetchCancelled; ConnectionLost if reconnecting
+    fails.
     """
     record = read_record(run)
     if record is None or not record.folder:
         raise UserError(no_record(run))
-    checkpoint = choose(host.checkpoints(record.folder).result(), which)
+    checkpoint = choose(host.checkpoints(record.folder).result(), checkpoint_name)
     final = run.checkpoints / checkpoint.name
     if not final.is_dir():
         folder = run.checkpoints / f".{checkpoint.name}.fetch.tmp"
         with writing(folder, UserError):
             folder.mkdir(parents=True, exist_ok=True)
-            _refuse_full(folder, checkpoint)
+            _check_space(folder, checkpoint)
             _Fetch(host, record.folder, checkpoint, folder, progress, cancelled).work()
             (folder / _STAMPS).unlink(missing_ok=True)
             folder.rename(final)
-    _point(run, checkpoint)
+    _write_pointers(run, checkpoint)
     return final
 
 
-def _refuse_full(folder: Path, checkpoint: CheckpointFacts) -> None:
-    needed = sum(one.size for one in checkpoint.files) - sum(path.stat().st_size for path in folder.iterdir())
+def _check_space(folder: Path, checkpoint: CheckpointFacts) -> None:
+    needed = sum(file.size for file in checkpoint.files) - sum(path.stat().st_size for path in folder.iterdir())
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -85,11 +86,11 @@ def _refuse_full(folder: Path, checkpoint: CheckpointFacts) -> None:
         )
 
 
-def _point(run: RunDir, checkpoint: CheckpointFacts) -> None:
-    """``best`` and ``last`` here are those of what is here."""
+def _write_pointers(run: RunDir, checkpoint: CheckpointFacts) -> None:
+    """Write ``best`` and ``last`` if they point to ``checkpoint``, and ``last`` if there is none."""
     with writing(run.checkpoints, UserError):
-        for which in checkpoint.pointers:
-            write_whole(run.checkpoints / which, checkpoint.name.encode())
+        for pointer in checkpoint.pointers:
+            write_whole(run.checkpoints / pointer, checkpoint.name.encode())
         if not (run.checkpoints / "last").exists():
             write_whole(run.checkpoints / "last", checkpoint.name.encode())
 
@@ -106,50 +107,50 @@ class _Fetch:
     ) -> None:
         self._host, self._remote, self._checkpoint, self._folder = host, remote, checkpoint, folder
         self._progress, self._cancelled = progress, cancelled
-        self._total = sum(one.size for one in checkpoint.files)
+        self._total = sum(file.size for file in checkpoint.files)
         self._done = 0
 
     def work(self) -> None:
-        """Every file, from where it was left."""
+        """Fetch every file, continuing partial ones."""
         stamps = self._stamps()
         for file in self._checkpoint.files:
             path = self._path(file)
             if stamps.get(file.name) != file.stamp or (path.exists() and path.stat().st_size > file.size):
-                path.unlink(missing_ok=True)  # of another file than is there now
-        wanted = {one.name: one.stamp for one in self._checkpoint.files}
-        write_whole(self._folder / _STAMPS, json.dumps(wanted).encode())
+                path.unlink(missing_ok=True)  # part of another version
+        current_stamps = {file.name: file.stamp for file in self._checkpoint.files}
+        write_whole(self._folder / _STAMPS, json.dumps(current_stamps).encode())
         for file in self._checkpoint.files:
-            self._file(file)
+            self._fetch_file(file)
 
     def _stamps(self) -> dict[str, int]:
         try:
-            found = read_json(self._folder / _STAMPS, 64 * KILOBYTE, root=self._folder)
+            stamps = read_json(self._folder / _STAMPS, 64 * KILOBYTE, root=self._folder)
         except (FileNotFoundError, UnreadableError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return stamps if isinstance(stamps, dict) else {}
 
     def _path(self, file: FileFacts) -> Path:
         return self._folder / file.name
 
-    def _file(self, file: FileFacts) -> None:
+    def _fetch_file(self, file: FileFacts) -> None:
         path = self._path(file)
         with path.open("ab", buffering=0) as out:
-            at = asked = out.seek(0, os.SEEK_END)
-            self._report(at)
-            waiting: deque[tuple[int, Future[Chunk]]] = deque()  # bytes asked for, and the answer
-            while at < file.size:
-                while asked < file.size and len(waiting) < AHEAD:
-                    length = min(PART, file.size - asked)
+            written = requested = out.seek(0, os.SEEK_END)
+            self._report(written)
+            waiting: deque[tuple[int, Future[Chunk]]] = deque()  # length and answer of each request
+            while written < file.size:
+                while requested < file.size and len(waiting) < AHEAD:
+                    length = min(PART, file.size - requested)
                     name = f"checkpoints/{self._checkpoint.name}/{file.name}"
-                    waiting.append((length, self._host.read(self._remote, name, asked, length, _PART_SECONDS)))
-                    asked += length
+                    waiting.append((length, self._host.read(self._remote, name, requested, length, _PART_SECONDS)))
+                    requested += length
                 length, answer = waiting.popleft()
                 chunk = answer.result()
                 self._check(chunk, file, length)
-                left = memoryview(chunk.data)
-                while left:
-                    left = left[out.write(left) :]
-                at += len(chunk.data)
+                rest = memoryview(chunk.data)
+                while rest:
+                    rest = rest[out.write(rest) :]
+                written += len(chunk.data)
                 self._report(len(chunk.data))
             os.fsync(out.fileno())
 
@@ -160,12 +161,12 @@ class _Fetch:
             )
         if len(chunk.data) != length:
             raise UserError(
-                f"{self._host.machine.name} sent {len(chunk.data):,} bytes of {file.name} where {length:,} were asked "
-                "for; see that the disk there is sound, and fetch it again."
+                f"{self._host.machine.name} sent {len(chunk.data):,} bytes of {file.name} instead of {length:,}; check "
+                "its disk, and fetch it again."
             )
 
     def _report(self, more: int) -> None:
         self._done += more
         self._progress(self._done, self._total)
         if self._cancelled():
-            raise FetchCancelled(f"Fetching {self._checkpoint.name} was cancelled; the next fetch goes on from here.")
+            raise FetchCancelled(f"Fetching {self._checkpoint.name} was cancelled; the next fetch continues from here.")

@@ -1,7 +1,7 @@
-"""Typed questions to a machine: each returns a ``Future`` of a checked answer, called from any thread.
+"""Typed requests to a machine: each returns a ``Future`` of a validated answer, from any thread.
 
-Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the program there -> ``Facts``. A future
-fails with a UserError whose message can be shown as it is; LineDown where trying again later may help.
+Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the remote program -> ``Facts``. A future
+fails with a UserError for the user; ConnectionLost if trying again later may help.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import CheckpointFacts, Chunk, DataFacts, Facts, Finding, RunFacts, Standing, Submitted
+from core.spec.machines.answers import (
+    CheckpointFacts,
+    Chunk,
+    DataFacts,
+    Facts,
+    Finding,
+    RemoteStatus,
+    RunFacts,
+    Submitted,
+)
 from core.spec.machines.connection import Connection
 from core.spec.machines.machine import Machine
 from core.spec.reading import checked_as
@@ -26,47 +35,47 @@ Value = TypeVar("Value")
 
 
 class Host(Connection):
-    """A connection with a method for each thing that the program on the machine does."""
+    """A connection with a method for each request."""
 
     def probe(self) -> Future[Facts]:
-        """What the machine has: cores, memory, GPUs and who uses them, versions, disk, Slurm's partitions."""
+        """Cores, memory, GPUs and their users, versions, disk, Slurm partitions."""
         return self._typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
-        """What works there, what does not and the remedy; with a config (JSON) its data and weights too.
+        """What works on the machine, what does not, and the remedy; with a config (JSON) also its data and weights.
 
-        A machine that cannot be reached now is reported at once.
+        Fails at once if the machine cannot be reached.
         """
-        asked = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
-        return self._typed(asked, list[Finding], "findings", lambda found: [*self._versions(), *found])
+        reply = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
+        return self._typed(reply, list[Finding], "findings", lambda findings: [*self._versions(), *findings])
 
     def _versions(self) -> list[Finding]:
-        """Whether another machine has the sdgui that is here."""
-        if self.machine.here:
+        """A finding on whether a remote machine has the same version of sdgui."""
+        if self.machine.is_local:
             return []
-        own, other = own_version(), self.hello.version if self.hello is not None else ""
-        told = f"{other or 'a checkout'} there, {own or 'a checkout'} here"
-        if own == other or not own or not other:
-            return [Finding(what="sdgui", works=True, found=told)]
+        local_version, remote_version = own_version(), self.hello.version if self.hello is not None else ""
+        detail = f"{remote_version or 'a checkout'} there, {local_version or 'a checkout'} here"
+        if local_version == remote_version or not local_version or not remote_version:
+            return [Finding(name="sdgui", works=True, detail=detail)]
         remedy = (
             f"Press Install there (or sdgui-core machines install {self.machine.name}), or update the older of both."
         )
-        return [Finding(what="sdgui", works=False, found=told, remedy=remedy)]
+        return [Finding(name="sdgui", works=False, detail=detail, remedy=remedy)]
 
     def check_data(self, config: str) -> Future[list[Finding]]:
-        """Whether the paths that a config (JSON) names are there, and can be read as data."""
+        """Whether the paths in a config (JSON) exist on the machine and can be read as data."""
         return self._typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(
         self, name: str, devices: Sequence[str] = (), machine: Machine | None = None, stage: str = ""
     ) -> Future[str]:
-        """The sbatch script that would start the run ``name``, to be read and edited before it is submitted.
+        """The sbatch script that would start the run ``name``, for the user to edit.
 
-        ``machine``: with these settings instead. ``stage``: of a chain of that ``name``, where it begins.
+        ``machine``: settings to use instead. ``stage``: the first stage, if ``name`` is a chain.
         """
         settings = (machine or self.machine).model_dump()
-        asked = self.call("script", machine=settings, name=name, devices=list(devices), stage=stage)
-        return self._typed(asked, str, "script")
+        reply = self.call("script", machine=settings, name=name, devices=list(devices), stage=stage)
+        return self._typed(reply, str, "script")
 
     def submit(
         self,
@@ -78,12 +87,10 @@ class Host(Connection):
         timeout: float = 120.0,
         code: Mapping[str, str] | None = None,
     ) -> Future[Submitted]:
-        """Start the run ``name`` (its folder in the runs folder there); without ``config``, resume what is there.
+        """Start the run ``name`` (its folder in the remote runs folder); without ``config``, resume it.
 
-        ``code``: the custom code of the run, as ``pack_code`` gives it.
-
-        The same ``token`` again starts nothing twice and answers the same. ``devices``: indices or UUIDs of GPUs.
-        ``script``: in place of the sbatch script that the machine's settings make.
+        Idempotent for one ``token``. ``devices``: indices or UUIDs of GPUs. ``script``: used instead of the sbatch
+        script from the machine's settings. ``code``: the run's custom code, as returned by ``pack_code``.
         """
         return self._typed(
             self.call(
@@ -110,42 +117,42 @@ class Host(Connection):
         script: str = "",
         timeout: float = 120.0,
     ) -> Future[Submitted]:
-        """Start the chain ``name`` (its folder in the runs folder there) with the run folder ``stage``, or resume it.
+        """Start the chain ``name`` (its folder in the remote runs folder) at the run folder ``stage``, or resume it.
 
-        ``chain``: its config (JSON); the folder that is answered is the stage's. Otherwise as `submit`.
+        ``chain``: its config (JSON). The answer holds the stage's folder. Otherwise as `submit`.
         """
-        asked = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
+        arguments = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
         machine = self.machine.model_dump()
-        return self._typed(self.call("submit_chain", timeout, machine=machine, script=script, **asked), Submitted)
+        return self._typed(self.call("submit_chain", timeout, machine=machine, script=script, **arguments), Submitted)
 
     def submit_study(
-        self, study: str, files: Mapping[str, str], what: Sequence[str], token: str, devices: Sequence[str] = ()
+        self, study: str, files: Mapping[str, str], work: Sequence[str], token: str, devices: Sequence[str] = ()
     ) -> Future[Submitted]:
-        """Start a part of a study's work there, or resume it; its ``files`` are ``study.json`` and its arms.
+        """Start or resume a part of a study; ``files`` are ``study.json`` and its arms.
 
-        ``what``: ``run ARM SEED STEPS``, or ``step ARM PART``. The same ``token`` again starts nothing twice.
+        ``work``: ``run ARM SEED STEPS``, or ``step ARM PART``. Idempotent for one ``token``.
         """
-        asked = {"study": study, "files": dict(files), "what": list(what), "token": token, "devices": list(devices)}
-        return self._typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **asked), Submitted)
+        arguments = {"study": study, "files": dict(files), "what": list(work), "token": token, "devices": list(devices)}
+        return self._typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **arguments), Submitted)
 
     def data_facts(self, paths: Mapping[str, str]) -> Future[list[DataFacts]]:
-        """How many pairs lie at each of the paths there, and which."""
+        """The number of pairs and a digest of the data at each of the remote paths."""
         return self._typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
 
-    def control(self, folder: str, what: Control) -> Future[Standing]:
-        """Ask its trainer to stop or to pause; a job that waits for its first start is taken from Slurm's queue."""
-        return self._typed(self.call("control", folder=folder, what=what), Standing)
+    def control(self, folder: str, request: Control) -> Future[RemoteStatus]:
+        """Request the trainer to stop or pause; a pending Slurm job is removed from the queue."""
+        return self._typed(self.call("control", folder=folder, what=request), RemoteStatus)
 
-    def end(self, folder: str, how: End) -> Future[Standing]:
-        """End it without waiting for its consent: a signal to its process, or ``scancel``."""
-        return self._typed(self.call("end", folder=folder, how=how), Standing)
+    def end(self, folder: str, how: End) -> Future[RemoteStatus]:
+        """End the run forcibly: a signal to its process, or ``scancel``."""
+        return self._typed(self.call("end", folder=folder, how=how), RemoteStatus)
 
-    def standing(self, folder: str) -> Future[Standing]:
-        """How a run stands now."""
-        return self._typed(self.call("standing", folder=folder), Standing)
+    def run_status(self, folder: str) -> Future[RemoteStatus]:
+        """The current state of a run."""
+        return self._typed(self.call("run_status", folder=folder), RemoteStatus)
 
     def runs(self) -> Future[list[RunFacts]]:
-        """The runs in the runs folder there."""
+        """The runs in the remote runs folder."""
         return self._typed(self.call("runs"), list[RunFacts], "runs")
 
     def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
@@ -157,37 +164,39 @@ class Host(Connection):
         return self._typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
 
     def images(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
-        """Small JPEG copies of images that lie there, by path; of those that cannot be read, none."""
-        asked = self.call("images", paths=list(paths), side=side)
-        return self._typed(asked, dict[str, Chunk], "images")
+        """JPEG thumbnails of remote images by path, without those that cannot be read."""
+        reply = self.call("images", paths=list(paths), side=side)
+        return self._typed(reply, dict[str, Chunk], "images")
 
     def _typed(
         self,
-        asked: Future[dict[str, Any]],
+        reply: Future[dict[str, Any]],
         shape: Any,
         part: str = "",
-        more: Callable[[Any], Any] = lambda found: found,
+        more: Callable[[Any], Any] = lambda value: value,
     ) -> Future[Any]:
-        """A future of the answer as a ``shape``, or of its ``part``; ``more`` may add to it."""
+        """A future of the answer, or of its ``part``, as ``shape``; ``more`` may extend it."""
         answer: Future[Any] = Future()
-        where = f"the answer of {self.machine.name}"
+        subject = f"the answer of {self.machine.name}"
 
-        def settle(done: Future[dict[str, Any]]) -> None:
+        def settle(answered: Future[dict[str, Any]]) -> None:
             with suppress(InvalidStateError):
                 if answer.cancelled():
                     return
                 try:
-                    value = done.result().get(part) if part else done.result()
-                    answer.set_result(more(checked_as(TypeAdapter(shape), value, where, remedy="Update sdgui there.")))
+                    value = answered.result().get(part) if part else answered.result()
+                    answer.set_result(
+                        more(checked_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
+                    )
                 except UserError as error:
                     answer.set_exception(error)
 
-        asked.add_done_callback(settle)
+        reply.add_done_callback(settle)
         return answer
 
 
 def own_version() -> str:
-    """The version of sdgui here; "" of a checkout that is not installed."""
+    """The local version of sdgui; "" for a checkout that is not installed."""
     try:
         return version("sdgui")
     except PackageNotFoundError:
@@ -195,9 +204,9 @@ def own_version() -> str:
 
 
 def when_done(
-    future: Future[Value], done: Callable[[Value], object], failed: Callable[[UserError], object]
+    future: Future[Value], succeeded: Callable[[Value], object], failed: Callable[[UserError], object]
 ) -> Future[Value]:
-    """Call one of both when it is answered, in a thread of the connection's."""
+    """Call ``succeeded`` or ``failed`` with the result, in a thread of the connection."""
 
     def settle(answered: Future[Value]) -> None:
         if answered.cancelled():
@@ -208,7 +217,7 @@ def when_done(
         elif error is not None:
             failed(UserError(f"{type(error).__name__}: {error}"))
         else:
-            done(answered.result())
+            succeeded(answered.result())
 
     future.add_done_callback(settle)
     return future

@@ -1,8 +1,7 @@
-"""*Install there*: an environment with this very program on a machine, over ssh, its output as it comes.
+"""*Install there*: installs this program on a machine over ssh.
 
-Flow: this program's own packages, packed, on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui`` there, by
-uv where it is, else by Python's own venv -> the trainer's dependencies by pip -> the packages unpacked beside it.
-Nothing else is left there, and nothing stays running.
+Flow: the packages as a tar on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui``, made by uv if available,
+else by Python's venv -> the trainer's dependencies by pip -> the packages unpacked beside it. No process stays running.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from core.spec.machines.machine import Machine
 from core.spec.resources import resources_root
 
 PACKAGES = ("core", "sdgui")
-# What only the window needs; a machine that trains has no screen.
+# Dependencies of the window alone, which a machine that trains does not need.
 _WINDOW = ("pyside6", "pyqtgraph", "qtawesome", "sqlalchemy", "alembic", "psycopg")
 _SKIPPED = ("__pycache__", "screenshots")
 
@@ -35,9 +34,10 @@ base="$HOME/.local/share/sdgui"
 mkdir -p "$base"
 python={python}
 if [ -z "$python" ]; then
-  for one in python3.13 python3.12 python3.11 python3; do
-    if command -v "$one" >/dev/null 2>&1 && "$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-      python="$one"; break
+  for candidate in python3.13 python3.12 python3.11 python3; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+      python="$candidate"; break
     fi
   done
 fi
@@ -70,18 +70,20 @@ echo "Installed in $base. Python: $base/venv/bin/python"
 
 
 class InstallError(UserError):
-    """It did not come to an end; the message says why and what to do."""
+    """The installation failed; the message names the reason and the remedy."""
 
 
 def dependencies() -> list[str]:
-    """What the trainer needs, as this program's own metadata say; without what only the window needs."""
+    """The trainer's requirements from this program's metadata, without those of the window."""
     try:
         lines = importlib.metadata.requires("sdgui") or []
     except importlib.metadata.PackageNotFoundError:
         lines = _declared(SOURCE / "pyproject.toml")
-    wanted = [line for line in lines if "extra ==" not in line]
-    wanted += [line.partition(";")[0].strip() for line in lines if re.search(r"extra == ['\"]train['\"]", line)]
-    return [line for line in wanted if not re.split(r"[^A-Za-z0-9]", line, maxsplit=1)[0].lower().startswith(_WINDOW)]
+    requirements = [line for line in lines if "extra ==" not in line]
+    requirements += [line.partition(";")[0].strip() for line in lines if re.search(r"extra == ['\"]train['\"]", line)]
+    return [
+        line for line in requirements if not re.split(r"[^A-Za-z0-9]", line, maxsplit=1)[0].lower().startswith(_WINDOW)
+    ]
 
 
 def _declared(path: Path) -> list[str]:
@@ -91,24 +93,24 @@ def _declared(path: Path) -> list[str]:
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         return [*project["dependencies"], *project["optional-dependencies"]["train"]]
     except (OSError, KeyError, ValueError) as error:
-        raise InstallError(f"what sdgui depends on cannot be read from {path}: {error}; reinstall it here.") from error
+        raise InstallError(f"sdgui's dependencies cannot be read from {path}: {error}; reinstall it.") from error
 
 
 def packed_program() -> bytes:
     """This program's packages and metadata as a tar file."""
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w:gz") as tar:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in PACKAGES:
-            tar.add(SOURCE / name, arcname=name, filter=_kept)
+            tar.add(SOURCE / name, arcname=name, filter=_anonymous)
         resources = resources_root(SOURCE)
-        if not resources.is_relative_to(SOURCE / "sdgui"):  # a checkout's, to where a wheel has them
-            tar.add(resources, arcname="sdgui/resources", filter=_kept)
+        if not resources.is_relative_to(SOURCE / "sdgui"):  # of a checkout: to their place in a wheel
+            tar.add(resources, arcname="sdgui/resources", filter=_anonymous)
         version = _version()
         info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()
         entry = tarfile.TarInfo(f"sdgui-{version}.dist-info/METADATA")
         entry.size = len(info)
         tar.addfile(entry, io.BytesIO(info))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _version() -> str:
@@ -118,7 +120,8 @@ def _version() -> str:
         return "0"
 
 
-def _kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """``entry`` without its owner; None for files that are not needed."""
     if any(part in _SKIPPED for part in Path(entry.name).parts):
         return None
     entry.uid = entry.gid = 0
@@ -127,7 +130,7 @@ def _kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def install_script(machine: Machine) -> str:
-    """What is run there; it takes the packed program on stdin."""
+    """The shell script to run on the machine; it reads the packed program from stdin."""
     python = (
         ssh.quoted_home(machine.python) if machine.python and not machine.python.endswith("/venv/bin/python") else ""
     )
@@ -140,17 +143,17 @@ def install_script(machine: Machine) -> str:
 
 
 def installed(machine: Machine) -> Machine:
-    """The machine after `install`, which uses what that made: a Python that was named is the one it was made from."""
+    """``machine`` after `install`: uses the installed environment, not the Python it was created with."""
     return machine.model_copy(update={"python": ""})
 
 
 def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[[], bool] = lambda: False) -> None:
-    """Set up the environment; ``say`` gets each line of output. Takes minutes: not for the window's thread.
+    """Install the environment; ``say`` gets each line of output. Takes minutes: not for the GUI thread.
 
-    Raises InstallError, MachineRefused or LineDown.
+    Raises InstallError, MachineRefused or ConnectionLost.
     """
-    if machine.here:
-        raise InstallError("This computer has sdgui already.")
+    if machine.is_local:
+        raise InstallError("This computer already has sdgui.")
     command = [*ssh.ssh_command(machine.host), "sh -c " + shlex.quote(install_script(machine))]
     try:
         process = subprocess.Popen(
@@ -173,7 +176,7 @@ def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[
             if cancelled():
                 process.kill()
                 process.wait()
-                raise InstallError("Installing was cancelled; what was there before is untouched.")
+                raise InstallError("Installing was cancelled; the previous installation is unchanged.")
     code = process.wait()
     if code:
         raise _failed(machine, code, "\n".join(lines[-40:]))
@@ -181,17 +184,17 @@ def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[
 
 def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
     assert process.stdin is not None
-    with suppress(OSError), process.stdin:  # one that ended before it had read all says why in its output
+    with suppress(OSError), process.stdin:  # a process that ends early reports the reason in its output
         process.stdin.write(content)
 
 
-def _failed(machine: Machine, code: int, said: str) -> UserError:
+def _failed(machine: Machine, code: int, output: str) -> UserError:
     if code == 41:
         return InstallError(
             f"{machine.host} has no Python 3.11 or later and no uv. Install one of them (curl -LsSf "
             "https://astral.sh/uv/install.sh | sh), or name a Python in the machine's settings."
         )
     if code == 255:
-        return ssh.refusal(machine, code, said)
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
-    return InstallError(f"Installing on {machine.host} failed ({code}): {last.strip()[:300]}. Its output says more.")
+        return ssh.refusal(machine, code, output)
+    last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
+    return InstallError(f"Installing on {machine.host} failed ({code}): {last.strip()[:300]}. See its full output.")

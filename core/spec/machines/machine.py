@@ -1,6 +1,6 @@
-"""A machine: how it is reached, which Python trains there, where its runs lie, and how they are started.
+"""Settings of a machine: ssh host, Python, runs folder, and launcher.
 
-This computer is a machine too, the one without a ``host``.
+This computer is the machine without a ``host``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Launcher = Literal["direct", "torchrun", "slurm"]
 CPUS_PER_GPU = 8  # the trainer and seven loader processes; a cluster's own default is often one core
-LOCAL = "this computer"  # the name of the machine without a host
+LOCAL = "this computer"  # name of the machine without a host
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,100}")
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]%+-]{0,254}")  # never an option
 _LINE = re.compile(r"[^\x00-\x1f]{0,2000}")
@@ -20,11 +20,10 @@ _TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f]{0,20000}")
 
 
 class Machine(BaseModel):
-    """One machine. ``host`` is a name that ssh knows (an alias of ``~/.ssh/config``, or USER@HOST).
+    """A machine. ``host``: a name that ssh knows (an alias of ``~/.ssh/config``, or USER@HOST).
 
-    ``python`` is the path of the interpreter there; "" for the environment that `install` makes, else the
-    ``sdgui-core`` found there. ``setup`` are lines of shell before it (``module load cuda``). ``runs`` may start
-    with ~.
+    ``python``: path of its interpreter; "" for the environment of `install`, or else the ``sdgui-core`` on its PATH.
+    ``setup``: shell commands to run first (``module load cuda``). ``runs`` may start with ~.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -35,16 +34,16 @@ class Machine(BaseModel):
     setup: str = ""
     runs: str = "~/sdgui-runs"
     launcher: Launcher = "direct"
-    at_once: Annotated[int, Field(ge=1, le=1000)] = 1  # runs at a time where there is no GPU
-    nodes: Annotated[int, Field(ge=1, le=10000)] = 1  # what follows is for Slurm, and for torchrun the processes
-    processes: Annotated[int, Field(ge=0, le=1024)] = 0  # a node; 0: one a GPU, or one
-    gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # a node
-    cpus: Annotated[int, Field(ge=0, le=1024)] = 0  # cores for each process; 0: CPUS_PER_GPU where it has a GPU
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 1  # parallel runs without a GPU
+    nodes: Annotated[int, Field(ge=1, le=10000)] = 1  # the fields below are for Slurm; ``processes`` also for torchrun
+    processes: Annotated[int, Field(ge=0, le=1024)] = 0  # per node; 0: one per GPU, or one
+    gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # per node
+    cpus: Annotated[int, Field(ge=0, le=1024)] = 0  # cores per process; 0: CPUS_PER_GPU with a GPU
     partition: str = ""
-    time: str = ""  # as Slurm writes it: 2-00:00:00
-    warning: Annotated[int, Field(ge=10, le=36000)] = 120  # seconds before the time limit in which a run is saved
-    sbatch: str = ""  # further #SBATCH lines
-    script: str = ""  # the whole script, in place of the one made from these settings
+    time: str = ""  # in Slurm's format: 2-00:00:00
+    warning: Annotated[int, Field(ge=10, le=36000)] = 120  # seconds before the time limit at which a run is saved
+    sbatch: str = ""  # more #SBATCH lines
+    script: str = ""  # a complete script, instead of the one made from these settings
 
     @field_validator("name")
     @classmethod
@@ -57,7 +56,7 @@ class Machine(BaseModel):
     @classmethod
     def _host(cls, value: str) -> str:
         if value and not _HOST.fullmatch(value):
-            raise ValueError("this is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST")
+            raise ValueError("this is not a valid ssh name; give an alias of ~/.ssh/config, or USER@HOST")
         return value
 
     @field_validator("python", "runs", "partition", "time")
@@ -91,13 +90,13 @@ class Machine(BaseModel):
         return self
 
     @property
-    def here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether it is this computer."""
         return not self.host
 
     @property
     def ranks(self) -> int:
-        """Processes a node."""
+        """Processes per node."""
         return self.processes or self.gpus or 1
 
 

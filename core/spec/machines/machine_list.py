@@ -1,4 +1,4 @@
-"""The list of machines: ``machines.json`` in the user's home folder of this program, read by window and verbs alike."""
+"""The list of machines: ``machines.json`` in the home folder of window and verbs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = 1
 
 
 class MachineError(UserError):
-    """A machine that is not listed, or a list that cannot be read or written."""
+    """An unknown machine, or a list that cannot be read or written."""
 
 
 class _File(BaseModel):
@@ -29,7 +29,7 @@ class _File(BaseModel):
 
 
 class MachineList:
-    """Each call reads or writes the file: several programs may change it, one after another."""
+    """Reads or writes the file on each call, since other programs may change it."""
 
     def __init__(self, home: Path) -> None:
         """``home``: the folder for experiments and runs."""
@@ -37,19 +37,21 @@ class MachineList:
         self._lock = home / ".machines.lock"
 
     def machines(self) -> list[Machine]:
-        """In the order added, without this computer. MachineError when the file cannot be read."""
+        """All machines in the order added, without this computer. MachineError when the file cannot be read."""
         try:
             raw = read_json(self.path, MEGABYTE, error=MachineError)
         except FileNotFoundError:
             return []
-        where = excerpt(str(self.path))
-        found = checked(_File, raw, where, error=MachineError, remedy="Fix it, or remove it and add the machines anew.")
-        if found.version > VERSION:
-            raise MachineError(f"{where} was written by a later version of this program; update it.")
-        return found.machines
+        path = excerpt(str(self.path))
+        content = checked(
+            _File, raw, path, error=MachineError, remedy="Fix it, or remove it and add the machines again."
+        )
+        if content.version > VERSION:
+            raise MachineError(f"{path} was written by a later version of this program; update it.")
+        return content.machines
 
     def find(self, name: str) -> Machine:
-        """The machine of this name, which may be that of this computer. MachineError when there is none."""
+        """The machine with this name, which may be this computer. MachineError when there is none."""
         if name == LOCAL:
             return this_computer(str(self.path.parent / "runs"))
         machines = self.machines()
@@ -62,12 +64,12 @@ class MachineList:
         )
 
     def put(self, machine: Machine) -> None:
-        """Add ``machine``, or change the one of its name. MachineError when that cannot be written."""
+        """Add ``machine``, or replace the one with its name. MachineError when the file cannot be written."""
         if machine.name == LOCAL:
-            raise MachineError(f"{LOCAL} is always there; give the machine another name.")
-        with self._held():
+            raise MachineError(f"{LOCAL} is always listed; give the machine another name.")
+        with self._locked():
             machines = self.machines()
-            names = [one.name for one in machines]
+            names = [listed.name for listed in machines]
             if machine.name in names:
                 machines[names.index(machine.name)] = machine
             else:
@@ -75,14 +77,14 @@ class MachineList:
             self._write(machines)
 
     def remove(self, name: str) -> None:
-        """Take it off the list; its runs and folders stay."""
-        with self._held():
+        """Remove it from the list; its runs and folders stay."""
+        with self._locked():
             self.find(name)
-            self._write(one for one in self.machines() if one.name != name)
+            self._write(machine for machine in self.machines() if machine.name != name)
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        import filelock  # noqa: PLC0415  (whoever only reads does without)
+    def _locked(self) -> Iterator[None]:
+        import filelock  # noqa: PLC0415  (not needed for reading)
 
         lock = filelock.FileLock(self._lock, timeout=10)
         with writing(self.path, MachineError):
@@ -97,6 +99,6 @@ class MachineList:
             lock.release()
 
     def _write(self, machines: Iterable[Machine]) -> None:
-        raw = {"version": VERSION, "machines": [one.model_dump(exclude_defaults=True) for one in machines]}
+        raw = {"version": VERSION, "machines": [machine.model_dump(exclude_defaults=True) for machine in machines]}
         with writing(self.path, MachineError):
             write_whole(self.path, json.dumps(raw, indent=1, ensure_ascii=False).encode())

@@ -1,11 +1,11 @@
-"""``remote.json`` in a run folder here: on which machine the run is, and in which folder there.
+"""``remote.json`` in a local run folder: the machine of the run, and its remote folder.
 
-A run folder that has it is a mirror: its events, logs and status come from that machine, and its trainer is there. Its
-checkpoints are there too, as ``checkpoints.json`` lists them, until one is fetched.
+A run folder with this file is a mirror: its trainer, events, logs and status are on that machine, and so are its
+checkpoints (listed in ``checkpoints.json``) until they are fetched.
 
-A record is acted on: its script is submitted, and requests go to the folder that it names. So each carries a seal, an
-HMAC (RFC 2104) over its fields and its own folder, made with a key that only this user can read. A record without a
-valid seal, because someone else wrote it or its folder was copied or moved, counts as none: the run is local data.
+A record has effects: its script is submitted, and requests go to the folder that it names. So each has a seal, an HMAC
+(RFC 2104) over its fields and its local folder, with a key that only this user can read. A record without a valid seal,
+because someone else wrote it or its folder was copied or moved, is ignored: the run is local data.
 """
 
 from __future__ import annotations
@@ -39,37 +39,35 @@ class RecordError(UserError):
 
 
 class RemoteRecord(BaseModel):
-    """``folder`` is "" until the machine has confirmed that it has the run, and ``waiting`` until then."""
+    """``folder`` is "" and ``waiting`` is true until the machine has confirmed the run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     machine: _Line  # its name in the list
-    host: _Line = ""  # its name for ssh, at the time
+    host: _Line = ""  # its ssh name at that time
     folder: _Line = ""
-    computer: _Line = ""  # what the machine calls itself
-    token: _Line = ""  # of the last submission: the same again starts nothing twice
-    waiting: bool = False  # submitted, and not confirmed yet
+    computer: _Line = ""  # the machine's host name
+    token: _Line = ""  # of the last submission, which it makes idempotent
+    waiting: bool = False  # submitted, but not confirmed yet
     devices: list[_Line] = []
-    study: bool = False  # a part of a study, which alone starts it
-    script: Annotated[str, Field(max_length=LONGEST_SCRIPT)] = (
-        ""  # in place of the sbatch script that the settings make
-    )
+    study: bool = False  # a run of a study, which only the study starts
+    script: Annotated[str, Field(max_length=LONGEST_SCRIPT)] = ""  # instead of the sbatch script from the settings
 
 
 def record_file(folder: Path) -> Path:
-    """Where the record of the run in ``folder`` would be."""
+    """The path of the record of a run folder."""
     return folder / NAME
 
 
 def is_remote(folder: Path) -> bool:
-    """Whether the run in ``folder`` is on another machine. RecordError as `read_record`."""
+    """Whether the run in ``folder`` is on another machine. Raises RecordError as `read_record` does."""
     return read_record(RunDir(folder)) is not None
 
 
 def read_record(run: RunDir) -> RemoteRecord | None:
-    """The record; None for a run of this computer, and for a record that this user did not write for this folder.
+    """The record; None for a local run, and for a record that this user did not write for this folder.
 
-    RecordError when the disk refuses.
+    RecordError when it cannot be read.
     """
     path = record_file(run.path)
     try:
@@ -86,17 +84,17 @@ def read_record(run: RunDir) -> RemoteRecord | None:
 
 
 def no_record(run: RunDir) -> str:
-    """Why nothing can be fetched for a run without a record, and what to do, for people."""
+    """The message that a run without a record has nothing to fetch, with the remedy."""
     if not record_file(run.path).exists():
         return f"{run.path.name} trains on this computer; its checkpoints are in {run.checkpoints}."
     return (
-        f"{record_file(run.path)} was not written by you for this folder, so no machine is asked; move the folder back "
-        "if you moved it, or copy the checkpoint from the machine yourself."
+        f"{record_file(run.path)} was not written by you for this folder, so no machine is contacted; move the folder "
+        "back if you moved it, or copy the checkpoint from the machine yourself."
     )
 
 
 def write_record(run: RunDir, record: RemoteRecord) -> None:
-    """RecordError when the disk refuses."""
+    """Write the record. RecordError when it cannot be written."""
     path = record_file(run.path)
     with writing(path, RecordError):
         seal = _seal(run, record, _make_key())
@@ -115,7 +113,7 @@ def _key_file() -> Path:
 
 
 def _key() -> bytes:
-    """This user's key; FileNotFoundError before one was made."""
+    """This user's key; FileNotFoundError before it is created."""
     key = read_bytes(_key_file(), KILOBYTE, error=RecordError)
     if len(key) < _KEY_BYTES:
         raise RecordError(f"{_key_file()} is damaged; delete it. Runs on other machines must then be launched again.")
@@ -123,8 +121,8 @@ def _key() -> bytes:
 
 
 def _make_key() -> bytes:
-    """This user's key, made where there is none; two programs that make one at once agree."""
-    import filelock  # noqa: PLC0415  (whoever only reads does without)
+    """This user's key, created if missing; safe if two programs create it at once."""
+    import filelock  # noqa: PLC0415  (not needed for reading)
 
     path = _key_file()
     try:
@@ -141,16 +139,16 @@ def _make_key() -> bytes:
     return _key()
 
 
-def write_checkpoints(run: RunDir, found: list[CheckpointFacts]) -> None:
-    """Note which checkpoints the machine has. RecordError when the disk refuses."""
+def write_checkpoints(run: RunDir, checkpoints: list[CheckpointFacts]) -> None:
+    """Record the checkpoints on the machine. RecordError when it cannot be written."""
     path = run.path / CHECKPOINTS
-    content = json.dumps([one.model_dump() for one in found], ensure_ascii=False).encode()
+    content = json.dumps([checkpoint.model_dump() for checkpoint in checkpoints], ensure_ascii=False).encode()
     with writing(path, RecordError):
         write_whole(path, content, durable=False)
 
 
 def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
-    """Which checkpoints the machine had when it was last heard, oldest first; none where that cannot be read."""
+    """The machine's checkpoints as last known, oldest first; [] if unknown."""
     path = run.path / CHECKPOINTS
     try:
         raw = read_json(path, 1024 * KILOBYTE, root=run.path, error=RecordError)
@@ -159,10 +157,12 @@ def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
         return []
 
 
-def here_or_there(run: RunDir, which: str) -> str:
-    """The name of the listed checkpoint that ``which`` means: "best", "last", a step or a name; "" when none."""
-    found = read_checkpoints(run)
-    for one in found:
-        if which in (one.name, *one.pointers) or (which.isdecimal() and one.name == f"step-{int(which):08d}"):
-            return one.name
-    return found[-1].name if found and which in ("", "best", "last") else ""
+def remote_checkpoint(run: RunDir, name: str) -> str:
+    """The listed checkpoint that ``name`` denotes: "best", "last", a step or a name; "" if there is none."""
+    checkpoints = read_checkpoints(run)
+    for checkpoint in checkpoints:
+        if name in (checkpoint.name, *checkpoint.pointers) or (
+            name.isdecimal() and checkpoint.name == f"step-{int(name):08d}"
+        ):
+            return checkpoint.name
+    return checkpoints[-1].name if checkpoints and name in ("", "best", "last") else ""

@@ -1,7 +1,7 @@
-"""Chains on other machines: each stage is mirrored as a run of its own, the next one as soon as one is done.
+"""Chains on other machines: each stage is mirrored as a separate run, the next one when a stage is done.
 
-Flow: the first stage is handed over with the chain's config -> one program there trains all -> ``next_stage`` makes
-the mirror of the stage that begins, whose config follows from the chain's.
+Flow: the first stage is submitted with the chain's config -> one remote program trains all stages -> ``next_stage``
+creates the mirror of the stage that starts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from core.spec.run.status import RunState, RunStatus
 
 
 def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: float) -> Future[Submitted]:
-    """Hand over a run, or the chain that it is a stage of; without ``config`` it is resumed.
+    """Submit a run, or the chain that it is a stage of; without ``config`` it is resumed.
 
-    Raises UserError for a stage whose earlier ones are on this computer.
+    Raises UserError for a stage whose earlier stages are on this computer.
     """
     devices, script = record.devices, record.script
     chain = chain_file(run.path)
@@ -36,7 +36,7 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
     if config:
         if run.path != ChainDir(chain.parent).stage(read_chain(chain), 0).path:
             raise UserError(
-                f"The stages before {run.path.name} are on this computer, so it cannot go on on {record.machine}; "
+                f"The stages before {run.path.name} are on this computer, so it cannot be resumed on {record.machine}; "
                 "resume it here."
             )
         run_config = read_text(chain, LARGEST_FILE)
@@ -44,38 +44,38 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
 
 
 def next_stage(run: RunDir) -> RunDir | None:
-    """The mirror of the stage after the finished ``run``, made where there is none; None after the last one.
+    """The mirror of the stage after the finished ``run``, created if missing; None after the last stage.
 
-    UserError when the chain cannot be read, or the disk refuses.
+    UserError when the chain cannot be read, or the mirror cannot be written.
     """
     file, record = chain_file(run.path), read_record(run)
     if file is None or record is None or not record.folder:
         return None
     folder, chain = ChainDir(file.parent), read_chain(file)
-    names = [folder.stage(chain, place).path.name for place in range(len(chain.stages))]
-    place = names.index(run.path.name) + 1 if run.path.name in names else len(names)
-    if place == len(names):
+    names = [folder.stage(chain, index).path.name for index in range(len(chain.stages))]
+    index = names.index(run.path.name) + 1 if run.path.name in names else len(names)
+    if index == len(names):
         return None
-    stage = folder.stage(chain, place)
+    stage = folder.stage(chain, index)
     if not stage.config.is_file():
-        there = PurePosixPath(record.folder).parent
+        remote_chain = PurePosixPath(record.folder).parent
         stage.create()
-        write_record(stage, record.model_copy(update={"folder": str(there / names[place])}))
+        write_record(stage, record.model_copy(update={"folder": str(remote_chain / names[index])}))
         with writing(stage.path, UserError):
-            stage.write_status(_begins(record))
-            config = stage_config(chain, ChainDir(str(there)), place)
-            write_whole(stage.config, config.to_json().encode())  # last: from now on it is a run
+            stage.write_status(_starting(record))
+            config = stage_config(chain, ChainDir(str(remote_chain)), index)
+            write_whole(stage.config, config.to_json().encode())  # last: makes the folder a run
     return stage
 
 
-def _begins(record: RemoteRecord) -> RunStatus:
+def _starting(record: RemoteRecord) -> RunStatus:
     state = RunState.STARTING.value
     host = f"{record.machine} (remote)"
     return RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=state, host=host, verdict=state)
 
 
 def fetch_ensemble(host: Host, run: RunDir) -> None:
-    """Copy the score of a chain's ensemble once its last stage is done, if there is one."""
+    """After the last stage, copy the score of the chain's ensemble, if it has one."""
     file, record = chain_file(run.path), read_record(run)
     if file is None or record is None or not read_chain(file).ensemble:
         return
@@ -84,5 +84,5 @@ def fetch_ensemble(host: Host, run: RunDir) -> None:
         if not answered.cancelled() and answered.exception() is None:
             write_whole(ChainDir(file.parent).ensemble, answered.result().data)
 
-    there = str(PurePosixPath(record.folder).parent)
-    host.read(there, "ensemble.json", 0, MOST_BYTES).add_done_callback(settle)
+    remote_chain = str(PurePosixPath(record.folder).parent)
+    host.read(remote_chain, "ensemble.json", 0, MOST_BYTES).add_done_callback(settle)

@@ -1,8 +1,7 @@
-"""Runs on other machines as this program has them: handed over, mirrored, asked to stop, ended.
+"""Remote runs: launch, mirror, stop and end them.
 
 Flow: launcher or verb -> ``launch`` -> the machine; from then on the local run folder is a mirror (``Mirror``), and
-what is written into its ``control`` is passed on. The window only attaches; where the line is down it all happens
-later.
+requests in its ``control`` file are forwarded. While the connection is down, everything is deferred.
 """
 
 from __future__ import annotations
@@ -19,64 +18,64 @@ from core.spec.config import parse_config, with_absolute_references
 from core.spec.config.run import LARGEST_FILE
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
-from core.spec.machines.connection import LineState
+from core.spec.machines.answers import CheckpointFacts, RemoteStatus, Submitted
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.host import Host
 from core.spec.machines.machines import Machines
 from core.spec.machines.mirror import InUse, Mirror
 from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_checkpoints, write_record
 from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
-from core.spec.machines.ssh import LineDown
+from core.spec.machines.ssh import ConnectionLost
 from core.spec.reading import read_text
 from core.spec.run.code import keep_code
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 
 _TICK_SECONDS = 0.2
-_SELDOM_TICKS = 10  # ticks between two looks at what changes seldom
-_FIRST_SECONDS = 20.0  # after which a run is handed over in the background
+_MAINTENANCE_TICKS = 10  # ticks between two calls of ``_maintain``
+_FIRST_SECONDS = 20.0  # after which a run is submitted in the background
 _SETTLED = ("done", "failed", "stopped")  # verdicts after which nothing more is expected
 
-Told = Callable[[Path, str], object]
-Begun = Callable[[Path], object]
+Trouble = Callable[[Path, str], object]
+StageStarted = Callable[[Path], object]
 
 
 class _Attached:
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
-        self.host: Host | None = None  # the connection that it is followed on
-        self.submitting = False
-        self.asked: tuple[str, int] | None = None  # the request, and the file's stamp, that were passed on last
-        self.stops = 0  # how often it was asked to stop
-        self.passed = False  # done, and the stage after it attached
+        self.host: Host | None = None  # the connection that follows it
+        self.is_submitting = False
+        self.last_request: tuple[str, int] | None = None  # the last forwarded request, and its file's stamp
+        self.stops = 0  # number of stop requests
+        self.is_finished = False  # done, and the next stage attached
 
 
 class RemoteRuns:
-    """May be called from any thread; a thread of its own passes on what is asked, and takes up what was left."""
+    """Thread-safe; a background thread forwards requests and retries deferred work."""
 
     def __init__(
         self,
         machines: Machines,
-        trouble: Told = lambda folder, sentence: None,
-        begun: Begun = lambda folder: None,
+        trouble: Trouble = lambda folder, sentence: None,
+        begun: StageStarted = lambda folder: None,
     ) -> None:
-        """``trouble``: a run folder, and a sentence on what is wrong with following it; ``begun``: the folder of a
-        further stage of a chain. Both are called in other threads.
+        """``trouble`` gets a run folder and a sentence on a problem with following it; ``begun`` gets the folder of the
+        next stage of a chain. Both are called in other threads.
         """
         self.machines = machines
         self._trouble, self._begun = trouble, begun
         self._attached: dict[Path, _Attached] = {}
-        self._told: dict[Path, str] = {}
+        self._reported: dict[Path, str] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # Handing over
+    # Submission
     def launch(self, run: RunDir, machine: str, config: str, devices: Sequence[str] = (), script: str = "") -> None:
-        """Start the run of ``run``'s name on ``machine``; ``config``: its config, whose paths are paths there.
+        """Start ``run`` on ``machine``; the paths in ``config`` are remote paths.
 
-        Returns when the machine has it, and when the line is down: then it is handed over once the line is up. Raises
-        UserError when the machine refuses it; nothing was started then.
+        Returns when the machine has the run, or when the connection is down; then it is submitted after reconnecting.
+        Raises UserError when the machine refuses the run.
         """
         host = self.machines.host(machine)
         run.create()
@@ -92,13 +91,13 @@ class RemoteRuns:
             devices=list(devices),
             script=script,
         )
-        self._hand_over(run, record, parsed.to_json())
+        self._deliver(run, record, parsed.to_json())
 
     def resume(self, run: RunDir, devices: Sequence[str] | None = None, script: str | None = None) -> None:
-        """Go on with a run that ended, on its machine and in its folder there; as `launch` otherwise."""
+        """Resume a run on its machine and in its remote folder; otherwise as `launch`."""
         record = read_record(run)
         if record is None:
-            raise UserError(f"{run.path} is no run of another machine; resume it here.")
+            raise UserError(f"{run.path} is not a remote run; resume it here.")
         if record.study:
             raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         changed = {
@@ -107,27 +106,27 @@ class RemoteRuns:
             "devices": record.devices if devices is None else list(devices),
             "script": record.script if script is None else script,
         }
-        self._hand_over(run, record.model_copy(update=changed), "" if record.folder else _config(run))
+        self._deliver(run, record.model_copy(update=changed), "" if record.folder else _config(run))
 
     def resume_unfollowed(self, run: RunDir) -> None:
-        """As `resume`, of a run that another program of this computer follows. UserError when it cannot be resumed."""
+        """As `resume`, for a run that another local program follows. UserError when it cannot be resumed."""
         record = read_record(run)
         if record is None or not record.folder:
-            raise UserError(f"{run.path} has not reached its machine yet; resume it where it is followed.")
+            raise UserError(f"{run.path} has not reached its machine yet; resume it in the window.")
         if record.study:
             raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         self._submit(run, record.model_copy(update={"token": secrets.token_hex(8)}), "").result(2 * _FIRST_SECONDS)
 
-    def _hand_over(self, run: RunDir, record: RemoteRecord, config: str) -> None:
+    def _deliver(self, run: RunDir, record: RemoteRecord, config: str) -> None:
         self.detach(run)
         run.clear_control()
         write_record(run, record)
         attached = self._attach(run, record)
         _show_waiting(attached.mirror, f"sending to {record.machine}")
-        attached.submitting = True
+        attached.is_submitting = True
         try:
             submitted = self._submit(run, record, config, _FIRST_SECONDS).result(2 * _FIRST_SECONDS)
-        except (LineDown, TimeoutError) as error:
+        except (ConnectionLost, TimeoutError) as error:
             _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
         except UserError:
             self.detach(run)
@@ -136,7 +135,7 @@ class RemoteRuns:
         else:
             self._confirm(attached, submitted)
         finally:
-            attached.submitting = False
+            attached.is_submitting = False
 
     def _submit(self, run: RunDir, record: RemoteRecord, config: str, seconds: float = 120.0) -> Future[Submitted]:
         return submit(self.machines.host(record.machine), run, record, config, seconds)
@@ -152,10 +151,7 @@ class RemoteRuns:
 
     # Following
     def attach(self, run: RunDir) -> None:
-        """Mirror a run that is on another machine; nothing when it is mirrored already, here or by another program.
-
-        Raises UserError when it cannot be.
-        """
+        """Mirror a remote run, unless this or another program already does. UserError when it cannot be mirrored."""
         with self._lock:
             if run.path in self._attached:
                 return
@@ -168,7 +164,7 @@ class RemoteRuns:
                 self._follow(attached)
 
     def attach_unsettled(self, folders: Sequence[Path]) -> None:
-        """Mirror those of the runs in ``folders`` that are elsewhere, and of which more is to be expected."""
+        """Mirror the remote runs among ``folders`` that have not ended."""
         for folder in folders:
             run = RunDir(folder)
             try:
@@ -177,43 +173,47 @@ class RemoteRuns:
                 status = run.read_status()
                 verdict = status.verdict if status is not None else ""
                 if verdict == RunState.DONE.value:
-                    self._go_on_after(run)
+                    self._attach_next_stage(run)
                 elif verdict not in _SETTLED:
                     self.attach(run)
             except UserError as error:
-                self._tell(folder, str(error))
+                self._report(folder, str(error))
 
     def catch_up(self, folders: Sequence[Path], seconds: float = _FIRST_SECONDS) -> dict[str, str]:
-        """Mirror what is new of those of the runs that are elsewhere; it waits for that.
+        """Update the mirrors of the remote runs among ``folders``, and wait for it.
 
-        Machine -> why it could not be asked.
+        Returns machine -> why it could not be reached.
         """
         self.attach_unsettled(folders)
-        until, states = time.monotonic() + seconds, {"": LineState("connecting")}
+        until, states = time.monotonic() + seconds, {"": ConnectionState("connecting")}
         while any(state.kind not in ("waiting", "refused") for state in states.values()):
             with self._lock:
-                silent = {one.mirror.record.machine for one in self._attached.values() if one.mirror.standing is None}
-            states = {machine: self._line(machine) for machine in silent}
+                silent = {
+                    entry.mirror.record.machine
+                    for entry in self._attached.values()
+                    if entry.mirror.remote_status is None
+                }
+            states = {machine: self._state(machine) for machine in silent}
             if time.monotonic() > until:
                 break
             time.sleep(_TICK_SECONDS / 4)
         return {machine: state.sentence or "it did not answer in time." for machine, state in states.items()}
 
-    def _line(self, machine: str) -> LineState:
+    def _state(self, machine: str) -> ConnectionState:
         try:
             return self.machines.host(machine).state
-        except UserError as error:  # it is no longer listed
-            return LineState("refused", str(error))
+        except UserError as error:  # no longer listed
+            return ConnectionState("refused", str(error))
 
-    def _go_on_after(self, run: RunDir) -> None:
-        """Mirror the stage after a finished one of a chain."""
+    def _attach_next_stage(self, run: RunDir) -> None:
+        """Mirror the stage after a finished stage of a chain."""
         stage = next_stage(run)
         if stage is not None:
             self.attach_unsettled([stage.path])
             self._begun(stage.path)
 
     def detach(self, run: RunDir) -> None:
-        """No longer mirror it; it goes on there."""
+        """Stop mirroring the run, which continues on its machine."""
         with self._lock:
             attached = self._attached.pop(run.path, None)
         if attached is not None:
@@ -222,15 +222,15 @@ class RemoteRuns:
             attached.mirror.close()
 
     def close(self) -> None:
-        """End following, and the connections; the runs go on."""
+        """Stop mirroring, and close all connections; the runs continue."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(5.0)
         self.machines.close()
         with self._lock:
             attached, self._attached = list(self._attached.values()), {}
-        for one in attached:
-            one.mirror.close()
+        for entry in attached:
+            entry.mirror.close()
 
     def _attach(self, run: RunDir, record: RemoteRecord) -> _Attached:
         attached = _Attached(Mirror(run, record))
@@ -246,101 +246,101 @@ class RemoteRuns:
         attached.host = self.machines.host(record.machine)
         attached.host.follow(record.folder, attached.mirror)
 
-    # What goes on meanwhile
+    # The background thread
     def _work(self) -> None:
         ticks = 0
         while not self._closing.wait(_TICK_SECONDS):
             ticks += 1
             with self._lock:
                 attached = list(self._attached.items())
-            for folder, one in attached:
+            for folder, entry in attached:
                 try:
-                    self._pass_on(one)
-                    if one.mirror.done and not one.passed:
-                        self._passed(one)
-                    if ticks % _SELDOM_TICKS == 0:
-                        self._look_after(one)
-                    self._tell(folder, one.mirror.trouble)
+                    self._forward_request(entry)
+                    if entry.mirror.done and not entry.is_finished:
+                        self._finish(entry)
+                    if ticks % _MAINTENANCE_TICKS == 0:
+                        self._maintain(entry)
+                    self._report(folder, entry.mirror.trouble)
                 except (UserError, OSError) as error:
-                    self._tell(folder, str(error))
+                    self._report(folder, str(error))
 
-    def _passed(self, one: _Attached) -> None:
-        one.passed = True
-        self._go_on_after(one.mirror.run)
-        fetch_ensemble(self.machines.host(one.mirror.record.machine), one.mirror.run)
+    def _finish(self, attached: _Attached) -> None:
+        attached.is_finished = True
+        self._attach_next_stage(attached.mirror.run)
+        fetch_ensemble(self.machines.host(attached.mirror.record.machine), attached.mirror.run)
 
-    def _look_after(self, one: _Attached) -> None:
-        """Hand over what waits for the line; follow again after a disk was full or a machine's settings changed."""
-        record = one.mirror.record
-        if not one.mirror.run.path.is_dir():  # it was deleted here; what is there goes on
-            self.detach(one.mirror.run)
+    def _maintain(self, attached: _Attached) -> None:
+        """Submit a deferred run; follow again after a full disk or changed settings of the machine."""
+        record = attached.mirror.record
+        if not attached.mirror.run.path.is_dir():  # deleted locally; the remote run continues
+            self.detach(attached.mirror.run)
             return
         host = self.machines.host(record.machine)
         if record.waiting:
-            if not one.submitting:
-                self._submit_later(one)
-        elif one.host is not host or one.mirror.gap:
-            self._follow(one)
-        elif one.mirror.saved and host.state.kind == "ready":
-            _list_checkpoints(one.mirror, host)
+            if not attached.is_submitting:
+                self._submit_later(attached)
+        elif attached.host is not host or attached.mirror.gap:
+            self._follow(attached)
+        elif attached.mirror.saved and host.state.kind == "ready":
+            _list_checkpoints(attached.mirror, host)
 
-    def _submit_later(self, one: _Attached) -> None:
-        run, record = one.mirror.run, one.mirror.record
-        asked = self._submit(run, record, "" if record.folder else _config(run))
-        one.submitting = True  # only now: what was not asked is asked again
+    def _submit_later(self, attached: _Attached) -> None:
+        run, record = attached.mirror.run, attached.mirror.record
+        submission = self._submit(run, record, "" if record.folder else _config(run))
+        attached.is_submitting = True  # only now: a failed call is retried
 
         def settle(answered: Future[Submitted]) -> None:
             try:
-                self._confirm(one, answered.result())
-            except LineDown as error:
-                _show_waiting(one.mirror, f"waiting for {record.machine}: {error}")
+                self._confirm(attached, answered.result())
+            except ConnectionLost as error:
+                _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
             except UserError as error:
-                one.mirror.record = record.model_copy(update={"waiting": False})
+                attached.mirror.record = record.model_copy(update={"waiting": False})
                 with suppress(UserError):
-                    write_record(run, one.mirror.record)
-                _show_refused(one.mirror, str(error))
+                    write_record(run, attached.mirror.record)
+                _show_refused(attached.mirror, str(error))
             finally:
-                one.submitting = False
+                attached.is_submitting = False
 
-        asked.add_done_callback(settle)
+        submission.add_done_callback(settle)
 
-    def _pass_on(self, one: _Attached) -> None:
-        """What was written into ``control`` goes to the machine; asked to stop again, it is ended there."""
-        run, record = one.mirror.run, one.mirror.record
+    def _forward_request(self, attached: _Attached) -> None:
+        """Forward the request in ``control`` to the machine; a repeated stop request ends the run forcibly."""
+        run, record = attached.mirror.run, attached.mirror.record
         try:
             stamp = run.control.stat().st_mtime_ns
         except FileNotFoundError:
             return
-        what = run.asked()
-        if what is None or not record.folder or one.host is None or one.asked == (what, stamp):
+        request = run.asked()
+        if request is None or not record.folder or attached.host is None or attached.last_request == (request, stamp):
             return
-        one.asked = (what, stamp)
-        one.stops += what == "stop"
-        if what == "stop" and one.stops > 1:
-            asked = one.host.end(record.folder, "terminate" if one.stops == 2 else "kill")
+        attached.last_request = (request, stamp)
+        attached.stops += request == "stop"
+        if request == "stop" and attached.stops > 1:
+            answer = attached.host.end(record.folder, "terminate" if attached.stops == 2 else "kill")
         else:
-            asked = one.host.control(record.folder, what)
+            answer = attached.host.control(record.folder, request)
 
-        def settle(answered: Future[Standing]) -> None:
+        def settle(answered: Future[RemoteStatus]) -> None:
             if answered.cancelled():
                 return
-            if isinstance(answered.exception(), LineDown):
-                one.asked = None  # it is asked again, until somebody hears it
-                one.stops -= what == "stop"
+            if isinstance(answered.exception(), ConnectionLost):
+                attached.last_request = None  # retried until the machine receives it
+                attached.stops -= request == "stop"
                 return
             with suppress(OSError):
                 if run.control.stat().st_mtime_ns == stamp:
                     run.clear_control()
             if answered.exception() is not None:
-                self._tell(run.path, str(answered.exception()))
+                self._report(run.path, str(answered.exception()))
             else:
-                one.mirror.stands(answered.result())
+                attached.mirror.update_status(answered.result())
 
-        asked.add_done_callback(settle)
+        answer.add_done_callback(settle)
 
-    def _tell(self, folder: Path, sentence: str) -> None:
-        if self._told.get(folder, "") != sentence:
-            self._told[folder] = sentence
+    def _report(self, folder: Path, sentence: str) -> None:
+        if self._reported.get(folder, "") != sentence:
+            self._reported[folder] = sentence
             if sentence:
                 self._trouble(folder, sentence)
 

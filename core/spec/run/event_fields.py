@@ -1,7 +1,7 @@
-"""Checks of an event's fields: each returns the value found in a foreign line, or raises with the reason.
+"""Checks of an event's fields: each returns the value of an untrusted line, or raises with the reason.
 
-Flow: a line of ``events.jsonl`` -> ``core.spec.run.events.decode`` -> a check per field -> an event of reliable types.
-Steps are whole numbers that a float holds exactly, times can be shown as local time, and the database takes both.
+Flow: a line of ``events.jsonl`` -> ``core.spec.run.events.decode`` -> a check per field -> a typed event. Steps are
+integers that a float represents exactly, times can be converted to local time, and the database can store both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.spec.errors import UserError
 from core.spec.reading import excerpt, parse_json
 
 LARGEST_STEP = 1 << 53  # curves hold steps as float64
-LATEST = 2.5e11  # seconds since the epoch, in the year 9892: local time can be computed of it anywhere
+LATEST = 2.5e11  # seconds since the epoch (the year 9892): convertible to local time everywhere
 MOST_VALUES = 2000  # metrics of one event
 LONGEST_NAME = 200  # characters of a metric's name
 _NOT_FINITE = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
@@ -23,23 +23,23 @@ Check = Callable[[Any], Any]
 
 
 class EventError(UserError):
-    """A line that is no event, or a file that cannot hold any; the message says what is wrong."""
+    """A line that is not an event, or a file that is not an events file; the message names the problem."""
 
 
 def shown(value: object) -> str:
-    """A foreign value for a message."""
+    """An untrusted value for a message."""
     return "null" if value is None else excerpt(value)
 
 
 def step(value: Any) -> int:
-    """A whole number from 0 to 2^53."""
+    """An integer from 0 to 2^53."""
     if type(value) is int and 0 <= value <= LARGEST_STEP:
         return value
     raise EventError(f"{shown(value)} is not a whole number from 0 to 2^53")
 
 
 def moment(value: Any) -> float:
-    """Seconds since the epoch that can be shown as a date."""
+    """Seconds since the epoch that can be converted to a date."""
     if type(value) in (int, float) and 0 <= value <= LATEST:
         return float(value)
     raise EventError(f"{shown(value)} is not a time in seconds since 1970")
@@ -57,13 +57,13 @@ def flag(value: Any) -> bool:
     raise EventError(f"{shown(value)} is neither true nor false")
 
 
-def one_of(known: Collection[str]) -> Check:
-    """A check that takes the ``known`` words only."""
+def one_of(words: Collection[str]) -> Check:
+    """A check that accepts only ``words``."""
 
     def check(value: Any) -> str:
-        if isinstance(value, str) and value in known:
+        if isinstance(value, str) and value in words:
             return value
-        raise EventError(f"{shown(value)} is not one of {', '.join(known)}")
+        raise EventError(f"{shown(value)} is not one of {', '.join(words)}")
 
     return check
 
@@ -76,7 +76,7 @@ def numbers(values: Any) -> Mapping[str, float]:
         raise EventError(f"{len(values)} metrics in one event; at most {MOST_VALUES} are read")
     if values and max(map(len, values)) > LONGEST_NAME:
         raise EventError(f"a metric's name is longer than {LONGEST_NAME} characters")
-    if {float}.issuperset(map(type, values.values())):  # nearly always; this is read by the million
+    if {float}.issuperset(map(type, values.values())):  # the common case, for speed
         return values
     return {name: _number(name, value) for name, value in values.items()}
 
@@ -92,7 +92,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def check_nesting(line: bytes) -> None:
-    """Refuse a line whose plain data goes too deep or beyond 64 bits; for events that carry any."""
+    """Raise EventError for a line with plain data that is nested too deep or beyond 64 bits."""
     parse_json(line, "content", error=EventError)
 
 

@@ -1,13 +1,12 @@
 """Events of a run: one line of JSON each, only ever appended.
 
 Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read it
-through ``EventReader``, from any offset. Everything about a run's past is in this file and nowhere else.
+through ``EventReader``, from any offset. A run's history is in this file and nowhere else.
 
-The format: an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the kind's own fields.
-A torn last line waits for its end; an unknown kind is skipped and counted; numbers that JSON cannot hold are
-the strings "nan", "inf" and "-inf". The file may come from anywhere: what a reader is given has the types that its
-class says, a line that has not is skipped, counted and remembered in words, and no line is held that is longer than
-`LONGEST_LINE`.
+The format: an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the fields of its kind.
+An incomplete last line is not read yet; an unknown kind is skipped and counted; non-finite numbers are the strings
+"nan", "inf" and "-inf". The file may be untrusted: events have the declared types, invalid lines are skipped and
+counted, and lines longer than `LONGEST_LINE` are not read.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any, BinaryIO, ClassVar, Literal, get_args
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run import event_fields
-from core.spec.run.event_fields import EventError  # it is found here too
+from core.spec.run.event_fields import EventError  # re-exported
 
 EVENTS_VERSION = 1
 LONGEST_LINE = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
@@ -42,7 +41,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """Training begins, or goes on: points after ``step`` from an earlier start are void and will come again."""
+    """Training starts or resumes: earlier points after ``step`` are void and will be repeated."""
 
     kind: ClassVar[str] = "run_started"
     step: int
@@ -75,9 +74,9 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
-    """``name`` is the checkpoint's folder under ``checkpoints/``; ``best`` when it leads by validation so far.
+    """``name``: the checkpoint's folder under ``checkpoints/``; ``best``: whether it has the best validation so far.
 
-    ``network``: which of its networks was validated better, "student" or "teacher"; "" where that is not known.
+    ``network``: the better validated network, "student" or "teacher"; "" if unknown.
     """
 
     kind: ClassVar[str] = "checkpoint_saved"
@@ -108,7 +107,7 @@ class Log(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The trainer ended regularly; ``stopped`` and ``paused`` runs saved their state and can go on."""
+    """The trainer ended normally; ``stopped`` and ``paused`` runs saved their state and can be resumed."""
 
     kind: ClassVar[str] = "run_finished"
     step: int
@@ -163,10 +162,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes) -> Event | None:
-    """The event in a whole line, its fields of the types that its class says; None for an unknown kind or a later
-    version's.
+    """The event in a complete line, with validated fields; None for an unknown kind or version.
 
-    Raises EventError for a line that is not an event at all.
+    Raises EventError for a line that is not an event.
     """
     record = _record(line)
     kind = record["kind"]
@@ -179,7 +177,7 @@ def decode(line: bytes) -> Event | None:
     try:
         return cls(**{name: check(record[name]) for name, check in checks.items() if name in record})
     except (EventError, TypeError) as error:
-        raise EventError(f"{kind}: {_wrong(record, checks, _REQUIRED[kind])}") from error
+        raise EventError(f"{kind}: {_first_problem(record, checks, _REQUIRED[kind])}") from error
 
 
 def _record(line: bytes) -> dict[str, Any]:
@@ -189,15 +187,17 @@ def _record(line: bytes) -> dict[str, Any]:
         record = json.loads(line)
     except RecursionError as error:
         raise EventError("nested too deep") from error
-    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
         raise EventError(f"not JSON, or torn: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from error
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         raise EventError(f"an event is an object with a kind, not {excerpt(line[:200].decode('utf-8', 'replace'), 60)}")
     return record
 
 
-def _wrong(record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], required: tuple[str, ...]) -> str:
-    """What is wrong with the first field that is."""
+def _first_problem(
+    record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], required: tuple[str, ...]
+) -> str:
+    """The problem with the first invalid field."""
     for name, check in checks.items():
         if name not in record and name in required:
             return f"{name} is missing"
@@ -210,15 +210,15 @@ def _wrong(record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], 
 
 
 class EventWriter:
-    """Appends whole lines, from any thread; a line is one write, so a reader never sees two mixed."""
+    """Appends complete lines, from any thread; a line is a single write, so that lines never mix."""
 
     def __init__(self, path: Path) -> None:
-        """EventError when ``path`` is no regular file, or a link out of its folder; OSError when it is unwritable."""
+        """EventError when ``path`` is not a regular file or a link out of its folder; OSError when it is unwritable."""
         torn = _last_byte(path) not in (b"", b"\n")
         self._file: BinaryIO = path.open("ab", buffering=0)
         self._lock = threading.Lock()
         self._unwritten = b""
-        if torn:  # a killed trainer's half line becomes a line of its own, which readers skip
+        if torn:  # terminates the incomplete line of a killed trainer, which readers skip
             self._file.write(b"\n")
 
     def write(self, event: Event) -> None:
@@ -233,7 +233,7 @@ class EventWriter:
                 self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
 
     def sync(self) -> None:
-        """Make what was written survive a power cut."""
+        """Flush written events to disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ class EventWriter:
 
 
 def _last_byte(path: Path) -> bytes:
-    """b"" of an empty file and of one that is not there yet."""
+    """b"" for an empty or missing file."""
     try:
         with open_regular(path, root=path.parent, error=EventError) as file:
             size = file.seek(0, os.SEEK_END)
@@ -255,25 +255,25 @@ _TOO_LONG = f"a line longer than {LONGEST_LINE // MEGABYTE} MB"
 
 
 class EventReader:
-    """Reads what was appended since last time.
+    """Reads events appended since the last call.
 
-    ``offset`` (bytes) may be saved and given back; ``skipped`` counts unknown kinds and lines that are no events, and
-    ``broken`` the latter alone, of which ``problem`` has the first in words. ``naming``: where some are given, lines
-    that have none of these strings in them are passed over unread, which takes a tenth of the time.
+    ``offset`` (bytes) may be saved and passed again. ``skipped`` counts unknown kinds and invalid lines, ``broken``
+    only the latter; ``problem`` describes the first of them. ``naming``: skip lines without any of these strings, which
+    takes a tenth of the time.
     """
 
     def __init__(self, path: Path, offset: int = 0, naming: Iterable[str] = ()) -> None:
         self.path = path
         self.offset = offset
-        self._naming = [json.dumps(one).encode() for one in naming]
+        self._naming = [json.dumps(kind).encode() for kind in naming]
         self.skipped = 0
         self.broken = 0
         self.problem = ""
 
     def read(self, limit: int = 8 << 20) -> list[Event]:
-        """Events of the whole lines among the next ``limit`` bytes; [] when there is nothing new or no file yet.
+        """Events in the complete lines among the next ``limit`` bytes; [] if there are none, or no file yet.
 
-        Raises EventError when the file is a pipe, a folder, a device or a link out of its folder, or may not be read.
+        Raises EventError when the file is not a regular file, is a link out of its folder, or cannot be read.
         """
         try:
             with open_regular(self.path, root=self.path.parent, error=EventError) as file:
@@ -282,53 +282,53 @@ class EventReader:
             return []
         except OSError as error:
             raise EventError(f"{excerpt(str(self.path))} cannot be read: {error.strerror or error}.") from error
-        events, at = [], self.offset
+        events, offset = [], self.offset
         self.offset += len(lines)
         for line in lines.split(b"\n"):
-            if line.strip() and self._is_asked(line) and (event := self._event(line, at)) is not None:
+            if line.strip() and self._matches(line) and (event := self._event(line, offset)) is not None:
                 events.append(event)
-            at += len(line) + 1
+            offset += len(line) + 1
         return events
 
-    def _is_asked(self, line: bytes) -> bool:
-        return not self._naming or any(one in line for one in self._naming)
+    def _matches(self, line: bytes) -> bool:
+        return not self._naming or any(kind in line for kind in self._naming)
 
-    def _event(self, line: bytes, at: int) -> Event | None:
+    def _event(self, line: bytes, offset: int) -> Event | None:
         try:
             event = decode(line)
         except EventError as error:
-            self._break(at, str(error))
+            self._count_broken(offset, str(error))
             return None
         self.skipped += event is None
         return event
 
-    def _break(self, at: int, why: str) -> None:
+    def _count_broken(self, offset: int, reason: str) -> None:
         self.skipped += 1
         self.broken += 1
-        self.problem = self.problem or f"{excerpt(str(self.path))}, at byte {at}: {why}"
+        self.problem = self.problem or f"{excerpt(str(self.path))}, at byte {offset}: {reason}"
 
     def _next_lines(self, file: BinaryIO, limit: int) -> bytes:
-        """The whole lines from ``offset`` on; what is left of a line that was given up is passed over first."""
+        """The complete lines from ``offset`` on, after skipping the rest of a line that was too long."""
         file.seek(max(0, self.offset - 1))
         inside = self.offset > 0 and file.read(1) != b"\n"
         chunk = file.read(limit)
         if inside:
             end = chunk.find(b"\n") + 1
             if not end:
-                self._pass_over(file, len(chunk))
+                self._skip(file, len(chunk))
                 return b""
             self.offset += end
             chunk = chunk[end:]
         while chunk and b"\n" not in chunk and len(chunk) <= LONGEST_LINE and (more := file.read(limit)):
             chunk += more
-        whole = chunk.rfind(b"\n") + 1
-        if not whole and len(chunk) > LONGEST_LINE:
-            self._break(self.offset, _TOO_LONG)
-            self._pass_over(file, len(chunk))
-        return chunk[:whole]
+        end_of_lines = chunk.rfind(b"\n") + 1
+        if not end_of_lines and len(chunk) > LONGEST_LINE:
+            self._count_broken(self.offset, _TOO_LONG)
+            self._skip(file, len(chunk))
+        return chunk[:end_of_lines]
 
-    def _pass_over(self, file: BinaryIO, count: int) -> None:
-        """Forget ``count`` bytes, and a hole of a sparse file behind them, which holds no end of a line."""
+    def _skip(self, file: BinaryIO, count: int) -> None:
+        """Skip ``count`` bytes, and a following hole of a sparse file."""
         self.offset += count
         if not hasattr(os, "SEEK_DATA"):
             return
@@ -340,7 +340,7 @@ class EventReader:
                 self.offset = max(self.offset, size)
 
     def read_all(self) -> list[Event]:
-        """Every event up to the end of the file as it is now."""
+        """Every event up to the current end of the file."""
         events: list[Event] = []
         before = -1
         while self.offset != before:
@@ -354,9 +354,9 @@ _STARTS_AND_ENDINGS = tuple(json.dumps(one.kind).encode() for one in (RunStarted
 
 
 def lifecycle(path: Path) -> RunStarted | RunFinished | RunFailed | None:
-    """The last start or ending in an events file; None when there is none. Raises EventError.
+    """The last start or end event of a file, or None. Raises EventError.
 
-    It is looked for from the end, without decoding the metrics behind it.
+    Searches from the end, without decoding metrics.
     """
     try:
         with open_regular(path, root=path.parent, error=EventError) as file:
@@ -378,7 +378,7 @@ def _start_or_ending(line: bytes) -> RunStarted | RunFinished | RunFailed | None
 
 
 def _from_the_end(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines of ``file``, the last one first; what follows the last end of a line is none."""
+    """Complete lines of ``file``, last first."""
     start, rest, torn = file.seek(0, os.SEEK_END), b"", True
     while start:
         end, start = start, max(0, start - _BLOCK)

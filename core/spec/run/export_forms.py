@@ -1,4 +1,4 @@
-"""The forms in which a model leaves for other programs, and how each is opened there [no torch].
+"""Export formats, and how other programs open them. No torch.
 
 Flow: ``sdgui-core export`` and the window's *Export model* offer `EXPORT_FORMS`; the model card and the window show
 `ExportForm.how_to_open`.
@@ -22,24 +22,24 @@ EXPORT_PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class ExportForm:
-    """``use``: Python that opens the folder ``@FOLDER@``, a literal, and compares ``image.jpg`` with a caption;
-    ``library``: what it needs there, as model hubs call it."""
+    """``use``: Python code that opens the folder ``@FOLDER@`` and compares ``image.jpg`` with a caption; ``library``:
+    the library that it needs, as named on model hubs."""
 
     title: str
-    what: str
+    description: str
     library: str
     use: str
     precisions: tuple[ExportPrecision, ...] = EXPORT_PRECISIONS
 
     def how_to_open(self, folder: str) -> str:
-        """The lines of code, with the folder in them."""
+        """The code for ``folder``."""
         return self.use.replace("@FOLDER@", repr(folder))
 
 
 EXPORT_FORMS: Mapping[Form, ExportForm] = {
     "open_clip": ExportForm(
         title="open_clip",
-        what="A folder that open_clip opens as local-dir:…; of a CoCa the caption decoder too",
+        description="A folder for open_clip (local-dir:…), including a CoCa's caption decoder",
         library="open_clip",
         use="""import open_clip
 import torch
@@ -56,7 +56,7 @@ similarity = image_embeds @ text_embeds.T""",
     ),
     "huggingface": ExportForm(
         title="Hugging Face",
-        what="A CLIPModel's folder, which transformers opens; both towers",
+        description="A CLIPModel folder for transformers, with both towers",
         library="transformers",
         use="""import torch
 from PIL import Image
@@ -73,7 +73,7 @@ similarity = image_embeds @ text_embeds.T""",
     ),
     "onnx": ExportForm(
         title="ONNX",
-        what="image.onnx, text.onnx and tokenizer.json, for programs without torch",
+        description="image.onnx, text.onnx and tokenizer.json, for programs without torch",
         library="onnx",
         use="""import json
 from pathlib import Path
@@ -100,16 +100,17 @@ similarity = image_embeds @ text_embeds.T""",
 
 
 class ExportError(UserError):
-    """A model that cannot be written there, or in that form."""
+    """A model that cannot be exported to that folder or format."""
 
 
 def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) -> None:
-    """Raises ExportError where ``form`` has no such ``precision``, or the model ``name`` has a caption decoder and
-    ``form`` has no place for it. Without torch, so that the answer comes at once.
+    """Raise ExportError if ``form`` does not support ``precision``, or the caption decoder of the model ``name``.
+
+    Without torch, so that the answer is immediate.
     """
-    chosen = EXPORT_FORMS[form]
-    if precision not in chosen.precisions:
-        raise ExportError(f"{chosen.title} is written in fp32 only, not in {precision}; leave out --precision.")
+    export_form = EXPORT_FORMS[form]
+    if precision not in export_form.precisions:
+        raise ExportError(f"{export_form.title} is written in fp32 only, not in {precision}; leave out --precision.")
     if form == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
         raise ExportError(
             f"{excerpt(name)} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx."
@@ -117,7 +118,7 @@ def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) 
 
 
 def _has_decoder(source: RunNetwork | OpenClipModel) -> bool:
-    """What the files say; False where they cannot be read, since opening the model tells why."""
+    """Whether the files declare a caption decoder; False if they cannot be read, since opening the model will raise."""
     try:
         if isinstance(source, RunNetwork):
             record = read_json(source.path.with_name("checkpoint.json"), LARGEST_CONFIG, root=source.run.path)

@@ -1,8 +1,8 @@
 """The run folder: its files, the lock that a trainer holds, and its status.
 
-Flow: the launcher makes the folder and writes ``config.json``; the trainer claims it, appends events, renews
-``status.json`` and looks at ``control``; the window reads all of it and writes only ``control``. The folder may come
-from anywhere: what is written in it stays in it (``check``), and what is read is bounded and checked.
+Flow: the launcher creates the folder and writes ``config.json``; the trainer claims it, appends events, updates
+``status.json`` and polls ``control``; the window reads all files and writes only ``control``. The folder may be
+untrusted: writes stay inside it (``check``), and reads are bounded and validated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Inside:
 
 
 class RunDir:
-    """Paths in a run folder, and the few files that are written whole."""
+    """Paths in a run folder, and access to its small files."""
 
     config = _Inside("config.json")
     events = _Inside("events.jsonl")
@@ -64,7 +64,7 @@ class RunDir:
         self.path = Path(path)
 
     def create(self) -> None:
-        """Make the folder; RunDirError when that is not allowed, or what lies there is not to be written."""
+        """Create the folder; RunDirError when it cannot be created, or its content must not be written to."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.exports.mkdir(exist_ok=True)
@@ -77,20 +77,20 @@ class RunDir:
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:
-        """RunDirError when a trainer would write elsewhere: through a link out of the folder, or into a pipe."""
+        """RunDirError when a trainer would write outside: through a link out of the folder, or into a pipe."""
         root = self.path.resolve()
         files = (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock)
         for path in (*files, self.provenance):
-            _check_own(path, root, stat.S_ISREG, "file")
+            _check_path(path, root, stat.S_ISREG, "file")
         for path in (self.checkpoints, self.exports, self.source, self.samples):
-            _check_own(path, root, stat.S_ISDIR, "folder")
+            _check_path(path, root, stat.S_ISDIR, "folder")
 
     def claim(self) -> filelock.BaseFileLock:
-        """Hold the folder for this process until released or the process ends.
+        """Lock the folder for this process until released or the process ends.
 
-        Raises RunDirError when another trainer holds it, or it would be written outside of it.
+        Raises RunDirError when another trainer holds the lock, or as `check` does.
         """
-        import filelock  # noqa: PLC0415  (a reader of run folders does without)
+        import filelock  # noqa: PLC0415  (not needed for reading)
 
         self.check()
         lock = filelock.FileLock(self.lock, timeout=0)
@@ -107,7 +107,7 @@ class RunDir:
         return lock
 
     def read_status(self) -> RunStatus | None:
-        """The last status; None when there is none that can be read."""
+        """The last status; None if it is missing or unreadable."""
         try:
             raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
             return RunStatus(**checked(StatusFile, raw, str(self.status), error=RunDirError).model_dump())
@@ -117,12 +117,12 @@ class RunDir:
     def write_status(self, status: RunStatus) -> None:
         write_whole(self.status, json.dumps(asdict(status)).encode())
 
-    def ask(self, what: Control) -> None:
-        """Ask the trainer to stop or pause; it checks at each step.
+    def ask(self, request: Control) -> None:
+        """Request the trainer to stop or pause; it checks at each step.
 
-        Not synced to the disk: after a power cut there is no trainer to ask, and the window's thread must not wait.
+        Not synced to disk: after a power failure there is no trainer, and the GUI thread must not wait.
         """
-        write_whole(self.control, what.encode(), durable=False)
+        write_whole(self.control, request.encode(), durable=False)
 
     def asked(self) -> Control | None:
         """The pending request; None without one."""
@@ -133,7 +133,7 @@ class RunDir:
         return "stop" if text == b"stop" else "pause" if text == b"pause" else None
 
     def clear_control(self, older_than: float | None = None) -> None:
-        """Remove the request; with ``older_than`` (seconds since the epoch) only one made before that."""
+        """Remove the request; with ``older_than`` (seconds since the epoch) only an older one."""
         try:
             if older_than is None or self.control.stat().st_mtime < older_than:
                 self.control.unlink()
@@ -141,7 +141,7 @@ class RunDir:
             return
 
     def stderr_end(self, lines: int = 40) -> str:
-        """The last lines that the trainer wrote to stderr, whatever their encoding."""
+        """The last lines of the trainer's stderr, decoded leniently."""
         try:
             with open_regular(self.stderr, root=self.path, error=RunDirError) as file:
                 size = file.seek(0, os.SEEK_END)
@@ -149,26 +149,26 @@ class RunDir:
                 text = file.read(65536).decode("utf-8", "replace")
         except (OSError, RunDirError):
             return ""
-        # A progress bar rewrites its line with carriage returns; keep what stood there last.
-        shown = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
-        return "\n".join(shown[-lines:]).strip()
+        # A progress bar rewrites its line with carriage returns; keep its last state.
+        visible_lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
+        return "\n".join(visible_lines[-lines:]).strip()
 
 
-def _check_own(path: Path, root: Path, is_sort: Callable[[int], bool], sort: str) -> None:
-    """RunDirError unless ``path`` is nothing yet or a ``sort`` that lies under ``root``, links followed."""
+def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: str) -> None:
+    """RunDirError unless ``path`` does not exist, or is a ``kind`` under ``root`` after resolving links."""
     try:
         if not path.resolve().is_relative_to(root):
             raise RunDirError(
-                f"{excerpt(str(path))} is a link out of its run folder, and a run writes in its own folder only; put "
-                f"the {sort} itself there, or choose another run folder."
+                f"{excerpt(str(path))} is a link out of its run folder, and a run writes only in its folder; replace "
+                f"it by the {kind} itself, or choose another run folder."
             )
-        if not is_sort(path.stat().st_mode):
+        if not is_kind(path.stat().st_mode):
             raise RunDirError(
-                f"{excerpt(str(path))} is no {sort} and cannot be written; remove it, or choose another run folder."
+                f"{excerpt(str(path))} is not a {kind} and cannot be written; remove it, or choose another run folder."
             )
     except FileNotFoundError:
         return
-    except (OSError, RuntimeError) as error:  # a folder that may not be read, or links in a circle
+    except (OSError, RuntimeError) as error:  # an unreadable folder, or circular links
         raise RunDirError(f"{excerpt(str(path))} cannot be used: {error}; remove it or choose another.") from error
 
 

@@ -1,7 +1,7 @@
-"""Names of models, and the network that a name stands for now, from folders alone [no torch].
+"""Names of models, and the network that a name currently denotes, from files alone. No torch.
 
-Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index asks ``exact_name``: loading torch and
-open_clip takes longer than bringing an index up to date in which nothing changed.
+Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index calls ``exact_name``: loading torch and
+open_clip would take longer than updating an unchanged index.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from core.spec.run.folder import RunDir
 OPEN_CLIP = "open_clip:"
 INTERPOLATED = "interpolated:"
 OPEN_CLIP_CONFIG = "open_clip_config.json"  # in a folder as open_clip saves a model
-HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves one; a run has such a file too
+HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves a model; a run also has such a file
 LARGEST_CONFIG = 4 * MEGABYTE
 NETWORKS = ("student", "teacher")
-_DEFAULT = ("", "auto")  # the network that `default_network` chooses
+_DEFAULT = ("", "auto")  # the network of `default_network`
 CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
 _LONGEST_RECORD = 64 * MEGABYTE  # of a checkpoint.json
 
@@ -32,27 +32,27 @@ class CheckpointError(UserError):
 
 
 def names(run: RunDir) -> list[str]:
-    """Every whole checkpoint, oldest first."""
+    """Every complete checkpoint, oldest first."""
     if not run.checkpoints.is_dir():
         return []
     return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
 
 
-def resolve(run: RunDir, which: str) -> str:
-    """The name that ``which`` stands for: "best" (the last when none was validated), "last", a step or a name.
+def resolve(run: RunDir, wanted_name: str) -> str:
+    """The checkpoint that ``wanted_name`` denotes: "best" (the last if none was validated), "last", a step or a name.
 
-    Raises CheckpointError with what there is.
+    Raises CheckpointError, listing the existing checkpoints.
     """
-    found = names(run)
-    if not found:
+    existing = names(run)
+    if not existing:
         raise _no_checkpoint(run)
-    if which in ("best", "last"):
-        pointed = pointer(run, which)
-        return pointed if pointed in found else found[-1]
-    name = CHECKPOINT.format(int(which)) if which.isdecimal() and len(which) < 20 else which
-    if name not in found:
-        there = ", ".join((*found[:10], *(["…"] if len(found) > 10 else [])))
-        raise CheckpointError(f"{run.path} has no checkpoint {excerpt(which)!r}; there are best, last, {there}.")
+    if wanted_name in ("best", "last"):
+        pointed = pointer(run, wanted_name)
+        return pointed if pointed in existing else existing[-1]
+    name = CHECKPOINT.format(int(wanted_name)) if wanted_name.isdecimal() and len(wanted_name) < 20 else wanted_name
+    if name not in existing:
+        listed = ", ".join((*existing[:10], *(["…"] if len(existing) > 10 else [])))
+        raise CheckpointError(f"{run.path} has no checkpoint {excerpt(wanted_name)!r}; there are best, last, {listed}.")
     return name
 
 
@@ -60,37 +60,37 @@ def _no_checkpoint(run: RunDir) -> CheckpointError:
     return CheckpointError(f"{run.path} has no checkpoint yet; train it for longer, or save more often.")
 
 
-def pointer(run: RunDir, which: str) -> str:
-    """The checkpoint that "best" or "last" points to; "" when none."""
+def pointer(run: RunDir, kind: str) -> str:
+    """The checkpoint that "best" or "last" points to, or ""."""
     try:
-        return read_bytes(run.checkpoints / which, KILOBYTE, root=run.path).decode("ascii").strip()
+        return read_bytes(run.checkpoints / kind, KILOBYTE, root=run.path).decode("ascii").strip()
     except (OSError, UnreadableError, UnicodeDecodeError):
         return ""
 
 
 def weights_in(run: RunDir, name: str) -> list[str]:
-    """The networks that a checkpoint holds: "student" and, where it was trained with one, "teacher"."""
+    """The networks in a checkpoint: "student" and, if the run has a teacher, "teacher"."""
     return [part for part in NETWORKS if (run.checkpoints / name / f"{part}.safetensors").exists()]
 
 
-def default_network(run: RunDir, which: str) -> str:
-    """The network of checkpoint ``which`` that is used where none is named.
+def default_network(run: RunDir, wanted_name: str) -> str:
+    """The default network of checkpoint ``wanted_name``.
 
-    Of "best" it is the one that made it the best; of any other, and where that is not on record, the teacher where
-    there is one. Raises CheckpointError as `resolve` does.
+    For "best", the network with the best score; for others, or if that is not recorded, the teacher if there is one.
+    Raises CheckpointError as `resolve` does.
     """
-    name = resolve(run, which)
-    there = weights_in(run, name)
-    if which == "best" and (winner := _winner(run, name)) in there:
+    name = resolve(run, wanted_name)
+    available = weights_in(run, name)
+    if wanted_name == "best" and (winner := _winner(run, name)) in available:
         return winner
-    return "teacher" if "teacher" in there else "student"
+    return "teacher" if "teacher" in available else "student"
 
 
 def _winner(run: RunDir, name: str) -> str:
-    """Which network its ``checkpoint.json`` says was validated better; "" where it does not."""
+    """The better validated network according to ``checkpoint.json``, or ""."""
     try:
         record = read_json(run.checkpoints / name / "checkpoint.json", _LONGEST_RECORD, error=CheckpointError)
-    except (OSError, CheckpointError):  # opening the checkpoint raises with the reason
+    except (OSError, CheckpointError):  # opening the checkpoint will raise
         return ""
     return str(record.get("network", "")) if isinstance(record, dict) else ""
 
@@ -110,13 +110,13 @@ class RunNetwork:
 
     @property
     def name(self) -> str:
-        """A model's name that stays true when the run has a better checkpoint."""
+        """A model name that still denotes this checkpoint when the run has a better one."""
         return f"{self.run.path}@{self.checkpoint}"
 
 
 @dataclass(frozen=True)
 class OpenClipModel:
-    """A model of open_clip's: an architecture or a folder that holds one, and its weights ("" for random ones)."""
+    """An open_clip model: an architecture or a folder, and its weights ("" for random ones)."""
 
     architecture: str
     pretrained: str
@@ -124,7 +124,7 @@ class OpenClipModel:
 
 @dataclass(frozen=True)
 class InterpolatedModel:
-    """Weights between two models of one architecture: ``alpha`` of ``tuned``, the rest of ``initial``."""
+    """Interpolated weights of two models of one architecture: ``alpha`` of ``tuned``, the rest of ``initial``."""
 
     tuned: RunNetwork
     initial: RunNetwork | OpenClipModel
@@ -132,69 +132,71 @@ class InterpolatedModel:
 
     @property
     def name(self) -> str:
-        """A model's name that stays true when a run has a better checkpoint."""
+        """A model name that still denotes these weights when a run has a better checkpoint."""
         initial = self.initial
         if isinstance(initial, RunNetwork):
-            named = str(initial.path.absolute())
+            initial_name = str(initial.path.absolute())
         else:
-            named = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
-        return f"{INTERPOLATED}{self.tuned.path.absolute()};{named}@{self.alpha:g}"
+            initial_name = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
+        return f"{INTERPOLATED}{self.tuned.path.absolute()};{initial_name}@{self.alpha:g}"
 
 
 def tuned_of(source: RunNetwork | OpenClipModel | InterpolatedModel) -> RunNetwork | OpenClipModel:
-    """The tuned end of interpolated weights, which has their architecture and history; any other source itself."""
+    """The tuned model of interpolated weights; any other source itself."""
     return source.tuned if isinstance(source, InterpolatedModel) else source
 
 
 def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | InterpolatedModel:
-    """What the model's name ``name`` stands for now; every use of a model asks here.
+    """The model that ``name`` currently denotes.
 
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name), a
-    checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, or a folder as open_clip or transformers saves one
-    (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights); or ``interpolated:RUN[;MODEL]@ALPHA``,
-    which is ALPHA of a run and the rest of the model that it started from, or of another one. ``weights`` is "student",
-    "teacher" or, as ``default_network`` chooses, "auto" or "".
+    checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, a folder saved by open_clip or transformers
+    (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights), or ``interpolated:RUN[;MODEL]@ALPHA``:
+    ALPHA of a run and the rest of its initial model, or of MODEL. ``weights`` is "student", "teacher", or "auto" or ""
+    for ``default_network``.
 
     Raises UserError when there is no such model, checkpoint or network.
     """
     if name.startswith(INTERPOLATED):
         return _interpolated(name, weights)
-    named = _open_clip(name)
-    if named is not None:
+    open_clip_model = _open_clip(name)
+    if open_clip_model is not None:
         if weights not in _DEFAULT:
-            raise UserError(f"{name} has one network, no student and teacher; leave out --weights {weights}.")
-        return named
-    found = locate_run(name, weights)
-    if found is None:
+            raise UserError(f"{name} has only one network, not student and teacher; omit --weights {weights}.")
+        return open_clip_model
+    run_network = locate_run(name, weights)
+    if run_network is None:
         if split := split_run(name):
             raise _no_checkpoint(RunDir(split[0]))
         raise UserError(
             f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
             f"such as {OPEN_CLIP}ViT-B-32,openai."
         )
-    return found
+    return run_network
 
 
 def _interpolated(name: str, weights: str) -> InterpolatedModel:
-    both, at, share = name.removeprefix(INTERPOLATED).rpartition("@")
-    tuned, _, other = both.partition(";")
+    models, separator, alpha_text = name.removeprefix(INTERPOLATED).rpartition("@")
+    tuned, _, initial_name = models.partition(";")
     try:
-        alpha = float(share) if at else math.nan
+        alpha = float(alpha_text) if separator else math.nan
     except ValueError:
         alpha = math.nan
     if not 0.0 <= alpha <= 1.0:
-        raise UserError(f"{excerpt(name)} ends with no share from 0 to 1; write {INTERPOLATED}RUN@0.7.")
+        raise UserError(f"{excerpt(name)} does not end with a number from 0 to 1; write {INTERPOLATED}RUN@0.7.")
     run = locate_run(tuned, weights)
     if run is None:
         raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
-    initial = locate(other) if other else initial_of(run)
+    initial = locate(initial_name) if initial_name else initial_of(run)
     if isinstance(initial, InterpolatedModel):
-        raise UserError(f"{excerpt(other)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model.")
+        raise UserError(
+            f"{excerpt(initial_name)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model."
+        )
     return InterpolatedModel(run, initial, alpha)
 
 
 def initial_of(run: RunNetwork) -> RunNetwork | OpenClipModel:
-    """The model that ``run`` started from. Raises UserError when it started from scratch, or that is gone."""
+    """The model that ``run`` started from. Raises UserError if it was trained from scratch or the model is missing."""
     config = read_config(run.run.config)
     pretrained = config.towers.pretrained
     if not pretrained:
@@ -227,9 +229,9 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def locate_run(name: str, weights: str = "") -> RunNetwork | None:
-    """The network of a run that ``name`` stands for: a run as for ``locate``, or the file of a network's weights.
+    """The network of a run that ``name`` denotes: a run as in ``locate``, or the file of a network's weights.
 
-    None where it names neither such a file nor a folder with checkpoints. Raises UserError when the run has no such
+    None if ``name`` is neither such a file nor a folder with checkpoints. Raises UserError when the run has no such
     checkpoint or network.
     """
     if file := _weights_file(expand_user(name)):
@@ -238,16 +240,16 @@ def locate_run(name: str, weights: str = "") -> RunNetwork | None:
     if split is None:
         return None
     if weights not in (*_DEFAULT, *NETWORKS):
-        near = nearest(weights, NETWORKS, cutoff=0.5) or NETWORKS
-        raise UserError(f"a run has no network '{excerpt(weights)}'; did you mean {' or '.join(near)}?")
-    run, which = RunDir(split[0]), split[1] or "best"
+        suggestions = nearest(weights, NETWORKS, cutoff=0.5) or NETWORKS
+        raise UserError(f"a run has no network '{excerpt(weights)}'; did you mean {' or '.join(suggestions)}?")
+    run, wanted_name = RunDir(split[0]), split[1] or "best"
     if not split[1] and _is_checkpoint(split[0]):
-        run, which = RunDir(split[0].parent.parent), split[0].name
+        run, wanted_name = RunDir(split[0].parent.parent), split[0].name
     if not run.checkpoints.is_dir():
         return None
-    checkpoint = resolve(run, which)
+    checkpoint = resolve(run, wanted_name)
     if weights in _DEFAULT:
-        return RunNetwork(run, checkpoint, default_network(run, which))
+        return RunNetwork(run, checkpoint, default_network(run, wanted_name))
     if weights not in weights_in(run, checkpoint):
         raise UserError(f"{run.path} was trained without a {weights}; choose the student's weights.")
     return RunNetwork(run, checkpoint, weights)
@@ -260,23 +262,20 @@ def _weights_file(path: Path) -> RunNetwork | None:
 
 
 def _is_checkpoint(folder: Path) -> bool:
-    # os.path's, since Path's raises for a name too long
+    # core.spec.paths.is_file, since Path.is_file raises for a name that is too long
     return folder.parent.name == "checkpoints" and is_file(folder / "checkpoint.json")
 
 
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
-    """A model's name that stays true: a run's "best" becomes the checkpoint that it is now; and which weights.
-
-    Raises UserError as ``locate`` does.
-    """
+    """A model name with the current checkpoint in place of "best", and its network. Raises as ``locate`` does."""
     if name.startswith(INTERPOLATED):
-        both = _interpolated(name, weights)
-        return both.name, both.tuned.network
-    named = _open_clip(name)
-    if named is not None:
-        return (name.strip() if name.startswith(OPEN_CLIP) else str(Path(named.architecture).absolute())), ""
+        interpolated = _interpolated(name, weights)
+        return interpolated.name, interpolated.tuned.network
+    open_clip_model = _open_clip(name)
+    if open_clip_model is not None:
+        return (name.strip() if name.startswith(OPEN_CLIP) else str(Path(open_clip_model.architecture).absolute())), ""
     if split_run(name) is None:
-        return name, weights  # `open_model` will say that there is none
-    found = locate(name, weights)
-    assert isinstance(found, RunNetwork)
-    return f"{found.run.path.absolute()}@{found.checkpoint}", found.network
+        return name, weights  # `open_model` will raise
+    run_network = locate(name, weights)
+    assert isinstance(run_network, RunNetwork)
+    return f"{run_network.run.path.absolute()}@{run_network.checkpoint}", run_network.network

@@ -1,6 +1,6 @@
-"""The operating system's processes: which one this is, and whether another is still there.
+"""Identity of operating system processes: start times, and whether a process is still running.
 
-psutil is imported when it is first asked: most of what imports ``core.spec`` never does.
+psutil is imported on first use, since most importers of ``core.spec`` do not need it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def own_start_time() -> float:
 
 
 def start_time(pid: int) -> float:
-    """When the process began; now, where it has exited already (its output says why)."""
+    """When the process started; the current time if it has already exited."""
     import psutil  # noqa: PLC0415
 
     try:
@@ -26,7 +26,7 @@ def start_time(pid: int) -> float:
 
 
 def is_running(pid: int, started: float) -> bool:
-    """Whether the process ``pid`` is still the one that ``started`` then, and no zombie."""
+    """Whether the process ``pid`` that ``started`` at that time is still running, and not a zombie."""
     import psutil  # noqa: PLC0415
 
     try:

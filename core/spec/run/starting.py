@@ -1,6 +1,6 @@
-"""Starting a trainer as a program of its own, which outlives whoever started it.
+"""Starts a trainer as an independent process.
 
-Flow: the window's launcher, or the program on another machine, makes the run folder -> ``start_trainer``.
+Flow: the window's launcher, or the program on another machine, creates the run folder -> ``start_trainer``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ STARTING = "starting"  # ``doing`` in the first status
 def start_trainer(
     command: Sequence[str], run: RunDir, variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a trainer that outlives this program, its output appended to the run's logs.
+    """Start a trainer that outlives this program, with its output appended to the run's logs.
 
-    The first ``status.json`` names it, unless it was quicker and has written its own. ``variables`` are added to its
-    environment. OSError when it cannot start, or its status cannot be written (it is ended then); RunDirError when its
-    logs or its status would be written outside of its folder.
+    Writes the first ``status.json``, unless the trainer already has. ``variables`` are added to its environment.
+    OSError when it cannot start, or its status cannot be written (then it is killed); RunDirError when its logs or
+    status would be written outside its folder.
     """
     run.check()
     run.status.unlink(missing_ok=True)  # the previous trainer's
@@ -35,7 +35,7 @@ def start_trainer(
         process = start_program(command, stdout, stderr, detached=True, variables=variables)
     try:
         _write_first_status(process.pid, run)
-    except OSError:  # nobody would find it again
+    except OSError:  # without a status the process could not be found again
         process.kill()
         process.wait()
         raise
@@ -43,7 +43,7 @@ def start_trainer(
 
 
 def _write_first_status(pid: int, run: RunDir) -> None:
-    """Created only where there is no file: the trainer replaces it whole, and is never overwritten."""
+    """Write the status unless the file exists, so that the trainer's status is never overwritten."""
     status = RunStatus(pid=pid, started=start_time(pid), heartbeat=time.time(), doing=STARTING)
     try:
         with run.status.open("xb") as file:

@@ -1,4 +1,4 @@
-"""``status.json``: the training process, its progress, and the state of a run that follows from them."""
+"""``status.json``: the training process, its progress, and the resulting state of a run."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ class RunStatus:
     """``status.json``: the process that trains, and its progress. ``pid`` may be reused; with ``started`` is unique."""
 
     pid: int
-    started: float  # the process's own start time, seconds since the epoch
+    started: float  # start time of the process, seconds since the epoch
     heartbeat: float  # seconds since the epoch
     step: int = 0
     total_steps: int = 0
     doing: str = ""  # "reading data", "training", "validating", "saving"
     seconds_left: float | None = None
     host: str = ""  # the machine that ``pid`` belongs to; "" for this one
-    # Of a run that is mirrored here, whose ``heartbeat`` is on this computer's clock:
-    verdict: str = ""  # its state as its machine sees it, by processes and scheduler; "" in a trainer's own status
-    note: str = ""  # why the machine says so: "Slurm ended job 12 at its time limit ..."
+    # Only for mirrored runs, whose ``heartbeat`` is on the local clock:
+    verdict: str = ""  # the state reported by its machine, from processes and scheduler; "" in a trainer's status
+    note: str = ""  # the machine's reason: "Slurm ended job 12 at its time limit ..."
 
     @property
-    def here(self) -> bool:
-        """Whether the process is one of this machine's, so that the process table knows it."""
+    def is_local(self) -> bool:
+        """Whether the process runs on this machine."""
         return self.host in ("", platform.node())
 
 
@@ -79,12 +79,10 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is still the one with its pid; on another host, by its heartbeat, and
-    by what that host says where it says anything.
-    """
+    """Whether the process that wrote ``status`` is running; on another host, by its heartbeat and ``verdict``."""
     if status.verdict and not RunState(status.verdict).alive:
         return False
-    if not status.here:
+    if not status.is_local:
         return time.time() - status.heartbeat <= LOST_AFTER_SECONDS
     return is_running(status.pid, status.started)
 
@@ -92,39 +90,38 @@ def process_alive(status: RunStatus) -> bool:
 def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
     """The state of a launched run.
 
-    ``terminal`` is the last lifecycle event when that is a RunFinished or RunFailed, None after a RunStarted.
-    The launcher writes the first status, so a trainer that dies before it can report is still seen to be dead.
-    A terminal event wins; without one, no such process means interrupted, and a stale heartbeat on a live process
-    means lost contact, never failed. A trainer on another machine cannot be seen here: its heartbeat speaks for it,
-    unless that machine is watched and says more (``verdict``).
+    ``terminal``: the last lifecycle event if that is a RunFinished or RunFailed, None after a RunStarted.
+    A terminal event takes precedence. Without one, a missing process means interrupted, and a stale heartbeat of a
+    running process means lost contact, never failed. The launcher writes the first status, so that a trainer that dies
+    early is detected. For a trainer on another machine the heartbeat counts, or the ``verdict`` of that machine.
     """
     if status is not None and status.verdict:
-        return _told(status, terminal, time.time() if now is None else now)
+        return _judge_remote(status, terminal, time.time() if now is None else now)
     if isinstance(terminal, RunFinished):
         return {"done": RunState.DONE, "stopped": RunState.STOPPED, "paused": RunState.PAUSED}[terminal.outcome]
     if isinstance(terminal, RunFailed):
         return RunState.FAILED
     if status is None:
         return RunState.STARTING
-    if status.here and not process_alive(status):
+    if status.is_local and not process_alive(status):
         return RunState.INTERRUPTED
     age = (time.time() if now is None else now) - status.heartbeat
     return RunState.LOST_CONTACT if age > LOST_AFTER_SECONDS else RunState.RUNNING
 
 
-def _told(status: RunStatus, terminal: Event | None, now: float) -> RunState:
-    """The state of a run that another machine tells of. Its scheduler, which may have put a run that had paused back
-    into its queue, overrides the last event; an alive run that nothing was heard of for long is out of contact.
+def _judge_remote(status: RunStatus, terminal: Event | None, now: float) -> RunState:
+    """The state of a mirrored run. The state "starting" overrides the last event, since a scheduler may have requeued
+    the run; a running run with a stale heartbeat has lost contact.
     """
-    told = RunState(status.verdict)
-    if terminal is not None and told is not RunState.STARTING:
+    state = RunState(status.verdict)
+    if terminal is not None and state is not RunState.STARTING:
         return judge(None, terminal)
     stale = now - status.heartbeat > LOST_AFTER_SECONDS
-    return RunState.LOST_CONTACT if told.alive and stale else told
+    return RunState.LOST_CONTACT if state.alive and stale else state
 
 
 class StatusFile(BaseModel):
-    """What ``status.json`` may hold; a later version's further fields are ignored."""
+    """The schema of ``status.json``; unknown fields of later versions are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 

@@ -1,4 +1,4 @@
-"""What a study is and what its folder holds: the config, its run states and its results. No torch."""
+"""Studies and their folders: config, states of runs, and results. No torch."""
 
 from core.spec.study.config import (
     DEMO,

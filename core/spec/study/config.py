@@ -1,6 +1,6 @@
-"""What a study compares: arms, seeds, data and measures, as ``study.json`` holds them.
+"""The config of a study, ``study.json``: arms, seeds, data and measures.
 
-Flow: a file, or the window's editor -> **config** -> ``core.studies.study`` trains and measures it.
+Flow: a file, or the window's editor -> **config** -> ``core.studies.study`` trains and evaluates it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ STUDY_VERSION: Literal[2] = 2
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
 NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
 RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # of one run of a study
-DEMO = "demo:"  # before a file of the rendered demo data
+DEMO = "demo:"  # prefix of a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
-OPENCLIPART = "openclipart:"  # before train.csv and test.csv of Debian's clip art, by category
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of what becomes a file or folder; the whole of it
+OPENCLIPART = "openclipart:"  # prefix of train.csv and test.csv of Debian's clip art, by category
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of files and folders
 LARGEST_FILE = MEGABYTE  # of a config
-MOST = 500  # arms, seeds, measures: more are a mistake
+MOST = 500  # arms, seeds, measures
 LONGEST_BUDGET = 1e9  # seconds
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class NoiseSpec(Section):
-    """A copy of one of the data sets with a share of its captions wrong."""
+    """A copy of one of the data sets with a share of mismatched captions."""
 
     of: Text = Field("train", description="Data set to copy.")
-    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of the rows that get a wrong caption.")
+    share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of rows with mismatched captions.")
     kind: NoiseKind = Field(
         "shuffled",
         description="shuffled: another row's caption; in-group: that of a row with the same label in the column "
@@ -55,21 +55,21 @@ class NoiseSpec(Section):
     within: Text = Field("", description="Label column of in-group.")
     seed: Seed | None = Field(
         None,
-        description="Seed of the shuffle. null: each run's own seed, so that intervals over seeds cover the draw of "
-        "the noise too; arms stay paired. A number: all runs share one draw.",
+        description="Seed of the noise. null: the run's seed, so that intervals over seeds include the noise draw; "
+        "arms stay paired. A number: all runs share one draw.",
     )
     name: Text = Field("noisy", description="Name of the copy, also its file name.")
     kept: Text = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
 
     @model_validator(mode="after")
-    def _files_of_their_own(self) -> NoiseSpec:
-        for name in (self.name, self.kept):
-            if not NAME.fullmatch(name):
-                raise ValueError(f"the noisy copy is called '{excerpt(name)}'; letters, digits, . _ - only")
+    def _distinct_files(self) -> NoiseSpec:
+        for file_name in (self.name, self.kept):
+            if not NAME.fullmatch(file_name):
+                raise ValueError(f"the noisy copy is called '{excerpt(file_name)}'; letters, digits, . _ - only")
         if (self.kind == "in-group") != bool(self.within):
-            raise ValueError("noise: in-group needs the label column to shuffle within, and no other kind has one")
+            raise ValueError("noise: in-group needs the label column `within`, and no other kind has one")
         if self.name.casefold() == self.kept.casefold():
-            raise ValueError(f"the noisy copy and the untouched rows are both called '{self.name}'; rename one")
+            raise ValueError(f"the noisy copy and the unchanged rows are both called '{self.name}'; rename one")
         return self
 
 
@@ -100,7 +100,7 @@ class Measure(Section):
     arms: list[Text] = Field([], description="Arms to evaluate (default: all).")
 
     def written(self) -> dict[str, Any]:
-        """As it is recorded in ``measures.json``."""
+        """Its record in ``measures.json``."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -111,9 +111,9 @@ class Study(Section):
     name: Text = Field(min_length=1, max_length=60)
     about: Text = ""
     size: Size = "demo"
-    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 where all have budgets.")
+    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 if all arms have budgets.")
     budgets: list[float] = Field(
-        [], max_length=MOST, description="Seconds of training: each arm is trained anew for each of them."
+        [], max_length=MOST, description="Seconds of training; each arm is trained separately for each budget."
     )
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
     data: dict[Text, Text] = Field(
@@ -135,7 +135,7 @@ class Study(Section):
         names = [arm.name for arm in self.arms]
         check_budgets(self)
         copies = (self.noise.name, self.noise.kept) if self.noise else ()
-        known = {*self.data, *copies}
+        data_names = {*self.data, *copies}
         arms, seeds = Counter(names), Counter(self.seeds)
         _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
         _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
@@ -147,8 +147,12 @@ class Study(Section):
         )
         rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
         _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
-        made = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
-        _each(list(copies), lambda name: f"{name}.csv".casefold() not in made, "noise: {!r} is a file of the demo data")
+        reserved = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
+        _each(
+            list(copies),
+            lambda name: f"{name}.csv".casefold() not in reserved,
+            "noise: {!r} is a file of the demo data",
+        )
         for arm in self.arms:
             if bool(arm.preset) == bool(arm.config):
                 raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
@@ -163,68 +167,69 @@ class Study(Section):
                     f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, but its own step time is unknown; add an "
                     "arm with the same preset or config and set, without as_long_as"
                 )
-        wanted = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
-        wanted += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
-        _each([w for w in wanted if w], lambda name: name in known, "there is no data set {!r}")
+        used_names = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
+        used_names += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
+        _each([w for w in used_names if w], lambda name: name in data_names, "there is no data set {!r}")
         _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is not an arm")
         _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is not an arm")
         return self
 
     @property
     def trained(self) -> list[Arm]:
-        """The arms as they are trained: one for each budget, or as they are where the study has none."""
+        """The arms to train: one per arm and budget, or the arms themselves without budgets."""
         if not self.budgets:
             return self.arms
         return [at_budget(arm, seconds) for seconds in self.budgets for arm in self.arms]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The trained arms to compare, at equal budgets; each with the first one by default."""
+        """Pairs of trained arms to compare at equal budgets; by default each arm with the first."""
         first = self.arms[0].name
         pairs = self.compare or [(arm.name, first) for arm in self.arms[1:]]
         if not self.budgets:
             return pairs
-        return [(budget_name(a, one), budget_name(b, one)) for one in self.budgets for a, b in pairs]
+        return [(budget_name(a, seconds), budget_name(b, seconds)) for seconds in self.budgets for a, b in pairs]
 
     def arm(self, name: str) -> Arm:
         """The arm, or the arm at one of the budgets, called ``name``."""
         return next(arm for arm in (*self.arms, *self.trained) if arm.name == name)
 
     def base(self, name: str) -> Arm:
-        """The arm as it is defined, of the one that is trained as ``name``."""
-        names = {budget_name(arm.name, one): arm for one in self.budgets for arm in self.arms}
+        """The arm of the config that is trained as ``name``."""
+        names = {budget_name(arm.name, seconds): arm for seconds in self.budgets for arm in self.arms}
         return names.get(name) or self.arm(name)
 
     def measures_of(self, arm: str) -> list[Measure]:
-        """What is measured of the arm that is trained as ``arm``."""
+        """The measures of the arm that is trained as ``arm``."""
         base = self.base(arm).name
-        return [one for one in self.measures if not one.arms or base in one.arms]
+        return [measure for measure in self.measures if not measure.arms or base in measure.arms]
 
     def goes_on_from(self, other: Study) -> bool:
-        """Whether what ``other`` trained is this study's too: it may add arms, seeds and data, and measure others."""
-        free = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
-        free["budgets"] = self.budgets
-        same = self.model_copy(update=free) == other.model_copy(update=free)
+        """Whether this study can reuse the runs of ``other``: it may add arms, seeds, data and measures."""
+        ignored = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
+        ignored["budgets"] = self.budgets
+        same = self.model_copy(update=ignored) == other.model_copy(update=ignored)
         grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
         grown = grown and set(other.budgets) <= set(self.budgets) and bool(other.budgets) == bool(self.budgets)
         return same and grown and self.data | other.data == self.data
 
     def timed(self, arm: Arm) -> Arm | None:
-        """The arm with the recipe of ``arm`` and the study's steps, whose steps are as long; None without one."""
-        same = (
-            other
-            for other in self.arms
-            if not other.as_long_as and (other.preset, other.config, other.set) == (arm.preset, arm.config, arm.set)
+        """An arm with the recipe of ``arm`` that is trained for the study's steps and gives its step time, or None."""
+        candidates = (
+            candidate
+            for candidate in self.arms
+            if not candidate.as_long_as
+            and (candidate.preset, candidate.config, candidate.set) == (arm.preset, arm.config, arm.set)
         )
-        return next(same, None)
+        return next(candidates, None)
 
     def recipe(self, arm: Arm) -> RunConfig:
-        """The config of ``arm`` before data and seed; ConfigError when its file or a setting cannot be used."""
+        """The config of ``arm`` without data and seed; ConfigError when its file or a setting is invalid."""
         base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
         return override(base, [*self.set, *arm.set])
 
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 over what is trained and measured; names a config."""
+        """First 12 hex digits of the SHA-256 over the config without ``about``."""
         canonical = json.dumps(self.model_dump(mode="json", exclude={"about"}), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -233,36 +238,34 @@ class Study(Section):
 
 
 def budget_name(arm: str, seconds: float) -> str:
-    """The name, and the folder name, of an arm at a budget: ``clip-230s``."""
+    """The name of an arm at a budget, also in folder names: ``clip-230s``."""
     return f"{arm}-{seconds:.0f}s" if seconds >= 1e6 else f"{arm}-{seconds:g}s"  # a name has no +, as 1e+06 has
 
 
 def at_budget(arm: Arm, seconds: float) -> Arm:
-    """``arm`` as it is trained for so many seconds."""
+    """``arm`` with a budget of ``seconds``."""
     return arm.model_copy(update={"name": budget_name(arm.name, seconds), "budget": seconds})
 
 
 def check_budgets(study: Study) -> None:
-    """ValueError where budgets are no times, or do not go with steps and arms."""
+    """ValueError for invalid budgets, or budgets that conflict with steps or arms."""
     for seconds in study.budgets:
         if not 0 < seconds <= LONGEST_BUDGET:
-            raise ValueError(f"budgets: {seconds:g} is no time to train; give seconds, above 0")
+            raise ValueError(f"budgets: {seconds:g} is not a valid training time; give seconds, above 0")
     if len(set(study.budgets)) < len(study.budgets):
         raise ValueError("budgets: a time is listed twice")
     if study.budgets and study.steps:
         raise ValueError("a study has steps or budgets; leave one of them out")
     timed = [arm for arm in study.arms if arm.budget or arm.as_long_as]
     if study.budgets and timed:
-        raise ValueError(
-            f"the arm {excerpt(timed[0].name)} has a time of its own; leave it out, or the study's budgets"
-        )
+        raise ValueError(f"the arm {excerpt(timed[0].name)} has its own budget; remove it, or the study's budgets")
     if not study.budgets and not study.steps and not all(arm.budget for arm in study.arms):
         raise ValueError("a study needs steps, or budgets in seconds")
     if len(study.budgets) * len(study.arms) > MOST:
         raise ValueError(f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MOST} at most in all")
-    both = next((arm for arm in study.arms if arm.budget and arm.as_long_as), None)
-    if both is not None:
-        raise ValueError(f"the arm {excerpt(both.name)} has a budget and as_long_as; leave one of them out")
+    conflicting = next((arm for arm in study.arms if arm.budget and arm.as_long_as), None)
+    if conflicting is not None:
+        raise ValueError(f"the arm {excerpt(conflicting.name)} has a budget and as_long_as; leave one of them out")
     names = [arm.name for arm in study.trained] if study.budgets else []
     counts = Counter(names)
     _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: a run cannot be called {!r}; rename the arm")
@@ -272,11 +275,15 @@ def check_budgets(study: Study) -> None:
 def absolute(study: Study, folder: Path) -> Study:
     """The study with its files' paths made absolute, relative to ``folder``."""
 
-    def settled(where: str) -> str:
-        path = expand_user(where)
-        return where if where.startswith((DEMO, OPENCLIPART)) or path.is_absolute() else str((folder / path).absolute())
+    def settled(path_text: str) -> str:
+        path = expand_user(path_text)
+        return (
+            path_text
+            if path_text.startswith((DEMO, OPENCLIPART)) or path.is_absolute()
+            else str((folder / path).absolute())
+        )
 
-    data = {name: settled(where) for name, where in study.data.items()}
+    data = {name: settled(path_text) for name, path_text in study.data.items()}
     arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
     return study.model_copy(update={"data": data, "arms": arms})
 
@@ -288,12 +295,12 @@ def _each(values: list[Any], holds: Any, complaint: str) -> None:
 
 
 def read_study(path: Path) -> Study:
-    """The study in a file; ConfigError when it is missing or wrong. Sizes are any of the presets'."""
-    where = f"the study {excerpt(str(path))}"
+    """The study in a file; ConfigError when it is missing or invalid."""
+    subject = f"the study {excerpt(str(path))}"
     try:
         return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
     except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
+        raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
     except ValidationError as error:
         sizes = f" (sizes: {', '.join(SIZES)})" if "size" in field_errors(error) else ""
-        raise ConfigError(f"{where} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error
+        raise ConfigError(f"{subject} cannot be used{sizes}:\n{field_lines(error, 'study')}") from error

@@ -2,13 +2,13 @@
 
 A study folder:
 
-    study.json       the config, as it was begun
-    status.json      who works on it, and the state of each run; written whole and renamed
-    data/            rendered demo data, noisy copies and small clip art, where the study asks for them
-    machines.json    the machines that it was given, where it was given some
-    times/ARM-0.json what a step of an arm takes, where the study has budgets
-    runs/ARM-s0/     a run folder like any other, and ``exports/measures.json`` when it has been measured
-    results.json     means, intervals, paired differences; results.md, plot.svg and cost.svg are made from it
+    study.json       the config
+    status.json      the process that runs it, and the state of each run; replaced atomically
+    data/            rendered demo data, noisy copies and small clip art, if the study uses them
+    machines.json    the machines to train on, if any were chosen
+    times/ARM-0.json the step time of an arm, if the study has budgets
+    runs/ARM-s0/     a run folder, with ``exports/measures.json`` once it has been evaluated
+    results.json     means, intervals, paired differences; source of results.md, plot.svg and cost.svg
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class StudyRun:
     seed: int
     folder: str  # relative to the study folder
     state: RunState = "waiting"
-    message: str = ""  # why it failed, or what hinders it for now
-    device: str = ""  # the GPU that it was given, when the study was given some
-    machine: str = ""  # where it is; "" for this computer
+    message: str = ""  # why it failed, or why it waits
+    device: str = ""  # its GPU, if the study was given devices
+    machine: str = ""  # "" for this computer
 
 
 @dataclass
@@ -50,7 +50,7 @@ class StudyStatus:
     """The process that runs the study, and the state of its runs."""
 
     pid: int = 0
-    started: float = 0.0  # the process's own start time
+    started: float = 0.0  # start time of the process
     heartbeat: float = 0.0
     host: str = ""
     finished: bool = False
@@ -58,19 +58,19 @@ class StudyStatus:
     runs: list[StudyRun] = field(default_factory=list)
 
     def now(self) -> StudyStatus:
-        """The same with this process and the current time."""
+        """The status with this process and the current time."""
         self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()
         return self
 
     @property
     def done(self) -> int:
-        """Runs that are trained and measured."""
+        """Number of runs that are trained and evaluated."""
         return sum(run.state == "done" for run in self.runs)
 
 
 class StudyDir:
-    """Paths in a study folder, and the files that are written whole."""
+    """Paths in a study folder, and access to its small files."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -86,19 +86,19 @@ class StudyDir:
         self.lock = self.path / ".lock"
 
     def run(self, arm: str, seed: int) -> RunDir:
-        """The run folder of one arm with one seed."""
+        """The run folder of an arm and seed."""
         return RunDir(self.runs / f"{arm}-s{seed}")
 
     def measures(self, arm: str, seed: int) -> Path:
-        """Where the numbers of a run are kept."""
+        """The file with the measures of a run."""
         return self.run(arm, seed).exports / "measures.json"
 
     def step_time(self, arm: str, part: int) -> Path:
-        """Where the step time of ``arm`` is kept, measured for the ``part``-th time."""
+        """The file with the ``part``-th measurement of the step time of ``arm``."""
         return self.times / f"{arm}-{part}.json"
 
     def read_step_time(self, arm: str, part: int) -> records.StepTimeFile | None:
-        """One measurement of an arm's step time; None where there is none. Raises UserError for a wrong file."""
+        """A measurement of an arm's step time, or None. Raises UserError for an invalid file."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         path = self.step_time(arm, part)
@@ -111,18 +111,18 @@ class StudyDir:
         )
 
     def written(self) -> list[Path]:
-        """The folders and files in which, or through which, a study writes beside its runs."""
+        """The folders and files that a study writes to, besides its runs."""
         folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
         folders.append(self.times)
         return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
 
     def written_of(self, arm: str, seed: int) -> list[Path]:
-        """The same of one run."""
+        """The folders and files that a study writes to for a run."""
         run = self.run(arm, seed)
         return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
 
     def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """What was measured of a run (see `MeasuresFile`); None when nothing was. Raises UserError for a wrong file."""
+        """The measures of a run (see `MeasuresFile`), or None. Raises UserError for an invalid file."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         path = self.measures(arm, seed)
@@ -136,14 +136,18 @@ class StudyDir:
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
-        """What is still to be measured of a run: new measures, changed ones, and those that failed."""
-        wanted, found = study.measures_of(arm), self.read_measures(arm, seed)
-        if found is None:
-            return wanted
-        if found.get("measured") is not None:
-            return [one for one in wanted if one.written() not in found["measured"]]
-        networks = found["networks"].values()  # from before it was noted, and then the names have to do
-        return [one for one in wanted if not all(any(key.startswith(f"{one.name}/") for key in n) for n in networks)]
+        """The measures of a run that are still missing: new, changed and failed ones."""
+        measures, existing = study.measures_of(arm), self.read_measures(arm, seed)
+        if existing is None:
+            return measures
+        if existing.get("measured") is not None:
+            return [measure for measure in measures if measure.written() not in existing["measured"]]
+        networks = existing["networks"].values()  # without a list of measures: compare by name
+        return [
+            measure
+            for measure in measures
+            if not all(any(key.startswith(f"{measure.name}/") for key in n) for n in networks)
+        ]
 
     def write_status(self, status: StudyStatus) -> None:
         write_whole(self.status, json.dumps(asdict(status), indent=1).encode())
@@ -154,13 +158,13 @@ class StudyDir:
 
         try:
             raw = read_json(self.status, records.LARGEST_STATUS)
-            found = checked(records.StudyStatusRecord, raw, str(self.status))
+            record = checked(records.StudyStatusRecord, raw, str(self.status))
         except (FileNotFoundError, UserError):
             return None
-        return StudyStatus(**found.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in found.runs])
+        return StudyStatus(**record.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in record.runs])
 
     def read_results(self) -> dict[str, Any] | None:
-        """``results.json``; None when there is none yet that can be read. `results_problem` checks its content."""
+        """``results.json``; None if it is missing or unreadable. `results_problem` validates its content."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         try:

@@ -1,7 +1,7 @@
-"""On which machines a study is trained: ``machines.json`` in its folder, which window and verb share.
+"""The machines of a study: ``machines.json`` in its folder, shared by window and verb.
 
-Flow: the machines chosen in the window, or ``--on`` -> **machines** -> ``core.studies.study.places``; a study that is
-started again goes on where it was, unless others are chosen.
+Flow: the machines selected in the window, or ``--on`` -> **machines** -> ``core.studies.study.places``; a resumed study
+uses the same machines unless others are selected.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from core.spec.reading import KILOBYTE, checked, read_json
 from core.spec.study.config import MOST, Study
 from core.spec.study.folder import StudyDir
 
-HERE = "here"  # this computer, among names of machines
-ANY = "any"  # this computer and every machine of the list
+HERE = "here"  # denotes this computer
+ANY = "any"  # denotes this computer and every listed machine
 FILE = "machines.json"
 
 
 class StudyMachines(BaseModel):
-    """``on``: names of machines, `HERE` and `ANY`; none named is this computer. ``folder``: the study's name there."""
+    """``on``: names of machines, `HERE` and `ANY`; empty for this computer. ``folder``: remote name of the study."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -36,7 +36,7 @@ class StudyMachines(BaseModel):
 
 
 def read_machines(out: StudyDir, study: Study) -> StudyMachines:
-    """What was chosen; this computer, and a new name elsewhere, where nothing was. UserError for a wrong file."""
+    """The machines of the study; by default this computer, with a new remote name. UserError for an invalid file."""
     path = out.path / FILE
     try:
         raw = read_json(path, 256 * KILOBYTE, root=out.path)
@@ -46,26 +46,26 @@ def read_machines(out: StudyDir, study: Study) -> StudyMachines:
     return checked(StudyMachines, raw, str(path), remedy="Remove it and choose the machines again.")
 
 
-def write_machines(out: StudyDir, chosen: StudyMachines) -> None:
-    """UserError when the disk refuses."""
+def write_machines(out: StudyDir, machines: StudyMachines) -> None:
+    """Write the machines of the study. UserError when they cannot be written."""
     path = out.path / FILE
     with writing(path, UserError):
-        write_whole(path, json.dumps(chosen.model_dump(), ensure_ascii=False).encode())
+        write_whole(path, json.dumps(machines.model_dump(), ensure_ascii=False).encode())
 
 
 def needs_one_machine(study: Study) -> bool:
-    """Whether arms are compared at equal time: seconds of different machines are not the same budget."""
+    """Whether arms are compared at equal compute: seconds on different machines are different budgets."""
     return bool(study.budgets) or any(arm.budget or arm.as_long_as for arm in study.arms)
 
 
 def trains_here(on: Sequence[str]) -> bool:
-    """Whether this computer is among the machines that ``on`` means."""
+    """Whether ``on`` includes this computer."""
     return "" in named(on, ())
 
 
-def named(on: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The machines that ``on`` means, of those ``known``; "" is this computer. Each once, this computer first."""
-    wanted = {"" if one in (HERE, LOCAL) else one for one in on} or {""}
-    if ANY in wanted:
-        wanted = (wanted - {ANY}) | {"", *known}
-    return sorted(wanted, key=lambda name: (name != "", on.index(name) if name in on else len(on), name))
+def named(on: Sequence[str], listed: Iterable[str]) -> list[str]:
+    """The machines that ``on`` denotes among ``listed``, without duplicates; "" is this computer and comes first."""
+    selected = {"" if name in (HERE, LOCAL) else name for name in on} or {""}
+    if ANY in selected:
+        selected = (selected - {ANY}) | {"", *listed}
+    return sorted(selected, key=lambda name: (name != "", on.index(name) if name in on else len(on), name))

@@ -1,7 +1,7 @@
-"""What a study's own files must be before anything is made of them: numbers within range, texts, nothing else.
+"""Schemas of a study's files, which may be untrusted: value ranges and types.
 
 Flow: ``core.spec.study`` reads ``measures.json`` and ``status.json``, the window ``results.json`` -> **records**.
-They may come from anywhere: a study folder is handed from one person to another. No torch, the window reads them.
+No torch, the window reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.spec.study.config import RunState
 LARGEST_STATUS = 4 * MEGABYTE
 LARGEST_MEASURES = 16 * MEGABYTE
 LARGEST_RESULTS = 16 * MEGABYTE
-SHORTEST_STEP = 1e-9  # seconds; less is no time that a step could take
+SHORTEST_STEP = 1e-9  # seconds
 
 
 def _measurable(seconds: float) -> float:
@@ -32,7 +32,7 @@ Pid = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Record(BaseModel):
-    """Types as they are written, not as they might be meant: what is checked is then used as it stands."""
+    """Strict: values are used as they are, without conversion."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
 
@@ -116,7 +116,7 @@ class PairedRecord(_Record):
 
 
 class CostRecord(_Record):
-    """What an arm's training took."""
+    """Training cost of an arm."""
 
     step_seconds: MeanRecord
     train_seconds: MeanRecord
@@ -151,7 +151,7 @@ class ComparisonRecord(_Record):
     cost_ratio: MeanRecord | None = None
     metrics: dict[str, dict[str, PairedRecord]]
     equal_clock: dict[str, PairedRecord] | None = None
-    equal: Literal["steps", "budget", "time", ""] = ""  # what both were trained for the same of
+    equal: Literal["steps", "budget", "time", ""] = ""  # the budget that both arms shared
 
 
 class DifferenceRecord(_Record):
@@ -164,7 +164,7 @@ class DifferenceRecord(_Record):
 
 
 class CrossingRecord(_Record):
-    """The budget at which an arm overtakes another, or falls behind it."""
+    """The budget at which an arm becomes better or worse than another."""
 
     arm: str
     baseline: str
@@ -191,14 +191,14 @@ class ResultsFile(_Record):
 
     @model_validator(mode="after")
     def _of_these_arms(self) -> ResultsFile:
-        for one in self.compare:
-            if not {one.arm, one.baseline} <= self.arms.keys():
-                raise ValueError(f"compare: there is no arm {one.arm!r} or {one.baseline!r}")
+        for comparison in self.compare:
+            if not {comparison.arm, comparison.baseline} <= self.arms.keys():
+                raise ValueError(f"compare: there is no arm {comparison.arm!r} or {comparison.baseline!r}")
         return self
 
 
 def results_problem(raw: Any) -> str:
-    """What is wrong with the content of a ``results.json``, as a sentence; "" when nothing is."""
+    """The problem with the content of a ``results.json``, as a sentence; "" if it is valid."""
     try:
         ResultsFile.model_validate(raw)
     except ValidationError as error:

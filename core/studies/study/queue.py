@@ -233,7 +233,7 @@ class StudyQueue:
     def _is_still_stopping(self, run: StudyRun) -> bool:
         """Whether a trainer of an earlier, killed study process is still stopping."""
         status = self.out.run(run.arm, run.seed).read_status()
-        return status is not None and status.here and process_alive(status)
+        return status is not None and status.is_local and process_alive(status)
 
     def _may_get_time(self, run: StudyRun) -> bool:
         """Whether the arm whose time ``run`` needs may still finish."""

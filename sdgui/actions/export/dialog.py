@@ -213,7 +213,7 @@ class ExportDialog(QDialog):
 
     def _form_changed(self) -> None:
         form = EXPORT_FORMS[self.form.currentData()]
-        self.description.setText(form.what)
+        self.description.setText(form.description)
         previous = self.precision.currentData()
         self.precision.clear()
         for name in form.precisions:

@@ -50,7 +50,7 @@ class FindingList(QWidget):
         image = PlainLabel(self)
         image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
         image.setAccessibleName("works" if finding.works else "does not work")
-        subject, outcome = PlainLabel(finding.what, self), PlainLabel(finding.found, self, wordWrap=True)
+        subject, outcome = PlainLabel(finding.name, self), PlainLabel(finding.detail, self, wordWrap=True)
         set_role(outcome, "muted")
         top = Qt.AlignmentFlag.AlignTop
         self._grid.addWidget(image, row, 0, top)

@@ -188,7 +188,7 @@ class LaunchForm(QWidget):
 
     def _arrange(self) -> None:
         """Show the fields of the selected launcher."""
-        launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.here
+        launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.is_local
         for name, _, _, fits in _FIELDS:
             is_visible = name == "at_once" if is_local else fits == "far" or launcher in fits.split()
             self._form.setRowVisible(self._boxes[name], is_visible)

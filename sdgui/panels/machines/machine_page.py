@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.machines.answers import Facts, Finding, Gpu
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from sdgui.panels.machines.findings import FindingList
 from sdgui.panels.machines.launch_form import LaunchForm
@@ -118,19 +118,19 @@ class MachinePage(QScrollArea):
         self._findings_card.hide()
         self._output_card.hide()
 
-    def show_machine(self, machine: Machine, facts: Facts | None, state: LineState) -> None:
+    def show_machine(self, machine: Machine, facts: Facts | None, state: ConnectionState) -> None:
         """Heading, facts and form of this machine."""
-        self.title.setText(machine.name[:1].upper() + machine.name[1:] if machine.here else machine.name)
+        self.title.setText(machine.name[:1].upper() + machine.name[1:] if machine.is_local else machine.name)
         self.line.setText(state_line(machine, facts, state))
         set_role(self.line, "error" if state.kind == "refused" else "muted")
-        self.install.setVisible(not machine.here)
-        self.remove.setVisible(not machine.here)
+        self.install.setVisible(not machine.is_local)
+        self.remove.setVisible(not machine.is_local)
         self.form.show_machine(machine)
         self.script.show_machine(machine)
         self._script_card.setVisible(machine.launcher == "slurm")
         self._show_facts(facts, state)
 
-    def _show_facts(self, facts: Facts | None, state: LineState) -> None:
+    def _show_facts(self, facts: Facts | None, state: ConnectionState) -> None:
         out = state.kind in ("waiting", "refused")
         self.waiting.setText("Not checked yet." if out else "Checking hardware …")
         self.waiting.setVisible(facts is None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
@@ -39,7 +39,7 @@ def gibibytes(mebibytes: float) -> str:
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes < 100 * 1024 else f"{mebibytes / 1024:.0f} GiB"
 
 
-def summary(facts: Facts | None, state: LineState, is_local: bool) -> str:
+def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
     """The line below a machine's name in the list."""
     if facts is None:
         return state.sentence or {"connecting": "Connecting …", "off": "Not asked yet"}.get(state.kind, "")
@@ -53,11 +53,11 @@ def summary(facts: Facts | None, state: LineState, is_local: bool) -> str:
     return f"{counted(facts.cores, 'core')}, no GPU"
 
 
-def state_line(machine: Machine, facts: Facts | None, state: LineState) -> str:
+def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) -> str:
     """The sentence below the heading of a machine."""
     if state.sentence and state.kind != "ready":
         return state.sentence
-    if machine.here:
+    if machine.is_local:
         return "Runs start here as programs of their own and outlive the window."
     if facts is None:
         return f"Connecting to {machine.host} …" if state.kind in ("connecting", "off") else f"ssh {machine.host}"

@@ -168,7 +168,7 @@ class MachinesPanel(Panel):
 
     def _set_machines(self, machines: list[Machine]) -> None:
         self._machines = machines
-        self.queue.show_machines([("" if machine.here else machine.name, _title(machine)) for machine in machines])
+        self.queue.show_machines([("" if machine.is_local else machine.name, _title(machine)) for machine in machines])
 
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
@@ -202,7 +202,7 @@ class MachinesPanel(Panel):
             self._show_queue()
             return
         self.pages.setCurrentWidget(self.page)
-        if machine.here:
+        if machine.is_local:
             machine = machine.model_copy(update={"at_once": self._services.launcher.limit})
         self.page.show_machine(machine, self._hosts.facts(machine.name), self._hosts.state(machine.name))
         checking = machine.name in self._checking
@@ -215,8 +215,8 @@ class MachinesPanel(Panel):
         entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "Nothing waits", "ph.queue")]
         for machine in self._machines:
             state, facts = self._hosts.state(machine.name), self._hosts.facts(machine.name)
-            icon, role = ("ph.laptop", "text") if machine.here else _STATES.get(state.kind, _STATES["off"])
-            entries.append(Entry(machine.name, _title(machine), summary(facts, state, machine.here), icon, role))
+            icon, role = ("ph.laptop", "text") if machine.is_local else _STATES.get(state.kind, _STATES["off"])
+            entries.append(Entry(machine.name, _title(machine), summary(facts, state, machine.is_local), icon, role))
         return entries
 
     def _show_queue(self) -> None:
@@ -260,7 +260,7 @@ class MachinesPanel(Panel):
             self._tasks.run(lambda: self._hosts.put(machine), done, self._failed)
 
     def _save_machine(self, machine: Machine) -> None:
-        if machine.here:
+        if machine.is_local:
             self._set_limit(machine.at_once)
             return
         self._edits += 1
@@ -269,7 +269,7 @@ class MachinesPanel(Panel):
 
     def _remove(self) -> None:
         machine = self._machine()
-        if machine is None or machine.here:
+        if machine is None or machine.is_local:
             return
 
         def done(_: object) -> None:
@@ -294,7 +294,7 @@ class MachinesPanel(Panel):
 
     def _refused(self, name: str, sentence: str) -> None:
         if name in self._checking:
-            self._checked(name, [Finding(what="Connection", works=False, found="does not answer", remedy=sentence)])
+            self._checked(name, [Finding(name="Connection", works=False, detail="does not answer", remedy=sentence)])
         self._soon()
 
     def _install(self) -> None:
@@ -361,4 +361,4 @@ _HERE = "This computer"
 
 
 def _title(machine: Machine) -> str:
-    return _HERE if machine.here else machine.name
+    return _HERE if machine.is_local else machine.name

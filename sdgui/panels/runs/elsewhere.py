@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.store.records import Run
 from sdgui.widgets.formats import duration
@@ -56,11 +56,11 @@ class ElsewhereStrip(QWidget):
         else:
             self._show_state(self._hosts.state(run.machine))
 
-    def _state_changed(self, name: str, state: LineState) -> None:
+    def _state_changed(self, name: str, state: ConnectionState) -> None:
         if self._run is not None and self._run.is_local and self._run.machine == name:
             self._show_state(state)
 
-    def _show_state(self, state: LineState) -> None:
+    def _show_state(self, state: ConnectionState) -> None:
         name = self._run.machine if self._run is not None else ""
         texts = {
             "waiting": f"{state.sentence} Again in {duration(state.retry or 0)}; nothing is lost meanwhile.",

@@ -54,7 +54,7 @@ class MachinesButton(QPushButton):
         names: list[str] = []
         try:
             names = (
-                [machine.name for machine in self._hosts.listing() if not machine.here]
+                [machine.name for machine in self._hosts.listing() if not machine.is_local]
                 if self._hosts is not None
                 else []
             )

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.machines.connection import LineState
-from core.spec.machines.elsewhere import Elsewhere, image_there
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machines import Machines
-from core.spec.machines.record import here_or_there, read_record
+from core.spec.machines.path_translation import PathTranslator, remote_image
+from core.spec.machines.record import read_record, remote_checkpoint
 from core.spec.paths import split_run
 from core.spec.run.events import Sample
 from core.spec.run.folder import RunDir
@@ -38,7 +38,7 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
         return None
     if record is None or not record.folder:
         return None
-    name = here_or_there(run, checkpoint or "best")
+    name = remote_checkpoint(run, checkpoint or "best")
     if name and (run.checkpoints / name / "checkpoint.json").is_file():
         return None
     return [*core_command(), "worker", "--on", record.machine, "--home", str(home)]
@@ -52,12 +52,12 @@ class RemoteImages:
 
     def fetch(self, path: Path) -> None:
         """Put a small copy at ``path``, if it names an image of another machine; nothing when that fails."""
-        location = image_there(self._home, path)
+        location = remote_image(self._home, path)
         if location is None or path.exists():
             return
         machine, remote_path = location
         try:
-            if self._machines.states().get(machine, LineState()).kind in ("waiting", "refused"):
+            if self._machines.states().get(machine, ConnectionState()).kind in ("waiting", "refused"):
                 return  # the threads that read thumbnails are needed for other images
             answer = self._machines.host(machine).images([remote_path], SIDE).result(_SECONDS)
             chunk = answer.get(remote_path)
@@ -77,5 +77,5 @@ def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple
         record = None
     if record is None:
         return samples
-    names = Elsewhere(home, record.machine)
-    return tuple(replace(sample, content=names.to_here(dict(sample.content))) for sample in samples)
+    names = PathTranslator(home, record.machine)
+    return tuple(replace(sample, content=names.to_local(dict(sample.content))) for sample in samples)

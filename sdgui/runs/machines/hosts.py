@@ -18,13 +18,13 @@ from PySide6.QtCore import QObject, Signal
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Finding, Gpu
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.host import when_done
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import read_record
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.machines.ssh import LineDown
+from core.spec.machines.ssh import ConnectionLost
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines.colleagues import ColleagueRuns
 from sdgui.runs.machines.fetching import Fetches
@@ -44,7 +44,7 @@ class Hosts(QObject):
     """Called from any thread; signals arrive in the window's."""
 
     listed = Signal()  # a machine was added, changed or removed
-    state_changed = Signal(str, object)  # machine, LineState
+    state_changed = Signal(str, object)  # machine, ConnectionState
     probed = Signal(str, object)  # machine, Facts
     checked = Signal(str, object)  # machine, list[Finding]
     scripted = Signal(str, str)  # machine, the script that would be sent to sbatch
@@ -97,9 +97,9 @@ class Hosts(QObject):
         """What is known of a machine, however old."""
         return self._facts[name][1] if name in self._facts else None
 
-    def state(self, name: str) -> LineState:
+    def state(self, name: str) -> ConnectionState:
         """How the connection to a machine stands."""
-        return self.machines.states().get(name, LineState())
+        return self.machines.states().get(name, ConnectionState())
 
     def probe(self, name: str) -> None:
         """Ask what a machine has; ``probed`` or ``refused`` follows."""
@@ -193,7 +193,7 @@ class Hosts(QObject):
         except TooLate:
             self._unanswered[name] = answer
             return None
-        except LineDown:
+        except ConnectionLost:
             return None
         self._learn(name, facts)
         return facts

@@ -191,7 +191,7 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--batch", "0"], "--batch 0 is not a batch size; give 1 or more"),
         (["--batch", "-1"], "--batch -1 is not a batch size"),
         (["--csv", "image.png"], "--csv image.png does not end in .csv"),
-        (["--weights", "teacher"], "has one network, no student and teacher"),
+        (["--weights", "teacher"], "has only one network, not student and teacher"),
     ],
 )
 def test_what_does_not_fit_is_said(coca: str, shapes: Path, options: list[str], message: str, capsys: Printed) -> None:

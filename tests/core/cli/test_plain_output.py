@@ -20,7 +20,7 @@ EVIL = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp\r"
 OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 ANSWERS = {
     "probe": {"host": EVIL, "system": EVIL, "gpus": [{"index": 0, "name": EVIL, "users": [EVIL]}], "torch": EVIL},
-    "check": {"findings": [{"what": EVIL, "works": False, "found": EVIL, "remedy": EVIL}]},
+    "check": {"findings": [{"name": EVIL, "works": False, "detail": EVIL, "remedy": EVIL}]},
     "runs": {"runs": [{"folder": f"/{EVIL}", "name": EVIL, "state": "done"}]},
 }
 HOST = f"""

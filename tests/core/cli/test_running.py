@@ -141,7 +141,7 @@ def test_what_is_not_there_is_said_in_a_sentence(home: Path, config: Path) -> No
         (("launch", str(config), "--on", "nowhere"), "there is no machine nowhere"),
         (("launch", str(config), "--print-script"), "a script is for Slurm"),
         (("machines", "check", "nowhere"), "there is no machine nowhere"),
-        (("machines", "add", "a", "--host=-x"), "no name that ssh takes"),
+        (("machines", "add", "a", "--host=-x"), "not a valid ssh name"),
         (("runs", "compare", "one"), "there is no run one"),
     ):
         code, _, err = say(*words, *at_home)

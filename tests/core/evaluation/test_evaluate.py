@@ -272,7 +272,7 @@ def test_rows_without_a_label_or_a_image_are_left_out_and_told(
         (["nowhere", *RETRIEVAL], "there is no model 'nowhere'; give a run folder, RUN@STEP"),
         (["open_clip:ViT-B-33", *RETRIEVAL], "there is no architecture 'ViT-B-33'; did you mean"),
         (["open_clip:sd-tiny,gone", *RETRIEVAL], "'gone' is neither a file, nor a folder, nor a tag"),
-        (["open_clip:sd-tiny", "--weights", "teacher", *RETRIEVAL], "leave out --weights teacher"),
+        (["open_clip:sd-tiny", "--weights", "teacher", *RETRIEVAL], "omit --weights teacher"),
         (["open_clip:sd-tiny", "--data", "VAL", "--task", "knn"], "knn needs labelled training data; name"),
         (["RUN", "--data", "/gone.csv", "--task", "retrieval"], "There is no data at /gone.csv"),
         ([*ZERO_SHOT, "shape", "--templates", "songs"], "bundled prompt sets: art,"),

@@ -17,7 +17,7 @@ import pytest
 from core.remote import server as server_module
 from core.remote.server import Remote
 from core.spec.chain import Chain, ChainStage, write_chain
-from core.spec.machines.answers import Standing, Submitted
+from core.spec.machines.answers import RemoteStatus, Submitted
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
 from core.spec.presets import preset_config
@@ -124,7 +124,7 @@ def test_what_it_cannot_do_is_refused_in_words(
         return str(reply["message"])
 
     assert message("dance") == "This version of sdgui cannot dance; update it with Install there."
-    assert message("standing") == "the request standing is incomplete or wrong: KeyError('folder'); update sdgui."
+    assert message("run_status") == "the request run_status is incomplete or wrong: KeyError('folder'); update sdgui."
     assert message("check", machine={"name": "a/b"}).startswith("the machine's settings")
     for do in ("control", "end", "checkpoints", "read"):
         more: dict[str, Any] = {"what": "stop", "how": "kill", "file": "a", "offset": 0, "length": 1}
@@ -154,12 +154,12 @@ def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
     ended: list[object] = []
     monkeypatch.setattr(watched, "end", lambda kill: ended.append(kill))
     monkeypatch.setattr(watched, "ask", ended.append)
-    monkeypatch.setattr(watched, "stand", lambda: Standing(folder=folder, state=RunState.PAUSED))
+    monkeypatch.setattr(watched, "stand", lambda: RemoteStatus(folder=folder, state=RunState.PAUSED))
     for do, more in (("control", {"what": "pause"}), ("end", {"how": "kill"}), ("end", {"how": "terminate"})):
         assert asked(remote, said, do, folder=folder, **more)["result"]["state"] == "paused"
     assert ended == ["pause", True, False]
     assert looked == [folder] * 3
-    assert asked(remote, said, "standing", folder=folder)["result"]["state"] == "paused"
+    assert asked(remote, said, "run_status", folder=folder)["result"]["state"] == "paused"
     looked.clear()
     for do in ("submit", "submit_chain", "submit_study"):
         given: list[Any] = []
@@ -216,13 +216,13 @@ def test_scripts_checks_data_and_files_are_given(remote: Remote, said: Said, tmp
     own = slurm | {"script": "#!/bin/sh\n"}
     assert asked(remote, said, "script", machine=own, name="one", devices=[])["result"] == {"script": "#!/bin/sh\n"}
     findings = asked(remote, said, "check", machine=NEAR)["result"]["findings"]
-    assert [one["what"] for one in findings] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
+    assert [one["name"] for one in findings] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
     config = preset_config("clip", "tiny")
     config = config.model_copy(update={"data": config.data.model_copy(update={"train": "/no/pairs.csv"})})
     found = asked(remote, said, "check_data", config=config.to_json())["result"]["findings"]
-    assert [one["what"] for one in found] == ["Training data"]
+    assert [one["name"] for one in found] == ["Training data"]
     found = asked(remote, said, "check", machine=NEAR, config=config.to_json())["result"]["findings"]
-    assert found[-1]["what"] == "Training data"
+    assert found[-1]["name"] == "Training data"
     facts = asked(remote, said, "data_facts", paths={"train": "/no/pairs.csv"})["result"]["data"]
     assert (facts[0]["name"], facts[0]["pairs"], "pairs.csv" in facts[0]["problem"]) == ("train", 0, True)
     run = run_there(remote)

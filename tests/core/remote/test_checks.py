@@ -59,18 +59,18 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("healthy")
 def test_a_machine_that_has_all_has_no_remedy(tmp_path: Path) -> None:
     found = checks.check(NEAR, tmp_path / "a" / "b", Cluster())
-    assert [one.what for one in found] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
+    assert [one.name for one in found] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
     assert all(one.works and not one.remedy for one in found)
-    assert [one.found for one in found[1:]] == [
+    assert [one.detail for one in found[1:]] == [
         "sdgui 1, torch 2",
         str(tmp_path / "a" / "b"),
         "3.0 GB free",
         "none: no driver; runs train on the CPU",
     ]
     torchrun = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path, Cluster())
-    assert (torchrun[-1].what, torchrun[-1].works, torchrun[-1].found) == ("torchrun", True, "torch 2")
+    assert (torchrun[-1].name, torchrun[-1].works, torchrun[-1].detail) == ("torchrun", True, "torch 2")
     cluster = checks.check(NEAR.model_copy(update={"launcher": "slurm"}), tmp_path, Cluster())
-    assert [(one.what, one.works, one.found) for one in cluster[4:]] == [
+    assert [(one.name, one.works, one.detail) for one in cluster[4:]] == [
         ("GPUs", True, "given out by Slurm"),
         ("Slurm", True, "23.11"),
         ("Partition", True, "low: 1 of 4 nodes idle, at most 1-00:00:00"),
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
         checks, "gpus", lambda: ([Gpu(index=0, name="A"), Gpu(index=1, name="B", users=["x"])], "nvml; GPU 2: is lost")
     )
     found = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path / "file", Cluster())
-    wrong = {one.what: (one.found, one.remedy) for one in found if not one.works}
+    wrong = {one.name: (one.detail, one.remedy) for one in found if not one.works}
     assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install there.")
     assert wrong["Runs folder"] == (f"{tmp_path / 'file'}: File exists", "Choose another runs folder.")
     assert wrong["Disk"][1].startswith("Checkpoints may not fit")
@@ -97,7 +97,7 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
     assert checks._disk(tmp_path).works
-    assert (checks._gpus(NEAR).works, checks._gpus(NEAR).found) == (True, "1, 1 free: A")
+    assert (checks._gpus(NEAR).works, checks._gpus(NEAR).detail) == (True, "1, 1 free: A")
 
 
 @pytest.mark.parametrize(("number", "remedy"), [(28, "Free some space there."), (13, "Choose another runs folder.")])
@@ -128,7 +128,7 @@ def test_partitions_that_a_cluster_has_not(
     machine = NEAR.model_copy(update={"launcher": "slurm", "partition": partition})
     slurm, chosen, requeueing = checks._slurm(machine, Cluster())
     assert slurm.works
-    assert (chosen.works, chosen.found, chosen.remedy) == (works, found, "" if works else "Choose one of low, high.")
+    assert (chosen.works, chosen.detail, chosen.remedy) == (works, found, "" if works else "Choose one of low, high.")
     assert not requeueing.works
     assert "scontrol" in requeueing.remedy
 
@@ -138,7 +138,7 @@ def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
     absent.there, away.words = False, "The controller is away."
     for slurm, said in ((absent, "no sbatch here"), (away, "The controller is away.")):
         (one,) = checks._slurm(NEAR, slurm)
-        assert (one.what, one.works, one.found) == ("Slurm", False, said)
+        assert (one.name, one.works, one.detail) == ("Slurm", False, said)
         assert one.remedy
 
 
@@ -149,16 +149,16 @@ def test_the_paths_of_a_config_are_looked_for(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "weights.pt").write_bytes(b"")
     settings = [f"data.train={tmp_path / 'pairs.csv'}", f"data.val={tmp_path / 'gone.csv'}"]
     config = override(preset_config("clip", "tiny"), [*settings, "towers.pretrained=~/weights.pt"])
-    found = {one.what: one for one in checks.check_data(config.to_json())}
+    found = {one.name: one for one in checks.check_data(config.to_json())}
     assert set(found) == {"Training data", "Validation data", "Weights"}
     assert found["Training data"].works
     pairs = str(tmp_path / "pairs.csv")
-    assert found["Training data"].found == f"{pairs}: {len(open_source(pairs).rows)} images"
+    assert found["Training data"].detail == f"{pairs}: {len(open_source(pairs).rows)} images"
     assert not found["Validation data"].works
     assert found["Validation data"].remedy.startswith("Give the path that the data have")
-    assert (found["Weights"].works, found["Weights"].found) == (True, "~/weights.pt")
+    assert (found["Weights"].works, found["Weights"].detail) == (True, "~/weights.pt")
     missing = checks._path("Weights", "/no/where")
-    assert (missing.works, missing.found) == (False, "/no/where is not there")
+    assert (missing.works, missing.detail) == (False, "/no/where is not there")
     names = ("/a", "~/a", "./a", "../a", "a/b", "open_clip:a/b", "hf-hub:a/b", "a")
     assert [checks._is_path(name) for name in names] == [True] * 5 + [False] * 3
     facts = checks.data_facts({"one": pairs, "two": str(tmp_path / "gone.csv")})

@@ -192,7 +192,7 @@ def test_a_broken_gpu_hides_no_other_and_is_told(driver: Callable[..., Driver], 
     assert by == "nvml; GPU 0: GPU is lost"
     finding = checks._gpus(Machine(name="here"))
     assert not finding.works
-    assert "GPU 0: GPU is lost" in finding.found
+    assert "GPU 0: GPU is lost" in finding.detail
     assert "nvidia-smi says more" in finding.remedy
 
 

@@ -99,8 +99,8 @@ def test_answers_that_cannot_be_read_are_told_in_a_sentence(tmp_path: Path, answ
 
 
 def test_lines_that_are_no_replies_are_passed_over(tmp_path: Path, run: RunDir) -> None:
-    part = {"event": "bytes", "folder": "/there/one", "file": "../config.json", "at": 0, "data": "=QUJD"}
-    standing = {"event": "standing", "folder": "/there/one", "state": "winning"}
+    part = {"event": "bytes", "folder": "/there/one", "file": "../config.json", "offset": 0, "data": "=QUJD"}
+    standing = {"event": "run_status", "folder": "/there/one", "state": "winning"}
     deep = "[" * 100_000
     facts = {"event": "done", "result": {"host": "x", "cores": 3}}
     host = hostile(tmp_path, facts, "Welcome!", deep, '{"event": ', [1], part, standing, {"event": "done", "id": 99})
@@ -137,7 +137,7 @@ def test_a_full_disk_there_is_told_and_nothing_is_lost(
     run = RunDir(tmp_path / "home" / "runs" / "one")
     with pytest.raises(UserError, match=r"No space left|disk"):
         remote.launch(run, "near", run_config())
-    findings = {one.what: one for one in machines.host("near").check().result(60)}
+    findings = {one.name: one for one in machines.host("near").check().result(60)}
     assert not findings["Disk"].works
     assert "ree some space" in findings["Disk"].remedy
     (small_disk / "full").unlink()

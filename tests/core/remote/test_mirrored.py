@@ -15,7 +15,7 @@ from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.spec.errors import UserError
 from core.spec.machines import mirror as mirror_module
-from core.spec.machines.answers import Bytes, Standing, packed
+from core.spec.machines.answers import Bytes, RemoteStatus, packed
 from core.spec.machines.mirror import Mirror, digest_before
 from core.spec.machines.record import RemoteRecord
 from core.spec.run.folder import RunDir
@@ -49,7 +49,7 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
     assert not following._grow(followed, "events.jsonl")
     assert not following._grow(followed, "stdout.log")
     assert not following._grow(followed, "stderr.log"), "there is none"
-    parts = [(one["file"], one["at"], one["data"], one["anew"]) for one in sent]
+    parts = [(one["file"], one["offset"], one["data"], one["restart"]) for one in sent]
     assert parts == [
         ("events.jsonl", 4, packed(b"456789abcd"), False),
         ("events.jsonl", 14, packed(b"e"), False),
@@ -60,11 +60,11 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
     assert sent == [], "nothing is new"
     run.events.write_bytes(b"new")
     following._grow(followed, "events.jsonl")
-    assert [(one["at"], one["anew"]) for one in sent] == [(0, True)], "it has become another file"
+    assert [(one["offset"], one["restart"]) for one in sent] == [(0, True)], "it has become another file"
     with run.events.open("ab") as file:
         file.write(b"more")
     following._grow(followed, "events.jsonl")
-    assert [(one["at"], one["anew"]) for one in sent] == [(0, True), (3, False)]
+    assert [(one["offset"], one["restart"]) for one in sent] == [(0, True), (3, False)]
     monkeypatch.setattr(following_module, "_PART", 1000)
     for path, turned in ((run.events, True), (run.stdout, False)):
         with path.open("ab") as file:
@@ -80,7 +80,7 @@ def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[dict[str, Any]] = []
     following = Following(sent.append, Slurm())
-    stands = [Standing(folder="f", state=RunState.RUNNING, age=1.0, status=STATUS)]
+    stands = [RemoteStatus(folder="f", state=RunState.RUNNING, age=1.0, status=STATUS)]
     followed = _Followed(Watched(run, Slurm()), {})
     monkeypatch.setattr(followed.watched, "stand", lambda: stands[-1])
 
@@ -90,24 +90,24 @@ def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
         following._look(followed)
         return [one["event"] for one in sent]
 
-    assert events(0) == ["standing"]
+    assert events(0) == ["run_status"]
     assert events(0.5) == []
     stands.append(stands[0].model_copy(update={"note": "new"}))
     assert events(0.4) == [], "it is judged once a second"
-    assert events(0.2) == ["standing"]
+    assert events(0.2) == ["run_status"]
     stands.append(stands[-1].model_copy(update={"age": 2.0, "expected": 4.0}))
     assert events(1.1) == [], "nothing but the heartbeat is new"
-    assert events(4.0) == ["standing"], "which is told every few seconds"
+    assert events(4.0) == ["run_status"], "which is told every few seconds"
     run.events.write_bytes(b'{"kind":"run_started"}\n')
     stands.append(stands[-1].model_copy(update={"note": "newer"}))
-    assert events(0.16) == ["bytes", "standing"], "a start is judged at once"
+    assert events(0.16) == ["bytes", "run_status"], "a start is judged at once"
     assert followed.look_at == clock[0], "it writes"
-    assert events(6.0) == ["standing"]
+    assert events(6.0) == ["run_status"]
     assert followed.look_at == pytest.approx(clock[0] + 0.15), "it has not written for a while"
     run.stdout.write_bytes(b"x")
     assert events(0.1) == []
     assert events(0.1) == ["bytes"]
-    stands.append(Standing(folder="f", state=RunState.PAUSED))
+    stands.append(RemoteStatus(folder="f", state=RunState.PAUSED))
     events(1.0)
     assert followed.look_at == clock[0] + 1.0, "there is no trainer"
     following.end()
@@ -121,10 +121,10 @@ def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pyt
     followed = _Followed(Watched(run, Slurm()), {})
     problem: list[str] = ["no disk."]
 
-    def stand() -> Standing:
+    def stand() -> RemoteStatus:
         if problem:
             raise UserError(problem[0])
-        return Standing(folder="f", state=RunState.RUNNING)
+        return RemoteStatus(folder="f", state=RunState.RUNNING)
 
     monkeypatch.setattr(followed.watched, "stand", stand)
     told = []
@@ -138,7 +138,7 @@ def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pyt
         [("trouble", "no disk.")],
         [],
         [("trouble", "other.")],
-        [("standing", None)],
+        [("run_status", None)],
         [("trouble", "other.")],
     ]
     following.end()
@@ -164,8 +164,8 @@ def test_what_is_followed_is_named_by_its_folder(run: RunDir) -> None:
 
 
 # What is kept here
-def part(at: int, data: bytes, anew: bool = False) -> Bytes:
-    return Bytes(folder="f", file="events.jsonl", at=at, data=packed(data), anew=anew)  # type: ignore[arg-type]
+def part(at: int, data: bytes, restart: bool = False) -> Bytes:
+    return Bytes(folder="f", file="events.jsonl", offset=at, data=packed(data), restart=restart)  # type: ignore[arg-type]
 
 
 def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> None:
@@ -177,32 +177,32 @@ def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> N
     assert offsets["stderr.log"] == {"offset": 0, "digest": ""}
     assert not mirror.gap, "following begins again from there"
     mirror.saved = False
-    mirror.grew(part(3, b"def"))
+    mirror.append(part(3, b"def"))
     assert (run.events.read_bytes(), mirror.gap, mirror.saved) == (b"abcdef", False, False)
-    mirror.grew(part(6, b'{"kind":"checkpoint_saved"}\n'))
+    mirror.append(part(6, b'{"kind":"checkpoint_saved"}\n'))
     assert mirror.saved, "there is a checkpoint to list"
-    mirror.grew(part(0, b"new", anew=True))
+    mirror.append(part(0, b"new", restart=True))
     assert run.events.read_bytes() == b"new"
-    mirror.grew(part(3, b"er", anew=True))
+    mirror.append(part(3, b"er", restart=True))
     assert run.events.read_bytes() == b"newer", "its beginning came before"
-    mirror.grew(part(9, b"later"))
+    mirror.append(part(9, b"later"))
     assert (run.events.read_bytes(), mirror.gap) == (b"newer", True)
     run.events.unlink()
     run.events.symlink_to(run.path / "elsewhere")
     mirror.gap = False
-    mirror.grew(part(0, b"x"))
+    mirror.append(part(0, b"x"))
     assert mirror.gap
-    why = "Too many levels of symbolic links; see that it can be written, and following goes on."
+    why = "Too many levels of symbolic links; make it writable, and following continues."
     assert mirror.trouble == f"{run.events} cannot be written: {why}"
     assert not (run.path / "elsewhere").exists()
     run.events.unlink()
-    mirror.grew(part(0, b"x"))
+    mirror.append(part(0, b"x"))
     assert mirror.trouble == ""
     mirror.close()
 
 
 @pytest.mark.parametrize(
-    ("standing", "shown"),
+    ("remote_status", "shown"),
     [
         ({"state": "running", "age": 4.0, "status": STATUS}, ("training", 3, 9, 7.0, 4.0)),
         ({"state": "lost contact", "age": 50.0, "status": STATUS}, ("training", 3, 9, None, 50.0)),
@@ -215,12 +215,12 @@ def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> N
     ],
 )
 def test_a_standing_is_shown_as_a_status_by_this_computer_s_clock(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, standing: dict[str, Any], shown: tuple[Any, ...]
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, remote_status: dict[str, Any], shown: tuple[Any, ...]
 ) -> None:
     monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: 5000.0, monotonic=lambda: 1.0))
     mirror = Mirror(run, RECORD)
-    found = Standing(folder="f", **standing)
-    mirror.stands(found)
+    found = RemoteStatus(folder="f", **remote_status)
+    mirror.update_status(found)
     status = run.read_status()
     assert status is not None
     assert (status.doing, status.step, status.total_steps, status.seconds_left, 5000 - status.heartbeat) == shown
@@ -236,16 +236,16 @@ def test_a_status_is_written_when_it_says_something_new_or_its_heartbeat_is_due(
     clock = [100.0]
     monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: clock[0], monotonic=lambda: clock[0]))
     mirror = Mirror(run, RECORD)
-    standing = Standing(folder="f", state=RunState.RUNNING, age=0.0, status=STATUS)
+    standing = RemoteStatus(folder="f", state=RunState.RUNNING, age=0.0, status=STATUS)
     written = []
     for seconds, note in ((0.0, ""), (7.9, ""), (0.2, ""), (0.1, "new"), (0.1, "new")):
         clock[0] += seconds
         run.status.unlink(missing_ok=True)
-        mirror.stands(standing.model_copy(update={"note": note}))
+        mirror.update_status(standing.model_copy(update={"note": note}))
         written.append(run.status.exists())
     assert written == [True, False, True, True, False]
     assert not mirror.done
-    mirror.stands(Standing(folder="f", state=RunState.DONE))
+    mirror.update_status(RemoteStatus(folder="f", state=RunState.DONE))
     assert mirror.done
     mirror.close()
 

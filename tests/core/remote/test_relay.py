@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from core.remote import relay
-from core.spec.machines.elsewhere import Elsewhere, image_there
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
-from core.spec.machines.record import RemoteRecord, here_or_there, write_checkpoints, write_record
+from core.spec.machines.path_translation import PathTranslator, remote_image
+from core.spec.machines.record import RemoteRecord, remote_checkpoint, write_checkpoints, write_record
 from core.spec.run.folder import RunDir
 from tests.core.remote.conftest import ROOT
 from tests.core.remote.test_remote_runs import big_checkpoint
@@ -33,24 +33,24 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_names_change_sides_and_come_back(home: Path) -> None:
-    names = Elsewhere(home, "gpu")
+    names = PathTranslator(home, "gpu")
     one = home / "runs" / "one"
     asked = {"model": f"{one}@20", "run": str(one), "texts": ["a /b.png", "x"], "deep": [{"k": f"{one}/config.json"}]}
-    there = names.to_there(asked)
+    there = names.to_remote(asked)
     assert there == {
         "model": "/there/one@20",
         "run": "/there/one",
         "texts": ["a /b.png", "x"],
         "deep": [{"k": "/there/one/config.json"}],
     }
-    answer = names.to_here({"hits": [{"image": "/data/a b.PNG", "score": 0.5}], "table": "/data/x.csv"})
+    answer = names.to_local({"hits": [{"image": "/data/a b.PNG", "score": 0.5}], "table": "/data/x.csv"})
     shown = answer["hits"][0]["image"]
     assert shown == f"{home}/elsewhere/gpu/data/a b.PNG"
     assert answer["table"] == "/data/x.csv"
-    assert names.to_there([shown]) == ["/data/a b.PNG"]
-    assert image_there(home, Path(shown)) == ("gpu", "/data/a b.PNG")
-    assert image_there(home, Path("/data/a.png")) is None
-    assert Elsewhere(home, "other").to_there(str(one)) == str(one)  # its runs are not that machine's
+    assert names.to_remote([shown]) == ["/data/a b.PNG"]
+    assert remote_image(home, Path(shown)) == ("gpu", "/data/a b.PNG")
+    assert remote_image(home, Path("/data/a.png")) is None
+    assert PathTranslator(home, "other").to_remote(str(one)) == str(one)  # its runs are not that machine's
 
 
 def test_images_come_small(host: Host, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_checkpoints_there_are_known_here(host: Host, home: Path, runs_there: Pa
     run = RunDir(home / "runs" / "one")
     write_checkpoints(run, host.checkpoints(str(runs_there / "one")).result(60))
     for which in ("best", "last", "10", "step-00000010"):
-        assert here_or_there(run, which) == "step-00000010"
-    assert here_or_there(run, "11") == ""
+        assert remote_checkpoint(run, which) == "step-00000010"
+    assert remote_checkpoint(run, "11") == ""
 
 
 def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_replies_of_a_hostile_worker_end_nothing_but_themselves(
     sender = SimpleNamespace(ready=lambda folder: None, answered=lambda number, failed: answered.append(number))
     replies = [{"event": "ready", "receives": ["x"]}, {"event": "done", "id": [1]}, {"event": "done", "id": 2}]
     lines = "".join(json.dumps(one) + "\n" for one in replies) + "[" * 900 + "\n" + "x" * 5000 + '\n{"id": 3}\n'
-    assert relay._pass_replies(Elsewhere(home, "gpu"), io.BytesIO(lines.encode()), sender)  # type: ignore[arg-type]
+    assert relay._pass_replies(PathTranslator(home, "gpu"), io.BytesIO(lines.encode()), sender)  # type: ignore[arg-type]
     assert answered == [2]
     assert len(capsysbinary.readouterr().out.splitlines()) == 4, "nothing after a line that does not end"
 
@@ -134,6 +134,9 @@ def test_a_study_s_runs_may_lie_anywhere(home: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "studies" / "clean" / "runs" / "clip-s0")
     run.create()
     write_record(run, RemoteRecord(machine="gpu", folder="/there/clip-s0", study=True))
-    names = Elsewhere(home, "gpu")
-    assert names.to_there([f"{run.path}@last", str(tmp_path / "a.png")]) == ["/there/clip-s0@last", f"{tmp_path}/a.png"]
-    assert Elsewhere(home, "other").to_there(str(run.path)) == str(run.path)
+    names = PathTranslator(home, "gpu")
+    assert names.to_remote([f"{run.path}@last", str(tmp_path / "a.png")]) == [
+        "/there/clip-s0@last",
+        f"{tmp_path}/a.png",
+    ]
+    assert PathTranslator(home, "other").to_remote(str(run.path)) == str(run.path)

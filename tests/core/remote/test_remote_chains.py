@@ -97,11 +97,11 @@ def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
     answers = [host.submit_chain("two", stage, "token", text).result(60) for _ in range(2)]
     assert answers[0] == answers[1]
     assert answers[0].folder == str(runs_there / "two" / stage)
-    wait_for(lambda: host.standing(answers[0].folder).result(60).state is RunState.RUNNING)
+    wait_for(lambda: host.run_status(answers[0].folder).result(60).state is RunState.RUNNING)
     [row] = host.runs().result(60)
     assert row.name == "two/stage-1-generation-1"
     second = str(runs_there / "two" / "stage-2-generation-2")
-    assert host.standing(second).result(60).state is RunState.STARTING, "the chain will come to it"
+    assert host.run_status(second).result(60).state is RunState.STARTING, "the chain will come to it"
     with pytest.raises(UserError, match="already running"):
         host.submit_chain("two", "stage-2-generation-2", "another").result(60)
     with pytest.raises(UserError, match="no stage of the chain"):
@@ -111,8 +111,8 @@ def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
     with pytest.raises(UserError, match="script of its own"):
         host.submit_chain("six", stage, "fourth", text, script="#!/bin/bash\ntrain config.json").result(60)
     host.end(answers[0].folder, "kill").result(60)
-    wait_for(lambda: host.standing(answers[0].folder).result(60).state is RunState.INTERRUPTED)
-    absent = host.standing(second).result(60)
+    wait_for(lambda: host.run_status(answers[0].folder).result(60).state is RunState.INTERRUPTED)
+    absent = host.run_status(second).result(60)
     assert absent.state is RunState.INTERRUPTED
     assert "ended before this stage began" in absent.note
     assert host.control(second, "stop").result(60).state is RunState.INTERRUPTED

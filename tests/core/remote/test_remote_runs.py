@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Bytes, Standing, packed
+from core.spec.machines.answers import Bytes, RemoteStatus, packed
 from core.spec.machines.connection import BACK_OFF
 from core.spec.machines.fetching import FetchCancelled, fetch_checkpoint
 from core.spec.machines.host import Host
@@ -73,7 +73,7 @@ def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, t
     status = run.read_status()
     assert status is not None
     assert (status.step, status.total_steps) == (40, 40)
-    assert not status.here
+    assert not status.is_local
 
 
 def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
@@ -191,24 +191,24 @@ def mirror_of(run: RunDir) -> Mirror:
     return Mirror(run, record)
 
 
-def part(at: int, data: bytes, anew: bool = False) -> Bytes:
+def part(at: int, data: bytes, restart: bool = False) -> Bytes:
     return Bytes.model_validate(
-        {"folder": "/there", "file": "events.jsonl", "at": at, "data": packed(data), "anew": anew}
+        {"folder": "/there", "file": "events.jsonl", "offset": at, "data": packed(data), "restart": restart}
     )
 
 
 def test_parts_that_come_twice_or_with_a_gap(run: RunDir) -> None:
     mirror = mirror_of(run)
-    mirror.grew(part(0, b"abc"))
-    mirror.grew(part(0, b"abcdef"))  # what is here already is not written again
-    mirror.grew(part(2, b"cd"))
+    mirror.append(part(0, b"abc"))
+    mirror.append(part(0, b"abcdef"))  # what is here already is not written again
+    mirror.append(part(2, b"cd"))
     assert run.events.read_bytes() == b"abcdef"
-    mirror.grew(part(9, b"later"))
+    mirror.append(part(9, b"later"))
     assert run.events.read_bytes() == b"abcdef"
     assert mirror.gap
     assert mirror.offsets()["files"]["events.jsonl"]["offset"] == 6
     assert not mirror.gap
-    mirror.grew(part(0, b"another file", anew=True))
+    mirror.append(part(0, b"another file", restart=True))
     assert run.events.read_bytes() == b"another file"
     mirror.close()
 
@@ -225,7 +225,7 @@ def test_only_one_program_mirrors_a_run(run: RunDir) -> None:
 def test_a_file_that_was_replaced_there_is_copied_anew(host: Host, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 5 --delay 0")
     folder = host.submit("one", "a", run_config()).result(60).folder
-    wait_for(lambda: host.standing(folder).result(60).state is RunState.DONE)
+    wait_for(lambda: host.run_status(folder).result(60).state is RunState.DONE)
     mirror = mirror_of(run)
     run.events.write_bytes(b"x" * 200)  # as long as a part of what is there, and something else
     host.follow(folder, mirror)
@@ -308,7 +308,9 @@ def test_a_fetch_does_not_mix_two_checkpoints(fetched: tuple[Host, Path], run: R
 def test_what_a_machine_says_outlives_no_contact(run: RunDir) -> None:
     mirror = mirror_of(run)
     run_status = {"pid": 1, "started": 1.0, "heartbeat": 100.0, "step": 3, "total_steps": 9, "doing": "training"}
-    mirror.stands(Standing.model_validate({"folder": "/there", "state": "running", "age": 1.0, "status": run_status}))
+    mirror.update_status(
+        RemoteStatus.model_validate({"folder": "/there", "state": "running", "age": 1.0, "status": run_status})
+    )
     status = run.read_status()
     assert status is not None
     assert judge(status, None) is RunState.RUNNING
@@ -331,7 +333,7 @@ def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, t
     wait_for(deleted)
     wait_for(lambda: run.path not in remote._attached)
     assert not run.path.exists()
-    assert remote.machines.host("near").standing(str(folder.path)).result(60).state.alive
+    assert remote.machines.host("near").run_status(str(folder.path)).result(60).state.alive
 
 
 def test_what_another_program_follows_is_resumed_all_the_same(

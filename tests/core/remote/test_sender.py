@@ -15,7 +15,7 @@ import pytest
 from core.remote import sending
 from core.remote.sending import Sender, as_line, images_here, parsed
 from core.spec.machines.answers import unpacked
-from core.spec.machines.elsewhere import Elsewhere
+from core.spec.machines.path_translation import PathTranslator
 
 
 def wait_for(what: Callable[[], object]) -> None:
@@ -29,7 +29,7 @@ class Parts:
     """A sender whose worker is a buffer; ``replied`` is what the window was told instead."""
 
     def __init__(self, home: Path) -> None:
-        self.names, self.out, self.replied = Elsewhere(home, "gpu"), io.BytesIO(), list[dict[str, Any]]()
+        self.names, self.out, self.replied = PathTranslator(home, "gpu"), io.BytesIO(), list[dict[str, Any]]()
         self.closed, self._close = threading.Event(), self.out.close
         self.out.close = self.closed.set  # type: ignore[method-assign]
         self.sender = Sender(self.names, "gpu", self.out, self.replied.append)
@@ -198,7 +198,7 @@ def test_what_cannot_be_sent_is_told_with_its_remedy(
 
 
 def test_which_names_are_images_of_this_computer(tmp_path: Path) -> None:
-    names = Elsewhere(tmp_path / "home", "gpu")
+    names = PathTranslator(tmp_path / "home", "gpu")
     one, text = image(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
     text.write_text("x")
     there = tmp_path / "home" / "elsewhere" / "gpu" / "data" / "b.png"

@@ -16,7 +16,7 @@ from PIL import Image
 from core.remote import sending
 from core.remote.sending import Sender, as_line
 from core.spec.machines.answers import packed
-from core.spec.machines.elsewhere import Elsewhere
+from core.spec.machines.path_translation import PathTranslator
 from core.worker import receiving, server
 from tests.core.remote.conftest import wait_for
 
@@ -25,7 +25,7 @@ class Line:
     """A sender here and a worker there, whose verb ``sizes`` opens what it is asked about."""
 
     def __init__(self, folder: Path) -> None:
-        self.names, self.told = Elsewhere(folder / "home", "gpu"), list[dict[str, Any]]()
+        self.names, self.told = PathTranslator(folder / "home", "gpu"), list[dict[str, Any]]()
         ends = [os.pipe() for _ in range(2)]
         requests, replies = os.fdopen(ends[0][0], encoding="utf-8"), os.fdopen(ends[1][1], "w", encoding="utf-8")
         self.back = os.fdopen(ends[1][0], encoding="utf-8")
@@ -57,7 +57,7 @@ class Line:
                 self.sender.ready(reply["receives"])
             elif reply["event"] in ("done", "failed"):
                 self.sender.answered(reply["id"], reply["event"] == "failed")
-            self.told.append(self.names.to_here(reply))
+            self.told.append(self.names.to_local(reply))
 
     def ask(self, number: int, *images: Path) -> dict[str, Any]:
         self.send(number, *images)
@@ -168,7 +168,7 @@ class RefusesAtOnce(io.BytesIO):
 
 def test_what_was_refused_before_it_was_sent_whole_is_sent_again(tmp_path: Path) -> None:
     one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RefusesAtOnce()
-    out.sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
+    out.sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
     out.sender.ready("/there")
     for number in (1, 2):
         out.sender.put(as_line({"id": number, "do": "sizes", "images": [str(one)]}))
@@ -208,7 +208,7 @@ def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled
 
     monkeypatch.setattr(sending, "open_regular", denied)
     one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
-    sender = Sender(Elsewhere(tmp_path / "home", "gpu"), "gpu", out, told.append)
+    sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
     sender.ready("/there")
     sender.put(as_line({"id": 1, "do": "sizes", "images": [str(one)]}))
     sender.put(as_line({"id": 2, "do": "sizes", "images": []}))

@@ -14,7 +14,7 @@ import pytest
 from core.remote.slurm import Slurm
 from core.remote.standing import Watched
 from core.spec.errors import UserError
-from core.spec.machines.answers import Bytes, Standing
+from core.spec.machines.answers import Bytes, RemoteStatus
 from core.spec.machines.host import Host
 from core.spec.machines.mirror import FILES
 from core.spec.run.events import EventReader, Metrics, RunStarted
@@ -31,19 +31,19 @@ class Taken:
 
     def __init__(self) -> None:
         self.files: dict[str, bytearray] = {name: bytearray() for name in FILES}
-        self.standings: list[Standing] = []
+        self.standings: list[RemoteStatus] = []
 
     def offsets(self) -> dict[str, Any]:
         return {"files": {}}
 
-    def grew(self, part: Bytes) -> None:
+    def append(self, part: Bytes) -> None:
         held = self.files[part.file]
-        if part.anew:
+        if part.restart:
             held.clear()
         assert part.at == len(held)
         held += part.data
 
-    def stands(self, standing: Standing) -> None:
+    def update_status(self, standing: RemoteStatus) -> None:
         self.standings.append(standing)
 
     @property
@@ -57,7 +57,7 @@ def test_it_tells_what_the_machine_has_and_what_works(host: Host) -> None:
     assert facts.memory > 100
     assert facts.python
     assert facts.runs == host.machine.runs
-    findings = {one.what: one for one in host.check().result(60)}
+    findings = {one.name: one for one in host.check().result(60)}
     assert findings["Python"].works
     assert findings["Runs folder"].works
     assert not any(one.remedy for one in findings.values() if one.works)
@@ -85,7 +85,7 @@ def test_the_same_request_again_starts_nothing_more(host: Host, trainer: Trainer
     events = RunDir(first.folder).events
     wait_for(lambda: events.exists() and b"run_started" in events.read_bytes())
     host.end(first.folder, "kill").result(60)
-    wait_for(lambda: host.standing(first.folder).result(60).state is RunState.INTERRUPTED)
+    wait_for(lambda: host.run_status(first.folder).result(60).state is RunState.INTERRUPTED)
     starts = [event for event in EventReader(RunDir(first.folder).events).read_all() if isinstance(event, RunStarted)]
     assert len(starts) == 1
 
@@ -123,15 +123,15 @@ def test_data_are_looked_for_on_the_machine(host: Host) -> None:
     raw = json.loads(run_config())
     raw["data"] |= {"train": "/no/such/train.csv", "val": ""}
     [finding] = host.check_data(json.dumps(raw)).result(60)
-    assert (finding.what, finding.works) == ("Training data", False)
-    assert "/no/such/train.csv" in finding.found
+    assert (finding.name, finding.works) == ("Training data", False)
+    assert "/no/such/train.csv" in finding.detail
     assert "on that machine" in finding.remedy
 
 
 def test_files_are_read_in_parts_inside_the_run_alone(host: Host, trainer: Trainer) -> None:
     trainer("--steps 10 --delay 0")
     folder = host.submit("one", "a", run_config()).result(60).folder
-    wait_for(lambda: host.standing(folder).result(60).state is RunState.DONE)
+    wait_for(lambda: host.run_status(folder).result(60).state is RunState.DONE)
     config = RunDir(folder).config.read_bytes()
     chunk = host.read(folder, "config.json", 10, 50).result(60)
     assert (chunk.data, chunk.size) == (config[10:60], len(config))

@@ -177,10 +177,10 @@ def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path:
     script = "#!/bin/bash\n#SBATCH --partition=no-such-partition\ntrue\n"
     with pytest.raises(UserError, match=r"sbatch refused.*partition"):
         launch(cluster, tmp_path, script=script)
-    findings = {one.what: one for one in cluster.machines.host("slurm").check().result(60)}
+    findings = {one.name: one for one in cluster.machines.host("slurm").check().result(60)}
     assert findings["Slurm"].works
     assert findings["Partition"].works
-    assert "low" in findings["Partition"].found
+    assert "low" in findings["Partition"].detail
     script = cluster.machines.host("slurm").script("one").result(60)
     assert script.startswith("#!/bin/bash\n#SBATCH ")
     for line in ("--partition=low", "--signal=B:USR1@10", "--requeue", "scontrol requeue", "trap"):

@@ -15,7 +15,7 @@ from core.spec.machines.install import InstallError, install
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from tests.core.remote.conftest import run_config, wait_for
@@ -37,7 +37,7 @@ def told(machine: Machine, seconds: float = 60.0) -> UserError:
     """What a connection to ``machine`` is refused with."""
     host = Host(machine)
     try:
-        with pytest.raises((MachineRefused, LineDown)) as caught:
+        with pytest.raises((MachineRefused, ConnectionLost)) as caught:
             host.call("probe", seconds).result(90)
         assert isinstance(caught.value, UserError)
         return caught.value
@@ -114,7 +114,7 @@ def test_a_host_that_is_gone_may_come_back(
     config.write_text(sshd.config.read_text().replace(f"Port {sshd.port}", f"Port {free_port()}"))
     monkeypatch.setenv("SDGUI_SSH", f"ssh -F {config}")
     error = told(ssh_machine, 3.0)
-    assert isinstance(error, LineDown)
+    assert isinstance(error, ConnectionLost)
     assert "cannot be reached" in str(error)
 
 

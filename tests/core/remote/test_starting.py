@@ -20,7 +20,7 @@ from core.remote.starting import Starter
 from core.spec.chain import Chain, ChainStage
 from core.spec.children import device_variables
 from core.spec.errors import UserError
-from core.spec.machines.answers import Standing, Submitted
+from core.spec.machines.answers import RemoteStatus, Submitted
 from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -155,7 +155,7 @@ def test_a_live_run_is_not_started_again(
         submit(starter)
     slept: list[float] = []
     monkeypatch.setattr(starting.time, "sleep", lambda seconds: (slept.append(seconds), run.status.unlink()))
-    stood = Standing(folder="", state=RunState.PAUSED)
+    stood = RemoteStatus(folder="", state=RunState.PAUSED)
     monkeypatch.setattr(starting, "Watched", lambda run, slurm: SimpleNamespace(stand=lambda: stood))
     submit(starter)
     assert len(slept) == len(begun.all) == 1, "one that has written its ending is given a moment to leave"

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Chunk, packed
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import fetching
@@ -83,8 +83,8 @@ class Far:
     def __init__(self, answer: dict[str, Chunk] | Exception, kind: str = "ready") -> None:
         self.answer, self.kind, self.asked = answer, kind, list[Any]()
 
-    def states(self) -> dict[str, LineState]:
-        return {"far": LineState(self.kind)} if self.kind else {}
+    def states(self) -> dict[str, ConnectionState]:
+        return {"far": ConnectionState(self.kind)} if self.kind else {}
 
     def host(self, name: str) -> Far:
         self.asked.append(name)

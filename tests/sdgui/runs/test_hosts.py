@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
@@ -48,7 +48,7 @@ class Pretended:
 
     def __init__(self) -> None:
         self.facts: Any = Facts(host="h", gpus=[Gpu(index=0), Gpu(index=1, users=["python (7)"]), Gpu(index=2)])
-        self.kinds: dict[str, LineState] = {}
+        self.kinds: dict[str, ConnectionState] = {}
         self.asked: list[str] = []
         self.sent: dict[str, Any] = {}
         self.list = SimpleNamespace(find=self._find, remove=lambda name: None, put=lambda machine: None)
@@ -58,7 +58,7 @@ class Pretended:
             raise UserError(f"there is no machine {name}")
         return MACHINES[name]
 
-    def states(self) -> dict[str, LineState]:
+    def states(self) -> dict[str, ConnectionState]:
         return self.kinds
 
     def host(self, name: str) -> Any:
@@ -137,7 +137,7 @@ def test_a_machine_is_asked_again_when_its_answer_is_old(hosts: Hosts, machines:
 def test_a_machine_out_of_reach_is_asked_seldom_and_never_waited_for(
     hosts: Hosts, machines: Pretended, clock: list[float], kind: str
 ) -> None:
-    machines.kinds["near"] = LineState(kind)
+    machines.kinds["near"] = ConnectionState(kind)
     refused = heard(hosts.refused)
     machines.facts = UserError("no route")
     for seconds, asked in ((0.0, 1), (5.0, 1), (10.0, 1), (10.1, 2), (20.1, 2), (20.2, 3)):
@@ -145,7 +145,7 @@ def test_a_machine_out_of_reach_is_asked_seldom_and_never_waited_for(
         assert hosts.slots("near") is None
         assert len(machines.asked) == asked
     assert refused == [("near", "no route")] * 3
-    machines.kinds["near"] = LineState("ready")
+    machines.kinds["near"] = ConnectionState("ready")
     machines.facts = Facts(host="h")
     assert hosts.slots("near") == Slots((), 4, frozenset(), 1)
 
@@ -198,8 +198,8 @@ def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     ("before", "asked", "written"),
     [
         (lambda machines, path: None, 1, b"small"),
-        (lambda machines, path: machines.kinds.update(near=LineState("waiting")), 0, None),
-        (lambda machines, path: machines.kinds.update(near=LineState("refused")), 0, None),
+        (lambda machines, path: machines.kinds.update(near=ConnectionState("waiting")), 0, None),
+        (lambda machines, path: machines.kinds.update(near=ConnectionState("refused")), 0, None),
         (lambda machines, path: machines.sent.clear(), 1, None),
         (lambda machines, path: (path.parent.mkdir(parents=True), path.write_bytes(b"there")), 0, b"there"),
     ],

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, Standing, Submitted
+from core.spec.machines.answers import MOST_BYTES, RemoteStatus, Submitted
 from core.spec.machines.host import Host
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 
 _RETRY_SECONDS = 30.0  # after a refusal
 _CHUNK_SECONDS = 60.0
@@ -39,7 +39,7 @@ class RemoteJob:
     request: JobRequest
     folder: str = ""
     trouble: str = ""
-    _pending: Future[Submitted] | Future[Standing] | None = None
+    _pending: Future[Submitted] | Future[RemoteStatus] | None = None
     _retry_at: float = field(default=0.0)
 
     @property
@@ -47,7 +47,7 @@ class RemoteJob:
         """Whether no request that may start the job was sent."""
         return not self.folder and self._pending is None
 
-    def poll(self) -> Standing | None:
+    def poll(self) -> RemoteStatus | None:
         """The progress received since the last poll, if any. UserError when the machine refuses to start the job."""
         if self._pending is None:
             if time.monotonic() >= self._retry_at:
@@ -60,7 +60,7 @@ class RemoteJob:
         answered, self._pending = self._pending, None
         try:
             answer = answered.result()
-        except LineDown as error:
+        except ConnectionLost as error:
             self.trouble = str(error)
             return None
         except UserError as error:
@@ -75,9 +75,9 @@ class RemoteJob:
             return None
         return answer
 
-    def _send(self) -> Future[Submitted] | Future[Standing]:
+    def _send(self) -> Future[Submitted] | Future[RemoteStatus]:
         if self.folder:
-            return self.host.standing(self.folder)
+            return self.host.run_status(self.folder)
         request = self.request
         return self.host.submit_study(request.study, request.files, request.arguments, request.token, request.devices)
 
@@ -85,13 +85,13 @@ class RemoteJob:
 def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Callable[[], bool]) -> bytes:
     """The content of a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
 
-    UserError when it is missing or larger than ``max_bytes``; LineDown when the connection is lost and ``is_closed()``.
+    UserError when it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
     """
     content = b""
     while True:
         try:
             chunk = host.read(folder, file, len(content), MOST_BYTES, _CHUNK_SECONDS).result()
-        except LineDown:
+        except ConnectionLost:
             if is_closed():
                 raise
             continue

@@ -17,7 +17,7 @@ from core.data.sources.opening import open_source
 from core.spec.errors import UserError
 from core.spec.machines.answers import DataFacts, Facts
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.machines.ssh import LineDown
+from core.spec.machines.ssh import ConnectionLost
 from core.spec.study import Study, StudyDir, StudyRun
 from core.studies.study.places.frozen import frozen_files, user_data
 from core.studies.study.places.remote_job import JobRequest
@@ -102,7 +102,7 @@ class RemotePlace:
         try:
             self._accept(answered.result())
             self.trouble = ""
-        except LineDown as error:
+        except ConnectionLost as error:
             self.trouble, self._retry_at = str(error), seconds + _RETRY_SECONDS
         except UserError as error:
             self.problem = str(error)

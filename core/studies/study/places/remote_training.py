@@ -15,11 +15,11 @@ from dataclasses import replace
 
 from core.spec.errors import UserError, writing
 from core.spec.files import check_inside, write_whole
-from core.spec.machines.answers import Standing
+from core.spec.machines.answers import RemoteStatus
 from core.spec.machines.host import Host
 from core.spec.machines.record import RemoteRecord, read_record, record_file, write_record
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import MEGABYTE
 from core.spec.run.status import RunState
 from core.spec.study import RunState as StudyRunState
@@ -108,7 +108,7 @@ class RemoteTraining:
             self._record = self._record.model_copy(update={"folder": self._job.folder, "waiting": False})
             write_record(self._dir, self._record)
 
-    def _handle_progress(self, progress: Standing) -> Ended | None:
+    def _handle_progress(self, progress: RemoteStatus) -> Ended | None:
         state = progress.state
         self._remote.attach(self._dir)
         if state.alive:
@@ -155,7 +155,7 @@ class RemoteTraining:
         def run() -> None:
             try:
                 self._fetched = action()
-            except LineDown:  # the study was stopped
+            except ConnectionLost:  # the study was stopped
                 self._fetched = None
             except UserError as error:
                 self._fetched = Ended(str(error))

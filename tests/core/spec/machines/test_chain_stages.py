@@ -12,7 +12,7 @@ from core.spec.chain import Chain, ChainDir, ChainStage, write_chain
 from core.spec.config import read_config
 from core.spec.errors import UserError
 from core.spec.machines.answers import MOST_BYTES, Chunk
-from core.spec.machines.elsewhere import Elsewhere, image_there
+from core.spec.machines.path_translation import PathTranslator, remote_image
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
 from core.spec.presets import preset_config
@@ -71,7 +71,7 @@ def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[Ru
     assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
     assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
     with pytest.raises(
-        UserError, match="The stages before stage-2-two are on this computer, so it cannot go on on far"
+        UserError, match="The stages before stage-2-two are on this computer, so it cannot be resumed on far"
     ):
         handed(stages[1], "{}")
 
@@ -138,7 +138,7 @@ def test_names_on_both_sides(tmp_path: Path) -> None:
     run = RunDir(home / "runs" / "a@b")
     run.create()
     write_record(run, RECORD.model_copy(update={"folder": "/there/a"}))
-    names = Elsewhere(home, "far")
+    names = PathTranslator(home, "far")
     root = f"{home}/elsewhere/far"
     there = {
         f"{root}/data/x.png": "/data/x.png",
@@ -156,13 +156,13 @@ def test_names_on_both_sides(tmp_path: Path) -> None:
         f"{run.path}\0": f"{run.path}\0",
         "/" + "x" * 5000: "/" + "x" * 5000,
     }
-    assert {name: names.to_there(name) for name in there} == there
-    assert {name for name in there if names.lies_there(name)} == {
+    assert {name: names.to_remote(name) for name in there} == there
+    assert {name for name in there if names.is_on_machine(name)} == {
         name for name, other in there.items() if name != other
     }
-    names.note_sent(f"{tmp_path}/x.png", "/tmp/sent/1.png")
-    assert names.to_there([{"a": f"{tmp_path}/x.png"}, 3, None]) == [{"a": "/tmp/sent/1.png"}, 3, None]
-    assert not names.lies_there(f"{tmp_path}/x.png"), "it is this computer's"
+    names.add_copy(f"{tmp_path}/x.png", "/tmp/sent/1.png")
+    assert names.to_remote([{"a": f"{tmp_path}/x.png"}, 3, None]) == [{"a": "/tmp/sent/1.png"}, 3, None]
+    assert not names.is_on_machine(f"{tmp_path}/x.png"), "it is this computer's"
     here = {
         "/tmp/sent/1.png": f"{tmp_path}/x.png",
         "/data/b.JPEG": f"{root}/data/b.JPEG",
@@ -170,19 +170,19 @@ def test_names_on_both_sides(tmp_path: Path) -> None:
         "b.png": "b.png",
         "/a\0.png": "/a\0.png",
     }
-    assert {name: names.to_here(name) for name in here} == here
+    assert {name: names.to_local(name) for name in here} == here
     deep: Any = "/a.png"
     for _ in range(65):
         deep = [deep]
-    assert names.to_here(deep) != deep
-    assert names.to_here([deep]) == [deep], "nobody nests so deep"
+    assert names.to_local(deep) != deep
+    assert names.to_local([deep]) == [deep], "nobody nests so deep"
     (run.path / "remote.json").write_text("half a rec")
-    assert names.to_there(str(run.path)) == str(run.path)
+    assert names.to_remote(str(run.path)) == str(run.path)
 
 
 def test_a_image_s_name_here_tells_its_machine(tmp_path: Path) -> None:
     found = {
-        name: image_there(tmp_path, tmp_path / name)
+        name: remote_image(tmp_path, tmp_path / name)
         for name in (
             "elsewhere/far/a.png",
             "elsewhere/far/b/c.png",

@@ -13,11 +13,11 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import connection as connection_module
-from core.spec.machines.answers import Bytes, Standing, packed
-from core.spec.machines.connection import Connection, LineState
+from core.spec.machines.answers import Bytes, RemoteStatus, packed
+from core.spec.machines.connection import Connection, ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
-from core.spec.machines.ssh import PROTOCOL, LineDown, MachineRefused
+from core.spec.machines.ssh import PROTOCOL, ConnectionLost, MachineRefused
 
 HELLO = {"event": "hello", "protocol": PROTOCOL, "version": "1", "host": "far-01"}
 FAR = Machine(name="far", host="user@far")
@@ -64,17 +64,17 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> type[Spoken]:
     class Lines(Spoken):
         made, script = [], []
 
-    monkeypatch.setattr(connection_module, "Line", Lines)
+    monkeypatch.setattr(connection_module, "RemoteProcess", Lines)
     return Lines
 
 
 @pytest.fixture
-def told() -> list[LineState]:
+def told() -> list[ConnectionState]:
     return []
 
 
 @pytest.fixture
-def connection(lines: type[Spoken], told: list[LineState]) -> Iterator[Connection]:
+def connection(lines: type[Spoken], told: list[ConnectionState]) -> Iterator[Connection]:
     found = Connection(FAR, told.append, ["program"])
     yield found
     found.close()
@@ -89,10 +89,10 @@ class Sink:
     def offsets(self) -> dict[str, Any]:
         return {"files": {"events.jsonl": {"offset": self.has}}}
 
-    def grew(self, part: Bytes) -> None:
+    def append(self, part: Bytes) -> None:
         self.given.append(part.data)
 
-    def stands(self, standing: Standing) -> None:
+    def update_status(self, standing: RemoteStatus) -> None:
         self.given.append(standing.state.value)
 
 
@@ -110,7 +110,7 @@ def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: C
     wait_for(lambda: len(first.sent) == 3)
     follow = {"do": "follow", "folder": "/there/one", "files": {"events.jsonl": {"offset": 3}}}
     assert first.sent == [follow, {"id": 1, "do": "probe"}, {"id": 2, "do": "runs", "folder": "x"}]
-    assert connection.state == LineState("ready")
+    assert connection.state == ConnectionState("ready")
     assert connection.hello is not None
     assert connection.hello.host == "far-01"
     first.arrives.put({"event": "done", "id": 1, "result": {"cores": 4}})
@@ -131,10 +131,10 @@ def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: C
     second.arrives.put({"event": "done", "id": 3, "result": "odd"})
     open_yet = connection.call("probe")
     connection.close()
-    assert connection.state == LineState("closed")
-    with pytest.raises(LineDown, match="was closed"):
+    assert connection.state == ConnectionState("closed")
+    with pytest.raises(ConnectionLost, match="was closed"):
         open_yet.result(0)
-    with pytest.raises(LineDown, match="was closed"):
+    with pytest.raises(ConnectionLost, match="was closed"):
         connection.call("probe").result(60)
 
 
@@ -143,19 +143,19 @@ def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], conne
     sink = Sink(0)
     connection.follow("f", sink)
     wait_for(lambda: connection.state.kind == "ready")
-    part = {"event": "bytes", "file": "events.jsonl", "at": 0, "data": packed(b"abc")}
+    part = {"event": "bytes", "file": "events.jsonl", "offset": 0, "data": packed(b"abc")}
     for reply in (
         part | {"folder": "another"},
         part | {"folder": "f"},
-        {"event": "standing", "folder": "f", "state": "done"},
-        part | {"folder": "f", "at": -1},
+        {"event": "run_status", "folder": "f", "state": "done"},
+        part | {"folder": "f", "offset": -1},
         {"event": "alive", "time": 3.0},
     ):
         lines.made[0].arrives.put(reply)
     wait_for(lambda: connection.state.sentence)
     assert sink.given == [b"abc", "done"]
     assert connection.state.kind == "ready"
-    assert connection.state.sentence.startswith("far sent what cannot be read: ")
+    assert connection.state.sentence.startswith("far sent an invalid message: ")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], conne
 )
 def test_how_long_it_waits_before_it_tries_again(
     lines: type[Spoken],
-    told: list[LineState],
+    told: list[ConnectionState],
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,
     greets: bool,
@@ -182,7 +182,7 @@ def test_how_long_it_waits_before_it_tries_again(
     wait_for(lambda: len(lines.made) > len(waits))
     waiting = [state for state in list(told) if state.kind == "waiting"]
     assert [round(1e6 * (state.retry or 0)) for state in waiting] == waits
-    assert waiting[0].sentence.startswith("The line to user@far was cut")
+    assert waiting[0].sentence.startswith("The connection to user@far was lost")
     kinds = [state.kind for state in told[:4]]
     assert kinds == (["connecting", "ready", "waiting", "connecting"] if greets else ["connecting", "waiting"] * 2)
 
@@ -191,8 +191,8 @@ def test_how_long_it_waits_before_it_tries_again(
     ("first", "ends", "sentence"),
     [
         ([None], (127, "sh: python: not found"), "user@far has no such Python or sdgui: sh: python: not found."),
-        ([{"event": "hello"}, None], (0, ""), "far answers in another way than sdgui does"),
-        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1, which speaks protocol 999, and this one"),
+        ([{"event": "hello"}, None], (0, ""), "far does not answer as sdgui does"),
+        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1, with protocol 999, but this computer has protocol"),
         ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version, which speaks"),
     ],
 )
@@ -256,7 +256,7 @@ def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
     in_time = connection.call("runs", timeout=9e9)
     wait_for(lambda: connection.state.kind == "ready")
     waited.release()
-    with pytest.raises(LineDown, match="far did not answer in time; try again"):
+    with pytest.raises(ConnectionLost, match="far did not answer in time; try again"):
         late.result(60)
     line = lines.made[0]
     wait_for(lambda: line.sent[-1] == {"do": "ping"})
@@ -310,18 +310,18 @@ def test_an_answer_that_nobody_waits_for_any_more_ends_nothing(lines: type[Spoke
 
 
 def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Path) -> None:
-    told: list[tuple[str, LineState]] = []
+    told: list[tuple[str, ConnectionState]] = []
     machines = Machines(tmp_path, lambda name, state: told.append((name, state)), lambda machine: [machine.python])
     machines.list.put(FAR.model_copy(update={"python": "/none"}))
     first = machines.host("far")
     assert machines.host("far") is first
-    assert machines.states() == {"far": LineState()}
+    assert machines.states() == {"far": ConnectionState()}
     assert first._command == ["/none"]
     machines.list.put(FAR.model_copy(update={"python": "/other"}))
     second = machines.host("far")
     assert second is not first
     assert (first.state.kind, second.state.kind) == ("closed", "off")
-    assert told == [("far", LineState("closed"))]
+    assert told == [("far", ConnectionState("closed"))]
     with pytest.raises(UserError, match="there is no machine near; known: far"):
         machines.host("near")
     machines.close()
@@ -334,6 +334,6 @@ def test_a_check_fails_with_the_first_attempt_and_what_is_submitted_waits(
 ) -> None:
     lines.script, lines.ends = [[None], [None]], (255, "ssh: Could not resolve hostname far: Name or service not known")
     checked, waits = connection.call("check", 120.0), connection.call("submit", 120.0)
-    with pytest.raises(LineDown, match=r"user@far is not known: ssh: Could not resolve hostname far"):
+    with pytest.raises(ConnectionLost, match=r"user@far is unknown: ssh: Could not resolve hostname far"):
         checked.result(60)
     assert not waits.done()

@@ -113,7 +113,7 @@ REPLACED = "step-00000040 was replaced on its machine while it was fetched; fetc
     [
         ({"stamp": 8}, REPLACED),
         ({"size": 96}, REPLACED),
-        ({"data": b""}, "far sent 0 bytes of student.safetensors where 10 were asked for"),
+        ({"data": b""}, "far sent 0 bytes of student.safetensors instead of 10"),
         ({"data": b"short"}, "far sent 5 bytes"),
         ({"data": b"A" * 11}, "far sent 11 bytes"),
         ({"data": b"A" * 5000}, "far sent 5,000 bytes"),
@@ -167,7 +167,7 @@ def test_a_disk_without_room_is_told_before_anything_is_asked(run: RunDir, monke
 def test_a_cancelled_fetch_says_so_and_leaves_what_it_has(run: RunDir) -> None:
     host, done = Pretended(student=WEIGHTS), [0]
     with pytest.raises(
-        FetchCancelled, match=r"Fetching step-00000040 was cancelled; the next fetch goes on from here\."
+        FetchCancelled, match=r"Fetching step-00000040 was cancelled; the next fetch continues from here\."
     ):
         fetch(host, run, progress=lambda so_far, _: done.append(so_far), cancelled=lambda: done[-1] >= 20)
     held = run.checkpoints / ".step-00000040.fetch.tmp" / "student.safetensors"

@@ -78,7 +78,7 @@ def test_a_record_that_this_user_did_not_write_reaches_no_machine(
     remote.attach(run)
     with pytest.raises(UserError, match="was not written by you for this folder"):
         fetch_checkpoint(None, run)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="is no run of another machine"):
+    with pytest.raises(UserError, match="is not a remote run"):
         remote.resume(run)
     time.sleep(0.5)  # two rounds of the thread that would pass on the request
     remote.close()

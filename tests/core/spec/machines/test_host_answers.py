@@ -43,7 +43,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
     host.data_facts({"train": "/a"})
     host.control("/f", "pause")
     host.end("/f", "kill")
-    host.standing("/f")
+    host.run_status("/f")
     host.runs()
     host.checkpoints("/f")
     host.read("/f", "a", 3, 4, 7.0)
@@ -62,7 +62,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
         ("data_facts", {"paths": {"train": "/a"}}),
         ("control", {"folder": "/f", "what": "pause"}),
         ("end", {"folder": "/f", "how": "kill"}),
-        ("standing", {"folder": "/f"}),
+        ("run_status", {"folder": "/f"}),
         ("runs", {}),
         ("checkpoints", {"folder": "/f"}),
         ("read", {"folder": "/f", "file": "a", "offset": 3, "length": 4}),
@@ -158,8 +158,8 @@ def test_a_check_compares_the_versions(monkeypatch: pytest.MonkeyPatch, there: s
     checked, local = answers
     found, alone = far.check(), near.check()
     for answer in (checked, local):
-        answer.set_result({"findings": [{"what": "Disk", "works": True}]})
+        answer.set_result({"findings": [{"name": "Disk", "works": True}]})
     first, disk = found.result(0)
-    assert (first.what, first.works, first.found) == ("sdgui", works, f"{there} there, {here} here")
+    assert (first.name, first.works, first.detail) == ("sdgui", works, f"{there} there, {here} here")
     assert bool(first.remedy) is not works
-    assert [one.what for one in (disk, *alone.result(0))] == ["Disk", "Disk"], "this computer has no other version"
+    assert [one.name for one in (disk, *alone.result(0))] == ["Disk", "Disk"], "this computer has no other version"

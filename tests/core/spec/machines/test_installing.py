@@ -15,7 +15,7 @@ from core.spec.errors import UserError
 from core.spec.machines import install as install_module
 from core.spec.machines.install import InstallError, dependencies, install, install_script, installed, packed_program
 from core.spec.machines.machine import Machine
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 
 FAR = Machine(name="far", host="user@far", setup="module load x\n")
 
@@ -41,7 +41,7 @@ def test_lines_of_output_are_told_as_they_come(ssh: Callable[[str], Path], tmp_p
     assert lines == ["one", "two", "three"]
     assert sent.read_bytes() == b"packed"
     assert (tmp_path / "asked").read_text().startswith("sh -c ")
-    with pytest.raises(InstallError, match="This computer has sdgui already"):
+    with pytest.raises(InstallError, match="This computer already has sdgui"):
         install(Machine(name="near"), lines.append)
 
 
@@ -49,10 +49,10 @@ def test_lines_of_output_are_told_as_they_come(ssh: Callable[[str], Path], tmp_p
     ("code", "kind", "said"),
     [
         ("exit 41", InstallError, r"user@far has no Python 3\.11 or later and no uv\. Install one of them"),
-        ("echo 'Connection refused'; exit 255", LineDown, "user@far cannot be reached"),
+        ("echo 'Connection refused'; exit 255", ConnectionLost, "user@far cannot be reached"),
         ("echo 'Permission denied'; exit 255", MachineRefused, "user@far asks for a password"),
         ("echo first; echo '  No solution  '; echo; exit 7", InstallError, r"failed \(7\): No solution\. Its output"),
-        ("exit 3", InstallError, r"Installing on user@far failed \(3\): it said nothing\."),
+        ("exit 3", InstallError, r"Installing on user@far failed \(3\): no output\."),
         ("head -c 400 /dev/zero | tr '\\0' x; exit 3", InstallError, rf"\(3\): {'x' * 300}\. Its"),
     ],
 )
@@ -65,7 +65,7 @@ def test_why_it_failed(ssh: Callable[[str], Path], code: str, kind: type[UserErr
 def test_it_is_cancelled_at_the_next_line(ssh: Callable[[str], Path], tmp_path: Path) -> None:
     ssh(f"cat > /dev/null; echo one; echo two; exec sleep 60; touch {tmp_path}/after")
     lines: list[str] = []
-    with pytest.raises(InstallError, match="was cancelled; what was there before is untouched"):
+    with pytest.raises(InstallError, match="was cancelled; the previous installation is unchanged"):
         install(FAR, lines.append, lambda: len(lines) == 2)
     assert lines == ["one", "two"]
 
@@ -105,7 +105,7 @@ def test_what_a_trainer_needs_is_what_the_program_says_of_itself(
 
     monkeypatch.setattr(importlib.metadata, "requires", absent)
     monkeypatch.setattr(install_module, "SOURCE", tmp_path)
-    with pytest.raises(InstallError, match=r"cannot be read from .*pyproject\.toml: .*; reinstall it here"):
+    with pytest.raises(InstallError, match=r"cannot be read from .*pyproject\.toml: .*; reinstall it"):
         dependencies()
     (tmp_path / "pyproject.toml").write_text(
         '[project]\ndependencies = ["numpy", "sqlalchemy"]\n[project.optional-dependencies]\ntrain = ["torch"]\n'

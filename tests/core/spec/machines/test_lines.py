@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from core.spec.machines import line as line_module
-from core.spec.machines.line import Line
+from core.spec.machines import remote_process
+from core.spec.machines.remote_process import RemoteProcess
 
 PATIENCE = 120
 
-Start = Callable[[str], Line]
+Start = Callable[[str], RemoteProcess]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    made: list[Line] = []
+    made: list[RemoteProcess] = []
 
-    def begin(code: str) -> Line:
-        made.append(Line([sys.executable, "-S", "-u", "-c", f"import sys, time, signal\n{code}"]))
+    def begin(code: str) -> RemoteProcess:
+        made.append(RemoteProcess([sys.executable, "-S", "-u", "-c", f"import sys, time, signal\n{code}"]))
         return made[-1]
 
     yield begin
@@ -54,7 +54,7 @@ def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
 
 
 def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "_STDERR_KEPT", 10)
+    monkeypatch.setattr(remote_process, "_STDERR_KEPT", 10)
     line = start("sys.stderr.write('x' * 100 + 'the end'); sys.exit(7)")
     assert line.read() is None
     assert line.end(PATIENCE) == (7, "xxxthe end")
@@ -75,7 +75,7 @@ def test_one_that_does_not_end_is_killed(start: Start) -> None:
 
 
 def test_an_endless_line_is_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "LONGEST_LINE", 10)
+    monkeypatch.setattr(remote_process, "LONGEST_LINE", 10)
     line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
     assert line.read() == {}
     assert line.read() is None
@@ -83,4 +83,4 @@ def test_an_endless_line_is_the_end(start: Start, monkeypatch: pytest.MonkeyPatc
 
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError):
-        Line(["/none/such"])
+        RemoteProcess(["/none/such"])

@@ -16,7 +16,7 @@ from core.spec.machines.answers import Chunk, packed, unpacked
 from core.spec.machines.install import dependencies, install_script
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machine_list import MachineError, MachineList
-from core.spec.machines.ssh import LineDown, MachineRefused, core_command, refusal, shell_line, ssh_command
+from core.spec.machines.ssh import ConnectionLost, MachineRefused, core_command, refusal, shell_line, ssh_command
 
 FAR = Machine(name="far", host="far.example.org")
 
@@ -24,7 +24,7 @@ FAR = Machine(name="far", host="far.example.org")
 @pytest.mark.parametrize("host", ["-oProxyCommand=true", "a b", "a;b", "$(x)", "a\nb", ""])
 def test_a_host_is_never_an_option_or_a_command(host: str) -> None:
     if not host:
-        assert Machine(name="a").here
+        assert Machine(name="a").is_local
         return
     with pytest.raises(ValidationError):
         Machine(name="a", host=host)
@@ -42,11 +42,11 @@ def test_the_list_is_kept_in_order_and_changed_by_name(tmp_path: Path) -> None:
     machines.put(Machine(name="b", host="b"))
     machines.put(FAR.model_copy(update={"runs": "/data/runs"}))
     assert [(one.name, one.runs) for one in machines.machines()] == [("far", "/data/runs"), ("b", "~/sdgui-runs")]
-    assert machines.find(LOCAL).here
+    assert machines.find(LOCAL).is_local
     machines.remove("far")
     with pytest.raises(MachineError, match=r"no machine far; known: b"):
         machines.find("far")
-    with pytest.raises(MachineError, match="always there"):
+    with pytest.raises(MachineError, match="always listed"):
         machines.put(Machine(name=LOCAL))
 
 
@@ -55,7 +55,7 @@ def test_the_list_is_kept_in_order_and_changed_by_name(tmp_path: Path) -> None:
     [
         ("not json", "not JSON"),
         ('{"version": 99, "machines": []}', "later version"),
-        ('{"version": 1, "machines": [{"name": "a", "host": "-x"}]}', "no name that ssh takes"),
+        ('{"version": 1, "machines": [{"name": "a", "host": "-x"}]}', "not a valid ssh name"),
         ('{"version": 1, "machines": [{"name": "a", "hots": "x"}]}', "hots"),
     ],
 )
@@ -76,11 +76,11 @@ REFUSALS = [
     (1, "/usr/bin/python3: No module named core", MachineRefused, "Install there"),
     (2, "sdgui-core: error: argument VERB: invalid choice: 'remote'", MachineRefused, "another version"),
     (1, "OSError: [Errno 28] No space left on device", MachineRefused, "Free some space"),
-    (255, "ssh: Could not resolve hostname far: Name or service not known", LineDown, "not known"),
-    (255, "ssh: connect to host far port 22: Connection refused", LineDown, "cannot be reached"),
-    (255, "ssh: connect to host far port 22: Connection timed out", LineDown, "cannot be reached"),
-    (-9, "", LineDown, "was cut"),
-    (1, "Killed", LineDown, "ended (1): Killed"),
+    (255, "ssh: Could not resolve hostname far: Name or service not known", ConnectionLost, "not known"),
+    (255, "ssh: connect to host far port 22: Connection refused", ConnectionLost, "cannot be reached"),
+    (255, "ssh: connect to host far port 22: Connection timed out", ConnectionLost, "cannot be reached"),
+    (-9, "", ConnectionLost, "was cut"),
+    (1, "Killed", ConnectionLost, "exited (1): Killed"),
 ]
 
 

@@ -46,7 +46,7 @@ def test_what_is_allowed(settings: dict[str, Any]) -> None:
         ({"name": "a\\b"}, "without slashes"),
         ({"name": " a"}, "1 to 100"),
         ({"name": "a\n"}, "1 to 100"),
-        ({"host": "a" + "b" * 255}, "no name that ssh takes"),
+        ({"host": "a" + "b" * 255}, "not a valid ssh name"),
         ({"host": " a"}, "ssh takes"),
         ({"python": "a\nb"}, "one line of at most 2,000"),
         ({"runs": "x" * 2001}, "one line"),
@@ -82,7 +82,7 @@ def test_what_is_refused_and_why(settings: dict[str, Any], said: str) -> None:
 def test_what_follows_from_the_settings() -> None:
     for settings, ranks in (({}, 1), ({"gpus": 2}, 2), ({"gpus": 2, "processes": 3}, 3)):
         assert Machine.model_validate({"name": "a", **settings}).ranks == ranks
-    assert Machine(name="a").here
-    assert not Machine(name="a", host="b").here
+    assert Machine(name="a").is_local
+    assert not Machine(name="a", host="b").is_local
     here = this_computer("/my/runs")
-    assert (here.name, here.here, here.runs, here.at_once, here.launcher) == (LOCAL, True, "/my/runs", 1, "direct")
+    assert (here.name, here.is_local, here.runs, here.at_once, here.launcher) == (LOCAL, True, "/my/runs", 1, "direct")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import CheckpointFacts, Standing, Submitted
-from core.spec.machines.connection import LineState
+from core.spec.machines.answers import CheckpointFacts, RemoteStatus, Submitted
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.mirror import Mirror
-from core.spec.machines.record import RemoteRecord, here_or_there, read_record, write_record
+from core.spec.machines.record import RemoteRecord, read_record, remote_checkpoint, write_record
 from core.spec.machines.remote_runs import RemoteRuns
-from core.spec.machines.ssh import LineDown
+from core.spec.machines.ssh import ConnectionLost
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
 
@@ -38,7 +38,7 @@ class Pretended:
 
     def __init__(self, name: str) -> None:
         self.machine, self.hello = SimpleNamespace(name=name, host="user@far"), SimpleNamespace(host="far-01")
-        self.state = LineState("ready")
+        self.state = ConnectionState("ready")
         self.heard: list[tuple[Any, ...]] = []
         self.asked: list[Future[Any]] = []
 
@@ -144,20 +144,20 @@ def test_runs_of_which_more_is_to_be_expected_are_followed(
 def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
-    remote._pass_on(one)
+    remote._forward_request(one)
     run.ask("pause")
     for _ in range(2):
-        remote._pass_on(one)
+        remote._forward_request(one)
     assert host.heard == [("control", "/there/one", "pause")]
-    host.asked[-1].set_exception(LineDown("The line is down."))
+    host.asked[-1].set_exception(ConnectionLost("The line is down."))
     assert run.asked() == "pause"
-    remote._pass_on(one)
+    remote._forward_request(one)
     assert len(host.heard) == 2
-    host.asked[-1].set_result(Standing(folder="f", state=RunState.PAUSED))
+    host.asked[-1].set_result(RemoteStatus(folder="f", state=RunState.PAUSED))
     assert run.asked() is None, "it was heard"
-    assert one.mirror.standing.state is RunState.PAUSED
+    assert one.mirror.remote_status.state is RunState.PAUSED
     run.ask("stop")
-    remote._pass_on(one)
+    remote._forward_request(one)
     host.asked[-1].set_exception(UserError("There is no such run."))
     assert run.asked() is None
     assert remote.told == [(run.path, "There is no such run.")]  # type: ignore[attr-defined]
@@ -167,12 +167,12 @@ def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote
 def test_asked_to_stop_again_it_is_terminated_and_then_killed(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
-    for number, answer in enumerate((None, LineDown("down"), None, None, None)):
+    for number, answer in enumerate((None, ConnectionLost("down"), None, None, None)):
         run.ask("stop")
         os.utime(run.control, ns=(number, number))
-        remote._pass_on(one)
+        remote._forward_request(one)
         if answer is None:
-            host.asked[-1].set_result(Standing(folder="f", state=RunState.RUNNING))
+            host.asked[-1].set_result(RemoteStatus(folder="f", state=RunState.RUNNING))
         else:
             host.asked[-1].set_exception(answer)
     assert [one[0] for one in host.heard] == ["control", "end", "end", "end", "end"]
@@ -184,11 +184,11 @@ def test_a_newer_request_is_not_taken_away_with_the_answer_to_an_older_one(remot
     one, host = follow(remote, run), far(remote)
     run.ask("pause")
     os.utime(run.control, ns=(5, 5))
-    remote._pass_on(one)
+    remote._forward_request(one)
     run.ask("stop")
-    host.asked[-1].set_result(Standing(folder="f", state=RunState.RUNNING))
+    host.asked[-1].set_result(RemoteStatus(folder="f", state=RunState.RUNNING))
     assert run.asked() == "stop"
-    remote._pass_on(one)
+    remote._forward_request(one)
     assert host.heard[-1] == ("control", "/there/one", "stop")
     remote.close()
 
@@ -197,22 +197,22 @@ def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns
     one = follow(remote, run, RECORD.model_copy(update={"folder": "", "waiting": True, "devices": ["1"]}))
     host = far(remote)
     with pytest.raises(FileNotFoundError):  # what could not be asked is asked again
-        remote._look_after(one)
+        remote._maintain(one)
     run.config.write_text("{}")
-    remote._look_after(one)
-    remote._look_after(one)
+    remote._maintain(one)
+    remote._maintain(one)
     assert host.heard == [("submit", "one", True, ["1"], "")], "once while no answer is there"
-    host.asked[-1].set_exception(LineDown("No route."))
+    host.asked[-1].set_exception(ConnectionLost("No route."))
     status = run.read_status()
     assert status is not None
     assert (status.verdict, status.note) == ("starting", "waiting for far: No route.")
-    remote._look_after(one)
+    remote._maintain(one)
     host.asked[-1].set_result(Submitted(folder="/there/1"))
     record = read_record(run)
     assert record is not None
     assert (record.folder, record.computer, record.waiting) == ("/there/1", "far-01", False)
     assert host.heard[-1] == ("follow", "/there/1")
-    remote._look_after(one)
+    remote._maintain(one)
     assert [what[0] for what in host.heard[-2:]] == ["follow", "checkpoints"]
     remote.close()
 
@@ -220,7 +220,7 @@ def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns
 def test_what_is_refused_later_waits_no_longer(remote: RemoteRuns, run: RunDir) -> None:
     run.config.write_text("{}")
     one = follow(remote, run, RECORD.model_copy(update={"waiting": True}))
-    remote._look_after(one)
+    remote._maintain(one)
     assert far(remote).heard == [("submit", "one", False, [], "")], "it is there: it is resumed"
     far(remote).asked[-1].set_exception(UserError("It is no longer there."))
     record, status = read_record(run), run.read_status()
@@ -237,24 +237,24 @@ def test_following_begins_again_where_something_is_missing_and_checkpoints_are_l
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
     one.mirror.gap = True
-    remote._look_after(one)
+    remote._maintain(one)
     assert host.heard == [("follow", "/there/one")]
     one.mirror.gap = False
-    host.state = LineState("connecting")
-    remote._look_after(one)
+    host.state = ConnectionState("connecting")
+    remote._maintain(one)
     assert len(host.heard) == 1, "nobody is there to list them"
-    host.state = LineState("ready")
-    remote._look_after(one)
-    remote._look_after(one)
+    host.state = ConnectionState("ready")
+    remote._maintain(one)
+    remote._maintain(one)
     assert host.heard[1:] == [("checkpoints", "/there/one")], "once"
-    host.asked[-1].set_exception(LineDown("down"))
-    remote._look_after(one)
+    host.asked[-1].set_exception(ConnectionLost("down"))
+    remote._maintain(one)
     assert len(host.heard) == 3, "they are asked for again"
     found = [CheckpointFacts(name=f"step-{step:08d}", files=[]) for step in (2, 4)]
     host.asked[-1].set_result([found[0].model_copy(update={"pointers": ["best"]}), found[1]])
-    remote._look_after(one)
+    remote._maintain(one)
     assert len(host.heard) == 3
-    names = {which: here_or_there(run, which) for which in ("best", "last", "", "2", "step-00000004", "3")}
+    names = {which: remote_checkpoint(run, which) for which in ("best", "last", "", "2", "step-00000004", "3")}
     assert names == {
         "best": "step-00000002",
         "last": "step-00000004",
@@ -265,13 +265,13 @@ def test_following_begins_again_where_something_is_missing_and_checkpoints_are_l
     }
     machines: Any = remote.machines
     machines.far = Pretended("far")
-    remote._look_after(one)
+    remote._maintain(one)
     assert far(remote).heard == [("follow", "/there/one")], "its settings changed: it is another connection"
     remote.close()
 
 
 def test_a_run_that_cannot_be_resumed_there_says_why(remote: RemoteRuns, run: RunDir) -> None:
-    with pytest.raises(UserError, match="is no run of another machine; resume it here"):
+    with pytest.raises(UserError, match="is not a remote run; resume it here"):
         remote.resume(run)
     with pytest.raises(UserError, match="has not reached its machine yet"):
         remote.resume_unfollowed(run)
@@ -319,7 +319,7 @@ def test_a_resumed_run_keeps_its_devices_and_script_unless_others_are_given(remo
     remote.close()
 
 
-@pytest.mark.parametrize(("down", "error"), [(True, LineDown("No route.")), (False, UserError("No room there."))])
+@pytest.mark.parametrize(("down", "error"), [(True, ConnectionLost("No route.")), (False, UserError("No room there."))])
 def test_a_launch_waits_for_the_line_and_is_undone_by_a_refusal(
     remote: RemoteRuns, tmp_path: Path, down: bool, error: UserError
 ) -> None:
@@ -341,7 +341,7 @@ def test_a_launch_waits_for_the_line_and_is_undone_by_a_refusal(
     assert status.verdict == "starting"
     assert status.note == ("waiting for far: No route." if down else "sending to far")
     if down:
-        assert not remote._attached[run.path].submitting, "it is tried again"
+        assert not remote._attached[run.path].is_submitting, "it is tried again"
     remote.close()
 
 
@@ -353,16 +353,16 @@ def test_what_could_not_be_asked_in_time_is_said_of_its_machine(
     other.create()
     write_record(other, RECORD.model_copy(update={"machine": "gone", "waiting": True}))
     host = far(remote)
-    host.state = LineState("waiting", "No route to far.")
+    host.state = ConnectionState("waiting", "No route to far.")
     assert remote.catch_up([run.path, other.path]) == {
         "far": "No route to far.",
         "gone": "there is no machine gone.",
     }
-    host.state = LineState("connecting")
+    host.state = ConnectionState("connecting")
     assert remote.catch_up([run.path], seconds=-1.0)["far"] == "it did not answer in time."
     remote.detach(other)
-    done = Standing(folder="", state=RunState.DONE)
-    threading.Timer(0.05, lambda: remote._attached[run.path].mirror.stands(done)).start()
+    done = RemoteStatus(folder="", state=RunState.DONE)
+    threading.Timer(0.05, lambda: remote._attached[run.path].mirror.update_status(done)).start()
     assert remote.catch_up([run.path]) == {}, "it has answered"
     remote.close()
     assert json.loads(run.status.read_text())["verdict"] == "done"
@@ -381,19 +381,19 @@ def test_what_goes_wrong_with_one_run_is_told_once_and_the_others_go_on(
         if one is first:
             raise OSError("no disk")
 
-    monkeypatch.setattr(remote, "_pass_on", pass_on)
-    for name in ("_passed", "_look_after"):
+    monkeypatch.setattr(remote, "_forward_request", pass_on)
+    for name in ("_finish", "_maintain"):
         monkeypatch.setattr(remote, name, lambda one, name=name: did.append((name, one.mirror.run.path.name)))
     second.mirror.trouble = "no room."
-    second.mirror.standing = Standing(folder="f", state=RunState.DONE)
+    second.mirror.remote_status = RemoteStatus(folder="f", state=RunState.DONE)
     turns = iter([False] * 20 + [True])
     monkeypatch.setattr(remote._closing, "wait", lambda seconds: next(turns))
     WORK(remote)
     assert remote.told == [(run.path, "no disk"), (other.path, "no room.")]  # type: ignore[attr-defined]
-    assert [did.count((what, "other")) for what in ("passed on", "_passed", "_look_after")] == [20, 20, 2]
+    assert [did.count((what, "other")) for what in ("passed on", "_finish", "_maintain")] == [20, 20, 2]
     did.clear()
     second.passed = True
     turns = iter([False, True])
     WORK(remote)
-    assert ("_passed", "other") not in did
+    assert ("_finish", "other") not in did
     remote.close()

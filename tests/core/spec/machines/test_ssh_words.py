@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from core.spec.machines.machine import Machine
-from core.spec.machines.ssh import LineDown, MachineRefused, core_command, quoted_home, refusal, shell_line
+from core.spec.machines.ssh import ConnectionLost, MachineRefused, core_command, quoted_home, refusal, shell_line
 
 FAR = Machine(name="my far", host="user@far")
 
@@ -15,8 +15,8 @@ FAR = Machine(name="my far", host="user@far")
 @pytest.mark.parametrize(
     ("code", "said", "refused", "sentence"),
     [
-        (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "user@far shows another host key"),
-        (255, "Host key verification failed.", True, "user@far shows another host key"),
+        (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "user@far has another host key"),
+        (255, "Host key verification failed.", True, "user@far has another host key"),
         (255, "user@far: Permission denied (publickey).", True, "user@far asks for a password, or refuses your key"),
         (255, "Too many authentication failures", True, "user@far asks for a password"),
         (255, "line 3: Bad configuration option: x", True, "ssh cannot read its configuration: line 3: Bad"),
@@ -24,27 +24,27 @@ FAR = Machine(name="my far", host="user@far")
         (1, "Welcome\nModuleNotFoundError: No module named 'core'", True, "The Python of user@far has no sdgui"),
         (127, "sh: 1: sdgui-core: not found", True, "user@far has no such Python or sdgui: sh: 1: sdgui-core"),
         (1, "OSError: No space left on device", True, "The disk of user@far is full: OSError: No space"),
-        (255, "ssh: Could not resolve hostname far", False, "user@far is not known: ssh: Could not resolve"),
+        (255, "ssh: Could not resolve hostname far", False, "user@far is unknown: ssh: Could not resolve"),
         (255, "connect to host far port 22: Connection refused", False, "user@far cannot be reached: connect to"),
         (255, "connect to host far port 22: Connection timed out", False, "user@far cannot be reached: connect to"),
         (127, "", True, "user@far has no Python with sdgui. Press Install there (or sdgui-core machines install 'my"),
         (126, "", True, "user@far has no Python with sdgui."),
-        (255, "", False, "The line to user@far was cut. It is tried again."),
-        (None, "odd", False, "The line to user@far was cut: odd. It is tried again."),
-        (-9, "", False, "The line to user@far was cut. It is tried again."),
-        (3, "some error: of its own\nbye", False, "The program on user@far ended (3): some error: of its own."),
-        (3, "first\nlast\n\n", False, "The program on user@far ended (3): last. It is tried again."),
-        (0, "", False, "The program on user@far ended (0): it said nothing. It is tried again."),
+        (255, "", False, "The connection to user@far was lost. Retrying."),
+        (None, "odd", False, "The connection to user@far was lost: odd. Retrying."),
+        (-9, "", False, "The connection to user@far was lost. Retrying."),
+        (3, "some error: of its own\nbye", False, "The program on user@far exited (3): some error: of its own."),
+        (3, "first\nlast\n\n", False, "The program on user@far exited (3): last. Retrying."),
+        (0, "", False, "The program on user@far exited (0): no output. Retrying."),
     ],
 )
 def test_what_the_end_of_a_command_means(code: int | None, said: str, refused: bool, sentence: str) -> None:
     found = refusal(FAR, code, said)
-    assert isinstance(found, MachineRefused if refused else LineDown)
+    assert isinstance(found, MachineRefused if refused else ConnectionLost)
     assert str(found).startswith(sentence)
 
 
 def test_a_machine_without_a_host_is_called_by_its_name() -> None:
-    assert str(refusal(Machine(name="near"), 255, "")).startswith("The line to near was cut")
+    assert str(refusal(Machine(name="near"), 255, "")).startswith("The connection to near was lost")
 
 
 @pytest.mark.parametrize(

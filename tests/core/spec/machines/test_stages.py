@@ -33,12 +33,12 @@ def test_the_stage_after_a_finished_one_is_followed_and_the_ensemble_fetched(
     assert begun == [stage.path]
     one = follow(remote, run)
     remote.detach(stage)
-    remote._passed(one)
-    assert one.passed
+    remote._finish(one)
+    assert one.is_finished
     assert begun == [stage.path, stage.path]
     assert stage.path in remote._attached
     assert fetched == [run.path]
-    remote._passed(remote._attached[stage.path])
+    remote._finish(remote._attached[stage.path])
     assert len(begun) == 2, "it is the last"
     remote.close()
 
@@ -49,14 +49,14 @@ def test_a_run_is_handed_over_once_at_a_time(remote: RemoteRuns, tmp_path: Path)
 
     def answer() -> Submitted:
         one = remote._attached[run.path]
-        remote._look_after(one)
+        remote._maintain(one)
         meanwhile.append(len(far(remote).heard))
         return Submitted(folder="/there/new")
 
     answering(far(remote), answer)
     remote.launch(run, "far", "{}")
     assert meanwhile == [1], "its machine was asked once"
-    assert not remote._attached[run.path].submitting
+    assert not remote._attached[run.path].is_submitting
     remote.close()
     assert remote._closing.is_set()
 
@@ -65,9 +65,9 @@ def test_what_is_no_request_is_not_passed_on(remote: RemoteRuns, run: RunDir) ->
     one = follow(remote, run)
     asked = len(far(remote).heard)
     run.control.write_text("dance")
-    remote._pass_on(one)
+    remote._forward_request(one)
     assert len(far(remote).heard) == asked
     run.ask("stop")
-    remote._pass_on(one)
+    remote._forward_request(one)
     assert far(remote).heard[asked:] == [("control", "/there/one", "stop")]
     remote.close()

@@ -58,4 +58,4 @@ def test_the_verb_names_a_preset_and_refuses_no_time(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("clip-filtered: ")
     for arguments in (["--pairs", "0"], ["--pairs", "5", "--epochs", "nan"]):
         assert main(["presets", *arguments]) == 1
-        assert "numbers above 0" in capsys.readouterr().err
+        assert "must be above 0" in capsys.readouterr().err

@@ -152,7 +152,7 @@ def test_models_of_open_clip_and_saved_ones(tmp_path: Path, monkeypatch: pytest.
     for name, (architecture, pretrained) in names.items():
         assert locate(name) == locate(name, "auto") == OpenClipModel(architecture, pretrained)
         assert exact_name(f"{name} ") == (name.strip(), "")
-    with pytest.raises(UserError, match="has one network, no student and teacher; leave out --weights teacher"):
+    with pytest.raises(UserError, match="has only one network, not student and teacher; omit --weights teacher"):
         locate("open_clip:ViT-B-32", "teacher")
     folder = tmp_path / "saved"
     folder.mkdir()

@@ -44,10 +44,10 @@ def test_a_process_that_may_not_be_looked_at_is_taken_for_running(monkeypatch: p
 def test_a_status_says_whose_it_is() -> None:
     status = own_status(step=3)
     assert (status.pid, status.host) == (os.getpid(), platform.node())
-    assert status.here
-    assert replace(status, host="").here, "of before hosts were noted"
+    assert status.is_local
+    assert replace(status, host="").is_local, "of before hosts were noted"
     other = replace(status, host="elsewhere")
-    assert not other.here
+    assert not other.is_local
     assert process_alive(other)
     assert not process_alive(replace(other, heartbeat=time.time() - LOST_AFTER_SECONDS - 1))
 
@@ -58,7 +58,7 @@ def test_contact_is_lost_after_half_a_minute_here_and_elsewhere(age: float, stat
     status = replace(own_status(), host=host)
     assert judge(status, None, status.heartbeat + age) == state
     gone = replace(status, started=1.0, heartbeat=time.time() - age)
-    assert judge(gone, None) == (RunState.INTERRUPTED if gone.here else state)
+    assert judge(gone, None) == (RunState.INTERRUPTED if gone.is_local else state)
 
 
 def test_states_in_which_a_trainer_is_there() -> None:

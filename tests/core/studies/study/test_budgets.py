@@ -161,13 +161,13 @@ def test_measuring_ends_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("change", "said"),
     [
         ({"budgets": [0]}, "above 0"),
-        ({"budgets": [2e9]}, "no time to train"),
+        ({"budgets": [2e9]}, "not a valid training time"),
         ({"budgets": [math.inf]}, "finite"),
         ({"budgets": [10, 10]}, "listed twice"),
         ({"budgets": [10], "steps": 5}, "steps or budgets"),
         ({"budgets": []}, "needs steps"),
         ({"budgets": list(range(1, 400))}, "500 at most"),
-        ({"arms": [{"name": "base", "preset": "clip", "budget": 5}]}, "a time of its own"),
+        ({"arms": [{"name": "base", "preset": "clip", "budget": 5}]}, "its own budget"),
         (
             {"arms": [{"name": "a-10", "preset": "clip"}, {"name": "a", "preset": "clip"}], "budgets": [10, 1e-9]},
             None,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, Standing, Submitted, packed
-from core.spec.machines.connection import LineState
+from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, RemoteStatus, Submitted, packed
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.record import RemoteRecord, read_record, write_record
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from core.spec.study import StudyDir
@@ -35,7 +35,7 @@ class Asked:
     """A machine that keeps what it is asked; a test settles what it answers."""
 
     def __init__(self, machine: Machine = FAR) -> None:
-        self.machine, self.state = machine, LineState("ready")
+        self.machine, self.state = machine, ConnectionState("ready")
         self.heard: list[tuple[Any, ...]] = []
         self.future: Future[Any] = Future()
 
@@ -47,8 +47,8 @@ class Asked:
     def submit_study(self, study: str, files: Any, what: Any, token: str, devices: Any) -> Future[Any]:
         return self._ask("submit", study, list(what), token, list(devices))
 
-    def standing(self, folder: str) -> Future[Any]:
-        return self._ask("standing", folder)
+    def run_status(self, folder: str) -> Future[Any]:
+        return self._ask("run_status", folder)
 
     def data_facts(self, paths: Any) -> Future[Any]:
         return self._ask("data", dict(paths))
@@ -78,13 +78,13 @@ def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: l
     assert work.is_unsent
     assert work.poll() is None
     assert not work.is_unsent
-    host.state = LineState("waiting", "No route.")
+    host.state = ConnectionState("waiting", "No route.")
     assert work.poll() is None
     assert work.trouble == "No route."
-    host.state = LineState("ready", "odd")
+    host.state = ConnectionState("ready", "odd")
     work.poll()
     assert work.trouble == ""
-    host.future.set_exception(LineDown("It was cut."))
+    host.future.set_exception(ConnectionLost("It was cut."))
     assert work.poll() is None
     assert (work.trouble, work.is_unsent) == ("It was cut.", True)
     work.poll()
@@ -93,7 +93,7 @@ def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: l
     assert work.poll() is None
     assert (work.trouble, work.folder, work.is_unsent) == ("", "/there", False)
     work.poll()
-    stands = Standing(folder="/there", state=RunState.RUNNING)
+    stands = RemoteStatus(folder="/there", state=RunState.RUNNING)
     host.future.set_result(stands)
     assert work.poll() is stands
     for error, seconds in ((UserError("No memory."), 1.0), (MachineRefused("Other key."), 30.0)):
@@ -107,7 +107,7 @@ def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: l
         assert len(host.heard) == asked, "not at once"
         clock[0] += 0.2
         work.poll()
-        assert host.heard[asked:] == [("standing", "/there")]
+        assert host.heard[asked:] == [("run_status", "/there")]
         host.future.set_result(stands)
         work.poll()
 
@@ -139,15 +139,15 @@ def reading(*answers: bytes | Exception, size: int = 6) -> Any:
 
 
 def test_a_file_is_fetched_over_cuts_of_the_line_and_within_bounds() -> None:
-    host = reading(b"ab", LineDown("cut"), b"cd", b"ef")
+    host = reading(b"ab", ConnectionLost("cut"), b"cd", b"ef")
     assert fetch_file(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
     assert host.asked == [0, 2, 2, 4]
     assert fetch_file(reading(b"ab", b""), "/there", "x.json", 6, lambda: False) == b"ab", "it was cut off there"
     for host in (reading(b"a", size=7), reading(b"abcdefg", size=6)):
         with pytest.raises(UserError, match=r"x\.json of /there on far has more than 0 MB"):
             fetch_file(host, "/there", "x.json", 6, lambda: False)
-    with pytest.raises(LineDown):
-        fetch_file(reading(LineDown("cut")), "/there", "x.json", 6, lambda: True)
+    with pytest.raises(ConnectionLost):
+        fetch_file(reading(ConnectionLost("cut")), "/there", "x.json", 6, lambda: True)
 
 
 def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> RemotePlace:
@@ -214,10 +214,10 @@ def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(
     host = Asked()
     far = place(host, {})
     far.offer()
-    host.state = LineState("waiting", "No route.")
+    host.state = ConnectionState("waiting", "No route.")
     far.offer()
     assert far.trouble == "No route."
-    host.future.set_exception(LineDown("It was cut."))
+    host.future.set_exception(ConnectionLost("It was cut."))
     far.offer()
     assert far.trouble == "It was cut."
     clock[0] += 4.9
@@ -298,7 +298,7 @@ def test_devices_here_are_given_and_come_back(tmp_path: Path) -> None:
 class Timed:
     """A machine on which a step is timed; ``stands``: how that goes."""
 
-    def __init__(self, *stands: Standing | UserError, offers: tuple[str | None, ...] = ("",)) -> None:
+    def __init__(self, *stands: RemoteStatus | UserError, offers: tuple[str | None, ...] = ("",)) -> None:
         self.problem, self.host, self._offers = "", Asked(), list(offers)
         self.stands = list(stands)
 
@@ -312,9 +312,9 @@ class Timed:
 @pytest.mark.parametrize(
     ("stands", "said", "written"),
     [
-        ([Standing(folder="f", state=RunState.RUNNING), Standing(folder="f", state=RunState.DONE)], "", True),
-        ([Standing(folder="f", state=RunState.FAILED, note="no room")], "no room", False),
-        ([Standing(folder="f", state=RunState.INTERRUPTED)], "measuring the step time ended as interrupted", False),
+        ([RemoteStatus(folder="f", state=RunState.RUNNING), RemoteStatus(folder="f", state=RunState.DONE)], "", True),
+        ([RemoteStatus(folder="f", state=RunState.FAILED, note="no room")], "no room", False),
+        ([RemoteStatus(folder="f", state=RunState.INTERRUPTED)], "measuring the step time ended as interrupted", False),
         ([UserError("There is no such arm.")], "There is no such arm.", False),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_step_that_is_timed_elsewhere(
         def __init__(self, host: Any, order: JobRequest) -> None:
             assert (order.arguments, order.devices) == (["step", "a", "2"], ["1"])
 
-        def poll(self) -> Standing:
+        def poll(self) -> RemoteStatus:
             found = left.pop(0)
             if isinstance(found, UserError):
                 raise found
@@ -345,7 +345,7 @@ def test_a_step_that_is_timed_elsewhere(
     assert out.step_time("a", 2).exists() is written
     assert len(waited) == len(stands)
     ended.set()
-    left[:] = [Standing(folder="f", state=RunState.RUNNING)]
+    left[:] = [RemoteStatus(folder="f", state=RunState.RUNNING)]
     place = Timed(offers=("1",))
     assert remote_step.measure_remotely(place, out, "a", 2, ended, lambda: None) == ""
     assert place.host.heard == [("end", "/there/step", "kill")], "it is ended with the study"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Chunk, Standing, Submitted
-from core.spec.machines.connection import LineState
+from core.spec.machines.answers import Chunk, RemoteStatus, Submitted
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.record import RemoteRecord, read_record, record_file, write_record
-from core.spec.machines.ssh import LineDown, MachineRefused
+from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from core.spec.study import StudyDir
@@ -96,7 +96,7 @@ class Parts:
         return self.training.poll()
 
     def stands(self, state: RunState, note: str = "") -> Ended | None:
-        return self.hears(Standing(folder=THERE, state=state, note=note))
+        return self.hears(RemoteStatus(folder=THERE, state=state, note=note))
 
     def fetched(self) -> Ended | None:
         fetching = self.training._fetching
@@ -192,7 +192,7 @@ def test_a_run_that_is_alive_there_is_gone_on_with(parts: Parts) -> None:
     assert record is not None
     assert (record.folder, record.waiting, record.devices) == (THERE, False, ["1"])
     assert parts.stands(RunState.RUNNING) is None
-    assert parts.far.heard == [("standing", THERE)]
+    assert parts.far.heard == [("run_status", THERE)]
     assert parts.stands(RunState.INTERRUPTED, "killed") == Ended("killed"), "it was alive: it is not begun once more"
 
 
@@ -255,7 +255,7 @@ def test_a_stop_is_sent_at_once_while_the_connection_is_up(parts: Parts) -> None
     parts.far.future.set_result(Submitted(folder=THERE))
     training.poll()
     for kind, told in (("waiting", False), ("ready", True)):
-        parts.far.state = LineState(kind)
+        parts.far.state = ConnectionState(kind)
         training.request_stop()
         assert (("control", THERE, "stop") in parts.far.heard) is told
 
@@ -264,13 +264,13 @@ def test_measures_that_cannot_be_fetched_fail_the_run_and_a_cut_line_does_not(pa
     training = parts.begin()
     parts.hears(Submitted(folder=THERE))
     training.abandon()
-    parts.far.files["exports/measures.json"] = LineDown("The line is down.")
+    parts.far.files["exports/measures.json"] = ConnectionLost("The line is down.")
     assert parts.stands(RunState.DONE) is None
     assert parts.fetched() is None, "it goes on there, and is found the next time"
     assert parts.freed == []
     assert training._fetching is None
     parts.far.files["exports/measures.json"] = UserError("They are no longer there.")
-    assert parts.hears(Standing(folder=THERE, state=RunState.DONE)) is None
+    assert parts.hears(RemoteStatus(folder=THERE, state=RunState.DONE)) is None
     assert parts.fetched() == Ended("They are no longer there.")
     assert len(parts.freed) == 1
     assert not parts.out.measures("a", 0).exists()

@@ -34,7 +34,7 @@ BASE = {"name": "base", "preset": "clip"}
         ({"seeds": [2**31 - 1]}, {"seeds": [2**31]}, "seeds"),
         ({"arms": [BASE | {"name": "x" * 61}]}, {"arms": [BASE | {"name": "x" * 62}]}, "letters, digits"),
         ({"name": "x" * 60}, {"name": "x" * 61}, "name"),
-        ({"steps": 0, "budgets": [1e9]}, {"steps": 0, "budgets": [1.01e9]}, "no time to train"),
+        ({"steps": 0, "budgets": [1e9]}, {"steps": 0, "budgets": [1.01e9]}, "not a valid training time"),
         (
             {"steps": 0, "budgets": list(range(1, 251))},
             {"steps": 0, "budgets": list(range(1, 252))},

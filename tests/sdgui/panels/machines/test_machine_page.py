@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QPlain
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import Facts, Finding, Gpu, Partition
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine, this_computer
 from sdgui.panels.machines.findings import FindingList
 from sdgui.panels.machines.launch_form import LaunchForm
@@ -19,7 +19,7 @@ from sdgui.panels.machines.model import fact_rows, gibibytes, state_line, summar
 
 FAR = Machine(name="far", host="far")
 SLURM = Machine(name="cluster", host="cluster", launcher="slurm", partition="long", gpus=4)
-READY = LineState("ready")
+READY = ConnectionState("ready")
 
 
 @pytest.fixture
@@ -50,15 +50,15 @@ def texts(page: MachinePage) -> dict[str, str]:
 
 
 def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
-    page.show_machine(FAR, None, LineState("connecting"))
+    page.show_machine(FAR, None, ConnectionState("connecting"))
     assert (page.title.text(), page.line.text()) == ("far", "Connecting to far …")
     assert (page.waiting.text(), page.waiting.isVisible()) == ("Checking hardware …", True)
     assert (page.facts.isVisible(), page.gpus.isVisible(), page._script_card.isVisible()) == (False, False, False)
     assert (page.install.isVisible(), page.remove.isVisible()) == (True, True)
-    page.show_machine(FAR, None, LineState("refused", "Set up a key."))
+    page.show_machine(FAR, None, ConnectionState("refused", "Set up a key."))
     assert (page.waiting.text(), page.line.text()) == ("Not checked yet.", "Set up a key.")
     assert page.line.property("role") == "error"
-    page.show_machine(FAR, None, LineState("refused", "It is not known why. " * 20))
+    page.show_machine(FAR, None, ConnectionState("refused", "It is not known why. " * 20))
     QApplication.processEvents()
     assert page.line.height() >= 2 * page.line.fontMetrics().height(), "a long reason is whole"
     assert page.line.width() <= page.viewport().width()
@@ -142,7 +142,7 @@ def test_output_and_findings_have_their_cards_while_there_are_any(page: MachineP
     assert not page.output.isVisible()
     page.add_output("three")
     assert (page.output.isVisible(), page.output.toPlainText()) == (True, "three")
-    page.show_findings([Finding(what="Disk", works=True)])
+    page.show_findings([Finding(name="Disk", works=True)])
     assert page.findings.isVisible()
     page.show_findings([])
     assert (page.findings.isVisible(), page._findings_card.isVisible()) == (False, False)
@@ -152,9 +152,9 @@ def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
     findings = FindingList()
     qtbot.addWidget(findings)
     findings.show_findings([
-        Finding(what="Disk", works=True, found="enough", remedy="never shown"),
-        Finding(what="GPU", works=False, found="none"),
-        Finding(what="sdgui", works=False, found="not there", remedy="Press Install there."),
+        Finding(name="Disk", works=True, detail="enough", remedy="never shown"),
+        Finding(name="GPU", works=False, detail="none"),
+        Finding(name="sdgui", works=False, detail="not there", remedy="Press Install there."),
     ])  # fmt: skip
 
     def shown() -> list[str]:
@@ -172,7 +172,7 @@ def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
     remedy = findings._grid.itemAtPosition(3, 1).widget()  # type: ignore[union-attr]
     assert isinstance(remedy, QLabel)
     assert remedy.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
-    findings.show_findings([Finding(what="Disk", works=True)])
+    findings.show_findings([Finding(name="Disk", works=True)])
     assert shown() == ["works", "Disk", ""] or shown()[:2] == ["works", "Disk"]
 
 
@@ -264,7 +264,7 @@ def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> No
     host.editingFinished.emit()
     visible_errors = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
     assert all(label.wordWrap() for label in form._errors.values()), "a sentence is longer than a field"
-    assert visible_errors == {"host": "This is no name that ssh takes; give an alias of ~/.ssh/config, or USER@HOST"}
+    assert visible_errors == {"host": "This is not a valid ssh name; give an alias of ~/.ssh/config, or USER@HOST"}
     host.setText("cluster")
     sbatch.setPlainText("--x")
     form._save()
@@ -319,16 +319,16 @@ def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: Q
 
 def test_more_of_machines_in_words() -> None:
     assert [gibibytes(1024 * 99.96), gibibytes(100 * 1024), gibibytes(512)] == ["100.0 GiB", "100 GiB", "0.5 GiB"]
-    assert [summary(None, LineState(kind), False) for kind in ("connecting", "off", "closed")] == [
+    assert [summary(None, ConnectionState(kind), False) for kind in ("connecting", "off", "closed")] == [
         "Connecting …", "Not asked yet", ""
     ]  # fmt: skip
     facts = Facts(host="x", cores=2)
-    assert summary(facts, LineState("refused"), False) == "Needs attention"
-    assert summary(facts, LineState("waiting"), True) == "2 cores, no GPU", "this computer is never out of reach"
-    assert state_line(this_computer(), None, LineState("off")).startswith("Runs start here")
-    assert state_line(FAR, None, LineState("off")) == "Connecting to far …"
-    assert state_line(FAR, None, LineState("closed")) == "ssh far"
-    assert state_line(FAR, facts, LineState("ready", "said once")) == "Connected by ssh far."
+    assert summary(facts, ConnectionState("refused"), False) == "Needs attention"
+    assert summary(facts, ConnectionState("waiting"), True) == "2 cores, no GPU", "this computer is never out of reach"
+    assert state_line(this_computer(), None, ConnectionState("off")).startswith("Runs start here")
+    assert state_line(FAR, None, ConnectionState("off")) == "Connecting to far …"
+    assert state_line(FAR, None, ConnectionState("closed")) == "ssh far"
+    assert state_line(FAR, facts, ConnectionState("ready", "said once")) == "Connected by ssh far."
     more = Facts(host="x", cores=2, system="Linux", slurm="23", python="3.12", version="1", torch="2", partitions=[
         Partition(name="a", default=True), Partition(name="b"),
     ])  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.machines.answers import Facts, Gpu, Partition
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.run.status import RunState
 from sdgui.panels.machines.model import (
@@ -48,15 +48,15 @@ def test_what_is_moved_stands_before_the_row_it_was_put_at(rows: list[int], to: 
 
 
 def test_a_machine_is_summed_up_in_a_line() -> None:
-    ready = LineState("ready")
+    ready = ConnectionState("ready")
     facts = Facts(host="x", cores=8, gpus=[BUSY, FREE])
     assert summary(facts, ready, False) == "2 GPUs, 1 free"
     assert summary(Facts(host="x", cores=1), ready, True) == "1 core, no GPU"
     assert summary(Facts(host="x", partitions=[Partition(name="a")]), ready, False) == "Slurm, 1 partition"
-    assert summary(facts, LineState("waiting", "cut"), False) == "Out of reach"
-    assert summary(None, LineState("refused", "asks for a password"), False) == "asks for a password"
+    assert summary(facts, ConnectionState("waiting", "cut"), False) == "Out of reach"
+    assert summary(None, ConnectionState("refused", "asks for a password"), False) == "asks for a password"
     far = Machine(name="far", host="far")
-    assert state_line(far, None, LineState("refused", "Set up a key.")) == "Set up a key."
+    assert state_line(far, None, ConnectionState("refused", "Set up a key.")) == "Set up a key."
     assert state_line(far, facts, ready) == "Connected by ssh far."
 
 

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.answers import Facts, Finding, Gpu
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
@@ -139,7 +139,7 @@ def test_a_name_that_ssh_would_take_for_an_option_is_refused(
     panel.message_requested.connect(lambda message: said.append(message.text))
     panel.name.setText("-oProxyCommand=x")
     panel.add.click()
-    assert "no name that ssh takes" in said[0]
+    assert "not a valid ssh name" in said[0]
     assert panel.name.text(), "what was typed stays"
 
 
@@ -148,7 +148,7 @@ def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel:
     panel._hosts._facts[LOCAL] = (time.monotonic(), Facts(host="x", cores=2, gpus=[Gpu(index=0, name="A100")]))
     panel._show()
     assert panel.page.gpus.rowCount() == 1
-    findings = [Finding(what="Disk", works=True), Finding(what="sdgui", works=False, remedy="Press Install there.")]
+    findings = [Finding(name="Disk", works=True), Finding(name="sdgui", works=False, remedy="Press Install there.")]
     panel._checked(LOCAL, findings)
     assert panel.page.findings.isVisible()
     assert "1 to fix" in panel.page.findings.accessibleName()
@@ -201,7 +201,7 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
     window = open_window()
     hosts, store, said = window.services.hosts, window.services.store, list[str]()
     remote = [sys.executable, str(REMOTE), "remote", "--runs", str(far_home)]
-    monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.here else remote)
+    monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.is_local else remote)
     hosts.put(Machine(name="far", host="far", runs=str(far_home)))
     hosts.set_place(Place("far"))
     window.run_commands.message_requested.connect(lambda message: said.append(message.text))
@@ -288,7 +288,9 @@ def test_a_machine_is_asked_while_the_panel_is_shown(
     panel._hosts._facts["known"] = (time.monotonic(), Facts(host="known"))
     panel._machines += [Machine(name="cut", host="cut")]
     state = panel._hosts.state
-    monkeypatch.setattr(panel._hosts, "state", lambda name: LineState("waiting") if name == "cut" else state(name))
+    monkeypatch.setattr(
+        panel._hosts, "state", lambda name: ConnectionState("waiting") if name == "cut" else state(name)
+    )
     panel._show()
     assert panel._probing.isActive()
     panel.list.choose(LOCAL)
@@ -346,7 +348,7 @@ def test_a_check_is_asked_for_once_and_what_it_found_is_kept_by_machine(
     panel.page.check.click()
     assert (requests, panel.page.check.isEnabled()) == (["far"], False)
     panel.list.choose(LOCAL)
-    panel._hosts.checked.emit("far", [Finding(what="Disk", works=True)])
+    panel._hosts.checked.emit("far", [Finding(name="Disk", works=True)])
     assert not panel.page.findings.isVisible(), "of another machine"
     panel._hosts.refused.emit(LOCAL, "It does not answer.")
     assert LOCAL not in panel._findings, "nobody asked"

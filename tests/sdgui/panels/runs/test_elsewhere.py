@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtGui import QImage
 from pytestqt.qtbot import QtBot
 
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.record import read_record
 from core.spec.presets import preset_config
@@ -27,7 +27,7 @@ def launched_elsewhere(window: MainWindow, folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("FAKE_TRAINER", "--steps 3000 --delay 0.02")
     hosts, store = window.services.hosts, window.services.store
     remote = [sys.executable, str(REMOTE), "remote", "--runs", str(folder / "there")]
-    monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.here else remote)
+    monkeypatch.setattr(hosts.machines, "_command", lambda machine: None if machine.is_local else remote)
     hosts.put(Machine(name="far", host="far", runs=str(folder / "there")))
     hosts.set_place(Place("far"))
     QImage(8, 8, QImage.Format.Format_RGB32).save(str(folder / "a.png"))
@@ -50,9 +50,9 @@ def test_a_run_elsewhere_is_watched_paused_resumed_and_its_checkpoint_fetched(
     qtbot.waitUntil(lambda: (history := tailer.history(run.id)) is not None and history.step > 2)
     assert runs_panel.tabs.view.elsewhere.line.isHidden()
 
-    hosts.state_changed.emit("far", LineState("waiting", "far cannot be reached: gone.", 4.0))
+    hosts.state_changed.emit("far", ConnectionState("waiting", "far cannot be reached: gone.", 4.0))
     assert "cannot be reached: gone. Again in 4 s" in runs_panel.tabs.view.elsewhere.line.text()
-    hosts.state_changed.emit("far", LineState("ready"))
+    hosts.state_changed.emit("far", ConnectionState("ready"))
     assert runs_panel.tabs.view.elsewhere.line.isHidden()
 
     window.run_commands.pause(run)

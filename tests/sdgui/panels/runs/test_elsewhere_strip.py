@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QObject, Signal
 from pytestqt.qtbot import QtBot
 
-from core.spec.machines.connection import LineState
+from core.spec.machines.connection import ConnectionState
 from core.spec.run.status import RunState
 from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.store.records import Run
@@ -43,10 +43,10 @@ class Hosts(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.fetches, self.colleagues = Fetches(), ColleagueSignals()
-        self.states: dict[str, LineState] = {}
+        self.states: dict[str, ConnectionState] = {}
 
-    def state(self, name: str) -> LineState:
-        return self.states.get(name, LineState("ready"))
+    def state(self, name: str) -> ConnectionState:
+        return self.states.get(name, ConnectionState("ready"))
 
 
 @pytest.fixture
@@ -68,19 +68,19 @@ def said(strip: ElsewhereStrip) -> str:
 
 def test_the_line_to_the_runs_machine_is_told_while_it_is_not_up(strip: ElsewhereStrip, hosts: Hosts) -> None:
     strip.show_run(HERE)
-    hosts.state_changed.emit("far", LineState("waiting", "gone"))
+    hosts.state_changed.emit("far", ConnectionState("waiting", "gone"))
     assert said(strip) == ""
-    hosts.states["far"] = LineState("connecting")
+    hosts.states["far"] = ConnectionState("connecting")
     strip.show_run(FAR)
     assert said(strip) == "Connecting to far …"
-    hosts.state_changed.emit("other", LineState("refused", "of another"))
-    hosts.state_changed.emit("far", LineState("waiting", "It is cut.", 61.0))
+    hosts.state_changed.emit("other", ConnectionState("refused", "of another"))
+    hosts.state_changed.emit("far", ConnectionState("waiting", "It is cut.", 61.0))
     assert said(strip) == "It is cut. Again in 1 min 1 s; nothing is lost meanwhile."
-    hosts.state_changed.emit("far", LineState("refused", "Set up a key."))
+    hosts.state_changed.emit("far", ConnectionState("refused", "Set up a key."))
     assert said(strip) == "Set up a key."
-    hosts.state_changed.emit("far", LineState("ready"))
+    hosts.state_changed.emit("far", ConnectionState("ready"))
     assert said(strip) == ""
-    hosts.state_changed.emit("far", LineState("connecting"))
+    hosts.state_changed.emit("far", ConnectionState("connecting"))
     strip.show_run(HERE)
     assert said(strip) == ""
     strip.show_run(FAR)
@@ -92,7 +92,7 @@ def test_why_a_colleagues_curves_are_not_here_is_told(strip: ElsewhereStrip, hos
     assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
     assert said(strip) == "Looking for the machine that has the curves of this run …"
-    hosts.state_changed.emit("", LineState("refused", "of a machine"))
+    hosts.state_changed.emit("", ConnectionState("refused", "of a machine"))
     hosts.colleagues.status_changed.emit(9, "of another run")
     assert said(strip).startswith("Looking")
     hosts.colleagues.status_changed.emit(3, "Ask bob for his machine.")

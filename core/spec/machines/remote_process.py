@@ -1,6 +1,6 @@
-"""One session of the program on a machine: a process whose stdin takes requests and whose stdout gives replies.
+"""A session with the program on a machine: a process with requests on stdin and replies on stdout.
 
-Flow: ``Connection`` starts one after another -> lines of JSON -> its callbacks, in the thread that reads.
+Flow: ``Connection`` starts one session after another -> lines of JSON -> its callbacks, in the reading thread.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ LONGEST_LINE = 32 * MEGABYTE
 _STDERR_KEPT = 16 << 10
 
 
-class Line:
-    """A process that is being spoken with. OSError when it cannot be started."""
+class RemoteProcess:
+    """The process of a session. OSError when it cannot be started."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -35,16 +35,16 @@ class Line:
         self._stdin: Any = self._process.stdin
         self._stdout: Any = self._process.stdout
         self._stderr: Any = self._process.stderr
-        self._said = bytearray()
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # nobody waits for a pipe that is full
-        self.heard = time.monotonic()  # when something was last read
+        self._stderr_tail = bytearray()
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # so that ``send`` never blocks
+        self.heard = time.monotonic()  # time of the last read
         self._errors = threading.Thread(target=self._read_errors, name="ssh stderr", daemon=True)
         self._writer = threading.Thread(target=self._write, name="ssh stdin", daemon=True)
         self._errors.start()
         self._writer.start()
 
     def send(self, request: dict[str, Any]) -> None:
-        """Write a request, in its turn; nothing when the process is gone, which the reader finds out."""
+        """Queue a request. Does nothing if the process has ended, which ``read`` reports."""
         self._waiting.put(json.dumps(request, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
     def _write(self) -> None:
@@ -57,7 +57,7 @@ class Line:
         _close(self._stdin)
 
     def read(self) -> dict[str, Any] | None:
-        """The next reply; None when the process has ended. What is no reply (a shell's greeting) is passed over."""
+        """The next reply; None when the process has ended. Other output (a shell's greeting) is skipped."""
         while line := self._read_line():
             self.heard = time.monotonic()
             try:
@@ -73,15 +73,15 @@ class Line:
             line = bytes(self._stdout.readline(LONGEST_LINE))
         except (OSError, ValueError):
             return b""
-        return line if line.endswith(b"\n") else b""  # a line that is cut or endless is the end
+        return line if line.endswith(b"\n") else b""  # a truncated or endless line ends the session
 
     def _read_errors(self) -> None:
         while chunk := _read_some(self._stderr):
-            self._said += chunk
-            del self._said[:-_STDERR_KEPT]
+            self._stderr_tail += chunk
+            del self._stderr_tail[:-_STDERR_KEPT]
 
     def end(self, seconds: float = 0.0) -> tuple[int | None, str]:
-        """Close the line, wait for the process so long, then kill it; its exit status and the end of its stderr."""
+        """Close stdin, wait ``seconds`` for the process, then kill it; returns exit status and the end of stderr."""
         self._waiting.put(None)
         try:
             self._process.wait(seconds)
@@ -93,10 +93,10 @@ class Line:
         _close(self._stdout)
         if not self._errors.is_alive():
             _close(self._stderr)
-        return self._process.returncode, self._said.decode("utf-8", "replace")
+        return self._process.returncode, self._stderr_tail.decode("utf-8", "replace")
 
     def kill(self) -> None:
-        """End the process now; the reader finds out."""
+        """Kill the process, which ends ``read``."""
         self._process.kill()
 
 

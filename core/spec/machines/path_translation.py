@@ -1,0 +1,109 @@
+"""Translates paths between this computer and a machine: images to ``HOME/elsewhere``, runs to their mirrors.
+
+Flow: a panel's request -> ``to_remote`` -> the worker on the machine -> ``to_local`` -> the panel. An image
+``/data/a.png`` on ``gpu`` has the local path ``HOME/elsewhere/gpu/data/a.png``, which holds its thumbnail once shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from core.spec.errors import UserError
+from core.spec.machines.record import RemoteRecord, read_record
+from core.spec.run.folder import RunDir
+
+FOLDER = "elsewhere"
+IMAGES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
+)
+_DEEPEST, _LONGEST = 64, 4096
+
+
+class PathTranslator:
+    """Paths of ``machine``, for a program whose home is ``home``."""
+
+    def __init__(self, home: Path, machine: str) -> None:
+        self._root = home / FOLDER / machine
+        self._home, self._machine = home, machine
+        self._remote_copies: dict[str, str] = {}  # local image -> its copy on the machine
+        self._local_images: dict[str, str] = {}  # the inverse
+
+    def add_copy(self, local: str, remote: str) -> None:
+        """Record that the local image has a copy ``remote`` during the worker's lifetime."""
+        self._remote_copies[local] = remote
+        self._local_images[remote] = local
+
+    def is_on_machine(self, name: str) -> bool:
+        """Whether the image or run ``name`` is stored on the machine."""
+        return self._machine_path(name) != name
+
+    def to_remote(self, value: Any) -> Any:
+        """Plain data with local paths of images and mirrored runs translated to paths on the machine."""
+        return _walk(value, self._remote_path)
+
+    def to_local(self, value: Any) -> Any:
+        """Plain data with paths of images on the machine translated to local paths."""
+        return _walk(value, self._local_path)
+
+    def _remote_path(self, name: str) -> str:
+        return self._remote_copies.get(name) or self._machine_path(name)
+
+    def _machine_path(self, name: str) -> str:
+        if name.startswith(f"{self._root}/"):
+            return name[len(str(self._root)) :]
+        path = Path(name) if name.startswith("/") and len(name) < _LONGEST and "\0" not in name else None
+        if path is None or (path.suffix.lower() in IMAGES and not name.startswith(f"{self._home}/")):
+            return name
+        return self._run_path(name)
+
+    def _run_path(self, name: str) -> str:
+        """A path in a mirrored run's folder (also FOLDER@STEP) on its machine; studies can be in any folder."""
+        folder, separator, checkpoint = name.rpartition("@")
+        for path, rest in ((name, ""), (folder, separator + checkpoint)):
+            for parent in (Path(path), *Path(path).parents) if path else ():
+                if parent == self._home:
+                    break
+                record = _record(parent)
+                if record is not None and record.folder and record.machine == self._machine:
+                    return record.folder + path[len(str(parent)) :] + rest
+        return name
+
+    def _local_path(self, name: str) -> str:
+        if name in self._local_images:
+            return self._local_images[name]
+        if name.startswith("/") and PurePosixPath(name).suffix.lower() in IMAGES and "\0" not in name:
+            return f"{self._root}{name}"
+        return name
+
+
+def remote_image(home: Path, path: Path) -> tuple[str, str] | None:
+    """The machine and remote path of an image's local path; None for a local image."""
+    try:
+        parts = path.relative_to(home / FOLDER).parts
+    except ValueError:
+        return None
+    if len(parts) < 2 or ".." in parts:
+        return None
+    return parts[0], "/" + "/".join(parts[1:])
+
+
+def _record(folder: Path) -> RemoteRecord | None:
+    try:
+        return read_record(RunDir(folder))
+    except (UserError, OSError):
+        return None
+
+
+def _walk(value: Any, translate: Callable[[str], str], depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return translate(value)
+    if depth > _DEEPEST:
+        return value
+    if isinstance(value, dict):
+        return {key: _walk(item, translate, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_walk(item, translate, depth + 1) for item in value]
+    return value
