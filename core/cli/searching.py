@@ -166,7 +166,7 @@ def _term(term: dict[str, Any]) -> Term:
     from core.search.queries import Term
 
     weight = float(term.get("weight", 1.0))
-    kind, value = term["what"], term["value"]
+    kind, value = term["kind"], term["value"]
     if not math.isfinite(weight):
         raise UserError(f"--weight {weight} is not a finite number; give one such as 0.5.")
     if kind == "minus":

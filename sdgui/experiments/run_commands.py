@@ -255,5 +255,5 @@ def _missing(host: str, first: Finding, number: int) -> str:
     """What a machine does not have, with the remedy."""
     more = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
     return (
-        f"{host} cannot train this: {first.what}: {first.found.rstrip('.')}. {first.remedy}{more} Nothing was started."
+        f"{host} cannot train this: {first.name}: {first.detail.rstrip('.')}. {first.remedy}{more} Nothing was started."
     )

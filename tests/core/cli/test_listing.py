@@ -67,7 +67,7 @@ def test_what_has_ended_is_read_once_and_what_changed_again(tmp_path: Path, monk
 def test_a_list_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         trained(tmp_path, f"run-{number}", 0.1 * number)
-    monkeypatch.setattr(run_tables, "_KEEP_EVERY", 2)
+    monkeypatch.setattr(run_tables, "_SAVE_EVERY", 2)
     read, full = list[str](), run_tables.read_row
 
     def killed(run: RunDir, brief: bool = False) -> run_tables.RunRow:

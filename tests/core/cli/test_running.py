@@ -97,7 +97,7 @@ def test_a_list_asks_the_machines_first(
     MachineList(home).remove("near")
     code, out, err = say(*listed)
     assert json.loads(out) == [row]
-    assert "near could not be asked" in err
+    assert "near could not be reached" in err
     MachineList(home).put(Machine(name="near", runs=str(runs_there)))
     [row] = json.loads(say(*listed)[1])
     assert (row["state"], row["step"]) == ("done", 20)
