@@ -1,12 +1,12 @@
-"""Icon sets by many artists, as image-caption pairs: what the demo models and the study ``adapt-time`` are trained on.
+"""Icon sets as image-caption pairs: the training data of the demo models and of the study ``adapt-time``.
 
     python packaging/icon_sets.py OUT [SET ...]
 
 needs npm, and writes for each set ``OUT/SET.csv`` (filepath, title, concept, group) and its images below
-``OUT/images/SET``. ``OUT/sources.json`` has versions, authors and licenses. Users of the program never need it.
+``OUT/images/SET``. ``OUT/sources.json`` has versions, authors and licenses. Users of the program do not need it.
 
-A caption is the Unicode name of the emoji. Sets spell it in their own ways ("koreaflag", "flag-for-south-korea"): what
-matches no Unicode name keeps the words of its identifier. Noto sets are refused, since they are kept for confirmation.
+A caption is the Unicode name of the emoji. Sets spell it differently ("koreaflag", "flag-for-south-korea"); an icon
+that matches no Unicode name is captioned by the words of its identifier. Noto sets are refused: they are test data.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _TONES = re.compile(r"-(medium-light|medium-dark|light|medium|dark)$")  # Fluent
 
 
 def main() -> int:
-    """Write every set that is asked for; returns the exit status."""
+    """Write the requested sets; returns the exit status."""
     parser = argparse.ArgumentParser(description="Render icon sets to image-caption pairs.")
     parser.add_argument("out", type=Path)
     parser.add_argument("sets", nargs="*", default=SETS, metavar="SET")
     arguments = parser.parse_args()
     for name in arguments.sets:
         if name.startswith("noto"):
-            print(f"{name} is kept for confirmation and must not be trained on; leave it out.", file=sys.stderr)
+            print(f"{name} is test data and must not be trained on; leave it out.", file=sys.stderr)
             return 1
     packages = {name: _package(arguments.out / "npm", name) for name in arguments.sets}
     names = UnicodeNames()
@@ -57,13 +57,13 @@ def main() -> int:
 
 
 def _package(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """``icons.json`` and ``info.json`` of an Iconify package, and the code points of its icons where it lists them."""
+    """``icons.json`` and ``info.json`` of an Iconify package, and the listed code points of its icons."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
-    if not found:
+    archives = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
+    if not archives:
         subprocess.run(["npm", "pack", "--silent", f"@iconify-json/{name}"], cwd=folder, check=True)
-        found = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
-    with tarfile.open(found[-1]) as archive:
+        archives = sorted(folder.glob(f"iconify-json-{name}-[0-9]*.tgz"))
+    with tarfile.open(archives[-1]) as archive:
 
         def read(file: str) -> Any:
             member = archive.extractfile(f"package/{file}")
@@ -74,7 +74,7 @@ def _package(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], d
 
 
 class UnicodeNames:
-    """Unicode's names of emoji by code points, and by a name without its spaces and punctuation."""
+    """Unicode names of emoji by code points, and by a name without spaces and punctuation."""
 
     def __init__(self) -> None:
         self._by_code: dict[str, str] = {}
@@ -89,17 +89,17 @@ class UnicodeNames:
                 self._by_letters.setdefault(letters(spelling), title)
 
     def titles(self, icons: dict[str, Any], codes: dict[str, str]) -> dict[str, str]:
-        """The caption of each icon: Unicode's name by its code points or its identifier, else the latter's words."""
+        """The caption of each icon: its Unicode name by code points or identifier, else the words of the identifier."""
         by_id = {icon: self._by_code.get(code, "") for code, icon in codes.items()}
         return {icon: by_id.get(icon) or self.title(icon) for icon in icons["icons"]}
 
     def title(self, icon: str) -> str:
-        """Unicode's name that the identifier ``icon`` spells, or its words."""
+        """The Unicode name that matches the identifier ``icon``, or its words."""
         spellings = [icon, _TONES.sub(r"-\1-skin-tone", icon), icon.replace("flag-for-", "flag-")]
         if icon.endswith("flag"):
             spellings.append(f"flag-{icon.removesuffix('flag')}")
-        found = (self._by_letters.get(letters(spelling)) for spelling in spellings)
-        return next(filter(None, found), icon.replace("-", " "))
+        titles = (self._by_letters.get(letters(spelling)) for spelling in spellings)
+        return next(filter(None, titles), icon.replace("-", " "))
 
 
 def letters(name: str) -> str:
@@ -114,7 +114,7 @@ def _plain(text: str) -> str:
 
 
 def write_set(out: Path, name: str, icons: dict[str, Any], titles: dict[str, str]) -> int:
-    """Render the icons that have a caption of their own, on white, and write their manifest; returns how many."""
+    """Render icons with distinct captions, on white, and write their manifest; returns their number."""
     folder = out / "images" / name
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, tuple[str, str, str, str]] = {}
@@ -135,7 +135,7 @@ def write_set(out: Path, name: str, icons: dict[str, Any], titles: dict[str, str
 
 
 def _code(title: str) -> str:
-    """The code points of the emoji ``title``, by which it is grouped; those of an object for what is no emoji."""
+    """The code points of the emoji ``title``, for its group; those of an object if it is not an emoji."""
     text = emoji.emojize(f":{title.replace(' ', '_')}:")
     return "-".join(f"{ord(char):04X}" for char in text) if not text.startswith(":") else "1F4E6"
 

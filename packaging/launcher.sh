@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts sdgui. The first start installs it for this user, with uv, from the wheel that lies beside this package.
-# SDGUI_EXTRAS=train chooses other extras than demo, SDGUI_EXTRAS= the window alone, also later. UV_TORCH_BACKEND=cpu
-# chooses another build of PyTorch than that for this computer's GPU.
+# Starts sdgui. The first start installs it for this user, with uv, from the wheel in this package.
+# SDGUI_EXTRAS=train selects other extras than demo, SDGUI_EXTRAS= only the window; a later start can change it.
+# UV_TORCH_BACKEND=cpu selects another build of PyTorch than that for this computer's GPU.
 set -eu
 version="@VERSION@"
 command="$(basename "$0")"
@@ -21,7 +21,7 @@ if [ ! -e "$home/installed" ] || [ "$(cat "$home/installed")" != "${SDGUI_EXTRAS
         say "uv is needed to install the program; get it with: curl -LsSf https://astral.sh/uv/install.sh | sh"
         exit 1
     fi
-    say "installing the program${extras:+ with $extras} in $home (some minutes, once)"
+    say "installing the program${extras:+ with $extras} in $home (takes minutes, only once)"
     "$uv" venv --clear --quiet --python ">=3.11" "$home"
     "$uv" pip install --quiet --python "$home/bin/python" --torch-backend="${UV_TORCH_BACKEND:-auto}" \
         "sdgui${extras:+[$extras]} @ file://$wheel"

@@ -1,11 +1,11 @@
-"""Lay out what a .deb and an .rpm hold, build both with nfpm, and lint them.
+"""Stage the files of a .deb and an .rpm, build both with nfpm, and lint them.
 
     .venv/bin/python packaging/package.py OUT [--wheel WHEEL]
 
-``OUT/stage`` then has ``usr/``: launchers, menu entry, icons, metainfo, MIME type, changelog and the wheel, which the
-first start installs with uv; man pages too where Sphinx has written them into ``OUT/man``. nfpm makes both packages of
-it (packaging/nfpm.yaml). Linters run where they are installed: desktop-file-validate, appstreamcli, lintian, rpmlint.
-Exit status 1 when one of them complains.
+``OUT/stage`` then has ``usr/``: launchers, menu entry, icons, metainfo, MIME type, changelog, man pages (if Sphinx has
+written them to ``OUT/man``) and the wheel, which the first start installs with uv. nfpm builds both packages from it
+(packaging/nfpm.yaml). Runs the installed linters among desktop-file-validate, appstreamcli, lintian and rpmlint. Exit
+status 1 if one of them complains.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from sdgui.app.desktop import METAINFO, write_entry
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 COMMANDS = ("sdgui", "sdgui-core")
-FOLDERS = ("/usr/share/sdgui", "/usr/share/doc/sdgui")  # that are the package's own
+FOLDERS = ("/usr/share/sdgui", "/usr/share/doc/sdgui")  # owned by the package
 MAINTAINER = "The sdgui authors <sdgui@users.noreply.github.com>"
 _DATED = re.compile(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d{2}-\d{2})\)$", re.MULTILINE)
 
 
 def version() -> str:
-    """The version, from its one place."""
+    """The version in pyproject.toml."""
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def stage(out: Path, wheel: Path) -> Path:
-    """Lay out ``usr/`` under ``out/stage`` anew; that folder."""
+    """Stage ``usr/`` in a new folder ``out/stage``, which is returned."""
     folder = out / "stage"
     shutil.rmtree(folder, ignore_errors=True)
     share = folder / "usr" / "share"
@@ -76,17 +76,17 @@ def _copyright() -> str:
 
 
 def _debian_changelog() -> str:
-    """The versions of the changelog as Debian's tools read them; what changed is in NEWS."""
+    """The versions of the changelog in Debian's format; the changes are in NEWS."""
     entries = []
     for number, day in _DATED.findall((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
         signed = format_datetime(datetime.fromisoformat(day).replace(tzinfo=UTC))
-        told = "  * What changed is in /usr/share/doc/sdgui/NEWS.gz."
-        entries.append(f"sdgui ({number}) unstable; urgency=medium\n\n{told}\n\n -- {MAINTAINER}  {signed}\n")
+        entry = "  * See /usr/share/doc/sdgui/NEWS.gz."
+        entries.append(f"sdgui ({number}) unstable; urgency=medium\n\n{entry}\n\n -- {MAINTAINER}  {signed}\n")
     return "\n".join(entries)
 
 
 def build(kind: str, stage_: Path, out: Path) -> Path:
-    """The package of ``kind`` ("deb", "rpm") by nfpm, with what is laid out in ``stage_``."""
+    """Build the package of ``kind`` ("deb", "rpm") from ``stage_`` with nfpm."""
     nfpm = shutil.which("nfpm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if nfpm is None:
         raise SystemExit('nfpm is not installed; add it with: pip install "sdgui[test]"')
@@ -98,7 +98,7 @@ def build(kind: str, stage_: Path, out: Path) -> Path:
 
 
 def _contents(kind: str, stage_: Path) -> str:
-    """Every file for nfpm's recipe, one by one: most folders are the system's. Only rpm tells documents from files."""
+    """Every file for nfpm's recipe, since most folders belong to the system. Only rpm distinguishes documents."""
     lines = ["contents:", *(f"  - {{dst: {folder}, type: dir}}" for folder in FOLDERS)]
     for file in sorted(filter(Path.is_file, stage_.rglob("*"))):
         place = f"/{file.relative_to(stage_).as_posix()}"
@@ -108,7 +108,7 @@ def _contents(kind: str, stage_: Path) -> str:
 
 
 def lint(stage_: Path, deb: Path, rpm: Path) -> list[str]:
-    """What the linters complain of; one that is not installed is named on stdout and passed over."""
+    """Complaints of the linters; linters that are not installed are skipped with a message."""
     share = stage_ / "usr" / "share"
     commands = [
         ["desktop-file-validate", str(share / "applications" / "sdgui.desktop")],
@@ -116,20 +116,20 @@ def lint(stage_: Path, deb: Path, rpm: Path) -> list[str]:
         ["lintian", "--fail-on", "error,warning", str(deb)],
         ["rpmlint", "--strict", "--config", str(HERE / "rpmlint.toml"), str(rpm)],
     ]
-    wrong = []
+    complaints = []
     for command in commands:
         if shutil.which(command[0]) is None:
-            print(f"{command[0]} is not installed; passed over")
+            print(f"{command[0]} is not installed; skipped")
             continue
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        print(f"{command[0]}: {'well' if done.returncode == 0 else 'complains'}")
-        if done.returncode:
-            wrong.append(f"{command[0]}: {done.stdout}{done.stderr}")
-    return wrong + _release()
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        print(f"{command[0]}: {'ok' if result.returncode == 0 else 'complains'}")
+        if result.returncode:
+            complaints.append(f"{command[0]}: {result.stdout}{result.stderr}")
+    return complaints + _release()
 
 
 def _release() -> list[str]:
-    """The version is the newest of the changelog, of the metainfo and of CITATION.cff, on the same day."""
+    """Complaints unless changelog, metainfo and CITATION.cff have the version and date of the release."""
     metainfo = (ROOT / "resources" / "desktop" / METAINFO).read_text(encoding="utf-8")
     dated = _DATED.search((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     if dated is None or dated[1] != version():
@@ -143,10 +143,10 @@ def _release() -> list[str]:
 
 
 def main() -> int:
-    """Exit status 0 when no linter complains."""
+    """Exit status 0 if no linter complains."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--wheel", type=Path, help="the wheel to put in (default: it is built)")
+    parser.add_argument("--wheel", type=Path, help="the wheel to package (default: build it)")
     arguments = parser.parse_args()
     out, wheel = arguments.out.absolute(), arguments.wheel
     out.mkdir(parents=True, exist_ok=True)
@@ -157,9 +157,9 @@ def main() -> int:
     deb, rpm = (build(kind, folder, out) for kind in ("deb", "rpm"))
     for package in (deb, rpm):
         print(f"{package.name}: {package.stat().st_size / 1000**2:.1f} MB")
-    wrong = lint(folder, deb, rpm)
-    print("\n".join(wrong), file=sys.stderr if wrong else sys.stdout)
-    return 1 if wrong else 0
+    complaints = lint(folder, deb, rpm)
+    print("\n".join(complaints), file=sys.stderr if complaints else sys.stdout)
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def sweep(
     from core.studies.sweep.run import run_sweep  # noqa: PLC0415
 
     origin = Path() if isinstance(file, Mapping) else Path(file).parent
-    asked = parse_sweep(dict(file), "the sweep") if isinstance(file, Mapping) else read_sweep(Path(file))
+    config = parse_sweep(dict(file), "the sweep") if isinstance(file, Mapping) else read_sweep(Path(file))
     if trials is not None:
-        asked = parse_sweep({**asked.model_dump(), "trials": trials}, "the sweep")
-    return run_sweep(asked, origin, SweepDir(Path(folder).absolute()), print, PlaceOptions(jobs=jobs))
+        config = parse_sweep({**config.model_dump(), "trials": trials}, "the sweep")
+    return run_sweep(config, origin, SweepDir(Path(folder).absolute()), print, PlaceOptions(jobs=jobs))

@@ -91,7 +91,9 @@ def _of_json(text: str, source_text: str, error: type[UserError]) -> PromptSet:
     content = checked(_File, parse_json(text, source_text, error=error), source_text, error=error)
     numbered = enumerate((template.strip() for template in content.templates), start=1)
     templates = _templates(
-        [(f"{source_text}, template {number}", one) for number, one in numbered if one], source_text, error
+        [(f"{source_text}, template {number}", template_text) for number, template_text in numbered if template_text],
+        source_text,
+        error,
     )
     if len(content.classes) > MOST_CLASSES:
         raise error(f"{source_text} names {len(content.classes)} classes, more than {MOST_CLASSES}; give fewer.")

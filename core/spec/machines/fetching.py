@@ -35,7 +35,7 @@ class FetchCancelled(UserError):
 
 
 def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> CheckpointFacts:
-    """The checkpoint that ``wanted_name`` denotes: best, last, a step or a name. UserError when there is none."""
+    """The checkpoint that ``wanted_name`` denotes: best, last, a step or a name. UserError if it does not exist."""
     wanted_step = (wanted_name.lstrip("0") or "0") if wanted_name.isdecimal() else ""
     for checkpoint in checkpoints:
         step = checkpoint.name.rpartition("-")[2].lstrip("0") or "0"

@@ -51,7 +51,7 @@ class MachineList:
         return content.machines
 
     def find(self, name: str) -> Machine:
-        """The machine with this name, which may be this computer. MachineError when there is none."""
+        """The machine with this name, which may be this computer. MachineError if it is not listed."""
         if name == LOCAL:
             return this_computer(str(self.path.parent / "runs"))
         machines = self.machines()

@@ -30,7 +30,7 @@ class Machines:
         self._lock = threading.Lock()
 
     def host(self, name: str) -> Host:
-        """The connection to the machine with this name. MachineError when there is none."""
+        """The connection to the machine with this name. MachineError if it is not listed."""
         machine = self.list.find(name)
         with self._lock:
             existing = self._hosts.get(name)

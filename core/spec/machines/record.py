@@ -158,7 +158,7 @@ def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
 
 
 def remote_checkpoint(run: RunDir, name: str) -> str:
-    """The listed checkpoint that ``name`` denotes: "best", "last", a step or a name; "" if there is none."""
+    """The listed checkpoint that ``name`` denotes: "best", "last", a step or a name; "" if unknown."""
     checkpoints = read_checkpoints(run)
     for checkpoint in checkpoints:
         if name in (checkpoint.name, *checkpoint.pointers) or (

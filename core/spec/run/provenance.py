@@ -55,11 +55,11 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
 
 def facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name -> value of everything that can be compared, in the words of *Compare*."""
-    named = {}
+    values = {}
     for name, value in flattened(provenance):
         if name not in _NOT_COMPARED:
-            named[_TITLES.get(name, name)] = " ".join(map(str, value)) if isinstance(value, list) else value
-    return named
+            values[_TITLES.get(name, name)] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return values
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -68,10 +68,10 @@ def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     Runs that recorded no provenance at all do not count as different.
     """
     all_facts = [facts(run) for run in runs]
-    known = [named for named in all_facts if named]
-    names = dict.fromkeys(name for named in known for name in named)
+    recorded = [values for values in all_facts if values]
+    names = dict.fromkeys(name for values in recorded for name in values)
     return {
-        name: [named.get(name) for named in all_facts]
+        name: [values.get(name) for values in all_facts]
         for name in names
-        if any(named.get(name) != known[0].get(name) for named in known)
+        if any(values.get(name) != recorded[0].get(name) for values in recorded)
     }

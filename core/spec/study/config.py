@@ -145,7 +145,9 @@ class Study(Section):
             lambda name: name not in self.data,
             "noise: the name {!r} is already used by a data set; rename it",
         )
-        rendered = [where.partition(":")[2] for where in self.data.values() if where.startswith((DEMO, OPENCLIPART))]
+        rendered = [
+            location.partition(":")[2] for location in self.data.values() if location.startswith((DEMO, OPENCLIPART))
+        ]
         _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
         reserved = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
         _each(
@@ -204,14 +206,14 @@ class Study(Section):
         base = self.base(arm).name
         return [measure for measure in self.measures if not measure.arms or base in measure.arms]
 
-    def goes_on_from(self, other: Study) -> bool:
-        """Whether this study can reuse the runs of ``other``: it may add arms, seeds, data and measures."""
+    def goes_on_from(self, earlier: Study) -> bool:
+        """Whether this study can reuse the runs of ``earlier``: it may add arms, seeds, data and measures."""
         ignored = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
         ignored["budgets"] = self.budgets
-        same = self.model_copy(update=ignored) == other.model_copy(update=ignored)
-        grown = all(arm in self.arms for arm in other.arms) and set(other.seeds) <= set(self.seeds)
-        grown = grown and set(other.budgets) <= set(self.budgets) and bool(other.budgets) == bool(self.budgets)
-        return same and grown and self.data | other.data == self.data
+        same = self.model_copy(update=ignored) == earlier.model_copy(update=ignored)
+        grown = all(arm in self.arms for arm in earlier.arms) and set(earlier.seeds) <= set(self.seeds)
+        grown = grown and set(earlier.budgets) <= set(self.budgets) and bool(earlier.budgets) == bool(self.budgets)
+        return same and grown and self.data | earlier.data == self.data
 
     def timed(self, arm: Arm) -> Arm | None:
         """An arm with the recipe of ``arm`` that is trained for the study's steps and gives its step time, or None."""

@@ -153,7 +153,7 @@ def _cut(tar: str, position: int) -> str:
 
 
 def header_name(header: bytes) -> str:
-    """The last part of the name in a member's header, for messages and paths; "image" if there is none."""
+    """The last part of the name in a member's header, for messages and paths; "image" by default."""
     if len(header) < BLOCK:
         return "image"
     last = _own_name(header).replace("\\", "/").rpartition("/")[2]
