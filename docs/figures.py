@@ -77,7 +77,7 @@ def values(study: str, budget: str, arm: str, metric: str) -> dict[int, float]:
 
 
 def difference_of(study: str, budget: str, arm: str, baseline: str, metric: str) -> Mean | None:
-    """``arm`` minus ``baseline`` over the seeds that both have; None where there is none."""
+    """``arm`` minus ``baseline`` over the seeds that both have; None if they share none."""
     a, b = values(study, budget, arm, metric), values(study, budget, baseline, metric)
     seeds = sorted(set(a) & set(b))
     return paired([a[seed] for seed in seeds], [b[seed] for seed in seeds]).difference if seeds else None
@@ -260,7 +260,7 @@ def check() -> None:
 
 
 def write() -> None:
-    """Write all figures and plots anew."""
+    """Rewrite all figures and plots."""
     for page in PAGES:
         page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
     for name, arguments in PLOTS.items():

@@ -1,7 +1,7 @@
-"""The pages that are made from the program: settings, presets, events, commands and the Python API.
+"""Pages generated from the program: settings, presets, events, commands and the Python API.
 
 Flow: ``conf.py`` calls `write_all` before each build -> ``docs/generated/*.md``, which nobody edits and git ignores. A
-page is written anew only when it changed, so that a second build reads what is new alone.
+page is rewritten only when it has changed, so that a second build reads only the changed pages.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def write_all(folder: Path = GENERATED) -> list[str]:
 
 # Settings
 def _sections() -> list[tuple[str, type[BaseModel]]]:
-    """The sections of a config; "experiment" is what lies outside of them."""
-    found: list[tuple[str, type[BaseModel]]] = [("experiment", RunConfig)]
+    """The sections of a config; "experiment" has the settings outside the other sections."""
+    sections: list[tuple[str, type[BaseModel]]] = [("experiment", RunConfig)]
     for name, field in RunConfig.model_fields.items():
         if (model := _model(field)) is not None:
-            found.append((name, model))
-    return found
+            sections.append((name, model))
+    return sections
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
@@ -76,7 +76,7 @@ def _settings_index() -> str:
     about = (
         "Every setting of a config, as the form shows it. A config is a JSON file with these sections; "
         "`--set section.setting=value` changes one on the command line, and each field of **Define** has it as its "
-        "tooltip's name. What does not fit together is named at its field before anything trains."
+        "tooltip's name. Settings that do not fit together are reported at their fields before training starts."
     )
     return f"# Settings\n\n{about}\n\n{_toctree(names)}"
 
@@ -116,9 +116,9 @@ def _setting(name: str, field: FieldInfo, level: int) -> str:
 def _type(kind: Any) -> str:
     origin = get_origin(kind)
     if origin is Literal:
-        return "one of " + ", ".join(f"`{_value(one)}`" for one in get_args(kind))
+        return "one of " + ", ".join(f"`{_value(value)}`" for value in get_args(kind))
     if origin in (Union, UnionType):
-        return " or ".join(_type(one) if one is not type(None) else "nothing" for one in get_args(kind))
+        return " or ".join(_type(member) if member is not type(None) else "nothing" for member in get_args(kind))
     if origin in (tuple, list):
         return "a list"
     return _WORDS.get(getattr(kind, "__name__", ""), "a value")
@@ -126,9 +126,9 @@ def _type(kind: Any) -> str:
 
 def _range(field: FieldInfo) -> Iterator[str]:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    for one in field.metadata:
+    for constraint in field.metadata:
         for bound, word in words.items():
-            value = getattr(one, bound, None)
+            value = getattr(constraint, bound, None)
             if value is not None:
                 yield f"{word} {value:,}"
 
@@ -147,11 +147,11 @@ def _summary(model: type) -> str:
 
 # Presets
 def _presets_index() -> str:
-    rows = [f"| [{one.title}]({one.name}.md) | `{one.name}` | {one.paper} |" for one in PRESETS.values()]
+    rows = [f"| [{preset.title}]({preset.name}.md) | `{preset.name}` | {preset.paper} |" for preset in PRESETS.values()]
     about = (
-        "A preset is a published system as a config: what **New** offers, and `sdgui-core presets` lists. Each has "
+        "A preset is a published system as a config; **New** offers them and `sdgui-core presets` lists them. Each has "
         f"the sizes {', '.join(SIZES)}: tiny for tests, demo for the demo's images on two cores, base as published, "
-        "large with larger towers. What follows departs from the defaults of the settings."
+        "large with larger towers. Each page lists the settings that differ from their defaults."
     )
     table = "| system | preset | paper |\n| --- | --- | --- |\n" + "\n".join(rows)
     return f"# Presets\n\n{about}\n\n{table}\n\n{_toctree(list(PRESETS), hidden=True)}"
@@ -171,32 +171,33 @@ def _preset_page(preset: Preset) -> str:
 
 def _changed(config: BaseModel, plain: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
     for name in type(config).model_fields:
-        one, other = getattr(config, name), getattr(plain, name)
-        if isinstance(one, BaseModel):
-            yield from _changed(one, other, f"{prefix}{name}.")
-        elif one != other:
-            yield prefix + name, one
+        value, default = getattr(config, name), getattr(plain, name)
+        if isinstance(value, BaseModel):
+            yield from _changed(value, default, f"{prefix}{name}.")
+        elif value != default:
+            yield prefix + name, value
 
 
 # Events
 def _events() -> str:
     parts = [
         "# Events\n\nA run's `events.jsonl` has a line of JSON for each event, only ever appended: an object with `v` "
-        "(version), `kind`, `time` (seconds since the epoch) and the fields below. A torn last line waits for its end; "
-        "an unknown kind is skipped and counted; numbers that JSON cannot hold are the strings `nan`, `inf` and `-inf`."
+        "(version), `kind`, `time` (seconds since the epoch) and the fields below. An incomplete last line is read "
+        "once it is complete; unknown kinds are skipped and counted; numbers without a JSON form are the strings "
+        "`nan`, `inf` and `-inf`."
     ]
     for kind, cls in KINDS.items():
         rows = "\n".join(
-            f"| `{one.name}` | {_type_name(one.type)} | {_needed(one)} |"
-            for one in fields(cls)
-            if not _of_all(one.name)
+            f"| `{field.name}` | {_type_name(field.type)} | {_default(field)} |"
+            for field in fields(cls)
+            if not _in_every_event(field.name)
         )
         parts.append(f"## `{kind}`\n\n{_summary(cls)}\n\n| field | type | |\n| --- | --- | --- |\n{rows}")
     return "\n\n".join(parts) + "\n"
 
 
-def _of_all(name: str) -> bool:
-    return name in {one.name for one in fields(Event)}
+def _in_every_event(name: str) -> bool:
+    return name in {field.name for field in fields(Event)}
 
 
 def _type_name(kind: object) -> str:
@@ -204,8 +205,8 @@ def _type_name(kind: object) -> str:
     return names.get(str(kind), _WORDS.get(str(kind), str(kind).lower()))
 
 
-def _needed(one: Any) -> str:
-    return "" if one.default is MISSING and one.default_factory is MISSING else f"default `{_value(one.default)}`"
+def _default(field: Any) -> str:
+    return "" if field.default is MISSING and field.default_factory is MISSING else f"default `{_value(field.default)}`"
 
 
 # Commands
@@ -220,19 +221,19 @@ def _commands() -> str:
 
 
 def _verbs(parser: argparse.ArgumentParser) -> list[tuple[argparse.ArgumentParser, str]]:
-    found = []
+    verbs = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            helps = {one.dest: one.help or "" for one in action._choices_actions}
-            found += [(one, helps.get(name, "")) for name, one in action.choices.items()]
-    return found
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            verbs += [(subparser, helps.get(name, "")) for name, subparser in action.choices.items()]
+    return verbs
 
 
 def _command(parser: argparse.ArgumentParser, level: int, about: str = "") -> Iterator[str]:
     usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
-    told = _plain(parser.description or (about[:1].upper() + about[1:] + "." if about else ""))
-    yield f"{'#' * level} {parser.prog}\n\n{told}\n\n```text\n{usage}\n```\n"
-    rows = [(_invocation(one), _plain(_help(parser, one))) for one in _options(parser)]
+    description = _plain(parser.description or (about[:1].upper() + about[1:] + "." if about else ""))
+    yield f"{'#' * level} {parser.prog}\n\n{description}\n\n```text\n{usage}\n```\n"
+    rows = [(_invocation(action), _plain(_help(parser, action))) for action in _options(parser)]
     if rows:
         yield "\n".join(f"`{name}`\n: {text or 'as named'}\n" for name, text in rows)
     for verb, help_ in _verbs(parser):
@@ -241,7 +242,9 @@ def _command(parser: argparse.ArgumentParser, level: int, about: str = "") -> It
 
 def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     skipped = (argparse._HelpAction, argparse._SubParsersAction)
-    return [one for one in parser._actions if not isinstance(one, skipped) and one.help != argparse.SUPPRESS]
+    return [
+        action for action in parser._actions if not isinstance(action, skipped) and action.help != argparse.SUPPRESS
+    ]
 
 
 def _invocation(action: argparse.Action) -> str:
@@ -253,14 +256,14 @@ def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of a terminal as Markdown: nothing in it is markup."""
+    """Terminal text as Markdown, with all markup escaped."""
     for mark in ("\\", "*", "_", "<", "|", "[", "$", "{"):
         text = text.replace(mark, f"\\{mark}")
     return text
 
 
 def _man(parser: argparse.ArgumentParser) -> str:
-    """A page for the man builder: its first section is the name."""
+    """A page for the man builder; its first section is the command's name."""
     parts = [f"---\norphan: true\n---\n\n# {parser.prog}\n", *_command(parser, 2)]
     return "\n".join(parts)
 
@@ -268,8 +271,8 @@ def _man(parser: argparse.ArgumentParser) -> str:
 # The Python API
 def _python() -> str:
     about = (
-        "What `import core` offers a notebook or a script. Nothing is loaded until a name is used; everything is "
-        "typed. What a user can mend is raised as `core.UserError`, one sentence. "
+        "The functions of `import core` for a notebook or a script. Nothing is loaded until a name is used; everything "
+        "is typed. Errors that a user can fix are raised as `core.UserError`, with a one-sentence message. "
         '`pip install "sdgui[notebook]"` brings pandas.'
     )
     parts = [f"# Python\n\n{about}\n"]
@@ -283,14 +286,16 @@ def _python() -> str:
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
-    """The functions of a module of `core.notebook`, those first that it offers from elsewhere under the same name."""
+    """The functions of a module of `core.notebook`, after those that it re-exports from other modules."""
     for node in tree.body:
-        names = {one.name for one in node.names if one.asname is None} if isinstance(node, ast.ImportFrom) else set()
+        names = (
+            {alias.name for alias in node.names if alias.asname is None} if isinstance(node, ast.ImportFrom) else set()
+        )
         if names & set(core._FROM):
             source = ROOT.joinpath(*node.module.split(".")).with_suffix(".py")
             if source.is_file():
-                there = ast.parse(source.read_text(encoding="utf-8")).body
-                yield from (one for one in there if isinstance(one, ast.FunctionDef) and one.name in names)
+                statements = ast.parse(source.read_text(encoding="utf-8")).body
+                yield from (node for node in statements if isinstance(node, ast.FunctionDef) and node.name in names)
     yield from (node for node in tree.body if isinstance(node, ast.FunctionDef))
 
 

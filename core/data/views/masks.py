@@ -27,7 +27,7 @@ Grid = npt.NDArray[np.bool_]
 def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
     """(B, P) bool, True for masked patches of views with ``side`` patches a side; None without masking.
 
-    A view is masked with probability ``recipe.mask``. It then has exactly ``mask_share * P`` masked patches, rounded; at
+    A view is masked with probability ``recipe.mask``. It then has ``mask_share * P`` masked patches, rounded; at
     least one patch is masked and one is visible.
     """
     if recipe.mask == 0:
