@@ -96,7 +96,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
     return rows
 
 
-def _stamp(run: RunDir) -> list[int]:
+def _stamp(folder: str) -> list[int]:
     """Sizes and modification times of the files that a row is read from."""
     stamp: list[int] = []
     for name in ("events.jsonl", "status.json", RECORD):
