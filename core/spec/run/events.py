@@ -350,7 +350,7 @@ class EventReader:
 
 
 _BLOCK = MEGABYTE  # of an events file that is read from its end
-_STARTS_AND_ENDINGS = tuple(json.dumps(one.kind).encode() for one in (RunStarted, RunFinished, RunFailed))
+_STARTS_AND_ENDINGS = tuple(json.dumps(event.kind).encode() for event in (RunStarted, RunFinished, RunFailed))
 
 
 def lifecycle(path: Path) -> RunStarted | RunFinished | RunFailed | None:

@@ -153,7 +153,7 @@ class StudyDir:
         write_whole(self.status, json.dumps(asdict(status), indent=1).encode())
 
     def read_status(self) -> StudyStatus | None:
-        """The last status; None when there is none that can be read."""
+        """The last status; None without a readable one."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         try:
