@@ -40,7 +40,7 @@ class Taken:
         held = self.files[part.file]
         if part.restart:
             held.clear()
-        assert part.at == len(held)
+        assert part.offset == len(held)
         held += part.data
 
     def update_status(self, standing: RemoteStatus) -> None:

@@ -192,8 +192,8 @@ def test_how_long_it_waits_before_it_tries_again(
     [
         ([None], (127, "sh: python: not found"), "user@far has no such Python or sdgui: sh: python: not found."),
         ([{"event": "hello"}, None], (0, ""), "far does not answer as sdgui does"),
-        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1, with protocol 999, but this computer has protocol"),
-        ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version, which speaks"),
+        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1 with protocol 999, but this computer has protocol"),
+        ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version with protocol 999"),
     ],
 )
 def test_a_refusal_is_told_at_once_and_the_next_call_asks_again(

@@ -79,7 +79,7 @@ REFUSALS = [
     (255, "ssh: Could not resolve hostname far: Name or service not known", ConnectionLost, "not known"),
     (255, "ssh: connect to host far port 22: Connection refused", ConnectionLost, "cannot be reached"),
     (255, "ssh: connect to host far port 22: Connection timed out", ConnectionLost, "cannot be reached"),
-    (-9, "", ConnectionLost, "was cut"),
+    (-9, "", ConnectionLost, "connection to far.example.org was lost"),
     (1, "Killed", ConnectionLost, "exited (1): Killed"),
 ]
 

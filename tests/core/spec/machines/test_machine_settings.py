@@ -47,7 +47,7 @@ def test_what_is_allowed(settings: dict[str, Any]) -> None:
         ({"name": " a"}, "1 to 100"),
         ({"name": "a\n"}, "1 to 100"),
         ({"host": "a" + "b" * 255}, "not a valid ssh name"),
-        ({"host": " a"}, "ssh takes"),
+        ({"host": " a"}, "not a valid ssh name"),
         ({"python": "a\nb"}, "one line of at most 2,000"),
         ({"runs": "x" * 2001}, "one line"),
         ({"time": "\t"}, "one line"),

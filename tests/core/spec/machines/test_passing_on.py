@@ -392,7 +392,7 @@ def test_what_goes_wrong_with_one_run_is_told_once_and_the_others_go_on(
     assert remote.told == [(run.path, "no disk"), (other.path, "no room.")]  # type: ignore[attr-defined]
     assert [did.count((what, "other")) for what in ("passed on", "_finish", "_maintain")] == [20, 20, 2]
     did.clear()
-    second.passed = True
+    second.is_finished = True
     turns = iter([False, True])
     WORK(remote)
     assert ("_finish", "other") not in did

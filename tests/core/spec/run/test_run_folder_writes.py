@@ -56,7 +56,7 @@ def test_a_folder_linked_elsewhere_is_neither_written_nor_cleaned(run: RunDir, t
     before = content(precious)
     (run.path / name).rmdir()
     (run.path / name).symlink_to(precious)
-    with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder.*put the folder itself there"):
+    with pytest.raises(RunDirError, match=rf"{name} is a link out of its run folder.*replace it by the folder itself"):
         train(CONFIG, run, quiet=True)
     assert content(precious) == before
     assert not run.events.exists()
@@ -96,7 +96,7 @@ def test_a_trainer_whose_status_cannot_be_written_is_ended(run: RunDir, monkeypa
 def test_what_is_no_file_is_refused_at_once(run: RunDir, name: str, what: str) -> None:
     path = run.path / name
     os.mkfifo(path) if what == "pipe" else path.mkdir()
-    with pytest.raises(RunDirError, match=rf"{name} is no file and cannot be written; remove it"):
+    with pytest.raises(RunDirError, match=rf"{name} is not a file and cannot be written; remove it"):
         train(CONFIG, run, quiet=True)
 
 
