@@ -1,8 +1,8 @@
-"""A data set of the user's own: anything with a length whose items are an image, its caption and, if so, its labels.
+"""A custom data set: a sequence whose items are an image, its caption and optional labels.
 
-Flow: ``data.dataset`` names a function -> called with what ``data.train`` and its like name -> every item is asked once
-for its caption. Images that are paths are read, cached and shared as those of a manifest; others are asked for anew
-each time, by the loader's processes.
+Flow: ``data.dataset`` names a function -> called with the value of ``data.train``, ``data.val`` and so on -> every item
+is read once for its caption. Images given as paths are read, cached and shared like those of a manifest; others are
+requested again each time, by the loader's processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ORIGIN = "custom data set"
 
 
 class CustomPairs(PairDataset):
-    """Rows whose images the user's data set makes, when they are asked for."""
+    """Rows whose images come from the user's data set on demand."""
 
     def __init__(self, packed: PackedSource, decoding: Decoding, pad_id: int, items: Any, what: str) -> None:
         super().__init__(packed, decoding, None, pad_id)
@@ -61,9 +61,9 @@ def open_custom(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> PairDataset:
-    """The pairs of the data set that ``make``, called ``what`` in messages, returns for ``source``.
+    """The pairs of the data set that ``make`` returns for ``source``; ``what`` names it in messages.
 
-    Raises CodeError when it fails, is empty or has other items; DataError as ``open_dataset``.
+    Raises CodeError when it fails, is empty or has invalid items; DataError as ``open_dataset``.
     """
     check_takes_one(what, make, "name of the data")
     with user_code(what, file_of(make)):
@@ -84,15 +84,15 @@ def open_custom(
         files = files and isinstance(item[0], (str, Path))
         rows.append(row)
     names = tuple(dict.fromkeys(name for row in rows for name in row.labels))
-    found = Source(what, ORIGIN, rows, [], names)
+    rows_source = Source(what, ORIGIN, rows, [], names)
     if files:
-        return open_rows(found, config, image_size, tokenize, pad_id=pad_id, progress=progress, log=log)
+        return open_rows(rows_source, config, image_size, tokenize, pad_id=pad_id, progress=progress, log=log)
     tokens = tokens_of([caption for row in rows for caption in row.captions], tokenize, pad_id, progress)
-    return CustomPairs(pack_source(found, tokens), decoding_for(image_size, config), pad_id, items, what)
+    return CustomPairs(pack_source(rows_source, tokens), decoding_for(image_size, config), pad_id, items, what)
 
 
 def _row(item: Any, index: int, what: str) -> Row:
-    """Item ``index`` as a row. CodeError when it is something else."""
+    """Item ``index`` as a row. CodeError when it is malformed."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
         raise CodeError(f"{what}: item {index} is {type(item).__name__}; it must be {ITEM}.")
     image, captions, labels = item if len(item) == 3 else (*item, {})
@@ -109,7 +109,7 @@ def _row(item: Any, index: int, what: str) -> Row:
 
 
 def _encoded(image: Any, what: str) -> str | Path | bytes:
-    """``image`` as the decoder takes it: a path, or the bytes of a file."""
+    """``image`` as input of the decoder: a path, or the bytes of a file."""
     if isinstance(image, (str, Path)):
         return image
     if isinstance(image, Tensor):

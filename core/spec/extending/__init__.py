@@ -1,1 +1,1 @@
-"""Code of the user's own that a config names: references to it, its settings, the kinds of teacher. Nothing runs."""
+"""Custom code that a config names: references to it, its settings, the kinds of teacher. Nothing here runs it."""

@@ -37,7 +37,7 @@ class Reference:
 
     @property
     def is_given(self) -> bool:
-        """Whether it is an object that only the program which gave it has."""
+        """Whether it is an object passed to ``core.train``, which exists only in that program."""
         return self.place == GIVEN
 
     @property
@@ -46,12 +46,12 @@ class Reference:
         return expand_user(self.place)
 
     def with_absolute_path(self) -> Reference:
-        """The same from any working folder; as it is where there is no such file."""
+        """The same reference, independent of the working folder; unchanged if the file does not exist."""
         return Reference(str(self.path.absolute()), self.name) if self.is_file and is_file(self.path) else self
 
 
 def parse_reference(text: str) -> Reference | None:
-    """The reference that ``text`` spells; None when it spells none."""
+    """``text`` as a reference; None if it does not have that form."""
     place, colon, name = text.rpartition(":")
     if not colon or not _is_name(name) or not (place.endswith(".py") or all(map(_is_name, place.split(".")))):
         return None

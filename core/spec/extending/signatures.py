@@ -1,7 +1,7 @@
-"""The settings of a custom objective, read from the text of its file: nothing of it runs.
+"""The settings of a custom objective, parsed from its source without running it.
 
 Flow: the form names a class -> ``settings_of`` parses the file -> the arguments of its constructor, or the fields
-of the dataclass or pydantic model that it is given or is -> a row for each.
+of its dataclass or pydantic model -> one row each.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from core.spec.errors import UserError
 from core.spec.extending.references import Reference
 from core.spec.reading import MEGABYTE, read_bytes
 
-_INPUTS = ("self", "student", "teacher", "batch")  # what a loss is called with, not built with
+_INPUTS = ("self", "student", "teacher", "batch")  # arguments of a loss's call, not settings
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An argument: ``kind`` is its annotation as written, ``default`` its value; both "" and None where unknown."""
+    """An argument: ``kind`` is its annotation as written, "" if unknown; ``default`` its value, None if unknown."""
 
     name: str
     kind: str = ""
@@ -28,8 +28,9 @@ class Setting:
 
 
 def settings_of(reference: Reference) -> list[Setting]:
-    """The settings of what ``reference`` names in its file. Raises UserError when the file cannot be read or parsed, or
-    has no such name; [] for an installed module, whose file is not looked for.
+    """The settings of the class or function ``reference``; [] for an installed module, whose file is not searched for.
+
+    Raises UserError when the file cannot be read or parsed, or has no such name.
     """
     if not reference.is_file:
         return []
@@ -49,33 +50,40 @@ def settings_of(reference: Reference) -> list[Setting]:
 def _settings(node: ast.ClassDef | ast.FunctionDef, named: dict[str, ast.ClassDef | ast.FunctionDef]) -> list[Setting]:
     if isinstance(node, ast.FunctionDef):
         return _arguments(node)
-    constructor = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+    methods = (member for member in node.body if isinstance(member, ast.FunctionDef))
+    constructor = next((method for method in methods if method.name == "__init__"), None)
     if constructor is None:
         return _fields(node)
-    found = _arguments(constructor)
-    settings_class = named.get(found[0].kind) if len(found) == 1 else None
-    return _fields(settings_class) if isinstance(settings_class, ast.ClassDef) else found
+    arguments = _arguments(constructor)
+    settings_class = named.get(arguments[0].kind) if len(arguments) == 1 else None
+    return _fields(settings_class) if isinstance(settings_class, ast.ClassDef) else arguments
 
 
 def _arguments(function: ast.FunctionDef) -> list[Setting]:
     plain = [*function.args.posonlyargs, *function.args.args]
     defaults: list[ast.expr | None] = [None] * (len(plain) - len(function.args.defaults)) + list(function.args.defaults)
     pairs = [*zip(plain, defaults, strict=True), *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)]
-    return [_setting(one.arg, one.annotation, default) for one, default in pairs if one.arg not in _INPUTS]
+    return [
+        _setting(argument.arg, argument.annotation, default)
+        for argument, default in pairs
+        if argument.arg not in _INPUTS
+    ]
 
 
 def _fields(node: ast.ClassDef) -> list[Setting]:
     """The annotated fields of a dataclass or a pydantic model."""
     return [
-        _setting(one.target.id, one.annotation, one.value)
-        for one in node.body
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and not one.target.id.startswith("_")
+        _setting(statement.target.id, statement.annotation, statement.value)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and not statement.target.id.startswith("_")
     ]
 
 
 def _setting(name: str, kind: ast.expr | None, default: ast.expr | None) -> Setting:
     try:
         value = None if default is None else ast.literal_eval(default)
-    except ValueError:  # an expression: its value is known only where it runs
+    except ValueError:  # an expression, which is not evaluated
         value = None
     return Setting(name, "" if kind is None else ast.unparse(kind), value, required=default is None)

@@ -1,7 +1,7 @@
-"""The kinds of teacher, and what each is: the one table that config, trainer and window read.
+"""The kinds of teacher and their traits, a table for config, trainer and window.
 
-``core.teacher.build`` makes the teacher of a kind. ``teacher.kind`` may also name a rule of the user's own, a
-reference, by which the teacher follows the student.
+``core.teacher.build`` builds the teacher of a kind. ``teacher.kind`` may also be a reference to a custom rule by
+which the teacher follows the student.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.spec.extending.references import FORM, is_reference
 
 @dataclass(frozen=True)
 class TeacherKind:
-    """What a kind of teacher is."""
+    """Traits of a kind of teacher."""
 
     exists: bool = True
     follows: bool = False  # its weights follow the student's
-    averages: bool = False  # they are a moving average of the student's
-    averages_buffers: bool = False  # so are the statistics of batch norms
-    trained: bool = False  # it is made of trained models, which ``teacher.checkpoint`` names
-    constant: bool = False  # its answers never change, so that they can be stored
+    averages: bool = False  # its weights are a moving average of the student's
+    averages_buffers: bool = False  # so are its batch norm statistics
+    trained: bool = False  # consists of the trained models of ``teacher.checkpoint``
+    constant: bool = False  # its outputs never change and can be stored
 
 
 TEACHER_KINDS: Mapping[str, TeacherKind] = {
@@ -39,7 +39,7 @@ _CUSTOM = TeacherKind(follows=True)
 
 
 def teacher_kind(name: str) -> TeacherKind:
-    """What the kind ``name`` is."""
+    """The traits of the kind ``name``."""
     return TEACHER_KINDS.get(name, _CUSTOM)
 
 

@@ -1,9 +1,9 @@
-"""Code of the user's own in a run folder: a copy of each file that its config names, and who may run it.
+"""Custom code in a run folder: a copy of each file that the config names, and the user's permission to run it.
 
-Flow: whoever starts a run calls ``keep_code``, which copies the files into ``code/`` with their digests in
-``code/index.json``, and remembers that this user started them. ``core.custom.loading`` runs nothing but these copies
-(of an installed module: what has the digest of its copy), and only if this user has started or allowed them before.
-A folder that came from somebody else so never runs: its digests are not among this user's.
+Flow: starting a run calls ``keep_code``, which copies the files into ``code/`` with their digests in
+``code/index.json``, and records that this user started them. ``core.custom.loading`` runs only these copies (an
+installed module only if it has the digest of its copy), and only if this user has started or allowed them before.
+So code in a folder from somebody else does not run: its digests are not among this user's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
 
 CodeUse = Literal["check", "kept", "changed"]
-"""When a run goes on: refuse a file that changed since it began, take the copy, or take the changed file."""
+"""When a run resumes: refuse a file that changed since it began, use the copy, or use the changed file."""
 
 
 class CodeError(UserError):
-    """Code that cannot be used; the message names the file and the remedy."""
+    """Unusable code; the message names the file and the remedy."""
 
 
 class CodeNotAllowed(CodeError):
@@ -59,9 +59,9 @@ _INDEX_NAME = "index.json"
 
 
 def references(config: RunConfig) -> list[Reference]:
-    """What ``config`` names that is in files or modules; objectives of weight 0 too."""
+    """The references of ``config`` to files and modules, including objectives of weight 0."""
     texts = [config.data.dataset, config.towers.build, config.teacher.kind, *config.objectives.custom]
-    return [found for text in texts if (found := parse_reference(text)) is not None and not found.is_given]
+    return [parsed for text in texts if (parsed := parse_reference(text)) is not None and not parsed.is_given]
 
 
 def kept_files(run: RunDir) -> dict[str, KeptFile]:
@@ -74,7 +74,7 @@ def kept_files(run: RunDir) -> dict[str, KeptFile]:
 
 
 def read_kept(run: RunDir, kept: KeptFile) -> bytes:
-    """The copy ``kept``. CodeError when it is not there, or not what the index says."""
+    """The content of the copy ``kept``. CodeError when it is missing or its digest differs."""
     path = copy_path(run, kept)
     try:
         content = read_bytes(path, MEGABYTE, root=run.path, error=CodeError)
@@ -86,15 +86,15 @@ def read_kept(run: RunDir, kept: KeptFile) -> bytes:
 
 
 def copy_path(run: RunDir, kept: KeptFile) -> Path:
-    """Where a copy lies."""
+    """The path of a copy."""
     return run.path / "code" / kept.file
 
 
 def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
-    """Copy the code that ``config``, which the user starts, names into ``run``, and allow it.
+    """Copy the code that ``config`` names into ``run``, which the user is starting, and allow it.
 
-    Raises CodeError when a file is missing, or changed since the run began (unless ``use`` says which to take);
-    CodeNotAllowed when ``run`` has a copy alone, and this user has not run it before.
+    Raises CodeError when a file is missing, or has changed since the run began (unless ``use`` decides);
+    CodeNotAllowed when only ``run``'s copy exists and this user has not run it before.
     """
     places = {reference.place: reference for reference in references(config)}
     if not places:
@@ -118,8 +118,8 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
 
 
 def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
-    """The copies of ``places``. CodeError when there is none; CodeNotAllowed when this user has neither ``started`` the
-    run nor run them before.
+    """The copies of ``places``. CodeError when one is missing; CodeNotAllowed when this user has neither ``started``
+    the run nor run them before.
     """
     index = kept_files(run)
     for place in places:
@@ -135,7 +135,7 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
 
 
 def source_of(reference: Reference) -> bytes | None:
-    """The text of the file or module; None where there is none. Finding a module imports the packages around it."""
+    """The source of the file or module; None without one. Finding a module imports its parent packages."""
     path: Path | None = reference.path
     if not reference.is_file:
         try:
@@ -157,7 +157,7 @@ def digest_of(content: bytes) -> str:
 
 
 def check_resumed(config: RunConfig, run: RunDir) -> None:
-    """CodeError where ``run``, which the user resumes, would run code that changed since it began, or nobody's."""
+    """CodeError if ``run``, being resumed, would use code that has changed since it began or is not allowed."""
     kept = check_allowed(run, [reference.place for reference in references(config)])
     for reference in references(config):
         content = source_of(reference) if reference.is_file else None
@@ -166,12 +166,12 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
 
 
 def code_option(config: RunConfig) -> list[str]:
-    """What ``train`` is called with for a run whose code was copied when it was launched: that alone may run."""
+    """The options of ``train`` for a run whose code was copied at its launch: only the copies may run."""
     return ["--code", "kept"] if references(config) else []
 
 
 def changed(place: str, run: RunDir) -> str:
-    """The sentence for a file that changed since ``run`` began."""
+    """The message for a file that changed since ``run`` began."""
     return (
         f"{place} changed since {run.path} began; restore it, or go on with sdgui-core train and the copy in the run "
         "folder (--code kept) or the changed file (--code changed)."
@@ -179,14 +179,14 @@ def changed(place: str, run: RunDir) -> str:
 
 
 def pack_code(run: RunDir) -> dict[str, str]:
-    """The copies in ``run`` and their index, to be sent to another machine; {} without custom code."""
+    """The copies in ``run`` and their index, for sending to another machine; {} without custom code."""
     index = kept_files(run)
     packed = {kept.file: read_kept(run, kept).decode("utf-8", "surrogateescape") for kept in index.values()}
     return packed | ({_INDEX_NAME: _index_text(index)} if index else {})
 
 
 def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
-    """Write what ``pack_code`` gave into ``run``, which its sender starts here. CodeError for anything else."""
+    """Write the result of ``pack_code`` into ``run``, which its sender starts here. CodeError if it is malformed."""
     if not files:
         return
     raw = parse_json(files.get(_INDEX_NAME, "{}"), "the code of the run", error=CodeError)
@@ -200,7 +200,7 @@ def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
     allow(kept.digest for kept in index.values())
 
 
-# Whose code may run
+# Allowed code
 
 _everything_allowed = False
 
@@ -220,7 +220,7 @@ def allowed() -> frozenset[str]:
 
 
 def allow(digests: Iterable[str]) -> None:
-    """Remember that this user allows the code with ``digests``. CodeError when it cannot be written."""
+    """Record that this user allows the code with ``digests``. CodeError when that cannot be written."""
     known = allowed()
     new = sorted(set(digests) - known)
     path = _allowed_file()
@@ -245,7 +245,7 @@ def _index_text(index: Mapping[str, KeptFile]) -> str:
 
 
 def _file_name(reference: Reference, digest: str, taken: dict[str, KeptFile]) -> str:
-    """A name in ``code/`` that no other place has."""
+    """A unique file name in ``code/``."""
     plain = reference.path.name if reference.is_file else f"{reference.place}.py"
     if not _fits(plain):
         plain = f"{digest[:12]}.py"
