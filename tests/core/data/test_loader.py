@@ -237,7 +237,7 @@ def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: in
             assert view.mix is not None
             assert all(mix is not None and torch.equal(mix.partner, view.mix.partner) for mix in mixes)  # of all rows
             assert {(mix.share, mix.box) for mix in mixes if mix is not None} == {(view.mix.share, view.mix.box)}
-    with pytest.raises(LaunchError, match=r"batch of 8 pairs .* by 3 processes"):
+    with pytest.raises(LaunchError, match=r"batch of 8 pairs .* over 3 processes"):
         Loader(dataset, run_config(8), SIZE, place=Place(0, 3))
 
 
