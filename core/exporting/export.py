@@ -82,6 +82,8 @@ def export_model(
     located = locate(name, weights)
     source = tuned_of(located)
     model_cfg = _architecture(source)
+    if form != "onnx" and isinstance(source, RunNetwork):
+        _refuse_custom_towers(source, form)
     if form == "huggingface":
         check_clip_model(model_cfg)
     _clean_up(out)
@@ -156,6 +158,16 @@ def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     if isinstance(source, RunNetwork):
         return dict(read_info(source.run, source.checkpoint).model)
     return resolve_architecture(source.architecture, source.pretrained)
+
+
+def _refuse_custom_towers(source: RunNetwork, form: Form) -> None:
+    """ExportError for towers of the user's own code, which a folder for other programs cannot describe."""
+    config = run_config(read_info(source.run, source.checkpoint), f"the checkpoint {source.path}")
+    if config.towers.build:
+        raise ExportError(
+            f"{source.name} has custom towers ({config.towers.build}), which the format {form} cannot describe; export "
+            "it as onnx."
+        )
 
 
 def _write(

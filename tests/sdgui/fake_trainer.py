@@ -102,6 +102,7 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stage-logs", action="store_true")
+    parser.add_argument("--code")
     options = parser.parse_args()
     if options.deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

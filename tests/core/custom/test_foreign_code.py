@@ -6,6 +6,7 @@ stranger's trainer would have left it, and with places and links that lead elsew
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from core.spec.errors import UserError
 from core.spec.run.code import CodeError, CodeNotAllowed, allow, digest_of
 from core.spec.run.folder import RunDir
 from core.training.train import train
+from core.worker.server import Worker
 from tests.core.custom.written import objective, run_of, train_with
 
 PLANTED = """
@@ -87,11 +89,32 @@ def test_nothing_of_it_runs_where_it_is_opened_evaluated_or_resumed(
     assert not trace.exists()
 
 
-def test_it_runs_once_it_is_allowed(foreign: RunDir, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_names_the_copies_and_opens_the_model_once_they_are_allowed(foreign: RunDir, trace: Path) -> None:
+    copy = foreign.path / "code" / "mine.py"
+    request = {"do": "caption_open", "id": 1, "model": str(foreign.path)}
+
+    def failed() -> dict[str, object]:
+        replies = io.StringIO()
+        Worker(io.StringIO(json.dumps(request) + "\n"), replies).serve()
+        return next(one for one in map(json.loads, replies.getvalue().splitlines()) if one["event"] == "failed")
+
+    digest = digest_of(copy.read_bytes())
+    assert failed()["code"] == {digest: str(copy.absolute())}
+    assert not trace.exists()
+    allow([digest])
+    assert "code" not in failed(), "it is opened, and then refused for want of a decoder"
+    assert trace.exists()
+
+
+def test_it_runs_once_it_is_allowed(
+    foreign: RunDir, trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("core.spec.run.code._everything_allowed", False)  # as it was, after the test
     pairs = str(foreign.path.parent / "pairs" / "val.csv")
     assert main(["evaluate", str(foreign.path), "--data", pairs, "--task", "retrieval", "--allow-code"]) == 0
     assert trace.exists()
+    assert main(["export", str(foreign.path), str(foreign.path.parent / "exported")]) == 1
+    assert "has custom towers" in capsys.readouterr().err
 
 
 def test_opening_a_network_without_custom_towers_needs_no_code(

@@ -1,0 +1,117 @@
+"""The copies of custom code in a run folder: made once, compared on resuming, sent to other machines."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.spec.config import read_config
+from core.spec.run.code import CodeError, keep_code, kept_files, pack_code, read_kept, unpack_code
+from core.spec.run.events import EventReader, Metrics
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import names
+from core.training.train import train
+from tests.core.custom.written import HEAD, objective, run_of, train_with
+
+LOSS = """
+class Loss(nn.Module):
+    def forward(self, student): return {} * student.text.square().mean()
+"""
+
+
+@pytest.fixture
+def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run whose last checkpoint and ending are gone, so that it goes on when it is trained again."""
+    monkeypatch.chdir(tmp_path)
+    more = ("checkpoint.every_steps=2", "checkpoint.keep=9")
+    assert train_with(tmp_path, LOSS.format(1), objective("Loss"), *more) == 0
+    run = run_of(tmp_path)
+    shutil.rmtree(run.checkpoints / names(run)[-1])
+    lines = [line for line in run.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
+    run.events.write_text("".join(lines))
+    return run
+
+
+def losses(run: RunDir) -> list[float]:
+    """``train/Loss`` of the steps after the resume, 3 and 4."""
+    events = [event for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
+    return [event.values["train/Loss"] for event in events][-2:]
+
+
+def test_a_changed_file_is_refused_unless_told_which_to_take(half: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    file = half.path.parent / "mine.py"
+    before = losses(half)
+    file.write_text(HEAD + LOSS.format(100))
+    command = ["train", str(half.config), str(half.path)]
+    assert main(command) == 1
+    assert f"error: {file} changed since {half.path} began; restore it, or go on" in capsys.readouterr().err
+    other = RunDir(shutil.copytree(half.path, half.path.parent / "other"))
+    assert main([*command, "--code", "kept"]) == 0
+    assert losses(half) == before
+    assert main(["train", str(other.config), str(other.path), "--code", "changed"]) == 0
+    assert losses(other)[0] == pytest.approx(100 * before[0], rel=1e-4)
+    (kept,) = kept_files(other).values()
+    assert read_kept(other, kept) == file.read_bytes()
+
+
+def test_a_run_that_has_no_checkpoint_yet_takes_the_file_as_it_is_now(half: RunDir) -> None:
+    shutil.rmtree(half.checkpoints)
+    (half.path.parent / "mine.py").write_text(HEAD + LOSS.format(100))
+    assert main(["train", str(half.config), str(half.path)]) == 0
+
+
+def test_the_copy_trains_where_the_file_is_not(half: RunDir) -> None:
+    """As on a machine that a run was sent to."""
+    sent = RunDir(half.path.parent / "machine" / "run")
+    sent.create()
+    unpack_code(sent, pack_code(half))
+    (half.path.parent / "mine.py").unlink()
+    assert train(read_config(half.config), sent, quiet=True) == "done"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda files: {**files, "mine.py": files["mine.py"] + "#"},
+        lambda files: {"index.json": files["index.json"]},
+        lambda files: {**files, "index.json": files["index.json"].replace('"mine.py"', '"../mine.py"')},
+        lambda files: {**files, "index.json": "[]"},
+    ],
+)
+def test_code_that_did_not_arrive_whole_is_refused(change, half: RunDir, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    sent = RunDir(tmp_path / "machine" / "run")
+    sent.create()
+    with pytest.raises(CodeError):
+        unpack_code(sent, change(pack_code(half)))
+    assert kept_files(sent) == {}
+    assert not list(tmp_path.glob("machine/*.py"))
+
+
+def test_files_of_one_name_have_copies_of_their_own(half: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "mine.py").write_text("def make(name): pass\n")
+    raw = read_config(half.config).model_dump(mode="json")
+    raw["data"]["dataset"] = f"{tmp_path}/sub/mine.py:make"
+    config = type(read_config(half.config)).model_validate(raw)
+    other = RunDir(tmp_path / "other")
+    other.create()
+    keep_code(config, other)
+    kept = kept_files(other)
+    assert len({one.file for one in kept.values()}) == 2
+    assert read_kept(other, kept[f"{tmp_path}/sub/mine.py"]) == b"def make(name): pass\n"
+
+
+def test_an_installed_module_is_imported_and_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "their_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "losses.py").write_text(HEAD + LOSS.format(2))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.chdir(tmp_path)
+    assert train_with(tmp_path, "", 'objectives.custom={"their_package.losses:Loss": {}}') == 0
+    (kept,) = kept_files(run_of(tmp_path)).values()
+    assert kept.file == "their_package.losses.py"
+    assert losses(run_of(tmp_path))
