@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from core.custom.failures import file_of, user_code
 from core.spec.reading import first_problem
@@ -21,18 +22,24 @@ def construct(what: str, target: Callable[..., Any], arguments: Mapping[str, Any
     """
     parameters = _parameters(what, target)
     with user_code(what, file_of(target)):
-        if len(parameters) == 1 and (settings := _settings_class(target, parameters[0])) is not None:
+        settings = _settings_class(target, parameters[0]) if len(parameters) == 1 else None
+    if settings is not None:
+        _check_arguments(what, inspect.signature(settings).bind, _parameters(what, settings), arguments)
+        with user_code(what, file_of(target)):
             try:
-                return target(TypeAdapter(settings).validate_python(dict(arguments)))
+                return target(settings(**arguments))
             except ValidationError as error:
                 raise CodeError(f"{what}: {first_problem(error)}") from error
-    try:
-        inspect.signature(target).bind(**arguments)
-    except TypeError as error:
-        takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
-        raise CodeError(f"{what}: {error}; {takes}.") from None
+    _check_arguments(what, inspect.signature(target).bind, parameters, arguments)
     with user_code(what, file_of(target)):
         return target(**arguments)
+
+
+def with_arguments(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """``function`` with some of its arguments given. Raises CodeError for one that it does not take."""
+    bind = _signature(what, function).bind_partial
+    _check_arguments(what, bind, _parameters(what, function), arguments)
+    return functools.partial(function, **arguments) if arguments else function
 
 
 def accepted(what: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]) -> list[str]:
@@ -64,6 +71,16 @@ def is_required(target: Callable[..., Any], name: str) -> bool:
     """Whether ``target`` has the parameter ``name``, without a default."""
     parameter = inspect.signature(target).parameters.get(name)
     return parameter is not None and parameter.default is parameter.empty
+
+
+def _check_arguments(
+    what: str, bind: Callable[..., object], parameters: Collection[str], arguments: Mapping[str, Any]
+) -> None:
+    try:
+        bind(**arguments)
+    except TypeError as error:
+        takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
+        raise CodeError(f"{what}: {error}; {takes}.") from None
 
 
 def _parameters(what: str, target: Callable[..., Any]) -> list[str]:

@@ -7,13 +7,12 @@ with those of ``student``, ``teacher`` and ``batch`` that it takes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from core.custom.calling import accepted, construct, is_required
+from core.custom.calling import accepted, construct, is_required, with_arguments
 from core.custom.failures import file_of, user_code
 from core.custom.loading import CustomCode
 from core.data.batch import Batch
@@ -100,4 +99,4 @@ def _built(reference: str, target: Any, config: CustomObjectiveConfig) -> Any:
         if not issubclass(target, nn.Module):
             raise CodeError(f"{reference} is no torch.nn.Module; derive it from that, or write a function.")
         return construct(reference, target, config.arguments)
-    return partial(target, **config.arguments) if config.arguments else target
+    return with_arguments(reference, target, config.arguments)
