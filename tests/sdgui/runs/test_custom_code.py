@@ -51,6 +51,7 @@ def test_an_imported_run_resumes_once_its_code_is_allowed(
     first = launcher.launch(store.add_experiment(config).id)
     qtbot.waitUntil(lambda: any("run_finished" in line for line in _lines(first.dir)), timeout=WAIT_MS)
     foreign = RunDir(shutil.copytree(first.folder, tmp_path / "foreign"))
+    foreign.status.unlink()  # its trainer may not be gone yet
     (user_folders / "sdgui" / "allowed-code.txt").unlink()
     run = store.import_run(foreign.path)
     store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=run.offset))
