@@ -26,7 +26,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import MEGABYTE, open_regular, read_bytes
-from core.spec.run.code import check_resumed, code_option, keep_code
+from core.spec.run.code import check_known, check_resumed, code_option, keep_code
 from core.spec.run.folder import RunDir, RunDirError, new_name
 from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
 from core.spec.run.provenance import read_provenance
@@ -66,8 +66,11 @@ def resume_local_run(run: RunDir) -> None:
     if read_logged(run.config) is not None:
         raise UserError(f"{run.path.name} was logged by a script; start that again, with start_run(resume_step=...).")
     need("train")
-    if chain_file(run.path) is None:
+    chain = chain_file(run.path)
+    if chain is None:
         check_resumed(read_config(run.config), run)
+    else:
+        check_known([stage.config for stage in read_chain(chain).stages])
     _start(run, ())
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -163,6 +164,17 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
         content = source_of(reference) if reference.is_file else None
         if content is not None and digest_of(content) != kept[reference.place].digest:
             raise CodeError(changed(reference.place, run))
+
+
+def check_known(configs: Iterable[RunConfig]) -> None:
+    """CodeError for code that this user has not run before, of a chain that is resumed: its folder has no copies."""
+    known = allowed()
+    for reference in chain.from_iterable(map(references, configs)):
+        content = source_of(reference) if reference.is_file else None
+        if content is None or digest_of(content) not in known:
+            raise CodeError(
+                f"you have not run {excerpt(reference.place)} before; start the chain with sdgui-core train."
+            )
 
 
 def code_option(config: RunConfig) -> list[str]:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import core
 from core.__main__ import main
 from core.checkpoint.opening import open_model
 from core.cli.local_runs import resume_here
+from core.spec.chain import Chain, ChainStage, write_chain
 from core.spec.config import read_config
 from core.spec.errors import UserError
 from core.spec.run.code import CodeError, CodeNotAllowed, allow, digest_of
@@ -177,4 +179,16 @@ def test_a_module_that_a_foreign_config_names_is_not_imported(
             open_model(str(foreign.path))
         with pytest.raises(CodeError):
             resume_here(foreign)
+    assert not trace.exists()
+
+
+def test_a_foreign_chain_runs_no_file_that_its_stages_name(tmp_path: Path, trace: Path) -> None:
+    """Also one that is there: the stranger may have guessed where it lies."""
+    planted = tmp_path / "planted.py"
+    planted.write_text(f"from pathlib import Path\nPath({str(trace)!r}).touch()\ndef build(model): return model\n")
+    config = core.preset("clip", "tiny", {"towers.build": f"{planted}:build", "data.train": "x.csv"})
+    stage = ChainStage(name="first", config=config)
+    first = write_chain(tmp_path / "chain", Chain(name="chain", stages=[stage]))
+    with pytest.raises(CodeError, match=r"you have not run .*planted\.py before"):
+        resume_here(RunDir(first))
     assert not trace.exists()
