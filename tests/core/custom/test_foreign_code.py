@@ -97,8 +97,9 @@ def test_a_worker_names_the_copies_and_opens_the_model_once_they_are_allowed(for
 
     def failed() -> dict[str, object]:
         replies = io.StringIO()
-        Worker(io.StringIO(json.dumps(request) + "\n"), replies).serve()
-        return next(one for one in map(json.loads, replies.getvalue().splitlines()) if one["event"] == "failed")
+        Worker(io.StringIO(), replies)._answer(request)
+        (answer,) = [one for one in map(json.loads, replies.getvalue().splitlines()) if one["event"] == "failed"]
+        return dict(answer)
 
     digest = digest_of(copy.read_bytes())
     assert failed()["code"] == {digest: str(copy.absolute())}
