@@ -43,7 +43,7 @@ def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
 def _needs(config: RunConfig) -> Problems:
     """What objectives need and the config has not."""
     for name, objective in weighted(config).items():
-        needs = objective.needs_teacher() if config.teacher.kind == "none" else []
+        needs = objective.needs_teacher() if not config.teacher.traits.exists else []
         needs += objective.needs_fusion() if config.fusion.kind == "none" else []
         for need in needs:
             yield f"objectives.{name}.{need.field}", need.remedy
@@ -59,9 +59,9 @@ def _objectives(config: RunConfig) -> Problems:
 
 def _teacher(config: RunConfig) -> Problems:
     teacher = config.teacher
-    if teacher.kind == "none":
+    if not teacher.traits.exists:
         return
-    frozen = teacher.kind == "frozen"
+    frozen = teacher.traits.trained
     if frozen and not teacher.checkpoint and config.data.train:  # a config without data is not yet wrong
         yield "teacher.checkpoint", "A frozen teacher needs its weights: name a former run or a model."
     if not frozen and teacher.checkpoint:
@@ -77,7 +77,7 @@ def _teacher(config: RunConfig) -> Problems:
 def _stored(config: RunConfig) -> Problems:
     """Targets that are computed once, by a teacher that does not change: what they cannot be computed of, or give."""
     teacher, views = config.teacher, config.views
-    if teacher.kind not in ("initial", "frozen"):
+    if not teacher.traits.constant:
         yield "teacher.targets", "Only a teacher that never changes has stored targets: choose pass, or kind initial."
     if names_shards(config.data.train):
         yield "teacher.targets", "Shards hold too many pairs to store the features of each: choose pass."

@@ -17,7 +17,7 @@ import pytest
 import core
 from core.__main__ import main
 from core.checkpoint.opening import open_model
-from core.cli.local_runs import resume_here
+from core.cli.local_runs import resume_local_run
 from core.spec.chain import Chain, ChainStage, write_chain
 from core.spec.config import read_config
 from core.spec.errors import UserError
@@ -82,7 +82,7 @@ def test_nothing_of_it_runs_where_it_is_opened_evaluated_or_resumed(
     assert main(["runs", "show", name]) == 0
     assert main(["resume", name]) == 1
     with pytest.raises(CodeError):
-        resume_here(foreign)
+        resume_local_run(foreign)
     begun = RunDir(foreign.path.parent / "begun")
     shutil.copytree(foreign.path / "code", begun.path / "code")
     with pytest.raises(CodeNotAllowed):
@@ -179,7 +179,7 @@ def test_a_module_that_a_foreign_config_names_is_not_imported(
         with pytest.raises(CodeError, match=f"{module.partition(':')[0]} is not an installed module here, and"):
             open_model(str(foreign.path))
         with pytest.raises(CodeError):
-            resume_here(foreign)
+            resume_local_run(foreign)
     assert not trace.exists()
 
 
@@ -191,5 +191,5 @@ def test_a_foreign_chain_runs_no_file_that_its_stages_name(tmp_path: Path, trace
     stage = ChainStage(name="first", config=config)
     first = write_chain(tmp_path / "chain", Chain(name="chain", stages=[stage]))
     with pytest.raises(CodeError, match=r"you have not run .*planted\.py before"):
-        resume_here(RunDir(first))
+        resume_local_run(RunDir(first))
     assert not trace.exists()
