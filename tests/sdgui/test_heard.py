@@ -96,6 +96,7 @@ EARS = {
     "FailureDialog/QDialogButtonBox": "rejected",
     "FiguresPage.values": "itemActivated",
     "Gallery.view": "doubleClicked",
+    "LoggedSamples.names": "currentTextChanged",
     "MainWindow/QListView": "clicked",  # completions of the filter of runs
     "ModelPopover.list": "clicked",
     "PlotGrid.legend": "itemEntered itemClicked itemDoubleClicked currentItemChanged",

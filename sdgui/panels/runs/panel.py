@@ -23,7 +23,11 @@ from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
-_NO_EXPERIMENT = ("No experiment yet", "An experiment says what is trained and how; its runs are shown here.")
+_STEPS = {  # the action of the empty state -> what it says, and the button's text
+    "launch": (*_EMPTY, "Launch"),
+    "study": ("No run yet", "Start the study to see the curves of its runs here.", "Show the study"),
+    "new": ("No run yet", "An experiment says what is trained and how; its runs are shown here.", "New experiment"),
+}
 
 
 class RunsPanel(Panel):
@@ -89,14 +93,15 @@ class RunsPanel(Panel):
         self.empty.activated.connect(lambda: actions[self._next_step()].trigger())
 
     def _next_step(self) -> str:
-        return "launch" if self._selection.experiment_id is not None else "new"
+        if self._selection.experiment_id is not None:
+            return "launch"
+        return "study" if self._selection.study_id is not None else "new"
 
     def _show_empty(self) -> None:
         """Explain why there are no curves yet, and offer the next action."""
         if self._actions is not None:
             step = self._next_step()
-            texts, title = (_EMPTY, "Launch") if step == "launch" else (_NO_EXPERIMENT, "New experiment")
-            self.empty.set_content(*texts, title, self._actions[step].shortcut().toString())
+            self.empty.set_content(*_STEPS[step], self._actions[step].shortcut().toString())
 
     def focus_search(self) -> None:
         self.view.table.bar.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)

@@ -55,7 +55,7 @@ class SweepPlot(LatePlot):
         row = QHBoxLayout()
         for box, (name, _) in zip(self.boxes, boxes, strict=True):
             box.setAccessibleName(name)
-            box.setToolTip(name)
+            box.setToolTip(plain_tip(name))
             box.setMinimumWidth(24 * SPACE)
             box.activated.connect(lambda _index: self._redraw())
             row.addWidget(box)

@@ -369,15 +369,15 @@ def test_the_table_is_read_when_the_panel_is_first_entered_and_after_changes(
 
 def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -> None:
     actions, triggered = Actions(panel), list[str]()
-    names = ("pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines")
+    names = ("pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines", "study")
     actions.register(
         [Action(name, "Run", name, name, lambda _, name=name: triggered.append(name)) for name in names], panel
     )
     panel.set_actions(actions)
     titles = []
-    for selection in (Selection(), Selection(experiment_id=1)):
+    for selection in (Selection(), Selection(study_id=1), Selection(experiment_id=1)):
         panel.select(selection)
-        titles.append((panel.empty._title.text(), panel.empty._button.text()))
+        titles.append(panel.empty._button.text())
         panel.empty.activated.emit()
-    assert titles == [("No experiment yet", "New experiment"), ("No run yet", "Launch")]
-    assert triggered == ["new", "launch"]
+    assert titles == ["New experiment", "Show the study", "Launch"]
+    assert triggered == ["new", "study", "launch"]
