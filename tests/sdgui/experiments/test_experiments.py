@@ -145,6 +145,13 @@ def test_the_table_lists_the_runs_of_what_is_selected(qtbot: QtBot, window: Main
     assert window.selection.experiment_id is None
     experiments.select_run(runs[first][0])
     assert (window.selection.experiment_id, experiments.row(), len(listed())) == (first, (None, None), 4)
+    table = panel.view.table
+    for _ in range(2):  # an experiment that is selected itself leaves no row current, so a row can be chosen again
+        experiments.select_experiment(first)
+        qtbot.waitUntil(lambda: len(listed()) == 2)
+        assert (window.selection.run_id, table.chosen_runs()) == (None, [])
+        table.view.setCurrentIndex(table.model.index(0, 0))
+        assert window.selection.run_id == runs[first][1]
 
 
 def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:

@@ -305,11 +305,14 @@ class RunTable(QWidget):
             self.run_chosen.emit(self._current)
 
     def choose(self, run_id: int | None) -> None:
-        """Make a run the current row, if it is listed; without a signal."""
+        """Make a run the current row, if it is listed; for None, no run. Without a signal."""
         self._reported_run = self._current = run_id
-        current = self.model.row(self.view.currentIndex())
-        if run_id is not None and (current is None or current.run_id != run_id):
+        row = self.model.row(self.view.currentIndex())
+        current = row.run_id if row is not None else None
+        if run_id is not None and current != run_id:
             self.view.choose(run_id)
+        elif run_id is None and current is not None:  # so that a click on it chooses it again
+            self.view.selectionModel().clear()
 
     def chosen_runs(self) -> list[int]:
         """The selected runs."""
