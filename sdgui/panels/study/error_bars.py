@@ -1,4 +1,4 @@
-"""Means with their 95 % intervals as bars, one per arm, with dots for single seeds; values in the tooltip."""
+"""Means of arms as points with their 95 % intervals, and pale dots for single seeds; values in the tooltip."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Bar:
 
 
 class ErrorBars(LatePlot):
-    """Bars side by side in the order given."""
+    """Points with error bars, side by side in the order given."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,26 +45,21 @@ class ErrorBars(LatePlot):
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
         style = theme()
         bottom.setTicks([[(position, bar.name) for position, bar in enumerate(self._bars)]])
-        line = pg.mkPen(style.color("text"), width=2)
         for position, bar in enumerate(self._bars):
-            item = pg.BarGraphItem(
-                x=[position], height=[bar.mean], width=0.6, brush=style.run_color(bar.color), pen=pg.mkPen(None)
-            )
-            item.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
-            plot.addItem(item)
+            color = style.run_color(bar.color)
             if bar.low is not None and bar.high is not None:
                 ends = {"top": np.array([bar.high - bar.mean]), "bottom": np.array([bar.mean - bar.low])}
-                whisker = pg.ErrorBarItem(x=np.array([position]), y=np.array([bar.mean]), beam=0.2, pen=line, **ends)
-                plot.addItem(whisker)
-            dots = [position + 0.2 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
+                x, y = np.array([position]), np.array([bar.mean])
+                plot.addItem(pg.ErrorBarItem(x=x, y=y, beam=0.1, pen=pg.mkPen(color, width=2), **ends))
+            seeds = [position + 0.16 + 0.02 * (i % 3 - 1) for i in range(len(bar.values))]
+            outline = pg.mkPen(color)
             plot.addItem(
-                pg.ScatterPlotItem(
-                    x=dots, y=list(bar.values), size=6, brush=style.color("surface"), pen=pg.mkPen(style.color("text"))
-                )
+                pg.ScatterPlotItem(x=seeds, y=list(bar.values), size=6, brush=style.color("surface"), pen=outline)
             )
-        reach = [
-            end for bar in self._bars for end in (0.0, bar.mean, bar.low, bar.high, *bar.values) if end is not None
-        ]
+            point = pg.ScatterPlotItem(x=[position], y=[bar.mean], size=12, brush=color, pen=pg.mkPen(None))
+            point.setToolTip(plain_tip(f"{bar.name}: {bar.text}"))
+            plot.addItem(point)
+        reach = [end for bar in self._bars for end in (bar.mean, bar.low, bar.high, *bar.values) if end is not None]
         if reach:
-            plot.setYRange(min(reach), max(*reach, 1e-9), padding=0.06)
+            plot.setYRange(min(reach), max(reach), padding=0.06)
             plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)
