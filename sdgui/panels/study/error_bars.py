@@ -61,5 +61,6 @@ class ErrorBars(LatePlot):
             plot.addItem(point)
         reach = [end for bar in self._bars for end in (bar.mean, bar.low, bar.high, *bar.values) if end is not None]
         if reach:
-            plot.setYRange(min(reach), max(reach), padding=0.06)
+            margin = 0.0 if max(reach) > min(reach) else max(0.1 * abs(reach[0]), 1e-9)
+            plot.setYRange(min(reach) - margin, max(reach) + margin, padding=0.06)
             plot.setXRange(-0.6, max(2, len(self._bars)) - 0.4, padding=0)
