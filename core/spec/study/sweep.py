@@ -210,19 +210,9 @@ class Sweep(Section):
         Values that only contradict each other are a matter of each trial.
         """
         study = self.study([])
-        base = study.recipe(study.arms[0]).model_dump(mode="json")
+        base = study.recipe(study.arms[0])
         for name, values in self.space.items():
-            for value in values.ends():
-                *path, leaf = name.split(".")
-                changed = json.loads(json.dumps(base))
-                section = changed
-                for part in path:
-                    section = section[part]
-                section[leaf] = value
-                try:
-                    RunConfig.model_validate(changed)
-                except ValidationError as error:
-                    raise ConfigError(f"space: {name} cannot be {json.dumps(value)}: {first_problem(error)}") from error
+            check_values(base, name, values)
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
@@ -231,6 +221,21 @@ class Sweep(Section):
 def settings(params: Params) -> list[str]:
     """``params`` as overrides, FIELD=VALUE."""
     return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in params.items()]
+
+
+def check_values(base: RunConfig, name: str, values: SearchRange) -> None:
+    """ConfigError where the setting ``name`` of ``base`` cannot have one of the ends of a range, or a choice."""
+    for value in values.ends():
+        changed = base.model_dump(mode="json")
+        *path, leaf = name.split(".")
+        section = changed
+        for part in path:
+            section = section[part]
+        section[leaf] = value
+        try:
+            RunConfig.model_validate(changed)
+        except ValidationError as error:
+            raise ConfigError(f"space: {name} cannot be {json.dumps(value)}: {first_problem(error)}") from error
 
 
 def is_integer(name: str) -> bool:

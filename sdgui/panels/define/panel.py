@@ -24,6 +24,7 @@ from sdgui.panels.define.differences import Differences
 from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.panels.define.saving import ConfigSaver
+from sdgui.panels.define.sweep_bar import SweepBar
 from sdgui.runs.chains import PREVIOUS_GENERATION, teacher_from_chain
 from sdgui.runs.stages import keep_wish, on_preset, origin, wants_stages, with_previous_generation
 from sdgui.shared.experiment_head import ExperimentHead
@@ -70,6 +71,7 @@ class DefinePanel(DefiningPanel):
         self.hint = PlainLabel(self, role="small")
         self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
+        self.sweep_bar = SweepBar(services, self.form, self)
         self.cards = DataCards(self.form, services.pool, self)
         self.differences = Differences(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
@@ -87,6 +89,7 @@ class DefinePanel(DefiningPanel):
         layout.addWidget(self.preset_bar)
         layout.addWidget(self.hint)
         layout.addWidget(self.advice)
+        layout.addWidget(self.sweep_bar)
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
         lay_over(self, layout, self.bar)
@@ -99,6 +102,7 @@ class DefinePanel(DefiningPanel):
         self.advice.described.connect(self._offer_labels)
         self.cards.held_out.connect(self._follow_advice)
         self.cards.look_asked.connect(lambda source: self.source_asked.emit("data", source))
+        self.sweep_bar.created.connect(lambda folder: self.source_asked.emit("study", folder))
         self.differences.field_chosen.connect(self.form.focus_field)
         state = services.settings.value("define/split")
         if state is not None:
@@ -115,6 +119,7 @@ class DefinePanel(DefiningPanel):
     def select(self, selection: Selection) -> None:
         """Show the chosen run's frozen config, else the experiment's."""
         self.head.show_experiment(selection.experiment_id)
+        self.sweep_bar.show_experiment(selection.experiment_id)
         same = self._experiment is not None and self._experiment.id == selection.experiment_id
         if same and self._chosen_run == selection.run_id:
             return

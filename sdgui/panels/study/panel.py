@@ -129,6 +129,10 @@ class StudyPanel(Panel):
         self._followed = selection.study_id
         self._ticked = set(selection.ticked_experiments)
 
+    def show_source(self, source: str) -> None:
+        """Another panel has made the study in this folder."""
+        self.open_study(Path(source))
+
     def entered(self) -> None:
         self.refresh()
         self._programs.poll()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from sdgui.shared.form.editors import FieldEditor, editor_for
@@ -20,10 +21,13 @@ _EDITOR_WIDTH = 52 * SPACE
 
 
 class FormRow(QWidget):
-    """``edited(path)``: the user changed the value, typing or resetting. ``focused(path)``: it has the focus."""
+    """``edited(path)``: the user changed the value, typing or resetting. ``focused(path)``: it has the focus.
+    ``menu_asked(path, position)``: a right click beside its editor, with the position on the screen.
+    """
 
     edited = Signal(str)
     focused = Signal(str)
+    menu_asked = Signal(str, object)
 
     def __init__(self, spec: FieldSpec, parent: QWidget, indent: int = 0) -> None:
         """``indent``: pixels by which the title stands in."""
@@ -135,6 +139,9 @@ class FormRow(QWidget):
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec.path)
         return super().eventFilter(watched, event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self.menu_asked.emit(self.spec.path, event.globalPos())
 
     def _edited(self) -> None:
         self.edited.emit(self.spec.path)

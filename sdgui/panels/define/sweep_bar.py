@@ -1,0 +1,221 @@
+"""The settings of an experiment that a sweep searches over, and the button that makes the sweep.
+
+Flow: right click on a setting -> *Search over …* -> ``SweepBar`` lists it -> *Create sweep* -> ``StudyPrograms`` ->
+``created``, and the Study panel shows it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from PySide6.QtCore import QPoint, Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.study import MOST
+from core.spec.study.sweep import SET_BY_SWEEP, SearchRange
+from sdgui.panels.define.sweep_model import parse_values, suggested, sweep_of, values_text
+from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.shared.form.fields import FieldSpec
+from sdgui.shared.form.form import ConfigForm
+from sdgui.shared.form.texts import field_title
+from sdgui.shared.services import Services
+from sdgui.store.studies import StudyRecord
+from sdgui.widgets.layouts.flow_layout import FlowLayout
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillSpinBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_STEPS, _TRIALS = 300, 30  # to start from
+
+
+class ValuesDialog(QDialog):
+    """Asks for the values of one setting; ``values()`` once it was accepted."""
+
+    def __init__(self, spec: FieldSpec, text: str, config: RunConfig, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"Search over {spec.title.lower()}")
+        self._spec, self._config = spec, config
+        about = PlainLabel(
+            f"{spec.help}\nA range (1e-5 to 1e-2 log; 16 to 64 step 16) or choices (0, 0.1, 0.2).", self, wordWrap=True
+        )
+        self.line = QLineEdit(text, self)
+        self.line.setAccessibleName("Values")
+        self.wrong = PlainLabel(self, wordWrap=True)
+        set_role(self.wrong, "error")
+        self.buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, self
+        )
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        for widget in (about, self.line, self.wrong, self.buttons):
+            column.addWidget(widget)
+        self.setMinimumWidth(60 * SPACE)
+        self.line.textChanged.connect(self._check)
+        self.line.selectAll()
+        self._check()
+
+    def values(self) -> SearchRange:
+        """What was typed; ValueError or UserError with a sentence when it cannot be searched."""
+        return parse_values(self._spec, self.line.text(), self._config)
+
+    def _check(self) -> None:
+        try:
+            self.values()
+            problem = ""
+        except (ValueError, UserError) as error:
+            problem = str(error)
+        self.wrong.setText(problem)
+        self.buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not problem)
+
+
+class SweepBar(QFrame):
+    """Hidden until a setting is marked. ``created``: the folder of a new sweep."""
+
+    created = Signal(str)
+
+    def __init__(self, services: Services, form: ConfigForm, parent: QWidget) -> None:
+        super().__init__(parent)
+        set_role(self, "card")
+        self._services, self._form = services, form
+        self._tasks = BackgroundTasks(self)
+        self._experiment: int | None = None
+        self.space: dict[str, SearchRange] = {}
+        self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
+        for box, name, value, most in (
+            (self.steps, "Steps", _STEPS, 10**9),
+            (self.trials, "Trials", _TRIALS, MOST - 1),
+        ):
+            box.setRange(1, most)
+            box.setValue(value)
+            box.setAccessibleName(name)
+            box.setButtonSymbols(StillSpinBox.ButtonSymbols.NoButtons)
+        self.steps.setToolTip("Optimiser steps of each trial")
+        self.trials.setToolTip("Number of trials; a sweep can be extended later")
+        self.make = QPushButton("Create sweep", self)
+        self.make.setToolTip("Make a sweep over these settings; start it in Study")
+        self.wrong = PlainLabel(self, wordWrap=True)
+        set_role(self.wrong, "error")
+        self._chips = FlowLayout()
+        row = QHBoxLayout()
+        row.setSpacing(SPACE)
+        row.addWidget(PlainLabel("Search over", self))
+        row.addLayout(self._chips, 1)
+        for name, box in (("Steps", self.steps), ("Trials", self.trials)):
+            row.addWidget(PlainLabel(name, self))
+            row.addWidget(box)
+        row.addWidget(self.make)
+        column = QVBoxLayout(self)
+        column.addLayout(row)
+        column.addWidget(self.wrong)
+        self.make.clicked.connect(self._create)
+        form.row_menu_asked.connect(self.open_menu)
+        form.updated.connect(self._show)
+        self._show()
+
+    def show_experiment(self, experiment_id: int | None) -> None:
+        """Another experiment is shown: what was marked in it is marked again."""
+        if experiment_id == self._experiment:
+            return
+        self._experiment = experiment_id
+        try:
+            raw = json.loads(str(self._services.settings.value(self._key()) or "{}"))
+            self.space = {name: SearchRange.model_validate(values) for name, values in raw.items()}
+        except ValueError:
+            self.space = {}
+        self._show()
+
+    def _key(self) -> str:
+        return f"sweeps/{self._experiment}"
+
+    def menu(self, path: str) -> QMenu:
+        """What can be done with the setting ``path``."""
+        menu = QMenu(self)
+        search = menu.addAction("Search over …")
+        search.setEnabled(path not in SET_BY_SWEEP and not self._form.read_only and self._form.config() is not None)
+        search.triggered.connect(lambda: self.ask(path))
+        if path in self.space:
+            menu.addAction("Remove from the sweep").triggered.connect(lambda: self.mark(path, None))
+        return menu
+
+    def open_menu(self, path: str, position: QPoint) -> None:
+        """Show the menu of a setting."""
+        menu = self.menu(path)
+        menu.exec(position)
+        menu.deleteLater()
+
+    def _open_chip(self, path: str, chip: QWidget, _checked: bool = False) -> None:
+        self.open_menu(path, chip.mapToGlobal(chip.rect().bottomLeft()))
+
+    def ask(self, path: str) -> None:
+        """Ask for the values of a setting."""
+        config, row = self._form.config(), self._form.row(path)
+        if config is None:
+            return
+        text = values_text(self.space[path]) if path in self.space else suggested(row.spec, row.text())
+        dialog = ValuesDialog(row.spec, text, config, self)
+        if dialog.exec():
+            self.mark(path, dialog.values())
+        dialog.deleteLater()
+
+    def mark(self, path: str, values: SearchRange | None) -> None:
+        """Search over a setting; None: no longer."""
+        self.space.pop(path, None)
+        if values is not None:
+            self.space[path] = values
+        raw = {name: one.model_dump(mode="json") for name, one in self.space.items()}
+        self._services.settings.setValue(self._key(), json.dumps(raw))
+        self.wrong.clear()
+        self._show()
+
+    def _show(self) -> None:
+        self.setVisible(bool(self.space) and not self._form.read_only)
+        self.wrong.setVisible(bool(self.wrong.text()))
+        while (item := self._chips.takeAt(0)) is not None:
+            if (chip := item.widget()) is not None:
+                chip.hide()
+                chip.deleteLater()
+        for path, values in self.space.items():
+            chip = QPushButton(f"{field_title(path)}: {values_text(values)}", self)
+            set_role(chip, "flat")
+            chip.setToolTip(plain_tip(f"{path}: change its values, or remove it"))
+            chip.clicked.connect(partial(self._open_chip, path, chip))
+            self._chips.addWidget(chip)
+
+    def _create(self) -> None:
+        config = self._form.config()
+        if config is None:
+            self._failed("Correct the settings first (F8 goes to the next problem).")
+            return
+        try:
+            sweep = sweep_of(config, self.space, self.steps.value(), self.trials.value())
+        except ValueError as error:
+            self._failed(str(error))
+            return
+        self.make.setEnabled(False)
+        programs, text = self._services.studies, config.to_json()
+        self._tasks.run(lambda: programs.add_sweep(sweep, text), self._created, self._failed)
+
+    def _created(self, study: StudyRecord) -> None:
+        self.make.setEnabled(True)
+        self.wrong.clear()
+        self._show()
+        self.created.emit(str(study.folder))
+
+    def _failed(self, sentence: str) -> None:
+        self.make.setEnabled(True)
+        self.wrong.setText(sentence)
+        self.wrong.show()

@@ -1,0 +1,81 @@
+"""What is typed for the values of a setting in a sweep, and the sweep that follows. Free of Qt.
+
+``1e-5 to 1e-2 log``, ``16 to 64 step 16``, ``0, 0.1, 0.2``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.spec.config import RunConfig, with_absolute_paths
+from core.spec.study.sweep import DEFAULT, SearchRange, Sweep, Value, check_values
+from sdgui.shared.form.fields import FieldSpec, parse, text_of
+
+_RANGE = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
+
+
+def suggested(spec: FieldSpec, text: str) -> str:
+    """Values to start from, given the setting's own."""
+    if spec.kind == "flag":
+        return "true, false"
+    if spec.kind == "choice":
+        return ", ".join(spec.choices)
+    if spec.kind == "text":
+        return text
+    value = float(text)
+    if not value:
+        return "0 to 1" if spec.kind == "number" else "0 to 10"
+    if spec.kind == "whole":
+        return f"{max(1, int(value) // 2)} to {2 * int(value)}"
+    return f"{text_of(value / 10)} to {text_of(value * 10)} log" if value > 0 else f"{text_of(value)} to 0"
+
+
+def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
+    """The values that were typed; ValueError with a sentence when they are none, UserError when ``config`` cannot have
+    them."""
+    matched = _RANGE.fullmatch(text.strip()) if spec.kind in ("number", "whole") else None
+    if matched is not None:
+        low, high, step, log = matched.groups()
+        raw: dict[str, Any] = {"low": parse(spec, low), "high": parse(spec, high), "log": bool(log)}
+        raw |= {"step": parse(spec, step)} if step else {}
+    else:
+        choices: list[Value] = [parse(spec, part.strip()) for part in text.split(",") if part.strip()]
+        if len(choices) < 2:
+            raise ValueError("Enter a range such as 1e-5 to 1e-2 log, or two choices or more: 0, 0.1, 0.2.")
+        raw = {"choices": choices}
+    try:
+        values = SearchRange.model_validate(raw)
+    except ValidationError as error:
+        sentence = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
+    check_values(config, spec.path, values)
+    return values
+
+
+def values_text(values: SearchRange) -> str:
+    """``values`` as they are typed."""
+    if values.choices:
+        return ", ".join(text_of(value) for value in values.choices)
+    low, high = values.bounds
+    step = f" step {text_of(values.step)}" if values.step is not None else ""
+    return f"{text_of(low)} to {text_of(high)}{step}{' log' if values.log else ''}"
+
+
+def sweep_of(config: RunConfig, space: Mapping[str, SearchRange], steps: int, trials: int) -> Sweep:
+    """The sweep of ``config``, which is written beside it; ValueError where data are missing."""
+    data = with_absolute_paths(config).data
+    for name, path in (("training", data.train), ("validation", data.val)):
+        if not path:
+            raise ValueError(f"Choose {name} data first; trials are compared on the validation data.")
+    return Sweep(
+        name=f"{config.name or 'Experiment'} sweep"[:60],
+        config=f"arms/{DEFAULT}.json",
+        data={"train": data.train, "val": data.val},
+        space=dict(space),
+        steps=steps,
+        trials=trials,
+    )
