@@ -69,7 +69,7 @@ READ_WHEN_ASKED = """
     AtStep.metrics ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
     ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.drop IndexSheet.folder IndexSheet.new
     IndexSheet.old ManySheet.add ManySheet.append ManySheet.note OptionsRow._k OptionsRow._layer
-    OptionsRow._standardise OptionsRow._text
+    OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
 """
 
 # Buttons that open a menu of their own making.
