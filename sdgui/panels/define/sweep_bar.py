@@ -27,7 +27,7 @@ from core.spec.errors import UserError
 from core.spec.study import MOST
 from core.spec.study.sweep import SET_BY_SWEEP, SearchRange
 from sdgui.panels.define.sweep_model import parse_values, suggested, sweep_of, values_text
-from sdgui.shared.background_tasks import BackgroundTasks
+from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
