@@ -171,7 +171,7 @@ def _start(run: RunDir, devices: Sequence[str]) -> None:
 
 def end_local_run(run: RunDir, request: str, kill: bool) -> None:
     """Request the trainer to stop or pause, or kill it."""
-    from core.remote.ending import end_processes
+    from core.remote.processes import end_processes
 
     status = run.read_status()
     if status is None or not process_alive(status):

@@ -1,5 +1,5 @@
-"""The program on a machine: ``sdgui-core remote``, asked over its pipes, usually through ssh. It loads no torch.
+"""The server on a remote machine: ``sdgui-core remote``, with requests on its pipes, usually through ssh. No torch.
 
-Flow: requests on stdin -> ``server`` -> ``probe``, ``starting``, ``following`` ... -> replies on stdout. It ends with
-its line; what it started goes on.
+Flow: requests on stdin -> ``server`` -> ``probe``, ``starting``, ``following`` ... -> replies on stdout. The server
+ends with its connection; runs that it started continue.
 """

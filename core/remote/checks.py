@@ -1,6 +1,6 @@
-"""A check of this machine: one list of what works, what does not, and what to do about it.
+"""Check what a run needs on this machine: what works, what does not, and the remedy.
 
-Flow: *Check* in the window, or ``sdgui-core machines check`` -> ``check`` -> a ``Finding`` a line.
+Flow: *Check* in the window, or ``sdgui-core machines check`` -> `check` -> one ``Finding`` per line.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user, is_folder, split_run
 from core.spec.reading import excerpt
 
-_LITTLE = 2 << 30  # bytes of free disk below which checkpoints are unlikely to fit
-_NEEDED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cpu")
+_MIN_FREE_BYTES = 2 << 30  # with less, checkpoints are unlikely to fit
+_REQUIRED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cpu")
 
 
 def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[Finding]:
-    """Everything that a run on this machine needs; with a config its data and weights too."""
-    found = [_python(), _packages(), _runs_folder(runs), _disk(runs), _gpus(machine)]
+    """Check everything that a run on this machine needs; with a config, also its data and weights."""
+    findings = [_check_python(), _check_packages(), _check_runs_folder(runs), _check_disk(runs), _check_gpus(machine)]
     if machine.launcher == "torchrun":
-        found.append(_torchrun())
+        findings.append(_check_torchrun())
     if machine.launcher == "slurm":
-        found += _slurm(machine, slurm)
-    return found + (check_data(config) if config else [])
+        findings += _check_slurm(machine, slurm)
+    return findings + (check_data(config) if config else [])
 
 
-def _python() -> Finding:
-    told = f"{sys.version.split()[0]} in {sys.prefix}"
-    return Finding(name="Python", works=True, detail=told)
+def _check_python() -> Finding:
+    found_text = f"{sys.version.split()[0]} in {sys.prefix}"
+    return Finding(name="Python", works=True, detail=found_text)
 
 
-def _packages() -> Finding:
-    missing = [name for name in _NEEDED if not version(name)]
-    told = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
+def _check_packages() -> Finding:
+    missing = [name for name in _REQUIRED if not version(name)]
+    found_text = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
     if missing:
         remedy = f"Missing: {', '.join(missing)}. Press Install there."
-        return Finding(name="Packages", works=False, detail=told, remedy=remedy)
-    return Finding(name="Packages", works=True, detail=told)
+        return Finding(name="Packages", works=False, detail=found_text, remedy=remedy)
+    return Finding(name="Packages", works=True, detail=found_text)
 
 
-def _runs_folder(runs: Path) -> Finding:
+def _check_runs_folder(runs: Path) -> Finding:
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=runs) as file:
@@ -61,76 +61,83 @@ def _runs_folder(runs: Path) -> Finding:
             file.flush()
     except OSError as error:
         remedy = "Free some space there." if error.errno in (28, 122) else "Choose another runs folder."
-        told = f"{runs}: {error.strerror}"
-        return Finding(name="Runs folder", works=False, detail=told, remedy=remedy)
+        found_text = f"{runs}: {error.strerror}"
+        return Finding(name="Runs folder", works=False, detail=found_text, remedy=remedy)
     return Finding(name="Runs folder", works=True, detail=str(runs))
 
 
-def _disk(runs: Path) -> Finding:
+def _check_disk(runs: Path) -> Finding:
     free = disk_free(runs)
-    told = f"{free / 2**30:.1f} GB free"
-    if free < _LITTLE:
+    found_text = f"{free / 2**30:.1f} GB free"
+    if free < _MIN_FREE_BYTES:
         remedy = "Checkpoints may not fit: free some space, or choose a runs folder on another disk."
-        return Finding(name="Disk", works=False, detail=told, remedy=remedy)
-    return Finding(name="Disk", works=True, detail=told)
+        return Finding(name="Disk", works=False, detail=found_text, remedy=remedy)
+    return Finding(name="Disk", works=True, detail=found_text)
 
 
-def _gpus(machine: Machine) -> Finding:
+def _check_gpus(machine: Machine) -> Finding:
     if machine.launcher == "slurm":
-        return Finding(name="GPUs", works=True, detail="given out by Slurm")
-    found, by = gpus()
-    if not found:
-        return Finding(name="GPUs", works=True, detail=f"none: {by}; runs train on the CPU")
-    free = sum(gpu.free for gpu in found)
-    told = f"{len(found)}, {free} free: {', '.join(gpu.name for gpu in found)}"
-    if broken := by.partition("; ")[2]:
-        remedy = "The others are used; nvidia-smi says more, and who runs the machine can reset or replace it."
-        return Finding(name="GPUs", works=False, detail=f"{told}; {broken}", remedy=remedy)
-    return Finding(name="GPUs", works=True, detail=told)
+        return Finding(name="GPUs", works=True, detail="assigned by Slurm")
+    devices, source = gpus()
+    if not devices:
+        return Finding(name="GPUs", works=True, detail=f"none: {source}; runs train on the CPU")
+    free = sum(gpu.free for gpu in devices)
+    found_text = f"{len(devices)}, {free} free: {', '.join(gpu.name for gpu in devices)}"
+    if broken := source.partition("; ")[2]:
+        remedy = "The other GPUs are used. See nvidia-smi, or ask the administrator to reset or replace the GPU."
+        return Finding(name="GPUs", works=False, detail=f"{found_text}; {broken}", remedy=remedy)
+    return Finding(name="GPUs", works=True, detail=found_text)
 
 
-def _torchrun() -> Finding:
+def _check_torchrun() -> Finding:
     if version("torch"):
         return Finding(name="torchrun", works=True, detail=f"torch {version('torch')}")
     return Finding(name="torchrun", works=False, remedy="torch is missing. Press Install there.")
 
 
-def _slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
-    if not slurm.found:
-        remedy = "Launch directly, or add to the setup what makes sbatch found (module load slurm)."
-        return [Finding(name="Slurm", works=False, detail="no sbatch here", remedy=remedy)]
+def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
+    if not slurm.is_installed:
+        remedy = "Launch directly, or add the command that makes sbatch available to the setup (module load slurm)."
+        return [Finding(name="Slurm", works=False, detail="sbatch not found", remedy=remedy)]
     try:
-        known = slurm.partitions()
-        found = [Finding(name="Slurm", works=True, detail=slurm.version())]
+        partitions = slurm.partitions()
+        findings = [Finding(name="Slurm", works=True, detail=slurm.version())]
     except UserError as error:
-        remedy = "Ask who runs the cluster, or try again later."
+        remedy = "Ask the cluster's administrator, or try again later."
         return [Finding(name="Slurm", works=False, detail=str(error), remedy=remedy)]
-    names = [one.name for one in known]
+    names = [partition.name for partition in partitions]
     if machine.partition and not set(machine.partition.split(",")) <= set(names):
         remedy = f"Choose one of {', '.join(names)}."
-        found.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
+        findings.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
     else:
-        chosen = [one for one in known if one.name == machine.partition or (not machine.partition and one.default)]
-        told = ", ".join(f"{one.name}: {one.idle} of {one.nodes} nodes idle, at most {one.time}" for one in chosen)
-        found.append(Finding(name="Partition", works=True, detail=told or "the default"))
+        selected = [
+            partition
+            for partition in partitions
+            if partition.name == machine.partition or (not machine.partition and partition.default)
+        ]
+        found_text = ", ".join(
+            f"{partition.name}: {partition.idle} of {partition.nodes} nodes idle, at most {partition.time}"
+            for partition in selected
+        )
+        findings.append(Finding(name="Partition", works=True, detail=found_text or "the default"))
     scontrol = shutil.which("scontrol") is not None
-    remedy = "" if scontrol else "A job cannot put itself back into the queue without scontrol; add it to PATH."
-    found.append(Finding(name="Requeueing", works=scontrol, detail="scontrol" if scontrol else "", remedy=remedy))
-    return found
+    remedy = "" if scontrol else "Jobs cannot requeue themselves without scontrol; add it to PATH."
+    findings.append(Finding(name="Requeueing", works=scontrol, detail="scontrol" if scontrol else "", remedy=remedy))
+    return findings
 
 
 def check_data(config: str) -> list[Finding]:
-    """Whether the data and weights that a config names are here. UserError when it cannot be read."""
-    wanted = parse_config(config, "the config")
-    found = [_source(what, path) for what, path in _sources(wanted) if path]
+    """Whether the data and weights of a config exist on this machine. UserError for an invalid config."""
+    parsed = parse_config(config, "the config")
+    findings = [_check_source(title, path) for title, path in _sources(parsed) if path]
     weights: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
-        ("Architecture", lambda one: one.towers.architecture),
-        ("Weights", lambda one: one.towers.pretrained),
-        ("Teacher", lambda one: one.teacher.checkpoint),
+        ("Architecture", lambda config: config.towers.architecture),
+        ("Weights", lambda config: config.towers.pretrained),
+        ("Teacher", lambda config: config.teacher.checkpoint),
     )
-    for what, get in weights:
-        found += [_path(what, part.strip()) for part in get(wanted).split(";") if _is_path(part.strip())]
-    return found
+    for title, get in weights:
+        findings += [_check_path(title, part.strip()) for part in get(parsed).split(";") if _is_path(part.strip())]
+    return findings
 
 
 def _sources(config: RunConfig) -> list[tuple[str, str]]:
@@ -141,28 +148,28 @@ def _sources(config: RunConfig) -> list[tuple[str, str]]:
     return [("Training data", data.train), ("Validation data", data.val), ("Test data", data.test), *retained]
 
 
-def _source(what: str, path: str) -> Finding:
-    remedy = "Give the path that the data have on that machine, or copy them there."
+def _check_source(title: str, path: str) -> Finding:
+    remedy = "Give the data's path on that machine, or copy the data there."
     try:
         source = open_source(path)
     except DataError as error:
-        return Finding(name=what, works=False, detail=excerpt(str(error), 1000), remedy=remedy)
+        return Finding(name=title, works=False, detail=excerpt(str(error), 1000), remedy=remedy)
     if not source.rows:
-        return Finding(name=what, works=False, detail=f"{excerpt(path)} has no rows", remedy=remedy)
-    return Finding(name=what, works=True, detail=f"{excerpt(path)}: {len(source.rows)} images")
+        return Finding(name=title, works=False, detail=f"{excerpt(path)} has no rows", remedy=remedy)
+    return Finding(name=title, works=True, detail=f"{excerpt(path)}: {len(source.rows)} images")
 
 
 def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
-    """What lies at each of these paths, by its name."""
-    found = []
+    """Number of pairs and digest of the data at each of ``paths``, by name."""
+    facts = []
     for name, path in paths.items():
         try:
             rows = open_source(path).rows
         except DataError as error:
-            found.append(DataFacts(name=name, problem=excerpt(str(error), 1000)))
+            facts.append(DataFacts(name=name, problem=excerpt(str(error), 1000)))
         else:
-            found.append(DataFacts(name=name, pairs=len(rows), digest=fingerprint(rows)))
-    return found
+            facts.append(DataFacts(name=name, pairs=len(rows), digest=fingerprint(rows)))
+    return facts
 
 
 def _is_path(name: str) -> bool:
@@ -171,9 +178,9 @@ def _is_path(name: str) -> bool:
     )
 
 
-def _path(what: str, name: str) -> Finding:
+def _check_path(title: str, name: str) -> Finding:
     path, _ = split_run(name) or (expand_user(name), "")
     if is_folder(path) or path.is_file():
-        return Finding(name=what, works=True, detail=excerpt(name))
-    remedy = "Give the path that it has on that machine, or copy it there."
-    return Finding(name=what, works=False, detail=f"{excerpt(name)} is not there", remedy=remedy)
+        return Finding(name=title, works=True, detail=excerpt(name))
+    remedy = "Give the path on that machine, or copy the file there."
+    return Finding(name=title, works=False, detail=f"{excerpt(name)} does not exist", remedy=remedy)

@@ -1,6 +1,6 @@
-"""Files of runs on this machine, for those who fetch them: checkpoints, parts of files, small images.
+"""Serve files of runs on this machine: checkpoints, parts of files, thumbnails.
 
-Everything stays inside the run's folder, but for images, whose paths its events name: they are only sent small.
+Only files inside the run's folder are served, and thumbnails of the images that its events name.
 """
 
 from __future__ import annotations
@@ -16,75 +16,75 @@ from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import CheckpointError, names, pointer
 
-_MOST_IMAGES = 200
+_MAX_IMAGES = 200
 _LARGEST_SIDE = 512
 
 
 def checkpoints(run: RunDir) -> list[CheckpointFacts]:
-    """The whole checkpoints of ``run``, oldest first."""
-    pointed = {which: _pointer(run, which) for which in ("best", "last")}
-    found = []
+    """The complete checkpoints of ``run``, oldest first."""
+    pointed = {alias: _pointer(run, alias) for alias in ("best", "last")}
+    facts = []
     for name in names(run):
         try:
-            files = [_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
-        except FileNotFoundError:  # it made room for a newer one meanwhile
+            files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
+        except FileNotFoundError:  # deleted for a newer one meanwhile
             continue
-        pointers = [which for which, named in pointed.items() if named == name]
-        found.append(CheckpointFacts(name=name, files=files, pointers=pointers))
-    return found
+        pointers = [alias for alias, target in pointed.items() if target == name]
+        facts.append(CheckpointFacts(name=name, files=files, pointers=pointers))
+    return facts
 
 
-def _pointer(run: RunDir, which: str) -> str:
+def _pointer(run: RunDir, alias: str) -> str:
     try:
-        return pointer(run, which)
+        return pointer(run, alias)
     except (CheckpointError, OSError):
         return ""
 
 
-def _facts(path: Path) -> FileFacts:
-    found = path.stat()
-    return FileFacts(name=path.name, size=found.st_size, stamp=found.st_mtime_ns)
+def _file_facts(path: Path) -> FileFacts:
+    stat = path.stat()
+    return FileFacts(name=path.name, size=stat.st_size, stamp=stat.st_mtime_ns)
 
 
 def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any]:
-    """A part of a file of the run's folder. UserError when it is not there, or outside."""
+    """A part of a file in the run's folder. UserError when it is missing or outside."""
     if offset < 0 or not 0 < length <= MOST_BYTES:
-        raise UserError(f"a part of {length} bytes at {offset} cannot be asked for; ask for 1 to {MOST_BYTES}.")
+        raise UserError(f"cannot read {length} bytes at {offset}; ask for 1 to {MOST_BYTES} bytes.")
     parts = Path(file).parts
     if not parts or Path(file).is_absolute() or ".." in parts:
-        raise UserError(f"{excerpt(file)} is no file of a run; give a path inside its folder.")
+        raise UserError(f"{excerpt(file)} is not a file of a run; give a path inside its folder.")
     try:
-        with open_regular(run.path / file, root=run.path, error=RunDirError) as opened:
-            opened.seek(0, 2)
-            size = opened.tell()
-            opened.seek(offset)
-            data = opened.read(length)
+        with open_regular(run.path / file, root=run.path, error=RunDirError) as stream:
+            stream.seek(0, 2)
+            size = stream.tell()
+            stream.seek(offset)
+            data = stream.read(length)
     except FileNotFoundError as error:
-        raise UserError(f"{excerpt(file)} is no longer in {run.path}; choose a checkpoint that is.") from error
+        raise UserError(f"{excerpt(file)} is no longer in {run.path}; choose an existing checkpoint.") from error
     stamp = (run.path / file).stat().st_mtime_ns
     return {"data": packed(data), "size": size, "stamp": stamp}
 
 
 def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
-    """JPEGs of images, by path, whose longer side is at most ``side`` pixels; none of what cannot be read."""
-    found: dict[str, Any] = {}
-    for path in list(paths)[:_MOST_IMAGES]:
+    """JPEG thumbnails by path, at most ``side`` pixels on the longer side; unreadable images are left out."""
+    images: dict[str, Any] = {}
+    for path in list(paths)[:_MAX_IMAGES]:
         try:
-            data = _small(Path(path), max(16, min(side, _LARGEST_SIDE)))
+            data = _thumbnail(Path(path), max(16, min(side, _LARGEST_SIDE)))
             stamp = Path(path).stat().st_mtime_ns
-        except Exception:  # noqa: BLE001  an image may be anything, and the others are shown all the same
+        except Exception:  # noqa: BLE001  a broken image must not hide the others
             continue
-        found[path] = {"data": packed(data), "size": len(data), "stamp": stamp}
-    return found
+        images[path] = {"data": packed(data), "size": len(data), "stamp": stamp}
+    return images
 
 
-def _small(path: Path, side: int) -> bytes:
+def _thumbnail(path: Path, side: int) -> bytes:
     from PIL import Image, ImageOps  # noqa: PLC0415  (most sessions never ask for an image)
 
     with open_regular(path, error=RunDirError, limit=256 << 20) as file, Image.open(file) as image:
         image.draft("RGB", (2 * side, 2 * side))
         image.thumbnail((side, side))
-        held = io.BytesIO()
-        upright = ImageOps.exif_transpose(image)  # what is saved below no longer says how it was held
-        upright.convert("RGB").save(held, "JPEG", quality=85)
-    return held.getvalue()
+        buffer = io.BytesIO()
+        upright = ImageOps.exif_transpose(image)  # the thumbnail is saved without EXIF
+        upright.convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()

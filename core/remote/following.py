@@ -1,7 +1,7 @@
-"""Following runs for whoever is on the other end of the line: what their files grow by, and how they stand.
+"""Follow runs for the client: send what is appended to their files, and their progress.
 
-Flow: ``follow`` with the sizes that the other side has -> parts of ``events.jsonl``, ``stdout.log`` and ``stderr.log``
-from there on -> a ``standing`` whenever it changed, and every few seconds.
+Flow: ``follow`` with the sizes that the client has -> further parts of ``events.jsonl``, ``stdout.log`` and
+``stderr.log`` -> a ``run_status`` message on each change, and every few seconds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
-from core.remote.standing import Watched
 from core.spec.errors import UserError
 from core.spec.machines.answers import RemoteStatus, packed
 from core.spec.machines.mirror import FILES, digest_before
@@ -24,19 +24,19 @@ from core.spec.reading import checked_as, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 
 POLL_SECONDS = 0.05
-_QUIET_SECONDS = 0.15  # between two looks at a run that has not written for a while
+_QUIET_POLL_SECONDS = 0.15  # for a run that has not written for a while
 _QUIET_AFTER = 5.0
-_REST_SECONDS = 1.0  # between two looks at a run that has no trainer
-_STAND_SECONDS = 1.0
-_RENEW_SECONDS = 5.0  # between two standings in which nothing but the heartbeat is new
+_ENDED_POLL_SECONDS = 1.0  # for a run without a trainer
+_PROGRESS_SECONDS = 1.0
+_RENEWAL_SECONDS = 5.0  # between messages in which only the heartbeat is new
 _PART = 256 << 10
-_LIFECYCLE = b'"kind":"run_'
+_LIFECYCLE_MARK = b'"kind":"run_'
 
 Send = Callable[[dict[str, Any]], None]
 
 
-class _Had(BaseModel):
-    """What the other side has of a file."""
+class _KnownPart(BaseModel):
+    """The part of a file that the client has."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -44,142 +44,145 @@ class _Had(BaseModel):
     digest: str = ""
 
 
-_FILES = TypeAdapter(dict[str, _Had])
+_FILES = TypeAdapter(dict[str, _KnownPart])
 
 
-class _Followed:
-    def __init__(self, watched: Watched, files: dict[str, _Had]) -> None:
+class _FollowedRun:
+    def __init__(self, watched: WatchedRun, files: dict[str, _KnownPart]) -> None:
         self.watched = watched
         self.folder = str(watched.run.path)
-        self.offsets, self.restarted = dict.fromkeys(FILES, 0), set(FILES)
-        for name, had in files.items():
-            if name in FILES and _same(watched.run.path / name, had):
-                self.offsets[name] = had.offset
-                self.restarted.discard(name)
-        self.look_at, self.stand_at, self.renew_at = 0.0, 0.0, 0.0
-        self.grew_at = 0.0
-        self.stood: RemoteStatus | None = None
+        self.offsets, self.from_start = dict.fromkeys(FILES, 0), set(FILES)
+        for name, known in files.items():
+            if name in FILES and _has_same_start(watched.run.path / name, known):
+                self.offsets[name] = known.offset
+                self.from_start.discard(name)
+        self.next_poll, self.next_progress, self.next_renewal = 0.0, 0.0, 0.0
+        self.last_growth = 0.0
+        self.last_progress: RemoteStatus | None = None
         self.trouble = ""
 
     @property
     def alive(self) -> bool:
-        return self.stood is None or self.stood.state.alive
+        return self.last_progress is None or self.last_progress.state.alive
 
 
-def _same(path: Path, had: _Had) -> bool:
-    """Whether the file still begins with what the other side has of it."""
+def _has_same_start(path: Path, known: _KnownPart) -> bool:
+    """Whether the file still begins with the part that the client has."""
     try:
-        if had.offset == 0:
+        if known.offset == 0:
             return True
-        return path.stat().st_size >= had.offset and digest_before(path, had.offset) == had.digest
+        return path.stat().st_size >= known.offset and digest_before(path, known.offset) == known.digest
     except (OSError, UserError):
         return False
 
 
-class Following:
-    """A thread that looks at all followed runs; ``send`` may block while the line is slow."""
+class Follower:
+    """A thread that polls all followed runs; ``send`` may block on a slow connection."""
 
     def __init__(self, send: Send, slurm: Slurm) -> None:
         self._send, self._slurm = send, slurm
-        self._runs: dict[str, _Followed] = {}
+        self._runs: dict[str, _FollowedRun] = {}
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        threading.Thread(target=self._work, name="following", daemon=True).start()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._poll_runs, name="following", daemon=True).start()
 
     def follow(self, folder: str, files: Any) -> None:
-        """Send what is new in ``folder`` from these sizes on. UserError for what are none."""
-        had = checked_as(_FILES, files, "what is to be followed")
-        followed = _Followed(Watched(RunDir(folder), self._slurm), had)
+        """Send what is appended in ``folder`` after ``files``, the sizes and digests that the client has.
+
+        UserError for invalid ``files``.
+        """
+        known = checked_as(_FILES, files, "the files to follow")
+        followed = _FollowedRun(WatchedRun(RunDir(folder), self._slurm), known)
         with self._lock:
             self._runs[folder] = followed
 
     def unfollow(self, folder: str) -> None:
-        """No longer."""
+        """Stop following ``folder``."""
         with self._lock:
             self._runs.pop(folder, None)
 
-    def watched(self, folder: str) -> Watched:
-        """What judges the run in ``folder``: of a followed one, that which knows what it was asked."""
+    def watched(self, folder: str) -> WatchedRun:
+        """The watched run in ``folder``: the followed one, which knows its pending request, or a new one."""
         with self._lock:
             followed = self._runs.get(folder)
-        return followed.watched if followed is not None else Watched(RunDir(folder), self._slurm)
+        return followed.watched if followed is not None else WatchedRun(RunDir(folder), self._slurm)
 
-    def look(self, folder: str) -> None:
-        """Look at it at once: something was asked of it, or started in it."""
+    def poll_now(self, folder: str) -> None:
+        """Poll the run in ``folder`` at once, after a request or a start."""
         with self._lock:
             if followed := self._runs.get(folder):
-                followed.look_at = followed.stand_at = 0.0
+                followed.next_poll = followed.next_progress = 0.0
 
-    def end(self) -> None:
-        self._ended.set()
+    def stop(self) -> None:
+        self._stopped.set()
 
-    def _work(self) -> None:
-        while not self._ended.wait(POLL_SECONDS):
+    def _poll_runs(self) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
             with self._lock:
                 runs = list(self._runs.values())
             for followed in runs:
                 with suppress(BrokenPipeError):
-                    self._look(followed)
+                    self._poll(followed)
 
-    def _look(self, followed: _Followed) -> None:
-        now = time.monotonic()
-        if now < followed.look_at:
+    def _poll(self, followed: _FollowedRun) -> None:
+        monotonic_now = time.monotonic()
+        if monotonic_now < followed.next_poll:
             return
         try:
-            turned = False
+            has_lifecycle_event = False
             for name in FILES:
-                turned = self._grow(followed, name) or turned
-            if turned or now >= followed.stand_at:
-                followed.stand_at = now + _STAND_SECONDS
-                self._stand(followed, now)
+                has_lifecycle_event = self._send_new_bytes(followed, name) or has_lifecycle_event
+            if has_lifecycle_event or monotonic_now >= followed.next_progress:
+                followed.next_progress = monotonic_now + _PROGRESS_SECONDS
+                self._send_progress(followed, monotonic_now)
             followed.trouble = ""
         except (OSError, UserError) as error:
-            followed.stand_at = now + _STAND_SECONDS
+            followed.next_progress = monotonic_now + _PROGRESS_SECONDS
             if followed.trouble != str(error):
                 followed.trouble = str(error)
                 self._send({"event": "trouble", "folder": followed.folder, "message": str(error)})
-        quiet = _QUIET_SECONDS if now - followed.grew_at > _QUIET_AFTER else 0.0
-        followed.look_at = now + (quiet if followed.alive else _REST_SECONDS)
+        quiet = _QUIET_POLL_SECONDS if monotonic_now - followed.last_growth > _QUIET_AFTER else 0.0
+        followed.next_poll = monotonic_now + (quiet if followed.alive else _ENDED_POLL_SECONDS)
 
-    def _grow(self, followed: _Followed, name: str) -> bool:
-        """Send what is new of a file; whether a start or an ending was in it."""
+    def _send_new_bytes(self, followed: _FollowedRun, name: str) -> bool:
+        """Send what was appended to a file; returns whether it contains a start or an end of the run."""
         path = followed.watched.run.path / name
         try:
             size = path.stat().st_size
         except FileNotFoundError:
             return False
-        at = followed.offsets[name]
-        if size < at:  # it has become another file
-            at = followed.offsets[name] = 0
-            followed.restarted.add(name)
-        turned = False
-        while at < size and not self._ended.is_set():
+        offset = followed.offsets[name]
+        if size < offset:  # another file
+            offset = followed.offsets[name] = 0
+            followed.from_start.add(name)
+        has_lifecycle_event = False
+        while offset < size and not self._stopped.is_set():
             with open_regular(path, root=path.parent, error=RunDirError) as file:
-                file.seek(at)
+                file.seek(offset)
                 data = file.read(_PART)
             if not data:
                 break
-            part = {"event": "bytes", "folder": followed.folder, "file": name, "offset": at, "data": packed(data)}
-            self._send(part | {"restart": name in followed.restarted})
-            followed.restarted.discard(name)
-            followed.grew_at = time.monotonic()
-            at += len(data)
-            followed.offsets[name] = at
-            turned = turned or _LIFECYCLE in data
-        return turned and name == FILES[0]
+            part = {"event": "bytes", "folder": followed.folder, "file": name, "offset": offset, "data": packed(data)}
+            self._send(part | {"restart": name in followed.from_start})
+            followed.from_start.discard(name)
+            followed.last_growth = time.monotonic()
+            offset += len(data)
+            followed.offsets[name] = offset
+            has_lifecycle_event = has_lifecycle_event or _LIFECYCLE_MARK in data
+        return has_lifecycle_event and name == FILES[0]
 
-    def _stand(self, followed: _Followed, now: float) -> None:
-        standing = followed.watched.stand()
-        if _still(standing) == _still(followed.stood) and now < followed.renew_at:
+    def _send_progress(self, followed: _FollowedRun, monotonic_now: float) -> None:
+        progress = followed.watched.progress()
+        if _without_times(progress) == _without_times(followed.last_progress) and monotonic_now < followed.next_renewal:
             return
-        followed.stood, followed.renew_at = standing, now + _RENEW_SECONDS
-        self._send({"event": "run_status", **standing.model_dump(mode="json")})
+        followed.last_progress, followed.next_renewal = progress, monotonic_now + _RENEWAL_SECONDS
+        self._send({"event": "run_status", **progress.model_dump(mode="json")})
 
 
-def _still(standing: RemoteStatus | None) -> Any:
-    """A standing without what changes by time alone."""
-    if standing is None:
+def _without_times(progress: RemoteStatus | None) -> Any:
+    """``progress`` without the values that change with time alone."""
+    if progress is None:
         return None
-    status = standing.status
+    status = progress.status
     seen = None if status is None else (status.pid, status.step, status.doing, status.verdict)
-    return standing.model_copy(update={"age": None, "status": None, "expected": None}), seen
+    return progress.model_copy(update={"age": None, "status": None, "expected": None}), seen

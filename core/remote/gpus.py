@@ -1,8 +1,8 @@
-"""The GPUs of this machine and who uses them: by NVML where its Python package is, else by ``nvidia-smi``.
+"""The GPUs of this machine and their users: by NVML if its package ``nvidia-ml-py`` is installed, else by
+``nvidia-smi``.
 
-NVML's package is ``nvidia-ml-py`` (module ``pynvml``). Both number GPUs by their place on the PCI bus and tell UUIDs,
-either of which ``CUDA_VISIBLE_DEVICES`` takes. A GPU that is divided (MIG) is listed as its parts, which are taken by
-UUID alone.
+Both number GPUs in PCI bus order and report UUIDs; ``CUDA_VISIBLE_DEVICES`` accepts either. A GPU in MIG mode is listed
+as its instances, which are addressed by UUID only.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from core.spec.machines.answers import Gpu
 
 _MIB = 1 << 20
 _FIELDS = "index,name,uuid,memory.total,memory.used,utilization.gpu"
-_SECONDS = 15.0
-_WHOLE = re.compile(r"GPU \d+: .*\(UUID: (GPU-[^)]+)\)")
-_PART = re.compile(r"\s+(MIG .*?)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
+_TIMEOUT_SECONDS = 15.0
+_GPU_LINE = re.compile(r"GPU \d+: .*\(UUID: (GPU-[^)]+)\)")
+_MIG_LINE = re.compile(r"\s+(MIG .*?)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)")
 _PROCESSES = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
 
 
 def gpus() -> tuple[list[Gpu], str]:
-    """The GPUs, and what told them: "nvml" or "nvidia-smi", with what is wrong with a GPU; or why none is known."""
+    """The GPUs, and their source: "nvml" or "nvidia-smi" with errors of single GPUs, or the reason for none."""
     with suppress(ImportError):
         return _by_nvml(importlib.import_module("pynvml"))
     return _by_smi()
@@ -42,65 +42,65 @@ def _by_nvml(nvml: Any) -> tuple[list[Gpu], str]:
         if type(error).__name__ == "NVMLError_LibRmVersionMismatch":
             return [], f"{error} The driver was updated since the machine was started; restart it."
         return [], f"no NVIDIA driver ({error})"
-    found: list[Gpu] = []
-    by = "nvml"
+    devices: list[Gpu] = []
+    source = "nvml"
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
-            try:  # one that fell off the bus, or is kept from this user, hides no other
-                found += _nvml_gpus(nvml, index)
+            try:  # a GPU that fell off the bus, or is not permitted, must not hide the others
+                devices += _nvml_gpus(nvml, index)
             except nvml.NVMLError as error:
                 if type(error).__name__ == "NVMLError_NoPermission":
                     continue
-                by += f"; GPU {index}: {error}"
+                source += f"; GPU {index}: {error}"
     except nvml.NVMLError as error:
-        by = f"NVML cannot tell: {error}"
+        source = f"NVML failed: {error}"
     finally:
         with suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
-    return found, by
+    return devices, source
 
 
 def _nvml_gpus(nvml: Any, index: int) -> list[Gpu]:
-    """The GPU, or its parts."""
-    whole = nvml.nvmlDeviceGetHandleByIndex(index)
-    if not _tell(nvml, lambda: nvml.nvmlDeviceGetMigMode(whole)[0], 0):
-        return [_nvml_gpu(nvml, index, whole)]
-    return [_nvml_gpu(nvml, index, part, f", part {number}") for number, part in _parts(nvml, whole)]
+    """The GPU, or its MIG instances."""
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    if not _query(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle)[0], 0):
+        return [_nvml_gpu(nvml, index, handle)]
+    return [_nvml_gpu(nvml, index, part, f", part {number}") for number, part in _parts(nvml, handle)]
 
 
-def _parts(nvml: Any, whole: Any) -> Iterator[tuple[int, Any]]:
-    for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(whole)):
-        with suppress(nvml.NVMLError):  # no such part is made
-            yield number, nvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, number)
+def _parts(nvml: Any, handle: Any) -> Iterator[tuple[int, Any]]:
+    for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        with suppress(nvml.NVMLError):  # no such instance
+            yield number, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
 
 
 def _nvml_gpu(nvml: Any, index: int, handle: Any, part: str = "") -> Gpu:
-    memory = _tell(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle), None)  # none where it is the computer's own
+    memory = _query(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle), None)  # None for shared memory
     return Gpu(
         index=index,
-        name=_text(_tell(nvml, lambda: nvml.nvmlDeviceGetName(handle), "")) + part,
+        name=_text(_query(nvml, lambda: nvml.nvmlDeviceGetName(handle), "")) + part,
         uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
         memory=memory.total // _MIB if memory else 0,
         used=memory.used // _MIB if memory else 0,
-        load=_tell(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100, None),
+        load=_query(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100, None),
         users=_users(nvml, handle),
     )
 
 
-def _tell(nvml: Any, ask: Callable[[], Any], otherwise: Any) -> Any:
-    """What is asked; ``otherwise`` where the GPU, its driver or the package cannot tell."""
+def _query(nvml: Any, query: Callable[[], Any], default: Any) -> Any:
+    """The result of ``query``; ``default`` if the GPU, its driver or the package does not support it."""
     mismatch = getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)
     try:
-        return ask()
+        return query()
     except (nvml.NVMLError, mismatch, AttributeError):
-        return otherwise
+        return default
 
 
 def _users(nvml: Any, handle: Any) -> list[str]:
     for name in _PROCESSES:
-        found = _tell(nvml, partial(_call, nvml, name, handle), None)
-        if found is not None:
-            return [_user(pid) for pid in sorted({process.pid for process in found})]
+        processes = _query(nvml, partial(_call, nvml, name, handle), None)
+        if processes is not None:
+            return [_user(pid) for pid in sorted({process.pid for process in processes})]
     return []
 
 
@@ -115,73 +115,78 @@ def _text(value: str | bytes) -> str:
 # By nvidia-smi
 def _by_smi() -> tuple[list[Gpu], str]:
     try:
-        table = _smi(f"--query-gpu={_FIELDS}")
+        table = _query_smi(f"--query-gpu={_FIELDS}")
     except FileNotFoundError:
-        return [], "no nvidia-smi and no nvidia-ml-py here"
+        return [], "neither nvidia-smi nor nvidia-ml-py found"
     except subprocess.CalledProcessError as error:
-        said = " ".join((error.stdout or error.stderr or "").split())  # it complains on stdout
-        return [], f"nvidia-smi failed: {said[:300] or error}"
+        output = " ".join((error.stdout or error.stderr or "").split())  # errors are on stdout
+        return [], f"nvidia-smi failed: {output[:300] or error}"
     except (OSError, subprocess.SubprocessError) as error:
         return [], f"nvidia-smi failed: {error}"
     users: dict[str, list[str]] = {}
     parts: dict[str, list[tuple[str, str]]] = {}
     with suppress(OSError, subprocess.SubprocessError):
-        for uuid, pid, *_ in _smi("--query-compute-apps=gpu_uuid,pid"):
+        for uuid, pid, *_ in _query_smi("--query-compute-apps=gpu_uuid,pid"):
             users.setdefault(uuid, []).append(_user(int(pid)) if pid.isdigit() else "a process")
     with suppress(OSError, subprocess.SubprocessError):
-        parts = _smi_parts(_said("-L"))
-    found: list[Gpu] = []
+        parts = _smi_parts(_run_smi("-L"))
+    devices: list[Gpu] = []
     for row in table:
         if len(row) == 6 and row[0].isdigit():
-            found += _smi_gpus(row, users, parts.get(row[2]))
-    return found, "nvidia-smi"
+            devices += _smi_gpus(row, users, parts.get(row[2]))
+    return devices, "nvidia-smi"
 
 
-def _smi(query: str) -> list[list[str]]:
-    said = _said(query, "--format=csv,noheader,nounits")
-    return [[part.strip() for part in line.split(",")] for line in said.splitlines() if "," in line]
+def _query_smi(query: str) -> list[list[str]]:
+    output = _run_smi(query, "--format=csv,noheader,nounits")
+    return [[part.strip() for part in line.split(",")] for line in output.splitlines() if "," in line]
 
 
-def _said(*options: str) -> str:
-    done = subprocess.run(
-        ["nvidia-smi", *options], capture_output=True, timeout=_SECONDS, check=True, encoding="utf-8", errors="replace"
+def _run_smi(*options: str) -> str:
+    process = subprocess.run(
+        ["nvidia-smi", *options],
+        capture_output=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
     )
-    return done.stdout
+    return process.stdout
 
 
-def _smi_parts(listed: str) -> dict[str, list[tuple[str, str]]]:
-    """UUID of a divided GPU -> name and UUID of each part, by ``nvidia-smi -L``."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    whole = ""
-    for line in listed.splitlines():
-        if gpu := _WHOLE.match(line):
-            whole = gpu[1]
-        elif part := _PART.match(line):
-            found.setdefault(whole, []).append((f"{part[1]}, part {part[2]}", part[3]))
-    return found
+def _smi_parts(listing: str) -> dict[str, list[tuple[str, str]]]:
+    """UUID of a GPU in MIG mode -> name and UUID of each instance, from ``nvidia-smi -L``."""
+    parts_by_gpu: dict[str, list[tuple[str, str]]] = {}
+    gpu_uuid = ""
+    for line in listing.splitlines():
+        if gpu := _GPU_LINE.match(line):
+            gpu_uuid = gpu[1]
+        elif part := _MIG_LINE.match(line):
+            parts_by_gpu.setdefault(gpu_uuid, []).append((f"{part[1]}, part {part[2]}", part[3]))
+    return parts_by_gpu
 
 
 def _smi_gpus(row: list[str], users: dict[str, list[str]], parts: list[tuple[str, str]] | None) -> list[Gpu]:
-    """The GPU of a row, or its parts; whoever uses the GPU may be on any part, so that none counts as free then."""
+    """The GPU of a row, or its MIG instances. A user of the GPU may be on any instance, so none counts as free then."""
     index, name, uuid = int(row[0]), row[1], row[2]
-    on_it = users.get(uuid, [])
+    gpu_users = users.get(uuid, [])
     if parts:
         return [
-            Gpu(index=index, name=f"{name} {part}", uuid=part_uuid, users=users.get(part_uuid, on_it))
+            Gpu(index=index, name=f"{name} {part}", uuid=part_uuid, users=users.get(part_uuid, gpu_users))
             for part, part_uuid in parts
         ]
     load = float(row[5]) / 100 if row[5].replace(".", "").isdigit() else None
     return [
-        Gpu(index=index, name=name, uuid=uuid, memory=_number(row[3]), used=_number(row[4]), load=load, users=on_it)
+        Gpu(index=index, name=name, uuid=uuid, memory=_number(row[3]), used=_number(row[4]), load=load, users=gpu_users)
     ]
 
 
 def _number(text: str) -> int:
-    return int(float(text)) if text.replace(".", "").isdigit() else 0  # "[N/A]" where a device cannot tell
+    return int(float(text)) if text.replace(".", "").isdigit() else 0  # may be "[N/A]"
 
 
 def _user(pid: int) -> str:
-    """Whose process it is: "anna: python (4711)"; less where this user, or this container, may not see it."""
+    """A process and its owner, as "anna: python (4711)"; less if this user or container may not see it."""
     owner, name = "", ""
     with suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -1,6 +1,6 @@
-"""``job.json`` in a run folder on its machine: how the run was started there, and as which process or Slurm job.
+"""``job.json`` in a run folder on its machine: how the run was started, and its process or Slurm job.
 
-The stages of a chain are one process or job; theirs lies in the chain's folder.
+The stages of a chain share one process or job, and one file in the chain's folder.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ NAME = "job.json"
 
 
 class Job(BaseModel):
-    """``submitted``: when, on this machine's clock. ``pid`` leads the session of a run that was started directly.
+    """``submitted``: time on this machine's clock. ``pid``: session leader of a directly started run.
 
-    ``name``: of the Slurm job; "" for the run folder's. ``result``: the file in the run folder that says that all is
-    done; "" where that is the trainer's own ending.
+    ``name``: of the Slurm job, "" for the run folder's name. ``result``: the file in the run folder that marks
+    completion, "" if the trainer's last event does.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -42,7 +42,7 @@ class Job(BaseModel):
 
 
 def read_job(run: RunDir) -> Job | None:
-    """None where nothing was started. UserError when the file cannot be read."""
+    """The job of ``run``; None when nothing was started. UserError for an unreadable file."""
     path = _file(run)
     try:
         raw = read_json(path, 64 * KILOBYTE, root=path.parent, error=RunDirError)
@@ -52,7 +52,7 @@ def read_job(run: RunDir) -> Job | None:
 
 
 def write_job(run: RunDir, job: Job) -> None:
-    """UserError when the disk refuses."""
+    """Write the job of ``run``. UserError when the file cannot be written."""
     path = _file(run)
     with writing(path, UserError):
         write_whole(path, json.dumps(job.model_dump()).encode())

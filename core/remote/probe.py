@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, GPUs, versions, disk, Slurm's partitions."""
+"""Facts about this machine: cores, memory, GPUs, versions, disk, Slurm partitions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MIB = 1 << 20
 
 
 def probe(runs: Path, slurm: Slurm) -> Facts:
-    """Look at the machine now."""
+    """The current facts about this machine."""
     memory = psutil.virtual_memory()
-    found, by = gpus()
+    devices, source = gpus()
     slurm_version, partitions = _partitions(slurm)
     return Facts(
         host=platform.node(),
@@ -30,9 +30,9 @@ def probe(runs: Path, slurm: Slurm) -> Facts:
         cores=_cores(),
         memory=memory.total // _MIB,
         memory_free=memory.available // _MIB,
-        load=_load(),
-        gpus=found,
-        gpus_by=by,
+        load=_load_average(),
+        gpus=devices,
+        gpus_by=source,
         python=platform.python_version(),
         version=version("sdgui") or "a checkout",
         torch=version("torch"),
@@ -45,7 +45,7 @@ def probe(runs: Path, slurm: Slurm) -> Facts:
 
 
 def version(package: str) -> str:
-    """The installed version; "" where there is none."""
+    """The installed version of ``package``; "" if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -53,10 +53,10 @@ def version(package: str) -> str:
 
 
 def disk_free(folder: Path) -> int:
-    """Free bytes where ``folder`` is, or will be; 0 where that cannot be told."""
-    for there in (folder, *folder.parents):
+    """Free bytes on the disk of ``folder``, which need not exist; 0 if unknown."""
+    for existing in (folder, *folder.parents):
         try:
-            return shutil.disk_usage(there).free
+            return shutil.disk_usage(existing).free
         except OSError:
             continue
     return 0
@@ -68,14 +68,14 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _load() -> float | None:
+def _load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _partitions(slurm: Slurm) -> tuple[str, list[Partition]]:
-    if not slurm.found:
+    if not slurm.is_installed:
         return "", []
     try:
         return slurm.version(), slurm.partitions()
-    except UserError:  # a login node without a controller: the check says so
+    except UserError:  # a login node without a controller; `check` reports it
         return "", []

@@ -1,8 +1,8 @@
-"""The worker of another machine, as if it were here: ``sdgui-core worker --on MACHINE``.
+"""A worker on another machine with the interface of a local one: ``sdgui-core worker --on MACHINE``.
 
-Flow: window -> requests on stdin -> names as they are there -> ``ssh HOST sdgui-core worker`` -> replies -> names as
-they are here -> stdout. Model and data stay on the machine; only the panel's questions and answers travel,
-and images of this computer that a question names (``sending``).
+Flow: window -> requests on stdin -> remote names -> ``ssh HOST sdgui-core worker`` -> replies -> local names -> stdout.
+Model and data stay on the machine; only requests, replies and the local images that a request names are transferred
+(``image_uploads``).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from core.remote.sending import Sender, as_line, parsed
+from core.remote.image_uploads import Sender, as_line, parse_message
 from core.spec.children import environment, process_group
 from core.spec.machines import ssh
 from core.spec.machines.machine import Machine
 from core.spec.machines.path_translation import PathTranslator
 
-_STDERR_KEPT = 16 << 10
-_LONGEST_LINE = 256 << 20  # as the window takes from a worker of this computer
-_STDOUT = threading.Lock()  # replies come from the worker, and from whoever sends images to it
+_STDERR_BYTES = 16 << 10
+_MAX_LINE_BYTES = 256 << 20  # as for a local worker
+_STDOUT = threading.Lock()  # replies come from the worker and from `Sender`
 
 
 def relay(machine: Machine, home: Path) -> int:
-    """Pass lines on until either end is closed; the exit status of the worker there. UserError when it is refused."""
+    """Forward lines until either end is closed; returns the remote worker's exit status. UserError when refused."""
     names = PathTranslator(home, machine.name)
     try:
         process = subprocess.Popen(
@@ -42,23 +42,23 @@ def relay(machine: Machine, home: Path) -> int:
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    said = bytearray()
-    errors = threading.Thread(target=_pass_errors, args=(process.stderr, said), daemon=True)
+    stderr_tail = bytearray()
+    errors = threading.Thread(target=_pass_errors, args=(process.stderr, stderr_tail), daemon=True)
     errors.start()
-    sender = Sender(names, machine.name, process.stdin, _answer)
+    sender = Sender(names, machine.name, process.stdin, _reply)
     threading.Thread(target=_pass_requests, args=(sender,), daemon=True).start()
     answered = _pass_replies(names, process.stdout, sender)
-    sender.gone()
+    sender.worker_ended()
     code = process.wait()
     errors.join(2.0)
     if code and (not answered or code == 255):
-        raise ssh.refusal(machine, code, said.decode("utf-8", "replace"))
+        raise ssh.refusal(machine, code, stderr_tail.decode("utf-8", "replace"))
     return code
 
 
 def _pass_requests(sender: Sender) -> None:
-    """In a thread of its own, until stdin ends: then the worker's does too."""
-    # A reader of its own: Python aborts if it ends while a thread reads sys.stdin.
+    """Forward stdin until it ends, then close the worker's."""
+    # A separate reader: Python aborts if it ends while a thread reads sys.stdin.
     with suppress(OSError, ValueError), open(sys.stdin.fileno(), "rb", closefd=False) as requests:
         for line in requests:
             sender.put(line)
@@ -66,25 +66,25 @@ def _pass_requests(sender: Sender) -> None:
 
 
 def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
-    """Whether there was any."""
+    """Forward replies; returns whether there were any."""
     answered = False
     with replies:
-        while (line := replies.readline(_LONGEST_LINE)).endswith(b"\n"):  # an endless line is the end
+        while (line := replies.readline(_MAX_LINE_BYTES)).endswith(b"\n"):  # an endless line is the end
             answered = True
-            value = parsed(line)
+            value = parse_message(line)
             if value is not None:
                 if value.get("event") == "ready":
                     sender.ready(str(value.get("receives", "")))
                 elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
                     sender.answered(value.get("id"), value["event"] == "failed")
                 line = as_line(names.to_local(value))
-            if not _write(line):  # the window is gone; the worker's stdin ends with ours
+            if not _write(line):  # the window has closed; the worker's stdin ends with ours
                 return answered
     return answered
 
 
-def _answer(value: dict[str, Any]) -> None:
-    """To the window, in place of the worker."""
+def _reply(value: dict[str, Any]) -> None:
+    """Reply to the window in place of the worker."""
     _write(as_line(value))
 
 
@@ -98,9 +98,9 @@ def _write(line: bytes) -> bool:
     return True
 
 
-def _pass_errors(pipe: IO[bytes], said: bytearray) -> None:
+def _pass_errors(pipe: IO[bytes], stderr_tail: bytearray) -> None:
     with suppress(OSError, ValueError), pipe:
-        while line := pipe.readline(_STDERR_KEPT):
-            said += line
-            del said[:-_STDERR_KEPT]
+        while line := pipe.readline(_STDERR_BYTES):
+            stderr_tail += line
+            del stderr_tail[:-_STDERR_BYTES]
             print(line.decode("utf-8", "replace"), end="", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""The commands that start a run here: directly, through torchrun, or the script for sbatch.
+"""The commands that start a run on this machine: directly, through torchrun, or with a script for sbatch.
 
-The script is plain and complete, to be read and edited before it is sent; it knows its run by the job's name, so that
-the same fits every run of a machine. It turns Slurm's warning before the time limit, or before a preemption, into the
-trainer's own *pause*, waits until that is saved, and puts itself back into the queue, where it goes on by itself. Only
-the batch shell is signalled (B:), since torchrun dies of USR1 and orphans its workers.
+The script can be read and edited before it is submitted. It takes the run's name from the job's, so one script fits
+every run of a machine. On Slurm's warning before the time limit or a preemption, it pauses the trainer, waits until it
+has saved, and requeues itself to resume. Only the batch shell gets the signal (B:), because torchrun exits on USR1 and
+orphans its workers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.spec.machines.machine import CPUS_PER_GPU, Machine
 from core.spec.run.folder import RunDir
 
 SCRIPT = "job.sbatch"
-REQUEUES = "requeues.log"  # why the script put itself back, a line each
+REQUEUES = "requeues.log"  # the reasons for requeueing, one per line
 
 _WAIT = """
 requeue=""
@@ -51,12 +51,12 @@ exit $code
 
 
 def program() -> list[str]:
-    """The program that trains, without its verb."""
+    """The command of the trainer, without its verb."""
     return [sys.executable, "-m", "core"]
 
 
 def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
-    """The program of its own that trains here; with torchrun, one process a device."""
+    """The command that trains ``run``; with torchrun, one process per device."""
     train = ["train", str(run.config), str(run.path)]
     if machine.launcher == "torchrun":
         ranks = machine.processes or len(devices) or machine.gpus or 1
@@ -66,57 +66,59 @@ def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> lis
 
 
 def chain_command(run: RunDir) -> list[str]:
-    """The program of its own that trains the chain of which ``run`` is a stage."""
+    """The command that trains the chain of which ``run`` is a stage."""
     chain = run.path.parent
     return [*program(), "train", str(chain / "chain.json"), str(chain), "--stage-logs"]
 
 
 def study_program() -> list[str]:
-    """The program that does a part of a study's work, without its arguments."""
+    """The command of a study's job, without its arguments."""
     return [sys.executable, "-m", "core.studies.study.places.remote_main"]
 
 
-def study_command(words: Sequence[str]) -> list[str]:
-    """The program of its own that does a part of a study's work here."""
-    return [*study_program(), *words]
+def study_command(arguments: Sequence[str]) -> list[str]:
+    """The command of a study's job."""
+    return [*study_program(), *arguments]
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a run whose config lies in its folder, which has the job's name."""
-    logs, where = f"{_plain(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
+    """The script for a run with its config in the folder named after the job."""
+    logs, run_folder = f"{_sbatch_path(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
     command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
-    return _script(machine, logs, where, command, devices)
+    return _script(machine, logs, run_folder, command, devices)
 
 
 def chain_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a chain that begins, or goes on, with the stage ``run``: one job, whatever the stages.
+    """The script for a chain that starts or resumes with the stage ``run``: one job for all stages.
 
-    It is one process, with one GPU where a job has some. Requeued, it goes on with the stage that was not finished.
+    One process, with one GPU if jobs have GPUs. When requeued, it resumes the unfinished stage.
     """
     chain = run.path.parent
     command = f'srun --unbuffered {shlex.join(program())} train "$RUN/chain.json" "$RUN" --stage-logs'
     stage = 'stage() { ls -d "$RUN"/stage-* | sort -V | tail -n 1; }  # the one that began last'
-    where = f"{shlex.quote(str(chain))}\n{stage}"
-    return _script(_one_gpu(machine), _plain(run.path), where, command, devices[:1], "$(stage)")
+    run_folder = f"{shlex.quote(str(chain))}\n{stage}"
+    return _script(_with_one_gpu(machine), _sbatch_path(run.path), run_folder, command, devices[:1], "$(stage)")
 
 
-def study_script(machine: Machine, run: RunDir, words: Sequence[str], devices: Sequence[str] = ()) -> str:
-    """The script for one run of a study: one process, and one GPU where a job has some."""
-    command = f"srun --unbuffered {shlex.join(study_command(words))}"
-    return _script(_one_gpu(machine), _plain(run.path), shlex.quote(str(run.path)), command, devices)
+def study_script(machine: Machine, run: RunDir, arguments: Sequence[str], devices: Sequence[str] = ()) -> str:
+    """The script for one job of a study: one process, with one GPU if jobs have GPUs."""
+    command = f"srun --unbuffered {shlex.join(study_command(arguments))}"
+    return _script(_with_one_gpu(machine), _sbatch_path(run.path), shlex.quote(str(run.path)), command, devices)
 
 
-def _one_gpu(machine: Machine) -> Machine:
+def _with_one_gpu(machine: Machine) -> Machine:
     return machine.model_copy(update={"nodes": 1, "gpus": min(1, machine.gpus), "processes": 1})
 
 
-def _script(machine: Machine, logs: str, where: str, command: str, devices: Sequence[str], run: str = "$RUN") -> str:
+def _script(
+    machine: Machine, logs: str, run_folder: str, command: str, devices: Sequence[str], run: str = "$RUN"
+) -> str:
     """``logs``: the run folder as sbatch reads it; ``where``, and ``run`` at any time later: as the shell does."""
     body = _body(machine, command, run)
-    return "\n".join([*_head(machine, logs, devices), "", *_setup(machine, where), body])
+    return "\n".join([*_header(machine, logs, devices), "", *_setup(machine, run_folder), body])
 
 
-def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
+def _header(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
     cpus = (machine.cpus or (CPUS_PER_GPU if gpus else 0)) * _ranks(machine, devices)  # a task is all ranks of a node
     options = [
@@ -136,14 +138,14 @@ def _head(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     return [*lines, *(line.rstrip() for line in machine.sbatch.splitlines() if line.strip())]
 
 
-def _setup(machine: Machine, where: str) -> list[str]:
+def _setup(machine: Machine, run_folder: str) -> list[str]:
     lines = [
-        f"RUN={where}",
+        f"RUN={run_folder}",
         "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1",
-        # Since Slurm 22.05 srun does not take it over from sbatch, and would give its task one core.
+        # Since Slurm 22.05, srun does not inherit it from sbatch and would give its task one core.
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
     ]
-    if SOURCE.name not in ("site-packages", "dist-packages"):  # a checkout that is not installed
+    if SOURCE.name not in ("site-packages", "dist-packages"):  # not installed: a checkout
         lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]
 
@@ -158,20 +160,20 @@ def _one_process() -> str:
 
 
 def _torchrun(machine: Machine, devices: Sequence[str]) -> str:
-    """One agent a node; they meet at the first node's address, at a port of the job's own."""
+    """One agent per node; the rendezvous is at the first node's address, on a port that depends on the job."""
     lines = []
-    meet = "--standalone"
+    rendezvous = "--standalone"
     if machine.nodes > 1:
         lines = [
             'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
             "address=$(scontrol show node \"$first\" | grep -oE 'NodeAddr=[^ ]+' | cut -d= -f2)",
         ]
-        meet = (
+        rendezvous = (
             '--nnodes="$SLURM_NNODES" --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d '
             '--rdzv-endpoint="$address:$(( 20000 + SLURM_JOB_ID % 10000 ))"'
         )
     run = (
-        f"srun --unbuffered {shlex.quote(sys.executable)} -m torch.distributed.run {meet} "
+        f"srun --unbuffered {shlex.quote(sys.executable)} -m torch.distributed.run {rendezvous} "
         f'--nproc-per-node={_ranks(machine, devices)} -m core train "$RUN/config.json" "$RUN"'
     )
     return "\n".join([*lines, run])
@@ -181,6 +183,6 @@ def _ranks(machine: Machine, devices: Sequence[str]) -> int:
     return machine.processes or len(devices) or machine.gpus or 1
 
 
-def _plain(path: Path) -> str:
-    """A path for sbatch, which reads % as the beginning of a pattern."""
+def _sbatch_path(path: Path) -> str:
+    """``path`` escaped for sbatch, which reads % as the start of a pattern."""
     return str(path).replace("%", "%%").replace(" ", "\\ ")

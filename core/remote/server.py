@@ -1,11 +1,11 @@
-"""A program that answers a window, or a verb, on another computer: one JSON object a line, as the worker does.
+"""A server for a window or a verb on another computer, with one JSON object per line.
 
 Flow: ``ssh HOST sdgui-core remote`` -> requests on stdin -> **server** -> replies on stdout. Requests: ``{"id": 1,
 "do": "submit", ...}``; replies: ``{"event": "hello", ...}`` once, ``done`` (result) or ``failed`` (message) with a
-request's id; unasked ``bytes`` and ``standing`` of followed runs, and ``alive`` every few seconds.
+request's id; unsolicited ``bytes`` and ``run_status`` of followed runs, and ``alive`` every few seconds.
 
-Every request can come twice, since its answer may have been lost with the line. The program ends with its stdin, and
-when nothing was heard for two minutes, so that none stays behind on a machine whose line was cut unnoticed.
+Any request can arrive twice, because its reply may have been lost with the connection. The server ends with its stdin,
+and after two minutes of silence, so that it does not outlive an unnoticed lost connection.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from core.remote import checks, files
-from core.remote.following import Following
+from core.remote.following import Follower
 from core.remote.probe import probe, version
+from core.remote.run_progress import WatchedRun
 from core.remote.script import chain_script, sbatch_script
 from core.remote.slurm import Slurm
-from core.remote.standing import Watched
 from core.remote.starting import Starter
 from core.spec.chain import chain_file, run_label
 from core.spec.errors import UserError
@@ -40,55 +40,59 @@ from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, parse
 from core.spec.run.folder import RunDir, RunDirError
 
 ALIVE_SECONDS = 5.0
-SILENT_SECONDS = 120.0  # the other end says something every 10 s
-_LONGEST = 8 * MEGABYTE
-_THREADS = 4
+SILENT_SECONDS = 120.0  # clients send something every 10 s
+_MAX_LINE_BYTES = 8 * MEGABYTE
+_WORKER_THREADS = 4
 
 Request = dict[str, Any]
 
 
 class Remote:
-    """Answers on a pair of streams until the requests end."""
+    """Serves requests on a pair of streams until they end."""
 
     def __init__(self, requests: TextIO, replies: TextIO, runs: Path) -> None:
         self._requests, self._replies = requests, replies
         self._runs = runs
-        self._line = threading.Lock()
-        self._heard = time.monotonic()
-        self._gone = threading.Event()
+        self._write_lock = threading.Lock()
+        self._last_heard = time.monotonic()
+        self._closed = threading.Event()
         self._slurm = Slurm()
         self._starter = Starter(runs, self._slurm)
-        self._following = Following(self._send, self._slurm)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+        self._follower = Follower(self._send, self._slurm)
+        self._pool = ThreadPoolExecutor(_WORKER_THREADS, thread_name_prefix="request")
         self._verbs: dict[str, Callable[[Request], dict[str, Any]]] = {
-            "ping": lambda asked: {},
-            "probe": lambda asked: probe(self._runs, self._slurm).model_dump(mode="json"),
+            "ping": lambda request: {},
+            "probe": lambda request: probe(self._runs, self._slurm).model_dump(mode="json"),
             "check": self._check,
-            "check_data": lambda asked: {"findings": [one.model_dump() for one in checks.check_data(asked["config"])]},
+            "check_data": lambda request: {
+                "findings": [finding.model_dump() for finding in checks.check_data(request["config"])]
+            },
             "script": self._script,
             "submit": self._submit,
             "submit_chain": self._submit_chain,
             "submit_study": self._submit_study,
-            "data_facts": lambda asked: {"data": [one.model_dump() for one in checks.data_facts(dict(asked["paths"]))]},
+            "data_facts": lambda request: {
+                "data": [facts.model_dump() for facts in checks.data_facts(dict(request["paths"]))]
+            },
             "follow": self._follow,
             "unfollow": self._unfollow,
-            "run_status": lambda asked: self._watched(asked).stand().model_dump(mode="json"),
+            "run_status": lambda request: self._watched(request).progress().model_dump(mode="json"),
             "control": self._control,
             "end": self._end,
-            "runs": lambda asked: {"runs": [one.model_dump(mode="json") for one in self._list()]},
-            "checkpoints": lambda asked: {
-                "checkpoints": [one.model_dump() for one in files.checkpoints(self._folder(asked))]
+            "runs": lambda request: {"runs": [facts.model_dump(mode="json") for facts in self._list()]},
+            "checkpoints": lambda request: {
+                "checkpoints": [facts.model_dump() for facts in files.checkpoints(self._folder(request))]
             },
-            "read": lambda asked: files.read_part(
-                self._folder(asked), str(asked["file"]), int(asked["offset"]), int(asked["length"])
+            "read": lambda request: files.read_part(
+                self._folder(request), str(request["file"]), int(request["offset"]), int(request["length"])
             ),
-            "images": lambda asked: {
-                "images": files.small_images([str(one) for one in asked["paths"]], int(asked["side"]))
+            "images": lambda request: {
+                "images": files.small_images([str(path) for path in request["paths"]], int(request["side"]))
             },
         }
 
     def serve(self) -> None:
-        """Until the requests end, or nobody listens any more."""
+        """Serve until the requests end or the replies cannot be written."""
         self._send(
             {
                 "event": "hello",
@@ -98,44 +102,44 @@ class Remote:
                 "host": platform.node(),
             }
         )
-        threading.Thread(target=self._beat, name="alive", daemon=True).start()
-        while not self._gone.is_set() and (line := self._requests.readline(_LONGEST)):
-            self._heard = time.monotonic()
-            self._take(line)
-        self._gone.set()
-        self._following.end()
+        threading.Thread(target=self._send_heartbeats, name="alive", daemon=True).start()
+        while not self._closed.is_set() and (line := self._requests.readline(_MAX_LINE_BYTES)):
+            self._last_heard = time.monotonic()
+            self._dispatch(line)
+        self._closed.set()
+        self._follower.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _beat(self) -> None:
-        while not self._gone.wait(ALIVE_SECONDS):
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(ALIVE_SECONDS):
             self._send({"event": "alive", "time": time.time()})
-            if time.monotonic() - self._heard > SILENT_SECONDS:
+            if time.monotonic() - self._last_heard > SILENT_SECONDS:
                 os._exit(0)  # stdin may never end
 
-    def _take(self, line: str) -> None:
+    def _dispatch(self, line: str) -> None:
         try:
-            asked = parse_json(line, "a request")
-            do = asked["do"]
+            request = parse_json(line, "a request")
+            do = request["do"]
         except (UnreadableError, KeyError, TypeError):
             self._send({"event": "failed", "id": None, "message": f"not a request: {excerpt(line)}"})
             return
-        if do in ("follow", "unfollow", "ping"):  # in their order
-            self._answer(asked)
+        if do in ("follow", "unfollow", "ping"):  # in order
+            self._answer(request)
         else:
-            self._pool.submit(self._answer, asked)
+            self._pool.submit(self._answer, request)
 
-    def _answer(self, asked: Request) -> None:
-        number, do = asked.get("id"), str(asked["do"])
+    def _answer(self, request: Request) -> None:
+        number, do = request.get("id"), str(request["do"])
         reply: dict[str, Any] = {"event": "failed", "id": number}
         try:
             if do not in self._verbs:
                 raise UserError(f"This version of sdgui cannot {excerpt(do)}; update it with Install there.")
-            reply = {"event": "done", "id": number, "result": self._verbs[do](asked)}
+            reply = {"event": "done", "id": number, "result": self._verbs[do](request)}
         except (KeyError, TypeError, ValueError) as error:
             reply["message"] = (
                 f"the request {excerpt(do)} is incomplete or wrong: {excerpt(repr(error))}; update sdgui."
             )
-        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and the others go on
+        except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and other requests continue
             reply["message"] = sentence(error) or f"{type(error).__name__}: {excerpt(str(error))}"
             if sentence(error) is None:
                 traceback.print_exc()
@@ -145,127 +149,128 @@ class Remote:
     def _send(self, reply: dict[str, Any]) -> None:
         line = json.dumps(reply, ensure_ascii=False) + "\n"
         try:
-            with self._line:
+            with self._write_lock:
                 self._replies.write(line)
                 self._replies.flush()
-        except (OSError, ValueError):  # the line is gone
-            self._gone.set()
+        except (OSError, ValueError):  # the connection is lost
+            self._closed.set()
 
-    # The verbs
-    def _folder(self, asked: Request) -> RunDir:
-        """The run folder that a request is about: one in the runs folder, or any that was started by this program."""
-        run = RunDir(expand_user(str(asked["folder"])))
-        if not run.path.is_dir() and chain_file(run.path) is None:  # a stage may be yet to begin
+    def _folder(self, request: Request) -> RunDir:
+        """The run folder of a request. RunDirError when it does not exist."""
+        run = RunDir(expand_user(str(request["folder"])))
+        if not run.path.is_dir() and chain_file(run.path) is None:  # a stage may not have started yet
             raise RunDirError(
                 f"there is no run folder {excerpt(str(run.path))} on this machine; it was moved or deleted."
             )
         return run
 
-    def _watched(self, asked: Request) -> Watched:
-        return self._following.watched(str(asked["folder"]))
+    def _watched(self, request: Request) -> WatchedRun:
+        return self._follower.watched(str(request["folder"]))
 
-    def _machine(self, asked: Request) -> Machine:
-        return checked(Machine, asked["machine"], "the machine's settings", remedy="Change it, or update sdgui there.")
+    def _machine(self, request: Request) -> Machine:
+        return checked(
+            Machine, request["machine"], "the machine's settings", remedy="Change it, or update sdgui there."
+        )
 
-    def _check(self, asked: Request) -> dict[str, Any]:
-        found = checks.check(self._machine(asked), self._runs, self._slurm, str(asked.get("config", "")))
-        return {"findings": [one.model_dump() for one in found]}
+    def _check(self, request: Request) -> dict[str, Any]:
+        findings = checks.check(self._machine(request), self._runs, self._slurm, str(request.get("config", "")))
+        return {"findings": [finding.model_dump() for finding in findings]}
 
-    def _script(self, asked: Request) -> dict[str, Any]:
-        machine, devices = self._machine(asked), [str(one) for one in asked["devices"]]
-        name, stage = str(asked["name"]), str(asked.get("stage", ""))
+    def _script(self, request: Request) -> dict[str, Any]:
+        machine, devices = self._machine(request), [str(device) for device in request["devices"]]
+        name, stage = str(request["name"]), str(request.get("stage", ""))
         if stage:
             return {"script": chain_script(machine, self._starter.stage(name, stage), devices)}
         return {"script": machine.script or sbatch_script(machine, self._starter.run(name), devices)}
 
-    def _submit(self, asked: Request) -> dict[str, Any]:
+    def _submit(self, request: Request) -> dict[str, Any]:
         submitted = self._starter.submit(
-            self._machine(asked),
-            str(asked["name"]),
-            str(asked["token"]),
-            str(asked["config"]),
-            [str(one) for one in asked["devices"]],
-            str(asked["script"]),
-            {str(name): str(text) for name, text in dict(asked.get("code", {})).items()},
+            self._machine(request),
+            str(request["name"]),
+            str(request["token"]),
+            str(request["config"]),
+            [str(device) for device in request["devices"]],
+            str(request["script"]),
+            {str(name): str(text) for name, text in dict(request.get("code", {})).items()},
         )
-        self._following.look(submitted.folder)
+        self._follower.poll_now(submitted.folder)
         return submitted.model_dump()
 
-    def _submit_chain(self, asked: Request) -> dict[str, Any]:
+    def _submit_chain(self, request: Request) -> dict[str, Any]:
         submitted = self._starter.submit_chain(
-            self._machine(asked),
-            str(asked["name"]),
-            str(asked["stage"]),
-            str(asked["token"]),
-            str(asked["chain"]),
-            [str(one) for one in asked["devices"]],
-            str(asked["script"]),
+            self._machine(request),
+            str(request["name"]),
+            str(request["stage"]),
+            str(request["token"]),
+            str(request["chain"]),
+            [str(device) for device in request["devices"]],
+            str(request["script"]),
         )
-        self._following.look(submitted.folder)
+        self._follower.poll_now(submitted.folder)
         return submitted.model_dump()
 
-    def _submit_study(self, asked: Request) -> dict[str, Any]:
+    def _submit_study(self, request: Request) -> dict[str, Any]:
         submitted = self._starter.submit_study(
-            self._machine(asked),
-            str(asked["study"]),
-            {str(name): str(text) for name, text in dict(asked["files"]).items()},
-            [str(one) for one in asked["what"]],
-            str(asked["token"]),
-            [str(one) for one in asked["devices"]],
+            self._machine(request),
+            str(request["study"]),
+            {str(name): str(text) for name, text in dict(request["files"]).items()},
+            [str(argument) for argument in request["what"]],
+            str(request["token"]),
+            [str(device) for device in request["devices"]],
         )
-        self._following.look(submitted.folder)
+        self._follower.poll_now(submitted.folder)
         return submitted.model_dump()
 
-    def _follow(self, asked: Request) -> dict[str, Any]:
-        self._following.follow(str(asked["folder"]), asked["files"])
+    def _follow(self, request: Request) -> dict[str, Any]:
+        self._follower.follow(str(request["folder"]), request["files"])
         return {}
 
-    def _unfollow(self, asked: Request) -> dict[str, Any]:
-        self._following.unfollow(str(asked["folder"]))
+    def _unfollow(self, request: Request) -> dict[str, Any]:
+        self._follower.unfollow(str(request["folder"]))
         return {}
 
-    def _control(self, asked: Request) -> dict[str, Any]:
-        self._folder(asked)
-        watched = self._watched(asked)
-        watched.ask(str(asked["what"]))
-        return self._looked_at(watched)
+    def _control(self, request: Request) -> dict[str, Any]:
+        self._folder(request)
+        watched = self._watched(request)
+        watched.request(str(request["what"]))
+        return self._progress_of(watched)
 
-    def _end(self, asked: Request) -> dict[str, Any]:
-        self._folder(asked)
-        watched = self._watched(asked)
-        watched.end(kill=asked["how"] == "kill")
-        return self._looked_at(watched)
+    def _end(self, request: Request) -> dict[str, Any]:
+        self._folder(request)
+        watched = self._watched(request)
+        watched.end(kill=request["how"] == "kill")
+        return self._progress_of(watched)
 
-    def _looked_at(self, watched: Watched) -> dict[str, Any]:
-        self._following.look(str(watched.run.path))
-        return watched.stand().model_dump(mode="json")
+    def _progress_of(self, watched: WatchedRun) -> dict[str, Any]:
+        self._follower.poll_now(str(watched.run.path))
+        return watched.progress().model_dump(mode="json")
 
     def _list(self) -> list[RunFacts]:
-        found = []
+        facts = []
         for path in sorted([*self._runs.glob("*/config.json"), *self._runs.glob("*/stage-*/config.json")]):
             run = RunDir(path.parent)
             try:
-                standing = Watched(run, self._slurm).stand()
+                progress = WatchedRun(run, self._slurm).progress()
             except UserError:
                 continue
-            status = standing.status
-            found.append(
+            status = progress.status
+            facts.append(
                 RunFacts(
                     folder=str(run.path),
                     name=run_label(run.path),
-                    state=standing.state,
-                    step=status.step if status else standing.step,
+                    state=progress.state,
+                    step=status.step if status else progress.step,
                     total_steps=status.total_steps if status else 0,
                     started=status.started if status else None,
                 )
             )
-        return found
+        return facts
 
 
 def serve(runs: str) -> int:
-    """Answer on this process's stdin and stdout until they end; ``runs`` is the runs folder, in which ~ is a home."""
+    """Serve on stdin and stdout until they end; ``runs``: the runs folder, in which ~ is the home folder."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # prints of libraries must not mix with replies
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")
     Remote(requests, replies, expand_user(runs).absolute()).serve()
     return 0

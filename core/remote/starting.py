@@ -1,7 +1,6 @@
-"""Starting runs on this machine, once each: a request that comes again, since its answer was lost, starts nothing more.
+"""Start each run on this machine once: a request repeated after a lost reply starts nothing again.
 
-Flow: ``submit`` -> run folder with the config -> a process of its own session, torchrun, or ``sbatch`` ->
-``job.json``.
+Flow: ``submit`` -> run folder with the config -> a process in a new session, torchrun, or ``sbatch`` -> ``job.json``.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from core.remote.job import Job, read_job, write_job
+from core.remote.run_progress import WatchedRun
 from core.remote.script import (
     SCRIPT,
     chain_command,
@@ -23,8 +23,7 @@ from core.remote.script import (
     study_script,
 )
 from core.remote.slurm import Slurm
-from core.remote.standing import Watched
-from core.remote.studies import StudyWork, study_work, write_study
+from core.remote.study_jobs import StudyTask, parse_study_task, write_study
 from core.spec.chain import ChainDir, chain_file, parse_chain, read_chain
 from core.spec.children import device_variables
 from core.spec.config import parse_config, with_absolute_paths
@@ -39,7 +38,7 @@ from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
 
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
-_LEAVING_SECONDS = 30.0  # a process that has saved and written its ending is gone in less
+_EXIT_SECONDS = 30.0  # for a process to exit after its last event
 _DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -51,7 +50,7 @@ class Starter:
         self._lock = threading.Lock()
 
     def run(self, name: str) -> RunDir:
-        """The folder of the run ``name``; UserError for what is no name of a folder."""
+        """The folder of the run ``name``; UserError for an invalid folder name."""
         if not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
             raise UserError(f"{excerpt(name)} cannot be the name of a run folder; give another.")
         return RunDir(self._runs / name)
@@ -66,11 +65,10 @@ class Starter:
         script: str,
         code: Mapping[str, str] | None = None,
     ) -> Submitted:
-        """Start the run ``name``, or resume it without ``config``. UserError when it cannot be; nothing is left then.
+        """Start the run ``name``, or resume it without ``config``.
 
-        ``code``: its custom code, which is written into the run folder.
-
-        Raises RunDirError when a trainer is alive in the folder, or it belongs to another run.
+        ``code``: its custom code, which is written into the run folder. UserError when it cannot be started;
+        RunDirError when a trainer is running in the folder, or it belongs to another run.
         """
         run = self.run(name)
 
@@ -80,10 +78,12 @@ class Starter:
             return self._start(run, job, direct_command(machine, run, devices), devices)
 
         job = Job(token=token, launcher=machine.launcher)
-        return self._once(run, job, devices, lambda there: self._prepare(run, config, code or {}, there), begin)
+        return self._start_once(
+            run, job, devices, lambda existing: self._prepare(run, config, code or {}, existing), begin
+        )
 
     def stage(self, name: str, stage: str) -> RunDir:
-        """The folder of a stage of the chain ``name``; UserError for what is no name of a folder."""
+        """The folder of a stage of the chain ``name``; UserError for an invalid folder name."""
         return RunDir(self.run(name).path / self.run(stage).path.name)
 
     def submit_chain(
@@ -96,15 +96,15 @@ class Starter:
         devices: Sequence[str],
         script: str,
     ) -> Submitted:
-        """Start the chain ``name`` as one program, whose folder is that of ``stage``, where it begins or goes on.
+        """Start the chain ``name`` as one process, in the folder of ``stage``, where it starts or resumes.
 
-        Without ``chain``, its config, what is there is resumed. UserError and RunDirError as `submit`.
+        Without ``chain``, its config, the existing chain is resumed. UserError and RunDirError as in `submit`.
         """
-        own = script or (machine.script if machine.launcher == "slurm" else "")
-        if own and "chain.json" not in own:
+        custom_script = script or (machine.script if machine.launcher == "slurm" else "")
+        if custom_script and "chain.json" not in custom_script:
             raise UserError(
-                f"{machine.name} has a script of its own, which starts one run and no chain; remove it in Machines, "
-                "or launch with a script for chains (sdgui-core launch CHAIN.json --on MACHINE --print-script)."
+                f"{machine.name} has a custom script, which cannot start a chain; remove it in Machines, or launch "
+                "with a script for chains (sdgui-core launch CHAIN.json --on MACHINE --print-script)."
             )
         run = self.stage(name, stage)
         launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
@@ -112,41 +112,41 @@ class Starter:
 
         def begin(job: Job) -> Submitted:
             if launcher == "slurm":
-                return self._sbatch(run, job, own or chain_script(machine, run, devices))
+                return self._sbatch(run, job, custom_script or chain_script(machine, run, devices))
             return self._start(run, job, chain_command(run), devices)
 
-        return self._once(run, job, devices, lambda there: self._prepare_chain(run, chain, there), begin)
+        return self._start_once(run, job, devices, lambda existing: self._prepare_chain(run, chain, existing), begin)
 
     def submit_study(
         self,
         machine: Machine,
         study: str,
         files: Mapping[str, str],
-        what: Sequence[str],
+        arguments: Sequence[str],
         token: str,
         devices: Sequence[str],
     ) -> Submitted:
-        """Start, or resume, a part of the work of ``study`` (see `study_work`), whose ``files`` are written first.
+        """Write the ``files`` of ``study``, and start or resume one of its jobs (see `parse_study_task`).
 
-        UserError when it cannot be; RunDirError when it is at work already.
+        UserError when it cannot be started; RunDirError when it is running already.
         """
         if machine.launcher == "slurm" and machine.script:
             raise UserError(
-                f"{machine.name} has a script of its own, which starts one run and no study; remove it in Machines, "
-                "and keep what it adds as further #SBATCH lines or setup."
+                f"{machine.name} has a custom script, which cannot start a study; remove it in Machines, and move its "
+                "additions to the #SBATCH lines or the setup."
             )
-        work = study_work(self._runs, study, what)
+        task = parse_study_task(self._runs, study, arguments)
         launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
-        job = Job(token=token, launcher=launcher, result=work.result, name=work.name)
+        job = Job(token=token, launcher=launcher, result=task.result, name=task.name)
 
         def begin(job: Job) -> Submitted:
             if launcher == "slurm":
-                return self._sbatch(work.run, job, study_script(machine, work.run, work.words, devices))
-            return self._start(work.run, job, study_command(work.words), devices)
+                return self._sbatch(task.run, job, study_script(machine, task.run, task.arguments, devices))
+            return self._start(task.run, job, study_command(task.arguments), devices)
 
-        return self._once(work.run, job, devices, lambda there: self._prepare_study(work, study, files), begin)
+        return self._start_once(task.run, job, devices, lambda existing: self._prepare_study(task, study, files), begin)
 
-    def _once(
+    def _start_once(
         self,
         run: RunDir,
         job: Job,
@@ -154,23 +154,27 @@ class Starter:
         prepare: Callable[[Job | None], object],
         begin: Callable[[Job], Submitted],
     ) -> Submitted:
-        """Start ``job`` in ``run``, unless the same request has done so before."""
-        if wrong := [one for one in devices if not _DEVICE.fullmatch(one)]:
-            raise UserError(f"{excerpt(wrong[0])} is no device; give indices or UUIDs of GPUs.")
+        """Start ``job`` in ``run``, unless the same request has started it before."""
+        if invalid := [device for device in devices if not _DEVICE.fullmatch(device)]:
+            raise UserError(f"{excerpt(invalid[0])} is not a device; give indices or UUIDs of GPUs.")
         with self._lock:
-            there = read_job(run)
-            if there is not None and there.token == job.token and (done := self._started(run, there)):
-                return done
-            self._refuse_alive(run, there)
-            prepare(there)
+            existing = read_job(run)
+            if (
+                existing is not None
+                and existing.token == job.token
+                and (submitted := self._find_started(run, existing))
+            ):
+                return submitted
+            self._refuse_alive(run, existing)
+            prepare(existing)
             job = job.model_copy(update={"submitted": time.time()})
-            write_job(run, job)  # before it starts: whoever asks again finds by it what was started
+            write_job(run, job)  # before it starts, so that a repeated request finds it
             return begin(job)
 
-    def _started(self, run: RunDir, job: Job) -> Submitted | None:
-        """What the same request has started before, whether or not it could still note that."""
+    def _find_started(self, run: RunDir, job: Job) -> Submitted | None:
+        """What the same request has started before, even if that was not recorded completely."""
         if job.launcher == "slurm":
-            number = job.job or self._slurm.named(job.name or run.path.name)
+            number = job.job or self._slurm.job_named(job.name or run.path.name)
             if number and number != job.job:
                 write_job(run, job.model_copy(update={"job": number}))
             return Submitted(folder=str(run.path), job=number) if number else None
@@ -181,10 +185,10 @@ class Starter:
         return Submitted(folder=str(run.path), pid=status.pid) if fresh and status else None
 
     def _refuse_alive(self, run: RunDir, job: Job | None) -> None:
-        """UserError while a trainer is at work; one that has written its ending is given a moment to leave."""
-        until = time.monotonic() + _LEAVING_SECONDS
+        """Raise UserError while a trainer is running; wait for one that has written its last event to exit."""
+        until = time.monotonic() + _EXIT_SECONDS
         while self._alive(run, job):
-            ended = not Watched(run, self._slurm).stand().state.alive
+            ended = not WatchedRun(run, self._slurm).progress().state.alive
             if not ended or time.monotonic() > until:
                 raise UserError(f"The run {run.path.name} is already running on this machine; stop or pause it first.")
             time.sleep(0.1)
@@ -193,10 +197,10 @@ class Starter:
         status = run.read_status()
         if status is not None and status.is_local and is_running(status.pid, status.started):
             return True
-        if job is not None and chain_file(run.path) and is_running(job.pid, job.started):  # another stage trains
+        if job is not None and chain_file(run.path) and is_running(job.pid, job.started):  # another stage is training
             return True
-        found = self._slurm.job(job.job) if job is not None and job.job else None
-        return found is not None and (found.waiting or found.running)
+        slurm_job = self._slurm.job(job.job) if job is not None and job.job else None
+        return slurm_job is not None and (slurm_job.waiting or slurm_job.running)
 
     def _prepare(self, run: RunDir, config: str, code: Mapping[str, str], job: Job | None) -> None:
         if not config:
@@ -205,7 +209,7 @@ class Starter:
             return
         frozen = with_absolute_paths(parse_config(config, "the config")).to_json().encode()
         if run.config.is_file() and job is None:
-            raise UserError(f"{run.path} is there already and was not made by this window; give another name.")
+            raise UserError(f"{run.path} exists already and was not made by this window; give another name.")
         run.create()
         unpack_code(run, code)
         with writing(run.config, UserError):
@@ -216,21 +220,21 @@ class Starter:
         if config:
             chain = parse_chain(config, "the chain").with_absolute_paths()
             if folder.chain.is_file() and job is None:
-                raise UserError(f"{folder.path} is there already and was not made by this window; give another name.")
+                raise UserError(f"{folder.path} exists already and was not made by this window; give another name.")
         elif folder.chain.is_file():
             chain = read_chain(folder.chain)
         else:
             raise UserError(f"{folder.path} no longer has a chain.json, so it cannot be resumed; launch a new chain.")
-        if run.path.name not in (folder.stage(chain, place).path.name for place in range(len(chain.stages))):
-            raise UserError(f"{excerpt(run.path.name)} is no stage of the chain {folder.path.name}; update sdgui.")
+        if run.path.name not in (folder.stage(chain, position).path.name for position in range(len(chain.stages))):
+            raise UserError(f"{excerpt(run.path.name)} is not a stage of the chain {folder.path.name}; update sdgui.")
         run.create()
         if config:
             with writing(folder.chain, UserError):
                 write_whole(folder.chain, chain.to_json().encode())
 
-    def _prepare_study(self, work: StudyWork, study: str, files: Mapping[str, str]) -> None:
+    def _prepare_study(self, task: StudyTask, study: str, files: Mapping[str, str]) -> None:
         write_study(self._runs, study, files)
-        work.run.create()
+        task.run.create()
 
     def _start(self, run: RunDir, job: Job, command: Sequence[str], devices: Sequence[str]) -> Submitted:
         with writing(run.path, UserError):

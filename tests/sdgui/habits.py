@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
     QTreeView,
 )
 
-from tests.sdgui.heard import where
+from tests.sdgui.signal_receivers import where
 
 _OFF = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
 _VIEWS = (QTableView, QTreeView, QListWidget)

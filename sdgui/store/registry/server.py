@@ -125,7 +125,7 @@ def _refuse(version: str, newest: str, address: RegistryAddress) -> None:
     if version == newest:
         return
     if not version.isdigit():
-        raise StoreError(f"The database {address} belongs to another program; give --registry a database of its own.")
+        raise StoreError(f"The database {address} belongs to another program; give --registry a separate database.")
     if int(version) > int(newest):
         raise StoreError(
             f"The registry {address} has version {version}, but this sdgui supports versions up to {newest}. "

@@ -20,7 +20,7 @@ from core.objectives.consistency.mean_teacher import MeanTeacher
 from core.objectives.consistency.mixmatch import draw_partners, sharpen
 from core.spec.config import ClassificationConfig, ConsistencyConfig, RunConfig
 from core.spec.presets import preset_config
-from tests.core.objectives.made_up import blended, cross_entropy, mean, mix_of, output_of, softmax
+from tests.core.objectives.fake_outputs import blended, cross_entropy, mean, mix_of, output_of, softmax
 
 SIZES = [(2, 2), (5, 3), (8, 10)]
 

@@ -16,7 +16,7 @@ from core.objectives.parts.queue import FeatureQueue
 from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import ConsistencyConfig, ContrastiveConfig, DistillSimilarityConfig, override
 from core.spec.presets import preset_config
-from tests.core.objectives.made_up import (
+from tests.core.objectives.fake_outputs import (
     blended,
     cross_entropy,
     kl,

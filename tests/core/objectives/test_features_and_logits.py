@@ -15,7 +15,7 @@ from core.objectives.distill_features import DistillFeatures, FeatureOutputs
 from core.objectives.distill_logits import DistillLogits
 from core.objectives.image_contrastive import ImageContrastive
 from core.spec.config import DistillFeaturesConfig, DistillLogitsConfig, ImageContrastiveConfig
-from tests.core.objectives.made_up import (
+from tests.core.objectives.fake_outputs import (
     blended,
     cross_entropy,
     kl,

@@ -15,7 +15,7 @@ from core.objectives.contrastive import Contrastive
 from core.objectives.objective import require_same_length
 from core.spec.config import ContrastiveConfig, ObjectivesConfig, RunConfig, override
 from core.training.schedules import build_schedules
-from tests.core.objectives.made_up import output_of
+from tests.core.objectives.fake_outputs import output_of
 from tests.core.teacher.test_teacher_kinds import network, small
 from tests.core.variants import variant_config
 

@@ -21,7 +21,7 @@ from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules
 from tests.core.objectives.little_pairs import flat_pairs, little
-from tests.core.teacher.trained import frozen_teacher
+from tests.core.teacher.frozen_teacher import frozen_teacher
 
 
 def seed_all(seed: int) -> None:

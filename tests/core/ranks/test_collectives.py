@@ -21,7 +21,7 @@ from core.ranks.batch_norm import RankBatchNorm
 from core.ranks.collectives import gathered, logsumexp_of_rows, overall_mean, taken
 from core.spec.config import ContrastiveConfig, DistillFeaturesConfig, DistillLogitsConfig, DistillSimilarityConfig
 from core.training.team.team import ALONE, Team
-from tests.core.objectives.made_up import mix_of, output_of
+from tests.core.objectives.fake_outputs import mix_of, output_of
 from tests.core.ranks.forked import over_ranks
 
 B, D = 12, 6

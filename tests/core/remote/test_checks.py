@@ -32,7 +32,7 @@ class Cluster(Slurm):
     there, words = True, ""
 
     @property
-    def found(self) -> bool:
+    def is_installed(self) -> bool:
         return self.there
 
     def version(self) -> str:
@@ -71,7 +71,7 @@ def test_a_machine_that_has_all_has_no_remedy(tmp_path: Path) -> None:
     assert (torchrun[-1].name, torchrun[-1].works, torchrun[-1].detail) == ("torchrun", True, "torch 2")
     cluster = checks.check(NEAR.model_copy(update={"launcher": "slurm"}), tmp_path, Cluster())
     assert [(one.name, one.works, one.detail) for one in cluster[4:]] == [
-        ("GPUs", True, "given out by Slurm"),
+        ("GPUs", True, "assigned by Slurm"),
         ("Slurm", True, "23.11"),
         ("Partition", True, "low: 1 of 4 nodes idle, at most 1-00:00:00"),
         ("Requeueing", True, "scontrol"),
@@ -96,8 +96,8 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: p
     assert wrong["torchrun"] == ("", "torch is missing. Press Install there.")
     monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
-    assert checks._disk(tmp_path).works
-    assert (checks._gpus(NEAR).works, checks._gpus(NEAR).detail) == (True, "1, 1 free: A")
+    assert checks._check_disk(tmp_path).works
+    assert (checks._check_gpus(NEAR).works, checks._check_gpus(NEAR).detail) == (True, "1, 1 free: A")
 
 
 @pytest.mark.parametrize(("number", "remedy"), [(28, "Free some space there."), (13, "Choose another runs folder.")])
@@ -108,7 +108,7 @@ def test_a_runs_folder_that_cannot_be_written(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(checks.tempfile, "TemporaryFile", refuse)
-    found = checks._runs_folder(tmp_path)
+    found = checks._check_runs_folder(tmp_path)
     assert (found.works, found.remedy) == (False, remedy)
 
 
@@ -126,7 +126,7 @@ def test_partitions_that_a_cluster_has_not(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     machine = NEAR.model_copy(update={"launcher": "slurm", "partition": partition})
-    slurm, chosen, requeueing = checks._slurm(machine, Cluster())
+    slurm, chosen, requeueing = checks._check_slurm(machine, Cluster())
     assert slurm.works
     assert (chosen.works, chosen.detail, chosen.remedy) == (works, found, "" if works else "Choose one of low, high.")
     assert not requeueing.works
@@ -136,8 +136,8 @@ def test_partitions_that_a_cluster_has_not(
 def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
     absent, away = Cluster(), Cluster()
     absent.there, away.words = False, "The controller is away."
-    for slurm, said in ((absent, "no sbatch here"), (away, "The controller is away.")):
-        (one,) = checks._slurm(NEAR, slurm)
+    for slurm, said in ((absent, "sbatch not found"), (away, "The controller is away.")):
+        (one,) = checks._check_slurm(NEAR, slurm)
         assert (one.name, one.works, one.detail) == ("Slurm", False, said)
         assert one.remedy
 
@@ -155,10 +155,10 @@ def test_the_paths_of_a_config_are_looked_for(tmp_path: Path, monkeypatch: pytes
     pairs = str(tmp_path / "pairs.csv")
     assert found["Training data"].detail == f"{pairs}: {len(open_source(pairs).rows)} images"
     assert not found["Validation data"].works
-    assert found["Validation data"].remedy.startswith("Give the path that the data have")
+    assert found["Validation data"].remedy.startswith("Give the data's path")
     assert (found["Weights"].works, found["Weights"].detail) == (True, "~/weights.pt")
-    missing = checks._path("Weights", "/no/where")
-    assert (missing.works, missing.detail) == (False, "/no/where is not there")
+    missing = checks._check_path("Weights", "/no/where")
+    assert (missing.works, missing.detail) == (False, "/no/where does not exist")
     names = ("/a", "~/a", "./a", "../a", "a/b", "open_clip:a/b", "hf-hub:a/b", "a")
     assert [checks._is_path(name) for name in names] == [True] * 5 + [False] * 3
     facts = checks.data_facts({"one": pairs, "two": str(tmp_path / "gone.csv")})
@@ -178,13 +178,13 @@ def run(tmp_path: Path) -> RunDir:
 @pytest.mark.parametrize(
     ("file", "offset", "length", "sentence"),
     [
-        ("events.jsonl", -1, 5, "a part of 5 bytes at -1 cannot be asked for"),
-        ("events.jsonl", 0, 0, "a part of 0 bytes at 0 cannot be asked for"),
-        ("events.jsonl", 0, MOST_BYTES + 1, "cannot be asked for"),
-        ("", 0, 5, "is no file of a run"),
-        ("/etc/hostname", 0, 5, "is no file of a run"),
-        ("checkpoints/../../x", 0, 5, "is no file of a run"),
-        ("gone", 0, 5, r"gone is no longer in .*; choose a checkpoint that is\."),
+        ("events.jsonl", -1, 5, "cannot read 5 bytes at -1"),
+        ("events.jsonl", 0, 0, "cannot read 0 bytes at 0"),
+        ("events.jsonl", 0, MOST_BYTES + 1, "cannot read"),
+        ("", 0, 5, "is not a file of a run"),
+        ("/etc/hostname", 0, 5, "is not a file of a run"),
+        ("checkpoints/../../x", 0, 5, "is not a file of a run"),
+        ("gone", 0, 5, r"gone is no longer in .*; choose an existing checkpoint\."),
     ],
 )
 def test_parts_that_are_not_given(run: RunDir, file: str, offset: int, length: int, sentence: str) -> None:
@@ -225,5 +225,5 @@ def test_images_come_small_and_what_is_none_is_left_out(tmp_path: Path, monkeypa
         return Image.open(io.BytesIO(data)).size
 
     assert [size(side) for side in (64, 1, 9999)] == [(64, 16), (16, 4), (512, 128)]
-    monkeypatch.setattr(files, "_MOST_IMAGES", 1)
+    monkeypatch.setattr(files, "_MAX_IMAGES", 1)
     assert files.small_images([none, wide], 64) == {}

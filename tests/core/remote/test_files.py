@@ -52,18 +52,18 @@ def test_a_part_comes_with_the_size_and_the_stamp_of_the_whole(run: RunDir) -> N
 @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 0), (0, -1), (0, MOST_BYTES + 1)])
 def test_parts_that_are_none_are_refused(run: RunDir, offset: int, length: int) -> None:
     run.events.write_bytes(b"0123456789")
-    with pytest.raises(UserError, match=f"a part of {length} bytes at {offset} cannot be asked for"):
+    with pytest.raises(UserError, match=f"cannot read {length} bytes at {offset}"):
         read_part(run, "events.jsonl", offset, length)
 
 
 @pytest.mark.parametrize(
     ("file", "why"),
     [
-        ("", "is no file of a run"),
-        (".", "is no file of a run"),
-        ("../secret", "is no file of a run"),
-        ("checkpoints/../../secret", "is no file of a run"),
-        ("/etc/hostname", "is no file of a run"),
+        ("", "is not a file of a run"),
+        (".", "is not a file of a run"),
+        ("../secret", "is not a file of a run"),
+        ("checkpoints/../../secret", "is not a file of a run"),
+        ("/etc/hostname", "is not a file of a run"),
         ("gone.json", "gone.json is no longer in"),
         ("checkpoints", "a folder"),
         ("link", "is a link out of"),
@@ -123,7 +123,7 @@ def test_a_image_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_path:
 
 
 def test_only_so_many_images_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.remote.files._MOST_IMAGES", 2)
+    monkeypatch.setattr("core.remote.files._MAX_IMAGES", 2)
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:
         Image.new("RGB", (4, 4)).save(path)

@@ -190,10 +190,10 @@ def test_a_broken_gpu_hides_no_other_and_is_told(driver: Callable[..., Driver], 
     found, by = gpus()
     assert [gpu.device for gpu in found] == ["1"]
     assert by == "nvml; GPU 0: GPU is lost"
-    finding = checks._gpus(Machine(name="here"))
+    finding = checks._check_gpus(Machine(name="here"))
     assert not finding.works
     assert "GPU 0: GPU is lost" in finding.detail
-    assert "nvidia-smi says more" in finding.remedy
+    assert "See nvidia-smi" in finding.remedy
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_gpus_as_nvidia_smi_tells_them(tmp_path: Path, monkeypatch: pytest.Monke
     script.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'; exit 18\n")
     assert gpus() == ([], "nvidia-smi failed: Failed to initialize NVML: Driver/library version mismatch")
     script.unlink()
-    assert gpus() == ([], "no nvidia-smi and no nvidia-ml-py here")
+    assert gpus() == ([], "neither nvidia-smi nor nvidia-ml-py found")

@@ -21,7 +21,7 @@ from core.spec.machines.answers import Gpu, Partition
 
 class Cluster:
     def __init__(self, found: bool, refuses: bool = False) -> None:
-        self.found, self._refuses = found, refuses
+        self.is_installed, self._refuses = found, refuses
 
     def version(self) -> str:
         return "23.11"

@@ -120,7 +120,7 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
 def test_replies_of_a_hostile_worker_end_nothing_but_themselves(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    monkeypatch.setattr(relay, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(relay, "_MAX_LINE_BYTES", 1000)
     answered: list[object] = []
     sender = SimpleNamespace(ready=lambda folder: None, answered=lambda number, failed: answered.append(number))
     replies = [{"event": "ready", "receives": ["x"]}, {"event": "done", "id": [1]}, {"event": "done", "id": 2}]

@@ -104,17 +104,17 @@ def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
     assert host.run_status(second).result(60).state is RunState.STARTING, "the chain will come to it"
     with pytest.raises(UserError, match="already running"):
         host.submit_chain("two", "stage-2-generation-2", "another").result(60)
-    with pytest.raises(UserError, match="no stage of the chain"):
+    with pytest.raises(UserError, match="not a stage of the chain"):
         host.submit_chain("four", "stage-9-x", "other", text).result(60)
     with pytest.raises(UserError, match=r"no longer has a chain\.json"):
         host.submit_chain("five", stage, "third").result(60)
-    with pytest.raises(UserError, match="script of its own"):
+    with pytest.raises(UserError, match="has a custom script"):
         host.submit_chain("six", stage, "fourth", text, script="#!/bin/bash\ntrain config.json").result(60)
     host.end(answers[0].folder, "kill").result(60)
     wait_for(lambda: host.run_status(answers[0].folder).result(60).state is RunState.INTERRUPTED)
     absent = host.run_status(second).result(60)
     assert absent.state is RunState.INTERRUPTED
-    assert "ended before this stage began" in absent.note
+    assert "ended before this stage started" in absent.note
     assert host.control(second, "stop").result(60).state is RunState.INTERRUPTED
 
 

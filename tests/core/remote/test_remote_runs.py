@@ -178,7 +178,7 @@ def test_a_launch_while_the_line_is_down_arrives_later_and_once(
 
 
 def test_a_refusal_starts_nothing_and_says_why(remote: RemoteRuns, run: RunDir) -> None:
-    with pytest.raises(UserError, match="is no device"):
+    with pytest.raises(UserError, match="is not a device"):
         remote.launch(run, "near", run_config(), devices=["; rm"])
     with pytest.raises(UserError, match="there is no machine"):
         remote.launch(run, "nowhere", run_config())

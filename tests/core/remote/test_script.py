@@ -12,7 +12,7 @@ import pytest
 
 from core.remote import slurm as slurm_module
 from core.remote.script import chain_script, direct_command, sbatch_script, study_script
-from core.remote.slurm import Slurm, SlurmError, moment
+from core.remote.slurm import Slurm, SlurmError, parse_time
 from core.spec.machines.machine import Machine
 from core.spec.run.folder import RunDir
 
@@ -165,9 +165,9 @@ def test_how_jobs_stand_is_read_from_slurm_s_words() -> None:
     assert waiting is not None
     assert running is not None
     assert (waiting.waiting, waiting.reason, waiting.restarts) == (True, "Resources", 2)
-    assert waiting.expected == moment("2030-01-02T03:04:05")
+    assert waiting.expected == parse_time("2030-01-02T03:04:05")
     assert (running.running, running.nodes) == (True, "n[1-2]")
-    assert running.began == moment("2026-01-02T03:04:05")
+    assert running.began == parse_time("2026-01-02T03:04:05")
     assert commands.asked.count("squeue") == 1  # one question for all jobs
     gone = Slurm(Commands(squeue="")).job("14")
     assert gone is None
@@ -203,7 +203,7 @@ def test_a_job_that_ended_is_asked_about_itself() -> None:
 
 
 def test_a_job_that_ends_while_it_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm_module, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(slurm_module, "QUEUE_VALID_SECONDS", -1.0)
     shown = "JobId=9 JobState={} Reason=None Restarts={} StartTime=2026-01-02T03:04:05 NodeList=n1"
     commands = Commands(squeue="9|RUNNING|None|2026-01-02T03:04:05|n1\n", scontrol=shown.format("RUNNING", 0))
     slurm = Slurm(commands)
@@ -225,9 +225,9 @@ def test_partitions_and_refusals() -> None:
     low, high = slurm.partitions()
     assert (low.name, low.default, low.nodes, low.idle, low.gpus) == ("low", True, 2, 2, "gpu:a100:4")
     assert (high.nodes, high.idle, high.gpus, high.time) == (8, 5, "", "1-00:00:00")
-    with pytest.raises(SlurmError, match="sbatch refused"):
+    with pytest.raises(SlurmError, match="sbatch failed"):
         slurm.submit(Path("/tmp/a"), "a")
-    with pytest.raises(SlurmError, match="names no job"):
+    with pytest.raises(SlurmError, match="has no job number"):
         Slurm(Commands(sbatch="queued, perhaps")).submit(Path("/tmp/a"), "a")
 
     def absent(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -238,7 +238,7 @@ def test_partitions_and_refusals() -> None:
 
 
 def test_slurm_s_times_are_this_machine_s() -> None:
-    assert moment("N/A") is None
-    assert moment("Unknown") is None
+    assert parse_time("N/A") is None
+    assert parse_time("Unknown") is None
     now = time.time()
-    assert moment(time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))) == int(now)
+    assert parse_time(time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))) == int(now)

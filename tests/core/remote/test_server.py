@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
-from core.remote.standing import Watched
 from core.spec.errors import UserError
 from core.spec.machines.answers import Bytes, RemoteStatus
 from core.spec.machines.host import Host
@@ -108,7 +108,7 @@ def test_a_run_is_paused_and_resumed_where_it_was(host: Host, trainer: Trainer) 
 def test_what_cannot_be_started_is_refused_in_a_sentence(host: Host) -> None:
     with pytest.raises(UserError, match="cannot be the name"):
         host.submit("../one", "a", run_config()).result(60)
-    with pytest.raises(UserError, match="is no device"):
+    with pytest.raises(UserError, match="is not a device"):
         host.submit("one", "a", run_config(), devices=["0; rm"]).result(60)
     with pytest.raises(UserError, match="no longer has a config"):
         host.submit("one", "a").result(60)
@@ -143,12 +143,12 @@ def test_files_are_read_in_parts_inside_the_run_alone(host: Host, trainer: Train
 def test_a_trainer_that_loads_for_long_is_starting_as_long_as_its_process_is_there(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.create()
-    watched = Watched(run, Slurm())
+    watched = WatchedRun(run, Slurm())
     old = replace(own_status(doing=STARTING), heartbeat=time.time() - 600)
     run.write_status(old)
-    standing = watched.stand()
+    standing = watched.progress()
     assert (standing.state, standing.age) == (RunState.STARTING, 0.0)
     run.write_status(replace(old, doing="training"))
-    assert watched.stand().state is RunState.LOST_CONTACT
+    assert watched.progress().state is RunState.LOST_CONTACT
     run.write_status(replace(old, started=1.0))
-    assert watched.stand().state is RunState.INTERRUPTED
+    assert watched.progress().state is RunState.INTERRUPTED

@@ -175,7 +175,7 @@ def test_a_job_near_its_time_limit_saves_and_requeues_itself(
 
 def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path: Path) -> None:
     script = "#!/bin/bash\n#SBATCH --partition=no-such-partition\ntrue\n"
-    with pytest.raises(UserError, match=r"sbatch refused.*partition"):
+    with pytest.raises(UserError, match=r"sbatch failed.*partition"):
         launch(cluster, tmp_path, script=script)
     findings = {one.name: one for one in cluster.machines.host("slurm").check().result(60)}
     assert findings["Slurm"].works

@@ -44,7 +44,7 @@ class Cluster(Slurm):
         self.taken.append((script.read_text(), name))
         return "7"
 
-    def named(self, name: str) -> str:
+    def job_named(self, name: str) -> str:
         return self.has.get(name, "")
 
     def job(self, job: str) -> SlurmJob | None:
@@ -121,11 +121,11 @@ def test_a_folder_of_somebody_else_and_one_without_a_config_are_left_alone(
     with pytest.raises(UserError, match=r"no longer has a config\.json"):
         submit(starter, config="")
     run.config.write_text("{}")
-    with pytest.raises(UserError, match="is there already and was not made by this window"):
+    with pytest.raises(UserError, match="exists already and was not made by this window"):
         submit(starter)
     assert run.config.read_text() == "{}"
     for devices in (["0; rm"], ["0", "x" * 65], ["-", "a b"]):
-        with pytest.raises(UserError, match="is no device"):
+        with pytest.raises(UserError, match="is not a device"):
             submit(starter, name="two", devices=devices)
     assert begun.all == []
     assert not (tmp_path / "two").exists()
@@ -156,11 +156,11 @@ def test_a_live_run_is_not_started_again(
     slept: list[float] = []
     monkeypatch.setattr(starting.time, "sleep", lambda seconds: (slept.append(seconds), run.status.unlink()))
     stood = RemoteStatus(folder="", state=RunState.PAUSED)
-    monkeypatch.setattr(starting, "Watched", lambda run, slurm: SimpleNamespace(stand=lambda: stood))
+    monkeypatch.setattr(starting, "WatchedRun", lambda run, slurm: SimpleNamespace(progress=lambda: stood))
     submit(starter)
     assert len(slept) == len(begun.all) == 1, "one that has written its ending is given a moment to leave"
     run.write_status(own_status())
-    monkeypatch.setattr(starting, "_LEAVING_SECONDS", -1.0)
+    monkeypatch.setattr(starting, "_EXIT_SECONDS", -1.0)
     with pytest.raises(UserError, match="already running on this machine"):
         submit(starter, token="other")
 
@@ -230,7 +230,7 @@ def test_a_chain_is_one_program_of_its_own_folder(
     folder = tmp_path / "c"
     with pytest.raises(UserError, match=r"no longer has a chain\.json"):
         submit_chain(starter, chain="")
-    with pytest.raises(UserError, match="stage-3-one is no stage of the chain c"):
+    with pytest.raises(UserError, match="stage-3-one is not a stage of the chain c"):
         submit_chain(starter, stage="stage-3-one")
     assert not (folder / "chain.json").exists(), "what was refused leaves nothing"
     assert submit_chain(starter) == Submitted(folder=str(folder / "stage-1-one"), pid=begun.pid)
@@ -241,9 +241,9 @@ def test_a_chain_is_one_program_of_its_own_folder(
     submit_chain(starter, chain="", token="2", stage="stage-2-two")
     assert len(begun.all) == 2
     (folder / "job.json").unlink()
-    with pytest.raises(UserError, match="is there already and was not made by this window"):
+    with pytest.raises(UserError, match="exists already and was not made by this window"):
         submit_chain(starter, token="3")
-    monkeypatch.setattr(starting, "_LEAVING_SECONDS", -1.0)
+    monkeypatch.setattr(starting, "_EXIT_SECONDS", -1.0)
     write_job(RunDir(folder / "stage-1-one"), Job(token="t", pid=os.getpid(), started=own_start_time()))
     with pytest.raises(UserError, match="already running"):
         submit_chain(starter, token="4", chain="", stage="stage-2-two")
@@ -254,9 +254,9 @@ def test_a_script_of_a_machine_s_own_starts_no_chain_and_no_study(
     starter: Starter, begun: Begun, cluster: Cluster
 ) -> None:
     own = SLURM.model_copy(update={"script": "#!/bin/sh\n"})
-    with pytest.raises(UserError, match="starts one run and no chain"):
+    with pytest.raises(UserError, match="cannot start a chain"):
         submit_chain(starter, own)
-    with pytest.raises(UserError, match="starts one run and no study"):
+    with pytest.raises(UserError, match="cannot start a study"):
         starter.submit_study(own, "s", {}, ["run", "a", "0", "9"], "t", ())
     submit_chain(starter, own, script="#!/bin/sh\ntrain chain.json\n")
     assert cluster.taken == [("#!/bin/sh\ntrain chain.json\n", "c")]
@@ -287,10 +287,10 @@ def test_a_part_of_a_study_is_started_with_its_files(
         ("exports/step.json", "s-a-2-step", "slurm"),
     ]
     for what in (["run", "a", "3"], ["step", "a", "2", "9"], ["run", "a", "x", "9"], ["walk", "a", "2"], []):
-        with pytest.raises(UserError, match="is no work of a study"):
+        with pytest.raises(UserError, match="is not a job of a study"):
             starter.submit_study(DIRECT, "s", files, what, "t2", ())
     with pytest.raises(UserError, match="cannot be the name of a study's folder"):
         starter.submit_study(DIRECT, "../s", files, ["step", "a", "2"], "t2", ())
     for name in ("arms/../../x.json", "study.json.sh", "arms/xyz.json"):
-        with pytest.raises(UserError, match=re.escape(f"{name} is no file of a study")):
+        with pytest.raises(UserError, match=re.escape(f"{name} is not a file of a study")):
             starter.submit_study(DIRECT, "s", {name: ""}, ["step", "a", "4"], "t3", ())

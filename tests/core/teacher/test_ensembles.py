@@ -18,7 +18,7 @@ from core.objectives.classification import ClassLogits
 from core.spec.config import TeacherConfig
 from core.teacher.ema import EmaTeacher
 from core.teacher.frozen import FrozenTeacher, _adapt_batch, ensemble, mean_of
-from tests.core.objectives.made_up import unit
+from tests.core.objectives.fake_outputs import unit
 from tests.core.teacher.test_teacher_kinds import batch, frozen_config, network, small
 
 

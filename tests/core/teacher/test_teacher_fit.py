@@ -17,7 +17,7 @@ from core.objectives.build import build_network
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.teacher.frozen import _truncate
-from tests.core.teacher.trained import frozen_teacher
+from tests.core.teacher.frozen_teacher import frozen_teacher
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
 

@@ -29,7 +29,7 @@ from core.teacher.frozen import FrozenTeacher
 from core.training.schedules import build_schedules, momenta
 from core.training.train import train
 from tests.core.images import write_pairs
-from tests.core.teacher.trained import frozen_teacher
+from tests.core.teacher.frozen_teacher import frozen_teacher
 from tests.core.variants import variant_config
 
 RESNET = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}

@@ -12,7 +12,7 @@ from core.spec.machines.record import write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
-from tests.core.spec.machines.test_passing_on import RECORD, answering, far, follow, remote, run
+from tests.core.spec.machines.test_remote_run_requests import RECORD, answering, far, follow, remote, run
 
 __all__ = ["remote", "run"]  # the fixtures
 

@@ -16,7 +16,7 @@ from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
 from core.spec.config import ContrastiveConfig, RunConfig
 from core.spec.presets import preset_config
-from tests.core.objectives.made_up import output_of
+from tests.core.objectives.fake_outputs import output_of
 
 
 def contrastive(preset: str) -> Contrastive:

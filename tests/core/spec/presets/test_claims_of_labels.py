@@ -15,7 +15,7 @@ from core.objectives.classification import ClassLogits
 from core.spec.presets import preset_config
 from core.teacher.build import build_teacher
 from core.training.schedules import build_schedules, momenta
-from tests.core.objectives.made_up import mix_of, output_of
+from tests.core.objectives.fake_outputs import mix_of, output_of
 
 
 def objective(preset: str, name: str) -> Any:

@@ -12,7 +12,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from tests.core.labelled import write_labelled
 from tests.core.variants import variant_config
-from tests.core.worker.classify.asking import Answer, Desk
+from tests.core.worker.classify.desk_helpers import Answer, Desk
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from core.worker.classify import session as classify_session
 from tests.core.labelled import read
-from tests.core.worker.classify.asking import Answer, Desk
+from tests.core.worker.classify.desk_helpers import Answer, Desk
 
 
 def _image(run: str, val: str) -> str:

@@ -22,7 +22,7 @@ from core.spec.data.prompt_sets import PromptSet
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import default_network
-from tests.core.worker.classify.asking import Answer, Desk, by_hand
+from tests.core.worker.classify.desk_helpers import Answer, Desk, by_hand
 
 
 def test_opening_tells_what_there_is(run: str, opened: Answer) -> None:

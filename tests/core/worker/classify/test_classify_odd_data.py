@@ -16,7 +16,7 @@ from core.checkpoint.opening import Model, open_model
 from core.inference import extraction
 from core.spec.errors import UserError
 from core.worker.server import Worker
-from tests.core.worker.classify.asking import Answer, Cancelled, Desk, manifest
+from tests.core.worker.classify.desk_helpers import Answer, Cancelled, Desk, manifest
 
 
 def test_a_folder_of_class_folders_is_split(desk: Desk, run: str, place: Path, tmp_path: Path) -> None:

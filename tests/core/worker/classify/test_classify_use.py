@@ -15,7 +15,7 @@ from core.inference.encoder import encode_texts
 from core.metrics.classification.prompts import load_templates
 from core.spec.errors import UserError
 from tests.core.labelled import read
-from tests.core.worker.classify.asking import Answer, Desk
+from tests.core.worker.classify.desk_helpers import Answer, Desk
 
 
 def test_trying_images_by_probe_and_by_typed_names(

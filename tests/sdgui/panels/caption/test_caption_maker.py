@@ -12,7 +12,7 @@ from sdgui.panels.caption.maker import Answer, CaptionMaker, fitted
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Worker, Workers
+from tests.sdgui.panels.scripted_workers import Worker, Workers
 
 FACTS = {
     "model": "m", "pretrained": "", "weights": "", "step": 30, "digest": "d", "precision": "fp32", "device": "cpu",

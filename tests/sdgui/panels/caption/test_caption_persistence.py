@@ -15,7 +15,7 @@ from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
-from tests.sdgui.heard import receivers
+from tests.sdgui.signal_receivers import receivers
 
 
 def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(

@@ -26,9 +26,9 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Workers
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel
 from tests.sdgui.panels.caption.test_caption_maker import FACTS, ONE, TWO, caption
+from tests.sdgui.panels.scripted_workers import Workers
 
 
 class Works:

@@ -16,8 +16,8 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Worker, Workers
 from tests.sdgui.panels.clean.cleaning import some_pairs
+from tests.sdgui.panels.scripted_workers import Worker, Workers
 
 
 class Works:

@@ -13,8 +13,8 @@ from sdgui.panels.data import exclusions
 from sdgui.panels.data.work import DataWork
 from sdgui.worker.pool import CHECKS, DATA, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Workers
 from tests.sdgui.panels.data.conftest import checked, facts, part
+from tests.sdgui.panels.scripted_workers import Workers
 
 
 class Works(Workers):

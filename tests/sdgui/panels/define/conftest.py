@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.shared.services import Services
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 
 WORKER = """
 import json, sys

@@ -19,7 +19,7 @@ from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.services import Services
 from sdgui.worker.pool import WorkerPool
 from tests.sdgui.conftest import leave, program
-from tests.sdgui.panels.by_hand import Workers, services_in
+from tests.sdgui.panels.scripted_workers import Workers, services_in
 
 OpenSearch = Callable[..., SearchPanel]
 

@@ -21,8 +21,8 @@ from sdgui.shared.services import Services
 from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Workers
-from tests.sdgui.panels.search.by_hand import opened, results
+from tests.sdgui.panels.scripted_workers import Workers
+from tests.sdgui.panels.search.scripted_answers import opened, results
 
 ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")

@@ -20,8 +20,8 @@ from sdgui.panels.search.work import Target, same_collection
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Worker, Workers
-from tests.sdgui.panels.search.by_hand import opened, results
+from tests.sdgui.panels.scripted_workers import Worker, Workers
+from tests.sdgui.panels.search.scripted_answers import opened, results
 
 ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")

@@ -16,9 +16,9 @@ from sdgui.panels.search.source import SourceBar
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
-from tests.sdgui.panels.by_hand import Workers
-from tests.sdgui.panels.search.by_hand import facts
+from tests.sdgui.panels.scripted_workers import Workers
 from tests.sdgui.panels.search.conftest import add_checkpoint
+from tests.sdgui.panels.search.scripted_answers import facts
 
 OTHER = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 

@@ -20,7 +20,7 @@ from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import error
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_parts import a_look
 

@@ -20,7 +20,7 @@ from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.studies import StudyRecord
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_parts import RESULTS, a_look, a_run
 

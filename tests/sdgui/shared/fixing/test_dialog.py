@@ -21,7 +21,7 @@ from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.fixing.retraining import RunPair
 from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import Workers
+from tests.sdgui.panels.scripted_workers import Workers
 
 
 @pytest.fixture

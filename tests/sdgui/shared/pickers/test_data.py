@@ -21,7 +21,7 @@ from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Failure
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 
 WORKER = textwrap.dedent(
     """

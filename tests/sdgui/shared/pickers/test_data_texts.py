@@ -26,7 +26,7 @@ from sdgui.store.records import StoreError
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 
 
 def facts(**more: Any) -> Any:

@@ -15,8 +15,8 @@ from sdgui.panels.classify.tabs.compare import CompareTab
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
-from tests.sdgui.panels.by_hand import services_in
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
+from tests.sdgui.panels.scripted_workers import services_in
 
 
 @pytest.fixture

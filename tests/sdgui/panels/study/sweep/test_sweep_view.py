@@ -24,7 +24,7 @@ from sdgui.panels.study.sweep.view import SweepView
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
 from sdgui.shared.services import Services
 from tests.core.studies.sweep.test_sweep_files import RATE, sweep_dict
-from tests.sdgui.panels.by_hand import services_in
+from tests.sdgui.panels.scripted_workers import services_in
 
 SPACE = {"optim.learning_rate": RATE, "runtime.precision": {"choices": ["fp32", "bf16"]}}
 OBJECTIVES = [{"metric": "val/R@1", "direction": "maximize"}, {"metric": "step_seconds", "direction": "minimize"}]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from core.remote import sending
-from core.remote.sending import Sender, as_line
+from core.remote import image_uploads
+from core.remote.image_uploads import Sender, as_line
 from core.spec.machines.answers import packed
 from core.spec.machines.path_translation import PathTranslator
 from core.worker import receiving, server
@@ -83,7 +83,7 @@ class Line:
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(sending, "PART", 1000)
+    monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 1000)
     found = Line(tmp_path)
     yield found
     found.close()
@@ -135,8 +135,8 @@ def test_more_than_is_allowed_is_refused_on_both_sides(
     one = image(tmp_path / "a.png")
     monkeypatch.setattr(receiving, "MOST_SENT", 1500)
     assert "more than" in line.ask(1, one)["message"]
-    monkeypatch.setattr(sending, "MOST_SENT", 1500)
-    assert "can still be sent to the worker on gpu" in line.ask(2, one)["message"]
+    monkeypatch.setattr(image_uploads, "MOST_SENT", 1500)
+    assert "can still be uploaded to the worker on gpu" in line.ask(2, one)["message"]
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert line.ask(3, tmp_path / "gone.png")["event"] == "failed"
 
@@ -206,7 +206,7 @@ def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled
     def denied(path: Path, limit: int) -> Any:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(sending, "open_regular", denied)
+    monkeypatch.setattr(image_uploads, "open_regular", denied)
     one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), Kept()
     sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
     sender.ready("/there")
@@ -221,7 +221,7 @@ def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled
             "details": "",
         }
     ]
-    wait_for(lambda: not sender._open)
+    wait_for(lambda: not sender._pending)
     sender.put(as_line({"do": "cancel", "id": 2}))
     sender.close()
     wait_for(lambda: out.closed)

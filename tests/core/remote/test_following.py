@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from core.remote import following as following_module
-from core.remote.following import Following, _Followed, _Had
+from core.remote.following import Follower, _FollowedRun, _KnownPart
+from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
-from core.remote.standing import Watched
 from core.spec.errors import UserError
 from core.spec.machines import mirror as mirror_module
 from core.spec.machines.answers import Bytes, RemoteStatus, packed
@@ -37,18 +37,18 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
 ) -> None:
     monkeypatch.setattr(following_module, "_PART", 10)
     sent: list[dict[str, Any]] = []
-    following = Following(sent.append, Slurm())
+    following = Follower(sent.append, Slurm())
     run.events.write_bytes(b"0123456789abcde")
     run.stdout.write_bytes(b"out")
     had = {
-        "events.jsonl": _Had(offset=4, digest=digest_before(run.events, 4)),
-        "stdout.log": _Had(offset=2, digest="of another file"),
-        "stderr.log": _Had(offset=5, digest="x"),
+        "events.jsonl": _KnownPart(offset=4, digest=digest_before(run.events, 4)),
+        "stdout.log": _KnownPart(offset=2, digest="of another file"),
+        "stderr.log": _KnownPart(offset=5, digest="x"),
     }
-    followed = _Followed(Watched(run, Slurm()), had)
-    assert not following._grow(followed, "events.jsonl")
-    assert not following._grow(followed, "stdout.log")
-    assert not following._grow(followed, "stderr.log"), "there is none"
+    followed = _FollowedRun(WatchedRun(run, Slurm()), had)
+    assert not following._send_new_bytes(followed, "events.jsonl")
+    assert not following._send_new_bytes(followed, "stdout.log")
+    assert not following._send_new_bytes(followed, "stderr.log"), "there is none"
     parts = [(one["file"], one["offset"], one["data"], one["restart"]) for one in sent]
     assert parts == [
         ("events.jsonl", 4, packed(b"456789abcd"), False),
@@ -56,21 +56,21 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
         ("stdout.log", 0, packed(b"out"), True),
     ]
     sent.clear()
-    assert not following._grow(followed, "events.jsonl")
+    assert not following._send_new_bytes(followed, "events.jsonl")
     assert sent == [], "nothing is new"
     run.events.write_bytes(b"new")
-    following._grow(followed, "events.jsonl")
+    following._send_new_bytes(followed, "events.jsonl")
     assert [(one["offset"], one["restart"]) for one in sent] == [(0, True)], "it has become another file"
     with run.events.open("ab") as file:
         file.write(b"more")
-    following._grow(followed, "events.jsonl")
+    following._send_new_bytes(followed, "events.jsonl")
     assert [(one["offset"], one["restart"]) for one in sent] == [(0, True), (3, False)]
     monkeypatch.setattr(following_module, "_PART", 1000)
     for path, turned in ((run.events, True), (run.stdout, False)):
         with path.open("ab") as file:
             file.write(b'{"kind":"run_finished"}\n')
-        assert following._grow(followed, path.name) is turned
-    following.end()
+        assert following._send_new_bytes(followed, path.name) is turned
+    following.stop()
 
 
 def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
@@ -79,15 +79,15 @@ def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
     clock = [1000.0]
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[dict[str, Any]] = []
-    following = Following(sent.append, Slurm())
+    following = Follower(sent.append, Slurm())
     stands = [RemoteStatus(folder="f", state=RunState.RUNNING, age=1.0, status=STATUS)]
-    followed = _Followed(Watched(run, Slurm()), {})
-    monkeypatch.setattr(followed.watched, "stand", lambda: stands[-1])
+    followed = _FollowedRun(WatchedRun(run, Slurm()), {})
+    monkeypatch.setattr(followed.watched, "progress", lambda: stands[-1])
 
     def events(seconds: float) -> list[str]:
         clock[0] += seconds
         sent.clear()
-        following._look(followed)
+        following._poll(followed)
         return [one["event"] for one in sent]
 
     assert events(0) == ["run_status"]
@@ -101,24 +101,24 @@ def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
     run.events.write_bytes(b'{"kind":"run_started"}\n')
     stands.append(stands[-1].model_copy(update={"note": "newer"}))
     assert events(0.16) == ["bytes", "run_status"], "a start is judged at once"
-    assert followed.look_at == clock[0], "it writes"
+    assert followed.next_poll == clock[0], "it writes"
     assert events(6.0) == ["run_status"]
-    assert followed.look_at == pytest.approx(clock[0] + 0.15), "it has not written for a while"
+    assert followed.next_poll == pytest.approx(clock[0] + 0.15), "it has not written for a while"
     run.stdout.write_bytes(b"x")
     assert events(0.1) == []
     assert events(0.1) == ["bytes"]
     stands.append(RemoteStatus(folder="f", state=RunState.PAUSED))
     events(1.0)
-    assert followed.look_at == clock[0] + 1.0, "there is no trainer"
-    following.end()
+    assert followed.next_poll == clock[0] + 1.0, "there is no trainer"
+    following.stop()
 
 
 def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[dict[str, Any]] = []
-    following = Following(sent.append, Slurm())
-    followed = _Followed(Watched(run, Slurm()), {})
+    following = Follower(sent.append, Slurm())
+    followed = _FollowedRun(WatchedRun(run, Slurm()), {})
     problem: list[str] = ["no disk."]
 
     def stand() -> RemoteStatus:
@@ -126,13 +126,13 @@ def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pyt
             raise UserError(problem[0])
         return RemoteStatus(folder="f", state=RunState.RUNNING)
 
-    monkeypatch.setattr(followed.watched, "stand", stand)
+    monkeypatch.setattr(followed.watched, "progress", stand)
     told = []
     for now in ("no disk.", "no disk.", "other.", "", "other."):
         problem[:] = [now] if now else []
         clock[0] += 2.0
         sent.clear()
-        following._look(followed)
+        following._poll(followed)
         told.append([(one["event"], one.get("message")) for one in sent])
     assert told == [
         [("trouble", "no disk.")],
@@ -141,25 +141,25 @@ def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pyt
         [("run_status", None)],
         [("trouble", "other.")],
     ]
-    following.end()
+    following.stop()
 
 
 def test_what_is_followed_is_named_by_its_folder(run: RunDir) -> None:
-    following = Following(lambda reply: None, Slurm())
-    following.end()
+    following = Follower(lambda reply: None, Slurm())
+    following.stop()
     folder = str(run.path)
     following.follow(folder, {"events.jsonl": {"offset": 0}})
     followed = following._runs[folder]
     assert following.watched(folder) is followed.watched
-    followed.look_at = followed.stand_at = 9e9
-    following.look("another")
-    assert followed.look_at == 9e9
-    following.look(folder)
-    assert followed.look_at == followed.stand_at == 0.0
+    followed.next_poll = followed.next_progress = 9e9
+    following.poll_now("another")
+    assert followed.next_poll == 9e9
+    following.poll_now(folder)
+    assert followed.next_poll == followed.next_progress == 0.0
     following.unfollow(folder)
     assert following.watched(folder) is not followed.watched
     for files in ([], {"events.jsonl": {"offset": -1}}, {"events.jsonl": 3}):
-        with pytest.raises(UserError, match="what is to be followed"):
+        with pytest.raises(UserError, match="the files to follow"):
             following.follow(folder, files)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdgui.panels.search.panel import SearchPanel
-from tests.sdgui.panels.by_hand import Worker, Workers
+from tests.sdgui.panels.scripted_workers import Worker, Workers
 
 
 def facts(key: str, **more: Any) -> dict[str, Any]:

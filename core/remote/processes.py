@@ -1,4 +1,4 @@
-"""Ending a run's processes on this machine, when its trainer does not heed what it is asked."""
+"""End a run's processes on this machine when its trainer does not react to requests."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from core.spec.study import StudyDir
 
 
 def end_processes(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> None:
-    """Terminate the trainer, or kill it with all that it and its session started; nothing of what is gone.
+    """Terminate the trainer, or kill it with its child processes and session.
 
-    ``job`` and ``status`` are files that anyone may have written: a process whose command line does not name the folder
-    ``run`` is left alone. UserError for it, and for a process of another user.
+    Anyone may have written ``job`` and ``status``, so a process whose command line does not name the folder ``run`` is
+    left alone: UserError, as for a process of another user.
     """
     try:
         _end(run, job, status, kill)
     except psutil.AccessDenied as error:
-        raise UserError(f"The run's process {error.pid} is another user's; end it as that user.") from error
+        raise UserError(f"The run's process {error.pid} belongs to another user; end it as that user.") from error
 
 
 def _end(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> None:
@@ -36,8 +36,8 @@ def _end(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> No
     for pid in filter(None, {leader, session}):
         if not _works_on(pid, run):
             raise UserError(
-                f"Process {pid}, which a file in {run} names as its trainer, does not have that folder in its command "
-                "line and is left alone; if it does train this run, end it yourself."
+                f"Process {pid} is recorded as the trainer of {run}, but that folder is not in its command line, so it "
+                "was left alone. If it does train this run, end it yourself."
             )
     if not kill:
         if leader:
@@ -59,7 +59,7 @@ def _works_on(pid: int, run: Path) -> bool:
     try:
         process = psutil.Process(pid)
         paths = [Path(os.path.realpath(Path(process.cwd(), word))) for word in process.cmdline()[1:] if word]
-    except psutil.NoSuchProcess:  # it has just ended
+    except psutil.NoSuchProcess:
         return True
     return any(path in named or path.is_relative_to(folder) for path in paths)
 
@@ -70,6 +70,6 @@ def _kill_tree(pid: int) -> None:
         tree = [*process.children(recursive=True), process]
     except psutil.NoSuchProcess:
         return
-    for one in tree:
+    for member in tree:
         with suppress(psutil.NoSuchProcess):
-            one.kill()
+            member.kill()

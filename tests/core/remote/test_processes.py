@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from core.remote.ending import end_processes
 from core.remote.job import Job
+from core.remote.processes import end_processes
 from core.spec.errors import UserError
 from core.spec.run.status import RunStatus
 
@@ -114,10 +114,10 @@ def test_a_planted_status_or_job_ends_no_innocent_process(
     process, child = start()
     foreign = tmp_path / "downloaded" / "runs" / "x"
     foreign.mkdir(parents=True)
-    with pytest.raises(UserError, match=rf"Process {process.pid}, which a file in .* is left alone"):
+    with pytest.raises(UserError, match=rf"Process {process.pid} is recorded as the trainer of .* was left alone"):
         end_processes(foreign, None, status_of(process), kill)
     if kill:
-        with pytest.raises(UserError, match="is left alone"):
+        with pytest.raises(UserError, match="was left alone"):
             end_processes(foreign, job_of(process), None, kill)
     assert alive(process, child)
 
@@ -127,7 +127,7 @@ def test_a_part_of_a_chain_or_study_is_ended_though_the_whole_is_named(
     start: Callable[..., Started], tmp_path: Path, file: str, part: str
 ) -> None:
     process, child = start(tmp_path)
-    with pytest.raises(UserError, match="is left alone"):
+    with pytest.raises(UserError, match="was left alone"):
         end_processes(tmp_path / part, None, status_of(process), kill=True)
     (tmp_path / file).write_text("{}")
     end_processes(tmp_path / part, None, status_of(process), kill=True)
@@ -153,6 +153,6 @@ def test_what_is_another_user_s_is_told(
 
     with monkeypatch.context() as context:
         context.setattr(psutil.Process, how, denied)
-        with pytest.raises(UserError, match="is another user's; end it as that user"):
+        with pytest.raises(UserError, match="belongs to another user; end it as that user"):
             end_processes(RUN, None, status_of(process), kill)
     assert process.poll() is None

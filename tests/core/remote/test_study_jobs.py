@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.remote.studies import _LARGEST, study_work, write_study
+from core.remote.study_jobs import _MAX_CHARACTERS, parse_study_task, write_study
 from core.spec.errors import UserError
 from core.spec.study import StudyDir
 
@@ -20,9 +20,9 @@ def test_a_run_and_a_step_are_named_by_their_arm_and_number(tmp_path: Path) -> N
         (("run", ARM, "3", "100"), out.run(ARM, 3).path, "exports/measures.json", f"mine-{ARM}-3"),
         (("step", ARM, "2"), out.times / f"{ARM}-2", "exports/step.json", f"mine-{ARM}-2-step"),
     ):
-        work = study_work(tmp_path, "mine", given)
+        work = parse_study_task(tmp_path, "mine", given)
         assert (work.run.path, work.result, work.name) == (folder, result, name)
-        assert work.words == (given[0], str(out.path), *given[1:])
+        assert work.arguments == (given[0], str(out.path), *given[1:])
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,19 @@ def test_a_run_and_a_step_are_named_by_their_arm_and_number(tmp_path: Path) -> N
     ids=" ".join,
 )
 def test_other_words_are_no_work(tmp_path: Path, words: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="is no work of a study; update sdgui"):
-        study_work(tmp_path, "mine", words)
+    with pytest.raises(UserError, match="is not a job of a study; update sdgui"):
+        parse_study_task(tmp_path, "mine", words)
 
 
 def test_the_largest_number_is_one_of_nineteen_digits(tmp_path: Path) -> None:
-    assert study_work(tmp_path, "mine", ("run", ARM, "3", "9" * 19)).words[-1] == "9" * 19
+    assert parse_study_task(tmp_path, "mine", ("run", ARM, "3", "9" * 19)).arguments[-1] == "9" * 19
 
 
 @pytest.mark.parametrize("name", ["", "..", "../mine", "a/b", "-rf", "a b", "a\n", "x" * 62])
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     for study, arm in ((name, ARM), ("mine", name)):
         with pytest.raises(UserError, match="cannot be the name of a study's folder"):
-            study_work(tmp_path, study, ("step", arm, "1"))
+            parse_study_task(tmp_path, study, ("step", arm, "1"))
 
 
 def test_files_are_written_where_they_are_not_what_they_are_to_be(tmp_path: Path) -> None:
@@ -81,17 +81,17 @@ def test_files_are_written_where_they_are_not_what_they_are_to_be(tmp_path: Path
     ],
 )  # fmt: skip
 def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match="is no file of a study; update sdgui"):
+    with pytest.raises(UserError, match="is not a file of a study; update sdgui"):
         write_study(tmp_path, "mine", {name: "{}"})
     assert not list(tmp_path.rglob("*.*")), "nothing is written"
 
 
 def test_a_file_has_a_largest_size_and_what_the_disk_refuses_is_told(tmp_path: Path) -> None:
-    write_study(tmp_path, "mine", {"study.json": "x" * _LARGEST})
-    with pytest.raises(UserError, match=re.escape("study.json is no file of a study")):
-        write_study(tmp_path, "mine", {"study.json": "y" * (_LARGEST + 1)})
+    write_study(tmp_path, "mine", {"study.json": "x" * _MAX_CHARACTERS})
+    with pytest.raises(UserError, match=re.escape("study.json is not a file of a study")):
+        write_study(tmp_path, "mine", {"study.json": "y" * (_MAX_CHARACTERS + 1)})
     path = tmp_path / "studies" / "mine" / "study.json"
-    assert path.read_bytes() == b"x" * _LARGEST
+    assert path.read_bytes() == b"x" * _MAX_CHARACTERS
     (path.parent / "arms").write_text("a file in the way")
     with pytest.raises(UserError, match=ARM):
         write_study(tmp_path, "mine", {f"arms/{ARM}.json": "{}"})

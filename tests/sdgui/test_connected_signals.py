@@ -61,8 +61,8 @@ from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
 from tests.sdgui.habits import unusual
-from tests.sdgui.heard import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
-from tests.sdgui.placed import off_the_grid, unplaced
+from tests.sdgui.layout_checks import off_the_grid, unplaced
+from tests.sdgui.signal_receivers import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from core.remote import sending
-from core.remote.sending import Sender, as_line, images_here, parsed
+from core.remote import image_uploads
+from core.remote.image_uploads import Sender, as_line, local_images, parse_message
 from core.spec.machines.answers import unpacked
 from core.spec.machines.path_translation import PathTranslator
 
@@ -47,11 +47,11 @@ class Parts:
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    monkeypatch.setattr(sending, "PART", 10)
-    monkeypatch.setattr(sending, "_READY_SECONDS", 0.002)
+    monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 10)
+    monkeypatch.setattr(image_uploads, "_READY_POLL_SECONDS", 0.002)
     found = Parts(tmp_path / "home")
     yield found
-    found.sender.gone()
+    found.sender.worker_ended()
     found.sender.close()
     wait_for(found.closed.is_set)
 
@@ -118,7 +118,7 @@ def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path:
     parts.sender.put(as_line({"do": "cancel", "id": 1}))
     wait_for(lambda: parts.told(1) == ["cancelled"])
     parts.ask(2, one)
-    parts.sender.gone()
+    parts.sender.worker_ended()
     wait_for(lambda: parts.told(2) == ["cancelled"])
     parts.sender.ready("/there")
     parts.ask(3, one)
@@ -147,13 +147,13 @@ def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alo
 
     def refused(line: bytes) -> None:
         write(line)
-        if parsed(line) and json.loads(line).get("do") == "receive":
+        if parse_message(line) and json.loads(line).get("do") == "receive":
             parts.sender.answered(5, failed=True)
 
     sender._write = refused
     image(one, 25)
     parts.ask(5, one)
-    wait_for(lambda: 5 not in sender._open)
+    wait_for(lambda: 5 not in sender._pending)
     assert [line["do"] for line in parts.sent()[9:]] == ["receive"], "nothing more of it"
     assert parts.told(5) == [], "the worker has told it"
     sender._write = write
@@ -165,24 +165,23 @@ def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alo
 def test_what_cannot_be_sent_is_told_with_its_remedy(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "MOST_SENT", 3 << 20)
+    monkeypatch.setattr(image_uploads, "MOST_SENT", 3 << 20)
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 5)
     with two.open("r+b") as file:
         file.truncate((3 << 20) - 5)
     parts.sender.ready("")
     parts.ask(1, one)
     wait_for(lambda: parts.told(1))
-    assert parts.told(1) == ["sdgui on gpu takes no images of another computer; update it there."]
-    monkeypatch.setattr(sending, "PART", 1 << 20)
+    assert parts.told(1) == ["sdgui on gpu does not accept uploaded images; update it there."]
+    monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 1 << 20)
     parts.sender.ready("/there")
     parts.ask(2, one, two)
     wait_for(lambda: parts.sent() and parts.sent()[-1].get("do") == "x")
     three = image(tmp_path / "c.png", 1)
     parts.ask(3, three)
     wait_for(lambda: parts.told(3))
-    assert parts.told(3) == [
-        "these images have 0 MB, and 0 MB can still be sent to the worker on gpu; copy them there, or take fewer."
-    ]
+    (message,) = parts.told(3)
+    assert message.startswith("these images have 0 MB, but only 0 MB can still be uploaded to the worker on gpu;")
     real = Path.stat
 
     def denied(path: Path, **more: Any) -> Any:
@@ -191,7 +190,7 @@ def test_what_cannot_be_sent_is_told_with_its_remedy(
         return real(path, **more)
 
     monkeypatch.setattr(Path, "stat", denied)
-    monkeypatch.setattr(sending, "images_here", lambda value, names: [str(three)])
+    monkeypatch.setattr(image_uploads, "local_images", lambda value, names: [str(three)])
     parts.ask(4, three)
     wait_for(lambda: parts.told(4))
     assert parts.told(4) == [f"{three} cannot be read: Permission denied; check the file."]
@@ -208,9 +207,9 @@ def test_which_names_are_images_of_this_computer(tmp_path: Path) -> None:
     for _ in range(64):
         deep = [deep]
     value = {"a": [str(one), "a.JPG", str(text)], "b": {str(one): str(one)}, "c": str(tmp_path / "none.png"), "d": [7]}
-    assert images_here(value, names) == [str(one)]
-    assert images_here(deep, names) == [str(one)]
+    assert local_images(value, names) == [str(one)]
+    assert local_images(deep, names) == [str(one)]
     for none in ([deep], str(there), f"{one}\0.png", "/" + "x" * 5000 + ".png", str(tmp_path)):
-        assert images_here(none, names) == []
-    assert parsed(b'{"a": 1}') == {"a": 1}
-    assert parsed(b"[1]") is parsed(b"{") is parsed(b" {}") is None
+        assert local_images(none, names) == []
+    assert parse_message(b'{"a": 1}') == {"a": 1}
+    assert parse_message(b"[1]") is parse_message(b"{") is parse_message(b" {}") is None

@@ -25,7 +25,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.search.by_hand import results
+from tests.sdgui.panels.search.scripted_answers import results
 
 CTRL_ALT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from core.remote import standing as standing_module
+from core.remote import run_progress
 from core.remote.job import Job, write_job
+from core.remote.run_progress import Lifecycle, WatchedRun
 from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmError, SlurmJob
-from core.remote.standing import Lifecycle, Watched
 from core.spec.chain import Chain, ChainStage
 from core.spec.presets import preset_config
 from core.spec.run.events import Event, EventWriter, Log, RunFailed, RunFinished, RunStarted, encode
@@ -42,7 +42,7 @@ class Cluster(Slurm):
     def cancel(self, job: str) -> None:
         self.heard.append(("cancel", job))
 
-    def hurry(self, job: str) -> None:
+    def kill(self, job: str) -> None:
         self.heard.append(("hurry", job))
 
 
@@ -76,18 +76,26 @@ def run(tmp_path: Path) -> RunDir:
 WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n1")
 
 
+UNKNOWN_JOB = "Slurm no longer knows job 7, and the run has no last event; resume it."
+
+
 @pytest.mark.parametrize(
     ("says", "events", "state", "note"),
     [
-        (None, [], "interrupted", "Slurm no longer knows job 7, and the run left no ending; resume it."),
+        (None, [], "interrupted", UNKNOWN_JOB),
         (None, [started(900), finished(300)], "paused", ""),
         (None, [started(900), finished(1001.5)], "paused", ""),  # its times are whole seconds
-        (None, [finished(1100)], "interrupted", "Slurm no longer knows job 7, and the run left no ending; resume it."),
+        (
+            None,
+            [finished(1100)],
+            "interrupted",
+            UNKNOWN_JOB,
+        ),
         (WAITS, [], "starting", "Slurm job 7 waits"),
         (WAITS, [finished(300)], "paused", ""),  # it was paused before Slurm took it out of the queue
         (WAITS, [finished(1001.5)], "paused", ""),
         (WAITS, [finished(1100)], "starting", "Slurm job 7 waits"),  # of the job before
-        (replace(WAITS, reason="Priority"), [], "starting", "Slurm job 7 waits since other jobs come first"),
+        (replace(WAITS, reason="Priority"), [], "starting", "Slurm job 7 waits because other jobs have priority"),
         (replace(WAITS, reason="Odd"), [], "starting", "Slurm job 7 waits (Odd)"),
         (replace(WAITS, restarts=1), [finished(300)], "starting", "requeued by Slurm; Slurm job 7 waits"),
         (replace(WAITS, expected=NOW + 20), [], "starting", "Slurm job 7 waits; it should start in about 20 s"),
@@ -112,20 +120,19 @@ WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n
             SlurmJob("CANCELLED", began=NOW - 500),
             [finished(1100)],
             "interrupted",
-            "Slurm job 7 was cancelled in Slurm; resume it to go on from its last checkpoint.",
+            "Slurm job 7 was cancelled in Slurm; resume it from its last checkpoint.",
         ),
         (
             SlurmJob("TIMEOUT", began=NOW - 500, restarts=1),
             [finished(900)],
             "interrupted",
-            "Slurm job 7 reached its time limit before the run could be saved; resume it to go on from its last "
-            "checkpoint.",
+            "Slurm job 7 reached its time limit before the run could be saved; resume it from its last checkpoint.",
         ),
         (
             SlurmJob("MELTED", began=NOW - 500),
             [started(400)],
             "interrupted",
-            "Slurm job 7 ended as MELTED; resume it to go on from its last checkpoint.",
+            "Slurm job 7 ended as MELTED; resume it from its last checkpoint.",
         ),
         (
             SlurmJob("FAILED", began=NOW - 500),
@@ -140,7 +147,7 @@ def test_a_job_is_judged_by_slurm_and_by_what_its_run_wrote_since(
 ) -> None:
     write_job(run, SLURM)
     write(run, *events)
-    found = Watched(run, Cluster(says)).stand(lambda: NOW)
+    found = WatchedRun(run, Cluster(says)).progress(lambda: NOW)
     assert (found.state.value, found.note) == (state, note)
     assert found.job == "7"
     there = says is not None and (says.waiting or says.running)
@@ -151,17 +158,17 @@ def test_a_job_is_judged_by_slurm_and_by_what_its_run_wrote_since(
 
 def test_what_a_job_does_before_its_first_event_and_why_it_was_requeued(run: RunDir) -> None:
     write_job(run, SLURM)
-    watched = Watched(run, Cluster(RUNS))
+    watched = WatchedRun(run, Cluster(RUNS))
     run.write_status(status(started=NOW - 400, doing="reading data"))
-    assert watched.stand(lambda: NOW).note == "reading data on n1 (Slurm job 7)"
+    assert watched.progress(lambda: NOW).note == "reading data on n1 (Slurm job 7)"
     run.write_status(status(started=NOW - 600, doing="reading data"))  # of the job before
-    assert watched.stand(lambda: NOW).note == f"{STARTING} on n1 (Slurm job 7)"
+    assert watched.progress(lambda: NOW).note == f"{STARTING} on n1 (Slurm job 7)"
     (run.path / REQUEUES).write_text("2026-01-01 the time limit\n2026-01-02 a preemption\n\n")
-    watched = Watched(run, Cluster(replace(WAITS, restarts=2, reason="Resources")))
-    assert watched.stand(lambda: NOW).note == "requeued after a preemption; Slurm job 7 waits for free resources"
+    watched = WatchedRun(run, Cluster(replace(WAITS, restarts=2, reason="Resources")))
+    assert watched.progress(lambda: NOW).note == "requeued after a preemption; Slurm job 7 waits for free resources"
     write_job(run, SLURM.model_copy(update={"job": ""}))
-    found = Watched(run, Cluster(RUNS)).stand(lambda: NOW)
-    assert found.note == "sbatch was not reached, and the run left no ending; resume it."
+    found = WatchedRun(run, Cluster(RUNS)).progress(lambda: NOW)
+    assert found.note == "sbatch was not reached, and the run has no last event; resume it."
 
 
 @pytest.mark.parametrize(("ago", "state"), [(5.0, "running"), (29.0, "running"), (31.0, "lost contact")])
@@ -169,7 +176,7 @@ def test_where_slurm_does_not_answer_the_heartbeat_speaks(run: RunDir, ago: floa
     write_job(run, SLURM)
     write(run, started(400))
     run.write_status(status(ago, pid=1 << 22, started=1.0))  # of a process on another node
-    found = Watched(run, Cluster("the controller is away.")).stand(lambda: NOW)
+    found = WatchedRun(run, Cluster("the controller is away.")).progress(lambda: NOW)
     assert (found.state.value, found.note, found.age) == (state, "the controller is away.", ago)
 
 
@@ -192,7 +199,7 @@ def test_a_process_is_judged_by_its_events_and_its_heartbeat(
     write_job(run, Job(token="t", submitted=NOW - 1000))
     if held is not None:
         run.write_status(held)
-    found = Watched(run, Cluster()).stand(lambda: NOW)
+    found = WatchedRun(run, Cluster()).progress(lambda: NOW)
     assert (found.state.value, found.note) == (state, note)
     assert found.age == (None if held is None else 0.0 if state == "starting" else NOW - held.heartbeat)
     assert found.step == (events[-1].step if events else 0)  # type: ignore[attr-defined]
@@ -203,10 +210,10 @@ def test_a_resumed_trainer_that_has_not_said_so_yet_is_starting(run: RunDir) -> 
     now = mine.started + 10
     write(run, RunFinished(time=mine.started - 5, step=4, outcome="paused"))
     run.write_status(replace(mine, heartbeat=now))
-    found = Watched(run, Cluster()).stand(lambda: now)
+    found = WatchedRun(run, Cluster()).progress(lambda: now)
     assert (found.state.value, found.note, found.step) == ("starting", "reading data", 4)
     write(run, RunStarted(time=mine.started + 1, step=4, total_steps=9, config_digest="x"))
-    assert Watched(run, Cluster()).stand(lambda: now).state.value == "running"
+    assert WatchedRun(run, Cluster()).progress(lambda: now).state.value == "running"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +239,7 @@ def test_a_part_of_a_study_is_done_when_its_program_has_left_its_result(
     run.stderr.write_text(said)
     if left:
         (run.path / "result.json").write_text("{}")
-    found = Watched(run, Cluster()).stand(lambda: NOW)
+    found = WatchedRun(run, Cluster()).progress(lambda: NOW)
     assert (found.state.value, found.note) == (state, note)
 
 
@@ -254,31 +261,31 @@ def test_stages_of_a_chain_that_have_not_begun_and_an_ensemble_that_is_judged(st
     mine = own_status()
     at_work = Job(token="t", pid=mine.pid, started=mine.started)
     write_job(last, at_work.model_copy(update={"started": 1.0}))
-    gone = Watched(last, Cluster()).stand()
+    gone = WatchedRun(last, Cluster()).progress()
     assert (gone.state.value, gone.note) == (
         "interrupted",
-        "The chain ended before this stage began; resume it to go on.",
+        "The chain ended before this stage started; resume it to continue.",
     )
     write_job(last, at_work)
-    coming = Watched(last, Cluster()).stand()
+    coming = WatchedRun(last, Cluster()).progress()
     assert (coming.state.value, coming.note) == ("starting", "after the stage before it")
     for stage in stages:
         stage.create()
         write(stage, finished(9, "done"))
-    found = [Watched(stage, Cluster()).stand(lambda: NOW) for stage in stages]
+    found = [WatchedRun(stage, Cluster()).progress(lambda: NOW) for stage in stages]
     assert [(one.state.value, one.note) for one in found] == [("done", ""), ("running", "evaluating the ensemble")]
     (last.path.parent / "ensemble.json").write_text("{}")
-    assert Watched(last, Cluster()).stand(lambda: NOW).state.value == "done"
+    assert WatchedRun(last, Cluster()).progress(lambda: NOW).state.value == "done"
     (last.path.parent / "ensemble.json").unlink()
     write_job(last, at_work.model_copy(update={"started": 1.0}))
-    assert Watched(last, Cluster()).stand(lambda: NOW).state.value == "done", "nobody judges it any more"
+    assert WatchedRun(last, Cluster()).progress(lambda: NOW).state.value == "done", "nobody judges it any more"
     write_job(last, SLURM)
-    found = [Watched(stage, Cluster(RUNS)).stand(lambda: NOW) for stage in stages]
+    found = [WatchedRun(stage, Cluster(RUNS)).progress(lambda: NOW) for stage in stages]
     assert [one.state.value for one in found] == ["done", "running"], "the job of a chain outlives its stages"
 
 
 def test_a_run_folder_that_is_gone_is_told(tmp_path: Path) -> None:
-    found = Watched(RunDir(tmp_path / "gone"), Cluster()).stand()
+    found = WatchedRun(RunDir(tmp_path / "gone"), Cluster()).progress()
     assert (found.state.value, found.note) == (
         "interrupted",
         f"The run folder {tmp_path / 'gone'} no longer exists on its machine.",
@@ -289,7 +296,7 @@ def test_what_waits_in_the_queue_is_taken_out_of_it_and_a_trainer_is_asked(run: 
     write_job(run, SLURM)
     for what, outcome in (("stop", "stopped"), ("pause", "paused")):
         cluster = Cluster(WAITS)
-        Watched(run, cluster).ask(what)
+        WatchedRun(run, cluster).request(what)
         assert cluster.heard == [("cancel", "7")]
         assert not run.control.exists()
         last = Lifecycle(run.events).read()
@@ -297,45 +304,45 @@ def test_what_waits_in_the_queue_is_taken_out_of_it_and_a_trainer_is_asked(run: 
         assert last.outcome == outcome
         run.events.unlink()
         cluster = Cluster(RUNS)
-        Watched(run, cluster).ask(what)
+        WatchedRun(run, cluster).request(what)
         assert cluster.heard == []
         assert run.asked() == what
         run.clear_control()
-    Watched(run, Cluster(None)).ask("stop")
+    WatchedRun(run, Cluster(None)).request("stop")
     assert not run.control.exists(), "nobody is there to ask"
 
 
 def test_a_trainer_that_cleared_what_was_asked_while_it_began_is_asked_again(run: RunDir) -> None:
     write_job(run, SLURM)
     cluster = Cluster(RUNS)
-    watched = Watched(run, cluster)
+    watched = WatchedRun(run, cluster)
     for what in ("pause", "stop"):
-        watched.ask(what)
+        watched.request(what)
         run.clear_control()  # as a trainer does when it begins
-        watched.stand(lambda: NOW)
+        watched.progress(lambda: NOW)
         assert run.asked() == what
     run.clear_control()
     write(run, started(400))
-    watched.stand(lambda: NOW)
+    watched.progress(lambda: NOW)
     assert not run.control.exists(), "it trains, so that it has heard"
     cluster.says = None
-    watched.stand(lambda: NOW)
+    watched.progress(lambda: NOW)
     cluster.says, run.events = RUNS, run.path / "others.jsonl"
-    watched = Watched(run, cluster)
-    watched.stand(lambda: NOW)
+    watched = WatchedRun(run, cluster)
+    watched.progress(lambda: NOW)
     assert not run.control.exists(), "what was asked is over with the run that it was asked of"
 
 
 def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, ended = Cluster(RUNS), list[bool]()
-    monkeypatch.setattr(standing_module, "end_processes", lambda run, job, status, kill: ended.append(kill))
+    monkeypatch.setattr(run_progress, "end_processes", lambda run, job, status, kill: ended.append(kill))
     write_job(run, SLURM)
     for kill in (False, True):
-        Watched(run, cluster).end(kill)
+        WatchedRun(run, cluster).end(kill)
     assert cluster.heard == [("cancel", "7"), ("hurry", "7")]
     assert ended == []
     write_job(run, Job(token="t"))
-    Watched(run, cluster).end(True)
+    WatchedRun(run, cluster).end(True)
     assert ended == [True]
     assert len(cluster.heard) == 2
 
@@ -363,7 +370,7 @@ def test_the_last_lifecycle_event_is_kept_up_to_date(run: RunDir, monkeypatch: p
     assert lifecycle.read() is None
     write(run, finished(1, "done"))
     assert isinstance(lifecycle.read(), RunFinished)
-    monkeypatch.setattr(standing_module, "_CHUNK", 400)
+    monkeypatch.setattr(run_progress, "_CHUNK", 400)
     run.events.write_bytes(b"x" * 1000 + b"\n" + whole)
     read = Lifecycle(run.events).read()
     assert isinstance(read, RunStarted), "a line longer than any that a trainer writes is passed over"
@@ -376,7 +383,7 @@ def test_a_status_without_a_process_is_no_work(run: RunDir) -> None:
     for held, state in ((None, "interrupted"), (status(started=1.0), "interrupted"), (own_status(), "running")):
         if held is not None:
             run.write_status(held)
-        assert Watched(run, Cluster()).stand(lambda: NOW).state.value == state
+        assert WatchedRun(run, Cluster()).progress(lambda: NOW).state.value == state
     raw = json.loads(run.status.read_text())
     run.status.write_text(json.dumps({**raw, "host": "another", "pid": os.getpid()}))
-    assert Watched(run, Cluster()).stand(lambda: NOW).state.value == "interrupted"
+    assert WatchedRun(run, Cluster()).progress(lambda: NOW).state.value == "interrupted"

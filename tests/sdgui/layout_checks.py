@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QLayout, QSplitter, QStackedWidget, QTabWidget, QWidget
 
 from sdgui.widgets.style.theme import SPACE
-from tests.sdgui.heard import where
+from tests.sdgui.signal_receivers import where
 
 _OF_QT = ((9, 9, 9, 9), (11, 11, 11, 11))  # margins of a layout that nobody gave any
 _BESIDE_OF_QT = (-1, 6)

@@ -51,7 +51,7 @@ def said() -> Said:
 def remote(tmp_path: Path, said: Said) -> Iterator[Remote]:
     found = Remote(io.StringIO(), said, tmp_path / "runs")
     yield found
-    found._following.end()
+    found._follower.stop()
 
 
 def asked(remote: Remote, said: Said, do: str, **more: Any) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def test_it_greets_once_answers_in_order_and_ends_with_its_requests(tmp_path: Pa
         ("done", 1), ("failed", None), ("failed", None), ("failed", None), ("done", 4),
     ]  # fmt: skip
     assert replies[1]["message"].startswith("not a request: no request")
-    assert remote._gone.is_set()
-    assert remote._following._ended.is_set()
+    assert remote._closed.is_set()
+    assert remote._follower._stopped.is_set()
 
 
 def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
@@ -93,18 +93,18 @@ def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
     ended: list[int] = []
     monkeypatch.setattr(server_module, "ALIVE_SECONDS", 0.002)
     monkeypatch.setattr(os, "_exit", ended.append)
-    beat = threading.Thread(target=remote._beat)
+    beat = threading.Thread(target=remote._send_heartbeats)
     beat.start()
     wait_for(lambda: len(said.all("alive")) > 2)
     assert ended == []
     assert abs(said.all("alive")[0]["time"] - time.time()) < 60
-    remote._heard = time.monotonic() - 119.0
+    remote._last_heard = time.monotonic() - 119.0
     count = len(said.all("alive"))
     wait_for(lambda: len(said.all("alive")) > count + 1)
     assert ended == []
-    remote._heard = time.monotonic() - 121.0
+    remote._last_heard = time.monotonic() - 121.0
     wait_for(lambda: ended)
-    remote._gone.set()
+    remote._closed.set()
     beat.join(60)
     assert set(ended) == {0}
 
@@ -112,7 +112,7 @@ def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
 def test_a_line_that_is_gone_is_noticed(remote: Remote, said: Said) -> None:
     said.close()
     remote._send({"event": "alive"})
-    assert remote._gone.is_set()
+    assert remote._closed.is_set()
 
 
 def test_what_it_cannot_do_is_refused_in_words(
@@ -147,14 +147,14 @@ def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
     remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, looked = run_there(remote, doing="training"), list[str]()
-    monkeypatch.setattr(remote._following, "look", looked.append)
+    monkeypatch.setattr(remote._follower, "poll_now", looked.append)
     folder = str(run.path)
     assert asked(remote, said, "follow", folder=folder, files={})["result"] == {}
-    watched = remote._following.watched(folder)
+    watched = remote._follower.watched(folder)
     ended: list[object] = []
     monkeypatch.setattr(watched, "end", lambda kill: ended.append(kill))
-    monkeypatch.setattr(watched, "ask", ended.append)
-    monkeypatch.setattr(watched, "stand", lambda: RemoteStatus(folder=folder, state=RunState.PAUSED))
+    monkeypatch.setattr(watched, "request", ended.append)
+    monkeypatch.setattr(watched, "progress", lambda: RemoteStatus(folder=folder, state=RunState.PAUSED))
     for do, more in (("control", {"what": "pause"}), ("end", {"how": "kill"}), ("end", {"how": "terminate"})):
         assert asked(remote, said, do, folder=folder, **more)["result"]["state"] == "paused"
     assert ended == ["pause", True, False]
@@ -174,14 +174,14 @@ def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
         machine = Machine(name="near")
         assert given == [
             {
-                "submit": (machine, "n", "t", "{}", ["0", "1"], "#!"),
+                "submit": (machine, "n", "t", "{}", ["0", "1"], "#!", {}),
                 "submit_chain": (machine, "n", "s", "t", "[]", ["0", "1"], "#!"),
                 "submit_study": (machine, "y", {"study.json": "{}"}, ["step", "a", "1"], "t", ["0", "1"]),
             }[do]
         ]
     assert looked == [folder] * 3
     assert asked(remote, said, "unfollow", folder=folder)["result"] == {}
-    assert remote._following.watched(folder) is not watched
+    assert remote._follower.watched(folder) is not watched
 
 
 def test_the_runs_of_a_machine_are_listed_with_stages_and_without_what_cannot_be_read(

@@ -1,0 +1,218 @@
+"""Upload local images to a worker on another machine, before the request that names them.
+
+Flow: a request -> `Sender.put` -> its local images that the worker does not have, in chunks -> the request, with their
+remote names. Uploads report progress for the request and can be cancelled. The worker keeps the images in a temporary
+folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from core.spec.errors import UserError
+from core.spec.machines.answers import MOST_SENT, packed
+from core.spec.machines.path_translation import IMAGES, PathTranslator
+from core.spec.reading import UnreadableError, open_regular, parse_json
+
+CHUNK_BYTES = 1 << 20  # per line
+_READY_POLL_SECONDS = 0.2  # while waiting for the worker to start
+
+Message = dict[str, Any]
+
+
+class _CancelledError(Exception):
+    """The request was cancelled, or the worker has ended."""
+
+
+class Sender:
+    """Forwards requests in a thread, each after its images; cancellations are forwarded at once."""
+
+    def __init__(self, names: PathTranslator, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
+        """``reply``: replies to the window in place of the worker."""
+        self._names, self._machine, self._out, self._reply = names, machine, out, reply
+        self._waiting: queue.SimpleQueue[tuple[bytes, Message | None] | None] = queue.SimpleQueue()
+        self._write_lock, self._lock = threading.Lock(), threading.Lock()
+        self._pending: set[Any] = set()  # requests that were not forwarded yet
+        self._cancelled: set[Any] = set()
+        self._refused: set[Any] = set()  # pending requests that the worker has answered already
+        self._stamps: dict[str, tuple[int, int]] = {}  # uploaded image -> size, modification time
+        self._uploads_by_request: dict[Any, list[str]] = {}
+        self._bytes_sent = 0
+        self._ready, self._worker_gone = threading.Event(), threading.Event()
+        self._folder = ""
+        threading.Thread(target=self._forward_requests, name="requests", daemon=True).start()
+
+    def put(self, line: bytes) -> None:
+        """Queue a line; lines are forwarded in order."""
+        value = parse_message(line)
+        if value is None:
+            self._waiting.put((line, None))
+            return
+        number = value.get("id")
+        with self._lock:
+            is_pending = number in self._pending
+            if value.get("do") != "cancel":
+                self._pending.add(number)
+            elif is_pending:
+                self._cancelled.add(number)
+        if value.get("do") != "cancel":
+            self._waiting.put((line, value))
+        elif not is_pending:
+            self._write(line)
+
+    def ready(self, folder: str) -> None:
+        """The worker has started; ``folder``: its folder for images, "" if it accepts none."""
+        self._folder = folder
+        self._ready.set()
+
+    def answered(self, number: Any, failed: bool) -> None:
+        """The worker has answered a request; a pending one when it could not store the images."""
+        with self._lock:
+            uploads = self._uploads_by_request.pop(number, [])
+            if failed:
+                for name in uploads:  # they may be incomplete, so upload them again
+                    self._stamps.pop(name, None)
+            if failed and number in self._pending:
+                self._cancelled.add(number)
+                self._refused.add(number)
+
+    def close(self) -> None:
+        """Forward the queued requests, then close the worker's stdin."""
+        self._waiting.put(None)
+
+    def worker_ended(self) -> None:
+        """The worker has ended."""
+        self._worker_gone.set()
+
+    def _forward_requests(self) -> None:
+        while (message := self._waiting.get()) is not None:
+            line, value = message
+            if value is not None:
+                self._forward(value)
+            else:
+                self._write(line)
+        with suppress(OSError, ValueError):
+            self._out.close()
+
+    def _forward(self, value: Message) -> None:
+        number = value.get("id")
+        try:
+            self._upload(number, [name for name in local_images(value, self._names) if self._needs_upload(name)])
+            self._raise_if_cancelled(number)
+            self._write(as_line(self._names.to_remote(value)))
+        except _CancelledError:
+            with self._lock:
+                refused = number in self._refused
+            if not refused:
+                self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
+        except UserError as error:
+            self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})
+        except OSError as error:
+            message = f"{error.filename} cannot be read: {error.strerror or error}; check the file."
+            self._reply({"id": number, "event": "failed", "message": message, "details": ""})
+        finally:
+            with self._lock:
+                for requests in (self._pending, self._cancelled, self._refused):
+                    requests.discard(number)
+
+    def _needs_upload(self, name: str) -> bool:
+        stat = Path(name).stat()
+        return self._stamps.get(name) != (stat.st_size, stat.st_mtime_ns)
+
+    def _upload(self, number: Any, names: list[str]) -> None:
+        if not names:
+            return
+        total = sum(Path(name).stat().st_size for name in names)
+        if self._bytes_sent + total > MOST_SENT:
+            raise UserError(
+                f"these images have {total >> 20} MB, but only {(MOST_SENT - self._bytes_sent) >> 20} MB can still be "
+                f"uploaded to the worker on {self._machine}; copy them to the machine, or select fewer."
+            )
+        while not self._ready.wait(_READY_POLL_SECONDS):
+            self._raise_if_cancelled(number)
+        if not self._folder:
+            raise UserError(f"sdgui on {self._machine} does not accept uploaded images; update it there.")
+        for position, name in enumerate(names):
+            self._upload_file(number, name, partial(self._report_progress, number, position, len(names)))
+        self._report_progress(number, len(names), len(names))
+
+    def _upload_file(self, number: Any, name: str, progress: Callable[[], object]) -> None:
+        path = Path(name)
+        stat = path.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns)
+        digest = hashlib.sha256(f"{name}{stamp}".encode("utf-8", "surrogatepass")).hexdigest()
+        remote_name = f"{digest[:32]}{path.suffix.lower()}"
+        offset = 0
+        with open_regular(path, limit=MOST_SENT) as file:
+            while (chunk := file.read(CHUNK_BYTES)) or not offset:
+                progress()
+                self._raise_if_cancelled(number)
+                message = {"do": "receive", "id": number, "name": remote_name, "at": offset, "data": packed(chunk)}
+                self._write(as_line(message))
+                offset += len(chunk)
+                if not chunk:  # an empty file; the worker reports what is wrong
+                    break
+        self._bytes_sent += offset
+        with self._lock:
+            if number in self._cancelled:  # refused by the worker meanwhile
+                raise _CancelledError
+            self._stamps[name] = stamp
+            self._uploads_by_request.setdefault(number, []).append(name)
+        self._names.add_copy(name, f"{self._folder}/{remote_name}")
+
+    def _report_progress(self, number: Any, done: int, total: int) -> None:
+        activity = f"sending images to {self._machine}"
+        self._reply({"id": number, "event": "progress", "doing": activity, "done": done, "total": total})
+
+    def _raise_if_cancelled(self, number: Any) -> None:
+        with self._lock:
+            if number in self._cancelled or self._worker_gone.is_set():
+                raise _CancelledError
+
+    def _write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError), self._write_lock:  # the reader of replies notices a closed pipe
+            self._out.write(line)
+            self._out.flush()
+
+
+def local_images(value: Any, names: PathTranslator) -> list[str]:
+    """The local images that a request names, in order, without duplicates."""
+    return list(
+        dict.fromkeys(name for name in _texts(value) if _is_local_image(name) and not names.is_on_machine(name))
+    )
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif depth < 64 and isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item, depth + 1)
+
+
+def _is_local_image(name: str) -> bool:
+    if "\0" in name or len(name) > 4096:
+        return False
+    path = Path(name)
+    return path.suffix.lower() in IMAGES and path.is_absolute() and path.is_file()
+
+
+def parse_message(line: bytes) -> Message | None:
+    """A line as a JSON object; None if it is not one."""
+    try:
+        value = parse_json(line, "a line") if line.startswith(b"{") else None
+    except UnreadableError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def as_line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

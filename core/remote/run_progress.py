@@ -1,0 +1,338 @@
+"""The progress of a run on its machine, from its events, its process, and Slurm, which overrides the heartbeat.
+
+Flow: ``following`` calls `WatchedRun.progress` once a second for each followed run -> ``RemoteStatus`` -> the mirror's
+status.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from core.remote.job import Job, read_job
+from core.remote.processes import end_processes
+from core.remote.script import REQUEUES
+from core.remote.slurm import Slurm, SlurmJob
+from core.spec.chain import ChainDir, chain_file, read_chain
+from core.spec.errors import UserError
+from core.spec.machines.answers import RemoteStatus
+from core.spec.reading import KILOBYTE, open_regular, read_text
+from core.spec.run.event_fields import EventError
+from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
+from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.processes import is_running
+from core.spec.run.starting import STARTING
+from core.spec.run.status import RunState, RunStatus, judge
+
+_CHUNK = 4 << 20
+_MARK = b'"kind":"run_'
+_TIME_SLACK = 2.0  # seconds: Slurm's times are whole seconds
+
+_WAIT_REASONS = {
+    "Resources": "for free resources",
+    "Priority": "because other jobs have priority",
+    "BeginTime": "until its start time",
+    "Dependency": "for another job",
+    "JobHeldUser": "because it is held (scontrol release releases it)",
+    "JobHeldAdmin": "because an administrator holds it",
+    "PartitionTimeLimit": "forever: it requests more time than its partition allows; change time or partition",
+    "PartitionNodeLimit": "forever: it requests more nodes than its partition has; change nodes or partition",
+    "PartitionDown": "because its partition is down",
+    "PartitionInactive": "because its partition is inactive",
+    "ReqNodeNotAvail": "because the requested nodes are not available",
+}
+_END_REASONS = {
+    "CANCELLED": "was cancelled in Slurm",
+    "TIMEOUT": "reached its time limit before the run could be saved",
+    "PREEMPTED": "was preempted by another job",
+    "OUT_OF_MEMORY": "was stopped because it used more memory than it requested",
+    "NODE_FAIL": "ended because one of its nodes failed",
+    "BOOT_FAIL": "ended because one of its nodes did not start",
+    "DEADLINE": "reached its deadline",
+    "REVOKED": "was revoked",
+    "FAILED": "failed",
+    "COMPLETED": "ended without a message from the trainer",
+}
+
+
+class Lifecycle:
+    """The last start or end in an events file; each read continues where the last one stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.last: RunStarted | RunFinished | RunFailed | None = None
+
+    def read(self) -> RunStarted | RunFinished | RunFailed | None:
+        """The last start or end. EventError when the file cannot be read."""
+        try:
+            with open_regular(self._path, root=self._path.parent, error=EventError) as file:
+                size = file.seek(0, 2)
+                if size < self._offset:
+                    self._offset, self.last = 0, None
+                while self._offset < size:
+                    file.seek(self._offset)
+                    chunk = file.read(_CHUNK)
+                    end = chunk.rfind(b"\n") + 1
+                    if not end:
+                        if len(chunk) == _CHUNK:  # no trainer writes such a line
+                            self._offset += len(chunk)
+                            continue
+                        break
+                    self._find_last_event(chunk[:end])
+                    self._offset += end
+        except FileNotFoundError:
+            self._offset, self.last = 0, None
+        return self.last
+
+    def _find_last_event(self, lines: bytes) -> None:
+        position = lines.rfind(_MARK)
+        while position >= 0:
+            begin, end = lines.rfind(b"\n", 0, position) + 1, lines.find(b"\n", position)
+            try:
+                event: Event | None = decode(lines[begin:end])
+            except EventError:
+                event = None
+            if isinstance(event, (RunStarted, RunFinished, RunFailed)):
+                self.last = event
+                return
+            position = lines.rfind(_MARK, 0, begin)
+
+
+class WatchedRun:
+    """A run folder whose progress is determined repeatedly."""
+
+    def __init__(self, run: RunDir, slurm: Slurm) -> None:
+        self.run = run
+        self._slurm = slurm
+        self._lifecycle = Lifecycle(run.events)
+        self._requested = ""  # "stop" or "pause", for a trainer that may not listen yet
+
+    def progress(self, time_now: Callable[[], float] = time.time) -> RemoteStatus:
+        """The current progress. UserError when the folder cannot be read."""
+        if not self.run.path.is_dir():
+            return self._without_folder()
+        job, last, status = read_job(self.run), self._lifecycle.read(), self.run.read_status()
+        if job is not None and job.launcher == "slurm":
+            progress = self._by_slurm(job, last, status, time_now())
+        else:
+            progress = self._by_process(last, status, time_now())
+        if job is not None and job.result:
+            progress = self._by_result(job, progress, status)
+        elif (
+            job is not None
+            and progress.state is RunState.DONE
+            and self._awaits_ensemble
+            and self._is_working(job, status)
+        ):
+            progress = progress.model_copy(update={"state": RunState.RUNNING, "note": "evaluating the ensemble"})
+        self._repeat_request(progress)
+        return progress
+
+    def _without_folder(self) -> RemoteStatus:
+        """The progress without a folder: a stage that has not started, or a deleted run."""
+        if chain_file(self.run.path) is None:
+            note = f"The run folder {self.run.path} no longer exists on its machine."
+            return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+        job = read_job(self.run)
+        if job is not None and self._is_working(job, None):
+            return RemoteStatus(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
+        note = "The chain ended before this stage started; resume it to continue."
+        return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
+
+    @property
+    def _awaits_ensemble(self) -> bool:
+        """Whether this is the last stage of a chain whose ensemble is not evaluated yet."""
+        file = chain_file(self.run.path)
+        if file is None or ChainDir(file.parent).ensemble.exists():
+            return False
+        chain = read_chain(file)
+        last = ChainDir(file.parent).stage(chain, len(chain.stages) - 1)
+        return chain.ensemble and self.run.path.name == last.path.name
+
+    def _by_result(self, job: Job, progress: RemoteStatus, status: RunStatus | None) -> RemoteStatus:
+        """The progress of a study's job: running until its process ends, done if that wrote its result."""
+        if progress.state.alive or progress.state in (RunState.PAUSED, RunState.STOPPED):
+            return progress
+        if self._is_working(job, status):
+            return progress.model_copy(update={"state": RunState.RUNNING, "note": "evaluating"})
+        if (self.run.path / job.result).is_file():
+            return progress.model_copy(update={"state": RunState.DONE, "note": ""})
+        stderr_lines = self.run.stderr_end().splitlines()
+        own_errors = [
+            line for line in stderr_lines if line.startswith("error: ")
+        ]  # Slurm and the script may have the last word
+        note = next(iter([*own_errors[-1:], *stderr_lines[-1:], progress.note]), "") or "it exited unexpectedly"
+        state = RunState.FAILED if progress.state is RunState.FAILED else RunState.INTERRUPTED
+        return progress.model_copy(update={"state": state, "note": note})
+
+    def _is_working(self, job: Job, status: RunStatus | None) -> bool:
+        if job.launcher == "slurm":
+            slurm = self._slurm.job(job.job) if job.job else None
+            return slurm is not None and (slurm.running or slurm.waiting)
+        if job.pid:
+            return is_running(job.pid, job.started)
+        return status is not None and status.is_local and is_running(status.pid, status.started)
+
+    def _by_process(
+        self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, time_now: float
+    ) -> RemoteStatus:
+        terminal = _terminal(last)
+        resumed = terminal is not None and status is not None and status.started > terminal.time
+        state = judge(status, None if resumed else terminal, time_now)
+        if resumed and state is RunState.RUNNING and status is not None and status.doing != STARTING:
+            return self._make_progress(
+                RunState.STARTING, status.doing, last, status, time_now
+            )  # no event overrides that
+        if state in (RunState.RUNNING, RunState.LOST_CONTACT) and status is not None and status.doing == STARTING:
+            # The trainer renews this status only after loading its libraries; `judge` has found its process.
+            return self._make_progress(RunState.STARTING, "", last, replace(status, heartbeat=time_now), time_now)
+        if state is RunState.STARTING:  # no status: no trainer
+            state = RunState.INTERRUPTED
+        return self._make_progress(state, "", last, status, time_now)
+
+    def _by_slurm(
+        self, job: Job, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, time_now: float
+    ) -> RemoteStatus:
+        try:
+            slurm_job = self._slurm.job(job.job) if job.job else None
+        except UserError as error:  # Slurm does not answer: judge by the heartbeat
+            state = judge(_by_heartbeat_only(status), _terminal(last), time_now)
+            return self._make_progress(state, str(error), last, status, time_now)
+        if isinstance(last, RunFinished) and last.outcome == "done" and chain_file(self.run.path):
+            return self._make_progress(RunState.DONE, "", last, status, time_now)  # its job trains the stages after it
+        state, note = _slurm_state(job, slurm_job, last, status, time_now, self._why_requeued())
+        if slurm_job is not None and not (slurm_job.waiting or slurm_job.running):
+            slurm_job = None
+        expected = slurm_job.expected - time_now if slurm_job and slurm_job.expected else None
+        progress = self._make_progress(state, note, last, status, time_now)
+        return progress.model_copy(
+            update={"job": job.job, "scheduler": slurm_job.state if slurm_job else "", "expected": expected}
+        )
+
+    def _make_progress(
+        self, state: RunState, note: str, last: Event | None, status: RunStatus | None, time_now: float
+    ) -> RemoteStatus:
+        return RemoteStatus(
+            folder=str(self.run.path),
+            state=state,
+            note=note,
+            age=max(0.0, time_now - status.heartbeat) if status else None,
+            status=status,
+            step=getattr(last, "step", 0),
+        )
+
+    def _why_requeued(self) -> str:
+        try:
+            lines = read_text(self.run.path / REQUEUES, 256 * KILOBYTE, root=self.run.path, error=RunDirError).split(
+                "\n"
+            )
+        except (FileNotFoundError, UserError):
+            return ""
+        return next((line.partition(" ")[2] for line in reversed(lines) if line.strip()), "")
+
+    def request(self, action: str) -> None:
+        """Ask the trainer to stop or pause; a job that waits in Slurm's queue is cancelled."""
+        progress = self.progress()
+        if not progress.state.alive:
+            return
+        if progress.scheduler and self._is_queued(progress):
+            self._slurm.cancel(progress.job)
+            self._write_ending("stopped" if action == "stop" else "paused", progress.step)
+            return
+        self.run.create()  # for a stage that has not started
+        self.run.ask("stop" if action == "stop" else "pause")
+        self._requested = action
+
+    def end(self, kill: bool) -> None:
+        """End the run by signals to its processes, or by ``scancel``."""
+        job = read_job(self.run)
+        if job is None or job.launcher != "slurm":
+            end_processes(self.run.path, job, self.run.read_status(), kill)
+        elif kill:
+            self._slurm.kill(job.job)
+        else:
+            self._slurm.cancel(job.job)
+
+    def _is_queued(self, progress: RemoteStatus) -> bool:
+        slurm_job = self._slurm.job(progress.job)
+        return slurm_job is not None and slurm_job.waiting
+
+    def _write_ending(self, outcome: str, step: int) -> None:
+        """Write the last event of a job that was cancelled before its trainer started."""
+        lock = self.run.claim()
+        try:
+            writer = EventWriter(self.run.events)
+            writer.write(RunFinished(step=step, outcome="stopped" if outcome == "stopped" else "paused"))
+            writer.close()
+        finally:
+            lock.release()
+
+    def _repeat_request(self, progress: RemoteStatus) -> None:
+        """Repeat the request until the run has ended: a starting trainer clears earlier requests."""
+        if not progress.state.alive:
+            self._requested = ""
+        elif self._requested and not self.run.control.exists() and progress.state is RunState.STARTING:
+            self.run.ask("stop" if self._requested == "stop" else "pause")
+
+
+def _slurm_state(
+    job: Job,
+    slurm_job: SlurmJob | None,
+    last: RunStarted | RunFinished | RunFailed | None,
+    status: RunStatus | None,
+    time_now: float,
+    requeued: str,
+) -> tuple[RunState, str]:
+    """State and note of a Slurm job's run."""
+    terminal = _terminal(last)
+    if slurm_job is None:
+        if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK:
+            return judge(None, terminal), ""
+        reason = f"Slurm no longer knows job {job.job}" if job.job else "sbatch was not reached"
+        return RunState.INTERRUPTED, f"{reason}, and the run has no last event; resume it."
+    if slurm_job.waiting:
+        if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts:
+            return judge(None, terminal), ""
+        return RunState.STARTING, _waiting_note(job, slurm_job, time_now, requeued)
+    began = max(slurm_job.began or 0.0, job.submitted) - _TIME_SLACK
+    fresh = last is not None and last.time >= began
+    if slurm_job.running:
+        if fresh and terminal is not None:
+            return judge(None, terminal), ""
+        if fresh:
+            return RunState.RUNNING, ""
+        activity = status.doing if status is not None and status.started >= began else ""
+        return RunState.STARTING, f"{activity or STARTING} on {slurm_job.nodes or 'its node'} (Slurm job {job.job})"
+    if terminal is not None and (fresh or (terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts)):
+        return judge(None, terminal), ""
+    how = _END_REASONS.get(slurm_job.state, f"ended as {slurm_job.state}")
+    return RunState.INTERRUPTED, f"Slurm job {job.job} {how}; resume it from its last checkpoint."
+
+
+def _waiting_note(job: Job, slurm_job: SlurmJob, time_now: float, requeued: str) -> str:
+    why = _WAIT_REASONS.get(slurm_job.reason, f"({slurm_job.reason})" if slurm_job.reason else "")
+    parts = [f"Slurm job {job.job} waits {why}".strip()]
+    if slurm_job.restarts:
+        parts.insert(0, f"requeued after {requeued}" if requeued else "requeued by Slurm")
+    if slurm_job.expected and slurm_job.expected > time_now:
+        parts.append(f"it should start in about {_duration(slurm_job.expected - time_now)}")
+    return "; ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{round(seconds)} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _terminal(last: Event | None) -> RunFinished | RunFailed | None:
+    return last if isinstance(last, (RunFinished, RunFailed)) else None
+
+
+def _by_heartbeat_only(status: RunStatus | None) -> RunStatus | None:
+    """``status`` as on an unknown node, so that only its heartbeat counts."""
+    return replace(status, host="a node of the cluster", verdict="") if status is not None else None
