@@ -43,7 +43,7 @@ class Objectives(nn.Module):
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
         """Loads the result of ``state_dict``, including buffers under older names."""
-        self.load_state_dict({present("state", name, told=False): value for name, value in state.items()})
+        self.load_state_dict({present("state", name, warn=False): value for name, value in state.items()})
 
     def active(self, taught: bool) -> Objectives:
         """The active objectives: until the teacher starts, those that do not learn from a teacher."""

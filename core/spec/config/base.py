@@ -1,4 +1,4 @@
-"""What every section of a config is made of: frozen fields that carry what the form shows."""
+"""The base of every section of a config: frozen fields with metadata for the form."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ LONGEST_TEXT = 10_000  # characters of any one field
 
 
 class ConfigError(UserError):
-    """A config that cannot be used; the message names the field, the value and the remedy."""
+    """An invalid config; the message names the field, the value and the remedy."""
 
 
 def _sane_text(value: Any) -> Any:
-    """Neither a path nor a name may hold a null character, and none is as long as a file."""
+    """Refuse null characters, invalid UTF-8 and very long text."""
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
     if isinstance(value, str) and "\0" in value:
-        raise ValueError("it holds a null character")
+        raise ValueError("it contains a null character")
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("it holds bytes that are no text in UTF-8; rename the file")
+        raise ValueError("it contains bytes that are not valid UTF-8; rename the file")
     return value
 
 
@@ -37,8 +37,8 @@ class Section(BaseModel):
 
 
 def shown(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
-    """Extra facts for the form: the unit shown after the value, whether it hides under *More*, the editor, and what a
-    text is chosen from where others are allowed too.
+    """Metadata for the form: the unit shown after the value, whether the field is under *More*, the editor, and
+    suggested values of a text field.
     """
     extra: dict[str, Any] = {"unit": unit}
     if choices:

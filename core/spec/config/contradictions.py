@@ -12,16 +12,16 @@ from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shard
 
 
 def problems(config: RunConfig) -> dict[str, str]:
-    """Dotted field -> sentence with the remedy; empty when the config makes sense."""
-    found: dict[str, str] = {}
+    """Dotted field -> message with the remedy; empty for a consistent config."""
+    messages: dict[str, str] = {}
     for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _objectives):
-        for field, sentence in rule(config):
-            found.setdefault(field, sentence)
-    return found
+        for field, message in rule(config):
+            messages.setdefault(field, message)
+    return messages
 
 
 def _data(config: RunConfig) -> Problems:
-    """A list of shards in which something else stands, or that no program could read."""
+    """Malformed lists of shards and of retained data."""
     for name in ("train", "val", "test"):
         text = str(getattr(config.data, name))
         if SEPARATOR in text and not names_shards(text) and not may_be_there(text):
@@ -32,16 +32,16 @@ def _data(config: RunConfig) -> Problems:
         if not path or names_shards(path):
             yield "data.retain", "Separate data sets with semicolons, as in PATH; NAME=PATH; shards cannot be retained."
     if config.checkpoint.keep_retained > 0 and not config.data.retain:
-        yield "checkpoint.keep_retained", "Nothing is retained: name data in data.retain, or set 0."
+        yield "checkpoint.keep_retained", "There is no retained data: name some in data.retain, or set 0."
 
 
 def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
-    """The objectives that count, by name."""
+    """The objectives with a weight above 0, by name."""
     return {name: objective for name, objective in config.objectives if objective.weight > 0}
 
 
 def _needs(config: RunConfig) -> Problems:
-    """What objectives need and the config has not."""
+    """Missing needs of objectives."""
     for name, objective in weighted(config).items():
         needs = objective.needs_teacher() if not config.teacher.traits.exists else []
         needs += objective.needs_fusion() if config.fusion.kind == "none" else []
@@ -50,7 +50,7 @@ def _needs(config: RunConfig) -> Problems:
 
 
 def _objectives(config: RunConfig) -> Problems:
-    """The contradictions that each objective finds for itself."""
+    """The contradictions that each objective declares."""
     every = tuple(objective for _, objective in config.objectives)
     context = Context(config.data, config.views, config.teacher, config.fusion, every)
     for objective in weighted(config).values():
@@ -63,11 +63,11 @@ def _teacher(config: RunConfig) -> Problems:
         return
     frozen = teacher.traits.trained
     if frozen and not teacher.checkpoint and config.data.train:  # a config without data is not yet wrong
-        yield "teacher.checkpoint", "A frozen teacher needs its weights: name a former run or a model."
+        yield "teacher.checkpoint", "A frozen teacher needs weights: name an earlier run or a model."
     if not frozen and teacher.checkpoint:
-        yield "teacher.checkpoint", "This teacher is made of the student: leave it empty, or set kind to frozen."
+        yield "teacher.checkpoint", "This teacher is derived from the student: leave it empty, or set kind to frozen."
     if teacher.kind == "initial" and not config.towers.pretrained and config.data.train:
-        yield "towers.pretrained", "An initial teacher is what training starts from: name a former run or a model."
+        yield "towers.pretrained", "An initial teacher has the initial weights: name an earlier run or a model."
     if teacher.targets == "stored":
         yield from _stored(config)
     if teacher.every > 1:
@@ -75,29 +75,29 @@ def _teacher(config: RunConfig) -> Problems:
 
 
 def _stored(config: RunConfig) -> Problems:
-    """Targets that are computed once, by a teacher that does not change: what they cannot be computed of, or give."""
+    """Settings that contradict stored targets."""
     teacher, views = config.teacher, config.views
     if not teacher.traits.constant:
-        yield "teacher.targets", "Only a teacher that never changes has stored targets: choose pass, or kind initial."
+        yield "teacher.targets", "Only a constant teacher can have stored targets: choose pass, or kind initial."
     if names_shards(config.data.train):
         yield "teacher.targets", "Shards hold too many pairs to store the features of each: choose pass."
     if views.teacher.count > 0 and not views.shared:
-        yield "views.teacher.count", "Nothing is shown to a teacher whose targets are stored: set 0."
+        yield "views.teacher.count", "A teacher with stored targets sees no views: set 0."
     if views.shared:
-        yield "views.shared", "Nothing is shown to a teacher whose targets are stored: switch this off."
+        yield "views.shared", "A teacher with stored targets sees no views: switch this off."
     for name, objective in weighted(config).items():
         if not objective.takes_stored():
-            remedy = f"{name} needs a teacher's pass: choose pass, or set objectives.{name}.weight to 0."
+            remedy = f"{name} needs the teacher's forward pass: choose pass, or set objectives.{name}.weight to 0."
             yield "teacher.targets", remedy
 
 
 def _teacher_at_intervals(config: RunConfig) -> Problems:
-    """A teacher that teaches in some steps: what needs it in each, and that something is learnt in the others."""
+    """Settings that contradict a teacher at intervals."""
     objectives = weighted(config).values()
-    for what in filter(None, (objective.needs_teacher_in_every_step() for objective in objectives)):
-        yield "teacher.every", f"The teacher is needed in every step for {what}: set 1."
+    for part in filter(None, (objective.needs_teacher_in_every_step() for objective in objectives)):
+        yield "teacher.every", f"The teacher is needed in every step for {part}: set 1."
     if all(objective.learns_from_teacher for objective in objectives):
-        yield "teacher.every", "Nothing is learnt in the other steps: set 1, or give another objective a weight."
+        yield "teacher.every", "The other steps have no objective: set 1, or give another objective a weight."
 
 
 def _fusion(config: RunConfig) -> Problems:
@@ -127,4 +127,7 @@ def _views(config: RunConfig) -> Problems:
         if view.crop_min > view.crop_max:
             yield f"views.{name}.crop_min", f"{view.crop_min} is above the largest crop, {view.crop_max}."
     if views.shared and views.student.count == 0:
-        yield "views.shared", "There are no further views of the student: set views.student.count, or switch this off."
+        yield (
+            "views.shared",
+            "There are no additional views of the student: set views.student.count, or switch this off.",
+        )

@@ -1,4 +1,4 @@
-"""Settings of the objectives that learn from a teacher or from further views."""
+"""Settings of the objectives that use a teacher or additional views."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fused_needs(on: str) -> list[Need]:
 
 
 class DistillationConfig(ObjectiveConfig):
-    """Match the teacher's outputs, with a weight that may rise while the teacher is still poor."""
+    """Match the teacher's outputs, with a weight that may rise at the start, when the teacher is still poor."""
 
     learns_from_teacher: ClassVar[bool] = True
 
@@ -55,12 +55,12 @@ class DistillSimilarityConfig(DistillationConfig):
     alpha_ramp: AlphaRamp = 0.0
     temperature: Temperature = Field(
         1.0,
-        description="Divides the teacher's logits, not the student's: above 1 the target also tells which others are "
-        "nearly alike, as label smoothing that knows them.",
+        description="Divides the teacher's logits, not the student's. Above 1 the targets are softer, like label "
+        "smoothing weighted by similarity.",
     )
     queue: Queue = Field(
         0,
-        description="How many of the teacher's features of previous batches are compared with too (ALBEF: 65536). "
+        description="Number of the teacher's features of previous batches used as further negatives (ALBEF: 65536). "
         "0 for none.",
     )
 
@@ -80,19 +80,19 @@ class DistillPrototypesConfig(DistillationConfig):
     on: Literal["fused", "image", "text", "fused+image"] = Field(
         "fused",
         title="On",
-        description="Which representation is distilled; fused needs a fusion. fused+image: both, with prototypes of "
-        "their own.",
+        description="The representation to distil; fused needs a fusion. fused+image: both, each with its own "
+        "prototypes.",
         json_schema_extra=shown(""),
     )
     prototypes: Prototypes = Field(
         1024,
-        description="About 1024 up to 20,000 images, 4096 at 100,000, 65536 for web data.",
+        description="About 1024 for up to 20,000 images, 4096 for 100,000, 65536 for web data.",
     )
     centering: Literal["center", "sinkhorn"] = Field(
         "center",
-        title="Against collapse",
-        description="center: a moving mean of the teacher's logits is subtracted (DINO); sinkhorn: each batch is "
-        "spread evenly over the prototypes (SwAV, DINOv2).",
+        title="Collapse prevention",
+        description="center: subtracts a moving mean from the teacher's logits (DINO); sinkhorn: spreads each batch "
+        "evenly over the prototypes (SwAV, DINOv2).",
         json_schema_extra=shown("", advanced=True),
     )
     student_temperature: float = Field(
@@ -104,20 +104,20 @@ class DistillPrototypesConfig(DistillationConfig):
         gt=0.0,
         le=10.0,
         title="Teacher temperature",
-        description="Divides the teacher's logits; sharper than the student's, against collapse to uniform.",
+        description="Divides the teacher's logits; lower than the student's, against collapse to a uniform output.",
         json_schema_extra=shown("", advanced=True),
     )
     teacher_temperature_ramp: Share = Field(
         0.0,
         title="Teacher temperature warm-up",
-        description="The teacher's temperature moves from 0.04 over this share of training (DINO: to 0.07 in 30 of "
-        "100 epochs); 0: it is constant.",
+        description="The teacher's temperature changes linearly from 0.04 over this share of training (DINO: to 0.07 "
+        "in 30 of 100 epochs); 0: constant.",
         json_schema_extra=shown("share of steps", advanced=True),
     )
     freeze_last: Share = Field(
         0.0,
-        title="Prototypes frozen",
-        description="The prototypes themselves stay as they are for this share of training (DINO: the first epoch).",
+        title="Freeze prototypes",
+        description="The prototypes are not trained for this share of training (DINO: the first epoch).",
         json_schema_extra=shown("share of steps", advanced=True),
     )
 
@@ -155,24 +155,24 @@ class DistillFeaturesConfig(DistillationConfig):
     distance: Literal["contrast", "squared"] = Field(
         "contrast",
         title="Distance",
-        description="contrast: find it among the batch's (InfoNCE, COSMOS). squared: squared distance to it (LDIFS).",
+        description="contrast: InfoNCE over the batch's features (COSMOS). squared: squared distance (LDIFS).",
         json_schema_extra=shown(""),
     )
     on: Literal["image", "text", "both", "fused"] = Field(
         "image",
         title="On",
-        description="The student's representation; both takes image and text in turn, fused needs a fusion.",
+        description="The student's representation; both: image and text separately; fused needs a fusion.",
         json_schema_extra=shown(""),
     )
     cross: bool = Field(
         False,
         title="Cross-modal",
-        description="Compare with the teacher's feature of the other modality; fused with its image and its text.",
+        description="Compare with the teacher's feature of the other modality; fused: with its image and its text.",
         json_schema_extra=shown(""),
     )
     temperature: Temperature = Field(
         0.07,
-        description="Divides the similarities; the initial value of a learnt scale. Of contrast alone.",
+        description="For contrast: divides the similarities; the initial value of a learnt scale.",
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -194,7 +194,7 @@ class DistillLogitsConfig(DistillationConfig):
     on: Literal["similarities", "classes"] = Field(
         "similarities",
         title="On",
-        description="The logits over the batch's pairs, or over the classes that classification learns.",
+        description="Logits over the batch's pairs, or over the classes of the classification objective.",
         json_schema_extra=shown(""),
     )
     temperature: float = Field(
@@ -224,7 +224,7 @@ class MaskedPatchesConfig(DistillationConfig):
 
     prototypes: Prototypes = Field(
         1024,
-        description="Of patches; about as many as for whole images.",
+        description="Prototypes of patches; about as many as for whole images.",
     )
 
     def uses_captions(self) -> bool:
@@ -239,7 +239,7 @@ class MaskedPatchesConfig(DistillationConfig):
     def problems(self, context: Context) -> Problems:
         views = context.views
         if not views.shared:
-            yield "views.shared", "Masked patches are compared with the same view seen whole: switch this on."
+            yield "views.shared", "Masked patches are compared with the same view without a mask: switch this on."
         if views.student.mask == 0:
             yield "views.student.mask", "No patch is masked: set a probability above 0."
         if views.student.mix != "none":
@@ -255,7 +255,7 @@ class ImageContrastiveConfig(ObjectiveConfig):
         ge=2,
         le=65536,
         title="Width",
-        description="Of the projection in which views are compared (SLIP: 256).",
+        description="Output width of the projection head (SLIP: 256).",
         json_schema_extra=shown("channels", advanced=True),
     )
     hidden: int = Field(
@@ -263,7 +263,7 @@ class ImageContrastiveConfig(ObjectiveConfig):
         ge=2,
         le=65536,
         title="Hidden width",
-        description="Of the projection's two hidden layers (SLIP: 4096).",
+        description="Width of the projection head's two hidden layers (SLIP: 4096).",
         json_schema_extra=shown("channels", advanced=True),
     )
 
@@ -275,6 +275,6 @@ class ImageContrastiveConfig(ObjectiveConfig):
 
     def problems(self, context: Context) -> Problems:
         if context.views.student.count < 2:
-            yield "views.student.count", "Image contrast compares two further views: set 2, or its weight to 0."
+            yield "views.student.count", "Image contrast compares two additional views: set 2, or its weight to 0."
         if context.views.student.mix != "none":
             yield "views.student.mix", "Image contrast compares whole images: set none, or its weight to 0."

@@ -1,6 +1,6 @@
-"""RunConfig: an experiment, whole. Every field carries a title, a description, a unit and a range.
+"""RunConfig: the complete config of an experiment. Every field has a title, a description, a unit and a range.
 
-Derived values (steps in all, image size of an architecture) are never stored.
+Derived values (total steps, image size of an architecture) are never stored.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ CONFIG_VERSION: Literal[1] = 1
 
 
 class RunConfig(Section):
-    """An experiment, whole."""
+    """The complete config of an experiment."""
 
     version: Literal[1] = Field(CONFIG_VERSION, title="Version", json_schema_extra=shown("", advanced=True))
     name: Text = Field(
-        "untitled", min_length=1, max_length=120, title="Name", description="What you call it.",
+        "untitled", min_length=1, max_length=120, title="Name", description="The experiment's name.",
         json_schema_extra=shown(""),
     )  # fmt: skip
-    preset: Text = Field("", title="Preset", description="What it started from.", json_schema_extra=shown(""))
+    preset: Text = Field("", title="Preset", description="The preset it is based on.", json_schema_extra=shown(""))
     seed: int = Field(
-        0, ge=0, lt=2**31, title="Seed", description="Of weights, order and augmentation.", json_schema_extra=shown("")
+        0, ge=0, lt=2**31, title="Seed", description="For weights, order and augmentation.", json_schema_extra=shown("")
     )
     data: DataConfig = Field(default_factory=DataConfig, title="Data")
     views: ViewsConfig = Field(default_factory=ViewsConfig, title="Views")

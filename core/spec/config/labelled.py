@@ -1,4 +1,4 @@
-"""Settings of the objectives that learn from labelled and unlabelled rows."""
+"""Settings of the objectives on labelled and unlabelled rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from core.spec.config.views import ViewsConfig
 
 
 class ClassificationConfig(ObjectiveConfig):
-    """Classify labelled rows (data.label names the column); rows without a label are left out."""
+    """Classify labelled rows (data.label names the column); rows without a label are ignored."""
 
     learns_classes: ClassVar[bool] = True
 
     view: Literal["clean", "further"] = Field(
         "clean",
         title="View",
-        description="clean: the clean view; further: the student's further views, where interpolated images are "
-        "labelled by share (mixup).",
+        description="clean: the clean view; further: the student's additional views, where interpolated images have "
+        "interpolated labels (mixup).",
         json_schema_extra=shown(""),
     )
 
@@ -37,7 +37,7 @@ class ClassificationConfig(ObjectiveConfig):
         if self.view == "further" and context.views.student.count == 0:
             yield (
                 "objectives.classification.view",
-                "There is no further view: set views.student.count, or choose clean.",
+                "There is no additional view: set views.student.count, or choose clean.",
             )
 
 
@@ -57,11 +57,11 @@ class ConsistencyConfig(ObjectiveConfig):
     guess: Literal["student", "teacher"] = Field(
         "student",
         title="Pseudo-labels from",
-        description="Whose predictions are fixmatch's pseudo-labels: the student's own, or the teacher's (EMAN).",
+        description="The network whose predictions are fixmatch's pseudo-labels: the student, or the teacher (EMAN).",
         json_schema_extra=shown(""),
     )
     threshold: float = Field(
-        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels less confident than this.",
+        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels below this confidence.",
         json_schema_extra=shown("probability"),
     )  # fmt: skip
     sharpen: float = Field(
@@ -98,7 +98,7 @@ class ConsistencyConfig(ObjectiveConfig):
         if self.kind == "mean-teacher":
             return
         if views.student.count == 0:
-            yield "views.student.count", f"{self.kind} needs a further view of the student: set at least 1."
+            yield "views.student.count", f"{self.kind} needs an additional view of the student: set at least 1."
         if views.student.count > 0 and views.student.mix != "none":
             yield "views.student.mix", f"{self.kind} needs views that are not interpolated: set none."
         if self.kind == "mixmatch":

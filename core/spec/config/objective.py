@@ -45,7 +45,7 @@ Problems = Iterator[tuple[str, str]]
 
 
 class Need(NamedTuple):
-    """A setting of an objective that needs a further part of the config, and what to say where that is missing."""
+    """A setting of an objective that needs another part of the config, and the message if that is missing."""
 
     field: str  # the setting, such as "weight"
     remedy: str
@@ -78,7 +78,7 @@ class ObjectiveConfig(Section):
     """Whether it learns the same classes from rows without a label."""
 
     weight: float = Field(
-        0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
 
@@ -89,15 +89,15 @@ class ObjectiveConfig(Section):
         return [Need("weight", "It needs a teacher: set teacher.kind to ema, or this weight to 0.")]
 
     def takes_stored(self) -> bool:
-        """Whether it needs no more of a teacher than features of images and captions."""
+        """Whether stored features of images and captions are all that it needs from a teacher."""
         return not self.needs_teacher()
 
     def reads_views(self) -> bool:
-        """Whether it reads the student's further views; what learns from a teacher always does."""
+        """Whether it reads the student's additional views; objectives with a teacher always do."""
         return self.learns_from_teacher
 
     def needs_teacher_in_every_step(self) -> str:
-        """What of it needs the teacher in every step, as it is called in a sentence; "" when nothing does."""
+        """The part that needs the teacher in every step, as named in messages; "" if none does."""
         return ""
 
     def needs_fusion(self) -> list[Need]:
@@ -109,11 +109,11 @@ class ObjectiveConfig(Section):
         return False
 
     def uses_captions(self) -> bool:
-        """Whether it learns anything from captions."""
+        """Whether it learns from captions."""
         return True
 
     def trains_retrieval(self) -> bool:
-        """Whether it draws an image's vector and its caption's together."""
+        """Whether it pulls the vectors of an image and its caption together."""
         return False
 
     def prototype_count(self) -> int:
@@ -121,7 +121,7 @@ class ObjectiveConfig(Section):
         return 0
 
     def tower_defaults(self) -> dict[str, float]:
-        """Fields of open_clip's model configuration that it starts from where the architecture does not set them."""
+        """Defaults for fields of open_clip's model configuration that the architecture does not set."""
         return {}
 
     def weight_ramp(self) -> WeightRamp:
@@ -141,7 +141,7 @@ class ObjectiveConfig(Section):
         return 0.0
 
     def problems(self, context: Context) -> Problems:
-        """Contradictions with the rest of the config besides what is needed; asked where the weight is above 0."""
+        """Further contradictions with the rest of the config; called if the weight is above 0."""
         yield from ()
 
 
@@ -150,7 +150,7 @@ C = TypeVar("C", bound=ObjectiveConfig)
 
 @dataclass(frozen=True)
 class Context:
-    """The rest of a config, which the settings of one objective are checked against."""
+    """The rest of a config, for checking the settings of one objective."""
 
     data: DataConfig
     views: ViewsConfig
@@ -160,4 +160,4 @@ class Context:
 
     def other(self, kind: type[C]) -> C:
         """The settings of another objective."""
-        return next(one for one in self.objectives if isinstance(one, kind))
+        return next(objective for objective in self.objectives if isinstance(objective, kind))

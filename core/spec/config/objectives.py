@@ -1,4 +1,4 @@
-"""The fifth axis: what the student is trained on. Each objective has a weight, a ramp and its own settings."""
+"""The fifth axis: the student's training objectives. Each has a weight, a ramp and its own settings."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from core.spec.reading import excerpt
 
 
 class CustomObjectiveConfig(ObjectiveConfig):
-    """A loss of the user's own: its weight, and the arguments of its constructor beside it."""
+    """A custom loss: its weight, and the arguments of its constructor."""
 
     model_config = ConfigDict(extra="allow")
     weight: float = Field(
-        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """What its constructor is called with."""
+        """The arguments of its constructor."""
         return dict(self.__pydantic_extra__ or {})
 
 
 class ObjectivesConfig(Section):
-    """What the student is trained on; the loss is the weighted sum."""
+    """The student's objectives; the loss is their weighted sum."""
 
     contrastive: ContrastiveConfig = Field(
         default_factory=ContrastiveConfig,
@@ -56,7 +56,7 @@ class ObjectivesConfig(Section):
     matching: MatchingConfig = Field(
         default_factory=MatchingConfig,
         title="Matching",
-        description="Tell true pairs from the hardest false ones. Needs a fusion.",
+        description="Classify pairs as matching or not, with hard negatives. Needs a fusion.",
     )
     masked_words: MaskedWordsConfig = Field(
         default_factory=MaskedWordsConfig,
@@ -96,7 +96,7 @@ class ObjectivesConfig(Section):
     image_contrastive: ImageContrastiveConfig = Field(
         default_factory=ImageContrastiveConfig,
         title="Image contrast",
-        description="Pull two further views of an image together. Needs two of them for the student.",
+        description="Pull two additional views of an image together. Needs two additional views of the student.",
     )
     classification: ClassificationConfig = Field(
         default_factory=ClassificationConfig,
@@ -111,7 +111,7 @@ class ObjectivesConfig(Section):
     custom: dict[Text, CustomObjectiveConfig] = Field(
         default_factory=dict,
         title="Custom objectives",
-        description='Losses of your own: {"FILE.py:NAME": {"weight": 1, "further argument": 2}}.',
+        description='Your own losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.',
         json_schema_extra=shown(""),
     )
 
@@ -129,6 +129,6 @@ class ObjectivesConfig(Section):
         return custom
 
     def __iter__(self) -> Generator[tuple[str, Any], None, None]:
-        """Every objective and its settings; one of the user's own by the name that follows the colon."""
+        """Every objective and its settings; a custom one under the name after the colon."""
         yield from ((name, settings) for name, settings in super().__iter__() if name != "custom")
         yield from ((key.rpartition(":")[2], settings) for key, settings in self.custom.items())

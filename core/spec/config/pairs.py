@@ -1,4 +1,4 @@
-"""Settings of the objectives that learn from pairs: contrast, captions, matching, masked words."""
+"""Settings of the objectives on pairs: contrast, captions, matching, masked words."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ class ContrastiveConfig(ObjectiveConfig):
     """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid per pair (SigLIP)."""
 
     weight: float = Field(
-        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 leaves it out.",
+        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
     kind: Literal["softmax", "sigmoid"] = Field(
         "softmax",
         title="Kind",
-        description="softmax: which of the batch is the partner (CLIP); sigmoid: is this a pair, yes or no, with a "
-        "learnt bias (SigLIP, Zhai et al. 2023).",
+        description="softmax: find the partner in the batch (CLIP); sigmoid: classify each combination as a pair or "
+        "not, with a learnt bias (SigLIP, Zhai et al. 2023).",
         json_schema_extra=shown(""),
     )
     label_smoothing: LabelSmoothing = Field(
         0.0,
-        description="Share of the target spread evenly over all pairs of the batch, the true one too (ALIGN: 0.1).",
+        description="Share of the target spread evenly over all pairs of the batch, including the true one (ALIGN: "
+        "0.1).",
     )
 
     def trains_retrieval(self) -> bool:
@@ -48,7 +49,7 @@ class ContrastiveConfig(ObjectiveConfig):
 
     def problems(self, context: Context) -> Problems:
         if self.kind == "sigmoid" and self.label_smoothing > 0:
-            yield "objectives.contrastive.label_smoothing", "Only softmax smooths: set it to 0, or kind to softmax."
+            yield "objectives.contrastive.label_smoothing", "Needs kind softmax: set it to 0, or kind to softmax."
 
 
 class CaptioningConfig(ObjectiveConfig):
@@ -57,8 +58,8 @@ class CaptioningConfig(ObjectiveConfig):
     through: Literal["decoder", "fusion"] = Field(
         "decoder",
         title="Through",
-        description="decoder: CoCa's, which can write captions afterwards. fusion: the fusion with a causal "
-        "attention mask (BLIP, mPLUG, BLIP-2); it trains the representation only.",
+        description="decoder: CoCa's decoder, which can then write captions. fusion: the fusion with a causal "
+        "attention mask (BLIP, mPLUG, BLIP-2), which trains only the representation.",
         json_schema_extra=shown(""),
     )
 
@@ -81,7 +82,7 @@ class MatchingConfig(ObjectiveConfig):
     negatives: Literal["hard", "random"] = Field(
         "hard",
         title="Negatives",
-        description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn evenly (UNITER).",
+        description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER).",
         json_schema_extra=shown("", advanced=True),
     )
 
@@ -99,7 +100,7 @@ class MaskedWordsConfig(ObjectiveConfig):
     alpha: Share = Field(
         0.0,
         title="Alpha",
-        description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 needs a teacher.",
+        description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 it needs a teacher.",
         json_schema_extra=shown("share"),
     )
     alpha_ramp: AlphaRamp = 0.0

@@ -1,8 +1,8 @@
-"""Renamed settings, verbs, options and functions: the present name, and the version that drops the older one.
+"""Renamed settings, verbs, options and functions: the current name, and the version that drops the older one.
 
-Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core``
-and checkpoints ask ``present`` for the name that they read; a name that a person wrote gives an
-``OldName`` warning, which the command line prints on stderr. ``docs/versions.md`` has the policy.
+Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core`` and
+checkpoints pass the names they read to ``present``; a name typed by a user gives an ``OldName`` warning, which the
+command line prints on stderr. ``docs/versions.md`` has the policy.
 
 To rename something: rename it, and add a line to ``RENAMED``.
 """
@@ -26,11 +26,11 @@ _WORDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Renamed:
-    """``old`` is ``new`` now.
+    """``old`` is now called ``new``.
 
     A setting of a config is a dotted path (``optim.epochs``), an option its verb and itself (``train --set``), the
     state of a checkpoint an objective's buffer (``distill_prototypes.targets.centre``). ``gone``: the version that no
-    longer knows the older name; "" where files that have it stay readable for good.
+    longer accepts the older name; "" if files with it stay readable permanently.
     """
 
     kind: Kind
@@ -45,31 +45,31 @@ class Renamed:
 
 
 class OldName(DeprecationWarning):
-    """A name that still works, and will not for ever."""
+    """A name that is deprecated but still works."""
 
 
 RENAMED: tuple[Renamed, ...] = ()
 
 
 def names(kind: Kind) -> dict[str, str]:
-    """Older name -> present name, of everything of this ``kind``."""
-    return {one.old: one.new for one in RENAMED if one.kind == kind}
+    """Older name -> current name for this ``kind``."""
+    return {renamed.old: renamed.new for renamed in RENAMED if renamed.kind == kind}
 
 
-def present(kind: Kind, name: str, told: bool = True) -> str:
-    """The present name of ``name``, which is itself where it never changed; where ``told``, with a warning."""
-    for one in RENAMED:
-        if one.kind == kind and one.old == name:
-            if told:
-                warnings.warn(one.sentence, OldName, stacklevel=3)
-            return one.new
+def present(kind: Kind, name: str, warn: bool = True) -> str:
+    """The current name of ``name``, itself if it was never renamed; ``warn``: with a warning if it was."""
+    for renamed in RENAMED:
+        if renamed.kind == kind and renamed.old == name:
+            if warn:
+                warnings.warn(renamed.sentence, OldName, stacklevel=3)
+            return renamed.new
     return name
 
 
 def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """A config as it was read, its settings under their present names; a value that both names have is left twice.
+    """A raw config with its settings under their current names; if both names have a value, both are kept.
 
-    Nothing is told: configs of run folders are frozen, and are read for good.
+    Without warnings: configs of run folders are frozen, and stay readable permanently.
     """
     for old, new in names("setting").items():
         *above, name = old.split(".")
@@ -83,7 +83,7 @@ def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
         if isinstance(target, dict) and name_new not in target:
             target[name_new] = section.pop(name)
             if above and not section and (parent := _section(raw, above[:-1])) is not None:
-                del parent[above[-1]]  # a section of which nothing is left
+                del parent[above[-1]]  # the section is empty now
     return raw
 
 
@@ -94,7 +94,7 @@ def _section(raw: Any, path: Sequence[str]) -> dict[str, Any] | None:
 
 
 def present_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line under present names: its verb, and the verb's options (``--old``, ``--old=VALUE``)."""
+    """A command line with current names of the verb and its options (``--old``, ``--old=VALUE``)."""
     if not arguments:
         return []
     verb = present("verb", arguments[0])

@@ -1,10 +1,8 @@
-"""How a config is read, checked, changed and compared.
+"""Reading, checking, changing and comparing configs.
 
-Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run
-folder; the trainer reads nothing else. Every field carries a title, a description, a unit and a range,
-because the form is generated from them and an error lands on the field it names.
-
-Derived values (steps in all, image size of an architecture) are never stored.
+Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run folder; the
+trainer reads only that. The form is generated from the fields' titles, descriptions, units and ranges, and shows an
+error at the field it names.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from core.spec.shards import absolute_pattern, is_shards
 
 LARGEST_FILE = MEGABYTE  # of a config; one with every field takes 10 kB
 MOST_LISTED = 20  # wrong fields in a message
-_LONGEST_NAME = 100  # of a field that is compared with those there are
+_LONGEST_NAME = 100  # of a field that is compared with the known ones
 _CUSTOM = "objectives.custom."
 
 
@@ -69,31 +67,30 @@ def validate(raw: dict[str, Any], origin: str) -> RunConfig:
         config = RunConfig.model_validate(present_settings(raw))
     except ValidationError as error:
         raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'experiment')}") from error
-    found = problems(config)
-    if found:
-        lines = [f"  {field}: {text}" for field, text in found.items()]
+    if contradictions := problems(config):
+        lines = [f"  {field}: {text}" for field, text in contradictions.items()]
         raise ConfigError(f"{origin} contradicts itself:\n" + "\n".join(lines))
     return config
 
 
 def field_errors(error: ValidationError) -> dict[str, str]:
-    """pydantic's errors as dotted field -> sentence; the form shows each at its field. The first `MOST_LISTED`."""
-    found: dict[str, str] = {}
+    """The first `MOST_LISTED` of pydantic's errors as dotted field -> message, for the form."""
+    messages: dict[str, str] = {}
     for item in islice(error.errors(include_url=False, include_context=False), MOST_LISTED):
-        said = excerpt(item["msg"], 2 * LONGEST_SHOWN)
+        message = excerpt(item["msg"], 2 * LONGEST_SHOWN)
         field = excerpt(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
-            found[field] = f"there is no such field{_nearest(field)}."
+            messages[field] = f"there is no such field{_nearest(field)}."
         elif item["type"] == "value_error" and not isinstance(item["input"], (str, int, float)):
-            found[field] = said.removeprefix("Value error, ")  # of several fields together, which it names
+            messages[field] = message.removeprefix("Value error, ")  # about several fields, which it names
         else:
             value = item["input"]
-            found[field] = f"{said}, got {excerpt(value if not isinstance(value, str) else repr(value[:400]))}."
-    return found
+            messages[field] = f"{message}, got {excerpt(value if not isinstance(value, str) else repr(value[:400]))}."
+    return messages
 
 
 def field_lines(error: ValidationError, whole: str = "") -> str:
-    """`field_errors`, a line each, with how many more there are; ``whole`` names what has no field."""
+    """`field_errors`, one line each, and the number of omitted ones; ``whole`` names errors without a field."""
     lines = [f"  {field or whole}: {text}" for field, text in field_errors(error).items()]
     more = error.error_count() - MOST_LISTED
     return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
@@ -145,7 +142,7 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
 
 
 def _parts(name: str) -> list[str]:
-    """The keys of a dotted field; of a custom objective the reference, which has dots of its own, is one."""
+    """The keys of a dotted field; a custom objective's reference, which may contain dots, is one key."""
     if not _is_custom(name):
         return name.split(".")
     key, _, setting = name.removeprefix(_CUSTOM).rpartition(".")
@@ -161,19 +158,19 @@ def _is_custom(name: str) -> bool:
 def _value(text: str) -> Any:
     try:
         return parse_json(text, "--set", error=ConfigError)
-    except ConfigError:  # the field says what is wrong with such text
+    except ConfigError:  # not JSON: text, which the field checks
         return text
 
 
 def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -> None:
     for part in path[:-1]:
         raw = raw.setdefault(part, {})
-    # A path such as "2024.10" is text where the field is text, as it was typed.
+    # For a text field, input such as "2024.10" stays text.
     raw[path[-1]] = typed if isinstance(raw.get(path[-1]), str) and not isinstance(value, str) else value
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The same config with its relative paths made absolute, so that it means the same from any folder."""
+    """The config with absolute paths, independent of the working folder."""
     raw = config.model_dump(mode="json")
     for name in ("data.train", "data.val", "data.test", "towers.architecture", "towers.pretrained"):
         _assign(raw, name.split("."), _absolute(get_field(config, name)))
@@ -181,12 +178,12 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     _assign(raw, ["data", "retain"], retained)
     _make_references_absolute(raw)
     teachers = config.teacher.checkpoint.split(";")
-    _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(one.strip()) for one in teachers))
+    _assign(raw, ["teacher", "checkpoint"], ";".join(_absolute(name.strip()) for name in teachers))
     return RunConfig.model_validate(raw)
 
 
 def _absolute(name: str) -> str:
-    """A relative path that exists, or a RUN@STEP whose run exists, made absolute; anything else as it is."""
+    """An existing relative path, or a RUN@STEP of an existing run, made absolute; anything else unchanged."""
     if name and is_shards(name):
         return absolute_pattern(name)
     path, which = split_run(name) or (Path(name), "")
@@ -197,7 +194,7 @@ def _absolute(name: str) -> str:
 
 
 def with_absolute_references(config: RunConfig) -> RunConfig:
-    """The same config with the files of its custom code made absolute, and nothing else: data may be elsewhere."""
+    """The config with only the paths of its custom code made absolute; its data may be on another machine."""
     raw = config.model_dump(mode="json")
     _make_references_absolute(raw)
     return RunConfig.model_validate(raw)
@@ -217,12 +214,8 @@ def _absolute_reference(text: str) -> str:
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Fields in which two configs differ: dotted field -> (ours, theirs)."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in field_names():
-        left, right = get_field(ours, name), get_field(theirs, name)
-        if left != right:
-            found[name] = (left, right)
-    return found
+    values = {name: (get_field(ours, name), get_field(theirs, name)) for name in field_names()}
+    return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
 
 
 def get_field(config: RunConfig, name: str) -> Any:

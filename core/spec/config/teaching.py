@@ -1,7 +1,7 @@
-"""Which steps a teacher teaches in, and which need the further views: a plan that loader and trainer read alike.
+"""Steps that use the teacher, and steps that need additional views: a plan shared by loader and trainer.
 
-Flow: config -> ``teaching`` -> the loader leaves out views that a step does not need, and
-``core.training.train_step`` what learns from a teacher that does not teach in it.
+Flow: config -> ``teaching`` -> the loader skips views that a step does not need, and ``core.training.train_step``
+the objectives whose teacher is not used in the step.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from core.spec.config.experiment import RunConfig
 
 @dataclass(frozen=True)
 class Teaching:
-    """The steps of a run, numbered from 1, in which its teacher teaches."""
+    """The steps of a run, numbered from 1, that use its teacher."""
 
-    every: int  # it teaches in those whose number is a multiple of this
-    untaught_views: bool  # whether a loss that needs no teacher reads the student's further views
+    every: int  # the teacher is used in multiples of this
+    untaught_views: bool  # whether an objective without a teacher reads the student's additional views
 
     def taught(self, step: int) -> bool:
-        """Whether a teacher, where there is one, teaches in ``step``."""
+        """Whether ``step`` uses the teacher, if there is one."""
         return step % self.every == 0
 
     def needs_views(self, step: int) -> bool:
-        """Whether ``step`` needs the student's further views."""
+        """Whether ``step`` needs the student's additional views."""
         return self.untaught_views or self.taught(step)
 
     def reported(self, step: int, interval: int) -> bool:
         """Whether ``step`` is reported, once in ``interval`` steps.
 
-        Where the teacher teaches now and then, it is in a step that it teaches in, so that reports are of the same
-        losses; unless they are closer than that.
+        With a teacher at intervals, steps that use it are reported, so that all reports have the same losses, unless
+        ``interval`` is shorter.
         """
         if interval < self.every:
             return step % interval == 0
@@ -38,9 +38,12 @@ class Teaching:
 
 
 def teaching(config: RunConfig) -> Teaching:
-    """The plan of ``config``; without a teacher every step is alike."""
+    """The plan of ``config``; without a teacher all steps are the same."""
     teacher = config.teacher
     if not teacher.traits.exists:
         return Teaching(1, untaught_views=True)
-    read = any(one.weight > 0 and one.reads_views() and not one.learns_from_teacher for _, one in config.objectives)
-    return Teaching(teacher.every, untaught_views=read)
+    untaught_views = any(
+        objective.weight > 0 and objective.reads_views() and not objective.learns_from_teacher
+        for _, objective in config.objectives
+    )
+    return Teaching(teacher.every, untaught_views)

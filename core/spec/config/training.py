@@ -1,4 +1,4 @@
-"""What is not the method: where the data are, how it is optimised and judged, where it runs."""
+"""Settings besides the method: data, optimisation, validation, checkpoints, runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.spec.extending.references import ReferenceText
 
 
 class DataConfig(Section):
-    """Where pairs come from and how they are kept."""
+    """The data sets and how they are read."""
 
     train: Text = Field(
         "",
@@ -23,27 +23,27 @@ class DataConfig(Section):
     val: Text = Field(
         "",
         title="Validation data",
-        description="Pairs to validate on while training; leave empty for none.",
+        description="Pairs for validation during training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
     test: Text = Field(
         "",
         title="Test data",
-        description="Pairs kept for the end, never looked at while training; leave empty for none.",
+        description="Pairs for the final evaluation, not used during training; leave empty for none.",
         json_schema_extra=shown("", widget="source"),
     )
     retain: Text = Field(
         "",
         title="Retained data",
-        description="Pairs that a fine-tuned model should still retrieve, evaluated beside the validation data and "
-        "before the first step. Several are separated by semicolons; NAME=PATH names one.",
+        description="Pairs that a fine-tuned model should still retrieve, evaluated with the validation data and "
+        "before the first step. Separate several with semicolons; NAME=PATH gives one a name.",
         json_schema_extra=shown("", widget="source"),
     )
     dataset: ReferenceText = Field(
         "",
         title="Custom data set",
-        description="A function of your own, FILE.py:NAME, that is called with each of the names above and returns a "
-        "data set; empty: the formats above.",
+        description="Your own function, FILE.py:NAME, which is called with each of the names above and returns a data "
+        "set; empty: the formats above.",
         json_schema_extra=shown("", advanced=True),
     )
     label: Text = Field(
@@ -56,8 +56,8 @@ class DataConfig(Section):
         0,
         ge=0,
         title="Labels per class",
-        description="So many rows of each class keep their label, drawn with the seed; the others count as unlabelled. "
-        "0 keeps all.",
+        description="Number of rows of each class that keep their label, drawn with the seed; the others count as "
+        "unlabelled. 0 keeps all labels.",
         json_schema_extra=shown("rows"),
     )
     unlabelled_ratio: int = Field(
@@ -65,28 +65,28 @@ class DataConfig(Section):
         ge=0,
         le=64,
         title="Unlabelled ratio",
-        description="A batch has so many unlabelled rows for each labelled one (FixMatch: 7), besides the batch size. "
-        "0 mixes all rows as they come.",
-        json_schema_extra=shown("rows a labelled row"),
+        description="Number of unlabelled rows per labelled row in a batch (FixMatch: 7), in addition to the batch "
+        "size. 0 draws labelled and unlabelled rows together.",
+        json_schema_extra=shown("rows per labelled row"),
     )
     max_bad_share: Share = Field(
         0.05,
         title="Bad rows allowed",
-        description="Rows that cannot be read are skipped and listed; a larger share of them stops the run.",
+        description="Rows that cannot be read are skipped and listed; a larger share than this stops the run.",
         json_schema_extra=shown("share"),
     )
     cache_mib: int = Field(
         4096,
         ge=0,
         title="Image cache",
-        description="Decoded images are kept (memory-mapped) when they fit into this; else they are streamed.",
+        description="Decoded images are cached (memory-mapped) if they fit into this size; else they are streamed.",
         json_schema_extra=shown("MiB", advanced=True),
     )
     max_megapixels: int = Field(
         200,
         ge=1,
         title="Largest image",
-        description="A larger image counts as a bad row: it may be a decompression bomb.",
+        description="Larger images count as bad rows: they may be decompression bombs.",
         json_schema_extra=shown("MP", advanced=True),
     )
     streams: int = Field(
@@ -94,15 +94,15 @@ class DataConfig(Section):
         ge=1,
         le=4096,
         title="Streams",
-        description="Shards are read as so many streams at once, each of which gives the same part of every batch; the "
-        "number of processes must divide them. What does not divide the batch is reduced to what does.",
+        description="Number of parallel streams that shards are read as; each gives an equal part of every batch. Must "
+        "be divisible by the number of processes; it is reduced to a divisor of the batch size.",
         json_schema_extra=shown("streams", advanced=True),
     )
     decoding: Literal["exact", "fast"] = Field(
         "exact",
         title="Decoding",
-        description="fast makes three times as many images a second ready: a JPEG is decoded at a fraction of its "
-        "size, and resized once. exact resizes by Pillow first; experiments from before there was a choice have it.",
+        description="fast prepares three times as many images per second: a JPEG is decoded at a fraction of its size, "
+        "and resized once. exact decodes it whole, and resizes it with Pillow first.",
         json_schema_extra=shown("", advanced=True),
     )
     workers: int = Field(
@@ -110,8 +110,8 @@ class DataConfig(Section):
         ge=-1,
         le=128,
         title="Loader processes",
-        description="Processes that decode and augment ahead of training, for each GPU; 0 does it in the trainer. -1: "
-        "from the cores that are there; none where training itself is on the CPU.",
+        description="Processes per GPU that decode and augment in advance; 0: the trainer does it. -1: chosen by the "
+        "number of cores; none for training on the CPU.",
         json_schema_extra=shown("processes", advanced=True),
     )
 
@@ -124,7 +124,7 @@ class OptimConfig(Section):
         json_schema_extra=shown("epochs"),
     )  # fmt: skip
     batch_size: int = Field(
-        256, ge=2, le=1048576, title="Batch size", description="Pairs a step; the contrast is among them.",
+        256, ge=2, le=1048576, title="Batch size", description="Pairs per step; they are each other's negatives.",
         json_schema_extra=shown("pairs"),
     )  # fmt: skip
     micro_batch: int = Field(
@@ -132,12 +132,12 @@ class OptimConfig(Section):
         ge=0,
         le=1048576,
         title="Micro-batch",
-        description="Pairs that the towers take at once; the losses still see the whole batch (GradCache). Less "
-        "memory, one more forward pass; batch norm alone sees no more pairs than these. 0: the whole batch.",
+        description="Pairs that the towers process at once; the losses still see the whole batch (GradCache). Takes "
+        "less memory and one more forward pass; batch norm sees only these pairs. 0: the whole batch.",
         json_schema_extra=shown("pairs", advanced=True),
     )
     learning_rate: float = Field(
-        5e-4, gt=0.0, le=10.0, title="Learning rate", description="Peak, reached after the warm-up.",
+        5e-4, gt=0.0, le=10.0, title="Learning rate", description="Peak value, reached after the warm-up.",
         json_schema_extra=shown(""),
     )  # fmt: skip
     warmup: Share = Field(
@@ -151,7 +151,7 @@ class OptimConfig(Section):
         ge=0.0,
         le=10.0,
         title="Weight decay",
-        description="Of matrices only; gains, biases and the logit scale are left alone.",
+        description="Applied to matrices only, not to gains, biases and the logit scale.",
         json_schema_extra=shown(""),
     )
     anchor: float = Field(
@@ -159,8 +159,8 @@ class OptimConfig(Section):
         ge=0.0,
         le=100.0,
         title="Anchor",
-        description="Decay towards the weights that training starts from (L2-SP): in each step they move this times "
-        "the learning rate of the way back. 0: none.",
+        description="Decay towards the initial weights (L2-SP): each step moves the weights back by this times the "
+        "learning rate. 0: none.",
         json_schema_extra=shown("", advanced=True),
     )
     layer_decay: float = Field(
@@ -168,9 +168,9 @@ class OptimConfig(Section):
         gt=0.0,
         le=1.0,
         title="Layer-wise decay",
-        description="The learning rate of each block of a tower is this times that of the next one (BEiT: 0.65 when "
-        "fine-tuning). 1: the same everywhere.",
-        json_schema_extra=shown("a block", advanced=True),
+        description="The learning rate of each block of a tower is this times that of the next block (BEiT: 0.65 for "
+        "fine-tuning). 1: the same for all blocks.",
+        json_schema_extra=shown("per block", advanced=True),
     )
     beta1: float = Field(
         0.9, ge=0.0, lt=1.0, title="Beta 1", description="AdamW's momentum.", json_schema_extra=shown("", advanced=True)
@@ -180,30 +180,30 @@ class OptimConfig(Section):
         ge=0.0,
         lt=1.0,
         title="Beta 2",
-        description="AdamW's memory of squared gradients.",
+        description="AdamW's decay of squared gradients.",
         json_schema_extra=shown("", advanced=True),
     )
     eps: float = Field(
-        1e-6, gt=0.0, le=1.0, title="Epsilon", description="AdamW's guard against division by zero.",
+        1e-6, gt=0.0, le=1.0, title="Epsilon", description="AdamW's term against division by zero.",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip
     clip_norm: float = Field(
         1.0,
         ge=0.0,
         title="Gradient clipping",
-        description="Greatest norm of the whole gradient; 0 does not clip.",
+        description="Maximum norm of the whole gradient; 0: no clipping.",
         json_schema_extra=shown("norm"),
     )
 
 
 class ValidationConfig(Section):
-    """Retrieval on the validation data, student and teacher apart."""
+    """Retrieval on the validation data, by student and teacher separately."""
 
     every_steps: int = Field(
         0,
         ge=0,
         title="Validate every",
-        description="0: after each epoch. The end of training is always validated.",
+        description="0: after each epoch. The last step is always validated.",
         json_schema_extra=shown("steps"),
     )
     batch_size: int = Field(
@@ -213,55 +213,55 @@ class ValidationConfig(Section):
 
 
 class CheckpointConfig(Section):
-    """What is kept of a run: the last, the best and, if asked for, more."""
+    """The checkpoints of a run: the last, the best and optionally more."""
 
     every_steps: int = Field(
         0,
         ge=0,
         title="Save every",
-        description="0: after each epoch. The end of training is always saved.",
+        description="0: after each epoch. The last step is always saved.",
         json_schema_extra=shown("steps"),
     )
     keep: int = Field(
         1,
         ge=1,
         title="Keep",
-        description="How many of the newest to keep; the best by validation is kept besides.",
+        description="Number of newest checkpoints to keep, besides the best by validation.",
         json_schema_extra=shown("checkpoints"),
     )
     keep_retained: Share = Field(
         0.0,
-        title="Keep at least",
-        description="The best checkpoint is the one that gains most on the validation data among those that keep this "
-        "share of the mean recall that the initial model has on all retained data. 0: whatever they keep.",
+        title="Retain at least",
+        description="The best checkpoint is the one with the highest validation value among those that retain this "
+        "share of the initial model's mean recall on all retained data. 0: no constraint.",
         json_schema_extra=shown("share of recall"),
     )
     keep_every: int = Field(
         0,
         ge=0,
         title="Keep every",
-        description="The networks of each such step are kept for good, so that one can look back at them: search, "
-        "map and confusion at that step. They are kept without the optimiser's state. 0 keeps none.",
+        description="Keeps the networks permanently at this interval, for search, map and confusion at earlier steps, "
+        "without the optimiser's state. 0: none.",
         json_schema_extra=shown("steps"),
     )
 
 
 class RuntimeConfig(Section):
-    """Where and how it runs; changes speed, not the method."""
+    """Where and how a run executes; affects speed, not the method."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", title="Device", description="auto takes a CUDA GPU, then Apple's, then the CPU.",
+        "auto", title="Device", description="auto: a CUDA GPU, else an Apple GPU, else the CPU.",
         json_schema_extra=shown(""),
     )  # fmt: skip
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", title="Precision", description="auto uses bfloat16 where the hardware has it.",
+        "auto", title="Precision", description="auto: bfloat16 if the hardware supports it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
     tf32: bool = Field(
         False,
         title="TF32",
-        description="float32 matrix products on an NVIDIA GPU's tensor cores, with 10 bits of mantissa: faster, less "
-        "exact. For precision fp32.",
+        description="float32 matrix products on an NVIDIA GPU's tensor cores, with 10 bits of mantissa: faster, but "
+        "less exact. For precision fp32.",
         json_schema_extra=shown("", advanced=True),
     )
     threads: int = Field(
@@ -269,16 +269,16 @@ class RuntimeConfig(Section):
         ge=0,
         le=1024,
         title="CPU threads",
-        description="0: as many as there are cores.",
+        description="0: one per core.",
         json_schema_extra=shown("threads", advanced=True),
     )
     shard: int = Field(
         1,
         ge=1,
         le=4096,
-        title="Split weights over",
-        description="Of several processes so many share the weights, their moments and gradients, for models that one "
-        "GPU cannot hold (FSDP); the groups repeat each other. 1: every process has all weights.",
+        title="Shard weights over",
+        description="Number of processes that share one copy of the weights, moments and gradients, for models that do "
+        "not fit on one GPU (FSDP); groups of them are replicas. 1: every process has all weights.",
         json_schema_extra=shown("processes", advanced=True),
     )
     patience: int = Field(
@@ -286,25 +286,25 @@ class RuntimeConfig(Section):
         ge=5,
         le=86400,
         title="Patience",
-        description="A run over several processes is interrupted when one has not answered for so long.",
+        description="A run on several processes is interrupted when one of them does not answer for this long.",
         json_schema_extra=shown("s", advanced=True),
     )
     compile: bool = Field(
         False,
         title="Compile",
-        description="Each transformer block is compiled (torch.compile): some minutes at the start, then faster steps "
-        "on a GPU.",
+        description="Compile each transformer block (torch.compile): takes some minutes at the start, then steps are "
+        "faster on a GPU.",
         json_schema_extra=shown("", advanced=True),
     )
     recompute: Literal["none", "selective", "blocks"] = Field(
         "none",
         title="Activation checkpointing",
-        description="What is computed again on the way back instead of being kept. selective: all but the products of "
-        "each block; blocks: whole blocks, which takes the least memory and the most time.",
+        description="Activations to recompute in the backward pass instead of storing them. selective: all except "
+        "matrix products; blocks: whole blocks, which takes the least memory and the most time.",
         json_schema_extra=shown("", advanced=True),
     )
     log_every: int = Field(
-        1, ge=1, title="Report every", description="Losses are written each so many steps.",
+        1, ge=1, title="Report every", description="Interval at which losses are written.",
         json_schema_extra=shown("steps", advanced=True),
     )  # fmt: skip
     system_every: float = Field(
@@ -314,6 +314,6 @@ class RuntimeConfig(Section):
     )  # fmt: skip
     record_code: bool = Field(
         True, title="Record code",
-        description="Keeps the git commit and the uncommitted changes of the trainer's code in the run folder.",
+        description="Record the git commit and uncommitted changes of the trainer's code in the run folder.",
         json_schema_extra=shown("", advanced=True),
     )  # fmt: skip

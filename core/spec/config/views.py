@@ -1,4 +1,4 @@
-"""The axis of views: crops of an image as student and teacher see them. Each kind has the settings that apply to it."""
+"""The axis of views: crops of an image for student and teacher. Each kind of view has its own settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.spec.config.base import Section, Share, shown
 
 Count = Annotated[
     int,
-    Field(ge=0, le=16, title="Views", description="How many such views of each image.", json_schema_extra=shown("")),
+    Field(ge=0, le=16, title="Views", description="Number of these views per image.", json_schema_extra=shown("")),
 ]
 CropMin = Annotated[
     float,
@@ -35,8 +35,8 @@ CropMax = Annotated[
 Flip = Annotated[
     bool,
     Field(
-        title="Mirror",
-        description="Mirror half of the views. Leave it off where captions speak of left and right.",
+        title="Horizontal flip",
+        description="Flip half of the views horizontally. Leave it off if captions mention left and right.",
         json_schema_extra=shown("", advanced=True),
     ),
 ]
@@ -46,7 +46,7 @@ RandAugmentOps = Annotated[
         ge=0,
         le=8,
         title="RandAugment operations",
-        description="Random distortions applied one after another (Cubuk et al. 2020); 0 for none.",
+        description="Number of random distortions applied in sequence (Cubuk et al. 2020); 0 for none.",
         json_schema_extra=shown(""),
     ),
 ]
@@ -72,7 +72,7 @@ Greyscale = Annotated[
     Share,
     Field(
         title="Greyscale",
-        description="Probability that a view loses its colours (DINO: 0.2).",
+        description="Probability that a view is converted to greyscale (DINO: 0.2).",
         json_schema_extra=shown("probability", advanced=True),
     ),
 ]
@@ -87,7 +87,7 @@ Blur = Annotated[
 
 
 class CleanViewConfig(Section):
-    """The student's one view that carries the contrastive loss: neither masked nor interpolated."""
+    """The student's view of the contrastive loss: neither masked nor interpolated."""
 
     crop_min: CropMin = 0.8
     flip: Flip = False
@@ -99,13 +99,13 @@ class CleanViewConfig(Section):
         le=1.0,
         title="Kept patches",
         description="Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
-        "Li et al. 2023: 0.5). The others are left out, so that a step takes less time.",
+        "Li et al. 2023: 0.5). The others are dropped, which makes a step faster.",
         json_schema_extra=shown("share of patches"),
     )
 
 
 class StudentViewConfig(Section):
-    """The student's further views, which are distilled: strong, masked or interpolated."""
+    """The student's additional views for distillation: strongly augmented, masked or interpolated."""
 
     count: Count = 0
     crop_min: CropMin = 0.4
@@ -117,7 +117,7 @@ class StudentViewConfig(Section):
     saturation: Share = Field(
         0.2,
         title="Saturation",
-        description="Of the colour jitter: a factor of 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
+        description="Range of the colour jitter's saturation factor: 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
         json_schema_extra=shown("", advanced=True),
     )
     greyscale: Greyscale = 0.0
@@ -125,7 +125,7 @@ class StudentViewConfig(Section):
     solarize: Share = Field(
         0.0,
         title="Solarisation",
-        description="Probability that bright pixels are inverted (DINO: 0.2 of the second crop).",
+        description="Probability that bright pixels are inverted (DINO: 0.2 for the second crop).",
         json_schema_extra=shown("probability", advanced=True),
     )
     erase: Share = Field(
@@ -143,12 +143,12 @@ class StudentViewConfig(Section):
     mask_share: Share = Field(
         0.4,
         title="Masked patches",
-        description="Share of the patches that is masked in a masked view.",
+        description="Share of the patches that are masked in a masked view.",
         json_schema_extra=shown("share of patches"),
     )
     mask_kind: Literal["blocks", "random"] = Field(
         "blocks",
-        title="Mask",
+        title="Mask shape",
         description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
         json_schema_extra=shown("", advanced=True),
     )
@@ -156,7 +156,7 @@ class StudentViewConfig(Section):
         "none",
         title="Interpolation",
         description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
-        "et al. 2019); either: one of the two by chance, view by view.",
+        "et al. 2019); either: one of the two at random for each view.",
         json_schema_extra=shown(""),
     )
     mix_alpha: float = Field(
@@ -191,7 +191,7 @@ class LocalViewConfig(Section):
 
 
 class TeacherViewConfig(Section):
-    """What the teacher sees when it makes the targets."""
+    """The teacher's views."""
 
     count: Count = 1
     crop_min: CropMin = 0.8
@@ -199,32 +199,32 @@ class TeacherViewConfig(Section):
 
 
 class ViewsConfig(Section):
-    """What student and teacher are shown of the same image."""
+    """The views of an image for student and teacher."""
 
     clean: CleanViewConfig = Field(
         default_factory=CleanViewConfig,
         title="Clean view",
-        description="The student's view that carries the contrastive loss.",
+        description="The student's view for the contrastive loss.",
     )
     student: StudentViewConfig = Field(
         default_factory=StudentViewConfig,
-        title="Student's further views",
-        description="Views that are only distilled; with none, the clean view is distilled too.",
+        title="Student's additional views",
+        description="Views for distillation only; without any, the clean view is distilled too.",
     )
     local: LocalViewConfig = Field(
         default_factory=LocalViewConfig,
         title="Student's local views",
-        description="Small crops at a smaller side that the student distils too (DINO's multi-crop).",
+        description="Small crops at a lower resolution, also for distillation (DINO's multi-crop).",
     )
     teacher: TeacherViewConfig = Field(
         default_factory=TeacherViewConfig,
         title="Teacher's views",
-        description="What the teacher sees when it makes the targets. 0 views: it sees the clean view itself.",
+        description="The teacher's own views for its targets. 0 views: it sees the clean view.",
     )
     shared: bool = Field(
         False,
-        title="Teacher sees the student's",
-        description="The teacher is shown the student's further views, neither masked nor interpolated, instead of its "
-        "own (DINO, iBOT). A view is distilled from the others, never from itself.",
+        title="Share the student's views",
+        description="The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
+        "own (DINO, iBOT). A view is distilled from the other views, never from itself.",
         json_schema_extra=shown(""),
     )

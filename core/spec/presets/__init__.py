@@ -1,4 +1,4 @@
-"""Named configs: the method, its baselines and the systems that it builds on. No torch.
+"""Named configs: the method, its baselines and related systems. No torch.
 
 Flow: the form's list of presets, or ``python -m core presets NAME`` -> a ``RunConfig`` -> changed by the user -> run.
 """
@@ -28,7 +28,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def _size_settings(size: Size) -> dict[str, Any]:
-    """What a size fixes for every preset: architecture, batch and length of training."""
+    """Settings of a size for every preset: architecture, batch and length of training."""
     if size == "tiny":
         return {
             "towers": {"architecture": "sd-tiny"},
@@ -54,12 +54,12 @@ def _size_settings(size: Size) -> dict[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Every preset, in the order it is listed."""
+    """Every preset, in listing order."""
     return list(PRESETS)
 
 
 def preset_config(name: str, size: Size = "base") -> RunConfig:
-    """The config of preset ``name``; ConfigError with the nearest names when there is none."""
+    """The config of preset ``name``; ConfigError with the nearest names for an unknown one."""
     if name not in PRESETS:
         close = nearest(name[:LONGEST_SHOWN], PRESETS, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."

@@ -1,4 +1,4 @@
-"""Presets that fine-tune a pretrained model and keep what it knew; ``towers.pretrained`` names the model."""
+"""Presets that fine-tune a pretrained model without forgetting; ``towers.pretrained`` names the model."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ ADAPTING = (
     Preset(
         "sd-clip-adapt",
         "Self-distilled CLIP, adapted",
-        "Fine-tunes a pretrained model on your pairs; features of its initial weights, computed once, keep it from "
-        "forgetting. Interpolate it with the initial weights afterwards.",
+        "Fine-tunes a pretrained model on your pairs. Distilling features of its initial weights, computed once, "
+        "prevents forgetting. Interpolate it with the initial weights afterwards.",
         "after Mukhoti et al. 2024, Fine-tuning can cripple your foundation model (LDIFS), and Wortsman et al. 2022, "
         "Robust fine-tuning of zero-shot models (WiSE-FT)",
         _sd_clip_adapt,
@@ -42,8 +42,8 @@ ADAPTING = (
     Preset(
         "sd-coca-adapt",
         "Self-distilled CoCa, adapted",
-        "The same for a pretrained CoCa model, which goes on to write captions: in the words of your pairs, with the "
-        "features that it had.",
+        "The same for a pretrained CoCa model, which learns to write captions like those of your pairs while keeping "
+        "its features.",
         "after Mukhoti et al. 2024 and Wortsman et al. 2022",
         _sd_coca_adapt,
     ),

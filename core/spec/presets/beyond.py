@@ -1,4 +1,4 @@
-"""Other ways to contrast images and texts, with and without a teacher."""
+"""Other contrastive systems, with and without a teacher."""
 
 from __future__ import annotations
 
@@ -73,32 +73,32 @@ BEYOND = (
         "siglip",
         "SigLIP",
         "Each combination of image and text is classified as a pair or not, by a sigmoid with a learnt bias that "
-        "starts at -10. There is no softmax over the batch, so that small batches learn as well.",
+        "starts at -10. Without a softmax over the batch, it also works with small batches.",
         "Zhai et al. 2023, Sigmoid loss for language image pre-training",
         _siglip,
     ),
     Preset(
         "flip",
         "FLIP",
-        "CLIP's loss on half of the patches, drawn anew for each image; the others are left out. A step takes two "
-        "thirds of the time, so that more pairs are seen. The published one ends with a few steps on whole images.",
+        "CLIP's loss on half of the patches, drawn at random for each image; the others are dropped. A step takes two "
+        "thirds of the time, so more pairs are seen. The published system ends with a few steps on whole images.",
         "Li et al. 2023, Scaling language-image pre-training via masking",
         _flip,
     ),
     Preset(
         "slip",
         "SLIP",
-        "CLIP's loss on one view, and SimCLR's between two strong views of the same image, behind a projection "
-        "that is discarded after training. No teacher.",
+        "CLIP's loss on one view, and SimCLR's between two strongly augmented views of the same image, through a "
+        "projection that is discarded after training. No teacher.",
         "Mu et al. 2022, SLIP: Self-supervision meets language-image pre-training",
         _slip,
     ),
     Preset(
         "cosmos",
         "COSMOS",
-        "Small crops of the image, joined with the text by cross-attention, must find the teacher's image and "
-        "the teacher's text within the batch. The teacher is a moving average that sees a large crop. Both losses "
-        "count the same.",
+        "Small crops of the image, fused with the text by cross-attention, are matched with the teacher's image and "
+        "text features within the batch. The teacher is a moving average that sees a large crop. Both losses have "
+        "the same weight.",
         "Kim et al. 2025, COSMOS: Cross-modality self-distillation for vision language pre-training",
         _cosmos,
     ),

@@ -1,8 +1,8 @@
-"""Recommends a preset for a number of pairs, the compute, and clean or mismatched captions; and says why. No torch.
+"""Recommends a preset by number of pairs, compute, and clean or mismatched captions, with the reason. No torch.
 
 Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define shows ``better`` beside the form.
 
-Compute is counted in epochs of clip, so that it holds on any machine: a step of sd-clip costs 1.47 times as much, and
+Compute is counted in epochs of clip, independent of the machine: a step of sd-clip costs 1.47 times as much, and
 its E epochs cost 1.47 E. The evidence is from one data set of 2,555 pairs (OpenMoji, ``sd-demo``) at equal compute on
 one core; docs/results.md has the figures and intervals. Clean captions: clip with label smoothing retrieves better than
 sd-clip with the same at 33 epochs (one seed, validation data), 86 and 244 (three fresh seeds, test data: ``study
@@ -20,7 +20,7 @@ from core.spec.config import RunConfig
 KNOWN = 244  # epochs of clip in the longest comparison of clip with label smoothing and sd-clip
 SMOOTHING = "objectives.contrastive.label_smoothing=0.3"
 COST = 1.47  # of a step of sd-clip, in steps of clip
-_KNOWN = "measured on 2,555 pairs with few seeds; yours are {:,}"
+_EVIDENCE = "measured on 2,555 pairs with few seeds; you have {:,}"
 
 
 @dataclass(frozen=True)
@@ -31,48 +31,48 @@ class Choice:
     reason: str
 
 
-def choose(pairs: int, epochs: float, wrong_captions: bool = False, pretrained: bool = False) -> Choice:
-    """What to train on ``pairs`` pairs with the compute of ``epochs`` epochs of clip, or to fine-tune on them."""
-    known = _KNOWN.format(pairs)
+def choose(pairs: int, epochs: float, mismatched: bool = False, pretrained: bool = False) -> Choice:
+    """The preset for ``pairs`` pairs with the compute of ``epochs`` epochs of clip, or for fine-tuning on them."""
+    evidence = _EVIDENCE.format(pairs)
     if pretrained:
-        return _to_adapt(pairs, wrong_captions)
-    if wrong_captions:
+        return _to_adapt(pairs, mismatched)
+    if mismatched:
         return Choice(
             "clip-filtered",
-            "Where many captions are mismatched, dropping them before training brings most: 20 points R@1 on top of "
-            "the 9 that self-confidence weighting brings. A teacher added nothing measurable to both. For "
-            "captioning, set  the same on coca: noise.caption_filter=true noise.self_confidence=0.5 "
-            f"{SMOOTHING} ({known}).",
+            "With many mismatched captions, dropping them before training helps most: 20 points R@1, in addition to "
+            "9 points from self-confidence weighting. A teacher had no measurable further effect. For captioning, use "
+            "the same settings with coca: noise.caption_filter=true noise.self_confidence=0.5 "
+            f"{SMOOTHING} ({evidence}).",
         )
     longer = "" if epochs <= KNOWN else " Longer training was not measured."
     return Choice(
         "clip",
         f"With {SMOOTHING}, which the preset does not set, it retrieved better than sd-clip with the same, whose step "
         f"costs {COST} times as much, at the compute of 33, 86 and {KNOWN} epochs on clean captions; at {KNOWN} epochs "
-        f"sd-clip was ahead on held-out concepts ({known}).{longer} For captioning: coca with {SMOOTHING}.",
+        f"sd-clip was ahead on held-out concepts ({evidence}).{longer} For captioning: coca with {SMOOTHING}.",
     )
 
 
-def _to_adapt(pairs: int, wrong_captions: bool) -> Choice:
-    """What fine-tunes a pretrained model."""
+def _to_adapt(pairs: int, mismatched: bool) -> Choice:
+    """The preset for fine-tuning a pretrained model."""
     noise = (
         " With 40 % mismatched captions both gained less, and the difference in what they retained was about 15 points."
-        if wrong_captions
+        if mismatched
         else ""
     )
     return Choice(
         "sd-clip-adapt",
-        "Features of the initial weights keep the model from forgetting, and interpolating it with them afterwards "
-        "(`sdgui-core interpolate RUN --keep 0.95`) chooses how much. In a pilot on 1,200 images by another artist, "
-        "distilled features and interpolation retained 72 to 75 % where interpolation alone retained 50 to 57 %, at "
-        f"the same gain (three seeds; features told apart by contrast).{noise} Name data to retain in data.retain. "
+        "Distilling features of the initial weights prevents forgetting, and interpolating with them afterwards "
+        "(`sdgui-core interpolate RUN --keep 0.95`) sets the balance. In a pilot on 1,200 images by another artist, "
+        "distilled features and interpolation retained 72 to 75 %, interpolation alone 50 to 57 %, at the same gain "
+        f"(three seeds; contrastive feature distillation).{noise} Name data to retain in data.retain. "
         "Use the label smoothing that the pretrained model was trained with (open_clip: 0). sd-coca-adapt does the "
-        f"same where captions are to be written; nothing was measured of it, nor of {pairs:,} pairs.",
+        f"same for captioning; neither it nor {pairs:,} pairs were measured.",
     )
 
 
 def better(config: RunConfig, pairs: int) -> str:
-    """Why clip would be the better use of the compute that ``config`` takes, as a sentence; "" where that is unknown.
+    """The reason to use clip with the compute of ``config`` instead; "" if unknown.
 
     Only sd-clip was compared with clip for long enough.
     """

@@ -104,29 +104,29 @@ IMAGES = (
     Preset(
         "dino",
         "DINO",
-        "Images alone, without their captions. The student sees two large crops and several small ones, the "
-        "teacher, its moving average, the large ones; each of the student's crops matches the teacher's softmax over"
-        " prototypes of every other crop. Centring and a low temperature keep the teacher from collapse, and the "
-        "prototypes are frozen at first.",
+        "Images only, without captions. The student sees two large crops and several small ones; the teacher, its "
+        "moving average, sees the large ones; each crop of the student matches the teacher's softmax over prototypes "
+        "of every other crop. Centring and a low temperature prevent collapse, and the prototypes are frozen at "
+        "first.",
         "Caron et al. 2021, Emerging properties in self-supervised vision transformers",
         _dino,
     ),
     Preset(
         "maskclip",
         "MaskCLIP",
-        "CLIP, and a masked copy of the image: three quarters of its patches are masked for the student, which "
-        "predicts its moving average's softmax over prototypes there. The contrastive loss stays on the whole "
-        "image, and the weight of the masked part is small: at 1 the gain is lost. This is the image part; hidden "
-        "patches are replaced by a learnt token, not dropped.",
+        "CLIP with an additional masked view: three quarters of its patches are masked for the student, which "
+        "predicts its moving average's softmax over prototypes there. The contrastive loss is on the whole image. "
+        "The weight of the masked objective is small: with 1 the gain is lost. Only the image part of the published "
+        "system; masked patches are replaced by a learnt token, not dropped.",
         "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",
         _maskclip,
     ),
     Preset(
         "silc",
         "SILC",
-        "CLIP, and small crops: the student sees parts of the image, and matches the prototypes that its moving "
-        "average assigns to the whole, which improves local features. The contrastive loss is on the whole image; "
-        "both have the same weight.",
+        "CLIP with additional small crops: from parts of the image, the student matches the prototypes that its "
+        "moving average assigns to the whole, which improves local features. The contrastive loss is on the whole "
+        "image; both have the same weight.",
         "Naeem et al. 2024, SILC: Improving vision language pretraining with self-distillation",
         _silc,
     ),

@@ -137,17 +137,17 @@ LABELS = (
     Preset(
         "mean-teacher",
         "Mean Teacher",
-        "Few rows are labelled. The student classifies them, and on all rows it matches the probabilities of a moving "
-        "average of itself, which sees another crop. The weight of this squared difference rises along a sigmoid.",
+        "For few labelled rows. The student classifies them, and on all rows it matches the probabilities of its "
+        "moving average, which sees another crop. The weight of this squared difference rises along a sigmoid.",
         "Tarvainen and Valpola 2017, Mean teachers are better role models",
         _mean_teacher,
     ),
     Preset(
         "eman",
         "EMAN",
-        "FixMatch with pseudo-labels from the teacher: a moving average of the whole state, batch norm's "
-        "statistics too, so that the teacher's normalisation fits its weights. Its pseudo-labels are better, and a "
-        "threshold of 0.7 is enough.",
+        "FixMatch with pseudo-labels from the teacher: a moving average of the whole state, including batch norm "
+        "statistics, so that the teacher's normalisation fits its weights. Its pseudo-labels are better, and a "
+        "threshold of 0.7 suffices.",
         "Cai et al. 2021, Exponential moving average normalization for self-supervised and semi-supervised learning",
         _eman,
     ),
@@ -156,41 +156,40 @@ LABELS = (
         "MixMatch",
         "The predictions on two weak views of an unlabelled image are averaged and sharpened to a pseudo-label. "
         "Labelled and pseudo-labelled images are interpolated with each other, and so are their labels. The moving "
-        "average is only validated; it makes no targets.",
+        "average is only validated; it provides no targets.",
         "Berthelot et al. 2019, MixMatch: A holistic approach to semi-supervised learning",
         _mixmatch,
     ),
     Preset(
         "mixup",
         "mixup",
-        "Supervised classification of images that are blended in pairs, with labels blended alike: predictions "
-        "become linear between examples, which smooths them between classes and on wrong labels.",
+        "Supervised classification of images blended in pairs, with labels blended in the same shares: predictions "
+        "become linear between examples, which regularises them between classes and for wrong labels.",
         "Zhang et al. 2018, mixup: Beyond empirical risk minimization",
         _mixup,
     ),
     Preset(
         "fixmatch",
         "FixMatch",
-        "The student's confident predictions (0.95 and more) on a weak view of an unlabelled image are the label of "
-        "a strong view of it. Seven unlabelled images for each labelled one. The moving average is only validated; "
-        "it makes no targets.",
+        "The student's confident predictions (0.95 or higher) on a weakly augmented view of an unlabelled image are "
+        "the label of a strongly augmented one. Seven unlabelled images per labelled one. The moving average is only "
+        "validated; it provides no targets.",
         "Sohn et al. 2020, FixMatch: Simplifying semi-supervised learning with consistency and confidence",
         _fixmatch,
     ),
     Preset(
         "kd",
         "Knowledge distillation",
-        "A trained classifier teaches: its softmax, softened by a temperature, is the target, beside the true labels"
-        " with a small weight. Name the teacher's run under teacher.checkpoint; it must have the same classes.",
+        "The teacher is a trained classifier: its softmax, softened by a temperature, is the target, together with the "
+        "true labels at a small weight. Name its run in teacher.checkpoint; it must have the same classes.",
         "Hinton et al. 2015, Distilling the knowledge in a neural network",
         _kd,
     ),
     Preset(
         "born-again",
         "Born-Again",
-        "The same network trained anew, generation after generation: each learns the labels and the predictions of "
-        "the one before it, and the generations together are an ensemble. Name the previous runs under "
-        "teacher.checkpoint.",
+        "The same network trained repeatedly, in generations: each learns the labels and the predictions of the "
+        "previous one, and all generations together form an ensemble. Name the previous runs in teacher.checkpoint.",
         "Furlanello et al. 2018, Born-again neural networks",
         _born_again,
     ),

@@ -1,6 +1,6 @@
-"""The size ``large``: what a system's settings at ``base`` become with the towers of ViT-L/14.
+"""The size ``large``: a system's settings at ``base``, with the towers of ViT-L/14.
 
-A preset says at most what it was published with; at ``large`` that stays, and what hangs on the towers follows them.
+Published settings stay the same; those that depend on the towers are adjusted.
 """
 
 from __future__ import annotations

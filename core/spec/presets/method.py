@@ -52,10 +52,10 @@ METHOD = (
     Preset(
         "sd-clip",
         "Self-distilling CLIP",
-        "CLIP with a moving-average teacher. In every third step the student sees a strongly augmented, interpolated "
-        "view besides, and matches the teacher's similarities and its softmax over prototypes, of the image-text "
-        "representation from cross-attention and of the image alone. The contrastive loss stays on the clean view "
-        "in every step, and each pair is weighted by the student's self-confidence. On average a step takes 1.5 "
+        "CLIP with a moving-average teacher. In every third step the student also sees a strongly augmented, "
+        "interpolated view, and matches the teacher's similarities and its softmax over prototypes, of the fused "
+        "image-text representation (cross-attention) and of the image alone. The contrastive loss is on the clean "
+        "view in every step, and each pair is weighted by the student's self-confidence. On average a step takes 1.5 "
         "times as long as clip's.",
         PAPER,
         _sd_clip,
@@ -63,10 +63,10 @@ METHOD = (
     Preset(
         "sd-coca",
         "Self-distilling CoCa",
-        "CoCa with a moving-average teacher. As in sd-clip the student matches the teacher's similarities and "
-        "prototypes on strong, interpolated views in every third step; and it matches the teacher's distribution over "
-        "each next word, which varies less than the caption's single words. Captions and contrast stay on the clean "
-        "view in every step. On average a step takes 1.45 times as long as coca's.",
+        "CoCa with a moving-average teacher. As in sd-clip, the student matches the teacher's similarities and "
+        "prototypes on strongly augmented, interpolated views in every third step, and also the teacher's "
+        "distribution over each next word, which has less variance than the caption's words. Captioning and contrast "
+        "are on the clean view in every step. On average a step takes 1.45 times as long as coca's.",
         PAPER,
         _sd_coca,
     ),

@@ -177,16 +177,16 @@ PAIRS = (
         "CoCa",
         "Two towers and a decoder that predicts the caption word by word, attending to the image through "
         "attentional pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-"
-        "entropy, in one pass. The baseline of everything that captions here.",
+        "entropy, in one pass. The baseline of all captioning presets.",
         "Yu et al. 2022, CoCa: Contrastive captioners are image-text foundation models",
         _coca,
     ),
     Preset(
         "uniter",
         "UNITER",
-        "Patches and words attend to each other as one sequence. It learns to predict 15 % of the words, and to tell"
-        " true pairs from random ones. Here the sequence starts from two towers instead of detected regions, and the"
-        " objectives on regions are left out. The towers are not contrasted: it ranks by its matching head.",
+        "Patches and words attend to each other as one sequence. It learns to predict 15 % of the words, and to "
+        "distinguish true pairs from random ones. Here the sequence starts from two towers instead of detected "
+        "regions, without the objectives on regions. There is no contrastive loss: it ranks by its matching head.",
         "Chen et al. 2020, UNITER: Universal image-text representation learning",
         _uniter,
     ),
@@ -194,17 +194,17 @@ PAIRS = (
         "albef",
         "ALBEF",
         "Align before fuse: contrast of the towers first, with soft targets of a moving-average teacher (0.4, momentum "
-        "0.995) and a queue; then words attend to patches, to tell true pairs from the hardest false ones and to "
-        "predict 15 % of the words, softly too.",
+        "0.995) and a queue; then words attend to patches, to distinguish true pairs from hard negatives and to "
+        "predict 15 % of the words, also with soft targets.",
         "Li et al. 2021, Align before fuse: Vision and language representation learning with momentum distillation",
         _albef,
     ),
     Preset(
         "mplug",
         "mPLUG",
-        "Words attend to patches while these skip ahead, and every third layer merges both, so that the long visual "
-        "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model whose prefix is "
-        "the image (published: the image and the caption's beginning).",
+        "Words attend to patches, which skip most layers; every third layer merges both, so that the long visual "
+        "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model with the image "
+        "as its prefix (published: the image and the caption's beginning).",
         "Li et al. 2022, mPLUG: Effective and efficient vision-language learning by cross-modal skip-connections",
         _mplug,
     ),
@@ -221,8 +221,8 @@ PAIRS = (
         "blip",
         "BLIP",
         "Contrast with soft targets, matching with hard negatives, and a language model on the same weights with a "
-        "causal mask. Trained so, it captions its own images, filters captions by its matching head, and is trained "
-        "again on what is left. Here the language model shares its self-attention too.",
+        "causal mask. The trained model captions its images, filters captions by its matching head, and is trained "
+        "again on the remaining ones. Here the language model also shares its self-attention.",
         "Li et al. 2022, BLIP: Bootstrapping language-image pre-training for unified understanding and generation",
         _blip,
     ),
@@ -231,7 +231,7 @@ PAIRS = (
         "BLIP-2",
         "The image tower is frozen; 32 learnt queries attend to it in every second layer, and to the words in self-"
         "attention. Contrast, matching and generation: the first of its two stages. It needs a trained image tower: "
-        "name one in towers.pretrained. Here the contrast is between the towers, not of the queries.",
+        "name one in towers.pretrained. Here the contrast is between the towers, not the queries.",
         "Li et al. 2023, BLIP-2: Bootstrapping language-image pre-training with frozen image encoders and large "
         "language models",
         _blip2,
@@ -239,9 +239,9 @@ PAIRS = (
     Preset(
         "beit3",
         "BEiT-3",
-        "Masked data modelling alone: 40 % of the patches and 50 % of a pair's words are masked and predicted by one"
-        " multiway network, with a feed-forward per modality. Patches are predicted as a moving-average teacher's "
-        "prototypes, where the published one has a frozen tokenizer.",
+        "Masked data modelling only: 40 % of the patches and 50 % of a pair's words are masked and predicted by one "
+        "multiway network, with one feed-forward per modality. The targets of patches are a moving-average teacher's "
+        "prototypes; the published system uses a frozen tokenizer.",
         "Wang et al. 2023, Image as a foreign language: BEiT pretraining for vision and vision-language tasks",
         _beit3,
     ),

@@ -1,4 +1,4 @@
-"""What a preset is: a published system as the settings in which it departs from the defaults."""
+"""A preset: a published system as the settings that differ from the defaults."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SIZES: tuple[Size, ...] = ("tiny", "demo", "base", "large")
 
 
 def published(size: Size) -> Size:
-    """The size whose settings a preset gives for ``size``: ``large`` is ``base`` with larger towers."""
+    """The size of a preset's settings for ``size``: ``large`` is ``base`` with larger towers."""
     return "base" if size == "large" else size
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named system: what it is, where it was published, and how it departs from the defaults."""
+    """A named system: description, publication, and settings that differ from the defaults."""
 
     name: str
     title: str

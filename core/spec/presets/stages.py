@@ -1,4 +1,4 @@
-"""Systems that are trained in stages: what each stage changes of the preset. The trainer runs them as a chain.
+"""Systems trained in stages: the settings that each stage changes. The trainer runs them as a chain.
 
 Flow: ``STAGES[preset]`` -> a run for each stage, in order, whose towers start from the run before it.
 """
@@ -16,12 +16,12 @@ Before = Literal["", "caption-filter"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a chain: its name, what it is, and the settings that it changes of the preset."""
+    """One run of a chain: its name, description, and the settings of the preset that it changes."""
 
     name: str
     description: str
     settings: Callable[[Size], dict[str, Any]]
-    before: Before = ""  # what is done with the run before it and the data
+    before: Before = ""  # processing of the data with the previous run
 
 
 def _whole(size: Size) -> dict[str, Any]:
@@ -54,21 +54,21 @@ def _vlmo_text(size: Size) -> dict[str, Any]:
 
 STAGES: dict[str, tuple[Stage, ...]] = {
     "vlmo": (
-        Stage("image", "Images alone: hidden patches are restored (BEiT).", _vlmo_image),
+        Stage("image", "Images only: masked patches are predicted (BEiT).", _vlmo_image),
         Stage(
             "text",
-            "Words: hidden ones are restored while the image tower keeps its weights. Published on text alone; here "
-            "the captions' images are shown.",
+            "Masked words are predicted while the image tower is frozen. Published on text only; here with the "
+            "captions' images.",
             _vlmo_text,
         ),
-        Stage("pairs", "Contrast, matching and masked words, every weight free.", _whole),
+        Stage("pairs", "Contrast, matching and masked words, nothing frozen.", _whole),
     ),
     "blip": (
-        Stage("first", "On the captions as they are.", _whole),
+        Stage("first", "Trained on the original captions.", _whole),
         Stage(
             "again",
-            "On the captions that are left after the first model has captioned every image and filtered both its own "
-            "and the given captions by its matching head.",
+            "Trained on the captions that remain after the first model has captioned every image and filtered both its "
+            "own and the original captions by its matching head.",
             _whole,
             before="caption-filter",
         ),

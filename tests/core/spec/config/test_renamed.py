@@ -117,4 +117,4 @@ def test_an_older_name_of_the_python_api_works_and_warns() -> None:
 @pytest.mark.usefixtures("table")
 def test_a_buffer_that_was_renamed_is_found_under_both_names() -> None:
     new = "distill_prototypes.targets.centre"
-    assert present("state", "distill_prototypes.centre", told=False) == present("state", new, told=False) == new
+    assert present("state", "distill_prototypes.centre", warn=False) == present("state", new, warn=False) == new

@@ -36,7 +36,7 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
 def test_what_is_recommended_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
     assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
-    reason = choose(2555, 33, wrong_captions=True).reason
+    reason = choose(2555, 33, mismatched=True).reason
     assert "noise.caption_filter=true noise.self_confidence=0.5" in reason
     recipe = preset_config("clip-filtered", "demo")
     assert (recipe.noise.caption_filter, recipe.noise.self_confidence) == (True, 0.5)
