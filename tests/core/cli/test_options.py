@@ -152,7 +152,7 @@ def test_study_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_noise_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     pairs = tuple(RankedPair(i, f"/{i}.png", f"c{i}", i / 4, i / 4, i + 1, (True, False, None)[i]) for i in range(3))
-    asked = Asked(Ranking("m", "d", True, pairs, 2, 2))
+    asked = Asked(Ranking("m", "d", pairs, 2, 2))
     monkeypatch.setattr(core.evaluation.noise, "rank_pairs", asked)
     assert main(["noise", str(tmp_path), "--data", "d.csv", "--checkpoint", "9", "--weights", "student"]) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -86,7 +86,7 @@ def test_a_share_is_of_the_image_itself() -> None:
 
 def masked() -> RunConfig:
     settings = ["views.student.count=1", "views.student.mask=1", "views.local.count=2", "views.local.size=0.5",
-                "views.local.mask=1", "views.teacher.count=2"]  # fmt: skip
+                "views.teacher.count=2"]  # fmt: skip
     return override(run_config(), settings)
 
 
@@ -95,7 +95,7 @@ def test_views_have_their_numbers_sides_and_masks(tmp_path: Path) -> None:
     assert [one.number for one in batch.student] == [2, 200, 201]
     assert [one.local for one in batch.student] == [False, True, True]
     assert [one.images.shape[-1] for one in batch.student] == [SIZE, SIZE // 2, SIZE // 2]
-    assert [one.mask.shape[1] for one in batch.student if one.mask is not None] == [16, 4, 4]
+    assert [one.mask.shape[1] for one in batch.student if one.mask is not None] == [16]
     assert len({one.number for one in batch.teacher}) == 2
     assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)
     shared = override(masked(), ["views.shared=true", "views.student.mix=cutmix"])

@@ -263,7 +263,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     ("arm", "said"),
     [
         ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no field 'optim.epoch'"),
-        ({"preset": "clip", "set": ["views.shared=true"]}, "(?s)the arm odd cannot be trained: .*no further views"),
+        ({"preset": "clip", "set": ["views.shared=true"]}, "(?s)the arm odd cannot be trained: .*no additional views"),
         ({"config": "gone.json"}, "the arm odd cannot be trained: .*gone.json"),
     ],
 )

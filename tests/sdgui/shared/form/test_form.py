@@ -299,7 +299,7 @@ def test_what_is_switched_off_is_one_line_that_says_what_it_is_for(form: ConfigF
     line_of = form.row("objectives.matching.weight")
     assert isinstance(line_of, FoldRow)
     assert line_of.about.isVisibleTo(form)
-    assert "Tell true pairs" in line_of.about.text()
+    assert "Classify pairs" in line_of.about.text()
     assert line_of.button.accessibleName() == "Matching, collapsed"
     assert line_of.editor.control.accessibleName() == "Matching: weight"
     line_of.button.click()
