@@ -17,7 +17,7 @@ from core.spec.presets.choosing import KNOWN, SMOOTHING, better, choose
 def test_what_pays_depends_on_wrong_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
     assert choice.preset == preset
-    assert "yours are 40,000" in choice.reason
+    assert "you have 40,000" in choice.reason
     assert "2,555" in choice.reason
     assert ("Longer training was not measured" in choice.reason) is (passes > KNOWN)
 
