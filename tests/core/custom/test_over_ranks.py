@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import core
+from core.model.block_passes import compile_blocks
 from core.spec.config import RunConfig, override, with_absolute_references
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
+from core.training import assembly
 from core.training.train import train
 from tests.core.custom.test_extend_page import FILES
 from tests.core.images import write_pairs
@@ -53,9 +55,14 @@ def test_two_processes_train_as_one_does(shard: int, config: RunConfig, tmp_path
 
 
 @pytest.mark.slow
-def test_compiled_blocks_give_the_same_losses(config: RunConfig, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_compiled_blocks_give_the_same_losses(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured by the compiler's front end; what it makes of the blocks is another's code."""
+    monkeypatch.setattr(assembly, "compile_blocks", lambda blocks: compile_blocks(blocks, backend="eager"))
     plain, compiled = RunDir(tmp_path / "plain"), RunDir(tmp_path / "compiled")
     train(config, plain, quiet=True)
     train(override(config, ["runtime.compile=true"]), compiled, quiet=True)
     for name, values in losses(plain).items():
-        assert losses(compiled)[name] == pytest.approx(values, abs=1e-3), name
+        assert losses(compiled)[name] == pytest.approx(values, rel=1e-4), name
