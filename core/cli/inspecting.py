@@ -45,7 +45,7 @@ def add(verbs: Verbs) -> None:
 
 def _data(arguments: argparse.Namespace) -> int:
     from core.worker.data.checking import check_source
-    from core.worker.data.session import held_out
+    from core.worker.data.session import hold_out_split
 
     progress = _StderrReporter()
     other_splits = dict(map(_split, arguments.against))
@@ -55,7 +55,7 @@ def _data(arguments: argparse.Namespace) -> int:
         facts |= check_source(arguments.source, progress, other_splits, split)
     if arguments.hold_out is not None:
         folder = str(arguments.to.absolute()) if arguments.to else ""
-        facts |= held_out(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
+        facts |= hold_out_split(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
     if arguments.json:
         print(json.dumps(facts))
     else:

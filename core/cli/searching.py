@@ -131,8 +131,8 @@ def _print_report(report: Report, as_json: bool) -> None:
         f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged ({report.seconds:.1f} s)"
     )
     print(f"searched by: {report.nearest}")
-    if report.away:
-        print(f"{report.away} images in unreachable folders were kept; remove them with --drop-missing")
+    if report.unreachable:
+        print(f"{report.unreachable} images in unreachable folders were kept; remove them with --drop-missing")
     for old, new in report.moved[:_LISTED]:
         print(one_line(f"moved: {old} to {new}"))
     for row in report.bad[:_LISTED]:
@@ -142,7 +142,7 @@ def _print_report(report: Report, as_json: bool) -> None:
 def _search(arguments: argparse.Namespace) -> int:
     from core.search.collection import open_index
     from core.search.queries import Query
-    from core.search.results import Options, Searching
+    from core.search.results import Options, Searcher
 
     def quiet(doing: str, done: int, total: int) -> None:
         """No progress: opening is quick."""
@@ -152,11 +152,11 @@ def _search(arguments: argparse.Namespace) -> int:
         arguments.k, "captions" if arguments.captions else "images", _filter(arguments), not arguments.no_groups
     )
     collection = open_index(arguments.index_dir, quiet, arguments.model, arguments.weights)
-    answer = Searching(collection).search(Query(terms, arguments.prompts), options)
+    answer = Searcher(collection).search(Query(terms, arguments.prompts), options)
     for note in (*collection.notes, *answer["notes"]):
         say(f"note: {note}")
     if arguments.json:
-        print(json.dumps({**answer, "index": collection.title, "how": collection.how}))
+        print(json.dumps({**answer, "index": collection.title, "how": collection.search_method}))
     else:
         _print(answer)
     return 0

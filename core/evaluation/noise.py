@@ -23,7 +23,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import PairDataset, open_dataset
 from core.evaluation.groups import Array, two_groups
-from core.inference.encoder import encode_dataset, finite
+from core.inference.encoder import check_finite, encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
 from core.objectives.weighting.evidence import evidence
 from core.objectives.weighting.words import reordered, word_evidence
@@ -126,7 +126,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
         describe_batch = None if image_descriptors else lambda pixels: image_descriptors.append(describe(pixels))
         features = encode_dataset(network, dataset, model.runtime, model.batch, progress, describe_batch)
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
-            finite(vectors, model.subject.model)
+            check_finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]

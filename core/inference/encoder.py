@@ -168,7 +168,7 @@ def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Te
     return encode_tokens(network, network.towers.tokenize(list(texts)), runtime)
 
 
-def finite(vectors: Tensor, model: str) -> Tensor:
+def check_finite(vectors: Tensor, model: str) -> Tensor:
     """``vectors``. Raises UserError naming the ``model`` when one is not finite."""
     if not bool(torch.isfinite(vectors).all()):
         raise UserError(

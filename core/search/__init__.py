@@ -1,1 +1,1 @@
-"""Asking an index: queries, filters, results, calibration, evaluation, the map."""
+"""Search in an index: queries, filters, results, calibration, evaluation, the map."""

@@ -1,6 +1,6 @@
-"""What a query finds at each step of a run, as an animated image: the networks side by side, a frame a step.
+"""An animated image of a query's results at each step of a run, with the networks side by side.
 
-Flow: `core.worker.travelling` gathers a `Frame` a step -> ``save`` -> a WebP that any browser plays.
+Flow: `core.worker.travelling` collects a `Frame` per step -> ``save`` -> an animated WebP.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from core.data.images import decode
 from core.spec.errors import writing
 from core.spec.files import write_whole
 
-COLUMNS, ROWS = 4, 3  # images of a network
+COLUMNS, ROWS = 4, 3  # images per network
 SIDE, GAP, HEAD = 112, 8, 56  # pixels
-MILLISECONDS = 900  # that a frame is shown
+MILLISECONDS = 900  # per frame
 _MEGAPIXELS = 200
 _LONGEST = 90  # characters of the title, and in a cell
 _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
@@ -28,7 +28,7 @@ _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: an image, or a caption with its image. ``below``: under the cut-off, so drawn faintly."""
+    """A result: an image, or a caption with its image. ``below``: under the cut-off, drawn faintly."""
 
     path: str
     text: str = ""
@@ -37,14 +37,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Frame:
-    """What each network finds after ``step``, best first."""
+    """The results of each network after ``step``, best first."""
 
     step: int
     networks: tuple[tuple[str, tuple[Hit, ...]], ...]  # name, results
 
 
 def save(frames: Sequence[Frame], to: Path, title: str) -> None:
-    """Write ``frames`` as the animated WebP ``to``, which repeats. Raises UserError when that is not possible."""
+    """Writes ``frames`` to the looping WebP ``to``. Raises UserError when it cannot be written."""
     total = frames[-1].step
     drawn = [_draw(frame, total, title) for frame in frames]
     content = io.BytesIO()
@@ -60,7 +60,7 @@ def _draw(frame: Frame, total: int, title: str) -> Image.Image:
     size = (wide * len(frame.networks), 2 * HEAD + ROWS * (SIDE + GAP) + GAP)
     sheet = Image.new("RGB", size, _BACK)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, GAP), _cut(title), fill=_TEXT, font=_font(18))
+    draw.text((GAP, GAP), _shorten(title), fill=_TEXT, font=_font(18))
     draw.text((GAP, GAP + 24), f"step {frame.step:,} of {total:,}".replace(",", " "), fill=_MUTED, font=_font(15))
     draw.rectangle((0, HEAD - 4, size[0] * frame.step // max(1, total), HEAD - 2), fill=_ACCENT)
     for column, (name, hits) in enumerate(frame.networks):
@@ -73,13 +73,13 @@ def _draw(frame: Frame, total: int, title: str) -> Image.Image:
             sheet.paste(Image.blend(cell, Image.new("RGB", cell.size, _BACK), 0.6) if hit.below else cell, (x, y))
             if hit.text:
                 draw.rectangle((x, y + SIDE - 20, x + SIDE - 1, y + SIDE - 1), fill=_BACK)
-                draw.text((x + 2, y + SIDE - 18), _cut(hit.text, 18), fill=_TEXT, font=_font(12))
+                draw.text((x + 2, y + SIDE - 18), _shorten(hit.text, 18), fill=_TEXT, font=_font(12))
     return sheet
 
 
 @lru_cache(maxsize=512)
 def _thumbnail(path: str) -> Image.Image:
-    """The image in a square of `SIDE`; an empty one where it cannot be read."""
+    """The image in a square of `SIDE`; an empty square if it cannot be read."""
     cell = Image.new("RGB", (SIDE, SIDE), "#2a2d34")
     try:
         image = Image.fromarray(decode(path, SIDE, _MEGAPIXELS, fast=True))
@@ -95,6 +95,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _cut(text: str, longest: int = _LONGEST) -> str:
+def _shorten(text: str, longest: int = _LONGEST) -> str:
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -1,13 +1,13 @@
-"""A cut-off for scores, from the index's own scores, with its rate of false positives.
+"""A cut-off for scores, calibrated on the index, with its false positive rate.
 
-Flow: collection -> ``Calibration`` (once) -> results, for each query. The scores of a query over a fixed random sample
-of the index are almost all of images that have nothing to do with it. Their median, and how far their upper tenth
-begins above it, make scores of different queries comparable: z = (score - median) / spread. (The lower half would be
-surer against many images that do have to do with it, but says less of the upper tail, which is what counts; where
-more than a tenth of an index answers a query, the cut-off is too high rather than too low.) How large z gets by chance
-is read off reference queries over the same sample, each without its own image: captions of the index for words, its
-images for images. The cut-off of a query is median + z * spread, with the z that a share ``rate`` of the unrelated
-pairs exceeds: so many that about `EXPECTED` unrelated images of the index pass, 1 in 100 at most.
+Flow: collection -> ``Calibration`` (once) -> results, for each query. Almost all scores of a query over a fixed random
+sample of the index belong to unrelated images. Their median and the distance from it to their 90th percentile make
+scores of different queries comparable: z = (score - median) / spread. (The lower half would be more robust against
+many related images, but predicts the upper tail less well; if more than a tenth of the index is related to a query, the
+cut-off is too high rather than too low.) The distribution of z for unrelated pairs is measured with reference queries
+over the same sample, each without its own image: captions of the index for text, images for images. The cut-off of a
+query is median + z * spread, with the z that a share ``rate`` of unrelated pairs exceeds. The rate lets about
+`EXPECTED` unrelated images of the index pass, at most 1 in 100.
 
 Legend: n sampled rows, r reference queries, D embed.
 """
@@ -25,12 +25,12 @@ from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 
 EXPECTED = 10  # unrelated images of an index that pass the cut-off
-RATES = (1e-4, 1e-2)  # of unrelated pairs that pass, at least (fewer cannot be measured) and at most
+RATES = (1e-4, 1e-2)  # minimum (fewer cannot be measured) and maximum share of unrelated pairs that pass
 SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
-TENTH = 0.9
-NORMAL = -float(ndtri(1 - TENTH))  # where the upper tenth of normal scores begins, in standard deviations
+UPPER_QUANTILE = 0.9
+NORMAL = -float(ndtri(1 - UPPER_QUANTILE))  # that quantile of a normal distribution, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Cutoff:
 
     cosine: float
     rate: float
-    pairs: int  # unrelated pairs that it was calibrated on; 0: normal scores are assumed
+    pairs: int  # unrelated pairs used for calibration; 0: assumes normal scores
     median: float  # of the query's scores over the index
     spread: float
 
@@ -49,23 +49,23 @@ class Cutoff:
         source = (
             f"measured on {self.pairs:,} unrelated pairs of this index"
             if self.pairs
-            else "assuming normally distributed scores, since the index has no captions to measure on"
+            else "assuming normally distributed scores, since the index has no captions to calibrate on"
         )
         return f"{100 * self.rate:.2g} % of unrelated images score above {self.cosine:.3f} ({source})"
 
 
 class Calibration:
-    """The distribution of scores of unrelated pairs, for the images or the captions of a collection."""
+    """The score distribution of unrelated pairs, for images or captions of a collection."""
 
     def __init__(self, collection: Collection, captions: bool = False) -> None:
-        """Of the images, or with ``captions`` of the captions; the collection must have some."""
+        """Calibrates images or, with ``captions``, captions; the collection must have some."""
         random = np.random.default_rng(SEED)
-        images = _draw(collection.alive, SAMPLE, random)
-        texts = _draw(collection.text_alive, SAMPLE, random)
+        images = _sample_rows(collection.alive, SAMPLE, random)
+        texts = _sample_rows(collection.text_alive, SAMPLE, random)
         owner_of_texts = collection.owner[texts]
         self._sampled: Rows = texts if captions else images
-        many = int((collection.text_alive if captions else collection.alive).sum())
-        self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, many)))
+        count = int((collection.text_alive if captions else collection.alive).sum())
+        self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, count)))
         self._sample = _vectors(collection.texts if captions else collection.images, self._sampled)  # (n, D)
         owners = owner_of_texts if captions else images
         self._z = {
@@ -87,30 +87,30 @@ class Calibration:
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
         """The cut-off for ``query`` (D,), a unit vector, of ``kind`` "text" or "image".
 
-        ``rate``: of false positives, from 0 to 1; by default that of the index.
+        ``rate``: false positive rate, 0 to 1; default: that of the index.
         """
         rate = self.rate if rate is None else rate
         scores = self.scores(query)
         median, spread = (float(value) for value in _robust(scores[None])[:, 0])
         z, pairs = self._threshold(kind, rate)
-        # Images that answer the query can only raise this share of its own scores: no cut-off need be higher.
+        # Related images can only raise this quantile of the query's scores, so the cut-off need not be higher.
         highest = float(np.quantile(scores, 1 - rate))
         return Cutoff(min(highest, median + z * spread), rate, pairs, median, spread)
 
     def _threshold(self, kind: str, rate: float) -> tuple[float, int]:
-        """The z that a share of ``rate`` of unrelated pairs exceeds, and on how many pairs it was measured."""
+        """The z that a share ``rate`` of unrelated pairs exceeds, and the number of pairs measured."""
         if (kind, rate) not in self._thresholds:
             null = self._z[kind]
             z = -float(ndtri(rate)) / NORMAL
             if len(null) * rate >= 1:
                 z = float(np.quantile(null, 1 - rate))
-            elif len(null):  # too few to see so small a share: the highest of them, if that is more
+            elif len(null):  # too few pairs for this rate: use the maximum if it is higher
                 z = max(z, float(null.max()))
             self._thresholds[kind, rate] = z, len(null)
         return self._thresholds[kind, rate]
 
 
-def _draw(mask: Mask, count: int, random: np.random.Generator) -> Rows:
+def _sample_rows(mask: Mask, count: int, random: np.random.Generator) -> Rows:
     """Up to ``count`` of the rows where ``mask`` is true, in random order."""
     rows = np.flatnonzero(mask).astype(np.int64)
     return random.permutation(rows) if len(rows) <= count else random.choice(rows, count, replace=False)
@@ -127,12 +127,12 @@ def _vectors(bank: Nearest | None, rows: Rows) -> Floats:
 
 def _robust(scores: Floats) -> npt.NDArray[np.float64]:
     """Median and upper spread of each row of ``scores`` (r, n): (2, r)."""
-    median, upper = np.quantile(scores.astype(np.float64), [0.5, TENTH], axis=1)
+    median, upper = np.quantile(scores.astype(np.float64), [0.5, UPPER_QUANTILE], axis=1)
     return np.stack([median, np.maximum(upper - median, 1e-6)])
 
 
 def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) -> npt.NDArray[np.float64]:
-    """z of all pairs of ``queries`` (r, D) and ``sample`` (n, D) that do not belong to one image: (pairs,)."""
+    """z of all unrelated pairs of ``queries`` (r, D) and ``sample`` (n, D), of different images: (pairs,)."""
     if not len(queries) or not len(sample):
         return np.zeros(0)
     scores = product(queries, sample.T)  # (r, n)
@@ -143,9 +143,9 @@ def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) 
 
 
 def _median_pair(sample: Floats) -> float:
-    """The median cosine of two random rows; 0 where there are no two."""
-    some = sample[:512]
-    if len(some) < 2:
+    """The median cosine of two random rows; 0 with fewer than two rows."""
+    subset = sample[:512]
+    if len(subset) < 2:
         return 0.0
-    scores = product(some, some.T)
-    return float(np.median(scores[np.triu_indices(len(some), 1)]))
+    scores = product(subset, subset.T)
+    return float(np.median(scores[np.triu_indices(len(subset), 1)]))

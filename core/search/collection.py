@@ -1,6 +1,6 @@
-"""Images that can be searched with one model: an index on disk, or a data source encoded in memory.
+"""Images searchable with one model: an index on disk, or a data source encoded in memory.
 
-Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection, which treat both alike.
+Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection.
 
 Legend: N images, M captions, D embed.
 """
@@ -17,20 +17,20 @@ import numpy.typing as npt
 
 from core.checkpoint.opening import Model, check_downloaded
 from core.data.dataset import open_dataset
-from core.inference.encoder import encode_dataset, finite
+from core.inference.encoder import check_finite, encode_dataset
 from core.inference.extraction import extract_pairs
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
-from core.search.index.storage import IndexReader, Mask, Record, give_back
+from core.search.index.storage import IndexReader, Mask, Record, release_pages
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
 
 Progress = Callable[[str, int, int], None]
 
-CHECKED = 256 << 20  # bytes of vectors up to which checksums are verified when an index is opened
+MAX_CHECKED_BYTES = 256 << 20  # of vectors; larger indexes are opened without verifying checksums
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Collection:
     encoder: Encoder
     images: Nearest
     alive: Mask  # (N,) rows that can be found
-    texts: Nearest | None  # of the captions; None where there are none
+    texts: Nearest | None  # vectors of the captions; None without captions
     owner: Rows  # (M,) the image of each caption
     records: Callable[[Iterable[int]], list[Record]]
     sizes: npt.NDArray[np.int64]  # (N,) bytes of the files
     times: npt.NDArray[np.int64]  # (N,) of their last change, nanoseconds
-    how: str  # it is searched
-    notes: tuple[str, ...] = ()  # what the user should know
+    search_method: str  # search method, for display
+    notes: tuple[str, ...] = ()  # warnings for the user
     _captions: list[str] | None = field(default=None, repr=False)
 
     @cached_property
@@ -57,17 +57,17 @@ class Collection:
         return alive
 
     @cached_property
-    def known(self) -> Columns:
-        """Folders and labels of all images; the first call reads every record."""
+    def columns(self) -> Columns:
+        """Folders and labels of all images; the first access reads every record."""
         return read_columns(self.records(range(len(self.alive))), self.alive)
 
     def captions(self, texts: Sequence[int]) -> list[str]:
-        """The texts of the captions with the numbers ``texts``."""
+        """The caption texts with the numbers ``texts``."""
         rows = [int(self.owner[text]) for text in texts]
-        found = []
+        captions = []
         for text, row, record in zip(texts, rows, self.records(rows), strict=True):
-            found.append(record.captions[text - self._first_text(row)])
-        return found
+            captions.append(record.captions[text - self._first_text(row)])
+        return captions
 
     def _first_text(self, row: int) -> int:
         return int(self._first_texts[row])
@@ -75,14 +75,14 @@ class Collection:
     @cached_property
     def _first_texts(self) -> Rows:
         first = np.zeros(len(self.alive), dtype=np.int64)
-        there = np.flatnonzero(self.owner >= 0)[::-1]
-        first[self.owner[there]] = there  # the lowest number is written last
+        owned = np.flatnonzero(self.owner >= 0)[::-1]
+        first[self.owner[owned]] = owned  # the lowest number is written last
         return first
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Folders and labels as numbers into their values; -1 where an image has none."""
+    """Folders and labels as codes into lists of values; -1 for none."""
 
     folders: list[str]
     folder: npt.NDArray[np.int32]  # (N,)
@@ -107,35 +107,36 @@ def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
 
 
 def open_index(folder: Path | str, progress: Progress, model: str = "", weights: str = "") -> Collection:
-    """The index in ``folder`` with the model that made it, or with ``model`` when that is the same.
+    """Opens the index in ``folder`` with its own model, or with ``model`` if that is the same model.
 
-    Raises IndexFolderError when there is no index, it is empty, or another model made it (both are named).
+    Raises IndexFolderError when the index is missing or empty, or was built with another model (both are named).
     """
     path = expand_user(folder)
     progress("opening the index", 0, 0)
     reader = IndexReader(path)
     identity = reader.manifest.identity
     notes = []
-    if reader.images.nbytes + reader.texts.nbytes <= CHECKED:
+    if reader.images.nbytes + reader.texts.nbytes <= MAX_CHECKED_BYTES:
         reader.check()
     if reader.damaged or reader.lost:
         notes.append(
             f"{len(reader.damaged) + reader.lost} of {len(reader.manifest.segments) + reader.lost} segments of {path} "
-            "are damaged and left out; "
-            "run `index` again to rebuild them."
+            "are damaged and were skipped; run `index` again to rebuild them."
         )
     if not reader.manifest.complete:
-        notes.append(f"the index {path} is being built, or its build was interrupted; what is there is searched.")
+        notes.append(
+            f"the index {path} is being built, or its build was interrupted; only its existing part is searched."
+        )
     alive = reader.alive()
     if not alive.any():
-        raise IndexFolderError(f"the index {path} is empty: none of its images can be found; index some first.")
-    name, chosen = exact_name(model, weights) if model else (identity.model, identity.weights)
+        raise IndexFolderError(f"the index {path} is empty; add images with `index` first.")
+    name, exact_weights = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
     if not model:
         check_downloaded(name)
-    encoder = open_encoder(name, chosen)
+    encoder = open_encoder(name, exact_weights)
     check_identity(identity, encoder.identity, path)
-    opened = Collection(
+    collection = Collection(
         title=str(path),
         encoder=encoder,
         images=_bank(reader, "images"),
@@ -145,15 +146,15 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
         records=reader.records,
         sizes=reader.facts["size"].astype(np.int64),
         times=reader.facts["time"].astype(np.int64),
-        how=describe(reader.manifest),
+        search_method=describe(reader.manifest),
         notes=tuple(notes),
     )
-    give_back(reader.facts)
-    return opened
+    release_pages(reader.facts)
+    return collection
 
 
 def _bank(reader: IndexReader, bank: str) -> Nearest:
-    """Vectors of one sort, searched as the manifest says; in memory as long as nothing was made for them."""
+    """Vectors of images or texts with the search method of the manifest; in memory without acceleration files."""
     vectors = getattr(reader, bank)
     manifest = reader.manifest
     files = manifest.nearest.get("files", {})
@@ -161,7 +162,7 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     if not parts:
         return Exact(vectors)
     ready: list[Part] = []
-    for part in parts:  # of an index that grows, what has no file yet is searched in memory
+    for part in parts:  # in a growing index, parts without a file are searched in memory
         if part.name(manifest.generation, bank) not in files:
             break
         ready.append(part)
@@ -174,8 +175,7 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
 def encode_source(model: Model, name: str, source: str, progress: Progress, keep: bool = False) -> Collection:
     """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    ``keep``: features are kept on disk, for this model and these images, and read from there the next time. Raises
-    DataError when ``source`` cannot be read.
+    ``keep`` caches the features on disk. Raises DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers
@@ -187,11 +187,11 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
     else:
         features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
     for vectors in (features.images, features.texts):
-        finite(vectors, name)
+        check_finite(vectors, name)
     records = []
     for row in features.rows.tolist():
-        one = dataset.rows[row]
-        records.append(Record(one.file, one.captions, one.labels))
+        pair = dataset.rows[row]
+        records.append(Record(pair.file, pair.captions, pair.labels))
     facts = [_facts(record.path) for record in records]
     bad = dataset.all_bad()
     return Collection(
@@ -204,8 +204,8 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
         records=lambda rows: [records[row] for row in rows],
         sizes=np.array([size for size, _ in facts], np.int64),
         times=np.array([time for _, time in facts], np.int64),
-        how="exact, in memory",
-        notes=(f"{len(bad)} rows cannot be used and are left out, such as {bad[0]}.",) if bad else (),
+        search_method="exact, in memory",
+        notes=(f"{len(bad)} rows cannot be used and were skipped, such as {bad[0]}.",) if bad else (),
     )
 
 

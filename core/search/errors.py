@@ -1,4 +1,4 @@
-"""Errors of an index and of queries, each a sentence for the user."""
+"""Errors of indexes and queries, with messages for the user."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ class IndexFolderError(UserError):
 
 
 class QueryError(UserError):
-    """A query that cannot be answered; the message names what is wrong with it."""
+    """An invalid query; the message names the problem."""

@@ -1,4 +1,4 @@
-"""Filters of search results: by folder, label, file size and date of the last change.
+"""Filters of search results: folder, label, file size and modification date.
 
 Flow: terminal or panel -> ``Filter`` -> mask -> results.
 """
@@ -21,24 +21,24 @@ from core.spec.config import expand_user
 from core.spec.reading import excerpt
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?\s*$", re.IGNORECASE)
-_MOST = float(1 << 62)  # bytes
-_MOST_SECONDS = 9e9  # since the epoch; nanoseconds of it fit in 64 bits
-_TIMES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_MAX_SIZE = float(1 << 62)  # bytes
+_MAX_SECONDS = 9e9  # since the epoch; fits in 64 bits as nanoseconds
+_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Empty fields match everything. An image matches when it is in or below one of ``folders``."""
+    """Empty fields match everything. ``folders`` match images in them or in their subfolders."""
 
     folders: tuple[str, ...] = ()
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> one of these values
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> allowed values
     min_size: int = 0  # bytes
     max_size: int = 0
-    after: float | None = None  # seconds since the epoch, of the last change
+    after: float | None = None  # modification time, seconds since the epoch
     before: float | None = None
 
     def mask(self, collection: Collection) -> Mask:
-        """Whether each image matches: (N,). Raises QueryError for a label or folder that does not exist."""
+        """Whether each image matches: (N,). Raises QueryError for an unknown label or folder."""
         mask = collection.alive.copy()
         if self.min_size:
             mask &= collection.sizes >= self.min_size
@@ -49,58 +49,64 @@ class Filter:
         if self.before is not None:
             mask &= collection.times < int(self.before * 1e9)
         if self.folders:
-            mask &= _in_folders(collection.known, self.folders)
+            mask &= _in_folders(collection.columns, self.folders)
         for name, values in self.labels.items():
-            mask &= _labelled(collection.known, name, values)
+            mask &= _with_label(collection.columns, name, values)
         return mask
 
 
-def _in_folders(known: Columns, folders: tuple[str, ...]) -> Mask:
-    wanted = [str(expand_user(folder).absolute()).rstrip(os.sep) for folder in folders]
-    inside = np.array([any(one == top or one.startswith(top + os.sep) for top in wanted) for one in known.folders])
+def _in_folders(columns: Columns, folders: tuple[str, ...]) -> Mask:
+    parents = [str(expand_user(folder).absolute()).rstrip(os.sep) for folder in folders]
+    inside = np.array(
+        [any(folder == top or folder.startswith(top + os.sep) for top in parents) for folder in columns.folders]
+    )
     if not inside.any():
-        raise QueryError(f"no image is in {', '.join(wanted)}; there are folders such as {known.folders[0]}.")
-    mask: Mask = (known.folder >= 0) & inside[np.maximum(known.folder, 0)]
+        raise QueryError(
+            f"no image is in {', '.join(parents)}; there are images in folders such as {columns.folders[0]}."
+        )
+    mask: Mask = (columns.folder >= 0) & inside[np.maximum(columns.folder, 0)]
     return mask
 
 
-def _labelled(known: Columns, name: str, values: tuple[str, ...]) -> Mask:
-    if name not in known.labels:
-        there = ", ".join(known.labels) or "none"
-        raise QueryError(f"there is no label {name!r}; there are: {there}.")
-    spelled, codes = known.labels[name]
-    unknown = [value for value in values if value not in spelled]
+def _with_label(columns: Columns, name: str, values: tuple[str, ...]) -> Mask:
+    if name not in columns.labels:
+        available = ", ".join(columns.labels) or "none"
+        raise QueryError(f"there is no label {name!r}; available labels: {available}.")
+    known_values, codes = columns.labels[name]
+    unknown = [value for value in values if value not in known_values]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], spelled, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(map(repr, spelled[:5]))}."
+        close = difflib.get_close_matches(unknown[0], known_values, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(map(repr, known_values[:5]))}."
         raise QueryError(f"no image has the label {name} = {unknown[0]!r}; {hint}")
-    mask: Mask = np.isin(codes, [spelled.index(value) for value in values])
+    mask: Mask = np.isin(codes, [known_values.index(value) for value in values])
     return mask
 
 
 def read_size(text: str | int) -> int:
-    """Bytes from a number, or from a text such as "200 KB" or "1.5MiB". QueryError for anything else."""
+    """Bytes from a number or a text such as "200 KB" or "1.5MiB". Raises QueryError for anything else."""
     match = _SIZE.match(str(text))
     if match is None:
-        raise QueryError(f"{excerpt(text, 40)!r} is no size; write bytes, or something like 200KB or 1.5MB.")
-    size = float(match[1]) * _TIMES[(match[2] or "").lower()]
-    if size > _MOST:
+        raise QueryError(f"{excerpt(text, 40)!r} is not a size; write bytes, or for example 200KB or 1.5MB.")
+    size = float(match[1]) * _FACTORS[(match[2] or "").lower()]
+    if size > _MAX_SIZE:
         raise QueryError(
-            f"the size {excerpt(str(text), 40)} is larger than any file; write something like 200KB or 1.5MB."
+            f"the size {excerpt(str(text), 40)} is larger than any file; write for example 200KB or 1.5MB."
         )
     return round(size)
 
 
 def read_date(text: str | float) -> float:
-    """Seconds since the epoch from such a number, or from a date such as "2024-05-31" (local time).
+    """Seconds since the epoch from a number, or from a date such as "2024-05-31" (local time).
 
     Raises QueryError for anything else.
     """
     if isinstance(text, (int, float)):
-        if not abs(text) < _MOST_SECONDS:
-            raise QueryError(f"{excerpt(text, 40)} is no time; write seconds since 1970, or a date like 2024-05-31.")
+        if not abs(text) < _MAX_SECONDS:
+            raise QueryError(f"{excerpt(text, 40)} is not a time; write seconds since 1970, or a date like 2024-05-31.")
         return float(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise QueryError(f"{excerpt(text, 40)!r} is no date; write it like 2024-05-31 or 2024-05-31T18:00.") from error
+        raise QueryError(
+            f"{excerpt(text, 40)!r} is not a date; write it like 2024-05-31 or 2024-05-31T18:00."
+        ) from error

@@ -1,6 +1,6 @@
-"""Layouts of large maps, computed once and kept in the cache folder under the digest of what was laid out.
+"""A cache of layouts of large maps, by digest of their vectors and settings.
 
-Flow: `core.search.projection` -> ``kept_layout``, else it computes -> ``keep_layout``.
+Flow: `core.search.projection` -> ``load_layout``, else computes it -> ``save_layout``.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, read_bytes
 
 VERSION = 1
-KEPT = 32  # layouts; the one that was not used for longest makes room
-_LARGEST = 64 * MEGABYTE
+MAX_LAYOUTS = 32  # the least recently used layouts beyond this are removed
+_MAX_BYTES = 64 * MEGABYTE
 
 
 def layout_digest(vectors: npt.NDArray[Any], how: str) -> str:
-    """Names a layout by the vectors (N, D) and the method with its settings."""
-    found = hashlib.sha256(f"{VERSION} {how} {vectors.shape}".encode())
-    found.update(np.ascontiguousarray(vectors, np.float16).data)
-    return found.hexdigest()[:32]
+    """A digest of the vectors (N, D) and the method ``how`` with its settings."""
+    digest = hashlib.sha256(f"{VERSION} {how} {vectors.shape}".encode())
+    digest.update(np.ascontiguousarray(vectors, np.float16).data)
+    return digest.hexdigest()[:32]
 
 
-def kept_layout(digest: str, points: int) -> npt.NDArray[np.float64] | None:
-    """The layout (N, 2) of that many points; None where there is none that can be read."""
+def load_layout(digest: str, points: int) -> npt.NDArray[np.float64] | None:
+    """The layout (N, 2) of ``points`` points; None if it is missing or unreadable."""
     path = _path(digest)
     try:
-        content = read_bytes(path, _LARGEST)
-        found = np.load(io.BytesIO(content), allow_pickle=False)
+        content = read_bytes(path, _MAX_BYTES)
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
         path.touch()
     except (OSError, ValueError, EOFError, UserError):
         return None
-    if found.shape != (points, 2) or found.dtype != np.float32 or not np.isfinite(found).all():
+    if loaded.shape != (points, 2) or loaded.dtype != np.float32 or not np.isfinite(loaded).all():
         return None
-    layout: npt.NDArray[np.float64] = found.astype(np.float64)
+    layout: npt.NDArray[np.float64] = loaded.astype(np.float64)
     return layout
 
 
-def keep_layout(digest: str, layout: npt.NDArray[np.float64]) -> None:
-    """Keep a layout; one that cannot be written is computed again the next time."""
+def save_layout(digest: str, layout: npt.NDArray[np.float64]) -> None:
+    """Saves a layout; errors are ignored, since it can be recomputed."""
     path, content = _path(digest), io.BytesIO()
     np.save(content, layout.astype(np.float32), allow_pickle=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content.getvalue())
-        there = sorted(path.parent.glob("*.npy"), key=lambda one: one.stat().st_mtime, reverse=True)
-        for old in there[KEPT:]:
+        files = sorted(path.parent.glob("*.npy"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for old in files[MAX_LAYOUTS:]:
             old.unlink(missing_ok=True)
     except OSError:
         return

@@ -1,7 +1,7 @@
-"""A query: words and images with weights, negative for what is to be avoided, as one vector.
+"""A query: text and images with weights (negative to avoid), embedded as one vector.
 
-Flow: panel or terminal -> ``Query`` -> ``Embedder`` -> unit vector -> results. Parts are unit vectors; a query is their
-weighted sum, scaled to unit length.
+Flow: panel or terminal -> ``Query`` -> ``Embedder`` -> unit vector -> results. A query is the weighted sum of its
+terms' unit vectors, normalised.
 
 Legend: D embed, P prompts.
 """
@@ -24,62 +24,61 @@ from core.search.errors import QueryError
 from core.search.index.encoding import Encoder
 from core.search.index.nearest import Floats
 
-RAW = "raw"  # no prompt around the words
-LONGEST = 10_000  # characters of one text; what is beyond could not count
-REMEMBERED = 256  # parts whose vectors are kept, so that each further key press costs one
-HEAVIEST = 1e6  # weight of a term; what counts is how it compares with the others
-CANCELLED = 0.05  # length of a sum below which its parts have cancelled each other out
+RAW = "raw"  # no prompt template
+LONGEST = 10_000  # characters of a text; tokens beyond would be truncated anyway
+MAX_CACHED = 256  # terms with cached vectors, so that each key press encodes only one
+MAX_WEIGHT = 1e6  # of a term
+MIN_LENGTH = 0.05  # of the sum, relative to the largest weight; below, the terms cancel out
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: words, an image's file, or an image of the collection ("more like this")."""
+    """A term of a query: text, an image file, or an image of the collection ("more like this")."""
 
     text: str = ""
     image: str = ""
     row: int = -1
-    weight: float = 1.0  # below zero: to be avoided
+    weight: float = 1.0  # negative: to be avoided
 
 
 @dataclass(frozen=True)
 class Query:
-    """Terms, and the prompts that words are put into: "raw", a bundled set's name, or a file."""
+    """Terms, and the prompt templates for text: "raw", the name of a bundled set, or a file."""
 
     terms: tuple[Term, ...]
     prompts: str = RAW
 
     @property
     def kind(self) -> str:
-        """Which calibration its scores need: "text" where there are words, else "image"."""
+        """The calibration for its scores: "text" if it contains text, else "image"."""
         return "text" if any(term.text for term in self.terms) else "image"
 
 
 @dataclass
-class Embedded:
+class EmbeddedQuery:
     """A query as a unit vector (D,), with notes for the user."""
 
     vector: Floats
     notes: list[str] = field(default_factory=list)
 
 
-def read_terms(given: Any, sign: float = 1.0) -> list[Term]:
-    """Terms from JSON: a text, an object with ``text``, ``image`` or ``row`` and perhaps ``weight``, or a list of them.
+def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
+    """Terms from JSON: a text, an object with ``text``, ``image`` or ``row`` and optionally ``weight``, or a list of
+    them.
 
-    ``sign`` multiplies every weight.
-
-    Raises QueryError for anything else.
+    ``sign`` multiplies every weight. Raises QueryError for anything else.
     """
-    if given is None:
+    if raw is None:
         return []
-    if isinstance(given, (str, dict)):
-        given = [given]
-    if not isinstance(given, (list, tuple)):
-        raise QueryError(f"a query holds texts, images and rows, not {given!r}.")
+    if isinstance(raw, (str, dict)):
+        raw = [raw]
+    if not isinstance(raw, (list, tuple)):
+        raise QueryError(f"a query consists of texts, images and rows, not {raw!r}.")
     terms = []
-    for one in given:
-        fields = {"text": one} if isinstance(one, str) else one
+    for raw_term in raw:
+        fields = {"text": raw_term} if isinstance(raw_term, str) else raw_term
         if not isinstance(fields, dict) or not set(fields) <= {"text", "image", "row", "weight"}:
-            raise QueryError(f"a query's part has text, image or row, and weight; not {one!r}.")
+            raise QueryError(f"a term has text, image or row, and weight; not {raw_term!r}.")
         try:
             term = Term(
                 str(fields.get("text", "")),
@@ -88,60 +87,60 @@ def read_terms(given: Any, sign: float = 1.0) -> list[Term]:
                 sign * float(fields.get("weight", 1.0)),
             )
         except (TypeError, ValueError) as error:
-            raise QueryError(f"a part of the query has the wrong form: {one!r}.") from error
+            raise QueryError(f"invalid term in the query: {raw_term!r}.") from error
         if not np.isfinite(term.weight):
-            raise QueryError(f"the weight {fields.get('weight')!r} is no number.")
+            raise QueryError(f"the weight {fields.get('weight')!r} is not a number.")
         if term.text.strip() or term.image or term.row >= 0:
             terms.append(term)
     return terms
 
 
 class Embedder:
-    """Turns queries into vectors with one model; caches the most recent terms."""
+    """Embeds queries with one model; caches the most recent terms."""
 
     def __init__(self, encoder: Encoder, vector_of_row: Callable[[int], Floats]) -> None:
         self._encoder, self._vector_of_row = encoder, vector_of_row
-        self._known: OrderedDict[tuple[str, str, str], tuple[Floats, list[str]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, str], tuple[Floats, list[str]]] = OrderedDict()
 
-    def embed(self, query: Query) -> Embedded:
+    def embed(self, query: Query) -> EmbeddedQuery:
         """The weighted sum of the terms' unit vectors, scaled to unit length.
 
-        Raises QueryError when there is nothing to search for, an image cannot be read, or the terms cancel out.
+        Raises QueryError for an empty query, an unreadable image, or terms that cancel out.
         """
         if not query.terms:
-            raise QueryError("there is nothing to search for; type some words, or choose an image.")
+            raise QueryError("the query is empty; type some words, or choose an image.")
         total = np.zeros(self._encoder.identity.dim, np.float32)
         longest = 0.0
         notes: list[str] = []
         for term in query.terms:
-            if not abs(term.weight) <= HEAVIEST:
-                raise QueryError(f"the weight {term.weight:g} is beyond {HEAVIEST:,.0f}; give one such as 0.5.")
-            vector, term_notes = self._term(term, query.prompts)
+            if not abs(term.weight) <= MAX_WEIGHT:
+                raise QueryError(f"the weight {term.weight:g} is beyond {MAX_WEIGHT:,.0f}; use one such as 0.5.")
+            vector, term_notes = self._embed_term(term, query.prompts)
             total += np.float32(term.weight) * vector
             longest = max(longest, abs(term.weight))
             notes += [note for note in term_notes if note not in notes]
         length = float(np.linalg.norm(total))
         if not np.isfinite(length):
             raise QueryError(
-                f"{self._encoder.identity.title} encodes the query into values that are not numbers; its weights are "
+                f"{self._encoder.identity.title} gives non-finite values for the query; its weights are "
                 "damaged, or its training diverged: choose another checkpoint."
             )
-        if length <= CANCELLED * longest:
-            raise QueryError("the parts of the query cancel each other out; change a weight or take one away.")
-        return Embedded(total / np.float32(length), notes)
+        if length <= MIN_LENGTH * longest:
+            raise QueryError("the terms of the query cancel out; change a weight or remove a term.")
+        return EmbeddedQuery(total / np.float32(length), notes)
 
-    def _term(self, term: Term, prompts: str) -> tuple[Floats, list[str]]:
+    def _embed_term(self, term: Term, prompts: str) -> tuple[Floats, list[str]]:
         if term.row >= 0:
             return self._vector_of_row(term.row), []
         key = (term.text, term.image, prompts if term.text else "")
-        if key not in self._known:
-            self._known[key] = self._image(term.image) if term.image else self._words(term.text, prompts)
-        self._known.move_to_end(key)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = self._embed_image(term.image) if term.image else self._embed_text(term.text, prompts)
+        self._cache.move_to_end(key)
+        while len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)
+        return self._cache[key]
 
-    def _image(self, path: str) -> tuple[Floats, list[str]]:
+    def _embed_image(self, path: str) -> tuple[Floats, list[str]]:
         try:
             image = self._encoder.image(path)
         except ImageError as error:
@@ -150,39 +149,38 @@ class Embedder:
         vector: Floats = encode_images(model.network, image[None], model.runtime)[0].numpy()
         return vector, []
 
-    def _words(self, text: str, prompts: str) -> tuple[Floats, list[str]]:
-        """The mean of the words' prompts, scaled to unit length."""
-        words, notes = plain(text)
+    def _embed_text(self, text: str, prompts: str) -> tuple[Floats, list[str]]:
+        """The normalised mean of the text's prompts."""
+        words, notes = clean_text(text)
         if not words:
-            raise QueryError("the query has no letter or sign that can be searched for; type some words.")
+            raise QueryError("the query contains no usable characters; type some words.")
         templates = ("{}",) if prompts in ("", RAW) else load_templates(prompts)
         tokens = self._encoder.tokens([template.replace("{}", words) for template in templates])
         if tokens.shape[1] >= self._encoder.model.network.towers.context_length:
-            notes.append(f"the query is long: the model reads its first {tokens.shape[1]} tokens only.")
+            notes.append(f"the query is long: the model reads only its first {tokens.shape[1]} tokens.")
         model = self._encoder.model
         vectors = torch.cat([encode_tokens(model.network, part, model.runtime) for part in tokens.split(64)])  # (P, D)
         vector: Floats = torch.nn.functional.normalize(vectors.mean(0), dim=0).numpy()
         return vector, notes
 
 
-def plain(text: str) -> tuple[str, list[str]]:
-    """``text`` on one line, as composed Unicode without control characters; and notes on what was changed."""
+def clean_text(text: str) -> tuple[str, list[str]]:
+    """``text`` on one line, in NFC and without control characters; and notes on changes."""
     notes = []
     words = " ".join(text[:LONGEST].encode("utf-8", "replace").decode().replace("\0", " ").split())
     words = unicodedata.normalize("NFC", words)
     if len(text) > LONGEST:
-        notes.append(f"the query has {len(text)} characters; the first {LONGEST} are read.")
+        notes.append(f"the query has {len(text)} characters; only the first {LONGEST} are used.")
     script = _script(words)
     if script:
         notes.append(
-            f"the query is written in {script} script; a model that was trained on captions in Latin script "
-            "makes little of it."
+            f"the query is in {script} script; results may be poor for a model trained on captions in Latin script."
         )
     return words, notes
 
 
 def _script(words: str) -> str:
-    """The script of most letters when that is not Latin, such as "Cyrillic"; else ""."""
+    """The most frequent script of the letters if it is not Latin, such as "Cyrillic"; else ""."""
     letters = [letter for letter in words if letter.isalpha()]
     scripts = [unicodedata.name(letter, "unknown").split()[0] for letter in letters]
     if not scripts:

@@ -1,8 +1,7 @@
-"""The images or captions nearest to a query, with what their scores mean.
+"""The images or captions nearest to a query, with calibrated scores.
 
-Flow: query -> embedder -> **results** -> terminal, panel. Each result has its cosine; its share of the softmax over the
-index, with the model's own temperature; its rank; whether it is above the calibrated cut-off; and the results that are
-near-identical to it, which are folded into it.
+Flow: query -> embedder -> **results** -> terminal, panel. Each result has its cosine, its share of the softmax over the
+index with the model's temperature, its rank, whether it is above the calibrated cut-off, and its near-duplicates.
 
 Legend: N images, M captions, D embed, k results.
 """
@@ -27,28 +26,28 @@ from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 from core.search.queries import Embedder, Query
 
-SHARE_OF_DUPLICATE = 0.01  # of the distance between two random images; closer ones are duplicates
-MOST = 10_000  # results of one query
-FEW_VALUES = 16 << 20  # of all vectors, up to which one thread is quicker
+SHARE_OF_DUPLICATE = 0.01  # of the distance between random images; closer images are duplicates
+MAX_RESULTS = 10_000
+FEW_VALUES = 16 << 20  # of all vectors; up to this many, one thread is faster
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to search. ``find``: "images" or "captions"; ``group``: fold near-identical images into one result."""
+    """Search options. ``find``: "images" or "captions"; ``group``: merge near-duplicates into one result."""
 
     k: int = 50
     find: str = "images"
     filter: Filter = field(default_factory=Filter)
-    group: bool = True  # fold near-identical images into the best of them
+    group: bool = True
 
 
-class Searching:
-    """A collection that is searched; calibrations are computed once and kept."""
+class Searcher:
+    """Searches a collection; calibrations are computed once."""
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self.embedder = Embedder(
-            collection.encoder, lambda row: collection.images.vectors(np.array([self._checked(row)]))[0]
+            collection.encoder, lambda row: collection.images.vectors(np.array([self._check_row(row)]))[0]
         )
 
     @cached_property
@@ -61,16 +60,16 @@ class Searching:
         """The calibration of captions."""
         return Calibration(self.collection, captions=True)
 
-    def _checked(self, row: int) -> int:
+    def _check_row(self, row: int) -> int:
         if not 0 <= row < len(self.collection.alive):
             raise QueryError(f"there is no image {row}; there are {len(self.collection.alive)}.")
         return row
 
     def search(self, query: Query, options: Options) -> dict[str, Any]:
-        """``rows`` (the results, as JSON), ``cutoff``, ``above`` (how many of the results are), ``searched`` (how
-        many might have been found), ``notes``.
+        """``rows`` (the results as JSON), ``cutoff``, ``above`` (number of results above it), ``searched`` (number of
+        candidates), ``notes``.
 
-        Raises QueryError for a query that cannot be searched for.
+        Raises QueryError for an invalid query.
         """
         with few_threads(self.collection):
             embedded = self.embedder.embed(query)
@@ -78,9 +77,9 @@ class Searching:
         return {**answer, "notes": embedded.notes}
 
     def search_vector(self, query: Floats, kind: str, options: Options) -> dict[str, Any]:
-        """The same for a vector (D,) of unit length; ``kind`` is "text" or "image"."""
-        if not 1 <= options.k <= MOST:
-            raise QueryError(f"k is {options.k}; it must be 1 to {MOST}.")
+        """`search` for a unit vector (D,); ``kind`` is "text" or "image"."""
+        if not 1 <= options.k <= MAX_RESULTS:
+            raise QueryError(f"k is {options.k}; it must be 1 to {MAX_RESULTS}.")
         collection = self.collection
         mask = options.filter.mask(collection)
         bank, calibration = collection.images, self.calibration
@@ -90,71 +89,71 @@ class Searching:
             bank, calibration = collection.texts, self.caption_calibration
             mask = collection.text_alive & mask[np.maximum(collection.owner, 0)]
         elif options.find != "images":
-            raise QueryError(f"one can find images or captions, not {options.find!r}.")
+            raise QueryError(f"find must be images or captions, not {options.find!r}.")
         grouped = options.group and options.find == "images"
         searched = int(mask.sum())
-        wanted = 2 * options.k if grouped else options.k
+        requested = 2 * options.k if grouped else options.k
         while True:
-            scores, rows = bank.search(query, wanted, mask)
+            scores, rows = bank.search(query, requested, mask)
             groups = self._groups(rows, calibration) if grouped else [[i] for i in range(len(rows))]
-            if len(groups) >= options.k or wanted >= min(searched, MOST):
+            if len(groups) >= options.k or requested >= min(searched, MAX_RESULTS):
                 break
-            wanted = min(2 * wanted, MOST)  # so many were near-identical that too few are left
+            requested = min(2 * requested, MAX_RESULTS)  # too few remain after merging duplicates
         groups = groups[: options.k]
         cutoff = calibration.cutoff(query, kind)
-        found = _Found(scores, rows, self._softmax(bank, query, scores, mask, calibration), cutoff)
+        hits = _Hits(scores, rows, self._softmax(bank, query, scores, mask, calibration), cutoff)
         describe = self._captions if options.find == "captions" else self._images
         return {
-            "rows": describe(found, groups),
+            "rows": describe(hits, groups),
             "cutoff": {"cosine": cutoff.cosine, "rate": cutoff.rate, "meaning": cutoff.meaning},
             "above": sum(bool(scores[group[0]] >= cutoff.cosine) for group in groups),
             "searched": searched,
         }
 
     def _softmax(self, bank: Nearest, query: Floats, scores: Floats, mask: Mask, calibration: Calibration) -> Floats:
-        """(k,) each result's share of the softmax over what may be found.
+        """Each result's share of the softmax over all candidates: (k,).
 
-        Where the index is too large to know all scores, those that were not found are estimated from the sample.
+        If the index is too large to compute all scores, the others are estimated from the calibration sample.
         """
         if not len(scores):
             return scores
         scale = self.collection.encoder.model.network.logit_scale.item()
         weights = np.exp(scale * (scores.astype(np.float64) - scores[0]))
-        every = bank.all_scores(query)
-        if every is not None:
-            total = np.exp(scale * (every[mask].astype(np.float64) - scores[0])).sum()
+        all_scores = bank.all_scores(query)
+        if all_scores is not None:
+            total = np.exp(scale * (all_scores[mask].astype(np.float64) - scores[0])).sum()
         else:
             allowed = mask[calibration.rows]
-            rest = calibration.scores(query)[allowed & (calibration.scores(query) < scores[-1])]
-            left = int(mask.sum()) - len(scores)
-            share = left / max(1, int(allowed.sum()))
-            total = weights.sum() + share * np.exp(scale * (rest.astype(np.float64) - scores[0])).sum()
+            lower_scores = calibration.scores(query)[allowed & (calibration.scores(query) < scores[-1])]
+            remaining = int(mask.sum()) - len(scores)
+            share = remaining / max(1, int(allowed.sum()))
+            total = weights.sum() + share * np.exp(scale * (lower_scores.astype(np.float64) - scores[0])).sum()
         shares: Floats = (weights / total).astype(np.float32)
         return shares
 
     def _groups(self, rows: Rows, calibration: Calibration) -> list[list[int]]:
-        """Positions of near-identical results together, the best first, in the order of the results."""
+        """Groups of positions of near-duplicate results, best first, in the order of the results."""
         if not len(rows):
             return []
         vectors = self.collection.images.vectors(rows)
-        least = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.spread_of_pairs))
-        alike = product(vectors, vectors.T) >= least  # (k, k)
+        threshold = 1 - SHARE_OF_DUPLICATE * (1 - max(0.0, calibration.spread_of_pairs))
+        is_duplicate = product(vectors, vectors.T) >= threshold  # (k, k)
         groups: list[list[int]] = []
-        taken = np.zeros(len(rows), np.bool_)
+        is_grouped = np.zeros(len(rows), np.bool_)
         for i in range(len(rows)):
-            if not taken[i]:
-                members = np.flatnonzero(alike[i] & ~taken)
-                taken[members] = True
+            if not is_grouped[i]:
+                members = np.flatnonzero(is_duplicate[i] & ~is_grouped)
+                is_grouped[members] = True
                 groups.append([i, *(int(m) for m in members if m != i)])
         return groups
 
-    def _images(self, found: _Found, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    def _images(self, hits: _Hits, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
         flat = [i for group in groups for i in group]
-        records = dict(zip(flat, self.collection.records(found.rows[flat].tolist()), strict=True))
+        records = dict(zip(flat, self.collection.records(hits.rows[flat].tolist()), strict=True))
         sizes, times = self.collection.sizes, self.collection.times
         results = []
         for group in groups:
-            first, row = records[group[0]], int(found.rows[group[0]])
+            first, row = records[group[0]], int(hits.rows[group[0]])
             results.append(
                 {
                     "row": row,
@@ -165,31 +164,31 @@ class Searching:
                     "labels": dict(first.labels),
                     "size": int(sizes[row]),
                     "time": int(times[row]) / 1e9,
-                    **found.score(group[0]),
+                    **hits.score(group[0]),
                     "duplicates": [
-                        {"row": int(found.rows[i]), "path": records[i].path, **found.score(i)} for i in group[1:]
+                        {"row": int(hits.rows[i]), "path": records[i].path, **hits.score(i)} for i in group[1:]
                     ],
                 }
             )
         return results
 
-    def _captions(self, found: _Found, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-        texts = found.rows[[group[0] for group in groups]].tolist() if groups else []
+    def _captions(self, hits: _Hits, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+        texts = hits.rows[[group[0] for group in groups]].tolist() if groups else []
         images = [int(self.collection.owner[text]) for text in texts]
         records = self.collection.records(images)
         captions = self.collection.captions(texts)
         return [
-            {"text": text, "caption": caption, "row": row, "path": record.path, **found.score(i), "duplicates": []}
+            {"text": text, "caption": caption, "row": row, "path": record.path, **hits.score(i), "duplicates": []}
             for i, (text, caption, row, record) in enumerate(zip(texts, captions, images, records, strict=True))
         ]
 
 
 @contextmanager
 def few_threads(collection: Collection) -> Iterator[None]:
-    """One thread for a small collection: on a busy machine the wait for a second one is longer than the work."""
+    """Uses one thread for a small collection, where synchronisation would take longer than the work."""
     before = torch.get_num_threads()
-    small = len(collection.images) * collection.images.dim <= FEW_VALUES
-    torch.set_num_threads(1 if small else before)
+    is_small = len(collection.images) * collection.images.dim <= FEW_VALUES
+    torch.set_num_threads(1 if is_small else before)
     try:
         yield
     finally:
@@ -197,8 +196,8 @@ def few_threads(collection: Collection) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Scores of what was found, the best first."""
+class _Hits:
+    """The scores of the results, best first."""
 
     scores: Floats  # (k,)
     rows: Rows
@@ -206,7 +205,7 @@ class _Found:
     cutoff: Cutoff
 
     def score(self, i: int) -> dict[str, Any]:
-        """What the score of result ``i`` means, as JSON."""
+        """The scores of result ``i`` as JSON."""
         cosine = float(self.scores[i])
         return {
             "cosine": cosine,

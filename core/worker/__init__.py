@@ -1,1 +1,1 @@
-"""The process that answers the panels: a server of JSON lines and a session for each panel."""
+"""The worker process: a JSON lines server with a session per panel."""

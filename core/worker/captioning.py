@@ -1,7 +1,7 @@
 """The Caption panel's session in a worker: the verbs ``caption_open``, ``caption`` and ``caption_close``.
 
-Flow: panel -> worker -> **session** -> ``caption_stream`` -> a partial answer per image -> panel. The models used
-last stay in memory, so that two can be compared.
+Flow: panel -> worker -> **session** -> ``caption_stream`` -> a partial answer per image -> panel. The most recent
+models stay in memory, so that two can be compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.spec.errors import UserError
 from core.spec.reporter import Reporter
 from core.worker.session import Recent, Session, Verb
 
-KEPT = 2  # models in memory
+MAX_MODELS = 2  # models in memory
 
 _Key = tuple[str, str, tuple[tuple[str, int], ...]]
 
@@ -27,7 +27,7 @@ _Key = tuple[str, str, tuple[tuple[str, int], ...]]
 class CaptionSession(Session):
     """Answers requests about captions."""
 
-    def __init__(self, capacity: int = KEPT) -> None:
+    def __init__(self, capacity: int = MAX_MODELS) -> None:
         self._models: Recent[_Key, CaptionModel] = Recent(capacity, freed=free_memory)
 
     @property
@@ -35,10 +35,10 @@ class CaptionSession(Session):
         return {"caption_open": self.caption_open, "caption": self.caption, "caption_close": self.caption_close}
 
     def caption_open(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Load a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
+        """Loads a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
 
         The answer has ``model, pretrained, weights, step, digest, precision`` (provenance), ``device``, ``max_tokens``
-        (the longest caption its context holds), ``image_size`` and ``notes``. Raises UserError when there is no such
+        (the longest caption), ``image_size`` and ``notes``. Raises UserError when there is no such
         model, or it has no caption decoder.
         """
         captioner = self._model(model, weights, progress)
@@ -61,26 +61,26 @@ class CaptionSession(Session):
         n: int | None = None,
         batch: int = 0,
     ) -> dict[str, Any]:
-        """Caption files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
+        """Captions files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
         First a partial answer ``{"gathered": number, "passed_over": number}``; then for each image, as soon as it is
         captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
-        "path", "error"}``; where memory ran out also ``{"note"}``. The answer has ``captioned, refused, passed_over,
-        seconds, notes, settings`` and ``provenance``. Raises UserError for models and settings that cannot be used.
+        "path", "error"}``; ``{"note"}`` when memory ran out. The answer has ``captioned, refused, passed_over,
+        seconds, notes, settings`` and ``provenance``. Raises UserError for invalid models and settings.
         """
         captioner = self._model(model, weights, progress)
         generation = captioner.settings(settings or {}, n)
         started = time.monotonic()
-        gathered = find_images(_texts(paths), progress)
-        progress.partial({"gathered": len(gathered.inputs), "passed_over": gathered.skipped})
+        images = find_images(_check_paths(paths), progress)
+        progress.partial({"gathered": len(images.inputs), "passed_over": images.skipped})
         notes = list(captioner.notes)
 
-        def note_down(note: str) -> None:
+        def add_note(note: str) -> None:
             notes.append(note)
             progress.partial({"note": note})
 
         captioned = refused = 0
-        with closing(caption_images(captioner, gathered.inputs, generation, progress, note_down, batch)) as stream:
+        with closing(caption_images(captioner, images.inputs, generation, progress, add_note, batch)) as stream:
             for item in stream:
                 outcome: dict[str, Any] = {"error": item.error} if item.error else {"captions": item.captions}
                 captioned, refused = captioned + (not item.error), refused + bool(item.error)
@@ -88,7 +88,7 @@ class CaptionSession(Session):
         return {
             "captioned": captioned,
             "refused": refused,
-            "passed_over": gathered.skipped,
+            "passed_over": images.skipped,
             "seconds": time.monotonic() - started,
             "notes": notes,
             "settings": generation.model_dump(mode="json"),
@@ -96,13 +96,13 @@ class CaptionSession(Session):
         }
 
     def caption_close(self, progress: Reporter) -> dict[str, Any]:
-        """Drop all models and free their memory; ``closed`` is their number."""
+        """Drops all models and frees their memory; ``closed`` is their number."""
         closed = len(self._models)
         self._models.drop(lambda key: True)
         return {"closed": closed}
 
     def _model(self, name: str, weights: str, progress: Reporter) -> CaptionModel:
-        key = (name, weights, _stamp(name))
+        key = (name, weights, _checkpoint_times(name))
 
         def load() -> CaptionModel:
             progress("loading the model", 0, 0)
@@ -114,19 +114,19 @@ class CaptionSession(Session):
         return self._models.get(key, load)
 
 
-def _texts(paths: Any) -> list[str]:
+def _check_paths(paths: Any) -> list[str]:
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise UserError("paths must be a list of files and folders.")
     return paths
 
 
-def _stamp(name: str) -> tuple[tuple[str, int], ...]:
-    """Changes when the run behind ``name`` writes another checkpoint, or a folder's weights are replaced."""
+def _checkpoint_times(name: str) -> tuple[tuple[str, int], ...]:
+    """Changes when the run of ``name`` writes a checkpoint, or a folder's weights are replaced."""
     run_part = split_run(name)
     if run_part is None:
         return ()
     folder, _ = run_part
-    saved = folder / "checkpoints"  # of a run, whose own folder changes with each heartbeat
+    saved = folder / "checkpoints"  # of a run; the run folder itself changes with each heartbeat
     marks = []
     for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):
         try:

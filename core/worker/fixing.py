@@ -1,6 +1,6 @@
 """The basket's session in a worker: the verbs ``fixes_save`` and ``before_after``.
 
-Flow: basket of the window -> worker -> **session** -> a fixed copy of the data; the page of the two runs on them.
+Flow: the window's basket -> worker -> **session** -> a fixed copy of the data; a page that compares two runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIXES = TypeAdapter(tuple[Fix, ...])
 
 
 class FixingSession(Session):
-    """Applies fixes to data, and shows what they did; it keeps nothing."""
+    """Applies fixes to data, and reports their effect; stateless."""
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -32,7 +32,7 @@ class FixingSession(Session):
     def save(
         self, data: str, fixes: Sequence[Mapping[str, Any]], to: str, progress: Progress, replace: bool = False
     ) -> dict[str, Any]:
-        """Write ``data`` with ``fixes`` as the table ``to``; answers its path, its record's, images and captions."""
+        """Writes ``data`` with ``fixes`` as the table ``to``; the answer has path, record, images and captions."""
         progress("reading the data", 0, 0)
         fix_list = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
         record = save_fixed(data, fix_list, Path(to), replace)
@@ -52,9 +52,9 @@ class FixingSession(Session):
         data: str = "",
         title: str = "Before and after",
     ) -> dict[str, Any]:
-        """Compare run folders on ``data``, a pair a seed, and write the page ``to``.
+        """Compares run folders on ``data``, one pair per seed, and writes the page ``to``.
 
-        Answers its path and the differences with their ends: over the seeds, or of one pair over its images.
+        The answer has its path and the differences with intervals: over seeds, or over images for a single pair.
         """
         comparison = measure(before, after, data, progress)
         save_page(comparison, Path(to), title, progress)

@@ -20,12 +20,12 @@ from core.spec.run.folder import RunDir
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
 BINS = 1000  # of the histogram of belief
-KEPT = 2  # rankings in memory
+MAX_RANKINGS = 2  # rankings in memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
-    """A ranking; ``checkpoint`` is the one that was used ("best" and "last" move)."""
+class RankingKey:
+    """A ranking; ``checkpoint`` is the exact one ("best" and "last" change)."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -36,10 +36,10 @@ class Ranked:
 
 
 class NoiseSession(Session):
-    """Ranks the pairs of a source, and saves it without the excluded ones."""
+    """Ranks the pairs of a source, and saves it without excluded pairs."""
 
     def __init__(self) -> None:
-        self._rankings: Recent[str, Ranking] = Recent(KEPT)
+        self._rankings: Recent[str, Ranking] = Recent(MAX_RANKINGS)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -57,12 +57,12 @@ class NoiseSession(Session):
         """The summary, the ``most`` least believed pairs, and the distribution of all.
 
         ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: the number of pairs in each
-        thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None where the data do not say;
+        thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None if unknown;
         ``key`` names the ranking for ``noise_save``.
         """
         ranking = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
         _, _, used = ranking.model.rpartition("@")
-        key = write_key(Ranked(run=run, data=ranking.data, checkpoint=used, weights=weights))
+        key = write_key(RankingKey(run=run, data=ranking.data, checkpoint=used, weights=weights))
         self._rankings.put(key, ranking)
         pairs = [vars(pair) for pair in ranking.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
@@ -85,12 +85,12 @@ class NoiseSession(Session):
         replace: bool = False,
         key: str = "",
     ) -> dict[str, Any]:
-        """Write ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
+        """Writes ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
 
-        ``pairs`` ([path, caption]) are left out too; other captions of their images stay. ``below``: so are all pairs
-        that the ranking ``key`` believes less than this many thousandths, except those ``kept``. Nothing is overwritten
-        unless ``replace``, and never the data themselves. A manifest's images lie below its folder, so ``to`` must be
-        in a folder above them. Raises UserError when it is not, when the file exists, or cannot be written.
+        ``pairs`` ([path, caption]) are removed too; other captions of their images stay. ``below`` also removes all
+        pairs below this many thousandths in the ranking ``key``, except those ``kept``. Nothing is overwritten unless
+        ``replace``, and never the data. Images must be below the folder of ``to``. Raises UserError otherwise, when the
+        file exists, or when it cannot be written.
         """
         progress("reading the data", 0, 0)
         left_out = {(path, caption) for path, caption in pairs}
@@ -102,9 +102,9 @@ class NoiseSession(Session):
         return save_without(data, excluded, Path(to), left_out, replace)
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
-        ranked: Ranked = read_key(Ranked, key, "the pairs are not ranked; rank them, then save.")
+        ranked: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")
         if Path(ranked.data).resolve() != Path(data).resolve():
-            raise UserError(f"the ranking is of {ranked.data}, not of {data}; rank its pairs, then save.")
+            raise UserError(f"the ranking belongs to {ranked.data}, not to {data}; rank its pairs, then save.")
         run = RunDir(Path(ranked.run))
         return self._rankings.get(
             key, lambda: rank_pairs(run, ranked.data, progress, ranked.checkpoint, ranked.weights)

@@ -1,6 +1,6 @@
-"""Images that a window on another computer sends to this worker: kept in a temporary folder.
+"""Images that a window on another computer sends to this worker, in a temporary folder.
 
-Flow: ``core.remote.image_uploads`` -> ``receive``, a part of a file each -> **receiving** -> a request that names them.
+Flow: ``core.remote.image_uploads`` -> ``receive``, one part of a file each -> **receiving** -> a request that names them.
 """
 
 from __future__ import annotations
@@ -22,49 +22,50 @@ _NAME = re.compile(r"[0-9a-f]{32}\.[a-z0-9]{1,5}")
 _FOLDER = re.compile(r"sdgui-sent-(\d{1,10})-[0-9a-f]{16}")
 
 
-class Received:
-    """The folder is made when the first part arrives."""
+class ReceivedImages:
+    """Received images; creates the folder when the first part arrives."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.gettempdir()) / f"sdgui-sent-{os.getpid()}-{secrets.token_hex(8)}"
         self._bytes = 0
 
-    def take(self, name: str, at: int, data: str) -> None:
-        """Add the next part of the file ``name``. UserError when it does not fit, is too much, or cannot be written."""
+    def append_part(self, name: str, offset: int, data: str) -> None:
+        """Appends a part to the file ``name``. Raises UserError when it is invalid, too large, or cannot be written."""
         if not _NAME.fullmatch(name):
-            raise UserError(f"{excerpt(name)} is no name of an image that is sent; update sdgui.")
+            raise UserError(f"{excerpt(name)} is not a valid name for a sent image; update sdgui on both computers.")
         try:
             part = unpacked(data)
         except ValueError as error:
             raise UserError(f"a part of an image cannot be read: {error}; try again.") from error
         if self._bytes + len(part) > MOST_SENT:
             raise UserError(
-                f"more than {MOST_SENT >> 30} GB of images were sent; copy them to the machine and use them there."
+                f"more than {MOST_SENT >> 30} GB of images were sent; copy them to the machine and open them there."
             )
         with writing(self.folder, UserError):
             if not self.folder.exists():
-                _remove_left(self.folder.parent)
+                _remove_leftovers(self.folder.parent)
                 self.folder.mkdir(mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self.folder / name, flags, 0o600), "wb") as file:
-                if at != file.seek(0, os.SEEK_END) and at:
-                    raise UserError("a part of an image was lost on its way; try again.")
-                file.seek(at)
+                if offset != file.seek(0, os.SEEK_END) and offset:
+                    raise UserError("a part of an image was lost in transfer; try again.")
+                file.seek(offset)
                 file.truncate()
                 file.write(part)
         self._bytes += len(part)
 
-    def clear(self) -> None:
-        """Nothing of it stays."""
+    def remove(self) -> None:
+        """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _remove_left(parent: Path) -> None:
-    """What a worker that was killed left behind."""
+def _remove_leftovers(parent: Path) -> None:
+    """Removes folders of killed workers."""
     for path in parent.glob("sdgui-sent-*"):
         match = _FOLDER.fullmatch(path.name)
         if match is None or path.is_symlink():
             continue
         with suppress(OSError):
-            if start_time(int(match[1])) > path.stat().st_mtime + 1.0:  # now, where there is no such process
+            # start_time is the current time if there is no such process
+            if start_time(int(match[1])) > path.stat().st_mtime + 1.0:
                 shutil.rmtree(path, ignore_errors=True)

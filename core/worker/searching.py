@@ -23,9 +23,9 @@ from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
-from core.search.kept import kept_index
-from core.search.queries import RAW, Query, plain, read_terms
-from core.search.results import Options, Searching
+from core.search.kept import update_folder_index
+from core.search.queries import RAW, Query, clean_text, read_terms
+from core.search.results import Options, Searcher
 from core.spec.config import expand_user, split_run
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
@@ -34,13 +34,13 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import exact_name
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-KEPT = 6  # collections in memory: two networks at a step and at the steps beside it
-FACETS = 200  # values of a label that are listed
+MAX_COLLECTIONS = 6  # in memory: two networks at a step and its neighbouring steps
+FACETS = 200  # listed values per label
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data`` are a run's held-out ones."""
+class CollectionRequest:
+    """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data``: a run's validation data."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -51,22 +51,22 @@ class Wanted:
 
 
 @dataclass
-class _Open:
-    """A collection that is searched, and the ranks of its known pairs once they are computed."""
+class _OpenCollection:
+    """A collection with its searcher, and the ranks of its pairs once computed."""
 
-    searching: Searching
-    ranked: evaluation.Ranked | None = None
+    searcher: Searcher
+    ranked: evaluation.RankedPairs | None = None
 
     @property
     def collection(self) -> Collection:
-        return self.searching.collection
+        return self.searcher.collection
 
 
 class SearchSession(Session):
-    """Answers requests about collections of images and captions."""
+    """Handles requests about collections of images and captions."""
 
     def __init__(self) -> None:
-        self._open: Recent[str, _Open] = Recent(KEPT)
+        self._open: Recent[str, _OpenCollection] = Recent(MAX_COLLECTIONS)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -87,21 +87,21 @@ class SearchSession(Session):
     def open(
         self, progress: Reporter, index: str = "", model: str = "", weights: str = "", data: str = "", keep: str = ""
     ) -> dict[str, Any]:
-        """An ``index`` folder; or ``model`` over ``data`` (by default a run's held-out data), encoded in memory.
+        """Opens an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
 
-        Where ``data`` are a folder and ``keep`` names one too, what is encoded is kept there for the next time.
-
-        ``model`` is as ``core.checkpoint.opening`` takes it, so RUN@last is the newest checkpoint of a run in
-        training. The answer: key, title, source (the images of), model, weights, dim, images, captions, how (it
-        is searched), notes.
+        If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``. ``model`` is a name
+        for ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. The answer: key, title, source (of
+        the images), model, weights, dim, images, captions, how (search method), notes.
         """
         if index:
-            request = Wanted(index=index, model=model, weights=weights, data=data)
-            self._open.drop(lambda key: key == write_key(request))  # it may have grown
+            request = CollectionRequest(index=index, model=model, weights=weights, data=data)
+            self._open.drop(lambda key: key == write_key(request))  # the index may have grown
         elif model:
             exact, exact_weights = exact_name(model, weights)
-            kept_folder = _kept(keep, exact, exact_weights, data, progress)
-            request = Wanted(index=kept_folder, model=exact, weights=exact_weights, data="" if kept_folder else data)
+            kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
+            request = CollectionRequest(
+                index=kept_folder, model=exact, weights=exact_weights, data="" if kept_folder else data
+            )
             self._open.drop(lambda key: bool(kept_folder) and key == write_key(request))  # it may have grown
         else:
             raise UserError("choose an index, or a model, to search with.")
@@ -117,14 +117,16 @@ class SearchSession(Session):
             "dim": identity.dim,
             "images": int(collection.alive.sum()),
             "captions": int(collection.text_alive.sum()),
-            "how": collection.how,
+            "how": collection.search_method,
             "notes": list(collection.notes),
         }
 
-    def _get(self, key: str, progress: Reporter) -> _Open:
-        """The collection of ``key``, opened when it is not in memory."""
-        request: Wanted = read_key(Wanted, key, "nothing is opened yet; choose an index or a run first.")
-        return self._open.get(key, lambda: _Open(Searching(_opened(request, progress))))
+    def _get(self, key: str, progress: Reporter) -> _OpenCollection:
+        """The collection of ``key``, opened if it is not in memory."""
+        request: CollectionRequest = read_key(
+            CollectionRequest, key, "no collection is open; choose an index or a run first."
+        )
+        return self._open.get(key, lambda: _OpenCollection(Searcher(_open_collection(request, progress))))
 
     def query(
         self,
@@ -141,11 +143,11 @@ class SearchSession(Session):
         group: bool = True,
         filters: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """What is nearest to ``texts``, ``images`` (paths) and ``rows`` of the collection, and far from ``minus``.
+        """The results nearest to ``texts``, ``images`` (paths) and ``rows`` of the collection, and far from ``minus``.
 
-        Each is a list of plain values or of objects with ``weight`` (``{"text": "at night", "weight": 0.5}``); in
-        ``minus`` they say what they are (text, image or row). ``caption``: the number of a known one instead, whose
-        image's rank is then ``true_rank``. ``find``: "images" or "captions". ``filters``: folders, labels (name ->
+        Each is a list of plain values or of objects with ``weight`` (``{"text": "at night", "weight": 0.5}``); objects
+        in ``minus`` have text, image or row. ``caption``: the number of a caption of the collection instead; then
+        ``true_rank`` is the rank of its image. ``find``: "images" or "captions". ``filters``: folders, labels (name ->
         values), min_size, max_size, after, before.
 
         The answer: rows of row, path, there, caption, captions, labels, size, time, cosine, softmax, rank,
@@ -159,48 +161,51 @@ class SearchSession(Session):
             return self._known_caption(loaded, int(caption), options, progress)
         terms = [
             *read_terms(texts),
-            *read_terms(_as("image", images)),
-            *read_terms(_as("row", rows)),
+            *read_terms(_as_terms("image", images)),
+            *read_terms(_as_terms("row", rows)),
             *read_terms(minus, sign=-1.0),
         ]
-        answer = loaded.searching.search(Query(tuple(terms), prompts), options)
+        answer = loaded.searcher.search(Query(tuple(terms), prompts), options)
         answer["notes"] = [*collection.notes, *answer["notes"]]
         return {**answer, "true_rank": None, "true_row": None}
 
-    def _known_caption(self, loaded: _Open, caption: int, options: Options, progress: Reporter) -> dict[str, Any]:
+    def _known_caption(
+        self, loaded: _OpenCollection, caption: int, options: Options, progress: Reporter
+    ) -> dict[str, Any]:
         collection = loaded.collection
         if collection.texts is None or not 0 <= caption < len(collection.text_alive):
             raise QueryError(f"there is no caption {caption}; there are {len(collection.text_alive)}.")
         vector = collection.texts.vectors(np.array([caption]))[0]
-        answer = loaded.searching.search_vector(vector, "text", options)
+        answer = loaded.searcher.search_vector(vector, "text", options)
         rank = evaluation.true_rank(self._ranked(loaded, progress), caption)
         true_row = int(collection.owner[caption])
         return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
 
     def facets(self, progress: Reporter, key: str = "") -> dict[str, Any]:
-        """What can be filtered by: ``folders``, and ``labels`` (name -> values), the first of each."""
-        facets_of = self._get(key, progress).collection.known
+        """Values for filters: ``folders``, and ``labels`` (name -> values), the first of each."""
+        facets_of = self._get(key, progress).collection.columns
         labels = {name: sorted(values)[:FACETS] for name, (values, _) in facets_of.labels.items()}
         return {"folders": sorted(facets_of.folders)[:FACETS], "labels": labels}
 
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
-        """Known captions, the first ``k`` that hold the words ``contains``: text (number), caption, row, path, rank."""
+        """The first ``k`` captions that contain the words ``contains``: text (number), caption, row, path, rank."""
         loaded = self._get(key, progress)
         ranked = self._ranked(loaded, progress)
         rows = evaluation.listed_captions(loaded.collection, ranked, contains, int(k))
         return {"captions": rows, "total": len(ranked.texts)}
 
-    def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.LISTED) -> dict[str, Any]:
-        """Each query's rank both ways, hardest first, recall and its curve; see `core.search.evaluation.evaluate`."""
+    def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.MAX_LISTED) -> dict[str, Any]:
+        """Ranks of all queries in both directions, hardest first, recall and its curve; see
+        `core.search.evaluation.evaluate`."""
         loaded = self._get(key, progress)
         return evaluation.evaluate(loaded.collection, self._ranked(loaded, progress), int(listed))
 
-    def compare(self, progress: Reporter, a: str = "", b: str = "", at: int = 1) -> dict[str, Any]:
-        """The pairs that one model finds and the other misses; ``a`` and ``b`` are keys."""
+    def compare(self, progress: Reporter, a: str = "", b: str = "", k: int = 1) -> dict[str, Any]:
+        """Pairs that only one of two models retrieves within the top ``k``; ``a`` and ``b`` are keys."""
         first = self._get(a, progress)
         second = self._get(b, progress)
         ranked = self._ranked(first, progress), self._ranked(second, progress)
-        return evaluation.compare(first.collection, ranked[0], second.collection, ranked[1], int(at))
+        return evaluation.compare(first.collection, ranked[0], second.collection, ranked[1], int(k))
 
     def map(
         self,
@@ -210,30 +215,30 @@ class SearchSession(Session):
         captions: bool = True,
         packed: bool = False,
     ) -> dict[str, Any]:
-        """Images and captions in two dimensions: at once as a partial answer (PCA), then as t-SNE lays them out.
+        """Images and captions in two dimensions: PCA as a partial answer, then t-SNE.
 
-        ``packed``: of very many points the places alone; what is there is asked by ``points``.
+        ``packed``: for very many points only coordinates; details are requested with ``points``.
         """
         collection = self._get(key, progress).collection
-        points = projection.choose(collection, int(shown), captions)
-        progress.partial(projection.answer(collection, points, projection.axes(points), "PCA", packed))
+        points = projection.choose_points(collection, int(shown), captions)
+        progress.partial(projection.as_json(collection, points, projection.principal_axes(points), "PCA", packed))
         layout, method = projection.lay_out(points, progress)
-        return projection.answer(collection, points, layout, method, packed)
+        return projection.as_json(collection, points, layout, method, packed)
 
     def points(
         self, progress: Reporter, key: str = "", rows: Sequence[int] = (), texts: Sequence[int] = ()
     ) -> dict[str, Any]:
         """Paths and captions of points of a map: images by row, captions by number."""
-        return projection.named(self._get(key, progress).collection, list(rows), list(texts))
+        return projection.describe_points(self._get(key, progress).collection, list(rows), list(texts))
 
     def why(self, progress: Reporter, key: str = "", path: str = "", text: str = "") -> dict[str, Any]:
-        """What carries the similarity of the image ``path`` and ``text`` in the model of ``key``.
+        """Contributions to the similarity of the image ``path`` and ``text`` in the model of ``key``.
 
-        The answer: cosine; patches, rows of each patch's share of the centre square that the model is shown; words
-        (text, relevance), each word's share. Shares sum to 1, or are all 0.
+        The answer: cosine; patches, rows of each patch's share in the centre crop; words (text, relevance), each word's
+        share. Shares sum to 1, or are all 0.
         """
         encoder = self._get(key, progress).collection.encoder
-        words, _ = plain(text)
+        words, _ = clean_text(text)
         if not words:
             raise QueryError("there are no words to compare the image with; type some.")
         try:
@@ -256,12 +261,12 @@ class SearchSession(Session):
         weights: str = "",
         drop_missing: bool = False,
     ) -> dict[str, Any]:
-        """Make the index ``folder`` of ``source``, or bring it up to date; remarks are the answer's ``log``.
+        """Creates or updates the index ``folder`` of ``source``; messages are in the answer's ``log``.
 
-        Without ``model`` or ``source`` those that an index in ``folder`` was made by and of.
+        ``model`` and ``source`` default to those of the existing index in ``folder``.
         """
         if not folder:
-            raise UserError("name the folder that the index is written into.")
+            raise UserError("choose the folder for the index.")
         if not model or not source:
             manifest = _manifest(folder)
             source = source or manifest.source
@@ -272,53 +277,53 @@ class SearchSession(Session):
         return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
 
     def relocate(self, progress: Reporter, folder: str, old: str, new: str) -> dict[str, Any]:
-        """The images of an index that were under ``old`` are under ``new`` now."""
+        """Changes paths of images of an index from ``old`` to ``new``."""
         return {"relocated": relocate(folder, old, new, progress)}
 
-    def _ranked(self, loaded: _Open, progress: Reporter) -> evaluation.Ranked:
+    def _ranked(self, loaded: _OpenCollection, progress: Reporter) -> evaluation.RankedPairs:
         if loaded.ranked is None:
             loaded.ranked = evaluation.rank_all(loaded.collection, progress)
         return loaded.ranked
 
 
-def _kept(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
-    """The index that is kept of a folder of images; "" where none is."""
+def _cached_index(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
+    """The cached index of a folder of images; "" if there is none."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
-    return str(kept_index(expand_user(keep), model, weights, data, progress) or "")
+    return str(update_folder_index(expand_user(keep), model, weights, data, progress) or "")
 
 
 def _manifest(folder: str) -> Manifest:
     manifest = read_manifest(expand_user(folder))
     if manifest is None:
-        raise IndexFolderError(f"{folder} holds no index; name a model and images to make one there.")
+        raise IndexFolderError(f"{folder} contains no index; choose a model and images to create one.")
     return manifest
 
 
-def _opened(request: Wanted, progress: Reporter) -> Collection:
+def _open_collection(request: CollectionRequest, progress: Reporter) -> Collection:
     if request.index:
         return open_index(request.index, progress, request.model, request.weights)
     progress("loading the model", 0, 0)
     model = open_model(request.model, request.weights)
     if request.data:
         return encode_source(model, request.model, request.data, progress)
-    return encode_source(model, request.model, _held_out(request.model), progress, keep=True)  # of each step, once
+    return encode_source(model, request.model, _held_out(request.model), progress, keep=True)  # cached per step
 
 
 def _held_out(model: str) -> str:
-    """The validation data of the run that ``model`` names."""
+    """The validation data of the run of ``model``."""
     run_part = split_run(model)
     try:
         source = read_json(RunDir(run_part[0]).config, MEGABYTE)["data"]["val"] if run_part else ""
     except (OSError, UserError, KeyError, TypeError):
         source = ""
     if not source:
-        raise UserError(f"{model} has no validation data (data.val is empty); choose pairs to search in.")
+        raise UserError(f"{model} has no validation data (data.val is empty); choose data to search.")
     return str(source)
 
 
-def _as(name: str, values: Any) -> Any:
-    """Plain values as what they stand for: paths of images, numbers of rows."""
+def _as_terms(name: str, values: Any) -> Any:
+    """Plain values as terms with the field ``name``."""
     if values is None or isinstance(values, dict):
         return values
     if not isinstance(values, (list, tuple)):

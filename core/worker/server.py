@@ -1,16 +1,15 @@
-"""A long-lived process that answers the panels: one JSON object per line, requests on stdin, replies on stdout.
+"""The worker process: one JSON object per line, requests on stdin, replies on stdout.
 
 Flow: panel -> worker client -> **worker** -> encoder -> panel. The window never loads torch; images travel by path.
 
 Requests: ``{"id": 1, "do": "search_open", "model": DIR}``, ``{"id": 2, "do": "search_query", "key": "...", "texts":
 ["a red circle"]}``; ``{"do": "cancel", "id": 1}``; ``{"do": "shutdown"}``. Replies: ``{"event": "ready"}`` once; then,
 with the request's id, ``progress`` (doing, done, total), ``partial`` (result) for each part of a long answer, and
-at last ``done`` (result) or ``failed`` (message, details). Every few seconds of work ``{"event": "alive"}``, so that
-the window can tell a long step without progress from a process that is stuck.
-Images of another computer come in parts (``receive``) before the request that names them, and are kept until the
-worker ends, in the folder that ``ready`` names.
+finally ``done`` (result) or ``failed`` (message, details). ``{"event": "alive"}`` is sent every few seconds of work, so
+that the window can distinguish a long step from a stuck process. Images of another computer are sent in parts
+(``receive``) before the request that names them, to the folder in ``ready``; they are deleted when the worker ends.
 
-The verbs are those of the sessions (``core.worker.session``), one for each panel.
+The verbs are those of the sessions (``core.worker.session``), one per panel.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from core.worker.classify.session import ClassifySession
 from core.worker.data.session import DataSession
 from core.worker.fixing import FixingSession
 from core.worker.noise import NoiseSession
-from core.worker.receiving import Received
+from core.worker.receiving import ReceivedImages
 from core.worker.searching import SearchSession
 from core.worker.session import Verb
 from core.worker.travelling import TravelSession
@@ -54,8 +53,8 @@ class Cancelled(Exception):
     """The request was cancelled."""
 
 
-class _Answer:
-    """The ``Reporter`` of one request: progress and partial answers are sent with its number."""
+class _RequestReporter:
+    """The ``Reporter`` of one request, which sends progress and partial answers with its id."""
 
     def __init__(self, number: object, reply: Callable[[dict[str, Any]], None], ended: Callable[[], bool]) -> None:
         self._number, self._reply, self._ended = number, reply, ended
@@ -73,7 +72,7 @@ class _Answer:
 
 
 class Worker:
-    """Answers one request after another; ``cancel`` and ``shutdown`` take effect in the midst of one."""
+    """Handles requests one after another; ``cancel`` and ``shutdown`` take effect immediately."""
 
     def __init__(self, requests: TextIO, replies: TextIO) -> None:
         self._requests, self._replies = requests, replies
@@ -82,7 +81,7 @@ class Worker:
         self._cancelled: set[object] = set()
         self._ended = threading.Event()
         self._at_work = threading.Event()  # a request is being answered
-        self._received = Received()
+        self._received = ReceivedImages()
         search = SearchSession()
         sessions = (
             DataSession(),
@@ -96,7 +95,7 @@ class Worker:
         self._verbs: dict[str, Verb] = {name: verb for session in sessions for name, verb in session.verbs.items()}
 
     def serve(self) -> None:
-        """Until ``shutdown`` or the end of the requests."""
+        """Serves until ``shutdown`` or the end of the requests."""
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})
@@ -104,7 +103,7 @@ class Worker:
             self._at_work.set()
             self._answer(request)
             self._at_work.clear()
-        self._received.clear()
+        self._received.remove()
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
@@ -133,12 +132,12 @@ class Worker:
         self._waiting.put(None)
 
     def _receive(self, request: Request) -> None:
-        """A part of an image for a request that is to come; where it cannot be kept, that request has failed."""
+        """Stores a part of an image for a later request; on failure that request fails."""
         number = request.get("id")
         if number in self._cancelled:
             return
         try:
-            self._received.take(str(request["name"]), int(request["at"]), str(request["data"]))
+            self._received.append_part(str(request["name"]), int(request["at"]), str(request["data"]))
         except (UserError, KeyError, TypeError, ValueError) as error:
             self._cancelled.add(number)
             message = str(error) if isinstance(error, UserError) else f"a part of an image is wrong: {error!r}"
@@ -147,12 +146,12 @@ class Worker:
     def _answer(self, request: Request) -> None:
         number, do = request.get("id"), request["do"]
         arguments = {key: value for key, value in request.items() if key not in ("id", "do")}
-        progress = _Answer(number, self._reply, lambda: number in self._cancelled or self._ended.is_set())
+        progress = _RequestReporter(number, self._reply, lambda: number in self._cancelled or self._ended.is_set())
 
         try:
             progress("starting", 0, 0)
             if do not in self._verbs:
-                raise UserError(f"there is no verb {do!r}; there are {', '.join(self._verbs)}.")
+                raise UserError(f"there is no verb {do!r}; available: {', '.join(self._verbs)}.")
             self._reply({"id": number, "event": "done", "result": self._verbs[do](progress=progress, **arguments)})
         except Cancelled:
             self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
@@ -176,11 +175,11 @@ class Worker:
 
 
 def serve() -> NoReturn:
-    """Answer on this process's stdin and stdout until ``shutdown``, and end the process.
+    """Serves on this process's stdin and stdout until ``shutdown``, and exits.
 
-    It ends at once, with nothing left to write: threads that libraries keep may abort a process that takes itself down.
+    Exits immediately after flushing, since threads of libraries may abort a normal exit.
     """
-    # File names that are not valid text have lone surrogates, which JSON holds escaped.
+    # File names that are not valid text contain lone surrogates, which JSON escapes.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # prints of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")

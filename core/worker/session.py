@@ -1,9 +1,9 @@
-"""A session: what one panel can ask a worker, and what is kept in memory between two of its requests.
+"""A session: the requests of one panel to a worker, and its state between requests.
 
 Flow: ``core.worker.server`` -> ``Session.verbs`` -> an answer as plain data.
 
-What a session keeps only saves time. An answer names what it is about by a key that describes it (`write_key`), and a
-later request carries that key, so that a worker that was restarted, or that had to make room, computes it again.
+State is only a cache. An answer contains a key that describes its subject (`write_key`); later requests contain that
+key, so that a restarted worker, or one that evicted the data, can recompute it.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ Value = TypeVar("Value")
 
 
 class Session(ABC):
-    """Answers one panel's requests."""
+    """Handles the requests of one panel."""
 
     @property
     @abstractmethod
     def verbs(self) -> Mapping[str, Verb]:
-        """By the name that a request gives. Each takes ``progress`` (a `Reporter`) and JSON, and answers JSON.
+        """Verbs by name. Each takes ``progress`` (a `Reporter`) and JSON, and returns JSON.
 
-        UserError is shown to the user as it is.
+        A UserError is shown to the user.
         """
 
 
 class Recent(Generic[Key, Value]):
-    """The values used last; the one unused for longest makes room for the next."""
+    """An LRU cache."""
 
     def __init__(self, most: int, freed: Callable[[], object] = lambda: None) -> None:
-        """At most ``most`` values; ``freed`` is called when some were dropped."""
+        """Holds at most ``most`` values; ``freed`` is called after values were evicted."""
         self._most, self._freed = most, freed
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of ``key``, made when it is not in memory (and room for it before that)."""
+        """The value of ``key``; calls ``make`` if it is missing, after evicting."""
         if key not in self._values:
-            self._make_room()
+            self._evict()
             self._values[key] = make()
         self._values.move_to_end(key)
         return self._values[key]
 
     def put(self, key: Key, value: Value) -> Value:
-        """Keep ``value``, in place of an older one of the same key."""
+        """Stores ``value``, replacing an older one of the same key."""
         self._values.pop(key, None)
-        self._make_room()
+        self._evict()
         self._values[key] = value
         return value
 
     def drop(self, condition: Callable[[Key], bool]) -> None:
-        """Forget the values of these keys."""
+        """Removes the values whose key satisfies ``condition``."""
         dropped = [key for key in self._values if condition(key)]
         for key in dropped:
             del self._values[key]
@@ -72,7 +72,7 @@ class Recent(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         excess = max(0, len(self._values) - self._most + 1)
         for _ in range(excess):
             self._values.popitem(last=False)
@@ -86,12 +86,12 @@ def write_key(request: Any) -> str:
     return _adapter(shape).dump_json(request).decode()
 
 
-def read_key(shape: Any, key: str, otherwise: str) -> Any:
-    """The ``shape`` that ``key`` describes; UserError with the sentence ``otherwise`` when it describes none."""
+def read_key(shape: Any, key: str, message: str) -> Any:
+    """The ``shape`` that ``key`` describes. Raises UserError with ``message`` when it is invalid."""
     try:
         return _adapter(shape).validate_json(key)
     except ValidationError as error:
-        raise UserError(otherwise) from error
+        raise UserError(message) from error
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Time travel in a worker: the verb ``search_travel``, which asks one query at every kept step of a run.
+"""The verb ``search_travel``: results of one query at every kept step of a run, as an animation.
 
-Flow: Search panel -> **session** -> ``SearchSession`` opens each step (its held-out features are kept on disk) and
-answers the query -> `core.search.animation` -> an animated image.
+Flow: Search panel -> **session** -> ``SearchSession`` opens each step (its features are cached on disk) and
+runs the query -> `core.search.animation` -> an animated image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.worker.session import Session, Verb
 
 
 class TravelSession(Session):
-    """Works on the collections of ``search``."""
+    """Uses the collections of ``search``."""
 
     def __init__(self, search: SearchSession) -> None:
         self._search = search
@@ -38,18 +38,18 @@ class TravelSession(Session):
         data: str = "",
         title: str = "",
     ) -> dict[str, Any]:
-        """What ``query`` (arguments of ``search_query``) finds at each of ``steps``, by each network of ``weights``.
+        """Results of ``query`` (arguments of ``search_query``) at each of ``steps``, for each network of ``weights``.
 
-        Written to ``to`` as an animated WebP; answers its path and the number of frames.
+        Writes the animated WebP ``to``; the answer has its path and the number of frames.
         """
         if not steps or not weights:
-            raise QueryError(f"{run} has no kept checkpoints to go through; train with checkpoint.keep_every.")
+            raise QueryError(f"{run} has no kept checkpoints; train with checkpoint.keep_every.")
         order, frames = sorted(steps), []
         for index, step in enumerate(order):
             progress(f"step {step}", index, len(order))
             networks = []
             for network in weights:
-                quiet = _Quiet(progress, f"step {step}", index, len(order))
+                quiet = _StepReporter(progress, f"step {step}", index, len(order))
                 key = self._search.open(quiet, model=f"{run}@{step}", weights=network, data=data)["key"]
                 answer = self._search.query(quiet, key=key, k=COLUMNS * ROWS, **query)
                 hits = tuple(
@@ -62,14 +62,14 @@ class TravelSession(Session):
         return {"path": to, "frames": len(frames)}
 
 
-class _Quiet:
-    """Reports the step in place of what is done for it, so that the work can be cancelled at any moment."""
+class _StepReporter:
+    """Reports the step instead of its details, so that the work can be cancelled at any time."""
 
     def __init__(self, progress: Reporter, doing: str, done: int, total: int) -> None:
-        self._progress, self._said = progress, (doing, done, total)
+        self._progress, self._report = progress, (doing, done, total)
 
     def __call__(self, doing: str, done: int, total: int, /) -> None:
-        self._progress(*self._said)
+        self._progress(*self._report)
 
     def partial(self, result: dict[str, Any]) -> None:
-        """Of no use to whoever waits for all steps."""
+        """Ignores partial results."""

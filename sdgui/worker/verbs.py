@@ -209,7 +209,7 @@ class Indexed(TypedDict):
     changed: int
     removed: int
     unchanged: int
-    away: int
+    unreachable: int
     images: int
     bad: list[str]
     log: list[str]

@@ -50,7 +50,7 @@ def opened(request: Request, cancelled: set[int]) -> dict[str, Any]:
     if request["data"] == "broken":
         raise Failed("the table has no column filepath; name one.")
     if Path(request["index"]).name == "other":
-        raise Failed("the index other was made by open_clip:A (weights 1), not by open_clip:B (weights 2).")
+        raise Failed("the index other was built with open_clip:A (weights 1), not open_clip:B (weights 2).")
     number = size(request["index"])
     asked = {name: request[name] for name in ("index", "model", "weights", "data")}
     return {
@@ -72,7 +72,7 @@ def found(request: Request) -> dict[str, Any]:
     student = key["weights"] != "teacher"
     caption, words = request.get("caption"), [one.get("text") for one in request.get("texts", [])]
     if "wrong" in words:
-        raise Failed("the parts of the query cancel each other out; change a weight or take one away.")
+        raise Failed("the terms of the query cancel out; change a weight or remove a term.")
     if caption is not None and caption >= size(key["index"]):
         raise Failed(f"there is no caption {caption}; there are {size(key['index'])}.")
     if "garbage" in words:
@@ -174,7 +174,7 @@ def indexed(request: Request, cancelled: set[int]) -> dict[str, Any]:
             raise Failed("cancelled")
         reply(id=request["id"], event="progress", doing="encoding images", done=done, total=100)
         time.sleep(0.05 if request.get("source") == "slow" else 0)
-    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "away": 0, "images": 6, "captions": 6}
+    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "unreachable": 0, "images": 6, "captions": 6}
     return {**counts, "bad": ["x.png: truncated"], "log": []}
 
 

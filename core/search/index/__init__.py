@@ -1,4 +1,4 @@
-"""Images and captions as vectors on disk, and the nearest first: made once, added to, searched while it grows.
+"""The index: vectors of images and captions on disk, with incremental updates and nearest-neighbour search.
 
-Flow: source -> scanning -> build (encoding ahead) -> storage <- collection <- queries, results <- verbs and worker.
+Flow: source -> scan -> build (encoding ahead) -> storage <- collection <- queries, results <- verbs and worker.
 """

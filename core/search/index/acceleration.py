@@ -1,18 +1,18 @@
-"""What makes a large index fast to search: files beside the vectors, made from them, and never needed to rebuild them.
+"""Acceleration files for searching large indexes, derived from the vectors.
 
-Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are cut into parts by
-number alone:
+Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are split into parts by
+row number:
 
-- up to `SMALL` values nothing is made: the vectors are compared as they are;
-- from there to two million rows, **scan** parts of 65,536 rows: every vector as 8-bit codes (faiss's scalar quantiser,
-  a range for each dimension), all of which are scanned, and the best compared again by the vectors themselves;
-- above, **ivf** parts of 2^20 rows: 4-bit codes in lists around centroids, of which a query visits the nearest.
+- up to `SMALL` values no file is needed: vectors are compared directly;
+- up to two million rows, **scan** parts of 65,536 rows: 8-bit codes of every vector (faiss's scalar quantiser, a range
+  per dimension) are scanned, and the best candidates are re-ranked with the vectors;
+- above, **ivf** parts of 2^20 rows: 4-bit codes in lists around centroids; a query visits the nearest lists.
 
-Rows after the last whole part are searched in memory. Files are mapped by faiss, not loaded; but what queries visit
-stays with the process, which for ten million vectors of 512 values would be 5 GB of 8-bit codes, and is half of that
-with 4 bits. Those take about as long to scan (unpacking costs what reading half the bytes saves) and order less
-exactly: of 262,144 vectors the true first ten are all among the first 20 by 8 bits and among the first 100 by 4, so
-that more are compared again. Codes of what is left after the centroid were no better.
+Rows after the last full part are searched in memory. faiss maps the files, but pages that queries visit stay resident:
+for ten million vectors of 512 values 5 GB with 8-bit codes, half of that with 4 bits. 4-bit codes take about as long to
+scan (unpacking costs as much as reading half the bytes saves) and order less exactly: of 262,144 vectors the true top
+10 are within the top 20 by 8 bits and the top 100 by 4 bits, so that more candidates are re-ranked. Codes of residuals
+to the centroid were no better.
 
 Legend: N rows, D embed.
 """
@@ -38,41 +38,41 @@ from core.spec.reading import open_regular
 
 Progress = Callable[[str, int, int], None]
 
-SMALL = 64 << 20  # values that are simply kept in memory as float32: 256 MiB
-AT_ONCE = 65_536  # vectors turned into float32 at a time
+SMALL = 64 << 20  # values kept in memory as float32: 256 MiB
+CHUNK = 65_536  # vectors converted to float32 at a time
 ITERATIONS = 10  # of k-means
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Where one way of searching ends and the next begins; other than these only in tests."""
+    """Thresholds between search methods; only tests change them."""
 
     small: int = SMALL  # values
     scan: int = 65_536  # rows of a scan part
     ivf_from: int = 2_000_000  # rows
     ivf: int = 1 << 20  # rows of an ivf part
     lists: int = 1024  # centroids of an ivf part
-    per_list: int = 64  # vectors that each centroid is trained on
+    per_list: int = 64  # training vectors per centroid
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are searched in one way."""
+    """Rows that are searched with one method."""
 
     kind: Kind | Literal["memory"]
     start: int
     stop: int
 
     def name(self, generation: int, bank: str) -> str:
-        """Of the file; "" for what needs none."""
+        """Name of the file; "" if none is needed."""
         if self.kind == "memory":
             return ""
-        bits = ".4bit" if self.kind == "ivf" else ""  # those without were of 8-bit codes, and are made anew
+        bits = ".4bit" if self.kind == "ivf" else ""  # files without it have 8-bit codes and are rebuilt
         return f"{self.kind}-{generation:04d}-{bank}-{self.start:010d}{bits}.faiss"
 
 
 def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
-    """The parts of ``rows`` vectors; empty when there are so few that they are kept in memory as they are."""
+    """The parts of ``rows`` vectors; empty if all are kept in memory."""
     if rows * dim <= sizes.small:
         return []
     parts, start = [], 0
@@ -86,7 +86,7 @@ def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
 
 
 def describe(manifest: Manifest) -> str:
-    """How the images of an index are searched, for people."""
+    """The search method of an index, for display."""
     return str(manifest.nearest.get("images", "exact, in memory"))
 
 
@@ -97,9 +97,9 @@ def update_acceleration(
     sizes: Sizes = Sizes(),
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Make the files that are missing or damaged; returns the manifest's ``nearest``.
+    """Writes missing or damaged files; returns the manifest's ``nearest``.
 
-    With ``trust`` existing files are not checked.
+    ``trust`` skips checks of existing files.
     """
     before: Mapping[str, Any] = manifest.nearest.get("files", {})
     summaries: dict[str, Any] = {}
@@ -110,12 +110,12 @@ def update_acceleration(
         summaries[bank] = _summary(parts, sizes)
         assert reader is not None or not parts
         trained: Any = None
-        for done, part in enumerate(parts):
+        for number, part in enumerate(parts):
             name = part.name(manifest.generation, bank)
             if not name:
                 continue
             if name not in before or not (trust or list(before[name]) == _fingerprint(folder / name)):
-                progress(f"preparing the search of {bank}", done, len(parts))
+                progress(f"preparing the search of {bank}", number, len(parts))
                 vectors: Vectors = getattr(reader, bank)
                 if part.kind == "ivf" and trained is None:
                     trained = _reusable_ivf(folder, vectors.shape[1], parts, before, manifest.generation, bank, sizes)
@@ -130,46 +130,46 @@ def _summary(parts: list[Part], sizes: Sizes) -> str:
     kinds = [part.kind for part in parts]
     if not parts:
         return "exact, in memory"
-    again = "the best compared again by the fp16 vectors"
+    again = "re-ranked with the fp16 vectors"
     if "ivf" in kinds:
         return f"{kinds.count('ivf')} inverted files of {sizes.lists} lists each with 4-bit codes, {again}"
     return f"exact scan of 8-bit codes, {again}"
 
 
 def _fingerprint(path: Path) -> list[int]:
-    """Size and CRC-32 of a file; zeros where there is none."""
+    """Size and CRC-32 of a file; zeros if it is missing."""
     checksum, size = 0, 0
     try:
-        opened = open_regular(path, root=path.parent, error=IndexFolderError)
+        file_opened = open_regular(path, root=path.parent, error=IndexFolderError)
     except (FileNotFoundError, IndexFolderError):
         return [0, 0]
-    with opened as file:
+    with file_opened as file:
         while block := file.read(1 << 22):
             checksum, size = zlib.crc32(block, checksum), size + len(block)
     return [size, checksum]
 
 
 def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Sizes) -> Any:
-    """Write the file of ``part`` whole; returns what was trained for an ivf part, which the next one takes."""
+    """Writes the file of ``part`` atomically; returns the trained ivf index, which later parts reuse."""
     dim = vectors.shape[1]
     if part.kind == "scan":
         index = empty_scan(dim)
-        index.train(single(vectors[part.start : part.stop]))
+        index.train(as_float32(vectors[part.start : part.stop]))
     else:
         trained = trained or _train(vectors, sizes)
         index = faiss.clone_index(trained)
-    for start in range(part.start, part.stop, AT_ONCE):
-        index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
+    for start in range(part.start, part.stop, CHUNK):
+        index.add(as_float32(vectors[start : min(start + CHUNK, part.stop)]))
     temporary = path.with_suffix(".tmp")
     try:
-        with writing(path, IndexFolderError, "what was committed is kept"):
-            temporary.unlink(missing_ok=True)  # it may be a link or a pipe
+        with writing(path, IndexFolderError, "committed data are kept"):
+            temporary.unlink(missing_ok=True)  # it could be a link or a pipe
             faiss.write_index(index, str(temporary))
             temporary.replace(path)
-    except RuntimeError as error:  # faiss raises it for a full disk too
+    except RuntimeError as error:  # faiss raises this for a full disk too
         raise IndexFolderError(
-            f"cannot write {path}, which makes the index fast to search: the disk may be full; what was committed is "
-            "kept; free some space and run again."
+            f"cannot write {path}, which speeds up the search: the disk may be full; committed data are kept; free "
+            "some space and run again."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -179,7 +179,7 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
 def _reusable_ivf(
     folder: Path, dim: int, parts: list[Part], before: Mapping[str, Any], generation: int, bank: str, sizes: Sizes
 ) -> Any:
-    """An empty inverted file with the centroids of a part that is there, so that all parts share them; or None."""
+    """An empty inverted file with the centroids of an existing part, so that all parts share them; or None."""
     for part in parts:
         name = part.name(generation, bank)
         if part.kind == "ivf" and name in before and list(before[name]) == _fingerprint(folder / name):
@@ -192,17 +192,17 @@ def _reusable_ivf(
 
 
 def _train(vectors: Vectors, sizes: Sizes) -> Any:
-    """An empty inverted file with centroids of an even sample of ``vectors`` (N, D)."""
+    """An empty inverted file with centroids trained on an even sample of ``vectors`` (N, D)."""
     count = min(len(vectors), sizes.lists * sizes.per_list)
     rows = np.linspace(0, len(vectors) - 1, count).astype(np.int64)
     index = empty_ivf(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], sizes.lists)
     index.cp.niter = ITERATIONS
     index.cp.spherical = True
     index.cp.min_points_per_centroid = 1
-    index.train(single(vectors[rows]))
+    index.train(as_float32(vectors[rows]))
     return index
 
 
-def single(vectors: Vectors) -> npt.NDArray[np.float32]:
-    """As contiguous float32, which faiss takes."""
+def as_float32(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """``vectors`` as contiguous float32, for faiss."""
     return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Images and captions to vectors for an index: decoding runs ahead, so that the encoder never waits.
+"""Encoding of images and captions for an index, with decoding ahead of the encoder.
 
-Flow: build -> ``Encoder`` -> entries for the writer. On a CPU a batch is decoded *and* encoded by one thread on one
-core, a thread for each core: no core waits at another's barrier, and how many there are changes no bit of the result.
-Elsewhere threads decode, and the device encodes batch after batch.
+Flow: build -> ``Encoder`` -> entries for the writer. On a CPU each core has a thread that decodes *and* encodes a
+batch, without barriers between cores; the result does not depend on the number of cores. On other devices threads
+decode, and the device encodes batch after batch.
 
 Legend: B batch, D embed, S side of the images.
 """
@@ -26,24 +26,24 @@ from core.data.dataset import longest
 from core.data.errors import ImageError
 from core.data.loader import on_one_core
 from core.data.preprocessing import decoding_for, model_input
-from core.inference.encoder import encode_images, encode_tokens, finite
+from core.inference.encoder import check_finite, encode_images, encode_tokens
 from core.search.index.manifest import Identity
-from core.search.index.source_changes import Found
+from core.search.index.source_changes import SourceImage
 from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
 
-BATCH = 32  # images encoded at once; it divides a segment, so that a resumed build makes the same batches
-AHEAD = 2  # batches in flight for each thread
+BATCH = 32  # images per batch; divides a segment, so that a resumed build has the same batches
+AHEAD = 2  # batches in flight per thread
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
-    """How the model's images are made, in words that can be compared."""
+    """The preprocessing of the model's images, as comparable data."""
     size, towers = model.network.image_size, model.network.towers
     decoding = decoding_for(size, model.data)
-    own = "bicubic, antialiased" + (", of bytes" if decoding.fast else "")
+    default = "bicubic, antialiased" + (", of bytes" if decoding.fast else "")
     return {
         "image_size": size,
         "decoded_side": decoding.shorter_side,
-        "resize": own if decoding.resizing is None else f"{decoding.resizing}, once",
+        "resize": default if decoding.resizing is None else f"{decoding.resizing}, once",
         "crop": "centre",
         "mean": [round(value, 6) for value in towers.image_mean],
         "std": [round(value, 6) for value in towers.image_std],
@@ -51,16 +51,16 @@ def preprocessing(model: Model) -> dict[str, Any]:
 
 
 @dataclass
-class _Made:
-    """A batch on its way: entries without vectors where the device is still to encode ``images``."""
+class _Batch:
+    """A decoded batch; its entries have no vectors until ``images`` are encoded."""
 
     entries: list[Entry]
-    images: Tensor | None = None  # (b, 3, S, S) uint8, of the entries that are readable
-    tokens: Tensor | None = None  # (c, T) of all their captions
+    images: Tensor | None = None  # (b, 3, S, S) uint8, of readable entries
+    tokens: Tensor | None = None  # (c, T) of their captions
 
 
 class Encoder:
-    """A model that turns found images into entries."""
+    """Encodes source images to index entries."""
 
     def __init__(self, model: Model, name: str) -> None:
         self.model = model
@@ -68,63 +68,63 @@ class Encoder:
         self.identity = Identity(name, model.subject.weights, model.digest, preprocessing(model), int(towers.embed_dim))
         self._on_cpu = model.runtime.device.type == "cpu"
 
-    def entries(self, found: Sequence[Found]) -> Generator[list[Entry], None, None]:
-        """The entries of ``found``, in order, a batch at a time. Close it to end its threads."""
+    def entries(self, images: Sequence[SourceImage]) -> Generator[list[Entry], None, None]:
+        """The entries of ``images`` in order, one batch at a time. Close it to end its threads."""
         threads = os.cpu_count() or 1
-        with _one_core_each(self._on_cpu) as initializer:
+        with _single_core_threads(self._on_cpu) as initializer:
             pool = ThreadPoolExecutor(threads, "encode", initializer)
             try:
-                waiting: deque[Future[_Made]] = deque()
-                for start in range(0, len(found), BATCH):
-                    waiting.append(pool.submit(self._make, found[start : start + BATCH]))
-                    if len(waiting) >= AHEAD * threads:
-                        yield self._finish(waiting.popleft().result())
-                while waiting:
-                    yield self._finish(waiting.popleft().result())
+                pending: deque[Future[_Batch]] = deque()
+                for start in range(0, len(images), BATCH):
+                    pending.append(pool.submit(self._decode_batch, images[start : start + BATCH]))
+                    if len(pending) >= AHEAD * threads:
+                        yield self._encode_if_needed(pending.popleft().result())
+                while pending:
+                    yield self._encode_if_needed(pending.popleft().result())
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def image(self, path: str) -> Tensor:
-        """(3, S, S) uint8 as the model is shown it. ImageError when it cannot be read."""
+        """The model's input (3, S, S) uint8. Raises ImageError when the image cannot be read."""
         return model_input(path, self.model.network.image_size, self.model.data)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(n, T) token ids, cut to the longest."""
+        """Token ids (n, T), trimmed to the longest."""
         towers = self.model.network.towers
         tokens = towers.tokenize(list(texts))
         return tokens[:, : longest(tokens, towers.pad_id)]
 
-    def _make(self, found: Sequence[Found]) -> _Made:
+    def _decode_batch(self, source_images: Sequence[SourceImage]) -> _Batch:
         entries: list[Entry] = []
         images: list[Tensor] = []
         captions: list[str] = []
-        for one in found:
-            record = Record(one.path, one.captions, one.labels)
+        for source in source_images:
+            record = Record(source.path, source.captions, source.labels)
             try:
-                images.append(self.image(one.path))
-                captions.extend(one.captions)
-                entries.append(Entry(record, max(one.size, 0), one.time, None))
+                images.append(self.image(source.path))
+                captions.extend(source.captions)
+                entries.append(Entry(record, max(source.size, 0), source.time, None))
             except ImageError as error:
                 state = UNREADABLE if error.transient else BROKEN
                 record = replace(record, reason=str(error))
-                entries.append(Entry(record, max(one.size, 0), one.time, None, state=state))
-        made = _Made(entries, torch.stack(images) if images else None, self.tokens(captions) if captions else None)
-        return _Made(self._encode(made)) if self._on_cpu else made
+                entries.append(Entry(record, max(source.size, 0), source.time, None, state=state))
+        batch = _Batch(entries, torch.stack(images) if images else None, self.tokens(captions) if captions else None)
+        return _Batch(self._encode(batch)) if self._on_cpu else batch
 
-    def _finish(self, made: _Made) -> list[Entry]:
-        return made.entries if self._on_cpu else self._encode(made)
+    def _encode_if_needed(self, batch: _Batch) -> list[Entry]:
+        return batch.entries if self._on_cpu else self._encode(batch)
 
-    def _encode(self, made: _Made) -> list[Entry]:
-        if made.images is None:
-            return made.entries
+    def _encode(self, batch: _Batch) -> list[Entry]:
+        if batch.images is None:
+            return batch.entries
         model = self.model
         name = self.identity.title
-        vectors = iter(_half(finite(encode_images(model.network, made.images, model.runtime), name)))
+        vectors = iter(_as_fp16(check_finite(encode_images(model.network, batch.images, model.runtime), name)))
         texts = None
-        if made.tokens is not None:
-            texts = _half(finite(encode_tokens(model.network, made.tokens, model.runtime), name))
+        if batch.tokens is not None:
+            texts = _as_fp16(check_finite(encode_tokens(model.network, batch.tokens, model.runtime), name))
         entries, first = [], 0
-        for entry in made.entries:
+        for entry in batch.entries:
             if not entry.state:
                 last = first + len(entry.record.captions)
                 entry = replace(entry, vector=next(vectors), texts=None if texts is None else texts[first:last])
@@ -134,13 +134,13 @@ class Encoder:
 
 
 def open_encoder(name: str, weights: str) -> Encoder:
-    """The encoder of the model ``name``, an exact one; raises what `open_model` does."""
+    """The encoder of the model with the exact name ``name``; raises like `open_model`."""
     return Encoder(open_model(name, weights), name)
 
 
 @contextmanager
-def _one_core_each(on_cpu: bool) -> Iterator[Any]:
-    """An initializer for threads that each compute on one core; the others' number of threads stays."""
+def _single_core_threads(on_cpu: bool) -> Iterator[Any]:
+    """An initializer for single-core threads; restores the number of threads of other threads afterwards."""
     before = torch.get_num_threads()
     try:
         yield on_one_core if on_cpu else None
@@ -148,6 +148,6 @@ def _one_core_each(on_cpu: bool) -> Iterator[Any]:
         torch.set_num_threads(before)
 
 
-def _half(vectors: Tensor) -> Vectors:
+def _as_fp16(vectors: Tensor) -> Vectors:
     half: Vectors = vectors.numpy().astype(np.float16)
     return half

@@ -1,7 +1,7 @@
-"""The data files of an index on disk: where each segment lies in them, and how much of a manifest they bear out.
+"""The data files of an index: positions of segments, and validation of a manifest against file sizes.
 
-Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``borne_out`` -> ``core.search.index.storage``. A manifest
-is a claim; nothing is allocated, truncated or extended for rows that the files do not hold.
+Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``truncate_to_files`` -> ``core.search.index.storage``. A
+manifest is not trusted: nothing is allocated, truncated or extended for rows that the files do not contain.
 
 Legend: N rows, M captions, D embed.
 """
@@ -33,12 +33,12 @@ FACTS = np.dtype(
         ("reserved", "<u4"),
     ]
 )
-_AT_ONCE = 1 << 22  # bytes read at a time
+_CHUNK = 1 << 22  # bytes read at a time
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where a segment lies: first row, first caption, first byte of its records."""
+    """Position of a segment: first row, first caption, first byte of its records."""
 
     row: int
     text: int
@@ -57,7 +57,7 @@ class Span:
 
 
 def spans(manifest: Manifest) -> Iterator[Span]:
-    """Every segment and where it begins."""
+    """All segments with their positions."""
     row = text = byte = 0
     for segment in manifest.segments:
         yield Span(row, text, byte, segment)
@@ -65,7 +65,7 @@ def spans(manifest: Manifest) -> Iterator[Span]:
 
 
 def ends(manifest: Manifest) -> dict[str, int]:
-    """Bytes of each file that ``manifest`` counts."""
+    """Number of bytes of each file that ``manifest`` covers."""
     last = dict.fromkeys(KINDS, 0)
     for span in spans(manifest):
         last = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
@@ -73,15 +73,15 @@ def ends(manifest: Manifest) -> dict[str, int]:
 
 
 def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
-    """One of the data files, opened for reading: a regular file that lies in ``folder``.
+    """One of the data files, opened for reading; a regular file in ``folder``.
 
-    Raises IndexFolderError for anything else, FileNotFoundError when there is none.
+    Raises IndexFolderError for anything else, FileNotFoundError when it is missing.
     """
     return open_regular(manifest.file(folder, kind), root=folder, error=IndexFolderError)
 
 
 def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
-    """Bytes of each data file, 0 of one that is not there; raises as `data_file` does."""
+    """Size of each data file in bytes, 0 if missing; raises like `data_file`."""
     sizes = {}
     for kind in KINDS:
         try:
@@ -92,28 +92,28 @@ def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
     return sizes
 
 
-def borne_out(manifest: Manifest, sizes: Mapping[str, int]) -> Manifest:
-    """``manifest`` up to the first segment that lies beyond the end of a file of these ``sizes``; itself if none does.
+def truncate_to_files(manifest: Manifest, sizes: Mapping[str, int]) -> Manifest:
+    """``manifest`` up to the first segment beyond the end of a file of these ``sizes``; itself if there is no such one.
 
-    What was made to search the rest goes with it.
+    Truncation also drops the acceleration files.
     """
-    whole = 0
+    complete = 0
     for span in spans(manifest):
         if any(end > sizes[kind] for kind, (_, end) in span.extents(manifest.identity.dim).items()):
             break
-        whole += 1
-    if whole == len(manifest.segments):
+        complete += 1
+    if complete == len(manifest.segments):
         return manifest
-    kept = replace(manifest, segments=manifest.segments[:whole], nearest={}, complete=False)
-    rows = kept.rows
+    truncated = replace(manifest, segments=manifest.segments[:complete], nearest={}, complete=False)
+    rows = truncated.rows
     removed = tuple((first, min(count, rows - first)) for first, count in manifest.removed if first < rows)
-    return replace(kept, removed=removed)
+    return replace(truncated, removed=removed)
 
 
 def checksum_of(file: BinaryIO, start: int, end: int) -> int:
     """CRC-32 of the bytes from ``start`` to ``end``."""
     file.seek(start)
     checksum = 0
-    while start < end and (block := file.read(min(_AT_ONCE, end - start))):
+    while start < end and (block := file.read(min(_CHUNK, end - start))):
         checksum, start = zlib.crc32(block, checksum), start + len(block)
     return checksum

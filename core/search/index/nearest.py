@@ -1,9 +1,9 @@
-"""The nearest vectors to a query, by cosine: in memory, or by scanning the files of `core.search.index.acceleration`.
+"""Nearest-neighbour search by cosine: in memory, or with the files of `core.search.index.acceleration`.
 
-Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. Both answer alike; ``Exact`` knows every score,
-``Scanned`` compares the best of each part again by the vectors themselves, so that its scores are as exact.
+Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. ``Exact`` computes every score; ``Scanned`` re-ranks
+the best of each part with the vectors, so that its scores are exact too.
 
-Legend: N rows, D embed, Q queries, k wanted.
+Legend: N rows, D embed, Q queries, k results.
 """
 
 from __future__ import annotations
@@ -21,90 +21,90 @@ import numpy.typing as npt
 import torch
 
 from core.search.errors import IndexFolderError
-from core.search.index.acceleration import AT_ONCE, Part, single
+from core.search.index.acceleration import CHUNK, Part, as_float32
 from core.search.index.part_files import open_part
-from core.search.index.storage import Mask, Vectors, give_back
+from core.search.index.storage import Mask, Vectors, release_pages
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-FEW = 20_000  # rows that are compared one by one where a filter leaves no more
-CANDIDATES = (8, 512)  # so many times k, and no fewer, are compared again
-READ = 64  # vectors of a mapped file that are read before its pages are given back: each may map 2 MiB
+FEW = 20_000  # if a filter leaves at most this many rows, they are compared directly
+CANDIDATES = (8, 512)  # re-ranked: this multiple of k, and at least this many
+READ = 64  # vectors read from a mapped file before its pages are released: each may map 2 MiB
 PROBED = 64  # lists of an inverted file that a query visits
-SAMPLE = 4096  # rows that stand for all
+SAMPLE = 4096  # rows of a sample
 
 
 class Nearest(Protocol):
-    """Vectors that can be searched. Scores are cosines, in float32; a ``mask`` (N,) says which rows may be found."""
+    """Searchable vectors. Scores are float32 cosines; a ``mask`` (N,) selects the rows that may be returned."""
 
     dim: int
 
     def __len__(self) -> int: ...
 
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
-        """Scores and rows of the ``k`` nearest to ``query`` (D,), the best first; fewer where there are no more."""
+        """Scores and rows of the ``k`` nearest to ``query`` (D,), best first; fewer if there are fewer rows."""
 
     def vectors(self, rows: Rows) -> Floats:
-        """(n, D) the vectors of ``rows``."""
+        """The vectors of ``rows``: (n, D)."""
 
     def all_scores(self, query: Floats) -> Floats | None:
-        """(N,) every score; None where there are too many to ask."""
+        """All scores (N,); None if there are too many rows."""
 
 
 class Exact:
     """Vectors in memory."""
 
     def __init__(self, vectors: npt.NDArray[Any]) -> None:
-        """``vectors`` (N, D) of unit length, of any floating type; IndexFolderError when one has a NaN."""
-        self._vectors = finite(single(vectors))
+        """``vectors`` (N, D) of unit length, of any floating type. Raises IndexFolderError for non-finite values."""
+        self._vectors = check_finite(as_float32(vectors))
         self.dim = self._vectors.shape[1]
 
     def __len__(self) -> int:
         return len(self._vectors)
 
     def vectors(self, rows: Rows) -> Floats:
-        found: Floats = self._vectors[rows]
-        return found
+        vectors: Floats = self._vectors[rows]
+        return vectors
 
     def all_scores(self, query: Floats) -> Floats | None:
         return product(self._vectors, query)
 
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
         scores = np.where(mask, product(self._vectors, query), np.float32(-np.inf))
-        return best(scores, np.arange(len(scores)), min(k, int(mask.sum())))
+        return top_k(scores, np.arange(len(scores)), min(k, int(mask.sum())))
 
 
-def finite(vectors: Floats) -> Floats:
-    """``vectors`` (N, D); IndexFolderError where a value is not a number, since no score would be one."""
-    for start in range(0, len(vectors), AT_ONCE):
-        if not np.isfinite(vectors[start : start + AT_ONCE]).all():
-            raise IndexFolderError("vectors of the images have values that are not finite numbers; index them again.")
+def check_finite(vectors: Floats) -> Floats:
+    """``vectors`` (N, D). Raises IndexFolderError when a value is not finite."""
+    for start in range(0, len(vectors), CHUNK):
+        if not np.isfinite(vectors[start : start + CHUNK]).all():
+            raise IndexFolderError("vectors of the index have values that are not finite; index the images again.")
     return vectors
 
 
 def product(a: Floats, b: Floats) -> Floats:
-    """``a @ b`` by torch, whose number of threads a search chooses."""
+    """``a @ b`` by torch, whose number of threads the search sets."""
     scores: Floats = torch.matmul(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return scores
 
 
-def best(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
-    """The ``k`` highest of ``scores`` with their ``rows``, equal ones in the order of rows."""
+def top_k(scores: Floats, rows: Rows, k: int) -> tuple[Floats, Rows]:
+    """The ``k`` highest of ``scores`` with their ``rows``, ties in row order."""
     if k < len(scores):
-        # all that may be among the first k, ties at the border too
+        # all candidates for the top k, including ties at the border
         border = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
-        kept = np.flatnonzero(scores >= border)
-        scores, rows = scores[kept], rows[kept]
+        candidates = np.flatnonzero(scores >= border)
+        scores, rows = scores[candidates], rows[candidates]
     order = np.lexsort((rows, -scores))[:k]
     return scores[order], rows[order]
 
 
 class Scanned:
-    """Vectors on disk, searched through files that faiss maps; a thread for each core searches parts."""
+    """Vectors on disk, searched with files mapped by faiss, with one thread per core."""
 
     def __init__(self, vectors: Vectors, parts: Sequence[Part], files: Sequence[Path | None]) -> None:
-        """``vectors`` (N, D) fp16, mapped; ``files`` of each part, None where it is searched in memory.
+        """``vectors`` (N, D) fp16, mapped; ``files`` per part, None for parts in memory.
 
         Raises IndexFolderError when a file cannot be read.
         """
@@ -112,18 +112,18 @@ class Scanned:
         self.dim = vectors.shape[1]
         self._parts = list(parts)
         self._indexes = [_open(vectors, part, file) for part, file in zip(parts, files, strict=True)]
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "search", _one_thread)
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "search", _use_one_thread)
 
     def __len__(self) -> int:
         return len(self._all)
 
     def vectors(self, rows: Rows) -> Floats:
-        """(n, D) the vectors of ``rows``; no page of the file stays with this process."""
-        found = np.empty((len(rows), self.dim), np.float32)
+        """The vectors of ``rows``: (n, D); releases the pages of the file."""
+        vectors = np.empty((len(rows), self.dim), np.float32)
         for start in range(0, len(rows), READ):
-            found[start : start + READ] = self._all[rows[start : start + READ]]
-            give_back(self._all)
-        return finite(found)
+            vectors[start : start + READ] = self._all[rows[start : start + READ]]
+            release_pages(self._all)
+        return check_finite(vectors)
 
     def all_scores(self, query: Floats) -> Floats | None:
         return None
@@ -135,36 +135,36 @@ class Scanned:
             rows = np.flatnonzero(mask)
         else:
             rows = self._candidates(query, max(CANDIDATES[0] * k, CANDIDATES[1]), mask, allowed / len(mask))
-        return best(product(self.vectors(rows), query), rows, min(k, len(rows)))
+        return top_k(product(self.vectors(rows), query), rows, min(k, len(rows)))
 
     def _candidates(self, query: Floats, count: int, mask: Mask, share: float) -> Rows:
-        """Rows that the codes find best, in ascending order, so that the vectors are read in one direction."""
+        """The best rows by codes, in ascending order, so that vectors are read sequentially."""
         jobs = [
             self._pool.submit(_search, index, part, query[None], count, mask[part.start : part.stop], share)
             for index, part in zip(self._indexes, self._parts, strict=True)
         ]
-        found = [job.result() for job in jobs]
-        scores = np.concatenate([one for one, _ in found])
-        rows = np.concatenate([one for _, one in found])
-        _, kept = best(scores, rows, min(count, len(scores)))
-        return np.unique(kept)
+        results = [job.result() for job in jobs]
+        scores = np.concatenate([part_scores for part_scores, _ in results])
+        rows = np.concatenate([part_rows for _, part_rows in results])
+        _, candidates = top_k(scores, rows, min(count, len(scores)))
+        return np.unique(candidates)
 
 
-def _one_thread() -> None:
+def _use_one_thread() -> None:
     faiss.omp_set_num_threads(1)
 
 
 def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
     if part.kind == "memory" or file is None:
         index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        for start in range(part.start, part.stop, AT_ONCE):
-            index.add(single(vectors[start : min(start + AT_ONCE, part.stop)]))
+        for start in range(part.start, part.stop, CHUNK):
+            index.add(as_float32(vectors[start : min(start + CHUNK, part.stop)]))
         return index
     return open_part(file, part.kind, part.stop - part.start, vectors.shape[1])
 
 
 def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share: float) -> tuple[Floats, Rows]:
-    """Scores by the codes, and rows, of the best ``count`` of a part."""
+    """Scores by codes, and rows, of the best ``count`` rows of a part."""
     selector = None if mask.all() else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
     if part.kind == "ivf":
         probed = min(index.nlist, math.ceil(PROBED / max(share, 1e-3)))
@@ -172,5 +172,5 @@ def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share
     else:
         options = None if selector is None else faiss.SearchParameters(sel=selector)
     scores, rows = index.search(query, min(count, part.stop - part.start), params=options)
-    there = (rows[0] >= 0) & (rows[0] < part.stop - part.start)  # a file may hold any number for a row
-    return scores[0][there], rows[0][there].astype(np.int64) + part.start
+    is_valid = (rows[0] >= 0) & (rows[0] < part.stop - part.start)  # row numbers in a file are not trusted
+    return scores[0][is_valid], rows[0][is_valid].astype(np.int64) + part.start

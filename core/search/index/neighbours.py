@@ -1,4 +1,4 @@
-"""The nearest neighbours of every point among all: what a map is laid out from.
+"""The nearest neighbours of every point, for the layout of a map.
 
 Legend: N points, D width, K neighbours.
 """
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from core.search.index.nearest import Floats
 
 Progress = Callable[[str, int, int], None]
-_EXACT = 20_000  # points up to which all are compared
-_PROBED = 32  # of the lists into which more are put; finds nearly every true neighbour
-_AT_ONCE = 2048  # points between two reports of progress, where it can be cancelled
+_EXACT = 20_000  # up to this many points, all pairs are compared
+_PROBED = 32  # visited lists otherwise; finds nearly every true neighbour
+_CHUNK = 2048  # points between progress reports, where it can be cancelled
 
 
 def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The ``number`` nearest others of each of the ``vectors`` (N, D), and their Euclidean distances: (N, K) each.
+    """The ``number`` nearest neighbours of each of the ``vectors`` (N, D), and Euclidean distances: (N, K) each.
 
-    Of more than 20,000 points some neighbours may be missed for ones a little farther away.
+    With more than 20,000 points some neighbours may be replaced by slightly farther ones.
     """
     points = np.ascontiguousarray(vectors, np.float32)
     total, width = points.shape
@@ -35,16 +35,17 @@ def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.ND
         index.train(points[:: max(1, total // 50_000)])
         index.nprobe = _PROBED
     index.add(points)
-    near = np.empty((total, number), np.int64)
-    away = np.empty((total, number), np.float32)
-    for start in range(0, total, _AT_ONCE):
+    neighbour_rows = np.empty((total, number), np.int64)
+    distances = np.empty((total, number), np.float32)
+    for start in range(0, total, _CHUNK):
         progress("looking for neighbours", start, total)
-        some = points[start : start + _AT_ONCE]
-        squares, found = index.search(some, number + 1)
-        if (few := (found < 0).any(axis=1)).any():  # of small groups; they are compared with all
-            squares[few], found[few] = faiss.knn(some[few], points, number + 1)
-        own = np.arange(start, start + len(found))[:, None]
-        order = np.argsort(found == own, axis=1, kind="stable")[:, :number]  # itself goes last, and out
-        near[start : start + len(found)] = np.take_along_axis(found, order, 1)
-        away[start : start + len(found)] = np.sqrt(np.take_along_axis(squares, order, 1).clip(0))
-    return near, away
+        chunk = points[start : start + _CHUNK]
+        squares, rows = index.search(chunk, number + 1)
+        if (incomplete := (rows < 0).any(axis=1)).any():  # of small lists; these points are compared with all
+            squares[incomplete], rows[incomplete] = faiss.knn(chunk[incomplete], points, number + 1)
+        self_rows = np.arange(start, start + len(rows))[:, None]
+        # moves the point itself last, and drops it
+        order = np.argsort(rows == self_rows, axis=1, kind="stable")[:, :number]
+        neighbour_rows[start : start + len(rows)] = np.take_along_axis(rows, order, 1)
+        distances[start : start + len(rows)] = np.sqrt(np.take_along_axis(squares, order, 1).clip(0))
+    return neighbour_rows, distances

@@ -1,9 +1,9 @@
-"""The files in which faiss keeps a part of an index, compared with what this program writes before faiss reads them.
+"""faiss files of index parts, validated before faiss reads them.
 
 Flow: ``core.search.index.acceleration`` writes them; ``open_part`` opens them there and for
-``core.search.index.nearest``. faiss trusts a file: it allocates what its numbers say, and one of its kinds names
-another file to open. So everything but vectors and codes must be, byte for byte, what an index of this kind and size
-has, and the file as long as its rows account for. What vectors and codes hold only changes which rows are found.
+``core.search.index.nearest``. faiss trusts a file: it allocates memory by its numbers, and one of its formats names
+another file to open. So all bytes except vectors and codes must equal those of an index of this kind and size, and the
+length of the file must match its rows. Vectors and codes only affect which rows are found.
 
 Legend: N rows, D embed, L lists.
 """
@@ -22,19 +22,19 @@ from core.spec.reading import open_regular
 
 Kind = Literal["scan", "ivf"]
 
-_ROWS = slice(8, 16)  # where an index's header counts its vectors
-_LISTS = slice(37, 45)  # where an inverted file counts its lists
-_CENTROIDS = 98  # where their vectors begin
+_ROWS = slice(8, 16)  # number of vectors in the header of an index
+_LISTS = slice(37, 45)  # number of lists in the header of an inverted file
+_CENTROIDS = 98  # start of the centroids
 _NUMBER = np.dtype("<u8")
 
 
 def empty_scan(dim: int) -> Any:
-    """An index that scans 8-bit codes (D bytes a row), to be trained."""
+    """An untrained index of 8-bit codes (D bytes per row)."""
     return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
 
 
 def empty_ivf(quantizer: Any, dim: int, lists: int) -> Any:
-    """An inverted file of 4-bit codes around the centroids of ``quantizer``, which it owns from now on."""
+    """An inverted file of 4-bit codes around the centroids of ``quantizer``; takes ownership of it."""
     index = faiss.IndexIVFScalarQuantizer(
         quantizer, dim, lists, faiss.ScalarQuantizer.QT_4bit, faiss.METRIC_INNER_PRODUCT, False
     )
@@ -44,18 +44,18 @@ def empty_ivf(quantizer: Any, dim: int, lists: int) -> Any:
 
 
 def open_part(path: Path, kind: Kind, rows: int, dim: int) -> Any:
-    """The faiss index of N rows in ``path``, mapped and not loaded.
+    """The memory-mapped faiss index of N rows in ``path``.
 
-    Raises IndexFolderError for a file that is missing, or is not what this program writes for such a part.
+    Raises IndexFolderError when the file is missing or not valid for such a part.
     """
-    # IFC: faiss's word for indexes that are flat arrays of codes, which it maps in another way
+    # IFC: faiss maps flat arrays of codes with a different flag
     flags = faiss.IO_FLAG_MMAP_IFC if kind == "scan" else faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
     try:
         with open_regular(path, root=path.parent, error=IndexFolderError) as file:
             size = os.fstat(file.fileno()).st_size
-            sound = _is_scan(file, size, rows, dim) if kind == "scan" else _is_ivf(file, size, rows, dim)
-        if not sound:
-            raise IndexFolderError(f"{path} is damaged or of another index; run `index` again to rebuild it.")
+            is_valid = _is_scan(file, size, rows, dim) if kind == "scan" else _is_ivf(file, size, rows, dim)
+        if not is_valid:
+            raise IndexFolderError(f"{path} is damaged or belongs to another index; run `index` again to rebuild it.")
         return faiss.read_index(str(path), flags)
     except (OSError, RuntimeError, MemoryError) as error:
         raise IndexFolderError(f"{path} is damaged or missing; run `index` again to rebuild it.") from error
@@ -66,10 +66,10 @@ def _is_scan(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
     index = empty_scan(dim)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
-    wanted = faiss.serialize_index(index)
-    wanted[_ROWS] = _bytes(rows)
-    wanted[-8:] = _bytes(rows * dim)
-    return size == len(wanted) + rows * dim and _alike(file, wanted, slice(-8 - 8 * dim, -8))
+    expected = faiss.serialize_index(index)
+    expected[_ROWS] = _as_bytes(rows)
+    expected[-8:] = _as_bytes(rows * dim)
+    return size == len(expected) + rows * dim and _matches(file, expected, slice(-8 - 8 * dim, -8))
 
 
 def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
@@ -83,16 +83,16 @@ def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
     index = empty_ivf(quantizer, dim, lists)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
-    wanted = faiss.serialize_index(index)[:-12]  # without the sizes of its lists
-    wanted[_ROWS] = _bytes(rows)
-    end = len(wanted) - 29  # of the 2 D floats
-    if not _alike(file, wanted, slice(_CENTROIDS, _CENTROIDS + 4 * dim * lists), slice(end - 8 * dim, end)):
+    expected = faiss.serialize_index(index)[:-12]  # without the sizes of its lists
+    expected[_ROWS] = _as_bytes(rows)
+    end = len(expected) - 29  # of the 2 D floats
+    if not _matches(file, expected, slice(_CENTROIDS, _CENTROIDS + 4 * dim * lists), slice(end - 8 * dim, end)):
         return False
-    return _lists_hold(file, lists, rows) and size == file.tell() + rows * (index.code_size + 8)
+    return _list_sizes_match(file, lists, rows) and size == file.tell() + rows * (index.code_size + 8)
 
 
-def _lists_hold(file: BinaryIO, lists: int, rows: int) -> bool:
-    """Whether the sizes of lists that follow add up to all rows: of every list, or the number and size of a few."""
+def _list_sizes_match(file: BinaryIO, lists: int, rows: int) -> bool:
+    """Whether the list sizes that follow (dense, or sparse with list numbers) add up to all rows."""
     form, count = file.read(4), int.from_bytes(file.read(8), "little")
     if form == b"full" and count == lists:
         sizes = np.frombuffer(file.read(8 * lists), _NUMBER)
@@ -101,20 +101,20 @@ def _lists_hold(file: BinaryIO, lists: int, rows: int) -> bool:
         numbers, sizes = np.frombuffer(file.read(8 * count), _NUMBER).reshape(-1, 2).T
     else:
         return False
-    known = len(np.unique(numbers)) == len(numbers) and bool((numbers < lists).all())
-    return known and bool((sizes <= rows).all()) and int(sizes.sum()) == rows
+    is_valid = len(np.unique(numbers)) == len(numbers) and bool((numbers < lists).all())
+    return is_valid and bool((sizes <= rows).all()) and int(sizes.sum()) == rows
 
 
-def _alike(file: BinaryIO, wanted: Any, *free: slice) -> bool:
-    """Whether ``file`` begins with the bytes ``wanted`` (n,) uint8, but for what is ``free``."""
+def _matches(file: BinaryIO, expected: Any, *ignored: slice) -> bool:
+    """Whether ``file`` starts with the bytes ``expected`` (n,) uint8, except in ``ignored`` slices."""
     file.seek(0)
-    begins = np.frombuffer(file.read(len(wanted)), np.uint8).copy()
-    if len(begins) != len(wanted):
+    head = np.frombuffer(file.read(len(expected)), np.uint8).copy()
+    if len(head) != len(expected):
         return False
-    for part in free:
-        begins[part] = wanted[part]
-    return bool(np.array_equal(begins, wanted))
+    for part in ignored:
+        head[part] = expected[part]
+    return bool(np.array_equal(head, expected))
 
 
-def _bytes(number: int) -> Any:
+def _as_bytes(number: int) -> Any:
     return np.frombuffer(number.to_bytes(8, "little"), np.uint8)

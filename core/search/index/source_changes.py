@@ -1,8 +1,7 @@
-"""What changed in a source, by name, size and time of change: no image is opened, nothing is hashed.
+"""Changes in a source by name, size and modification time, without opening or hashing images.
 
-Flow: source (a manifest, or any folder of images) -> ``scan`` -> ``compare`` with what the index knows -> build. In a
-folder, ``NAME.txt`` beside an image holds its captions, a line each; the folder right under the top is its label
-``folder``. Captions are not needed.
+Flow: source (a manifest, or any folder of images) -> ``scan`` -> ``compare`` with the index -> build. In a folder,
+``NAME.txt`` beside an image may contain captions, one per line; the top-level subfolder is the label ``folder``.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ from core.spec.paths import is_folder
 from core.spec.reading import read_text
 from core.spec.shards import is_shards, split_member
 
-MISSING = -1  # size of a file that is not there
+MISSING = -1  # size of a missing file
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """An image of the source."""
+class SourceImage:
+    """An image of a source."""
 
     path: str
-    size: int  # bytes; MISSING when it could not be read
-    time: int  # of its last change, nanoseconds
+    size: int  # bytes; MISSING if it could not be read
+    time: int  # modification time, nanoseconds
     captions: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
 
 @dataclass
 class Scan:
-    """All images of a source in its order; ``unreachable`` are folders that cannot be read."""
+    """All images of a source in order; ``unreachable`` folders cannot be read."""
 
     source: str
-    found: list[Found]
+    images: list[SourceImage]
     bad: list[BadRow] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     is_folder: bool = False
@@ -55,49 +54,49 @@ class Scan:
 
 @dataclass
 class Changes:
-    """What is new against an index."""
+    """Differences between a source and an index."""
 
-    gone: Mask  # (N,) rows of images that are no more, or have changed
-    fresh: list[Found]  # to be encoded, in the order of the source
+    outdated: Mask  # (N,) rows of removed or changed images
+    pending: list[SourceImage]  # images to encode, in source order
     added: int = 0
     changed: int = 0
     removed: int = 0
-    unchanged: int = 0  # of the source, or kept
-    away: int = 0  # kept though their folder does not answer
-    moved: list[tuple[str, str]] = field(default_factory=list)  # removed and added under the same name, size and time
+    unchanged: int = 0  # images that stay in the index
+    unreachable: int = 0  # kept although their folder is unreachable
+    moved: list[tuple[str, str]] = field(default_factory=list)  # removed and added with equal name, size and time
 
 
 def scan(source: str) -> Scan:
     """The images of ``source``, a manifest or a folder.
 
-    Raises DataError for a manifest that cannot be read, IndexFolderError for a folder that is not there.
+    Raises DataError for an unreadable manifest, IndexFolderError for a missing source.
     """
     path = expand_user(source)
     if is_folder(path) and not is_shards(source):
         return _scan_folder(path)
     if not is_shards(source) and not os.path.exists(path):  # noqa: PTH110
         raise IndexFolderError(
-            f"{source} is not there now; if it is a network folder, connect it and run again: the index stays as it is."
+            f"{source} does not exist; if it is a network folder, connect it and run again. The index is unchanged."
         )
     rows = open_source(source)
     facts = _stat_all([row.file for row in rows.rows])
-    found = [Found(row.file, *facts[row.file], row.captions, row.labels) for row in rows.rows]
-    return Scan(str(path), found, list(rows.bad))
+    images = [SourceImage(row.file, *facts[row.file], row.captions, row.labels) for row in rows.rows]
+    return Scan(str(path), images, list(rows.bad))
 
 
 def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
-    """Size and time of each file; a folder with many of them is listed once."""
+    """Size and time of each file; folders with many files are listed once."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
     facts: dict[str, tuple[int, int]] = {}
     for folder, members in folders.items():
-        wanted = set(members)
+        member_set = set(members)
         if len(members) >= SCAN_FROM:
             with contextlib.suppress(OSError), os.scandir(folder or os.sep) as entries:
                 for entry in entries:
                     file = f"{folder}{os.sep}{entry.name}"
-                    if file in wanted:
+                    if file in member_set:
                         with contextlib.suppress(OSError):
                             status = entry.stat()
                             facts[file] = status.st_size, status.st_mtime_ns
@@ -110,7 +109,7 @@ def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
 def _stat(file: str) -> tuple[int, int]:
     member = split_member(file)
     try:
-        status = os.stat(member.tar if member else file)  # noqa: PTH116  (once for each of perhaps a million)
+        status = os.stat(member.tar if member else file)  # noqa: PTH116  (faster; perhaps a million calls)
     except OSError:
         return MISSING, 0
     return member.size if member else status.st_size, status.st_mtime_ns
@@ -122,12 +121,12 @@ def _scan_folder(root: Path) -> Scan:
     for folder in _walk(top, scanned, set()):
         inside = folder[len(top) :].strip(os.sep).partition(os.sep)[0]
         labels = {"folder": inside} if inside else NO_LABELS
-        _take(folder, labels, scanned)
+        _scan_files(folder, labels, scanned)
     return scanned
 
 
 def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """``path`` and the folders under it, sorted by name; hidden ones are left out, a cycle of links ends."""
+    """``path`` and its subfolders, sorted by name, without hidden ones; follows cycles of links once."""
     try:
         status = Path(path).stat()
         if status.st_ino and (status.st_dev, status.st_ino) in seen:
@@ -139,8 +138,8 @@ def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]
         scanned.unreachable.append(path)
         return
     yield path
-    for one in inner:
-        yield from _walk(one, scanned, seen)
+    for subfolder in inner:
+        yield from _walk(subfolder, scanned, seen)
 
 
 def _leads_to_file(entry: os.DirEntry[str]) -> bool:
@@ -150,8 +149,8 @@ def _leads_to_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
-    """The images right in ``folder``."""
+def _scan_files(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
+    """Adds the images directly in ``folder``."""
     texts: set[str] = set()
     images: list[tuple[str, int, int]] = []
     try:
@@ -170,25 +169,25 @@ def _take(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
     for name, size, time in sorted(images):
         file = f"{folder}{os.sep}{name}"
         if not is_text(file):
-            shown = file.encode("utf-8", "replace").decode()
-            scanned.bad.append(BadRow(shown, "its name is not valid text; rename it"))
+            printable = file.encode("utf-8", "replace").decode()
+            scanned.bad.append(BadRow(printable, "its name is not valid text; rename it"))
             continue
         stem = name.rpartition(".")[0]
         captions = _sidecar(f"{folder}{os.sep}{stem}.txt", scanned) if stem in texts else ()
-        scanned.found.append(Found(file, size, time, captions, labels))
+        scanned.images.append(SourceImage(file, size, time, captions, labels))
 
 
 def _sidecar(path: str, scanned: Scan) -> tuple[str, ...]:
     try:
         lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
     except (OSError, UserError) as error:
-        scanned.bad.append(BadRow(path, f"the captions cannot be read and are left out: {error}"))
+        scanned.bad.append(BadRow(path, f"its captions cannot be read and were skipped: {error}"))
         return ()
     return tuple(dict.fromkeys(filter(None, map(clean_caption, lines))))
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _IndexedRow:
     """A row of the index."""
 
     row: int
@@ -198,73 +197,73 @@ class _Known:
     captions: tuple[str, ...]
     labels: Mapping[str, str]
 
-    def is_still(self, one: Found) -> bool:
-        """Whether nothing changed, and there is no reason to try again."""
-        same = (self.size, self.time) == (max(one.size, 0), one.time)
-        return same and self.state != UNREADABLE and self.captions == one.captions and self.labels == one.labels
+    def is_unchanged(self, image: SourceImage) -> bool:
+        """Whether ``image`` is unchanged and need not be retried."""
+        same = (self.size, self.time) == (max(image.size, 0), image.time)
+        return same and self.state != UNREADABLE and self.captions == image.captions and self.labels == image.labels
 
 
 def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = False) -> Changes:
-    """What a build has to do, so that the index holds what ``scanned`` found.
+    """The changes that make the index match the source ``scanned``.
 
-    Images in folders that did not answer are kept, unless ``drop_missing``. Raises IndexFolderError when nothing of
-    what the index holds is there any more, which is a folder that went away rather than a wish.
+    Images in unreachable folders are kept, unless ``drop_missing``. Raises IndexFolderError when all images of the
+    index are missing, since then the folder is probably unavailable.
     """
     if reader is None:
-        return Changes(np.zeros(0, np.bool_), scanned.found, added=len(scanned.found))
-    before = _known(reader)
-    known = len(before)
-    changes = Changes(~reader.known(), [])
-    for one in scanned.found:
-        old = before.pop(one.path, None)
-        if old is not None and old.is_still(one):
+        return Changes(np.zeros(0, np.bool_), scanned.images, added=len(scanned.images))
+    before = _indexed_rows(reader)
+    total = len(before)
+    changes = Changes(~reader.valid_rows(), [])
+    for image in scanned.images:
+        old = before.pop(image.path, None)
+        if old is not None and old.is_unchanged(image):
             changes.unchanged += 1
             continue
         if old is None:
             changes.added += 1
         else:
             changes.changed += 1
-            changes.gone[old.row] = True
-        changes.fresh.append(one)
-    _drop(changes, before, scanned, drop_missing)
-    if known and changes.removed == known and not drop_missing:
+            changes.outdated[old.row] = True
+        changes.pending.append(image)
+    _remove_missing(changes, before, scanned, drop_missing)
+    if total and changes.removed == total and not drop_missing:
         raise IndexFolderError(
-            f"none of the {known} images of the index is in {scanned.source} any more; if they moved, run "
-            "`index` with --relocate OLD NEW, and if they are really gone, with --drop-missing. Nothing was changed."
+            f"none of the {total} images of the index is in {scanned.source}; if they moved, run `index` with "
+            "--relocate OLD NEW; if they were deleted, with --drop-missing. The index is unchanged."
         )
     return changes
 
 
-def _known(reader: IndexReader) -> dict[str, _Known]:
-    """Every row that counts, by path."""
-    rows = np.flatnonzero(reader.known())
+def _indexed_rows(reader: IndexReader) -> dict[str, _IndexedRow]:
+    """Valid rows by path."""
+    rows = np.flatnonzero(reader.valid_rows())
     facts = reader.facts[rows]
     numbers = zip(rows.tolist(), facts["size"].tolist(), facts["time"].tolist(), facts["state"].tolist(), strict=True)
     return {
-        record.path: _Known(*four, record.captions, dict(record.labels))
-        for record, four in zip(reader.records(rows.tolist()), numbers, strict=True)
+        record.path: _IndexedRow(*values, record.captions, dict(record.labels))
+        for record, values in zip(reader.records(rows.tolist()), numbers, strict=True)
     }
 
 
-def _drop(changes: Changes, before: Mapping[str, _Known], scanned: Scan, drop_missing: bool) -> None:
-    """Rows that the source no longer has are gone, but for those in folders that did not answer."""
-    new = {(one.path.rpartition(os.sep)[2], one.size, one.time): one.path for one in changes.fresh}
+def _remove_missing(changes: Changes, before: Mapping[str, _IndexedRow], scanned: Scan, drop_missing: bool) -> None:
+    """Marks rows as removed that the source no longer contains, except in unreachable folders."""
+    new = {(image.path.rpartition(os.sep)[2], image.size, image.time): image.path for image in changes.pending}
     unreachable = tuple(folder + os.sep for folder in scanned.unreachable)
-    answers: dict[str, bool] = {}
+    is_reachable: dict[str, bool] = {}
     for path, old in before.items():
         folder, _, name = path.rpartition(os.sep)
-        away = path.startswith(unreachable) if unreachable else False
+        is_unreachable = path.startswith(unreachable) if unreachable else False
         if not scanned.is_folder:
-            if folder not in answers:
+            if folder not in is_reachable:
                 member = split_member(path)
-                answers[folder] = is_folder(Path(member.tar).parent if member else folder)
-            away = not answers[folder]
-        if away and not drop_missing:
+                is_reachable[folder] = is_folder(Path(member.tar).parent if member else folder)
+            is_unreachable = not is_reachable[folder]
+        if is_unreachable and not drop_missing:
             changes.unchanged += 1
-            changes.away += 1
+            changes.unreachable += 1
             continue
         changes.removed += 1
-        changes.gone[old.row] = True
+        changes.outdated[old.row] = True
         moved = new.get((name, old.size, old.time))
         if moved is not None:
             changes.moved.append((path, moved))

@@ -1,8 +1,8 @@
 """The data files of an index: vectors, facts and records of images, and the vectors of their captions.
 
-Flow: build -> ``IndexWriter`` -> files -> ``IndexReader`` -> collection. Files are only appended to; the manifest says
-how far they count. An image is a row: ``images`` holds its vector (fp16), ``facts`` what is compared and filtered
-by number, ``records`` a line of JSON (path, captions, labels), ``texts`` the vectors of its captions (fp16).
+Flow: build -> ``IndexWriter`` -> append-only files -> ``IndexReader`` -> collection. The manifest defines their valid
+length. For each image, ``images`` has its vector (fp16), ``facts`` numbers for filters, ``records`` a line of JSON
+(path, captions, labels), and ``texts`` the vectors of its captions (fp16).
 
 Legend: N rows, M captions, D embed.
 """
@@ -16,7 +16,6 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -28,8 +27,8 @@ from pydantic import AfterValidator, TypeAdapter
 
 from core.data.sources.manifests import is_text
 from core.search.errors import IndexFolderError
-from core.search.index.files import FACTS, borne_out, checksum_of, data_file, ends, sizes_of, spans
-from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, four, read_manifest, write_manifest
+from core.search.index.files import FACTS, checksum_of, data_file, ends, sizes_of, spans, truncate_to_files
+from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, as_checksums, read_manifest, write_manifest
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.reading import checked_as, parse_json
@@ -37,35 +36,35 @@ from core.spec.reading import checked_as, parse_json
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]
 
-GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: with a vector; no image; could not be opened, to be tried again
-_OURS = re.compile(  # data files, what is made to search them, and what a killed build leaves of either
+GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: has a vector; not an image; could not be opened, retried later
+_OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of killed builds
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
 LONGEST_RECORD = 64 << 20  # bytes
 
 
-def _text(value: str) -> str:
-    """Refuses lone surrogates, which no writer can have encoded."""
+def _check_text(value: str) -> str:
+    """Raises ValueError for lone surrogates, which cannot be encoded."""
     if not is_text(value):
-        raise ValueError("it is not text")
+        raise ValueError("not valid text")
     return value
 
 
-def _path(value: str) -> str:
+def _check_path(value: str) -> str:
     if not value or "\0" in value:
-        raise ValueError("it is no path")
-    return _text(value)
+        raise ValueError("not a path")
+    return _check_text(value)
 
 
-Text = Annotated[str, AfterValidator(_text)]
+Text = Annotated[str, AfterValidator(_check_text)]
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of an image as text; ``reason`` is why it has no vector."""
+    """Text data of an image; ``reason`` is why it has no vector."""
 
-    path: Annotated[str, AfterValidator(_path)]
+    path: Annotated[str, AfterValidator(_check_path)]
     captions: tuple[Text, ...] = ()
     labels: Mapping[Text, Text] = field(default_factory=dict)
     reason: Text = ""
@@ -73,7 +72,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row to be appended: ``vector`` (D,) and ``texts`` (captions, D), both fp16; ``vector`` None when unreadable."""
+    """A row to append: ``vector`` (D,) and ``texts`` (captions, D), both fp16; ``vector`` None if unreadable."""
 
     record: Record
     size: int
@@ -84,12 +83,12 @@ class Entry:
 
 
 class IndexReader:
-    """An index as its manifest was when it was opened. Nothing is loaded before it is asked for."""
+    """An index as of its manifest when opened. Data are loaded lazily."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Raises IndexFolderError when there is no index, or it cannot be read."""
+        """Raises IndexFolderError when the index is missing or unreadable."""
         self.folder = Path(folder)
-        for _ in range(3):  # a rewrite may take the files away after the manifest was read
+        for _ in range(3):  # a rewrite may remove the files after the manifest was read
             self.manifest = _manifest(self.folder)
             try:
                 self._map()
@@ -105,12 +104,13 @@ class IndexReader:
 
     def _map(self) -> None:
         claimed = self.manifest
-        with ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             files = {kind: stack.enter_context(data_file(self.folder, claimed, kind)) for kind in KINDS}
             sizes = {kind: os.fstat(file.fileno()).st_size for kind, file in files.items()}
-            manifest = self.manifest = borne_out(claimed, sizes)
-            self.lost = len(claimed.segments) - len(manifest.segments)  # segments at the end that the files lack
-            self.damaged: list[int] = []  # numbers of segments that `check` found to be
+            manifest = self.manifest = truncate_to_files(claimed, sizes)
+            # segments at the end that are missing in the files
+            self.lost = len(claimed.segments) - len(manifest.segments)
+            self.damaged: list[int] = []  # numbers of segments found by `check`
             dim = manifest.identity.dim
             self.images: Vectors = _mapped(files["images"], np.dtype("<f2"), (manifest.rows, dim))
             self.texts: Vectors = _mapped(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
@@ -121,43 +121,43 @@ class IndexReader:
         return self.manifest.rows
 
     def check(self) -> dict[int, tuple[int, int, int, int]]:
-        """The segments whose bytes differ from their checksums, by number, with those of the bytes that are there.
+        """The segments with wrong checksums, by number, with their actual checksums.
 
-        Reads everything once; from then on ``damaged`` knows them.
+        Reads everything once and sets ``damaged``.
         """
         wrong: dict[int, tuple[int, int, int, int]] = {}
-        with ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             files = {kind: stack.enter_context(data_file(self.folder, self.manifest, kind)) for kind in KINDS}
             for number, span in enumerate(spans(self.manifest)):
                 extents = span.extents(self.manifest.identity.dim)
-                found = four(checksum_of(files[kind], *extents[kind]) for kind in KINDS)
-                if found != span.segment.checksums:
-                    wrong[number] = found
+                checksums = as_checksums(checksum_of(files[kind], *extents[kind]) for kind in KINDS)
+                if checksums != span.segment.checksums:
+                    wrong[number] = checksums
         self.damaged = list(wrong)
         return wrong
 
-    def known(self) -> Mask:
-        """(N,) rows that count: not removed, not in a damaged segment; unreadable images too."""
-        known = ~self.manifest.removed_rows()
+    def valid_rows(self) -> Mask:
+        """Valid rows (N,): not removed and not in a damaged segment; includes unreadable images."""
+        is_valid = ~self.manifest.removed_rows()
         bad = set(self.damaged)
         for number, span in enumerate(spans(self.manifest)):
             if number in bad:
-                known[span.row : span.row + span.segment.rows] = False
-        return known
+                is_valid[span.row : span.row + span.segment.rows] = False
+        return is_valid
 
     def alive(self) -> Mask:
-        """(N,) rows that can be found: known, and with a vector."""
-        alive: Mask = self.known() & (self.facts["state"] == GOOD)
+        """Searchable rows (N,): valid and with a vector."""
+        alive: Mask = self.valid_rows() & (self.facts["state"] == GOOD)
         return alive
 
     def text_rows(self) -> npt.NDArray[np.int64]:
-        """(M,) the row that each caption belongs to."""
+        """The row of each caption: (M,)."""
         owner = np.full(self.manifest.texts, -1, dtype=np.int64)
         counts = self.facts["texts"].astype(np.int64)
         if int(counts.sum()) == len(owner):
             return np.repeat(np.arange(len(self), dtype=np.int64), counts)
         end = 0
-        for row in np.flatnonzero(self.known()):  # a damaged segment misleads the count
+        for row in np.flatnonzero(self.valid_rows()):  # counts in a damaged segment are wrong
             first, last = int(self.facts["first_text"][row]), int(self.facts["first_text"][row]) + int(counts[row])
             if end <= first and last <= len(owner):
                 owner[first:last] = row
@@ -165,21 +165,21 @@ class IndexReader:
         return owner
 
     def records(self, rows: Iterable[int]) -> list[Record]:
-        """The records of ``rows``, in their order."""
+        """The records of ``rows``, in order."""
         facts = self.facts
-        found = []
+        records = []
         with data_file(self.folder, self.manifest, "records") as file:
             for row in rows:
                 start, length = int(facts["offset"][row]), int(facts["length"][row])
                 if start + length > self._record_bytes or length > LONGEST_RECORD:
                     raise IndexFolderError(_damaged_record(self.folder, row))
                 file.seek(start)
-                found.append(parse_record(file.read(length), _damaged_record(self.folder, row)))
-        return found
+                records.append(parse_record(file.read(length), _damaged_record(self.folder, row)))
+        return records
 
 
 def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """``file`` as an array of ``shape``, which it holds."""
+    """``file`` mapped as an array of ``shape``."""
     return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
 
 
@@ -187,10 +187,10 @@ def _damaged_record(folder: Path, row: int) -> str:
     return f"the record of row {row} of the index {folder} is damaged; run `index` again, or index into another folder."
 
 
-def give_back(mapped: npt.NDArray[Any]) -> None:
-    """Unmap what was touched of an array that is a mapped file, whole; the page cache keeps it.
+def release_pages(mapped: npt.NDArray[Any]) -> None:
+    """Releases the resident pages of a mapped array; the page cache keeps them.
 
-    Linux maps 64 KiB to 2 MiB around each row that is read, so that soon all of the file would count as this process's.
+    Linux maps 64 KiB to 2 MiB around each row that is read, so that soon the process would hold the full file.
     """
     file: object = mapped.base
     if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -200,22 +200,22 @@ def give_back(mapped: npt.NDArray[Any]) -> None:
 def _manifest(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise IndexFolderError(f"there is no index in {folder}; make one: sdgui-core index MODEL SOURCE {folder}.")
+        raise IndexFolderError(f"there is no index in {folder}; create one: sdgui-core index MODEL SOURCE {folder}.")
     return manifest
 
 
 _RECORD = TypeAdapter(Record)
 
 
-def parse_record(line: bytes, otherwise: str = "a record is damaged; index into another folder.") -> Record:
-    """A record from its line; IndexFolderError saying ``otherwise`` when it is none."""
+def parse_record(line: bytes, message: str = "a record is damaged; index into another folder.") -> Record:
+    """A record from its line. Raises IndexFolderError with ``message`` when it is invalid."""
     try:
         return checked_as(_RECORD, parse_json(line, "a record", error=IndexFolderError), "a record")
     except UserError as error:
-        raise IndexFolderError(otherwise) from error
+        raise IndexFolderError(message) from error
 
 
-def _line(record: Record) -> bytes:
+def _record_line(record: Record) -> bytes:
     content: dict[str, Any] = {"path": record.path}
     for name in ("captions", "labels", "reason"):
         if value := getattr(record, name):
@@ -224,7 +224,7 @@ def _line(record: Record) -> bytes:
 
 
 class IndexWriter:
-    """The one process that changes an index; release it with ``close``."""
+    """Exclusive write access to an index; release it with ``close``."""
 
     def __init__(self, folder: Path | str) -> None:
         """Raises IndexFolderError when another process is writing, or the folder cannot be written."""
@@ -243,39 +243,43 @@ class IndexWriter:
             ) from error
 
     def close(self) -> None:
-        """Let others write."""
+        """Releases the lock."""
         self._lock.release()
 
     def refuse_foreign(self) -> None:
-        """Where there is no manifest: IndexFolderError for data files that no build of ours can have left."""
-        exact, foreign = set(), []
+        """Without a manifest: raises IndexFolderError for data files that are not leftovers of a build."""
+        own_files, foreign = set(), []
         for path in self.folder.iterdir():
-            if _OURS.fullmatch(path.name):
-                exact.add(path)
+            if _OWN_FILES.fullmatch(path.name):
+                own_files.add(path)
             elif path.suffix in (".bin", ".faiss", ".tmp") and path.name.partition("-")[0] in (*KINDS, "scan", "ivf"):
                 foreign.append(path.name)
-        filled = [path.name for path in exact if path.suffix == ".bin" and path.stat().st_size]
-        if set(KINDS) - {path.name.partition("-")[0] for path in exact}:  # a build begins with a file of each kind
-            foreign += filled
+        non_empty = [path.name for path in own_files if path.suffix == ".bin" and path.stat().st_size]
+        if set(KINDS) - {path.name.partition("-")[0] for path in own_files}:  # a build starts with a file of each kind
+            foreign += non_empty
         if foreign:
-            raise IndexFolderError(f"{self.folder} holds {min(foreign)} but is not an index; choose an empty folder.")
+            raise IndexFolderError(
+                f"{self.folder} contains {min(foreign)} but is not an index; choose an empty folder."
+            )
 
-    def borne_out(self, manifest: Manifest) -> Manifest:
-        """As much of ``manifest`` as the data files hold; raises as `data_file` does."""
-        return borne_out(manifest, sizes_of(self.folder, manifest))
+    def truncate_to_files(self, manifest: Manifest) -> Manifest:
+        """``manifest`` up to the end of the data files; raises like `data_file`."""
+        return truncate_to_files(manifest, sizes_of(self.folder, manifest))
 
     def prepare(self, manifest: Manifest) -> None:
-        """Cut the files to what the manifest counts, and remove those of earlier generations.
+        """Truncates the files to the length of the manifest, and removes those of earlier generations.
 
-        Raises IndexFolderError, and changes nothing, where a file is a link, a pipe or shorter than what is counted.
+        Raises IndexFolderError, without changes, when a file is a link, a pipe or too short.
         """
         sizes, last = sizes_of(self.folder, manifest), ends(manifest)
         if any(sizes[kind] < last[kind] for kind in KINDS):
-            raise IndexFolderError(f"data files of the index {self.folder} are cut off; run `index` again.")
-        kept = {manifest.file(self.folder, kind).name for kind in KINDS} | set(manifest.nearest.get("files", {}))
+            raise IndexFolderError(f"data files of the index {self.folder} are truncated; run `index` again.")
+        current_files = {manifest.file(self.folder, kind).name for kind in KINDS} | set(
+            manifest.nearest.get("files", {})
+        )
         with self._writing():
             for path in self.folder.iterdir():
-                if _OURS.fullmatch(path.name) and path.name not in kept:
+                if _OWN_FILES.fullmatch(path.name) and path.name not in current_files:
                     path.unlink(missing_ok=True)
             for kind in KINDS:
                 path = manifest.file(self.folder, kind)
@@ -283,15 +287,15 @@ class IndexWriter:
                 os.truncate(path, last[kind])
 
     def commit(self, manifest: Manifest) -> Manifest:
-        """Make ``manifest`` the one that readers see."""
+        """Publishes ``manifest`` to readers."""
         with self._writing():
             write_manifest(self.folder, manifest)
         return manifest
 
     def append(self, manifest: Manifest, entries: Sequence[Entry]) -> Manifest:
-        """Add a segment of ``entries``; returns the manifest that counts it, already committed.
+        """Appends a segment of ``entries``; returns the new, committed manifest.
 
-        Raises IndexFolderError, and takes back what it wrote, where the disk is full.
+        On a full disk, undoes its writes and raises IndexFolderError.
         """
         content, texts = _content(manifest, entries)
         before = ends(manifest)
@@ -302,49 +306,51 @@ class IndexWriter:
                         file.write(content[kind])
                         file.flush()
                         os.fsync(file.fileno())
-            checksums = four(zlib.crc32(content[kind]) for kind in KINDS)
+            checksums = as_checksums(zlib.crc32(content[kind]) for kind in KINDS)
             segment = Segment(len(entries), texts, len(content["records"]), checksums)
             return self.commit(replace(manifest, segments=(*manifest.segments, segment)))
         except IndexFolderError:
-            self._take_back(manifest, before)
+            self._undo_append(manifest, before)
             raise
 
-    def _take_back(self, manifest: Manifest, before: Mapping[str, int]) -> None:
-        """Cut off what was appended, unless the manifest counts it by now."""
+    def _undo_append(self, manifest: Manifest, before: Mapping[str, int]) -> None:
+        """Truncates appended data, unless the manifest already includes it."""
         with contextlib.suppress(OSError, UserError):
-            found = read_manifest(self.folder)
-            counted = found is not None and found.generation == manifest.generation
-            if found is None or not counted or len(found.segments) <= len(manifest.segments):
+            current = read_manifest(self.folder)
+            is_same_generation = current is not None and current.generation == manifest.generation
+            if current is None or not is_same_generation or len(current.segments) <= len(manifest.segments):
                 for kind in KINDS:
                     os.truncate(manifest.file(self.folder, kind), before[kind])
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
-        return writing(self.folder, IndexFolderError, "what was committed is kept")
+        return writing(self.folder, IndexFolderError, "committed data are kept")
 
     def rewrite(self, reader: IndexReader, manifest: Manifest, rename: Mapping[str, str] | None = None) -> Manifest:
-        """A new generation with the known rows of ``reader`` alone; paths that begin with a key of ``rename`` change.
+        """Writes a new generation with only the valid rows of ``reader``; ``rename`` maps old to new path prefixes.
 
-        Readers go on with the old files until the new manifest is there. On a full disk the new ones are removed.
+        Readers use the old files until the new manifest is committed. On a full disk the new files are removed.
         """
-        rows = np.flatnonzero(reader.known())
+        rows = np.flatnonzero(reader.valid_rows())
         new = replace(manifest, generation=manifest.generation + 1, segments=(), removed=(), nearest={})
-        quiet = _Uncommitted(self.folder)
+        uncommitted = _Uncommitted(self.folder)
         try:
             with self._writing():
                 for kind in KINDS:
                     write_whole(new.file(self.folder, kind), b"")
             for start in range(0, len(rows), BLOCK):
-                new = quiet.append(new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {})))
+                new = uncommitted.append(
+                    new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {}))
+                )
             return self.commit(new)
         except IndexFolderError:
-            found = read_manifest(self.folder)
-            if found is not None and found.generation == manifest.generation:  # else the new one counts already
-                self.prepare(found)
+            current = read_manifest(self.folder)
+            if current is not None and current.generation == manifest.generation:  # otherwise the new one is committed
+                self.prepare(current)
             raise
 
 
 class _Uncommitted(IndexWriter):
-    """Appends without a commit: nobody knows of the new generation yet."""
+    """Appends without committing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -354,14 +360,14 @@ class _Uncommitted(IndexWriter):
 
 
 def _content(manifest: Manifest, entries: Sequence[Entry]) -> tuple[dict[str, bytes], int]:
-    """What ``entries`` append to each file, and how many captions that is."""
+    """The bytes that ``entries`` append to each file, and the number of captions."""
     dim = manifest.identity.dim
     first = texts = manifest.texts
     byte = sum(segment.record_bytes for segment in manifest.segments)
     facts = np.zeros(len(entries), FACTS)
     lines, captions = [], []
     for i, entry in enumerate(entries):
-        line = _line(entry.record)
+        line = _record_line(entry.record)
         count = 0 if entry.texts is None else len(entry.texts)
         facts[i] = (byte, entry.size, entry.time, texts, len(line), count, entry.state, 0)
         byte, texts = byte + len(line), texts + count

@@ -1,4 +1,4 @@
-"""A probe applied to a folder: every image with its class and probabilities, as CSV.
+"""Applies a probe to a folder and writes each image's class and probabilities as CSV.
 
 Flow: ``session`` -> **applying** -> features (`core.inference.extraction`, cached) -> the file. Unreadable images
 are listed too, with the reason.
@@ -34,13 +34,13 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reporter import Progress
 
-EVERY_CLASS = 200  # classes up to which each has its own column
-BEST = 5  # otherwise the most likely ones
+EVERY_CLASS = 200  # up to this many classes, each has its own column
+BEST = 5  # otherwise only the most likely ones
 
 
 @dataclass(frozen=True)
 class Applied:
-    """Probabilities (N, K) of the readable images, and the others with their reasons."""
+    """Probabilities (N, K) of the readable images, and unreadable images with reasons."""
 
     paths: list[str]
     probabilities: Tensor  # (N, K) float32
@@ -48,13 +48,13 @@ class Applied:
 
 
 def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDataset:
-    """The images of files and folders, without captions or labels. UserError without any."""
+    """The images of files and folders, without captions or labels. Raises UserError if there are no images."""
     files = find_images(paths, progress).inputs
     rows = [Row(item.path, ("",)) for item in files if not item.error]
     bad = [BadRow(item.path, item.error) for item in files if item.error]
     if not rows:
         reason = f" ({bad[0]})" if bad else ""
-        raise UserError(f"there are no images in {', '.join(paths)}{reason}; choose a folder that holds some.")
+        raise UserError(f"there are no images in {', '.join(paths)}{reason}; choose a folder with images.")
     size = model.network.image_size
     config: DataConfig = model.data
     decoding = decoding_for(size, config)
@@ -65,7 +65,7 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
 def apply_probe(
     probe: Probe, model: Model, layer: str, joining: FusedEncoder | None, paths: Sequence[str], progress: Progress
 ) -> Applied:
-    """Probabilities of every image in ``paths``; UserError without a readable one."""
+    """Probabilities of every image in ``paths``. Raises UserError when no image is readable."""
     dataset = image_set(paths, model, progress)
     if joining is not None:
         extracted = fused_features(joining, dataset, progress)
@@ -80,15 +80,15 @@ def apply_probe(
 
 
 def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
-    """``filepath, class, probability``, then every class's probability (the best ones of very many), then ``error``.
+    """Writes ``filepath, class, probability``, probabilities of all (or the best) classes, and ``error``.
 
-    UserError when the file cannot be written.
+    Raises UserError when the file cannot be written.
     """
-    every = len(probe.classes) <= EVERY_CLASS
+    all_classes = len(probe.classes) <= EVERY_CLASS
     ranks = range(1, min(BEST, len(probe.classes)) + 1)
     columns = (
         [f"p({name})" for name in probe.classes]
-        if every
+        if all_classes
         else [text for rank in ranks for text in (f"class {rank}", f"probability {rank}")]
     )
     text = io.StringIO()
@@ -96,13 +96,13 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
     writer.writerow(marked_row(["filepath", "class", "probability", *columns, "error"]))
     for path, row in zip(applied.paths, applied.probabilities, strict=True):
         first = int(row.argmax())
-        if every:
-            rest: list[Any] = [f"{value:.6f}" for value in row.tolist()]
+        if all_classes:
+            columns_of_row: list[Any] = [f"{value:.6f}" for value in row.tolist()]
         else:
             values, best = row.topk(len(ranks))
             pairs = zip(best.tolist(), values.tolist(), strict=True)
-            rest = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
-        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *rest, ""]))
+            columns_of_row = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
+        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *columns_of_row, ""]))
     for bad in applied.unreadable:
         writer.writerow(marked_row([bad.location, "", "", *[""] * len(columns), bad.reason]))
     try:

@@ -1,7 +1,7 @@
-"""What the Classify panel's results are results of: plain values, whose JSON is the key that names them.
+"""Keys of the Classify panel's data and results: JSON that describes how to compute them.
 
-Flow: `Wanted` (a model on labelled data) -> `Measurement` (one way of classifying on it) -> questions about the result.
-A worker that does not have it in memory computes it again from the key.
+Flow: `DataRequest` (a model on labelled data) -> `Measurement` (an evaluation on it) -> requests about the result. A
+worker that does not have a result in memory recomputes it from the key.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _EXACT = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A model on labelled data. Empty fields stand for the only label column and for the run's own training data.
+class DataRequest:
+    """A model on labelled data. Empty fields mean the only label column and the run's own training data.
 
-    ``model`` is an exact name (a checkpoint, not "best"); ``packed``: results tell their confusion matrix packed.
+    ``model`` is an exact name (a checkpoint, not "best"); ``packed``: results have a packed confusion matrix.
     """
 
     __pydantic_config__ = _EXACT
@@ -41,17 +41,17 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """Names the opened data."""
+        """Key of the opened data."""
         return write_key(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One way of classifying; only the fields of its method count."""
+    """An evaluation; only the fields of its method apply."""
 
     __pydantic_config__ = _EXACT
 
-    opened: Wanted
+    opened: DataRequest
     method: Method
     kind: str = "image"  # of a probe: "image" or "fused"
     text: str = "predicted"
@@ -62,13 +62,13 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """Names the result."""
+        """Key of the result."""
         return write_key(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFile:
-    """A probe that was saved, without data to measure it on."""
+    """A saved probe, without data to evaluate it on."""
 
     __pydantic_config__ = _EXACT
 
@@ -76,5 +76,5 @@ class ProbeFile:
 
     @property
     def key(self) -> str:
-        """Names the probe."""
+        """Key of the probe."""
         return write_key(self)

@@ -34,47 +34,51 @@ _Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
 def measure(data: Opened, measurement: Measurement, saved: Probe | None, progress: Reporter) -> Result:
-    """Classify as ``measurement`` says; ``saved`` is the probe of a file, where it is to be used."""
+    """Evaluates ``measurement``; ``saved`` is the probe of a file, for that method."""
     if saved is not None:
-        return by_saved(saved, data, Path(measurement.path).stem, progress)
+        return evaluate_saved(saved, data, Path(measurement.path).stem, progress)
     if measurement.method == "zero-shot":
-        return by_prompts(data, measurement.templates, progress, measurement.opened.packed)
+        return evaluate_prompts(data, measurement.templates, progress, measurement.opened.packed)
     if measurement.method == "knn":
-        return by_neighbours(data, measurement.k, progress)
-    return by_probe(data, measurement.kind, measurement.text, measurement.templates, measurement.standardise, progress)
+        return evaluate_knn(data, measurement.k, progress)
+    return fit_probe(data, measurement.kind, measurement.text, measurement.templates, measurement.standardise, progress)
 
 
-def by_prompts(data: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
-    """Zero-shot. With prompts as they are edited, the results of the first templates are partial answers."""
+def evaluate_prompts(data: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
+    """Zero-shot. For prompts that are being edited, results of the first templates are partial answers."""
     prompts, classes = load_prompts(templates), data.test.labels.classes
     names = [prompts.names_of(label) for label in classes]
     if not is_inline(templates):
-        embedded = data.loaded.embedder(prompts.templates).embed_named(names, progress=shares(progress))
-        return replace(_by_embedded(data, embedded, progress), notes=unknown_names(prompts, classes))
-    for number in _growing(len(prompts.templates)):
-        embedder = data.loaded.edited(prompts.templates[:number])
-        result = _by_embedded(data, embedder.embed_named(names, keep=False, progress=shares(progress)), progress)
+        embedded = data.loaded.embedder(prompts.templates).embed_named(names, progress=report_shares(progress))
+        return replace(_evaluate_embedded(data, embedded, progress), notes=unknown_names(prompts, classes))
+    for number in _growing_counts(len(prompts.templates)):
+        embedder = data.loaded.embedder_for_editing(prompts.templates[:number])
+        result = _evaluate_embedded(
+            data, embedder.embed_named(names, keep=False, progress=report_shares(progress)), progress
+        )
         if number < len(prompts.templates):
-            progress.partial(result.plain(packed) | {"result": ""})
+            progress.partial(result.as_json(packed) | {"result": ""})
     return replace(result, notes=unknown_names(prompts, classes))
 
 
-def _by_embedded(data: Opened, embedded: Tensor, progress: Reporter) -> Result:
+def _evaluate_embedded(data: Opened, embedded: Tensor, progress: Reporter) -> Result:
     scale = data.model.network.logit_scale.item()
-    classification = zero_shot(data.test.features[PROJECTED], data.test.labels, embedded, scale, shares(progress))
+    classification = zero_shot(
+        data.test.features[PROJECTED], data.test.labels, embedded, scale, report_shares(progress)
+    )
     return Result("", data.key, "zero-shot", f"zero-shot, {data.title}", data.test, classification, PROJECTED)
 
 
-def _growing(limit: int) -> list[int]:
+def _growing_counts(limit: int) -> list[int]:
     """1, 4, 16 ... and ``limit``."""
     return [number for number in (4**power for power in range(10)) if number < limit] + [limit]
 
 
-def by_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
-    """A linear probe on the image alone ("image") or joined with ``text`` ("fused")."""
-    (train, test, val), layer, how = data_of(data, kind, text, templates, progress)
+def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
+    """A linear probe on images ("image") or on images fused with ``text`` ("fused")."""
+    (train, test, val), layer, how = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
-    fitted = linear_probe(train, test, val, settings, shares(progress))
+    fitted = linear_probe(train, test, val, settings, report_shares(progress))
     classification, curve, notes = fitted.test, fitted.curve, fitted.notes
     if how is None:
         title = f"image-only probe, {data.title}"
@@ -86,23 +90,23 @@ def by_probe(data: Opened, kind: str, text: str, templates: str, standardise: bo
     return Result("", data.key, "fused-probe", title, data.test, classification, layer, probe, how, curve, notes)
 
 
-def by_neighbours(data: Opened, k: int, progress: Reporter) -> Result:
+def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
     """kNN."""
     train, test, _ = data.image()
-    classification = knn(train.features, train.labels, test.features, test.labels, k, progress=shares(progress))
+    classification = knn(train.features, train.labels, test.features, test.labels, k, progress=report_shares(progress))
     return Result("", data.key, "knn", f"{k} nearest, {data.title}", data.test, classification, data.layer)
 
 
-def by_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
-    """A probe that was saved, on other data or the same; UserError when it takes other features."""
-    layer, how = features_of(probe, data.loaded)
+def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
+    """A saved probe. Raises UserError when it needs other features."""
+    layer, how = probe_features(probe, data.loaded)
     test = data.test.with_classes(probe.classes)
     if how is not None:
         features = data.fused(how, progress)[1].features
     elif layer in data.test.features:
         features = data.test.features[layer]
     else:
-        raise UserError(f"the probe takes the features {layer!r}; open the data with that layer.")
+        raise UserError(f"the probe needs the features {layer!r}; open the data with that layer.")
     classification = classify_with(probe, ProbeData(features, test.labels))
     title = f"{name}, {data.title}"
     return Result(
@@ -113,15 +117,15 @@ def by_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Resul
 def few_shot_curve(
     data: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
 ) -> dict[str, Any]:
-    """A point for each number of shots, also a partial answer when it is computed."""
+    """A point per number of shots, each also sent as a partial answer."""
     if not shots:
-        raise UserError("name at least one number of images per class.")
-    (train, test, val), layer, how = data_of(data, kind, text, templates, progress)
+        raise UserError("choose at least one number of images per class.")
+    (train, test, val), layer, how = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(layer=layer, model_digest=data.model.digest)
     curve: list[dict[str, Any]] = []
     notes: list[str] = []
     for number in sorted(set(shots)):
-        points = few_shot(train, test, val, [number], draws, settings, shares(progress))
+        points = few_shot(train, test, val, [number], draws, settings, report_shares(progress))
         outcome = few_shot_outcome(points, len(test.labels.rows))
         curve += outcome.details["few_shot"]
         notes += outcome.notes
@@ -130,21 +134,21 @@ def few_shot_curve(
     return {"opened": data.key, "kind": kind, "title": f"{probe_name}, {data.title}", "curve": curve, "notes": notes}
 
 
-def data_of(
+def probe_data(
     data: Opened, kind: str, text: str, templates: str, progress: Reporter
 ) -> tuple[_Splits, str, FusedEncoder | None]:
-    """What a probe is fitted on, the name of its features, and how images are joined with text."""
+    """The data of a probe, the name of its features, and the fused encoder if there is one."""
     if kind == "image":
         return data.image(), data.layer, None
     if kind != "fused":
-        raise UserError(f"there is no probe {kind!r}; there are image and fused.")
-    data.trainable()  # refused before anything is joined
+        raise UserError(f"there is no probe {kind!r}; choose image or fused.")
+    data.trainable()  # raises before computing features
     how = data.build_fused_encoder(text, templates)
     return data.fused(how, progress), how.layer, how
 
 
-def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:
-    """The layer and the joining that ``probe`` needs; EvaluationError when it is of another model."""
+def probe_features(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:
+    """The layer and fused encoder of ``probe``. Raises EvaluationError when it belongs to another model."""
     layer = probe.layer or PROJECTED
     probe.check_model(loaded.model.digest, layer)
     if not probe.text:
@@ -153,6 +157,6 @@ def features_of(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | 
     return layer, build_fused_encoder(loaded.model, probe.text, probe.candidates, probe.templates, embed)
 
 
-def shares(progress: Reporter) -> Callable[[float, str], None]:
-    """An evaluator's progress in the reporter's terms."""
+def report_shares(progress: Reporter) -> Callable[[float, str], None]:
+    """Adapts an evaluator's progress to the reporter."""
     return lambda share, activity: progress(activity, round(share * _PER_MILLE), _PER_MILLE)

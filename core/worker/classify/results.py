@@ -1,4 +1,4 @@
-"""Results of evaluators, kept so that questions about them are answered at once: cells, mistakes, differences.
+"""Results of evaluators, with their confusion cells, mistakes and differences.
 
 Flow: ``measuring`` makes a `Result` of an evaluator's `Classification`; its plain form goes to the panel.
 """
@@ -20,28 +20,28 @@ from core.metrics.outcome import Task
 from core.metrics.statistics import compare, intervals, wilson
 from core.spec.errors import UserError
 
-MISTAKES = 60  # the first ones, that go with a result
+MISTAKES = 60  # included in a result
 
 
 @dataclass(frozen=True)
 class Result:
-    """Predictions for the test images of an opened data set, and the probe that made them, if any."""
+    """Predictions for the test images of an opened data set, and their probe, if any."""
 
-    key: str  # names it, see ``keys``
-    opened: str  # key of the data that it was measured on
+    key: str  # see ``keys``
+    opened: str  # key of the data
     kind: Task
     title: str
     test: LabelledFeatures
-    found: Classification
+    classification: Classification
     layer: str = ""
     probe: Probe | None = None
-    joining: FusedEncoder | None = None
+    encoder: FusedEncoder | None = None
     curve: Curve = ()
     notes: tuple[str, ...] = ()
 
-    def plain(self, packed: bool = False) -> dict[str, Any]:
-        """For the panel. ``packed``: the cells as `pack` writes them, which takes the window no time to read."""
-        outcome = self.found.outcome(self.kind, self.notes)
+    def as_json(self, packed: bool = False) -> dict[str, Any]:
+        """The result for the panel. ``packed``: confusion cells as written by `pack`, which are fast to read."""
+        outcome = self.classification.outcome(self.kind, self.notes)
         ends = intervals(outcome.per_query)
         metrics = {
             name: {"value": value, "low": ends[name].low, "high": ends[name].high}
@@ -53,34 +53,34 @@ class Result:
             "kind": self.kind,
             "title": self.title,
             "layer": self.layer,
-            "text": self.joining.text if self.joining else "",
+            "text": self.encoder.text if self.encoder else "",
             "samples": outcome.samples,
             "accuracy": metrics["acc1"],
             "metrics": metrics,
-            "classes": list(self.found.labels.classes),
+            "classes": list(self.classification.labels.classes),
             "per_class": self.per_class(),
             "confusion": pack(self.confusion()) if packed else self.confusion(),
             "C": self.probe.C if self.probe else None,
             "curve": [list(point) for point in self.curve],
             "mistakes": self.mistakes(0, MISTAKES)["images"],
-            "mistake_count": int((~self.found.hits).sum()),
+            "mistake_count": int((~self.classification.hits).sum()),
             "can_save": self.probe is not None,
             "notes": list(outcome.notes),
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Accuracy of each class that occurs, with its index among ``classes``."""
-        counts, right = self.found.labels.counts().tolist(), self.found.recall_per_class().tolist()
+        """Accuracy of each occurring class, with its index in ``classes``."""
+        counts, recall = self.classification.labels.counts().tolist(), self.classification.recall_per_class().tolist()
         table = []
-        for index, (name, total) in enumerate(zip(self.found.labels.classes, counts, strict=True)):
+        for index, (name, total) in enumerate(zip(self.classification.labels.classes, counts, strict=True)):
             if total:
-                ends = wilson(round(right[index] * total), total)
+                ends = wilson(round(recall[index] * total), total)
                 table.append(
                     {
                         "class": name,
                         "index": index,
                         "rows": total,
-                        "accuracy": right[index],
+                        "accuracy": recall[index],
                         "low": ends.low,
                         "high": ends.high,
                     }
@@ -89,35 +89,35 @@ class Result:
 
     def confusion(self) -> dict[str, list[int]]:
         """The non-empty cells, as three flat lists."""
-        cells = self.found.confusion()
+        cells = self.classification.confusion()
         true, predicted = cells.nonzero(as_tuple=True)
         return {"true": true.tolist(), "predicted": predicted.tolist(), "count": cells[true, predicted].tolist()}
 
     def mistakes(self, offset: int, limit: int) -> dict[str, Any]:
-        """The most confident mistakes, from the ``offset``-th on."""
-        wrong = self.found.mistakes(offset + limit)
+        """The most confident mistakes, starting at ``offset``."""
+        wrong = self.classification.mistakes(offset + limit)
         images = [
             {
-                "image": self.test.path(one.row),
-                "true": one.true,
-                "predicted": one.predicted,
-                "probability": one.probability,
-                "tied": one.tied,
+                "image": self.test.path(mistake.row),
+                "true": mistake.true,
+                "predicted": mistake.predicted,
+                "probability": mistake.probability,
+                "tied": mistake.tied,
             }
-            for one in wrong[offset:]
+            for mistake in wrong[offset:]
         ]
-        return {"total": int((~self.found.hits).sum()), "images": images}
+        return {"total": int((~self.classification.hits).sum()), "images": images}
 
     def cell(self, true: int, predicted: int, offset: int, limit: int) -> dict[str, Any]:
         """Images of class ``true`` that were predicted as ``predicted``, most confident first."""
-        classes = self.found.labels.classes
+        classes = self.classification.labels.classes
         for index in (true, predicted):
             if not 0 <= index < len(classes):
-                raise UserError(f"there is no class {index}; classes are numbered 0 to {len(classes) - 1}.")
-        rows = self.found.cell(true, predicted).tolist()
-        source_rows = self.found.labels.rows.tolist()
-        chance = dict(zip(source_rows, self.found.probabilities.tolist(), strict=True))
-        tied = dict(zip(source_rows, self.found.tied.tolist(), strict=True))
+                raise UserError(f"there is no class {index}; classes have numbers 0 to {len(classes) - 1}.")
+        rows = self.classification.cell(true, predicted).tolist()
+        source_rows = self.classification.labels.rows.tolist()
+        chance = dict(zip(source_rows, self.classification.probabilities.tolist(), strict=True))
+        tied = dict(zip(source_rows, self.classification.tied.tolist(), strict=True))
         return {
             "true": classes[true],
             "predicted": classes[predicted],
@@ -130,25 +130,25 @@ class Result:
 
 
 def pack(lists: dict[str, list[int]]) -> dict[str, str]:
-    """Whole numbers as base64 of int32, little-endian."""
+    """Integers as base64 of little-endian int32."""
     return {
         name: base64.b64encode(np.asarray(values, dtype="<i4").tobytes()).decode() for name, values in lists.items()
     }
 
 
 def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
-    """A minus B on the same images: metrics with intervals, classes, and images that only one of them gets right.
+    """A minus B on the same images: metrics with intervals, classes, and images that only one predicts correctly.
 
-    UserError when the two were not evaluated on the same images and labels.
+    Raises UserError when they were not evaluated on the same images and labels.
     """
-    if a.test.digest() != b.test.digest() or a.found.labels.classes != b.found.labels.classes:
+    if a.test.digest() != b.test.digest() or a.classification.labels.classes != b.classification.labels.classes:
         raise UserError(
-            f"{a.title} was evaluated on {a.test.dataset.origin} and {b.title} on {b.test.dataset.origin}, whose "
+            f"{a.title} was evaluated on {a.test.dataset.origin}, but {b.title} on {b.test.dataset.origin}; their "
             "images, labels or classes differ; evaluate both on the same data."
         )
-    # A probe and zero-shot answer the same question here.
-    differences = compare(a.found.outcome("zero-shot"), b.found.outcome("zero-shot"))
-    right_a, right_b = a.found.hits, b.found.hits
+    # Compares the same metrics for probes and zero-shot.
+    differences = compare(a.classification.outcome("zero-shot"), b.classification.outcome("zero-shot"))
+    correct_a, correct_b = a.classification.hits, b.classification.hits
     per_class = [
         {
             "class": first["class"],
@@ -161,13 +161,13 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
     ]
 
     def images(mask: Any) -> list[dict[str, Any]]:
-        classes, labels = a.found.labels.classes, a.found.labels
+        classes, labels = a.classification.labels.classes, a.classification.labels
         return [
             {
                 "image": a.test.path(int(labels.rows[i])),
                 "true": classes[int(labels.targets[i])],
-                "a": classes[int(a.found.predictions[i])],
-                "b": classes[int(b.found.predictions[i])],
+                "a": classes[int(a.classification.predictions[i])],
+                "b": classes[int(b.classification.predictions[i])],
             }
             for i in mask.nonzero().flatten().tolist()[:shown]
         ]
@@ -179,8 +179,8 @@ def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
             name: {**asdict(first), "significant": first.significant} for name, first in differences.items()
         },
         "per_class": per_class,
-        "only_a": images(right_a & ~right_b),
-        "only_b": images(right_b & ~right_a),
-        "both_right": int((right_a & right_b).sum()),
-        "both_wrong": int((~right_a & ~right_b).sum()),
+        "only_a": images(correct_a & ~correct_b),
+        "only_b": images(correct_b & ~correct_a),
+        "both_right": int((correct_a & correct_b).sum()),
+        "both_wrong": int((~correct_a & ~correct_b).sum()),
     }

@@ -21,18 +21,18 @@ from core.spec.errors import UserError
 from core.spec.reporter import Reporter
 from core.spec.run.model_names import exact_name
 from core.worker.classify.applying import apply_probe, summary, write_csv
-from core.worker.classify.keys import Measurement, ProbeFile, Wanted
-from core.worker.classify.measuring import features_of, few_shot_curve, measure
-from core.worker.classify.opened import SHOWN, LoadedModel, Opened, open_data
+from core.worker.classify.keys import DataRequest, Measurement, ProbeFile
+from core.worker.classify.measuring import few_shot_curve, measure, probe_features
+from core.worker.classify.opened import MAX_LISTED, LoadedModel, Opened, open_data
 from core.worker.classify.results import Result, difference
-from core.worker.classify.trying import best_by_names, best_by_probe, typed
+from core.worker.classify.trying import clean_names, top_by_names, top_by_probe
 from core.worker.session import Recent, Session, Verb, read_key
 
-MODELS, OPENED, RESULTS = 3, 6, 48  # kept in memory
+MODELS, OPENED, RESULTS = 3, 6, 48  # maximum numbers in memory
 
 
 class ClassifySession(Session):
-    """Answers requests about classification."""
+    """Handles classification requests."""
 
     def __init__(self) -> None:
         self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
@@ -59,8 +59,8 @@ class ClassifySession(Session):
         }
 
     def model(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Load a model without data, to try images with; the answer is `LoadedModel.about`."""
-        return self._load(model, weights, progress).about()
+        """Loads a model without data, to try images; the answer is `LoadedModel.describe`."""
+        return self._load(model, weights, progress).describe()
 
     def open(
         self,
@@ -75,21 +75,21 @@ class ClassifySession(Session):
         layer: str = UNPROJECTED,
         packed: bool = False,
     ) -> dict[str, Any]:
-        """Extract the features of ``data`` and of the training data of a probe (see `open_data`).
+        """Extracts the features of ``data`` and of the training data of a probe (see `open_data`).
 
-        The answer has ``opened`` (the key that the other verbs take), ``model``, ``classes``, ``data``, ``train``,
+        The answer has ``opened`` (the key for other verbs), ``model``, ``classes``, ``data``, ``train``,
         ``val`` and ``notes``. Extracted features are cached on disk, even when the request is cancelled. ``packed``:
-        the confusion matrices of results on these data are packed (`Result.plain`).
+        the confusion matrices of results on these data are packed (`Result.as_json`).
         """
         exact, exact_weights = exact_name(model, weights)
-        request = Wanted(
+        request = DataRequest(
             model=exact, weights=exact_weights or weights, data=data, label=label,
             train=train, train_label=train_label, val=val, layer=layer, packed=packed,
         )  # fmt: skip
         return self._open(request, progress).answer()
 
     def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
-        """Classify by prompts of the class names; the answer is `Result.plain`."""
+        """Classifies by prompts of the class names; the answer is `Result.as_json`."""
         return self._measure(Measurement(opened=_data(opened), method="zero-shot", templates=templates), progress)
 
     def probe(
@@ -101,9 +101,9 @@ class ClassifySession(Session):
         templates: str = DEFAULT_TEMPLATES,
         standardise: bool = False,
     ) -> dict[str, Any]:
-        """Fit a linear probe on the image alone, or (``kind`` "fused") on the image joined with ``text``.
+        """Fits a linear probe on images, or (``kind`` "fused") on images fused with ``text``.
 
-        The answer is `Result.plain`, with ``curve`` (C and its validation accuracy) and ``C``.
+        The answer is `Result.as_json`, with ``curve`` (C and its validation accuracy) and ``C``.
         """
         measurement = Measurement(
             opened=_data(opened), method="probe", kind=kind, text=text, templates=templates, standardise=standardise
@@ -111,7 +111,7 @@ class ClassifySession(Session):
         return self._measure(measurement, progress)
 
     def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
-        """Classify by the ``k`` nearest neighbours among the training images; the answer is `Result.plain`."""
+        """Classifies by the ``k`` nearest neighbours among the training images; the answer is `Result.as_json`."""
         return self._measure(Measurement(opened=_data(opened), method="knn", k=k), progress)
 
     def few_shot(
@@ -124,7 +124,7 @@ class ClassifySession(Session):
         shots: Sequence[int] = SHOTS,
         draws: int = DRAWS,
     ) -> dict[str, Any]:
-        """Probes on a few images per class; each point of ``curve`` is also a partial answer when it is computed.
+        """Probes on a few images per class; each point of ``curve`` is also sent as a partial answer.
 
         A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
         """
@@ -156,52 +156,52 @@ class ClassifySession(Session):
         templates: str = DEFAULT_TEMPLATES,
         top: int = 5,
     ) -> dict[str, Any]:
-        """The likeliest classes of each image: by ``probe`` (the key of a result or a loaded probe, or none) and
-        among the typed ``classes`` (zero-shot).
+        """The most likely classes of each image: by ``probe`` (key of a result or a loaded probe, or "") and among the
+        typed ``classes`` (zero-shot).
 
-        Each of ``images`` has ``image, probe, zero_shot`` (lists of class and probability, None where not asked for)
-        and ``error`` (why it cannot be read, else empty).
+        Each of ``images`` has ``image, probe, zero_shot`` (lists of class and probability, None if not requested) and
+        ``error`` (why it cannot be read, else empty).
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
         files = tried.find_images(images, progress)
-        names = typed(classes)
+        names = clean_names(classes)
         by_names, by_probe = {}, {}
-        refused: dict[str, str] = {}
+        errors: dict[str, str] = {}
         if names:
             embedded = loaded.embedder(load_templates(templates)).embed(names, keep=False)
             scale = loaded.model.network.logit_scale.item()
-            values, refused = tried.features(files, PROJECTED, None, progress)
-            by_names = {path: best_by_names(features, names, embedded, scale, top) for path, features in values.items()}
+            values, errors = tried.features(files, PROJECTED, None, progress)
+            by_names = {path: top_by_names(features, names, embedded, scale, top) for path, features in values.items()}
         if probe:
             fitted = self._probe(probe, progress)
-            layer, how = features_of(fitted, loaded)
-            values, refused = tried.features(files, layer, how, progress)
-            by_probe = {path: best_by_probe(fitted, features, top) for path, features in values.items()}
+            layer, how = probe_features(fitted, loaded)
+            values, errors = tried.features(files, layer, how, progress)
+            by_probe = {path: top_by_probe(fitted, features, top) for path, features in values.items()}
         return {
             "images": [
                 {
                     "image": item.path,
                     "probe": by_probe.get(item.path),
                     "zero_shot": by_names.get(item.path),
-                    "error": refused.get(item.path, ""),
+                    "error": errors.get(item.path, ""),
                 }
                 for item in files
             ]
         }
 
     def save_probe(self, progress: Reporter, result: str, path: str, replace: bool = False) -> dict[str, Any]:
-        """Write a result's probe as safetensors with a JSON description beside it; answers both paths.
+        """Writes a result's probe as safetensors with a JSON description; the answer has both paths.
 
-        UserError when such a file exists and not ``replace``.
+        Raises UserError when the file exists, unless ``replace``.
         """
         file = save_probe(self._probe(result, progress), expand_user(path), replace)
         return {"path": str(file), "json": str(file.with_suffix(".json"))}
 
     def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
-        """A probe that was saved: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
+        """Loads a saved probe: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
 
-        With ``opened`` data it is evaluated on them too: ``result`` is then `Result.plain`, else None.
+        With ``opened`` data it is also evaluated: ``result`` is then `Result.as_json`, else None.
         """
         probe_file = ProbeFile(path=path)
         probe = self._probes.put(probe_file.key, load_probe(expand_user(path)))
@@ -229,24 +229,23 @@ class ClassifySession(Session):
         weights: str = "",
         replace: bool = False,
     ) -> dict[str, Any]:
-        """Classify every image in files and folders and write the CSV ``out`` (`write_csv`).
+        """Classifies every image in files and folders and writes the CSV ``out`` (`write_csv`).
 
         The answer has ``path, images, classes`` (the number of images of each), ``unreadable`` and
-        ``unreadable_count``.
-        UserError, before anything is computed, when ``out`` exists and not ``replace``.
+        ``unreadable_count``. Raises UserError, before computing anything, when ``out`` exists, unless ``replace``.
         """
         file = expand_user(out)
         if file.exists() and not replace:
-            raise UserError(f"{file} already exists and is not overwritten; choose another name.")
+            raise UserError(f"{file} already exists; choose another name.")
         loaded = self._load(model, weights, progress)
         fitted = self._probe(probe, progress)
-        layer, how = features_of(fitted, loaded)
+        layer, how = probe_features(fitted, loaded)
         applied = apply_probe(fitted, loaded.model, layer, how, images, progress)
         write_csv(applied, fitted, file)
-        return summary(applied, fitted, file, SHOWN)
+        return summary(applied, fitted, file, MAX_LISTED)
 
-    def _open(self, request: Wanted, progress: Reporter) -> Opened:
-        """Opened data; those not in memory are read back from the cache of features."""
+    def _open(self, request: DataRequest, progress: Reporter) -> Opened:
+        """Opened data; from the feature cache if not in memory."""
         load = self._load
         return self._data.get(
             request.key, lambda: open_data(load(request.model, request.weights, progress), request, progress)
@@ -260,36 +259,36 @@ class ClassifySession(Session):
         return self._models.get(model_key(name, weights), load)
 
     def _measure(self, measurement: Measurement, progress: Reporter) -> dict[str, Any]:
-        """Measure now, though there may be such a result already; the answer is `Result.plain`."""
-        return self._results.put(measurement.key, self._measured(measurement, progress)).plain(
+        """Evaluates even if a result exists; the answer is `Result.as_json`."""
+        return self._results.put(measurement.key, self._compute_result(measurement, progress)).as_json(
             measurement.opened.packed
         )
 
-    def _measured(self, measurement: Measurement, progress: Reporter) -> Result:
+    def _compute_result(self, measurement: Measurement, progress: Reporter) -> Result:
         data = self._open(measurement.opened, progress)
-        saved = self._saved(measurement.path) if measurement.method == "saved probe" else None
+        saved = self._load_saved(measurement.path) if measurement.method == "saved probe" else None
         return replace(measure(data, measurement, saved, progress), key=measurement.key)
 
     def _result(self, key: str, progress: Reporter) -> Result:
-        measurement: Measurement = read_key(Measurement, key, "there is no such result; measure it first.")
-        return self._results.get(measurement.key, lambda: self._measured(measurement, progress))
+        measurement: Measurement = read_key(Measurement, key, "there is no such result; evaluate first.")
+        return self._results.get(measurement.key, lambda: self._compute_result(measurement, progress))
 
-    def _saved(self, path: str) -> Probe:
+    def _load_saved(self, path: str) -> Probe:
         return self._probes.get(ProbeFile(path=path).key, lambda: load_probe(expand_user(path)))
 
     def _probe(self, key: str, progress: Reporter) -> Probe:
-        """Of a result or of a file, by key."""
+        """The probe of a result or a file, by key."""
         source: Measurement | ProbeFile = read_key(
             Measurement | ProbeFile, key, "there is no such probe; fit or load one first."
         )
         if isinstance(source, ProbeFile):
-            return self._saved(source.path)
+            return self._load_saved(source.path)
         result = self._result(key, progress)
         if result.probe is None:
             raise UserError(f"{result.title} has no probe to save or to apply; fit a linear probe first.")
         return result.probe
 
 
-def _data(key: str) -> Wanted:
-    request: Wanted = read_key(Wanted, key, "these data are not open; open them first.")
+def _data(key: str) -> DataRequest:
+    request: DataRequest = read_key(DataRequest, key, "these data are not open; open them first.")
     return request

@@ -1,7 +1,7 @@
-"""Single images classified by a probe and among typed class names.
+"""Classification of single images by a probe or among typed class names.
 
-Flow: images dropped on the panel, names typed there -> ``session`` -> **trying**. Images and names are encoded
-once, so that each key press is answered at once.
+Flow: images dropped on the panel, names typed there -> ``session`` -> **trying**. Images and names are encoded only
+once, so that answers to key presses are immediate.
 
 Legend: B images, D width of the features, K classes.
 """
@@ -26,69 +26,69 @@ from core.metrics.inputs import full_precision, unit_rows
 from core.model.eval_mode import evaluating
 from core.spec.reporter import Progress
 
-KEPT = 512  # images whose features are kept
-_Key = tuple[str, int, str]  # path, time of change, features' name
+MAX_CACHED = 512  # images with cached features
+_Key = tuple[str, int, str]  # path, modification time, name of the features
 
 
-class Tried:
-    """Features of the images tried last with one model."""
+class TriedImages:
+    """Features of recently tried images from one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._features: OrderedDict[_Key, Tensor] = OrderedDict()
 
     def find_images(self, paths: Sequence[str], progress: Progress) -> list[ImageInput]:
-        """The images that ``paths``, files and folders, stand for; files that are none have the reason."""
+        """The images of files and folders in ``paths``; other files have an ``error``."""
         return find_images(paths, progress).inputs
 
     def features(
-        self, files: Sequence[ImageInput], layer: str, joining: FusedEncoder | None, progress: Progress
+        self, files: Sequence[ImageInput], layer: str, encoder: FusedEncoder | None, progress: Progress
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Features (D,) of each readable image by its path, and why others cannot be read."""
+        """Features (D,) of each readable image by path, and the errors of others."""
         values: dict[str, Tensor] = {}
-        refused: dict[str, str] = {}
+        errors: dict[str, str] = {}
         with evaluating(self.model.network):
             for number, item in enumerate(files, start=1):
-                key = (item.path, _changed(item.path), layer if joining is None else joining.facts)
+                key = (item.path, _modified_at(item.path), layer if encoder is None else encoder.facts)
                 if key not in self._features:
-                    read = read_image(item, self.model.network.image_size, self.model.data)
-                    if read.image is None:
-                        refused[item.path] = read.error
+                    loaded = read_image(item, self.model.network.image_size, self.model.data)
+                    if loaded.image is None:
+                        errors[item.path] = loaded.error
                         continue
-                    self._features[key] = self._encode(read.image[None], layer, joining)
+                    self._features[key] = self._encode(loaded.image[None], layer, encoder)
                     progress("encoding images", number, len(files))
                 self._features.move_to_end(key)
                 values[item.path] = self._features[key]
-        while len(self._features) > KEPT:
+        while len(self._features) > MAX_CACHED:
             self._features.popitem(last=False)
-        return values, refused
+        return values, errors
 
-    def _encode(self, image: Tensor, layer: str, joining: FusedEncoder | None) -> Tensor:
-        if joining is None:
+    def _encode(self, image: Tensor, layer: str, encoder: FusedEncoder | None) -> Tensor:
+        if encoder is None:
             return encode_layers(self.model.network, image, self.model.runtime, [layer])[layer][0]
         captions = (
             caption_batch(CaptionModel(self.model.subject.title, self.model), image)
-            if joining.text == "caption"
+            if encoder.text == "caption"
             else []
         )
-        return joining(image, captions)[0]
+        return encoder(image, captions)[0]
 
 
-def best_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
+def top_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
     """The most likely classes of one image's ``features`` (D,)."""
-    return best(probe.probabilities(features[None])[0], probe.classes, top)
+    return top_classes(probe.probabilities(features[None])[0], probe.classes, top)
 
 
-def best_by_names(
+def top_by_names(
     embedding: Tensor, names: Sequence[str], classes: Tensor, scale: float, top: int
 ) -> list[dict[str, Any]]:
     """The most likely of ``names``, embedded as ``classes`` (K, D), for one image's ``embedding`` (D,)."""
     with full_precision(embedding.device):
         logits = scale * unit_rows(embedding[None]) @ classes.T  # (1, K)
-    return best(logits[0].softmax(dim=0), names, top)
+    return top_classes(logits[0].softmax(dim=0), names, top)
 
 
-def best(probabilities: Tensor, names: Sequence[str], top: int) -> list[dict[str, Any]]:
+def top_classes(probabilities: Tensor, names: Sequence[str], top: int) -> list[dict[str, Any]]:
     """The ``top`` classes by their probabilities (K,)."""
     values, indices = probabilities.topk(min(max(1, top), len(names)))
     return [
@@ -97,12 +97,12 @@ def best(probabilities: Tensor, names: Sequence[str], top: int) -> list[dict[str
     ]
 
 
-def typed(classes: Sequence[str]) -> list[str]:
-    """The names without blanks and repetitions, as they were typed."""
+def clean_names(classes: Sequence[str]) -> list[str]:
+    """The typed names, stripped and without duplicates."""
     return list(dict.fromkeys(name.strip() for name in classes if prompt_name(name)))
 
 
-def _changed(path: str) -> int:
+def _modified_at(path: str) -> int:
     try:
         return Path(path).stat().st_mtime_ns
     except (OSError, ValueError):

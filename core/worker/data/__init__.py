@@ -1,1 +1,1 @@
-"""The session that answers for data sources: what they hold, their rows, their views, new sources made of them."""
+"""The session for data sources: content, rows, views, checks, and derived sources."""

@@ -1,7 +1,6 @@
-"""The verb ``describe_source``: what a data source holds, for the data card and for whoever asks before launching.
+"""The verb ``describe_source``: statistics of a data source, for the data card and checks before launch.
 
-Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source``. Names are read,
-no image is opened.
+Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source``. No image is opened.
 """
 
 from __future__ import annotations
@@ -20,55 +19,55 @@ from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 
-REASONS = 20  # bad rows listed with their reason
-SAMPLES = 8  # images shown on a card
-MOST_CAPTIONS = 6  # an image; images with more are counted with these
+REASONS = 20  # bad rows listed with reasons
+SAMPLES = 8  # sample images
+MAX_CAPTIONS = 6  # per image; images with more are counted here
 PLAIN = "images without captions"
-_EVERY = 1000  # folders between two reports of progress
+_REPORT_EVERY = 1000  # folders between progress reports
 
 
 def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
-    """Figures of ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
+    """Statistics of ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
 
-    ``captions``: images with one caption, with two, ..., with `MOST_CAPTIONS` or more; ``samples``: paths of images
-    from all over it; ``sampled``: labels are not counted. ``images_only`` takes a folder of bare images too, which
-    has no pairs. Raises DataError as ``open_source`` does.
+    ``captions``: images with one caption, with two, ..., with `MAX_CAPTIONS` or more; ``samples``: paths of images
+    spread over the source; ``sampled``: labels are not counted. ``images_only`` also accepts a folder of images without
+    captions. Raises DataError like ``open_source``.
     """
     progress("reading the data", 0, 0)
     if is_shards(source):
         return _describe_shards(source, progress)
     try:
-        found = open_source(source, progress=progress)
+        opened = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
         images, first = _count_images(folder, progress) if images_only and folder.is_dir() else (0, [])
         if not images:
             raise
-        return {**_answer(source, PLAIN, [], []), "images": images, "samples": first}
-    counts = [0] * MOST_CAPTIONS
-    for row in found.rows:
-        counts[min(len(row.captions), MOST_CAPTIONS) - 1] += 1
+        return {**_base_answer(source, PLAIN, [], []), "images": images, "samples": first}
+    counts = [0] * MAX_CAPTIONS
+    for row in opened.rows:
+        counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1
     return {
-        **_answer(source, found.format, found.bad, [row.file for row in spread(found.rows)]),
-        "pairs": sum(len(row.captions) for row in found.rows),
-        "images": len(found.rows),
-        "labels": _classes(found),
+        **_base_answer(source, opened.format, opened.bad, [row.file for row in sample_evenly(opened.rows)]),
+        "pairs": sum(len(row.captions) for row in opened.rows),
+        "images": len(opened.rows),
+        "labels": _class_counts(opened),
         "captions": counts,
     }
 
 
-def spread(rows: Sequence[Any], most: int = SAMPLES) -> list[Any]:
-    """At most ``most`` of ``rows``, evenly from the first on."""
-    return [rows[position * len(rows) // most] for position in range(most)] if len(rows) > most else list(rows)
+def sample_evenly(rows: Sequence[Any], limit: int = SAMPLES) -> list[Any]:
+    """At most ``limit`` of ``rows``, evenly spaced."""
+    return [rows[position * len(rows) // limit] for position in range(limit)] if len(rows) > limit else list(rows)
 
 
 def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
-    """By their index alone, as the rows may be millions: a pair for each, and the classes of no label."""
+    """From the shard index only, since there may be millions of rows: one pair per row, without label counts."""
     shards = Shards.open(source, progress)
     bad = shards.bad_rows()
     check_bad_share(source, bad, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
     return {
-        **_answer(source, SHARDS, bad, [shards.path(row) for row in spread(range(len(shards)))]),
+        **_base_answer(source, SHARDS, bad, [shards.path(row) for row in sample_evenly(range(len(shards)))]),
         "pairs": len(shards),
         "images": len(shards),
         "bad": shards.bad_count(),
@@ -76,8 +75,8 @@ def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
     }
 
 
-def _answer(source: str, format: str, bad: Sequence[BadRow], samples: list[str]) -> dict[str, Any]:
-    """What every answer has; figures that are not known are 0."""
+def _base_answer(source: str, format: str, bad: Sequence[BadRow], samples: list[str]) -> dict[str, Any]:
+    """The common fields of answers; unknown numbers are 0."""
     return {
         "source": source,
         "format": format,
@@ -92,29 +91,29 @@ def _answer(source: str, format: str, bad: Sequence[BadRow], samples: list[str])
     }
 
 
-def _classes(source: Source) -> dict[str, int]:
-    """Number of distinct values of each label; an empty cell has none."""
+def _class_counts(source: Source) -> dict[str, int]:
+    """Number of distinct non-empty values of each label."""
     values: dict[str, set[str]] = {name: set() for name in source.label_names}
     for labels in {id(row.labels): row.labels for row in source.rows}.values():  # rows share their mappings
         for name, value in labels.items():
             if value:
                 values[name].add(value)
-    return {name: len(found) for name, found in values.items()}
+    return {name: len(distinct) for name, distinct in values.items()}
 
 
 def _count_images(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
-    """How many images there are in the tree, hidden folders left out, and the first of them."""
+    """The number of images in the tree, without hidden folders, and the first of them."""
     paths = plain_images(folder, progress)
     first = list(islice(paths, SAMPLES))
     return len(first) + sum(1 for _ in paths), first
 
 
 def plain_images(folder: Path, progress: Reporter) -> Iterator[str]:
-    """Paths of all images in the tree, by name within each folder; hidden folders are left out."""
+    """Paths of all images in the tree, sorted within each folder, without hidden folders."""
     count = 0
     for number, (path, inner, names) in enumerate(os.walk(folder)):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if number % _EVERY == 0:
+        if number % _REPORT_EVERY == 0:
             progress("counting images", count, 0)
         for name in sorted(names):
             if not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:

@@ -1,6 +1,6 @@
-"""The verb ``data_open``: every row of a source in parts, and figures of all.
+"""The verb ``data_open``: all rows of a source in parts, and statistics.
 
-Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `PART` rows as they are read -> gallery; then figures.
+Flow: Data panel -> worker ``data_open`` -> **rows** -> parts of `PART` rows -> gallery; then statistics.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from core.spec.reporter import Reporter
 from core.spec.shards import is_shards
 from core.worker.data.describing import PLAIN, plain_images
 
-PART = 500  # rows sent at once
-MOST = 200_000  # rows that are listed
-MOST_BAD = 2000  # bad rows that are listed
-MOST_VALUES = 500  # values of a label that are counted apart
+PART = 500  # rows per partial answer
+MAX_ROWS = 200_000  # listed rows
+MAX_BAD = 2000  # listed bad rows
+MAX_VALUES = 500  # listed values of a label
 
 
 def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
-    """The first `MOST` rows of ``source`` as parts (``paths``, ``captions``, ``labels``: name -> values), then figures.
+    """The first `MAX_ROWS` rows of ``source`` in parts (``paths``, ``captions``, ``labels``: name -> values), then
+    statistics.
 
-    The answer: source, format, images (all there are), listed, pairs, distinct, words, captions ([[captions,
-    images]]), labels (name -> [{value, images}], the most frequent first), values (name -> how many different
-    ones), split (the label that names splits), bad, reasons ([{where, why}]). Raises DataError.
+    The answer: source, format, images (total), listed, pairs, distinct, words, captions ([[captions, images]]), labels
+    (name -> [{value, images}], most frequent first), values (name -> number of distinct values), split (the label of
+    splits), bad, reasons ([{where, why}]). Raises DataError.
     """
     progress("reading the data", 0, 0)
     source_rows, total = rows_of(source, progress, images_only)
-    listed = source_rows.rows[:MOST]
+    listed = source_rows.rows[:MAX_ROWS]
     for start in range(0, len(listed), PART):
         progress("listing images", start, len(listed))
         progress.partial(_part(listed[start : start + PART], source_rows.label_names))
@@ -46,16 +47,16 @@ def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dic
         "images": total,
         "listed": len(listed),
         "bad": len(source_rows.bad),
-        "reasons": [{"where": bad.location, "why": bad.reason} for bad in source_rows.bad[:MOST_BAD]],
+        "reasons": [{"where": bad.location, "why": bad.reason} for bad in source_rows.bad[:MAX_BAD]],
         **figures_answer(statistics),
     }
 
 
 def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple[Source, int]:
-    """The rows of ``source`` and how many there are; of shards only the first are read. Raises DataError."""
+    """The rows of ``source`` and their total number; of shards only the first rows are read. Raises DataError."""
     if is_shards(source):
         shards = Shards.open(source, progress)
-        return rows_of_shards(source, shards, progress, MOST), len(shards)
+        return rows_of_shards(source, shards, progress, MAX_ROWS), len(shards)
     try:
         source_rows = open_source(source, progress=progress)
     except DataError:
@@ -68,7 +69,7 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
 
 
 def figures_answer(statistics: Figures) -> dict[str, Any]:
-    """``statistics`` as JSON holds it."""
+    """``statistics`` as JSON."""
     return {
         "pairs": statistics.pairs,
         "distinct": statistics.distinct,
@@ -82,7 +83,7 @@ def figures_answer(statistics: Figures) -> dict[str, Any]:
 
 
 def _counted(values: Counter[str]) -> list[dict[str, Any]]:
-    return [{"value": value, "images": images} for value, images in values.most_common(MOST_VALUES)]
+    return [{"value": value, "images": images} for value, images in values.most_common(MAX_VALUES)]
 
 
 def _part(rows: Sequence[Row], label_names: Sequence[str]) -> dict[str, Any]:

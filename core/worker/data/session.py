@@ -1,4 +1,4 @@
-"""The Data panel's session in a worker: what a source holds, its rows, views, duplicates, and sources made of it.
+"""The Data panel's session in a worker: content, rows, views and checks of a source, and derived sources.
 
 Flow: panel, data card -> worker -> **session** -> ``core.data`` -> plain data. No model is loaded.
 """
@@ -26,17 +26,17 @@ from core.spec.shards import is_shards
 from core.worker.data.checking import check_source, overlap
 from core.worker.data.describing import describe_source
 from core.worker.data.rows import open_rows, rows_of
-from core.worker.data.views import Drawn, Keeping, KeptPairs, KeptShards, Shown, ViewMaker
+from core.worker.data.views import CachedImages, CachedPairs, CachedShards, DrawnViews, ShownView, ViewMaker
 from core.worker.session import Recent, Session, Verb
 
-KEPT = 2  # data sets whose rows and decoded images are in memory
+MAX_DATASETS = 2  # data sets with rows and decoded images in memory
 
 
 class DataSession(Session):
-    """Answers requests about data sources. What it keeps are the rows and images whose views are drawn."""
+    """Handles requests about data sources; caches rows and images of the views."""
 
     def __init__(self) -> None:
-        self._sets: Recent[tuple[str, int, int, int, str], Keeping] = Recent(KEPT)
+        self._sets: Recent[tuple[str, int, int, int, str], CachedImages] = Recent(MAX_DATASETS)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -46,7 +46,7 @@ class DataSession(Session):
             "data_check": check_source,
             "data_overlap": overlap,
             "data_save": save,
-            "data_hold_out": held_out,
+            "data_hold_out": hold_out_split,
             "data_views": self.views,
         }
 
@@ -59,14 +59,14 @@ class DataSession(Session):
         rows: Sequence[int] = (),
         most: int = 12,
     ) -> dict[str, Any]:
-        """What student and teacher see of ``rows`` of ``data.train`` of the config ``config`` at ``step``.
+        """The views of student and teacher of ``rows`` of ``data.train`` of ``config`` at ``step``.
 
-        Pixels (RGB, row by row) go to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images ([{row,
-        path, caption, batch}]), views ([{title, who, local, side, patch, cells}]), a cell for each image
-        ({offset of its pixels, mask: as `_marks` says, mixed: {path, caption, share, box} or None}),
-        skipped (rows that are in no batch of this epoch), by_choice.
+        Pixels (RGB, row by row) are written to the new file ``to``. The answer: epoch, steps_per_epoch, batch, images
+        ([{row, path, caption, batch}]), views ([{title, who, local, side, patch, cells}]) with a cell per
+        image ({offset of its pixels, mask: see `_marks`, mixed: {path, caption, share, box} or None}), skipped (rows in
+        no batch of this epoch), by_choice.
 
-        Raises UserError for a config or data that cannot be used.
+        Raises UserError for an invalid config or invalid data.
         """
         run_config = validate(dict(config), "the experiment")
         size, patch = input_sizes(run_config.towers.architecture)
@@ -77,37 +77,37 @@ class DataSession(Session):
         views, offset = [], 0
         with writing(to), whole_file(Path(to), durable=False) as file:
             for view in drawn.shown:
-                views.append(_view(view, dataset, patch, offset))
+                views.append(_view_as_json(view, dataset, patch, offset))
                 offset += file.write(view.images.permute(0, 2, 3, 1).contiguous().numpy().data)  # (n, S, S, 3)
         return {
             "epoch": drawn.epoch,
             "steps_per_epoch": maker.order.steps_per_epoch,
             "batch": maker.order.batch_size,
             "by_choice": maker.by_choice,
-            "images": _images(drawn, dataset),
+            "images": _images_as_json(drawn, dataset),
             "views": views,
             "skipped": drawn.skipped,
         }
 
-    def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> Keeping:
-        """The rows of ``data.train``, as a trainer numbers and decodes them; captions are not tokenised."""
+    def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> CachedImages:
+        """The rows of ``data.train`` as in training; captions are not tokenised."""
         data = config.data
         decoding = decoding_for(size, data)
-        key = (data.train, _changed(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
+        key = (data.train, _modified_at(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
 
-        def opened() -> Keeping:
+        def open_pairs() -> CachedImages:
             if is_shards(data.train):
-                return KeptShards(Shards.open(data.train, progress), _no_words, decoding, 0)
+                return CachedShards(Shards.open(data.train, progress), _empty_tokens, decoding, 0)
             source = rows_of(data.train, progress, images_only=True)[0]
             captions = sum(len(row.captions) for row in source.rows)
-            return KeptPairs(pack_source(source, torch.zeros(captions, 1, dtype=torch.int32)), decoding, None)
+            return CachedPairs(pack_source(source, torch.zeros(captions, 1, dtype=torch.int32)), decoding, None)
 
-        return self._sets.get(key, opened)
+        return self._sets.get(key, open_pairs)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Some images gain little by several threads, which beside a trainer wait for each other many times over."""
+    """A few images gain little from several threads, which block each other while a trainer runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -116,25 +116,25 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _no_words(captions: Sequence[str]) -> torch.Tensor:
+def _empty_tokens(captions: Sequence[str]) -> torch.Tensor:
     return torch.zeros(len(captions), 1, dtype=torch.int64)
 
 
-def _changed(data: DataConfig) -> int:
-    """When the source changed, as far as its own file or folder tells."""
+def _modified_at(data: DataConfig) -> int:
+    """Modification time of the source's file or folder."""
     try:
         return expand_user(data.train).stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _images(drawn: Drawn, dataset: Pairs) -> list[dict[str, Any]]:
+def _images_as_json(drawn: DrawnViews, dataset: Pairs) -> list[dict[str, Any]]:
     facts = zip(drawn.rows, drawn.captions, drawn.batches, strict=True)
     return [{"row": row, "path": str(dataset.path(row)), "caption": text, "batch": batch} for row, text, batch in facts]
 
 
-def _view(view: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any]:
-    """``offset``: of the view's first byte in the file of pixels."""
+def _view_as_json(view: ShownView, dataset: Pairs, patch: int, offset: int) -> dict[str, Any]:
+    """``offset``: position of the view's first byte in the file of pixels."""
     cells = []
     for index, image in enumerate(view.images):
         mixed = view.mixed[index]
@@ -162,8 +162,8 @@ def _view(view: Shown, dataset: Pairs, patch: int, offset: int) -> dict[str, Any
     }
 
 
-def _marks(view: Shown, index: int) -> str:
-    """A character for each patch of an image: 1 where it is hidden, 2 where it is left out, 0 else; "" for none."""
+def _marks(view: ShownView, index: int) -> str:
+    """A character per patch of an image: 1 hidden, 2 dropped, 0 otherwise; "" if all are visible."""
     if view.mask is None and view.left_out is None:
         return ""
     either = view.mask if view.mask is not None else view.left_out
@@ -184,15 +184,17 @@ def save(
     only: Sequence[str] = (),
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Write ``source`` without ``excluded``, or ``only`` these images, as the manifest ``to`` (`save_subset`)."""
-    return _saved(save_subset(source, Path(to), progress, excluded, only, replace))
+    """Writes ``source`` without ``excluded``, or with ``only`` these images, as the manifest ``to`` (`save_subset`)."""
+    return _saved_as_json(save_subset(source, Path(to), progress, excluded, only, replace))
 
 
-def held_out(source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = "") -> dict[str, Any]:
-    """Write ``source`` as a part to train on and a part to validate on (`hold_out`): train, held."""
+def hold_out_split(
+    source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = ""
+) -> dict[str, Any]:
+    """Splits ``source`` into training and validation parts (`hold_out`): train, held."""
     train, held = hold_out(source, share, seed, progress, Path(folder) if folder else None)
-    return {"train": _saved(train), "held": _saved(held)}
+    return {"train": _saved_as_json(train), "held": _saved_as_json(held)}
 
 
-def _saved(saved: Saved) -> dict[str, Any]:
+def _saved_as_json(saved: Saved) -> dict[str, Any]:
     return {"path": str(saved.path), "images": saved.images, "captions": saved.captions}

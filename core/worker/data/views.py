@@ -1,10 +1,10 @@
-"""What student and teacher are shown of some images, drawn by the trainer's own code.
+"""The views of student and teacher of some images, drawn by the trainer's own code.
 
 Flow: a config, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
-pixels as they reach the towers, and what was drawn besides: mixtures with their partners, masks, captions.
+pixels as input of the towers, with mixes and their partners, masks and captions.
 
-An image is in one batch of each epoch. Its views at a step are those of its batch in that step's epoch, with the
-partners that it has there. No model is loaded: the architecture says how large its input and its patches are.
+Each image is in one batch per epoch. Its views at a step are those of its batch in that step's epoch, with the same
+partners. No model is loaded: the architecture determines input and patch size.
 
 Legend: n images, B batch, S side of a view, P patches.
 """
@@ -42,44 +42,44 @@ from core.data.views.making import view_side
 from core.spec.config import RunConfig, teaching
 from core.worker.session import Recent
 
-MOST = 64  # images at once
-KEPT = 256  # decoded images in memory
-KEPT_VIEWS = 2048  # views of one image in memory
-THREADS = 4  # that draw, at most: a dozen images
-PIXELS = 4 * 224**2  # of a view that are distorted at once: more no longer fits the processor's cache
+MAX_IMAGES = 64
+CACHED_IMAGES = 256  # decoded images in memory
+CACHED_VIEWS = 2048  # views of single images in memory
+THREADS = 4  # maximum, for about a dozen images
+PIXELS = 4 * 224**2  # of a view that are distorted at once, to fit the CPU's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
-One = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one image: (3, S, S), hidden (P,), kept (k,)
+ImageView = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one image: (3, S, S), hidden (P,), kept (k,)
 
 
-class Keeping(Pairs):
-    """Keeps what was decoded and drawn last: while settings move, most is drawn again as it was."""
+class CachedImages(Pairs):
+    """Caches decoded images and drawn views, since most stay the same while settings change."""
 
     @cached_property
-    def views(self) -> Recent[tuple[Hashable, ...], One]:
-        """Views of single images by all that they are a function of."""
-        return Recent(KEPT_VIEWS)
+    def views(self) -> Recent[tuple[Hashable, ...], ImageView]:
+        """Views of single images, by all their inputs."""
+        return Recent(CACHED_VIEWS)
 
     @cached_property
     def _images(self) -> Recent[int, Tensor]:
-        return Recent(KEPT)
+        return Recent(CACHED_IMAGES)
 
     def image(self, row: int) -> Tensor:
-        read = partial(super().image, row)  # type: ignore[safe-super]  # of the class beside this one
+        read = partial(super().image, row)  # type: ignore[safe-super]  # of the sibling class
         return self._images.get(row, read)
 
 
-class KeptPairs(Keeping, PairDataset):
+class CachedPairs(CachedImages, PairDataset):
     """A `PairDataset` whose images are decoded once."""
 
 
-class KeptShards(Keeping, ShardPairs):
+class CachedShards(CachedImages, ShardPairs):
     """`ShardPairs` whose images are decoded once."""
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """An image's interpolation: it is ``share`` itself, the rest is ``row``; ``box`` (top, left, bottom, right)."""
+    """An interpolation of an image with share ``share`` and the image ``row``; ``box`` (top, left, bottom, right)."""
 
     row: int
     share: float
@@ -87,11 +87,11 @@ class Mixed:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One view of n images, as ``who`` ("student", "teacher" or "both") sees it.
+class ShownView:
+    """One view of n images, for ``who`` ("student", "teacher" or "both").
 
-    ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, the patches that are hidden; ``left_out`` (n, P)
-    bool, those that are not read at all.
+    ``images`` (n, 3, S, S) uint8, interpolated; ``mask`` (n, P) bool, hidden patches; ``left_out`` (n, P)
+    bool, dropped patches.
     """
 
     title: str
@@ -104,22 +104,22 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """All views of ``rows`` (n,): the ones asked for, or the next readable ones in their place."""
+class DrawnViews:
+    """All views of ``rows`` (n,): the requested rows, or the next readable ones."""
 
     rows: list[int]
     epoch: int
-    batches: list[int]  # each image's
-    captions: list[str]  # that each has in this epoch
-    shown: list[Shown]
-    skipped: list[int]  # rows that are in no batch of this epoch: its last, partial one is dropped
+    batches: list[int]  # of each image
+    captions: list[str]  # of each image in this epoch
+    shown: list[ShownView]
+    skipped: list[int]  # rows in no batch of this epoch, since the last, partial batch is dropped
 
 
 class ViewMaker:
     """Draws views of the images of ``dataset`` by one config."""
 
-    def __init__(self, dataset: Keeping, config: RunConfig, image_size: int, patch: int) -> None:
-        """``patch``: pixels along a patch. DataError where labels are asked for that are not there."""
+    def __init__(self, dataset: CachedImages, config: RunConfig, image_size: int, patch: int) -> None:
+        """``patch``: pixels along a patch. Raises DataError when the config needs labels that are missing."""
         fits = min(config.optim.batch_size, len(dataset))
         self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": fits})})
         self.dataset, self.size, self.patch = dataset, image_size, patch
@@ -130,13 +130,13 @@ class ViewMaker:
 
     @property
     def by_choice(self) -> bool:
-        """Whether images can be chosen. Of shards, and of labelled rows in a ratio, those of a batch are shown."""
+        """Whether images can be chosen. For shards, and labelled rows in a ratio, those of a batch are shown."""
         return isinstance(self.order, EpochOrder)
 
-    def draw(self, step: int, rows: Sequence[int] = (), most: int = MOST) -> Drawn:
-        """Views of ``rows`` in the epoch of ``step``; of the first ``most`` images of batch ``step`` without any.
+    def draw(self, step: int, rows: Sequence[int] = (), most: int = MAX_IMAGES) -> DrawnViews:
+        """Views of ``rows`` in the epoch of ``step``; without rows, of the first ``most`` images of batch ``step``.
 
-        DataError when none of them can be read.
+        Raises DataError when none can be read.
         """
         epoch = step // self.order.steps_per_epoch
         if not rows or not isinstance(self.order, EpochOrder):
@@ -148,70 +148,76 @@ class ViewMaker:
         places = [(first + positions[row] // size, positions[row] % size) for row in rows[:most] if row in positions]
         return self._draw(epoch, places, [row for row in rows if row not in positions])
 
-    def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> Drawn:
+    def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> DrawnViews:
         drawn = [self._readable(*place) for place in places]
         rows, passes = [row for row, _ in drawn], [epoch_pass for _, epoch_pass in drawn]
         with ThreadPoolExecutor(self._threads, "views") as pool:
-            views = [self._shown(view, places, drawn, pool) for view in self._views()] if drawn else []
+            views = [self._draw_planned(view, places, drawn, pool) for view in self._views()] if drawn else []
         captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
-        return Drawn(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
+        return DrawnViews(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
 
     def _readable(self, batch: int, position: int) -> tuple[int, int]:
-        """The row at a place, or the next one that can be read, as the loader takes it; and its pass."""
+        """The row at a place, or the next readable one like in the loader, and its pass."""
         rows, passes = self.order.take(batch, position, position + 1)
         readable = self._maker.readable(int(rows[0]))
         if readable is None:
             raise DataError(f"No image of {self.dataset.origin} can be read; check the files.")
         return readable[0], int(np.atleast_1d(np.asarray(passes))[0])
 
-    def _views(self) -> Iterator[_Seen]:
-        """Every view that a step is given, and who sees it, as `Joiner` and `Network.forward_teacher` say."""
+    def _views(self) -> Iterator[_PlannedView]:
+        """All views of a step and who sees them, consistent with `Joiner` and `Network.forward_teacher`."""
         views, taught = self.config.views, self.config.teacher.traits.exists
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1
         often = 1 if teaching(self.config).untaught_views else every
         both = sees_clean and views.clean.keep == 1.0 and every == 1
-        yield _Seen("Clean", "both" if both else "student", clean)
+        yield _PlannedView("Clean", "both" if both else "student", clean)
         local = [view for view in further if view.local]
         global_views = [view for view in further if not view.local]
         for title, group in (("Student", global_views), ("Local", local)):
-            yield from (_Seen(_numbered(title, i, group, often), "student", view) for i, view in enumerate(group, 1))
+            yield from (
+                _PlannedView(_numbered(title, i, group, often), "student", view) for i, view in enumerate(group, 1)
+            )
         if sees_clean and not both:
-            yield _Seen(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
+            yield _PlannedView(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
         yield from (
-            _Seen(_numbered("Teacher", i, teacher_only, every), "teacher", view)
+            _PlannedView(_numbered("Teacher", i, teacher_only, every), "teacher", view)
             for i, view in enumerate(teacher_only, 1)
         )
         if taught and views.shared:
             for i, view in enumerate(global_views, 1):
-                yield _Seen(_numbered("Student", i, global_views, every), "teacher", view, as_whole=True)
+                yield _PlannedView(_numbered("Student", i, global_views, every), "teacher", view, as_whole=True)
 
-    def _shown(self, seen: _Seen, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor) -> Shown:
-        """The view ``seen`` of the images ``drawn`` (row, pass), which are at ``places``, as it reaches the tower."""
-        view, side = seen.wanted, view_side(seen.wanted.recipe, self.size, self.patch)
-        mixes = [] if seen.as_whole else self._mixes(view, side, places)
+    def _draw_planned(
+        self, plan: _PlannedView, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor
+    ) -> ShownView:
+        """The view ``plan`` of the images ``drawn`` (row, pass) at ``places``, as input of the tower."""
+        view, side = plan.wanted, view_side(plan.wanted.recipe, self.size, self.patch)
+        mixes = [] if plan.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
         partners = [self._readable(batch, int(mix.partner[position])) for (batch, position), mix in pairs]
-        drawn_views = self._drawn(view, side, [*drawn, *partners], pool)
+        drawn_views = self._draw_images(view, side, [*drawn, *partners], pool)
         own_views, partner_views = drawn_views[: len(drawn)], drawn_views[len(drawn) :]
         images, mixed = [image for image, _, _ in own_views], list[Mixed | None]([None] * len(own_views))
         for index, mix in enumerate(mixes):
             images[index] = _blended(images[index], partner_views[index][0], mix)
             mixed[index] = Mixed(partners[index][0], mix.share, mix.box)
         mask = left_out = None
-        if not seen.as_whole:
+        if not plan.as_whole:
             mask, left_out = _hidden(own_views), _left_out(own_views, (side // self.patch) ** 2)
-        return Shown(seen.title, seen.who, view.local, torch.stack(images), mask, left_out, tuple(mixed))
+        return ShownView(plan.title, plan.who, view.local, torch.stack(images), mask, left_out, tuple(mixed))
 
     def _mixes(self, view: ViewSpec, side: int, places: Sequence[Place]) -> list[Mix]:
-        """How each image is interpolated; empty where the view is not."""
+        """The interpolation of each image; empty for views without interpolation."""
         batches = dict.fromkeys(batch for batch, _ in places)
         mixes = {batch: mix_of(view, side, self.config.seed, batch, self.order.batch_size) for batch in batches}
         return [mix for batch, _ in places if (mix := mixes[batch]) is not None]
 
-    def _drawn(self, view_config: ViewSpec, side: int, images: Sequence[tuple[int, int]], pool: Executor) -> list[One]:
-        """A view of each of ``images`` (row, pass); only those that are not in memory are drawn."""
+    def _draw_images(
+        self, view_config: ViewSpec, side: int, images: Sequence[tuple[int, int]], pool: Executor
+    ) -> list[ImageView]:
+        """A view of each of ``images`` (row, pass); only missing ones are drawn."""
         cache = self.dataset.views
         keys = {image: (view_config, side, self.patch, self.config.seed, *image) for image in images}
         cached = {image: cache.get(key, _never) for image, key in keys.items() if key in cache}
@@ -222,7 +228,7 @@ class ViewMaker:
             rows, passes = (np.array(column, np.int64) for column in zip(*part, strict=True))
             return self._maker.view(view_config, passes, rows, [decoded[row] for row, _ in part])
 
-        # As many parts for each thread, none of them too large.
+        # The same number of parts per thread, limited in size.
         rounds = max(1, math.ceil(len(missing) / (self._threads * max(1, PIXELS // side**2))))
         size = max(1, math.ceil(len(missing) / (self._threads * rounds)))
         parts = [missing[first : first + size] for first in range(0, len(missing), size)]
@@ -243,8 +249,8 @@ class ViewMaker:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A view and who sees it; ``as_whole``: with nothing hidden, left out or interpolated."""
+class _PlannedView:
+    """A view and who sees it; ``as_whole``: without masks, dropped patches or interpolation."""
 
     title: str
     who: str
@@ -252,24 +258,24 @@ class _Seen:
     as_whole: bool = False
 
 
-def _never() -> One:
-    raise KeyError  # asked only for what is in memory
+def _never() -> ImageView:
+    raise KeyError  # only called for cached values
 
 
 def _numbered(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:
-    """As "Student 2, every 3 steps": which of ``group`` it is, and how often it is shown, where that needs saying."""
+    """A title such as "Student 2, every 3 steps", with number and frequency if needed."""
     title = f"{name} {number}" if len(group) > 1 else name
     return f"{title}, every {every} steps" if every > 1 else title
 
 
-def _hidden(drawn_views: Sequence[One]) -> Tensor | None:
-    """(n, P) bool, or None where nothing is hidden."""
+def _hidden(drawn_views: Sequence[ImageView]) -> Tensor | None:
+    """Hidden patches (n, P) bool; None if there are no masks."""
     masks = [mask for _, mask, _ in drawn_views if mask is not None]
     return torch.stack(masks) if masks else None
 
 
-def _left_out(drawn_views: Sequence[One], patches: int) -> Tensor | None:
-    """(n, P) bool, or None where every patch is kept."""
+def _left_out(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
+    """Dropped patches (n, P) bool; None if every patch is kept."""
     kept_places = [places for _, _, places in drawn_views if places is not None]
     if not kept_places:
         return None
@@ -277,6 +283,6 @@ def _left_out(drawn_views: Sequence[One], patches: int) -> Tensor | None:
 
 
 def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
-    """(3, S, S) uint8: ``image`` interpolated as in the tower's input, whose colours are scaled alike."""
+    """``image`` interpolated like the tower's input, (3, S, S) uint8."""
     both = replace(mix, partner=torch.tensor([1, 0])).apply(torch.stack([image, partner]).float())
     return both[0].round().clamp(0, 255).to(torch.uint8)

@@ -172,11 +172,11 @@ def _report(folder: str, result: dict[str, Any]) -> Message:
     unusable = list(result["bad"])
     if unusable:
         text += f" {count(len(unusable))} cannot be used."
-    if result.get("away"):
-        text += f" {count(result['away'])} are not available and are kept."
+    if result.get("unreachable"):
+        text += f" {count(result['unreachable'])} are not available and are kept."
     lines = [
         *result["log"],
         *unusable[:_LISTED],
         *([f"and {len(unusable) - _LISTED} more"] if len(unusable) > _LISTED else []),
     ]
-    return (warning if unusable or result.get("away") else info)(text, "\n".join(lines))
+    return (warning if unusable or result.get("unreachable") else info)(text, "\n".join(lines))

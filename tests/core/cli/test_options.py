@@ -97,7 +97,7 @@ def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     opened = Asked(SimpleNamespace(notes=("of the index",), title="i", how="exact"))
     searched = Asked(answer)
     monkeypatch.setattr(core.search.collection, "open_index", opened)
-    monkeypatch.setattr(core.search.results, "Searching", lambda collection: SimpleNamespace(search=searched))
+    monkeypatch.setattr(core.search.results, "Searcher", lambda collection: SimpleNamespace(search=searched))
     command = [
         "search", "index", "--text", "red", "--weight", "2", "--image", str(image), "--minus", "blue", "--minus",
         str(image), "--weight", "0.5", "-k", "7", "--captions", "--prompts", "photo", "--folder", "/a", "--folder",

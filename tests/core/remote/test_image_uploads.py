@@ -183,20 +183,20 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     left = tmp_path / f"sdgui-sent-{2**31 - 9}-{'0' * 16}"
     left.mkdir()
     os.utime(left, (1.0, 1.0))
-    received = receiving.Received()
+    received = receiving.ReceivedImages()
     name = "0" * 32 + ".png"
     for wrong in ("../a.png", "a.png", "0" * 32, "0" * 32 + ".png/x"):
-        with pytest.raises(receiving.UserError, match="no name of an image"):
-            received.take(wrong, 0, packed(b"x"))
+        with pytest.raises(receiving.UserError, match="not a valid name"):
+            received.append_part(wrong, 0, packed(b"x"))
     with pytest.raises(receiving.UserError, match="cannot be read"):
-        received.take(name, 0, "?")
-    received.take(name, 0, packed(b"one"))
+        received.append_part(name, 0, "?")
+    received.append_part(name, 0, packed(b"one"))
     assert not left.exists(), "a killed worker's are removed"
     with pytest.raises(receiving.UserError, match="was lost"):
-        received.take(name, 7, packed(b"two"))
-    received.take(name, 0, packed(b"new"))
+        received.append_part(name, 7, packed(b"two"))
+    received.append_part(name, 0, packed(b"new"))
     assert (received.folder / name).read_bytes() == b"new"
-    received.clear()
+    received.remove()
     assert not received.folder.exists()
 
 
@@ -244,6 +244,6 @@ def test_parts_for_a_request_that_was_given_up_are_not_kept_and_wrong_ones_are_t
     assert kept.read_bytes() == b"x"
     told = [json.loads(line) for line in replies.getvalue().splitlines()]
     assert [(one["id"], one["event"]) for one in told] == [(3, "failed"), (4, "failed")]
-    assert "is no name of an image" in told[0]["message"]
+    assert "is not a valid name" in told[0]["message"]
     assert told[1]["message"].startswith("a part of an image is wrong: ValueError")
-    worker._received.clear()
+    worker._received.remove()

@@ -10,7 +10,7 @@ import pytest
 from core.checkpoint.opening import open_model
 from core.search.collection import open_index
 from core.search.index import encoding
-from core.search.results import Searching
+from core.search.results import Searcher
 from tests.core.search.samples import build, copy, quiet, write_images
 
 _once = functools.cache(open_model)
@@ -47,5 +47,5 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def searching(images: Path) -> Searching:
-    return Searching(open_index(images / "index", quiet))
+def searching(images: Path) -> Searcher:
+    return Searcher(open_index(images / "index", quiet))

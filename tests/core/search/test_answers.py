@@ -14,7 +14,7 @@ from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index.source_changes import scan
 from core.search.queries import Query, Term
-from core.search.results import Options, Searching
+from core.search.results import Options, Searcher
 from tests.core.search.samples import build, write_images
 
 
@@ -27,7 +27,7 @@ def test_near_identical_images_are_folded(tmp_path: Path) -> None:
     twin = paths[3].with_name("twin.png")
     twin.write_bytes(paths[3].read_bytes())
     build(tmp_path / "images", tmp_path / "index")
-    searching = Searching(open_index(tmp_path / "index", quiet))
+    searching = Searcher(open_index(tmp_path / "index", quiet))
     first = searching.search(Query((Term(image=str(twin)),)), Options(k=5))["rows"][0]
     together = {first["path"], *(other["path"] for other in first["duplicates"])}
     assert {str(twin), str(paths[3])} <= together
@@ -40,7 +40,7 @@ def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Pa
     for number in range(20):
         paths[3].with_name(f"twin-{number}.png").write_bytes(paths[3].read_bytes())
     build(tmp_path / "images", tmp_path / "index")
-    searching = Searching(open_index(tmp_path / "index", quiet))
+    searching = Searcher(open_index(tmp_path / "index", quiet))
     query = Query((Term(image=str(paths[3])),))
     apart = len(searching.search(query, Options(k=68))["rows"])  # of all: the untrained model folds others too
     assert apart > 3
@@ -54,7 +54,7 @@ def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
-    rows = Searching(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
+    rows = Searcher(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
     assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
 
 
@@ -62,7 +62,7 @@ def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatc
     images = tmp_path / "images"
     write_images(images, captions=False)
     build(images, tmp_path / "index")
-    searching = Searching(open_index(tmp_path / "index", quiet))
+    searching = Searcher(open_index(tmp_path / "index", quiet))
     look = os.stat
 
     def stat(path: Any, *rest: Any, **more: Any) -> os.stat_result:
@@ -74,7 +74,7 @@ def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatc
     rows = searching.search(Query((Term(row=1),)), Options(k=5))["rows"]
     assert rows
     assert not any(row["there"] for row in rows)
-    with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder, connect it"):
+    with pytest.raises(IndexFolderError, match="does not exist; if it is a network folder, connect it"):
         scan(str(images))
 
 

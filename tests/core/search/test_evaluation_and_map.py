@@ -15,7 +15,7 @@ from core.search.collection import Collection
 from core.search.index import neighbours as neighbouring
 from core.search.index.nearest import Exact, Floats, Rows
 from core.search.index.storage import Record
-from core.search.results import Searching
+from core.search.results import Searcher
 from core.spec.errors import UserError
 from tests.core.search.samples import DIM, quiet, vectors
 
@@ -71,7 +71,7 @@ def test_own_images_do_not_count_as_unrelated() -> None:
     assert set(np.flatnonzero(images @ query > cutoff.cosine)) >= set(range(400, 410))
 
 
-def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searching) -> None:
+def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searcher) -> None:
     collection = searching.collection
     told: list[tuple[str, int, int]] = []
     ranked = evaluation.rank_all(collection, lambda *what: told.append(what))
@@ -106,13 +106,13 @@ def test_comparing_finds_what_one_model_misses() -> None:
     assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
     assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
     collections[1].records = lambda rows: [Record(f"/other/{row}.png", ("a cat",)) for row in rows]
-    with pytest.raises(UserError, match="fake and fake have no pair in common; open both over the same data"):
+    with pytest.raises(UserError, match="fake and fake share no pair; open both with the same data"):
         evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
 
 
 def test_points_of_one_number_lie_on_the_diagonal() -> None:
     points = projection.Points(np.arange(3), np.zeros(0, np.int64), np.array([[0.0], [1.0], [4.0]], np.float32))
-    across, up = projection.axes(points).T
+    across, up = projection.principal_axes(points).T
     assert across == pytest.approx(up)
     assert (across[1] - across[0]) / (across[2] - across[0]) == pytest.approx(0.25)
 
@@ -124,9 +124,9 @@ def test_the_map_lays_like_beside_like() -> None:
     images = np.repeat(centres, 20, axis=0) + 0.02 * random.standard_normal((60, DIM)).astype(np.float32)
     texts = images + 2 * vectors(1, seed=6)
     collection = Fake(images, texts, np.arange(60))
-    points = projection.choose(collection)
+    points = projection.choose_points(collection)
     told: list[tuple[str, int, int]] = []
-    for layout_ in (projection.axes(points), projection.neighbourhoods(points, lambda *what: told.append(what))):
+    for layout_ in (projection.principal_axes(points), projection.fit_tsne(points, lambda *what: told.append(what))):
         assert layout_.shape == (120, 2)
         assert np.abs(layout_).max() == pytest.approx(1)
         distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
@@ -144,7 +144,7 @@ def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPa
     centres = vectors(3, seed=5)
     images = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
     collection = Fake(images, vectors(0), np.zeros(0, np.int64))
-    layout_ = projection.neighbourhoods(projection.choose(collection), quiet)
+    layout_ = projection.fit_tsne(projection.choose_points(collection), quiet)
     distance = np.linalg.norm(layout_[:, None] - layout_[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
     cluster = np.repeat(np.arange(3), 40)
@@ -152,7 +152,7 @@ def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPa
 
 
 def test_neighbours_are_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbouring, "_AT_ONCE", 400)
+    monkeypatch.setattr(neighbouring, "_CHUNK", 400)
     points = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
     points[1] = points[0]
     away = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=-1)
@@ -189,10 +189,10 @@ def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyt
     nearest = np.argsort(away, axis=1)[:, 1:6]
     assert (group[nearest] == group[:, None]).mean() > 0.99
     begun = [doing for doing, done, _ in heard if done == 0]
-    assert begun == ["looking for neighbours", "weighing the neighbours", "laying out the map"]
+    assert begun == ["looking for neighbours", "computing affinities", "laying out the map"]
     assert ("laying out the map", 120, 120) in heard
     assert len([said for said in heard if said[2] == 120]) > 10, "it can be cancelled, and says how long it takes"
-    monkeypatch.setattr(projection, "_by_opentsne", lambda *_: pytest.fail("it is kept"))
+    monkeypatch.setattr(projection, "_fit_opentsne", lambda *_: pytest.fail("it is kept"))
     again, _ = projection.lay_out(points, quiet)
     np.testing.assert_allclose(again, layout, atol=1e-6)
     (kept,) = (tmp_path / "maps").glob("*.npy")
@@ -210,13 +210,13 @@ def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert kept.read_bytes() == b"torn"
     monkeypatch.setattr(projection, "missing", lambda _extra: ("openTSNE",))
     _, how = projection.lay_out(points, quiet)
-    assert "50 of them" in how
+    assert "50 points" in how
     assert "sdgui[map]" in how or "[map]" in how
 
 
 def test_too_little_for_a_map_or_an_evaluation() -> None:
     collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
     with pytest.raises(UserError, match="too few images for a map"):
-        projection.choose(collection)
+        projection.choose_points(collection)
     with pytest.raises(UserError, match="has no captions"):
         evaluation.rank_all(collection, quiet)

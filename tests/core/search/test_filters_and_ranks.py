@@ -1,4 +1,4 @@
-"""Searching by hand: filters at their borders, cut-offs, near-identical images, ranks, over vectors made up here."""
+"""Searcher by hand: filters at their borders, cut-offs, near-identical images, ranks, over vectors made up here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from core.search.calibration import NORMAL, Calibration
 from core.search.collection import Collection, read_columns
 from core.search.filters import Filter
 from core.search.index.acceleration import Part, Sizes, layout
-from core.search.index.nearest import Exact, Floats, best
+from core.search.index.nearest import Exact, Floats, top_k
 from core.search.index.storage import Record
-from core.search.queries import Embedder, Query, Term, plain, read_terms
-from core.search.results import Options, Searching, few_threads
+from core.search.queries import Embedder, Query, Term, clean_text, read_terms
+from core.search.results import Options, Searcher, few_threads
 from core.spec.errors import UserError
 from tests.core.search.samples import DIM, quiet, vectors
 
@@ -48,7 +48,7 @@ def little(images: Floats, texts: Floats | None = None, owner: Any = None, scale
         records=lambda rows: [records[row] for row in rows],
         sizes=np.arange(1, count + 1, dtype=np.int64),
         times=np.arange(1, count + 1, dtype=np.int64) * 10**9,
-        how="",
+        search_method="",
     )
 
 
@@ -92,26 +92,26 @@ def test_captions_of_a_image_that_cannot_be_found_are_not_searched_and_numbers_s
     collection.alive = np.array([True, False, True])
     assert collection.text_alive.tolist() == [True, True, False, True, True, False]
     assert collection.captions([1, 3, 4]) == ["caption 1", "caption 3", "caption 4"]
-    answer = Searching(collection).search_vector(vectors(1, seed=2)[0], "text", Options(k=9, find="captions"))
+    answer = Searcher(collection).search_vector(vectors(1, seed=2)[0], "text", Options(k=9, find="captions"))
     assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}
     assert answer["searched"] == 4
     kind = Filter(folders=("/f0",))
     collection.alive = np.ones(3, np.bool_)
     del collection.__dict__["text_alive"]
-    answer = Searching(collection).search_vector(vectors(1, seed=2)[0], "text", Options(find="captions", filter=kind))
+    answer = Searcher(collection).search_vector(vectors(1, seed=2)[0], "text", Options(find="captions", filter=kind))
     assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}, "those of the folder's images"
 
 
 def test_rows_out_of_range_are_no_images() -> None:
-    searching = Searching(little(vectors(5)))
+    searching = Searcher(little(vectors(5)))
     for row in (-1, 5):
         with pytest.raises(UserError, match=rf"there is no image {row}; there are 5"):
-            searching._checked(row)
+            searching._check_row(row)
 
 
 def test_a_share_of_the_softmax_is_of_what_may_be_found() -> None:
     bank, query = vectors(40), vectors(1, seed=3)[0]
-    searching = Searching(little(bank))
+    searching = Searcher(little(bank))
     chosen = Filter(folders=("/f0",))
     answer = searching.search_vector(query, "text", Options(k=3, group=False, filter=chosen))
     scores = np.sort(bank[::2].astype(np.float64) @ query)[::-1]
@@ -127,7 +127,7 @@ def test_where_not_every_score_is_known_the_rest_is_estimated(scale: float) -> N
     bank, query = vectors(2000), vectors(1, seed=3)[0]
     exact, unknown = little(bank, scale=scale), little(bank, scale=scale)
     unknown.images = Unknown(bank)
-    found = [Searching(one).search_vector(query, "text", Options(k=20, group=False)) for one in (exact, unknown)]
+    found = [Searcher(one).search_vector(query, "text", Options(k=20, group=False)) for one in (exact, unknown)]
     shares = [[row["softmax"] for row in answer["rows"]] for answer in found]
     assert shares[1] == pytest.approx(shares[0], rel=0.02)
 
@@ -138,19 +138,19 @@ def test_near_identical_is_said_by_how_far_apart_images_are() -> None:
     cone /= np.linalg.norm(cone, axis=1, keepdims=True)
     near, same = cone[0] + 0.1 * vectors(1, seed=4)[0], cone[1] + 0.01 * vectors(1, seed=5)[0]
     bank = np.concatenate([cone, [near / np.linalg.norm(near)], [same / np.linalg.norm(same)]]).astype(np.float32)
-    searching = Searching(little(bank))
+    searching = Searcher(little(bank))
     assert searching.calibration.spread_of_pairs == pytest.approx(0.9, abs=0.02)
     rows = searching.search_vector(bank[0], "image", Options(k=62))["rows"]
     folded = {frozenset([row["row"], *(one["row"] for one in row["duplicates"])]) for row in rows}
     assert frozenset([1, 61]) in folded
     assert frozenset([0]) in folded
     assert sum(map(len, folded)) == 62, "none twice"
-    far = Searching(little(vectors(60)))
+    far = Searcher(little(vectors(60)))
     assert far.calibration.spread_of_pairs == pytest.approx(0.0, abs=0.03)
 
 
 def test_a_result_is_above_the_cut_off_from_it_on() -> None:
-    searching = Searching(little(vectors(50)))
+    searching = Searcher(little(vectors(50)))
     answer = searching.search_vector(vectors(1, seed=9)[0], "image", Options(k=50, group=False))
     cutoff = answer["cutoff"]["cosine"]
     assert [row["above_cutoff"] for row in answer["rows"]] == [row["cosine"] >= cutoff for row in answer["rows"]]
@@ -209,7 +209,7 @@ def test_a_cut_off_by_hand() -> None:
 def test_equal_scores_come_in_the_order_of_rows() -> None:
     scores, rows = np.array([0.5, 0.9, 0.5, 0.5, 0.1], np.float32), np.array([40, 10, 30, 20, 50])
     for k, wanted in ((1, [10]), (2, [10, 20]), (3, [10, 20, 30]), (5, [10, 20, 30, 40, 50]), (0, [])):
-        assert best(scores, rows, k)[1].tolist() == wanted
+        assert top_k(scores, rows, k)[1].tolist() == wanted
 
 
 def test_parts_are_cut_by_values_and_by_rows() -> None:
@@ -228,12 +228,12 @@ def test_terms_keep_their_sign_and_the_first_row_is_a_row() -> None:
     assert terms == [Term(row=0, weight=-1.0), Term(text="a", weight=-2.0)]
     assert Query((Term(row=3), Term(text="a"))).kind == "text"
     assert Query((Term(row=3), Term(image="a.png"))).kind == "image"
-    assert plain("a\0b")[0] == "a b"
-    assert "Greek" in plain("κόκκινος κύκλος")[1][0]
-    assert len(plain("a" * 10_001)[0]) == 10_000
+    assert clean_text("a\0b")[0] == "a b"
+    assert "Greek" in clean_text("κόκκινος κύκλος")[1][0]
+    assert len(clean_text("a" * 10_001)[0]) == 10_000
 
 
-def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, evaluation.Ranked]:
+def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, evaluation.RankedPairs]:
     collection = little(np.eye(6, DIM, dtype=np.float32), texts, scale=1.0)
     if alive is not None:
         collection.alive = np.array(alive)
@@ -258,10 +258,10 @@ def test_ranks_are_among_the_images_that_can_be_found() -> None:
 
 
 def test_of_too_many_pairs_captions_are_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "MOST_PAIRS", 20)
+    monkeypatch.setattr(evaluation, "MAX_PAIRS", 20)
     collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
     assert judged.texts.tolist() == [0, 2, 5]
-    assert evaluation.evaluate(collection, judged)["notes"] == ["3 captions were left out, evenly, to save time."]
+    assert evaluation.evaluate(collection, judged)["notes"] == ["3 captions were skipped, evenly, to save time."]
 
 
 def test_captions_that_hold_all_words() -> None:
@@ -282,7 +282,7 @@ def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -
         ("caption 1", 1.0, 3.0), ("caption 0", 1.0, 2.0),
     ]  # fmt: skip
     assert found["counts"] == {"only_a": 2, "only_b": 0, "both": 3, "neither": 1}
-    at_two = evaluation.compare(*one, *other, at=2, listed=0)
+    at_two = evaluation.compare(*one, *other, k=2, listed=0)
     assert at_two["counts"] == {"only_a": 1, "only_b": 0, "both": 4, "neither": 1}
     assert at_two["only_a"] == []
     assert evaluation.compare(*other, *one)["counts"]["only_b"] == 2
@@ -290,20 +290,20 @@ def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -
 
 def test_a_map_of_an_even_choice_names_each_point() -> None:
     collection = little(vectors(40), vectors(40, seed=1) + 2 * vectors(1, seed=6))
-    points = projection.choose(collection, shown=20)
+    points = projection.choose_points(collection, shown=20)
     assert (len(points.images), len(points.texts)) == (10, 10)
     assert points.vectors[10:].mean(0) == pytest.approx(np.zeros(DIM), abs=0.15)
-    answer = projection.answer(collection, points, np.arange(40.0).reshape(20, 2), "PCA")
+    answer = projection.as_json(collection, points, np.arange(40.0).reshape(20, 2), "PCA")
     assert [(one["x"], one["row"]) for one in answer["images"]] == [
         (2.0 * i, row) for i, row in enumerate(points.images)
     ]
     assert [(one["x"], one["text"]) for one in answer["captions"]] == [
         (20.0 + 2.0 * i, text) for i, text in enumerate(points.texts)
     ]
-    few = projection.choose(little(vectors(3)))
-    assert projection.neighbourhoods(few, quiet).shape == (3, 2)
+    few = projection.choose_points(little(vectors(3)))
+    assert projection.fit_tsne(few, quiet).shape == (3, 2)
     with pytest.raises(UserError, match="too few images"):
-        projection.choose(little(vectors(2)))
+        projection.choose_points(little(vectors(2)))
 
 
 def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(mo
     places = np.arange(10.0).reshape(5, 2) / 8
 
     def answer(packed: bool = True) -> dict[str, Any]:
-        return projection.answer(collection, points, places, "PCA", packed)
+        return projection.as_json(collection, points, places, "PCA", packed)
 
     monkeypatch.setattr(projection, "PLAIN", 5)
     assert "packed" not in answer()
@@ -330,9 +330,9 @@ def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(mo
     assert [unpacked(packed[name]) for name in ("rows", "texts", "owners")] == [[0, 1, 4], [1, 3], [0, 4]]
     assert packed["labels"]["kind"]["values"] == ["a", "b"]
     assert unpacked(packed["labels"]["kind"]["codes"]) == [0, 1, 0]
-    monkeypatch.setattr(projection, "MOST_VALUES", 1)
+    monkeypatch.setattr(projection, "MAX_LABEL_VALUES", 1)
     assert answer()["packed"]["labels"] == {}
-    assert projection.named(collection, [4, -1, 5, 0, 1], [3, 4, -1]) == {
+    assert projection.describe_points(collection, [4, -1, 5, 0, 1], [3, 4, -1]) == {
         "images": [
             {"row": row, "path": f"/f{row % 2}/{row}.png", "caption": caption, "labels": {"kind": "ab"[row % 2]}}
             for row, caption in ((4, "caption 3"), (0, "caption 0"), (1, ""))
@@ -348,8 +348,8 @@ def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatc
         made.append(f"{text} {prompts}")
         return vectors(1, seed=len(text))[0], [f"of {text}"]
 
-    monkeypatch.setattr(queries, "REMEMBERED", 2)
-    monkeypatch.setattr(Embedder, "_words", words)
+    monkeypatch.setattr(queries, "MAX_CACHED", 2)
+    monkeypatch.setattr(Embedder, "_embed_text", words)
     identity = SimpleNamespace(dim=DIM, title="m")
     embedder = Embedder(SimpleNamespace(identity=identity), lambda row: vectors(1)[0])  # type: ignore[arg-type]
     for text in ("a", "bb", "a", "ccc", "a", "bb"):
@@ -358,7 +358,7 @@ def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatc
     embedder.embed(Query((Term(text="a"),), prompts="photo"))
     assert made[-1] == "a photo"
     nearly = Query((Term(text="a", weight=100.0), Term(text="a", weight=-96.0)))
-    with pytest.raises(UserError, match="cancel each other out"):
+    with pytest.raises(UserError, match="cancel out"):
         embedder.embed(nearly)
     left = embedder.embed(Query((Term(text="a", weight=100.0), Term(text="a", weight=-94.0)))).vector
     assert left == pytest.approx(vectors(1, seed=1)[0], abs=1e-5)
@@ -382,7 +382,7 @@ def test_a_chain_of_near_identical_images_names_none_twice() -> None:
     aside /= np.linalg.norm(aside)
     for row, angle in ((1, 0.12), (2, 0.24)):
         bank[row] = np.cos(angle) * first + np.sin(angle) * aside
-    found = Searching(little(bank)).search_vector(first, "image", Options(k=60))["rows"]
+    found = Searcher(little(bank)).search_vector(first, "image", Options(k=60))["rows"]
     assert [(row["row"], [one["row"] for one in row["duplicates"]]) for row in found[:2]] == [(0, [1]), (2, [])]
     assert len(found) == 59
 
@@ -390,6 +390,6 @@ def test_a_chain_of_near_identical_images_names_none_twice() -> None:
 def test_captions_are_judged_by_the_scores_of_captions() -> None:
     bank, texts, query = vectors(50), vectors(50, seed=1), vectors(1, seed=2)[0]
     collection = little(bank, texts + 2 * texts[:1])
-    answer = Searching(collection).search_vector(query, "text", Options(k=50, find="captions"))
+    answer = Searcher(collection).search_vector(query, "text", Options(k=50, find="captions"))
     assert answer["cutoff"]["cosine"] == Calibration(collection, captions=True).cutoff(query, "text").cosine
     assert answer["cutoff"]["cosine"] != pytest.approx(Calibration(collection).cutoff(query, "text").cosine, abs=1e-3)

@@ -60,7 +60,7 @@ def test_what_makes_a_search_fast_is_made_part_by_part(tmp_path: Path, told: Tol
 
 
 def test_neighbours_are_looked_for_in_groups_some_points_at_once(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_AT_ONCE", 300)
+    monkeypatch.setattr(neighbours, "_CHUNK", 300)
     points = vectors(500)
     looking = [("looking for neighbours", start, 500) for start in (0, 300)]
     exact, _ = neighbours.neighbours(points, 3, lambda *what: told.append(what))

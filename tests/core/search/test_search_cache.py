@@ -13,8 +13,8 @@ from PIL import Image
 from core.search import animation, kept, layouts
 from core.search.animation import GAP, HEAD, SIDE, Frame, Hit
 from core.search.errors import IndexFolderError
-from core.search.kept import KEPT, kept_index
-from core.search.layouts import keep_layout, kept_layout, layout_digest
+from core.search.kept import MAX_INDEXES, update_folder_index
+from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
 from tests.core.search.samples import quiet
 
@@ -40,19 +40,19 @@ def test_each_model_and_folder_has_an_index_of_its_own(built: list[tuple[Any, ..
     home = tmp_path / "home" / "indexes"
     folder = str(tmp_path / ("long" * 20))
     asked = [("m", "student", folder), ("m", "teacher", folder), ("n", "student", folder), ("m", "student", "/other")]
-    paths = [kept_index(home, *one, quiet) for one in asked]
+    paths = [update_folder_index(home, *one, quiet) for one in asked]
     assert [(model, weights, source) for model, source, weights in built] == asked
     assert len(set(paths)) == 4
     assert [path.name[:41] for path in paths if path][:3] == [("long" * 10) + "-"] * 3
-    assert kept_index(home, *asked[0], quiet) == paths[0]
-    assert kept_index(home, "m", "", str(tmp_path / "empty"), quiet) is None
+    assert update_folder_index(home, *asked[0], quiet) == paths[0]
+    assert update_folder_index(home, "m", "", str(tmp_path / "empty"), quiet) is None
     with pytest.raises(UserError, match="no such model"):
-        kept_index(home, "m", "", str(tmp_path / "odd"), quiet)
+        update_folder_index(home, "m", "", str(tmp_path / "odd"), quiet)
 
 
 def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
     home = tmp_path / "indexes"
-    paths = [kept_index(home, "m", "", f"/images/{number}", quiet) for number in range(KEPT)]
+    paths = [update_folder_index(home, "m", "", f"/images/{number}", quiet) for number in range(MAX_INDEXES)]
     for number, path in enumerate(paths):
         assert path is not None
         os.utime(path, (number + 1, number + 1))
@@ -62,9 +62,9 @@ def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tupl
     (home / f"link-{'0' * 20}").symlink_to(tmp_path / "elsewhere")
     for name in ("mine", f"file-{'0' * 20}"):
         os.utime(home / name, (0, 0))
-    assert kept_index(home, "m", "", "/images/0", quiet) == paths[0], "it is the last now"
+    assert update_folder_index(home, "m", "", "/images/0", quiet) == paths[0], "it is the last now"
     assert all(path is not None and path.is_dir() for path in paths)
-    new = kept_index(home, "m", "", "/images/new", quiet)
+    new = update_folder_index(home, "m", "", "/images/new", quiet)
     assert new is not None
     there = {path for path in home.iterdir() if path.is_dir() and not path.is_symlink()}
     assert there == {home / "mine", new, *paths} - {paths[1]}
@@ -80,34 +80,34 @@ def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_layout_is_kept_as_it_was_and_anything_else_is_laid_out_anew(maps: Path) -> None:
     layout = np.arange(10.0).reshape(5, 2) / 8
-    assert kept_layout("a", 5) is None
-    keep_layout("a", layout)
-    found = kept_layout("a", 5)
+    assert load_layout("a", 5) is None
+    save_layout("a", layout)
+    found = load_layout("a", 5)
     assert found is not None
     assert found.dtype == np.float64
     assert found.tolist() == layout.tolist()
-    assert kept_layout("a", 4) is None
+    assert load_layout("a", 4) is None
     others: list[Any] = [layout.astype(np.float32).T, layout, np.full((5, 2), np.nan, np.float32)]
     for number, other in enumerate(others):
         np.save(maps / f"{number}.npy", other)
-        assert kept_layout(str(number), 5) is None, "of another shape, kind, or without values"
+        assert load_layout(str(number), 5) is None, "of another shape, kind, or without values"
     (maps / "text.npy").write_text("no layout")
     np.save(maps / "object.npy", np.array([{}]), allow_pickle=True)
-    assert kept_layout("text", 5) is kept_layout("object", 5) is None
+    assert load_layout("text", 5) is load_layout("object", 5) is None
 
 
 def test_the_layout_that_was_not_used_for_longest_makes_room(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layouts, "KEPT", 3)
+    monkeypatch.setattr(layouts, "MAX_LAYOUTS", 3)
     layout = np.zeros((1, 2))
     for number in range(3):
-        keep_layout(str(number), layout)
+        save_layout(str(number), layout)
         os.utime(maps / f"{number}.npy", (number + 1, number + 1))
-    assert kept_layout("0", 1) is not None
-    keep_layout("new", layout)
+    assert load_layout("0", 1) is not None
+    save_layout("new", layout)
     assert {path.stem for path in maps.iterdir()} == {"0", "2", "new"}
     monkeypatch.setattr(layouts, "cache_folder", lambda: maps / "2.npy")
-    keep_layout("nowhere", layout)  # a file where a folder would be: it is computed again the next time
-    assert kept_layout("nowhere", 1) is None
+    save_layout("nowhere", layout)  # a file where a folder would be: it is computed again the next time
+    assert load_layout("nowhere", 1) is None
 
 
 def test_layouts_are_named_by_vectors_and_method() -> None:
@@ -171,7 +171,7 @@ def test_a_bar_says_how_far_the_run_is() -> None:
 
 
 def test_long_titles_are_cut_and_words_stand_on_one_line() -> None:
-    assert animation._cut("a\n b   c") == "a b c"
-    assert animation._cut("x" * 90) == "x" * 90
-    assert animation._cut("x" * 91) == "x" * 89 + "…"
-    assert animation._cut("abcdef", 5) == "abcd…"
+    assert animation._shorten("a\n b   c") == "a b c"
+    assert animation._shorten("x" * 90) == "x" * 90
+    assert animation._shorten("x" * 91) == "x" * 89 + "…"
+    assert animation._shorten("abcdef", 5) == "abcd…"

@@ -1,4 +1,4 @@
-"""Searching: nearest vectors against a plain loop, queries and filters."""
+"""Searcher: nearest vectors against a plain loop, queries and filters."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from core.search.index.acceleration import Part, Sizes, layout, update_accelerat
 from core.search.index.manifest import BLOCK, Identity, Manifest
 from core.search.index.nearest import Exact, Floats, Scanned
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record
-from core.search.queries import Query, Term, plain, read_terms
-from core.search.results import Options, Searching
+from core.search.queries import Query, Term, clean_text, read_terms
+from core.search.results import Options, Searcher
 from tests.core.search.samples import DIM, MODEL, quiet, vectors
 
 
@@ -124,7 +124,7 @@ def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
     assert update_acceleration(tmp_path, again, quiet, sizes) == first
     assert file.read_bytes() == whole
     file.write_bytes(whole[:100])
-    with pytest.raises(IndexFolderError, match="is damaged or of another index; run `index` again"):
+    with pytest.raises(IndexFolderError, match="is damaged or belongs to another index; run `index` again"):
         Scanned(IndexReader(tmp_path).images, layout(2000, DIM, sizes)[:1], [file])
 
 
@@ -161,7 +161,7 @@ def mapped(file: Path) -> int:
     return sum(int(next(one for one in lines[i:] if one.startswith("Rss:")).split()[1]) for i in begins)
 
 
-def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
+def test_words_find_what_the_encoder_finds(searching: Searcher) -> None:
     collection = searching.collection
     model = collection.encoder.model
     words = "a red circle of size 12"
@@ -177,7 +177,7 @@ def test_words_find_what_the_encoder_finds(searching: Searching) -> None:
     assert answer["searched"] == 48
 
 
-def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, images: Path) -> None:
+def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searcher, images: Path) -> None:
     file = str(images / "images" / "red" / "bar-12.png")
     terms = [
         *read_terms([{"text": "a blue square", "weight": 2}]),
@@ -193,7 +193,7 @@ def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searching, images
     assert found.vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
 
 
-def test_prompts_are_averaged(searching: Searching) -> None:
+def test_prompts_are_averaged(searching: Searcher) -> None:
     templates = load_templates("photo")
     alone = [searching.embedder.embed(Query((Term(text=one.replace("{}", "dog")),))).vector for one in templates]
     mean = np.mean(alone, axis=0)
@@ -201,14 +201,14 @@ def test_prompts_are_averaged(searching: Searching) -> None:
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
-def test_other_prompts_for_the_same_words_count_at_once(searching: Searching) -> None:
+def test_other_prompts_for_the_same_words_count_at_once(searching: Searcher) -> None:
     plain = searching.embedder.embed(Query((Term(text="horse"),))).vector
     prompted = searching.embedder.embed(Query((Term(text="horse"),), prompts="photo")).vector
     assert not np.allclose(plain, prompted, atol=1e-3)
     assert searching.embedder.embed(Query((Term(text="horse"),))).vector == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_image_finds_itself_and_captions(searching: Searching) -> None:
+def test_a_image_finds_itself_and_captions(searching: Searcher) -> None:
     answer = searching.search(Query((Term(row=7),)), Options(k=3, group=False))
     assert answer["rows"][0]["row"] == 7
     assert answer["rows"][0]["cosine"] == pytest.approx(1, abs=1e-3)
@@ -224,14 +224,14 @@ def test_a_image_finds_itself_and_captions(searching: Searching) -> None:
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ((), "there is nothing to search for; type some words"),
-        ((Term(text="\0 "),), "no letter or sign"),
+        ((), "the query is empty; type some words"),
+        ((Term(text="\0 "),), "no usable characters"),
         ((Term(image="/nowhere.png"),), r"the image /nowhere.png cannot be searched for: it cannot be opened"),
         ((Term(row=99),), "there is no image 99; there are 48"),
-        ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel each other out"),
+        ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel out"),
     ],
 )
-def test_queries_that_cannot_be_searched_for(searching: Searching, terms: tuple[Term, ...], message: str) -> None:
+def test_queries_that_cannot_be_searched_for(searching: Searcher, terms: tuple[Term, ...], message: str) -> None:
     with pytest.raises(QueryError, match=message):
         searching.search(Query(terms), Options())
 
@@ -242,19 +242,19 @@ def test_what_is_no_query(given: Any) -> None:
         read_terms(given)
 
 
-def test_long_queries_other_scripts_and_half_characters(searching: Searching) -> None:
+def test_long_queries_other_scripts_and_half_characters(searching: Searcher) -> None:
     answer = searching.search(Query((Term(text="a red bar " * 1000 + "!" * 1000),)), Options(k=1))
-    assert "has 11000 characters; the first 10000 are read" in answer["notes"][0]
-    assert "the model reads its first" in answer["notes"][1]
-    assert "is written in Cyrillic script" in plain("красный круг")[1][0]
-    assert "Chinese" in plain("红色圆圈")[1][0]
-    assert plain("a red 円 thing")[1] == []
-    assert plain("half \ud83d a pair")[0] == "half ? a pair"
-    assert plain("cafe\N{COMBINING ACUTE ACCENT}")[0] == "café", "as most captions spell it"
+    assert "has 11000 characters; only the first 10000 are used" in answer["notes"][0]
+    assert "the model reads only its first" in answer["notes"][1]
+    assert "is in Cyrillic script" in clean_text("красный круг")[1][0]
+    assert "Chinese" in clean_text("红色圆圈")[1][0]
+    assert clean_text("a red 円 thing")[1] == []
+    assert clean_text("half \ud83d a pair")[0] == "half ? a pair"
+    assert clean_text("cafe\N{COMBINING ACUTE ACCENT}")[0] == "café", "as most captions spell it"
     assert len(searching.search(Query((Term(text="红色 \ud83d"),)), Options(k=5))["rows"]) > 0
 
 
-def test_filters(searching: Searching, images: Path) -> None:
+def test_filters(searching: Searcher, images: Path) -> None:
     collection = searching.collection
     records = collection.records(range(48))
 
@@ -274,7 +274,7 @@ def test_filters(searching: Searching, images: Path) -> None:
     assert len(found(before=Path(records[0].path).stat().st_mtime + 1e6)) == 48
     answer = searching.search(Query((Term(text="a bar"),)), Options(filter=Filter(labels={"folder": ("red",)})))
     assert {row["path"] for row in answer["rows"]} <= red
-    with pytest.raises(QueryError, match="no label 'colour'; there are: folder"):
+    with pytest.raises(QueryError, match="there is no label 'colour'; available labels: folder"):
         found(labels={"colour": ("red",)})
     with pytest.raises(QueryError, match="did you mean 'green'"):
         found(labels={"folder": ("greem",)})
@@ -292,9 +292,9 @@ def test_sizes(text: str | int, size: int) -> None:
 def test_dates_and_sizes_that_are_none() -> None:
     assert read_date("2024-05-31T00:00:00+00:00") == 1717113600
     for wrong in ("yesterday", ""):
-        with pytest.raises(QueryError, match="is no date"):
+        with pytest.raises(QueryError, match="is not a date"):
             read_date(wrong)
-    with pytest.raises(QueryError, match="is no size"):
+    with pytest.raises(QueryError, match="is not a size"):
         read_size("large")
 
 

@@ -82,7 +82,7 @@ def test_what_cannot_be_saved_is_said(data: Path) -> None:
     desk = NoiseSession()
     key = desk.open(str(data.parent / "run"), quiet, data=str(data))["key"]
     to = str(data.with_name("clean.csv"))
-    with pytest.raises(UserError, match=r"the ranking is of .*pairs\.csv, not of .*other\.csv; rank its pairs"):
+    with pytest.raises(UserError, match=r"the ranking belongs to .*pairs\.csv, not to .*other\.csv; rank its pairs"):
         desk.save(str(data.with_name("other.csv")), [], to, quiet, below=5, key=key)
     with pytest.raises(UserError, match="the pairs are not ranked; rank them, then save"):
         desk.save(str(data), [], to, quiet, below=5)

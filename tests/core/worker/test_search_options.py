@@ -120,7 +120,7 @@ def test_an_index_is_brought_up_to_date_by_the_model_that_made_it(
     assert named == {"weights": made.identity.weights, "drop_missing": True}
     SearchSession().index(Heard(), model="m", source="s", folder="f", weights="teacher")
     assert (asked[-1][0][:3], asked[-1][1]["weights"]) == (("m", "s", "f"), "teacher")
-    with pytest.raises(UserError, match="name the folder"):
+    with pytest.raises(UserError, match="choose the folder for the index"):
         SearchSession().index(Heard(), model="m", source="s")
-    with pytest.raises(UserError, match="holds no index; name a model"):
+    with pytest.raises(UserError, match="contains no index; choose a model"):
         SearchSession().index(Heard(), folder=str(images))

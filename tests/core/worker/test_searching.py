@@ -177,14 +177,14 @@ def test_an_index_is_built_with_progress_and_grows(run: tuple[Path, Path], tmp_p
     assert (opened["images"], opened["captions"]) == (48, 0)
     with pytest.raises(UserError, match="has no captions; search for images"):
         desk.query(Heard(), key=opened["key"], texts="red", find="captions")
-    with pytest.raises(UserError, match="has no captions; give data with captions"):
+    with pytest.raises(UserError, match="has no captions; use data with captions"):
         desk.evaluate(Heard(), key=opened["key"])
 
 
 def test_what_was_used_long_ago_is_opened_again(
     run: tuple[Path, Path], index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "KEPT", 1)
+    monkeypatch.setattr(searching, "MAX_COLLECTIONS", 1)
     desk = SearchSession()
     first = desk.open(Heard(), index=str(index))["key"]
     for asked, opens in (({"texts": "red"}, False), ({"texts": "blue"}, True), ({"texts": "green"}, False)):
@@ -198,7 +198,7 @@ def test_what_was_used_long_ago_is_opened_again(
 @pytest.mark.parametrize(
     ("verb", "arguments", "message"),
     [
-        ("search_query", {"key": "never given", "texts": "a"}, "nothing is opened yet; choose an index or a run first"),
+        ("search_query", {"key": "never given", "texts": "a"}, "no collection is open; choose an index or a run first"),
         ("search_open", {}, "choose an index, or a model"),
         ("search_open", {"index": "/nowhere"}, "there is no index in /nowhere"),
         ("search_open", {"model": "/nowhere"}, "there is no model '/nowhere'"),
@@ -214,10 +214,10 @@ def test_what_cannot_be_done_is_said(verb: str, arguments: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"texts": ["", "  "]}, "there is nothing to search for"),
+        ({"texts": ["", "  "]}, "the query is empty"),
         ({"caption": 12}, "there is no caption 12; there are 12"),
         ({"texts": "a", "k": 0}, "k is 0; it must be 1 to"),
-        ({"texts": "a", "find": "sounds"}, "one can find images or captions, not 'sounds'"),
+        ({"texts": "a", "find": "sounds"}, "find must be images or captions, not 'sounds'"),
         ({"texts": "a", "filters": {"colour": "red"}}, "there is no filter 'colour'"),
         ({"texts": "a", "prompts": "/no/prompts.txt"}, "neither a file nor one of the bundled prompt sets"),
     ],
@@ -247,7 +247,7 @@ def test_a_folder_that_was_searched_is_kept_and_only_what_is_new_is_encoded(
     assert len(list(keep.iterdir())) == 1
     rows = desk.query(Heard(), key=again["key"], images=str(album / "5.png"), k=5)["rows"]
     assert (rows[0]["path"], len(rows)) == (str(album / "5.png"), 5)
-    monkeypatch.setattr(kept, "KEPT", 1)
+    monkeypatch.setattr(kept, "MAX_INDEXES", 1)
     other = tmp_path / "other"
     shutil.copytree(album, other)
     SearchSession().open(Heard(), model=str(run[0]), data=str(other), keep=str(keep))

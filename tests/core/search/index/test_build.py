@@ -27,7 +27,7 @@ from core.search.index.build import build_index, relocate
 from core.search.index.source_changes import Scan, scan
 from core.search.index.storage import IndexReader, IndexWriter
 from core.search.queries import Query, Term
-from core.search.results import Options, Searching
+from core.search.results import Options, Searcher
 from core.spec.shards import member_path
 from tests.core.search.samples import MODEL, alive, build, files_of, write_images
 
@@ -77,7 +77,7 @@ def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.Monkey
     asked: list[str] = []
     original = encoding.Encoder.entries
 
-    def entries(self: encoding.Encoder, found: list[encoding.Found]) -> object:
+    def entries(self: encoding.Encoder, found: list[encoding.SourceImage]) -> object:
         asked.extend(one.path for one in found)
         return original(self, found)
 
@@ -125,7 +125,7 @@ def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path)
     build(tmp_path / "images", tmp_path / "index")
     collection = open_index(tmp_path / "index", quiet)
     assert len(collection.owner) == 48, "its row is still in the files"
-    found = Searching(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
+    found = Searcher(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
     captions = [row["caption"] for row in found["rows"]]
     assert len(captions) == found["searched"] == 47
     assert gone not in captions
@@ -286,7 +286,7 @@ def test_images_that_moved(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     (tmp_path / "images").rename(tmp_path / "moved")
-    with pytest.raises(IndexFolderError, match="is not there now; if it is a network folder"):
+    with pytest.raises(IndexFolderError, match="does not exist; if it is a network folder"):
         build(tmp_path / "images", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="--relocate"):
         build(tmp_path / "moved", tmp_path / "index")
@@ -305,11 +305,11 @@ def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) ->
     build(tmp_path / "images", tmp_path / "index")
     for path in paths:
         path.unlink()
-    with pytest.raises(IndexFolderError, match=r"none of the 48 images .* is in .* any more.* Nothing was changed"):
+    with pytest.raises(IndexFolderError, match=r"none of the 48 images .* is in .*The index is unchanged"):
         build(tmp_path / "images", tmp_path / "index")
     assert len(alive(tmp_path / "index")) == 48
     assert build(tmp_path / "images", tmp_path / "index", drop_missing=True).removed == 48
-    with pytest.raises(IndexFolderError, match="is empty: none of its images can be found"):
+    with pytest.raises(IndexFolderError, match="is empty; add images"):
         open_index(tmp_path / "index", quiet)
 
 
@@ -323,7 +323,7 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
         if done == 16:
             (tmp_path / "images").rename(tmp_path / "away")
 
-    with pytest.raises(IndexFolderError, match="while its images were read; what was encoded is safe"):
+    with pytest.raises(IndexFolderError, match="while its images were read; encoded images are saved"):
         build_index(MODEL, str(tmp_path / "images"), tmp_path / "index", progress, lambda text: None)
     safe = len(alive(tmp_path / "index"))
     assert 16 <= safe < 48
@@ -338,10 +338,10 @@ def test_unreadable_images_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_pa
     tar.touch()
     record = storage.Record(member_path(tar, 512, 100, "0.png"), reason="it cannot be opened: Input/output error")
     batch = [storage.Entry(record, 100, 0, None, state=storage.UNREADABLE)]
-    build_module._check_there(batch, Scan(str(tar), []), tmp_path / "index")
+    build_module._check_reachable(batch, Scan(str(tar), []), tmp_path / "index")
     tar.unlink()
     with pytest.raises(IndexFolderError, match="became unreachable"):
-        build_module._check_there(batch, Scan(str(tar), []), tmp_path / "index")
+        build_module._check_reachable(batch, Scan(str(tar), []), tmp_path / "index")
 
 
 def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -
     (tmp_path / "images" / "red").rename(tmp_path / "red")
     paths[0].unlink()
     report = build(tmp_path / "pairs.csv", tmp_path / "index")
-    assert (report.away, report.removed, report.images) == (12, 1, 47)
+    assert (report.unreachable, report.removed, report.images) == (12, 1, 47)
     (tmp_path / "images").rename(tmp_path / "gone")
     with pytest.raises(DataError, match="None of the 48 rows"):
         build(tmp_path / "pairs.csv", tmp_path / "index")
@@ -363,7 +363,7 @@ def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -
 
 def test_no_image_at_all(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    with pytest.raises(IndexFolderError, match="holds no image"):
+    with pytest.raises(IndexFolderError, match="contains no images"):
         build(tmp_path / "images", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="there is no index in"):
         open_index(tmp_path / "index", quiet)
@@ -375,5 +375,5 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
     for name in ("itself", "itself.png"):
         (tmp_path / name).symlink_to(tmp_path / name)
     after = scan(str(tmp_path))
-    assert [one.path for one in after.found] == [one.path for one in before.found]
+    assert [one.path for one in after.images] == [one.path for one in before.images]
     assert not after.unreachable

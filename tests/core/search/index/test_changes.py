@@ -69,7 +69,7 @@ def test_hidden_folders_are_left_out_and_images_right_at_the_top_have_no_label(t
     (tmp_path / "red" / "deep").mkdir()
     shutil.copy(paths[0], tmp_path / "red" / "deep" / "in.png")
     (tmp_path / "red" / "deep" / "up").symlink_to(tmp_path)
-    found = scan(str(tmp_path)).found
+    found = scan(str(tmp_path)).images
     assert [one.path for one in found[:2]] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     assert len(found) == 51
     assert [dict(one.labels) for one in found[:2]] == [{}, {}]
@@ -103,10 +103,10 @@ def test_images_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: 
     shutil.rmtree(images / "red2")
     log: list[str] = []
     report = build(images, tmp_path / "index", log)
-    assert (report.away, report.unchanged, report.removed, report.images) == (12, 48, 1, 48)
-    assert log == [f"{images / 'red'} cannot be reached; its images stay in the index."]
+    assert (report.unreachable, report.unchanged, report.removed, report.images) == (12, 48, 1, 48)
+    assert log == [f"{images / 'red'} is unreachable; its images stay in the index."]
     report = build(images, tmp_path / "index", drop_missing=True)
-    assert (report.away, report.removed, report.images) == (0, 12, 36)
+    assert (report.unreachable, report.removed, report.images) == (0, 12, 36)
 
 
 def test_a_image_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_captions_of_a_image_that_cannot_be_read_are_not_given_to_the_next(tmp_p
     for name, caption in (("a", "one red bar"), ("b", "two blue discs"), ("c", "three green stars")):
         path = tmp_path / f"{name}.png"
         draw("red", "bar", 12).save(path)
-        found.append(source_changes.Found(str(path), path.stat().st_size, 0, (caption,)))
+        found.append(source_changes.SourceImage(str(path), path.stat().st_size, 0, (caption,)))
     Path(found[1].path).write_bytes(b"broken")
     encoder = encoding.open_encoder(MODEL, "")
     ((first, broken, last),) = encoder.entries(found)
@@ -277,7 +277,7 @@ def test_an_index_that_is_still_being_built_says_so(own: tuple[Path, Path]) -> N
     assert manifest is not None
     write_manifest(own[1], replace(manifest, complete=False))
     (note,) = open_index(own[1], quiet).notes
-    assert "is being built, or its build was interrupted; what is there is searched" in note
+    assert "is being built, or its build was interrupted; only its existing part is searched" in note
     assert build(*own).unchanged == 48
     assert open_index(own[1], quiet).notes == ()
 

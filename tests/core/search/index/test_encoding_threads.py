@@ -7,7 +7,7 @@ from threading import Thread
 
 import torch
 
-from core.search.index.encoding import _one_core_each
+from core.search.index.encoding import _single_core_threads
 
 
 def threads_of_another(prepare: Callable[[], None] | None = None) -> int:
@@ -29,10 +29,10 @@ def test_threads_of_the_encoding_have_one_core_and_later_ones_as_many_as_before(
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with _one_core_each(on_cpu=True) as prepare:
+        with _single_core_threads(on_cpu=True) as prepare:
             assert threads_of_another(prepare) == 1
         assert (threads_of_another(), torch.get_num_threads()) == (2, 2)
-        with _one_core_each(on_cpu=False) as prepare:
+        with _single_core_threads(on_cpu=False) as prepare:
             assert prepare is None
     finally:
         torch.set_num_threads(before)

@@ -41,7 +41,7 @@ def test_what_this_program_writes_is_opened(tmp_path: Path, kind: Kind) -> None:
     path, vectors = written(tmp_path, kind)
     search(path, kind, vectors)
     for rows, dim in ((ROWS - 1, DIM), (ROWS, DIM + 1)):
-        with pytest.raises(IndexFolderError, match="is damaged or of another index"):
+        with pytest.raises(IndexFolderError, match="is damaged or belongs to another index"):
             open_part(path, kind, rows, dim)
 
 
@@ -52,7 +52,7 @@ def test_every_changed_byte_of_a_header_is_noticed(tmp_path: Path, kind: Kind) -
     numbers = range(45) if kind == "scan" else range(98)  # up to the first vector
     for at in [*numbers, *(content.index(part) for part in (b"ilar", b"full") if kind == "ivf")]:
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x41]) + content[at + 1 :])
-        with pytest.raises(IndexFolderError, match="is damaged or of another index"):
+        with pytest.raises(IndexFolderError, match="is damaged or belongs to another index"):
             open_part(path, kind, ROWS, DIM)
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_names_another_or_has_another_length_is_refused(tmp_path: Pa
     elsewhere = content.replace(b"ilar", b"ilod") + len(name).to_bytes(8, "little") + name
     for other in (content[:-1], content + b"\0", b"", content[:50], elsewhere):
         path.write_bytes(other)
-        with pytest.raises(IndexFolderError, match="is damaged or of another index"):
+        with pytest.raises(IndexFolderError, match="is damaged or belongs to another index"):
             open_part(path, kind, ROWS, DIM)
 
 

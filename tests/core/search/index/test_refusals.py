@@ -23,10 +23,10 @@ def quiet(doing: str, done: int, total: int) -> None:
 @pytest.mark.parametrize(
     ("mine", "message"),
     [
-        ("manifest.json", r"holds a manifest\.json that does not belong to an index; choose an empty folder"),
-        ("images-holiday.bin", r"holds images-holiday\.bin but is not an index; choose an empty folder"),
-        ("records-0001.bin", r"holds records-0001\.bin but is not an index; choose an empty folder"),
-        ("texts-old.tmp", r"holds texts-old\.tmp but is not an index; choose an empty folder"),
+        ("manifest.json", r"contains a manifest\.json that does not belong to an index; choose an empty folder"),
+        ("images-holiday.bin", r"contains images-holiday\.bin but is not an index; choose an empty folder"),
+        ("records-0001.bin", r"contains records-0001\.bin but is not an index; choose an empty folder"),
+        ("texts-old.tmp", r"contains texts-old\.tmp but is not an index; choose an empty folder"),
     ],
 )
 def test_a_folder_of_other_things_is_left_alone(
@@ -70,7 +70,7 @@ def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path
     ("arguments", "message"),
     [
         (["~nobody-has-this-name/run", "images", "index"], "there is no model '~nobody-has-this-name/run'"),
-        ([MODEL, "~nobody-has-this-name/images", "index"], "~nobody-has-this-name/images is not there now"),
+        ([MODEL, "~nobody-has-this-name/images", "index"], "~nobody-has-this-name/images does not exist"),
     ],
 )
 def test_the_home_of_nobody_is_a_name_like_others(
@@ -89,20 +89,20 @@ def test_the_home_of_nobody_is_a_name_like_others(
 
 
 def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> None:
-    with pytest.raises(IndexFolderError, match="made by open_clip:sd-tiny, not by open_clip:sd-demo"):
+    with pytest.raises(IndexFolderError, match="built with open_clip:sd-tiny, not open_clip:sd-demo"):
         build_index("open_clip:sd-demo", str(own[0]), own[1], quiet, lambda text: None)
-    with pytest.raises(IndexFolderError, match=r"made by open_clip:sd-tiny \(weights .*\), not by open_clip:sd-demo"):
+    with pytest.raises(IndexFolderError, match=r"built with open_clip:sd-tiny \(weights .*\), not open_clip:sd-demo"):
         open_index(own[1], quiet, "open_clip:sd-demo")
 
 
 def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     original = encoding.preprocessing
     monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
-    with pytest.raises(IndexFolderError, match=r"images with crop centre, and .* with crop none"):
+    with pytest.raises(IndexFolderError, match=r"images with crop centre, but .* uses crop none"):
         open_index(own[1], quiet)
     before = files_of(own[1])
     write_images(own[0] / "more")
-    with pytest.raises(IndexFolderError, match=r"images with crop centre, and .* with crop none"):
+    with pytest.raises(IndexFolderError, match=r"images with crop centre, but .* uses crop none"):
         build(*own)
     assert files_of(own[1]) == before, "rows that cannot be compared are not added"
 

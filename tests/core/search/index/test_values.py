@@ -21,7 +21,7 @@ from core.search.filters import read_date, read_size
 from core.search.index import encoding
 from core.search.index.manifest import read_manifest
 from core.search.queries import Query, Term
-from core.search.results import Options, Searching
+from core.search.results import Options, Searcher
 from core.spec.errors import UserError
 from tests.core.search.samples import MODEL, build, files_of, write_images
 
@@ -32,8 +32,8 @@ def quiet(doing: str, done: int, total: int) -> None:
 
 @pytest.mark.parametrize("weight", [1e308, -1e308, 2e6, float("nan"), float("inf")])
 def test_weights_beyond_measure_are_refused(made: tuple[Path, Path], weight: float) -> None:
-    searching = Searching(open_index(made[1], quiet))
-    with pytest.raises(UserError, match=r"the weight .* is beyond 1,000,000; give one such as 0\.5"):
+    searching = Searcher(open_index(made[1], quiet))
+    with pytest.raises(UserError, match=r"the weight .* is beyond 1,000,000; use one such as 0\.5"):
         searching.search(Query((Term(text="dog", weight=weight),)), Options())
     assert searching.search(Query((Term(text="dog", weight=1e6),)), Options(k=1))["rows"][0]["cosine"] < 1
 
@@ -56,9 +56,9 @@ def test_a_model_of_nan_makes_no_index(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_query_that_becomes_nan_is_refused(made: tuple[Path, Path]) -> None:
-    searching = Searching(open_index(made[1], quiet))
-    searching.embedder._known["dog", "", "raw"] = (np.full(64, np.nan, np.float32), [])
-    with pytest.raises(UserError, match="encodes the query into values that are not numbers"):
+    searching = Searcher(open_index(made[1], quiet))
+    searching.embedder._cache["dog", "", "raw"] = (np.full(64, np.nan, np.float32), [])
+    with pytest.raises(UserError, match="gives non-finite values for the query"):
         searching.search(Query((Term(text="dog"),)), Options())
 
 
@@ -80,7 +80,7 @@ def test_the_verb_refuses_a_weight_and_a_pipe(made: tuple[Path, Path], tmp_path:
     ],
 )
 def test_sizes_and_times_beyond_measure(read: Callable[[], float]) -> None:
-    with pytest.raises(QueryError, match=r"larger than any file|is no time"):
+    with pytest.raises(QueryError, match=r"larger than any file|is not a time"):
         read()
 
 
@@ -105,7 +105,7 @@ def test_an_index_on_a_full_disk_is_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr("core.search.index.storage.os.fsync", refuse)
         with pytest.raises(
-            IndexFolderError, match=r"cannot write .*mine: No space left.*is kept; free some space and try"
+            IndexFolderError, match=r"cannot write .*mine: No space left.*data are kept; free some space and try"
         ):
             build(source, tmp_path / "mine")
     assert files_of(tmp_path / "mine") == before

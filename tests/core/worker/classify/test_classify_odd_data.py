@@ -51,14 +51,14 @@ def test_a_cancelled_opening_is_gone_on_with(
 def test_a_class_with_one_image_is_told(desk: Desk, run: str, val: str) -> None:
     data = manifest(val, "single.csv", ["one", *["many", "more"] * 5, "more"])
     opened = desk.ask("open", model=run, data=data)
-    assert any("1 classes have one image only, such as 'one'" in note for note in opened["notes"])
+    assert any("1 classes have only one image, such as 'one'" in note for note in opened["notes"])
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
 def test_only_single_images_leave_nothing_to_test(desk: Desk, run: str, val: str) -> None:
     opened = desk.ask("open", model=run, data=manifest(val, "singles.csv", [f"class {i}" for i in range(12)]))
     assert opened["train"] is None
-    with pytest.raises(UserError, match="every class has one image only"):
+    with pytest.raises(UserError, match="every class has only one image"):
         desk.ask("probe", opened=opened["opened"])
     assert desk.ask("zero_shot", opened=opened["opened"])["samples"] == 12
 
@@ -130,14 +130,14 @@ def test_images_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_p
     ("verb", "arguments", "message"),
     [
         ("zero_shot", {"opened": "opened 999"}, "these data are not open; open them first"),
-        ("cell", {"result": "result 999", "true": 0, "predicted": 0}, "there is no such result; measure it first"),
-        ("probe", {"opened": "OPENED", "kind": "sung"}, "there is no probe 'sung'; there are image and fused"),
+        ("cell", {"result": "result 999", "true": 0, "predicted": 0}, "there is no such result; evaluate first"),
+        ("probe", {"opened": "OPENED", "kind": "sung"}, "there is no probe 'sung'; choose image or fused"),
         (
             "probe",
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
             "cannot generate captions; choose 'predicted'",
         ),
-        ("few_shot", {"opened": "OPENED", "shots": []}, "name at least one number of images per class"),
+        ("few_shot", {"opened": "OPENED", "shots": []}, "choose at least one number of images per class"),
         ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),
         ("open", {"model": "RUN", "data": "VAL"}, "several label columns"),
         (

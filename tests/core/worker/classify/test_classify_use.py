@@ -126,7 +126,7 @@ def test_what_is_there_is_replaced_only_when_asked_to(desk: Desk, run: str, prob
     save = {"result": probed["result"], "path": str(tmp_path / "mine")}
     apply = {"probe": probed["result"], "images": [str(Path(run).parent / "pairs")], "out": str(table), "model": run}
     for verb, asked in (("save_probe", save), ("apply", apply)):
-        with pytest.raises(UserError, match=r"already exists and is not overwritten; choose another name"):
+        with pytest.raises(UserError, match=r"already exists.*; choose another name"):
             desk.ask(verb, **asked)
     assert {mine.read_text(), table.read_text()} == {"a user's"}
     assert desk.ask("save_probe", **save, replace=True)["json"] == str(mine)

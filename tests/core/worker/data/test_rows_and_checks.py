@@ -13,7 +13,7 @@ from core.data.errors import DataError
 from core.data.sources.opening import open_source
 from core.worker.data import rows as listing
 from core.worker.data.checking import check_source, overlap
-from core.worker.data.describing import describe_source, spread
+from core.worker.data.describing import describe_source, sample_evenly
 from core.worker.data.rows import open_rows
 from core.worker.data.session import DataSession
 from tests.core.data.samples import write_image, write_pairs
@@ -76,7 +76,7 @@ def test_parts_are_the_rows_in_their_order_and_figures_are_of_all(
     counts = {one["value"]: one["images"] for one in answer["labels"]["kind"]}
     assert counts == {"c0": 2, "c1": 2, "c2": 2, "c3": 1}
     assert [one["where"] for one in answer["reasons"]] == [f"{path}, line 16"]
-    monkeypatch.setattr(listing, "MOST", 4)
+    monkeypatch.setattr(listing, "MAX_ROWS", 4)
     heard = Heard()
     answer = open_rows(str(path), heard)
     assert (heard.rows(), answer["images"], answer["listed"]) == (rows[:4], 7, 4)
@@ -85,7 +85,7 @@ def test_parts_are_the_rows_in_their_order_and_figures_are_of_all(
 
 def test_shards_are_listed_by_what_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, heard = write_shards(tmp_path, [3, 4]), Heard()
-    monkeypatch.setattr(listing, "MOST", 5)
+    monkeypatch.setattr(listing, "MAX_ROWS", 5)
     answer = open_rows(pattern, heard)
     (part,) = heard.parts
     assert list(part["captions"]) == [[f"image {number} caption"] for number in range(5)]
@@ -94,7 +94,8 @@ def test_shards_are_listed_by_what_is_in_them(tmp_path: Path, monkeypatch: pytes
 
 
 def test_samples_of_a_card_come_from_all_over() -> None:
-    assert [spread(range(count), 4) for count in (3, 4, 8, 9)] == [[0, 1, 2], [0, 1, 2, 3], [0, 2, 4, 6], [0, 2, 4, 6]]
+    expected = [[0, 1, 2], [0, 1, 2, 3], [0, 2, 4, 6], [0, 2, 4, 6]]
+    assert [sample_evenly(range(count), 4) for count in (3, 4, 8, 9)] == expected
 
 
 def test_a_check_names_copies_leaks_and_broken_files_by_the_rows_of_the_source(splits: tuple[Path, Path]) -> None:

@@ -84,7 +84,7 @@ def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     assert empty(search) == ("No index is chosen", "What is searched …")
     view.empty.activated.emit()
     assert went == ["model", "folder", "index"]
-    assert workers.get(ONE.model) is None, "nothing is opened yet"
+    assert workers.get(ONE.model) is None, "no collection is open"
     source.collection.set_kind(HELD_OUT)
     search.open(-1)
     assert empty(search) == ("Opening the validation split", "")

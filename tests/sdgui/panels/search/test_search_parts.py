@@ -85,11 +85,11 @@ def test_the_messages_of_both_sides_are_one_and_its_button_does_for_both(qtbot: 
 
 def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
     counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "images": 6, "log": []}
-    fine = _report("/x/made", {**counts, "away": 0, "bad": []})
+    fine = _report("/x/made", {**counts, "unreachable": 0, "bad": []})
     assert (fine.level, fine.text) == ("info", "made: 6 images indexed; 4 added, 1 removed, 2 unchanged.")
-    away = _report("/x/made", {**counts, "away": 3, "bad": []})
+    away = _report("/x/made", {**counts, "unreachable": 3, "bad": []})
     assert (away.level, away.text.endswith("3 are not available and are kept.")) == ("warning", True)
-    bad = _report("/x/made", {**counts, "away": 0, "bad": [f"{number}.png" for number in range(22)]})
+    bad = _report("/x/made", {**counts, "unreachable": 0, "bad": [f"{number}.png" for number in range(22)]})
     assert "22 cannot be used." in bad.text
     assert bad.details.splitlines()[-1] == "and 2 more"
     assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."

@@ -29,8 +29,8 @@ def test_an_index_names_its_model_and_another_models_is_refused(
     assert choice is not None
     assert choice.model == "open_clip:ViT-B-32,openai"
     search.view.source.show_index(0, str(tmp_path / "other"))
-    qtbot.waitUntil(lambda: "made by open_clip:A" in search.view.bar.text, timeout=10000)
-    assert "not by open_clip:B" in search.view.bar.text
+    qtbot.waitUntil(lambda: "built with open_clip:A" in search.view.bar.text, timeout=10000)
+    assert "not open_clip:B" in search.view.bar.text
     assert search.view.empty.isVisible()
 
 
@@ -115,20 +115,20 @@ def test_what_one_side_has_to_say_stays_when_the_other_side_opens(
     search.view.source.show_index(0, str(tmp_path / "damaged"))
     qtbot.waitUntil(lambda: "damaged" in search.view.bar.text)
     search.view.source.show_index(1, str(tmp_path / "other"))
-    qtbot.waitUntil(lambda: "made by open_clip:A" in search.view.bar.text)
+    qtbot.waitUntil(lambda: "built with open_clip:A" in search.view.bar.text)
     assert "1 of 3 segments are damaged." in search.view.bar.text, "both are said"
     search.view.source.show_index(1, str(tmp_path / "whole"))
     qtbot.waitUntil(lambda: search.sessions[1].facts is not None and not search.sessions[1].opening)
     assert search.view.bar.text == "1 of 3 segments are damaged."
     assert search.view.bar._action.text() == "Refresh the index"
     search.view.source.show_index(1, str(tmp_path / "other"))
-    qtbot.waitUntil(lambda: "made by open_clip:A" in search.view.bar.text)
+    qtbot.waitUntil(lambda: "built with open_clip:A" in search.view.bar.text)
     with qtbot.waitSignal(search.sessions[0].collection_opened):
         search.view.source.show_index(0, str(tmp_path / "whole"))
-    assert search.view.bar.text.startswith("the index other was made by open_clip:A")
+    assert search.view.bar.text.startswith("the index other was built with open_clip:A")
     with qtbot.waitSignal(search.sessions[1].failed):
         search.view.bar.press_remedy()
-    assert search.view.bar.text.startswith("the index other was made by open_clip:A"), "tried again"
+    assert search.view.bar.text.startswith("the index other was built with open_clip:A"), "tried again"
     search.view.source.compare.setChecked(False)
     assert not search.view.bar.isVisible(), "the side that it was about is gone"
 

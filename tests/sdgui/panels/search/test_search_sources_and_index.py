@@ -174,7 +174,7 @@ def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
         "images": 1,
         "log": ["read"],
         "bad": [],
-        "away": 0,
+        "unreachable": 0,
     }
     sent.done(counts)
     assert (ended, len(finished), [one.isEnabled() for one in buttons]) == (["/made"], 1, [True] * 3)
