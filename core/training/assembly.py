@@ -1,4 +1,4 @@
-"""A config built: data sets, networks, objectives and the loader, as the loop takes them."""
+"""Builds the parts of a run from its config: data sets, networks, objectives and loader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from core.training.step.student_step import StudentStep
 from core.training.team.team import ALONE, Team
 
 FLOAT32_PAIRS = 16384  # stored targets of more pairs are kept in half precision
-COMPILED_LENGTHS = 16  # tokens: of which a caption's length is a multiple where blocks are compiled
+COMPILED_LENGTHS = 16  # with compiled blocks, caption lengths are multiples of this
 
 
 @dataclass(frozen=True)
@@ -48,43 +48,42 @@ class Assembly:
     """The parts of a run."""
 
     runtime: Runtime
-    model_cfg: dict[str, Any]  # the open_clip model configuration, kept with each checkpoint
+    model_cfg: dict[str, Any]  # the open_clip model configuration, saved with each checkpoint
     network: Network  # the student
-    student: StudentStep  # the same, as a step calls it
+    student: StudentStep  # the student's part of a step
     teacher: Teacher | None
     objectives: Objectives
     train: Pairs
     val: PairDataset | None
     test: PairDataset | None
-    retain: Mapping[str, PairDataset]  # by name, what should not be forgotten
+    retain: Mapping[str, PairDataset]  # retained data sets by name
     loader: Loader
-    text_multiple: int = 1  # captions are padded to a length of so many tokens, or twice, three times as many
+    text_multiple: int = 1  # captions are padded to a multiple of this length
 
     def to_device(self, batch: Batch) -> Batch:
-        """The batch on the networks' device; a copy to a GPU is only queued."""
-        return self._padded(batch).to(self.runtime.device)
+        """The batch on the networks' device; copies to a GPU are asynchronous."""
+        return self._pad_captions(batch).to(self.runtime.device)
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """The loader's batches on the device, made and copied while it computes the ones before."""
+        """The loader's batches on the device, prefetched during the previous steps."""
         return prefetched(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
 
-    def _padded(self, batch: Batch) -> Batch:
-        """Captions of few lengths, since blocks are compiled anew for each; what is computed of them stays the same."""
+    def _pad_captions(self, batch: Batch) -> Batch:
+        """Pads captions to few lengths, since blocks are compiled per length; results do not change."""
         towers, length = self.network.towers, batch.texts.shape[1]
-        wanted = min(-(-length // self.text_multiple) * self.text_multiple, towers.context_length)
-        if wanted <= length:
+        padded = min(-(-length // self.text_multiple) * self.text_multiple, towers.context_length)
+        if padded <= length:
             return batch
-        return replace(batch, texts=pad(batch.texts, (0, wanted - length), value=towers.pad_id))
+        return replace(batch, texts=pad(batch.texts, (0, padded - length), value=towers.pad_id))
 
 
 def assemble(
     config: RunConfig, progress: Progress, log: Log, team: Team = ALONE, code: CustomCode = NO_CODE
 ) -> Assembly:
-    """The parts of the run ``config``, on its device; draws from torch's generator, which is seeded here.
+    """The parts of the run ``config`` on its device; seeds torch's generator.
 
-    ``progress`` hears how far the reading of images is, and may raise to end it. ``code``: that of the user's own which
-    the config may name. Raises UserError for contradictions, and for data, architectures, weights or code that cannot
-    be used.
+    ``progress`` gets the progress of reading images, and may raise to cancel. ``code``: the custom code that the config
+    may name. Raises UserError for contradictions, and for invalid data, architectures, weights or code.
     """
     config = validate(config.model_dump(mode="json"), "the experiment")
     if not config.data.train:
@@ -104,14 +103,17 @@ def assemble(
     add_heads(network, config, labels.classes if labels else (), code)
     if start is not None:
         carry_over(network, start)
-    if team.size > 1 and (left := synchronise_batch_norms(network)):
-        log(f"the statistics of {len(left)} batch norms ({left[0]}, ...) are those of each process, not of the batch.")
+    if team.size > 1 and (unsynchronised := synchronise_batch_norms(network)):
+        log(
+            f"the statistics of {len(unsynchronised)} batch norms ({unsynchronised[0]}, ...) are those of each "
+            "process, not of the batch."
+        )
     network.to(runtime.device)
     objectives = build_objectives(config, network, code).to(runtime.device)
     teacher = _teacher(config, network, objectives, train, runtime, progress, code)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
-    for one in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
-        compile_blocks(one.blocks())
+    for trained_network in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
+        compile_blocks(trained_network.blocks())
     place = _place(team, runtime)
     doubted = left_out(config, train, progress, log)
     patch = network.towers.patch_side
@@ -152,14 +154,14 @@ def _started(config: RunConfig, model_cfg: dict[str, Any], code: CustomCode) -> 
 
     Pretrained weights are loaded before ``towers.build`` changes the model; those of a run that was changed too, after.
     """
-    wanted = config.towers
-    if not wanted.pretrained:
+    settings = config.towers
+    if not settings.pretrained:
         return build_backbone(config, model_cfg, code), None
-    source = locate_run(wanted.pretrained, wanted.weights)
+    source = locate_run(settings.pretrained, settings.weights)
     loaded: list[RunNetwork | None] = []
 
     def load(towers: Towers) -> None:
-        loaded.append(load_towers(towers, wanted.architecture, wanted.pretrained, wanted.weights))
+        loaded.append(load_towers(towers, settings.architecture, settings.pretrained, settings.weights))
 
     if source is not None and read_config(source.run.config).towers.build:
         network = build_backbone(config, model_cfg, code)
@@ -170,7 +172,7 @@ def _started(config: RunConfig, model_cfg: dict[str, Any], code: CustomCode) -> 
 
 
 def _place(team: Team, runtime: Runtime) -> Place:
-    """Where this process stands among those that load batches."""
+    """The position of this process among those that load batches."""
     return Place(
         rank=team.launch.rank,
         world=team.size,
@@ -212,24 +214,28 @@ def _teacher(
 def _stored(
     config: RunConfig, networks: Sequence[Network], train: Pairs, runtime: Runtime, progress: Progress
 ) -> StoredTeacher:
-    """The features that a network which does not change gives to the training data."""
+    """A teacher with precomputed features of the training data."""
     if len(networks) > 1:
         raise UserError(
-            f"teacher.checkpoint names {len(networks)} teachers, whose targets cannot be stored; name one, or set "
+            f"teacher.checkpoint names {len(networks)} teachers, whose targets cannot be stored; choose one, or set "
             "teacher.targets to pass."
         )
-    assert isinstance(train, PairDataset)  # shards are refused by the rules of a config
+    assert isinstance(train, PairDataset)  # config validation excludes shards
     (network,) = networks
     encoded = encode_dataset(
-        network, train, runtime, config.validation.batch_size, lambda _, done, of: progress("storing targets", done, of)
+        network,
+        train,
+        runtime,
+        config.validation.batch_size,
+        lambda _, encoded, total: progress("storing targets", encoded, total),
     )
-    width, kept = encoded.images.shape[1], torch.float32 if len(train) <= FLOAT32_PAIRS else torch.float16
-    images = torch.zeros(len(train), width, dtype=kept)
-    images[encoded.rows] = encoded.images.to(kept)
-    texts = torch.zeros(len(train.captions), width, dtype=kept)
+    width, dtype = encoded.images.shape[1], torch.float32 if len(train) <= FLOAT32_PAIRS else torch.float16
+    images = torch.zeros(len(train), width, dtype=dtype)
+    images[encoded.rows] = encoded.images.to(dtype)
+    texts = torch.zeros(len(train.captions), width, dtype=dtype)
     readable = torch.zeros(len(train), dtype=torch.bool)
     readable[encoded.rows] = True
-    texts[readable[train.caption_rows]] = encoded.texts.to(kept)
+    texts[readable[train.caption_rows]] = encoded.texts.to(dtype)
     spans = [train.caption_span(row) for row in range(len(train))]
     first = torch.tensor([span.start for span in spans])
     features = StoredFeatures(images, texts, train.tokens.long(), first, max(map(len, spans)), train.pad_id)
@@ -237,7 +243,7 @@ def _stored(
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks in ``teacher.checkpoint``, for a frozen teacher; none for others."""
+    """The networks in ``teacher.checkpoint`` for a frozen teacher; empty for others."""
     teacher = config.teacher
     if not teacher.traits.trained:
         return []

@@ -1,7 +1,7 @@
-"""Captioning validation of a network in training: the loss on held-out captions, and a few sample captions.
+"""Captioning validation during training: the loss on validation captions, and sample captions.
 
-Flow: the loop asks after each validation, where captioning has a weight; numbers go into ``evaluated`` events, captions
-into ``sample`` events.
+Flow: the validator calls it if captioning has a weight; numbers go into ``evaluated`` events, captions into ``sample``
+events.
 
 Legend: B images of a batch, C captions of a batch, N words.
 """
@@ -27,7 +27,7 @@ from core.spec.generation import GenerationSettings
 from core.spec.reporter import Progress
 
 SAMPLES = 8
-_AT_ONCE = 64  # captions whose logits over the vocabulary are held at once
+_CHUNK = 64  # captions per forward pass, limited by the size of vocabulary logits
 
 
 def caption_losses(
@@ -39,15 +39,15 @@ def caption_losses(
     progress: Progress,
     through: Literal["decoder", "fusion"] = "decoder",
 ) -> dict[str, float]:
-    """``<split>/<student|teacher>/caption_loss``: mean over all held-out words, each after the true words before it."""
+    """``<split>/<student|teacher>/caption_loss``: mean over all words, with teacher forcing."""
     totals = {weights: torch.zeros(2, dtype=torch.float64) for weights in networks}
-    done = 0
+    finished = 0
     for rows, pixels in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
         tokens, owner = evaluation_texts(dataset, rows)
         for weights, network in networks.items():
             totals[weights] += _losses(network, pixels, tokens, owner, runtime, through)
-        done += len(rows)
-        progress("validating captions", done, len(dataset))
+        finished += len(rows)
+        progress("validating captions", finished, len(dataset))
     return {
         f"{split}/{weights}/caption_loss": float(total / max(1.0, float(n))) for weights, (total, n) in totals.items()
     }
@@ -55,53 +55,53 @@ def caption_losses(
 
 @torch.no_grad()
 def _losses(network: Network, pixels: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any) -> Tensor:
-    """Sum of the losses of the words of ``tokens`` (C, T), and their number. (2,) float64"""
+    """The summed loss of the words of ``tokens`` (C, T), and their number. (2,) float64"""
     total = torch.zeros(2, dtype=torch.float64)
     device = runtime.device
     with evaluating(network), runtime.autocast():
         towers = network.towers
         image = towers.encode_image(towers.normalise(pixels.to(device)))
-        for start in range(0, len(tokens), _AT_ONCE):
-            part = tokens[start : start + _AT_ONCE]
+        for start in range(0, len(tokens), _CHUNK):
+            part = tokens[start : start + _CHUNK]
             text = towers.encode_text(part.to(device), all_tokens=True)
-            words = next_words(network, part, image.rows(owner[start : start + _AT_ONCE].to(device)), text, through)
+            words = next_words(network, part, image.rows(owner[start : start + _CHUNK].to(device)), text, through)
             loss = F.cross_entropy(words.logits.float(), words.labels, reduction="sum")
             total += torch.tensor([float(loss), len(words.labels)], dtype=torch.float64)
     return total
 
 
 def caption_sample(networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime) -> dict[str, Any]:
-    """A few images, evenly spread, with their captions and the greedy caption of each network, as plain data.
+    """Evenly spaced sample images with their captions and the greedy caption of each network, as plain data.
 
     ``{"student": [{"image", "caption", "truth"}, ...], "teacher": ...}``
     """
-    rows, pixels = _some_images(dataset, next(iter(networks.values())).image_size)
+    rows, pixels = _sample_images(dataset, next(iter(networks.values())).image_size)
     return {
         weights: [
             {"image": str(dataset.path(row)), "caption": caption, "truth": (dataset.captions_of(row) or [""])[0]}
-            for row, caption in zip(rows, _write(network, pixels, runtime), strict=True)
+            for row, caption in zip(rows, _greedy_captions(network, pixels, runtime), strict=True)
         ]
         for weights, network in networks.items()
     }
 
 
-def _some_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
-    """Evenly spread readable images, and their rows."""
+def _sample_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
+    """Evenly spaced readable images, and their rows."""
     count = min(SAMPLES, len(dataset))
     rows, pixels = [], []
     for position in range(count):
         first = position * len(dataset) // count
-        for found, images in evaluation_batches(dataset, size, 1, first):
-            if int(found[0]) not in rows:
-                rows.append(int(found[0]))
+        for image_rows, images in evaluation_batches(dataset, size, 1, first):
+            if int(image_rows[0]) not in rows:
+                rows.append(int(image_rows[0]))
                 pixels.append(images)
             break
     return rows, torch.cat(pixels)
 
 
 @torch.no_grad()
-def _write(network: Network, pixels: Tensor, runtime: Runtime) -> Sequence[str]:
-    """The greedy caption of each of ``images`` (B, 3, S, S) uint8."""
+def _greedy_captions(network: Network, pixels: Tensor, runtime: Runtime) -> Sequence[str]:
+    """The greedy captions of ``pixels`` (B, 3, S, S) uint8."""
     with evaluating(network), runtime.autocast():
         towers = network.towers
         dtype = None if runtime.device.type == "cpu" else torch.get_autocast_dtype(runtime.device.type)
@@ -110,4 +110,4 @@ def _write(network: Network, pixels: Tensor, runtime: Runtime) -> Sequence[str]:
         settings = GenerationSettings(search="greedy", max_tokens=longest, min_tokens=0)
         images = towers.normalise(pixels.to(runtime.device))
         captions = generate(decoder, images, settings)
-    return [towers.detokenize(one[0].tokens).strip() for one in captions]
+    return [towers.detokenize(candidates[0].tokens).strip() for candidates in captions]

@@ -1,6 +1,6 @@
-"""What a run's checkpoints hold: everything that the next step depends on, so that a resumed run goes on bit for bit.
+"""Saving and restoring the complete state of a run, so that a resumed run continues bit for bit.
 
-Flow: the loop saves after validations and at intervals, and resumes from the newest whole checkpoint when it starts.
+Flow: the loop saves after validations and at intervals, and resumes from the newest complete checkpoint.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from core.training.team.team import ALONE, Team
 
 
 @dataclass
-class Standing:
-    """How far a run is, and how good its last validation was."""
+class RunProgress:
+    """The step of a run and its validation scores."""
 
     step: int = 0
-    score: float | None = None  # of the validation after this step, if there was one
-    network: str = ""  # the network that the score is of
-    best: float | None = None  # the greatest score so far
+    score: float | None = None  # of the validation after this step, if any
+    network: str = ""  # the network with this score
+    best: float | None = None  # highest score so far
 
     def begin_step(self) -> None:
         self.step += 1
         self.score, self.network = None, ""
 
-    def note(self, score: float, network: str) -> bool:
-        """Record the score of a validation; returns whether the run was never better."""
+    def record_score(self, score: float, network: str) -> bool:
+        """Records the score of a validation; returns whether it is the best so far."""
         self.score, self.network = score, network
         improved = self.best is None or score > self.best
         if improved:
@@ -48,23 +48,23 @@ class Standing:
         return improved
 
 
-class Saving:
-    """A checkpoint that is written, or being written in a thread."""
+class PendingSave:
+    """A checkpoint that was written, or is being written by a thread."""
 
-    def __init__(self, standing: Standing, write: Callable[[], tuple[str, bool]], background: bool) -> None:
-        """``write`` gives the checkpoint's name, and whether it is the best so far; what it raises, `result` raises."""
-        self.step, self.network = standing.step, standing.network
+    def __init__(self, progress: RunProgress, write: Callable[[], tuple[str, bool]], background: bool) -> None:
+        """``write`` returns the checkpoint's name, and whether it is the best so far; `result` raises its errors."""
+        self.step, self.network = progress.step, progress.network
         pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written = pool.submit(write)
         pool.shutdown(wait=not background)
 
     @property
-    def done(self) -> bool:
-        """Whether it is written, or could not be."""
+    def is_done(self) -> bool:
+        """Whether writing has finished or failed."""
         return self._written.done()
 
     def result(self) -> tuple[str, bool]:
-        """Its name, and whether it is the best so far; waits for it. Raises CheckpointError."""
+        """Waits; returns its name, and whether it is the best so far. Raises CheckpointError."""
         return self._written.result()
 
 
@@ -83,12 +83,12 @@ class Checkpointing:
         self._config, self._run, self._parts = config, run, parts
         self._optimizer = optimizer
         self._data: dict[str, Mapping[str, str]] = {}
-        self.background = parts.runtime.device.type == "cuda"  # a CPU that trains has no time to spare for a thread
+        self.background = parts.runtime.device.type == "cuda"  # on a CPU, a thread would slow down training
 
-    def save(self, standing: Standing) -> Saving:
-        """Save the state after this step. Beside a GPU it is copied, and written while training goes on.
+    def save(self, progress: RunProgress) -> PendingSave:
+        """Saves the state after this step; with a GPU it is copied and written in the background.
 
-        Of several ranks all have to ask, and the first writes: whole tensors, so that any number of ranks can resume.
+        All ranks must call this; rank 0 writes full tensors, so that any number of ranks can resume.
         """
         parts = self._parts
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
@@ -101,32 +101,33 @@ class Checkpointing:
             state=host({**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()}),
         )
         if not self._team.leads:
-            return Saving(standing, lambda: ("", False), background=False)
+            return PendingSave(progress, lambda: ("", False), background=False)
         info = checkpoint.CheckpointInfo(
-            step=standing.step,
+            step=progress.step,
             total_steps=parts.loader.total_steps,
             config=self._config.model_dump(mode="json"),
             model=parts.model_cfg,
-            score=standing.score,
-            network=standing.network,
-            best_score=standing.best,
+            score=progress.score,
+            network=progress.network,
+            best_score=progress.best,
             classes=parts.network.classes,
             data=self.contents(),
         )
-        kept = self._config.checkpoint
-        write = partial(checkpoint.save, self._run, info, tensors, kept.keep, kept.keep_every)
-        return Saving(standing, write, self.background)
+        settings = self._config.checkpoint
+        write = partial(checkpoint.save, self._run, info, tensors, settings.keep, settings.keep_every)
+        return PendingSave(progress, write, self.background)
 
-    def resume(self) -> Standing:
-        """Restore the newest whole checkpoint; the start of the run where there is none.
+    def resume(self) -> RunProgress:
+        """Restores the newest complete checkpoint; returns the start of the run if no checkpoint exists.
 
-        The data may have moved: TrainingError when they hold something else now. CheckpointError when none can be read.
+        Raises TrainingError when the data changed (they may have moved), CheckpointError when no checkpoint is
+        readable.
         """
         parts = self._parts
-        found = self._newest()
-        if found is None:
-            return Standing()
-        info, tensors = found
+        newest = self._newest()
+        if newest is None:
+            return RunProgress()
+        info, tensors = newest
         self._check_data(info)
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
         checkpoint.fill(partial(load_full_state, parts.network), tensors.student, origin)
@@ -138,37 +139,39 @@ class Checkpointing:
             checkpoint.fill(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)
         if self._team.leads and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
-            with writing(self._run.config, RunDirError):  # whoever resumes next finds the data where they are now
+            with writing(self._run.config, RunDirError):  # records the current location of the data
                 write_whole(self._run.config, self._config.to_json().encode())
-        return Standing(info.step, info.score, info.network, info.best_score)
+        return RunProgress(info.step, info.score, info.network, info.best_score)
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
-        for split, now in self.contents().items():
-            before = info.data.get(split, now)
-            changed = [what for what in now if before.get(what) != now[what]]
+        for split, current in self.contents().items():
+            before = info.data.get(split, current)
+            changed = [name for name in current if before.get(name) != current[name]]
             if changed:
-                said = [f"{what} ({before.get(what)} then, {now[what]} now)" if now[what].isdecimal() else what
-                        for what in changed]  # fmt: skip
+                differences = [
+                    f"{name} ({before.get(name)} then, {current[name]} now)" if current[name].isdecimal() else name
+                    for name in changed
+                ]
                 raise TrainingError(
-                    f"{getattr(self._config.data, split)} (data.{split}) is not what {self._run.path} was trained on: "
-                    f"other {' and '.join(said)}. Restore the data, or start a new run."
+                    f"{getattr(self._config.data, split)} (data.{split}) differs from the data that {self._run.path} "
+                    f"was trained on: {' and '.join(differences)} changed. Restore the data, or start a new run."
                 )
         if info.total_steps != self._parts.loader.total_steps:
             raise TrainingError(
-                f"{self._run.path} was planned for {info.total_steps} steps and its data now make "
+                f"{self._run.path} was planned for {info.total_steps} steps, but its data now give "
                 f"{self._parts.loader.total_steps}; the training data {self._config.data.train} changed. Restore them, "
                 "or start a new run."
             )
 
     def contents(self) -> dict[str, Mapping[str, str]]:
-        """What each split holds, which is looked at once."""
+        """A summary of the content of each split, computed once."""
         if not self._data:
             splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}
             self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
         return self._data
 
     def _newest(self) -> tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None:
-        """The newest whole checkpoint, which rank 0 reads and gives to the others; None where there is none."""
+        """The newest complete checkpoint, read by rank 0 and broadcast; None if no checkpoint exists."""
         device = self._parts.runtime.device
         if self._team.size == 1:
             return checkpoint.newest_complete(self._run, device)
@@ -178,12 +181,12 @@ class Checkpointing:
             read[0] = checkpoint.newest_complete(self._run, torch.device("cpu"))
             return None if read[0] is None else asdict(read[0][0])
 
-        known = self._team.by_first(facts)
-        if known is None:
+        info = self._team.on_first_rank(facts)
+        if info is None:
             return None
-        own = read[0][1] if read[0] is not None else None
+        state = read[0][1] if read[0] is not None else None
         parts = [
-            self._team.tensors_of_first({} if own is None else getattr(own, part))
+            self._team.tensors_of_first({} if state is None else getattr(state, part))
             for part in ("student", "teacher", "state")
         ]
-        return checkpoint.CheckpointInfo(**known), checkpoint.CheckpointState(*parts)
+        return checkpoint.CheckpointInfo(**info), checkpoint.CheckpointState(*parts)

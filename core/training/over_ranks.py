@@ -1,8 +1,8 @@
-"""Training over several processes: what each rank does from its start to its end.
+"""Distributed training: the life of each rank.
 
 Flow: ``python -m core train`` under torchrun calls ``train_over_ranks`` in every process. Rank 0 claims the run folder
-and records how the run ended; the others compute. A rank that fails leaves word of it; one that is killed leaves none,
-and the run is then interrupted: it has no ending in its events, as if it had been killed as a whole.
+and records the outcome; the others compute. A failing rank reports its failure. If a rank is killed, the run is
+interrupted: its events have no end, as if all processes had been killed.
 """
 
 from __future__ import annotations
@@ -34,68 +34,78 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import Interrupt, RankLost, TrainingError
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.recording import open_events, prepared, record_failure, record_refusal
+from core.training.team.recording import open_events, prepare_run, record_failure, record_refusal
 from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 
-_WORD_SECONDS = 3.0  # for another rank's word of its failure to come
-# What torch's backends say in a RuntimeError when another process does not answer.
-_UNANSWERED = ("gloo", "nccl", "connection", "peer", "socket", "timed out", "timeout", "broken pipe", "processgroup")
+_FAILURE_SECONDS = 3.0  # to wait for another rank's failure report
+# Parts of RuntimeErrors of torch's backends when another process does not respond.
+_LOST_RANK_MESSAGES = (
+    "gloo",
+    "nccl",
+    "connection",
+    "peer",
+    "socket",
+    "timed out",
+    "timeout",
+    "broken pipe",
+    "processgroup",
+)
 
 
 class _NoEvents(EventWriter):
-    """Events of a rank that has no run folder."""
+    """Discards events, on ranks without a run folder."""
 
     def __init__(self) -> None:
         """Opens nothing."""
 
     def write(self, event: Event) -> None:
-        """Rank 0 writes it."""
+        """Does nothing; rank 0 writes it."""
 
     def sync(self) -> None:
-        """There is nothing to sync."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing."""
 
 
 def train_over_ranks(
     launch: Launch, read: Callable[[], RunConfig], run: RunDir, quiet: bool = False, use: CodeUse = "check"
 ) -> Outcome:
-    """Train what ``read`` gives in ``run`` with the other ranks of ``launch``; returns how it ended.
+    """Trains the config returned by ``read`` in ``run`` with the other ranks of ``launch``; returns the outcome.
 
-    Raises UserError as ``core.training.train.train`` does, on every rank, and RankLost where one is gone.
+    Raises UserError like ``core.training.train.train``, on every rank, and RankLost when a rank is lost.
     """
     with joined(launch) as messages:
         team = Team(launch, messages)
-        config = team.together(read)
-        team.same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
-        team.same("config", config.digest())
+        config = team.on_all_ranks(read)
+        team.require_same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
+        team.require_same("config", config.digest())
         try:
-            team.together(lambda: check_mesh(launch.size, config.runtime.shard))
-            device = team.together(lambda: device_of(launch, config.runtime.device))
+            team.on_all_ranks(lambda: check_mesh(launch.size, config.runtime.shard))
+            device = team.on_all_ranks(lambda: device_of(launch, config.runtime.device))
         except (LaunchError, TrainingError) as error:
             if team.leads:
                 record_refusal(config, run, error)
             raise
-        with ExitStack() as held:
+        with ExitStack() as stack:
 
-            def claimed() -> Outcome | None:
+            def claim_run() -> Outcome | None:
                 run.create()
-                held.callback(run.claim().release)
-                return prepared(config, run)
+                stack.callback(run.claim().release)
+                return prepare_run(config, run)
 
-            if finished := team.by_first(claimed):
+            if finished := team.on_first_rank(claim_run):
                 return finished
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
-            team.secret = team.by_first(lambda: secrets.token_hex(8))
-            team.together(lambda: open_group(launch, messages, device, config.runtime.patience))
-            return _recorded(config, run, team, peers, quiet, use)
+            team.secret = team.on_first_rank(lambda: secrets.token_hex(8))
+            team.on_all_ranks(lambda: open_group(launch, messages, device, config.runtime.patience))
+            return _train_and_record(config, run, team, peers, quiet, use)
 
 
 def _program() -> str:
-    """Names this program by its source; 12 hex digits."""
+    """A digest of this program's source; 12 hex digits."""
     digest = hashlib.sha256()
     root = Path(core.__file__).parent
     for path in sorted(root.rglob("*.py")):
@@ -103,35 +113,37 @@ def _program() -> str:
     return digest.hexdigest()[:12]
 
 
-def _recorded(config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, use: CodeUse) -> Outcome:
-    """Train, and record the outcome on rank 0, whatever it is."""
+def _train_and_record(
+    config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, use: CodeUse
+) -> Outcome:
+    """Trains, and records the outcome on rank 0."""
     assert team.messages is not None
     events = open_events(run) if team.leads else _NoEvents()
-    leave = _leaving(events, team)
-    here = [(rank, pid, started) for rank, host, pid, started in peers
+    leave = _exit_function(events, team)
+    local_peers = [(rank, pid, started) for rank, host, pid, started in peers
             if host == team.launch.host and rank != team.launch.rank]  # fmt: skip
     loop: Loop | None = None
     try:
         with (
-            signals_as_requests(launched=True) as asked,
+            signals_as_requests(launched=True) as requests,
             Heartbeat(run, quiet or not team.leads, writes=team.leads) as heartbeat,
-            Watch(team.messages, here, leave) as watch,
+            Watch(team.messages, local_peers, leave) as watch,
         ):
             try:
                 try:
-                    team.by_first(lambda: keep_code(config, run, use))
-                    loop = Loop(config, run, events, heartbeat, asked, team, CustomCode(run, started=True))
+                    team.on_first_rank(lambda: keep_code(config, run, use))
+                    loop = Loop(config, run, events, heartbeat, requests, team, CustomCode(run, started=True))
                     loop.run()
                     outcome: Outcome = "done"
                 except Interrupt as interrupt:
-                    watch.settled()
+                    watch.allow_slow_exit()
                     outcome = interrupt.outcome
                     if loop is not None:
                         loop.leave()
-                team.by_first(lambda: _finish(events, loop, outcome))
+                team.on_first_rank(lambda: _finish(events, loop, outcome))
                 return outcome
             except Exception as error:
-                raise _ending(error, team, watch) from error
+                raise _final_error(error, team, watch) from error
     except Exception as error:
         if team.leads and not isinstance(error, RankLost):
             record_failure(events, loop.step if loop else 0, error)
@@ -147,42 +159,44 @@ def _finish(events: EventWriter, loop: Loop | None, outcome: Outcome) -> None:
     events.sync()
 
 
-def _ending(error: Exception, team: Team, watch: Watch) -> Exception:
-    """What ended the run, where ``error`` ended this rank: its own failure, another's, or that another is gone."""
+def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
+    """The error that ended the run, given the ``error`` of this rank: its own, another rank's, or a lost rank."""
     assert team.messages is not None
-    if not isinstance(error, RankLost) and not _unanswered(error):
+    if not isinstance(error, RankLost) and not _is_lost_rank(error):
         message = str(error) if isinstance(error, UserError) else sentence(error)
-        said = message or f"{type(error).__name__}: {error}"
+        text = message or f"{type(error).__name__}: {error}"
         kind, trace = type(error).__name__, "".join(traceback.format_exception(error))
-        team.messages.report_failure(Failure(team.launch.rank, team.launch.host, kind, said, trace))
+        team.messages.report_failure(Failure(team.launch.rank, team.launch.host, kind, text, trace))
         return error
-    word = team.messages.failure(_WORD_SECONDS)
-    if word is not None and word.rank != team.launch.rank:
-        return TrainingError(f"rank {word.rank} on {word.host}: {word.message}")
-    gone = watch.lost() or "another rank"
+    failure = team.messages.failure(_FAILURE_SECONDS)
+    if failure is not None and failure.rank != team.launch.rank:
+        return TrainingError(f"rank {failure.rank} on {failure.host}: {failure.message}")
+    lost = watch.lost_ranks() or "another rank"
     return RankLost(
-        f"{gone} of the {team.size} is gone or does not answer ({_short(error)}); the run is interrupted. Start it "
-        "again on the same folder: it goes on from its last checkpoint."
+        f"{lost} of the {team.size} was lost or does not respond ({_shorten(error)}); the run is interrupted. Start it "
+        "again with the same folder to resume from its last checkpoint."
     )
 
 
-def _unanswered(error: Exception) -> bool:
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _UNANSWERED)
+def _is_lost_rank(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST_RANK_MESSAGES)
 
 
-def _short(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) < 160 else f"{text[:80]} ... {text[-70:]}"
 
 
-def _leaving(events: EventWriter, team: Team) -> Callable[[str, Failure | None], None]:
-    """Ends this process from the watching thread, whatever the main thread waits for."""
+def _exit_function(events: EventWriter, team: Team) -> Callable[[str, Failure | None], None]:
+    """A function that ends this process from the watching thread."""
 
-    def leave(why: str, word: Failure | None) -> None:
-        if team.leads and word is not None:
-            events.write(RunFailed(step=0, error=word.error, message=word.message, traceback=word.traceback))
+    def leave(reason: str, failure: Failure | None) -> None:
+        if team.leads and failure is not None:
+            events.write(RunFailed(step=0, error=failure.error, message=failure.message, traceback=failure.traceback))
         if team.leads:
-            say_error(word.message if word is not None else f"{why}; the run is interrupted, and can be resumed.")
+            say_error(
+                failure.message if failure is not None else f"{reason}; the run is interrupted and can be resumed."
+            )
         sys.stdout.flush()
         os._exit(1)
 

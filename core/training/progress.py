@@ -1,7 +1,7 @@
-"""Progress of long work: for the window through ``status.json``, for a terminal through stderr.
+"""Progress of long work: for the window in ``status.json``, for a terminal on stderr.
 
-Flow: the trainer updates a ``Heartbeat``; a thread of its own renews ``status.json``, so
-that a long step, a slow disk or a validation never looks like lost contact.
+Flow: the trainer updates a ``Heartbeat``; a separate thread renews ``status.json``, so that a long step, a slow disk or
+a validation does not look like lost contact.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import HEARTBEAT_SECONDS, own_status
 
 _LINE_SECONDS = 10.0  # between lines when stderr is a file
-_REDRAW_SECONDS = 0.5  # between redraws of the one line when it is a terminal
+_REDRAW_SECONDS = 0.5  # between redraws of the line on a terminal
 
 
 class TimeLeft:
-    """Seconds to the end, from the pace of the last steps, so that a slow start or a pause does not mislead."""
+    """Estimates the remaining seconds from recent steps, so that a slow start or a pause has no lasting effect."""
 
     def __init__(self, window: int = 50) -> None:
         self._marks: deque[tuple[int, float]] = deque(maxlen=window)
 
     def seconds(self, done: int, total: int, now: float | None = None) -> float | None:
-        """Estimate after ``done`` of ``total``; None until there is a pace to estimate from."""
+        """The estimate after ``done`` of ``total``; None without enough steps."""
         now = time.monotonic() if now is None else now
         if self._marks and done < self._marks[-1][0]:
             self._marks.clear()
@@ -38,30 +38,30 @@ class TimeLeft:
 
 
 class Pace:
-    """Speed over the steps since the last report, without what is done between steps (validation, checkpoints)."""
+    """Training speed since the last report, without work between steps (validation, checkpoints)."""
 
     def __init__(self) -> None:
         self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
         self.begin()
 
     def begin(self) -> None:
-        """The next step begins: its batch is asked for."""
+        """Starts waiting for the next batch."""
         self._began = time.perf_counter()
 
     def has_batch(self) -> None:
-        """Its batch is there."""
+        """Records that the batch has arrived."""
         self._waited += time.perf_counter() - self._began
 
     def step(self, pairs: int) -> None:
-        """Count a step of so many pairs, finished or queued on the device."""
+        """Counts a step with ``pairs`` pairs, finished or queued on the device."""
         self._pairs += pairs
         self._steps += 1
         self._seconds += time.perf_counter() - self._began
 
     def report(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
-        """Pairs a second and the share of the time that was spent waiting for batches, since the last report.
+        """Pairs per second and the share of time spent waiting for batches, since the last report.
 
-        With the ``operations`` of a step, and the ``peak`` of the device a second, the share of it that was reached.
+        With the ``operations`` of a step and the device's ``peak`` per second also the model FLOPs utilisation.
         """
         seconds = max(self._seconds, 1e-9)
         values = {"train/pairs_per_s": self._pairs / seconds, "runtime/data_wait": self._waited / seconds}
@@ -72,27 +72,27 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "45 s", "1 min 10 s", "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """Seconds as text: "45 s", "1 min 10 s", "2 h 5 min"."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 class Heartbeat:
-    """Renews ``status.json`` while entered; ``update`` may be called as often as one likes."""
+    """Renews ``status.json`` within its context; ``update`` is cheap."""
 
     def __init__(self, run: RunDir, quiet: bool = False, writes: bool = True) -> None:
-        """``quiet``: nothing on stderr. Without ``writes`` no ``status.json`` either: another rank's is the run's."""
+        """``quiet``: no output on stderr. ``writes`` False: no ``status.json``, which another rank writes."""
         self._run = run
         self._quiet = quiet
         self._writes = writes
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._step, self._total, self._doing = 0, 0, "starting"
-        self._left: float | None = None
+        self._step, self._total, self._activity = 0, 0, "starting"
+        self._seconds_left: float | None = None
         self._pace = TimeLeft()
         self._printed = 0.0
 
@@ -108,16 +108,16 @@ class Heartbeat:
         self._thread.join()
         self._write()
 
-    def update(self, doing: str, step: int, total_steps: int, note: str = "") -> None:
-        """Set the activity after ``step`` of ``total_steps``; ``note`` is shown in a terminal only."""
-        if doing == "training":
-            self._left = self._pace.seconds(step, total_steps)
-        self._doing, self._step, self._total = doing, step, total_steps
+    def update(self, activity: str, step: int, total_steps: int, note: str = "") -> None:
+        """Sets the activity after ``step`` of ``total_steps``; ``note`` is shown only on a terminal."""
+        if activity == "training":
+            self._seconds_left = self._pace.seconds(step, total_steps)
+        self._activity, self._step, self._total = activity, step, total_steps
         self._show(note)
 
-    def part(self, doing: str, done: int, total: int) -> None:
-        """Set the progress of work inside a step, such as reading images or validating."""
-        self._doing = f"{doing} {done}/{total}" if total else doing
+    def part(self, activity: str, done: int, total: int) -> None:
+        """Sets the progress of work within a step, such as reading images or validating."""
+        self._activity = f"{activity} {done}/{total}" if total else activity
         self._show("")
 
     def _beat(self) -> None:
@@ -128,19 +128,19 @@ class Heartbeat:
         if not self._writes:
             return
         try:
-            self._run.write_status(own_status(self._step, self._total, self._doing, self._left))
-        except OSError as error:  # a full disk must not end the run; the next checkpoint will say so
+            self._run.write_status(own_status(self._step, self._total, self._activity, self._seconds_left))
+        except OSError as error:  # a full disk does not end the run here; the next checkpoint reports it
             print(f"cannot write {self._run.status}: {error}", file=sys.stderr)
 
     def _show(self, note: str) -> None:
         if self._quiet:
             return
         terminal = sys.stderr.isatty()
-        now = time.monotonic()
-        last = self._doing == "training" and self._step == self._total
-        if now - self._printed < (_REDRAW_SECONDS if terminal else _LINE_SECONDS) and not last:
+        seconds = time.monotonic()
+        is_last = self._activity == "training" and self._step == self._total
+        if seconds - self._printed < (_REDRAW_SECONDS if terminal else _LINE_SECONDS) and not is_last:
             return
-        self._printed = now
-        left = f", {duration(self._left)} left" if self._left is not None else ""
-        text = f"{self._doing}: step {self._step}/{self._total}{left}{f', {note}' if note else ''}"
+        self._printed = seconds
+        remaining = f", {duration(self._seconds_left)} left" if self._seconds_left is not None else ""
+        text = f"{self._activity}: step {self._step}/{self._total}{remaining}{f', {note}' if note else ''}"
         print(f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)

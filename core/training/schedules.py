@@ -1,10 +1,9 @@
-"""What changes over a run by formula, computed once and read by step; and the optimiser that follows it.
+"""The schedules of a run as arrays by step, and the optimiser.
 
-Flow: the loop calls ``build_schedules`` once; each step reads its learning rate, weight decay, momentum and what each
-objective counts by the number of the step. One object holds them all, as DINOv3's ``build_schedulers`` makes them, so
-that everything is computed in one place.
+Flow: the loop calls ``build_schedules`` once; each step reads its learning rate, weight decay, momentum and objective
+values by step number. One object holds them all, like DINOv3's ``build_schedulers``.
 
-Every array has an entry for each step, numbered from 1, and one before the first: N steps, N + 1 entries.
+Steps are numbered from 1, and entry 0 is before the first step: N steps have N + 1 entries.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from core.spec.config import (
 
 @dataclass(frozen=True)
 class Schedules:
-    """All that changes by formula. (N + 1,) each."""
+    """The schedules of a run. (N + 1,) each."""
 
     total_steps: int
-    teaching: Teaching  # the steps that the teacher teaches in
+    teaching: Teaching  # the steps in which the teacher is active
     learning_rate: Values
     weight_decay: Values
-    momentum: Values  # the share of the teacher that survives a step
-    followed: Values  # the share of it that survives the steps since it last followed, where it follows
+    momentum: Values  # the share of the teacher kept in a step
+    followed: Values  # the share kept since its last update, at updates
     objectives: Mapping[str, ObjectiveSchedule]
 
     @property
@@ -53,15 +52,15 @@ class Schedules:
         return self.learning_rate, self.weight_decay, self.momentum
 
     def follows(self, step: int) -> bool:
-        """Whether the teacher follows the student after ``step``: once before each step that it teaches in, at last."""
+        """Whether the teacher is updated after ``step``: before each step in which it is active, and at the end."""
         return (step + 1) % self.teaching.every == 0 or step == self.total_steps
 
     def progress(self, step: int) -> float:
-        """How much of training is done after ``step``, 0 to 1."""
+        """The completed share of training after ``step``, 0 to 1."""
         return step / self.total_steps
 
     def at(self, step: int) -> dict[str, ObjectiveValues]:
-        """What each objective goes by in ``step`` (the first is 1)."""
+        """The values of each objective in ``step`` (the first is 1)."""
         return {name: schedule.at(step) for name, schedule in self.objectives.items()}
 
 
@@ -82,9 +81,9 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
 def learning_rates(config: OptimConfig, total_steps: int) -> Values:
     """A linear warm-up to the peak, then a cosine towards 0 (Loshchilov and Hutter 2017, SGDR, with one cycle).
 
-    As in open_clip's ``cosine_lr``: with w steps of warm-up, step t <= w has t / w of the peak, and a later one
-    (1 + cos(pi (t - 1 - w) / (total - w))) / 2. The cosine counts the steps that are done before this one, so that the
-    last step still learns.
+    Like open_clip's ``cosine_lr``: with w warm-up steps, step t <= w has t / w of the peak, later ones
+    (1 + cos(pi (t - 1 - w) / (total - w))) / 2. The cosine counts completed steps, so that the last step has a positive
+    rate.
     """
     steps, warmup = step_numbers(total_steps), round(config.warmup * total_steps)
     rising = ramp(steps / max(1, warmup), 1.0, 0.0, 1.0) if warmup else np.ones(total_steps + 1)
@@ -93,7 +92,7 @@ def learning_rates(config: OptimConfig, total_steps: int) -> Values:
 
 
 def momenta(config: TeacherConfig, total_steps: int) -> Values:
-    """The share of the teacher that survives each step; all of it where the teacher is trained already.
+    """The share of the teacher kept in each step; 1 for a trained teacher.
 
     constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
     Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
@@ -102,13 +101,13 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
     if not config.traits.follows and config.traits.exists:
         return constant(1.0, total_steps)
     t = step_numbers(total_steps)
-    done = t / max(1, total_steps)
+    progress = t / max(1, total_steps)
     if config.momentum_schedule == "beta":
         return beta_momenta(config.momentum_beta, total_steps)
     if config.momentum_schedule == "cosine":
-        values = cosine(done, config.momentum, config.momentum_end)
+        values = cosine(progress, config.momentum, config.momentum_end)
     elif config.momentum_schedule == "linear":
-        values = ramp(done, 1.0, config.momentum, config.momentum_end)
+        values = ramp(progress, 1.0, config.momentum, config.momentum_end)
     else:
         values = constant(config.momentum, total_steps)
     if config.momentum_warmup:
@@ -117,10 +116,10 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
 
 
 def beta_momenta(b: float, total_steps: int) -> Values:
-    """(N + 1,) The momenta of an average of the weights after each of T steps, initial ones included, that are
-    weighted by the density of Beta(b, b).
+    """The momenta (N + 1,) of an average of the weights after each of T steps, including initial ones, weighted by the
+    density of Beta(b, b).
 
-    The weights after step k count w_k = (x (1 - x))^(b - 1) with x = (k + 1/2) / (T + 1), so that
+    The weights after step k have weight w_k = (x (1 - x))^(b - 1) with x = (k + 1/2) / (T + 1), so that
     m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in TRACER).
     """
     x = (np.arange(total_steps + 1) + 0.5) / (total_steps + 1)
@@ -130,22 +129,22 @@ def beta_momenta(b: float, total_steps: int) -> Values:
 
 
 def over_intervals(momentum: Values, every: int) -> Values:
-    """(N + 1,) What survives of a teacher that follows at once the steps up to each, from the last multiple of
-    ``every`` on: the product of their ``momentum`` (N + 1,).
+    """The products (N + 1,) of ``momentum`` (N + 1,) since the last multiple of ``every``, for a teacher that is
+    updated every ``every`` steps.
     """
-    kept = momentum.copy()
-    for step in range(2, len(kept) if every > 1 else 0):
+    products = momentum.copy()
+    for step in range(2, len(products) if every > 1 else 0):
         if step % every:
-            kept[step] *= kept[step - 1]
-    return kept
+            products[step] *= products[step - 1]
+    return products
 
 
 def build_optimizer(
     config: OptimConfig, network: nn.Module, depths: Mapping[str, tuple[int, int]] | None = None
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) that decays matrices only.
+    """AdamW (Loshchilov and Hutter 2019) with weight decay for matrices only.
 
-    Gains, biases and the logit scale have fewer than two dimensions and are left alone, as open_clip leaves them. With
+    Like in open_clip, parameters with fewer than two dimensions (gains, biases, logit scale) are not decayed. With
     ``depths`` (parameter -> its depth and the greatest one of its tower) the rate of a parameter is multiplied by
     ``layer_decay ** (greatest - depth)`` (Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT).
     """
@@ -158,12 +157,12 @@ def build_optimizer(
     return torch.optim.AdamW(
         [
             {
-                "params": groups[scale, kept],
-                "weight_decay": 0.0 if kept else config.weight_decay,
+                "params": groups[scale, no_decay],
+                "weight_decay": 0.0 if no_decay else config.weight_decay,
                 "scale": scale,
-                "decays": not kept,
+                "decays": not no_decay,
             }
-            for scale, kept in sorted(groups, key=lambda key: (-key[0], key[1]))
+            for scale, no_decay in sorted(groups, key=lambda key: (-key[0], key[1]))
         ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
@@ -173,7 +172,7 @@ def build_optimizer(
 
 
 def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """``learning_rate``, times the scale of each group of parameters, and ``weight_decay`` of those that decay."""
+    """Sets ``learning_rate`` times each group's scale, and ``weight_decay`` for groups with decay."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("scale", 1.0)
         group["weight_decay"] = weight_decay if group["decays"] else 0.0

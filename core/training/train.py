@@ -1,7 +1,7 @@
-"""Training: a config and a run folder in, events and checkpoints out.
+"""Training of a config in a run folder.
 
-Flow: ``python -m core train`` calls ``train``; the window never does. The run folder is claimed,
-``core.training.loop`` trains, and the outcome is recorded, whatever it is.
+Flow: ``python -m core train`` calls ``train``. It claims the run folder, trains with ``core.training.loop``, and
+records the outcome.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.spec.run.folder import RunDir
 from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.recording import disk_full, open_events, prepared, record_failure
+from core.training.team.recording import disk_full, open_events, prepare_run, record_failure
 from core.training.team.signals import signals_as_requests
 
 
@@ -30,25 +30,25 @@ def train(
     given: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
-    """Train ``config`` in ``run``, from its newest checkpoint if it has one; returns how it ended.
+    """Trains ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
 
-    ``use``: of code that changed since the run began. ``given``: objects that the config names as ``python:NAME``.
+    ``use``: for code that changed since the run began. ``given``: objects that the config names as ``python:NAME``.
     Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
     is in use, belongs to another config or cannot be written.
     """
     run.create()
     lock = run.claim()
     try:
-        if finished := prepared(config, run):
+        if finished := prepare_run(config, run):
             return finished
         with Heartbeat(run, quiet) as heartbeat:
             code = CustomCode(run, given, started=True)
-            return _recorded(config, run, heartbeat, open_events(run), use, code, Callbacks(callbacks))
+            return _train_and_record(config, run, heartbeat, open_events(run), use, code, Callbacks(callbacks))
     finally:
         lock.release()
 
 
-def _recorded(
+def _train_and_record(
     config: RunConfig,
     run: RunDir,
     heartbeat: Heartbeat,
@@ -57,13 +57,13 @@ def _recorded(
     code: CustomCode,
     callbacks: Callback,
 ) -> Outcome:
-    """Train, and record the outcome, whatever it is."""
+    """Trains, and records the outcome."""
     loop: Loop | None = None
     try:
-        with signals_as_requests() as asked:
+        with signals_as_requests() as requests:
             try:
                 keep_code(config, run, use)
-                loop = Loop(config, run, events, heartbeat, asked, code=code, callbacks=callbacks)
+                loop = Loop(config, run, events, heartbeat, requests, code=code, callbacks=callbacks)
                 loop.run()
                 outcome: Outcome = "done"
             except Interrupt as interrupt:

@@ -1,4 +1,4 @@
-"""Retrieval on held-out pairs, student and teacher apart: the numbers and samples of ``evaluated`` events."""
+"""Validation of student and teacher: metrics and samples of ``evaluated`` events."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def validate(
 ) -> tuple[dict[str, float], dict[str, Features]]:
     """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from.
 
-    A network that classifies is evaluated on the rows of ``dataset`` that have a ``label`` too: ``.../top1``.
+    A network with a classification head is also evaluated on rows of ``dataset`` with a ``label``: ``.../top1``.
     """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
 
-    def step(doing: str, done: int, total: int) -> None:
-        progress("validating", done, total)
+    def step(_activity: str, finished: int, total: int) -> None:
+        progress("validating", finished, total)
 
     for group in _by_size(networks):
         features |= encode_with_each(group, dataset, runtime, batch, step)
@@ -57,7 +57,7 @@ def validate(
 
 
 def _by_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
-    """``networks``, those together whose images are of one size; each image is decoded once for all of them."""
+    """Groups ``networks`` by image size; each image is decoded once per group."""
     groups: dict[int, dict[str, Network]] = {}
     for weights, network in networks.items():
         groups.setdefault(network.image_size, {})[weights] = network
@@ -68,15 +68,15 @@ def _by_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
 def top1(
     networks: Mapping[str, Network], dataset: PairDataset, runtime: Runtime, batch: int, progress: Progress, label: str
 ) -> dict[str, float]:
-    """Share of the labelled images of ``dataset`` that each network's classification head gets right.
+    """The accuracy of each network's classification head on the labelled images of ``dataset``.
 
-    Their images are of one size. Classes that a network was not trained on count as wrong; rows without a label are
-    left out. Equal scores count for their expectation over a random order.
+    All networks have the same image size. Unknown classes count as wrong; unlabelled rows are skipped. Ties count with
+    their expected accuracy in random order.
     """
-    wanted = {weights: label_numbers(dataset, label, network.classes) for weights, network in networks.items()}
+    class_numbers = {weights: label_numbers(dataset, label, network.classes) for weights, network in networks.items()}
     labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in range(len(dataset))])
-    right = dict.fromkeys(networks, 0.0)
-    count = done = 0
+    correct_counts = dict.fromkeys(networks, 0.0)
+    count = finished = 0
     (size,) = {network.image_size for network in networks.values()}
     with ExitStack() as stack:
         for network in networks.values():
@@ -85,13 +85,13 @@ def top1(
             for weights, network in networks.items():
                 with runtime.autocast():
                     logits = class_logits(network, images.to(runtime.device))
-                targets = wanted[weights][rows]
-                found = hit_probability(logits.float().cpu(), targets.clamp_min(0)) * (targets >= 0)
-                right[weights] += float(found[labelled[rows]].sum())
+                targets = class_numbers[weights][rows]
+                hits = hit_probability(logits.float().cpu(), targets.clamp_min(0)) * (targets >= 0)
+                correct_counts[weights] += float(hits[labelled[rows]].sum())
             count += int(labelled[rows].sum())
-            done += len(rows)
-            progress("validating", done, len(dataset))
-    return {weights: correct / max(1, count) for weights, correct in right.items()}
+            finished += len(rows)
+            progress("validating", finished, len(dataset))
+    return {weights: correct / max(1, count) for weights, correct in correct_counts.items()}
 
 
 def best_score(
@@ -101,14 +101,14 @@ def best_score(
     keep: float = 0.0,
     initial: Mapping[str, float] | None = None,
 ) -> tuple[float, str]:
-    """What the best checkpoint is chosen by, and the network that it is of: "student" or "teacher".
+    """The score for selecting the best checkpoint, and its network: "student" or "teacher".
 
-    It is the greater of their mean recalls on validation data; where retrieval is not trained, of their shares of right
-    classes. Equal ones are the teacher's. Where neither is computed it is ``progress`` (0 to 1) of no network (""):
-    recall is chance then, and the last checkpoint the best.
+    It is the higher of their mean recalls on validation data or, if retrieval is not trained, of their accuracies; ties
+    go to the teacher. If neither is computed it is ``progress`` (0 to 1) with network "", so that the last checkpoint
+    is the best.
 
-    A network that retains less than the share ``keep`` of the mean recall that ``initial`` values have on some retained
-    data set is worse than any that retains it: its score is below 0, by as much as it falls short.
+    A network that retains less than the share ``keep`` of the ``initial`` mean recall on a retained data set has a
+    negative score, the amount by which it falls short.
     """
     metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
     scores = []
@@ -117,11 +117,11 @@ def best_score(
             network = name.split("/")[-2]
             surplus = retained_share(values, initial or {}, network) - keep if keep else 0.0
             scores.append((value if surplus >= 0 else surplus, network))
-    return max(scores, default=(progress, ""))  # of equal scores the name decides: student < teacher
+    return max(scores, default=(progress, ""))  # ties are decided by name: student < teacher
 
 
 def retained_share(values: Mapping[str, float], initial: Mapping[str, float], network: str) -> float:
-    """The least share of the ``initial`` mean recall on a retained data set that ``network`` has now; 1 without any."""
+    """The lowest ratio of ``network``'s mean recall to ``initial`` on retained data sets; 1 without any."""
     shares = [
         values[name.replace("/student/", f"/{network}/")] / before
         for name, before in initial.items()
@@ -136,7 +136,7 @@ def trains_retrieval(objectives: ObjectivesConfig) -> bool:
 
 
 def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> dict[str, Any]:
-    """A few captions, evenly spread, with the images that each network finds first, as plain data.
+    """Evenly spaced sample captions with the top images of each network, as plain data.
 
     ``{"student": [{"caption", "image", "hits": [{"image", "score", "true"}, ...]}, ...], "teacher": ...}``
     """
@@ -146,8 +146,8 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
         rows, owner = encoded.rows.tolist(), encoded.text_to_image.tolist()
         paths = [str(dataset.path(row)) for row in rows]
         captions = [caption for row in rows for caption in dataset.captions_of(row)]
-        chosen = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
-        scores = encoded.texts[chosen] @ encoded.images.T  # (captions, N)
+        positions = sorted({round(i * (M - 1) / max(1, _SAMPLE_CAPTIONS - 1)) for i in range(min(M, _SAMPLE_CAPTIONS))})
+        scores = encoded.texts[positions] @ encoded.images.T  # (captions, N)
         best = scores.topk(min(_SAMPLE_HITS, scores.shape[1]), dim=1)
         sample[weights] = [
             {
@@ -158,6 +158,6 @@ def retrieval_sample(dataset: PairDataset, features: Mapping[str, Features]) -> 
                     for image, score in zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)
                 ],
             }
-            for i, caption in enumerate(chosen)
+            for i, caption in enumerate(positions)
         ]
     return sample

@@ -21,7 +21,7 @@ from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.step.utilisation import counted, device_peak
+from core.training.step.utilisation import count_operations, device_peak
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def time_steps(loop: Loop, warm_up: int, steps: int, from_loader: bool = False) 
     device, config = loop.parts.runtime.device, loop.config
     with closing(loop.parts.batches(loop.step, loop.step + 1 + warm_up + steps)) as batches:
         first = next(batches)
-        operations = counted(lambda: loop.train_step(first))[1]
+        operations = count_operations(lambda: loop.train_step(first))[1]
         timed_batches: Iterable[Batch] = batches if from_loader else repeat(first)
         _train(loop, islice(timed_batches, warm_up))
         synchronize(device)

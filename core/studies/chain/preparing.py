@@ -15,7 +15,7 @@ from core.spec.run.events import Outcome, RunFinished
 from core.spec.run.folder import RunDir
 from core.training.errors import Interrupt
 from core.training.progress import Heartbeat
-from core.training.team.recording import open_events, prepared, record_failure
+from core.training.team.recording import open_events, prepare_run, record_failure
 from core.training.team.signals import Requests, signals_as_requests
 
 Progress = Callable[[str, int, int], None]
@@ -28,7 +28,7 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
     """
     lock = run.claim()
     try:
-        if finished := prepared(config, run):
+        if finished := prepare_run(config, run):
             return finished
         with Heartbeat(run, quiet=True) as heartbeat, signals_as_requests() as signals:
 
@@ -44,7 +44,7 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
 
 
 def _requested_action(run: RunDir, signals: Requests) -> str | None:
-    return run.asked() or (signals.what if signals.is_set() else None)
+    return run.asked() or (signals.request if signals.is_set() else None)
 
 
 def _run_recorded(run: RunDir, work: Callable[[], None]) -> Outcome:

@@ -34,7 +34,7 @@ from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
-from core.training.step.utilisation import counted
+from core.training.step.utilisation import count_operations
 
 TIMED_STEPS = 32  # of the short run; both numbers give a teacher of every 2nd or 3rd step its share
 COUNTED_STEPS = 12  # of the run whose FLOPs are counted; counting makes a step several times slower
@@ -96,7 +96,7 @@ class _ShortRun:
         counts: list[int] = []
         with closing(self.loop.parts.loader.batches(0, self.steps)) as batches:
             for batch in batches:
-                counts.append(counted(partial(self.loop.train_step, batch))[1])
+                counts.append(count_operations(partial(self.loop.train_step, batch))[1])
         return statistics.fmean(counts)
 
     def read_images(self) -> None:

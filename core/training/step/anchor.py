@@ -16,9 +16,9 @@ class Anchor:
 
     def __init__(self, network: nn.Module, strength: float) -> None:
         """Keeps a copy of the parameters of ``network`` that learn; nothing where ``strength`` is 0."""
-        learnt = [one for one in network.parameters() if one.requires_grad] if strength else []
+        learnt = [parameter for parameter in network.parameters() if parameter.requires_grad] if strength else []
         self._strength = strength
-        self._initial = {one: one.detach().clone() for one in learnt}
+        self._initial = {parameter: parameter.detach().clone() for parameter in learnt}
 
     @torch.no_grad()
     def pull(self, optimizer: torch.optim.Optimizer, skipped: Tensor) -> None:
@@ -26,5 +26,5 @@ class Anchor:
         for group in optimizer.param_groups if self._initial else ():
             share = group["lr"] * self._strength * (1.0 - skipped)
             for parameter in group["params"]:
-                own = local(parameter)  # over ranks the part that this one has
-                own.lerp_(local(self._initial[parameter]), share.to(own.dtype))
+                shard = local(parameter)  # the part of this rank
+                shard.lerp_(local(self._initial[parameter]), share.to(shard.dtype))

@@ -28,14 +28,14 @@ def _on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Ge
     copying = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(copying):
-            there = send(batch)
+            on_device = send(batch)
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(copying)
 
-        def used(tensor: Tensor, by: torch.cuda.Stream = computing) -> Tensor:
+        def record_use(tensor: Tensor, by: torch.cuda.Stream = computing) -> Tensor:
             if tensor.is_cuda:
-                tensor.record_stream(by)  # its memory is not given away before the step is done with it
+                tensor.record_stream(by)  # keeps its memory until the step has used it
             return tensor
 
-        there.map(used)
-        yield there
+        on_device.map(record_use)
+        yield on_device

@@ -1,9 +1,9 @@
-"""Steps whose losses or gradients are not finite: skipped on the device, reported with the next metrics.
+"""Steps with non-finite losses or gradients: skipped on the device, reported with the next metrics.
 
-Flow: each step the loop passes its losses and the gradient's norm; the flag goes to optimiser and teacher, unread.
-With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and ``skipped`` says which
-steps were. Reading a number in between would make the host wait for the device in every step. The optimiser protects
-parameters; running statistics move in the forward pass already, and ``RunningStatistics`` takes that back.
+Flow: in each step the loop passes losses and gradient norm; the flag goes to optimiser and teacher without
+synchronisation. With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and
+``skipped`` yields the skipped steps. The optimiser protects parameters; running statistics change in the forward pass
+already, and ``RunningStatistics`` restores them.
 
 Legend: L objectives.
 """
@@ -25,59 +25,59 @@ class SkippedStep:
     """A step that the optimiser skipped."""
 
     step: int
-    suspects: tuple[str, ...]  # the losses that were not finite; the gradient where all of them were
-    in_a_row: int  # how many were skipped up to this one
+    suspects: tuple[str, ...]  # the non-finite losses; the gradient if all losses are finite
+    in_a_row: int  # consecutive skipped steps up to this one
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The numbers of some steps: of each its losses, then the norm of its gradient."""
+class StepNumbers:
+    """The numbers of several steps: per step its losses, then the gradient norm."""
 
-    steps: tuple[tuple[int, tuple[str, ...]], ...]  # the number of each, and the names of its losses
+    steps: tuple[tuple[int, tuple[str, ...]], ...]  # step number and names of losses
     numbers: Tensor  # (all,)
 
 
 class StepGuard:
-    """Remembers the numbers of each step since the last report, on the device."""
+    """Collects the numbers of each step since the last report, on the device."""
 
     def __init__(self) -> None:
         self._steps: list[tuple[int, tuple[str, ...]]] = []
-        self._numbers: list[Tensor] = []  # (L + 1,) of each: the losses, then the norm
+        self._numbers: list[Tensor] = []  # (L + 1,) per step: losses, then norm
         self._in_a_row = 0
 
-    def unsound(self, step: int, names: Sequence[str], losses: Tensor, norm: Tensor) -> Tensor:
-        """1.0 where ``losses`` (L,) or the ``norm`` of their gradient are not finite, else 0.0; scalar, not read.
+    def is_not_finite(self, step: int, names: Sequence[str], losses: Tensor, norm: Tensor) -> Tensor:
+        """1.0 if ``losses`` (L,) or the gradient ``norm`` are not finite, else 0.0; a scalar on the device.
 
-        It is what a fused optimiser of torch takes as ``found_inf``: with 1 it leaves parameters and moments alone.
+        torch's fused optimisers accept it as ``found_inf``: with 1 they change neither parameters nor moments.
         """
         numbers = torch.cat([losses.detach(), norm.detach()[None]])
         self._steps.append((step, tuple(names)))
         self._numbers.append(numbers)
         return (~numbers.isfinite().all()).float()
 
-    def taken(self) -> Taken:
+    def take_numbers(self) -> StepNumbers:
         """The numbers of every step since the last call, on the device."""
         steps, numbers = self._steps, self._numbers
         self._steps, self._numbers = [], []
-        return Taken(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
+        return StepNumbers(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
-    def skipped(self, taken: Taken) -> Iterator[SkippedStep]:
-        """Those of the steps ``taken``, whose numbers are in the host's memory by now, that were skipped, in order."""
-        finite = iter(taken.numbers.isfinite().tolist())
-        for step, names in taken.steps:
-            sound = [next(finite) for _ in names]
-            if all([*sound, next(finite)]):
+    def skipped(self, numbers: StepNumbers) -> Iterator[SkippedStep]:
+        """The skipped steps among ``numbers``, which are in host memory, in order."""
+        finite = iter(numbers.numbers.isfinite().tolist())
+        for step, names in numbers.steps:
+            finite_losses = [next(finite) for _ in names]
+            if all([*finite_losses, next(finite)]):
                 self._in_a_row = 0
                 continue
             self._in_a_row += 1
-            suspects = tuple(name for name, is_sound in zip(names, sound, strict=True) if not is_sound)
+            suspects = tuple(name for name, is_sound in zip(names, finite_losses, strict=True) if not is_sound)
             yield SkippedStep(step, suspects or (GRADIENT,), self._in_a_row)
 
 
 class RunningStatistics:
-    """The running statistics of every batch norm in a network, which a skipped step must not move.
+    """The running statistics of all batch norms in a network, restored after a skipped step.
 
-    Of each dtype they are joined into one tensor, so that a step costs a few kernels and not several for each norm.
+    Statistics of each dtype are concatenated, so that a step needs few kernels.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -89,12 +89,12 @@ class RunningStatistics:
 
     @torch.no_grad()
     def remember(self) -> None:
-        """Copy the statistics; call it before the forward pass."""
+        """Copies the statistics; call it before the forward pass."""
         self._before = [_flat(buffers) for buffers in self._buffers.values()]
 
     @torch.no_grad()
     def restore(self, skipped: Tensor) -> None:
-        """Give the statistics their values before the step back where ``skipped`` is 1.0; a scalar, not read."""
+        """Restores the statistics if ``skipped``, a scalar on the device, is 1.0."""
         for buffers, before in zip(self._buffers.values(), self._before, strict=True):
             sound = torch.where(skipped > 0, before, _flat(buffers))
             parts = sound.split([buffer.numel() for buffer in buffers])

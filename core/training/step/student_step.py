@@ -1,7 +1,7 @@
-"""The student's part of a step as one module: its forward pass, and what the objectives' heads add.
+"""The student's part of a step as one module: its forward pass and the objectives' heads.
 
-Flow: ``core.training.assembly`` makes it around the network; ``TrainStep`` calls it, and whatever shards a network or
-gathers its outputs (FSDP2) wraps it: all that a loss reads of the student's parameters is read within its ``forward``.
+Flow: ``core.training.assembly`` wraps the network; ``TrainStep`` calls it. FSDP2 wraps it: losses read the student's
+parameters only within its ``forward``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.ranks.tensors import as_trees
 
 
 class StudentStep(nn.Module):
-    """A batch in, the student's outputs out. Its parameters are the network's, under ``network.``."""
+    """Computes the student's outputs of a batch. Its parameters are the network's, under ``network.``."""
 
     def __init__(self, network: Network, runtime: Runtime) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class StudentStep(nn.Module):
         self.runtime = runtime
 
     def forward(self, batch: Batch, objectives: Objectives) -> Output:
-        """The student's outputs for ``batch``, with what the heads of ``objectives``, those of this step, add."""
+        """The student's outputs for ``batch``, with additional outputs of the active ``objectives``."""
         with self.runtime.autocast():
             output = self.network.forward_student(batch, objectives.need_views, objectives.need_prototypes)
             output = objectives.head_outputs(self.network, batch, output)

@@ -1,7 +1,7 @@
-"""How well a device is used: floating-point operations of a step against the device's peak, and its memory.
+"""Device utilisation: floating-point operations of a step relative to the device's peak, and memory in use.
 
-Flow: the loop counts the operations of its first step once, where the device's peak is known, and reports with the
-losses the share of the peak that it reaches (MFU; Chowdhery et al. 2022, PaLM, appendix B) and the memory in use.
+Flow: the loop counts the operations of its first steps, if the device's peak is known, and reports the model FLOPs
+utilisation (MFU; Chowdhery et al. 2022, PaLM, appendix B) and memory with the losses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.model.runtime import Runtime
 
 T = TypeVar("T")
 
-# Torch has formulas for the attention kernels of GPUs only; without these, attention on a CPU counts as nothing.
+# Torch has formulas only for the attention kernels of GPUs; without these, attention on a CPU would not be counted.
 _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
         lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
@@ -27,8 +27,8 @@ _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
     ),
 }
 
-# Dense products a second, in 1e12: of bfloat16 with float32 sums, and of float32 without tensor cores, by the makers'
-# data sheets; of TF32 it is half of bfloat16's.
+# Dense TFLOPS of bfloat16 with float32 accumulation, and of float32 without tensor cores, from the manufacturers'
+# data sheets; TF32 has half of bfloat16's.
 _PEAKS = {
     "B200": (2250.0, 75.0),
     "H200": (989.0, 67.0),
@@ -54,45 +54,44 @@ _PEAKS = {
 
 
 def peak(name: str, precision: str) -> float | None:
-    """Operations a second that the device ``name`` has at most in "bf16", "tf32" or "fp32"; None if unknown."""
-    found = [one for one in _PEAKS if f" {one} " in f" {name.replace('-', ' ')} "]
-    if not found:
+    """The peak operations per second of the device ``name`` in "bf16", "tf32" or "fp32"; None if unknown."""
+    matches = [model for model in _PEAKS if f" {model} " in f" {name.replace('-', ' ')} "]
+    if not matches:
         return None
-    bf16, fp32 = _PEAKS[max(found, key=len)]  # "H100 PCIe" is not "H100"
+    bf16, fp32 = _PEAKS[max(matches, key=len)]  # "H100 PCIe" is not "H100"
     return 1e12 * {"bf16": bf16, "tf32": bf16 / 2, "fp32": fp32}[precision]
 
 
 def device_peak(runtime: Runtime) -> float | None:
-    """That of the device a run is on; None on a CPU, and where it is not known."""
+    """The peak of the device of a run; None on a CPU or if unknown."""
     if runtime.device.type != "cuda":
         return None
     tf32 = runtime.precision == "fp32" and torch.get_float32_matmul_precision() != "highest"
     return peak(runtime.describe(), "tf32" if tf32 else runtime.precision)
 
 
-def counted(work: Callable[[], T]) -> tuple[T, int]:
-    """What ``work`` gives, and the floating-point operations of its matrix products, convolutions and attention.
+def count_operations(work: Callable[[], T]) -> tuple[T, int]:
+    """The result of ``work``, and the floating-point operations of its matrix products, convolutions and attention.
 
-    Compiled blocks run as they are written. What activation checkpointing or a micro-batch computes again is counted
-    again.
+    Compiled blocks run eagerly. Recomputation by activation checkpointing or micro-batches is counted too.
     """
     counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one kernel for a whole attention layer, which has no formula
+    fastpath_was_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused attention kernel has no formula
     try:
         with torch.compiler.set_stance("force_eager"), counter:
-            made = work()
+            result = work()
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return made, int(counter.get_total_flops())
+        torch.backends.mha.set_fastpath_enabled(fastpath_was_enabled)
+    return result, int(counter.get_total_flops())
 
 
 def memory_gib(device: torch.device) -> float:
-    """GiB in use: the most that was allocated on a GPU since the last call; of a CPU what the process holds."""
+    """GiB in use: on a GPU the peak since the last call, on a CPU the memory of the process."""
     if device.type == "cuda":
-        most = torch.cuda.max_memory_allocated(device)
+        peak_bytes = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        return most / 2**30
+        return peak_bytes / 2**30
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() / 2**30
     return float(psutil.Process().memory_info().rss) / 2**30

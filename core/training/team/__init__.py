@@ -1,1 +1,1 @@
-"""The ranks of a run as a team: what they agree on, how their weights lie, what ends them; the requests of signals."""
+"""Coordination of the ranks of a run: agreement, sharding, failure handling, signals."""

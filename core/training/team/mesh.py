@@ -24,7 +24,7 @@ def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard
     from core.ranks.sharding import mesh_of, shard_module  # noqa: PLC0415  (needless in one process)
 
     network, precision = student.network, student.runtime.precision
-    team.start_alike(network, teacher.network if teacher is not None and teacher.moves else None)
+    team.broadcast_weights(network, teacher.network if teacher is not None and teacher.moves else None)
     mesh = mesh_of(team.size, shard, network.towers.pixel_mean.device)
     team.sharded = shard > 1
     shard_module(student, network.blocks(), mesh, precision)

@@ -1,6 +1,6 @@
-"""How a run folder is prepared for training, and how what ended it is recorded; told without loading torch.
+"""Preparation of a run folder for training, and records of failures; does not import torch.
 
-Flow: ``core.training.train`` and ``over_ranks`` prepare the folder that they claimed, and record a failure in it.
+Flow: ``core.training.train`` and ``over_ranks`` prepare the claimed folder, and record failures in it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# A resumed run may differ in these: they change speed and bookkeeping, not what is learnt.
+# A resumed run may differ in these: they affect speed and bookkeeping, not the result.
 _FREE_ON_RESUME = ("name", "runtime.", "checkpoint.", "data.cache_mib", "data.workers")
-# Where the data lie may differ too: what they hold is compared with the checkpoint (``core.training.checkpointing``).
+# Paths of data may differ too: their content is compared with the checkpoint (``core.training.checkpointing``).
 _PLACES = ("data.train", "data.val", "data.test")
 
 
-def prepared(config: RunConfig, run: RunDir) -> Outcome | None:
-    """Prepare the folder; the outcome where its run is finished already."""
+def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
+    """Prepares the folder; returns the outcome if the run is already finished."""
     try:
         _settle_config(config, run)
         if finished := _finished_before(run):
             return finished
-        # A killed trainer may have left it; what was asked since this one was started counts.
+        # Removes requests left by a killed trainer; those since the start of this one stay.
         run.clear_control(older_than=own_start_time())
     except OSError as error:
         raise disk_full(run, error) or run.unwritable(error) from error
@@ -47,7 +47,7 @@ def prepared(config: RunConfig, run: RunDir) -> Outcome | None:
 
 
 def open_events(run: RunDir) -> EventWriter:
-    """The run's events, to append to. RunDirError, or TrainingError for a full disk, where they cannot be written."""
+    """The run's events, for appending. Raises RunDirError, or TrainingError for a full disk."""
     try:
         return EventWriter(run.events)
     except OSError as error:
@@ -55,31 +55,31 @@ def open_events(run: RunDir) -> EventWriter:
 
 
 def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
-    """What a full disk is told as; None where ``error`` is another one."""
+    """The error for a full disk; None if ``error`` is another error."""
     if error.errno not in _FULL:
         return None
     return TrainingError(
-        f"the disk that holds {run.path} is full; the last good checkpoint is kept. Free some space and resume."
+        f"the disk that holds {run.path} is full; the last checkpoint is kept. Free some space and resume."
     )
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
-    """Write ``config.json``, or check that the folder has the same config.
+    """Writes ``config.json``, or checks that the folder has the same config.
 
-    A folder whose own was refused before training began takes another one.
+    If its config was rejected before training, the folder accepts another one.
     """
     if run.config.exists() and not _was_refused(run):
-        there = read_config(run.config)
+        existing = read_config(run.config)
         changed = {
             name: values
-            for name, values in differences(there, config).items()
+            for name, values in differences(existing, config).items()
             if not name.startswith(_FREE_ON_RESUME) and name not in _PLACES
         }
         if changed:
             name, (old, new) = next(iter(changed.items()))
             more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise RunDirError(
-                f"the run folder {run.path} belongs to another config: {name} is {old!r} there and {new!r} here"
+                f"the run folder {run.path} belongs to another config: {name} is {old!r} in the folder and {new!r} here"
                 f"{more}; choose another folder, or train the config in its config.json."
             )
     else:
@@ -88,8 +88,8 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
 
 
 def _was_refused(run: RunDir) -> bool:
-    """Whether it failed before any step, and so has nothing that belongs to its config."""
-    if names(run):  # it has a log that takes a while to read
+    """Whether it failed before any step, and so contains no results of its config."""
+    if names(run):  # avoids reading a long log
         return False
     kinds = {type(event) for event in EventReader(run.events).read_all()}
     return RunFailed in kinds and RunStarted not in kinds
@@ -101,7 +101,7 @@ def _finished_before(run: RunDir) -> Outcome | None:
 
 
 def record_failure(events: EventWriter, step: int, error: Exception) -> None:
-    """Record a failure; a disk that refuses even that must not hide what failed."""
+    """Records a failure; an unwritable log does not hide the failure."""
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     kind = type(error).__name__
     try:
@@ -111,14 +111,14 @@ def record_failure(events: EventWriter, step: int, error: Exception) -> None:
 
 
 def record_refusal(config: RunConfig, run: RunDir, error: UserError) -> bool:
-    """Record ``error``, for which ``run`` cannot begin; whether it is done instead.
+    """Records ``error``, which prevents ``run`` from starting; returns True if the run is already finished.
 
-    Raises RunDirError when it is in use, or another config's.
+    Raises RunDirError when it is in use, or belongs to another config.
     """
     run.create()
     lock = run.claim()
     try:
-        if prepared(config, run):
+        if prepare_run(config, run):
             return True
         events = open_events(run)
         record_failure(events, 0, error)

@@ -1,8 +1,7 @@
-"""The ranks of a run as a team: what one of them finds out, all of them know; what one of them decides, all do.
+"""Coordination of the ranks of a run: shared results, errors and decisions.
 
-Flow: ``core.training.over_ranks`` makes a ``Team`` of several ranks; a run of one process has ``ALONE``, in which
-everything is as if nobody else were there. Rank 0 has the run folder: it alone claims it, writes events, status and
-checkpoints, and reads what the window asks.
+Flow: ``core.training.over_ranks`` creates a ``Team`` of several ranks; a single process uses ``ALONE``. Only rank 0
+uses the run folder: it claims it, writes events, status and checkpoints, and reads requests of the window.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from core.spec.run.folder import Control
 from core.training.errors import Interrupt, RankLost, TrainingError
 
 T = TypeVar("T")
-_ASKED: tuple[Control | None, ...] = (None, "pause", "stop")  # by how much it counts
+_REQUESTS: tuple[Control | None, ...] = (None, "pause", "stop")  # by priority
 
 
 @dataclass
 class Team:
-    """One rank's view of all; ``messages`` is None where there is one rank only."""
+    """One rank's view of all ranks; ``messages`` is None for a single rank."""
 
     launch: Launch = field(default_factory=Launch)
     messages: Messages | None = None
-    secret: str = ""  # a name that this launch alone knows, the same on every rank
-    sharded: bool = False  # whether weights are split, so that no rank can compute without the others
+    secret: str = ""  # unique to this launch, the same on every rank
+    sharded: bool = False  # whether weights are split, so that computing needs all ranks
 
     @property
     def leads(self) -> bool:
@@ -49,10 +48,10 @@ class Team:
         """W"""
         return self.launch.size
 
-    def together(self, call: Callable[[], T]) -> T:
-        """``call`` on every rank, which may take its time; what any of them raises, all raise.
+    def on_all_ranks(self, call: Callable[[], T]) -> T:
+        """Runs ``call`` on every rank, for any time; an error on any rank is raised on all.
 
-        An Interrupt, a UserError with what the first rank in trouble says, or RankLost.
+        Raises Interrupt, a UserError with the message of the first failed rank, or RankLost.
         """
         if self.messages is None:
             return call()
@@ -60,8 +59,8 @@ class Team:
         self._raise_first(error)
         return value  # type: ignore[return-value]
 
-    def by_first(self, call: Callable[[], T]) -> T:
-        """What ``call`` gives on rank 0, plain data; the others wait for it. What it raises, all raise."""
+    def on_first_rank(self, call: Callable[[], T]) -> T:
+        """The result of ``call`` on rank 0 (plain data), on all ranks; its errors are raised on all."""
         if self.messages is None:
             return call()
         value, error = _attempt(call) if self.leads else (None, None)
@@ -71,16 +70,16 @@ class Team:
         return first
 
     def _raise_first(self, error: Exception | None) -> None:
-        everyone = self._exchange("outcome", None if error is None else _said(error))
-        found = [(rank, one) for rank, one in enumerate(everyone) if one is not None]
-        if error is not None and (found[0][0] == self.launch.rank or isinstance(error, Interrupt)):
+        everyone = self._exchange("outcome", None if error is None else _describe_error(error))
+        failures = [(rank, failure) for rank, failure in enumerate(everyone) if failure is not None]
+        if error is not None and (failures[0][0] == self.launch.rank or isinstance(error, Interrupt)):
             raise error
-        if found:
-            rank, first = found[0]
+        if failures:
+            rank, first = failures[0]
             if first["kind"] == "interrupt":
                 raise Interrupt("paused" if first["message"] == "paused" else "stopped")
-            where = "" if rank == 0 else f"rank {rank} on {first['host']}: "
-            raise TrainingError(where + first["message"]) from error
+            source = "" if rank == 0 else f"rank {rank} on {first['host']}: "
+            raise TrainingError(source + first["message"]) from error
 
     def _exchange(self, about: str, value: T) -> list[T]:
         assert self.messages is not None
@@ -89,7 +88,7 @@ class Team:
         except (RankFailed, RuntimeError) as gone:
             raise RankLost(str(gone)) from gone
 
-    def same(self, about: str, value: str) -> None:
+    def require_same(self, about: str, value: str) -> None:
         """TrainingError unless every rank has the same ``value`` of what ``about`` names."""
         if self.messages is None:
             return
@@ -101,50 +100,50 @@ class Team:
                     f"{every[0]}); every process needs the same."
                 )
 
-    def agree(self, asked: Control | None) -> Control | None:
-        """What any rank was asked; called by all at the same place."""
+    def agree_on_request(self, request: Control | None) -> Control | None:
+        """The request of any rank; all ranks must call this at the same point."""
         if self.messages is None:
-            return asked
-        return _ASKED[self.highest(_ASKED.index(asked))[0]]
+            return request
+        return _REQUESTS[self.highest(_REQUESTS.index(request))[0]]
 
     def highest(self, *numbers: int) -> list[int]:
-        """The greatest of each number over ranks; never waits for a GPU."""
+        """The maximum of each number over ranks; never waits for a GPU."""
         if self.messages is None:
             return list(numbers)
-        found = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return found.tolist()
+        maxima = torch.tensor(numbers, dtype=torch.int64)
+        dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
+        return maxima.tolist()
 
     def loaded(self, item: LoadedBatch, pad_id: int) -> LoadedBatch:
-        """This rank's rows of a batch with captions as long as everyone's, and the unreadable images of all ranks."""
+        """This rank's rows of a batch, with caption length and unreadable images synchronised over ranks."""
         if self.messages is None:
             return item
         words = 0 if item.batch is None else item.batch.texts.shape[1]
         longest, broken, nothing = self.highest(words, len(item.broken), item.batch is None)
-        found = item.broken
+        broken_rows = item.broken
         if broken:
             everyone = self._exchange("broken", {str(row): reason for row, reason in item.broken.items()})
-            found = {int(row): reason for one in everyone for row, reason in one.items()}
+            broken_rows = {int(row): reason for rows in everyone for row, reason in rows.items()}
         if nothing or item.batch is None:
-            return LoadedBatch(None, found)
-        return LoadedBatch(item.batch.with_words(longest, pad_id), found)
+            return LoadedBatch(None, broken_rows)
+        return LoadedBatch(item.batch.with_words(longest, pad_id), broken_rows)
 
     def tensors_of_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rank 0's ``tensors``, on the CPU, for all; those of the others are not looked at."""
-        described: list[Any] = self.by_first(
+        """Rank 0's ``tensors`` on the CPU, broadcast to all ranks."""
+        described: list[Any] = self.on_first_rank(
             lambda: [
                 [name, list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()
             ]
         )
-        found = {}
+        received = {}
         for name, shape, dtype in described:
-            given = tensors[name].cpu().contiguous() if self.leads else torch.empty(shape, dtype=getattr(torch, dtype))
-            dist.broadcast(given.view(torch.uint8) if given.ndim else given, 0)
-            found[name] = given
-        return found
+            tensor = tensors[name].cpu().contiguous() if self.leads else torch.empty(shape, dtype=getattr(torch, dtype))
+            dist.broadcast(tensor.view(torch.uint8) if tensor.ndim else tensor, 0)
+            received[name] = tensor
+        return received
 
-    def start_alike(self, *modules: nn.Module | None) -> None:
-        """Give every rank rank 0's weights and buffers."""
+    def broadcast_weights(self, *modules: nn.Module | None) -> None:
+        """Broadcasts rank 0's weights and buffers to all ranks."""
         if self.messages is None:
             return
         for module in modules:
@@ -152,16 +151,16 @@ class Team:
                 dist.broadcast(value, 0)
 
     def report(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean of each value over ranks, which all have the same ones."""
+        """The mean of each value over ranks; all ranks need the same names."""
         if self.messages is None or not values:
             return values
         device = next((value.device for value in values.values() if value.device.type != "cpu"), torch.device("cpu"))
-        near = sorted(name for name, value in values.items() if value.device != device)
-        names = [*near, *sorted(values.keys() - set(near))]
-        stacked = torch.stack([values[name].detach().double() for name in names[len(near) :]])
-        if near:  # one copy for all that the host knows
-            known = torch.stack([values[name].detach().double() for name in near])
-            stacked = torch.cat([sent(known, device), stacked])
+        host_names = sorted(name for name, value in values.items() if value.device != device)
+        names = [*host_names, *sorted(values.keys() - set(host_names))]
+        stacked = torch.stack([values[name].detach().double() for name in names[len(host_names) :]])
+        if host_names:  # a single copy
+            host_values = torch.stack([values[name].detach().double() for name in host_names])
+            stacked = torch.cat([sent(host_values, device), stacked])
         return dict(zip(names, mean_over_ranks(stacked).unbind(), strict=True))
 
 
@@ -171,11 +170,11 @@ ALONE = Team()
 def _attempt(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
     try:
         return call(), None
-    except Exception as error:  # noqa: BLE001  (whatever it is, the others have to hear of it before it is raised)
+    except Exception as error:  # noqa: BLE001  (reported to other ranks before it is raised)
         return None, error
 
 
-def _said(problem: Exception) -> dict[str, str]:
+def _describe_error(problem: Exception) -> dict[str, str]:
     if isinstance(problem, Interrupt):
         return {"kind": "interrupt", "message": problem.outcome, "host": ""}
     text = str(problem) if isinstance(problem, UserError) else sentence(problem)

@@ -18,7 +18,7 @@ from core.ranks.messages import RankFailed
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, RankLost, TrainingError
-from core.training.over_ranks import _ending, _unanswered
+from core.training.over_ranks import _final_error, _is_lost_rank
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 from tests.core.ranks.forked import opened, over_ranks, steps_of
@@ -44,7 +44,7 @@ def test_a_image_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path
             lost = int(loop.parts.loader._maker.order.take(0, 0, 12)[0][-1])  # in the last rank's share
             if team.launch.rank == team.size - 1:
                 Path(loop.parts.train.path(lost)).unlink()
-            team.together(lambda: None)
+            team.on_all_ranks(lambda: None)
             return steps_of(loop, 3), dict(loop.parts.train.broken)
 
     (one, broken), (other, known) = over_ranks(2, train)
@@ -110,7 +110,7 @@ def test_out_of_memory_in_one_rank_ends_all_with_a_sentence(
                 try:
                     steps_of(loop, 3)
                 except (TrainingError, RuntimeError) as error:
-                    ended = _ending(error, team, watch)
+                    ended = _final_error(error, team, watch)
                     return f"{type(ended).__name__}: {ended}"
         return "trained"
 
@@ -130,7 +130,7 @@ def test_too_many_unreadable_images_in_one_rank_end_all(tmp_path: Path) -> None:
             if team.launch.rank == 1:
                 for row in loop.parts.loader._maker.order.take(0, 6, 12)[0].tolist():
                     Path(loop.parts.train.path(row)).unlink()
-            team.together(lambda: None)
+            team.on_all_ranks(lambda: None)
             try:
                 steps_of(loop, 3)
             except DataError as error:
@@ -171,7 +171,7 @@ def _spoilt(result: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], bad
 def test_what_one_rank_is_asked_all_do() -> None:
     def ask(team: Team) -> list[str | None]:
         asked = [None, "pause" if team.launch.rank == 2 else None, ("pause", "stop", None)[team.launch.rank]]
-        return [team.agree(one) for one in asked]  # type: ignore[arg-type]
+        return [team.agree_on_request(one) for one in asked]  # type: ignore[arg-type]
 
     assert over_ranks(3, ask) == [[None, "pause", "stop"]] * 3
 
@@ -183,7 +183,10 @@ def test_what_one_rank_raises_all_raise() -> None:
                 raise UserError("the data are not there.")
 
         found = []
-        for run in (lambda: team.together(call), lambda: team.together(_interrupted if team.leads else _nothing)):
+        for run in (
+            lambda: team.on_all_ranks(call),
+            lambda: team.on_all_ranks(_interrupted if team.leads else _nothing),
+        ):
             try:
                 run()
             except (TrainingError, UserError, Interrupt) as error:
@@ -272,4 +275,4 @@ def test_a_mesh_fits_its_ranks() -> None:
     ],
 )
 def test_an_error_that_says_that_another_rank_does_not_answer(error: Exception, unanswered: bool) -> None:
-    assert _unanswered(error) is unanswered
+    assert _is_lost_rank(error) is unanswered

@@ -63,7 +63,7 @@ def test_nccl_without_gpus_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> No
     def choose(team: Team) -> tuple[str, str]:
         cpus = {str(device_of(team.launch, wanted)) for wanted in ("auto", "cpu", "mps")}
         try:
-            team.together(lambda: device_of(team.launch, "cuda"))
+            team.on_all_ranks(lambda: device_of(team.launch, "cuda"))
         except UserError as error:
             return ",".join(cpus), str(error)
         return ",".join(cpus), ""

@@ -102,7 +102,7 @@ def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
         found.update(loop.validator.evaluate(loop.parts.val, "val", loop.step)[0])  # type: ignore[arg-type]
         return 0.0
 
-    loop._by_first(validate)
+    loop._on_first_rank(validate)
     for hook in hooks:
         hook.remove()
     return whole, found

@@ -95,7 +95,7 @@ def test_it_leaves_when_they_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatc
     with watch:
         signal.raise_signal(signal.SIGTERM)
         assert ended.wait(PATIENCE)
-    assert left == [("the other ranks do not answer", None)]
+    assert left == [("the other ranks do not respond", None)]
 
 
 def test_a_rank_that_left_word_is_for_the_main_thread_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_it_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
     watch, left, _ = watched(Word(), GONE)
     with watch:
-        watch.settled()
+        watch.allow_slow_exit()
         watch._thread.join(PATIENCE)
         assert not watch._thread.is_alive()
         signal.raise_signal(signal.SIGTERM)

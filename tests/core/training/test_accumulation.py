@@ -18,7 +18,7 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, Log
 from core.spec.run.folder import RunDir
-from core.training.accumulation import departs, in_chunks
+from core.training.accumulation import in_chunks, micro_batch_warning
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
 from core.training.train import train
@@ -201,8 +201,13 @@ def test_batch_norm_in_chunks_is_warned_of() -> None:
     model = resolve_architecture("sd-tiny")
     resnet = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
     normed = Network(build_towers({**model, "vision_cfg": resnet})).train()
-    assert "statistics are those of 4 pairs (optim.micro_batch) and not of the batch's 12" in departs(normed, 4, 12)
-    assert departs(normed, 0, 12) == departs(normed, 12, 12) == departs(network_with({}), 4, 12) == ""
+    assert "uses statistics of 4 pairs (optim.micro_batch) instead of all 12" in micro_batch_warning(normed, 4, 12)
+    assert (
+        micro_batch_warning(normed, 0, 12)
+        == micro_batch_warning(normed, 12, 12)
+        == micro_batch_warning(network_with({}), 4, 12)
+        == ""
+    )
 
 
 def test_the_warning_is_in_the_events(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], mon
             words += int((labels != 0).sum())
     assert values == {"val/student/caption_loss": pytest.approx(total / words, abs=1e-5)}
     assert seen == [("validating captions", done, 12) for done in (5, 10, 12)]
-    monkeypatch.setattr(caption_validation, "_AT_ONCE", 2)
+    monkeypatch.setattr(caption_validation, "_CHUNK", 2)
     network.train()
     assert caption_losses({"student": network}, dataset, CPU, "val", 5, lambda *_: None) == pytest.approx(
         values, abs=1e-5

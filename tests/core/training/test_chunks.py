@@ -101,10 +101,10 @@ def test_methods_are_put_back_whatever_happens_within(net: Any) -> None:
 
 def test_running_statistics_are_those_before_a_second_computation() -> None:
     norm = nn.BatchNorm1d(3)
-    with accumulation._statistics_kept([norm]):
+    with accumulation._frozen_statistics([norm]):
         norm(torch.randn(8, 3))
         assert norm.num_batches_tracked == 1
     assert norm.num_batches_tracked == 0
     assert norm.running_mean is not None
     assert norm.running_mean.tolist() == [0.0, 0.0, 0.0]
-    assert accumulation._norms(nn.Sequential(nn.Linear(2, 2), norm)) == [norm]
+    assert accumulation._batch_norms(nn.Sequential(nn.Linear(2, 2), norm)) == [norm]

@@ -15,7 +15,7 @@ from core.spec.config import override
 from core.spec.run.events import CheckpointSaved, Evaluated, Sample
 from core.training import loop, validator
 from core.training.assembly import Assembly
-from core.training.checkpointing import Saving, Standing
+from core.training.checkpointing import PendingSave, RunProgress
 from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.team.signals import Requests
@@ -116,10 +116,11 @@ def saves(step: int, improved: bool = False, due: bool = True, intervals: tuple[
         return call()
 
     own: Any = SimpleNamespace(
-        validator=SimpleNamespace(due=lambda _: due, validate=lambda *_: (0.5, "student")),
+        validator=SimpleNamespace(due=lambda _: due, validate=lambda *_: (0.5, "student"), values={}),
+        callbacks=SimpleNamespace(on_validation=lambda step, values: None),
         step=step, total_steps=10, schedules=SimpleNamespace(progress=lambda _: 0.5), _intervals=intervals,
-        standing=SimpleNamespace(note=lambda score, network: improved), save=lambda: done.append("saved"),
-        _write_reports=lambda wait: None, _by_first=by_first,
+        progress=SimpleNamespace(record_score=lambda score, network: improved), save=lambda: done.append("saved"),
+        _write_reports=lambda wait: None, _on_first_rank=by_first,
     )  # fmt: skip
     Loop._validate_and_save(own)
     return done.count("validated"), done.count("saved")
@@ -141,9 +142,9 @@ def test_a_checkpoint_is_told_of_once_when_it_is_on_the_disk() -> None:
         assert gate.wait(60)
         return "step-00000003", True
 
-    standing = Standing(3, 0.5, "teacher", 0.5)
-    own: Any = SimpleNamespace(_saving=Saving(standing, write, background=True), events=written)
-    standing.begin_step()
+    progress = RunProgress(3, 0.5, "teacher", 0.5)
+    own: Any = SimpleNamespace(_saving=PendingSave(progress, write, background=True), events=written)
+    progress.begin_step()
     Loop._announce_saved(own)
     assert written.all == []
     gate.set()
@@ -153,7 +154,7 @@ def test_a_checkpoint_is_told_of_once_when_it_is_on_the_disk() -> None:
     assert (event.step, event.name, event.best, event.network) == (3, "step-00000003", True, "teacher")
     Loop._announce_saved(own, wait=True)
     assert len(written.all) == 1
-    own._saving = Saving(standing, lambda: ("step-00000004", False), background=False)
+    own._saving = PendingSave(progress, lambda: ("step-00000004", False), background=False)
     Loop._announce_saved(own)
     assert len(written.all) == 2, "it was written at once"
 
@@ -190,15 +191,17 @@ def test_what_ends_a_run_after_its_step(
     if signal == "other":
         asked.set()
     elif signal:
-        asked.ask(signal)
+        asked.set_request(signal)
     heard: list[Any] = []
 
     def agree(what: Any) -> str | None:
         heard.append(what)
         return agreed
 
-    team = SimpleNamespace(leads=leads, agree=agree)
-    own: Any = SimpleNamespace(run_dir=SimpleNamespace(asked=lambda: file), team=team, _asked=asked, _in_step=in_step)
+    team = SimpleNamespace(leads=leads, agree_on_request=agree)
+    own: Any = SimpleNamespace(
+        run_dir=SimpleNamespace(asked=lambda: file), team=team, _requests=asked, _ranks_in_step=in_step
+    )
     if outcome is None:
         Loop.check_control(own)
     else:
@@ -211,7 +214,7 @@ def test_what_ends_a_run_after_its_step(
 # Speed and memory of beliefs
 def test_operations_are_counted_of_the_first_steps_where_a_peak_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([10, 20, 60])
-    monkeypatch.setattr(loop, "counted", lambda step: (step(), next(counts)))
+    monkeypatch.setattr(loop, "count_operations", lambda step: (step(), next(counts)))
     own: Any = SimpleNamespace(
         _peak=1e12, _counts=[], schedules=SimpleNamespace(teaching=SimpleNamespace(every=3)),
         train_step=lambda batch: f"trained {batch}",
@@ -219,11 +222,11 @@ def test_operations_are_counted_of_the_first_steps_where_a_peak_is_known(monkeyp
     operations: Any = Loop._operations.fget  # type: ignore[attr-defined]
     assert operations(own) == 0.0
     for number in range(5):
-        assert Loop._counted_step(own, number) == f"trained {number}"  # type: ignore[arg-type,comparison-overlap]
+        assert Loop._step_with_count(own, number) == f"trained {number}"  # type: ignore[arg-type,comparison-overlap]
     assert own._counts == [10, 20, 60]
     assert operations(own) == 30.0
     unknown: Any = SimpleNamespace(**{**vars(own), "_peak": None, "_counts": []})
-    assert Loop._counted_step(unknown, 7) == "trained 7"  # type: ignore[arg-type,comparison-overlap]
+    assert Loop._step_with_count(unknown, 7) == "trained 7"  # type: ignore[arg-type,comparison-overlap]
     assert unknown._counts == []
 
 
@@ -234,7 +237,7 @@ def test_captions_are_padded_to_few_lengths(multiple: int, length: int, wanted: 
     towers = SimpleNamespace(context_length=10, pad_id=7)
     assembly: Any = SimpleNamespace(network=SimpleNamespace(towers=towers), text_multiple=multiple)
     batch = Batch(torch.arange(2), torch.ones(2, length, dtype=torch.long), View(torch.zeros(2, 3, 4, 4)))
-    padded = Assembly._padded(assembly, batch)
+    padded = Assembly._pad_captions(assembly, batch)
     assert padded.texts.shape == (2, wanted)
     assert (padded.texts[:, :length] == 1).all()
     assert (padded.texts[:, length:] == 7).all()
@@ -248,7 +251,7 @@ def test_what_was_skipped_is_told_before_anything_is_saved() -> None:
         return lambda *given, **named: did.append((name, *given, *named.values()))
 
     made: Any = SimpleNamespace(
-        step=7, total_steps=9, standing="standing", _write_reports=note("reports"), _log_skipped=note("skipped"),
+        step=7, total_steps=9, progress="progress", _write_reports=note("reports"), _log_skipped=note("skipped"),
         _guard=SimpleNamespace(taken=lambda: "taken"), heartbeat=SimpleNamespace(update=note("heartbeat")),
         events=SimpleNamespace(sync=note("sync")), _announce_saved=note("announce"),
         checkpointing=SimpleNamespace(save=note("save")), _saved=-1,
@@ -256,6 +259,6 @@ def test_what_was_skipped_is_told_before_anything_is_saved() -> None:
     Loop.save(made)
     assert did == [
         ("reports", True), ("skipped", "taken"), ("heartbeat", "saving", 7, 9), ("sync",), ("announce", True),
-        ("save", "standing"), ("announce",),
+        ("save", "progress"), ("announce",),
     ]  # fmt: skip
     assert made._saved == 7

@@ -22,7 +22,7 @@ class Looping:
 
     def __init__(self, step: int, score: float | None) -> None:
         self.step, self.total_steps, self.did = step, TOTAL, list[Any]()
-        self.standing = SimpleNamespace(score=score)
+        self.progress = SimpleNamespace(score=score)
         self.validator = SimpleNamespace(
             due=lambda step: step == 2,
             test=lambda step: self.did.append(("test", step)),
@@ -32,10 +32,11 @@ class Looping:
         self.team = SimpleNamespace(size=RANKS, report=lambda report: {"of all": report})
         self.heartbeat = SimpleNamespace(update=lambda *what: self.did.append(("heartbeat", *what)))
         self._reports = SimpleNamespace(add=lambda *what: self.did.append(("report", *what)))
-        self._guard = SimpleNamespace(taken=lambda: "taken")
+        self._guard = SimpleNamespace(take_numbers=lambda: "taken")
         self._system, self.callbacks = nullcontext(), SimpleNamespace(on_step=lambda *_step: None)
         self.network = None
-        self._operations, self._peak, self.device, self._note, self._in_step = 7.0, 9.0, "here", "loss 1", False
+        self._operations, self._peak, self.device = 7.0, 9.0, "here"
+        self._terminal_note, self._ranks_in_step = "loss 1", False
         for name in ("_report_start", "check_control", "_validate_and_save", "_write_reports", "_announce_saved"):
             setattr(self, name, self._noted(name.strip("_")))
 
@@ -49,15 +50,15 @@ class Looping:
         finally:
             self.did.append("closed")
 
-    def _counted_step(self, _batch: Any) -> str:
+    def _step_with_count(self, _batch: Any) -> str:
         self.step += 1
         self.did.append(self.step)
         return f"losses {self.step}"
 
-    def _reported(self, step: int) -> bool:
+    def _is_reported(self, step: int) -> bool:
         return step == 3
 
-    def _by_first(self, call: Any) -> None:
+    def _on_first_rank(self, call: Any) -> None:
         self.did.append("by first")
         call()
 
@@ -112,7 +113,7 @@ def test_what_a_run_does_between_its_steps(
         ]  # fmt: skip
     last = ["closed", ("write_reports", True), ("announce_saved", True), "by first", ("test", TOTAL)]
     assert own.did == expected + last
-    assert own._in_step, "all ranks look at what is asked at the same place"
+    assert own._ranks_in_step, "all ranks look at what is asked at the same place"
 
 
 def test_a_report_that_has_arrived_is_written_after_what_was_skipped_before_it() -> None:
@@ -121,12 +122,12 @@ def test_a_report_that_has_arrived_is_written_after_what_was_skipped_before_it()
     reports = [Report(step, {"train/loss": 1.0 / step}, taken.pop(0)) for step in (3, 6)]
     own: Any = SimpleNamespace(
         _reports=SimpleNamespace(arrived=lambda wait: reports if wait else reports[:1]), _log_skipped=did.append,
-        events=SimpleNamespace(write=did.append), _note="", _system=SimpleNamespace(take=dict),
+        events=SimpleNamespace(write=did.append), _terminal_note="", _system=SimpleNamespace(take=dict),
     )  # fmt: skip
     Loop._write_reports(own)
-    assert (did, own._note) == (
+    assert (did, own._terminal_note) == (
         ["first", Metrics(step=3, values={"train/loss": 1 / 3}, time=did[1].time)],
         "loss 0.333",
     )
     Loop._write_reports(own, wait=True)
-    assert (did[-2], did[-1].step, own._note) == ("second", 6, "loss 0.167")
+    assert (did[-2], did[-1].step, own._terminal_note) == ("second", 6, "loss 0.167")

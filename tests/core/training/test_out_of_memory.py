@@ -85,11 +85,11 @@ def test_beside_other_ranks_nothing_is_tried(pairs: int, half: int) -> None:
 
 
 def test_a_long_error_is_told_by_its_beginning_and_its_end() -> None:
-    assert over_ranks._short(RuntimeError("a\n  b")) == "a b"
+    assert over_ranks._shorten(RuntimeError("a\n  b")) == "a b"
     text = "x" * 80 + "y" * 9 + "z" * 70
     assert len(text) == 159
-    assert over_ranks._short(RuntimeError(text)) == text
-    assert over_ranks._short(RuntimeError(text + "!")) == "x" * 80 + " ... " + "z" * 69 + "!"
+    assert over_ranks._shorten(RuntimeError(text)) == text
+    assert over_ranks._shorten(RuntimeError(text + "!")) == "x" * 80 + " ... " + "z" * 69 + "!"
 
 
 def test_memory_that_runs_out_in_the_first_optimiser_step_is_told_with_what_fits(

@@ -17,7 +17,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, Evaluated, EventReader, Metrics, RunFailed, RunFinished
 from core.spec.run.folder import RunDir
 from core.training import loop as loop_module
-from core.training.checkpointing import Checkpointing, Standing
+from core.training.checkpointing import Checkpointing, RunProgress
 from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.step.reports import Report, Reports
@@ -125,7 +125,7 @@ def test_a_run_that_is_left_waits_for_its_checkpoint(
 
     def pause(loop: Loop) -> None:
         check(loop)
-        if loop._in_step and loop.step == 3:
+        if loop._ranks_in_step and loop.step == 3:
             raise Interrupt("paused")
 
     monkeypatch.setattr(Loop, "check_control", pause)
@@ -152,12 +152,12 @@ def test_a_checkpoint_that_could_not_be_written_beside_the_training_ends_it(
 
 
 def test_how_good_a_run_was_is_known_of_the_step_alone_and_the_first_of_equals_stays_the_best() -> None:
-    standing = Standing()
+    progress = RunProgress()
     led = []
     for score, network in ((0.5, "student"), (0.5, "teacher"), (0.7, "teacher"), (0.6, "student")):
-        standing.begin_step()
-        assert (standing.score, standing.network) == (None, "")
-        led.append(standing.note(score, network))
-        assert (standing.score, standing.network) == (score, network)
+        progress.begin_step()
+        assert (progress.score, progress.network) == (None, "")
+        led.append(progress.record_score(score, network))
+        assert (progress.score, progress.network) == (score, network)
     assert led == [True, False, True, False]
-    assert (standing.step, standing.best) == (4, 0.7)
+    assert (progress.step, progress.best) == (4, 0.7)

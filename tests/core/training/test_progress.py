@@ -63,10 +63,10 @@ def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tm
         assert status(run).doing == "starting"
         heartbeat.update("training", 1, 8)
         heartbeat.update("training", 2, 8)
-        left = heartbeat._left
+        left = heartbeat._seconds_left
         assert left is not None
         heartbeat.update("saving", 2, 8)
-        assert heartbeat._left == left
+        assert heartbeat._seconds_left == left
         heartbeat.part("decoding images", 3, 9)
     ended = status(run)  # at once, not with the next beat
     assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding images 3/9")

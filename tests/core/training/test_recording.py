@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 from core.training.team import recording
-from core.training.team.recording import disk_full, open_events, prepared, record_failure, record_refusal
+from core.training.team.recording import disk_full, open_events, prepare_run, record_failure, record_refusal
 from core.training.team.signals import AGAIN_SECONDS, signals_as_requests
 
 CONFIG = preset_config("clip", "tiny")
@@ -45,7 +45,7 @@ def finished(outcome: Any) -> RunFinished:
 
 
 def test_a_folder_is_prepared_with_its_config_and_one_that_is_done_is_left(run: RunDir) -> None:
-    assert prepared(CONFIG, run) is None
+    assert prepare_run(CONFIG, run) is None
     assert run.config.read_text() == CONFIG.to_json()
     for events, outcome in (
         ([RunStarted(step=0, total_steps=3, config_digest="d")], None),
@@ -55,18 +55,18 @@ def test_a_folder_is_prepared_with_its_config_and_one_that_is_done_is_left(run: 
         ([RunFailed(step=1, error="E", message="m")], None),
     ):
         write(run, *events)
-        assert prepared(CONFIG, run) == outcome
+        assert prepare_run(CONFIG, run) == outcome
 
 
 def test_what_was_asked_of_the_trainer_before_is_forgotten_and_what_was_asked_since_counts(run: RunDir) -> None:
     for seconds, asked in ((-9.0, None), (9.0, "pause")):
         run.ask("pause")
         os.utime(run.control, (own_start_time() + seconds,) * 2)
-        prepared(CONFIG, run)
+        prepare_run(CONFIG, run)
         assert run.asked() == asked
     write(run, finished("done"))
     os.utime(run.control, (1.0, 1.0))
-    prepared(CONFIG, run)
+    prepare_run(CONFIG, run)
     assert run.asked() == "pause", "nothing is begun"
 
 
@@ -74,19 +74,19 @@ def test_what_was_asked_of_the_trainer_before_is_forgotten_and_what_was_asked_si
     ("settings", "said"),
     [
         (["name=other", "runtime.threads=3", "checkpoint.keep=9", "data.workers=5", "data.cache_mib=7"], ""),
-        (["seed=7"], "seed is 0 there and 7 here; choose another folder"),
-        (["seed=7", "optim.epochs=99"], " there and .* here and 1 more fields; choose"),
-        (["seed=7", "optim.epochs=99", "optim.batch_size=3"], " there and .* here and 2 more fields; choose"),
+        (["seed=7"], "seed is 0 in the folder and 7 here; choose another folder"),
+        (["seed=7", "optim.epochs=99"], " in the folder and .* here and 1 more fields; choose"),
+        (["seed=7", "optim.epochs=99", "optim.batch_size=3"], " in the folder and .* here and 2 more fields; choose"),
     ],
 )
 def test_what_may_differ_when_a_run_goes_on(run: RunDir, settings: list[str], said: str) -> None:
-    prepared(CONFIG, run)
+    prepare_run(CONFIG, run)
     before = run.config.read_bytes()
     if said:
         with pytest.raises(RunDirError, match=said):
-            prepared(override(CONFIG, settings), run)
+            prepare_run(override(CONFIG, settings), run)
     else:
-        assert prepared(override(CONFIG, settings), run) is None
+        assert prepare_run(override(CONFIG, settings), run) is None
     assert run.config.read_bytes() == before
 
 
@@ -96,7 +96,7 @@ def test_what_may_differ_when_a_run_goes_on(run: RunDir, settings: list[str], sa
         (
             errno.ENOSPC,
             TrainingError,
-            r"the disk that holds .*/run is full; the last good checkpoint is kept\. Free some",
+            r"the disk that holds .*/run is full; the last checkpoint is kept\. Free some",
         ),
         (errno.EDQUOT, TrainingError, "is full"),
         (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written_is_told_by_its_reason(
         open_events(run)
     monkeypatch.setattr(recording, "lifecycle", refuse)
     with pytest.raises(kind, match=said):
-        prepared(CONFIG, run)
+        prepare_run(CONFIG, run)
     assert (disk_full(run, OSError(number, "")) is None) == (number == errno.EACCES)
 
 
@@ -178,7 +178,7 @@ def test_the_first_signal_counts_and_the_handlers_are_given_back() -> None:
             assert not asked.is_set()
             signal.raise_signal(first)
             signal.raise_signal(signal.SIGUSR1)
-            assert (asked.is_set(), asked.what) == (True, what)
+            assert (asked.is_set(), asked.request) == (True, what)
             assert asked.since <= time.monotonic()
             if first == signal.SIGTERM:
                 assert signal.getsignal(first) is signal.SIG_DFL, "the second one ends it"
@@ -199,7 +199,7 @@ def test_under_a_launcher_a_signal_that_comes_again_at_once_is_the_same_one(monk
             now[0] += seconds
             handler(signal.SIGTERM, None)
             assert signal.getsignal(signal.SIGTERM) is handler
-        assert (asked.what, asked.since, raised) == ("stop", 100.0, [])
+        assert (asked.request, asked.since, raised) == ("stop", 100.0, [])
         now[0] += 0.1
         handler(signal.SIGTERM, None)
         assert raised == [signal.SIGTERM]

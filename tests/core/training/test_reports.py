@@ -10,7 +10,7 @@ import torch
 from core.training.step import reports as reports_module
 from core.training.step.prefetch import prefetched
 from core.training.step.reports import Reports
-from core.training.step.step_guard import StepGuard, Taken
+from core.training.step.step_guard import StepGuard, StepNumbers
 
 
 class Copied:
@@ -27,7 +27,7 @@ class Copied:
 
 
 def pending(reports: Reports, step: int, copied: Any = None) -> None:
-    taken = Taken(((step, ("a",)),), torch.tensor([1.0, 2.0]))
+    taken = StepNumbers(((step, ("a",)),), torch.tensor([1.0, 2.0]))
     reports._pending.append(reports_module._Pending(step, {"known": 0.5}, ("a",), torch.tensor([3.0]), taken, copied))
 
 
@@ -50,15 +50,17 @@ def test_what_is_under_way_holds_up_what_comes_after_it() -> None:
 
 def test_a_report_on_a_cpu_is_there_at_once_with_what_is_known() -> None:
     reports, guard = Reports(), StepGuard()
-    assert guard.unsound(7, ["a"], torch.tensor([float("nan")]), torch.tensor(1.0)) == 1.0
-    assert guard.unsound(8, ["a"], torch.tensor([1.0]), torch.tensor(float("inf"))) == 1.0
-    assert guard.unsound(9, ["a"], torch.tensor([1.0]), torch.tensor(2.0)) == 0.0
-    reports.add(9, {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}, {"speed": 3.0}, guard.taken())
+    assert guard.is_not_finite(7, ["a"], torch.tensor([float("nan")]), torch.tensor(1.0)) == 1.0
+    assert guard.is_not_finite(8, ["a"], torch.tensor([1.0]), torch.tensor(float("inf"))) == 1.0
+    assert guard.is_not_finite(9, ["a"], torch.tensor([1.0]), torch.tensor(2.0)) == 0.0
+    reports.add(
+        9, {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}, {"speed": 3.0}, guard.take_numbers()
+    )
     [report] = reports.arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
-    skipped = list(guard.skipped(report.taken))
+    skipped = list(guard.skipped(report.guard))
     assert [(one.step, one.suspects, one.in_a_row) for one in skipped] == [(7, ("a",), 1), (8, ("the gradient",), 2)]
-    assert guard.taken().steps == ()
+    assert guard.take_numbers().steps == ()
 
 
 @pytest.mark.parametrize("closes", [False, True])

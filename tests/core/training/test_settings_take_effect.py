@@ -172,7 +172,7 @@ def test_a_bug_in_a_step_is_no_want_of_memory(
     assert "Traceback" in event.traceback
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.EDQUOT, "is full; the last good"), (errno.EIO, "Input/output")])
+@pytest.mark.parametrize(("number", "said"), [(errno.EDQUOT, "is full; the last"), (errno.EIO, "Input/output")])
 def test_a_disk_that_fails_in_the_midst_is_on_record(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
@@ -245,7 +245,7 @@ def test_a_stopped_run_is_gone_on_with_and_not_taken_for_finished(data: tuple[Pa
 def test_every_field_that_differs_is_counted(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True)
-    with pytest.raises(Exception, match=r"is 0 there and 5 here and 1 more fields; choose another folder"):
+    with pytest.raises(Exception, match=r"is 0 in the folder and 5 here and 1 more fields; choose another folder"):
         train(config_for(data, "clip", "optim.epochs=2", "seed=5"), run, quiet=True)
 
 
@@ -261,4 +261,4 @@ def test_a_schedulers_warning_asks_for_a_pause_and_the_first_request_counts() ->
             signal.raise_signal(number)
             signal.raise_signal(later)  # so soon it is the same request, which torchrun passes on
             assert requests.is_set()
-            assert requests.what == wanted
+            assert requests.request == wanted

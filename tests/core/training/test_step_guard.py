@@ -51,7 +51,7 @@ def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None
             assert reads.count == 0
         reports = Reports()
         with Reads() as reads:
-            reports.add(3, report, {"known": 1.0}, StepGuard().taken())
+            reports.add(3, report, {"known": 1.0}, StepGuard().take_numbers())
             (arrived,) = reports.arrived()
         assert reads.count == len(report)  # the count does count
         assert arrived.values["train/loss"] > 0
@@ -186,13 +186,16 @@ def weights_of(run: RunDir) -> dict[str, torch.Tensor]:
 
 def test_the_guard_names_the_losses_or_the_gradient() -> None:
     guard, good, bad = StepGuard(), torch.tensor(1.0), torch.tensor(torch.inf)
-    assert guard.unsound(1, ["a"], good[None], good).item() == 0.0
-    assert guard.unsound(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
-    assert guard.unsound(3, ["a"], good[None], bad).item() == 1.0
-    assert list(guard.skipped(guard.taken())) == [SkippedStep(2, ("b",), 1), SkippedStep(3, ("the gradient",), 2)]
-    assert guard.unsound(4, ["a"], bad[None], bad).item() == 1.0
-    assert list(guard.skipped(guard.taken())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
-    guard.unsound(5, ["a"], good[None], good)
-    guard.unsound(6, ["a"], bad[None], good)
-    assert list(guard.skipped(guard.taken())) == [SkippedStep(6, ("a",), 1)]
-    assert list(guard.skipped(guard.taken())) == []
+    assert guard.is_not_finite(1, ["a"], good[None], good).item() == 0.0
+    assert guard.is_not_finite(2, ["a", "b"], torch.stack([good, bad]), bad).item() == 1.0
+    assert guard.is_not_finite(3, ["a"], good[None], bad).item() == 1.0
+    assert list(guard.skipped(guard.take_numbers())) == [
+        SkippedStep(2, ("b",), 1),
+        SkippedStep(3, ("the gradient",), 2),
+    ]
+    assert guard.is_not_finite(4, ["a"], bad[None], bad).item() == 1.0
+    assert list(guard.skipped(guard.take_numbers())) == [SkippedStep(4, ("a",), 3)]  # a row goes on over a report
+    guard.is_not_finite(5, ["a"], good[None], good)
+    guard.is_not_finite(6, ["a"], bad[None], good)
+    assert list(guard.skipped(guard.take_numbers())) == [SkippedStep(6, ("a",), 1)]
+    assert list(guard.skipped(guard.take_numbers())) == []

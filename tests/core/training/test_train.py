@@ -237,7 +237,7 @@ def test_a_finished_run_is_left_alone(uninterrupted: RunDir, data: tuple[Path, P
 
 
 def test_another_config_in_the_folder_is_refused(uninterrupted: RunDir, data: tuple[Path, Path]) -> None:
-    with pytest.raises(RunDirError, match=r"another config: seed is 0 there and 1 here; choose another folder"):
+    with pytest.raises(RunDirError, match=r"another config: seed is 0 in the folder and 1 here; choose another folder"):
         train(config_for(data, "sd-clip-every-step", "seed=1"), uninterrupted, quiet=True)
 
 

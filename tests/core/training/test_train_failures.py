@@ -64,7 +64,7 @@ def test_a_corrected_config_trains_in_the_folder_where_the_first_was_refused(
     corrected = config_for(data, "clip", "optim.batch_size=8", "optim.epochs=0.5")
     assert train(corrected, run, quiet=True) == "done"
     assert read_config(run.config).optim.batch_size == 8
-    with pytest.raises(RunDirError, match=r"another config: optim\.batch_size is 8 there and 12 here"):
+    with pytest.raises(RunDirError, match=r"another config: optim\.batch_size is 8 in the folder and 12 here"):
         train(config_for(data, "clip", "optim.batch_size=12", "optim.epochs=0.5"), run, quiet=True)
 
 
@@ -161,8 +161,8 @@ def test_other_data_under_a_paused_run_are_refused(
         assert train(config, run, quiet=True) == "paused"
     pairs.write_text("\n".join(lines[: rows + 1]) + "\n")
     said = failure(config, run, TrainingError).message
-    assert f"changing.csv (data.train) is not what {run.path} was trained on: other number of images (36 then" in said
-    assert f"{rows} now) and captions and names and sizes of the images. Restore the data" in said
+    assert f"changing.csv (data.train) differs from the data that {run.path} was trained on: " in said
+    assert f"number of images (36 then, {rows} now) and captions and names and sizes of the images changed" in said
 
 
 def test_a_paused_run_goes_on_with_its_data_where_they_are_now(
@@ -182,8 +182,8 @@ def test_a_paused_run_goes_on_with_its_data_where_they_are_now(
     content = image.read_bytes()
     image.write_bytes(content + b" ")
     said = failure(config(after), run, TrainingError).message
-    assert "train.csv (data.train) is not what" in said or "val.csv (data.val) is not what" in said
-    assert "other names and sizes of the images" in said
+    assert "train.csv (data.train) differs from" in said or "val.csv (data.val) differs from" in said
+    assert "names and sizes of the images" in said
     image.write_bytes(content)
     assert train(config(after), run, quiet=True) == "done"
     assert read_config(run.config).data.train == str(after / "train.csv")
@@ -216,7 +216,7 @@ FULL, BROKEN = (OSError(number, os.strerror(number)) for number in (errno.ENOSPC
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        (FULL, "TrainingError the disk that holds {run} is full; the last good checkpoint is kept. Free some space"),
+        (FULL, "TrainingError the disk that holds {run} is full; the last checkpoint is kept. Free some space"),
         (BROKEN, "OSError OSError: [Errno 5] "),
         (TrainingError("It cannot."), "TrainingError It cannot."),
         (Interrupt("paused"), "paused"),
@@ -232,7 +232,7 @@ def test_what_ends_a_run_is_on_record_with_its_step(
     class Ends:
         step = 7
 
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **_named: object) -> None:
             if not begun:
                 raise ends
 

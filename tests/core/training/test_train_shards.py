@@ -80,7 +80,8 @@ def test_a_run_whose_shards_grew_does_not_go_on(
     config.write_text(run.config.read_text())
     assert main(["train", str(config), str(run.path)]) == 1
     said = capsys.readouterr().err
-    assert f"{folder} (data.train) is not what {run.path} was trained on: other number of images (30 then" in said
+    assert f"{folder} (data.train) differs from the data that {run.path} was trained on: " in said
+    assert "number of images (30 then" in said
 
 
 def test_every_verb_takes_shards(

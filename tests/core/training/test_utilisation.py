@@ -12,7 +12,7 @@ from torch import nn
 
 from core.model.runtime import Runtime
 from core.training.progress import Pace
-from core.training.step.utilisation import counted, device_peak, memory_gib, peak
+from core.training.step.utilisation import count_operations, device_peak, memory_gib, peak
 
 
 def test_operations_of_a_layer_are_those_of_its_products() -> None:
@@ -24,7 +24,7 @@ def test_operations_of_a_layer_are_those_of_its_products() -> None:
         return "done"
 
     forward = 2 * 5 * (6 * 10 + 10 * 3)
-    done, operations = counted(step)
+    done, operations = count_operations(step)
     assert done == "done"
     assert operations == forward + forward + 2 * 5 * 10 * 3  # to the weights; to the input of the second layer alone
 
@@ -35,13 +35,13 @@ def test_attention_counts_on_a_cpu() -> None:
     product = 2 * heads * length * length * width
     tokens = torch.randn(1, heads, length, width, requires_grad=True)
     attention = nn.functional.scaled_dot_product_attention
-    assert counted(lambda: attention(tokens, tokens, tokens))[1] == 2 * product
-    assert counted(lambda: attention(tokens, tokens, tokens).sum().backward())[1] == (2 + 5) * product
+    assert count_operations(lambda: attention(tokens, tokens, tokens))[1] == 2 * product
+    assert count_operations(lambda: attention(tokens, tokens, tokens).sum().backward())[1] == (2 + 5) * product
 
     layer = nn.MultiheadAttention(heads * width, heads, batch_first=True).eval()
     tokens = torch.ones(1, length, heads * width)
     with torch.no_grad():  # torch then has one kernel for the whole layer
-        operations = counted(lambda: layer(tokens, tokens, tokens, need_weights=False))[1]
+        operations = count_operations(lambda: layer(tokens, tokens, tokens, need_weights=False))[1]
     assert operations == 2 * product + 2 * length * 4 * (heads * width) ** 2
 
 
