@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.ranks.collectives import first_row, size, taken
-from core.ranks.transfer import sent
+from core.ranks.collectives import fetch_rows, first_row, size
+from core.ranks.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Mix:
 
     def partners(self, values: Tensor) -> Tensor:
         """(B, ...): the row of ``values`` (B, ...) that belongs to each image's partner."""
-        return values[self.partner] if size() == 1 else taken(values, self.partner.chunk(size()))
+        return values[self.partner] if size() == 1 else fetch_rows(values, self.partner.chunk(size()))
 
     def targets(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Target distributions of this rank's ``rows`` images over captions, and of its captions over images.
@@ -134,12 +134,12 @@ class Batch:
 
         def move(tensor: Tensor) -> Tensor:
             if id(tensor) not in moved:
-                moved[id(tensor)] = sent(tensor, device).contiguous()
+                moved[id(tensor)] = to_device(tensor, device).contiguous()
             return moved[id(tensor)]
 
         def distorted(view: View) -> View:
             if id(view.images) not in moved and view.distortion is not None:
-                moved[id(view.images)] = view.distortion.apply(sent(view.images, device).contiguous())
+                moved[id(view.images)] = view.distortion.apply(to_device(view.images, device).contiguous())
             return replace(view.map(move), distortion=None)
 
         return replace(self._changed(move, distorted), source=self)

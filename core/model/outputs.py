@@ -16,7 +16,7 @@ from torch import Tensor
 from core.data.batch import Mix
 from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
-from core.ranks.collectives import gathered
+from core.ranks.collectives import all_gather_with_grad
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ViewOutput:
     def every_image(self) -> Tensor:
         """``image`` of all ranks, with gradient."""
         with torch.enable_grad():  # cached, whoever asks first
-            return gathered(self.image)
+            return all_gather_with_grad(self.image)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Output:
     def every_text(self) -> Tensor:
         """``text`` of all ranks, with gradient."""
         with torch.enable_grad():
-            return gathered(self.text)
+            return all_gather_with_grad(self.text)
 
     def with_extra(self, extra: Mapping[str, Any]) -> Output:
         """A copy with results that objectives share; None values are skipped."""

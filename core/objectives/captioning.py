@@ -48,7 +48,7 @@ def next_words(
     """
     if image.tokens is None or text.words is None:
         raise ValueError("captioning needs the image's tokens and the state of each word")
-    words = positions(tokens, network.towers.pad_id).sent(image.tokens.device)
+    words = positions(tokens, network.towers.pad_id).to_device(image.tokens.device)
     if through == "decoder":
         states = network.towers.decode(image.tokens, text.words[:, :-1])
         logits = network.towers.word_logits(words.select(states))

@@ -21,7 +21,7 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require_head
-from core.ranks.collectives import divisor, divisor_of
+from core.ranks.collectives import global_count_per_rank, global_count_per_rank_of
 from core.spec.config import ClassificationConfig
 
 NAME = "classification"
@@ -99,7 +99,7 @@ class Classification(Objective):
                 views = self._views(student, predicted)
                 loss = torch.stack([label_loss(logits.float(), labels, mix) for logits, mix in views]).mean()
             is_correct = (predicted.views[0].argmax(dim=-1) == labels) & is_labelled
-        return loss, {"diag/labelled_right": is_correct.sum() / divisor(is_labelled.sum())}
+        return loss, {"diag/labelled_right": is_correct.sum() / global_count_per_rank(is_labelled.sum())}
 
     def _views(self, student: Output, predicted: ClassLogits) -> list[tuple[Tensor, Mix | None]]:
         if self.view == "clean":
@@ -135,12 +135,12 @@ def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     for part_labels, share in parts:
         total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NONE, reduction="sum")
         weight = weight + share * (part_labels != NONE).sum()
-    return total / divisor(weight, 1e-6)
+    return total / global_count_per_rank(weight, 1e-6)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of the rows of ``logits`` (n, C) under ``targets`` (n, C); 0 without rows."""
-    return -(targets * logits.log_softmax(dim=-1)).sum() / divisor_of(len(logits), logits.device)
+    return -(targets * logits.log_softmax(dim=-1)).sum() / global_count_per_rank_of(len(logits), logits.device)
 
 
 def class_logits(network: Network, images: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
 from core.objectives.parts.centring import Centring
 from core.objectives.parts.probabilities import cross_entropy_rows, entropy_rows
-from core.ranks.collectives import divisor, overall_mean, size
-from core.ranks.transfer import sent
+from core.ranks.collectives import global_count_per_rank, overall_mean, size
+from core.ranks.transfer import to_device
 from core.spec.config import MaskedPatchesConfig
 
 STUDENT_TEMPERATURE = 0.1  # DINO
@@ -103,10 +103,10 @@ class MaskedPatches(Objective):
                 raise ValueError("masked_patches: the teacher has no output for the student's masked view")
             patches = features[view.number].patches
             assert patches is not None
-            hidden = sent(mask.flatten().nonzero()[:, 0], patches.device)  # (M,)
+            hidden = to_device(mask.flatten().nonzero()[:, 0], patches.device)  # (M,)
             logits.append(head(patches.flatten(0, 1).index_select(0, hidden)).float())  # (M, K)
             share = 1.0 / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
-            weights.append(sent(share.expand_as(mask)[mask], patches.device))
+            weights.append(to_device(share.expand_as(mask)[mask], patches.device))
         return HiddenPatches(tuple(logits), tuple(weights))
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
@@ -117,7 +117,7 @@ class MaskedPatches(Objective):
             targets = self.targets(teacher_logits, self.step_values.teacher_temperature)  # (all M, K)
             student_logits, weights = torch.cat(ours.logits) / STUDENT_TEMPERATURE, torch.cat(ours.weights)
             losses = cross_entropy_rows(targets, student_logits)  # (all M,)
-            loss = (losses * weights).sum() / divisor(weights.sum())
+            loss = (losses * weights).sum() / global_count_per_rank(weights.sum())
             report = {
                 "diag/hidden_patches": torch.tensor(float(size() * len(losses))),
                 "diag/patch_entropy_over_ln_prototypes": overall_mean(entropy_rows(targets))

@@ -21,7 +21,7 @@ from core.objectives.parts.words import WordPositions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
 from core.ranks.draws import shared
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 from core.spec.config import MaskedWordsConfig
 
 
@@ -34,10 +34,12 @@ class Masking:
     masked: Tensor  # (B, T) bool, positions to predict
     words: WordPositions  # the masked positions among all B T, with the original words
 
-    def sent(self, device: torch.device) -> Masking:
+    def to_device(self, device: torch.device) -> Masking:
         """A copy on ``device``."""
-        masked = sent(self.masked, device)
-        return Masking(sent(self.tokens, device), sent(self.hidden, device), masked, self.words.sent(device))
+        masked = to_device(self.masked, device)
+        return Masking(
+            to_device(self.tokens, device), to_device(self.hidden, device), masked, self.words.to_device(device)
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class MaskedWords(Objective):
     def _mask(self, network: Network, batch: Batch) -> Masking:
         towers, special = network.towers, torch.tensor(network.towers.special_ids)
         masking = mask_words(batch.on_host.texts, special, towers.vocabulary, self.rate)
-        return masking.sent(batch.texts.device)
+        return masking.to_device(batch.texts.device)
 
     def _predict(self, network: Network, batch: Batch, output: Output, masking: Masking) -> MaskedWordLogits:
         head = network.heads[self.name]

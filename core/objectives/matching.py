@@ -16,9 +16,9 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.self_confidence import weighted_mean
-from core.ranks.collectives import first_row, gathered, overall_mean, rank, size, taken
+from core.ranks.collectives import all_gather_with_grad, fetch_rows, first_row, overall_mean, rank, size
 from core.ranks.draws import shared
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 from core.spec.config import MatchingConfig
 
 _FLOOR = 1e-4  # of each probability: a sharp softmax must not leave a row without candidates
@@ -59,7 +59,7 @@ def draw_columns(weights: Tensor) -> Tensor:
     seed = int(torch.randint(1 << 62, (), generator=shared))
     device = weights.device if weights.device.type != "meta" else torch.device("cpu")  # meta has none
     noise = torch.empty_like(weights, device=device).exponential_(generator=torch.Generator(device).manual_seed(seed))
-    return (weights.detach() / sent(noise, weights.device)).argmax(dim=1)
+    return (weights.detach() / to_device(noise, weights.device)).argmax(dim=1)
 
 
 class Matching(Objective):
@@ -97,8 +97,8 @@ class Matching(Objective):
                 [*captions, *images]
             ).cpu()  # the only synchronisation of the step: row numbers are needed on the host
             caption_rows, image_rows = row_numbers.unbind()[: size()], row_numbers.unbind()[size() :]
-            pair_text = replace(text, words=None).map(lambda values: taken(values, caption_rows))
-            pair_images = taken(image.tokens, image_rows)
+            pair_text = replace(text, words=None).map(lambda values: fetch_rows(values, caption_rows))
+            pair_images = fetch_rows(image.tokens, image_rows)
         fused = network.join(replace(image, tokens=pair_images), pair_text).pooled
         return PairLogits(network.heads[self.name](fused), match, (own_images - first_row(rows)).clamp(0, rows - 1))
 
@@ -107,7 +107,7 @@ class Matching(Objective):
 
         Every rank draws for all, from the same generator.
         """
-        negatives = self._draw_negatives(output, gathered(batch.on_host.texts))
+        negatives = self._draw_negatives(output, all_gather_with_grad(batch.on_host.texts))
         all_rows = torch.arange(size() * len(batch.texts), device=output.text.device)
         negative_texts, negative_images = negatives if negatives is not None else (all_rows, all_rows)
         images, captions = [], []
@@ -130,7 +130,7 @@ class Matching(Objective):
             similarities = output.logit_scale.float() * images @ texts.T  # (B, B)
             if self.negatives == "random":
                 similarities = torch.zeros_like(similarities)
-            never = sent(same, similarities.device)
+            never = to_device(same, similarities.device)
             texts_of_images = draw_columns(negative_probabilities(similarities, never))
             images_of_texts = draw_columns(negative_probabilities(similarities.T, never))
             return texts_of_images, images_of_texts

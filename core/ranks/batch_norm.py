@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from core.ranks.collectives import gathered, size
+from core.ranks.collectives import all_gather_with_grad, size
 
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -29,11 +29,11 @@ class RankBatchNorm(_BatchNorm):
             reduced_dims = [dim for dim in range(x.ndim) if dim != 1]
             shape = [-1 if dim == 1 else 1 for dim in range(x.ndim)]
             count = x.new_full((1,), x.numel() / x.shape[1])
-            sums = gathered(torch.cat([x.sum(reduced_dims), count])[None]).sum(dim=0)  # (C + 1,)
+            sums = all_gather_with_grad(torch.cat([x.sum(reduced_dims), count])[None]).sum(dim=0)  # (C + 1,)
             n = sums[-1].detach()
             mean = sums[:-1] / n
             centred = x - mean.view(shape)
-            variance = gathered((centred**2).sum(reduced_dims)[None]).sum(dim=0) / n
+            variance = all_gather_with_grad((centred**2).sum(reduced_dims)[None]).sum(dim=0) / n
             self._update_running_statistics(mean.detach(), variance.detach(), n)
             y = centred * (variance + self.eps).rsqrt().view(shape)
             if self.weight is not None:

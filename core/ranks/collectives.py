@@ -5,8 +5,9 @@ process each returns its input.
 
 Each rank has b rows of the global batch of B, those of rank 0 first. Rule for losses: the *mean over ranks* of the
 local losses is the loss of the global batch. A mean over b rows satisfies this; sums divided by a count that differs
-between ranks (words, labelled rows, weights) use ``divisor``. Gradients are averaged over ranks, as in FSDP, and the
-gradient of ``gathered`` rows is summed over the ranks that read them, so that results equal those of one process.
+between ranks (words, labelled rows, weights) use ``global_count_per_rank``. Gradients are averaged over ranks, as in
+FSDP, and the gradient of ``all_gather_with_grad`` rows is summed over the ranks that read them, so that results equal
+those of one process.
 
 Legend: W ranks, b rows of this one, B = W b rows of all.
 """
@@ -20,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 # Names from torch 2.13 on, and before.
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
@@ -42,12 +43,12 @@ def first_row(rows: int) -> int:
     return rank() * rows
 
 
-def gathered(x: Tensor, dim: int = 0) -> Tensor:
+def all_gather_with_grad(x: Tensor, dim: int = 0) -> Tensor:
     """The rows of all ranks, with gradient: (b, ...) to (B, ...), or along ``dim``; b is the same on all ranks."""
     if size() == 1:
         return x
     if dim:
-        return gathered(x.transpose(0, dim)).transpose(0, dim)
+        return all_gather_with_grad(x.transpose(0, dim)).transpose(0, dim)
     if x.dtype == torch.bool:
         return _gather(x.to(torch.uint8)).bool()
     return _all_gather_with_grad(x) if x.is_floating_point() else _gather(x)
@@ -99,7 +100,7 @@ def _all_reduce(x: Tensor, operation: Any) -> Tensor:
     return result
 
 
-def divisor(count: Tensor, least: float = 1.0) -> Tensor:
+def global_count_per_rank(count: Tensor, least: float = 1.0) -> Tensor:
     """The global count divided by the number of ranks: with it, the mean over ranks of local sums is the global mean.
 
     ``count``: the local count, a scalar. The global count is clamped to at least ``least``.
@@ -109,11 +110,11 @@ def divisor(count: Tensor, least: float = 1.0) -> Tensor:
     return sum_over_ranks(count.float()).clamp(min=least) / size()
 
 
-def divisor_of(count: int, device: torch.device) -> Tensor | float:
-    """Like ``divisor``, for a count that is known on the host."""
+def global_count_per_rank_of(count: int, device: torch.device) -> Tensor | float:
+    """Like ``global_count_per_rank``, for a count that is known on the host."""
     if size() == 1:
         return max(1, count)
-    return divisor(torch.full((), float(count), device=device))
+    return global_count_per_rank(torch.full((), float(count), device=device))
 
 
 def overall_mean(values: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def overall_mean(values: Tensor) -> Tensor:
     """
     if size() == 1:
         return values.mean()
-    return values.sum() / divisor_of(values.numel(), values.device)
+    return values.sum() / global_count_per_rank_of(values.numel(), values.device)
 
 
 @torch.no_grad()
@@ -136,7 +137,7 @@ def logsumexp_of_rows(x: Tensor) -> Tensor:
     return sum_over_ranks((x - highest).exp().sum(dim=0)).log() + highest
 
 
-def taken(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
+def fetch_rows(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
     """Global rows (m, ...) of the ``x`` (b, ...) of all ranks, with gradient.
 
     ``requested``: for each rank the global row indices (m,) that it needs, on the CPU; every rank passes those of all,
@@ -145,7 +146,7 @@ def taken(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None =
     if size() == 1:
         return x[requested[0]]
     if x.dtype == torch.bool:
-        return taken(x.to(torch.uint8), requested, counts).bool()
+        return fetch_rows(x.to(torch.uint8), requested, counts).bool()
     counts = [len(x)] * size() if counts is None else counts
     plan = _ExchangePlan(requested, counts)
     if plan.is_local:
@@ -169,7 +170,7 @@ class _ExchangePlan:
 
     def move_to(self, device: torch.device) -> None:
         """Moves the indices to ``device``, for forward and backward."""
-        self.send_rows, self.positions = sent(self.send_rows, device), sent(self.positions, device)
+        self.send_rows, self.positions = to_device(self.send_rows, device), to_device(self.positions, device)
 
 
 class _Exchange(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """Asynchronous transfer from host to device.
 
-Flow: batches, random draws of objectives and views, and row indices for collectives are transferred with ``sent``.
+Flow: batches, random draws of objectives and views, and row indices for collectives are transferred with ``to_device``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor`` on ``device``; copies from host memory to a GPU are asynchronous.
 
     The copy uses pinned memory, since from pageable memory the driver would first synchronise.

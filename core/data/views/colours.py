@@ -24,7 +24,7 @@ from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
 from core.data.views.recipe import ViewRecipe
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 Rows = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
     def factors(column: int, strength: float) -> Tensor:
         low, high = max(0.0, 1.0 - strength), 1.0 + strength
         drawn = torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
-        return sent(drawn, images.device)
+        return to_device(drawn, images.device)
 
     bright = (images * factors(0, BRIGHTNESS)).clamp(0, 255)
     middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
@@ -99,7 +99,7 @@ def _blur(images: Tensor, draws: Floats) -> Tensor:
 
 def _at(rows: Rows, images: Tensor) -> Tensor:
     """``rows`` as an index tensor on the device of ``images``."""
-    return sent(torch.from_numpy(rows), images.device)
+    return to_device(torch.from_numpy(rows), images.device)
 
 
 def _levels(draws: Floats) -> list[tuple[float, Rows]]:

@@ -19,7 +19,7 @@ from core.data.views.colours import DRAWS, distort_colours, is_distorted
 from core.data.views.purposes import AUGMENT, COLOUR, ERASE, FLIP
 from core.data.views.randaugment import randaugment
 from core.data.views.recipe import ViewRecipe
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
@@ -39,7 +39,7 @@ class Distortion:
     def apply(self, images: Tensor) -> Tensor:
         """``images`` (B, 3, S, S) uint8 distorted, on their device; may modify ``images``."""
         if self.flip is not None:
-            mirrored = sent(torch.from_numpy(self.flip < 0.5), images.device)
+            mirrored = to_device(torch.from_numpy(self.flip < 0.5), images.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         if self.colours is not None:
             images = distort_colours(images, self.recipe, self.colours)

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import _get_inverse_affine_matrix
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 STRONGEST = 30  # magnitudes are parts of 30
 GREY = 128.0  # fill value outside the image
@@ -39,7 +39,7 @@ def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, 
     places = torch.stack(
         [across.expand(height, -1), down[:, None].expand(-1, width), torch.ones_like(across).expand(height, -1)], -1
     )
-    grid = (places.view(1, -1, 3) @ sent(theta, images.device)[None]).view(1, height, width, 2)
+    grid = (places.view(1, -1, 3) @ to_device(theta, images.device)[None]).view(1, height, width, 2)
     inside = torch.ones_like(images[:, :1], dtype=grid.dtype)
     moved = grid_sample(
         torch.cat([images.to(grid.dtype), inside], dim=1), grid.expand(len(images), -1, -1, -1), align_corners=False
@@ -102,7 +102,7 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
             for sign in (1.0, -1.0):
                 selected = np.flatnonzero((operation_numbers == number) & (positive == (sign > 0)))
                 if len(selected):
-                    members = sent(torch.from_numpy(selected), images.device)
+                    members = to_device(torch.from_numpy(selected), images.device)
                     distorted[members] = operation(images[members], magnitude / STRONGEST, sign)
         images = distorted
     return images

@@ -14,7 +14,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import check_classes, stored_logits
 from core.objectives.objective import Objective, Report, require
-from core.ranks.collectives import divisor
+from core.ranks.collectives import global_count_per_rank
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
@@ -52,7 +52,7 @@ class FixMatch(Objective):
             is_unlabelled = predicted.labels == NONE
             confidence, pseudo_labels = weak.views[0].detach().float().softmax(dim=-1).max(dim=-1)
             is_confident = ((confidence >= self.threshold) & is_unlabelled).float()
-            count = divisor(is_unlabelled.sum())
+            count = global_count_per_rank(is_unlabelled.sum())
             losses = [
                 (F.cross_entropy(logits.float(), pseudo_labels, reduction="none") * is_confident).sum() / count
                 for logits in predicted.views[1:]

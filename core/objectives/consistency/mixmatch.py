@@ -23,8 +23,8 @@ from core.model.outputs import Output
 from core.objectives.classification import NAME as CLASSIFICATION
 from core.objectives.classification import Interpolated, InterpolatesLabelled
 from core.objectives.objective import Objective, Report
-from core.ranks.collectives import divisor_of, gathered, rank, size, taken
-from core.ranks.transfer import sent
+from core.ranks.collectives import all_gather_with_grad, fetch_rows, global_count_per_rank_of, rank, size
+from core.ranks.transfer import to_device
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 MIXMATCH = 1101  # seed component that separates these draws from others
@@ -91,8 +91,12 @@ class MixMatch(Objective):
         mixed: MixedOutputs = student.extra[self.name]
         with torch.autocast(student.text.device.type, enabled=False):
             logits, targets = mixed.unlabelled.logits.float(), mixed.unlabelled.targets
-            loss = ((logits.softmax(dim=-1) - targets) ** 2).sum() / divisor_of(targets.numel(), targets.device)
-            confidence = mixed.pseudo_labels.amax(dim=-1).sum() / divisor_of(len(mixed.pseudo_labels), targets.device)
+            loss = ((logits.softmax(dim=-1) - targets) ** 2).sum() / global_count_per_rank_of(
+                targets.numel(), targets.device
+            )
+            confidence = mixed.pseudo_labels.amax(dim=-1).sum() / global_count_per_rank_of(
+                len(mixed.pseudo_labels), targets.device
+            )
         return loss, {"diag/guess_confidence": confidence}
 
 
@@ -111,16 +115,16 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
     targets = torch.cat([one_hot, pseudo_labels.repeat(len(views), 1)])
     host = batch.on_host
     assert host.labels is not None
-    places = _global_positions(gathered(host.labels.ne(NONE)), len(views))
+    places = _global_positions(all_gather_with_grad(host.labels.ne(NONE)), len(views))
     counts = [len(place) for place in places]
     order = torch.cat(places).argsort()  # position of each image of all ranks
-    partner, share = draw_partners(gathered(host.rows), len(order), alpha)
+    partner, share = draw_partners(all_gather_with_grad(host.rows), len(order), alpha)
     partners = [order[partner[place]] for place in places]
-    own_share = sent(share[places[rank()]].to(images.dtype), images.device)
+    own_share = to_device(share[places[rank()]].to(images.dtype), images.device)
     if size() == 1:
-        partners = [sent(partners[0], images.device)]
-    targets = torch.lerp(taken(targets, partners, counts), targets, own_share[:, None])
-    images = torch.lerp(taken(images, partners, counts), images, own_share[:, None, None, None])
+        partners = [to_device(partners[0], images.device)]
+    targets = torch.lerp(fetch_rows(targets, partners, counts), targets, own_share[:, None])
+    images = torch.lerp(fetch_rows(images, partners, counts), images, own_share[:, None, None, None])
     return MixedBatch(images, targets, len(one_hot))
 
 
@@ -153,7 +157,7 @@ def _rows_by_label(batch: Batch, labelled: bool) -> Tensor:
     """Positions of the labelled or unlabelled rows, on the batch's device; computed without synchronising."""
     labels = batch.on_host.labels
     assert labels is not None
-    return sent(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)
+    return to_device(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class WordPositions:
     labels: Tensor
     pairs: Tensor
 
-    def sent(self, device: torch.device) -> WordPositions:
+    def to_device(self, device: torch.device) -> WordPositions:
         """A copy on ``device``."""
-        return WordPositions(sent(self.places, device), sent(self.labels, device), sent(self.pairs, device))
+        return WordPositions(
+            to_device(self.places, device), to_device(self.labels, device), to_device(self.pairs, device)
+        )
 
     def select(self, states: Tensor) -> Tensor:
         """The rows of ``states`` (B, positions, W) at these positions: (N, W)."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 
 NEIGHBOURS = 20
 SHARPNESS = 40.0  # of the distributions over similar pairs
@@ -41,7 +41,7 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     device = images.device
     images, texts = images.float(), texts.float()
     reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
-    reference = sent(reference, images.device)
+    reference = to_device(reference, images.device)
     others = (images, texts) if N <= REFERENCE else (images[reference], texts[reference])
     parts = []
     for start in range(0, N, BLOCK):

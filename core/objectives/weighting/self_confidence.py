@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.model.outputs import Output
 from core.objectives.parts.pairs import both_logits, of_true_pairs
-from core.ranks.collectives import divisor, mean_over_ranks, overall_mean, size
+from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overall_mean, size
 
 
 @torch.no_grad()
@@ -51,4 +51,4 @@ def weighted_mean(losses: Tensor, weights: Tensor | None, alike: bool = True) ->
     """
     if weights is None:
         return losses.mean() if alike else overall_mean(losses)
-    return (losses * weights).sum() / divisor(weights.sum(), 1e-6)
+    return (losses * weights).sum() / global_count_per_rank(weights.sum(), 1e-6)

@@ -19,7 +19,7 @@ from core.data.loader import LoadedBatch
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.environment import Launch
 from core.ranks.messages import Messages, RankFailed
-from core.ranks.transfer import sent
+from core.ranks.transfer import to_device
 from core.spec.errors import UserError
 from core.spec.failures import sentence
 from core.spec.run.folder import Control
@@ -160,7 +160,7 @@ class Team:
         stacked = torch.stack([values[name].detach().double() for name in names[len(host_names) :]])
         if host_names:  # a single copy
             host_values = torch.stack([values[name].detach().double() for name in host_names])
-            stacked = torch.cat([sent(host_values, device), stacked])
+            stacked = torch.cat([to_device(host_values, device), stacked])
         return dict(zip(names, mean_over_ranks(stacked).unbind(), strict=True))
 
 

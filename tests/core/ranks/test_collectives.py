@@ -18,7 +18,7 @@ from core.objectives.parts.centring import sinkhorn
 from core.objectives.weighting.self_confidence import with_pair_weights
 from core.ranks import collectives
 from core.ranks.batch_norm import RankBatchNorm
-from core.ranks.collectives import gathered, logsumexp_of_rows, overall_mean, taken
+from core.ranks.collectives import all_gather_with_grad, fetch_rows, logsumexp_of_rows, overall_mean
 from core.spec.config import ContrastiveConfig, DistillFeaturesConfig, DistillLogitsConfig, DistillSimilarityConfig
 from core.training.team.team import ALONE, Team
 from tests.core.objectives.fake_outputs import mix_of, output_of
@@ -94,7 +94,7 @@ def test_rows_come_from_whoever_has_them() -> None:
     def take(team: Team) -> tuple[list[list[float]], list[list[float]]]:
         first = sum(counts[: team.launch.rank])
         own = everything[first : first + counts[team.launch.rank]].clone().requires_grad_()
-        rows = taken(own, wanted, counts)
+        rows = fetch_rows(own, wanted, counts)
         (rows * (team.launch.rank + 1)).sum().backward()
         assert own.grad is not None
         return rows.tolist(), own.grad[:, 0].tolist()
@@ -114,11 +114,11 @@ def test_which_rows_go_where_is_sent_without_waiting(monkeypatch: pytest.MonkeyP
 
     def take(team: Team) -> list[list[int]]:
         own = torch.ones(2, 1, requires_grad=True)
-        taken(own, [torch.tensor([3, 0]), torch.tensor([2])]).sum().backward()
+        fetch_rows(own, [torch.tensor([3, 0]), torch.tensor([2])]).sum().backward()
         assert own.grad is not None
         return crossed
 
-    monkeypatch.setattr(collectives, "sent", count)
+    monkeypatch.setattr(collectives, "to_device", count)
     assert over_ranks(2, take) == [[[0], [1, 0]], [[1, 0], [0]]]
 
 
@@ -128,7 +128,7 @@ def test_counts_and_sums_are_those_of_all() -> None:
 
     def ask(team: Team) -> tuple[float, list[float], list[bool]]:
         own = rows[team.launch.rank]
-        flags = gathered(torch.tensor([team.launch.rank == 1]))
+        flags = all_gather_with_grad(torch.tensor([team.launch.rank == 1]))
         return float(overall_mean(own[:, 0])), logsumexp_of_rows(own).tolist(), flags.tolist()
 
     answers = over_ranks(3, ask)

@@ -252,7 +252,7 @@ def test_what_was_skipped_is_told_before_anything_is_saved() -> None:
 
     made: Any = SimpleNamespace(
         step=7, total_steps=9, progress="progress", _write_reports=note("reports"), _log_skipped=note("skipped"),
-        _guard=SimpleNamespace(taken=lambda: "taken"), heartbeat=SimpleNamespace(update=note("heartbeat")),
+        _guard=SimpleNamespace(take_numbers=lambda: "taken"), heartbeat=SimpleNamespace(update=note("heartbeat")),
         events=SimpleNamespace(sync=note("sync")), _announce_saved=note("announce"),
         checkpointing=SimpleNamespace(save=note("save")), _saved=-1,
     )  # fmt: skip
