@@ -26,7 +26,7 @@ from core.evaluation.groups import Array, two_groups
 from core.inference.encoder import check_finite, encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
 from core.objectives.weighting.evidence import evidence
-from core.objectives.weighting.words import reordered, word_evidence
+from core.objectives.weighting.words import reorder_by_words, word_evidence
 from core.spec.cells import marked_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
@@ -157,9 +157,9 @@ def _order_in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | Non
     """``belief`` (P,) refined by ``words``, and the probability that each pair is clean; None for one group."""
     groups = two_groups(belief.double().numpy())
     if groups is None:
-        return reordered(belief, words, torch.zeros(len(belief))), None
+        return reorder_by_words(belief, words, torch.zeros(len(belief))), None
     is_likely_mismatched = groups.clean_probability(belief.double().numpy()) < 0.5
-    belief = reordered(belief, words, torch.from_numpy(is_likely_mismatched))
+    belief = reorder_by_words(belief, words, torch.from_numpy(is_likely_mismatched))
     return belief, groups.clean_probability(belief.double().numpy())
 
 

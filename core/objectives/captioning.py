@@ -106,7 +106,7 @@ class Captioning(Objective):
         with torch.autocast(predicted.logits.device.type, enabled=False):
             losses, is_correct = hard_words(predicted.logits, predicted.labels, self.label_smoothing)
             weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
-            loss = weighted_mean(losses, weights, alike=False)
+            loss = weighted_mean(losses, weights, equal_counts=False)
         return loss, {"diag/next_word_accuracy": overall_mean(is_correct.float())}
 
 

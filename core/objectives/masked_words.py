@@ -153,5 +153,5 @@ class MaskedWords(Objective):
                 kl, entropy = soft_words(predicted.logits, require(teacher, self.name).extra[self.name].logits)
                 losses = (1 - alpha) * losses + alpha * (kl + entropy)  # kl + entropy = cross-entropy with the teacher
             weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
-            loss = weighted_mean(losses, weights, alike=False)
+            loss = weighted_mean(losses, weights, equal_counts=False)
         return loss, {"diag/masked_words": count, "diag/masked_word_accuracy": overall_mean(is_correct.float())}

@@ -143,6 +143,6 @@ class Matching(Objective):
             weights = None
             if student.pair_weights is not None:  # negatives keep weight 1
                 weights = torch.where(pairs.match == 1, student.pair_weights[pairs.indices], 1.0)
-            loss = weighted_mean(losses, weights, alike=False)
+            loss = weighted_mean(losses, weights, equal_counts=False)
             accuracy = overall_mean((logits.detach().argmax(dim=1) == pairs.match).float())
         return loss, {"diag/matching_accuracy": accuracy}

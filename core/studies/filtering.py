@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.data.dataset import PairDataset, open_dataset
 from core.data.derived.noisy import mismatched_captions
-from core.objectives.weighting.caption_filter import looked_at
+from core.objectives.weighting.caption_filter import describe_images
 from core.objectives.weighting.words import clean_probability
 from core.spec.config import override
 from core.spec.files import write_whole
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     for name, _, source in (argument.partition("=") for argument in arguments[1:]):
         dataset = _open(source)
         groups = [dataset.labels(row).get(GROUP, "") for row in range(len(dataset))]
-        readable, descriptors = looked_at(dataset, None)
+        readable, descriptors = describe_images(dataset, None)
         assert torch.equal(readable, torch.arange(len(dataset)))
         cases = [(kind, rate, draw) for draw in DRAWS for kind, rate in CASES]
         for kind, rate, draw in cases:

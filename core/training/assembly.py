@@ -26,7 +26,7 @@ from core.model.runtime import Runtime, set_up
 from core.model.towers.downloading import fetch_architecture
 from core.model.towers.towers import Towers
 from core.objectives.build import Objectives, add_heads, build_objectives
-from core.objectives.weighting.caption_filter import left_out
+from core.objectives.weighting.caption_filter import mismatched_rows
 from core.ranks.batch_norm import synchronise_batch_norms
 from core.spec.config import RunConfig, read_config, retained_sets, validate
 from core.spec.errors import UserError
@@ -115,7 +115,7 @@ def assemble(
     for trained_network in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
         compile_blocks(trained_network.blocks())
     place = _place(team, runtime)
-    doubted = left_out(config, train, progress, log)
+    mismatched = mismatched_rows(config, train, progress, log)
     patch = network.towers.patch_side
     return Assembly(
         runtime=runtime,
@@ -128,7 +128,7 @@ def assemble(
         val=opened(config.data.val) if config.data.val else None,
         test=opened(config.data.test) if config.data.test else None,
         retain={name: opened(path) for name, path in retained_sets(config.data.retain).items()},
-        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, doubted),
+        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, mismatched),
         text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
     )
 

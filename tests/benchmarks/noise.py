@@ -40,7 +40,7 @@ from core.data.derived.noisy import write_noisy
 from core.evaluation.noise import Ranking, rank_pairs
 from core.inference.encoder import encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
-from core.objectives.weighting.words import LEAST, RIDGE, kernel_map
+from core.objectives.weighting.words import MIN_COUNT, RIDGE, kernel_map
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -151,7 +151,8 @@ def _in_order(ranking: Ranking, quality: Floats, doubted: int) -> Ranking:
 def _by_words(features: Features, ranking: Ranking) -> Ranking:
     """The words of a caption as labels of its image; the least likely one counts, the best of the ways tried."""
     captions = [pair.caption for pair in sorted(ranking.pairs, key=lambda pair: pair.row)]
-    has = CountVectorizer(binary=True, min_df=LEAST, token_pattern=r"\w+").fit_transform(captions).toarray()  # (P, V)
+    # (P, V)
+    has = CountVectorizer(binary=True, min_df=MIN_COUNT, token_pattern=r"\w+").fit_transform(captions).toarray()
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
     known_of_images = torch.from_numpy(features.images)
     compared = kernel_map(known_of_images)(known_of_images).numpy()  # (P, K)

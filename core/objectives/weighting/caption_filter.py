@@ -1,7 +1,7 @@
-"""The caption filter: pairs that are dropped before training, by their captions' words and how their images look.
+"""The caption filter: drops likely mismatched pairs before training, from caption words and image descriptors.
 
-Flow: the training images, each looked at once, and their captions -> **caption filter** -> the rows that
-``core.training.assembly`` keeps from the loader. No network is asked.
+Flow: the training images, read once, and their captions -> **caption filter** -> the rows that
+``core.training.assembly`` excludes from the loader. No network is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError
 
 _BATCH = 64
-_SIDE = 96  # pixels of an image that are looked at
+_SIDE = 96  # pixels of the images that are described
 
 
-def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
-    """Which rows (N,) bool of the training data are likelier mismatched than clean; None without ``caption_filter``.
+def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
+    """The rows (N,) bool of the training data that are likely mismatched; None without ``caption_filter``.
 
-    The same in each start of a run and on each rank. UserError for shards, whose rows are never all at hand, where some
-    rows are unlabelled, and where fewer than a batch are kept.
+    Equal for all starts of a run and all ranks. Raises UserError for shards, for unlabelled rows, and when fewer pairs
+    than a batch remain.
     """
     if not config.noise.caption_filter:
         return None
@@ -37,43 +37,45 @@ def left_out(config: RunConfig, dataset: Pairs, progress: Progress | None, log: 
         raise UserError(
             "noise.caption_filter cannot judge unlabelled rows; set it to false or data.unlabelled_ratio to 0."
         )
-    doubted = row_chances(dataset, progress) < 0.5
-    kept = len(dataset) - int(doubted.sum())
-    if kept < config.optim.batch_size:
+    mismatched = clean_row_probabilities(dataset, progress) < 0.5
+    kept_count = len(dataset) - int(mismatched.sum())
+    if kept_count < config.optim.batch_size:
         raise UserError(
-            f"noise.caption_filter leaves {kept} of {len(dataset)} pairs of {dataset.origin}, less than a batch of "
-            f"{config.optim.batch_size}; set it to false."
+            f"noise.caption_filter leaves {kept_count} of {len(dataset)} pairs of {dataset.origin}, less than a batch "
+            f"of {config.optim.batch_size}; set it to false."
         )
     if log is not None:
-        log(f"the caption filter dropped {len(dataset) - kept} of {len(dataset)} pairs as likely mismatched.")
-    return doubted
+        log(f"the caption filter dropped {len(dataset) - kept_count} of {len(dataset)} pairs as likely mismatched.")
+    return mismatched
 
 
-def row_chances(dataset: PairDataset, progress: Progress | None) -> Tensor:
-    """The probability (N,) that the captions of each row are its image's, in their mean; 1 of an unreadable one."""
-    chance = torch.ones(len(dataset))
-    rows, looks = looked_at(dataset, progress)
+def clean_row_probabilities(dataset: PairDataset, progress: Progress | None) -> Tensor:
+    """The mean probability (N,) that the captions of a row match its image; 1 for unreadable images."""
+    probability = torch.ones(len(dataset))
+    rows, descriptors = describe_images(dataset, progress)
     if not len(rows):
-        return chance
+        return probability
     position = torch.full((len(dataset),), -1)
     position[rows] = torch.arange(len(rows))
-    seen = position[dataset.caption_rows]  # (C,) of each caption's image
-    captions = (seen >= 0).nonzero().squeeze(1).tolist()
-    seen = seen[captions]
-    clean = clean_probability(looks[seen], [dataset.captions[i] for i in captions], rows[seen], progress)
-    total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, seen, clean)
-    chance[rows] = (total / torch.bincount(seen, minlength=len(rows)).clamp(min=1)).float()
-    return chance
+    image_position = position[dataset.caption_rows]  # (C,) position of the image of each caption
+    captions = (image_position >= 0).nonzero().squeeze(1).tolist()
+    image_position = image_position[captions]
+    clean = clean_probability(
+        descriptors[image_position], [dataset.captions[i] for i in captions], rows[image_position], progress
+    )
+    total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, image_position, clean)
+    probability[rows] = (total / torch.bincount(image_position, minlength=len(rows)).clamp(min=1)).float()
+    return probability
 
 
-def looked_at(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, Tensor]:
-    """The rows (R,) whose images can be read, and the descriptors (R, F) of these."""
-    looks, readable, done = [torch.zeros(0, sum(WIDTHS))], [torch.zeros(0, dtype=torch.long)], 0
+def describe_images(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, Tensor]:
+    """The rows (R,) with readable images, and their descriptors (R, F)."""
+    descriptors, readable_rows, finished = [torch.zeros(0, sum(WIDTHS))], [torch.zeros(0, dtype=torch.long)], 0
     with closing(evaluation_batches(dataset, _SIDE, _BATCH)) as batches:
         for rows, images in batches:
-            looks.append(describe(images))
-            readable.append(rows)
-            done += len(rows)
+            descriptors.append(describe(images))
+            readable_rows.append(rows)
+            finished += len(rows)
             if progress is not None:
-                progress("looking at the images", done, len(dataset))
-    return torch.cat(readable), unit_parts(torch.cat(looks))
+                progress("describing the images", finished, len(dataset))
+    return torch.cat(readable_rows), unit_parts(torch.cat(descriptors))

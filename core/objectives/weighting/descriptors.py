@@ -1,13 +1,13 @@
-"""What an image looks like to no network: where it has which colours, and which way its edges run.
+"""Image descriptors without a network: a tiny image, a colour histogram and oriented gradients.
 
-Flow: images as a network gets them -> **descriptors** -> ``core.objectives.weighting.words``.
+Flow: input images of a network -> **descriptors** -> ``core.objectives.weighting.words``.
 
-A network that trained on wrong captions has features that fit them; these know of no caption. Three of the field's
-oldest: a tiny image (Torralba et al. 2008, 80 million tiny images), a histogram of colours (Swain and Ballard 1991,
-Color indexing; its root, as Arandjelovic and Zisserman 2012 compare histograms), and histograms of oriented gradients
-(Dalal and Triggs 2005).
+The features of a network that trained on mismatched captions fit these captions; descriptors do not depend on
+captions. They are a tiny image (Torralba et al. 2008, 80 million tiny images), the root of a colour histogram (Swain
+and Ballard 1991, Color indexing; Arandjelovic and Zisserman 2012), and histograms of oriented gradients (Dalal and
+Triggs 2005).
 
-Legend: B images, N all of them, S their side, F numbers that describe one.
+Legend: B images of a batch, N all images, S side, F numbers of a descriptor.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDE = 32  # pixels that are looked at
+SIDE = 32  # pixels of the reduced image
 TINY = 8  # pixels of the tiny image
 LEVELS = 5  # of each colour
-CELLS, DIRECTIONS = 8, 4  # a side, of gradients; a gradient and its opposite are one
+CELLS, DIRECTIONS = 8, 4  # cells per side; opposite gradients share a direction
 WIDTHS = (3 * TINY**2, LEVELS**3, DIRECTIONS * CELLS**2)
 
 
@@ -32,26 +32,26 @@ def describe(images: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def unit_parts(described: Tensor) -> Tensor:
-    """Descriptions (N, F), each of the three a unit vector of its own: how it deviates from their mean. (N, F)"""
-    parts = (part - part.mean(dim=0) for part in described.split(WIDTHS, dim=1))
+def unit_parts(descriptors: Tensor) -> Tensor:
+    """Centres each of the three parts of the descriptors (N, F) and scales it to a unit vector. (N, F)"""
+    parts = (part - part.mean(dim=0) for part in descriptors.split(WIDTHS, dim=1))
     return torch.cat([F.normalize(part, dim=1) for part in parts], dim=1)
 
 
 def _colours(small: Tensor) -> Tensor:
-    """The root of the share of pixels that have each colour: (B, 125)."""
+    """The root of the share of pixels of each colour: (B, 125)."""
     level = (small * LEVELS).long().clamp(max=LEVELS - 1)
-    colour = ((level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]).flatten(1)  # (B, pixels)
-    count = small.new_zeros(len(small), LEVELS**3)
-    return count.scatter_add_(1, colour, torch.ones_like(colour, dtype=small.dtype)).div_(colour.shape[1]).sqrt()
+    colours = ((level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]).flatten(1)  # (B, pixels)
+    counts = small.new_zeros(len(small), LEVELS**3)
+    return counts.scatter_add_(1, colours, torch.ones_like(colours, dtype=small.dtype)).div_(colours.shape[1]).sqrt()
 
 
 def _gradients(grey: Tensor) -> Tensor:
-    """The root of the mean strength of the edges (B, 32, 32) of each direction in each cell: (B, 256)."""
-    down, across = torch.zeros_like(grey), torch.zeros_like(grey)
-    down[:, 1:-1], across[:, :, 1:-1] = grey[:, 2:] - grey[:, :-2], grey[:, :, 2:] - grey[:, :, :-2]
-    turn = torch.atan2(down, across).remainder(math.pi) / math.pi
-    direction = (turn * DIRECTIONS).long() % DIRECTIONS
+    """The root of the mean gradient magnitude of each direction in each cell, of grey images (B, 32, 32): (B, 256)."""
+    vertical, horizontal = torch.zeros_like(grey), torch.zeros_like(grey)
+    vertical[:, 1:-1], horizontal[:, :, 1:-1] = grey[:, 2:] - grey[:, :-2], grey[:, :, 2:] - grey[:, :, :-2]
+    angle = torch.atan2(vertical, horizontal).remainder(math.pi) / math.pi
+    direction = (angle * DIRECTIONS).long() % DIRECTIONS
     strength = grey.new_zeros(len(grey), DIRECTIONS, SIDE, SIDE)
-    strength.scatter_(1, direction[:, None], torch.hypot(down, across)[:, None])
+    strength.scatter_(1, direction[:, None], torch.hypot(vertical, horizontal)[:, None])
     return F.adaptive_avg_pool2d(strength, CELLS).flatten(1).sqrt()

@@ -1,4 +1,4 @@
-"""Self-confidence weighting: each pair counts by the student's own probability for it.
+"""Self-confidence weighting: each pair is weighted by the student's probability for it.
 
 Flow: in each step ``core.training.train_step`` calls ``with_pair_weights`` with the student's output; objectives read
 the weights from ``output.pair_weights``, and average their losses by ``weighted_mean``.
@@ -20,7 +20,7 @@ from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overa
 
 @torch.no_grad()
 def self_confidence(student: Output, power: float) -> Tensor:
-    """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 gives every pair the same.
+    """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 weights all pairs equally.
 
     With p the probability that the student gives the caption among the batch's for an image, and the image for a
     caption,
@@ -32,23 +32,23 @@ def self_confidence(student: Output, power: float) -> Tensor:
     """
     with torch.autocast(student.text.device.type, enabled=False):
         clean = student.clean
-        both = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
-        by_text = of_true_pairs(both[1].log_softmax(dim=1)) if size() > 1 else both[0].log_softmax(dim=0).diagonal()
-        log_probability = of_true_pairs(both[0].log_softmax(dim=1)) + by_text  # (B,)
+        logits = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
+        by_text = of_true_pairs(logits[1].log_softmax(dim=1)) if size() > 1 else logits[0].log_softmax(dim=0).diagonal()
+        log_probability = of_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
         weight = (log_probability * power / 2).exp()
         return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
 
 
 def with_pair_weights(student: Output, power: float) -> Output:
-    """The student's output with ``pair_weights`` (B,); unchanged where ``power`` is 0."""
+    """The student's output with ``pair_weights`` (B,); unchanged if ``power`` is 0."""
     return student if power == 0 else replace(student, pair_weights=self_confidence(student, power))
 
 
-def weighted_mean(losses: Tensor, weights: Tensor | None, alike: bool = True) -> Tensor:
-    """Mean of ``losses`` (B,), weighted by ``weights`` (B,) where they are not None: sum(w * l) / sum(w).
+def weighted_mean(losses: Tensor, weights: Tensor | None, equal_counts: bool = True) -> Tensor:
+    """Mean of ``losses`` (B,), weighted by ``weights`` (B,) unless they are None: sum(w * l) / sum(w).
 
-    Of several ranks, such that the mean over ranks is that of all their losses; ``alike``: each has as many of them.
+    The mean over ranks is the mean of all losses. ``equal_counts``: all ranks have the same number of losses.
     """
     if weights is None:
-        return losses.mean() if alike else overall_mean(losses)
+        return losses.mean() if equal_counts else overall_mean(losses)
     return (losses * weights).sum() / global_count_per_rank(weights.sum(), 1e-6)

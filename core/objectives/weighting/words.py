@@ -1,30 +1,30 @@
-"""How well the words of a caption fit its image, judged without the pair itself.
+"""How well the words of a caption fit its image, predicted without the pair itself.
 
 Flow: features of the images, `core.objectives.weighting.descriptors`, and their captions -> **words** -> the order of
-``core.evaluation.noise``, and the pairs that `core.objectives.weighting.prior` filters out before training.
+``core.evaluation.noise``, and the pairs that `core.objectives.weighting.caption_filter` drops before training.
 
-A network that has memorised a mismatched pair finds it as likely as a clean one; what a single word looks like it can
-only learn from many pairs. A kernel ridge regression predicts for each word whether the caption of an image has it,
-from the network's features and from descriptors that know no captions. Each pair is judged without the captions of
-its own image (leave-one-out; cross-validation is what confident learning asks for, Northcutt et al. 2021). The kernel
-is Gaussian, approximated at `LANDMARKS` images (Williams and Seeger 2001, Using the Nystroem method to speed up kernel
-machines). Everything is fitted twice: to all pairs alike, then with each weighted by its clean probability.
+A network that has memorised a mismatched pair assigns it a high probability; the appearance of a single word, however,
+is learnt from many pairs. A kernel ridge regression predicts for each word whether the caption of an image contains it,
+from the network's features and from image descriptors. Predictions for a pair leave out the captions of its own image
+(leave-one-out; confident learning requires cross-validation, Northcutt et al. 2021). The kernel is Gaussian,
+approximated with `LANDMARKS` images (Williams and Seeger 2001, Using the Nystroem method to speed up kernel machines).
+Everything is fitted twice: with equal pair weights, then with each pair weighted by its clean probability.
 
 Five measures describe a pair:
 
-- *given*: the mean over the caption's words of log(predicted / frequency);
-- *least*: the lowest probability of any word to be there, or to be missing (self-confidence of many labels;
-  Thyagarajan et al. 2022, Identifying incorrect annotations in multi-label classification data);
-- *alike*: the cosine, over all words, of caption and prediction, both in standard deviations from the frequency;
-- *specific*: the log of the squared length of that prediction: how much the image tells;
-- *known*: how many words of the caption are in several captions: how much the caption tells.
+- *log lift*: the mean over the caption's words of log(predicted / frequency);
+- *lowest*: the lowest predicted probability of any word's observed presence or absence (self-confidence for many
+  labels; Thyagarajan et al. 2022, Identifying incorrect annotations in multi-label classification data);
+- *cosine*: over all words, of caption and prediction, both in standard deviations from the frequency;
+- *specificity*: the log of the squared length of that prediction, the information in the image;
+- *word count*: the number of words of the caption that occur in several captions, the information in the caption.
 
 A logistic regression on these and their products separates the pairs of the data from images with captions drawn at
-random, out of fold. So its odds are the ratio of two densities (Sugiyama et al. 2012, Density ratio estimation in
-machine learning), calibrated per pair: a measure counts for more where image and caption tell more.
+random, out of fold. Its odds are a ratio of two densities (Sugiyama et al. 2012, Density ratio estimation in machine
+learning), calibrated per pair: a measure has more weight where image and caption are more informative.
 
-Legend: P pairs, D features, K landmarks, V words, O occurrences of words in captions, B images at once, U pairs of
-these, A captions that are compared with each image.
+Legend: P pairs, D features, K landmarks, V words, O occurrences of words in captions, B images of a block, U their
+pairs, A captions that are compared with each image.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from core.data.dataset import Progress
 from core.objectives.weighting.evidence import below, in_double, ranks
 
 FOLDS = 5  # of the logistic regression
-LANDMARKS = 1000  # images that the others are compared with, at most
-RIDGE = 0.5  # of a kernel that is 1 of an image with itself
-LEAST = 3  # captions that have a word
+LANDMARKS = 1000  # at most
+RIDGE = 0.5  # for a kernel that is 1 on the diagonal
+MIN_COUNT = 3  # captions that contain a word
 WORDS = 8192  # the most frequent ones
 FITTED = 16384  # pairs that regressions are fitted to, at most
-WEIGHT = 0.7  # of the words beside the evidence; chosen on validation data
-_JITTER = 1e-6  # of the kernel of images that are alike
-_EDGE = 1e-4  # a likelihood is at least this far from 0 and 1
-_BLOCK = 8192  # occurrences at once
+WEIGHT = 0.7  # of words relative to the evidence; chosen on validation data
+_JITTER = 1e-6  # on the diagonal of the kernel of the landmarks
+_MARGIN = 1e-4  # probabilities are at least this far from 0 and 1
+_BLOCK = 8192  # occurrences per block
 _IMAGES = 512  # at once
-_DRAWN = 10_000  # captions that are drawn, at least
-_ATTEMPTS = 20  # at a caption that differs
-_LEAST_AUC = 0.8  # least chance that a clean pair fits better than a drawn caption; below, nothing is filtered
-_MOST = 0.85  # largest mismatched share that can be told from images that tell nothing
-_LOW = (0.1, 0.5)  # shares of the drawn captions below the odds at which mismatched ones are counted
+_MIN_DRAWS = 10_000  # randomly drawn captions, at least
+_ATTEMPTS = 20  # to draw a different caption
+_MIN_AUC = 0.8  # probability that a clean pair fits better than a drawn caption; below, nothing is filtered
+_MAX_SHARE = 0.85  # largest mismatched share that is distinguishable from uninformative images
+_LOW_LEVELS = (0.1, 0.5)  # quantiles of the drawn captions' odds at which mismatched pairs are counted
 _CLIP = 4.0  # standard deviations of a measure
 _NEWTON = 12  # steps
 
@@ -67,26 +67,26 @@ _WORD = re.compile(r"\w+")
 def word_evidence(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None = None) -> Tensor:
     """How well the words of ``captions`` (P) fit their images, as ranks from 0 to 1: (P,) float64.
 
-    ``features`` (P, D) are those of each caption's image, ``rows`` (P,) say which are of one image. All are 0.5
-    where no word is in several captions. ``progress`` hears how many are judged, and may raise to end it.
+    ``features`` (P, D): of the image of each caption; ``rows`` (P,): equal for captions of one image. All ranks are 0.5
+    if no word occurs in several captions. ``progress`` gets the number of processed pairs, and may raise to cancel.
     """
-    return ranks(_fitted_twice(features, captions, rows, progress).odds)
+    return ranks(_fit_twice(features, captions, rows, progress).odds)
 
 
 @torch.no_grad()
 def clean_probability(
     features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None = None
 ) -> Tensor:
-    """The probability (P,) float64 that each of ``captions`` is its image's, by its words; as `word_evidence`.
+    """The probability (P,) float64 that each of ``captions`` matches its image; arguments as for `word_evidence`.
 
     See `Judged.clean`.
     """
-    return _fitted_twice(features, captions, rows, progress).clean()
+    return _fit_twice(features, captions, rows, progress).clean()
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Log odds that a pair is one of the data rather than an image with a drawn caption: of the pairs, of the draws."""
+class PairOdds:
+    """Log odds of being a pair of the data rather than an image with a drawn caption, for pairs and for draws."""
 
     odds: Tensor  # (P,) float64
     drawn: Tensor  # (A - 1, P) float64
@@ -94,40 +94,39 @@ class Judged:
     def share(self) -> float:
         """An estimate of the share e of mismatched captions, from 0 to 1.
 
-        Mismatched captions fit as drawn ones do. Where F is the share of pairs, and F0 that of draws, below some odds,
-        F / F0 is e, and more where clean pairs are below them too; at low odds few are (Storey 2002, A direct approach
-        to false discovery rates).
+        Mismatched captions are distributed like drawn ones. With F the share of pairs and F0 the share of draws below a
+        threshold of the odds, F / F0 is e plus a contribution of clean pairs, which is small at low odds (Storey 2002,
+        A direct approach to false discovery rates).
         """
         drawn = self.drawn.flatten().sort().values
-        levels = drawn[(torch.linspace(*_LOW, 20) * len(drawn)).long()]
+        levels = drawn[(torch.linspace(*_LOW_LEVELS, 20) * len(drawn)).long()]
         ratios = [float((self.odds <= level).double().mean() / (drawn <= level).double().mean()) for level in levels]
         return min(1.0, sum(ratios) / len(ratios))
 
     def auc(self) -> float:
-        """The chance that a clean pair fits better than a drawn caption, whatever the share of mismatched ones.
+        """The probability that a clean pair fits better than a drawn caption, corrected for mismatched pairs.
 
-        All pairs together have a = (1 - e) A + e / 2, since mismatched ones fit as drawn ones do; this is A.
+        For all pairs it is a = (1 - e) A + e / 2, as mismatched ones are distributed like drawn ones; returns A.
         """
         share = self.share()
-        together = float((below(self.odds, self.drawn.flatten()) / self.drawn.numel()).mean())
-        return (together - share / 2) / max(1.0 - share, 1e-6)
+        overall = float((below(self.odds, self.drawn.flatten()) / self.drawn.numel()).mean())
+        return (overall - share / 2) / max(1.0 - share, 1e-6)
 
     def clean(self) -> Tensor:
         """The probability (P,) float64 that each pair is clean.
 
         With e the share of mismatched captions it is 1 - e f0 / f, where f and f0 are the densities of pairs and of
         draws at its odds (the local false discovery rate; Efron et al. 2001), estimated by isotonic regression.
-        All are 1 where clean pairs would hardly fit better than drawn captions, or nearly all seem mismatched: then
-        either the descriptors tell too little of these captions or most captions are wrong, and the data cannot say
-        which.
+        All are 1 if clean pairs hardly fit better than drawn captions, or nearly all pairs seem mismatched: then either
+        the descriptors are uninformative or most captions are mismatched, which cannot be distinguished.
         """
         share = self.share()
-        if share > _MOST or self.auc() < _LEAST_AUC:
+        if share > _MAX_SHARE or self.auc() < _MIN_AUC:
             return torch.ones_like(self.odds)
         return (1.0 - share * self._density_ratio()).clamp(0.0, 1.0)
 
     def _density_ratio(self) -> Tensor:
-        """The density of draws over that of pairs at the odds of each pair (P,), falling as these rise."""
+        """The density of draws divided by that of pairs at the odds of each pair (P,), decreasing in the odds."""
         from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  (a second, for those who fit)
 
         P, drawn = len(self.odds), self.drawn.flatten()
@@ -139,47 +138,51 @@ class Judged:
         return (1.0 - share) / share
 
 
-def _fitted_twice(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None) -> Judged:
-    """The pairs as judged by regressions in which each counts by its clean probability, as the first ones have it."""
-    counts, sample = torch.ones(len(captions), dtype=torch.float64), _sample(len(captions))
-    some = [captions[i] for i in sample.tolist()]
+def _fit_twice(features: Tensor, captions: Sequence[str], rows: Tensor, progress: Progress | None) -> PairOdds:
+    """Odds from regressions weighted by the clean probabilities of a first fit with equal weights."""
+    pair_weights, sample = torch.ones(len(captions), dtype=torch.float64), _sample(len(captions))
+    sample_captions = [captions[i] for i in sample.tolist()]
     features, rows = features.cpu(), rows.cpu()
-    compared = kernel_map(in_double(features[sample]))
-    counts[sample] = _judged(features[sample], some, rows[sample], compared, counts[sample], progress).clean()
-    return _judged(features, captions, rows, compared, counts, progress)
+    kernel = kernel_map(in_double(features[sample]))
+    pair_weights[sample] = _fit(
+        features[sample], sample_captions, rows[sample], kernel, pair_weights[sample], progress
+    ).clean()
+    return _fit(features, captions, rows, kernel, pair_weights, progress)
 
 
-def _judged(
+def _fit(
     features: Tensor,
     captions: Sequence[str],
     rows: Tensor,
-    compared: Callable[[Tensor], Tensor],
-    counts: Tensor,
+    kernel: Callable[[Tensor], Tensor],
+    pair_weights: Tensor,
     progress: Progress | None,
-) -> Judged:
-    """The pairs by regressions in which each counts as much as ``counts`` (P,) says."""
+) -> PairOdds:
+    """Log odds from regressions with the weights ``pair_weights`` (P,) of the pairs."""
     P = len(captions)
-    draw, draws = torch.Generator().manual_seed(0), max(1, -(-_DRAWN // P))
-    drawn = torch.stack([torch.randperm(P, generator=draw) for _ in range(draws)])
-    asked = [torch.arange(P), *_others(drawn, captions, draw)]
-    odds = _log_odds(_measured(features, captions, rows, asked, compared, counts, progress), rows, _sample(P))
-    return Judged(odds[0], odds[1:])
+    generator, repeats = torch.Generator().manual_seed(0), max(1, -(-_MIN_DRAWS // P))
+    drawn = torch.stack([torch.randperm(P, generator=generator) for _ in range(repeats)])
+    candidates = [torch.arange(P), *_redraw_equal(drawn, captions, generator)]
+    odds = _log_odds(
+        _all_measures(features, captions, rows, candidates, kernel, pair_weights, progress), rows, _sample(P)
+    )
+    return PairOdds(odds[0], odds[1:])
 
 
-def _others(drawn: Tensor, captions: Sequence[str], draw: torch.Generator) -> Tensor:
-    """``drawn`` (A, P), drawn again where another row's caption reads as the image's own: no mismatched one does."""
-    numbers = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
-    number = torch.tensor([numbers[caption] for caption in captions])
+def _redraw_equal(drawn: Tensor, captions: Sequence[str], generator: torch.Generator) -> Tensor:
+    """``drawn`` (A, P), redrawn where the text equals the image's own caption, since mismatched captions differ."""
+    index = {caption: caption_index for caption_index, caption in enumerate(dict.fromkeys(captions))}
+    caption_index = torch.tensor([index[caption] for caption in captions])
     for _ in range(_ATTEMPTS):
-        same = (number[drawn] == number) & (drawn != torch.arange(len(captions)))
-        drawn[same] = torch.randint(len(captions), (int(same.sum()),), generator=draw)
+        same = (caption_index[drawn] == caption_index) & (drawn != torch.arange(len(captions)))
+        drawn[same] = torch.randint(len(captions), (int(same.sum()),), generator=generator)
     return drawn
 
 
 def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
-    """The log odds (A, P) of being a pair, the first of ``measures`` (A, 5, P), rather than a draw, all the others.
+    """The log odds (A, P) of being a pair, the first of ``measures`` (A, 5, P), rather than a draw, the others.
 
-    Each image by a regression that did not see it; fitted to the pairs ``sample``.
+    Out-of-fold predictions by image; fitted to the pairs ``sample``.
     """
     A, M, P = measures.shape
     mean, spread = measures.mean(dim=(0, 2)), measures.transpose(1, 2).reshape(-1, M).std(dim=0).clamp(min=1e-9)
@@ -190,10 +193,10 @@ def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
     fold = (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)) % FOLDS)[image]
     odds = torch.zeros(A, P, dtype=torch.float64)
     for left_out in fold.unique().tolist():
-        seen, judged = sample[fold[sample] != left_out], fold == left_out
-        is_pair = (torch.arange(A).repeat_interleave(len(seen)) == 0).double()
+        fitted, judged = sample[fold[sample] != left_out], fold == left_out
+        is_pair = (torch.arange(A).repeat_interleave(len(fitted)) == 0).double()
         weight = is_pair + (1.0 - is_pair) / (A - 1)
-        odds[:, judged] = terms[:, judged] @ _logistic(terms[:, seen].flatten(0, 1), is_pair, weight)
+        odds[:, judged] = terms[:, judged] @ _logistic(terms[:, fitted].flatten(0, 1), is_pair, weight)
     return odds
 
 
@@ -202,97 +205,102 @@ def _logistic(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     coefficients = torch.zeros(x.shape[1], dtype=x.dtype)
     ridge = torch.eye(x.shape[1], dtype=x.dtype)
     for _ in range(_NEWTON):
-        chance = (x @ coefficients).sigmoid()
-        slope = x.T @ (weight * (y - chance)) - coefficients
-        curve = (x * (weight * chance * (1.0 - chance))[:, None]).T @ x + ridge
-        coefficients = coefficients + torch.linalg.solve(curve, slope)
+        probability = (x @ coefficients).sigmoid()
+        gradient = x.T @ (weight * (y - probability)) - coefficients
+        hessian = (x * (weight * probability * (1.0 - probability))[:, None]).T @ x + ridge
+        coefficients = coefficients + torch.linalg.solve(hessian, gradient)
     return coefficients
 
 
-def _measured(
+def _all_measures(
     features: Tensor,
     captions: Sequence[str],
     rows: Tensor,
-    asked: Sequence[Tensor],
-    compared: Callable[[Tensor], Tensor],
-    counts: Tensor,
+    candidates: Sequence[Tensor],
+    kernel: Callable[[Tensor], Tensor],
+    pair_weights: Tensor,
     progress: Progress | None,
 ) -> Tensor:
-    """The five measures of each image with a caption: (A, 5, P) float64 for A times as many of ``asked`` (P,) each.
+    """The five measures of each image with a caption: (A, 5, P) float64 for A ``candidates`` (P,).
 
-    In the regressions each pair counts as much as ``counts`` (P,). All 0 where no word is in several captions.
+    Regressions weight pairs by ``pair_weights`` (P,). All measures are 0 if no word occurs in several captions.
     """
     P, sample = len(captions), _sample(len(captions))
-    measures = torch.zeros(len(asked), 5, P, dtype=torch.float64)
-    pair, word, usual = _occurrences(captions, sample)  # (O,), (O,), (V,)
-    if not len(usual):
+    measures = torch.zeros(len(candidates), 5, P, dtype=torch.float64)
+    pair, word, frequency = _occurrences(captions, sample)  # (O,), (O,), (V,)
+    if not len(frequency):
         return measures
-    x = compared(in_double(features[sample]))  # (sample, K)
+    x = kernel(in_double(features[sample]))  # (sample, K)
     mean = x.mean(dim=0)
     x -= mean
-    place = torch.full((P,), -1)  # of a pair in the sample
-    place[sample] = torch.arange(len(sample))
-    taught = place[pair] >= 0
-    weights, inverse = _regressions(x, counts[sample], place[pair[taught]], word[taught], usual)  # (V, K), (K, K)
+    sample_position = torch.full((P,), -1)  # of each pair in the sample
+    sample_position[sample] = torch.arange(len(sample))
+    in_sample = sample_position[pair] >= 0
+    weights, inverse = _regressions(
+        x, pair_weights[sample], sample_position[pair[in_sample]], word[in_sample], frequency
+    )  # (V, K), (K, K)
     first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # occurrence of each pair
     images, image, size = rows.unique(return_inverse=True, return_counts=True)
     by_image, end = image.argsort(stable=True), size.cumsum(0)
     for begin in range(0, len(images), _IMAGES):
-        numbers = torch.arange(begin, min(begin + _IMAGES, len(images)))
-        some = by_image[end[begin] - size[begin] : end[numbers[-1]]]  # (U,), the pairs of these images
-        z = compared(in_double(features[by_image[end[numbers] - size[numbers]]])) - mean  # (B, K)
-        own = some[place[some] >= 0]
-        has = _has(first, word, own, len(usual)) - usual
-        taught_by = torch.zeros(len(numbers), len(usual), dtype=torch.float64)
-        taught_by.index_add_(0, image[own] - begin, counts[own, None] * has)
-        much = torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, image[own] - begin, counts[own])
-        likely = usual + _without(z @ weights.T, taught_by, much, ((z @ inverse) * z).sum(dim=1))  # (B, V)
-        for measure, caption in zip(measures, asked, strict=True):
-            has = _has(first, word, caption[some], len(usual))
-            measure[:, some] = _measures(likely[image[some] - begin], has, usual)
+        image_numbers = torch.arange(begin, min(begin + _IMAGES, len(images)))
+        block = by_image[end[begin] - size[begin] : end[image_numbers[-1]]]  # (U,) pairs of these images
+        z = kernel(in_double(features[by_image[end[image_numbers] - size[image_numbers]]])) - mean  # (B, K)
+        own_pairs = block[sample_position[block] >= 0]
+        present = _word_presence(first, word, own_pairs, len(frequency)) - frequency
+        target_sums = torch.zeros(len(image_numbers), len(frequency), dtype=torch.float64)
+        target_sums.index_add_(0, image[own_pairs] - begin, pair_weights[own_pairs, None] * present)
+        weight_sum = torch.zeros(len(image_numbers), dtype=torch.float64).index_add_(
+            0, image[own_pairs] - begin, pair_weights[own_pairs]
+        )
+        # (B, V)
+        predicted = frequency + _leave_one_out(z @ weights.T, target_sums, weight_sum, ((z @ inverse) * z).sum(dim=1))
+        for measure, caption in zip(measures, candidates, strict=True):
+            present = _word_presence(first, word, caption[block], len(frequency))
+            measure[:, block] = _measures(predicted[image[block] - begin], present, frequency)
         if progress is not None:
-            progress("judging the captions by their words", int(end[numbers[-1]]), P)
+            progress("scoring captions by their words", int(end[image_numbers[-1]]), P)
     return measures
 
 
-def _without(fit: Tensor, taught_by: Tensor, much: Tensor, leverage: Tensor) -> Tensor:
-    """Predictions (B, V) of regressions that did not see these images, from ``fit`` (B, V) of those that did.
+def _leave_one_out(fit: Tensor, target_sums: Tensor, weight_sum: Tensor, leverage: Tensor) -> Tensor:
+    """Leave-one-out predictions (B, V), from the predictions ``fit`` (B, V) of regressions with these images.
 
-    ``taught_by`` (B, V): the sum over an image's captions of count times target, ``much`` (B,) the sum of the counts,
+    ``target_sums`` (B, V): the weighted sum of targets of an image's captions, ``weight_sum`` (B,) the sum of weights,
     ``leverage`` (B,) z' (X'CX + r)^-1 z. By the matrix inversion lemma (Cook and Weisberg 1982, Residuals and influence
     in regression).
     """
-    return (fit - leverage[:, None] * taught_by) / (1.0 - leverage * much)[:, None].clamp(min=1e-9)
+    return (fit - leverage[:, None] * target_sums) / (1.0 - leverage * weight_sum)[:, None].clamp(min=1e-9)
 
 
-def reordered(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
+def reorder_by_words(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
     """``belief`` (P,) in another order within each of ``groups`` (P,): for `WEIGHT` of the whole by ``words`` (P,).
 
     The values of a group stay as they are: words say nothing of how many pairs are wrong.
     """
-    order = (1.0 - WEIGHT) * belief.double() + WEIGHT * ranks(words)
-    handed = torch.empty_like(belief)
+    score = (1.0 - WEIGHT) * belief.double() + WEIGHT * ranks(words)
+    result = torch.empty_like(belief)
     for group in groups.unique():
         members = (groups == group).nonzero().squeeze(1)
-        handed[members[order[members].argsort(stable=True)]] = belief[members].sort().values
-    return handed
+        result[members[score[members].argsort(stable=True)]] = belief[members].sort().values
+    return result
 
 
 def _sample(P: int) -> Tensor:
-    """The pairs of P that regressions are fitted to: `FITTED` at most, evenly apart."""
+    """The pairs out of P that regressions are fitted to: `FITTED` at most, evenly spaced."""
     return torch.arange(P) if P <= FITTED else torch.linspace(0, P - 1, FITTED).long()
 
 
 def _occurrences(captions: Sequence[str], sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pair has which word, each once, and the share of captions with each word."""
-    split = [set(_WORD.findall(caption.lower())) for caption in captions]
-    counts = Counter(word for i in sample.tolist() for word in split[i])
-    known = [(word, count) for word, count in counts.most_common(WORDS) if count >= LEAST]
-    number = {word: i for i, (word, _) in enumerate(known)}
-    pairs = [(i, number[word]) for i, words in enumerate(split) for word in sorted(words) if word in number]
+    """The distinct (pair, word) occurrences as two tensors, and the share of captions with each word."""
+    words_of = [set(_WORD.findall(caption.lower())) for caption in captions]
+    counts = Counter(word for i in sample.tolist() for word in words_of[i])
+    frequent = [(word, count) for word, count in counts.most_common(WORDS) if count >= MIN_COUNT]
+    index = {word: i for i, (word, _) in enumerate(frequent)}
+    pairs = [(i, index[word]) for i, words in enumerate(words_of) for word in sorted(words) if word in index]
     table = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
-    usual = torch.tensor([count for _, count in known], dtype=torch.float64) / len(sample)
-    return table[:, 0], table[:, 1], usual
+    frequency = torch.tensor([count for _, count in frequent], dtype=torch.float64) / len(sample)
+    return table[:, 0], table[:, 1], frequency
 
 
 def kernel_map(features: Tensor) -> Callable[[Tensor], Tensor]:
@@ -301,52 +309,54 @@ def kernel_map(features: Tensor) -> Callable[[Tensor], Tensor]:
     Its width is the features' own: their variance, summed over D, is twice the square of it.
     """
     variance = max(float((features - features.mean(dim=0)).square().sum(dim=1).mean()), 1e-12)
-    chosen = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:LANDMARKS]
-    landmarks = features[chosen]  # (K, D)
+    landmark_rows = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:LANDMARKS]
+    landmarks = features[landmark_rows]  # (K, D)
 
-    def kernel(some: Tensor) -> Tensor:
-        apart = some.square().sum(dim=1)[:, None] + landmarks.square().sum(dim=1) - 2 * some @ landmarks.T
-        return apart.clamp(min=0.0).div_(-variance).exp_()
+    def kernel(x: Tensor) -> Tensor:
+        squared = x.square().sum(dim=1)[:, None] + landmarks.square().sum(dim=1) - 2 * x @ landmarks.T
+        return squared.clamp(min=0.0).div_(-variance).exp_()
 
     root = torch.linalg.cholesky(kernel(landmarks) + _JITTER * torch.eye(len(landmarks), dtype=features.dtype))
     return lambda some: torch.linalg.solve_triangular(root, kernel(some).T, upper=False).T
 
 
-def _regressions(x: Tensor, counts: Tensor, pair: Tensor, word: Tensor, usual: Tensor) -> tuple[Tensor, Tensor]:
+def _regressions(
+    x: Tensor, pair_weights: Tensor, pair: Tensor, word: Tensor, frequency: Tensor
+) -> tuple[Tensor, Tensor]:
     """Weights (V, K) from the centred ``x`` (P, K) to the words, of pairs that count so much (P,), by who has which.
 
     And the inverse (K, K) of what they were solved with.
     """
-    counted = counts[:, None] * x
-    with_word = torch.zeros(len(usual), x.shape[1], dtype=x.dtype)
+    weighted = pair_weights[:, None] * x
+    with_word = torch.zeros(len(frequency), x.shape[1], dtype=x.dtype)
     for some_pairs, some_words in zip(pair.split(_BLOCK), word.split(_BLOCK), strict=True):
-        with_word.index_add_(0, some_words, counted[some_pairs])
-    with_word -= usual[:, None] * counted.sum(dim=0)  # of what a word deviates from its share
-    inverse = torch.linalg.inv(x.T @ counted + RIDGE * torch.eye(x.shape[1], dtype=x.dtype))
+        with_word.index_add_(0, some_words, weighted[some_pairs])
+    with_word -= frequency[:, None] * weighted.sum(dim=0)  # targets are deviations from the frequency
+    inverse = torch.linalg.inv(x.T @ weighted + RIDGE * torch.eye(x.shape[1], dtype=x.dtype))
     return with_word @ inverse, inverse
 
 
-def _has(first: Tensor, word: Tensor, some: Tensor, words: int) -> Tensor:
-    """Which words the captions of the pairs ``some`` (B,) have, of as many ``words``: (B, V) float64, 0 or 1.
+def _word_presence(first: Tensor, word: Tensor, pairs: Tensor, words: int) -> Tensor:
+    """The words that occur in the captions of ``pairs`` (B,), out of ``words``: (B, V) float64, 0 or 1.
 
     ``word`` (O,) is in the order of the pairs; a pair's begin at ``first`` (P + 1,).
     """
-    begin, count = first[some], first[some + 1] - first[some]
-    row = torch.arange(len(some)).repeat_interleave(count)
-    within = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
-    has = torch.zeros(len(some), words, dtype=torch.float64)
-    has[row, word[begin[row] + within]] = 1.0
-    return has
+    begin, count = first[pairs], first[pairs + 1] - first[pairs]
+    caption = torch.arange(len(pairs)).repeat_interleave(count)
+    within = torch.arange(len(caption)) - (count.cumsum(0) - count)[caption]
+    present = torch.zeros(len(pairs), words, dtype=torch.float64)
+    present[caption, word[begin[caption] + within]] = 1.0
+    return present
 
 
-def _measures(likely: Tensor, has: Tensor, usual: Tensor) -> Tensor:
-    """The five measures (5, U) of captions that have the words ``has`` (U, V), where these are ``likely`` (U, V)."""
-    chance = likely.clamp(_EDGE, 1.0 - _EDGE)
-    known = has.sum(dim=1)
-    given = ((chance / usual).log() * has).sum(dim=1) / known.clamp(min=1)
-    least = torch.where(has > 0, chance, 1.0 - chance).amin(dim=1)
-    deviation = (usual * (1.0 - usual)).sqrt().clamp(min=1e-6)
-    expected, said = (likely - usual) / deviation, (has - usual) / deviation
-    alike = F.cosine_similarity(expected, said, dim=1)
-    specific = expected.square().sum(dim=1).clamp(min=1e-12).log()
-    return torch.stack([given, least, alike, specific, known])
+def _measures(predicted: Tensor, present: Tensor, frequency: Tensor) -> Tensor:
+    """The five measures (5, U) of captions with words ``present`` (U, V), given ``predicted`` (U, V)."""
+    probability = predicted.clamp(_MARGIN, 1.0 - _MARGIN)
+    word_count = present.sum(dim=1)
+    log_lift = ((probability / frequency).log() * present).sum(dim=1) / word_count.clamp(min=1)
+    lowest = torch.where(present > 0, probability, 1.0 - probability).amin(dim=1)
+    deviation = (frequency * (1.0 - frequency)).sqrt().clamp(min=1e-6)
+    expected, observed = (predicted - frequency) / deviation, (present - frequency) / deviation
+    cosine = F.cosine_similarity(expected, observed, dim=1)
+    specificity = expected.square().sum(dim=1).clamp(min=1e-12).log()
+    return torch.stack([log_lift, lowest, cosine, specificity, word_count])

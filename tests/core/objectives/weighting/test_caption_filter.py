@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from core.data.orders import EpochOrder, SubsetOrder
-from core.objectives.weighting.caption_filter import left_out, row_chances
+from core.objectives.weighting.caption_filter import clean_row_probabilities, mismatched_rows
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -59,7 +59,7 @@ def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -
         said = [data.captions_of(i)[0] for i in range(COUNT)]
         wrong = torch.tensor([list(COLOURS)[i % len(COLOURS)] not in caption for i, caption in enumerate(said)])
         assert 40 < int(wrong.sum()) < 80
-        chance = row_chances(data, None)  # type: ignore[arg-type]
+        chance = clean_row_probabilities(data, None)  # type: ignore[arg-type]
         assert float(chance[COUNT - 1]) == 1.0, "of what cannot be read nothing is known"
         assert float(chance[wrong].mean()) < 0.5 < 0.8 < float(chance[~wrong].mean())
         seen = torch.cat([batch.rows for batch in loader.batches(0, 2 * loader.steps_per_epoch)])
@@ -72,7 +72,7 @@ def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -
 
 def test_where_captions_are_right_none_is_left_out(coloured: Path, tmp_path: Path) -> None:
     with begun(coloured / "right.csv", tmp_path / "run") as loop:
-        assert float(row_chances(loop.parts.train, None).min()) >= 0.5  # type: ignore[arg-type]
+        assert float(clean_row_probabilities(loop.parts.train, None).min()) >= 0.5  # type: ignore[arg-type]
         rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
     with begun(coloured / "right.csv", tmp_path / "none", "noise.caption_filter=false") as loop:
         assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
@@ -84,18 +84,18 @@ def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"noise\.caption_filter needs all pairs at once, and shards are read in parts; set it to"
     ):
-        left_out(config, shards, None, None)
+        mismatched_rows(config, shards, None, None)
     with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
         larger = override(loop.config, ["optim.batch_size=230"])
         with pytest.raises(
             UserError, match=r"noise\.caption_filter leaves \d+ of 240 pairs of .*, less than a batch of 230; set"
         ):
-            left_out(larger, loop.parts.train, None, None)
+            mismatched_rows(larger, loop.parts.train, None, None)
         unlabelled = loop.config.model_copy(
             update={"data": loop.config.data.model_copy(update={"unlabelled_ratio": 3})}
         )
         with pytest.raises(UserError, match=r"noise\.caption_filter cannot judge unlabelled rows"):
-            left_out(unlabelled, loop.parts.train, None, None)
+            mismatched_rows(unlabelled, loop.parts.train, None, None)
 
 
 def test_the_rows_that_are_kept_take_turns() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from core.objectives.weighting import words as subject
 from core.objectives.weighting.words import (
-    LEAST,
+    MIN_COUNT,
     RIDGE,
     WEIGHT,
     _occurrences,
     clean_probability,
-    reordered,
+    reorder_by_words,
     word_evidence,
 )
 
@@ -52,7 +52,7 @@ def plain(images: Tensor, captions: list[str], counts: np.ndarray, given_to: lis
     kernel = np.exp(-apart / ((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
     kernel = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()  # of centred features
     split = [set(re.findall(r"\w+", caption.lower())) for caption in captions]
-    known = sorted({word for one in split for word in one if sum(word in other for other in split) >= LEAST})
+    known = sorted({word for one in split for word in one if sum(word in other for other in split) >= MIN_COUNT})
     has = np.array([[float(word in one) for word in known] for one in split])  # (P, V)
     usual = has.mean(axis=0)
     measures = np.zeros((5, len(split)))
@@ -83,7 +83,7 @@ def test_the_measures_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch)
     drawn = torch.randperm(P, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(subject, "_IMAGES", 16)
     compared = subject.kernel_map(images.double())
-    found = subject._measured(images, captions, rows, [rows, drawn], compared, counts, None)
+    found = subject._all_measures(images, captions, rows, [rows, drawn], compared, counts, None)
     for measures, given_to in zip(found, (rows, drawn), strict=True):
         expected = plain(images, captions, counts.numpy(), given_to.tolist())
         assert measures.numpy() == pytest.approx(expected, abs=1e-3)
@@ -95,9 +95,9 @@ def test_an_image_with_several_captions_is_judged_without_any_of_them(monkeypatc
     rows = torch.arange(P) // 3
     images = images[rows * 3]
     counts, compared = torch.ones(P).double(), subject.kernel_map(images.double())
-    whole = subject._measured(images, captions, rows, [torch.arange(P)], compared, counts, None)[0]
+    whole = subject._all_measures(images, captions, rows, [torch.arange(P)], compared, counts, None)[0]
     counts[:3] = 0.0
-    without = subject._measured(images, captions, rows, [torch.arange(P)], compared, counts, None)[0]
+    without = subject._all_measures(images, captions, rows, [torch.arange(P)], compared, counts, None)[0]
     assert whole[:, :3].numpy() == pytest.approx(without[:, :3].numpy(), abs=1e-6)
     assert not torch.allclose(whole[:, 3:], without[:, 3:], atol=1e-4)
 
@@ -200,25 +200,25 @@ def test_captions_without_common_words_say_nothing(caption: str) -> None:
 
 
 def test_a_word_counts_from_the_least_number_of_captions_on() -> None:
-    captions = ["red"] * LEAST + ["blue"] * (LEAST - 1)
+    captions = ["red"] * MIN_COUNT + ["blue"] * (MIN_COUNT - 1)
     pair, word, usual = _occurrences(captions, torch.arange(len(captions)))
-    assert (pair.tolist(), word.tolist()) == (list(range(LEAST)), [0] * LEAST)
-    assert usual.tolist() == [LEAST / (2 * LEAST - 1)]
+    assert (pair.tolist(), word.tolist()) == (list(range(MIN_COUNT)), [0] * MIN_COUNT)
+    assert usual.tolist() == [MIN_COUNT / (2 * MIN_COUNT - 1)]
 
 
 def test_the_order_changes_within_groups_and_the_values_stay() -> None:
     belief = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.8])
     low = torch.tensor([True, True, True, False, False, False])
     against = torch.tensor([0.0, 3.0, -3.0, 1.0, 2.0, -9.0])
-    found = reordered(belief, against, low)
+    found = reorder_by_words(belief, against, low)
     assert found.tolist() == pytest.approx([0.2, 0.3, 0.1, 0.7, 0.8, 0.6])
     assert 0.0 < WEIGHT < 1.0
-    assert reordered(belief, torch.zeros(6), low).tolist() == belief.tolist()
+    assert reorder_by_words(belief, torch.zeros(6), low).tolist() == belief.tolist()
     equal = torch.full((6,), 0.5)
-    assert reordered(equal, against, low).tolist() == equal.tolist()
+    assert reorder_by_words(equal, against, low).tolist() == equal.tolist()
     three = torch.tensor([0, 1, 0, 1, 2, 2])
     close = belief / 100 + 0.5
-    found = reordered(close, -torch.arange(6.0), three)
+    found = reorder_by_words(close, -torch.arange(6.0), three)
     assert [found[three == group].sort().values.tolist() for group in range(3)] == [
         close[three == group].tolist() for group in range(3)
     ]
