@@ -109,7 +109,7 @@ def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path
     assert whole == ["step-00000012"]
     assert open_model(f"{run.path}@4", "teacher").subject.model.endswith("@step-00000004")
     shutil.rmtree(run.checkpoints / "step-00000012")
-    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* have no state"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* hold only networks, no state"):
         checkpoint.newest_complete(run, torch.device("cpu"))
 
 
