@@ -1,6 +1,6 @@
 """Images that a window on another computer sends to this worker, in a temporary folder.
 
-Flow: ``core.remote.image_uploads`` -> ``receive``, one part of a file each -> **receiving** -> a request that names them.
+Flow: ``core.remote.image_uploads`` -> ``receive``, one file part each -> **receiving** -> a request that names them.
 """
 
 from __future__ import annotations
