@@ -83,7 +83,7 @@ class MatchingConfig(ObjectiveConfig):
         "hard",
         title="Negatives",
         description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=shown(""),
     )
 
     def needs_fusion(self) -> list[Need]:

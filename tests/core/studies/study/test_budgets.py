@@ -240,13 +240,11 @@ def test_a_single_seed_tells_nothing_apart() -> None:
     assert got.kind == "not told apart"
 
 
-def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_is_measured_with_its_share_of_taught_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations are counted, so they can be compared: twice the batch, twice the operations of the towers."""
     write_pairs(tmp_path)
     monkeypatch.setattr(step_time, "TIMED_STEPS", 5)
-    monkeypatch.setattr(step_time, "COUNTED_STEPS", 2)
+    monkeypatch.setattr(step_time, "COUNTED_STEPS", 3)
     out = StudyDir(tmp_path / "out")
     out.times.mkdir(parents=True)
     study = Study.model_validate(budget_study_dict(set=["optim.batch_size=4", "runtime.threads=1"]))
@@ -261,7 +259,7 @@ def test_a_step_is_measured_with_its_teacher_and_its_share_of_refreshes(
     assert base.clock == "cpu"
     assert base.reference_seconds == base.step_seconds > 0
     assert better.step_seconds > better.reference_seconds > 0  # a teacher's step against one without
-    assert better.step_flops > 1.5 * base.step_flops > 0
+    assert better.step_flops > 1.2 * base.step_flops > 0
     assert not (out.path / "runs").exists()  # nothing of the short runs is kept
 
     def with_batch(size: int) -> float:

@@ -76,7 +76,7 @@ class Measured:
     def rank(self, run: Any, data: str, progress: Any, which: str = "last", weights: str = "") -> Ranking:
         self.ranked.append(weights)
         pairs = [RankedPair(i, "", "", 0.0, 0.0, i + 1, i == (0 if weights else 1)) for i in range(2)]
-        return Ranking("m", data, not weights, tuple(pairs), 0)
+        return Ranking("m", data, tuple(pairs), 0)
 
 
 def test_a_run_has_its_own_data_seed_name_and_as_many_steps(tmp_path: Path) -> None:
