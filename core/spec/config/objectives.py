@@ -18,7 +18,7 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.config.objective import ObjectiveConfig
+from core.spec.config.objective import ObjectiveConfig, RampShare, WeightRamp
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
 from core.spec.extending.references import FORM, parse_reference
 from core.spec.reading import excerpt
@@ -32,7 +32,11 @@ class CustomObjectiveConfig(ObjectiveConfig):
         1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
         json_schema_extra=shown(""),
     )  # fmt: skip
+    ramp: RampShare = 0.0
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
+
+    def weight_ramp(self) -> WeightRamp:
+        return WeightRamp(self.ramp)
 
     @property
     def arguments(self) -> dict[str, JsonValue]:

@@ -51,8 +51,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "no gradient": (LOSS.format("torch.ones(())"), objective("Loss"), r"Loss returned a loss without gradient"),
     "not a number": (
         LOSS.format("student.text.mean() * float('nan')"),
-        objective("Loss") + "; runtime.nonfinite_limit=2",
-        r"step 2 was skipped: train/Loss not finite, for 2 steps in a row",
+        objective("Loss") + "; optim.epochs=2",
+        r"step 5 was skipped: train/Loss not finite, for 5 steps in a row",
     ),
     "an empty data set": (DATA.format(0, "pass"), "data.dataset=mine.py:Data", r"a data set of length 0 for '.*train"),
     "another item": (
