@@ -114,7 +114,7 @@ def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
     assert IndexReader(tmp_path / "index").manifest.generation == 2
     again = build(tmp_path / "images", tmp_path / "index")
     assert (again.unchanged, again.added) == (28, 0), "it is not tried again"
-    assert [row.where for row in again.bad] == [str(paths[47])]
+    assert [row.location for row in again.bad] == [str(paths[47])]
 
 
 def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_what_is_no_image_is_listed_and_tried_again_only_when_it_could_not_be_op
     paths[0].write_bytes(b"no image")
     report = build(tmp_path / "images", tmp_path / "index")
     assert report.images == 47
-    assert [row.where for row in report.bad] == [str(paths[0])]
+    assert [row.location for row in report.bad] == [str(paths[0])]
     assert build(tmp_path / "images", tmp_path / "index").unchanged == 48
 
 

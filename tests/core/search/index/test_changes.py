@@ -137,7 +137,7 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: py
         patch.setattr(encoding.Encoder, "image", image)
         report = build(tmp_path / "images", tmp_path / "index")
     assert (report.images, report.captions) == (46, 46)
-    assert {(row.where, row.reason) for row in report.bad} == {
+    assert {(row.location, row.reason) for row in report.bad} == {
         (str(paths[5]), "it cannot be opened: Input/output error"),
         (str(paths[6]), "it is broken or cut off: truncated"),
     }
