@@ -27,7 +27,7 @@ from core.cli.run_tables import read_row
 from core.data.errors import ImageError
 from core.data.sources.opening import open_source
 from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.index import HEAD, MAGIC, PARTS, beside, make_index
+from core.data.sources.shards.index import HEAD, MAGIC, PARTS, make_index, path_beside
 from core.data.sources.shards.source import read_shards
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
@@ -138,7 +138,7 @@ class Campaign:
         for position, part, value in places:
             table[part][position] = value % (2**32 if part.endswith("_size") else 2**64)
         head = struct.pack(HEAD.format, MAGIC, len(facts), zlib.crc32(facts))
-        beside(self.shard).write_bytes(head + facts + table.tobytes() if raw is None else raw)
+        path_beside(self.shard).write_bytes(head + facts + table.tobytes() if raw is None else raw)
         self.try_out(self._take_shard)
 
     def _take_shard(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from core.data.sources.opening import open_source
-from core.data.sources.shards.index import beside, open_index
+from core.data.sources.shards.index import open_index, path_beside
 from core.data.sources.shards.writing import write_shards
 from core.spec.config import override
 from core.spec.run.status import RunState
@@ -44,7 +44,7 @@ def cut(tars: list[Path]) -> None:
 
 def cut_unindexed(tars: list[Path]) -> None:
     cut(tars)
-    beside(tars[1]).unlink()
+    path_beside(tars[1]).unlink()
 
 
 def double(tars: list[Path]) -> None:
@@ -63,7 +63,7 @@ def take_captions_away(tars: list[Path]) -> None:
                 if not member.name.endswith((".txt", ".json", ".cls")):
                     new.addfile(member, old.extractfile(member))
         path.write_bytes(kept.getvalue())
-        beside(path).unlink()
+        path_beside(path).unlink()
 
 
 def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) -> str:
