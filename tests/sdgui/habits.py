@@ -62,13 +62,13 @@ HABITS = (
         "is sorted by a click on a head",
         QTableView,
         lambda one: one.isSortingEnabled(),
-        "ClassTable.view EvaluationPane.table StudyView.differences StudyView.means",
+        "ClassTable.view EvaluationPane.table StudyView.differences StudyView.means SweepView.trials",
     ),
     Habit(
         "cells are selected, not rows",
         QTableView,
         lambda one: one.selectionBehavior() != QAbstractItemView.SelectionBehavior.SelectRows,
-        "ComparePart.view PromptEditor.table StudyView.differences StudyView.means",
+        "ComparePart.view PromptEditor.table StudyView.differences StudyView.means SweepView.trials",
     ),
     Habit(
         "one is selected at a time",

@@ -118,6 +118,7 @@ EARS = {
 NOT_NEEDED = {
     "ClassTable.row_activated": "CompareTab.table TryTab.by_names TryTab.by_probe",
     "ClassTable.current_changed": "AccuracyTab.table CompareTab.table TryTab.by_names TryTab.by_probe",
+    "ConfigForm.row_menu_asked": "ViewsPage.form",
     "ConfigForm.updated": "ViewsPage.form",
     "ConfigForm.validity_changed": "DefinePanel.form ViewsPage.form",
     "DataFacts.not_held_out": "DataPicker._about",
@@ -132,23 +133,31 @@ NOT_NEEDED = {
     "EmptyState.activated": "FixingView.empty PlotGrid.empty QueuePage.empty",
     "Gallery.activated": "CompareTab.only_a CompareTab.only_b MatrixTab.gallery MistakesTab.gallery TryTab.gallery"
     " SamplesView/Gallery",
-    "Gallery.current_changed": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
+    "Gallery.current_changed": "LoggedSamples.gallery"
+    " CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
     " FixingView.gallery GroupsPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery",
-    "Gallery.menu_opening": "CleanView.gallery DataView.gallery FixingView.gallery GroupsPage.gallery"
+    "Gallery.menu_opening": "LoggedSamples.gallery"
+    " CleanView.gallery DataView.gallery FixingView.gallery GroupsPage.gallery"
     " SamplesView/Gallery",
-    "Gallery.remove_asked": "CleanView.gallery CompareTab.only_a CompareTab.only_b GroupsPage.gallery"
+    "Gallery.remove_asked": "LoggedSamples.gallery"
+    " CleanView.gallery CompareTab.only_a CompareTab.only_b GroupsPage.gallery"
     " MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery",
-    "Gallery.scrolled": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery FixingView.gallery"
+    "Gallery.scrolled": "LoggedSamples.gallery"
+    " CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery FixingView.gallery"
     " GroupsPage.gallery MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery TryTab.gallery",
-    "Gallery.selection_changed": "CompareTab.only_a CompareTab.only_b GroupsPage.gallery MapPage.gallery"
+    "Gallery.selection_changed": "LoggedSamples.gallery"
+    " CompareTab.only_a CompareTab.only_b GroupsPage.gallery MapPage.gallery"
     " MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery TryTab.gallery",
-    "Gallery.thumbnail_size_changed": "CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
+    "Gallery.thumbnail_size_changed": "LoggedSamples.gallery"
+    " CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
     " FixingView.gallery GroupsPage.gallery MapPage.gallery MatrixTab.gallery MistakesTab.gallery"
     " SamplesView/Gallery TryTab.gallery",
     "MessageBar.dismissed": "CaptionView.bar ClassifyView.bar CleanView.bar DataView.bar DefinePanel.bar"
     " ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message RunsView.bar SearchView.bar StudyPanel.bar",
     "ModelChip.changed": "CompareTab.other_model",
     "ModelChip.renewed": "CaptionsBar/ModelChip ClassifySource.model CleanSource.model CompareTab.other_model",
+    "ParallelCoordinates.brushed": "SweepView.parallel",
+    "ParallelCoordinates.run_pointed": "SweepView.parallel",
     "ParallelPart.run_chosen": "TabsView.parallel",
     "Popover.closed": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",
     "Popover.opened": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",

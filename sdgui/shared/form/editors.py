@@ -110,6 +110,7 @@ class ChoiceEditor(FieldEditor):
         if spec.open:
             line = QLineEdit(self._box)
             self._box.setLineEdit(line)
+            self._box.setInsertPolicy(StillComboBox.InsertPolicy.NoInsert)
             line.textEdited.connect(lambda _: self.edited.emit())
         self.own(self._box)
         self.row.addStretch(1)

@@ -45,7 +45,7 @@ def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: 
     qtbot.addWidget(chooser)
     chooser.open("clip", "demo")
     assert (chooser.preset_chosen(), chooser.size_chosen()) == ("clip", "demo")
-    QTest.keyClicks(chooser.line, "labels confidence")
+    QTest.keyClicks(chooser.line, "label strongly")
     assert chooser.preset_chosen() == "fixmatch"
     assert PRESETS["fixmatch"].description == chooser.about.text()
     assert "data.label" in chooser.marks.text()
