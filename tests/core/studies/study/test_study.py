@@ -285,7 +285,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
     (tmp_path / "study.json").write_text(json.dumps(study_dict(seeds=[0])))
     out = StudyDir(tmp_path / "out")
     out.path.mkdir()
-    original = files._own
+    original = files._open_safely
 
     def full(path: str, flags: int) -> int:
         if Path(path).name.startswith(name):
@@ -294,7 +294,7 @@ def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
 
     arguments = ["study", str(tmp_path / "study.json"), str(out.path)]
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_own", full)
+        patch.setattr(files, "_open_safely", full)
         assert main(arguments) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: cannot write {out.path / name}: No space left on device; free some space")

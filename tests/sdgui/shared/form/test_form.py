@@ -207,7 +207,7 @@ def test_advanced_fields_fold_but_changed_ones_show(form: ConfigForm) -> None:
 
 
 def test_search_shows_what_matches(form: ConfigForm) -> None:
-    form._search.setText("prototypes frozen")
+    form._search.setText("freeze prototypes")
     assert shown(form) == ["objectives.distill_prototypes.weight", "objectives.distill_prototypes.freeze_last"]
     form._search.setText("optimiser")
     assert form.row("optim.epochs").isVisibleTo(form)

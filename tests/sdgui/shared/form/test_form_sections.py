@@ -47,7 +47,7 @@ def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(for
     assert form._list.currentRow() == row
     bar.setValue(0)
     assert form._list.currentRow() == 0
-    form._search.setText("prototypes frozen")
+    form._search.setText("freeze prototypes")
     assert [paths[row] for row in range(len(paths)) if not form._list.isRowHidden(row)] == ["objectives"]
     for width, is_visible in ((76 * SPACE - 1, False), (76 * SPACE, True)):
         form.resize(width, 600)
