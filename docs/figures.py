@@ -49,17 +49,17 @@ ARMS = {
     "clip-words-trusts": "`clip`, caption filter and self-confidence weighting, tuned",
     "sd-clip": "`sd-clip` (teacher)",
     "sd-clip-tuned": "`sd-clip` (teacher), tuned",
-    "sd-clip-lean": "`sd-clip-lean` (teacher)",
-    "sd-clip-lean-soft": "`sd-clip-lean` (teacher, temperature 4)",
-    "sd-clip-lean-words": "`sd-clip-lean` (teacher), caption filter, tuned",
+    "sd-clip-lean": "`clip`, stored-feature teacher",
+    "sd-clip-lean-soft": "`clip`, stored-feature teacher (temperature 4)",
+    "sd-clip-lean-words": "`clip`, stored-feature teacher, caption filter, tuned",
     "coca": "`coca`, default settings",
     "coca-smooth": "`coca`, label smoothing 0.3",
     "coca-trusts": "`coca`, self-confidence weighting",
     "coca-words": "`coca`, caption filter",
     "coca-words-trusts": "`coca`, caption filter and self-confidence weighting",
-    "sd-coca-lean": "`sd-coca-lean` (teacher)",
-    "sd-coca-lean-soft": "`sd-coca-lean` (teacher, temperature 4)",
-    "sd-coca-lean-words": "`sd-coca-lean` (teacher), caption filter",
+    "sd-coca-lean": "`coca`, stored-feature teacher",
+    "sd-coca-lean-soft": "`coca`, stored-feature teacher (temperature 4)",
+    "sd-coca-lean-words": "`coca`, stored-feature teacher, caption filter",
 }
 
 published_results = cache(read_results)
