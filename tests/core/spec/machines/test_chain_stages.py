@@ -66,7 +66,7 @@ def handed(run: RunDir, config: str) -> tuple[Any, ...]:
 def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[RunDir], tmp_path: Path) -> None:
     plain = RunDir(tmp_path / "plain")
     plain.create()
-    assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0)
+    assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0, {})
     config = (tmp_path / "c" / "chain.json").read_text()
     assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
     assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)

@@ -47,7 +47,9 @@ class Pretended:
         self.asked.append(Future())
         return self.asked[-1]
 
-    def submit(self, name: str, token: str, config: str, devices: Any, script: str, timeout: float) -> Future[Any]:
+    def submit(
+        self, name: str, token: str, config: str, devices: Any, script: str, timeout: float, code: Any
+    ) -> Future[Any]:
         return self._ask("submit", name, bool(config), list(devices), script)
 
     def control(self, folder: str, what: str) -> Future[Any]:
@@ -288,7 +290,7 @@ def test_a_run_that_cannot_be_resumed_there_says_why(remote: RemoteRuns, run: Ru
 def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
     """From now on it answers a submission at once."""
 
-    def submit(name: str, token: str, config: str, devices: Any, script: str, timeout: float) -> Future[Any]:
+    def submit(name: str, token: str, config: str, devices: Any, script: str, timeout: float, code: Any) -> Future[Any]:
         asked = host._ask("submit", name, bool(config), list(devices), script)
         try:
             asked.set_result(answer())

@@ -169,7 +169,7 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
     assert "| +20.0 | 20.0, 20.0, 20.0 |  | 0.250 |" in table  # every seed gains the same
     assert "it is broken" in table
     drawn = ElementTree.fromstring(out.plot.read_text())
-    assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 9  # three arms, three seeds
+    assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 12  # three arms: three seeds and a mean
 
     (out.path / "mended").touch()
     status = run_study(study, tmp_path, out, 1, lambda text: None)
