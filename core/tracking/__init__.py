@@ -1,4 +1,4 @@
-"""What is recorded of any training: runs that scripts log; provenance and system metrics, the trainer's too.
+"""Tracking: runs logged by scripts, and the provenance and system metrics of scripts and of the trainer.
 
-No torch: `core.start_run` must not load it.
+No module here may import torch, because `core.start_run` must not load it.
 """

@@ -1,7 +1,7 @@
-"""How a process ends that has runs open: by an unhandled exception, by ``sys.exit``, or at the script's end.
+"""Ends open runs when the process ends: by an unhandled exception, by ``sys.exit`` or at the end of the script.
 
-``sys.excepthook`` is called for exceptions and ``atexit`` at every regular end, but neither learns an exit status, so
-``sys.exit`` is wrapped too. Each hook calls the one that was there before.
+``sys.excepthook`` gets the exception and ``atexit`` runs at every regular exit, but neither gets the exit status, so
+``sys.exit`` is wrapped too. Each hook calls the previously installed one.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _installed = False
 
 
 def watch(run: EndsWithProcess) -> None:
-    """``run.end_with_process`` is called when the process ends, unless ``unwatch`` is called before."""
+    """Call ``run.end_with_process`` when the process ends, unless ``unwatch`` is called before."""
     global _installed
     _watched.add(run)
     if _installed:
         return
     _installed = True
-    before_hook, before_exit = sys.excepthook, sys.exit
+    previous_hook, previous_exit = sys.excepthook, sys.exit
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        _remember(error)
-        before_hook(kind, error, trace)
+    def hook_with_record(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        _record_error(error)
+        previous_hook(kind, error, trace)
 
-    def leave(status: object = None, /) -> NoReturn:
-        _remember(SystemExit(status))
-        before_exit(status)  # type: ignore[arg-type]
+    def exit_with_record(status: object = None, /) -> NoReturn:
+        _record_error(SystemExit(status))
+        previous_exit(status)  # type: ignore[arg-type]
 
-    sys.excepthook, sys.exit = hook, leave
+    sys.excepthook, sys.exit = hook_with_record, exit_with_record
     atexit.register(_end_all)
 
 
@@ -47,7 +47,7 @@ def unwatch(run: EndsWithProcess) -> None:
     _watched.discard(run)
 
 
-def _remember(error: BaseException) -> None:
+def _record_error(error: BaseException) -> None:
     global _error
     _error = error
 

@@ -1,8 +1,8 @@
 """The state of a git working tree: commit, branch and uncommitted changes.
 
-Nothing that the repository's configuration names is run: hooks, file-system monitors, filters, external diffs, text
-conversions and pagers are off, submodules are left alone, and missing objects are not fetched. Overrides go through
-``GIT_CONFIG_COUNT``, which takes names of any characters.
+No program from the repository's configuration is run: hooks, file-system monitors, filters, external diffs, text
+conversions and pagers are disabled, submodules are ignored, and missing objects are not fetched. Overrides are passed
+through ``GIT_CONFIG_COUNT``, which accepts names with any characters.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 10.0  # for each command
+SECONDS = 10.0  # timeout of each command
 LARGEST_DIFF = 1 << 20  # bytes
-_OLDEST = (2, 31)  # before it GIT_CONFIG_COUNT is ignored, and filters would be run
-_OFF = {
+_MIN_VERSION = (2, 31)  # older versions ignore GIT_CONFIG_COUNT and would run filters
+_DISABLED = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.pager": "",
@@ -32,44 +32,47 @@ _OFF = {
 
 
 class GitError(Exception):
-    """git is missing, too old or too slow, or refused; the message says which."""
+    """git is missing, too old, too slow or failed; the message names the reason."""
 
 
 @dataclass(frozen=True)
 class WorkingTree:
-    """``diff``: the uncommitted changes of tracked files, b"" where they are larger than `LARGEST_DIFF`."""
+    """The state of a working tree.
+
+    ``diff``: the uncommitted changes of tracked files; b"" if they are larger than `LARGEST_DIFF`.
+    """
 
     folder: str
     commit: str
     branch: str  # "" for a detached head
     dirty: bool
     diff: bytes
-    diff_size: str = ""  # in words, where the diff was left out
+    diff_size: str = ""  # a phrase, if the diff is omitted for its size
 
 
 def working_tree(folder: Path) -> WorkingTree | None:
-    """The working tree that ``folder`` is in; None outside of one. Raises GitError."""
+    """The working tree that contains ``folder``; None if there is no repository. Raises GitError."""
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         return None
     git = shutil.which("git")
     if git is None:
         raise GitError("git is not installed")
-    _refuse_old(git, folder)
-    off = _OFF | _filters_off(git, folder)
-    top = _run(git, folder, ["rev-parse", "--show-toplevel"], off).decode("utf-8", "replace").strip()
-    commit = _run(git, folder, ["rev-parse", "--verify", "-q", "HEAD"], off, accept=(0, 1)).decode().strip()
-    branch = _run(git, folder, ["symbolic-ref", "--short", "-q", "HEAD"], off, accept=(0, 1))
-    against = commit or "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # the empty tree, before the first commit
+    _check_version(git, folder)
+    overrides = _DISABLED | _disabled_filters(git, folder)
+    top = _run_git(git, folder, ["rev-parse", "--show-toplevel"], overrides).decode("utf-8", "replace").strip()
+    commit = _run_git(git, folder, ["rev-parse", "--verify", "-q", "HEAD"], overrides, accept=(0, 1)).decode().strip()
+    branch = _run_git(git, folder, ["symbolic-ref", "--short", "-q", "HEAD"], overrides, accept=(0, 1))
+    base = commit or "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # the empty tree, before the first commit
     options = ["--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--ignore-submodules=all"]
-    diff = _run(git, Path(top), ["diff", *options, against, "--"], off, limit=LARGEST_DIFF + 1)
-    large = len(diff) > LARGEST_DIFF
+    diff = _run_git(git, Path(top), ["diff", *options, base, "--"], overrides, limit=LARGEST_DIFF + 1)
+    is_large = len(diff) > LARGEST_DIFF
     return WorkingTree(
         folder=top,
         commit=commit,
         branch=branch.decode("utf-8", "replace").strip(),
         dirty=bool(diff),
-        diff=b"" if large else diff,
-        diff_size=f"larger than {LARGEST_DIFF >> 20} MB" if large else "",
+        diff=b"" if is_large else diff,
+        diff_size=f"larger than {LARGEST_DIFF >> 20} MB" if is_large else "",
     )
 
 
@@ -77,27 +80,29 @@ def digest(diff: bytes) -> str:
     return hashlib.sha256(diff).hexdigest()[:12] if diff else ""
 
 
-def _refuse_old(git: str, folder: Path) -> None:
-    text = _run(git, folder, ["version"], {}).decode("utf-8", "replace")
+def _check_version(git: str, folder: Path) -> None:
+    text = _run_git(git, folder, ["version"], {}).decode("utf-8", "replace")
     numbers = re.search(r"(\d+)\.(\d+)", text)
-    if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
-        raise GitError(f"{text.strip() or 'git'} is older than {_OLDEST[0]}.{_OLDEST[1]}")
+    if numbers is None or (int(numbers[1]), int(numbers[2])) < _MIN_VERSION:
+        raise GitError(f"{text.strip() or 'git'} is older than {_MIN_VERSION[0]}.{_MIN_VERSION[1]}")
 
 
-def _filters_off(git: str, folder: Path) -> dict[str, str]:
-    """Overrides that switch off each filter of the configuration: comparing a file would run it."""
-    listed = _run(git, folder, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], _OFF, accept=(0, 1))
-    off: dict[str, str] = {}
-    for raw in listed.split(b"\0"):
+def _disabled_filters(git: str, folder: Path) -> dict[str, str]:
+    """Overrides that switch off each filter of the configuration, which a diff would otherwise run."""
+    output = _run_git(
+        git, folder, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], _DISABLED, accept=(0, 1)
+    )
+    overrides: dict[str, str] = {}
+    for raw in output.split(b"\0"):
         name = os.fsdecode(raw)
         driver, dot, _ = name.rpartition(".")
         if dot:
-            off |= {f"{driver}.{what}": "" for what in ("clean", "smudge", "process")}
-            off[f"{driver}.required"] = "false"
-    return off
+            overrides |= {f"{driver}.{command}": "" for command in ("clean", "smudge", "process")}
+            overrides[f"{driver}.required"] = "false"
+    return overrides
 
 
-def _run(
+def _run_git(
     git: str,
     folder: Path,
     arguments: Sequence[str],
@@ -105,7 +110,7 @@ def _run(
     limit: int = LARGEST_DIFF,
     accept: Sequence[int] = (0,),
 ) -> bytes:
-    """At most ``limit`` bytes that git prints."""
+    """The first ``limit`` bytes of git's output. Raises GitError on a timeout or an exit status not in ``accept``."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     variables |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
     variables["GIT_CONFIG_COUNT"] = str(len(config))
@@ -122,22 +127,22 @@ def _run(
         )
     except OSError as error:
         raise GitError(f"git cannot be started: {error.strerror or error}") from error
-    late = threading.Event()
+    timed_out = threading.Event()
 
-    def give_up() -> None:
-        late.set()
+    def kill_on_timeout() -> None:
+        timed_out.set()
         process.kill()
 
-    timer = threading.Timer(SECONDS, give_up)
+    timer = threading.Timer(SECONDS, kill_on_timeout)
     timer.start()
     with process:
         assert process.stdout is not None
-        printed = process.stdout.read(limit)
-        if len(printed) == limit:
+        output = process.stdout.read(limit)
+        if len(output) == limit:
             process.kill()
     timer.cancel()
-    if late.is_set():
+    if timed_out.is_set():
         raise GitError(f"git {arguments[0]} took longer than {SECONDS:.0f} s")
-    if len(printed) < limit and process.returncode not in accept:
+    if len(output) < limit and process.returncode not in accept:
         raise GitError(f"git {arguments[0]} failed in {folder}")
-    return printed
+    return output

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs by NVML (package ``nvidia-ml-py``): their names, and their load now; nothing where either is missing."""
+"""Names and current load of NVIDIA GPUs through NVML (package ``nvidia-ml-py``). Empty without NVML or a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Nvml:
-    """NVML, open until ``close``. ``Nvml.open`` gives None where there is no driver or no package."""
+    """An NVML session, open until ``close``. ``Nvml.open`` returns None without a driver or the package."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -21,7 +21,7 @@ class Nvml:
             nvml = importlib.import_module("pynvml")
             nvml.nvmlInit()
             return cls(nvml)
-        except Exception:  # noqa: BLE001  no package, no driver, one of another version, a GPU off the bus
+        except Exception:  # noqa: BLE001  no package, no driver, a version mismatch, a GPU that fell off the bus
             return None
 
     def close(self) -> None:
@@ -29,12 +29,12 @@ class Nvml:
             self._nvml.nvmlShutdown()
 
     def facts(self) -> dict[str, Any]:
-        """Names and driver, for provenance."""
+        """GPU names and driver version, for provenance."""
         names = [_text(self._nvml.nvmlDeviceGetName(handle)) for handle in self.handles]
         return {"gpus": names, "driver": _text(self._nvml.nvmlSystemGetDriverVersion())} if names else {}
 
     def values(self) -> dict[str, float]:
-        """Use, memory, power and temperature of each GPU that tells them."""
+        """Utilisation, memory, power and temperature of each GPU, as far as it reports them."""
         nvml, values = self._nvml, dict[str, float]()
         for index, handle in enumerate(self.handles):
             for name, read in (
@@ -54,14 +54,14 @@ def gpu_facts() -> dict[str, Any]:
         return {}
     try:
         return nvml.facts()
-    except Exception:  # noqa: BLE001  provenance does without
+    except Exception:  # noqa: BLE001  provenance is best effort
         return {}
     finally:
         nvml.close()
 
 
 def _read(values: dict[str, float], name: str, read: Callable[[Any], float], handle: Any) -> None:
-    with suppress(Exception):  # a value that this GPU does not tell
+    with suppress(Exception):  # a value that this GPU does not report
         values[name] = float(read(handle))
 
 

@@ -1,13 +1,13 @@
-"""Runs that a script of the user's own logs, in the run folder that the trainer writes.
+"""Runs logged by the user's own script, in the same folder format as the trainer's.
 
 run = core.start_run("baseline", config={"lr": 1e-3}, project="cifar")
 for step, batch in enumerate(batches):
     run.log({"loss": train(batch)}, step=step)
 run.finish()
 
-Flow: ``log`` appends to a buffer -> a thread writes it to ``events.jsonl`` twice a second and renews ``status.json`` ->
-the window and ``sdgui-core runs`` read both as they read a trainer's. Once a run has begun, nothing that it is given
-raises: what cannot be recorded is named in one warning, and the script goes on.
+Flow: ``log`` appends to a buffer -> a thread writes it to ``events.jsonl`` twice a second and updates ``status.json``
+-> the window and ``sdgui-core runs`` read both, as for a trainer's run. Once a run has started, logging never raises: a
+value that cannot be recorded causes one warning, and the script continues.
 """
 
 from __future__ import annotations
@@ -56,64 +56,64 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 FLUSH_SECONDS = 0.5
-_SYNC_SECONDS = 10.0  # between two calls of fsync: a network disk would take its time for each
-_AT_ONCE = 2000  # rows encoded before they are written
+_SYNC_SECONDS = 10.0  # between two calls of fsync, which are slow on a network disk
+_ROWS_PER_WRITE = 2000  # rows encoded before each write
 _MOST_WARNINGS = 100
 
 _HEAD = f'{{"v":{EVENTS_VERSION},"kind":"{Metrics.kind}","time":'
 
 
 class LoggedRun:
-    """A run in progress, made by `core.start_run`. As a context manager it finishes at the end of the block.
+    """A run in progress, created by `core.start_run`. As a context manager it finishes at the end of the block.
 
-    ``folder``: the run folder; ``config``: its key-value pairs, as they were recorded.
+    ``folder``: the run folder; ``config``: the recorded key-value pairs.
     """
 
     def __init__(
         self, run: RunDir, config: LoggedConfig, start: RunStarted, lock: BaseFileLock, system_seconds: float
     ) -> None:
-        """``run`` is claimed by ``lock`` and has its config. OSError when it cannot be written."""
+        """``run`` has its config and is locked by ``lock``. OSError when it cannot be written."""
         self.name, self.project, self.config, self.folder = config.name, config.project, config.config, run.path
         self._run, self._pid, self._total, self._lock = run, os.getpid(), start.total_steps, lock
         self._events = EventWriter(run.events)
         self._events.write(start)
         run.write_status(own_status(start.step, self._total, "training"))
         self._rows: deque[tuple[float, int, dict[str, float]] | Event] = deque()
-        self._step = start.step  # the last one that was logged
-        self._next = start.step  # of a ``log`` without a step
-        self._known: dict[str, str] = {}  # names of metrics that are accepted -> as a key in JSON
+        self._step = start.step  # the highest logged step
+        self._next_step = start.step  # used by a ``log`` without a step
+        self._metric_keys: dict[str, str] = {}  # name of each metric -> its encoded JSON key
         self._warned: set[str] = set()
         self._flushing, self._ended = threading.Lock(), threading.Event()
         self._disk_problem, self._synced = "", time.monotonic()
-        self._thread = threading.Thread(target=self._write_now_and_then, name="run-writer", daemon=True)
+        self._thread = threading.Thread(target=self._write_periodically, name="run-writer", daemon=True)
         self._thread.start()
         self._monitor = SystemMonitor(system_seconds, run.path, report=self._report_system).__enter__()
         _open_runs.add(self)
         exits.watch(self)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Record ``values`` by name at ``step`` (0 or more; default: one after the last call's).
+        """Record ``values`` by name at ``step`` (0 or more; default: the last call's step + 1).
 
-        Numbers, also of numpy and torch, are metrics; `Image`, a list of them, `Table`, `Text` and plain text are
-        samples; nested mappings are joined by "/". Takes a few microseconds; nothing is written in the caller's thread
-        but images.
+        Numbers, including numpy and torch scalars, are metrics; `Image`, a list of images, `Table`, `Text` and plain
+        text are samples; names of nested mappings are joined by "/". A call takes a few microseconds: only images are
+        written in the caller's thread.
         """
         if self._ended.is_set():
             self._warn(f"run.log was called after a run ended, or in another process: {self.name} does not record it.")
             return
         if step is None:
-            step = self._next
+            step = self._next_step
         elif type(step) is not int or not 0 <= step <= LARGEST_STEP:
-            step = self._accepted_step(step)
-        self._next = step + 1
+            step = self._valid_step(step)
+        self._next_step = step + 1
         numbers: dict[str, float] = {}
         try:
             for name, value in values.items():
-                if type(value) is float and name in self._known:
+                if type(value) is float and name in self._metric_keys:
                     numbers[name] = value
                 else:
-                    self._add(name, value, step, numbers)
-        except (AttributeError, RuntimeError):  # no mapping, or one that another thread changes
+                    self._record_value(name, value, step, numbers)
+        except (AttributeError, RuntimeError):  # not a mapping, or another thread changes it
             self._warn(f"run.log takes a mapping of names to values, not {excerpt(repr(values))}.")
         if numbers:
             self._rows.append((time.time(), step, numbers))
@@ -121,13 +121,13 @@ class LoggedRun:
             self._step = step
 
     def flush(self) -> None:
-        """Write what was logged so far, and wait until the disk has it."""
+        """Write everything logged so far to disk (fsync)."""
         self._write_rows()
         with suppress(OSError):
             self._events.sync()
 
     def finish(self, failed: bool | str | BaseException = False) -> None:
-        """Write the rest and how the run ended: done, or ``failed``, with the reason or the exception if given.
+        """Write the buffered rows and the outcome: done, or ``failed`` with an optional reason or exception.
 
         A second call does nothing.
         """
@@ -146,34 +146,34 @@ class LoggedRun:
     ) -> None:
         self._end(error if error is not None else "done")
 
-    # What is recorded
-    def _add(self, name: Any, value: Any, step: int, numbers: dict[str, float]) -> None:
-        """Sort one value into ``numbers`` or the samples."""
+    # Recording
+    def _record_value(self, name: Any, value: Any, step: int, numbers: dict[str, float]) -> None:
+        """Add a number to ``numbers``, or queue a sample."""
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             self._warn(f"{excerpt(repr(name))} is not a name of 1 to {LONGEST_NAME} characters; it is not recorded.")
             return
         if isinstance(value, Mapping):
             for inner, item in value.items():
-                self._add(f"{name}/{inner}", item, step, numbers)
+                self._record_value(f"{name}/{inner}", item, step, numbers)
             return
         if is_sample(value):
-            self._add_sample(name, value, step)
+            self._record_sample(name, value, step)
             return
         try:
             numbers[name] = float(value)
-        except (TypeError, ValueError, OverflowError, RuntimeError):  # a tensor of several values raises one of these
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # a tensor with several values raises one of these
             self._warn(f"{excerpt(name)} is {excerpt(repr(value))}, neither a number nor a sample; it is not recorded.")
             return
-        if len(self._known) < MOST_VALUES:
-            self._known[name] = f"{json.dumps(name)}:"
-        elif name not in self._known:
+        if len(self._metric_keys) < MOST_VALUES:
+            self._metric_keys[name] = f"{json.dumps(name)}:"
+        elif name not in self._metric_keys:
             del numbers[name]
             self._warn(f"the run has {MOST_VALUES} metrics; more, such as {excerpt(name)}, are not recorded.")
 
-    def _add_sample(self, name: str, value: Any, step: int) -> None:
+    def _record_sample(self, name: str, value: Any, step: int) -> None:
         try:
             event = Sample(step=step, what="logged", content={name: sample_content(name, value, self.folder, step)})
-        except Exception as error:  # noqa: BLE001  whatever an image or a table raises, training goes on
+        except Exception as error:  # noqa: BLE001  training continues whatever an image or a table raises
             self._warn(str(error) if isinstance(error, UserError) else f"{excerpt(name)}: {error}; it is not recorded.")
             return
         if len(encode(event)) > LONGEST_LINE:
@@ -181,19 +181,19 @@ class LoggedRun:
             return
         self._rows.append(event)
 
-    def _accepted_step(self, step: Any) -> int:
-        """``step`` as a whole number; the next one where it is none."""
+    def _valid_step(self, step: Any) -> int:
+        """``step`` as an int; for an invalid step a warning, and the next step."""
         try:
             number = int(step)
             if number == step and 0 <= number <= LARGEST_STEP:
                 return number
         except (TypeError, ValueError, OverflowError):
             pass
-        self._warn(f"{excerpt(repr(step))} is not a step (a whole number from 0); {self._next} is used instead.")
-        return self._next
+        self._warn(f"{excerpt(repr(step))} is not a step (a whole number from 0); {self._next_step} is used instead.")
+        return self._next_step
 
     def _warn(self, message: str) -> None:
-        """Say it once, on stderr and in the run's log."""
+        """Print and record a warning, once per message."""
         if message in self._warned or len(self._warned) >= _MOST_WARNINGS:
             return
         self._warned.add(message)
@@ -204,8 +204,8 @@ class LoggedRun:
     def _report_system(self, values: Mapping[str, float]) -> None:
         self._rows.append(Metrics(step=self._step, values=values))
 
-    # What is written
-    def _write_now_and_then(self) -> None:
+    # Writing
+    def _write_periodically(self) -> None:
         while not self._ended.wait(FLUSH_SECONDS):
             self._write_rows()
             with suppress(OSError):
@@ -213,39 +213,39 @@ class LoggedRun:
                 if time.monotonic() - self._synced > _SYNC_SECONDS:
                     self._synced = time.monotonic()
                     self._events.sync()
-            if self._run.asked() == "stop":  # by the window or `sdgui-core stop`: as Ctrl+C does
+            if self._run.asked() == "stop":  # from the window or `sdgui-core stop`; acts like Ctrl+C
                 self._run.clear_control()
                 _interrupt()
 
     def _write_rows(self) -> None:
-        """Append all rows to the file. Where that fails they wait for the next time, and it is said once."""
+        """Append all rows to the file. After an error, reported once, they stay in memory for the next attempt."""
         with self._flushing:
             try:
                 while self._rows:
-                    self._events.append(b"".join(self._encoded(min(len(self._rows), _AT_ONCE))))
-                self._events.append(b"")  # the rest of an attempt that failed
+                    self._events.append(b"".join(self._encode_rows(min(len(self._rows), _ROWS_PER_WRITE))))
+                self._events.append(b"")  # the rest of a failed attempt
                 self._disk_problem = ""
             except OSError as error:
                 if not self._disk_problem:
                     self._disk_problem = f"{self._run.events} cannot be written: {error.strerror}"
                     print(f"sdgui: {self._disk_problem}; what is logged is kept in memory.", file=sys.stderr)
 
-    def _encoded(self, count: int) -> list[bytes]:
+    def _encode_rows(self, count: int) -> list[bytes]:
         lines = []
         for _ in range(count):
             row = self._rows.popleft()
-            lines.append(encode(row) if isinstance(row, Event) else self._encode(*row))
+            lines.append(encode(row) if isinstance(row, Event) else self._encode_metrics(*row))
         return lines
 
-    def _encode(self, moment: float, step: int, values: dict[str, float]) -> bytes:
-        """The line of a `Metrics` event, in less than half the time of ``encode``: there may be millions."""
+    def _encode_metrics(self, seconds: float, step: int, values: dict[str, float]) -> bytes:
+        """The line of a `Metrics` event, in less than half the time of ``encode``: a run may have millions."""
         if not all(map(math.isfinite, values.values())):
-            return encode(Metrics(step=step, values=values, time=moment))
-        text = ",".join([f"{self._known[name]}{value!r}" for name, value in values.items()])
-        return f'{_HEAD}{moment!r},"step":{step},"values":{{{text}}}}}\n'.encode()
+            return encode(Metrics(step=step, values=values, time=seconds))
+        text = ",".join([f"{self._metric_keys[name]}{value!r}" for name, value in values.items()])
+        return f'{_HEAD}{seconds!r},"step":{step},"values":{{{text}}}}}\n'.encode()
 
-    def _end(self, how: Outcome | BaseException) -> None:
-        """Stop the thread and write the rest with the terminal event, once."""
+    def _end(self, outcome: Outcome | BaseException) -> None:
+        """Stop the threads, then write the buffered rows and the terminal event. Only the first call has an effect."""
         if self._ended.is_set() or os.getpid() != self._pid:
             return
         self._ended.set()
@@ -253,7 +253,7 @@ class LoggedRun:
         self._monitor.__exit__(None, None, None)
         _open_runs.discard(self)
         exits.unwatch(self)
-        self._rows.append(self._terminal(how))
+        self._rows.append(self._terminal_event(outcome))
         self._write_rows()
         with suppress(OSError):
             self._events.sync()
@@ -261,30 +261,34 @@ class LoggedRun:
         self._events.close()
         self._lock.release()
 
-    def _terminal(self, how: Outcome | BaseException) -> Event:
-        if isinstance(how, SystemExit):
-            how = "done" if how.code in (None, 0) else UserError(f"The script exited with {excerpt(str(how.code))}.")
-        if isinstance(how, (KeyboardInterrupt, GeneratorExit)):
-            how = "stopped"
-        if isinstance(how, str):
-            return RunFinished(step=self._step, outcome=how)
-        message = str(how) if isinstance(how, UserError) else f"{type(how).__name__}: {how}"
-        trace = "".join(traceback.format_exception(how)) if how.__traceback__ else ""
-        return RunFailed(step=self._step, error=type(how).__name__, message=message, traceback=trace)
+    def _terminal_event(self, outcome: Outcome | BaseException) -> Event:
+        if isinstance(outcome, SystemExit):
+            outcome = (
+                "done"
+                if outcome.code in (None, 0)
+                else UserError(f"The script exited with {excerpt(str(outcome.code))}.")
+            )
+        if isinstance(outcome, (KeyboardInterrupt, GeneratorExit)):
+            outcome = "stopped"
+        if isinstance(outcome, str):
+            return RunFinished(step=self._step, outcome=outcome)
+        message = str(outcome) if isinstance(outcome, UserError) else f"{type(outcome).__name__}: {outcome}"
+        trace = "".join(traceback.format_exception(outcome)) if outcome.__traceback__ else ""
+        return RunFailed(step=self._step, error=type(outcome).__name__, message=message, traceback=trace)
 
     def end_with_process(self, error: BaseException | None) -> None:
-        """Called where the process ends without ``finish``: ``error`` is what ended it, if anything did."""
+        """Called when the process ends without ``finish``; ``error``: the exception that ended it, if any."""
         self._end(error if error is not None else "done")
 
     def leave_to_parent(self) -> None:
-        """In a forked process: what the parent has buffered is the parent's to write."""
+        """Called in a forked process: drop the buffered rows, which the parent writes."""
         self._rows.clear()
         self._ended.set()
         self._warned.clear()
 
 
 def _interrupt() -> None:
-    """Ctrl+C for the main thread; where there are signals they also end what it waits for."""
+    """Ctrl+C for the main thread. On POSIX a signal also interrupts blocking calls."""
     ident = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and ident is not None:
         signal.pthread_kill(ident, signal.SIGINT)

@@ -1,8 +1,8 @@
-"""Samples that a script logs: images, tables and texts.
+"""Samples logged by a script: images, tables and texts.
 
 Flow: ``run.log({"sample": core.Image(...)})`` -> ``sample_content`` -> the ``content`` of a `Sample` event "logged":
 name -> ``{"type": "images", "images": [{"image": "samples/...", "caption": ""}]}``, ``{"type": "table", "columns":
-[...], "rows": [[...]]}`` or ``{"type": "text", "text": ""}``. Images are files of the run folder, named relative to it.
+[...], "rows": [[...]]}`` or ``{"type": "text", "text": ""}``. Image paths are relative to the run folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
 
-MOST_ROWS = 1000  # of a table
+MOST_ROWS = 1000  # per table
 MOST_COLUMNS = 100
-MOST_IMAGES = 100  # of one name at one step
+MOST_IMAGES = 100  # per name and step
 LONGEST_TEXT = 20_000  # characters
 _IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
@@ -29,7 +29,7 @@ _IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 class Image:
     """An image: a file, a PIL image, or an array or tensor (H, W), (H, W, 3 or 4) or (3, H, W).
 
-    Whole numbers are 0 to 255, floats 0 to 1.
+    Integers range from 0 to 255, floats from 0 to 1.
     """
 
     data: Any
@@ -38,7 +38,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns; cells are numbers or text."""
+    """A table with named columns; cells are numbers or text."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[Any]]
@@ -52,16 +52,16 @@ class Text:
 
 
 def is_sample(value: object) -> bool:
-    """Whether a logged value is a sample and not a number."""
+    """Whether a logged value is a sample: an image, a list of images, a table or a text."""
     if isinstance(value, (list, tuple)):
         return bool(value) and all(isinstance(item, Image) for item in value)
     return isinstance(value, (Image, Table, Text, str))
 
 
 def sample_content(name: str, value: Any, folder: Path, step: int) -> dict[str, Any]:
-    """The content of the sample ``name``; images are written into ``folder``/samples.
+    """The JSON content of the sample ``name``; images are written to ``folder``/samples.
 
-    Raises UserError for an image that cannot be read or written, and for a table whose rows do not fit its columns.
+    Raises UserError for an image that cannot be read or written, and for a table row with a wrong number of cells.
     """
     if isinstance(value, Table):
         return _table(name, value)
@@ -69,7 +69,10 @@ def sample_content(name: str, value: Any, folder: Path, step: int) -> dict[str, 
         text = value if isinstance(value, str) else str(value.text)
         return {"type": "text", "text": excerpt_text(text)}
     images = [value] if isinstance(value, Image) else list(value)[:MOST_IMAGES]
-    return {"type": "images", "images": [_image(name, image, folder, step, at) for at, image in enumerate(images)]}
+    return {
+        "type": "images",
+        "images": [_save_image(name, image, folder, step, index) for index, image in enumerate(images)],
+    }
 
 
 def excerpt_text(text: str) -> str:
@@ -96,49 +99,49 @@ def _cell(cell: Any) -> Any:
     return excerpt_text(str(cell))[:1000]
 
 
-def _image(name: str, image: Image, folder: Path, step: int, at: int) -> dict[str, Any]:
-    stem = f"{step}-{re.sub(r'[^A-Za-z0-9]+', '-', name)[:60].strip('-') or 'image'}-{at}"
+def _save_image(name: str, image: Image, folder: Path, step: int, index: int) -> dict[str, Any]:
+    stem = f"{step}-{re.sub(r'[^A-Za-z0-9]+', '-', name)[:60].strip('-') or 'image'}-{index}"
     try:
         (folder / "samples").mkdir(exist_ok=True)
-        file = _write(image.data, folder / "samples", stem)
+        file = _write_image(image.data, folder / "samples", stem)
     except OSError as error:
         raise UserError(f"the image {excerpt(name)} cannot be written: {error.strerror or error}.") from error
     return {"image": f"samples/{file}", "caption": excerpt_text(str(image.caption))}
 
 
-def _write(data: Any, folder: Path, stem: str) -> str:
-    """Write an image under a free name that begins with ``stem``; its file's name."""
+def _write_image(data: Any, folder: Path, stem: str) -> str:
+    """Write an image under an unused name that starts with ``stem``; returns the file name."""
     if isinstance(data, (str, os.PathLike)):
         source = Path(data)
         if source.suffix.lower() not in _IMAGE_FILES or not source.is_file():
             raise UserError(f"{excerpt(str(source))} is not an image file ({', '.join(_IMAGE_FILES)}).")
-        path = _free(folder, stem, source.suffix.lower())
+        path = _free_path(folder, stem, source.suffix.lower())
         shutil.copyfile(source, path)
     else:
-        path = _free(folder, stem, ".png")
-        _picture(data).save(path)
+        path = _free_path(folder, stem, ".png")
+        _to_pil(data).save(path)
     return path.name
 
 
-def _free(folder: Path, stem: str, ending: str) -> Path:
-    """The same name may be logged twice at one step."""
+def _free_path(folder: Path, stem: str, ending: str) -> Path:
+    """An unused path: the same name may be logged twice at one step."""
     path, number = folder / f"{stem}{ending}", 2
     while path.exists():
         path, number = folder / f"{stem}-{number}{ending}", number + 1
     return path
 
 
-def _picture(data: Any) -> Any:
-    """A PIL image of what was given."""
+def _to_pil(data: Any) -> Any:
+    """Convert a PIL image, an array or a tensor to a PIL image of mode L, RGB or RGBA."""
     try:
-        from PIL import Image as Pillow  # noqa: PLC0415  (only those who log images need it)
+        from PIL import Image as Pillow  # noqa: PLC0415  (needed only to log images)
     except ImportError as error:
         raise UserError("Pillow is not installed, which writes images; run pip install pillow.") from error
     if isinstance(data, Pillow.Image):
         return data if data.mode in ("L", "RGB", "RGBA") else data.convert("RGB")
     import numpy as np  # noqa: PLC0415
 
-    for method in ("detach", "cpu"):  # a tensor, on any device
+    for method in ("detach", "cpu"):  # a tensor on any device
         data = getattr(data, method)() if hasattr(data, method) else data
     try:
         pixels = np.asarray(data)

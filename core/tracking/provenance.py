@@ -1,7 +1,7 @@
-"""What a run is made of, collected at its start: see `core.spec.run.provenance` for what is recorded.
+"""Collects the provenance of a run at its start; `core.spec.run.provenance` lists the recorded fields.
 
-No step of it may end a run: what cannot be learnt is left out. Of environment variables only those on a list are kept,
-and values of options that look like a secret are masked.
+Collecting is best effort and never ends a run: unavailable fields are omitted. Only listed environment variables are
+recorded, and the values of options that look like secrets are masked.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def collect(
     seed: int | None = None,
     code: bool = True,
 ) -> dict[str, Any]:
-    """Everything known about this process and the working tree of ``code_folder``, as plain data.
+    """Provenance of this process and of the working tree of ``code_folder``, as plain data.
 
-    With ``code``, git is asked, and uncommitted changes and files of custom code are copied into ``run``, if given.
+    With ``code``, git is queried, and uncommitted changes and custom code files are copied into ``run``, if given.
     """
-    found: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "packages": _packages(),
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -61,45 +61,45 @@ def collect(
         "variables": _variables(),
     }
     if seed is not None:
-        found["seed"] = seed
+        provenance["seed"] = seed
     if data:
-        found["data"] = dict(data)
+        provenance["data"] = dict(data)
     if code:
         with suppress(OSError):
-            found["code"] = _code(run, code_folder)
-            found["files"] = dict(_custom_files(run, code_folder)) if run is not None else {}
-    return found
+            provenance["code"] = _code(run, code_folder)
+            provenance["files"] = dict(_custom_files(run, code_folder)) if run is not None else {}
+    return provenance
 
 
 def script_folder() -> Path:
-    """The folder of the script that runs; the current one of a notebook."""
+    """The folder of the running script; in a notebook, the current folder."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(file).resolve().parent if file else Path.cwd()
 
 
 def trainer_folder() -> Path:
-    """Where the trainer's code is, if that is a checkout; else the current folder."""
+    """The folder of the trainer's code if it is a checkout; else the current folder."""
     return SOURCE if SOURCE.name not in ("site-packages", "dist-packages") else Path.cwd()
 
 
 def masked(command: Sequence[str]) -> list[str]:
-    """A command line in which the values of ``--api-key X``, ``token=X`` and the like are replaced by ``***``."""
-    shown, hide = [], False
+    """A command line with the values of secrets (``--api-key X``, ``token=X``, logins in URLs) replaced by ``***``."""
+    masked_words, hide_next = [], False
     for word in command:
         option = _SECRET_OPTION.fullmatch(word)
-        if hide and not word.startswith("--"):
-            shown.append(_MASK)
-            hide = False
+        if hide_next and not word.startswith("--"):
+            masked_words.append(_MASK)
+            hide_next = False
             continue
-        hide = False
+        hide_next = False
         if option is None:
-            shown.append(_LOGIN.sub(rf"\1{_MASK}@", word))
+            masked_words.append(_LOGIN.sub(rf"\1{_MASK}@", word))
         elif option[2]:
-            shown.append(f"{option[1]}={_MASK}")
+            masked_words.append(f"{option[1]}={_MASK}")
         else:
-            shown.append(word)
-            hide = word.startswith("-")
-    return shown
+            masked_words.append(word)
+            hide_next = word.startswith("-")
+    return masked_words
 
 
 def _variables() -> dict[str, str]:
@@ -144,22 +144,22 @@ def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
         return {"folder": str(folder), "problem": str(error)}
     if tree is None:
         return {"folder": str(folder)}
-    found: dict[str, Any] = {
+    code: dict[str, Any] = {
         "folder": tree.folder, "commit": tree.commit, "branch": tree.branch, "dirty": tree.dirty,
         "diff_digest": digest(tree.diff),
     }  # fmt: skip
     if tree.diff and run is not None:
         run.source.mkdir(exist_ok=True)
         write_whole(run.source / "working-tree.diff", tree.diff)
-        found["diff"] = "source/working-tree.diff"
+        code["diff"] = "source/working-tree.diff"
     elif tree.diff_size:
-        found["problem"] = f"the uncommitted changes are {tree.diff_size} and were not kept"
-    return found
+        code["problem"] = f"the uncommitted changes are {tree.diff_size} and were not kept"
+    return code
 
 
 def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and digest of the script and each loaded module under ``folder``; a copy is put into the run."""
-    if folder == SOURCE:  # the trainer's own, which the commit names
+    """Copy the script and each loaded module under ``folder`` into the run; yields their names and digests."""
+    if folder == SOURCE:  # the trainer's own code: the commit identifies it
         return
     roots = [Path(path).resolve() for path in (sys.prefix, sys.base_prefix)]
     seen: set[Path] = set()
@@ -182,23 +182,25 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def data_facts(path: Path) -> dict[str, Any]:
-    """What a file or a folder of data holds, wherever it lies: number of files and a digest of names and sizes.
+    """Fingerprint of a data file or folder, independent of its location: file count, digest of names and sizes.
 
-    A single file of up to 64 MB is digested by its content. {} where nothing is there.
+    A single file of up to 64 MB is identified by a digest of its content. {} for a path that does not exist.
     """
     if path.is_file():
         size = path.stat().st_size
         if size > 64 << 20:
             return {"bytes": size}
         return {"bytes": size, "content": hashlib.sha256(path.read_bytes()).hexdigest()[:12]}
-    names, count = hashlib.sha256(), 0
+    listing, count = hashlib.sha256(), 0
     for folder, folders, files in os.walk(path):
         folders.sort()
         for file in sorted(files):
-            whole = Path(folder, file)
+            file_path = Path(folder, file)
             with suppress(OSError):
-                names.update(
-                    f"{whole.relative_to(path).as_posix()}\0{whole.stat().st_size}\n".encode("utf-8", "surrogateescape")
+                listing.update(
+                    f"{file_path.relative_to(path).as_posix()}\0{file_path.stat().st_size}\n".encode(
+                        "utf-8", "surrogateescape"
+                    )
                 )
                 count += 1
-    return {"files": count, "names and sizes": names.hexdigest()[:12]} if count else {}
+    return {"files": count, "names and sizes": listing.hexdigest()[:12]} if count else {}

@@ -1,6 +1,6 @@
-"""What keeps a run from being repeated as it was: its provenance compared with this machine, now.
+"""Differences that may prevent reproducing a run: its recorded provenance compared with this machine's.
 
-Flow: ``sdgui-core reproduce RUN`` -> ``obstacles`` of what was recorded and what `core.tracking.provenance` finds now.
+Flow: ``sdgui-core reproduce RUN`` -> ``obstacles`` between the recorded provenance and a new `provenance.collect`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import Any
 from core.spec.run.logged import LoggedConfig
 from core.spec.run.provenance import facts
 
-# In the order of their weight; hosts, folders and process numbers do not change a result.
-_MATTER = (
+# Most important first; hosts, folders and process IDs do not change a result.
+_RELEVANT = (
     "data.", "git commit", "uncommitted changes", "files.", "packages.", "python", "machine.gpus", "machine.driver",
     "machine.cpu", "system", "variables.",
 )  # fmt: skip
-_HARMLESS = ("variables.SLURM_", "variables.RANK", "variables.LOCAL_")
+_IRRELEVANT = ("variables.SLURM_", "variables.RANK", "variables.LOCAL_")
 
 
 def obstacles(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs and may change the result: name -> (then, now), None for what is not there."""
-    then, today = facts(recorded), facts(now)
-    names = [name for name in {**then, **today} if not name.startswith(_HARMLESS)]
-    found = {}
-    for begin in _MATTER:
+    """Differences that may change the result: name -> (recorded, current value); None for a missing value."""
+    before, current = facts(recorded), facts(now)
+    names = [name for name in {**before, **current} if not name.startswith(_IRRELEVANT)]
+    differences = {}
+    for prefix in _RELEVANT:
         for name in names:
-            if name.startswith(begin) and name not in found and then.get(name) != today.get(name):
-                found[name] = (then.get(name), today.get(name))
-    return found
+            if name.startswith(prefix) and name not in differences and before.get(name) != current.get(name):
+                differences[name] = (before.get(name), current.get(name))
+    return differences
 
 
 def script_steps(config: LoggedConfig, recorded: Mapping[str, Any], folder: str) -> list[str]:
-    """How a logged run is repeated by hand: commands of a shell, in order."""
+    """Shell commands, in order, that repeat a logged run by hand."""
     code, steps = recorded.get("code"), []
     if isinstance(code, Mapping) and code.get("commit"):
         steps.append(shlex.join(["git", "checkout", str(code["commit"])]))

@@ -1,4 +1,4 @@
-"""Logging a training of your own, which the window and ``sdgui-core runs`` watch like the trainer's.
+"""Log your own training run; the window and ``sdgui-core runs`` show it like a run of the trainer.
 
 run = core.start_run("baseline", config={"lr": 1e-3}, project="cifar")
 run.log({"train/loss": 0.5}, step=1)
@@ -43,19 +43,19 @@ def start_run(
     system_seconds: float = SECONDS,
     record_code: bool = True,
 ) -> LoggedRun:
-    """A run that this script logs, for the window and ``sdgui-core runs`` to watch.
+    """Start a run that this script logs; the window and ``sdgui-core runs`` show it.
 
-    ``config``: key-value pairs, nested as you like. ``project``: the experiment that lists the run. ``folder``: the run
-    folder (default: a new one in the runs folder of ``home``, which is the window's). ``resume_step``: go on with the
-    run in ``folder`` after that step; points behind it are void. ``total_steps``: to show progress. ``data``: files or
-    folders whose content is recorded as a digest. ``system_seconds``: between samples of ``system/...`` metrics, 0 for
-    none. ``record_code``: keep the git commit, the uncommitted changes and the script.
+    ``config``: key-value pairs, nested up to 30 levels deep. ``project``: the experiment that lists the run.
+    ``folder``: the run folder (default: a new folder in the runs folder of ``home``, by default the window's).
+    ``resume_step``: continue the run in ``folder`` after this step; later points are ignored. ``total_steps``: to
+    show progress. ``data``: files or folders to fingerprint. ``system_seconds``: interval between samples of
+    ``system/...`` metrics; 0 turns them off. ``record_code``: record the git commit, the uncommitted changes and the
+    script.
 
-    Raises UserError when the folder holds another run, is in use or cannot be written, and for arguments of a
-    wrong kind.
+    Raises UserError when the folder holds another run, is in use or cannot be written, and for invalid arguments.
     """
-    logged = _config(name, config, project)
-    run = RunDir(_folder(name, folder, home))
+    logged = _logged_config(name, config, project)
+    run = RunDir(_run_folder(name, folder, home))
     start = _step_before(run, resume_step)
     paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     facts = {os.fspath(path): data_facts(expand_user(path)) for path in paths}
@@ -77,34 +77,34 @@ def start_run(
         raise
 
 
-def _config(name: str, config: Mapping[str, Any] | None, project: str) -> LoggedConfig:
-    for what, text in (("name", name), ("project", project)):
+def _logged_config(name: str, config: Mapping[str, Any] | None, project: str) -> LoggedConfig:
+    for field, text in (("name", name), ("project", project)):
         if not isinstance(text, str) or not 0 < len(text.strip()) <= 200:
-            raise UserError(f"the run's {what} is {excerpt(repr(text))}; give a text of 1 to 200 characters.")
+            raise UserError(f"the run's {field} is {excerpt(repr(text))}; give a text of 1 to 200 characters.")
     if config is not None and not isinstance(config, Mapping):
         raise UserError(f"the run's config is {excerpt(repr(config))}; give a mapping, such as vars(args).")
-    plain = json.loads(json.dumps(_plain(config or {}, 0)))
-    return LoggedConfig(name=name.strip(), project=project.strip(), config=plain)
+    values = json.loads(json.dumps(_to_json_value(config or {}, 0)))
+    return LoggedConfig(name=name.strip(), project=project.strip(), config=values)
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """``value`` as JSON holds it: what it cannot hold is its text."""
+def _to_json_value(value: Any, depth: int) -> Any:
+    """``value`` as a JSON value; other types are converted to text."""
     if depth > 30:
         raise UserError("the run's config is nested more than 30 levels deep; flatten it.")
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {str(key): _to_json_value(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item, depth + 1) for item in value]
+        return [_to_json_value(item, depth + 1) for item in value]
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int) and abs(value) < 1 << 63:
         return value
     if isinstance(value, float):
-        return value if value - value == 0 else str(value)  # not nan and not infinite
+        return value if value - value == 0 else str(value)  # nan and infinity become text
     return str(value)
 
 
-def _folder(name: str, folder: str | Path | None, home: str | Path | None) -> Path:
+def _run_folder(name: str, folder: str | Path | None, home: str | Path | None) -> Path:
     if folder is not None:
         return expand_user(folder).absolute()
     base = expand_user(home) if home is not None else platformdirs.user_data_path("sdgui", appauthor=False)
@@ -112,7 +112,7 @@ def _folder(name: str, folder: str | Path | None, home: str | Path | None) -> Pa
 
 
 def _step_before(run: RunDir, resume_step: int | None) -> int:
-    """The step that the run starts after. UserError where the folder holds a run that must not be continued."""
+    """The step after which the run starts. UserError if the folder holds a run that cannot be resumed."""
     if not run.config.exists() and not run.events.exists():
         return resume_step or 0
     if resume_step is None:
@@ -121,5 +121,5 @@ def _step_before(run: RunDir, resume_step: int | None) -> int:
         raise UserError(f"{run.path} holds a run of the trainer; choose another folder.")
     if type(resume_step) is not int or resume_step < 0:
         raise UserError(f"resume_step is {excerpt(repr(resume_step))}; give the step that training goes on after.")
-    lifecycle(run.events)  # EventError where the events cannot be read
+    lifecycle(run.events)  # EventError if the events cannot be read
     return resume_step

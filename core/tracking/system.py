@@ -1,7 +1,7 @@
-"""System metrics, ``system/...``: what the machine and this process do, sampled by a thread beside training.
+"""System metrics, ``system/...``: load of the machine and of this process, sampled by a background thread.
 
-Percentages are of the whole machine, but ``process_cpu_percent``, where 100 is one core. Rates are MB a second
-since the last sample. Ranks other than the first leave theirs in a file of the run folder, which the first reports as
+Percentages refer to the whole machine, except ``process_cpu_percent``, where 100 is one core. Rates are MB per second
+since the last sample. Ranks other than 0 write their samples to a file in the run folder; rank 0 reports them as
 ``system/rank1/...``.
 """
 
@@ -23,28 +23,28 @@ from core.spec.files import write_whole
 from core.spec.reading import KILOBYTE, UnreadableError, read_json
 from core.tracking.gpus import Nvml
 
-SECONDS = 5.0  # between samples, by default
+SECONDS = 5.0  # default interval between samples
 _MEGABYTE = 1e6
 
 Report = Callable[[Mapping[str, float]], None]
 
 
 class SystemSampler:
-    """Samples of this machine; the first ``sample`` is what later rates are counted from."""
+    """Samples the machine and this process. Rates are averages since the last ``sample``, or since creation."""
 
     def __init__(self) -> None:
         self._process, self._nvml = psutil.Process(), Nvml.open()
-        psutil.cpu_percent()  # counts from here
+        psutil.cpu_percent()  # starts the measurement
         self._process.cpu_percent()
-        self._before, self._counters = time.monotonic(), _counters()
+        self._last_time, self._counters = time.monotonic(), _counters()
 
     def sample(self) -> dict[str, float]:
-        """Values by name, without the prefix."""
+        """All values by name, without the prefix ``system/``."""
         values = {"cpu_percent": psutil.cpu_percent(), "memory_percent": psutil.virtual_memory().percent}
         return values | self._rates() | self.process() | (self._nvml.values() if self._nvml else {})
 
     def process(self) -> dict[str, float]:
-        """Of this process alone."""
+        """CPU and memory of this process alone."""
         with self._process.oneshot():
             return {
                 "process_cpu_percent": self._process.cpu_percent(),
@@ -52,14 +52,14 @@ class SystemSampler:
             }
 
     def _rates(self) -> dict[str, float]:
-        now, counters = time.monotonic(), _counters()
-        seconds = max(now - self._before, 1e-3)
+        time_now, counters = time.monotonic(), _counters()
+        seconds = max(time_now - self._last_time, 1e-3)
         rates = {
             f"{name}_mb_per_s": max(0.0, count - self._counters[name]) / _MEGABYTE / seconds
             for name, count in counters.items()
             if name in self._counters
         }
-        self._before, self._counters = now, counters
+        self._last_time, self._counters = time_now, counters
         return rates
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class SystemSampler:
 
 
 def _counters() -> dict[str, float]:
-    """Bytes since the machine was started."""
+    """Bytes read, written, sent and received since boot."""
     counters: dict[str, float] = {}
     with suppress(Exception):  # a container may hide its disks
         disk: Any = psutil.disk_io_counters()
@@ -81,27 +81,27 @@ def _counters() -> dict[str, float]:
 
 
 class SystemMonitor:
-    """While entered, samples system metrics every ``seconds``; never where ``seconds`` is 0.
+    """A context manager that samples system metrics every ``seconds``; 0 turns sampling off.
 
-    Each sample goes to ``report``, or waits for ``take``. ``rank``: of a run over several processes, of which all but
-    the first write into ``folder``; the first of each machine (``local_rank`` 0) samples the machine too.
+    Each sample is passed to ``report``; without ``report``, ``take`` returns the latest. In a distributed run, ranks
+    other than 0 write their samples into ``folder``; ``local_rank`` 0 of each machine also samples the machine.
     """
 
     def __init__(
         self, seconds: float, folder: Path, rank: int = 0, local_rank: int = 0, report: Report | None = None
     ) -> None:
         self._seconds, self._folder, self._rank, self._local_rank = seconds, folder / "system", rank, local_rank
-        self._report = report or self._keep
+        self._report = report or self._store_latest
         self._latest: Mapping[str, float] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="system-metrics", daemon=True)
+        self._thread = threading.Thread(target=self._sample_periodically, name="system-metrics", daemon=True)
 
     def take(self) -> Mapping[str, float]:
-        """The sample since the last call, once; {} where there is none."""
+        """The latest sample since the last call; {} without a new sample."""
         latest, self._latest = self._latest, {}
         return latest
 
-    def _keep(self, values: Mapping[str, float]) -> None:
+    def _store_latest(self, values: Mapping[str, float]) -> None:
         self._latest = values
 
     def __enter__(self) -> Self:
@@ -116,20 +116,20 @@ class SystemMonitor:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _watch(self) -> None:
+    def _sample_periodically(self) -> None:
         sampler = SystemSampler()
         while not self._ended.wait(self._seconds):
-            with suppress(OSError, psutil.Error):  # a full disk, or a container without /proc: training goes on
+            with suppress(OSError, psutil.Error):  # a full disk, or a container without /proc: training continues
                 if self._rank:
                     self._folder.mkdir(exist_ok=True)
-                    own = json.dumps(sampler.process() if self._local_rank else sampler.sample()).encode()
-                    write_whole(self._folder / f"rank-{self._rank}.json", own, durable=False)
+                    content = json.dumps(sampler.process() if self._local_rank else sampler.sample()).encode()
+                    write_whole(self._folder / f"rank-{self._rank}.json", content, durable=False)
                 else:
-                    values = sampler.sample() | self._of_other_ranks()
+                    values = sampler.sample() | self._read_other_ranks()
                     self._report({f"system/{name}": value for name, value in values.items()})
         sampler.close()
 
-    def _of_other_ranks(self) -> dict[str, float]:
+    def _read_other_ranks(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for file in sorted(self._folder.glob("rank-*.json"))[:1024]:
             with suppress(OSError, UserError):

@@ -1,4 +1,4 @@
-"""A sweep: which settings are searched, by which sampler, for which metrics; ``sweep.json`` holds it.
+"""The config of a sweep, stored in ``sweep.json``: searched settings, sampler, objectives and constraints.
 
 Flow: a file, or the window's *Define* form -> **sweep** -> ``core.studies.sweep`` proposes trials. Each trial is an arm
 of an ordinary study in the same folder.
@@ -35,7 +35,7 @@ from core.spec.study.config import (
 SWEEP_VERSION: Literal[1] = 1
 DEFAULT = "default"  # the untrained arm: the base config, against which budgets are measured
 SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
-COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial has
+COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
 WILCOXON_P = 0.1
 
 Value = bool | int | float | str | None
@@ -44,7 +44,7 @@ Sampler = Literal["tpe", "random", "grid", "gp"]
 
 
 class SearchRange(Section):
-    """The values of one setting: a range, or choices."""
+    """Values to search for one setting: a range, or a list of choices."""
 
     low: int | float | None = Field(None, description="Lowest value.")
     high: int | float | None = Field(None, description="Highest value.")
@@ -73,11 +73,11 @@ class SearchRange(Section):
         return self
 
     def ends(self) -> list[Value]:
-        """The extreme values of a range, or all choices."""
+        """The two bounds of a range, or all choices."""
         return list(self.choices) or [self.low, self.high]
 
     def has(self, value: Value) -> bool:
-        """Whether a trial of this range can have ``value``."""
+        """Whether ``value`` lies in the range or is one of the choices."""
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         low, high = self.bounds
@@ -85,21 +85,21 @@ class SearchRange(Section):
 
     @property
     def bounds(self) -> tuple[int | float, int | float]:
-        """Low and high of a range."""
+        """``(low, high)`` of a range."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
 
 
 class Objective(Section):
-    """A metric to optimise: the mean over a trial's seeds, of its final network."""
+    """A metric to optimise: of the final network, averaged over the trial's seeds."""
 
     metric: Text = Field("val/R@1", description="MEASURE/METRIC of the study's measures, or one of " + ", ".join(COSTS))
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
 class EarlyStopping(Section):
-    """Ends a trial that is unlikely to become the best."""
+    """Stops a trial that is unlikely to become the best."""
 
     kind: Literal["median", "asha", "wilcoxon"] = Field(
         description="median: worse than the median of earlier trials at the same step; asha: not among the best at a "
@@ -115,7 +115,7 @@ class EarlyStopping(Section):
 
 
 class Sweep(Section):
-    """A search over settings. All but `space` to `machines` is as in a study."""
+    """A search over settings. The fields before `space` have the same meaning as in a study."""
 
     version: Literal[1] = SWEEP_VERSION
     name: Text = Field(min_length=1, max_length=60)
@@ -150,7 +150,7 @@ class Sweep(Section):
             raise ValueError("a sweep needs a preset or a config, and not both")
         if bool(self.steps) == bool(self.budget):
             raise ValueError("a sweep needs steps or a budget in seconds, and not both")
-        if len({one.metric for one in self.objectives}) < len(self.objectives):
+        if len({objective.metric for objective in self.objectives}) < len(self.objectives):
             raise ValueError("objectives: a metric is listed twice")
         self._check_early_stopping()
         for name, values in self.space.items():
@@ -174,24 +174,24 @@ class Sweep(Section):
             raise ValueError(f"early_stopping wilcoxon needs at least {fewest} seeds to reach p < {WILCOXON_P:g}")
 
     def _check_setting(self, name: str, values: SearchRange) -> None:
-        known = [one for one in field_names() if one not in SET_BY_SWEEP]
+        settable = [field for field in field_names() if field not in SET_BY_SWEEP]
         if name in SET_BY_SWEEP:
             raise ValueError(f"space: {name} is set by the sweep itself; leave it out")
-        if name not in known:
-            close = nearest(name[:100], known, cutoff=0.5)
+        if name not in settable:
+            close = nearest(name[:100], settable, cutoff=0.5)
             hint = f"did you mean {' or '.join(close)}?" if close else "`sdgui-core presets clip` shows all settings."
             raise ValueError(f"space: there is no setting '{excerpt(name)}'; {hint}")
         if is_integer(name):
-            numbers = [one for one in (values.low, values.high, values.step) if one is not None]
-            if any(one != int(one) for one in numbers):
+            numbers = [number for number in (values.low, values.high, values.step) if number is not None]
+            if any(number != int(number) for number in numbers):
                 raise ValueError(f"space: {name} takes whole numbers; give low, high and step as such")
-        elif not values.choices and not _takes(name, float):
+        elif not values.choices and not _accepts(name, float):
             raise ValueError(f"space: {name} is not a number; give its choices")
         if self.sampler == "grid" and math.isinf(count(name, values)):
             raise ValueError(f"space: a grid needs choices or a step for {name}")
 
     def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
-        """The study of these trials, by name, after the untrained arm `DEFAULT`."""
+        """A study with one arm per ``(name, params)`` of ``trials``, after the untrained arm `DEFAULT`."""
         measures = self.measures or [Measure(name="val", task="retrieval", data=self.val)]
         base = {"preset": self.preset, "config": self.config, "budget": self.budget}
         arms = [Arm(name=DEFAULT, **base)]
@@ -200,14 +200,14 @@ class Sweep(Section):
         return Study.model_validate({**raw, "noise": self.noise, "arms": arms, "measures": measures})
 
     def absolute(self, folder: Path) -> Sweep:
-        """The sweep with its files' paths made absolute, relative to ``folder``."""
+        """A copy with absolute file paths; relative paths are resolved against ``folder``."""
         study = absolute(self.study([]), folder)
         return self.model_copy(update={"data": study.data, "config": study.arms[0].config})
 
     def check_space(self) -> None:
-        """ConfigError for a base config or a value of the space that cannot be used, before anything is trained.
+        """Validate the base config and every value of the space, before any training. Raises ConfigError.
 
-        Values that only contradict each other are a matter of each trial.
+        Combinations of values are not checked: a trial with contradictory values fails when it is proposed.
         """
         study = self.study([])
         base = study.recipe(study.arms[0])
@@ -224,7 +224,7 @@ def settings(params: Params) -> list[str]:
 
 
 def check_values(base: RunConfig, name: str, values: SearchRange) -> None:
-    """ConfigError where the setting ``name`` of ``base`` cannot have one of the ends of a range, or a choice."""
+    """Raise ConfigError if ``base`` is invalid with the setting ``name`` at a bound of the range, or at a choice."""
     for value in values.ends():
         changed = base.model_dump(mode="json")
         *path, leaf = name.split(".")
@@ -239,11 +239,11 @@ def check_values(base: RunConfig, name: str, values: SearchRange) -> None:
 
 
 def is_integer(name: str) -> bool:
-    """Whether the setting ``name`` takes whole numbers only."""
-    return _takes(name, int) and not _takes(name, float)
+    """Whether the setting ``name`` accepts integers only."""
+    return _accepts(name, int) and not _accepts(name, float)
 
 
-def _takes(name: str, kind: type) -> bool:
+def _accepts(name: str, kind: type) -> bool:
     model: type[BaseModel] = RunConfig
     *path, leaf = name.split(".")
     for part in path:
@@ -257,17 +257,17 @@ def _takes(name: str, kind: type) -> bool:
 
 
 def values_of(name: str, values: SearchRange) -> list[Value]:
-    """All values of a setting with `count` of them, in order."""
+    """All values of a setting in order. The range must be finite, see `count`."""
     if values.choices:
         return list(values.choices)
     low, _high = values.bounds
     step = values.step or 1
     numbers = (low + index * step for index in range(int(count(name, values))))
-    return [int(one) if is_integer(name) else float(f"{one:.12g}") for one in numbers]
+    return [int(number) if is_integer(name) else float(f"{number:.12g}") for number in numbers]
 
 
 def count(name: str, values: SearchRange) -> float:
-    """How many values a setting can have; infinity for a continuous range."""
+    """Number of values of a setting; infinity for a continuous range."""
     if values.choices:
         return len(values.choices)
     if values.step is None and not is_integer(name):
@@ -277,23 +277,24 @@ def count(name: str, values: SearchRange) -> float:
 
 
 def key(params: Params) -> str:
-    """Equal for trials with equal settings; numbers count to 12 digits."""
-    return json.dumps({name: f"{one:.12g}" if type(one) is float else one for name, one in sorted(params.items())})
+    """A string that is equal for trials with equal settings; floats are compared to 12 digits."""
+    rounded = {name: f"{value:.12g}" if type(value) is float else value for name, value in params.items()}
+    return json.dumps(rounded, sort_keys=True)
 
 
 def combinations(sweep: Sweep) -> float:
-    """How many different trials the space has."""
+    """Number of different trials in the space; infinity with a continuous range."""
     return math.prod(count(name, values) for name, values in sweep.space.items())
 
 
 def grid(sweep: Sweep) -> Iterator[dict[str, Value]]:
-    """All combinations of a finite space, the last setting varying fastest."""
-    each = [values_of(name, values) for name, values in sweep.space.items()]
-    return (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*each))
+    """All combinations of a finite space; the last setting varies fastest."""
+    axes = [values_of(name, values) for name, values in sweep.space.items()]
+    return (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*axes))
 
 
 def parse_sweep(raw: Any, where: str) -> Sweep:
-    """The sweep in plain data; ConfigError names ``where`` and each wrong field."""
+    """Validate plain data as a sweep. The ConfigError names ``where``, the origin, and each invalid field."""
     try:
         return Sweep.model_validate(raw)
     except ValidationError as error:
@@ -301,7 +302,7 @@ def parse_sweep(raw: Any, where: str) -> Sweep:
 
 
 def is_sweep_file(path: Path) -> bool:
-    """Whether a file looks like a sweep, not a study."""
+    """Whether a file holds a sweep (it has a ``space``) and not a study."""
     try:
         raw = read_json(path, LARGEST_FILE)
     except (FileNotFoundError, UserError):
@@ -310,10 +311,10 @@ def is_sweep_file(path: Path) -> bool:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep in a file; ConfigError when it is missing or wrong."""
-    where = f"the sweep {excerpt(str(path))}"
+    """Read a sweep from a file. ConfigError when it is missing or invalid."""
+    origin = f"the sweep {excerpt(str(path))}"
     try:
         raw = read_json(path, LARGEST_FILE, error=ConfigError)
     except FileNotFoundError as error:
-        raise ConfigError(f"cannot read {where}: {error.strerror}; check the path.") from error
-    return parse_sweep(raw, where)
+        raise ConfigError(f"cannot read {origin}: {error.strerror}; check the path.") from error
+    return parse_sweep(raw, origin)

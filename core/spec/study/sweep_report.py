@@ -1,12 +1,13 @@
-"""A sweep's folder and ``trials.json``: every trial, the best ones and the importance of each setting. No torch, no
-Optuna; the window reads it.
+"""A sweep's folder and ``trials.json``: all trials, the best ones and the importance of each setting.
 
-A sweep folder is a study folder (see `StudyDir`) with these files beside:
+The window imports this module, so it needs neither torch nor Optuna.
 
-    sweep.json       the sweep; a running sweep reads it again when it has changed
-    trials.journal   Optuna's storage, one line of JSON an operation
-    trials.json      what `SweepReport` holds; written whole after every change
-    confirm/         a study of the best trials with fresh seeds, where ``sweep confirm`` was run
+A sweep folder is a study folder (see `StudyDir`) with these additional files:
+
+    sweep.json       the sweep's config; a running sweep reloads it when it changes
+    trials.journal   Optuna's storage, one line of JSON per operation
+    trials.json      a `SweepReport`; rewritten after every change
+    confirm/         a study of the best trials with fresh seeds, written by ``sweep confirm``
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ class _Record(BaseModel):
 
 
 class TrialRecord(_Record):
-    """One trial. ``values``: one for each objective, [] unless it is complete."""
+    """One trial. ``values``: one per objective; empty unless the trial is complete."""
 
     number: Count
     state: TrialState
     params: dict[ShortText, Value]
     values: list[Number] = Field([], max_length=4)
-    feasible: bool = True  # keeps all constraints
-    intermediate: list[Annotated[tuple[Count, Number], Strict(False)]] = []  # step (or index of the seed) and value
-    message: ShortText = ""  # why it failed
+    feasible: bool = True  # satisfies all constraints
+    intermediate: list[Annotated[tuple[Count, Number], Strict(False)]] = []  # (step or seed index, value)
+    message: ShortText = ""  # error message of a failed trial
     started: Number = 0.0  # seconds since the epoch
     ended: Number = 0.0
 
@@ -50,17 +51,17 @@ class SweepReport(_Record):
     version: Literal[1] = 1
     name: ShortText = ""
     optuna: ShortText = ""  # the version that wrote the journal
-    wanted: Count = 0  # trials in all
+    wanted: Count = 0  # total number of trials
     objectives: list[Objective] = Field(max_length=4)
     space: dict[ShortText, SearchRange]
     trials: list[TrialRecord] = Field(max_length=10_000)
-    best: list[Count] = []  # trial numbers: the best one, or the Pareto front
+    best: list[Count] = []  # numbers of the best trial or of the Pareto front
     importance: dict[ShortText, dict[ShortText, Number]] = {}  # objective -> setting -> share
 
     @property
     def done(self) -> int:
-        """Trials that have ended, failed ones too."""
-        return sum(one.state != "running" for one in self.trials)
+        """Number of trials that have ended, including failed ones."""
+        return sum(trial.state != "running" for trial in self.trials)
 
 
 class SweepDir(StudyDir):
@@ -77,7 +78,7 @@ class SweepDir(StudyDir):
         return [*super().written(), self.journal, self.path / ".journal.lock"]
 
     def read_report(self) -> SweepReport | None:
-        """``trials.json``; None when there is none yet. UserError for a wrong file."""
+        """Read ``trials.json``; None before it is first written. UserError for an invalid file."""
         try:
             raw = read_json(self.trials, LARGEST_REPORT)
         except FileNotFoundError:
@@ -86,5 +87,5 @@ class SweepDir(StudyDir):
 
 
 def trial_name(number: int) -> str:
-    """The name of a trial's arm."""
+    """The name of a trial's arm in the study."""
     return f"trial-{number}"

@@ -1,5 +1,6 @@
-"""Search over settings: Optuna proposes trials, which are trained as arms of a study.
+"""Hyperparameter search: Optuna proposes trials, which are trained as arms of a study.
 
-Flow: ``sweep.json`` -> `searcher` (Optuna, in ``trials.journal``) <-> `queue` (the study's queue, grown trial by trial)
--> ``trials.json``, which the window and ``sweep show`` read. `run` starts, extends and confirms a sweep.
+Flow: ``sweep.json`` -> `searcher` (Optuna, in ``trials.journal``) <-> `queue` (a study's queue, extended by one
+trial at a time) -> ``trials.json``, which the window and ``sweep show`` read. `run` starts, resumes and extends a
+sweep; `confirm` retrains its best trials.
 """

@@ -1,4 +1,4 @@
-"""The best trials of a sweep again, as an ordinary study with fresh seeds: the best of many trials is partly luck.
+"""Retrain the best trials of a sweep with fresh seeds, as an ordinary study: the best of many trials is partly luck.
 
 Flow: ``python -m core sweep confirm OUT`` -> `confirm_study` -> `core.studies.study.queue`.
 """
@@ -21,48 +21,51 @@ from core.studies.sweep.show import ranked
 
 
 def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget: float, log: Log) -> Study:
-    """The study of the ``best`` trials beside the default config, at equal compute and with ``seeds`` fresh seeds; the
-    one in ``folder`` where that is begun.
+    """A study that compares the ``best`` trials with the default config at equal compute, with ``seeds`` fresh seeds.
 
-    ``budget``: seconds of training for each run; 0: the sweep's, or what the default config takes for the sweep's
-    steps, which is measured on this computer. StudyError without so many complete trials, where it cannot be measured
-    and where ``folder`` has a study of other trials.
+    If ``folder`` already holds this study, it is returned to be resumed.
+
+    ``budget``: seconds of training for each run. With 0, the sweep's budget is used; a sweep with a fixed number of
+    steps gets the time that the default config needs for them, measured on this computer. Raises StudyError when fewer
+    than ``best`` trials are complete and feasible, when the time cannot be measured, and when ``folder`` holds a study
+    of other trials or seeds.
     """
     sweep, report = read_sweep(out.sweep), out.read_report()
-    trials = [one for one in (ranked(report) if report else []) if one.values and one.feasible][:best]
+    trials = [trial for trial in (ranked(report) if report else []) if trial.values and trial.feasible][:best]
     if len(trials) < best:
         raise StudyError(f"{out.path} has {len(trials)} complete feasible trials; choose fewer than {best}.")
-    first = max(sweep.seeds) + 1
-    fresh = [first + index for index in range(seeds)]
-    study = sweep.study([(trial_name(one.number), one.params) for one in trials])
+    first_seed = max(sweep.seeds) + 1
+    fresh_seeds = [first_seed + index for index in range(seeds)]
+    study = sweep.study([(trial_name(trial.number), trial.params) for trial in trials])
     arms = [arm.model_copy(update={"budget": 0.0}) for arm in study.arms]
     if folder.study.exists():
-        begun = read_study(folder.study)
-        if (begun.arms, begun.seeds) == (arms, fresh) and budget in (0, *begun.budgets):
-            return begun
+        existing = read_study(folder.study)
+        if (existing.arms, existing.seeds) == (arms, fresh_seeds) and budget in (0, *existing.budgets):
+            return existing
         raise StudyError(f"{folder.path} confirms other trials, or other seeds; give --out DIR for a new folder.")
-    budget = budget or sweep.budget or _default_seconds(sweep, study, log)
-    changed = {
+    budget = budget or sweep.budget or _measure_default_seconds(sweep, study, log)
+    changes = {
         "name": f"{sweep.name[:50]} confirmed",
         "about": f"The best {best} trials of {sweep.name} with fresh seeds, {budget:g} s of training each.",
-        "seeds": fresh,
+        "seeds": fresh_seeds,
         "steps": 0,
         "budgets": [budget],
         "arms": [arm.model_dump() for arm in arms],
     }
-    return Study.model_validate({**study.model_dump(), **changed})
+    return Study.model_validate({**study.model_dump(), **changes})
 
 
-def _default_seconds(sweep: Sweep, study: Study, log: Log) -> float:
+def _measure_default_seconds(sweep: Sweep, study: Study, log: Log) -> float:
+    """Seconds that the default config needs for the sweep's steps on this computer, to 3 digits."""
     if not trains_here(sweep.machines):
         raise StudyError("the sweep was trained on another machine; give --budget SECONDS of training for each run.")
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         scratch = StudyDir(folder)
-        alone = study.model_copy(update={"arms": [study.arm(DEFAULT)], "compare": []})
-        write_whole(scratch.study, alone.to_json().encode())
-        prepare(scratch, alone, log)
+        default_only = study.model_copy(update={"arms": [study.arm(DEFAULT)], "compare": []})
+        write_whole(scratch.study, default_only.to_json().encode())
+        prepare(scratch, default_only, log)
         problems = measure_arms(scratch, [DEFAULT], threading.Event(), log, lambda: None)
         if DEFAULT in problems:
             raise StudyError(f"what a step of the default config takes cannot be measured: {problems[DEFAULT]}")
-        seconds = sweep.steps * step_time(scratch, alone, DEFAULT).step_seconds
+        seconds = sweep.steps * step_time(scratch, default_only, DEFAULT).step_seconds
     return float(f"{seconds:.3g}")

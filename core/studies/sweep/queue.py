@@ -1,7 +1,7 @@
-"""The study's queue, grown trial by trial: a new one is proposed when a device is free and nothing waits.
+"""A study's queue that grows by one trial at a time: a trial is proposed when a device is free and no run is waiting.
 
-Flow: `core.studies.sweep.run` -> **queue** -> the places of a study train the runs -> their validations and measures
--> the searcher -> ``trials.json``.
+Flow: `core.studies.sweep.run` -> **queue** -> the places of a study train the runs -> validations and measures -> the
+searcher -> ``trials.json``.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from core.studies.study.queue import Log, StudyQueue
 from core.studies.sweep.report import write_report
 from core.studies.sweep.searcher import UNTRAINED, Searcher
 
-MOST_KILLS = 3  # of one run's trainer by a signal, such as by the system when memory runs out
-MOST_FAILURES = 10  # in a row
+MOST_KILLS = 3  # of one run's trainer by a signal, such as by the out-of-memory killer
+MOST_FAILURES = 10  # consecutive trials
 
 
 class SweepQueue(StudyQueue):
-    """``study``: of the trials so far, see `trained_trials`."""
+    """Proposes and trains the trials of a sweep. ``study``: the trials so far, see `trained_trials`."""
 
     def __init__(self, searcher: Searcher, study: Study, out: SweepDir, places: Sequence[Place], log: Log) -> None:
         super().__init__(study, out, places, log)
         self.folder, self.searcher = out, searcher
-        self._read_at = out.sweep.stat().st_mtime_ns
+        self._sweep_mtime = out.sweep.stat().st_mtime_ns
         self._kills: Counter[tuple[str, int]] = Counter()
         self._failures: dict[tuple[str, int], str] = {}  # runs that failed since the start
-        self._failed_in_row = 0
+        self._consecutive_failures = 0
         self._readers: dict[int, EventReader] = {}
-        self._told: set[str] = set()
+        self._logged_once: set[str] = set()
         runs = {(run.arm, run.seed): run for run in self.status.runs if run.arm != DEFAULT}
         arms = [arm.name for arm in study.arms if arm.name != DEFAULT]
         self.status.runs = [runs[arm, seed] for arm in arms for seed in study.seeds]
@@ -55,13 +55,16 @@ class SweepQueue(StudyQueue):
         return self.searcher.sweep
 
     def add_runs(self, ended: threading.Event) -> bool:
-        """Settle the trials whose runs are done, then propose trials for the devices that are free."""
-        self._read_edit()
+        """Record the trials whose runs have ended, then propose a trial for each free device.
+
+        Returns whether further trials may be proposed.
+        """
+        self._reload_sweep()
         for trial in self._open_trials():
             self._settle_trial(trial)
         is_exhausted = False
-        while not ended.is_set() and not is_exhausted and self._has_room():
-            is_exhausted = not self._add_trial(ended)
+        while not ended.is_set() and not is_exhausted and self._can_start_trial():
+            is_exhausted = not self._propose_trial(ended)
         self.write_results()
         if not any(not place.problem for place in self.places):
             return False
@@ -73,7 +76,7 @@ class SweepQueue(StudyQueue):
     def settle(self, index: int, place: Place, ended: Ended) -> None:
         run = self.status.runs[index]
         name = (run.arm, run.seed)
-        if self._trial_of(run).state != TrialState.RUNNING:  # it was stopped early
+        if self._trial_of(run).state != TrialState.RUNNING:  # the trial was stopped early
             del self.running[index]
             self._close_runs(self._trial_of(run))
         elif ended.killed and self._kills[name] < MOST_KILLS:
@@ -95,21 +98,21 @@ class SweepQueue(StudyQueue):
     def _runs_of(self, trial: FrozenTrial) -> list[StudyRun]:
         return [run for run in self.status.runs if run.arm == trial_name(trial.number)]
 
-    def _has_room(self) -> bool:
+    def _can_start_trial(self) -> bool:
         if len(self.searcher.trials()) >= self.sweep.trials or len(self._open_trials()) >= self.sweep.parallel:
             return False
         if any(run.state == "waiting" for run in self.status.runs):
             return False
         return any(not place.problem and place.offer() is not None for place in self.places)
 
-    def _add_trial(self, ended: threading.Event) -> bool:
-        """Whether there was another trial to propose."""
+    def _propose_trial(self, ended: threading.Event) -> bool:
+        """Propose a trial and queue its runs. False when all combinations have been tried."""
         number = self.searcher.propose()
         if number is None:
             self.log("all combinations of the space have been tried")
             return False
         if problem := contradiction(self.searcher, number):
-            self._fail(number, problem, is_untrained=True)
+            self._fail_trial(number, problem, is_untrained=True)
             return True
         self.study = self.sweep.study(trained_trials(self.searcher))
         write_whole(self.out.study, self.study.to_json().encode())
@@ -125,54 +128,54 @@ class SweepQueue(StudyQueue):
         return True
 
     def _settle_trial(self, trial: FrozenTrial) -> None:
-        """Stop it early, or end it once its runs are done."""
+        """Stop a trial early, fail it after a failed run, or complete it once all its runs are done."""
         runs = self._runs_of(trial)
         failed = [run for run in runs if (run.arm, run.seed) in self._failures]
         if self._is_stopped_early(trial, runs):
             self.searcher.stop_early(trial.number)
-            self._cancel(trial, runs)
+            self._stop_runs(trial, runs)
         elif failed:
-            self._fail(trial.number, failed[0].message)
-            self._cancel(trial, runs)
+            self._fail_trial(trial.number, failed[0].message)
+            self._stop_runs(trial, runs)
         elif runs and all(run.state == "done" for run in runs):
             try:
                 metrics = self._mean_metrics(runs)
-            except UserError as error:  # a damaged file: the trial is settled once it is removed
+            except UserError as error:  # a damaged file: the trial can complete once the user has removed it
                 runs[0].state, runs[0].message = "failed", str(error)
                 return
-            self._complete(trial.number, metrics)
+            self._complete_trial(trial.number, metrics)
 
-    def _complete(self, number: int, metrics: Mapping[str, float]) -> None:
-        wanted = [*(one.metric for one in self.sweep.objectives), *self.sweep.constraints]
-        absent = next((one for one in wanted if one not in metrics), None)
-        if absent is None:
-            self.searcher.complete(number, [metrics[one.metric] for one in self.sweep.objectives], metrics)
-            self._failed_in_row = 0
+    def _complete_trial(self, number: int, metrics: Mapping[str, float]) -> None:
+        objectives = [objective.metric for objective in self.sweep.objectives]
+        missing = next((metric for metric in (*objectives, *self.sweep.constraints) if metric not in metrics), None)
+        if missing is None:
+            self.searcher.complete(number, [metrics[metric] for metric in objectives], metrics)
+            self._consecutive_failures = 0
             return
-        message = f"{trial_name(number)} did not report '{absent}'; it has {', '.join(sorted(metrics))}."
+        message = f"{trial_name(number)} did not report '{missing}'; it has {', '.join(sorted(metrics))}."
         if not is_settled(self.searcher):
             raise StudyError(f"{message} Correct the metric in the sweep and start it again: no trial is lost.")
-        self._fail(number, message)
+        self._fail_trial(number, message)
 
-    def _fail(self, number: int, message: str, is_untrained: bool = False) -> None:
+    def _fail_trial(self, number: int, message: str, is_untrained: bool = False) -> None:
         self.searcher.fail(number, message, is_untrained)
         self.log(f"failed: {trial_name(number)}: {message}")
-        self._failed_in_row += 1
-        if self._failed_in_row >= MOST_FAILURES:
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= MOST_FAILURES:
             raise StudyError(f"the last {MOST_FAILURES} trials failed, {trial_name(number)} with: {message}")
 
-    def _cancel(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> None:
-        """End the runs of a trial that is settled; those at work save their state first."""
+    def _stop_runs(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> None:
+        """Stop the runs of a trial that has ended; runs in training save a checkpoint first."""
         for index, (_, training) in self.running.items():
             if self.status.runs[index] in runs:
                 training.request_stop()
         self._close_runs(self.searcher.trials()[trial.number])
 
     def _close_runs(self, trial: FrozenTrial) -> None:
-        """Nothing more is trained of a settled trial."""
-        busy = [id(self.status.runs[index]) for index in self.running]
+        """Give the runs of an ended trial, except those in training, their final state, so that no more are started."""
+        active_runs = [id(self.status.runs[index]) for index in self.running]
         for run in self._runs_of(trial):
-            if id(run) in busy:
+            if id(run) in active_runs:
                 continue
             if trial.state == TrialState.FAIL:
                 run.state, run.message = "failed", str(trial.user_attrs.get("message", ""))
@@ -193,7 +196,7 @@ class SweepQueue(StudyQueue):
                 continue
             value = validation_value(event.values, rule.metric)
             if value is None:
-                self._tell_once(
+                self._log_once(
                     f"early_stopping: validations have no '{rule.metric}', so no trial is stopped; they have "
                     f"val/R@1, val/R@10 and {', '.join(sorted(event.values))}"
                 )
@@ -202,7 +205,7 @@ class SweepQueue(StudyQueue):
         return False
 
     def _is_worse_over_seeds(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> bool:
-        """Whether the runs that are done, in the order of the seeds, are worse than the best trial's."""
+        """Whether the finished runs, in the order of the seeds, are significantly worse than the best trial's."""
         metric = self.sweep.objectives[0].metric
         for index, run in enumerate(runs):
             value = self._metrics(run).get(metric) if run.state == "done" else None
@@ -213,25 +216,25 @@ class SweepQueue(StudyQueue):
         return False
 
     def _metrics(self, run: StudyRun) -> dict[str, float]:
-        """Every metric of a measured run: its final network's, and what it cost."""
-        found = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
-        networks = found["networks"]
+        """All metrics of a measured run: those of its final network and its costs (`COSTS`)."""
+        measures = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
+        networks = measures["networks"]
         metrics = dict(networks.get("teacher") or networks.get("student") or {})
-        return metrics | {name: float(found[name]) for name in COSTS if name in found}
+        return metrics | {name: float(measures[name]) for name in COSTS if name in measures}
 
     def _mean_metrics(self, runs: Sequence[StudyRun]) -> dict[str, float]:
-        each = [self._metrics(run) for run in runs]
-        return {
-            name: statistics.fmean(one[name] for one in each) for name in each[0] if all(name in one for one in each)
-        }
+        """Metrics that all runs have, averaged over the runs."""
+        per_run = [self._metrics(run) for run in runs]
+        shared = [name for name in per_run[0] if all(name in metrics for metrics in per_run)]
+        return {name: statistics.fmean(metrics[name] for metrics in per_run) for name in shared}
 
-    def _read_edit(self) -> None:
-        """Take over ``sweep.json`` where it has changed."""
+    def _reload_sweep(self) -> None:
+        """Reload ``sweep.json`` if it has changed; an invalid change is logged and ignored."""
         try:
-            changed = self.folder.sweep.stat().st_mtime_ns
-            if changed == self._read_at:
+            mtime = self.folder.sweep.stat().st_mtime_ns
+            if mtime == self._sweep_mtime:
                 return
-            self._read_at = changed
+            self._sweep_mtime = mtime
             sweep = read_sweep(self.folder.sweep)
             check_edit(self.sweep, sweep, is_settled(self.searcher))
         except (OSError, UserError) as error:
@@ -240,19 +243,20 @@ class SweepQueue(StudyQueue):
         self.searcher.sweep = sweep
         self.log(f"{self.folder.sweep} has changed: {sweep.trials} trials of {len(sweep.space)} settings")
 
-    def _tell_once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _log_once(self, text: str) -> None:
+        if text not in self._logged_once:
+            self._logged_once.add(text)
             self.log(text)
 
 
 def trained_trials(searcher: Searcher) -> list[tuple[str, Params]]:
-    """Name and settings of each trial that is, or was, to be trained."""
-    return [(trial_name(one.number), one.params) for one in searcher.trials() if not one.user_attrs.get(UNTRAINED)]
+    """Name and settings of each trial, except those whose config contradicts itself."""
+    trials = [trial for trial in searcher.trials() if not trial.user_attrs.get(UNTRAINED)]
+    return [(trial_name(trial.number), trial.params) for trial in trials]
 
 
 def contradiction(searcher: Searcher, number: int) -> str:
-    """Why the config of a trial contradicts itself; "" when it does not."""
+    """The error message if the config of a trial contradicts itself; else ""."""
     study = searcher.sweep.study([(trial_name(number), searcher.trials()[number].params)])
     try:
         study.recipe(study.arms[1])
@@ -262,26 +266,26 @@ def contradiction(searcher: Searcher, number: int) -> str:
 
 
 def is_settled(searcher: Searcher) -> bool:
-    """Whether a trial is complete, so that its values are of the sweep's objectives."""
+    """Whether any trial is complete; from then on the objectives are fixed."""
     return any(trial.state == TrialState.COMPLETE for trial in searcher.trials())
 
 
 def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
-    """StudyError where ``sweep`` cannot go on with the trials of ``before``; ``settled``: see `is_settled`."""
+    """Raise StudyError if ``sweep`` cannot continue with the trials of ``before``; ``settled``: see `is_settled`."""
     sweep.check_space()
     if not sweep.study([]).goes_on_from(before.study([])):
         raise StudyError(
             "the folder holds another sweep, or one whose data, config, seeds, steps or budget have changed; restore "
             "them or choose a new folder. The space, sampler, trials, constraints and early stopping may change."
         )
-    if [one.direction for one in sweep.objectives] != [one.direction for one in before.objectives]:
+    if [new.direction for new in sweep.objectives] != [old.direction for old in before.objectives]:
         raise StudyError("its objectives have another number or direction; restore them or choose a new folder.")
-    if settled and [one.metric for one in sweep.objectives] != [one.metric for one in before.objectives]:
+    if settled and [new.metric for new in sweep.objectives] != [old.metric for old in before.objectives]:
         raise StudyError("its objectives have changed after a trial was complete; restore them or choose a new folder.")
 
 
 def validation_value(values: Mapping[str, float], metric: str) -> float | None:
-    """``metric`` of a validation: val/R@k of its final network, or one of ``values`` by its name."""
+    """``metric`` of a validation: an entry of ``values``, or val/R@k of the final network; None if absent."""
     if metric in values:
         return values[metric]
     both_ways, name = curve_values(values), metric.removeprefix("val/")

@@ -1,6 +1,6 @@
-"""``trials.json`` from Optuna's journal, and the report that ``sweep show`` prints.
+"""Writes ``trials.json`` from Optuna's journal.
 
-Flow: the searcher -> `write_report` -> the window, and `markdown`.
+Flow: the searcher -> `write_report` -> the window and ``sweep show``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STATES: dict[TrialState, Name] = {
 
 
 def write_report(out: SweepDir, searcher: Searcher) -> SweepReport:
-    """Write ``trials.json`` where it has changed."""
+    """Summarise all trials and write ``trials.json`` if the summary has changed."""
     sweep = searcher.sweep
     report = SweepReport(
         name=sweep.name,

@@ -23,11 +23,13 @@ from core.studies.sweep.searcher import Searcher
 
 
 def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: PlaceOptions) -> SweepReport:
-    """Train the trials of ``sweep`` that are missing in ``out``; repeat to resume, with more trials or another space.
+    """Train the trials of ``sweep`` that ``out`` does not have yet, and return the report of all trials.
 
-    Where the sweep is running already, it takes over the change. Raises StudyError when ``out`` holds another sweep,
-    when the objectives are not measured and when `MOST_FAILURES` trials fail in a row; ConfigError for a space that
-    cannot be used; KeyboardInterrupt when it was ended.
+    Call it again to resume, also with more trials or another space. If the sweep is already running, the change is
+    handed to the running process. ``origin``: the folder that relative paths of ``sweep`` refer to.
+
+    Raises StudyError when ``out`` holds another sweep, when an objective is not measured and when `MOST_FAILURES`
+    trials fail in a row; ConfigError for an invalid space; KeyboardInterrupt when the sweep is interrupted.
     """
     sweep = sweep.absolute(origin)
     sweep.check_space()

@@ -1,7 +1,7 @@
-"""Proposes the trials of a sweep and records how they went, in Optuna's journal beside the study.
+"""Proposes the trials of a sweep and records their results in Optuna's journal, in the study's folder.
 
-A proposal is a function of the sweep, the trials so far and the trial's number alone, and reaches the journal as one
-line. So a sweep that is killed at any moment goes on with the trials that it would have had.
+A proposal depends only on the sweep, the earlier trials and the trial's number, and is written to the journal as a
+single line. A sweep that is killed at any moment therefore resumes with the same proposals.
 """
 
 from __future__ import annotations
@@ -38,50 +38,49 @@ from core.spec.study.sweep import (
 )
 from core.studies.study.claiming import StudyError
 
-_STUDY = "sweep"  # its name in the journal
-_ATTEMPTS = 50  # proposals that repeat an earlier trial before one is taken from the grid
-_VERSION = "optuna"  # attribute of the study: what wrote it
-UNTRAINED = "untrained"  # attribute of a trial
+_STUDY = "sweep"  # name of the Optuna study in the journal
+_MOST_DUPLICATES = 50  # duplicate proposals before a finite space is searched in grid order
+_VERSION = "optuna"  # attribute of the Optuna study: the version that created it
+UNTRAINED = "untrained"  # attribute of a trial whose config contradicts itself
 
 
 class Searcher:
-    """The trials of one sweep. Only one process at a time may have it: the holder of the folder's lock."""
+    """The trials of one sweep. Only the process that holds the folder's lock may create one."""
 
     def __init__(self, sweep: Sweep, journal: Path) -> None:
-        """StudyError for a journal that this version of Optuna cannot read, or of other objectives."""
+        """StudyError if this version of Optuna cannot read the journal, or if its objectives differ."""
         self.sweep = sweep
-        self._importance: tuple[int, dict[str, dict[str, float]]] | None = None  # of so many complete trials
+        self._importance: tuple[int, dict[str, dict[str, float]]] | None = None  # number of complete trials, shares
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        directions = [one.direction for one in sweep.objectives]
+        directions = [objective.direction for objective in sweep.objectives]
         _drop_torn_line(journal)
-        with _readable(journal), _quiet():
+        with _explaining_read_errors(journal), _warnings_off():
             self._storage = JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
-            names = [one.study_name for one in self._storage.get_all_studies()]
-            if not names:
+            if not self._storage.get_all_studies():
                 created = optuna.create_study(storage=self._storage, study_name=_STUDY, directions=directions)
                 created.set_user_attr(_VERSION, optuna.__version__)
             self._study = optuna.load_study(
                 storage=self._storage, study_name=_STUDY, sampler=optuna.samplers.RandomSampler(0)
             )
-            found = [direction.name.lower() for direction in self._study.directions]
+            recorded = [direction.name.lower() for direction in self._study.directions]
             self.trials()
-        if found != directions:
+        if recorded != directions:
             raise StudyError(
-                f"{journal} has the objectives {', '.join(found)}, and the sweep now {', '.join(directions)}; restore "
-                "them or choose a new folder."
+                f"{journal} has the objectives {', '.join(recorded)}, and the sweep now {', '.join(directions)}; "
+                "restore them or choose a new folder."
             )
 
     @property
     def optuna(self) -> str:
-        """The version of Optuna that began the journal."""
+        """The version of Optuna that created the journal."""
         return str(self._study.user_attrs.get(_VERSION, ""))
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, by number."""
+        """All trials, in the order of their numbers."""
         return self._study.get_trials(deepcopy=False)
 
     def propose(self) -> int | None:
-        """The number of a new trial, which is recorded as running; None when the space has no other."""
+        """Record a new running trial and return its number; None when all combinations have been tried."""
         trials = self.trials()
         params = self._new_params(trials)
         if params is None:
@@ -91,99 +90,106 @@ class Searcher:
         return len(trials)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Record an intermediate value; whether the trial should be stopped early. A repeated step changes nothing."""
+        """Record an intermediate value, unless the step has one. Returns whether to stop the trial early."""
         if step not in self.trials()[number].intermediate_values:
-            self._live(number).report(value, step)
+            self._open_trial(number).report(value, step)
         rule = self.sweep.early_stopping
         if rule is None:
             return False
-        with _quiet():
+        with _warnings_off():
             return _pruner(rule).prune(self._study, self._study.get_trials()[number])
 
     def complete(self, number: int, values: Sequence[float], metrics: Mapping[str, float]) -> None:
-        """End a trial with its objectives' ``values``; ``metrics`` has those that constraints are put on."""
-        live = self._live(number)
-        for metric, most in self.sweep.constraints.items():
-            live.set_constraint(metric, metrics[metric] - most)
-        with _quiet():
+        """Record a complete trial: ``values`` of the objectives, and ``metrics`` to check the constraints."""
+        trial = self._open_trial(number)
+        for metric, limit in self.sweep.constraints.items():
+            trial.set_constraint(metric, metrics[metric] - limit)
+        with _warnings_off():
             self._study.tell(number, list(values))
 
     def stop_early(self, number: int) -> None:
-        """End a trial with its last intermediate value."""
-        with _quiet():
+        """Record a trial as stopped early (pruned); its last intermediate value counts as its result."""
+        with _warnings_off():
             self._study.tell(number, state=TrialState.PRUNED)
 
     def fail(self, number: int, message: str, is_untrained: bool = False) -> None:
-        """End a trial without values. ``is_untrained``: its config contradicts itself, so that it is no arm."""
-        live = self._live(number)
-        live.set_user_attr("message", message)
+        """Record a failed trial. ``is_untrained``: its config contradicts itself, so it is not an arm of the study."""
+        trial = self._open_trial(number)
+        trial.set_user_attr("message", message)
         if is_untrained:
-            live.set_user_attr(UNTRAINED, True)
-        with _quiet():
+            trial.set_user_attr(UNTRAINED, True)
+        with _warnings_off():
             self._study.tell(number, state=TrialState.FAIL)
 
     def best(self) -> list[FrozenTrial]:
         """The best feasible trial, or the Pareto front of several objectives."""
-        with _quiet():
+        with _warnings_off():
             if len(self.sweep.objectives) > 1:
                 return self._study.best_trials
-            trials = [one for one in self.trials() if one.state == TrialState.COMPLETE and is_feasible(one)]
+            complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         sign = -1 if self.sweep.objectives[0].direction == "maximize" else 1
-        return sorted(trials, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
+        return sorted(filter(is_feasible, complete), key=lambda trial: (sign * trial.values[0], trial.number))[:1]
 
     def importance(self) -> dict[str, dict[str, float]]:
-        """Objective -> setting -> share of its importance by PED-ANOVA (Watanabe et al. 2023); {} before 4 trials."""
-        done = [one for one in self.trials() if one.state == TrialState.COMPLETE]
-        if self._importance is not None and self._importance[0] == len(done):
+        """Objective -> setting -> relative importance by PED-ANOVA (Watanabe et al. 2023).
+
+        {} with fewer than 4 complete trials.
+        """
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        if self._importance is not None and self._importance[0] == len(complete):
             return self._importance[1]
-        found: dict[str, dict[str, float]] = {}
-        for index, objective in enumerate(self.sweep.objectives if len(done) >= 4 else ()):
-            memory = optuna.create_study(direction=objective.direction)
-            for one in done:
-                memory.add_trial(
-                    create_trial(params=one.params, distributions=one.distributions, value=one.values[index])
+        importance: dict[str, dict[str, float]] = {}
+        for index, objective in enumerate(self.sweep.objectives if len(complete) >= 4 else ()):
+            scratch = optuna.create_study(direction=objective.direction)
+            for trial in complete:
+                scratch.add_trial(
+                    create_trial(params=trial.params, distributions=trial.distributions, value=trial.values[index])
                 )
             try:
-                with _quiet():
+                with _warnings_off():
                     shares = optuna.importance.get_param_importances(
-                        memory, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+                        scratch, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
                     )
             except (ValueError, RuntimeError):  # all trials have the same value
                 continue
             if all(np.isfinite(share) for share in shares.values()):
-                found[objective.metric] = {name: float(share) for name, share in shares.items()}
-        self._importance = (len(done), found)
-        return found
+                importance[objective.metric] = {name: float(share) for name, share in shares.items()}
+        self._importance = (len(complete), importance)
+        return importance
 
-    def _live(self, number: int) -> Trial:
+    def _open_trial(self, number: int) -> Trial:
         study_id = self._storage.get_study_id_from_name(_STUDY)
         return Trial(self._study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
     def _new_params(self, trials: Sequence[FrozenTrial]) -> Params | None:
         tried = {key(trial.params) for trial in trials}
         finite = combinations(self.sweep) < float("inf")
-        if finite and combinations(self.sweep) <= len(tried) and all(key(one) in tried for one in grid(self.sweep)):
+        if (
+            finite
+            and combinations(self.sweep) <= len(tried)
+            and all(key(params) in tried for params in grid(self.sweep))
+        ):
             return None
         if self.sweep.sampler != "grid":
             spaces = distributions(self.sweep)
-            memory = optuna.create_study(directions=[one.direction for one in self.sweep.objectives])
-            memory.add_trials([fitted for trial in trials if (fitted := _fitted(trial, self.sweep, spaces))])
-            for attempt in range(_ATTEMPTS):
-                memory.sampler = _sampler(self.sweep, len(trials), attempt)
-                with _quiet():
-                    params: Params = memory.ask(spaces).params
+            scratch = optuna.create_study(directions=[objective.direction for objective in self.sweep.objectives])
+            scratch.add_trials([usable for trial in trials if (usable := _fit_to_space(trial, self.sweep, spaces))])
+            for attempt in range(_MOST_DUPLICATES):
+                scratch.sampler = _sampler(self.sweep, len(trials), attempt)
+                with _warnings_off():
+                    params: Params = scratch.ask(spaces).params
                 if key(params) not in tried:
                     return params
-        return next((one for one in grid(self.sweep) if key(one) not in tried), None) if finite else None
+        return next((params for params in grid(self.sweep) if key(params) not in tried), None) if finite else None
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Whether the trial keeps all constraints."""
+    """Whether the trial satisfies all constraints."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
 def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
-    """The space as Optuna has it."""
+    """The space as Optuna distributions, by setting."""
     return {name: _distribution(name, values) for name, values in sweep.space.items()}
 
 
@@ -196,8 +202,8 @@ def _distribution(name: str, values: SearchRange) -> BaseDistribution:
     return FloatDistribution(low, high, log=values.log, step=values.step)
 
 
-def _fitted(trial: FrozenTrial, sweep: Sweep, spaces: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
-    """``trial`` as a sampler may use it: with what of its settings is in the space as it is now."""
+def _fit_to_space(trial: FrozenTrial, sweep: Sweep, spaces: Mapping[str, BaseDistribution]) -> FrozenTrial | None:
+    """A copy of ``trial`` for the sampler, without settings that are not in the current space. None if it failed."""
     if trial.state == TrialState.FAIL:
         return None
     params: dict[str, Value] = {
@@ -233,7 +239,7 @@ def _pruner(rule: EarlyStopping) -> optuna.pruners.BasePruner:
 
 
 class _Lock(JournalFileOpenLock):
-    """A lock of the operating system, which a killed process does not leave behind."""
+    """An operating-system file lock: it is released even if the process is killed."""
 
     def __init__(self, journal: Path) -> None:
         super().__init__(str(journal))
@@ -248,7 +254,7 @@ class _Lock(JournalFileOpenLock):
 
 
 def _drop_torn_line(journal: Path) -> None:
-    """Remove the half line that a killed process may have left at the end."""
+    """Remove an incomplete last line, which a killed process may leave."""
     if not journal.exists():
         return
     content = journal.read_bytes()
@@ -258,7 +264,7 @@ def _drop_torn_line(journal: Path) -> None:
 
 
 @contextmanager
-def _readable(journal: Path) -> Iterator[None]:
+def _explaining_read_errors(journal: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
@@ -269,8 +275,8 @@ def _readable(journal: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's warnings of experimental features and of values that are not finite."""
+def _warnings_off() -> Iterator[None]:
+    """Suppress Optuna's warnings about experimental features and non-finite values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""The report of a sweep in Markdown, from ``trials.json`` alone.
+"""The report of a sweep as Markdown, read from ``trials.json`` alone.
 
 Flow: `SweepReport` -> ``sweep show``, ``sweep best``.
 """
@@ -13,12 +13,12 @@ from core.studies.study.table import format_value, markdown_table
 
 
 def markdown(report: SweepReport) -> str:
-    """Trials from the best to the worst, the best ones and the importance of the settings."""
+    """The report as Markdown: best trials, importance of the settings, all trials by rank, and error messages."""
     counts = {
-        state: sum(one.state == state for one in report.trials) for state in ("complete", "stopped early", "failed")
+        state: sum(trial.state == state for trial in report.trials) for state in ("complete", "stopped early", "failed")
     }
-    some = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-    parts = [f"# {report.name}", f"{report.done} of {report.wanted} trials have ended{some and f': {some}'}."]
+    summary = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+    parts = [f"# {report.name}", f"{report.done} of {report.wanted} trials have ended{summary and f': {summary}'}."]
     if report.best:
         title = "Pareto front" if len(report.objectives) > 1 else "Best trial"
         parts.append(f"## {title}\n\n{trials_table(report, [report.trials[number] for number in report.best])}")
@@ -26,40 +26,40 @@ def markdown(report: SweepReport) -> str:
         parts.append(_importance(report))
     if report.trials:
         parts.append(f"## All trials\n\n{trials_table(report, ranked(report))}")
-    failed = [f"- trial-{one.number}: {one.message}" for one in report.trials if one.state == "failed"]
+    failed = [f"- trial-{trial.number}: {trial.message}" for trial in report.trials if trial.state == "failed"]
     if failed:
         parts.append("## Failed trials\n\n" + "\n".join(failed))
     return "\n\n".join(parts) + "\n"
 
 
 def ranked(report: SweepReport) -> list[TrialRecord]:
-    """Complete and feasible trials by the first objective, the best first; then the others by number."""
+    """Complete, feasible trials by the first objective, best first; then the other trials by state and number."""
     sign = -1 if report.objectives[0].direction == "maximize" else 1
 
-    def rank(one: TrialRecord) -> tuple[int, float, int]:
-        order = ("complete", "stopped early", "running", "failed").index(one.state)
-        if one.values and one.feasible:
-            return (0, sign * one.values[0], one.number)
-        return (1 + order, 0.0, one.number)
+    def rank(trial: TrialRecord) -> tuple[int, float, int]:
+        order = ("complete", "stopped early", "running", "failed").index(trial.state)
+        if trial.values and trial.feasible:
+            return (0, sign * trial.values[0], trial.number)
+        return (1 + order, 0.0, trial.number)
 
     return sorted(report.trials, key=rank)
 
 
 def trials_table(report: SweepReport, trials: Sequence[TrialRecord]) -> str:
-    """One row a trial: its objectives and its settings."""
-    metrics = [one.metric for one in report.objectives]
-    names = list(dict.fromkeys([*report.space, *(name for one in trials for name in one.params)]))
+    """A Markdown table with one row per trial: state, objectives and settings."""
+    metrics = [objective.metric for objective in report.objectives]
+    names = list(dict.fromkeys([*report.space, *(name for trial in trials for name in trial.params)]))
     rows = []
-    for one in trials:
-        values = [format_value(metric, value) for metric, value in zip(metrics, one.values, strict=False)]
+    for trial in trials:
+        values = [format_value(metric, value) for metric, value in zip(metrics, trial.values, strict=False)]
         values += [""] * (len(metrics) - len(values))
-        state = one.state if one.feasible else "breaks a constraint"
-        rows.append([f"trial-{one.number}", state, *values, *(plain(one.params.get(name)) for name in names)])
+        state = trial.state if trial.feasible else "breaks a constraint"
+        rows.append([f"trial-{trial.number}", state, *values, *(plain(trial.params.get(name)) for name in names)])
     return markdown_table(["trial", "state", *metrics, *names], rows)
 
 
 def plain(value: Value) -> str:
-    """A setting's value, numbers to 4 digits."""
+    """The value of a setting as text; floats to 4 significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""A sweep's trials as a table and as axes. Free of Qt.
+"""A sweep's trials as a table and as plot axes. Does not import Qt.
 
 Flow: `SweepReport` -> ``trials_table``, ``axes_of`` -> the tabs of `sdgui.panels.study.sweep.view`.
 """
@@ -17,41 +17,41 @@ from sdgui.widgets.formats import duration
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
 COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}
-_LOG_FROM = 100.0  # positive values that span more than this are drawn on a log scale
+_LOG_FROM = 100.0  # positive values whose max/min exceeds this get a log scale
 
 
 def is_cost(metric: str) -> bool:
-    """Whether a metric is time or memory, in its own unit."""
+    """Whether a metric is a time or a memory size, shown with its unit."""
     return metric in COSTS
 
 
 def value_text(metric: str, value: float) -> str:
-    """``0.058 s``, ``40.6``."""
+    """A metric's value as text: ``0.058 s``, ``40.6``."""
     return f"{value:.3g} {COSTS[metric]}" if is_cost(metric) else number(metric, value)
 
 
 def metric_title(metric: str) -> str:
-    """With its unit."""
+    """A metric's name with its unit."""
     return f"{metric}, {COSTS[metric]}" if is_cost(metric) else f"{metric}, %" if is_share(metric) else metric
 
 
 def factor(metric: str) -> float:
-    """What a metric is multiplied by when it is drawn."""
+    """The factor from a metric's value to the plotted one: 100 for shares."""
     return 100.0 if is_share(metric) and not is_cost(metric) else 1.0
 
 
 def setting_text(value: Value) -> str:
-    """A setting's value, numbers to 4 digits."""
+    """The value of a setting as text; floats to 4 significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def setting_names(report: SweepReport) -> list[str]:
-    """The settings of the space, then those that only earlier trials have."""
+    """The settings of the space, then settings that only earlier trials have."""
     return list(dict.fromkeys([*report.space, *(name for trial in report.trials for name in trial.params)]))
 
 
 def trials_table(report: SweepReport) -> Table:
-    """One row a trial: state, objectives, settings, time."""
+    """A table with one row per trial: state, objectives, settings, duration."""
     names = setting_names(report)
     rows = []
     for trial in report.trials:
@@ -79,11 +79,11 @@ def trials_table(report: SweepReport) -> Table:
             setting = trial.params.get(name)
             is_number = isinstance(setting, (int, float)) and not isinstance(setting, bool)
             cells.append(Cell(setting_text(setting), float(setting) if is_number else setting_text(setting)))  # type: ignore[arg-type]
-        took = trial.ended - trial.started if trial.ended else math.nan
-        rows.append([*cells, Cell("" if math.isnan(took) else duration(took), took)])
+        seconds = trial.ended - trial.started if trial.ended else math.nan
+        rows.append([*cells, Cell("" if math.isnan(seconds) else duration(seconds), seconds)])
     metrics = [metric_title(objective.metric) for objective in report.objectives]
     columns = ["Trial", "State", *metrics, *names, "Time"]
-    tips = ["Press Enter to watch its run", "", *(f"To {one.direction}" for one in report.objectives)]
+    tips = ["Press Enter to watch its run", "", *(f"To {objective.direction}" for objective in report.objectives)]
     return Table(columns, [*tips, *("" for _ in names), "From the proposal to the result"], rows, [""] * len(columns))
 
 
@@ -93,14 +93,14 @@ def finished(report: SweepReport) -> list[TrialRecord]:
 
 
 def axes_of(report: SweepReport) -> list[ValueAxis]:
-    """Settings, then objectives, over the complete trials."""
+    """One axis per setting, then per objective, over the complete trials."""
     trials = finished(report)
     axes = [setting_axis(report, name, trials) for name in setting_names(report)]
     return axes + [objective_axis(report, index, trials) for index in range(len(report.objectives))]
 
 
 def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) -> ValueAxis:
-    """The values of a setting: a line of numbers, or places of its choices."""
+    """The axis of a setting: numeric, or categorical for choices and text."""
     values = [trial.params.get(name) for trial in trials]
     space = report.space.get(name)
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
@@ -117,19 +117,19 @@ def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) 
 
 
 def objective_axis(report: SweepReport, index: int, trials: Sequence[TrialRecord]) -> ValueAxis:
-    """An objective's values."""
+    """The axis of an objective."""
     metric = report.objectives[index].metric
     values = np.array([trial.values[index] for trial in trials], float)
     return ValueAxis(metric, metric_title(metric), values, factor=factor(metric))
 
 
 def best_so_far(values: Floats, direction: str) -> Floats:
-    """(N,) running optimum."""
+    """(N,) running maximum, or minimum, of ``values``."""
     return np.maximum.accumulate(values) if direction == "maximize" else np.minimum.accumulate(values)
 
 
 def surface(x: Floats, y: Floats, values: Floats, cells: int = 40) -> Floats:
-    """(cells, cells) values over the unit square, from points at places from 0 to 1: inverse-distance weights."""
+    """(cells, cells) values on a grid over the unit square, by inverse-distance weighting of points in [0, 1]²."""
     centres = (np.arange(cells) + 0.5) / cells
     distance = (centres[:, None, None] - x) ** 2 + (centres[None, :, None] - y) ** 2  # (cells, cells, N)
     weights = 1.0 / (distance + 1e-3) ** 2

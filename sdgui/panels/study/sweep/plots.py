@@ -34,13 +34,16 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
-"""Draws for the names that are chosen, and returns the title."""
+"""Draws the names selected in the boxes, and returns the title."""
 
 _SIZE = 9
 
 
 class SweepPlot(LatePlot):
-    """A plot under combo boxes of settings or objectives. ``boxes``: accessible name of each, and what it offers."""
+    """A plot below combo boxes of settings or objectives.
+
+    ``boxes``: each box's accessible name, and a function that lists its items.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class SweepPlot(LatePlot):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._draw_report, self._offers = draw, [offer for _, offer in boxes]
+        self._draw_report, self._item_lists = draw, [items for _, items in boxes]
         self.report: SweepReport | None = None
         self.boxes = [StillComboBox(self) for _ in boxes]
         row = QHBoxLayout()
@@ -63,14 +66,14 @@ class SweepPlot(LatePlot):
         self._column.addLayout(row)  # between the title and the plot
 
     def show_report(self, report: SweepReport) -> None:
-        """Show these trials; what was chosen in the boxes stays chosen."""
+        """Show these trials and keep the selection in the boxes."""
         self.report = report
-        for index, (box, offer) in enumerate(zip(self.boxes, self._offers, strict=True)):
-            names, before, position = offer(report), box.currentText(), self._offers[:index].count(offer)
+        for index, (box, items) in enumerate(zip(self.boxes, self._item_lists, strict=True)):
+            names, selected, position = items(report), box.currentText(), self._item_lists[:index].count(items)
             if names != [box.itemText(row) for row in range(box.count())]:
                 box.clear()
                 box.addItems(names)
-                box.setCurrentIndex(names.index(before) if before in names else min(position, len(names) - 1))
+                box.setCurrentIndex(names.index(selected) if selected in names else min(position, len(names) - 1))
         self._redraw()
 
     def _redraw(self) -> None:
@@ -91,17 +94,17 @@ class SweepPlot(LatePlot):
 
 
 def settings_of(report: SweepReport) -> list[str]:
-    """Names for a box of settings."""
+    """Items of a box that selects a setting."""
     return setting_names(report)
 
 
 def objectives_of(report: SweepReport) -> list[str]:
-    """Names for a box of objectives."""
+    """Items of a box that selects an objective."""
     return [objective.metric for objective in report.objectives]
 
 
 def history(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
-    """Each trial's value, and the best so far."""
+    """The objective of each trial, and the best value so far."""
     index = objectives_of(report).index(chosen[0])
     trials, objective = finished(report), report.objectives[index]
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
@@ -129,19 +132,19 @@ def slices(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> s
 
 
 def contour(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
-    """An objective over two settings: trials, and what lies between them by inverse-distance weights."""
+    """An objective over two settings: the trials, and an inverse-distance interpolation between them."""
     trials, index = finished(report), objectives_of(report).index(chosen[2])
     x, y = (setting_axis(report, name, trials) for name in chosen[:2])
     values = objective_axis(report, index, trials)
     shade = np.nan_to_num(values.places(), nan=0.5)
-    keeps = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
-    if keeps.sum() >= 3 and x.ends()[0] < x.ends()[1] and y.ends()[0] < y.ends()[1]:
-        cells = surface(x.places()[keeps], y.places()[keeps], shade[keeps])
-        shades = [scale_color(share) for share in np.linspace(0, 1, 64)]
-        colors = np.array([(one.red(), one.green(), one.blue()) for one in shades], np.uint8)
+    is_finite = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
+    if is_finite.sum() >= 3 and x.ends()[0] < x.ends()[1] and y.ends()[0] < y.ends()[1]:
+        cells = surface(x.places()[is_finite], y.places()[is_finite], shade[is_finite])
+        scale = [scale_color(share) for share in np.linspace(0, 1, 64)]
+        colors = np.array([(color.red(), color.green(), color.blue()) for color in scale], np.uint8)
         image = pg.ImageItem(colors[np.clip(cells * 63, 0, 63).astype(int)], opacity=0.45)
-        (left, right), (low, high) = x.ends(), y.ends()
-        image.setRect(left, low, right - left, high - low)
+        (x_min, x_max), (y_min, y_max) = x.ends(), y.ends()
+        image.setRect(x_min, y_min, x_max - x_min, y_max - y_min)
         plot.addItem(image)
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], list(shade))
     _label(plot, "bottom", x)
@@ -150,7 +153,7 @@ def contour(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> 
 
 
 def importance(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
-    """PED-ANOVA's share of each setting."""
+    """The PED-ANOVA importance of each setting."""
     shares = report.importance.get(chosen[0], {})
     if not shares:
         return "Importance is computed from 4 complete trials on."
@@ -167,13 +170,13 @@ def importance(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) 
 
 
 def timeline(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
-    """When each trial was at work."""
-    begun = [trial for trial in report.trials if trial.started]
-    if not begun:
+    """A bar per trial, from its start to its end."""
+    started = [trial for trial in report.trials if trial.started]
+    if not started:
         return "No trial has started yet."
-    first = min(trial.started for trial in begun)
+    first = min(trial.started for trial in started)
     colors = {"complete": "accent", "running": "muted", "failed": "error", "stopped early": "strong_border"}
-    for trial in begun:
+    for trial in started:
         minutes = ((trial.ended or time.time()) - trial.started) / 60
         bar = pg.BarGraphItem(
             x0=[(trial.started - first) / 60], y=[trial.number], height=0.7, width=[minutes],
@@ -187,7 +190,7 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -
 
 
 def intermediate(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
-    """The values that early stopping saw."""
+    """The intermediate values that early stopping uses."""
     trials = [trial for trial in report.trials if trial.intermediate]
     for trial in trials:
         share = trial.number / max(1, report.trials[-1].number)
@@ -211,7 +214,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str
 
 
 def pareto(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
-    """Two objectives; the trials of the front are filled."""
+    """Two objectives; trials on the Pareto front are yellow."""
     trials = finished(report)
     x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in chosen)
     shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
@@ -223,16 +226,16 @@ def pareto(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> s
 
 def _points(plot: pg.PlotWidget, x: Floats, y: Floats, tips: Sequence[str], shade: Sequence[float] = ()) -> None:
     colors = [scale_color(share) for share in shade] or [theme().color("muted")] * len(x)
-    keeps = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+    finite_points = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
     points = pg.ScatterPlotItem(
-        x=x[keeps], y=y[keeps], size=_SIZE, brush=[colors[index] for index in keeps], pen=None,
-        data=[tips[index] for index in keeps], hoverable=True, tip=lambda x, y, data: data,
+        x=x[finite_points], y=y[finite_points], size=_SIZE, brush=[colors[index] for index in finite_points], pen=None,
+        data=[tips[index] for index in finite_points], hoverable=True, tip=lambda x, y, data: data,
     )  # fmt: skip
     plot.addItem(points)
 
 
 def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:
-    """The axis's title and words, or powers of ten."""
+    """Set the title and ticks of an axis: words of a categorical axis, powers of ten of a log axis."""
     item = plot.getAxis(side)
     item.setLabel(axis.title)
     if axis.words:
@@ -244,15 +247,17 @@ def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:
 
 
 def _tip(report: SweepReport, trial: TrialRecord) -> str:
-    values = [value_text(one.metric, value) for one, value in zip(report.objectives, trial.values, strict=False)]
-    scores = [f"{one.metric} {text}" for one, text in zip(report.objectives, values, strict=False)]
+    scores = [
+        f"{objective.metric} {value_text(objective.metric, value)}"
+        for objective, value in zip(report.objectives, trial.values, strict=False)
+    ]
     settings = [f"{name} {setting_text(value)}" for name, value in trial.params.items()]
     return "\n".join([f"trial-{trial.number}", *scores, *settings])
 
 
 def parallel_axes(report: SweepReport) -> tuple[list[ValueAxis], list[str]]:
-    """Axes with more than one value, and the names of the complete trials."""
+    """Axes that have more than one value, and the names of the complete trials (the lines)."""
     axes = [axis for axis in axes_of(report) if len(set(axis.numbers)) > 1]
-    first = report.objectives[0].metric  # the last axis colours the lines
-    axes.sort(key=lambda axis: axis.name == first)
+    main_metric = report.objectives[0].metric
+    axes.sort(key=lambda axis: axis.name == main_metric)  # the last axis colours the lines
     return axes, [f"trial-{trial.number}" for trial in finished(report)]

@@ -1,6 +1,6 @@
 """The view of one sweep: its progress, its trials as a table, and plots in tabs.
 
-Flow: `StudySnapshot` with a `SweepReport` -> ``show_look`` -> the tab that is seen is drawn.
+Flow: `StudySnapshot` with a `SweepReport` -> ``show_look`` -> only the visible tab is drawn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class SweepView(QWidget):
-    """``run_asked``: the folder of the first run of a trial."""
+    """Progress, trials and plots of a sweep. ``run_asked`` carries the run folder of a trial's first seed."""
 
     run_asked = Signal(object)  # Path
 
@@ -47,18 +47,18 @@ class SweepView(QWidget):
         proxy.setSortRole(int(SORT))
         self.trials.setModel(proxy)
         self.trials.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
-        self.trials.activated.connect(self._watch)
+        self.trials.activated.connect(self._open_run)
         self.parallel = ParallelCoordinates(self.tabs)
-        setting, other = ("Setting", settings_of), ("Second setting", settings_of)
-        objective, second = ("Objective", objectives_of), ("Second objective", objectives_of)
+        setting, second_setting = ("Setting", settings_of), ("Second setting", settings_of)
+        objective, second_objective = ("Objective", objectives_of), ("Second objective", objectives_of)
         self.plots = {
             "&History": SweepPlot(plots.history, [objective], self.tabs),
             "S&lice": SweepPlot(plots.slices, [setting, objective], self.tabs),
-            "&Contour": SweepPlot(plots.contour, [setting, other, objective], self.tabs),
+            "&Contour": SweepPlot(plots.contour, [setting, second_setting, objective], self.tabs),
             "&Importance": SweepPlot(plots.importance, [objective], self.tabs),
             "Tim&eline": SweepPlot(plots.timeline, [], self.tabs),
             "Intermediate &values": SweepPlot(plots.intermediate, [], self.tabs),
-            "&Pareto": SweepPlot(plots.pareto, [objective, second], self.tabs),
+            "&Pareto": SweepPlot(plots.pareto, [objective, second_objective], self.tabs),
         }
         self.tabs.addTab(self.trials, "&Trials")
         self.tabs.addTab(self.parallel, "Pa&rallel")
@@ -81,8 +81,8 @@ class SweepView(QWidget):
         column.addWidget(self.tabs, 1)
 
     def show_look(self, look: StudySnapshot) -> None:
-        """Show the sweep as it is now."""
-        before, self._look = self._look, look
+        """Show the current state of the sweep."""
+        previous, self._look = self._look, look
         report = look.sweep
         self.about.setText(look.study.about if look.study is not None else "")
         self.about.setVisible(bool(self.about.text()))
@@ -91,13 +91,13 @@ class SweepView(QWidget):
         self.progress.setValue(report.done if report else 0)
         notes = [look.results_problem, *(look.trouble.splitlines() if look.alive else [])]
         notes += [
-            f"trial-{one.number} failed: {one.message}"
-            for one in (report.trials if report else [])[-20:]
-            if one.message
+            f"trial-{trial.number} failed: {trial.message}"
+            for trial in (report.trials if report else [])[-20:]
+            if trial.message
         ]
         self.note.setText("\n".join([note for note in notes if note][:4]))
         self.note.setVisible(bool(self.note.text()))
-        if report is not None and (before is None or before.sweep != report or before.folder != look.folder):
+        if report is not None and (previous is None or previous.sweep != report or previous.folder != look.folder):
             self.tabs.setTabVisible(self.tabs.count() - 1, len(report.objectives) > 1)
             self._model.show_table(trials_table(report))
             self.trials.resizeColumnsToContents()
@@ -112,7 +112,7 @@ class SweepView(QWidget):
         elif isinstance(page, SweepPlot):
             page.show_report(report)
 
-    def _watch(self, index: QModelIndex) -> None:
+    def _open_run(self, index: QModelIndex) -> None:
         number = index.siblingAtColumn(0).data(SORT)
         if self._look is not None and self._look.study is not None and isinstance(number, int):
             seed = self._look.study.seeds[0]
