@@ -233,7 +233,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
     Action(
         "reproduce",
         "Run",
-        "Re&produce",
+        "Reprod&uce",
         "Prepare the same run again, and show what of code, packages, machine and data is not the same now",
         _reproduce,
         "Ctrl+Alt+E",

@@ -87,7 +87,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "filter",
         "View",
         "F&ilter experiments",
-        "Filter experiments by name, tag, note or state, of their runs too",
+        "Filter experiments by their own and their runs' names, tags, notes and states",
         _filter,
         "Ctrl+L",
     ),

@@ -37,7 +37,7 @@ class ActivityDialog(QDialog):
         self.detail = QPlainTextEdit(self)
         self.detail.setReadOnly(True)
         self.detail.setAccessibleName("The text that was replaced")
-        self.detail.setPlaceholderText("The text that a change replaced is shown here.")
+        self.detail.setPlaceholderText("Select a change to see the text that it replaced.")
         self.detail.setMaximumHeight(16 * SPACE)
         column = QVBoxLayout(self)
         column.setSpacing(SPACE)

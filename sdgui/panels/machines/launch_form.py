@@ -21,29 +21,29 @@ from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps
 
 _LAUNCHERS = (
-    ("direct", "Directly, one process a run"),
-    ("torchrun", "torchrun, one process a GPU"),
+    ("direct", "Directly, one process per run"),
+    ("torchrun", "torchrun, one process per GPU"),
     ("slurm", "Slurm"),
 )
-_FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, the launchers that it is for ("" : each)
+_FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launchers
     ("host", "Host", "An alias of ~/.ssh/config, or USER@HOST", "far"),
     ("python", "Python", "Path of the interpreter; empty: the installed environment, else sdgui-core", "far"),
     ("setup", "Setup", "Setup commands, for example: module load cuda", "far"),
     ("runs", "Runs folder", "Where run folders are kept there", "far"),
     ("launcher", "Launch", "How a run is started", "far"),
     ("at_once", "Runs at once", "How many queued runs train at the same time on a machine without a GPU", "direct"),
-    ("gpus", "GPUs a run", "GPUs on each node; 0 for none", "torchrun slurm"),
+    ("gpus", "GPUs per node", "GPUs on each node; 0 for none", "torchrun slurm"),
     (
         "cpus",
-        "CPU cores a GPU",
-        "For the trainer and its loader processes; 0: 8 a GPU, the cluster's default without",
+        "CPU cores per GPU",
+        "For the trainer and its loader processes; 0: 8 per GPU, or the cluster's default without a GPU",
         "slurm",
     ),
     ("nodes", "Nodes", "Nodes of a job; more than one through torchrun", "slurm"),
     ("partition", "Partition", "Empty: the cluster's default", "slurm"),
-    ("time", "Time limit", "As Slurm writes it: 2-00:00:00; empty: the partition's", "slurm"),
-    ("warning", "Save before it", "Seconds before the time limit in which a run is saved and queued again", "slurm"),
-    ("sbatch", "Further lines", "#SBATCH lines, one below the other", "slurm"),
+    ("time", "Time limit", "In Slurm's format: 2-00:00:00; empty: the partition's", "slurm"),
+    ("warning", "Save before limit", "Seconds before the time limit in which a run is saved and queued again", "slurm"),
+    ("sbatch", "Extra #SBATCH lines", "One per line", "slurm"),
 )
 _EMPTY = {"python": "Default: installed environment", "time": "The partition's"}
 _LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "cpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}

@@ -109,7 +109,7 @@ class SearchTravel(QObject):
         if self._run is None:
             return
         if self._queries.query.empty:
-            self._view.show_message(info("Search for something first; each step's results are then saved."))
+            self._view.show_message(info("Run a search first; its results are saved at each step."))
             return
         start = free_path(self._run.parent / "steps.webp")
         if file := ask_save(self._view, "Save the steps", start, "Animated images (*.webp)", ".webp"):

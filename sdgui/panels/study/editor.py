@@ -76,7 +76,7 @@ class StudyEditor(QWidget):
         self.heading, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
         set_role(self.heading, "title")
         set_role(self.wrong, "error")
-        self.make = QPushButton("&Make the study", self)
+        self.make = QPushButton("Create the stud&y", self)
         set_role(self.make, "primary")
         self.back = QPushButton("&Cancel", self)
         self._build()
@@ -169,7 +169,7 @@ class StudyEditor(QWidget):
         self.heading.setVisible(study is not None)
         for row in range(self.form.rowCount()):
             self.form.setRowVisible(row, study is None or row == self._seeds_row)
-        self.make.setText("&Make the study" if study is None else "&Add to the study")
+        self.make.setText("Create the stud&y" if study is None else "&Add to the study")
         self.make.setToolTip(
             "Create the study; press Start to run it"
             if study is None

@@ -61,6 +61,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         "",
         "describe",
         "export_model",
+        "reproduce",
         "open_folder",
         "fetch",
         "changes",

@@ -88,8 +88,8 @@ def test_a_look_that_takes_too_long_keeps_no_run_waiting(
     assert Check.made[0].cancelled
 
 
-def finding(what: str, works: bool = False) -> Finding:
-    return Finding(what=what, works=works, found="not there.", remedy="Copy it there.")
+def finding(name: str, works: bool = False) -> Finding:
+    return Finding(name=name, works=works, detail="not there.", remedy="Copy it there.")
 
 
 @pytest.mark.parametrize(

@@ -51,5 +51,5 @@ def test_a_run_that_recorded_nothing_is_said_in_a_sentence(tmp_path: Path) -> No
     run = RunDir(tmp_path / "run")
     run.create()
     run.config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
-    with pytest.raises(UserError, match="recorded nothing of its code and packages"):
+    with pytest.raises(UserError, match="has no record of its code and packages"):
         read_report(run.path)

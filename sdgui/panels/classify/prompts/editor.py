@@ -239,7 +239,7 @@ class PromptEditor(QWidget):
         if problem := self.draft.problem:
             self.show_problem(problem)
         else:
-            self.state.setText("Trying …")
+            self.state.setText("Testing the prompts …")
             self.edited.emit(self.draft.source)
 
     # Files

@@ -73,12 +73,12 @@ class SearchBar(QWidget):
         self.find_box.addItem("Images", "images")
         self.find_box.addItem("Captions", "captions")
         self.find_box.setAccessibleName("Search for")
-        self.find_box.setToolTip("Search for images, or for captions, such as those of an image dropped here")
+        self.find_box.setToolTip("Search for images or captions; drop an image to find its captions")
         self.prompts.addItem("Words as typed", RAW)
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
         self.prompts.setAccessibleName("Prompts for the words")
-        self.prompts.setToolTip("Average the words over a set of prompts, as in zero-shot classification")
+        self.prompts.setToolTip("Average the words' vectors over a set of prompts, as in zero-shot classification")
         for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
         self.plus.setToolTip("Add the typed words to the query as a part with a separate weight (Alt+Enter)")

@@ -365,7 +365,7 @@ def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
         assert search.view.time.isVisible() is seen, "a single step is no way"
     assert search.view.time.steps == (3, 6)
     travel.ask_where()
-    assert bar.text == "Search for something first; each step's results are then saved."
+    assert bar.text == "Run a search first; its results are saved at each step."
     search.view.query.set_query(Query("moon"))
     search.queries.run()
     starts: list[str] = []

@@ -208,7 +208,7 @@ def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor
     assert [arm.name for arm in editor.study().arms] == ["clip", "sd-clip", "my-own"]
     editor.begin((), set(), set())
     assert all(editor.form.isRowVisible(row) for row in range(editor.form.rowCount()))
-    assert (editor.make.text(), editor.heading.text()) == ("&Make the study", "")
+    assert (editor.make.text(), editor.heading.text()) == ("Create the stud&y", "")
 
 
 def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor: StudyEditor) -> None:

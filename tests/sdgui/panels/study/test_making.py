@@ -127,7 +127,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
 
     panel.toolbar.new.click()
     assert editor.steps.isVisible()
-    assert (editor.make.text(), editor.seeds.text()) == ("&Make the study", "0, 1, 2")
+    assert (editor.make.text(), editor.seeds.text()) == ("Create the stud&y", "0, 1, 2")
 
 
 def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
