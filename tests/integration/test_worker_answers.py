@@ -94,7 +94,7 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path, monk
         monkeypatch.setattr(projection, "PLAIN", 3)
         fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True, packed=True)
         fits(SEARCH_POINTS, verbs["search_points"], key=key, rows=[0], texts=[0])
-    fits(SEARCH_COMPARE, verbs["search_compare"], a=keys[0], b=keys[1], at=1)
+    fits(SEARCH_COMPARE, verbs["search_compare"], a=keys[0], b=keys[1], k=1)
     where = str(run[1].parent)
     fits(SEARCH_RELOCATE, verbs["search_relocate"], folder=index, old=where, new=where)
 

@@ -208,7 +208,7 @@ class ViewsConfig(Section):
     )
     student: StudentViewConfig = Field(
         default_factory=StudentViewConfig,
-        title="Student's additional views",
+        title="Additional student views",
         description="Views for distillation only; without any, the clean view is distilled too.",
     )
     local: LocalViewConfig = Field(

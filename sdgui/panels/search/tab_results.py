@@ -155,7 +155,7 @@ class TabResults(QObject):
                 self._failure_handler("compare0", partial(self.compare, k)),
                 a=first.key,
                 b=second.key,
-                at=k,
+                k=k,
             )
 
     # The map

@@ -47,7 +47,7 @@ def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
     cache = open_cache(files, Decoding(16, 10), 1 << 20)
     assert cache is not None
     assert {Path(files[row]).name for row in cache.bad} == {"pipe.png", "zero.png"}
-    assert [Path(one.path).name for one in scan(str(tmp_path / "data")).found] == ["0.png", "1.png", "2.png"]
+    assert [Path(one.path).name for one in scan(str(tmp_path / "data")).images] == ["0.png", "1.png", "2.png"]
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "huge", "binary"])
@@ -73,7 +73,7 @@ def test_a_sidecar_that_is_no_text_file(tmp_path: Path, sort: str) -> None:
     assert [row.captions for row in source.rows] == [("a dog",)]
     assert len(source.bad) == 1
     scanned = scan(str(tmp_path))
-    assert [one.captions for one in scanned.found] == [(), ("a dog",)]
+    assert [one.captions for one in scanned.images] == [(), ("a dog",)]
     assert len(scanned.bad) == (0 if sort == "folder" and not scanned.bad else 1)
 
 

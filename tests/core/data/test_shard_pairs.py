@@ -136,7 +136,7 @@ def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: i
 
 @pytest.mark.parametrize(
     ("world", "batch", "message"),
-    [(3, 8, r"batch of 8 pairs .* by 3 processes"), (3, 6, r"The 2 streams .* by 3 processes.*data\.streams")],
+    [(3, 8, r"batch of 8 pairs .* over 3 processes"), (3, 6, r"The 2 streams .* by 3 processes.*data\.streams")],
 )
 def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
     pairs = opened(write_shards(tmp_path, [20]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +174,9 @@ def test_the_table_is_for_people_and_progress_is_apart(
     assert main(["evaluate", str(run.path), "--data", val, "--task", "zero-shot", "--label", "shape"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith(f"zero-shot of {run.path}@step-")
-    assert "(teacher)" in said.out.splitlines()[0]
+    assert re.search(r"\((student|teacher)\)", said.out.splitlines()[0]), (
+        "the network that was better at the best checkpoint"
+    )
     assert said.out.splitlines()[0].endswith("samples, fp32")
     assert "acc1" in said.out
     assert "encoding images" in said.err

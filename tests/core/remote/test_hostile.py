@@ -18,12 +18,13 @@ from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.machines.remote_runs import RemoteRuns
+from core.spec.machines.ssh import PROTOCOL
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from tests.core.remote.conftest import command, run_config, wait_for
 from tests.core.remote.test_remote_runs import state
 
-HELLO = {"event": "hello", "protocol": 1}
+HELLO = {"event": "hello", "protocol": PROTOCOL}
 
 
 def says(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> list[str]:

@@ -43,7 +43,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[obje
 
     def rank(*given: object) -> Ranking:
         asked.append(given)
-        return Ranking(f"{tmp_path}@step-00000007", str(tmp_path / "pairs.csv"), False, pairs, 2)
+        return Ranking(f"{tmp_path}@step-00000007", str(tmp_path / "pairs.csv"), pairs, 2)
 
     monkeypatch.setattr(noise, "rank_pairs", rank)
     return tmp_path / "pairs.csv"

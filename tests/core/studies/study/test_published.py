@@ -50,7 +50,7 @@ def test_the_verb_prints_them_and_names_what_there_is(capsys: pytest.CaptureFixt
     assert main(["study", "nothing", "--published"]) == 1
     assert f"these have: {NAMES[0]}" in capsys.readouterr().err
     assert main(["study", NAMES[0]]) == 1
-    assert "name a folder" in capsys.readouterr().err
+    assert "give a folder" in capsys.readouterr().err
 
 
 def test_damaged_results_are_refused_in_a_sentence(

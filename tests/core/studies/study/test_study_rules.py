@@ -42,7 +42,7 @@ BASE = {"name": "base", "preset": "clip"}
         ),
         ({"steps": 0, "arms": [BASE | {"budget": 5.0}]}, {"steps": 0}, "needs steps, or budgets"),
         ({"noise": {"share": 0.999}}, {"noise": {"share": 1.0}}, "share"),
-        ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "shuffle within"),
+        ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "needs the label column"),
         ({"noise": {"kind": "word"}}, {"noise": {"kind": "word", "within": "kind"}}, "no other kind has one"),
         ({"noise": {"name": "a", "kept": "b"}}, {"noise": {"name": "a", "kept": "A"}}, "both called 'a'"),
         ({"noise": {"name": "n"}, "train": "n"}, {"noise": {"name": "n"}, "train": "m"}, "no data set 'm'"),

@@ -242,7 +242,7 @@ def test_a_ranking_is_there_again_after_a_restart_and_goes_to_the_basket(qtbot: 
     close(place, qtbot)
     again = open_noise()
     qtbot.waitUntil(lambda: again.ranked is not None)
-    assert "8 pairs ranked, using beliefs recorded during training: 3 likely mislabelled." in again.view.facts.text()
+    assert "8 pairs ranked: 3 likely mislabelled." in again.view.facts.text()
     assert "Ranked 20" in again.view.facts.text()
     assert not again.work.ranking, "no model was loaded for it"
     assert not again.view.basket_button.isEnabled()

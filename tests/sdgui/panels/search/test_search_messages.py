@@ -299,13 +299,13 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     one.fail("search_evaluate", Cancelled())
     assert (view.jobs.running(), bar.message) == ([], None)
     view.compare_asked.emit(5)
-    assert (one.last("search_compare")["a"], one.last("search_compare")["b"], one.last("search_compare")["at"]) == (
+    assert (one.last("search_compare")["a"], one.last("search_compare")["b"], one.last("search_compare")["k"]) == (
         ONE.model, TWO.model, 5,
     )  # fmt: skip
     one.fail("search_compare", Failure("It ended.", "more"))
     assert (bar.message is not None and bar.message.level, bar._action.text()) == ("error", "Try again")
     bar.press_remedy()
-    assert one.last("search_compare")["at"] == 5
+    assert one.last("search_compare")["k"] == 5
     search._show_progress(0, "compare", "comparing", 1, 2)
     assert view.jobs.running() == ["compare0"]
     counts = {"only_a": 0, "only_b": 0, "both": 2, "neither": 1}
