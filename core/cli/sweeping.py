@@ -100,11 +100,11 @@ def _best(arguments: argparse.Namespace) -> int:
         raise UserError(f"no trial in {arguments.out} is complete and feasible yet; `sweep show` lists them all.")
     for number in report.best:
         values = ", ".join(
-            f"{one.metric} {value:.4g}"
-            for one, value in zip(report.objectives, report.trials[number].values, strict=True)
+            f"{objective.metric} {value:.4g}"
+            for objective, value in zip(report.objectives, report.trials[number].values, strict=True)
         )
         print(one_line(f"# {trial_name(number)}: {values}"))
-        print(one_line(" ".join(f"--set {one}" for one in settings(report.trials[number].params))))
+        print(one_line(" ".join(f"--set {setting}" for setting in settings(report.trials[number].params))))
     if arguments.config:
         trial = report.trials[report.best[0]]
         study = read_sweep(SweepDir(arguments.out).sweep).study([(trial_name(trial.number), trial.params)])

@@ -33,16 +33,16 @@ class Callbacks(Callback):
         self._all = tuple(callbacks)
 
     def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
-        for one in self._all:
-            with user_code(f"{type(one).__name__}.on_step", file_of(one)):
-                one.on_step(step, metrics, network)
+        for callback in self._all:
+            with user_code(f"{type(callback).__name__}.on_step", file_of(callback)):
+                callback.on_step(step, metrics, network)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        for one in self._all:
-            with user_code(f"{type(one).__name__}.on_validation", file_of(one)):
-                one.on_validation(step, metrics)
+        for callback in self._all:
+            with user_code(f"{type(callback).__name__}.on_validation", file_of(callback)):
+                callback.on_validation(step, metrics)
 
     def on_end(self, outcome: Outcome) -> None:
-        for one in self._all:
-            with user_code(f"{type(one).__name__}.on_end", file_of(one)):
-                one.on_end(outcome)
+        for callback in self._all:
+            with user_code(f"{type(callback).__name__}.on_end", file_of(callback)):
+                callback.on_end(outcome)

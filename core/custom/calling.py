@@ -48,10 +48,14 @@ def accepted(what: str, target: Callable[..., Any], required: Collection[str], o
     Raises CodeError when one that it requires is not among them, or it lacks a required one.
     """
     every = _signature(what, target).parameters.values()
-    plain = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    names = [one.name for one in plain]
+    plain = [
+        parameter for parameter in every if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    names = [parameter.name for parameter in plain]
     known = [*required, *optional]
-    unknown = [one.name for one in plain if one.name not in known and one.default is one.empty]
+    unknown = [
+        parameter.name for parameter in plain if parameter.name not in known and parameter.default is parameter.empty
+    ]
     if unknown or any(name not in names for name in required):
         also = f", and may take {' and '.join(optional)}" if optional else ""
         raise CodeError(f"{what} takes ({', '.join(names)}); it must take {' and '.join(required)}{also}.")

@@ -48,8 +48,8 @@ class CustomCode:
         try:
             return getattr(module, reference.name)
         except AttributeError:
-            own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            near = nearest(reference.name, own, cutoff=0.4) or own[:5]
+            callables = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+            near = nearest(reference.name, callables, cutoff=0.4) or callables[:5]
             has = f"it has {', '.join(near)}" if near else "it defines nothing"
             raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
 
@@ -59,8 +59,8 @@ class CustomCode:
                 f"{reference.name} is an object that was given to core.train ({GIVEN}:{reference.name}); call "
                 "core.train with it again, or name a file instead."
             )
-        found = self._given[reference.name]
-        return copy.deepcopy(found) if isinstance(found, nn.Module) else found
+        given = self._given[reference.name]
+        return copy.deepcopy(given) if isinstance(given, nn.Module) else given
 
     def _load_module(self, reference: Reference) -> ModuleType:
         place = reference.place

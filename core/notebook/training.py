@@ -64,9 +64,9 @@ def train(
         config = validate(dict(config), "the config")
     elif not isinstance(config, RunConfig):
         raise UserError(f"the config is {type(config).__name__}; give core.preset(...), or nested dicts of its fields.")
-    for one in callbacks:
-        if not isinstance(one, Callback):
-            raise UserError(f"{type(one).__name__} is no core.Callback; derive it from that.")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise UserError(f"{type(callback).__name__} is no core.Callback; derive it from that.")
     raw, given = config.model_dump(mode="json"), dict[str, Any]()
     for item in objectives:
         loss, weight = item if isinstance(item, tuple) else (item, 1.0)

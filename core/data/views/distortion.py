@@ -55,12 +55,12 @@ class Distortion:
 
     def joined(self, *others: Distortion) -> Distortion:
         """The draws for these images, then for those of ``others``, of the same view."""
-        every = [one._draws() for one in (self, *others)]
-        return Distortion(self.recipe, **{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+        parts = [distortion._draws() for distortion in (self, *others)]
+        return Distortion(self.recipe, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def _draws(self) -> dict[str, Floats]:
-        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "recipe"}
-        return {name: draws for name, draws in found.items() if draws is not None}
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "recipe"}
+        return {name: draws for name, draws in arrays.items() if draws is not None}
 
 
 def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Integers, view: int) -> Distortion | None:

@@ -127,12 +127,12 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
         if place not in index:
             where = "a file" if place.endswith(".py") else "an installed module"
             raise CodeError(f"{excerpt(place)} is not {where} here, and {run.path} has no copy of it; check the path.")
-    found = {place: index[place] for place in places}
+    copies = {place: index[place] for place in places}
     known = allowed()
-    unknown = {kept.digest: copy_path(run, kept) for kept in found.values() if kept.digest not in known}
+    unknown = {kept.digest: copy_path(run, kept) for kept in copies.values() if kept.digest not in known}
     if unknown and not started and not _everything_allowed:
         raise CodeNotAllowed(run, unknown)
-    return found
+    return copies
 
 
 def source_of(reference: Reference) -> bytes | None:
@@ -256,13 +256,13 @@ def _index_text(index: Mapping[str, KeptFile]) -> str:
     return json.dumps({place: kept.model_dump() for place, kept in index.items()}, indent=2, ensure_ascii=False)
 
 
-def _file_name(reference: Reference, digest: str, taken: dict[str, KeptFile]) -> str:
+def _file_name(reference: Reference, digest: str, index: dict[str, KeptFile]) -> str:
     """A unique file name in ``code/``."""
     plain = reference.path.name if reference.is_file else f"{reference.place}.py"
     if not _fits(plain):
         plain = f"{digest[:12]}.py"
-    others = {kept.file for place, kept in taken.items() if place != reference.place}
-    return plain if plain not in others else f"{digest[:12]}-{plain}"
+    other_files = {kept.file for place, kept in index.items() if place != reference.place}
+    return plain if plain not in other_files else f"{digest[:12]}-{plain}"
 
 
 def _fits(name: str) -> bool:

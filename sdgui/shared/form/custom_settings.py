@@ -101,7 +101,11 @@ def _objectives(text: str) -> dict[str, dict[str, Any]]:
         value = parse_json(text, "it") if text.strip() else {}
     except UnreadableError:
         return {}
-    return {key: one for key, one in value.items() if isinstance(one, dict)} if isinstance(value, dict) else {}
+    return (
+        {key: settings for key, settings in value.items() if isinstance(settings, dict)}
+        if isinstance(value, dict)
+        else {}
+    )
 
 
 def _text(value: Any) -> str:

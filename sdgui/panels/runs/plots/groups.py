@@ -93,7 +93,7 @@ def _system_title(name: str) -> str:
             name = f"{name.removesuffix(ending)} ({unit})"
             break
     spaced = re.sub(r"(gpu|rank)(\d+)", r"\1 \2", name)
-    return _words(re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda found: found[0].upper(), spaced.replace("_", " ")))
+    return _words(re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda match: match[0].upper(), spaced.replace("_", " ")))
 
 
 def _words(name: str) -> str:
