@@ -25,7 +25,7 @@ import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.spec.errors import UserError
@@ -89,6 +89,7 @@ class LoggedRun:
         self._thread.start()
         self._monitor = SystemMonitor(system_seconds, run.path, report=self._report_system).__enter__()
         _open_runs.add(self)
+        _hear_stops()
         exits.watch(self)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -287,8 +288,24 @@ class LoggedRun:
         self._warned.clear()
 
 
+_stop_requested = threading.Event()
+
+
+def _hear_stops() -> None:
+    """Shells start background jobs with SIGINT ignored; a requested stop reaches them nevertheless."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt_if_requested)
+
+
+def _interrupt_if_requested(_number: int, _frame: FrameType | None) -> None:
+    if _stop_requested.is_set():
+        raise KeyboardInterrupt
+
+
 def _interrupt() -> None:
     """Ctrl+C for the main thread. On POSIX a signal also interrupts blocking calls."""
+    _stop_requested.set()
     ident = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and ident is not None:
         signal.pthread_kill(ident, signal.SIGINT)

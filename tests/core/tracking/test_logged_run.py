@@ -206,13 +206,18 @@ def test_a_config_of_any_values_is_kept_and_compared(tmp_path: Path) -> None:
     assert changed_fields([RunDir(tmp_path / "a"), RunDir(tmp_path / "b")]) == {"lr": [0.1, "inf"]}
 
 
-def test_a_stop_that_is_asked_for_interrupts_the_script(tmp_path: Path) -> None:
+@pytest.mark.parametrize("background", [False, True])
+def test_a_requested_stop_interrupts_the_script(tmp_path: Path, background: bool) -> None:
+    """Also that of a job that a shell started in the background, with SIGINT ignored."""
     body = """
         import time
         print("begun", flush=True)
         time.sleep(60)
     """
-    with subprocess.Popen(script(tmp_path, body), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    command = script(tmp_path, body)
+    if background:
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         process.stdout.readline()
         RunDir(tmp_path / "run").ask("stop")

@@ -47,9 +47,7 @@ class Pretended:
         self.asked.append(Future())
         return self.asked[-1]
 
-    def submit(
-        self, name: str, token: str, config: str, devices: Any, script: str, timeout: float, code: Any
-    ) -> Future[Any]:
+    def submit(self, name: str, token: str, config: str, devices: Any, script: str, *_more: Any) -> Future[Any]:
         return self._ask("submit", name, bool(config), list(devices), script)
 
     def control(self, folder: str, what: str) -> Future[Any]:

@@ -40,7 +40,7 @@ def test_changing_the_preset_keeps_name_data_and_seed() -> None:
 def test_fields_and_values_are_called_as_the_form_calls_them() -> None:
     assert field_title("optim.batch_size") == "Optimiser · Batch size"
     assert field_title("seed") == "Seed"
-    assert field_title("views.student.mix").startswith("Student"), "the last two titles of the way"
+    assert field_title("views.student.mix").startswith("Additional student views"), "the last two titles of the way"
     assert field_title("views.student.mix").count(" · ") == 1
     assert field_title("no.such") == "no.such"
     assert [value_text(value) for value in (True, 0.001, "", 8)] == ["on", "0.001", "–", "8"]
