@@ -136,10 +136,10 @@ def compared(request: Request) -> dict[str, Any]:
     key = json.loads(request["a"])
     only = [
         {"caption": CAPTIONS[i], "path": image(i, key), "rank_a": i + 1.0, "rank_b": 1.0, "text_a": i, "text_b": i}
-        for i in range(request["at"], N)
+        for i in range(request["k"], N)
     ]
-    counts = {"only_a": 0, "only_b": len(only), "both": request["at"], "neither": 0}
-    return {"at": request["at"], "pairs": N, "counts": counts, "only_a": [], "only_b": only}
+    counts = {"only_a": 0, "only_b": len(only), "both": request["k"], "neither": 0}
+    return {"at": request["k"], "pairs": N, "counts": counts, "only_a": [], "only_b": only}
 
 
 def mapped(request: Request, method: str) -> dict[str, Any]:
