@@ -24,6 +24,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from core.spec.reading import MEGABYTE, read_bytes
 from core.spec.study.sweep import (
     WILCOXON_P,
     EarlyStopping,
@@ -39,6 +40,7 @@ from core.spec.study.sweep import (
 from core.studies.study.claiming import StudyError
 
 _STUDY = "sweep"  # name of the Optuna study in the journal
+_LARGEST_JOURNAL = 256 * MEGABYTE
 _MOST_DUPLICATES = 50  # duplicate proposals before a finite space is searched in grid order
 _VERSION = "optuna"  # attribute of the Optuna study: the version that created it
 UNTRAINED = "untrained"  # attribute of a trial whose config contradicts itself
@@ -257,7 +259,7 @@ def _drop_torn_line(journal: Path) -> None:
     """Remove an incomplete last line, which a killed process may leave."""
     if not journal.exists():
         return
-    content = journal.read_bytes()
+    content = read_bytes(journal, _LARGEST_JOURNAL, error=StudyError)
     if content and not content.endswith(b"\n"):
         with journal.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)

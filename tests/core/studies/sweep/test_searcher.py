@@ -99,6 +99,14 @@ def test_a_journal_of_another_version_is_one_sentence_and_kept(line: str, tmp_pa
     assert journal.read_bytes() == content
 
 
+def test_a_huge_journal_is_refused_unread(tmp_path: Path) -> None:
+    journal = tmp_path / "trials.journal"
+    with journal.open("wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(StudyError, match=r"trials\.journal"):
+        Searcher(sweep_of(), journal)
+
+
 def test_other_directions_are_refused(tmp_path: Path) -> None:
     searched(tmp_path / "journal", sweep_of(), 1, planted)
     with pytest.raises(StudyError, match="has the objectives maximize, and the sweep now minimize"):
