@@ -30,12 +30,12 @@ class Daemon:
     def restart_if_dead(self) -> None:
         if self.process.poll() is None or self.restarts == MOST_RESTARTS:
             return
-        self.restarts += 1
         print(
-            f"{self.command[0]} exited with {self.process.returncode} and is started again ({self.restarts})",
+            f"{self.command[0]} exited with {self.process.returncode} and is started again ({self.restarts + 1})",
             file=sys.stderr,
         )
         self.start()
+        self.restarts += 1  # last: who sees the count also sees the process it counts
 
     def stop(self, patience: float = 10) -> None:
         self.process.terminate()

@@ -32,8 +32,8 @@ def test_a_daemon_that_dies_is_started_again_and_reported(tmp_path: Path, capfd:
         (first,) = starts(log, 1)
         os.kill(first, signal.SIGKILL)
         second = starts(log, 2)[1]
-        assert second != first
-        assert daemon.process.pid == second
+    assert second != first
+    assert daemon.process.pid == second
     assert daemon.restarts == 1
     assert daemon.process.poll() is not None
     assert "exited with -9 and is started again (1)" in capfd.readouterr().err
