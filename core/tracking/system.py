@@ -32,7 +32,9 @@ Report = Callable[[Mapping[str, float]], None]
 class SystemSampler:
     """Samples the machine and this process. Rates are averages since the last ``sample``, or since creation."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """``folder``: also sample the free space of its disk."""
+        self._folder = folder
         self._process, self._nvml = psutil.Process(), Nvml.open()
         psutil.cpu_percent()  # starts the measurement
         self._process.cpu_percent()
@@ -41,6 +43,8 @@ class SystemSampler:
     def sample(self) -> dict[str, float]:
         """All values by name, without the prefix ``system/``."""
         values = {"cpu_percent": psutil.cpu_percent(), "memory_percent": psutil.virtual_memory().percent}
+        if self._folder is not None:
+            values["disk_free_gib"] = psutil.disk_usage(str(self._folder)).free / 2**30
         return values | self._rates() | self.process() | (self._nvml.values() if self._nvml else {})
 
     def process(self) -> dict[str, float]:
@@ -117,7 +121,7 @@ class SystemMonitor:
             self._thread.join()
 
     def _sample_periodically(self) -> None:
-        sampler = SystemSampler()
+        sampler = SystemSampler(self._folder.parent)
         while not self._ended.wait(self._seconds):
             with suppress(OSError, psutil.Error):  # a full disk, or a container without /proc: training continues
                 if self._rank:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import Tensor
 
 from core.data.batch import Batch
@@ -19,6 +20,7 @@ from core.objectives.weighting.self_confidence import with_pair_weights
 from core.ranks.collectives import rank
 from core.ranks.draws import seed_step
 from core.spec.config import RunConfig
+from core.spec.run.metric_names import FEATURE_STD
 from core.teacher.teacher import Teacher
 from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
@@ -30,6 +32,16 @@ Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
 Report = dict[str, Tensor]
 """Bare losses and diagnostics by name, on the device still."""
+
+
+@torch.no_grad()
+def feature_std(features: Tensor) -> Tensor:
+    """Standard deviation over the batch of unit-length ``features`` (B, D), averaged over D, times sqrt(D).
+
+    About 1 for features spread over the sphere, 0 when all are equal: collapse (SimSiam, Chen and He 2021).
+    """
+    spread: Tensor = features.float().std(dim=0, correction=0).mean() * features.shape[1] ** 0.5
+    return spread
 
 
 class TrainStep:
@@ -53,7 +65,7 @@ class TrainStep:
             output = with_pair_weights(self._student(batch, objectives), self._self_confidence)
 
         losses: Losses = {}
-        report: Report = {}
+        report: Report = {FEATURE_STD: feature_std(output.clean.image)} if len(batch.rows) > 1 else {}
         for objective in objectives:
             loss, facts = objective(output, target)
             losses[objective.name] = objective.step_values.weight * loss

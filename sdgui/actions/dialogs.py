@@ -21,6 +21,7 @@ from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 
 if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
+    from sdgui.actions.alerts import AlertsDialog
     from sdgui.actions.export.dialog import ExportDialog
     from sdgui.actions.shortcuts import ShortcutsDialog
     from sdgui.experiments.activity import ActivityDialog
@@ -67,6 +68,13 @@ class Dialogs(QObject):
         from sdgui.experiments.activity import ActivityDialog
 
         return ActivityDialog(self._services.store, self.window)
+
+    @cached_property
+    def alerts(self) -> AlertsDialog:
+        """The rules for alerts."""
+        from sdgui.actions.alerts import AlertsDialog
+
+        return AlertsDialog(self._services.store, self.window)
 
     @cached_property
     def chooser(self) -> PresetChooser:

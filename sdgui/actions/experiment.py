@@ -64,6 +64,11 @@ def _changes(window: Window) -> None:
         window.dialogs.activity.open_for(experiment_id, run_id, name)
 
 
+def _alerts(window: Window) -> None:
+    if (experiment_id := window.selection.experiment_id) is not None:
+        window.dialogs.alerts.open_for(experiment_id, window.experiments.model.experiment_name(experiment_id))
+
+
 def _delete(window: Window) -> None:
     experiment_id, study_id = window.experiments.row()
     if experiment_id is not None:
@@ -150,6 +155,17 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         enabled=has_experiment,
         icon="ph.tag",
         menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 2), MenuItem(RUN_MENU, Section.EDIT)),
+    ),
+    Action(
+        "alerts",
+        "Experiment",
+        "&Alerts…",
+        "When the experiment's runs alert, and how: notification, command, web hook",
+        _alerts,
+        "Ctrl+Alt+L",
+        enabled=has_experiment,
+        icon="ph.bell",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 4),),
     ),
     Action(
         "changes",

@@ -21,6 +21,7 @@ from sdgui.actions.dialogs import Dialogs
 from sdgui.actions.menus import fill_menu_bar
 from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target
+from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport
 from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
@@ -82,6 +83,7 @@ class MainWindow(QMainWindow):
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
         self._troubles = Troubles(services, self.colleagues, self.bar, self)
+        self._alerting = Alerting(services, self.show_message, self.experiments.model.name, self._started, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -366,6 +368,7 @@ class MainWindow(QMainWindow):
         self.services.demo.cancel()
         self.dialogs.close_export()
         self.colleagues.close()
+        self._alerting.close()
         self.services.studies.close()
         self.services.tailer.close()
         self.services.launcher.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+FEATURE_STD = "diag/feature_std"  # of the student's image features; near 0 when they collapse
 _SHARES = frozenset({"acc", "accuracy", "top1", "top5", "precision", "f1", "map", "ndcg", "mrr", "auc", "ece", "share"})
 _HIGHER = (
     "recall",

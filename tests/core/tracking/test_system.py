@@ -12,12 +12,13 @@ from core.tracking.gpus import Nvml
 from core.tracking.system import SECONDS, SystemMonitor, SystemSampler
 
 
-def test_a_sample_tells_of_machine_and_process() -> None:
-    sampler = SystemSampler()
+def test_a_sample_tells_of_machine_and_process(tmp_path: Path) -> None:
+    sampler = SystemSampler(tmp_path)
     values = sampler.sample()
     sampler.close()
     assert {"cpu_percent", "memory_percent", "process_cpu_percent", "process_memory_gib"} <= set(values)
     assert 0 < values["memory_percent"] <= 100
+    assert values["disk_free_gib"] > 0
     assert 0 < values["process_memory_gib"] < 1000
     assert all(value >= 0 for value in values.values())
 

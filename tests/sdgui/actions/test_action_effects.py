@@ -224,11 +224,12 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study(monkeypatch: pytest.Mo
         ("dialogs.sheet.open", (7, 3), "run 3", ("r",), "of 3", ["e", "r"], "below it")
     ]
     assert do(told, "changes", selection=chosen, **parts) == [("dialogs.activity.open_for", 7, None, "experiment 7")]
+    assert do(told, "alerts", selection=run, **parts) == [("dialogs.alerts.open_for", 7, "experiment 7")]
     assert do(told, "changes", selection=run, **parts) == [("dialogs.activity.open_for", 7, 3, "run 3")]
     for row, deleted in (((7, 5), ("delete", 7)), ((None, 5), ("delete_study", 5))):
         tree = SimpleNamespace(row=lambda row=row: row)
         assert do(told, "delete", experiments=tree) == [(f"experiment_commands.{deleted[0]}", deleted[1])]
-    for action in ("duplicate", "describe", "changes"):
+    for action in ("duplicate", "describe", "changes", "alerts"):
         assert do(told, action) == [], "nothing is chosen"
     for target, some, all_of_them in (
         (Target(), False, False),

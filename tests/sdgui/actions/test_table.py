@@ -47,7 +47,7 @@ def test_records_name_menus_that_exist() -> None:
 
 
 def test_context_menus_have_their_order(qtbot: QtBot) -> None:
-    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "", "delete"]
+    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "alerts", "", "delete"]
     run = [
         "use_data",
         "use_search",

@@ -1,0 +1,103 @@
+"""``runs watch``: alerts of runs without a window, and the dry run of the rules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cli.homes import add_home, find_run, home_folder, runs
+from core.cli.terminal import Verbs, one_line, say
+from core.spec.run.folder import RunDir
+from core.spec.run.status import LOST_AFTER_SECONDS
+
+if TYPE_CHECKING:
+    from core.spec.alerts.watching import RunAlert, Watcher
+
+_LIST_SECONDS = 6.0  # between two looks for new runs
+
+
+def add(commands: Verbs) -> None:
+    """Add ``watch`` to ``runs``."""
+    watch = commands.add_parser("watch", help="alert when runs end, fail, stall, diverge, collapse or fill the disk")
+    watch.add_argument(
+        "runs", nargs="*", metavar="RUN", help="until these have ended (default: all, until interrupted)"
+    )
+    watch.add_argument("--rules", type=Path, metavar="FILE", help="rules (default: alerts.json in the home folder)")
+    watch.add_argument("--dry-run", action="store_true", help="only print what would have alerted, and when")
+    watch.add_argument("--json", action="store_true", help="print JSON lines")
+    add_home(watch)
+    watch.set_defaults(verb=_watch)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from core.spec.alerts.rules import FILE, AlertError, Rules
+    from core.spec.alerts.watching import Watcher, replay
+    from core.spec.machines.machines import Machines
+    from core.spec.machines.remote_runs import RemoteRuns
+
+    home = home_folder(arguments.home)
+    if arguments.rules is not None and not arguments.rules.is_file():
+        raise AlertError(f"there is no file {arguments.rules}; write it, or leave out --rules.")
+    named = [find_run(home, name) for name in arguments.runs]
+    if arguments.dry_run:
+        for alert in replay(named or runs(home), Rules(arguments.rules or home / FILE)):
+            _print(alert, arguments.json)
+        return 0
+    watcher = Watcher(home, arguments.rules)
+    remote = RemoteRuns(Machines(home), lambda _folder, sentence: say(one_line(sentence)))
+    try:
+        remote.attach_unsettled([run.path for run in named or runs(home)])
+        _follow(watcher, home, named, arguments.json)
+    finally:
+        remote.close()
+    return 0
+
+
+def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool) -> None:
+    """Print and send alerts until the ``named`` runs have ended; without any, for ever."""
+    from core.spec.alerts.sending import send
+    from core.spec.alerts.watching import POLL_SECONDS
+
+    known, listed = {run.path for run in runs(home)}, -_LIST_SECONDS
+    for run in named:
+        watcher.add(run)
+    while watcher.watched or not named:
+        if not named and time.monotonic() - listed >= _LIST_SECONDS:
+            listed = time.monotonic()
+            for run in _training(runs(home), known):
+                watcher.add(run)
+        for alert in watcher.poll():
+            _print(alert, as_json)
+            watcher.troubles += send(alert)
+        while watcher.troubles:
+            say(one_line(watcher.troubles.pop()))
+        time.sleep(POLL_SECONDS)
+
+
+def _training(listed: Sequence[RunDir], known: set[Path]) -> list[RunDir]:
+    """New runs, and those whose status was renewed lately."""
+    training = [run for run in listed if run.path not in known or _renewed(run)]
+    known.update(run.path for run in listed)
+    return training
+
+
+def _renewed(run: RunDir) -> bool:
+    with suppress(OSError):
+        return time.time() - run.status.stat().st_mtime < LOST_AFTER_SECONDS
+    return False
+
+
+def _print(alert: RunAlert, as_json: bool) -> None:
+    from core.spec.alerts.sending import content
+
+    if as_json:
+        print(json.dumps(content(alert)), flush=True)
+    else:
+        moment = datetime.fromtimestamp(alert.alert.time).strftime("%Y-%m-%d %H:%M:%S")
+        print(f"{moment}  {one_line(alert.sentence)}", flush=True)

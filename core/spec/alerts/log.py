@@ -1,0 +1,57 @@
+"""Sent alerts: ``alerts.jsonl`` in the home folder, so that each is sent once by whichever program watches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from core.spec.alerts.evaluating import Alert
+from core.spec.alerts.rules import AlertError
+from core.spec.reading import open_regular
+
+FILE = "alerts.jsonl"
+_LOCK_SECONDS = 5.0
+
+
+class AlertLog:
+    """An alert is claimed by the program that appends it first."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE
+        self._offset = 0
+        self._known: set[tuple[str, str]] = set()
+
+    def claim(self, run: Path, alert: Alert) -> bool:
+        """Whether to send ``alert``: nobody has. Where the file cannot be used, this program alone remembers."""
+        import filelock  # noqa: PLC0415  (only needed for an alert)
+
+        key = str(run), alert.key
+        if key in self._known:
+            return False
+        try:
+            with filelock.FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
+                self._read()
+                if key in self._known:
+                    return False
+                with self._path.open("ab") as file:
+                    file.write(json.dumps({"run": str(run), "key": alert.key, **asdict(alert)}).encode() + b"\n")
+        except (OSError, AlertError, filelock.Timeout):
+            pass
+        self._known.add(key)
+        return True
+
+    def _read(self) -> None:
+        try:
+            with open_regular(self._path, root=self._path.parent, error=AlertError) as file:
+                file.seek(self._offset)
+                lines = file.read()
+        except FileNotFoundError:
+            return
+        self._offset += len(lines)
+        for line in lines.splitlines():
+            try:
+                record = json.loads(line)
+                self._known.add((str(record["run"]), str(record["key"])))
+            except (ValueError, KeyError, TypeError):
+                continue

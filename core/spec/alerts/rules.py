@@ -1,0 +1,145 @@
+"""The rules: which events of a run alert, and whom. ``alerts.json`` holds the defaults and those of experiments."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from core.spec.errors import UserError, writing
+from core.spec.files import write_whole
+from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+
+FILE = "alerts.json"
+_CONDITION = re.compile(r"^(\S+)\s+(?:([<>])\s*(\S+)|(not finite))$")
+_Text = Annotated[str, Field(max_length=2000)]
+
+
+class AlertError(UserError):
+    """A rule, a command or an address that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A metric beyond a limit, or not finite. ``*`` in ``metric`` stands for any characters."""
+
+    text: str
+    metric: str
+    kind: Literal["<", ">", "not finite"]
+    limit: float = math.nan
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """From "METRIC < NUMBER", "METRIC > NUMBER" or "METRIC not finite"; AlertError for anything else."""
+        match = _CONDITION.match(text.strip())
+        form = f"{excerpt(text)} is not a condition; write METRIC < NUMBER, METRIC > NUMBER or METRIC not finite."
+        if match is None:
+            raise AlertError(form)
+        metric, sign, number, _ = match.groups()
+        if sign is None:
+            return cls(text.strip(), metric, "not finite")
+        try:
+            limit = float(number)
+        except ValueError as error:
+            raise AlertError(form) from error
+        return cls(text.strip(), metric, "<" if sign == "<" else ">", limit)
+
+    def concerns(self, metric: str) -> bool:
+        return fnmatchcase(metric, self.metric)
+
+    def holds(self, value: float) -> bool:
+        if self.kind == "not finite":
+            return not math.isfinite(value)
+        return value < self.limit if self.kind == "<" else value > self.limit
+
+
+class AlertRules(BaseModel):
+    """When a run alerts, and whom. Fields of ``alerts.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ended: bool = True  # finished or stopped
+    failed: bool = True  # ended with an error, or the process exited unexpectedly
+    stalled: Annotated[float, Field(ge=0, le=1e6)] = 5.0  # times the longest recent interval of events; 0: never
+    stalled_minutes: Annotated[float, Field(ge=0, le=1e6)] = 10.0  # but not before
+    collapsed: Annotated[float, Field(ge=0, le=1)] = (
+        0.02  # `FEATURE_STD` below this, after a tenth of the steps; 0: never
+    )
+    conditions: tuple[_Text, ...] = ("train/loss not finite", "system/*disk_free_gib < 5")
+    desktop: bool = True
+    command: tuple[_Text, ...] = ()  # program and arguments; no shell
+    url: _Text = ""  # receives a POST with JSON
+
+    @field_validator("conditions")
+    @classmethod
+    def _check_conditions(cls, conditions: tuple[str, ...]) -> tuple[str, ...]:
+        for text in conditions:
+            try:
+                Condition.parse(text)
+            except AlertError as error:
+                raise ValueError(str(error)) from error
+        return conditions
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)  # a malformed address raises ValueError
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("an address begins with https:// or http:// and names a host")
+        return url
+
+
+class _RulesFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    defaults: AlertRules = AlertRules()
+    experiments: Mapping[str, AlertRules] = {}
+
+
+class Rules:
+    """The rules in a file, read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int] | None = None
+        self._content = _RulesFile()
+
+    def of(self, experiment: str) -> AlertRules:
+        """The rules of an experiment: its own, else the defaults. AlertError for an unusable file."""
+        content = self._read()
+        return content.experiments.get(experiment, content.defaults)
+
+    def has_own(self, experiment: str) -> bool:
+        return experiment in self._read().experiments
+
+    def save(self, experiment: str | None, rules: AlertRules | None) -> None:
+        """Set the rules of an experiment, or the defaults (None); ``rules`` None: it follows the defaults again."""
+        content = self._read()
+        others = {name: own for name, own in content.experiments.items() if name != experiment}
+        if experiment is None:
+            content = _RulesFile(defaults=rules or AlertRules(), experiments=others)
+        else:
+            own = {} if rules is None else {experiment: rules}
+            content = _RulesFile(defaults=content.defaults, experiments={**others, **own})
+        with writing(self.path, AlertError):
+            write_whole(self.path, json.dumps(content.model_dump(mode="json"), indent=1).encode())
+
+    def _read(self) -> _RulesFile:
+        try:
+            info = self.path.stat()
+        except FileNotFoundError:
+            self._stamp, self._content = None, _RulesFile()
+            return self._content
+        if (info.st_mtime_ns, info.st_size) != self._stamp:
+            raw = read_json(self.path, MEGABYTE, root=self.path.parent, error=AlertError)
+            self._content = checked(_RulesFile, raw, excerpt(str(self.path)), error=AlertError)
+            self._stamp = info.st_mtime_ns, info.st_size
+        return self._content

@@ -1,0 +1,66 @@
+"""Sending an alert: the user's own command, without a shell, and the user's own address, each for 10 s at most."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from http.client import HTTPException
+from typing import Any
+
+from core.spec.alerts.watching import RunAlert
+from core.spec.chain import run_label
+from core.spec.reading import excerpt
+
+SECONDS = 10.0
+
+
+def content(alert: RunAlert) -> dict[str, Any]:
+    """What a command gets on stdin and an address as JSON; ``text`` is what chat services show."""
+    record = {**asdict(alert.alert), "run": run_label(alert.run.path), "folder": str(alert.run.path)}
+    return record | {"text": alert.sentence}
+
+
+def send(alert: RunAlert) -> list[str]:
+    """Run the command and post to the address of the alert's rules; returns a sentence for each failure."""
+    failures = []
+    if alert.rules.command:
+        failures.append(_run(alert))
+    if alert.rules.url:
+        failures.append(_post(alert))
+    return [failure for failure in failures if failure]
+
+
+def _run(alert: RunAlert) -> str:
+    command = [*alert.rules.command, alert.sentence]
+    try:
+        ended = subprocess.run(
+            command, input=json.dumps(content(alert)).encode(), capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"The alert command {excerpt(command[0])} took more than {SECONDS:.0f} s and was ended."
+    except (OSError, ValueError) as error:
+        return f"The alert command {excerpt(command[0])} cannot be run: {excerpt(str(error))}."
+    if ended.returncode == 0:
+        return ""
+    why = excerpt(ended.stderr.decode("utf-8", "replace").strip()) or "no message"
+    return f"The alert command {excerpt(command[0])} exited with status {ended.returncode}: {why}."
+
+
+def _post(alert: RunAlert) -> str:
+    from urllib.error import HTTPError  # noqa: PLC0415  (urllib takes a tenth of a second)
+    from urllib.request import HTTPRedirectHandler, Request, build_opener  # noqa: PLC0415
+
+    class NoRedirects(HTTPRedirectHandler):
+        def redirect_request(self, *_: Any, **__: Any) -> None:
+            return None
+
+    headers = {"Content-Type": "application/json"}
+    request = Request(alert.rules.url, json.dumps(content(alert)).encode(), headers, method="POST")
+    try:
+        with build_opener(NoRedirects).open(request, timeout=SECONDS):
+            return ""
+    except HTTPError as error:
+        return f"The alert address {excerpt(request.host)} answered with status {error.code}."
+    except (OSError, HTTPException, ValueError) as error:
+        return f"The alert address {excerpt(request.host)} cannot be reached: {excerpt(str(error))}."

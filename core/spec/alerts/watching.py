@@ -1,0 +1,186 @@
+"""Watching runs: polls their folders and passes events, silences and ends to the rules.
+
+Flow: ``Watcher.poll`` -> ``WatchedRun`` -> `Evaluator` -> the log of alerts -> desktop, command, URL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec.alerts.evaluating import Alert, Evaluator
+from core.spec.alerts.log import AlertLog
+from core.spec.alerts.rules import FILE, AlertRules, Rules
+from core.spec.chain import run_label
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE
+from core.spec.run.events import EventReader, RunStarted, lifecycle
+from core.spec.run.folder import RunDir
+from core.spec.run.logged import experiment_name, read_any_config
+from core.spec.run.status import RunState, RunStatus, judge
+
+POLL_SECONDS = 2.0
+_TAIL = 256 << 10  # bytes of earlier events that the usual interval is learned from
+_SLEPT_SECONDS = 60.0  # between two polls: the watching computer was asleep
+
+
+@dataclass(frozen=True)
+class RunAlert:
+    """An alert with its run, and the rules that caused it."""
+
+    run: RunDir
+    alert: Alert
+    rules: AlertRules
+
+    @property
+    def sentence(self) -> str:
+        return f"Run {run_label(self.run.path)} {self.alert.text}."
+
+
+class WatchedRun:
+    """A run that is polled; ``ended`` once no process trains it."""
+
+    def __init__(self, run: RunDir, experiment: str, rules: AlertRules, now: float) -> None:
+        """Raises EventError when the events cannot be read."""
+        self.run, self.experiment = run, experiment
+        self.ended = False
+        self.evaluator = Evaluator(rules)
+        try:
+            info = run.events.stat()
+            size, self._progressed = info.st_size, min(now, info.st_mtime)
+        except OSError:
+            size, self._progressed = 0, now
+        self._reader = EventReader(run.events, max(0, size - _TAIL))
+        self._activity: tuple[int, str] = (0, "")
+        self._polled = 0.0
+        if isinstance(start := lifecycle(run.events), RunStarted):
+            self.evaluator.started, self.evaluator.total_steps = start.time, start.total_steps
+
+    def poll(self, now: float) -> list[Alert]:
+        """Alerts since the last call. Raises EventError, OSError when the folder cannot be read."""
+        status = self.run.read_status()
+        alerts = self._read_events(now)
+        state = _state(status, self.evaluator, now)
+        if state is RunState.INTERRUPTED:  # its last events were perhaps written after the file was read
+            alerts += self._read_events(now)
+            state = _state(status, self.evaluator, now)
+        if self.evaluator.terminal is None:  # endings among the earlier events: it was resumed since
+            alerts = [alert for alert in alerts if not alert.attempt]
+        if status is not None and (status.step, status.doing) != self._activity:
+            self._activity, self._progressed = (status.step, status.doing), max(self._progressed, status.heartbeat)
+        if self._polled and now - self._polled > _SLEPT_SECONDS:
+            self._progressed = now
+        self._polled = now
+        self.ended = not state.alive
+        if state is RunState.INTERRUPTED and status is not None:
+            alerts += self.evaluator.interrupted(status.heartbeat, status.note)
+        out_of_reach = state is RunState.LOST_CONTACT and status is not None and bool(status.verdict)
+        if state.alive and not out_of_reach:
+            alerts += self.evaluator.silence(now - self._progressed, now)
+        return alerts
+
+    def _read_events(self, now: float) -> list[Alert]:
+        alerts, before = list[Alert](), -1
+        while before != self._reader.offset:
+            before = self._reader.offset
+            for event in self._reader.read(MEGABYTE):
+                alerts += self.evaluator.apply(event)
+                self._progressed = now if self._polled else self._progressed
+        return alerts
+
+
+def _state(status: RunStatus | None, evaluator: Evaluator, now: float) -> RunState:
+    terminal = evaluator.terminal
+    if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
+        terminal = None  # resumed
+    return judge(status, terminal, now)
+
+
+class Watcher:
+    """Polls the runs that were added; ``troubles`` collects sentences about unreadable ones."""
+
+    def __init__(self, home: Path, rules: Path | None = None) -> None:
+        """``rules``: a file other than the home's."""
+        self.rules = Rules(rules or home / FILE)
+        self.troubles: list[str] = []
+        self._reported: set[str] = set()
+        self._log = AlertLog(home)
+        self._runs: dict[Path, WatchedRun] = {}
+
+    def add(self, run: RunDir, now: float | None = None) -> None:
+        """Watch ``run``, unless it is watched."""
+        known = self._runs.get(run.path)
+        if known is None or known.ended:
+            experiment = _experiment(run)
+            rules = self._rules_of(experiment, AlertRules())
+            try:
+                self._runs[run.path] = WatchedRun(run, experiment, rules, now or time.time())
+            except UserError as error:
+                self._trouble(f"Run {run_label(run.path)} cannot be watched: {error}")
+
+    @property
+    def watched(self) -> list[RunDir]:
+        return [watched.run for watched in self._runs.values() if not watched.ended]
+
+    def poll(self, now: float | None = None) -> list[RunAlert]:
+        """New alerts of all runs, each run and cause once, also if another program watches."""
+        now = time.time() if now is None else now
+        alerts: list[RunAlert] = []
+        for path, watched in list(self._runs.items()):
+            if watched.ended:
+                continue
+            try:
+                rules = self._rules_of(watched.experiment, watched.evaluator.rules)
+                if rules != watched.evaluator.rules:
+                    watched.evaluator.use(rules)
+                found = watched.poll(now)
+            except (OSError, UserError) as error:
+                self._trouble(f"Run {run_label(path)} cannot be watched: {error}")
+                del self._runs[path]
+                continue
+            alerts += [RunAlert(watched.run, alert, rules) for alert in found if self._log.claim(path, alert)]
+        return alerts
+
+    def _rules_of(self, experiment: str, otherwise: AlertRules) -> AlertRules:
+        """The present rules; ``otherwise`` while their file cannot be read."""
+        try:
+            return self.rules.of(experiment)
+        except (OSError, UserError) as error:
+            self._trouble(str(error))
+            return otherwise
+
+    def _trouble(self, sentence: str) -> None:
+        if sentence not in self._reported:
+            self._reported.add(sentence)
+            self.troubles.append(sentence)
+
+
+def _experiment(run: RunDir) -> str:
+    with suppress(UserError):
+        return experiment_name(read_any_config(run.config))
+    return ""
+
+
+def replay(runs: Iterable[RunDir], rules: Rules | AlertRules) -> list[RunAlert]:
+    """Dry run: what would have alerted, and when, in order of time. Unreadable runs are left out."""
+    alerts: list[RunAlert] = []
+    for run in runs:
+        with suppress(UserError, OSError):
+            own = rules if isinstance(rules, AlertRules) else rules.of(_experiment(run))
+            alerts += [RunAlert(run, alert, own) for alert in _replay(run, own)]
+    return sorted(alerts, key=lambda item: item.alert.time)
+
+
+def _replay(run: RunDir, rules: AlertRules) -> list[Alert]:
+    evaluator, reader, alerts, before = Evaluator(rules, recorded=True), EventReader(run.events), list[Alert](), -1
+    status = run.read_status()
+    while before != reader.offset:
+        before = reader.offset
+        for event in reader.read():
+            alerts += evaluator.apply(event)
+    if status is not None and _state(status, evaluator, time.time()) is RunState.INTERRUPTED:
+        alerts += evaluator.interrupted(status.heartbeat, status.note)
+    return alerts

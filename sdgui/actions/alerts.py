@@ -1,0 +1,225 @@
+"""The rules for alerts of an experiment, or the defaults, in a dialog; *Test* lists what would have alerted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import ValidationError
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.spec.alerts.rules import FILE, AlertError, AlertRules, Rules
+from core.spec.alerts.watching import RunAlert, replay
+from core.spec.chain import run_label
+from core.spec.errors import UserError
+from core.spec.reading import first_problem
+from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.store.store import Store
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_DEFAULTS = "Defaults of all experiments"
+
+
+class AlertsDialog(QDialog):
+    """Beside the window, made once."""
+
+    def __init__(self, store: Store, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Alerts")
+        self._store, self._rules = store, Rules(store.home / FILE)
+        self._tasks = BackgroundTasks(self)
+        self._experiment: tuple[int, str] = (0, "")
+        self._build()
+        self._arrange()
+        self.scope.currentIndexChanged.connect(self._load)
+        self.test.clicked.connect(self._test)
+        self.save.clicked.connect(self._save)
+        self.follow.clicked.connect(self._follow_defaults)
+        self.leave.clicked.connect(self.close)
+
+    def _build(self) -> None:
+        self.scope = StillComboBox(self)
+        self.ended = QCheckBox("Finished or stopped", self)
+        self.failed = QCheckBox("Failed, or exited unexpectedly", self)
+        self.stalled = self._number("No progress for so many times the usual interval", "× the usual interval")
+        self.stalled_minutes = self._number("No progress for at least so many minutes", "min")
+        self.collapsed = self._number("Feature deviation below", "", 3)
+        self.conditions = QPlainTextEdit(self)
+        self.conditions.setFixedHeight(10 * SPACE)
+        self.conditions.setTabChangesFocus(True)
+        self.conditions.setToolTip(
+            "One a line: METRIC < NUMBER, METRIC > NUMBER or METRIC not finite; * matches any text"
+        )
+        self.desktop = QCheckBox("While the window is not in front", self)
+        self.command, self.url = QLineEdit(self), QLineEdit(self)
+        self.command.setPlaceholderText("Program and arguments; the message is added, JSON goes to stdin")
+        self.url.setPlaceholderText("https://… receives a POST with JSON")
+        self.bar = MessageBar(self)
+        self.table = QTreeWidget(self)
+        self.table.setHeaderLabels(["When", "Run", "Alert"])
+        self.table.setRootIsDecorated(False)
+        self.table.setAccessibleName("Alerts that these rules would have caused")
+        self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.follow = QPushButton("&Use the defaults", self)
+        self.test, self.leave = QPushButton("&Test", self), QPushButton("C&lose", self)
+        self.test.setToolTip("Dry run on the existing runs; nothing is sent")
+        self.save = QPushButton("&Save", self)
+        self.save.setDefault(True)
+        set_role(self.save, "primary")
+
+    def _number(self, name: str, unit: str, decimals: int = 1) -> StillDoubleSpinBox:
+        box = StillDoubleSpinBox(self)
+        box.setAccessibleName(name)
+        box.setDecimals(decimals)
+        box.setSingleStep(0.01 if decimals > 1 else 1.0)
+        box.setMaximum(1.0 if decimals > 1 else 1e6)
+        box.setSuffix(f" {unit}" if unit else "")
+        if unit != "min":
+            box.setSpecialValueText("Never")
+        return box
+
+    def _arrange(self) -> None:
+        form = QFormLayout()
+        for title, widget in (
+            ("Rules of", self.scope),
+            ("Ended", self.ended),
+            ("Failed", self.failed),
+            ("Stalled", self.stalled),
+            ("but not before", self.stalled_minutes),
+            ("Collapsed below", self.collapsed),
+            ("Conditions", self.conditions),
+            ("Desktop", self.desktop),
+            ("Command", self.command),
+            ("Web hook", self.url),
+        ):
+            label = PlainLabel(title, self)
+            label.setBuddy(widget)
+            if not widget.accessibleName():
+                widget.setAccessibleName(title)
+            form.addRow(label, widget)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.follow)
+        buttons.addStretch(1)
+        for button in (self.test, self.leave, self.save):
+            buttons.addWidget(button)
+        column = QVBoxLayout(self)
+        column.setSpacing(SPACE)
+        column.addLayout(form)
+        column.addWidget(self.bar)
+        column.addWidget(self.table, 1)
+        column.addLayout(buttons)
+        self.resize(80 * SPACE, 86 * SPACE)
+
+    def open_for(self, experiment_id: int, name: str) -> None:
+        """Show the rules of an experiment."""
+        self._experiment = experiment_id, name
+        self.scope.blockSignals(True)
+        self.scope.clear()
+        self.scope.addItems([name, _DEFAULTS])
+        self.scope.blockSignals(False)
+        self._load()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    @property
+    def _scope(self) -> str | None:
+        """The experiment whose rules are shown; None for the defaults."""
+        return self._experiment[1] if self.scope.currentIndex() == 0 else None
+
+    def _load(self) -> None:
+        self.bar.clear()
+        self.table.clear()
+        try:
+            rules = self._rules.of(self._scope or "")
+            self.follow.setEnabled(self._scope is not None and self._rules.has_own(self._scope))
+        except AlertError as error:
+            self.bar.show_message(Message("error", str(error)))
+            rules = AlertRules()
+        for box, is_checked in ((self.ended, rules.ended), (self.failed, rules.failed), (self.desktop, rules.desktop)):
+            box.setChecked(is_checked)
+        self.stalled.setValue(rules.stalled)
+        self.stalled_minutes.setValue(rules.stalled_minutes)
+        self.collapsed.setValue(rules.collapsed)
+        self.conditions.setPlainText("\n".join(rules.conditions))
+        self.command.setText(shlex.join(rules.command))
+        self.url.setText(rules.url)
+
+    def rules(self) -> AlertRules:
+        """As typed. AlertError for what cannot be used."""
+        try:
+            command = shlex.split(self.command.text())
+        except ValueError as error:
+            raise AlertError(f"The command {self.command.text()} cannot be split into arguments: {error}.") from error
+        try:
+            return AlertRules(
+                ended=self.ended.isChecked(),
+                failed=self.failed.isChecked(),
+                stalled=self.stalled.value(),
+                stalled_minutes=self.stalled_minutes.value(),
+                collapsed=self.collapsed.value(),
+                conditions=tuple(line for line in self.conditions.toPlainText().splitlines() if line.strip()),
+                desktop=self.desktop.isChecked(),
+                command=tuple(command),
+                url=self.url.text().strip(),
+            )
+        except ValidationError as error:
+            raise AlertError(first_problem(error)) from error
+
+    def _save(self) -> None:
+        try:
+            self._rules.save(self._scope, self.rules())
+        except UserError as error:
+            self.bar.show_message(Message("error", str(error)))
+            return
+        self.follow.setEnabled(self._scope is not None)
+        self.bar.show_message(Message("info", "Saved."))
+
+    def _follow_defaults(self) -> None:
+        try:
+            self._rules.save(self._scope, None)
+        except UserError as error:
+            self.bar.show_message(Message("error", str(error)))
+            return
+        self._load()
+
+    def _test(self) -> None:
+        try:
+            rules = self.rules()
+        except AlertError as error:
+            self.bar.show_message(Message("error", str(error)))
+            return
+        experiment_id = self._experiment[0] if self._scope is not None else None
+        self.bar.show_message(Message("info", "Reading the events of the runs …"))
+
+        def work() -> list[RunAlert]:
+            return replay((run.dir for run in self._store.runs(experiment_id) if run.is_local), rules)
+
+        self._tasks.run(work, self._show_alerts, lambda why: self.bar.show_message(Message("error", why)))
+
+    def _show_alerts(self, alerts: Sequence[RunAlert]) -> None:
+        self.table.clear()
+        for item in alerts:
+            moment = datetime.fromtimestamp(item.alert.time).strftime("%Y-%m-%d %H:%M:%S")
+            self.table.addTopLevelItem(QTreeWidgetItem([moment, run_label(item.run.path), item.alert.text]))
+        number = len(alerts)
+        text = "No run would have alerted." if not number else f"Alerts that would have been sent: {number}."
+        self.bar.show_message(Message("info", text))

@@ -1,0 +1,130 @@
+"""Alerts: a thread watches the runs that train; the window's message bar and the desktop show what the rules ask for.
+
+Flow: store and tailer name the runs -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` -> ``Alerting``.
+"""
+
+from __future__ import annotations
+
+import html
+import queue
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
+
+from core.spec.alerts.sending import send
+from core.spec.alerts.watching import POLL_SECONDS, RunAlert, Watcher
+from core.spec.run.status import RunState
+from sdgui.runs.poller import Poller
+from sdgui.runs.tailer import Tailer
+from sdgui.shared.services import Services
+from sdgui.store.records import Run, StoreError
+from sdgui.store.store import Store
+from sdgui.widgets.message import Message, Remedy, ShowMessage
+from sdgui.widgets.style.theme import theme
+
+_START_MS = 1000  # after the window is there
+
+
+class Alerts(QObject):
+    """Runs of this home, on this computer or mirrored from another; colleagues' runs alert their owners."""
+
+    alerted = Signal(int, object)  # run id, RunAlert
+    trouble = Signal(str)  # a run cannot be watched, or an alert cannot be sent
+
+    def __init__(self, store: Store, tailer: Tailer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store, self._watcher = store, Watcher(store.home)
+        self._started: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ids: dict[Path, int] = {}
+        self._attached = False
+        self._poller = Poller("alerts", "The runs' alerts", self._poll, self.trouble.emit)
+        tailer.state_changed.connect(self._state_changed)
+
+    def start(self) -> None:
+        """Watch the runs that train, and those that will."""
+        self._poller.begin()
+
+    def close(self) -> None:
+        self._poller.stop()
+
+    def _state_changed(self, run_id: int, state: RunState) -> None:
+        if state is not RunState.QUEUED:
+            self._started.put(run_id)
+
+    def _poll(self) -> float:
+        if not self._attached:
+            for run in self._store.runs():
+                if run.state.alive:
+                    self._watch(run)
+            self._attached = True
+        while not self._started.empty():
+            with suppress(StoreError):  # deleted since
+                self._watch(self._store.run(self._started.get()))
+        for alert in self._watcher.poll():
+            self.alerted.emit(self._ids[alert.run.path], alert)
+            threading.Thread(target=self._send, args=(alert,), name="alert", daemon=True).start()
+        while self._watcher.troubles:
+            self.trouble.emit(self._watcher.troubles.pop())
+        return POLL_SECONDS
+
+    def _watch(self, run: Run) -> None:
+        if run.is_own:
+            self._ids[run.folder] = run.id
+            self._watcher.add(run.dir)
+
+    def _send(self, alert: RunAlert) -> None:
+        with suppress(RuntimeError):  # the window is gone
+            for failure in send(alert):
+                self.trouble.emit(failure)
+
+
+class Alerting(QObject):
+    """Watches from the window's start; ``close`` ends it."""
+
+    def __init__(
+        self, services: Services, show: ShowMessage, name: Callable[[int], str], open_run: Callable[[int], object],
+        window: QWidget,
+    ) -> None:  # fmt: skip
+        """``name``: of a run as the tree shows it."""
+        super().__init__(window)
+        self._show, self._name, self._open_run, self._window = show, name, open_run, window
+        self.alerts = Alerts(services.store, services.tailer, self)
+        self._tray: QSystemTrayIcon | None = None
+        self.alerts.alerted.connect(self._alerted, Qt.ConnectionType.QueuedConnection)
+        self.alerts.trouble.connect(self._warn, Qt.ConnectionType.QueuedConnection)
+        QTimer.singleShot(_START_MS, self, self.alerts.start)
+
+    def close(self) -> None:
+        self.alerts.close()
+        if self._tray is not None:
+            self._tray.hide()
+
+    def _warn(self, sentence: str) -> None:
+        self._show(Message("warning", sentence))
+
+    def _alerted(self, run_id: int, alert: RunAlert) -> None:
+        text = f"{self._name(run_id)} {alert.alert.text}."
+        if alert.alert.cause != "ended":  # the window reports finished runs in any case
+            self._show(Message("warning", text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))
+        if alert.rules.desktop and QApplication.applicationState() != Qt.ApplicationState.ApplicationActive:
+            self._notify(text)
+
+    def _notify(self, text: str) -> None:
+        """By the system tray, else by ``notify-send``; a desktop with neither shows nothing."""
+        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
+            if self._tray is None:
+                self._tray = QSystemTrayIcon(theme().icon("ph.bell"), self)
+                self._tray.messageClicked.connect(self._window.activateWindow)
+                self._tray.show()
+            self._tray.showMessage("sdgui", text)
+        elif (program := shutil.which("notify-send")) is not None:
+            # The service reads the body as markup.
+            words = [program, "--app-name=sdgui", "--", "sdgui", html.escape(text, quote=False)]
+            with suppress(OSError):
+                subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
