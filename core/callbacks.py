@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from core.spec.errors import UserError
+from core.tracking.foreign.huggingface import slashed
 from core.tracking.logged_run import LoggedRun
 from core.tracking.starting import start_run
 
@@ -84,7 +85,7 @@ def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
             self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_rest: Any
         ) -> None:
             if self.run is not None and logs:
-                self.run.log({_slashed(key): value for key, value in _numbers(logs).items()}, step=state.global_step)
+                self.run.log({slashed(key): value for key, value in _numbers(logs).items()}, step=state.global_step)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> None:
             if self.run is not None:
@@ -174,9 +175,3 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if isinstance(value, Number) or getattr(value, "ndim", None) == 0 or getattr(value, "size", None) == 1
     }
-
-
-def _slashed(name: str) -> str:
-    """``eval_loss`` as ``eval/loss``, ``loss`` as ``train/loss``: panels group metrics by the part before the slash."""
-    split, _, rest = name.partition("_")
-    return f"{split}/{rest}" if split in ("train", "eval", "test") and rest else f"train/{name}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
-from core.cli.runs import watching
+from core.cli.runs import foreign, watching
 from core.cli.terminal import Verbs, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import LONGEST_SCRIPT
@@ -44,6 +44,7 @@ def add(verbs: Verbs) -> None:
         parser.add_argument("--cached", action="store_true", help="as last known, without contacting other machines")
         add_home(parser)
     watching.add(commands)
+    foreign.add(commands)
 
     launch = verbs.add_parser("launch", help="start a run in the background, on this computer or a machine")
     launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of configs")

@@ -18,7 +18,7 @@ from typing import Literal
 from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
-Extra = Literal["train", "demo", "map", "export", "registry", "notebook", "sweep"]
+Extra = Literal["train", "demo", "map", "export", "registry", "notebook", "sweep", "tensorboard", "mlflow", "wandb"]
 
 # Import names of the packages of each extra.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
@@ -41,6 +41,9 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
     "registry": ("psycopg",),
     "notebook": ("pandas",),
     "sweep": ("optuna",),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
@@ -50,6 +53,9 @@ _TITLES: Mapping[Extra, str] = {
     "registry": "the client of PostgreSQL",
     "notebook": "pandas",
     "sweep": "Optuna, which proposes the trials of a sweep,",
+    "tensorboard": "TensorBoard",
+    "mlflow": "MLflow",
+    "wandb": "W&B",
 }
 
 

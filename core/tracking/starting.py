@@ -83,18 +83,18 @@ def _logged_config(name: str, config: Mapping[str, Any] | None, project: str) ->
             raise UserError(f"the run's {field} is {excerpt(repr(text))}; give a text of 1 to 200 characters.")
     if config is not None and not isinstance(config, Mapping):
         raise UserError(f"the run's config is {excerpt(repr(config))}; give a mapping, such as vars(args).")
-    values = json.loads(json.dumps(_to_json_value(config or {}, 0)))
+    values = json.loads(json.dumps(to_json_value(config or {}, 0)))
     return LoggedConfig(name=name.strip(), project=project.strip(), config=values)
 
 
-def _to_json_value(value: Any, depth: int) -> Any:
+def to_json_value(value: Any, depth: int) -> Any:
     """``value`` as a JSON value; other types are converted to text."""
     if depth > 30:
         raise UserError("the run's config is nested more than 30 levels deep; flatten it.")
     if isinstance(value, Mapping):
-        return {str(key): _to_json_value(item, depth + 1) for key, item in value.items()}
+        return {str(key): to_json_value(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_to_json_value(item, depth + 1) for item in value]
+        return [to_json_value(item, depth + 1) for item in value]
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int) and abs(value) < 1 << 63:

@@ -111,7 +111,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "import_run",
         "Experiment",
         "&Import a run folder…",
-        "Add a run that was trained elsewhere",
+        "Add a run that was trained elsewhere, or all runs in the logs of TensorBoard, W&B, MLflow, …",
         _import_run,
         "Ctrl+I",
     ),

@@ -244,8 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_path(window: MainWindow, path: Path) -> None:
-    """Make an experiment of a config, or import a run's folder."""
-    if path.is_dir():
+    """Make an experiment of a config, or import a run's folder or another tool's logs."""
+    if path.is_dir() or path.suffix != ".json":
         window.experiment_commands.import_run(path)
     else:
         window.experiment_commands.new_from_file(path)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from core.spec.config import RunConfig, read_config
@@ -20,6 +20,7 @@ from core.spec.presets import Size, preset_config
 from sdgui.experiments.reproducing import Report, message_of, read_report
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
+from sdgui.runs.program import core_command, qt_process
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
@@ -85,8 +86,14 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message(level, str(error), remedy=again))
 
     def import_run(self, folder: Path) -> None:
-        """A run folder from elsewhere becomes a run here; its events may take seconds to read."""
+        """A run folder from elsewhere becomes a run here; its events may take seconds to read.
+
+        Anything else is taken for the logs of another tool, in a folder or a file.
+        """
         self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
+        if folder.exists() and not (folder / "config.json").exists():
+            self._import_logs(folder)
+            return
         self._tasks.run(lambda: self._services.store.import_run(folder), self._imported, self._failed)
 
     def _imported(self, run: Run) -> None:
@@ -94,6 +101,25 @@ class ExperimentCommands(QObject):
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.added.emit(run.experiment_id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
+
+    def _import_logs(self, source: Path) -> None:
+        """A program writes run folders, which the tailer lists; if it is ended, importing again continues."""
+        process = qt_process(self)
+        process.finished.connect(lambda: self._logs_imported(process, source))
+        command = [*core_command(), "runs", "import", str(source), "--home", str(self._services.store.home)]
+        process.start(command[0], command[1:])
+
+    def _logs_imported(self, process: QProcess, source: Path) -> None:
+        count = bytes(process.readAllStandardOutput().data()).count(b"\n")
+        problems = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip()
+        process.deleteLater()
+        self._services.tailer.follow(0)
+        if count:
+            level: Level = "warning" if problems else "info"
+            text = f"Imported {counted(count, 'run')} from {source}."
+            self.message_requested.emit(Message(level, text, problems))
+        else:
+            self._failed(problems.rpartition("error: ")[2])
 
     def reproduce(self, run: Run) -> None:
         """An experiment with the config of ``run``, and a message that names what cannot be the same now."""

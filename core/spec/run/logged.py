@@ -23,7 +23,10 @@ _KIND = "logged"
 
 
 class LoggedConfig(BaseModel):
-    """``config.json`` of a logged run. ``project``: the experiment that the window lists it under."""
+    """``config.json`` of a logged run. ``project``: the experiment that the window lists it under.
+
+    ``tags``: given to the run when the window lists it.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", defer_build=True)
 
@@ -31,6 +34,7 @@ class LoggedConfig(BaseModel):
     name: Annotated[str, Field(max_length=200)]
     project: Annotated[str, Field(min_length=1, max_length=200)] = UNCATEGORIZED
     config: dict[str, Any] = Field(default_factory=dict)
+    tags: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=100)] = Field(default_factory=list)
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"

@@ -287,6 +287,19 @@ def test_a_run_is_imported_beside_the_windows_thread(
     assert threading.main_thread() not in threads
 
 
+def test_logs_of_another_tool_become_runs(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    logs = tmp_path / "lightning"
+    logs.mkdir()
+    window.experiment_commands.import_run(logs)
+    qtbot.waitUntil(lambda: "holds no run of another tool" in window.bar.text, timeout=60_000)
+    (logs / "metrics.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
+    window.experiment_commands.import_run(logs)
+    qtbot.waitUntil(lambda: "Imported 1 run from" in window.bar.text, timeout=60_000)
+    qtbot.waitUntil(lambda: len(window.services.store.runs()) == 1, timeout=60_000)
+    (run,) = window.services.store.runs()
+    qtbot.waitUntil(lambda: window.services.store.run(run.id).step == 2, timeout=60_000)
+
+
 def test_the_bin_says_which_folders_stay(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,57 @@
+"""``runs import`` and ``runs export``: runs of other tools, both ways."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cli.homes import add_home, find_run, home_folder, runs_folder
+from core.cli.terminal import Verbs, one_line, say
+
+if TYPE_CHECKING:
+    from core.tracking.foreign.importing import Importer
+
+
+def add(commands: Verbs) -> None:
+    """Add ``import`` and ``export`` to ``runs``."""
+    command = commands.add_parser(
+        "import", help="import runs of TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, and tables"
+    )
+    command.add_argument("source", type=Path, metavar="SOURCE", help="a folder of logs, or a file")
+    command.add_argument("--follow", action="store_true", help="continue until the runs end, or Ctrl+C")
+    command.set_defaults(verb=_import)
+    add_home(command)
+    command = commands.add_parser("export", help="write a run for TensorBoard, MLflow or W&B (offline)")
+    command.add_argument("run", metavar="RUN")
+    command.add_argument("--to", required=True, choices=("tensorboard", "mlflow", "wandb"), help="the tool")
+    command.add_argument("output", type=Path, metavar="OUT", help="its folder of logs; for MLflow also a file .db")
+    command.add_argument("--follow", action="store_true", help="continue until the run ends")
+    command.set_defaults(verb=_export)
+    add_home(command)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from core.tracking.foreign.importing import import_runs
+
+    failed = []
+
+    def report(importer: Importer, problem: str) -> None:
+        if problem:
+            failed.append(problem)
+            say(one_line(f"{importer.run.name}: {problem}"))
+        else:
+            print(one_line(f"{importer.run.tool}  {importer.points} points  {importer.dir.path}"), flush=True)
+        for what, count in importer.problems.items():
+            say(one_line(f"{importer.run.name}: {count} {what} were skipped"))
+
+    import_runs(arguments.source, runs_folder(home_folder(arguments.home)), arguments.follow, report)
+    return 1 if failed else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from core.tracking.foreign.mirrors import export_run
+
+    run = find_run(home_folder(arguments.home), arguments.run)
+    print(export_run(run, arguments.to, arguments.output, arguments.follow))
+    return 0

@@ -1,0 +1,59 @@
+"""Finds the runs of other tools in a folder tree. Links to folders are not followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from core.spec.reading import excerpt
+from core.tracking.foreign import huggingface, mlflow, openclip, tables, tensorboard, trackio, wandb
+from core.tracking.foreign.runs import ForeignError, ForeignRun, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The first that finds a run in a folder has it.
+READERS = cast("Sequence[Reader]", (openclip, wandb, mlflow, trackio, huggingface, tensorboard, tables))
+_BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run hold no other runs
+_MOST_FOLDERS = 200_000
+_TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JSON lines with a step column"
+
+
+def find_runs(source: Path) -> list[ForeignRun]:
+    """Every run in ``source``, a folder or a file, in the order of their paths.
+
+    Raises ForeignError when it does not exist or holds more than `_MOST_FOLDERS` folders.
+    """
+    source = source.absolute()
+    if source.is_dir():
+        return list(_runs_below(source))
+    if not source.exists():
+        raise ForeignError(f"there is no file or folder {excerpt(str(source))}; give the logs of another tool.")
+    folder = source.parent
+    return _runs_in(folder, {source.name}, folder)
+
+
+def reader_of(run: ForeignRun) -> Reader:
+    return next(reader for reader in READERS if run.tool == reader.TOOL)
+
+
+def nothing_found(source: Path) -> ForeignError:
+    """The error for a source without runs."""
+    return ForeignError(f"{excerpt(str(source))} holds no run of another tool; these are read: {_TOOLS}.")
+
+
+def _runs_below(root: Path) -> Iterator[ForeignRun]:
+    for count, (parent, folders, files) in enumerate(os.walk(root)):
+        if count > _MOST_FOLDERS:
+            raise ForeignError(f"{excerpt(str(root))} has more than {_MOST_FOLDERS} folders; give a smaller one.")
+        folders.sort()
+        runs = _runs_in(Path(parent), set(files), root)
+        if any(run.tool in _BELONG_TO_RUN and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):
+            folders.clear()
+        yield from runs
+
+
+def _runs_in(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
+    return next((runs for reader in READERS if (runs := reader.find(folder, files, root))), [])

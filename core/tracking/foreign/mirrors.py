@@ -1,0 +1,222 @@
+"""Writes runs for TensorBoard, MLflow and W&B, with each tool's own library: afterwards, or while they train.
+
+Flow: ``events.jsonl`` -> ``export_run`` replays it into a ``Mirror``; following a run is the same replay, continued
+until the run ends. Each library is an extra of its own. W&B is used offline; nothing is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.spec.config import RunConfig
+from core.spec.errors import UserError
+from core.spec.installed import Extra, need
+from core.spec.reading import excerpt
+from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
+from core.spec.run.folder import RunDir
+from core.spec.run.logged import LoggedConfig, experiment_name, read_any_config, settings_of
+
+POLL_SECONDS = 0.5
+_BATCH = 1000  # metrics of one call of MLflow, its maximum
+_PARAMS = 100  # of one call
+
+
+class Mirror(Protocol):
+    """A run in another tool. ``restart``: points after this step are void."""
+
+    def log(self, step: int, time: float, values: Mapping[str, float]) -> None: ...
+
+    def restart(self, step: int, time: float) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
+
+
+def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> str:
+    """Write ``run`` for ``tool`` below ``output``; returns where it is. With ``follow``, until the run ends.
+
+    Raises UserError when the library is not installed, or ``run`` cannot be read.
+    """
+    extra, make = MIRRORS[tool]
+    need(extra)
+    mirror, place = make(run, read_any_config(run.config), output)
+    failed = True
+    try:
+        failed = _replay(run, mirror, follow)
+    finally:
+        mirror.close(failed)
+    return place
+
+
+def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
+    """Log every point that no later restart voids; returns whether the run failed."""
+    starts = [event.step for event in _events(run, RunStarted.kind) if isinstance(event, RunStarted)]
+    valid_up_to = [min(starts[k:], default=1 << 62) for k in range(len(starts) + 1)]
+    reader, seen, ended, failed = EventReader(run.events), 0, False, False
+    while True:
+        while events := reader.read():
+            for event in events:
+                if isinstance(event, RunStarted):
+                    seen, ended, failed = seen + 1, False, False
+                    if seen > len(starts):  # it has begun since
+                        mirror.restart(event.step, event.time)
+                elif isinstance(event, (Metrics, Evaluated)):
+                    if event.step <= valid_up_to[min(seen, len(starts))]:
+                        mirror.log(event.step, event.time, event.values)
+                elif isinstance(event, (RunFinished, RunFailed)):
+                    ended, failed = True, isinstance(event, RunFailed)
+        if ended or not follow:
+            return failed
+        time.sleep(POLL_SECONDS)
+
+
+def _events(run: RunDir, kind: str) -> Iterator[Event]:
+    reader = EventReader(run.events, naming=[kind])
+    before = -1
+    while reader.offset != before:
+        before = reader.offset
+        yield from reader.read()
+
+
+def _new_folder(output: Path, run: RunDir) -> Path:
+    folder = output / run.path.name
+    if folder.exists():
+        raise UserError(f"{folder} already exists; remove it, or export to another folder.")
+    folder.mkdir(parents=True)
+    return folder
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path, config: Mapping[str, Any], started: float) -> None:
+        self._event = import_module("tensorboard.compat.proto.event_pb2")
+        self._summary = import_module("tensorboard.compat.proto.summary_pb2")
+        self._writer = import_module("tensorboard.summary.writer.event_file_writer").EventFileWriter(str(folder))
+        hparams = import_module("tensorboard.plugins.hparams.summary_v2").hparams_pb
+        plain = {name: v if isinstance(v, (bool, int, float, str)) else str(v) for name, v in config.items()}
+        self._add(0, started, summary=hparams(plain, start_time_secs=started))
+
+    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
+        value = self._summary.Summary.Value
+        points = [value(tag=name, simple_value=number) for name, number in values.items()]
+        self._add(step, time, summary=self._summary.Summary(value=points))
+
+    def restart(self, step: int, time: float) -> None:
+        session = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._add(step + 1, time, session_log=session)
+        self._writer.flush()
+
+    def close(self, failed: bool) -> None:
+        self._writer.close()
+
+    def _add(self, step: int, time: float, **what: Any) -> None:
+        self._writer.add_event(self._event.Event(step=step, wall_time=time, **what))
+
+
+def _tensorboard(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
+    folder = _new_folder(output, run)
+    return _TensorBoard(folder, settings_of(config), _started(run)), str(folder)
+
+
+class _MLflow:
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._metric = import_module("mlflow.entities").Metric
+        self._waiting: list[Any] = []
+        self._ended = time.time()
+
+    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
+        self._ended = time
+        for name, value in values.items():
+            self._waiting.append(self._metric(_mlflow_name(name), value, round(time * 1000), step))
+        if len(self._waiting) >= _BATCH:
+            self._flush()
+
+    def restart(self, step: int, time: float) -> None:
+        """MLflow keeps every point that it was given."""
+
+    def close(self, failed: bool) -> None:
+        self._flush()
+        self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED", round(self._ended * 1000))
+
+    def _flush(self) -> None:
+        while self._waiting:
+            self._client.log_batch(self._run_id, metrics=self._waiting[:_BATCH])
+            del self._waiting[:_BATCH]
+
+
+def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
+    """A run in the store at ``output``: a folder of files, or SQLite if its name ends in .db."""
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    store = f"sqlite:///{output.absolute()}" if output.suffix == ".db" else output.absolute().as_uri()
+    client = import_module("mlflow.tracking").MlflowClient(tracking_uri=store, registry_uri=store)
+    name = experiment_name(config)
+    experiment = client.get_experiment_by_name(name)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
+    created = client.create_run(experiment_id, start_time=round(_started(run) * 1000), run_name=config.name)
+    params = iter(settings_of(config).items())
+    entities = import_module("mlflow.entities")
+    while chunk := list(islice(params, _PARAMS)):
+        client.log_batch(
+            created.info.run_id,
+            params=[entities.Param(_mlflow_name(key), excerpt(str(value), 6000)) for key, value in chunk],
+        )
+    for tag in config.tags if isinstance(config, LoggedConfig) else ():
+        client.set_tag(created.info.run_id, _mlflow_name(tag), "")
+    return _MLflow(client, created.info.run_id), f"{output} (run {created.info.run_id})"
+
+
+def _mlflow_name(name: str) -> str:
+    """MLflow allows letters, digits and ``_-. :/`` in names: "R@1" becomes "R_1"."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+
+
+class _WandB:
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
+        self._run.log({**values, "_timestamp": time}, step=step)
+
+    def restart(self, step: int, time: float) -> None:
+        """An offline run cannot go back: W&B warns of the points that it leaves out."""
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=1 if failed else 0)
+
+
+def _wandb(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
+    library = import_module("wandb")
+    output.mkdir(parents=True, exist_ok=True)
+    settings = library.Settings(mode="offline", console="off", silent=True, x_disable_stats=True, disable_git=True)
+    created = library.init(
+        dir=str(output),
+        project=_wandb_name(experiment_name(config)),
+        name=config.name,
+        tags=config.tags[:20] if isinstance(config, LoggedConfig) else None,
+        config=config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json"),
+        settings=settings,
+    )
+    return _WandB(created), str(Path(created.dir).parent)
+
+
+def _wandb_name(name: str) -> str:
+    """W&B does not allow ``/\\#?%:`` in a project."""
+    return re.sub(r"[/\\#?%:]", "-", name)[:128]
+
+
+def _started(run: RunDir) -> float:
+    return next((event.time for event in _events(run, RunStarted.kind)), time.time())
+
+
+MIRRORS: dict[str, tuple[Extra, Callable[[RunDir, RunConfig | LoggedConfig, Path], tuple[Mirror, str]]]] = {
+    "tensorboard": ("tensorboard", _tensorboard),
+    "mlflow": ("mlflow", _mlflow),
+    "wandb": ("wandb", _wandb),
+}

@@ -1,0 +1,186 @@
+"""What readers return: the runs that a file or folder holds, and the events of each, part by part."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, excerpt, open_regular
+from core.spec.run.event_fields import LARGEST_STEP, LATEST, LONGEST_NAME, MOST_VALUES
+from core.spec.run.events import Event, Metrics
+
+PART = 4 * MEGABYTE  # bytes of a source that one part holds, about
+_SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event
+
+Position = dict[str, Any]  # where reading continues; JSON
+
+
+class ForeignError(UserError):
+    """A source that cannot be imported; the message names it and the remedy."""
+
+
+class ReplacedError(Exception):
+    """The source is not the one that was read before: it is imported again from its start."""
+
+
+@dataclass(frozen=True)
+class ForeignRun:
+    """A run of another tool. ``root``: the folder that its files must be in. ``key``: its ID inside of ``path``."""
+
+    tool: str
+    path: Path
+    root: Path
+    name: str
+    project: str
+    key: str = ""
+
+
+@dataclass
+class Part:
+    """What was read of a run since the part before.
+
+    ``config``: new key-value pairs. ``state``: "running", "done", "stopped" or "failed"; "" if the tool does not say.
+    ``problems``: what was skipped, "corrupted records in FILE", and how often.
+    """
+
+    position: Position = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    project: str = ""
+    tags: list[str] = field(default_factory=list)
+    started: float | None = None  # seconds since the epoch
+    ended: float | None = None
+    state: str = ""
+    problems: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
+        """Add metrics; what is not a number is left out, and a step or name that no event can hold is counted."""
+        numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
+        whole = step if type(step) is int and 0 <= step <= LARGEST_STEP else as_step(step)
+        if whole is None or not 0 <= time <= LATEST:
+            self.problems["points without a valid step and time"] += 1
+            return
+        for name in list(numbers):
+            if 0 < len(name) <= LONGEST_NAME:
+                continue
+            del numbers[name]
+            self.problems[f"values whose name is not 1 to {LONGEST_NAME} characters long"] += 1
+        last = self.events[-1] if self.events else None
+        if (
+            isinstance(last, Metrics)
+            and last.step == whole
+            and abs(last.time - time) < _SAME_MOMENT
+            and len(last.values) + len(numbers) <= MOST_VALUES
+            and numbers.keys().isdisjoint(last.values)
+        ):
+            last.values.update(numbers)  # type: ignore[attr-defined]  # a dict, made below
+            return
+        items = list(numbers.items())
+        for start in range(0, len(items), MOST_VALUES):
+            self.events.append(Metrics(step=whole, time=time, values=dict(items[start : start + MOST_VALUES])))
+
+
+class Reader(Protocol):
+    """A module of this package that reads the files of one tool."""
+
+    TOOL: str
+
+    def find(self, folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
+        """The runs in ``folder``, which contains ``files``; its subfolders are asked for separately."""
+        ...
+
+    def read(self, run: ForeignRun, position: Position) -> Iterator[Part]:
+        """What was written after ``position`` ({}: everything). Raises ReplacedError, UserError, OSError."""
+        ...
+
+
+def as_number(value: object) -> float | None:
+    """A number of 64 bits as float; None for anything else, including booleans and text."""
+    if type(value) is float:
+        return value
+    return float(value) if type(value) is int and abs(value) < 1 << 63 else None
+
+
+def as_step(value: object) -> int | None:
+    """A whole number from 0 to 2^53; None for anything else."""
+    number = as_number(value)
+    if number is None or not math.isfinite(number) or number != int(number) or not 0 <= number <= LARGEST_STEP:
+        return None
+    return int(number)
+
+
+def lenient_json(content: bytes | str) -> Any:
+    """``content`` as JSON, in which NaN and Infinity are numbers; None if it is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) -> Iterator[tuple[str, float]]:
+    """The numbers in nested mappings, names joined by "/"."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and depth and "_type" not in value:
+            yield from flat_numbers(value, f"{prefix}{name}/", depth - 1)
+        elif (number := as_number(value)) is not None:
+            yield f"{prefix}{name}", number
+
+
+def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes], int]]:
+    """Complete lines after ``offset`` and the offset behind them, about `PART` bytes at a time.
+
+    Lines longer than a part are skipped. Raises ReplacedError if the file is shorter than ``offset``.
+    """
+    with open_regular(path, root=root, error=ForeignError) as file:
+        if file.seek(0, 2) < offset:
+            raise ReplacedError
+        file.seek(offset)
+        too_long = False
+        while chunk := file.read(PART):
+            end = chunk.rfind(b"\n") + 1
+            if not end:
+                if len(chunk) < PART:
+                    return
+                too_long = True
+                offset += len(chunk)
+                continue
+            lines = chunk[:end].split(b"\n")[int(too_long) : -1]
+            too_long = False
+            offset += end
+            file.seek(offset)
+            yield [line.rstrip(b"\r") for line in lines], offset
+
+
+def small_text(path: Path, root: Path, limit: int = MEGABYTE) -> str:
+    """The first ``limit`` bytes of a text file, decoded leniently; "" if it does not exist."""
+    try:
+        with open_regular(path, root=root, error=ForeignError) as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def plain_values(text: str) -> dict[str, Any]:
+    """The lines ``name: value`` of a text, such as flat YAML; a value that is JSON is decoded."""
+    values: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name.strip() and not name[0].isspace() and name[0] not in "#-{[":
+            plain = value.strip()
+            decoded = lenient_json(plain) if len(plain) < 10_000 else None
+            values[name.strip()] = plain.strip("'\"") if decoded is None else decoded
+    return values
+
+
+def named_after(folder: Path, root: Path) -> tuple[str, str]:
+    """Name and project of a run in ``folder``: its path below ``root``, and the name of ``root``."""
+    relative = folder.relative_to(root)
+    name = relative.as_posix() if relative.parts else folder.name
+    return excerpt(name, 200) or "run", excerpt(root.name, 200) or "imported"

@@ -1,0 +1,286 @@
+"""TensorBoard: a folder with event files (TFRecords of ``tensorflow.Event`` messages) is a run.
+
+Framing and checksums: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details; messages:
+tensorboard/compat/proto/event.proto, summary.proto and plugins/hparams/plugin_data.proto. Scalars and hyperparameters
+are taken; images, histograms, text and graphs are not.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from core.spec.reading import MEGABYTE, excerpt, open_regular
+from core.spec.run.event_fields import LARGEST_STEP, LATEST
+from core.spec.run.events import RunStarted
+from core.tracking.foreign.runs import PART, ForeignError, ForeignRun, Part, Position, ReplacedError, named_after
+from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
+
+TOOL = "tensorboard"
+_LARGEST = 16 * MEGABYTE  # records beyond this hold images or graphs: they are skipped without reading them
+_LONGEST = 1 << 32  # bytes; a longer record was not written by TensorBoard
+_LARGEST_CHECKED = 64 << 10  # bytes of a record whose checksum is compared: scalars are far smaller
+_HEADER = struct.Struct("<QI")
+_ENOUGH_FOR_NUMPY = 32  # records of one length, whose checksums are then computed together
+_DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
+# An event with one scalar, as TensorBoard's and PyTorch's writers encode it: time, step, summary {value {tag, number}}.
+_SCALAR = re.compile(
+    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,8}[\0-\x7f]))?\x2a([\0-\x7f]\x0a[\0-\x7f]\x0a[\0-\x7f])(.{0,118})\x15(.{4})",
+    re.DOTALL,
+)
+_START = 1  # of SessionLog.SessionStatus
+_MAYBE_HEADER = re.compile(rb"(?=.{3}\0{5}.{4})", re.DOTALL)  # a record of less than 16 MB
+
+
+def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
+    """A run, if ``folder`` has an event file."""
+    if not any(_is_event_file(folder / name, root) for name in _event_files(files)):
+        return []
+    return [ForeignRun(TOOL, folder, root, *named_after(folder, root))]
+
+
+def read(run: ForeignRun, position: Position) -> Iterator[Part]:
+    """The scalars of all event files of the folder, file by file; ``position``: the offset in each."""
+    offsets = dict(position)
+    for name in _event_files(entry.name for entry in run.path.iterdir()):
+        for part, offset in _read_file(run.path / name, run.root, offsets.get(name, 0)):
+            offsets[name] = offset
+            part.position = dict(offsets)
+            yield part
+
+
+def _event_files(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if "tfevents" in name)
+
+
+def _is_event_file(path: Path, root: Path) -> bool:
+    try:
+        with open_regular(path, root=root, error=ForeignError) as file:
+            head = file.read(_HEADER.size)
+    except (OSError, ForeignError):
+        return False
+    return _is_header(head)
+
+
+def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]]:
+    """Parts of ``path`` from ``offset`` on, each with the offset behind it. A torn last record is left for later."""
+    with open_regular(path, root=root, error=ForeignError) as file:
+        size = file.seek(0, 2)
+        if size < offset:
+            raise ReplacedError
+        while offset < size:
+            part, before = Part(), offset
+            offset = _read_part(file, offset, size, part, f"corrupted records in {excerpt(path.name)}")
+            if offset == before:
+                return
+            yield part, offset
+
+
+def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str) -> int:
+    """Decode the records in the next chunk; returns the offset of the first record after it."""
+    file.seek(offset)
+    chunk, at = file.read(PART), 0
+    payloads: list[tuple[int, int]] = []  # start and length of each record's data
+    while at + 16 <= len(chunk):
+        header = chunk[at : at + 12]
+        length: int = _HEADER.unpack(header)[0]
+        if not _is_header(header) or length > _LONGEST:
+            part.problems[problem] += 1
+            at = _next_header(chunk, at + 1)
+            continue
+        end = at + 16 + length
+        if end > len(chunk):
+            if at or offset + end > size:  # in the next chunk, or torn: the rest is waited for
+                break
+            if length > _LARGEST:
+                return offset + end
+            chunk += file.read(end - len(chunk))
+        payloads.append((at + 12, length))
+        at = end
+    broken = _broken(chunk, payloads)
+    for start, length in payloads:
+        try:
+            if start in broken:
+                raise WireError
+            _add_event(chunk[start : start + length], part)
+        except WireError:
+            part.problems[problem] += 1
+    return offset + at
+
+
+def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
+    """The starts of those payloads whose checksum is wrong."""
+    by_length: dict[int, list[int]] = {}
+    for start, length in payloads:
+        if length <= _LARGEST_CHECKED:
+            by_length.setdefault(length, []).append(start)
+    broken: set[int] = set()
+    for length, starts in by_length.items():
+        ends = np.array(starts)[:, None] + length
+        stored = np.frombuffer(chunk, np.uint8)[ends + np.arange(4)].view("<u4")[:, 0]
+        if len(starts) >= _ENOUGH_FOR_NUMPY:
+            sums = _masked_crcs(chunk, starts, length)
+        else:
+            sums = np.array([masked_crc(chunk[start : start + length]) for start in starts], np.uint32)
+        broken.update(start for start, good in zip(starts, sums == stored, strict=True) if not good)
+    return broken
+
+
+def _next_header(chunk: bytes, start: int) -> int:
+    """The start of the next record after a corrupted header."""
+    for match in _MAYBE_HEADER.finditer(chunk, start):
+        if _is_header(chunk[match.start() : match.start() + 12]):
+            return match.start()
+    return max(start, len(chunk) - 15)
+
+
+def _is_header(data: bytes) -> bool:
+    """Whether these 12 bytes are the length of a record and its checksum."""
+    known = _headers.get(data)
+    if known is None:
+        known = len(data) == 12 and masked_crc(data[:8]) == int.from_bytes(data[8:], "little")
+        if len(_headers) < 10_000:
+            _headers[data] = known
+    return known
+
+
+_headers: dict[bytes, bool] = {}  # those seen: lengths repeat
+
+
+def masked_crc(data: bytes) -> int:
+    """The masked CRC-32C of TFRecords, computed two bytes at a time."""
+    table, crc = _crc_table(), 0xFFFFFFFF
+    pairs = array("H", data[: len(data) & ~1])
+    if sys.byteorder == "big":
+        pairs.byteswap()
+    for pair in pairs:
+        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
+    if len(data) & 1:
+        crc = table[((crc ^ data[-1]) & 0xFF) << 8] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _masked_crcs(chunk: bytes, starts: list[int], length: int) -> Any:
+    """``masked_crc`` of many records of one length, as an array."""
+    table = _crc_array()
+    crc = np.full(len(starts), 0xFFFFFFFF, np.uint32)
+    data, first = np.frombuffer(chunk, np.uint8), np.array(starts)
+    for at in range(0, length - 1, 2):
+        pair = data[first + at] | data[first + (at + 1)].astype(np.uint32) << 8
+        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
+    if length & 1:
+        crc = table[((crc ^ data[first + (length - 1)]) & 0xFF) << 8] ^ (crc >> 8)
+    crc = ~crc
+    return ((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)
+
+
+@cache
+def _crc_array() -> Any:
+    """The CRC-32C of each pair of bytes (polynomial 0x1EDC6F41, reflected)."""
+    crc = np.arange(1 << 16, dtype=np.uint32)
+    for _ in range(16):
+        crc = np.where(crc & 1, (crc >> 1) ^ np.uint32(0x82F63B78), crc >> 1)
+    return crc
+
+
+@cache
+def _crc_table() -> list[int]:
+    return [int(value) for value in _crc_array()]
+
+
+def _add_event(data: bytes, part: Part) -> None:
+    """Add the scalars and hyperparameters of an ``Event``."""
+    if match := _SCALAR.fullmatch(data):
+        time, step_bytes, lengths, tag, number = match.groups()
+        size = len(tag)
+        if lengths == bytes((size + 9, 10, size + 7, 10, size)):
+            step = 0
+            for position, byte in enumerate(step_bytes or b""):
+                step |= (byte & 127) << 7 * position
+            part.add(signed(step), _DOUBLE.unpack(time)[0], {_tag(tag): _FLOAT.unpack(number)[0]})
+            return
+    time, step, summary, session = 0.0, 0, b"", b""
+    for number, value in fields(data):
+        if number == 1:
+            time = unpacked("<d", value)
+        elif number == 2:
+            step = signed(value)
+        elif number == 5:
+            summary = content(value)
+        elif number == 7:
+            session = content(value)
+    is_restart = session and dict(fields(session)).get(1) == _START  # the points from this step on are void
+    if is_restart and 0 < step <= LARGEST_STEP and 0 <= time <= LATEST:
+        part.events.append(RunStarted(step=step - 1, time=time, total_steps=0, config_digest=""))
+    values: dict[str, object] = {}
+    for number, value in fields(summary):
+        if number == 1:
+            _add_value(content(value), values, part)
+    if values:
+        part.add(step, time, values)
+
+
+@lru_cache(maxsize=10_000)
+def _tag(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _add_value(data: bytes, values: dict[str, object], part: Part) -> None:
+    """Add a ``Summary.Value`` to ``values`` if it is a scalar, or to the config if it is hyperparameters."""
+    tag, scalar = "", None
+    for number, value in fields(data):
+        if number == 1:
+            tag = text(value)
+        elif number == 2:
+            scalar = unpacked("<f", value)
+        elif number == 8:
+            scalar = _tensor_scalar(content(value))
+        elif number == 9:
+            plugin = dict(fields(content(dict(fields(content(value))).get(1, b""))))
+            if plugin.get(1) == b"hparams":
+                _add_hparams(content(plugin.get(2, b"")), part)
+                return
+    if scalar is not None:
+        values[tag] = scalar
+
+
+def _tensor_scalar(data: bytes) -> float | None:
+    """The value of a ``TensorProto`` with one float; None for any other tensor."""
+    tensor = dict(fields(data))
+    kind = tensor.get(1)
+    code = {1: "<f", 2: "<d", 19: "<e"}.get(kind) if isinstance(kind, int) else None
+    raw = tensor.get(4) or tensor.get({1: 5, 2: 6}.get(kind, 0) if isinstance(kind, int) else 0, b"")
+    return unpacked(code, raw) if code and len(content(raw)) == struct.calcsize(code) else None
+
+
+def _add_hparams(data: bytes, part: Part) -> None:
+    """Add what ``HParamsPluginData`` says: hyperparameters at the start of a session, its status at the end."""
+    for number, value in fields(data):
+        if number == 3:
+            for kind, entry in fields(content(value)):
+                if kind == 1:
+                    item = dict(fields(content(entry)))
+                    part.config[text(item.get(1, b""))] = _plain_value(content(item.get(2, b"")))
+        elif number == 4:
+            part.state = {1: "done", 2: "failed", 3: "running"}.get(dict(fields(content(value))).get(1, 0), "")
+
+
+def _plain_value(data: bytes) -> Any:
+    """A ``google.protobuf.Value``: a number, text, a boolean or None."""
+    for number, value in fields(data):
+        if number == 2:
+            return unpacked("<d", value)
+        if number == 3:
+            return text(value)
+        if number == 4:
+            return bool(value)
+    return None

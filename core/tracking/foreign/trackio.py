@@ -1,0 +1,79 @@
+"""Trackio: a SQLite file per project, ``PROJECT.db``; each of its runs is a run (trackio/sqlite_storage.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.spec.reading import excerpt
+from core.tracking.foreign.databases import database_files, query, sqlite_tables
+from core.tracking.foreign.runs import PART, ForeignRun, Part, Position, flat_numbers, lenient_json
+from core.tracking.foreign.tables import iso_time
+
+TOOL = "Trackio"
+_MOST_RUNS = 100_000
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
+    """The runs of the projects in ``folder``."""
+    found = []
+    for name in database_files(files):
+        path = folder / name
+        columns = sqlite_tables(path, root).get("metrics", set())
+        if {"id", "run_name", "step", "timestamp", "metrics"} <= columns:
+            key = _key(columns)
+            sql = f"SELECT {key}, MAX(run_name) FROM metrics GROUP BY {key} ORDER BY MIN(id) LIMIT ?"
+            project = excerpt(path.stem, 200) or "trackio"
+            found += [
+                ForeignRun(TOOL, path, root, excerpt(str(run_name), 200), project, str(run_id))
+                for run_id, run_name in query(path, sql, (_MOST_RUNS,))
+            ]
+    return found
+
+
+def read(run: ForeignRun, position: Position) -> Iterator[Part]:
+    """Metrics and system metrics after ``position``, and the config."""
+    tables = sqlite_tables(run.path, run.root)
+    position = {"step": 0, **position}
+    if not position.get("metrics"):
+        yield Part(position=dict(position), config=_config(run, tables.get("configs", set())))
+    for table, prefix in (("metrics", ""), ("system_metrics", "system/")):
+        columns = tables.get(table, set())
+        if not {"id", "run_name", "timestamp", "metrics"} <= columns:
+            continue
+        step = "step" if "step" in columns else "NULL"
+        sql = (
+            f"SELECT id, timestamp, {step}, metrics FROM {table}"
+            f" WHERE {_key(columns)} = ? AND id > ? ORDER BY id LIMIT ?"
+        )
+        while rows := query(run.path, sql, (run.key, position.get(table, 0), PART // 500)):
+            part = Part()
+            for row, time, at, metrics in rows:
+                position[table] = row
+                position["step"] = position["step"] if at is None else max(position["step"], at)
+                values = dict(flat_numbers(_finite(lenient_json(metrics)), prefix))
+                part.add(position["step"] if at is None else at, iso_time(str(time)) or 0.0, values)
+            part.position = dict(position)
+            yield part
+
+
+def _key(columns: set[str]) -> str:
+    """The column that identifies a run: older files have only its name."""
+    return "run_id" if "run_id" in columns else "run_name"
+
+
+def _finite(value: Any) -> dict[str, Any]:
+    """Metrics, in which text stands for numbers that are not finite."""
+    items = value.items() if isinstance(value, dict) else ()
+    known = ((name, _NOT_FINITE.get(item, item) if isinstance(item, str) else item) for name, item in items)
+    return {name: _finite(item) if isinstance(item, dict) else item for name, item in known}
+
+
+def _config(run: ForeignRun, columns: set[str]) -> dict[str, Any]:
+    if not {"run_name", "config"} <= columns:
+        return {}
+    rows = query(run.path, f"SELECT config FROM configs WHERE {_key(columns)} = ? LIMIT 1", (run.key,))
+    config = lenient_json(rows[0][0]) if rows else None
+    return {name: value for name, value in config.items() if name[:1] != "_"} if isinstance(config, dict) else {}

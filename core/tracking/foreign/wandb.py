@@ -1,0 +1,202 @@
+"""W&B: ``run-ID.wandb``, which each offline or online run writes, is a run.
+
+The file is a log of LevelDB (https://github.com/google/leveldb/blob/main/doc/log_format.md) with a header of 7 bytes
+and zlib's CRC-32; each record is a ``wandb_internal.Record`` (wandb/proto/wandb_internal.proto). History, system
+metrics, config, name, project, tags and the exit code are taken; media and console output are not.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.spec.reading import MEGABYTE, excerpt, open_regular
+from core.spec.run.events import Metrics
+from core.tracking.foreign.runs import (
+    PART,
+    ForeignError,
+    ForeignRun,
+    Part,
+    Position,
+    ReplacedError,
+    as_number,
+    flat_numbers,
+    lenient_json,
+)
+from core.tracking.foreign.wire import WireError, content, fields, signed, text
+
+TOOL = "W&B"
+_MAGIC = b":W&B\xe1\xbe\x00"
+_BLOCK = 32768
+_HEADER = struct.Struct("<IHB")
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_LARGEST = 16 * MEGABYTE  # a longer record holds no metrics
+_FIRST_RECORDS = 10  # one of them describes the run
+_KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
+
+
+def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
+    """The runs whose ``.wandb`` files are in ``folder``."""
+    found = []
+    for name in sorted(name for name in files if name.endswith(".wandb")):
+        try:
+            with open_regular(folder / name, root=root, error=ForeignError) as file:
+                known = file.read(len(_MAGIC)) == _MAGIC
+        except (OSError, ForeignError):
+            continue
+        if known:
+            run_id = name.removesuffix(".wandb").removeprefix("run-")
+            found.append(_described(ForeignRun(TOOL, folder / name, root, run_id or "run", "wandb")))
+    return found
+
+
+def _described(run: ForeignRun) -> ForeignRun:
+    """``run`` with the name and project that its first records give."""
+    part = Part()
+    with suppress(WireError, OSError, ForeignError):
+        for record, _, _ in islice(_records(run.path, run.root, len(_MAGIC)), _FIRST_RECORDS):
+            _add_record(record, part)
+    return replace(run, name=excerpt(part.name or run.name, 200), project=excerpt(part.project or run.project, 200))
+
+
+def read(run: ForeignRun, position: Position) -> Iterator[Part]:
+    """Everything from ``position`` on; a torn record at the end is left for later."""
+    part = Part(position=dict(position), state="" if position else "running")
+    count = 0
+    for record, offset, broken in _records(run.path, run.root, position.get("offset", len(_MAGIC))):
+        part.problems[f"corrupted records in {excerpt(run.path.name)}"] += broken
+        part.position["offset"] = offset
+        count += len(record)
+        try:
+            _add_record(record, part)
+        except WireError:
+            part.problems[f"corrupted records in {excerpt(run.path.name)}"] += 1
+        if count > PART:
+            part.position["step"] = _last_step(part)
+            yield part
+            part, count = Part(position=dict(part.position)), 0
+    part.position["step"] = _last_step(part)
+    yield part
+
+
+def _last_step(part: Part) -> int:
+    return next((e.step for e in reversed(part.events) if isinstance(e, Metrics)), part.position.get("step", 0))
+
+
+def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, int]]:
+    """Each record, the offset behind it, and how many corrupted ones were skipped before it."""
+    with open_regular(path, root=root, error=ForeignError) as file:
+        if file.seek(0, 2) < offset:
+            raise ReplacedError
+        pieces: list[bytes] | None = None  # of a record that spans blocks
+        broken = 0
+        while True:
+            file.seek(offset)
+            block = file.read(_BLOCK - offset % _BLOCK)
+            is_whole = len(block) == _BLOCK - offset % _BLOCK
+            start, at = offset, 0
+            while at + _HEADER.size <= len(block):
+                crc, length, kind = _HEADER.unpack_from(block, at)
+                end = at + _HEADER.size + length
+                if end > len(block) and not is_whole:
+                    return  # torn
+                data = block[at + _HEADER.size : end]
+                if end > len(block) or not _FULL <= kind <= _LAST or zlib.crc32(data, _KINDS[kind]) != crc:
+                    if not is_whole and not any(block[at:]):
+                        return  # zeros that a crash left
+                    broken, pieces = broken + 1, None
+                    break  # the rest of the block cannot be trusted
+                at = end
+                if kind in (_FULL, _FIRST):
+                    pieces = []
+                if pieces is not None:
+                    pieces.append(data)
+                    if len(pieces) * _BLOCK > _LARGEST:
+                        broken, pieces = broken + 1, None
+                if kind in (_FULL, _LAST) and pieces is not None:
+                    yield b"".join(pieces), start + at, broken
+                    broken, pieces = 0, None
+            if not is_whole:
+                return
+            offset = start + len(block)
+
+
+def _add_record(data: bytes, part: Part) -> None:
+    for number, value in fields(data):
+        if number == 2:
+            _add_history(content(value), part)
+        elif number == 5:
+            part.config |= _config(content(value))
+        elif number == 7:
+            _add_stats(content(value), part)
+        elif number == 17:
+            _add_run(content(value), part)
+        elif number == 18:
+            code = dict(fields(content(value))).get(1, 0)
+            part.state = "failed" if code else "done"
+
+
+def _items(data: bytes, repeated: int = 1) -> Iterator[tuple[list[str], Any]]:
+    """Keys and value of each ``HistoryItem``, ``ConfigItem`` or ``StatsItem``."""
+    for number, item in fields(data):
+        if number == repeated:
+            keys, nested, value = [""], [], b""
+            for inner, raw in fields(content(item)):
+                if inner == 1:
+                    keys = [text(raw)]
+                elif inner == 2:
+                    nested.append(text(raw))
+                elif inner == 16:
+                    value = content(raw)
+            yield nested or keys, lenient_json(value)
+
+
+def _add_history(data: bytes, part: Part) -> None:
+    """A call of ``run.log``: nested names are joined by "/", as `run.log` of ours does."""
+    values: dict[str, Any] = {}
+    media = set()
+    for keys, value in _items(data):
+        if keys[-1] == "_type":
+            media.add(keys[0])
+        values |= dict(flat_numbers({"/".join(keys): value}))
+    step = next((signed(dict(fields(content(v))).get(1, 0)) for n, v in fields(data) if n == 2), values.get("_step"))
+    time = values.get("_timestamp", 0.0)
+    named = {name: v for name, v in values.items() if name[:1] != "_" and name.partition("/")[0] not in media}
+    part.add(step, time, named)
+
+
+def _add_stats(data: bytes, part: Part) -> None:
+    """System metrics, at the last step of this part."""
+    time = next((_seconds(content(value)) for number, value in fields(data) if number == 2), 0.0)
+    part.add(_last_step(part), time, {f"system/{'/'.join(keys)}": as_number(value) for keys, value in _items(data, 3)})
+
+
+def _add_run(data: bytes, part: Part) -> None:
+    for number, value in fields(data):
+        if number == 3:
+            part.project = text(value)
+        elif number == 4:
+            part.config |= _config(content(value))
+        elif number == 8:
+            part.name = text(value)
+        elif number == 10:
+            part.tags.append(text(value))
+        elif number == 17:
+            part.started = _seconds(content(value))
+
+
+def _config(data: bytes) -> dict[str, Any]:
+    """What a ``ConfigRecord`` sets; W&B's own entry is left out."""
+    return {"/".join(keys): value for keys, value in _items(data) if keys[0] != "_wandb"}
+
+
+def _seconds(data: bytes) -> float:
+    """A ``google.protobuf.Timestamp`` in seconds since the epoch."""
+    time = dict(fields(data))
+    return signed(time.get(1, 0)) + signed(time.get(2, 0)) / 1e9

@@ -1,0 +1,76 @@
+"""Protocol buffers' wire format, as far as log files need it: https://protobuf.dev/programming-guides/encoding."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+
+class WireError(ValueError):
+    """The bytes are not a message."""
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field: an int for a varint, bytes for a fixed or length-delimited value."""
+    at, end = 0, len(data)
+    while at < end:
+        key = data[at]
+        at += 1
+        if key > 127:
+            key, at = _varint(data, at - 1)
+        kind = key & 7
+        if kind == 2:
+            size = data[at] if at < end else 128
+            at += 1
+            if size > 127:
+                size, at = _varint(data, at - 1)
+        elif kind == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+            continue
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise WireError
+        if at + size > end:
+            raise WireError
+        yield key >> 3, data[at : at + size]
+        at += size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    for byte in data[at : at + 10]:
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return value & 0xFFFFFFFFFFFFFFFF, at
+        shift += 7
+    raise WireError
+
+
+def signed(value: Any) -> int:
+    """A varint as int64."""
+    if not isinstance(value, int):
+        raise WireError
+    return value - (1 << 64) if value >> 63 else value
+
+
+def content(value: Any) -> bytes:
+    """A length-delimited value: a message, text or bytes."""
+    if not isinstance(value, bytes):
+        raise WireError
+    return value
+
+
+def text(value: Any) -> str:
+    return content(value).decode("utf-8", "replace")
+
+
+def unpacked(code: str, value: Any) -> float:
+    """A fixed value: ``code`` is "<d" or "<f"."""
+    try:
+        return float(struct.unpack(code, value)[0])
+    except (struct.error, TypeError) as error:
+        raise WireError from error

@@ -1,0 +1,72 @@
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+from core.tracking.foreign import wandb
+from core.tracking.foreign.mirrors import export_run
+from core.tracking.foreign.runs import ForeignRun
+
+POINTS = {"train/loss": [(1, 0.1), (2, 0.2)], "val/R@1": [(2, 0.5), (3, float("inf"))]}
+
+
+def run_with_a_restart(folder: Path) -> RunDir:
+    """A run whose points after step 2 are void."""
+    run = core.start_run("first", {"lr": 0.1, "model": {"width": 8}}, project="p", folder=folder, system_seconds=0)
+    run.log({"train/loss": 0.1}, step=1)
+    run.log({"train/loss": 0.2, "val": {"R@1": 0.5}}, step=2)
+    run.log({"train/loss": 9.0}, step=3)
+    run.finish()
+    again = core.start_run("first", run.config, project="p", folder=folder, resume_step=2, system_seconds=0)
+    again.log({"val/R@1": float("inf")}, step=3)
+    again.finish(failed="diverged")
+    return RunDir(folder)
+
+
+def test_tensorboard_reads_every_point(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    place = export_run(run_with_a_restart(tmp_path / "run"), "tensorboard", tmp_path / "out")
+    events = accumulator.EventAccumulator(place)
+    events.Reload()
+    shown = {name: [(one.step, one.value) for one in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert shown == {name: [(step, float32(value)) for step, value in line] for name, line in POINTS.items()}
+    with pytest.raises(UserError, match="already exists"):
+        export_run(RunDir(tmp_path / "run"), "tensorboard", tmp_path / "out")
+
+
+def float32(value: float) -> float:
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("store", ["mlruns", "mlflow.db"])
+def test_mlflow_reads_every_point(tmp_path: Path, store: str) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    run = run_with_a_restart(tmp_path / "run")
+    place = export_run(run, "mlflow", tmp_path / store)
+    uri = f"sqlite:///{tmp_path / store}" if store.endswith(".db") else (tmp_path / store).as_uri()
+    client = tracking.MlflowClient(uri, uri)
+    run_id = place.split()[-1].rstrip(")")
+    assert (client.get_run(run_id).info.status, client.get_run(run_id).data.params["model.width"]) == ("FAILED", "8")
+    for name, line in POINTS.items():
+        history = client.get_metric_history(run_id, name.replace("@", "_"))
+        assert [(one.step, one.value) for one in history] == [
+            (step, min(value, 1.7976931348623157e308) if store.endswith(".db") else value) for step, value in line
+        ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_reads_every_point(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    place = export_run(run_with_a_restart(tmp_path / "run"), "wandb", tmp_path / "out")
+    (file,) = Path(place).glob("*.wandb")
+    read: dict[str, list[Any]] = {}
+    for part in wandb.read(ForeignRun("W&B", file, file.parent, "x", "y"), {}):
+        for event in part.events:
+            for name, value in event.values.items():  # type: ignore[attr-defined]
+                read.setdefault(name, []).append((event.step, value))  # type: ignore[attr-defined]
+    assert read == POINTS
