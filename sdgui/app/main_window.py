@@ -112,16 +112,16 @@ class MainWindow(QMainWindow):
         self.experiments.selected.connect(self._selected)
         self.experiments.opened.connect(lambda: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
+        self.experiments.import_asked.connect(self.experiment_commands.import_run)
+        for changed in (self.run_commands.changed, self.experiment_commands.changed, self.dialogs.changed):
+            changed.connect(self._changed)
         self.run_commands.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
-        self.run_commands.changed.connect(self._changed)
         self.run_commands.data_refused.connect(self._data_refused)
         self.experiment_commands.message_requested.connect(self.show_message)
-        self.experiment_commands.changed.connect(self._changed)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._added)
         self.demo_report.message_requested.connect(self.show_message)
-        self.dialogs.changed.connect(self._changed)
         self.status.basket_asked.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:

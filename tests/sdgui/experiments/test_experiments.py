@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QModelIndex, Qt
+from PySide6.QtCore import QMimeData, QModelIndex, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
@@ -293,7 +294,14 @@ def test_logs_of_another_tool_become_runs(qtbot: QtBot, window: MainWindow, tmp_
     window.experiment_commands.import_run(logs)
     qtbot.waitUntil(lambda: "holds no run of another tool" in window.bar.text, timeout=60_000)
     (logs / "metrics.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
-    window.experiment_commands.import_run(logs)
+    dropped = QMimeData()
+    dropped.setUrls([QUrl.fromLocalFile(str(logs))])
+    button, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, dropped, button, keys)
+    window.experiments.dragEnterEvent(entering)
+    assert entering.isAccepted()
+    dropping = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, dropped, button, keys)
+    window.experiments.dropEvent(dropping)
     qtbot.waitUntil(lambda: "Imported 1 run from" in window.bar.text, timeout=60_000)
     qtbot.waitUntil(lambda: len(window.services.store.runs()) == 1, timeout=60_000)
     (run,) = window.services.store.runs()
