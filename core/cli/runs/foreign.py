@@ -43,7 +43,7 @@ def _import(arguments: argparse.Namespace) -> int:
         else:
             print(one_line(f"{importer.run.tool}  {importer.points} points  {importer.dir.path}"), flush=True)
         for what, count in importer.problems.items():
-            say(one_line(f"{importer.run.name}: {count} {what} were skipped"))
+            say(one_line(f"{importer.run.name}: skipped {what}: {count}"))
 
     import_runs(arguments.source, runs_folder(home_folder(arguments.home)), arguments.follow, report)
     return 1 if failed else 0

@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _has_journal(path: Path) -> bool:
     """Whether a writer has left or is using a journal; ForeignError if that is not a regular file."""
-    found = False
+    exists = False
     for ending in ("-wal", "-shm", "-journal"):
         beside = path.with_name(path.name + ending)
         try:
@@ -98,8 +98,8 @@ def _has_journal(path: Path) -> bool:
             continue
         if not stat.S_ISREG(mode):
             raise ForeignError(f"{excerpt(str(beside))} is not a regular file; remove it or import a copy of {path}.")
-        found = found or ending == "-wal" or beside.stat().st_size > 0
-    return found
+        exists = exists or ending == "-wal" or beside.stat().st_size > 0
+    return exists
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_rest: object) -> int:

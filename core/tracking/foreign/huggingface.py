@@ -47,19 +47,19 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
         return
     if (state := _state(path, run.root)) is None:
         return
-    history, known = state["log_history"], position.get("entries", 0)
-    if len(history) < known or (known and _digest(history[:known]) != position.get("digest")):
+    history, count = state["log_history"], position.get("entries", 0)
+    if len(history) < count or (count and _digest(history[:count]) != position.get("digest")):
         raise ReplacedError
     part = Part(position={"entries": len(history), "digest": _digest(history), "file": stamp})
     time = path.stat().st_mtime
-    for entry in history[known:]:
+    for entry in history[count:]:
         if isinstance(entry, dict):
             values = {slashed(str(name)): value for name, value in entry.items() if name != "step"}
             part.add(entry.get("step"), time, values)
     names = ("max_steps", "num_train_epochs", "train_batch_size", "trial_name", "trial_params")
     part.config = {name: state[name] for name in names if state.get(name) is not None}
-    total, done = as_step(state.get("max_steps")), as_step(state.get("global_step"))
-    part.state = "done" if total and done and done >= total else "running"
+    max_steps, step = as_step(state.get("max_steps")), as_step(state.get("global_step"))
+    part.state = "done" if max_steps and step and step >= max_steps else "running"
     yield part
 
 

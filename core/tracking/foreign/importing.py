@@ -133,8 +133,8 @@ class Importer:
         events: list[Event] = []
         if self.record.size == 0 or (self.record.ended and part.events):
             first = next((event.time for event in part.events), self.dir.config.stat().st_mtime)
-            known = part.started if part.started is not None and not self.record.size else first
-            started = known if 0 <= known <= LATEST else first
+            recorded = part.started if part.started is not None and not self.record.size else first
+            started = recorded if 0 <= recorded <= LATEST else first
             start = RunStarted(
                 step=self.record.step, total_steps=0, config_digest=config.digest(), time=started, provenance={}
             )
@@ -156,18 +156,18 @@ class Importer:
     def _finish(self, writer: EventWriter, problems: Counter[str], following: bool) -> None:
         """Report what was skipped, and write the terminal event."""
         events: list[Event] = [
-            Log(level="warning", message=f"{count} {what} were skipped.", time=self.record.last_time)
+            Log(level="warning", message=f"Skipped {what}: {count}.", time=self.record.last_time)
             for what, count in problems.items()
         ]
-        state, at = self.record.state, self.record.last_time
+        state, ended = self.record.state, self.record.last_time
         if not self.record.ended and self.record.size and (self.ended or (not state and not following)):
             self.record.ended = True
             if state == "failed":
                 message = f"{self.run.tool} recorded that the run failed."
-                events.append(RunFailed(step=self.record.step, error="Failed", message=message, time=at))
+                events.append(RunFailed(step=self.record.step, error="Failed", message=message, time=ended))
             else:
                 outcome: Outcome = "stopped" if state == "stopped" else "done"
-                events.append(RunFinished(step=self.record.step, outcome=outcome, time=at))
+                events.append(RunFinished(step=self.record.step, outcome=outcome, time=ended))
         if events:
             self._append(writer, events)
 
@@ -190,7 +190,7 @@ class Importer:
         return config
 
 
-def find_importers(source: Path, runs_folder: Path, known: Mapping[str, Importer]) -> dict[str, Importer]:
+def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
     """An importer for each run in ``source`` that is not ``known``, by the end of its folder's name.
 
     A run that was imported before keeps its folder. Raises UserError.
@@ -198,13 +198,13 @@ def find_importers(source: Path, runs_folder: Path, known: Mapping[str, Importer
     folders: dict[str, str] = {}
     with suppress(FileNotFoundError), os.scandir(runs_folder) as entries:
         folders = {entry.name.rpartition("-")[2]: entry.name for entry in entries}
-    found: dict[str, Importer] = {}
+    importers: dict[str, Importer] = {}
     for run in find_runs(source):
         digest = _digest(run)
-        if digest not in known:
+        if digest not in existing:
             name = folders.get(digest) or f"{new_name(run.name).rsplit('-', 2)[0]}-{digest}"
-            found[digest] = Importer(run, runs_folder / name)
-    return found
+            importers[digest] = Importer(run, runs_folder / name)
+    return importers
 
 
 def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer, str], object]) -> None:
@@ -213,25 +213,25 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
     ``report`` gets an importer and "" after its first pass, or a sentence when it cannot be imported. Raises UserError
     when there are no runs; while following, they are waited for.
     """
-    known = find_importers(source, runs_folder, {})
-    if not known and not (follow and source.is_dir()):
+    importers = find_importers(source, runs_folder, {})
+    if not importers and not (follow and source.is_dir()):
         raise nothing_found(source)
     reported: dict[str, str] = {}
     polls = 0
     while True:
-        for digest, importer in known.items():
+        for digest, importer in importers.items():
             if digest in reported and importer.ended and importer.record.ended:
                 continue
             sentence = _attempt(importer, follow)
             if reported.get(digest) != sentence:
                 reported[digest] = sentence
                 report(importer, sentence)
-        if not follow or (known and all(one.ended and one.record.ended for one in known.values())):
+        if not follow or (importers and all(item.ended and item.record.ended for item in importers.values())):
             return
         time.sleep(POLL_SECONDS)
         polls += 1
         if polls % _POLLS_PER_SEARCH == 0:
-            known |= find_importers(source, runs_folder, known)
+            importers |= find_importers(source, runs_folder, importers)
 
 
 def _attempt(importer: Importer, follow: bool) -> str:

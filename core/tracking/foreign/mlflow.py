@@ -42,12 +42,12 @@ _TABLES = {
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """The run of a file store in ``folder``, and the runs of the SQLite stores there."""
-    found = []
+    runs = []
     if "meta.yaml" in files:
         meta = _meta(folder, root)
         if "run_id" in meta and meta.get("lifecycle_stage") != "deleted":
             project = str(_meta(folder.parent, root).get("name") or folder.parent.name) if folder != root else "mlflow"
-            found.append(ForeignRun(TOOL, folder, root, _text(meta.get("run_name")) or folder.name, _text(project)))
+            runs.append(ForeignRun(TOOL, folder, root, _text(meta.get("run_name")) or folder.name, _text(project)))
     for name in database_files(files):
         path = folder / name
         if _is_store(sqlite_tables(path, root)):
@@ -57,8 +57,8 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
                 " WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time LIMIT ?",
                 (_MOST_RUNS,),
             )
-            found += [ForeignRun(TOOL, path, root, _text(n) or _text(k), _text(e), str(k)) for k, n, e in rows]
-    return found
+            runs += [ForeignRun(TOOL, path, root, _text(n) or _text(k), _text(e), str(k)) for k, n, e in rows]
+    return runs
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
@@ -90,12 +90,12 @@ def _files(folder: Path, root: Path) -> list[tuple[Path, str]]:
     """The files below ``folder`` and their names; links to folders are not followed."""
     if folder.is_symlink() or not folder.is_dir():
         return []
-    found = []
+    paths = []
     for parent, _, names in os.walk(folder):
-        found += [(Path(parent, name), Path(parent, name).relative_to(folder).as_posix()) for name in names]
-        if len(found) > _MOST_FILES:
+        paths += [(Path(parent, name), Path(parent, name).relative_to(folder).as_posix()) for name in names]
+        if len(paths) > _MOST_FILES:
             raise ForeignError(f"{excerpt(str(folder))} has more than {_MOST_FILES} files; import another folder.")
-    return sorted(found)
+    return sorted(paths)
 
 
 def _add_line(part: Part, name: str, line: bytes) -> None:

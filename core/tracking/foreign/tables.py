@@ -37,15 +37,15 @@ _LONGEST_CELL = 100  # characters of a number
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """The tables in ``folder``: files .csv, .tsv and .jsonl whose first line has a step."""
-    found = []
+    runs = []
     for name in sorted(name for name in files if name.endswith((".csv", ".tsv", ".jsonl"))):
         path = folder / name
         if _step_column(_first_line(path, root)):
             run_name, project = named_after(folder, root)
             is_only = name in ("metrics.csv", "metrics.jsonl") and folder != root
             stem = path.stem if folder == root else f"{run_name}/{path.stem}"
-            found.append(ForeignRun(TOOL, path, root, run_name if is_only else stem[-200:], project))
-    return found
+            runs.append(ForeignRun(TOOL, path, root, run_name if is_only else stem[-200:], project))
+    return runs
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:

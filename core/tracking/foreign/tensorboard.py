@@ -87,24 +87,24 @@ def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]
 def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str) -> int:
     """Decode the records in the next chunk; returns the offset of the first record after it."""
     file.seek(offset)
-    chunk, at = file.read(PART), 0
+    chunk, cursor = file.read(PART), 0
     payloads: list[tuple[int, int]] = []  # start and length of each record's data
-    while at + 16 <= len(chunk):
-        header = chunk[at : at + 12]
+    while cursor + 16 <= len(chunk):
+        header = chunk[cursor : cursor + 12]
         length: int = _HEADER.unpack(header)[0]
         if not _is_header(header) or length > _LONGEST:
             part.problems[problem] += 1
-            at = _next_header(chunk, at + 1)
+            cursor = _next_header(chunk, cursor + 1)
             continue
-        end = at + 16 + length
+        end = cursor + 16 + length
         if end > len(chunk):
-            if at or offset + end > size:  # in the next chunk, or torn: the rest is waited for
+            if cursor or offset + end > size:  # in the next chunk, or torn: the rest is waited for
                 break
             if length > _LARGEST:
                 return offset + end
             chunk += file.read(end - len(chunk))
-        payloads.append((at + 12, length))
-        at = end
+        payloads.append((cursor + 12, length))
+        cursor = end
     broken = _broken(chunk, payloads)
     for start, length in payloads:
         try:
@@ -113,7 +113,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
             _add_event(chunk[start : start + length], part)
         except WireError:
             part.problems[problem] += 1
-    return offset + at
+    return offset + cursor
 
 
 def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
@@ -144,12 +144,12 @@ def _next_header(chunk: bytes, start: int) -> int:
 
 def _is_header(data: bytes) -> bool:
     """Whether these 12 bytes are the length of a record and its checksum."""
-    known = _headers.get(data)
-    if known is None:
-        known = len(data) == 12 and masked_crc(data[:8]) == int.from_bytes(data[8:], "little")
+    is_valid = _headers.get(data)
+    if is_valid is None:
+        is_valid = len(data) == 12 and masked_crc(data[:8]) == int.from_bytes(data[8:], "little")
         if len(_headers) < 10_000:
-            _headers[data] = known
-    return known
+            _headers[data] = is_valid
+    return is_valid
 
 
 _headers: dict[bytes, bool] = {}  # those seen: lengths repeat
@@ -174,8 +174,8 @@ def _masked_crcs(chunk: bytes, starts: list[int], length: int) -> Any:
     table = _crc_array()
     crc = np.full(len(starts), 0xFFFFFFFF, np.uint32)
     data, first = np.frombuffer(chunk, np.uint8), np.array(starts)
-    for at in range(0, length - 1, 2):
-        pair = data[first + at] | data[first + (at + 1)].astype(np.uint32) << 8
+    for column in range(0, length - 1, 2):
+        pair = data[first + column] | data[first + (column + 1)].astype(np.uint32) << 8
         crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
     if length & 1:
         crc = table[((crc ^ data[first + (length - 1)]) & 0xFF) << 8] ^ (crc >> 8)

@@ -18,7 +18,7 @@ _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """The runs of the projects in ``folder``."""
-    found = []
+    runs = []
     for name in database_files(files):
         path = folder / name
         columns = sqlite_tables(path, root).get("metrics", set())
@@ -26,11 +26,11 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
             key = _key(columns)
             sql = f"SELECT {key}, MAX(run_name) FROM metrics GROUP BY {key} ORDER BY MIN(id) LIMIT ?"
             project = excerpt(path.stem, 200) or "trackio"
-            found += [
+            runs += [
                 ForeignRun(TOOL, path, root, excerpt(str(run_name), 200), project, str(run_id))
                 for run_id, run_name in query(path, sql, (_MOST_RUNS,))
             ]
-    return found
+    return runs
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
@@ -50,11 +50,11 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
         )
         while rows := query(run.path, sql, (run.key, position.get(table, 0), PART // 500)):
             part = Part()
-            for row, time, at, metrics in rows:
+            for row, time, row_step, metrics in rows:
                 position[table] = row
-                position["step"] = position["step"] if at is None else max(position["step"], at)
+                position["step"] = position["step"] if row_step is None else max(position["step"], row_step)
                 values = dict(flat_numbers(_finite(lenient_json(metrics)), prefix))
-                part.add(position["step"] if at is None else at, iso_time(str(time)) or 0.0, values)
+                part.add(position["step"] if row_step is None else row_step, iso_time(str(time)) or 0.0, values)
             part.position = dict(position)
             yield part
 
@@ -67,8 +67,8 @@ def _key(columns: set[str]) -> str:
 def _finite(value: Any) -> dict[str, Any]:
     """Metrics, in which text stands for numbers that are not finite."""
     items = value.items() if isinstance(value, dict) else ()
-    known = ((name, _NOT_FINITE.get(item, item) if isinstance(item, str) else item) for name, item in items)
-    return {name: _finite(item) if isinstance(item, dict) else item for name, item in known}
+    decoded = ((name, _NOT_FINITE.get(item, item) if isinstance(item, str) else item) for name, item in items)
+    return {name: _finite(item) if isinstance(item, dict) else item for name, item in decoded}
 
 
 def _config(run: ForeignRun, columns: set[str]) -> dict[str, Any]:

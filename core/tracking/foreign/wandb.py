@@ -43,17 +43,17 @@ _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """The runs whose ``.wandb`` files are in ``folder``."""
-    found = []
+    runs = []
     for name in sorted(name for name in files if name.endswith(".wandb")):
         try:
             with open_regular(folder / name, root=root, error=ForeignError) as file:
-                known = file.read(len(_MAGIC)) == _MAGIC
+                is_wandb = file.read(len(_MAGIC)) == _MAGIC
         except (OSError, ForeignError):
             continue
-        if known:
+        if is_wandb:
             run_id = name.removesuffix(".wandb").removeprefix("run-")
-            found.append(_described(ForeignRun(TOOL, folder / name, root, run_id or "run", "wandb")))
-    return found
+            runs.append(_described(ForeignRun(TOOL, folder / name, root, run_id or "run", "wandb")))
+    return runs
 
 
 def _described(run: ForeignRun) -> ForeignRun:
@@ -100,19 +100,19 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
             file.seek(offset)
             block = file.read(_BLOCK - offset % _BLOCK)
             is_whole = len(block) == _BLOCK - offset % _BLOCK
-            start, at = offset, 0
-            while at + _HEADER.size <= len(block):
-                crc, length, kind = _HEADER.unpack_from(block, at)
-                end = at + _HEADER.size + length
+            start, cursor = offset, 0
+            while cursor + _HEADER.size <= len(block):
+                crc, length, kind = _HEADER.unpack_from(block, cursor)
+                end = cursor + _HEADER.size + length
                 if end > len(block) and not is_whole:
                     return  # torn
-                data = block[at + _HEADER.size : end]
+                data = block[cursor + _HEADER.size : end]
                 if end > len(block) or not _FULL <= kind <= _LAST or zlib.crc32(data, _KINDS[kind]) != crc:
-                    if not is_whole and not any(block[at:]):
+                    if not is_whole and not any(block[cursor:]):
                         return  # zeros that a crash left
                     broken, pieces = broken + 1, None
                     break  # the rest of the block cannot be trusted
-                at = end
+                cursor = end
                 if kind in (_FULL, _FIRST):
                     pieces = []
                 if pieces is not None:
@@ -120,7 +120,7 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
                     if len(pieces) * _BLOCK > _LARGEST:
                         broken, pieces = broken + 1, None
                 if kind in (_FULL, _LAST) and pieces is not None:
-                    yield b"".join(pieces), start + at, broken
+                    yield b"".join(pieces), start + cursor, broken
                     broken, pieces = 0, None
             if not is_whole:
                 return

@@ -13,39 +13,39 @@ class WireError(ValueError):
 
 def fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """Number and value of each field: an int for a varint, bytes for a fixed or length-delimited value."""
-    at, end = 0, len(data)
-    while at < end:
-        key = data[at]
-        at += 1
+    cursor, end = 0, len(data)
+    while cursor < end:
+        key = data[cursor]
+        cursor += 1
         if key > 127:
-            key, at = _varint(data, at - 1)
+            key, cursor = _varint(data, cursor - 1)
         kind = key & 7
         if kind == 2:
-            size = data[at] if at < end else 128
-            at += 1
+            size = data[cursor] if cursor < end else 128
+            cursor += 1
             if size > 127:
-                size, at = _varint(data, at - 1)
+                size, cursor = _varint(data, cursor - 1)
         elif kind == 0:
-            value, at = _varint(data, at)
+            value, cursor = _varint(data, cursor)
             yield key >> 3, value
             continue
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
             raise WireError
-        if at + size > end:
+        if cursor + size > end:
             raise WireError
-        yield key >> 3, data[at : at + size]
-        at += size
+        yield key >> 3, data[cursor : cursor + size]
+        cursor += size
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes, cursor: int) -> tuple[int, int]:
     value = shift = 0
-    for byte in data[at : at + 10]:
+    for byte in data[cursor : cursor + 10]:
         value |= (byte & 127) << shift
-        at += 1
+        cursor += 1
         if byte < 128:
-            return value & 0xFFFFFFFFFFFFFFFF, at
+            return value & 0xFFFFFFFFFFFFFFFF, cursor
         shift += 7
     raise WireError
 

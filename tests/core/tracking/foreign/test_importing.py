@@ -217,7 +217,7 @@ def test_a_corrupted_event_is_skipped_and_counted(tmp_path: Path, broken_byte: i
     (tmp_path / "log" / "events.out.tfevents.1").write_bytes(b"".join([*records[:2], bytes(damaged), *records[3:]]))
     (run,) = imported(tmp_path / "log", tmp_path).values()
     assert [step for step, _, _ in points(run)["loss"]] == [0, 1, 3, 4]
-    assert warnings(run) == ["1 corrupted records in events.out.tfevents.1 were skipped."]
+    assert warnings(run) == ["Skipped corrupted records in events.out.tfevents.1: 1."]
 
 
 def test_a_corrupted_block_of_wandb_is_skipped_and_counted(tmp_path: Path) -> None:
