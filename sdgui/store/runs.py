@@ -191,8 +191,7 @@ class RunRecords(Sessions):
             row = _run_of(session, experiment_record(experiment_row(session, experiment_id)), config)
             row.owner, row.created = self.who, began or row.created
             row.folder, row.state = folder, RunState.STARTING.value
-            if isinstance(config, LoggedConfig):
-                row.tags = tag_rows(session, config.tags)
+            row.tags = tag_rows(session, config.tags if isinstance(config, LoggedConfig) else ())
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
                 row.key = key
             session.add(row)

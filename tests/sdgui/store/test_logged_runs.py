@@ -35,6 +35,14 @@ def test_runs_of_a_project_are_listed_once_under_its_experiment(store: Store) ->
     assert store.summaries([runs[1].id])[runs[1].id]["train/loss"].last == 0.2
 
 
+def test_tags_in_the_config_are_given_to_the_run(store: Store) -> None:
+    folder = log(store.home, "first", 0.1)
+    file = folder / "config.json"
+    file.write_text(file.read_text().replace('"tags": []', '"tags": ["vision", "team=a"]'))
+    store.import_logged()
+    assert sorted(store.runs()[0].tags) == ["team=a", "vision"]
+
+
 def test_a_renamed_project_keeps_its_runs(store: Store) -> None:
     log(store.home, "first", 0.1)
     store.import_logged()
