@@ -2,7 +2,7 @@
 
 ``mutated(sample)`` draws from JSON-like ``sample`` the bytes of a file that somebody may hand to a user. ``survives``
 runs a reader over such bytes and fails on anything but an answer or a sentence, on a second of computing and on
-300 MiB of memory.
+300 MiB of memory. A test with ``few_or_many`` runs ``feed`` with 60 examples, and with 10,000 under ``-m slow``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core.spec.errors import UserError
@@ -29,6 +31,22 @@ _HOSTILE: list[Any] = [
 ]  # fmt: skip
 _RAW = ["9" * 400, "9" * 5000, "-" + "9" * 400, "1e999", "NaN", "[" * 500 + "]" * 500, '{"a":' * 300 + "1" + "}" * 300]
 _MARK = "\u2620raw"
+
+
+few_or_many = pytest.mark.parametrize("examples", [60, pytest.param(10_000, marks=pytest.mark.slow)])
+
+
+def feed(use: Callable[[Any], object], values: st.SearchStrategy[Any], examples: int, *first: object) -> None:
+    """Call ``use`` with each of ``first`` and with ``examples`` draws of ``values``."""
+
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    @given(values)
+    def each(value: object) -> None:
+        use(value)
+
+    for value in first:
+        each = example(value)(each)
+    each()
 
 
 def mutated(sample: Any, line: bool = False) -> st.SearchStrategy[bytes]:

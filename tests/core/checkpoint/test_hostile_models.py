@@ -1,7 +1,7 @@
 """Models of anybody's: folders, checkpoints and weights are opened or refused in a sentence.
 
 Every folder has code planted in it that leaves a trace when it runs, and every contact with a network is recorded. The
-long variant (``-m slow``) tries 700 inputs.
+long variant (``-m slow``) tries ten times as many inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
@@ -36,7 +35,7 @@ from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from tests.mutations import mutated, survives
+from tests.mutations import feed, mutated, survives
 
 CONFIG = override(preset_config("clip", "tiny"), ["runtime.threads=1", "runtime.device=cpu"])
 MODEL = resolve_architecture("sd-tiny")
@@ -149,11 +148,6 @@ def wished(folder: Path, description: dict[str, Any], at: tuple[str, ...], value
     return description
 
 
-def tried(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    health = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=examples, deadline=None, suppress_health_check=health)
-
-
 def wishes() -> st.SearchStrategy[tuple[tuple[str, ...], Any]]:
     return st.tuples(st.sampled_from(KEYS), st.sampled_from(WISHES))
 
@@ -241,59 +235,21 @@ def test_what_the_others_start_from_can_be_used(source: Path, contacts: list[str
     use(source / name)
 
 
-@given(folders())
-@tried(25)
-def test_a_model_folder(source: Path, contacts: list[str], given: Any) -> None:
-    try_folder(source, given)
+ATTEMPTS: list[tuple[Callable[[Path, Any], None], st.SearchStrategy[Any], int]] = [  # and examples that are quick
+    (try_folder, folders(), 25),
+    (try_checkpoint, checkpoints(), 15),
+    (try_weights, mutated(header()), 10),
+    (try_clip_model, mutated(to_clip_model(MODEL, {})[0]), 10),
+    (try_archive, archives(), 50),
+]
 
 
-@given(
-    st.one_of(wishes(), wishes(), mutated({"step": 1, "total_steps": 9, "config": {}, "model": MODEL, "version": 1}))
-)
-@tried(15)
-def test_a_checkpoint(source: Path, contacts: list[str], given: Any) -> None:
-    try_checkpoint(source, given)
-
-
-@given(mutated(header()))
-@tried(10)
-def test_a_header_of_weights(source: Path, contacts: list[str], given: bytes) -> None:
-    try_weights(source, given)
-
-
-@given(mutated(to_clip_model(MODEL, {})[0]))
-@tried(10)
-def test_a_folder_of_transformers(source: Path, contacts: list[str], given: bytes) -> None:
-    try_clip_model(source, given)
-
-
-@given(archives())
-@tried(50)
-def test_an_archive_of_tensors(source: Path, given: list[tuple[int, int]]) -> None:
-    try_archive(source, given)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("attempt", "examples"),
-    [(try_folder, 300), (try_checkpoint, 150), (try_weights, 100), (try_clip_model, 100), (try_archive, 50)],
-)
-def test_a_campaign(source: Path, contacts: list[str], attempt: Callable[[Path, Any], None], examples: int) -> None:
-    """700 inputs: nothing runs, no network is contacted, and each is opened or refused in a sentence."""
-    inputs = {
-        try_folder: folders(),
-        try_checkpoint: checkpoints(),
-        try_weights: mutated(header()),
-        try_clip_model: mutated(to_clip_model(MODEL, {})[0]),
-        try_archive: archives(),
-    }[attempt]
-
-    @given(inputs)
-    @tried(examples)
-    def campaign(value: Any) -> None:
-        attempt(source, value)
-
-    campaign()
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("attempt", "inputs", "examples"), ATTEMPTS)
+def test_nothing_runs_no_network_is_contacted_and_each_is_opened_or_refused(
+    source: Path, contacts: list[str], attempt: Callable[[Path, Any], None], inputs: Any, examples: int, times: int
+) -> None:
+    feed(lambda value: attempt(source, value), inputs, examples * times)
 
 
 @pytest.mark.parametrize(

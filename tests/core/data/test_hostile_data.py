@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core.data.cache import Decoding, ImageCache, open_cache
@@ -21,11 +20,9 @@ from core.data.sources import coco, manifests
 from core.data.sources.opening import open_source
 from core.search.index.source_changes import scan
 from tests.core.data.samples import write_image
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
-LITTLE = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-MUCH = settings(LITTLE, max_examples=10_000)
 
 
 def test_a_image_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
@@ -259,8 +256,8 @@ def check_source(folder: Path, source: tuple[str, bytes]) -> None:
     survives(read)
 
 
-hostile = given(source=SOURCES)
-nested = example(source=("a.json", b"[" * 200_000))
-long = example(source=("a.jsonl", b'{"image": "0.png", "title": ' + b"9" * 5000 + b"}"))
-test_hostile_sources = LITTLE(nested(long(hostile(check_source))))
-test_ten_thousand_hostile_sources = pytest.mark.slow(MUCH(hostile(check_source)))
+@few_or_many
+def test_hostile_sources(folder: Path, examples: int) -> None:
+    nested = ("a.json", b"[" * 200_000)
+    long = ("a.jsonl", b'{"image": "0.png", "title": ' + b"9" * 5000 + b"}")
+    feed(lambda source: check_source(folder, source), SOURCES, examples, nested, long)

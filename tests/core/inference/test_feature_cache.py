@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
 from safetensors.torch import save
 
 from core.inference.feature_cache import FeatureFolder, Part
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
-LITTLE = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-MUCH = settings(LITTLE, max_examples=10_000)
 BAD = {"1": "it is broken", "3": "it is empty"}
 
 
@@ -75,6 +72,6 @@ def check_metadata(tmp_path: Path, bad: bytes) -> None:
     survives(read)
 
 
-hostile = given(bad=mutated(BAD, line=True))
-test_hostile_metadata = LITTLE(example(bad=b"[" * 100_000)(hostile(check_metadata)))
-test_ten_thousand_hostile_metadata = pytest.mark.slow(MUCH(hostile(check_metadata)))
+@few_or_many
+def test_hostile_metadata(tmp_path: Path, examples: int) -> None:
+    feed(lambda bad: check_metadata(tmp_path, bad), mutated(BAD, line=True), examples, b"[" * 100_000)

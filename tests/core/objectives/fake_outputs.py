@@ -28,10 +28,18 @@ def output_of(
     scale: float = 10.0,
     bias: float | None = None,
     extra: Mapping[str, Any] | None = None,
+    prototypes: int = 0,
 ) -> Output:
     """An output with a distilled view for each of ``mixes``."""
     generator = torch.Generator().manual_seed(seed)
-    views = tuple(ViewOutput(unit(generator, batch, width), mix=mix) for mix in mixes)
+    views = tuple(
+        ViewOutput(
+            unit(generator, batch, width),
+            prototypes=torch.randn(batch, prototypes, generator=generator) if prototypes else None,
+            mix=mix,
+        )
+        for mix in mixes
+    )
     clean = ViewOutput(unit(generator, batch, width))
     text = unit(generator, batch, width)
     logit_bias = None if bias is None else torch.tensor(bias)

@@ -11,11 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.nn import functional as F
 
-from core.data.batch import Mix
-from core.model.outputs import Output, ViewOutput
+from core.model.outputs import Output
 from core.objectives.build import build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.distill_prototypes import DistillPrototypes
@@ -28,49 +25,19 @@ from core.spec.config import (
     override,
 )
 from core.spec.presets import preset_config
+from tests.core.objectives.fake_outputs import (
+    blended,
+    mean,
+    mix_of,
+    output_of,
+    similarities,
+    softmax,
+    transposed,
+)
 from tests.core.variants import variant_config
 
-Rows = list[list[float]]
 SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
 ON_FUSED = ["objectives.distill_prototypes.on=fused"]
-
-
-def unit(generator: torch.Generator, batch: int, width: int) -> Tensor:
-    return F.normalize(torch.randn(batch, width, generator=generator), dim=-1)
-
-
-def made_up(
-    batch: int, width: int, seed: int, mixes: tuple[Mix | None, ...] = (None,), prototypes: int = 0, scale: float = 10.0
-) -> Output:
-    """An output with a distilled view for each of ``mixes``."""
-    generator = torch.Generator().manual_seed(seed)
-    views = tuple(
-        ViewOutput(
-            unit(generator, batch, width),
-            prototypes=torch.randn(batch, prototypes, generator=generator) if prototypes else None,
-            mix=mix,
-        )
-        for mix in mixes
-    )
-    clean = ViewOutput(unit(generator, batch, width))
-    return Output(unit(generator, batch, width), torch.tensor(scale), clean, views)
-
-
-def mix_of(batch: int, share: float, seed: int = 0) -> Mix:
-    return Mix(torch.randperm(batch, generator=torch.Generator().manual_seed(seed)), share)
-
-
-def softmax(scores: list[float]) -> list[float]:
-    total = sum(math.exp(score) for score in scores)
-    return [math.exp(score) / total for score in scores]
-
-
-def similarities(image: Tensor, text: Tensor, scale: float) -> Rows:
-    return [[scale * float(row @ column) for column in text] for row in image]
-
-
-def transposed(rows: Rows) -> Rows:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def kl(target: list[float], answer: list[float]) -> float:
@@ -81,25 +48,10 @@ def entropy(row: list[float]) -> float:
     return -sum(q * math.log(q) for q in row)
 
 
-def blended(rows: Rows, mix: Mix | None) -> Rows:
-    """Row i: ``share`` of row i and the rest of its partner's."""
-    if mix is None:
-        return rows
-    partner = mix.partner.tolist()
-    return [
-        [mix.share * own + (1 - mix.share) * other for own, other in zip(rows[i], rows[partner[i]], strict=True)]
-        for i in range(len(rows))
-    ]
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_contrastive_is_the_plain_loop(batch: int, width: int, smoothing: float) -> None:
-    student = made_up(batch, width, seed=batch)
+    student = output_of(batch, width, seed=batch)
     objective = Contrastive(ContrastiveConfig(label_smoothing=smoothing))
     loss, report = objective(student, None)
     losses = []
@@ -117,7 +69,7 @@ def test_contrastive_is_the_plain_loop(batch: int, width: int, smoothing: float)
 @pytest.mark.parametrize(("batch", "width"), [*SIZES, (64, 32)])
 @pytest.mark.parametrize("bias", [None, -10.0])
 def test_contrastive_is_open_clips(batch: int, width: int, bias: float | None) -> None:
-    student = made_up(batch, width, seed=1)
+    student = output_of(batch, width, seed=1)
     loss, _ = Contrastive(ContrastiveConfig())(student, None)
     expected = open_clip.ClipLoss()(student.clean.image, student.text, student.logit_scale, logit_bias=bias)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
@@ -127,7 +79,7 @@ def test_contrastive_is_open_clips(batch: int, width: int, bias: float | None) -
 @pytest.mark.parametrize("shares", [(None,), (0.7,), (None, 0.5, 0.9)])
 def test_similarity_distillation_is_the_plain_loop(batch: int, width: int, shares: tuple[float | None, ...]) -> None:
     mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
-    student, teacher = made_up(batch, width, 2, mixes, scale=7.0), made_up(batch, width, 3, scale=12.0)
+    student, teacher = output_of(batch, width, 2, mixes, scale=7.0), output_of(batch, width, 3, scale=12.0)
     loss, report = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, teacher)
     taught = similarities(teacher.distilled[0].image, teacher.text, 12.0)
     losses = []
@@ -159,8 +111,8 @@ def test_prototype_distillation_is_the_plain_loop(
     objective = DistillPrototypes(config)
     centre = [0.0] * prototypes
     for step in range(3):
-        student = made_up(batch, 4, 10 + step, mixes, prototypes)
-        teacher = made_up(batch, 4, 20 + step, prototypes=prototypes)
+        student = output_of(batch, 4, 10 + step, mixes, prototypes=prototypes)
+        teacher = output_of(batch, 4, 20 + step, prototypes=prototypes)
         loss, report = objective(student, teacher)
         taught = teacher.distilled[0].prototypes.tolist()  # type: ignore[union-attr]
         targets = [softmax([(t - c) / 0.25 for t, c in zip(row, centre, strict=True)]) for row in taught]
@@ -182,7 +134,7 @@ def test_prototype_distillation_is_the_plain_loop(
 def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
     settings = override(variant_config("sd-clip-every-step"), ON_FUSED)
     objectives = build_objectives(settings)
-    student, teacher = made_up(4, 8, 0, prototypes=64), made_up(4, 8, 1, prototypes=64)
+    student, teacher = output_of(4, 8, 0, prototypes=64), output_of(4, 8, 1, prototypes=64)
     last = list(objectives)[-1]
     assert isinstance(last, DistillPrototypes)
     last(student, teacher)
@@ -198,7 +150,7 @@ def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
 
 
 def test_a_perfect_student_has_nothing_to_learn_from_similarities() -> None:
-    output = made_up(6, 8, 0)
+    output = output_of(6, 8, 0)
     student = Output(output.text.requires_grad_(), output.logit_scale, output.clean, output.distilled)
     loss, _ = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, output)
     loss.backward()
@@ -225,7 +177,7 @@ def test_weights_rise_over_the_ramp(weight: float, ramp: float, step: int) -> No
 
 def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:
     mixes = (None, mix_of(5, 0.7))
-    student, teacher = made_up(5, 8, 0, mixes, prototypes=64), made_up(5, 8, 1, prototypes=64)
+    student, teacher = output_of(5, 8, 0, mixes, prototypes=64), output_of(5, 8, 1, prototypes=64)
     leaves = [view.prototypes for view in student.distilled] + [view.image for view in student.distilled]
     leaves += [student.text, student.clean.image, student.logit_scale]
     for leaf in leaves:
@@ -258,4 +210,4 @@ def test_those_with_a_weight_are_built_in_order() -> None:
 def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
     objective = next(o for o in build_objectives(variant_config("sd-clip-every-step")) if o.name == name)
     with pytest.raises(ValueError, match=f"{name} needs the teacher's outputs"):
-        objective(made_up(2, 3, 0, prototypes=64), None)
+        objective(output_of(2, 3, 0, prototypes=64), None)

@@ -79,19 +79,6 @@ def test_the_search_follows_the_published_steps() -> None:
         assert accuracy == pytest.approx(plain, abs=1e-6)
 
 
-def test_digits_reach_what_a_plain_sweep_reaches() -> None:
-    gaps = []
-    for seed in range(3):  # the choice among C that validate alike is luck; the mean is not
-        train, val, test = splits(seed)
-        (x, y), (val_x, val_y), (test_x, test_y) = (part.arrays("digits") for part in (train, val, test))
-        sweep = {C: LogisticRegression(C=C, max_iter=1000).fit(x, y).score(val_x, val_y) for C in C_GRID[24::4]}
-        best = LogisticRegression(C=max(sweep, key=lambda one: sweep[one]), max_iter=1000)
-        theirs = best.fit(np.concatenate([x, val_x]), np.concatenate([y, val_y])).score(test_x, test_y)
-        gaps.append(linear_probe(train, test, val).test.metrics()["acc1"] - theirs)
-        assert theirs > 0.95
-    assert abs(np.mean(gaps)) < 0.005
-
-
 def test_without_validation_data_some_training_data_are_held_out() -> None:
     train, _, test = splits()
     result = linear_probe(train, test)
@@ -195,11 +182,11 @@ def test_a_fit_can_be_cancelled_in_the_middle() -> None:
 
 def test_few_shot_improves_with_shots_and_has_an_interval() -> None:
     train, val, test = splits()
-    points = few_shot(train, test, val, shots=(16, 1), draws=3)
+    points = few_shot(train, test, val, shots=(16, 1), draws=2)
     assert [point.shots for point in points] == [1, 16]
     assert points[0].mean + 0.1 < points[1].mean < 1
     for point in points:
-        assert len(point.accuracies) == len(point.C) == 3
+        assert len(point.accuracies) == len(point.C) == 2
         ends = point.interval
         assert ends is not None
         assert ends.low < point.mean < ends.high

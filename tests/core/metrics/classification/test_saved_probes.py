@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.metrics.classification.probe import Probe, load_probe, save_probe
 from core.metrics.classification.zero_shot import ClassEmbedder
 from core.metrics.inputs import EvaluationError
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 _PROBE = Probe(torch.eye(2, 3), torch.zeros(2), ("cat", "dog"), 1.0, "embedding", "abc", templates=("a {}.",))
 _FACTS = {
@@ -236,14 +235,6 @@ _HOSTILE: st.SearchStrategy[tuple[Callable[[bytes], None], bytes]] = st.one_of(
 )
 
 
-@settings(max_examples=200)
-@given(_HOSTILE)
-def test_mutated_probes_and_caches_are_answered_or_refused(case: tuple[Callable[[bytes], None], bytes]) -> None:
-    case[0](case[1])
-
-
-@pytest.mark.slow
-@settings(max_examples=10_000)
-@given(_HOSTILE)
-def test_many_mutated_probes_and_caches_are_answered_or_refused(case: tuple[Callable[[bytes], None], bytes]) -> None:
-    case[0](case[1])
+@few_or_many
+def test_mutated_probes_and_caches_are_answered_or_refused(examples: int) -> None:
+    feed(lambda case: case[0](case[1]), _HOSTILE, examples)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core.search.collection import open_index
@@ -25,7 +24,7 @@ from core.search.index.storage import IndexReader, IndexWriter, parse_record
 from core.spec.errors import UserError
 from tests.core.search.index.hostile import claim, manifest_of, write_signed
 from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_images
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
 KINDS = ("images", "facts", "records", "texts")
@@ -271,16 +270,11 @@ def test_a_line_that_is_no_record(line: bytes) -> None:
 
 
 RECORD = {"path": "/a/b.png", "captions": ["a dog", "a cat"], "labels": {"folder": "b"}, "reason": "it is broken"}
-LITTLE = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-MUCH = settings(LITTLE, max_examples=10_000)
 
 
-def check_record(content: bytes) -> None:
-    survives(lambda: parse_record(content))
-
-
-test_hostile_records = LITTLE(given(mutated(RECORD, line=True))(check_record))
-test_ten_thousand_hostile_records = pytest.mark.slow(MUCH(given(mutated(RECORD, line=True))(check_record)))
+@few_or_many
+def test_hostile_records(examples: int) -> None:
+    feed(lambda content: survives(lambda: parse_record(content)), mutated(RECORD, line=True), examples)
 
 
 @pytest.fixture(scope="module")
@@ -330,10 +324,11 @@ def check_manifest(shared: Path, content: bytes, signed: bool) -> None:
     assert {path.name: path.stat().st_size for path in shared.glob("*.bin")} == before
 
 
-hostile = given(content=mutated(SAMPLE), signed=st.booleans())
-big = example(json.dumps({**SAMPLE, "segments": [{**SAMPLE["segments"][0], "rows": 1 << 40}] * 1000}).encode(), True)
-test_hostile_manifests = LITTLE(big(hostile(check_manifest)))
-test_ten_thousand_hostile_manifests = pytest.mark.slow(MUCH(hostile(check_manifest)))
+@few_or_many
+def test_hostile_manifests(shared: Path, examples: int) -> None:
+    big = json.dumps({**SAMPLE, "segments": [{**SAMPLE["segments"][0], "rows": 1 << 40}] * 1000}).encode()
+    manifests = st.tuples(mutated(SAMPLE), st.booleans())
+    feed(lambda case: check_manifest(shared, *case), manifests, examples, (big, True))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.evaluation.report import read_report
@@ -19,7 +19,7 @@ from core.model.towers.pretrained import read_weights
 from core.model.towers.towers import resolve_architecture
 from core.spec.config import ConfigError, field_names, override, parse_config, read_config, with_absolute_paths
 from core.spec.presets import preset_config
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 CLIP = preset_config("clip", "tiny")
 REPORT = {
@@ -120,29 +120,17 @@ def test_whatever_is_set_is_an_answer_or_a_sentence(name: str, value: str) -> No
     survives(lambda: with_absolute_paths(override(CLIP, [f"{name}={value}"])).to_json().encode())
 
 
-def feed(name: str, path: Path, examples: int) -> None:
+@few_or_many
+@pytest.mark.parametrize("name", list(READERS))
+def test_whatever_its_bytes_a_file_is_read_or_refused(name: str, tmp_path: Path, examples: int) -> None:
     sample, read = READERS[name]
+    path = tmp_path / "file"
 
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
-    @given(mutated(sample))
-    def each(content: bytes) -> None:
-        if name == "prompts":
-            content = content.replace(b'"', b"").replace(b",", b"")
-        path.write_bytes(content)
+    def use(content: bytes) -> None:
+        path.write_bytes(content.replace(b'"', b"").replace(b",", b"") if name == "prompts" else content)
         survives(lambda: read(path))
 
-    each()
-
-
-@pytest.mark.parametrize("name", list(READERS))
-def test_whatever_its_bytes_a_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
-    feed(name, tmp_path / "file", 100)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(READERS))
-def test_ten_thousand_damaged_files(name: str, tmp_path: Path) -> None:
-    feed(name, tmp_path / "file", 10_000)
+    feed(use, mutated(sample), examples)
 
 
 def test_templates_are_few_and_short(tmp_path: Path) -> None:

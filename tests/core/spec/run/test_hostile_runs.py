@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.checkpoint import files as checkpoint
@@ -42,7 +41,7 @@ from core.spec.run.model_names import RunNetwork, resolve
 from core.spec.run.status import judge, own_status, process_alive
 from sdgui.runs.history import RunHistory
 from sdgui.store.summary import RunSummary
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 CPU = torch.device("cpu")
 CONFIG = preset_config("sd-clip", "tiny")
@@ -57,13 +56,6 @@ EVENTS: tuple[Event, ...] = (
     RunFailed(step=1, error="E", message="m", traceback="t"),
 )
 LINES = st.one_of([mutated(json.loads(encode(event)), line=True) for event in EVENTS])
-
-
-def tried(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(
-        max_examples=examples,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -87,25 +79,6 @@ def read_events(run: RunDir, lines: list[bytes]) -> None:
     judge(None, summary.terminal)
 
 
-EVENTS_READ = {"lines": st.lists(LINES, min_size=1, max_size=4)}
-STATUS = {"content": mutated(asdict(own_status(3, 12, "training", 4.0)))}
-CONFIG_TEXT = {"content": mutated(CONFIG.model_dump(mode="json"))}
-CONTROL = {"content": st.one_of(mutated("stop"), mutated("pause"), st.binary(max_size=4000))}
-
-
-@tried(300)
-@given(**EVENTS_READ)
-def test_events(run: RunDir, lines: list[bytes]) -> None:
-    survives(lambda: read_events(run, lines))
-
-
-@pytest.mark.slow
-@tried(10_000)
-@given(**EVENTS_READ)
-def test_ten_thousand_events(run: RunDir, lines: list[bytes]) -> None:
-    survives(lambda: read_events(run, lines))
-
-
 def read_status(run: RunDir, content: bytes) -> None:
     run.status.write_bytes(content)
     status = run.read_status()
@@ -115,35 +88,9 @@ def read_status(run: RunDir, content: bytes) -> None:
         assert 0 <= status.step <= 1 << 53
 
 
-@tried(300)
-@given(**STATUS)
-def test_status(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_status(run, content))
-
-
-@pytest.mark.slow
-@tried(10_000)
-@given(**STATUS)
-def test_ten_thousand_statuses(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_status(run, content))
-
-
 def read_run_config(run: RunDir, content: bytes) -> None:
     run.config.write_bytes(content)
     read_config(run.config)
-
-
-@tried(200)
-@given(**CONFIG_TEXT)
-def test_config(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_run_config(run, content))
-
-
-@pytest.mark.slow
-@tried(10_000)
-@given(**CONFIG_TEXT)
-def test_ten_thousand_configs(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_run_config(run, content))
 
 
 def read_control(run: RunDir, content: bytes) -> None:
@@ -152,17 +99,19 @@ def read_control(run: RunDir, content: bytes) -> None:
     run.clear_control()
 
 
-@tried(200)
-@given(**CONTROL)
-def test_control(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_control(run, content))
+READERS: dict[str, tuple[Callable[[RunDir, Any], None], st.SearchStrategy[Any]]] = {
+    "events": (read_events, st.lists(LINES, min_size=1, max_size=4)),
+    "status": (read_status, mutated(asdict(own_status(3, 12, "training", 4.0)))),
+    "config": (read_run_config, mutated(CONFIG.model_dump(mode="json"))),
+    "control": (read_control, st.one_of(mutated("stop"), mutated("pause"), st.binary(max_size=4000))),
+}
 
 
-@pytest.mark.slow
-@tried(10_000)
-@given(**CONTROL)
-def test_ten_thousand_controls(run: RunDir, content: bytes) -> None:
-    survives(lambda: read_control(run, content))
+@few_or_many
+@pytest.mark.parametrize("name", READERS)
+def test_a_changed_file_is_read_or_refused(run: RunDir, name: str, examples: int) -> None:
+    read, contents = READERS[name]
+    feed(lambda content: survives(lambda: read(run, content)), contents, examples)
 
 
 def small_model() -> dict[str, Any]:
@@ -174,7 +123,6 @@ def small_model() -> dict[str, Any]:
 INFO = CheckpointInfo(
     1, 12, CONFIG.model_dump(mode="json"), small_model(), score=0.5, best_score=0.5, classes=("a", "b")
 )
-CHECKPOINT = {"content": mutated(asdict(INFO))}
 
 
 @pytest.fixture(scope="module")
@@ -192,17 +140,9 @@ def read_checkpoint(run: RunDir, content: bytes) -> Network:
     return open_network(RunNetwork(run, name, "student"), CPU)
 
 
-@tried(100)
-@given(**CHECKPOINT)
-def test_checkpoint(saved: RunDir, content: bytes) -> None:
-    survives(lambda: read_checkpoint(saved, content))
-
-
-@pytest.mark.slow
-@tried(10_000)
-@given(**CHECKPOINT)
-def test_ten_thousand_checkpoints(saved: RunDir, content: bytes) -> None:
-    survives(lambda: read_checkpoint(saved, content))
+@few_or_many
+def test_a_changed_checkpoint_is_opened_or_refused(saved: RunDir, examples: int) -> None:
+    feed(lambda content: survives(lambda: read_checkpoint(saved, content)), mutated(asdict(INFO)), examples)
 
 
 def test_what_was_not_changed_is_read(saved: RunDir) -> None:

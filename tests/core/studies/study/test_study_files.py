@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 
 from core.spec.chain import ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError
@@ -24,7 +23,7 @@ from core.studies.study.queue import run_study, steps_of
 from core.studies.study.results import collect, write_results
 from sdgui.runs.study_status import read_study_folder
 from tests.core.images import write_pairs
-from tests.mutations import mutated, survives
+from tests.mutations import feed, few_or_many, mutated, survives
 
 ARMS = [{"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip", "set": ["seed=3"]}]
 STUDY: dict[str, Any] = {
@@ -282,21 +281,7 @@ def sample(out: StudyDir, name: str) -> Any:
     return written[name] if name in written else json.loads(out.results.read_bytes())
 
 
-def feed(out: StudyDir, name: str, examples: int) -> None:
-    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
-    @given(mutated(sample(out, name)))
-    def each(content: bytes) -> None:
-        use(out, name, content)
-
-    each()
-
-
+@few_or_many
 @pytest.mark.parametrize("name", FILES)
-def test_whatever_its_bytes_a_file_of_a_study_is_read_or_refused(name: str, folder: StudyDir) -> None:
-    feed(folder, name, 50)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-def test_ten_thousand_damaged_files_of_a_study(name: str, folder: StudyDir) -> None:
-    feed(folder, name, 10_000)
+def test_whatever_its_bytes_a_file_of_a_study_is_read_or_refused(name: str, folder: StudyDir, examples: int) -> None:
+    feed(lambda content: use(folder, name, content), mutated(sample(folder, name)), examples)
