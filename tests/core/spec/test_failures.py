@@ -22,7 +22,7 @@ LIMITED = (
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("verb", [["presets"], ["presets", "clip"], ["presets", "born-again", "--chain"]])
+@pytest.mark.parametrize("verb", [["presets"], ["presets", "born-again", "--chain"]])
 def test_a_full_disk_behind_stdout_is_a_sentence(verb: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*CORE, *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -44,9 +44,8 @@ def test_a_closed_stdout_and_a_reader_that_leaves_are_no_tracebacks() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
-@pytest.mark.parametrize("megabytes", [500, 700])
-def test_too_little_memory_is_a_sentence(megabytes: int) -> None:
-    code = LIMITED.format(megabytes << 20)
+def test_too_little_memory_is_a_sentence() -> None:
+    code = LIMITED.format(700 << 20)
     command = [sys.executable, "-P", "-c", code, "evaluate", "open_clip:sd-tiny", "--data", "x", "--task", "knn"]
     for _ in range(3):  # torch itself may die while it is loaded, seldom, by where its memory happens to lie
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=300)

@@ -22,16 +22,19 @@ from core.spec.config import (
     split_run,
     with_absolute_paths,
 )
-from core.spec.presets import SIZES, preset_config, preset_names
+from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", preset_names())
-def test_preset_is_consistent_and_survives_json(name: str, size: str) -> None:
-    config = preset_config(name, size)  # type: ignore[arg-type]
+def test_preset_is_consistent_described_and_survives_json(name: str, size: str) -> None:
+    config, preset = preset_config(name, size), PRESETS[name]  # type: ignore[arg-type]
     assert problems(config) == {}
     assert parse_config(config.to_json(), "a file") == config
     assert config.preset == name
+    assert preset.title
+    assert preset.paper
+    assert len(preset.description) > 80
 
 
 def test_unknown_preset_names_the_nearest() -> None:
@@ -54,10 +57,13 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
         ("views.clean.crop_min=0.9", None),
         ("optim.learning_rate=NaN", r"optim.learning_rate"),
+        ("preset=mixmatch views.local.count=2", r"views\.local\.count: mixmatch interpolates"),
+        ("preset=fixmatch views.student.mix=mixup", r"views\.student\.mix: fixmatch needs views that are not interpol"),
     ],
 )
 def test_settings_are_applied_or_refused_in_words(setting: str, message: str | None) -> None:
-    config = preset_config("clip")
+    preset, _, setting = setting.rpartition(" ")
+    config = preset_config(preset.removeprefix("preset=") or "clip")
     if message is None:
         name, value = setting.split("=")
         assert get_field(override(config, [setting]), name) == json.loads(value)
@@ -131,20 +137,6 @@ def test_digest_names_the_config() -> None:
     config = preset_config("clip")
     assert config.digest() == parse_config(config.to_json(), "").digest()
     assert config.digest() != override(config, ["seed=1"]).digest()
-
-
-@pytest.mark.parametrize(
-    ("setting", "field"),
-    [("views.local.count=2", "views.local.count")],
-)
-def test_mixmatch_mixes_views_of_one_size(setting: str, field: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{field}: mixmatch interpolates"):
-        override(preset_config("mixmatch", "tiny"), [setting])
-
-
-def test_fixmatch_needs_views_that_are_not_interpolated() -> None:
-    with pytest.raises(ConfigError, match=r"views\.student\.mix: fixmatch needs views that are not interpolated"):
-        override(preset_config("fixmatch", "tiny"), ["views.student.mix=mixup"])
 
 
 def test_run_at_step_is_a_folder_and_what_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,10 @@ ONLY_TAUGHT = {
         ("clip", {**STORED, "data.train": "00000.tar::00001.tar"}, "teacher.targets"),
         ("clip", {**STORED, "views.teacher.count": 1}, "views.teacher.count"),
         ("clip", {**STORED, "views.student.count": 1, "views.shared": True}, "views.shared"),
+        ("clip", {**STORED, "objectives.distill_prototypes.weight": 1.0, "objectives.distill_prototypes.on": "image"},
+         "teacher.targets"),
+        ("clip", {"checkpoint.keep_retained": 0.9}, "checkpoint.keep_retained"),
+        ("clip", {"teacher.kind": "initial", "data.train": "x.csv"}, "towers.pretrained"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, Any], field: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,10 @@ from core.spec.machines.connection import Connection, ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
 from core.spec.machines.ssh import PROTOCOL, ConnectionLost, MachineRefused
+from tests.core.remote.conftest import wait_for
 
 HELLO = {"event": "hello", "protocol": PROTOCOL, "version": "1", "host": "far-01"}
 FAR = Machine(name="far", host="user@far")
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.002)
 
 
 class Spoken:

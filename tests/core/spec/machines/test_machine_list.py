@@ -11,23 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.spec.errors import UserError
 from core.spec.machines.answers import Chunk, packed, unpacked
-from core.spec.machines.install import dependencies, install_script
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machine_list import MachineError, MachineList
-from core.spec.machines.ssh import ConnectionLost, MachineRefused, core_command, refusal, shell_line, ssh_command
+from core.spec.machines.ssh import core_command, ssh_command
 
 FAR = Machine(name="far", host="far.example.org")
-
-
-@pytest.mark.parametrize("host", ["-oProxyCommand=true", "a b", "a;b", "$(x)", "a\nb", ""])
-def test_a_host_is_never_an_option_or_a_command(host: str) -> None:
-    if not host:
-        assert Machine(name="a").is_local
-        return
-    with pytest.raises(ValidationError):
-        Machine(name="a", host=host)
 
 
 @pytest.mark.parametrize("host", ["gpu", "anna@gpu.example.org", "10.0.0.1", "[::1]", "user@host-1.x:22"])
@@ -69,35 +58,6 @@ def test_a_list_that_cannot_be_read_is_refused_and_kept(tmp_path: Path, text: st
     assert path.read_text() == text
 
 
-REFUSALS = [
-    (255, "Host key verification failed.", MachineRefused, "ssh-keygen -R far.example.org"),
-    (255, "anna@far: Permission denied (publickey,password).", MachineRefused, "ssh-copy-id"),
-    (127, "sh: 1: exec: sdgui-core: not found", MachineRefused, "Install there"),
-    (1, "/usr/bin/python3: No module named core", MachineRefused, "Install there"),
-    (2, "sdgui-core: error: argument VERB: invalid choice: 'remote'", MachineRefused, "another version"),
-    (1, "OSError: [Errno 28] No space left on device", MachineRefused, "Free some space"),
-    (255, "ssh: Could not resolve hostname far: Name or service not known", ConnectionLost, "not known"),
-    (255, "ssh: connect to host far port 22: Connection refused", ConnectionLost, "cannot be reached"),
-    (255, "ssh: connect to host far port 22: Connection timed out", ConnectionLost, "cannot be reached"),
-    (-9, "", ConnectionLost, "connection to far.example.org was lost"),
-    (1, "Killed", ConnectionLost, "exited (1): Killed"),
-]
-
-
-@pytest.mark.parametrize(("code", "stderr", "kind", "said"), REFUSALS)
-def test_what_ssh_says_is_told_with_its_remedy(code: int, stderr: str, kind: type[UserError], said: str) -> None:
-    found = refusal(FAR, code, f"Welcome to the cluster\n{stderr}\n")
-    assert type(found) is kind
-    assert said in str(found)
-
-
-def test_the_line_for_the_shell_quotes_what_it_is_given() -> None:
-    machine = Machine(name="a", host="a", python="~/my env/bin/python", setup="module load cuda")
-    line = shell_line(machine, ["remote", "--runs", "~/a b; rm"])
-    assert line.splitlines()[0] == "module load cuda"
-    assert line.endswith("""exec "$HOME"'/my env/bin/python' -m core remote --runs '~/a b; rm'""")
-
-
 @given(st.binary(max_size=5000))
 def test_packed_parts_of_files_come_out_as_they_were(data: bytes) -> None:
     assert unpacked(packed(data)) == data
@@ -119,15 +79,6 @@ def test_a_part_that_unpacks_to_gigabytes_is_refused() -> None:
     assert len(bomb) < 100_000
     with pytest.raises(ValidationError):
         Chunk.model_validate({"data": bomb, "size": 1, "stamp": 1})
-
-
-def test_what_is_installed_there_is_the_trainer_s_alone() -> None:
-    names = [line.lower() for line in dependencies()]
-    assert any(name.startswith("torch") for name in names)
-    assert not any(name.startswith(("pyside", "pyqtgraph", "sqlalchemy")) for name in names)
-    script = install_script(FAR)
-    assert "{" + "packages}" not in script
-    assert "torch>=" in script
 
 
 def test_a_line_asks_nothing_and_a_dead_one_is_noticed_soon() -> None:

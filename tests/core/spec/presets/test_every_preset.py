@@ -1,6 +1,6 @@
 """Every preset trains at its tiny size: its loss falls, and resumed it equals the uninterrupted run bit for bit.
 
-Those that compute nothing which another one does not are resumed by ``-m slow`` alone (``tests.core.variants``).
+Those that compute nothing which another one does not are left to ``-m slow`` (``tests.core.variants``).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import open_clip
 import pytest
 import torch
 
-from core.checkpoint import files as checkpoint
 from core.model.towers.towers import resolve_architecture
-from core.spec.config import RunConfig, override, problems
-from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.run.events import EventReader, Metrics
+from core.spec.config import RunConfig, override
+from core.spec.presets import PRESETS, preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve, weights_in
 from core.training.train import train
 from tests.core.images import write_pairs
-from tests.core.variants import CONTAINED, is_contained, weights_to_start_from
+from tests.core.run_files import losses, weights
+from tests.core.variants import CONTAINED, each_preset, is_contained, weights_to_start_from
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 STEPS = 9
 SAVED = 6  # after this many steps the state is kept, from which the run is resumed
@@ -46,11 +46,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shape = next(one for one in CLASSES if one in row["title"])
             writer.writerow(row | dict.fromkeys(labels, shape))
     return source
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="session")
@@ -82,46 +77,17 @@ def run_config(name: str, pairs: Path, former: Path | None) -> RunConfig:
     return override(config, settings)
 
 
-def losses(run: RunDir) -> dict[int, dict[str, float]]:
-    return {
-        event.step: {
-            name: value
-            for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
-        }
-        for event in EventReader(run.events).read_all()
-        if isinstance(event, Metrics)
-    }
-
-
-def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    name = resolve(run, "last")
-    return {
-        f"{part}.{key}": value
-        for part in weights_in(run, name)
-        for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
-    }
-
-
 @pytest.mark.parametrize("name", CONTAINED)
 def test_a_contained_preset_is_contained(name: str) -> None:
     assert is_contained(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "goes_on"),
-    [
-        *((name, name not in CONTAINED) for name in PRESETS),
-        *(pytest.param(name, True, marks=pytest.mark.slow) for name in CONTAINED),
-    ],
-)
+@pytest.mark.parametrize("name", each_preset())
 def test_it_learns_and_goes_on_where_it_was(
-    name: str, goes_on: bool, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
+    name: str, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     needs_former = preset_config(name, "tiny").teacher.kind == "frozen"
     config = run_config(name, pairs, request.getfixturevalue("former") if needs_former else None)
-    if not goes_on:
-        config = override(config, [f"checkpoint.every_steps={STEPS}"])
     whole, resumed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "resumed")
     assert train(config, whole, quiet=True) == "done"
     values = losses(whole)
@@ -129,9 +95,6 @@ def test_it_learns_and_goes_on_where_it_was(
     main = next(metric for metric in MAIN if metric in values[1])
     course = [step[main] for step in values.values()]
     assert sum(course[-WINDOW:]) < sum(course[:WINDOW]), f"{main}: {course}"
-    if not goes_on:
-        return
-
     saved = f"step-{SAVED:08d}"
     resumed.create()
     shutil.copytree(whole.checkpoints / saved, resumed.checkpoints / saved)
@@ -141,16 +104,6 @@ def test_it_learns_and_goes_on_where_it_was(
     ours, theirs = weights(resumed), weights(whole)
     assert ours.keys() == theirs.keys()
     assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_it_makes_sense_at_every_size_and_says_what_it_is(name: str, size: Size) -> None:
-    assert problems(preset_config(name, size)) == {}
-    preset = PRESETS[name]
-    assert preset.title
-    assert len(preset.description.split()) >= 12
-    assert preset.paper
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name, "base").towers.pretrained])

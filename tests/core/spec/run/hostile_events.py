@@ -31,4 +31,10 @@ HOSTILE_LINES = (
     b'{"v":1,"kind":"sample","time":1.0,"step":1,"what":"retrieval","content":{"a":' + b"[" * 90 + b"]" * 90 + b"}}",
     b'{"v":1,"kind":["log"],"time":1.0}',
     b"[" * 200_000,
+    b"not json",
+    b"[]",
+    b'{"kind":7}',
+    b'{"v":1,"kind":"metrics"}',
+    b'{"v":1,"kind":"metrics","step":1,"values":[1]}',
+    b"\xff\xfe",
 )
