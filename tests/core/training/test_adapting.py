@@ -11,7 +11,7 @@ import torch
 
 from core.checkpoint.opening import open_network
 from core.model.eval_mode import evaluating
-from core.spec.config import ObjectivesConfig, RunConfig, override, problems, retained_sets
+from core.spec.config import ObjectivesConfig, RunConfig, override, retained_sets
 from core.spec.presets import preset_config
 from core.spec.run.events import CheckpointSaved, Evaluated, EventReader
 from core.spec.run.folder import RunDir
@@ -34,11 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with train_csv.open("w", newline="") as file:
         csv.writer(file).writerows(rows + more)
     return train_csv
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +89,7 @@ def test_stored_images_are_those_that_evaluation_sees(data: Path, base: Path, tm
         assert torch.equal(ours.logit_scale, theirs.logit_scale)
 
 
-@pytest.mark.parametrize("b", [0.2, 1.0, 3.0])
+@pytest.mark.parametrize("b", [0.2, 3.0])
 def test_a_trajectory_is_averaged_by_a_beta_density(b: float, data: Path, base: Path, tmp_path: Path) -> None:
     settings = ("teacher.kind=ema", "teacher.momentum_schedule=beta", f"teacher.momentum_beta={b}")
     config = tuning(data, base, *settings, preset="clip")
@@ -176,26 +171,3 @@ def test_retained_sets_are_named_or_called_after_their_files() -> None:
         "old": "b/val.csv",
         "val 2": "c/val.csv",
     }
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        (["towers.pretrained="], "towers.pretrained"),
-        (["teacher.kind=ema"], "teacher.targets"),
-        (["views.teacher.count=1"], "views.teacher.count"),
-        (["data.train=a/{0..3}.tar"], "teacher.targets"),
-        (["objectives.distill_prototypes.weight=1", "objectives.distill_prototypes.on=image"], "teacher.targets"),
-        (["checkpoint.keep_retained=0.9"], "checkpoint.keep_retained"),
-    ],
-)
-def test_what_cannot_be_stored_or_retained_is_named_at_its_field(settings: list[str], field: str) -> None:
-    raw = tuning(Path("a.csv"), Path("run")).model_dump(mode="json")
-    for setting in settings:
-        path, _, text = setting.partition("=")
-        *sections, leaf = path.split(".")
-        place = raw
-        for section in sections:
-            place = place[section]
-        place[leaf] = type(place[leaf])(text)
-    assert field in problems(RunConfig.model_validate(raw))

@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from core.model.block_passes import compile_blocks
 from core.model.towers.transformer import ResidualBlock
 from core.training import assembly
-from tests.core.training.test_train_step import config_for, data, opened, own_cache
+from tests.core.training.test_train_step import config_for, data, opened
 
-__all__ = ["data", "own_cache"]  # fixtures
+__all__ = ["data"]  # the fixture
 STEPS = 2
 
 

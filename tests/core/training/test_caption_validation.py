@@ -33,11 +33,6 @@ from tests.core.variants import variant_config
 CPU = Runtime(torch.device("cpu"), "fp32")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_pairs(tmp_path_factory.mktemp("pairs"))

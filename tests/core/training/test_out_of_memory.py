@@ -13,9 +13,9 @@ from core.model.runtime import Runtime
 from core.training import over_ranks
 from core.training.errors import TrainingError
 from core.training.loop import Loop
-from tests.core.training.test_train_step import config_for, data, opened, own_cache
+from tests.core.training.test_train_step import config_for, data, opened
 
-__all__ = ["data", "own_cache"]  # fixtures
+__all__ = ["data"]  # the fixture
 
 
 PARAMETER = torch.ones(3)
@@ -53,28 +53,6 @@ def told(fits: int, pairs: int = 12, micro: int = 0, ranks: int = 1) -> tuple[st
     )
     batch: Any = Rows(pairs)
     return str(Loop._out_of_memory(loop, batch)), tried, let_go
-
-
-def test_the_largest_half_that_fits_is_named_with_both_remedies() -> None:
-    sentence, tried, let_go = told(fits=4)
-    assert (
-        "at step 7 with optim.batch_size 12; 3 fits: set optim.batch_size to 3, or optim.micro_batch to 3 and keep"
-        in (sentence)
-    )
-    assert tried == [6, 3]
-    assert let_go == [True, True], "before it is tried, and after what fitted"
-
-
-def test_a_batch_that_is_taken_in_chunks_already_is_made_smaller() -> None:
-    sentence, _, _ = told(fits=4, micro=2)
-    assert "3 fits: set optim.batch_size to 3, or choose a smaller architecture" in sentence
-
-
-@pytest.mark.parametrize("micro", [0, 2])
-def test_where_nothing_fits_that_is_said(micro: int) -> None:
-    sentence, tried, _ = told(fits=0, micro=micro)
-    assert "optim.batch_size 12; not even one pair fits, or choose a smaller architecture." in sentence
-    assert tried == [6, 3, 1]
 
 
 @pytest.mark.parametrize(("pairs", "half"), [(12, 6), (1, 1)])

@@ -30,11 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def config_for(data: tuple[Path, Path], *settings: str) -> RunConfig:
     """Six steps, three an epoch."""
     paths = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=2", "optim.batch_size=12"]

@@ -15,7 +15,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
 from core.training import progress
 from core.training.memory import largest_fitting
-from core.training.progress import Heartbeat, Pace, TimeLeft, duration
+from core.training.progress import Heartbeat, TimeLeft, duration
 
 
 def test_time_left_is_that_of_the_last_steps() -> None:
@@ -36,19 +36,6 @@ def test_time_left_is_that_of_the_last_steps() -> None:
 )  # fmt: skip
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
-
-
-def test_the_pace_counts_steps_and_not_what_is_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 2.0, 10.0, 13.0, 20.0, 21.0])
-    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    pace = Pace()  # 0
-    pace.step(12)  # 2 s
-    pace.begin()  # 8 s of validation
-    pace.step(12)
-    assert pace.report() == {"train/pairs_per_s": pytest.approx(24 / 5), "runtime/data_wait": 0.0}
-    pace.begin()
-    pace.step(6)
-    assert pace.report()["train/pairs_per_s"] == pytest.approx(6.0)  # only of what came since
 
 
 def status(run: RunDir) -> RunStatus:
@@ -125,14 +112,6 @@ def test_the_largest_half_that_fits(fits: int, wanted: int) -> None:
 
     assert largest_fitting(attempt, 48) == wanted
     assert max(tried) == 24  # the whole did not fit
-
-
-def test_another_failure_is_not_taken_for_want_of_memory() -> None:
-    def attempt(size: int) -> None:
-        raise RuntimeError("shapes do not fit")
-
-    with pytest.raises(RuntimeError, match="shapes do not fit"):
-        largest_fitting(attempt, 8)
 
 
 def test_a_terminal_has_one_line_that_is_drawn_over_and_a_quiet_run_none(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -20,16 +18,16 @@ from core.model.network import Network
 from core.spec.config import RunConfig, override
 from core.spec.run.events import Evaluated, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.loop import Loop
 from core.training.schedules import build_optimizer
-from core.training.team.signals import signals_as_requests
 from core.training.train import train
-from tests.core.training.test_train import config_for, data, own_cache, read
+from tests.core.training.test_train import config_for, data, read
 from tests.core.training.test_train_failures import failure
 from tests.core.training.test_train_step import opened
 
-__all__ = ["data", "own_cache"]  # fixtures
+__all__ = ["data"]  # the fixture
 
 
 def start(config: RunConfig, folder: Path) -> tuple[dict[str, torch.Tensor], Batch]:
@@ -77,12 +75,12 @@ def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
     monkeypatch.setattr(encoder, "evaluation_batches", watched)
     run, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "other")
     settings = ["optim.epochs=1", "validation.batch_size=7"]
-    assert train(config_for(data, "sd-clip-every-step", *settings, f"data.test={data[0]}"), run, quiet=True) == "done"
+    assert train(config_for(data, "clip", *settings, f"data.test={data[0]}"), run, quiet=True) == "done"
     assert set(sizes) == {7}
     validated, tested = [dict(event.values) for event in read(run) if isinstance(event, Evaluated)]
     assert {name.partition("/")[0] for name in validated} == {"val"}
     assert {name.partition("/")[0] for name in tested} == {"test"}
-    assert train(config_for(data, "sd-clip-every-step", *settings, f"data.val={data[0]}"), other, quiet=True) == "done"
+    assert train(config_for(data, "clip", *settings, f"data.val={data[0]}"), other, quiet=True) == "done"
     (same,) = [event.values for event in read(other) if isinstance(event, Evaluated)]
     assert tested == {name.replace("val/", "test/"): value for name, value in same.items()}
 
@@ -102,13 +100,13 @@ def test_intervals_of_validating_and_saving_are_those_of_the_config(data: tuple[
 def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path], tmp_path: Path) -> None:
     """The newest is whole, so that training can be resumed; the kept ones open, and nothing resumes from them."""
     run = RunDir(tmp_path / "run")
-    settings = ("checkpoint.every_steps=5", "checkpoint.keep_every=4", "validation.every_steps=99", "optim.epochs=4")
+    settings = ("checkpoint.every_steps=3", "checkpoint.keep_every=2", "validation.every_steps=99", "optim.epochs=2")
     assert train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True) == "done"
-    assert checkpoint.names(run) == ["step-00000004", "step-00000008", "step-00000012"]
+    assert checkpoint.names(run) == ["step-00000002", "step-00000004", "step-00000006"]
     whole = [name for name in checkpoint.names(run) if (run.checkpoints / name / checkpoint.STATE).exists()]
-    assert whole == ["step-00000012"]
-    assert open_model(f"{run.path}@4", "teacher").subject.model.endswith("@step-00000004")
-    shutil.rmtree(run.checkpoints / "step-00000012")
+    assert whole == ["step-00000006"]
+    assert open_model(f"{run.path}@2", "teacher").subject.model.endswith("@step-00000002")
+    shutil.rmtree(run.checkpoints / "step-00000006")
     with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* hold only networks, no state"):
         checkpoint.newest_complete(run, torch.device("cpu"))
 
@@ -172,23 +170,6 @@ def test_a_bug_in_a_step_is_no_want_of_memory(
     assert "Traceback" in event.traceback
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.EDQUOT, "is full; the last"), (errno.EIO, "Input/output")])
-def test_a_disk_that_fails_in_the_midst_is_on_record(
-    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
-) -> None:
-    def refuse(loop: Loop, batch: Batch) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(Loop, "train_step", refuse)
-    run = RunDir(tmp_path / "run")
-    with pytest.raises((OSError, TrainingError), match=said):
-        train(config_for(data, "clip"), run, quiet=True)
-    event = read(run)[-1]
-    assert isinstance(event, RunFailed)
-    assert said in event.message
-    run.claim().release()  # the folder is free again
-
-
 def test_the_first_signal_asks_and_the_second_ends_and_both_are_given_back(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,26 +191,11 @@ def test_the_first_signal_asks_and_the_second_ends_and_both_are_given_back(
     ended = read(run)[-1]
     assert isinstance(ended, RunFinished)
     assert (ended.step, ended.outcome) == (2, "stopped")
+    assert checkpoint.read_info(run, resolve(run, "last")).step == 2
     assert during[0] not in before
     assert during[1] == signal.SIG_DFL
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert not run.control.exists()
-
-
-def test_what_was_asked_of_this_trainer_counts_and_what_was_asked_before_does_not(
-    data: tuple[Path, Path], tmp_path: Path
-) -> None:
-    run = RunDir(tmp_path / "run")
-    run.create()
-    run.ask("stop")
-    os.utime(run.control, (1.0, 1.0))  # left by a trainer that was killed
-    assert train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True) == "done"
-    assert not run.control.exists()
-    other = RunDir(tmp_path / "other")
-    other.create()
-    other.ask("stop")
-    assert train(config_for(data, "clip", "optim.epochs=1"), other, quiet=True) == "stopped"
-    assert not other.control.exists()
 
 
 def test_a_stopped_run_is_gone_on_with_and_not_taken_for_finished(data: tuple[Path, Path], tmp_path: Path) -> None:
@@ -240,25 +206,3 @@ def test_a_stopped_run_is_gone_on_with_and_not_taken_for_finished(data: tuple[Pa
     free = override(config_for(data, "clip", "optim.epochs=1"), ["data.workers=1", "name=other", "runtime.log_every=3"])
     assert train(free, run, quiet=True) == "done"  # what changes speed or bookkeeping only
     assert not [event for event in read(run) if isinstance(event, Log)]
-
-
-def test_every_field_that_differs_is_counted(data: tuple[Path, Path], tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    train(config_for(data, "clip", "optim.epochs=1"), run, quiet=True)
-    with pytest.raises(Exception, match=r"is 0 in the folder and 5 here and 1 more fields; choose another folder"):
-        train(config_for(data, "clip", "optim.epochs=2", "seed=5"), run, quiet=True)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
-def test_a_schedulers_warning_asks_for_a_pause_and_the_first_request_counts() -> None:
-    for number, later, wanted in (
-        (signal.SIGUSR1, signal.SIGTERM, "pause"),
-        (signal.SIGUSR2, signal.SIGUSR1, "pause"),
-        (signal.SIGTERM, signal.SIGUSR1, "stop"),
-    ):
-        with signals_as_requests(launched=True) as requests:
-            assert not requests.is_set()
-            signal.raise_signal(number)
-            signal.raise_signal(later)  # so soon it is the same request, which torchrun passes on
-            assert requests.is_set()
-            assert requests.request == wanted

@@ -15,19 +15,19 @@ from core.checkpoint import files as checkpoint
 from core.checkpoint.state import optimizer_tensors
 from core.data.batch import Batch
 from core.spec.config import RunConfig
-from core.spec.run.events import Event, EventReader, Log, Metrics, RunFailed
+from core.spec.run.events import Event, EventReader, Log, RunFailed
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
-from core.training import loop as loop_module
 from core.training.errors import TrainingError
 from core.training.loop import Loop
 from core.training.step.reports import Reports
 from core.training.step.step_guard import SkippedStep, StepGuard
 from core.training.train import train
 from core.training.train_step import TrainStep
-from tests.core.training.test_train_step import config_for, data, opened, own_cache
+from tests.core.run_files import losses as reported
+from tests.core.training.test_train_step import config_for, data, opened
 
-__all__ = ["data", "own_cache"]  # fixtures
+__all__ = ["data"]  # the fixture
 
 
 class Reads(TorchDispatchMode):
@@ -63,19 +63,6 @@ def read(run: RunDir) -> list[Event]:
     return EventReader(run.events).read_all()
 
 
-def reported(run: RunDir) -> dict[int, dict[str, float]]:
-    """What was reported of each step, without the speed."""
-    return {
-        event.step: {
-            name: value
-            for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
-        }
-        for event in read(run)
-        if isinstance(event, Metrics)
-    }
-
-
 def weights(run: RunDir) -> dict[str, torch.Tensor]:
     name, device = resolve(run, "last"), torch.device("cpu")
     parts = (checkpoint.load_weights(run, name, part, device) for part in ("student", "teacher", "state"))
@@ -86,14 +73,14 @@ def test_a_resume_between_two_reports_changes_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = "objectives.matching.weight=0.1"  # by the generator, which stands elsewhere after a pause
-    config = config_for(data, "sd-clip-every-step", "runtime.log_every=5", drawn)
+    config = config_for(data, "sd-clip-every-step", "runtime.log_every=3", "optim.epochs=2", drawn)
     whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
     assert train(config, whole, quiet=True) == "done"
     original = Loop.train_step
 
     def pausing(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
         report = original(loop, batch)
-        if loop.step == 7:
+        if loop.step == 4:
             loop.run_dir.ask("pause")
         return report
 
@@ -102,7 +89,7 @@ def test_a_resume_between_two_reports_changes_nothing(
         assert train(config, run, quiet=True) == "paused"
     torch.manual_seed(987)
     assert train(config, run, quiet=True) == "done"
-    assert list(reported(run)) == [5, 10, 12]
+    assert list(reported(run)) == [3, 6]
     assert reported(run) == reported(whole)
     ours, theirs = weights(run), weights(whole)
     assert ours.keys() == theirs.keys()
@@ -159,15 +146,16 @@ def test_too_many_skipped_steps_end_the_run_at_the_next_report(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
-    monkeypatch.setattr(loop_module, "NONFINITE_LIMIT", 3)
     settings = ("checkpoint.every_steps=99", "validation.every_steps=99")
-    with broken_from(monkeypatch, {2, 5, 6, 7}), pytest.raises(TrainingError, match=r"for 3 steps in a row"):
+    broken = (2, 5, 6, 7, 8, 9)
+    said = r"for 5 steps in a row.*learning rate"
+    with broken_from(monkeypatch, set(broken)), pytest.raises(TrainingError, match=said):
         train(late(data, *settings), run, quiet=True)
-    assert warnings(run) == [f"step {step} was skipped: train/contrastive not finite" for step in (2, 5, 6, 7)]
+    assert warnings(run) == [f"step {step} was skipped: train/contrastive not finite" for step in broken]
     failed = read(run)[-1]
     assert isinstance(failed, RunFailed)
-    assert failed.step == 8
-    assert list(reported(run)) == [4]
+    assert failed.step == 12
+    assert list(reported(run)) == [4, 8]
 
 
 def test_a_checkpoint_between_two_reports_is_saved_after_what_was_skipped_is_said(
