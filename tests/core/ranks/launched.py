@@ -136,13 +136,6 @@ class Launched(Followed):
     def terminate(self) -> None:
         os.kill(self.process.pid, signal.SIGTERM)
 
-    def wait_for_ranks(self, ranks: list[int]) -> float:
-        """Until these processes have ended; how long it took from now on."""
-        began = time.monotonic()
-        left = [psutil.Process(pid) for pid in ranks if psutil.pid_exists(pid)]
-        psutil.wait_procs(left, PATIENCE)
-        return time.monotonic() - began
-
     def wait(self, seconds: float = PATIENCE) -> tuple[int, float]:
         began = time.monotonic()
         return self.process.wait(seconds), time.monotonic() - began

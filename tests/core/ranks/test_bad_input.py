@@ -20,11 +20,6 @@ from tests.core.ranks.launched import Forked
 from tests.core.ranks.settings import config_of, labelled_pairs
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``train.csv``, and the folder ``shards`` with the same pairs in four tars, indexed."""
@@ -96,6 +91,7 @@ def test_streams_that_cannot_be_shared(source: Path, tmp_path: Path) -> None:
     check("streams over the shards cannot be shared evenly by 3", source, tmp_path, shards, size=3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_nccl_without_gpus(source: Path, tmp_path: Path) -> None:
     check("no GPU for NCCL", source, tmp_path, "runtime.device=cuda")

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from core.ranks import draws
 from core.training.team.team import ALONE, Team
 from tests.core.ranks.forked import opened, over_ranks
 from tests.core.ranks.settings import config_of, labelled_pairs
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def test_each_rank_drops_out_by_itself_and_all_draw_alike(tmp_path: Path) -> None:

@@ -17,11 +17,6 @@ from tests.core.ranks.settings import config_of, labelled_pairs
 LOSS = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after: int, *settings: str) -> None:
     """Train over two ranks, save, go on there; and from the checkpoint over each of ``wholes``."""
     data = labelled_pairs(folder / "pairs")
@@ -56,7 +51,7 @@ def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after:
 
 
 def test_saved_over_two_ranks_goes_on_over_one(tmp_path: Path) -> None:
-    saved_and_resumed(tmp_path, (1,), 2, 2)
+    saved_and_resumed(tmp_path, (1,), 2, 1)
 
 
 @pytest.mark.slow

@@ -22,11 +22,6 @@ from tests.core.ranks.forked import opened, over_ranks, steps_of
 from tests.core.ranks.settings import config_of, labelled_pairs
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
     data = labelled_pairs(tmp_path / "pairs")
@@ -62,7 +57,7 @@ def test_saving_gathers_one_tensor_at_a_time(
 
     def saved(team: Team) -> tuple[int, int, int, int]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:
-            steps_of(loop, 2)
+            steps_of(loop, 1)
             live.highest = live.largest = live.total = 0
             loop.save()
             loop.leave()
@@ -114,7 +109,7 @@ def test_validating_gathers_one_block_at_a_time_also_before_the_first_step(confi
     def run(team: Team) -> tuple[list[int], dict[str, float], list[dict[str, float]]]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:
             whole, values = validated(loop)
-            return whole, values, steps_of(loop, 2)
+            return whole, values, steps_of(loop, 1)
 
     (_, alone, steps), *ranks = run(ALONE), *over_ranks(2, run)
     for whole, values, reports in ranks:

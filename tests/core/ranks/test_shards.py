@@ -30,7 +30,7 @@ def test_two_ranks_train_as_one_process(shards: Path, tmp_path: Path) -> None:
     def train(team: Team) -> list[dict[str, float]]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:
             assert loop.parts.loader.streams == 4
-            return steps_of(loop, 7)
+            return steps_of(loop, 4)
 
     single, every = train(ALONE), over_ranks(2, train)
     for step, report in enumerate(single):

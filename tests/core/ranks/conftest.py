@@ -1,0 +1,10 @@
+"""Every test of core.ranks shares one image cache."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_cache(shared_cache: None) -> None:
+    """No test sees the user's cache."""
