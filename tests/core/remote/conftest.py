@@ -30,7 +30,7 @@ def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 def run_config(name: str = "a run") -> str:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from core.__main__ import main
-from core.remote import script
+from core.remote import script, slurm
 
 TRAINER = Path(__file__).parents[2] / "sdgui" / "fake_trainer.py"
 
@@ -37,6 +37,7 @@ def program() -> list[str]:
 
 
 script.program = program
+slurm.QUEUE_VALID_SECONDS = 0.5  # a test waits for a few jobs alone
 if __name__ == "__main__":
     exec(ahead())
     sys.exit(main(sys.argv[1:]))

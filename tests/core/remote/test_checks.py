@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from pathlib import Path
@@ -13,14 +12,12 @@ from PIL import Image
 
 from core.data.inspection.fingerprint import fingerprint
 from core.data.sources.opening import open_source
-from core.remote import checks, files
+from core.remote import checks
 from core.remote.slurm import Slurm, SlurmError
 from core.spec.config import override
-from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, Gpu, Partition, packed, unpacked
+from core.spec.machines.answers import Gpu, Partition
 from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir
 
 NEAR = Machine(name="near")
 ALL = {"sdgui": "1", "torch": "2", "open_clip_torch": "3", "torchvision": "4", "safetensors": "5", "faiss-cpu": "6"}
@@ -165,65 +162,3 @@ def test_the_paths_of_a_config_are_looked_for(tmp_path: Path, monkeypatch: pytes
     rows = open_source(pairs).rows
     assert (facts[0].name, facts[0].pairs, facts[0].digest) == ("one", len(rows), fingerprint(rows))
     assert (facts[1].name, facts[1].pairs, bool(facts[1].problem)) == ("two", 0, True)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    run = RunDir(tmp_path / "run")
-    run.create()
-    run.events.write_bytes(b"0123456789")
-    return run
-
-
-@pytest.mark.parametrize(
-    ("file", "offset", "length", "sentence"),
-    [
-        ("events.jsonl", -1, 5, "cannot read 5 bytes at -1"),
-        ("events.jsonl", 0, 0, "cannot read 0 bytes at 0"),
-        ("events.jsonl", 0, MOST_BYTES + 1, "cannot read"),
-        ("", 0, 5, "is not a file of a run"),
-        ("/etc/hostname", 0, 5, "is not a file of a run"),
-        ("checkpoints/../../x", 0, 5, "is not a file of a run"),
-        ("gone", 0, 5, r"gone is no longer in .*; choose an existing checkpoint\."),
-    ],
-)
-def test_parts_that_are_not_given(run: RunDir, file: str, offset: int, length: int, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
-        files.read_part(run, file, offset, length)
-
-
-def test_a_part_is_given_with_the_whole_size_and_the_time_of_change(run: RunDir) -> None:
-    os.utime(run.events, ns=(5, 7))
-    assert files.read_part(run, "events.jsonl", 4, MOST_BYTES) == {"data": packed(b"456789"), "size": 10, "stamp": 7}
-    assert files.read_part(run, "events.jsonl", 2, 3)["data"] == packed(b"234")
-    assert files.read_part(run, "events.jsonl", 10, 3)["data"] == packed(b"")
-
-
-def test_checkpoints_are_listed_with_what_points_at_them(run: RunDir) -> None:
-    for step in (2, 4):
-        folder = run.checkpoints / f"step-{step:08d}"
-        folder.mkdir()
-        for name in ("student.safetensors", "checkpoint.json"):
-            (folder / name).write_bytes(b"x" * step)
-        (folder / "within").mkdir()
-    (run.checkpoints / "best").write_text("step-00000002")
-    (run.checkpoints / "last").write_text("step-00000004")
-    found = files.checkpoints(run)
-    assert [(one.name, one.pointers) for one in found] == [("step-00000002", ["best"]), ("step-00000004", ["last"])]
-    assert [(one.name, one.size) for one in found[1].files] == [("checkpoint.json", 4), ("student.safetensors", 4)]
-
-
-def test_images_come_small_and_what_is_none_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide, none = str(tmp_path / "wide.png"), str(tmp_path / "none.png")
-    Image.new("RGBA", (1200, 300), "red").save(wide)
-    Path(none).write_text("no image")
-
-    def size(side: int) -> tuple[int, int]:
-        (one,) = files.small_images([none, wide, str(tmp_path / "gone.png")], side).values()
-        data = unpacked(one["data"])
-        assert one["size"] == len(data)
-        return Image.open(io.BytesIO(data)).size
-
-    assert [size(side) for side in (64, 1, 9999)] == [(64, 16), (16, 4), (512, 128)]
-    monkeypatch.setattr(files, "_MAX_IMAGES", 1)
-    assert files.small_images([none, wide], 64) == {}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,7 @@ from core.remote import image_uploads
 from core.remote.image_uploads import Sender, as_line, local_images, parse_message
 from core.spec.machines.answers import unpacked
 from core.spec.machines.path_translation import PathTranslator
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.002)
+from tests.core.remote.conftest import wait_for
 
 
 class Parts:

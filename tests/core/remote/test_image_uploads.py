@@ -118,16 +118,6 @@ def test_images_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Pat
     assert not folder.exists()
 
 
-def test_a_request_is_cancelled_while_its_images_wait_and_others_go_on(line: Line, tmp_path: Path) -> None:
-    one = image(tmp_path / "a.png")
-    line.send(1, one)
-    line.send(2, one)
-    line.sender.put(as_line({"do": "cancel", "id": 1}))
-    assert line.answer(1)["message"] == "cancelled"
-    line.go.set()
-    assert line.answer(2)["event"] == "done"
-
-
 def test_more_than_is_allowed_is_refused_on_both_sides(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,31 +141,6 @@ class Kept(io.BytesIO):
     def write(self, line: Any) -> int:
         self.lines.append(json.loads(bytes(line)))
         return len(line)
-
-
-class RefusesAtOnce(io.BytesIO):
-    """A worker whose refusal of a part is there before the part was written."""
-
-    sender: Sender
-
-    def write(self, line: Any) -> int:
-        asked = json.loads(bytes(line))
-        if asked["do"] == "receive":
-            self.sender.answered(asked["id"], True)
-        self.lines = [*getattr(self, "lines", []), (asked["id"], asked["do"])]
-        return len(line)
-
-
-def test_what_was_refused_before_it_was_sent_whole_is_sent_again(tmp_path: Path) -> None:
-    one, told, out = image(tmp_path / "a.png"), list[dict[str, Any]](), RefusesAtOnce()
-    out.sender = Sender(PathTranslator(tmp_path / "home", "gpu"), "gpu", out, told.append)
-    out.sender.ready("/there")
-    for number in (1, 2):
-        out.sender.put(as_line({"id": number, "do": "sizes", "images": [str(one)]}))
-    out.sender.close()
-    wait_for(lambda: out.closed)
-    assert out.lines == [(1, "receive"), (2, "receive")]
-    assert {reply["event"] for reply in told} == {"progress"}, "the worker has answered"
 
 
 def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

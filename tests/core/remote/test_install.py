@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.machines.host import Host
-from core.spec.machines.install import InstallError, install, installed
+from core.spec.machines.install import install, installed
 from core.spec.machines.machine import Machine
 from tests.sshd import HOST, Sshd
 
@@ -55,15 +55,3 @@ def test_what_is_installed_there_answers(bare: Machine, tmp_path: Path) -> None:
     based = bare.model_copy(update={"python": sys.executable})
     install(based, lines.append)  # again: in its place, made from a Python of the user's choice
     assert installed(based).python == "", "and it is what was made that is used"
-
-
-def test_an_installation_that_fails_says_where(bare: Machine, tmp_path: Path) -> None:
-    (tmp_path / "bin" / "uv").write_text("#!/bin/sh\necho 'No solution found: no network' >&2; exit 7\n")
-    with pytest.raises(InstallError, match=r"failed \(7\): No solution found"):
-        install(bare, lambda line: None)
-
-
-def test_an_installation_can_be_cancelled(bare: Machine, tmp_path: Path) -> None:
-    (tmp_path / "bin" / "uv").write_text("#!/bin/sh\necho started; sleep 60\n")
-    with pytest.raises(InstallError, match="cancelled"):
-        install(bare, lambda line: None, lambda: True)

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from PIL import Image
 
 from core.remote import relay
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
-from core.spec.machines.path_translation import PathTranslator, remote_image
+from core.spec.machines.path_translation import PathTranslator
 from core.spec.machines.record import RemoteRecord, remote_checkpoint, write_checkpoints, write_record
 from core.spec.run.folder import RunDir
 from tests.core.remote.conftest import ROOT
@@ -30,38 +29,6 @@ def home(tmp_path: Path) -> Path:
     run.create()
     write_record(run, RemoteRecord(machine="gpu", folder="/there/one"))
     return home
-
-
-def test_names_change_sides_and_come_back(home: Path) -> None:
-    names = PathTranslator(home, "gpu")
-    one = home / "runs" / "one"
-    asked = {"model": f"{one}@20", "run": str(one), "texts": ["a /b.png", "x"], "deep": [{"k": f"{one}/config.json"}]}
-    there = names.to_remote(asked)
-    assert there == {
-        "model": "/there/one@20",
-        "run": "/there/one",
-        "texts": ["a /b.png", "x"],
-        "deep": [{"k": "/there/one/config.json"}],
-    }
-    answer = names.to_local({"hits": [{"image": "/data/a b.PNG", "score": 0.5}], "table": "/data/x.csv"})
-    shown = answer["hits"][0]["image"]
-    assert shown == f"{home}/elsewhere/gpu/data/a b.PNG"
-    assert answer["table"] == "/data/x.csv"
-    assert names.to_remote([shown]) == ["/data/a b.PNG"]
-    assert remote_image(home, Path(shown)) == ("gpu", "/data/a b.PNG")
-    assert remote_image(home, Path("/data/a.png")) is None
-    assert PathTranslator(home, "other").to_remote(str(one)) == str(one)  # its runs are not that machine's
-
-
-def test_images_come_small(host: Host, tmp_path: Path) -> None:
-    Image.new("RGBA", (900, 300), "red").save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
-    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
-    answer = host.images(paths, 128).result(60)
-    assert list(answer) == paths[:1]
-    (tmp_path / "small.jpg").write_bytes(answer[paths[0]].data)
-    with Image.open(tmp_path / "small.jpg") as small:
-        assert small.size == (128, 43)
 
 
 def test_checkpoints_there_are_known_here(host: Host, home: Path, runs_there: Path) -> None:

@@ -118,14 +118,6 @@ def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
     assert host.control(second, "stop").result(60).state is RunState.INTERRUPTED
 
 
-def test_stages_on_two_computers_are_refused(machines: Machines, stages: list[RunDir], chain: Chain) -> None:
-    stages[1].create()
-    remote = RemoteRuns(machines)
-    with pytest.raises(UserError, match="stages before stage-2-generation-2 are on this computer"):
-        remote.launch(stages[1], "near", chain.stages[1].config.to_json())
-    remote.close()
-
-
 def test_the_script_of_a_chain_asks_the_stage_that_trains(tmp_path: Path, chain: Chain) -> None:
     machine = Machine(name="slurm", launcher="slurm", nodes=2, gpus=4)
     run = RunDir(write_chain(tmp_path / "the chain", chain))

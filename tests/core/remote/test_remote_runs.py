@@ -8,15 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.spec.errors import UserError
-from core.spec.machines.answers import Bytes, RemoteStatus, packed
+from core.spec.machines.answers import Bytes, packed
 from core.spec.machines.connection import BACK_OFF
-from core.spec.machines.fetching import FetchCancelled, fetch_checkpoint
+from core.spec.machines.fetching import fetch_checkpoint
 from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
@@ -120,7 +118,7 @@ def test_a_clock_that_is_off_by_hours_does_not_matter(
 def test_a_window_that_was_closed_finds_what_happened_meanwhile(
     machines: Machines, run: RunDir, trainer: Trainer, tmp_path: Path
 ) -> None:
-    trainer("--steps 60 --delay 0.02")
+    trainer("--steps 30 --delay 0.02")
     first = RemoteRuns(machines)
     first.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
@@ -138,11 +136,11 @@ def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
     """The process that carries the line is killed at random moments while events flow."""
-    trainer("--steps 250 --delay 0.01")
+    trainer("--steps 120 --delay 0.01")
     remote.launch(run, "near", run_config())
     host, draw = machines.host("near"), random.Random(5)
     kills = 0
-    while kills < 5:
+    while kills < 3:
         wait_for(lambda: host.state.kind == "ready")
         time.sleep(draw.uniform(0.0, 0.3))
         if host._line is not None:
@@ -177,13 +175,6 @@ def test_a_launch_while_the_line_is_down_arrives_later_and_once(
     remote.close()
 
 
-def test_a_refusal_starts_nothing_and_says_why(remote: RemoteRuns, run: RunDir) -> None:
-    with pytest.raises(UserError, match="is not a device"):
-        remote.launch(run, "near", run_config(), devices=["; rm"])
-    with pytest.raises(UserError, match="there is no machine"):
-        remote.launch(run, "nowhere", run_config())
-
-
 def mirror_of(run: RunDir) -> Mirror:
     run.create()
     record = RemoteRecord(machine="near", folder="/there")
@@ -211,15 +202,6 @@ def test_parts_that_come_twice_or_with_a_gap(run: RunDir) -> None:
     mirror.append(part(0, b"another file", restart=True))
     assert run.events.read_bytes() == b"another file"
     mirror.close()
-
-
-def test_only_one_program_mirrors_a_run(run: RunDir) -> None:
-    mirror = mirror_of(run)
-    record = mirror.record
-    with pytest.raises(InUse):
-        Mirror(run, record)
-    mirror.close()
-    Mirror(run, record).close()
 
 
 def test_a_file_that_was_replaced_there_is_copied_anew(host: Host, run: RunDir, trainer: Trainer) -> None:
@@ -264,60 +246,6 @@ def test_a_checkpoint_is_fetched_whole(fetched: tuple[Host, Path], run: RunDir) 
     assert seen == sorted(seen)
     assert seen[-1] == (3_000_002, 3_000_002)
     assert (run.checkpoints / "best").read_text() == step.name
-
-
-def test_a_fetch_that_was_cancelled_goes_on_where_it_was(fetched: tuple[Host, Path], run: RunDir) -> None:
-    host, step = fetched
-    done = 0
-
-    def show(so_far: int, total: int) -> None:
-        nonlocal done
-        done = so_far
-
-    with pytest.raises(FetchCancelled):
-        fetch_checkpoint(host, run, "10", show, lambda: done > 1_500_000)
-    held = run.checkpoints / f".{step.name}.fetch.tmp" / "student.safetensors"
-    before = held.stat().st_size
-    assert 1_000_000 < before < 3_000_000
-    seen: list[int] = []
-    fetch_checkpoint(host, run, "10", lambda so_far, total: seen.append(so_far))
-    assert seen[:2] == [2, 2 + before]  # the small file, and what was here
-    got = (run.checkpoints / step.name / "student.safetensors").read_bytes()
-    assert got == (step / "student.safetensors").read_bytes()
-
-
-def test_a_fetch_does_not_mix_two_checkpoints(fetched: tuple[Host, Path], run: RunDir) -> None:
-    host, step = fetched
-    count = [0]
-
-    def stop() -> bool:
-        count[0] += 1
-        return count[0] > 2
-
-    with pytest.raises(FetchCancelled):
-        fetch_checkpoint(host, run, "10", cancelled=stop)
-    shutil.rmtree(step.parent.parent)
-    step = big_checkpoint(step.parent.parent, 2_000_000)
-    (step / "student.safetensors").write_bytes(b"y" * 2_000_000)
-    folder = fetch_checkpoint(host, run, "10")
-    assert (folder / "student.safetensors").read_bytes() == b"y" * 2_000_000
-    with pytest.raises(UserError, match="no checkpoint 77"):
-        fetch_checkpoint(host, run, "77")
-
-
-def test_what_a_machine_says_outlives_no_contact(run: RunDir) -> None:
-    mirror = mirror_of(run)
-    run_status = {"pid": 1, "started": 1.0, "heartbeat": 100.0, "step": 3, "total_steps": 9, "doing": "training"}
-    mirror.update_status(
-        RemoteStatus.model_validate({"folder": "/there", "state": "running", "age": 1.0, "status": run_status})
-    )
-    status = run.read_status()
-    assert status is not None
-    assert judge(status, None) is RunState.RUNNING
-    assert judge(status, None, now=time.time() + 100) is RunState.LOST_CONTACT
-    ended = replace(status, verdict="interrupted")
-    assert judge(ended, None, now=time.time() + 10_000) is RunState.INTERRUPTED
-    mirror.close()
 
 
 def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:

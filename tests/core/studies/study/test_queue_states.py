@@ -112,17 +112,6 @@ def test_how_a_run_ended_is_logged_and_its_device_forgotten_where_it_was_not_tak
     assert place.problem == "cut"
 
 
-def test_what_is_begun_is_logged_with_its_steps_and_its_place(made: Callable[..., Logged]) -> None:
-    queue = made(Pretended("", ["0"]), Pretended("far", ["4"]))
-    queue._start()
-    first, second = queue.status.runs
-    assert queue.said == [
-        f"0/2 done; {first.arm}, seed 0, 10 steps",
-        f"0/2 done; {second.arm}, seed 0, 10 steps on far",
-    ]
-    assert [run.state for run in queue.status.runs] == ["training", "training"]
-
-
 def test_a_run_whose_trainer_is_still_ending_and_one_that_is_not_chosen_wait(made: Callable[..., Logged]) -> None:
     queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), selection=RunSelection((), (0,)))
     first = queue.status.runs[0]

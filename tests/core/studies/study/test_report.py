@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
 from core.spec.study import Arm
 from core.spec.study.records import results_problem
-from core.studies.study.plot import draw
 from core.studies.study.results import _equal
 from core.studies.study.table import markdown
 
@@ -141,10 +139,3 @@ def test_a_comparison_is_headed_by_what_was_equal(
     found["arms"]["better"]["cost"]["budget"] = arm.get("budget", 0.0)
     assert results_problem(found) == ""
     assert f"## better - base\n\n{told}\n" in markdown(found)
-
-
-def test_an_interval_below_zero_is_drawn_whole() -> None:
-    found = results(metrics=["val/R@1"])
-    found["arms"]["base"]["networks"]["final"]["val/R@1"] = mean(0.1, 0.3)
-    lines = re.findall(r'<line x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)" y2="[\d.]+" stroke="#4c78a8"', draw(found))
-    assert [(float(low), float(high)) for low, high in lines] == [(150.0, 390.0)], "from -0.2 to 0.4 on an axis to 0.7"

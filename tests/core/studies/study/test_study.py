@@ -5,14 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -28,7 +25,6 @@ from core.spec import files
 from core.spec.config import ConfigError, override, read_config
 from core.spec.errors import UserError
 from core.spec.resources import resource_folder
-from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir, absolute, read_study
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
@@ -193,23 +189,6 @@ def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_p
     (one,) = collect(out, study)["compare"]
     found = {network: kept["difference"]["mean"] for network, kept in one["metrics"]["val/R@1"].items()}
     assert found == pytest.approx({"final": -0.1, "student": -0.2, "teacher": -0.1})
-
-
-def test_a_run_whose_previous_trainer_is_still_ending_waits_for_it(tmp_path: Path, fake_jobs: None) -> None:
-    write_pairs(tmp_path)
-    study = Study.model_validate(study_dict() | {"seeds": [0, 1]})
-    out = StudyDir(tmp_path / "out")
-    taken = out.run("base", 0)
-    taken.create()
-    ending = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"])
-    born = psutil.Process(ending.pid).create_time()
-    taken.write_status(replace(own_status(step=5), pid=ending.pid, started=born))
-    ended: dict[str, bool] = {}
-    status = run_study(study, tmp_path, out, 1, lambda text: ended.update({text: ending.poll() is not None}))
-    began = {text.split("; ")[1].rpartition(",")[0]: there for text, there in ended.items() if "done; " in text}
-    assert began["base, seed 0"]
-    assert not began["better, seed 0"], "the others go on meanwhile"
-    assert status.done == 4
 
 
 def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:

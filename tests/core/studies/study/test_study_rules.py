@@ -120,6 +120,13 @@ def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
             Study.model_validate(study_dict(*arms[:2], arms[2] | change))
 
 
+def test_an_arms_own_settings_come_after_the_studys() -> None:
+    arms = [{"name": "plain", "preset": "clip"}, {"name": "own", "preset": "clip", "set": ["optim.beta1=0.7"]}]
+    study = Study.model_validate(study_dict(*arms, set=["optim.beta1=0.8", "optim.beta2=0.9"]))
+    recipes = [study.recipe(arm).optim for arm in study.arms]
+    assert [(one.beta1, one.beta2) for one in recipes] == [(0.8, 0.9), (0.7, 0.9)]
+
+
 def test_paths_are_of_the_file_and_demo_data_stay(tmp_path: Path) -> None:
     data = {"train": "a.csv", "val": "demo:val.csv", "art": "openclipart:train.csv", "far": "/far/b.csv"}
     arms = [{"name": "own", "config": "own.json"}, BASE]
