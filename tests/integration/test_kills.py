@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.config import RunConfig, override
-from core.spec.run.events import EventReader, Metrics, RunFinished, RunStarted
+from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.runs.history import RunHistory
@@ -26,6 +26,7 @@ from sdgui.store.records import Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
 from tests.core.images import write_pairs
+from tests.core.run_files import losses as points
 from tests.core.variants import variant_config
 
 KILLS = int(os.environ.get("SDGUI_KILLS", "20"))
@@ -68,20 +69,6 @@ def run_config(folder: Path, epochs: int) -> RunConfig:
     paths = [f"data.train={train_csv}", f"data.val={val}", "optim.batch_size=12", "runtime.threads=1"]
     settings = [*paths, f"optim.epochs={epochs}", "validation.every_steps=20"]
     return override(variant_config("sd-clip-every-step"), settings)
-
-
-def points(run: RunDir) -> dict[int, dict[str, float]]:
-    """The deterministic values of each step, the last report of a step counting."""
-    events = EventReader(run.events).read_all()
-    return {
-        event.step: {
-            name: value
-            for name, value in event.values.items()
-            if not name.startswith(("train/pairs_per_s", "runtime/", "system/"))
-        }
-        for event in events
-        if isinstance(event, Metrics)
-    }
 
 
 def check_store(store: Store, run: Run) -> None:

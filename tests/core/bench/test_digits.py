@@ -113,6 +113,7 @@ def test_label_spreading_learns_from_the_runs_own_labels(written: Path) -> None:
     assert first != second
 
 
+@pytest.mark.slow
 def test_few_steps_are_judged_on_validation_and_test(written: Path, tmp_path: Path) -> None:
     right = accuracy(run_config(written, "mean-teacher", 0, labels=1, steps=2), tmp_path / "run")
     assert 0.0 <= min(right.val, right.test) <= max(right.val, right.test) <= 100.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,6 @@ from core.spec.caption_files import (
     write_new,
 )
 from core.spec.errors import UserError, writing
-from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir, RunDirError
-from core.training import train
-from core.training.team import recording
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 IMAGE = CaptionedImage("/a.png", [Candidate("a dog"), Candidate("a cat")], {"model": "m"})
@@ -87,40 +81,6 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(CaptionFileError, match=r"a\.txt cannot be written: No space left on device; free some space"):
         write_new(tmp_path / "a.txt", "a dog on a bench")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("sort", ["pipe", "folder"])
-def test_what_is_no_file_is_not_replaced(tmp_path: Path, sort: str) -> None:
-    path = tmp_path / "a.csv"
-    if sort == "pipe":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-    with pytest.raises(CaptionFileError, match=r"a\.csv (already exists|cannot be written)"):
-        write_new(path, "rank", force=True)
-    assert [one.name for one in tmp_path.iterdir()] == ["a.csv"]
-    assert not path.is_file()
-
-
-def test_training_that_cannot_write_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, content: bytes) -> None:
-        raise FULL
-
-    monkeypatch.setattr(recording, "write_whole", refuse)
-    with pytest.raises(RunDirError, match=r"cannot write .*config\.json: No space left on device; free some space and"):
-        train.train(preset_config("sd-clip", "tiny"), RunDir(tmp_path / "run"), quiet=True)
-    assert not (tmp_path / "run" / "config.json").exists()
-
-
-@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
-def test_results_for_which_there_is_no_room() -> None:
-    with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "core", "presets", "sd-clip"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert done.returncode == 1
-    assert done.stderr == (
-        b"error: cannot write the output: No space left on device; free some space and try again." + os.linesep.encode()
-    )
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,18 @@ import pytest
 import torch
 
 from core.__main__ import main
-from core.checkpoint import files as checkpoint
 from core.checkpoint.opening import open_model
 from core.inference.captioning import CaptionModel
 from core.spec.config import RunConfig, override
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import resolve, weights_in
+from core.spec.run.model_names import resolve
 from core.training.errors import TrainingError
 from core.training.train import train
 from core.training.train_step import TrainStep
 from core.worker.captioning import CaptionSession
 from tests.core.cuda.device import DEVICE, ON_GPU, preset_on
+from tests.core.run_files import weights as tensors
 
 pytestmark = pytest.mark.cuda
 STEPS, SAVED = 8, 4
@@ -47,14 +47,6 @@ def coca(source: Path, former: Path, tmp_path_factory: pytest.TempPathFactory) -
 def losses(run: RunDir) -> dict[int, float]:
     events = EventReader(run.events).read_all()
     return {event.step: event.values["train/loss"] for event in events if isinstance(event, Metrics)}
-
-
-def tensors(run: RunDir, name: str) -> dict[str, torch.Tensor]:
-    return {
-        f"{part}.{key}": value
-        for part in weights_in(run, name)
-        for key, value in checkpoint.load_weights(run, name, part, torch.device("cpu")).items()
-    }
 
 
 @pytest.mark.parametrize("device", [DEVICE, "cpu"])

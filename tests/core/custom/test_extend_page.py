@@ -20,9 +20,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "extend.md").read_text(en
 FILES = {name: code for code, name in re.findall(r"^```python\n(# (\w+\.py)\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)}
 COMMANDS = re.findall(r"^sdgui-core presets (\S+) .*\nsdgui-core train (.*)$", PAGE, re.MULTILINE)
 SHORT = [
-    "optim.epochs=2",
+    "optim.epochs=1",
     "optim.batch_size=9",
-    "checkpoint.every_steps=2",
+    "checkpoint.every_steps=1",
     "checkpoint.keep=99",
     "runtime.log_every=1",
 ]

@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDir]:
         train_data, val_data = write_labelled(folder / "pairs")
         config = override(
             variant_config("sd-clip-every-step"),
-            [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=4"],
+            [f"data.train={train_data}", f"data.val={val_data}", "optim.batch_size=12", "optim.epochs=2"],
         )
         config = override(config, ["runtime.precision=bf16"])  # every number is in fp32 none the less
         run = RunDir(folder / "run")

@@ -156,7 +156,7 @@ def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
     assert before[-1] == len(found)
 
 
-@pytest.mark.parametrize("fits", [1, 3, 7])
+@pytest.mark.parametrize("fits", [1, 7])
 def test_out_of_memory_takes_smaller_batches_and_says_so(
     model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
@@ -372,7 +372,7 @@ def test_through_the_worker_and_cancelled(folder: Path) -> None:
                 parts.append(reply["result"])
         assert reply["event"] == "done"
         assert reply["result"]["captioned"] == len(parts) - 1 == 48
-        many = [str(folder / "pairs")] * 300  # 14,400 captions, had it its way
+        many = [str(folder / "pairs")] * 40  # 1,920 captions, had it its way
         client.send(id=2, do="caption", model=str(folder / "coca"), paths=many)
         while "index" not in (reply := client.receive()).get("result", {}):
             pass

@@ -75,19 +75,26 @@ def test_a_script_without_torch_writes_a_run_that_the_verbs_list(tmp_path: Path)
 @pytest.mark.parametrize(
     ("body", "state", "reason"),
     [
-        ("run.log({'loss': 1.0}, step=7)", "done", ""),
         ("raise ValueError('no such file')", "failed", "ValueError: no such file"),
         ("sys.exit(3)", "failed", "The script exited with 3."),
         ("sys.exit()", "done", ""),
-        ("raise KeyboardInterrupt", "stopped", ""),
-        ("with run:\n    raise RuntimeError('inside')", "failed", "RuntimeError: inside"),
-        ("run.finish(failed='diverged')", "failed", "diverged"),
     ],
 )
 def test_how_the_script_ends_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:
     subprocess.run(script(tmp_path, body), check=False, timeout=120, capture_output=True)
     row = read_row(RunDir(tmp_path / "run"))
     assert (row.state, row.note) == (state, reason)
+
+
+def test_how_a_run_is_ended_by_hand_is_recorded(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    with pytest.raises(RuntimeError), run:
+        raise RuntimeError("inside")
+    row = read_row(RunDir(tmp_path / "run"))
+    assert (row.state, row.note) == ("failed", "RuntimeError: inside")
+    start(tmp_path, resume_step=0).finish(failed="diverged")
+    row = read_row(RunDir(tmp_path / "run"))
+    assert (row.state, row.note) == ("failed", "diverged")
 
 
 def test_nothing_flushed_is_lost_when_the_script_is_killed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.__main__ import main
 from core.cli.homes import runs
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from core.spec.run.events import EventReader, Metrics, RunStarted
+from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.provenance import differing, read_provenance
 from core.tracking import git
@@ -23,6 +23,7 @@ from core.tracking.git import working_tree
 from core.tracking.provenance import collect, data_facts, masked
 from core.training.train import train
 from tests.core.images import write_pairs
+from tests.core.run_files import losses
 
 
 def call_git(folder: Path, *arguments: str) -> None:
@@ -166,18 +167,9 @@ def test_runs_differ_in_what_their_starts_recorded() -> None:
     assert differing([first, {}]) == {}
 
 
-def losses(run: RunDir) -> dict[int, dict[str, float]]:
-    timed = ("train/pairs_per_s", "runtime/", "system/")
-    return {
-        event.step: {name: value for name, value in event.values.items() if not name.startswith(timed)}
-        for event in EventReader(run.events).read_all()
-        if isinstance(event, Metrics)
-    }
-
-
 def tiny(data: tuple[Path, Path]) -> RunConfig:
     settings = ["optim.epochs=1", "optim.batch_size=12", "runtime.threads=1", "seed=5"]
-    return override(preset_config("sd-clip", "tiny"), [f"data.train={data[0]}", f"data.val={data[1]}", *settings])
+    return override(preset_config("clip", "tiny"), [f"data.train={data[0]}", f"data.val={data[1]}", *settings])
 
 
 def test_a_reproduced_run_has_the_same_losses_and_what_changed_is_said(

@@ -55,22 +55,6 @@ def test_a_probe_is_the_evaluators_own(desk: Desk, run: str, val: str, place: Pa
         assert one["low"] <= one["accuracy"] <= one["high"]
 
 
-def test_zero_shot_equals_a_plain_loop(desk: Desk, run: str, val: str, opened: Answer) -> None:
-    found = desk.ask("zero_shot", opened=opened["opened"])
-    model = open_model(run)
-    images, truth, _ = by_hand(model, val, PROJECTED)
-
-    classes = {}
-    for name in opened["classes"]:
-        vectors = encode_texts(
-            model.network, [one.replace("{}", name) for one in load_templates("photo")], model.runtime
-        )
-        classes[name] = vectors.mean(dim=0) / vectors.mean(dim=0).norm()
-    taken = [max(classes, key=lambda name: float(image @ classes[name])) for image in images]
-    right = sum(guess == true for guess, true in zip(taken, truth, strict=True))
-    assert found["accuracy"]["value"] == pytest.approx(right / len(truth), abs=1e-9)
-
-
 def test_edited_prompts_are_answered_template_by_template(desk: Desk, run: str, opened: Answer) -> None:
     desk.partials.clear()
     photo = load_templates("photo")[:5]

@@ -63,24 +63,6 @@ def test_only_single_images_leave_nothing_to_test(desk: Desk, run: str, val: str
     assert desk.ask("zero_shot", opened=opened["opened"])["samples"] == 12
 
 
-def test_labels_missing_in_half_the_rows_are_told(desk: Desk, run: str, val: str) -> None:
-    opened = desk.ask("open", model=run, data=manifest(val, "half.csv", ["a", "", "b", ""]), train="split")
-    assert "6 of 12 rows have no label and were left out." in opened["notes"]
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (["thing"], "needs at least two classes (there is only 'thing')"),
-        ([""], "none of the 12 rows has a label"),
-    ],
-)
-def test_labels_that_cannot_be_used(desk: Desk, run: str, val: str, labels: list[str], message: str) -> None:
-    with pytest.raises(UserError) as said:
-        desk.ask("open", model=run, data=manifest(val, "bad.csv", labels))
-    assert message in str(said.value)
-
-
 def test_training_on_the_test_data_is_told(desk: Desk, run: str, val: str, place: Path) -> None:
     said = {
         train: any("training data are the test data" in note for note in opened["notes"])
@@ -88,13 +70,6 @@ def test_training_on_the_test_data_is_told(desk: Desk, run: str, val: str, place
         for opened in [desk.ask("open", model=run, data=val, label="colour", train=train)]
     }
     assert list(said.values()) == [False, True, False]
-
-
-def test_no_overlap_of_class_names_says_so(desk: Desk, run: str, val: str, place: Path) -> None:
-    data = manifest(val, "other.csv", ["purple", "orange"])
-    train_data = str(place / "pairs" / "labelled-train.csv")
-    with pytest.raises(UserError, match=r"none of the 2 labels .* is among the 4 classes"):
-        desk.ask("open", model=run, data=data, label="kind", train=train_data, train_label="colour")
 
 
 def test_nan_features_are_refused_with_the_remedy(desk: Desk, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
