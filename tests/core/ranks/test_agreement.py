@@ -12,7 +12,7 @@ from core.data.batch import Batch
 from core.data.errors import DataError
 from core.data.loader import LoadedBatch
 from core.ranks.environment import LaunchError, check_mesh
-from core.ranks.messages import RankFailed
+from core.ranks.messages import Failure, RankFailed
 from core.spec.errors import UserError
 from core.spec.run.events import EventReader, Log
 from core.training.errors import Interrupt, TrainingError
@@ -220,8 +220,7 @@ def test_captions_are_as_long_as_the_longest_of_all_ranks(data: Path, tmp_path: 
 def test_messages_tell_of_a_failure() -> None:
     def wait(team: Team) -> str:
         assert team.messages is not None
-        from core.ranks.messages import Failure  # noqa: PLC0415
-
+        team.highest(1)  # both are connected before one of them leaves
         if team.launch.rank == 1:
             team.messages.report_failure(Failure(1, "elsewhere", "KeyError", "it broke"))
             return ""
