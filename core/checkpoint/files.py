@@ -196,15 +196,25 @@ def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, 
         )
     for name in reversed(resumable):
         try:
-            info = read_info(run, name)
-            student = load_weights(run, name, "student", device)
-            teacher = load_weights(run, name, "teacher", device) if "teacher" in weights_in(run, name) else {}
-            return info, CheckpointState(student, teacher, load_weights(run, name, "state", torch.device("cpu")))
+            return read_complete(run, name, device)
         except CheckpointError as error:
             problem = error
     if problem:
         raise problem
     return None
+
+
+def read_complete(run: RunDir, name: str, device: torch.device) -> tuple[CheckpointInfo, CheckpointState]:
+    """A checkpoint with its state. CheckpointError when it is damaged, or kept without its state."""
+    if not (run.checkpoints / name / STATE).exists():
+        raise CheckpointError(
+            f"the checkpoint {name} of {run.path} holds only networks, no {STATE}; set towers.start to weights to "
+            "fine-tune from it, or choose a newer checkpoint."
+        )
+    info = read_info(run, name)
+    student = load_weights(run, name, "student", device)
+    teacher = load_weights(run, name, "teacher", device) if "teacher" in weights_in(run, name) else {}
+    return info, CheckpointState(student, teacher, load_weights(run, name, "state", torch.device("cpu")))
 
 
 def run_config(info: CheckpointInfo, origin: str) -> RunConfig:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from core.spec.machines.answers import Finding
     from core.spec.run.folder import RunDir
 
+_STARTS = {
+    "launch": "start a run in the background, on this computer or a machine",
+    "continue": "train on from a checkpoint of a run, as a new run with the same settings",
+    "fork": "train on from a checkpoint of a run, as a new run with changed settings",
+    "fine-tune": "start a new run with only the weights of a checkpoint",
+}
+
 
 def add(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
@@ -46,18 +53,7 @@ def add(verbs: Verbs) -> None:
     watching.add(commands)
     foreign.add(commands)
 
-    launch = verbs.add_parser("launch", help="start a run in the background, on this computer or a machine")
-    launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of configs")
-    launch.add_argument(
-        "--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: this computer)"
-    )
-    launch.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
-    launch.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: all)")
-    launch.add_argument("--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one")
-    launch.add_argument("--print-script", action="store_true", help="only print the sbatch script")
-    launch.add_argument("--unchecked", action="store_true", help="do not check first whether the data exists")
-    launch.set_defaults(verb=_launch)
-
+    _add_launching(verbs)
     for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):
         command = verbs.add_parser(name, help=text)
         command.add_argument("run", metavar="RUN")
@@ -82,8 +78,29 @@ def add(verbs: Verbs) -> None:
     fetch.add_argument("run", metavar="RUN")
     fetch.add_argument("checkpoint", nargs="?", default="last", help="best, last, a step or a name (default: last)")
     fetch.set_defaults(verb=_fetch)
-    for name in ("launch", "pause", "stop", "resume", "reproduce", "logs", "fetch"):
+    for name in (*_STARTS, "pause", "stop", "resume", "reproduce", "logs", "fetch"):
         add_home(verbs.choices[name])
+
+
+def _add_launching(verbs: Verbs) -> None:
+    for name, text in _STARTS.items():
+        launch = verbs.add_parser(name, help=text)
+        launch.set_defaults(verb=_launch if name == "launch" else _start_from, kind=name, set=[])
+        if name == "launch":
+            launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of configs")
+        else:
+            launch.add_argument("run", metavar="RUN[@STEP]", help="an earlier run, and its checkpoint (default: last)")
+        if name != "continue":
+            launch.add_argument("--set", nargs="+", action="extend", metavar="FIELD=VALUE", help="override fields")
+        launch.add_argument(
+            "--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: this computer)"
+        )
+        launch.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: all)")
+        launch.add_argument(
+            "--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one"
+        )
+        launch.add_argument("--print-script", action="store_true", help="only print the sbatch script")
+        launch.add_argument("--unchecked", action="store_true", help="do not check first whether the data exists")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -184,13 +201,31 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _launch(arguments: argparse.Namespace) -> int:
-    from core.cli.local_runs import start_local_chain, start_local_run
     from core.spec.chain import is_chain, read_chain
-    from core.spec.config import override, read_config, with_absolute_paths
-    from core.spec.run.folder import RunDir, new_name
+    from core.spec.config import override, read_config
 
     chain = read_chain(arguments.config).changed(arguments.set) if is_chain(arguments.config) else None
     config = chain.stages[0].config if chain else override(read_config(arguments.config), arguments.set)
+    return _launch_config(arguments, config, chain)
+
+
+def _start_from(arguments: argparse.Namespace) -> int:
+    """Continue, fork or fine-tune a run as a new one."""
+    from core.spec.config import override, read_config
+    from core.spec.run.lineage import started_from
+    from core.spec.run.model_names import resolve
+
+    name, _, step = arguments.run.rpartition("@") if "@" in arguments.run else (arguments.run, "", "last")
+    run = find_run(home_folder(arguments.home), name)
+    config = started_from(read_config(run.config), run, resolve(run, step), arguments.kind)
+    return _launch_config(arguments, override(config, arguments.set))
+
+
+def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chain | None = None) -> int:
+    from core.cli.local_runs import start_local_chain, start_local_run
+    from core.spec.config import with_absolute_paths
+    from core.spec.run.folder import RunDir, new_name
+
     home, devices = home_folder(arguments.home), [device for device in arguments.devices.split(",") if device]
     folder = runs_folder(home) / new_name(chain.name if chain else config.name)
     if arguments.on:

@@ -92,9 +92,10 @@ def _register(kind: Any, names: tuple[str, ...]) -> None:
     )
 
 
-def load_full_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
+def load_full_state(module: nn.Module, tensors: Mapping[str, Tensor], strict: bool = True) -> Any:
     """``load_state_dict`` of full tensors into a module that may be split."""
     current = module.state_dict()
     return module.load_state_dict(
-        {name: sharded_like(value, current[name]) if name in current else value for name, value in tensors.items()}
+        {name: sharded_like(value, current[name]) if name in current else value for name, value in tensors.items()},
+        strict=strict,
     )

@@ -20,10 +20,13 @@ from core.spec.config import RunConfig
 from core.spec.errors import writing
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir, RunDirError
+from core.spec.run.model_names import CheckpointError, locate_run
 from core.teacher.custom import CustomTeacher
 from core.training.assembly import Assembly
 from core.training.errors import TrainingError
 from core.training.team.team import ALONE, Team
+
+_Complete = tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState]
 
 
 @dataclass
@@ -78,8 +81,9 @@ class Checkpointing:
         parts: Assembly,
         optimizer: torch.optim.Optimizer,
         team: Team = ALONE,
+        log: Callable[[str], object] = lambda message: None,
     ) -> None:
-        self._team = team
+        self._team, self._log = team, log
         self._config, self._run, self._parts = config, run, parts
         self._optimizer = optimizer
         self._data: dict[str, Mapping[str, str]] = {}
@@ -118,15 +122,15 @@ class Checkpointing:
         return PendingSave(progress, write, self.background)
 
     def resume(self) -> RunProgress:
-        """Restores the newest complete checkpoint; returns the start of the run if no checkpoint exists.
+        """Restores the newest complete checkpoint; without one, the state of the parent run (``towers.start``).
 
-        Raises TrainingError when the data changed (they may have moved), CheckpointError when no checkpoint is
-        readable.
+        Returns the start of the run if there is neither. Raises TrainingError when the data changed (they may have
+        moved), CheckpointError when no checkpoint is readable.
         """
         parts = self._parts
-        newest = self._newest()
+        newest = self._read(partial(checkpoint.newest_complete, self._run))
         if newest is None:
-            return RunProgress()
+            return self._start_from_parent() if self._config.towers.start == "state" else RunProgress()
         info, tensors = newest
         self._check_data(info)
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
@@ -142,6 +146,47 @@ class Checkpointing:
             with writing(self._run.config, RunDirError):  # records the current location of the data
                 write_whole(self._run.config, self._config.to_json().encode())
         return RunProgress(info.step, info.score, info.network, info.best_score)
+
+    def _start_from_parent(self) -> RunProgress:
+        """The state of the checkpoint in ``towers.pretrained``, as far as it fits; what does not is logged."""
+        parts, name = self._parts, self._config.towers.pretrained
+        source = locate_run(name, "student")
+        if source is None:
+            raise TrainingError(
+                f"{name} (towers.pretrained) is not a run, so it has no state; name RUN@STEP, or set towers.start to "
+                "weights."
+            )
+        read = self._read(partial(checkpoint.read_complete, source.run, source.checkpoint))
+        assert read is not None
+        info, tensors = read
+        if info.step >= parts.loader.total_steps:
+            raise TrainingError(
+                f"{name} is at step {info.step}, and this run has {parts.loader.total_steps}; raise optim.epochs, or "
+                "choose an earlier checkpoint."
+            )
+        current = parts.network.state_dict()
+        student = {
+            key: value for key, value in tensors.student.items() if key in current and value.shape == current[key].shape
+        }
+        if missing := sorted(current.keys() - student.keys()):
+            self._log(f"not in the parent run, so newly initialised: {len(missing)} tensors ({missing[0]}, ...).")
+        load_full_state(parts.network, student, strict=False)
+        if parts.teacher is not None:
+            self._load("teacher", partial(checkpoint.fill, parts.teacher.load_state_dict, tensors.teacher, name))
+        self._load("optimiser", partial(restore_optimizer, self._optimizer, parts.network, tensors.state))
+        buffers = tensors.under("objectives.")
+        self._load("objectives' memory", partial(checkpoint.fill, parts.objectives.load_buffers, buffers, name))
+        if isinstance(parts.teacher, CustomTeacher):
+            rule = tensors.under("rule.")
+            self._load("teacher's rule", partial(checkpoint.fill, parts.teacher.load_rule_state, rule, name))
+        restore_rng(tensors.state)
+        return RunProgress(info.step)
+
+    def _load(self, subject: str, load: Callable[[], object]) -> None:
+        try:
+            load()
+        except CheckpointError:
+            self._log(f"the {subject} of the parent run does not wholly fit this config; the rest starts afresh.")
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
         for split, current in self.contents().items():
@@ -170,15 +215,15 @@ class Checkpointing:
             self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
         return self._data
 
-    def _newest(self) -> tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None:
-        """The newest complete checkpoint, read by rank 0 and broadcast; None if no checkpoint exists."""
+    def _read(self, read_on: Callable[[torch.device], _Complete | None]) -> _Complete | None:
+        """The checkpoint that ``read_on`` a device returns, read by rank 0 and broadcast; None if it returns none."""
         device = self._parts.runtime.device
         if self._team.size == 1:
-            return checkpoint.newest_complete(self._run, device)
-        read: list[tuple[checkpoint.CheckpointInfo, checkpoint.CheckpointState] | None] = [None]
+            return read_on(device)
+        read: list[_Complete | None] = [None]
 
         def facts() -> dict[str, Any] | None:
-            read[0] = checkpoint.newest_complete(self._run, torch.device("cpu"))
+            read[0] = read_on(torch.device("cpu"))
             return None if read[0] is None else asdict(read[0][0])
 
         info = self._team.on_first_rank(facts)

@@ -28,6 +28,7 @@ from core.ranks.tensors import full_tensor
 from core.spec.config import RunConfig
 from core.spec.run.events import CheckpointSaved, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.lineage import parent_of
 from core.spec.run.provenance import write_provenance
 from core.tracking.provenance import collect, trainer_folder
 from core.tracking.system import SystemMonitor
@@ -85,7 +86,7 @@ class Loop:
         self.anchor = Anchor(self.network, config.optim.anchor)
         self.losses = TrainStep(config, self.parts, self.schedules)
         self.validator = Validator(config, self.parts, events, self._progress)
-        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team)
+        self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
         self._guard, self._reports, self._terminal_note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
@@ -277,6 +278,7 @@ class Loop:
                 pairs=len(self.parts.train),
                 parameters=sum(p.numel() for p in self.network.parameters()),
                 provenance=provenance,
+                parent=parent_of(self.config),
             )
         )
 

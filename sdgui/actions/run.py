@@ -90,6 +90,21 @@ def _reproduce(window: Window) -> None:
         window.experiment_commands.reproduce(run)
 
 
+def _start_from(kind: str) -> Callable[[Window], None]:
+    def start(window: Window) -> None:
+        if (run := window.target.run) is not None:
+            window.experiment_commands.start_from(run, kind)
+
+    return start
+
+
+def _start_refusal(window: Window) -> str:
+    run = window.target.run
+    if run is not None and run.is_logged:
+        return "A script logged this run; it has no checkpoints to start from."
+    return _folder_refusal(window)
+
+
 def _launches(window: Window) -> bool:
     """Whether an experiment is chosen, and the panel that is shown says which."""
     return has_experiment(window) and window.panel in _LAUNCHING
@@ -229,6 +244,42 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         refusal=_folder_refusal,
         icon="ph.export",
         menus=(MenuItem(RUN_MENU, Section.EDIT, 1),),
+    ),
+    Action(
+        "continue_from",
+        "Run",
+        "&Continue from checkpoint",
+        "Prepare a new run that trains on from a checkpoint with the same settings",
+        _start_from("continue"),
+        "Ctrl+Alt+C",
+        enabled=has_run,
+        refusal=_start_refusal,
+        icon="ph.fast-forward",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL, 1),),
+    ),
+    Action(
+        "fork",
+        "Run",
+        "For&k…",
+        "Prepare a new run that trains on from a checkpoint with other settings",
+        _start_from("fork"),
+        "Ctrl+Alt+K",
+        enabled=has_run,
+        refusal=_start_refusal,
+        icon="ph.git-fork",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL, 1),),
+    ),
+    Action(
+        "fine_tune",
+        "Run",
+        "Fi&ne-tune…",
+        "Prepare a new run that starts with only the weights of a checkpoint",
+        _start_from("fine-tune"),
+        "Ctrl+Alt+U",
+        enabled=has_run,
+        refusal=_start_refusal,
+        icon="ph.sliders",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL, 1),),
     ),
     Action(
         "reproduce",

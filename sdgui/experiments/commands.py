@@ -17,6 +17,8 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from core.spec.config import RunConfig, read_config
 from core.spec.errors import UserError
 from core.spec.presets import Size, preset_config
+from core.spec.run.lineage import started_from
+from core.spec.run.model_names import CHECKPOINT, names, resolve
 from sdgui.experiments.reproducing import Report, message_of, read_report
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.demo import SHOWN_FIRST, demo_configs
@@ -28,6 +30,8 @@ from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreErr
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.formats import counted, free_name
 from sdgui.widgets.message import Level, Message, Remedy
+
+_STARTED = {"continue": "continued", "fork": "forked", "fine-tune": "fine-tuned"}  # ends the new experiment's name
 
 
 class ExperimentCommands(QObject):
@@ -131,6 +135,20 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(message_of(report))
 
         self._tasks.run(lambda: read_report(run.folder), prepared, self._failed)
+
+    def start_from(self, run: Run, kind: str) -> None:
+        """An experiment that continues, forks or fine-tunes ``run``, to be changed and launched.
+
+        From the step at which the run is looked at, if it has that checkpoint, else from its last one.
+        """
+        step = self._services.time_travel.step(run.folder)
+
+        def make() -> RunConfig:
+            name = CHECKPOINT.format(step or 0)
+            checkpoint = resolve(run.dir, name if name in names(run.dir) else "last")
+            return started_from(read_config(run.dir.config), run.dir, checkpoint, kind)
+
+        self._add(make, f"{self._services.store.experiment(run.experiment_id).name}, {_STARTED[kind]}")
 
     def rebuild(self) -> None:
         """Read every run folder again: missing runs are added to the database, the others updated."""

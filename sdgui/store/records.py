@@ -105,6 +105,7 @@ class Run:
     offset: int = 0  # bytes of events.jsonl that step, best and summaries account for
     ending: Ending = ""  # the last lifecycle event, "" after a start
     failure: str = ""  # what went wrong, for the user
+    parent: str = ""  # the run that it continues, forks or fine-tunes, in words
     queue_position: int | None = None  # None: not waiting
     machine: str = ""  # the machine that it trains on; "" for the one that its folder is on
     devices_asked: str = ""  # "" for any, else "0" or "0,1"
@@ -164,4 +165,5 @@ class Progress:
     ending: Ending = ""
     failure: str = ""
     best: BestPoint | None = None
+    parent: str = ""
     summaries: Mapping[str, MetricSummary] = field(default_factory=dict)

@@ -215,7 +215,7 @@ class RunRecords(Sessions):
                 row.state = progress.state.value
             row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
             row.started, row.finished = progress.started, progress.finished
-            row.ending, row.failure = progress.ending, storable(progress.failure)
+            row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
             best = progress.best
             row.best_metric, row.best_value, row.best_step = (
                 (best.metric, best.value, best.step) if best else ("", None, 0)
@@ -303,6 +303,7 @@ class RunRecords(Sessions):
             offset=row.offset or 0,
             ending=_ENDINGS.get(row.ending, ""),
             failure=row.failure or "",
+            parent=row.parent,
             queue_position=row.queue_position,
             machine=row.machine,
             devices_asked=row.devices_asked,

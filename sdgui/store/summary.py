@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
+from core.spec.run.lineage import parent_text
 from core.spec.run.starting import STARTING  # ``doing`` in the launcher's first status
 from core.spec.run.status import RunState, RunStatus, judge
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
@@ -39,6 +40,7 @@ class RunSummary:
     failure: str = ""
     metrics: dict[str, MetricSummary] = field(default_factory=dict)
     best: BestPoint | None = None
+    parent: str = ""
     stale: bool = False
     problem: str = ""
 
@@ -54,6 +56,7 @@ class RunSummary:
             failure=run.failure if run.ending == "failed" else "",
             metrics=dict(metrics),
             best=run.best,
+            parent=run.parent,
         )
 
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
@@ -74,6 +77,7 @@ class RunSummary:
         self.step, self.total_steps = event.step, event.total_steps
         self.started = event.time if self.started is None else self.started
         self.finished, self.ending, self.failure = None, "", ""
+        self.parent = parent_text(event.parent) or self.parent
 
     def _add(self, step: int, values: Mapping[str, float]) -> None:
         self.step = max(self.step, step)
@@ -111,6 +115,7 @@ class RunSummary:
             ending=self.ending,
             failure=self.failure or failure,
             best=self.best,
+            parent=self.parent,
             summaries=dict(self.metrics),
         )
 

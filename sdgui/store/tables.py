@@ -125,6 +125,7 @@ class RunRow(Base):
     offset: Mapped[int] = mapped_column(Large, default=0)
     ending: Mapped[str] = mapped_column(default="")
     failure: Mapped[str] = mapped_column(Text, default="")
+    parent: Mapped[str] = mapped_column(default="")  # the run that it continues, forks or fine-tunes, in words
     queue_position: Mapped[int | None] = mapped_column(index=True)
     machine: Mapped[str] = mapped_column(default="")  # where it trains; "" for the machine with its folder
     devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"

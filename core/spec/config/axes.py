@@ -35,6 +35,13 @@ class TowersConfig(Section):
         "other checkpoints the teacher, if there is one.",
         json_schema_extra=shown("", advanced=True),
     )
+    start: Literal["weights", "state"] = Field(
+        "weights",
+        title="Take from an earlier run",
+        description="weights: only the weights; training begins at step 0 (fine-tune). state: also step, teacher, "
+        "optimiser and random state, as far as they fit (continue, or fork with other settings).",
+        json_schema_extra=shown("", advanced=True),
+    )
     build: ReferenceText = Field(
         "", title="Custom towers", description="Your own function, FILE.py:NAME, that modifies the model; or empty.",
         json_schema_extra=shown("", advanced=True),

@@ -14,7 +14,7 @@ from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shard
 def problems(config: RunConfig) -> dict[str, str]:
     """Dotted field -> message with the remedy; empty for a consistent config."""
     messages: dict[str, str] = {}
-    for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _objectives):
+    for rule in (_data, _teacher, _needs, _fusion, _weights, _views, _labels, _start, _objectives):
         for field, message in rule(config):
             messages.setdefault(field, message)
     return messages
@@ -47,6 +47,11 @@ def _needs(config: RunConfig) -> Problems:
         needs += objective.needs_fusion() if config.fusion.kind == "none" else []
         for need in needs:
             yield f"objectives.{name}.{need.field}", need.remedy
+
+
+def _start(config: RunConfig) -> Problems:
+    if config.towers.start == "state" and not config.towers.pretrained:
+        yield "towers.start", "Only an earlier run has a state: name it in towers.pretrained, or choose weights."
 
 
 def _objectives(config: RunConfig) -> Problems:

@@ -52,6 +52,7 @@ class RunStarted(Event):
     pairs: int = 0
     parameters: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)  # see core.spec.run.provenance
+    parent: Mapping[str, Any] = field(default_factory=dict)  # see core.spec.run.lineage
 
 
 @dataclass(frozen=True, kw_only=True)

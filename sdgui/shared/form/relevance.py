@@ -39,6 +39,7 @@ _RULES: dict[str, Rule] = {
     "data.labels_per_class": _not("data.label", ""),
     "data.unlabelled_ratio": _not("data.label", ""),
     "towers.weights": _not("towers.pretrained", ""),
+    "towers.start": _not("towers.pretrained", ""),
     "fusion.layers": _not("fusion.kind", "none"),
     "fusion.heads": _not("fusion.kind", "none"),
     "fusion.width": _not("fusion.kind", "none"),

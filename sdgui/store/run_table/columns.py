@@ -52,6 +52,7 @@ _FACTS: dict[str, Sql] = {
     "machine": RunRow.machine,
     "devices": RunRow.devices,
     "owner": RunRow.owner,
+    "parent": RunRow.parent,
     "failure": RunRow.failure,
     "recipe": ConfigRow.recipe,
     "key": RunRow.key,

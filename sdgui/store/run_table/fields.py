@@ -62,6 +62,7 @@ FACTS: Mapping[str, Fact] = {
     "machine": Fact("Machine", Kind.TEXT, "Where it trains; empty for this computer"),
     "devices": Fact("Devices", Kind.TEXT, "GPUs assigned to it"),
     "owner": Fact("Owner", Kind.TEXT, "Who launched it"),
+    "parent": Fact("Parent", Kind.TEXT, "Run and step that it continues, forks or fine-tunes"),
     "failure": Fact("Failure", Kind.TEXT, "Why it failed"),
     "recipe": Fact("Recipe", Kind.TEXT, "Same settings, any seed"),
     "key": Fact("Key", Kind.TEXT, "Run ID"),

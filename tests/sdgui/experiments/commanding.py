@@ -15,6 +15,7 @@ from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.run_commands import RunCommands
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.launcher import LaunchError
+from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.changes import Changes
 from sdgui.store.records import HERE, Progress, Run
 from sdgui.store.store import Store
@@ -100,7 +101,7 @@ class Parts:
         self.store = Store.open(home)
         self.launcher, self.demo, self.tailer, self.writer = Launcher(self.store), Demo(), Tailer(), StoreWriter()
         self.studies = list[int]()  # those that run
-        self.hosts, self.pool = Hosts(), object()
+        self.hosts, self.pool, self.time_travel = Hosts(), object(), TimeTravel()
         services = SimpleNamespace(
             **{name: value for name, value in vars(self).items() if name != "studies"},
             studies=SimpleNamespace(alive=lambda: self.studies),

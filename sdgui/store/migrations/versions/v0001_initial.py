@@ -23,7 +23,8 @@ def upgrade() -> None:
     _activity_to_configs()
     _experiments_to_panel_results()
     _studies_to_experiment_tags()
-    _runs_to_study_arms()
+    _runs()
+    _study_arms()
     _run_tags_to_summaries()
 
 
@@ -155,7 +156,7 @@ def _studies_to_experiment_tags() -> None:
     op.create_index(op.f("ix_experiment_tags_tag_id"), "experiment_tags", ["tag_id"], unique=False)
 
 
-def _runs_to_study_arms() -> None:
+def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -177,6 +178,7 @@ def _runs_to_study_arms() -> None:
         sa.Column("offset", _LARGE, nullable=False),
         sa.Column("ending", sa.String(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("parent", sa.String(), nullable=False),
         sa.Column("queue_position", sa.Integer(), nullable=True),
         sa.Column("machine", sa.String(), nullable=False),
         sa.Column("devices_asked", sa.String(), nullable=False),
@@ -198,6 +200,9 @@ def _runs_to_study_arms() -> None:
     op.create_index(op.f("ix_runs_experiment_id"), "runs", ["experiment_id"], unique=False)
     op.create_index(op.f("ix_runs_queue_position"), "runs", ["queue_position"], unique=False)
     op.create_index(op.f("ix_runs_state"), "runs", ["state"], unique=False)
+
+
+def _study_arms() -> None:
     op.create_table(
         "study_arms",
         sa.Column("experiment_id", sa.Integer(), nullable=False),

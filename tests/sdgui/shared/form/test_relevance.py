@@ -21,6 +21,7 @@ MIXES = {f"{VIEW}.mix": "mixup"}
         ("data.labels_per_class", {"data.label": "kind"}, {"data.label": ""}),
         ("data.unlabelled_ratio", {"data.label": "kind"}, {"data.label": ""}),
         ("towers.weights", {"towers.pretrained": "/m"}, {"towers.pretrained": ""}),
+        ("towers.start", {"towers.pretrained": "/m"}, {"towers.pretrained": ""}),
         ("fusion.layers", {"fusion.kind": "merged"}, {"fusion.kind": "none"}),
         ("fusion.heads", {"fusion.kind": "skip"}, {"fusion.kind": "none"}),
         ("fusion.width", {"fusion.kind": "queries"}, {"fusion.kind": "none"}),

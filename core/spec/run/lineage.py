@@ -1,0 +1,54 @@
+"""Where a run started from: continued, forked or fine-tuned from a checkpoint of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from core.spec.chain import run_label
+from core.spec.config import RunConfig, differences, override, read_config
+from core.spec.errors import UserError
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import locate_run
+
+_OWN = ("name", "towers.pretrained", "towers.weights", "towers.start")  # fields that differ in any case
+
+
+def parent_of(config: RunConfig) -> dict[str, Any]:
+    """``run``, ``folder``, ``step`` and ``kind`` of the earlier run that ``config`` starts from; {} without one.
+
+    ``kind``: "continue" (state, same settings), "fork" (state, changed settings) or "fine-tune" (weights only). Raises
+    UserError when the run has no such checkpoint.
+    """
+    source = locate_run(config.towers.pretrained, config.towers.weights) if config.towers.pretrained else None
+    if source is None:
+        return {}
+    kind = "fine-tune"
+    if config.towers.start == "state":
+        kind = "fork"
+        with suppress(UserError):
+            changed = differences(config, read_config(source.run.config))
+            kind = "fork" if changed.keys() - set(_OWN) else "continue"
+    step = int("0" + source.checkpoint.rpartition("-")[2])
+    return {"run": run_label(source.run.path), "folder": str(source.run.path), "step": step, "kind": kind}
+
+
+def started_from(config: RunConfig, run: RunDir, checkpoint: str, kind: str) -> RunConfig:
+    """The config of a run that continues, forks or fine-tunes the run with ``config`` from ``checkpoint``.
+
+    ConfigError when the settings contradict each other.
+    """
+    state = kind != "fine-tune"
+    start = f"towers.start={'state' if state else 'weights'}"
+    weights = f"towers.weights={'student' if state else 'auto'}"
+    return override(config, [f"towers.pretrained={run.path}@{checkpoint}", weights, start])
+
+
+def parent_text(parent: Mapping[str, Any]) -> str:
+    """A parent in an event, which may be foreign, in a few words: "fork of NAME at step 400"; "" without one."""
+    run, step, kind = parent.get("run"), parent.get("step"), parent.get("kind")
+    if not (isinstance(run, str) and type(step) is int and kind in ("continue", "fork", "fine-tune")):
+        return ""
+    words = {"continue": "continues", "fork": "fork of", "fine-tune": "fine-tuned from"}[str(kind)]
+    return f"{words} {run[:200]} at step {step}"
