@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
-from core.cli.runs import foreign, watching
+from core.cli.runs import foreign, reporting, watching
 from core.cli.terminal import Verbs, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import LONGEST_SCRIPT
@@ -52,6 +52,7 @@ def add(verbs: Verbs) -> None:
         add_home(parser)
     watching.add(commands)
     foreign.add(commands)
+    reporting.add(commands)
 
     _add_launching(verbs)
     for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):

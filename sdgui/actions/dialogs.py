@@ -23,6 +23,7 @@ from sdgui.widgets.actions import Actions
 if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
     from sdgui.actions.alerts import AlertsDialog
     from sdgui.actions.export.dialog import ExportDialog
+    from sdgui.actions.report import ReportDialog
     from sdgui.actions.shortcuts import ShortcutsDialog
     from sdgui.experiments.activity import ActivityDialog
     from sdgui.experiments.describe import DescribeSheet
@@ -75,6 +76,13 @@ class Dialogs(QObject):
         from sdgui.actions.alerts import AlertsDialog
 
         return AlertsDialog(self._services.store, self.window)
+
+    @cached_property
+    def report(self) -> ReportDialog:
+        """The page about an experiment or a study."""
+        from sdgui.actions.report import ReportDialog
+
+        return ReportDialog(self._services.store, self.window)
 
     @cached_property
     def chooser(self) -> PresetChooser:

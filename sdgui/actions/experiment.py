@@ -69,6 +69,19 @@ def _alerts(window: Window) -> None:
         window.dialogs.alerts.open_for(experiment_id, window.experiments.model.experiment_name(experiment_id))
 
 
+def _report(window: Window) -> None:
+    model, store = window.experiments.model, window.services.store
+    if (experiment_id := window.target.experiment_id) is not None:
+        window.dialogs.report.open_for(model.experiment_name(experiment_id), (experiment_id,))
+    elif (study_id := window.target.study_id) is not None:
+        study = store.study(study_id)
+        window.dialogs.report.open_for(study.name, tuple(study.arms), study.folder)
+
+
+def _can_report(window: Window) -> bool:
+    return window.target.experiment_id is not None or window.target.study_id is not None
+
+
 def _delete(window: Window) -> None:
     experiment_id, study_id = window.experiments.row()
     if experiment_id is not None:
@@ -166,6 +179,17 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         enabled=has_experiment,
         icon="ph.bell",
         menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 4),),
+    ),
+    Action(
+        "report",
+        "Experiment",
+        "Rep&ort…",
+        "One page about the experiment or study: note, runs, curves, samples; to read and export",
+        _report,
+        "Ctrl+Alt+Y",
+        enabled=_can_report,
+        icon="ph.article",
+        menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 5), MenuItem(STUDY_MENU, Section.EDIT)),
     ),
     Action(
         "changes",

@@ -85,6 +85,7 @@ def _openers(window: MainWindow, run: RunDir) -> dict[str, Callable[[], QWidget]
         "presets": by_action("new", lambda: dialogs.chooser),
         "tags and note": by_action("describe", lambda: dialogs.sheet),
         "alerts": by_action("alerts", lambda: dialogs.alerts),
+        "report": by_action("report", lambda: dialogs.report),
         "who changed what": by_action("changes", lambda: dialogs.activity),
         "export": by_call(lambda: dialogs.open_export(run, "clip · run 1"), "_export"),
         "basket": by_call(dialogs.open_basket, "_basket"),

@@ -47,7 +47,7 @@ def test_records_name_menus_that_exist() -> None:
 
 
 def test_context_menus_have_their_order(qtbot: QtBot) -> None:
-    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "alerts", "", "delete"]
+    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "alerts", "report", "", "delete"]
     run = [
         "use_data",
         "use_search",
@@ -71,7 +71,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
     ]
     assert titles(qtbot, EXPERIMENT_MENU) == experiment
     assert titles(qtbot, RUN_MENU) == run
-    assert titles(qtbot, STUDY_MENU) == ["study", "", "delete"]
+    assert titles(qtbot, STUDY_MENU) == ["study", "", "report", "", "delete"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""``runs report``: a page about some runs, as HTML, Markdown or LaTeX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.cli.homes import add_home, find_run, home_folder, runs
+from core.cli.terminal import Verbs
+from core.spec.errors import UserError
+
+
+def add(commands: Verbs) -> None:
+    """Add ``report`` to ``runs``."""
+    report = commands.add_parser("report", help="write a page about runs: note, table, differing settings, curves")
+    report.add_argument("runs", nargs="*", metavar="RUN")
+    report.add_argument("--experiment", default="", metavar="NAME", help="all runs of this experiment")
+    report.add_argument("--study", type=Path, metavar="DIR", help="all runs of this study, and its tables")
+    report.add_argument("--output", type=Path, required=True, metavar="FILE", help="FILE.html, FILE.md or FILE.tex")
+    report.add_argument("--title", default="", metavar="TEXT")
+    report.add_argument("--note", type=Path, metavar="FILE.md", help="a text to begin with, in Markdown")
+    add_home(report)
+    report.set_defaults(verb=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from core.spec.errors import writing
+    from core.spec.files import write_whole
+    from core.spec.reading import MEGABYTE, read_text
+    from core.spec.report.content import collect
+    from core.spec.report.render import FORMATS
+    from core.spec.run.folder import RunDir
+    from core.spec.run.logged import experiment_name, read_any_config
+    from core.spec.study import StudyDir
+
+    write = FORMATS.get(arguments.output.suffix.lower())
+    if write is None:
+        raise UserError(f"{arguments.output} has no known extension; use {', '.join(FORMATS)}.")
+    home, study = home_folder(arguments.home), StudyDir(arguments.study) if arguments.study else None
+    chosen = [find_run(home, name) for name in arguments.runs]
+    if arguments.experiment:
+        chosen += [run for run in runs(home) if experiment_name(read_any_config(run.config)) == arguments.experiment]
+    if study is not None:
+        chosen += [RunDir(file.parent) for file in sorted((study.path / "runs").glob("*/config.json"))]
+    if not chosen:
+        raise UserError("there are no runs to report; name runs, an --experiment or a --study.")
+    note = read_text(arguments.note, MEGABYTE, error=UserError) if arguments.note else ""
+    title = arguments.title or arguments.experiment or (study.path.name if study else chosen[0].path.name)
+    with writing(arguments.output, UserError):
+        write_whole(arguments.output, write(collect(title, chosen, note, study)).encode())
+    print(arguments.output)
+    return 0

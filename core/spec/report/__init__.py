@@ -1,0 +1,1 @@
+"""Reports: a page about some runs, from their folders: note, table, settings that differ, curves, samples."""

@@ -1,0 +1,147 @@
+"""What a report shows, read from run folders.
+
+Flow: the window (an experiment or a study) or ``runs report`` -> `collect` -> ``core.spec.report.render``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.spec.chain import run_label
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, excerpt, read_text
+from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted, Sample
+from core.spec.run.folder import RunDir
+from core.spec.run.lineage import parent_text
+from core.spec.run.logged import read_any_config, settings_of
+from core.spec.run.metric_names import ranks_runs
+from core.spec.run.status import judge
+from core.spec.study import StudyDir
+
+MOST_PLOTS = 8
+MOST_SAMPLES = 8
+_POINTS = 400  # of a curve
+_OWN_SETTINGS = frozenset({"name"})
+
+Curve = Sequence[tuple[int, float]]  # step, value
+
+
+@dataclass
+class ReportedRun:
+    """A run: its state, and its metrics as curves."""
+
+    name: str
+    folder: Path
+    state: str = ""
+    step: int = 0
+    total_steps: int = 0
+    parent: str = ""
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    samples: tuple[tuple[str, str], ...] = ()  # a caption or an image's name, and the answer to it
+
+    def best(self) -> tuple[str, float, int] | None:
+        """The best mean recall on validation data: its metric, value and step."""
+        points = [
+            (name, value, step)
+            for name, curve in self.curves.items()
+            if ranks_runs(name)
+            for step, value in curve.items()
+            if math.isfinite(value)
+        ]
+        return max(points, key=lambda point: point[1], default=None)
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, (Metrics, Evaluated)):
+            self.step = max(self.step, event.step)
+            for name, value in event.values.items():
+                self.curves.setdefault(name, {})[event.step] = value
+        elif isinstance(event, RunStarted):
+            self.step, self.total_steps = event.step, event.total_steps
+            self.parent = parent_text(event.parent) or self.parent
+            for curve in self.curves.values():  # repeated after a resume
+                for step in [step for step in curve if step > event.step]:
+                    del curve[step]
+        elif isinstance(event, (RunFinished, RunFailed)):
+            self.step = max(self.step, event.step)
+        elif isinstance(event, Sample):
+            self.samples = _samples(event) or self.samples
+
+
+@dataclass(frozen=True)
+class Report:
+    """``note`` and ``results`` are Markdown, perhaps somebody else's; ``settings``: those that differ, by run."""
+
+    title: str
+    note: str
+    results: str
+    runs: Sequence[ReportedRun]
+    settings: Mapping[str, Sequence[Any]]
+
+    def plots(self) -> dict[str, dict[str, Curve]]:
+        """Metric -> run -> curve: the loss, then validation, those that rank runs first."""
+        names = {name for run in self.runs for name in run.curves}
+        shown = sorted((name for name in names if name.startswith(("val/", "test/"))), key=_rank)
+        chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MOST_PLOTS]
+        return {name: {run.name: _thinned(run.curves.get(name, {})) for run in self.runs} for name in chosen}
+
+
+def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir | None = None) -> Report:
+    """Read the runs; unreadable parts are left out. ``study``: also its tables of results."""
+    reported, settings = list[ReportedRun](), list[dict[str, Any]]()
+    for run in runs:
+        reported.append(_read(run))
+        with suppress(UserError, OSError):
+            settings.append(settings_of(read_any_config(run.config)))
+    names = dict.fromkeys(name for values in settings for name in values if name not in _OWN_SETTINGS)
+    columns = {name: [values.get(name) for values in settings] for name in names}
+    complete = len(settings) == len(reported)
+    differing = {name: values for name, values in columns.items() if complete and any(v != values[0] for v in values)}
+    results = ""
+    if study is not None:
+        with suppress(UserError, OSError):
+            results = read_text(study.table, MEGABYTE, root=study.table.parent, error=UserError)
+    return Report(title, note, results, reported, differing)
+
+
+def _read(run: RunDir) -> ReportedRun:
+    reported, reader, before, terminal = ReportedRun(run_label(run.path), run.path), EventReader(run.events), -1, None
+    with suppress(UserError):
+        while before != reader.offset:
+            before = reader.offset
+            for event in reader.read():
+                reported.add(event)
+                if isinstance(event, (RunStarted, RunFinished, RunFailed)):
+                    terminal = event if not isinstance(event, RunStarted) else None
+    reported.state = judge(run.read_status(), terminal).value
+    return reported
+
+
+def _rank(metric: str) -> tuple[bool, str]:
+    return not ranks_runs(metric), metric
+
+
+def _thinned(curve: Mapping[int, float]) -> Curve:
+    points = sorted((step, value) for step, value in curve.items() if math.isfinite(value))
+    stride = max(1, math.ceil(len(points) / _POINTS))
+    return [*points[:-1:stride], *points[-1:]]
+
+
+def _samples(event: Sample) -> tuple[tuple[str, str], ...]:
+    """Captions with the images that the student retrieved, or images with their captions: names, no files."""
+    rows = event.content.get("student")
+    found = list[tuple[str, str]]()
+    for row in rows[:MOST_SAMPLES] if isinstance(rows, list) else []:
+        if not isinstance(row, dict):
+            continue
+        hits = row.get("hits")
+        if isinstance(hits, list):
+            images = [Path(str(hit.get("image", ""))).name for hit in hits[:3] if isinstance(hit, dict)]
+            found.append((excerpt(str(row.get("caption") or row.get("query") or "")), excerpt(", ".join(images))))
+        elif "caption" in row:
+            found.append((excerpt(Path(str(row.get("image", ""))).name), excerpt(str(row["caption"]))))
+    return tuple(found)

@@ -1,0 +1,168 @@
+"""A report as one self-contained HTML file, as Markdown, or as LaTeX (article, with pgfplots)."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+
+from core.spec.report.content import Curve, Report, ReportedRun
+from core.spec.run.metric_names import is_share
+
+COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
+_WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 64, 28
+_STYLE = """body{font:15px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em} table{border-collapse:collapse}
+td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} img{max-width:100%}"""
+# Neither scripts nor anything outside the file, should some text slip through as markup.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!])")
+
+
+def tables(report: Report) -> dict[str, list[list[str]]]:
+    """Heading -> rows, the first of which is the header."""
+    runs = [["Run", "State", "Step", "Best", "Parent"], *map(_row, report.runs)]
+    found = {"Runs": runs}
+    if report.settings:
+        header = ["Setting", *(run.name for run in report.runs)]
+        found["Settings that differ"] = [header, *([name, *map(_text, row)] for name, row in report.settings.items())]
+    samples = [[run.name, *sample] for run in report.runs for sample in run.samples]
+    if samples:
+        found["Samples"] = [["Run", "Given", "Answer of the student"], *samples]
+    return found
+
+
+def _row(run: ReportedRun) -> list[str]:
+    best = run.best()
+    shown = "" if best is None else f"{value_text(best[0], best[1])} ({best[0]}, step {best[2]})"
+    return [run.name, run.state, f"{run.step}/{run.total_steps}", shown, run.parent]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)[:300]
+
+
+def value_text(metric: str, value: float) -> str:
+    """A value with its unit: shares in per cent."""
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
+
+
+def to_html(report: Report) -> str:
+    """One file without scripts, links to files or remote images."""
+    parts = [f"<h1>{html.escape(report.title)}</h1>", markdown_html(report.note)]
+    for heading, rows in tables(report).items():
+        parts += [f"<h2>{heading}</h2>", _html_table(rows)]
+        if heading == "Runs":
+            parts += ["<h2>Results</h2>", markdown_html(report.results)] if report.results else []
+            parts += ["<h2>Curves</h2>"] if report.plots() else []
+            for metric, curves in report.plots().items():
+                data = b64encode(svg(metric, curves).encode()).decode()
+                parts.append(f'<p><img alt="{html.escape(metric)}" src="data:image/svg+xml;base64,{data}"></p>')
+    folders = "".join(f"<li>{html.escape(run.name)}: {html.escape(str(run.folder))}</li>" for run in report.runs)
+    body = "\n".join([*parts, "<h2>Run folders</h2>", f"<ul>{folders}</ul>"])
+    return (
+        f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+        f'content="{_POLICY}"><title>{html.escape(report.title)}</title><style>{_STYLE}</style></head>\n'
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def markdown_html(text: str) -> str:
+    """Markdown, perhaps somebody else's, as HTML: its own HTML is shown as text, and images are left out."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415  (only needed for a report)
+
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    return "\n".join(["<table>", line(rows[0], "th"), *(line(row, "td") for row in rows[1:]), "</table>"])
+
+
+def svg(metric: str, curves: Mapping[str, Curve]) -> str:
+    """The curves of a metric over steps, with a legend."""
+    points = [point for curve in curves.values() for point in curve]
+    lowest, highest = min((y for _, y in points), default=0.0), max((y for _, y in points), default=1.0)
+    last = max((x for x, _ in points), default=1) or 1
+    span = (highest - lowest) or 1.0
+    right, bottom = _WIDTH - 12, _HEIGHT - 28
+
+    def place(x: float, y: float) -> str:
+        return f"{_LEFT + (right - _LEFT) * x / last:.1f},{bottom - (bottom - _TOP) * (y - lowest) / span:.1f}"
+
+    def words(x: float, y: float, text: str, anchor: str = "start", colour: str = "black") -> str:
+        shown = html.escape(text)
+        return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" fill="{colour}">{shown}</text>'
+
+    legend_height = 16 * len(curves)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT + legend_height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT + legend_height}" fill="white"/>',
+        words(_LEFT, 16, metric),
+        f'<path d="M{_LEFT},{_TOP} V{bottom} H{right}" fill="none" stroke="#888"/>',
+        words(_LEFT - 4, _TOP + 8, value_text(metric, highest), "end"),
+        words(_LEFT - 4, bottom, value_text(metric, lowest), "end"),
+        words(right, bottom + 16, f"step {last}", "end"),
+    ]
+    for number, (run, curve) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        line = " ".join(place(x, y) for x, y in curve)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        parts.append(words(_LEFT, _HEIGHT + 16 * number + 4, run, colour=colour))
+    return "\n".join([*parts, "</svg>"])
+
+
+def to_markdown(report: Report) -> str:
+    """Markdown with the plots as data URIs; the note's own HTML and images are shown as text."""
+    note = report.note.replace("<", "&lt;").replace("![", r"!\[")
+    parts = [f"# {_markdown(report.title)}", note, report.results]
+    for heading, rows in tables(report).items():
+        header, *others = [[_markdown(cell) for cell in row] for row in rows]
+        lines = [header, ["---"] * len(header), *others]
+        parts += [f"## {heading}", "\n".join(f"| {' | '.join(row)} |" for row in lines)]
+    for metric, curves in report.plots().items():
+        data = b64encode(svg(metric, curves).encode()).decode()
+        parts.append(f"![{_markdown(metric)}](data:image/svg+xml;base64,{data})")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def to_latex(report: Report) -> str:
+    """An article whose plots are drawn by pgfplots from the points."""
+    parts = [
+        r"\documentclass{article}", r"\usepackage[margin=2cm]{geometry}", r"\usepackage{longtable,pgfplots}",
+        r"\pgfplotsset{compat=1.16}", r"\begin{document}", rf"\section*{{{_tex(report.title)}}}",
+        *(_tex(line) for line in report.note.splitlines()),
+    ]  # fmt: skip
+    for heading, rows in tables(report).items():
+        width = 0.9 / len(rows[0])
+        columns = rf"p{{{width:.2f}\linewidth}}" * len(rows[0])
+        parts += [rf"\subsection*{{{heading}}}", rf"\begin{{longtable}}{{{columns}}}"]
+        parts += [" & ".join(map(_tex, row)) + r" \\" + (r" \hline" if row is rows[0] else "") for row in rows]
+        parts.append(r"\end{longtable}")
+    for metric, curves in report.plots().items():
+        options = rf"width=\linewidth,height=7cm,title={{{_tex(metric)}}},xlabel=step,legend pos=outer north east"
+        parts += [r"\begin{tikzpicture}", rf"\begin{{axis}}[{options}]"]
+        for run, curve in curves.items():
+            points = " ".join(f"({x},{y:.6g})" for x, y in curve if math.isfinite(y))
+            parts += [rf"\addplot+[no marks] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
+        parts += [r"\end{axis}", r"\end{tikzpicture}", ""]
+    return "\n".join([*parts, r"\end{document}", ""])
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+FORMATS = {".html": to_html, ".md": to_markdown, ".tex": to_latex}

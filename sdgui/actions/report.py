@@ -1,0 +1,147 @@
+"""The report of an experiment or a study: its note, runs, curves and samples on one page, renewed while runs train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QHideEvent
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QTextBrowser, QVBoxLayout, QWidget
+
+from core.spec.errors import writing
+from core.spec.files import write_whole
+from core.spec.report.content import Report, collect
+from core.spec.report.render import FORMATS, to_html
+from core.spec.run.folder import RunDir
+from core.spec.study import StudyDir
+from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.store.store import Store
+from sdgui.widgets.file_dialogs import ask_save
+from sdgui.widgets.message import Message
+from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.style.theme import SPACE
+
+_RENEW_MS = 5000
+_KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
+
+
+class ReportView(QTextBrowser):
+    """HTML whose images are in it: no file and no address is loaded, and links open in the browser."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Report")
+        self.setOpenLinks(False)
+        self.anchorClicked.connect(self._open)
+
+    def loadResource(self, kind: int, name: QUrl | str) -> Any:
+        url = QUrl(name)
+        return super().loadResource(kind, url) if url.scheme() == "data" else None
+
+    def _open(self, url: QUrl) -> None:
+        if url.scheme() in ("http", "https"):
+            QDesktopServices.openUrl(url)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a report is about."""
+
+    title: str
+    experiments: Sequence[int]
+    study: Path | None = None
+
+
+class ReportDialog(QDialog):
+    """Beside the window, made once."""
+
+    def __init__(self, store: Store, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._store, self._tasks = store, BackgroundTasks(self)
+        self._subject = _Subject("", ())
+        self._shown, self._reading = "", False
+        self.report: Report | None = None
+        self.view, self.bar = ReportView(self), MessageBar(self)
+        self.leave, self.export = QPushButton("C&lose", self), QPushButton("&Export…", self)
+        self.leave.setDefault(True)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.leave)
+        buttons.addWidget(self.export)
+        column = QVBoxLayout(self)
+        column.setSpacing(SPACE)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.bar)
+        column.addLayout(buttons)
+        self.resize(100 * SPACE, 90 * SPACE)
+        self._timer = QTimer(self, interval=_RENEW_MS)
+        self._timer.timeout.connect(self._read)
+        self.export.clicked.connect(self._ask)
+        self.leave.clicked.connect(self.close)
+
+    def open_for(self, title: str, experiments: Sequence[int], study: Path | None = None) -> None:
+        """Show the report of these experiments' runs, and renew it while it is open."""
+        self._subject, self._shown, self.report = _Subject(title, experiments, study), "", None
+        self.setWindowTitle(f"Report of {title}")
+        self.view.clear()
+        self.bar.clear()
+        self._reading = False
+        self._read()
+        self._timer.start()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+
+    def _read(self) -> None:
+        if self._reading:
+            return
+        self._reading, subject = True, self._subject
+        self._tasks.run(lambda: (subject, _collected(self._store, subject)), self._show, self._failed)
+
+    def _show(self, read: tuple[_Subject, Report]) -> None:
+        self._reading = False
+        subject, self.report = read
+        text = to_html(self.report)
+        if subject is self._subject and text != self._shown:
+            self._shown, position = text, self.view.verticalScrollBar().value()
+            self.view.setHtml(text)
+            self.view.verticalScrollBar().setValue(position)
+
+    def _failed(self, why: str) -> None:
+        self._reading = False
+        self.bar.show_message(Message("error", why))
+
+    def _ask(self) -> None:
+        start = Path.home() / f"{self._subject.title.replace('/', '-') or 'report'}.html"
+        target = ask_save(self, "Export the report", start, _KINDS, ".html", typed_suffixes=tuple(FORMATS))
+        if target is not None and target.problem:
+            self._failed(target.problem)
+        elif target is not None:
+            self.export_to(target.path)
+
+    def export_to(self, path: Path) -> None:
+        """Write the report; the suffix of ``path`` selects the format."""
+        subject = self._subject
+
+        def write() -> None:
+            content = FORMATS.get(path.suffix.lower(), to_html)(_collected(self._store, subject))
+            with writing(path):
+                write_whole(path, content.encode())
+
+        done = Message("info", f"Report written to {path}.")
+        self._tasks.run(write, lambda _: self.bar.show_message(done), self._failed)
+
+
+def _collected(store: Store, subject: _Subject) -> Report:
+    runs: list[RunDir] = []
+    for experiment in subject.experiments:
+        runs += [run.dir for run in store.runs(experiment) if run.is_local]
+    note = "\n\n".join(note for one in subject.experiments if (note := store.experiment(one).note))
+    return collect(subject.title, runs, note, StudyDir(subject.study) if subject.study is not None else None)

@@ -1,0 +1,115 @@
+"""Reports of runs: what they say, that nothing foreign in them is markup, and that they need no other file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from base64 import b64decode
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from core.spec.config import override
+from core.spec.presets import preset_config
+from core.spec.report.content import collect
+from core.spec.report.render import to_html, to_latex, to_markdown
+from core.spec.run.events import Evaluated, EventWriter, Metrics, RunFinished, RunStarted, Sample
+from core.spec.run.folder import RunDir
+
+RECALL = "val/student/mean_recall"
+FOREIGN = "<img src=http://example.org/a.png onerror=alert(1)>"
+NOTE = f"# Why\n\n*Warmer* is better. {FOREIGN}\n\n![remote](http://example.org/b.png) [run](javascript:alert(1))\n"
+
+
+class Tags(HTMLParser):
+    """The elements of a page, with their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[RunDir]:
+    """Two runs; the second was resumed at step 2 and names things as an attacker would."""
+    made = []
+    for name, rate in (("one", 1e-3), ("two", 2e-3)):
+        run = RunDir(tmp_path / "runs" / name)
+        run.create()
+        config = override(preset_config("clip", "tiny"), [f"optim.learning_rate={rate}"])
+        run.config.write_text(config.to_json())
+        with closing(EventWriter(run.events)) as writer:
+            writer.write(RunStarted(step=0, total_steps=4, config_digest="d"))
+            for step in range(1, 5):
+                writer.write(Metrics(step=step, values={"train/loss": 4.0 / step}))
+            writer.write(Evaluated(step=4, values={RECALL: 0.9, f"val/{FOREIGN}": 1.0}))
+            if name == "two":
+                writer.write(RunStarted(step=2, total_steps=4, config_digest="d",
+                                        parent={"run": FOREIGN, "step": 7, "kind": "fork"}))  # fmt: skip
+                writer.write(Metrics(step=3, values={"train/loss": 1.0}))
+                writer.write(Evaluated(step=4, values={RECALL: 0.5}))
+            hits = [{"image": "/secret/folder/cat_1.png", "score": 1.0}]
+            writer.write(Sample(step=4, what="retrieval", content={"student": [{"caption": FOREIGN, "hits": hits}]}))
+            writer.write(RunFinished(step=4))
+        made.append(run)
+    return made
+
+
+def test_a_report_says_what_the_runs_came_to(runs: list[RunDir]) -> None:
+    report = collect("Rates", runs, NOTE)
+    assert report.settings == {"optim.learning_rate": [1e-3, 2e-3]}
+    assert list(report.plots())[:2] == ["train/loss", RECALL]
+    assert report.plots()["train/loss"]["two"] == [(1, 4.0), (2, 2.0), (3, 1.0)], "void points are left out"
+    text = to_markdown(report)
+    assert "| one | done | 4/4 | 90.0 % (val/student/mean\\_recall, step 4) |  |" in text
+    assert "50.0 %" in text
+    assert "fork of " in text
+    assert "cat\\_1.png" in text
+    assert "/secret" not in text
+
+
+def test_nothing_foreign_becomes_markup_and_nothing_is_loaded(runs: list[RunDir]) -> None:
+    report = collect(FOREIGN, runs, NOTE)
+    page = to_html(report)
+    assert "<em>Warmer</em>" in page
+    parser = Tags()
+    parser.feed(page)
+    images = [attributes for tag, attributes in parser.found if tag == "img"]
+    assert len(images) == len(report.plots())
+    assert all(attributes["src"].startswith("data:image/svg+xml;base64,") for attributes in images)
+    assert not {"script", "iframe", "object", "link"} & {tag for tag, _ in parser.found}
+    links = [attributes for tag, attributes in parser.found if tag == "a"]
+    assert links == [{"href": "http://example.org/b.png"}], "the image is a link, and javascript: is not"
+    names = {name for _, attributes in parser.found for name in attributes}
+    assert names <= {"src", "alt", "href", "charset", "http-equiv", "content"}
+    for data in re.findall(r"base64,([A-Za-z0-9+/=]+)", page):
+        drawing = ElementTree.fromstring(b64decode(data))
+        assert {part.tag.rpartition("}")[2] for part in drawing.iter()} <= {"svg", "rect", "path", "polyline", "text"}
+    assert re.search(r"(?<!\\)<img", to_markdown(report)) is None, "escaped"
+    assert "![remote" not in to_markdown(report)
+
+
+def test_latex_escapes_its_own_characters(runs: list[RunDir]) -> None:
+    text = to_latex(collect("50 % of {a_b} & \\input{/etc/passwd}", runs))
+    assert r"\section*{50 \% of \{a\_b\} \& \textbackslash{}input\{/etc/passwd\}}" in text
+    assert r"\addplot+[no marks] coordinates {(1,4) (2,2) (3,1)};" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+
+
+def test_the_verb_writes_the_format_of_the_suffix(runs: list[RunDir], tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "core", "runs", "report", "--home", str(tmp_path)]
+    note = tmp_path / "note.md"
+    note.write_text("All of it.")
+    page = tmp_path / "page.html"
+    asked = [*command, "one", "two", "--note", str(note), "--output", str(page)]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == f"{page}\n"
+    assert "All of it." in page.read_text()
+    wrong = subprocess.run([*command, "one", "--output", "a.pdf"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr) == (1, "error: a.pdf has no known extension; use .html, .md, .tex.\n")

@@ -1,0 +1,43 @@
+"""The report of an experiment in the window: read, shown without loading anything, exported."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QTextDocument
+from pytestqt.qtbot import QtBot
+
+from core.spec.run.events import EventWriter, Metrics, RunStarted
+from tests.sdgui.driving import OpenWindow, add, settle, trainable
+
+IMAGE = QTextDocument.ResourceType.ImageResource
+
+
+def test_the_report_shows_note_and_runs_is_renewed_and_exported(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    window = open_window()
+    store, experiment = window.services.store, add(window, "mine")
+    store.note_experiment(experiment, "A *note* <img src=http://example.org/a.png>")
+    run = store.add_run(experiment)
+    run.dir.create()
+    run.dir.config.write_text(trainable().to_json())
+    with closing(EventWriter(run.dir.events)) as writer:
+        writer.write(RunStarted(step=0, total_steps=9, config_digest="d"))
+        writer.write(Metrics(step=3, values={"train/loss": 2.0}))
+    settle(window)
+    window.window_actions["report"].trigger()
+    dialog = window.dialogs.report
+    qtbot.waitUntil(lambda: "A note <img" in dialog.view.toPlainText())
+    assert run.folder.name in dialog.view.toPlainText()
+    assert "3/9" in dialog.view.toPlainText()
+    assert dialog.view.loadResource(IMAGE, QUrl("http://example.org/a.png")) is None
+    assert dialog.view.loadResource(IMAGE, QUrl.fromLocalFile("/etc/hostname")) is None
+    with closing(EventWriter(run.dir.events)) as writer:
+        writer.write(Metrics(step=4, values={"train/loss": 1.0}))
+    qtbot.waitUntil(lambda: "4/9" in dialog.view.toPlainText())
+    dialog.export_to(tmp_path / "mine.tex")
+    qtbot.waitUntil(lambda: "Report written" in dialog.bar.text)
+    assert r"\section*{mine}" in (tmp_path / "mine.tex").read_text()
