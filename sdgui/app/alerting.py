@@ -8,13 +8,13 @@ from __future__ import annotations
 import html
 import queue
 import shutil
-import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QProcess, Qt, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 from core.spec.alerts.sending import send
@@ -117,6 +117,8 @@ class Alerting(QObject):
 
     def _notify(self, text: str) -> None:
         """By the system tray, else by ``notify-send``; a desktop with neither shows nothing."""
+        if sys.platform not in ("win32", "darwin"):  # the other desktops read markup
+            text = html.escape(text, quote=False)
         if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
             if self._tray is None:
                 self._tray = QSystemTrayIcon(theme().icon("ph.bell"), self)
@@ -124,7 +126,4 @@ class Alerting(QObject):
                 self._tray.show()
             self._tray.showMessage("sdgui", text)
         elif (program := shutil.which("notify-send")) is not None:
-            # The service reads the body as markup.
-            words = [program, "--app-name=sdgui", "--", "sdgui", html.escape(text, quote=False)]
-            with suppress(OSError):
-                subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            QProcess.startDetached(program, ["--app-name=sdgui", "--", "sdgui", text])

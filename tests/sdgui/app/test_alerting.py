@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -56,7 +57,8 @@ def test_an_alert_is_shown_with_its_run_and_notified_on_the_desktop(
     ]
     monkeypatch.undo()
     monkeypatch.setattr(alerting.shutil, "which", lambda program: f"/bin/{program}")
-    monkeypatch.setattr(alerting.subprocess, "Popen", lambda words, **_: sent.append(words))
+    process = SimpleNamespace(startDetached=lambda program, words: sent.append([program, *words]))
+    monkeypatch.setattr(alerting, "QProcess", process)
     window._alerting._notify("<b>bold</b> failed.")
     assert sent == [["/bin/notify-send", "--app-name=sdgui", "--", "sdgui", "&lt;b&gt;bold&lt;/b&gt; failed."]]
 
