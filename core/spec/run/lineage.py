@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from core.spec.chain import run_label
 from core.spec.config import RunConfig, differences, override, read_config
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
@@ -31,7 +30,7 @@ def parent_of(config: RunConfig) -> dict[str, Any]:
             changed = differences(config, read_config(source.run.config))
             kind = "fork" if changed.keys() - set(_OWN) else "continue"
     step = int("0" + source.checkpoint.rpartition("-")[2])
-    return {"run": run_label(source.run.path), "folder": str(source.run.path), "step": step, "kind": kind}
+    return {"run": source.run.path.name, "folder": str(source.run.path), "step": step, "kind": kind}
 
 
 def started_from(config: RunConfig, run: RunDir, checkpoint: str, kind: str) -> RunConfig:
