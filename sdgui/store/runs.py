@@ -211,8 +211,7 @@ class RunRecords(Sessions):
                 return
             if rewritten:  # what was read of the former file
                 session.execute(delete(StepValueRow).where(StepValueRow.run_id == run_id))
-            if row.queue_position is None:
-                row.state = progress.state.value
+            row.state = progress.state.value if row.queue_position is None else row.state
             row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
             row.started, row.finished = progress.started, progress.finished
             row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
