@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +11,16 @@ import pytest
 from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
+import core
+from core.spec.config import override
 from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.provenance import write_provenance
+from sdgui.experiments.reproducing import message_of, read_report
 from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST
 from sdgui.store.changes import Changes
+from tests.core.images import write_pairs
 from tests.sdgui.experiments.commanding import Parts
 
 
@@ -160,3 +168,41 @@ def test_the_bin_is_emptied_when_that_was_confirmed_and_once_at_a_time(
     assert (parts.store.runs(deleted=True), parts.store.experiments(deleted=True)) == ([], [])
     assert [run.folder.exists() for run in runs] == [False, False]
     assert [one.id for one in parts.store.experiments()] == [kept]
+
+
+def test_a_trainers_run_names_what_is_not_the_same_now(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs")
+    run = RunDir(tmp_path / "run")
+    run.create()
+    config = override(preset_config("clip", "tiny"), [f"data.train={data[0]}"])
+    run.config.write_text(config.to_json(), encoding="utf-8")
+    write_provenance(run, {"packages": {"numpy": "0.1"}, "data": {"train": {"number of images": "7"}}})
+    report = read_report(run.path)
+    assert report.config == config
+    message = message_of(report)
+    assert message.level == "warning"
+    assert "such as data.train.number of images: 7 then," in message.text
+    assert "packages.numpy: 0.1 then" in message.details
+
+
+def test_a_logged_run_says_how_to_repeat_its_script(tmp_path: Path) -> None:
+    logged = core.start_run("x", folder=tmp_path / "run", system_seconds=0, record_code=False)
+    logged.finish()
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text(encoding="utf-8"))
+    provenance |= {"command": ["python", "train.py"], "code": {"commit": "abc", "diff": "source/working-tree.diff"}}
+    write_provenance(RunDir(tmp_path / "run"), provenance)
+    report = read_report(tmp_path / "run")
+    assert report.steps == (
+        "git checkout abc",
+        f"git apply {tmp_path / 'run'}/source/working-tree.diff",
+        "python train.py",
+    )
+    assert "To repeat the script, run:" in message_of(report).details
+
+
+def test_a_run_that_recorded_nothing_is_said_in_a_sentence(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
+    with pytest.raises(UserError, match="has no record of its code and packages"):
+        read_report(run.path)

@@ -124,7 +124,7 @@ def test_a_run_without_gpus_sees_what_the_window_sees() -> None:
     assert device_variables("") == {}
 
 
-@pytest.mark.parametrize("runs", [9, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [5, pytest.param(40, marks=pytest.mark.slow)])
 def test_each_gpu_is_busy_with_one_run_and_none_idles(
     launcher: Launcher, store: Store, experiment: Experiment, qtbot: QtBot, runs: int
 ) -> None:

@@ -63,7 +63,7 @@ def everything(history: RunHistory) -> str:
     return repr((curves, lists, history.terminal, history.step, history.total_steps, history.best))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(events=events, data=st.data())
 def test_a_log_that_grows_by_any_bytes_gives_the_same_history(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], data: st.DataObject

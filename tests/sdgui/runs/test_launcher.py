@@ -84,7 +84,7 @@ def test_the_first_status_names_the_process_and_never_overwrites(store: Store, e
         "from core.spec.run.status import own_status; run = RunDir(sys.argv[1]);"
         "run.write_status(own_status(step=77)); print('written', flush=True)"
     )
-    for _ in range(5):  # whoever is first, in the end the trainer's own status stands
+    for _ in range(2):  # whoever is first, in the end the trainer's own status stands
         process = start_trainer([sys.executable, "-c", writer, str(run.folder)], run.dir)
         process.wait()
         status = run.dir.read_status()
@@ -158,20 +158,6 @@ def test_stop_escalates_on_a_trainer_that_does_not_listen(
     if sys.platform != "win32":  # where telling a process to end cannot be ignored
         assert stages == wanted
     assert finished(run) == ""
-
-
-def test_stopping_again_goes_to_the_next_stage_at_once(
-    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
-) -> None:
-    launcher = make_launcher("--steps", "5000", "--deaf")
-    run = launcher.launch(experiment.id)
-    qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
-    assert [launcher.stop(run.id).stage for _ in range(2)] == [StopStage.ASKED, StopStage.TERMINATED]
-    launcher.stop(run.id)
-    qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
-    status = run.dir.read_status()
-    assert status is not None
-    assert not process_alive(status)
 
 
 def test_stop_never_ends_a_stranger_with_the_same_number(
@@ -354,19 +340,21 @@ def test_a_core_package_in_the_current_folder_is_not_mistaken_for_ours(tmp_path:
         assert found.stdout.strip() == "ours"
 
 
-@pytest.mark.parametrize("name", ["stdout.log", "events.jsonl", "checkpoints"])
 def test_a_folder_that_leads_elsewhere_is_not_written_by_a_launch(
-    make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot, tmp_path: Path, name: str
+    make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot, tmp_path: Path
 ) -> None:
     launcher = make_launcher("--steps", "2")
     codes: list[int] = []
     launcher.ended.connect(lambda run_id, code: codes.append(code))
     run = launcher.launch(experiment.id)
     qtbot.waitUntil(lambda: codes == [0], timeout=WAIT_MS)
-    path = run.folder / name
-    path.rename(tmp_path / name)
-    path.symlink_to(tmp_path / name)
-    size = (tmp_path / name).stat().st_size
-    with pytest.raises(LaunchError, match=rf"{name} is a link out of its run folder"):
-        launcher.resume(run.id)
-    assert (tmp_path / name).stat().st_size == size
+    for name in ("stdout.log", "events.jsonl", "checkpoints"):
+        path = run.folder / name
+        path.rename(tmp_path / name)
+        path.symlink_to(tmp_path / name)
+        size = (tmp_path / name).stat().st_size
+        with pytest.raises(LaunchError, match=rf"{name} is a link out of its run folder"):
+            launcher.resume(run.id)
+        assert (tmp_path / name).stat().st_size == size
+        path.unlink()
+        (tmp_path / name).rename(path)

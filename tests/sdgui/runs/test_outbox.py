@@ -1,14 +1,21 @@
-"""What gathers for a window that is busy: the newest of each, and of curves every name."""
+"""What threads hand to the window, in order and until they are closed: news, writes, results of tasks."""
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import shiboken6
+from PySide6.QtCore import QCoreApplication, QObject
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.run.status import RunState
 from sdgui.runs import tailer as tailer_module
+from sdgui.runs.background_tasks import BackgroundTasks, StoreWriter
 from sdgui.runs.follower import Outbox
 from sdgui.runs.tailer import Tailer
 
@@ -81,3 +88,138 @@ def test_every_kind_of_news_reaches_its_signal_and_curves_only_those_who_show_th
     ]  # fmt: skip
     tailer.hide(1)
     assert tailer.history(1) is None
+
+
+@pytest.fixture
+def writer(qapp: object) -> StoreWriter:
+    return StoreWriter()
+
+
+def refuse() -> None:
+    raise UserError("It is locked.")
+
+
+def test_writes_are_done_and_delivered_in_order(qtbot: QtBot, writer: StoreWriter) -> None:
+    done, threads = list[int](), set[object]()
+
+    def write(number: int) -> int:
+        threads.add(threading.current_thread())
+        return number
+
+    for number in range(5):
+        writer.submit(lambda number=number: write(number), done.append)
+    assert writer.pending == 5
+    with qtbot.waitSignal(writer.idle):
+        pass
+    assert done == [0, 1, 2, 3, 4]
+    assert (writer.pending, writer.failures) == (0, 0)
+    assert threading.main_thread() not in threads
+
+
+def test_idle_is_said_once_and_only_after_the_last(qtbot: QtBot, writer: StoreWriter) -> None:
+    idle, pending = list[bool](), list[int]()
+    writer.idle.connect(lambda: idle.append(True))
+    for _ in range(3):
+        writer.submit(lambda: None, lambda _: pending.append(len(idle)))
+    writer.wait()
+    assert (idle, pending) == ([], []), "outcomes come with the event loop"
+    qtbot.waitUntil(lambda: bool(idle))
+    assert (idle, pending) == ([True], [0, 0, 0])
+
+
+@pytest.mark.parametrize(("write", "text"), [(refuse, "It is locked."), (lambda: 1 // 0, "ZeroDivisionError: ")])
+def test_a_failure_reaches_who_asked_or_else_everybody(
+    qtbot: QtBot, writer: StoreWriter, write: Any, text: str
+) -> None:
+    told, done, failed = list[str](), list[object](), list[UserError]()
+    writer.trouble.connect(told.append)
+    writer.submit(write, done.append, failed.append)
+    writer.submit(write, done.append)
+    writer.submit(lambda: 7, done.append)
+    with qtbot.waitSignal(writer.idle):
+        pass
+    assert [str(error).startswith(text) for error in failed] == [True]
+    assert [sentence.startswith(text) for sentence in told] == [True]
+    assert done == [7]
+    assert writer.failures == 2
+
+
+def test_a_callback_with_a_fault_leaves_the_writer_idle(qtbot: QtBot, writer: StoreWriter) -> None:
+    def wrong(_result: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with qtbot.captureExceptions() as faults, qtbot.waitSignal(writer.idle):
+        writer.submit(lambda: None, wrong)
+    assert len(faults) == 1
+    assert writer.pending == 0
+
+
+def test_no_turn_of_the_event_loop_has_more_than_one_outcome(writer: StoreWriter) -> None:
+    """After another has held the database, a backlog arrives at once; what each outcome causes adds up."""
+    done, turns = list[int](), list[int]()
+    for number in range(5):
+        writer.submit(lambda number=number: number, done.append)
+    writer.wait()
+    while writer.pending:
+        before = len(done)
+        QCoreApplication.processEvents()
+        turns.append(len(done) - before)
+    assert done == [0, 1, 2, 3, 4]
+    assert max(turns) == 1
+
+
+def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> None:
+    tasks = BackgroundTasks()
+    results: list[object] = []
+    for number in range(5):
+        tasks.run(lambda number=number: (number, threading.get_ident()), results.append)
+    qtbot.waitUntil(lambda: len(results) == 5)
+    assert [number for number, _ in results] == [0, 1, 2, 3, 4]
+    assert all(thread != threading.get_ident() for _, thread in results)
+
+
+def test_a_failure_is_a_sentence(qtbot, tmp_path: Path) -> None:
+    tasks = BackgroundTasks()
+    said: list[str] = []
+    missing = tmp_path / "missing.txt"
+
+    def refuse() -> None:
+        raise UserError("The table has no label column.")
+
+    tasks.run(refuse, None, said.append)
+    tasks.run(missing.read_text, None, said.append)
+    tasks.run(lambda: 1 / 0, None, said.append)
+    qtbot.waitUntil(lambda: len(said) == 3)
+    assert said[0] == "The table has no label column."
+    assert said[1].startswith(f"The file {missing} cannot be used")
+    assert said[2].startswith("ZeroDivisionError")
+
+
+def test_nothing_is_delivered_after_close(qtbot) -> None:
+    tasks = BackgroundTasks()
+    results: list[object] = []
+    tasks.run(lambda: 1, results.append)
+    tasks.close()
+    qtbot.wait(20)
+    assert results == []
+
+
+def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
+    owner = QObject()
+    tasks = BackgroundTasks(owner)
+    results: list[object] = []
+    running, deleting = threading.Event(), threading.Event()
+
+    def work() -> int:
+        running.set()
+        deleting.wait(120)
+        return 1
+
+    tasks.run(work, results.append)
+    assert running.wait(120)
+    with qtbot.captureExceptions() as raised:
+        owner.destroyed.connect(deleting.set)  # emitted before the tasks are deleted, which waits for their thread
+        shiboken6.delete(owner)
+        qtbot.wait(20)
+    assert raised == []
+    assert results == []

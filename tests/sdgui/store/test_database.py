@@ -20,7 +20,6 @@ from alembic.script import ScriptDirectory
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.database import MIGRATIONS, open_database, read_version
-from sdgui.store.engine import make_engine
 from sdgui.store.records import MetricSummary, Progress, StoreError
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
@@ -233,10 +232,3 @@ def test_what_refers_to_nothing_already_keeps_no_database_from_being_opened(tmp_
         other.execute("INSERT INTO run_tags (owner_id, tag_id) VALUES (99, 1)")
     open_database(path, scripts_with(tmp_path), NEXT)
     assert read_version(path) == NEXT
-
-
-def test_the_engine_of_a_migration_leaves_references_alone(tmp_path: Path) -> None:
-    engine = make_engine(tmp_path / "x.db", foreign_keys=False)
-    with engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 0
-    engine.dispose()

@@ -96,11 +96,3 @@ def test_folders_that_were_put_aside_come_back_where_something_fails(tmp_path: P
     with _removed() as remove:
         remove([one, two])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
-
-
-def test_a_folder_is_said_to_be_ours_by_where_it_lies(store: Store, tmp_path: Path) -> None:
-    ours = store.import_run(a_run(store.runs_folder / "ours"))
-    theirs = store.import_run(a_run(tmp_path / "theirs"))
-    studys = store.import_run(a_run(store.studies_folder / "s" / "runs" / "clip-s0"))
-    assert [store.owns(run) for run in (ours, theirs, studys)] == [True, False, False]
-    assert [store.run(run.id).folder for run in (ours, theirs, studys)] == [ours.folder, theirs.folder, studys.folder]

@@ -21,7 +21,6 @@ from sdgui.store.records import ChangedElsewhereError, Progress, StoreError, Sto
 from sdgui.store.registry import server as registry_server
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.registry.server import registry_error, upgrade_registry
-from sdgui.store.sessions import merged_tags
 from sdgui.store.store import Store
 from sdgui.store.tables import SCHEMA_VERSION, Base
 from tests.postgres import PostgresServer
@@ -173,11 +172,6 @@ def _restart(postgres: PostgresServer, store: Store) -> None:
     other.start()
     other.join()
     assert [one.name for one in store.experiments()] == ["clip"]
-
-
-def test_tags_of_two_are_merged() -> None:
-    assert merged_tags(["a", "b"], ["a", "B", "c"], ["a", "d"]) == ["a", "c", "d"]
-    assert merged_tags([], [], ["x"]) == ["x"]
 
 
 def test_an_edit_of_what_another_window_changed_is_refused(open_store: OpenStore, tmp_path: Path) -> None:

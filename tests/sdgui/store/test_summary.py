@@ -65,7 +65,7 @@ def as_text(summary: RunSummary) -> str:
     return repr((sorted(summary.metrics.items()), summary.step, summary.best, summary.ending, summary.finished))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(events=logs())
 def test_a_file_is_summarised_as_a_plain_loop_does(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event]
@@ -89,7 +89,7 @@ def test_a_file_is_summarised_as_a_plain_loop_does(
     assert (summary.best.value if summary.best else None) == max((value for _, value in recalls), default=None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(events=logs(), cuts=st.lists(st.integers(0, 60), max_size=6))
 def test_folding_piece_by_piece_gives_the_same_or_says_that_it_is_stale(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], cuts: list[int]

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFrame, QStyleOptionComboBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSpinBox,
+    QStyleOptionComboBox,
+    QVBoxLayout,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
+from sdgui.widgets import formats
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -224,3 +244,139 @@ def test_a_box_that_fits_its_contents_shortens_none(qtbot, name: str) -> None:
     option = QStyleOptionComboBox()
     box.initStyleOption(option)
     assert box.shown_text(option) == name
+
+
+@pytest.mark.parametrize("details", ["", "one line\nanother"])
+def test_a_bar_is_as_high_as_what_it_says(qtbot: QtBot, details: str) -> None:
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    bar = MessageBar(panel)
+    lay_over(panel, QVBoxLayout(), bar)
+    panel.resize(800, 600)
+    panel.show()
+    bar.show_message(Message("error", "It could not be read.", details))
+    if details:
+        bar._fold.click()
+    qtbot.waitUntil(lambda: bar.y() + bar.height() > 560)
+    assert bar.height() == bar.heightForWidth(bar.width()) < 300
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (9, "9 s"), (60, "1 min"), (70, "1 min 10 s"), (3600, "1 h"), (7500, "2 h 5 min"),
+     (100_000, "1 d 3 h"), (59.7, "1 min"), (math.nan, "–"), (math.inf, "–"), (-1, "–")],
+)  # fmt: skip
+def test_duration(seconds: float, text: str) -> None:
+    assert formats.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [(0.03125, "", "0.03125"), (1.5e-5, "", "1.500e-5"), (12345, "", "12345"), (1.25e6, "", "1.25 M"), (0, "", "0"),
+     (0.4567, "%", "45.7 %"), (math.nan, "", "nan"), (math.inf, "", "∞"), (-math.inf, "", "-∞"), (2.5, "s", "2.5 s"),
+     (-0.0002, "", "-2.000e-4"), (1e30, "", "1.000e30")],
+)  # fmt: skip
+def test_value(number: float, unit: str, text: str) -> None:
+    assert formats.value(number, unit) == text
+
+
+def test_clock_and_count() -> None:
+    assert [formats.clock(s) for s in (9, 70, 7500)] == ["0:09", "1:10", "2:05:00"]
+    assert formats.count(12345) == "12\u2009345"
+    assert formats.count(2.5e7) == "25 M"
+
+
+def test_ticks_tell_neighbours_apart() -> None:
+    for start, spacing in ((0.0, 0.002), (1000.0, 0.5), (0.0, 250.0), (1e6, 2e4), (0.0, 2e-6)):
+        texts = [formats.tick(start + i * spacing, spacing) for i in range(8)]
+        assert len(set(texts)) == 8, texts
+
+
+def test_ticks_that_are_very_small_or_large_are_powers_of_ten() -> None:
+    assert formats.tick(0.00025, 0.00005) == "2.5e-4"
+    assert formats.tick(-0.00025, 0.00005) == "-2.5e-4"
+    assert formats.tick(0.25, 0.05) == "0.25"
+    assert formats.tick(2e16, 1e16) == "2e16"
+
+
+def test_labels_are_level_with_fields_of_one_line(qtbot: QtBot) -> None:
+    make_application()
+    page = QWidget()
+    qtbot.addWidget(page)
+    beside, text = QHBoxLayout(), QPlainTextEdit(page)
+    line = QLineEdit(page)
+    for part in (line, QPushButton("Browse", page)):
+        beside.addWidget(part)
+    form = QFormLayout()
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    fields = [QLineEdit(page), QSpinBox(page), QComboBox(page)]
+    for field in fields:
+        form.addRow("Label", field)
+    form.addRow("Folder", beside)
+    form.addRow("Text", text)
+    level_labels(form)
+    column = QVBoxLayout(page)
+    column.addLayout(form)
+    column.addStretch(1)
+    page.resize(400, 500)
+    page.show()
+    QApplication.processEvents()
+
+    def middle(widget: QWidget) -> int:
+        return widget.mapTo(page, QPoint(0, widget.height() // 2)).y()
+
+    labels = [form.itemAt(row, QFormLayout.ItemRole.LabelRole).widget() for row in range(5)]
+    for label, field in zip(labels, [*fields, line], strict=False):
+        assert abs(middle(label) - middle(field)) <= 1
+    assert middle(labels[-1]) < middle(text) - 20, "of several lines it stands at the first"
+
+
+def filled(qtbot: QtBot, layout: FlowLayout, number: int) -> tuple[QWidget, list[QFrame]]:
+    host = QWidget()
+    qtbot.addWidget(host)
+    layout.setSpacing(10)
+    cards = [QFrame(host) for _ in range(number)]
+    for height, card in enumerate(cards):
+        card.setMinimumSize(100, 40 + height)
+        layout.addWidget(card)
+    host.setLayout(layout)
+    host.show()
+    return host, cards
+
+
+@pytest.mark.parametrize(("width", "columns"), [(100, 1), (209, 1), (210, 2), (325, 3), (1000, 9)])
+def test_cards_fill_the_width_in_as_many_columns_as_fit(qtbot: QtBot, width: int, columns: int) -> None:
+    layout = EvenFlowLayout(100)
+    _, cards = filled(qtbot, layout, 5)
+    layout.setGeometry(QRect(3, 7, width, 500))
+    places = [card.geometry() for card in cards]
+    lines = [places[first : first + columns] for first in range(0, len(places), columns)]
+    for line in lines:
+        assert (line[0].left(), len({place.top() for place in line})) == (3, 1)
+        gaps = [after.left() - before.right() - 1 for before, after in pairwise(line)]
+        assert gaps == [10] * (len(line) - 1)
+        assert [place.left() for place in line] == [place.left() for place in lines[0]][: len(line)], "in columns"
+    if columns <= 5:
+        assert lines[0][-1].right() + 1 == 3 + width, "nothing is left over at the right"
+        assert max(place.width() for place in places) - min(place.width() for place in places) <= 1
+    assert layout.heightForWidth(width) == places[-1].bottom() + 1 - 7
+
+
+def test_what_is_hidden_takes_no_place_and_no_card_no_height(qtbot: QtBot) -> None:
+    layout = EvenFlowLayout(100)
+    _, cards = filled(qtbot, layout, 3)
+    cards[0].hide()
+    layout.setGeometry(QRect(0, 0, 210, 500))
+    assert [card.geometry().left() for card in cards[1:]] == [0, 110]
+    for card in cards:
+        card.hide()
+    assert layout.heightForWidth(210) == 0
+
+
+def test_chips_keep_their_widths_and_go_on_below(qtbot: QtBot) -> None:
+    layout = FlowLayout()
+    _, chips = filled(qtbot, layout, 3)
+    layout.setGeometry(QRect(0, 0, 219, 500))
+    assert [(chip.x(), chip.width()) for chip in chips] == [(0, 100), (110, 100), (0, 100)]
+    assert chips[2].y() == 41 + 10, "below the highest of the line before"
+    assert layout.heightForWidth(219) == 41 + 10 + 42

@@ -131,7 +131,7 @@ def test_a_request_that_is_taken_back_is_cancelled_or_silent(qtbot: QtBot, calls
     assert not calls.busy("it")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(raw=mutated({"opened": OPENED, "facts": FACTS}))
 def test_any_answer_is_checked_without_raising(raw: bytes) -> None:
     try:

@@ -370,7 +370,7 @@ REPLY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(raw=REPLY)
 def test_any_reply_is_read_or_left_aside(raw: dict[str, object]) -> None:
     reply = read_reply(json.dumps(raw).encode("utf-8", "backslashreplace"))
@@ -380,7 +380,7 @@ def test_any_reply_is_read_or_left_aside(raw: dict[str, object]) -> None:
         assert reply.failure.text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(line=mutated({"event": "done", "id": 1, "result": {"rows": [1, 2.5, "a"], "notes": []}}, line=True))
 def test_any_line_is_read_or_left_aside(line: bytes) -> None:
     survives(lambda: read_reply(line))

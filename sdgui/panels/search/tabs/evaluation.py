@@ -44,6 +44,7 @@ class EvaluationPane(QWidget):
         self._sides: list[Mapping[str, Any]] = []
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
+        self._pairs_chosen = False  # they were shown until one of two models was opened again
         self._evaluated_at = ""
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
@@ -96,7 +97,7 @@ class EvaluationPane(QWidget):
         self.k_box.hide()
 
     def _connect(self) -> None:
-        self.way.activated.connect(lambda _row: self._way_changed())
+        self.way.activated.connect(self._way_chosen)
         self.k_box.activated.connect(lambda _row: self.compare_asked.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._current_changed)
@@ -119,15 +120,22 @@ class EvaluationPane(QWidget):
         self.curve.set_lines(lines)
         row = self.way.findData(PAIRS)
         if len(sides) < 2 and row >= 0:
+            self._pairs_chosen = self.current_way == PAIRS
             self.way.removeItem(row)
         elif len(sides) == 2 and row < 0:
             self.way.addItem("Found by one model only", PAIRS)
+            if self._pairs_chosen:
+                self.way.setCurrentIndex(self.way.count() - 1)
         self._way_changed()
 
     def show_pairs(self, answer: Mapping[str, Any]) -> None:
         """Show an answer of ``search_compare``."""
         self._pairs = answer
         self._fill()
+
+    def _way_chosen(self) -> None:
+        self._pairs_chosen = False
+        self._way_changed()
 
     def _way_changed(self) -> None:
         self.k_box.setVisible(self.current_way == PAIRS)

@@ -88,7 +88,7 @@ def has_one(entry: Entry) -> bool:
     return "one" in entry.text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=st.lists(STEP, max_size=12))
 def test_rows_are_what_a_plain_list_says(qapp: object, steps: list[tuple[Any, ...]]) -> None:
     model = CaptionsModel()

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QDragEnterEvent
+from PySide6.QtCore import QMimeData, QPoint, Qt
+from PySide6.QtGui import QDragEnterEvent
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
@@ -19,7 +19,6 @@ from sdgui.panels.classify.demo import DemoStep
 from sdgui.shared.export import message as export_message
 from sdgui.shared.export.formats import Exported
 from sdgui.shared.export.images import export_table
-from sdgui.widgets.gallery.items import GalleryItem
 from sdgui.widgets.message import Message, Remedy
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
@@ -93,23 +92,6 @@ def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: Open
     qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text, timeout=20000)
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
-
-
-def test_a_button_of_another_message_does_not_try_again(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[QUrl] = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
-    panel = open_classify("broken")
-    panel.view.source.button.click()
-    qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Try again", timeout=20000)
-    panel.export.run(export_table, [GalleryItem(folder / "images" / "0-1.png")], folder / "images.csv")
-    qtbot.waitUntil(lambda: panel.view.bar._action.text() == "Open folder", timeout=20000)
-    panel.view.bar._action.click()
-    assert [url.toLocalFile() for url in opened] == [str(folder)]
-    assert panel.view.strip.isHidden()
-    assert not panel.session.busy("measure")
-    assert len(asked(folder, "classify_open")) == 1
 
 
 def test_choices_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Requests of Classify: outdated, failed and cancelled answers."""
+"""Requests and choices of Classify: outdated, failed and cancelled answers, what is used and what is remembered."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QFileDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.classify.model import Measure
+from sdgui.panels.classify.kept import keep, kept_results
+from sdgui.panels.classify.model import LAYER, Measure
 from sdgui.shared.pickers.entries import ModelChoice, remember
-from sdgui.widgets.message import info
+from sdgui.store.store import Store
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, choose, classify, make_run
 
@@ -173,119 +173,6 @@ def test_choices_beyond_the_data_are_remembered_too(qtbot: QtBot, open_classify:
     assert not again.options.isHidden()
 
 
-def test_of_several_methods_one_may_not_fit_and_the_others_go_on(
-    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify()
-    measure = panel.session.measure
-
-    def refuse_some(one: Measure, done: Any, failed: Failed, **more: Any) -> None:
-        if one.method in ("fused", "knn"):
-            failed(Failure(f"no {one.method}"))
-        else:
-            measure(one, done, failed, **more)
-
-    monkeypatch.setattr(panel.session, "measure", refuse_some)
-    old = info("Something old.")
-    panel.show_message(old)
-    panel.view.source.set_method("all")
-    panel.view.source.button.click()
-    assert panel.view.bar.message is not old, "what was said before is over"
-    qtbot.waitUntil(lambda: "Fused probe" in panel.view.bar.text)
-    assert panel.view.bar.text == "Fused probe (predicted): no fused"
-    assert panel.view.bar._details.toPlainText() == "20 nearest: no knn"
-    assert {result.measure.method for result in panel.view.results.results()} == {"image", "zero-shot"}
-
-
-def test_cancelling_ends_all_methods_and_a_second_press_starts_nothing(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify("slow")
-    panel.view.source.set_method("all")
-    panel.view.source.button.click()
-    qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text)
-    panel.view.source.run_asked.emit()
-    panel.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text)
-    qtbot.wait(50)
-    assert not panel.session.busy("measure")
-    assert len(asked(folder, "classify_open")) == 1
-
-
-def test_what_is_measured_to_be_compared_is_measured_beside_the_first_and_stays_in_the_list(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    shown = panel.view.results.current()
-    assert shown is not None
-    tab = panel.view.compare
-    tab.other_model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
-    tab.measure_other.click()
-    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 2 and panel.view.strip.isHidden())
-    qtbot.waitUntil(lambda: "is better than" in tab.sentence.text())
-    other = panel.view.results.results()[0].measure
-    assert (other.target.model, other.target.weights) == ("open_clip:ViT-B-32,openai", "")
-    assert panel.view.results.current() is shown
-    assert panel.session.home(other) is panel.session.home(shown.measure), "one worker compares both"
-    request = asked(folder, "classify_compare")[-1]
-    assert '"right": 5' in request["a"]
-    assert '"right": 3' in request["b"]
-    assert "the other result predicts Große Katze" in tab.only_a.items()[0].detail
-    difference = tab.table.model.index(0, 4).data()
-    assert difference == "+33.3"
-    opened = len(asked(folder, "classify_open"))
-    tab.measure_other.click()  # it is known by now
-    qtbot.waitUntil(lambda: len(asked(folder, "classify_compare")) == 2)
-    assert len(asked(folder, "classify_open")) == opened
-    monkeypatch.setattr(panel.session, "compare", lambda _a, _b, _done, failed: failed(Failure("Other data.")))
-    tab.choose(shown.measure, other)
-    assert tab.sentence.text() == "These results could not be compared."
-    assert panel.view.bar.text == "Other data."
-    tab.network.click()
-    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 3)
-    assert panel.view.results.results()[0].measure.target.title.endswith("student")
-
-
-def test_few_shot_probes_are_of_the_kind_and_the_settings_asked_for(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    options = panel.view.source.options
-    options._text.setCurrentIndex(options._text.findData("caption"))
-    panel.view.curves.draws.setValue(5)
-    panel.view.curves.fused.click()
-    assert not panel.view.curves.fused.isEnabled()
-    qtbot.waitUntil(lambda: panel.view.strip.isHidden() and bool(asked(folder, "classify_few_shot")))
-    request = asked(folder, "classify_few_shot")[-1]
-    assert (request["kind"], request["text"], request["draws"]) == ("fused", "caption", 5)
-    assert [line.name for line in panel.view.curves.shots.lines()] == ["fused probe"]
-
-
-def test_a_loaded_probe_is_the_one_in_use(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify("")
-    file = folder / "mine.safetensors"
-    file.touch()
-    panel.load_probe(file)
-    qtbot.waitUntil(lambda: "The probe mine.safetensors is loaded" in panel.view.bar.text)
-    assert panel.view.results.results() == [], "there are no data to evaluate it on"
-    probe = panel.probe()
-    assert probe is not None
-    assert probe.path == str(file)
-    assert panel.view.results.apply.isEnabled()
-    panel.view.trying.add([str(folder / "images" / "0-1.png")])
-    qtbot.waitUntil(lambda: [row["class"] for row in panel.view.trying.by_probe.rows()] == ["cat", "tiger"])
-    assert asked(folder, "classify_load_probe")[-1]["path"] == str(file)
-    panel.probes.apply(probe, folder / "images", folder / "out.csv")
-    qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text)
-    assert panel.view.bar.message is not None
-    assert panel.view.bar.message.level == "warning"
-    request = asked(folder, "classify_apply")[-1]
-    assert (request["weights"], request["model"]) == (probe.target.weights, probe.target.model)
-    assert request["probe"]
-
-
 def test_without_a_model_a_probe_cannot_be_loaded_nor_images_tried(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,36 +182,6 @@ def test_without_a_model_a_probe_cannot_be_loaded_nor_images_tried(
     assert panel.view.bar.text == "First choose the model that the probe was fitted on."
     panel.view.trying.add([str(folder / "images" / "0-1.png")])
     assert panel.view.bar.text == "Choose a model first to try it on images."
-
-
-def test_files_of_probes_have_their_ending_and_are_replaced_only_when_asked(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    probe = a_measure()
-    taken: list[Path] = []
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(folder / "mine.json"), ""))
-    panel.probes.ask_load(taken.append)
-    assert taken == [folder / "mine.safetensors"]
-    saved: list[Path] = []
-    monkeypatch.setattr(panel.probes, "save", lambda _probe, path: saved.append(path))
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_more: (str(folder / "mine"), ""))
-    panel.probes.ask_save(probe)
-    assert saved == [folder / "mine.safetensors"]
-    applied: list[Path] = []
-    monkeypatch.setattr(panel.probes, "apply", lambda _probe, _folder, out: applied.append(out))
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder / "images"))
-    panel.probes.ask_apply(probe)
-    assert applied == [folder / "mine.csv"]
-    (folder / "mine.csv").write_text("precious")
-    panel.probes.ask_apply(probe)
-    assert len(applied) == 1
-    box = panel.findChild(QMessageBox, "replace")
-    next(button for button in box.buttons() if "Replace" in button.text()).click()
-    assert len(applied) == 2
-    panel.view.set_busy("Classifying")
-    panel.probes._failed(Failure("It is torn."))
-    assert panel.view.strip.isHidden()
 
 
 def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, folder: Path) -> None:
@@ -353,3 +210,95 @@ def test_the_last_tab_comes_back_with_the_first_result_only(qtbot: QtBot, open_c
     panel.view.tabs.setCurrentIndex(0)
     classify(qtbot, panel, "knn")
     assert panel.view.tabs.currentIndex() == 0
+
+
+def test_the_probe_in_use_is_that_of_the_shown_result_else_the_loaded_else_the_newest(
+    open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    results = panel.view.results
+    older, newer = a_result(a_measure("image")), a_result(a_measure("fused"))
+    words = a_result(a_measure("zero-shot"), can_save=False)
+    results.add(words)
+    assert (panel.probe(), results.save_probe.isEnabled(), results.apply.isEnabled()) == (None, False, False)
+    for one in (older, newer, words):
+        results.add(one)
+    assert panel.probe() == newer.measure
+    assert (results.save_probe.isEnabled(), results.apply.isEnabled()) == (True, True)
+    monkeypatch.setattr(panel.session, "load", lambda _probe, done, _failed: done("key"))
+    panel.load_probe(folder / "mine.safetensors")
+    loaded = panel.probe()
+    assert loaded is not None
+    assert (loaded.method, loaded.path) == ("saved", str(folder / "mine.safetensors"))
+    assert panel.view.strip.isHidden()
+    results.choose(older.measure)
+    assert panel.probe() == older.measure
+
+
+def test_the_label_that_is_wanted_holds_while_the_data_are_not_read_yet(
+    open_classify: OpenClassify, folder: Path
+) -> None:
+    panel = open_classify("")
+    source, settings = panel.view.source, panel._services.settings
+    source.set_label("tone")
+    source.data.set_source(str(folder / "small.csv"))
+    assert source.chosen_label() == ""
+    target = source.target()
+    assert target is not None
+    assert (target.label, target.data) == ("tone", str(folder / "small.csv"))
+    source.save()
+    assert settings.value("classify/label") == "tone", "who closes the window now has not lost it"
+
+
+def test_notes_are_those_of_the_shown_result_and_its_data_each_once(open_classify: OpenClassify) -> None:
+    panel = open_classify("")
+    one = a_result(notes=["few images.", "C was chosen."])
+    other = a_result(a_measure(model="other@best"))
+    opened = {"model": {"layers": [LAYER]}, "notes": ["old weights.", "few images."]}
+    panel.session.data_opened.emit(one.measure.target, opened)
+    panel.view.results.add(one)
+    assert panel.view.notes.text().splitlines() == ["old weights.", "few images.", "C was chosen."]
+    panel.view.results.add(other)
+    assert panel.view.notes.isHidden()
+
+
+def test_results_that_another_version_kept_are_passed_over(tmp_path: Path) -> None:
+    store, good = Store.open(tmp_path), a_result(result="k", kind="linear-probe")
+    keep(store, good)
+    (kept,) = store.kept_results("classify")
+    answer = kept.content["answer"]
+    cells = answer["confusion"] | {"count": ["many"]}
+    for number, content in enumerate(
+        (
+            {},
+            {"answer": 5},
+            {"answer": answer},
+            {"answer": answer, "measure": {"method": "by ear"}},
+            {"answer": answer | {"confusion": cells}, "measure": kept.content["measure"]},
+            {"answer": answer | {"metrics": 5}, "measure": kept.content["measure"]},
+        )
+    ):
+        store.keep_result("classify", str(number), "/d.csv", content)
+    assert [result.measure for result in kept_results(store)] == [good.measure]
+    store.close()
+
+
+def test_the_images_beside_the_current_one_are_asked_for_after_it_and_for_themselves(
+    open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = open_classify("")
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(panel.session, "try_images", lambda *given: asked.append(given))
+    found = a_result()
+    panel.view.results.add(found)
+    first, second = (str(folder / "images" / f"{number}-1.png") for number in range(2))
+    panel.view.trying.add([first, second])
+    purpose, model, probe, images, _, done, _ = asked[-1]
+    assert (purpose, model, probe, images) == ("try", ("run@best", "teacher"), found.measure, [first])
+    done({"images": [{"image": first, "probe": None, "zero_shot": None, "error": ""}]})
+    assert (asked[-1][0], asked[-1][3]) == ("try more", [second]), "the next current one does not end it"
+    count = len(asked)
+    panel.view.trying.show_probe("another", "another")
+    done({"images": [{"image": second, "probe": None, "zero_shot": None, "error": "torn"}]})
+    assert second not in panel.view.trying._answers, "it is no answer of the probe that is used now"
+    assert len(asked) == count + 1, "it is asked for again"

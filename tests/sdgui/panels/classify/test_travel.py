@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from sdgui.app.start import make_application
+from sdgui.panels.classify import travel as travelling
+from sdgui.panels.classify.model import Measure, Measured
 from sdgui.panels.classify.panel import ClassifyPanel
+from sdgui.panels.classify.travel import ClassifyTravel
+from sdgui.shared.time_travel import StepSlider, TimeTravel
 from sdgui.store.records import Run
+from sdgui.widgets.message_bar import MessageBar
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
 
 
 def keep_steps(panel: ClassifyPanel) -> Run:
@@ -85,3 +93,138 @@ def test_another_result_is_played_though_a_step_of_the_last_was_on_its_way(
     assert (bar.message, tab.time.play.isChecked()) == (None, False)
     failed(Failure("It ended.", "a traceback"))
     assert (bar.text, bar._details.toPlainText()) == ("It ended.", "a traceback")
+
+
+class Matrix:
+    def __init__(self, view: QWidget) -> None:
+        self.time = StepSlider(view)
+        self.offered: list[tuple[int, ...]] = []
+        self.shown_steps: list[tuple[Measured, int, bool]] = []
+
+    def offer_steps(self, steps: tuple[int, ...], own: int) -> None:
+        self.offered.append(steps)
+        self.time.set_steps(steps, own)
+
+    def show_step(self, *what: Any) -> None:
+        self.shown_steps.append(what)
+
+
+class View(QWidget):
+    stepped = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix, self.bar = Matrix(self), MessageBar(self)
+
+
+class Session:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.dropped: list[str] = []
+
+    def drop(self, purpose: str) -> None:
+        self.dropped.append(purpose)
+
+    def measure_step(self, *what: Any) -> None:
+        self.calls.append(what)
+
+
+class Parts:
+    """A run ``/runs/x`` with the steps 1, 2 and 3; the result of ``best`` is of step 3."""
+
+    def __init__(self, qtbot: QtBot) -> None:
+        self.view, self.session, self.time = View(), Session(), TimeTravel()
+        qtbot.addWidget(self.view)
+        self.view.show()
+        self.travel = ClassifyTravel(self.time, cast(Any, self.view), cast(Any, self.session))
+        self.matrix = self.view.matrix
+
+    def move(self, step: int) -> None:
+        """As the user does: the slider is there already."""
+        self.matrix.time.set_steps(self.matrix.time.steps, step)
+        self.view.stepped.emit(step)
+
+    def follow(self, qtbot: QtBot, *measures: Measure) -> list[Measured]:
+        found = [a_result(measure) for measure in measures]
+        for one in found:
+            self.travel.follow(one)
+        self.travel._tasks.wait()
+        qtbot.wait(1)
+        return found
+
+
+@pytest.fixture
+def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    make_application()
+    steps = {"x": (1, 2, 3), "y": (3, 6, 9), "one": (3,)}
+    monkeypatch.setattr(travelling, "_steps_of", lambda run, _which: (steps[run.name], 3))
+    return Parts(qtbot)
+
+
+X = a_measure(model="/runs/x@best")
+
+
+def test_steps_are_offered_of_the_result_that_is_shown_now(qtbot: QtBot, parts: Parts) -> None:
+    parts.follow(qtbot, a_measure(model="/runs/y@best"), X)
+    assert parts.matrix.offered == [(1, 2, 3)], "the answer about the one before comes too late"
+    for measure in (
+        a_measure(model="/runs/one@best"), a_measure("saved", model="/runs/x@best"), a_measure(model="open_clip:x"),
+    ):  # fmt: skip
+        parts.follow(qtbot, measure)
+        assert parts.matrix.offered[-1] == (), "there is nothing to go to"
+        parts.move(1)
+    assert parts.session.calls == []
+
+
+def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_itself(
+    qtbot: QtBot, parts: Parts
+) -> None:
+    (found,) = parts.follow(qtbot, X)
+    parts.session.dropped.clear()
+    parts.move(1)
+    assert [(measure.target.model, worker) for measure, worker, *_ in parts.session.calls] == [("/runs/x@1", "/runs/x")]
+    assert parts.time.step(Path("/runs/x")) == 1
+    parts.move(3)
+    assert parts.session.dropped == ["step", "step"]
+    assert (parts.matrix.shown_steps, parts.travel.shown_result) == ([(found, 3, True)], found)
+    parts.move(2)
+    measure, _, done, _ = parts.session.calls[-1]
+    stepped = a_result(measure)
+    done(stepped)
+    assert parts.matrix.shown_steps[1:] == [(stepped, 2, False)]
+    assert parts.travel.shown_result is stepped
+    parts.travel.follow(None)
+    assert parts.travel.shown_result is None
+    parts.move(1)
+    assert len(parts.session.calls) == 2, "nothing is shown"
+
+
+def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_is_seen(
+    qtbot: QtBot, parts: Parts
+) -> None:
+    parts.follow(qtbot, X)
+    parts.time.go(Path("/runs/y"), 1)
+    assert (parts.matrix.time.step(), parts.session.calls) == (3, [])
+    parts.view.hide()
+    parts.time.go(Path("/runs/x"), 1)
+    assert (parts.matrix.time.step(), parts.session.calls) == (1, []), "nobody looks"
+    parts.view.show()
+    parts.time.go(Path("/runs/x"), 2)
+    assert [measure.target.model for measure, *_ in parts.session.calls] == ["/runs/x@2"]
+    parts.time.go(Path("/runs/x"), 3)
+    parts.time.go(Path("/runs/x"), 7)
+    assert len(parts.session.calls) == 1, "the last step is the result's own"
+
+
+def test_results_of_steps_are_held_the_latest_of_them(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(travelling, "_CACHED", 1)
+    parts.follow(qtbot, X)
+    for step in (1, 1, 2, 1):
+        count = len(parts.session.calls)
+        parts.move(step)
+        for measure, _, done, _ in parts.session.calls[count:]:
+            done(a_result(measure))
+    assert [measure.target.model for measure, *_ in parts.session.calls] == [f"/runs/x@{step}" for step in (1, 2, 1)]
+    assert [step for _, step, _ in parts.matrix.shown_steps] == [1, 1, 2, 1]

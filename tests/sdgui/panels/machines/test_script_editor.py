@@ -1,14 +1,21 @@
-"""The sbatch script in the window: read as the settings make it, edited, kept with the machine, and forgotten."""
+"""The script editor and the installation of a machine."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
+import pytest
 from PySide6.QtCore import QEvent
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from core.spec.errors import UserError
 from core.spec.machines.machine import Machine
+from sdgui.panels.machines import work
 from sdgui.panels.machines.script_editor import ScriptEditor
+from sdgui.panels.machines.work import Installation
 
 MADE = "#!/bin/bash\n#SBATCH --nodes=1\ntrue\n"
 OWN = "#!/bin/bash\n#SBATCH --nodes=7\ntrue\n"
@@ -96,3 +103,34 @@ def test_a_machine_without_slurm_asks_for_none(qtbot: QtBot) -> None:
     script, requests, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))
     assert requests == []
+
+
+@pytest.mark.parametrize("why", ["", "There is no Python."])
+def test_an_installation_is_told_and_ends(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    go_on, began = threading.Event(), list[str]()
+
+    def install(machine: Machine, say: Callable[[str], None]) -> None:
+        began.append(machine.name)
+        say("one")
+        say("two")
+        assert go_on.wait(60)
+        if why:
+            raise UserError(why)
+
+    monkeypatch.setattr(work, "install", install)
+    far, installation = Machine(name="far"), Installation()
+    ends: list[tuple[str, str]] = []
+    installation.ended.connect(lambda *end: ends.append(end))
+    installation.start(far)
+    qtbot.waitUntil(lambda: installation.lines == {"far": ["one", "two"]})
+    installation.start(far)
+    assert installation.busy("far")
+    assert not installation.busy("near")
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(ends))
+    assert ends == [("far", why)]
+    assert began == ["far"]
+    assert not installation.busy("far")
+    installation.start(far)
+    qtbot.waitUntil(lambda: len(ends) == 2)
+    assert installation.lines == {"far": ["one", "two"]}, "only what is said this time"

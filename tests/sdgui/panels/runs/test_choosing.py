@@ -1,16 +1,27 @@
-"""The table in the panel: what is ticked and chosen there is asked of the window; tags of many, with undo."""
+"""Runs that are chosen: ticked, tagged, grouped and shown side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
+from core.spec.run.events import Sample
+from core.spec.run.status import RunState
+from sdgui.panels.runs.compare.board import MOST, SamplesBoard
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.many import ManyEdit
+from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
+from sdgui.store.records import Progress, Run, StoreError
+from sdgui.widgets.style.theme import theme
 from tests.sdgui.conftest import OpenWindow, settle
 
 
@@ -97,3 +108,148 @@ def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_windo
         assert panel.view.table.model.ticks == set(ticked)
         drawn = {int(key): color for key, (_, color, _) in panel.tabs.view.grid._runs.items()}
         assert drawn == {run_id: color_of_run[run_id] for run_id in ticked}
+
+
+def make_run(services: Services, name: str) -> Run:
+    store = services.store
+    run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), name).id)
+    run.dir.create()
+    store.record(run.id, Progress(state=RunState.DONE, offset=1))
+    return store.run(run.id)
+
+
+def read(panel: RunsPanel) -> None:
+    for _ in range(5):
+        panel.view.table.reader.wait()
+        QApplication.processEvents()
+
+
+def watch(panel: RunsPanel, *runs: Run) -> None:
+    panel.select(Selection(runs[0].experiment_id, runs[0].id, runs[0].id, tuple(run.id for run in runs)))
+
+
+@pytest.fixture
+def panel(panel: RunsPanel) -> RunsPanel:
+    panel.entered()
+    return panel
+
+
+def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services: Services) -> None:
+    a, b = make_run(services, "a"), make_run(services, "b")
+    watch(panel, a, b)
+    read(panel)
+    grouping = panel.tabs.view.grid.grouping
+    assert not grouping.on
+    panel.view.table.show_layout(TableLayout(group_by=("state",)))
+    read(panel)
+    assert grouping.on
+    (legend,) = panel.tabs.view.grid.legend.shown_entries()
+    assert legend[1] == services.store.run_labels([b.id])[b.id].color, "a mean has the colour of its newest run"
+    titles = set(grouping._groups.values())
+    assert (set(grouping._groups), len(titles)) == ({str(a.id), str(b.id)}, 1)
+    watch(panel, a)
+    read(panel)
+    assert not grouping.on, "one run is no group"
+
+
+def test_groups_of_runs_that_are_watched_no_more_are_not_shown(
+    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = make_run(services, "a"), make_run(services, "b")
+    watch(panel, a, b)
+    panel.view.table.show_layout(TableLayout(group_by=("state",)))
+    read(panel)
+    grouping, late = panel.tabs.view.grid.grouping, list[Callable[[], None]]()
+
+    def later(work: Any, done: Any) -> None:
+        late.append(lambda: done(work()))
+
+    monkeypatch.setattr(panel.view.table.reader, "run", later)
+    watch(panel, b, a)
+    assert len(late) == 1
+    watch(panel, a)
+    assert not grouping.on
+    late[0]()
+    assert not grouping.on
+    watch(panel, a, b)
+    late[-1]()
+    assert grouping.on
+
+
+def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
+    def entries(network: str) -> list[dict[str, object]]:
+        image = f"/{run}-{network}-{step}"
+        return [{"caption": caption, "image": "/0.png", "hits": [{"image": f"{image}-{caption[2:]}.png", "score": 0.5,
+                 "true": False}]} for caption in captions]  # fmt: skip
+
+    return Sample(step=step, what="retrieval", content={"student": entries("student"), "teacher": entries("teacher")})
+
+
+def locked(*_: object) -> None:
+    raise StoreError("The database is locked.")
+
+
+def test_each_run_is_shown_at_its_last_validation_by_the_step(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tailer = services.store, services.tailer
+    experiment = store.add_experiment(preset_config("clip", "tiny"))
+    runs = [store.add_run(experiment.id).id for _ in range(3)]
+    for run_id, name, steps in zip(runs, "abc", ((10, 30), (20, 40), ()), strict=True):
+        tailer.show(run_id).apply([found(name, step) for step in steps])
+    holder = SamplesBoard(services, None)  # type: ignore[arg-type]
+    qtbot.addWidget(holder)
+    holder.show_runs([])
+    holder.show()
+    assert holder.step.text() == "Samples are recorded at validation; tick runs to compare what they find"
+    assert not holder.slider.isEnabled()
+    holder.hide()
+    holder.show_runs(runs)
+    assert holder._steps == [], "nobody sees it"
+    holder.show()
+
+    def shown() -> list[tuple[str, list[str]]]:
+        return [(column.step.text(), [item.path.name for item in column.gallery.items()]) for column in holder._columns]
+
+    assert holder._steps == [10, 20, 30, 40]
+    assert shown() == [
+        ("Step 30", ["a-student-30-hat.png"]), ("Step 40", ["b-student-40-hat.png"]), ("No samples by then", []),
+    ]  # fmt: skip
+    assert (holder.slider.isEnabled(), holder.step.text()) == (True, "Step 40")
+    first = holder._columns[0]
+    assert first.name.text() == first.name.toolTip() == store.run_labels([runs[0]])[runs[0]].name
+    assert first.gallery.accessibleName() == f"Images found by {first.name.text()}"
+    assert theme().run_color(0).name() in first.name.styleSheet()
+    holder.slider.setValue(0)
+    assert holder.step.text() == "Step 10"
+    assert shown()[:2] == [("Step 10", ["a-student-10-hat.png"]), ("No samples by then", [])]
+    holder.captions.setCurrentRow(1)
+    holder.network.setCurrentIndex(holder.network.findData("teacher"))
+    assert shown()[0][1] == ["a-teacher-10-boat.png"]
+    tailer.curves_changed.emit(runs[0], tailer.show(runs[0]).apply([found("a", 50)]))
+    assert holder._steps[-1] == 50
+    assert shown()[0][0] == "Step 10", "who looks back stays there"
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 5)]))
+    assert holder._steps[0] == 5
+    assert shown()[0][0] == "Step 10", "the step stays, whichever place it has now"
+    assert holder.captions.currentRow() == 1
+    holder.slider.setValue(holder.slider.maximum())
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 60)]))
+    assert shown()[1][0] == "Step 60", "who looks at the newest goes on with it"
+    holder.show_runs(runs[1:])
+    assert [column.isVisible() for column in holder._columns] == [True, True, False]
+    assert shown()[0][0] == "Step 60"
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "run_labels", locked)
+        holder._reload_if_shown(runs[1])
+    assert shown()[0][0] == "Step 60", "what cannot be read leaves what is there"
+    holder._reload_if_shown(runs[0])
+    tailer.curves_changed.emit(runs[1], frozenset({"train/loss"}))
+    holder.hide()
+    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 70, ("x" * 500,))]))
+    assert holder._steps[-1] == 60, "nobody sees it"
+    holder.show()
+    assert (holder._steps[-1], len(holder.captions.item(0).text()) <= 400) == (70, True)
+    assert shown()[0][1] == [f"b-teacher-70-{'x' * 498}.png"], "by the whole caption"
+    holder.show_runs(range(20))
+    assert len(holder._ids) == MOST

@@ -198,7 +198,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, max_size=3)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(kind=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
 def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
     view.show_samples([Sample(step=1, what=kind, content=content)])

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.shared.pickers.entries import ModelChoice
 from tests.sdgui.panels.scripted_workers import Worker, Workers
+
+ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
+TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
 
 
 def facts(key: str, **more: Any) -> dict[str, Any]:
@@ -36,3 +40,17 @@ def opened(panel: SearchPanel, workers: Workers, side: int = 0, **more: Any) -> 
     worker = workers[target.worker or target.model or target.index]
     worker.answer("search_open", facts(target.model or "made by", **more))
     return worker
+
+
+def side_of(ranks: dict[str, float], **more: Any) -> dict[str, Any]:
+    texts = [
+        {"text": i, "caption": name, "row": i, "path": f"/{name}", "rank": rank}
+        for i, (name, rank) in enumerate(ranks.items())
+    ]
+    images = [
+        {"row": i, "path": f"/{name}", "captions": [name, "twice"], "rank": rank}
+        for i, (name, rank) in enumerate(ranks.items())
+    ]
+    curve = {"k": [1, 5], "text_to_image": [0.25, 1.0], "image_to_text": [0.5, 1.0]}
+    queries = {"text_to_image": len(texts), "image_to_text": len(images)}
+    return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries, **more}

@@ -1,18 +1,22 @@
-"""Queries in Search: words, images, weights, filters, history."""
+"""The Search panel over a worker: queries, filters, what is kept, and the models and images that it opens."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QMimeData, Qt, QUrl
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
+from sdgui.app.main_window import MainWindow
+from sdgui.panels.search.collection import DATA, INDEX
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.gallery.items import spoken
 from tests.sdgui.panels.search.conftest import (
     OpenSearch,
+    add_checkpoint,
     answered,
     leave_place,
     requests,
@@ -35,19 +39,6 @@ def test_words_are_searched_as_one_types_by_both_networks(qtbot: QtBot, open_sea
     assert "2 above the cut-off 0.750" in search.view.sides[0].line.text()
     assert [item.faint for item in student] == [False, False, True, True, True, True]
     assert [item.line for item in student] == [False, False, True, False, False, False]
-
-
-def test_questions_that_are_overtaken_are_never_sent(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
-    search = open_search()
-    search.view.query.set_query(Query("slow"))
-    qtbot.waitUntil(lambda: len(requests(folder)) >= 1)
-    for words in ("s", "su", "sun", "sunn", "sunny"):
-        search.view.query.line.setText(words)
-        search.queries.run()
-    answered(qtbot, search, "sunny")
-    asked = [request["texts"][0]["text"] for request in requests(folder)]
-    assert asked.count("sunny") == 2
-    assert not {"s", "su", "sun"} & set(asked)
 
 
 def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
@@ -73,69 +64,6 @@ def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, f
     qtbot.waitUntil(lambda: requests(folder)[-1]["minus"] == [])
 
 
-def test_more_like_a_result_and_its_captions(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
-    search = open_search()
-    type_words(qtbot, search, "moon")
-    view = search.view.sides[1].gallery.view
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Down)
-    assert search.view.sides[0].gallery.current() == 0
-    assert search.view.sides[1].gallery.current() == 5  # the same image there
-    view.setFocus()
-    view.setCurrentIndex(search.view.sides[1].gallery.model.index(1))
-    qtbot.keyClick(view, Qt.Key.Key_M)
-    qtbot.waitUntil(lambda: requests(folder)[-1]["texts"] == [{"row": 4, "weight": 1.0}])
-    answered(qtbot, search)
-    search.view.sides[0].captions_asked.emit(str(folder / "images" / "3.png"), 3)
-    qtbot.waitUntil(lambda: search.view.sides[0].query.find == "captions")
-    items = search.view.sides[0].gallery.items()
-    assert [item.correct for item in items] == [None, None, None, True, None, None]
-    assert "rank 4 of 6" in search.view.sides[0].true.text()
-
-
-def test_filters_pass_what_they_say(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
-    search = open_search()
-    type_words(qtbot, search, "moon")
-    row = search.view.filters
-    qtbot.waitUntil(lambda: row.label.findData("tone") > 0)
-    row.label.setCurrentIndex(row.label.findData("tone"))
-    row.label.activated.emit(row.label.currentIndex())
-    row.value.setCurrentIndex(row.value.findData("dark"))
-    row.value.activated.emit(row.value.currentIndex())
-    qtbot.waitUntil(lambda: len(search.view.sides[0].gallery.items()) == 2)
-    assert search.view.filter_button.text() == "Filters (1)"
-    row.fields["min_size"].setText("2 KB")
-    row.fields["min_size"].setModified(True)
-    row.fields["min_size"].editingFinished.emit()
-    qtbot.waitUntil(lambda: requests(folder)[-1]["filters"].get("min_size") == "2 KB")
-    row.clear_button.click()
-    qtbot.waitUntil(lambda: len(search.view.sides[0].gallery.items()) == 6)
-
-
-def test_history_saved_searches_and_the_place_are_remembered(qtbot: QtBot, open_search: OpenSearch) -> None:
-    search = open_search()
-    for words in ("moon", "star"):
-        type_words(qtbot, search, words)
-        qtbot.keyClick(search.view.query.line, Qt.Key.Key_Return)
-    search.view.query.star.click()
-    search.view.query.line.clear()
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Up)
-    assert search.view.query.line.text() == "star"
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Up)
-    assert search.view.query.line.text() == "moon"
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Down)
-    assert search.view.query.line.text() == "star"
-    search.view.score.setCurrentIndex(search.view.score.findData("rank"))
-    search.view.tabs.setCurrentIndex(EVALUATION)
-    search.view.source.compare.setChecked(False)
-    leave_place(search)
-    again = open_search()
-    assert again.view.tabs.currentIndex() == EVALUATION
-    assert again.view.score.currentData() == "rank"
-    assert not again.view.source.comparing
-    titles = [action.text() for action in again.view.query.past_menu().actions()]
-    assert titles[:5] == ["Saved", "star", "Recent", "star", "moon"]
-
-
 def test_a_saved_search_comes_back_with_its_filters(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     type_words(qtbot, search, "moon")
@@ -157,63 +85,6 @@ def test_a_saved_search_comes_back_with_its_filters(qtbot: QtBot, open_search: O
     assert not search.view.filters.group.isChecked()
 
 
-def test_wrong_queries_long_ones_and_none_are_told_in_words(qtbot: QtBot, open_search: OpenSearch) -> None:
-    search = open_search()
-    search.view.query.set_query(Query("wrong"))
-    qtbot.waitUntil(lambda: "cancel out" in search.view.bar.text)
-    type_words(qtbot, search, "moon")
-    assert not search.view.bar.isVisible()
-    search.view.query.set_query(Query("x" * 10_000))
-    qtbot.waitUntil(lambda: search.view.sides[0].line.text().startswith("the query is long."))
-    search.view.query.set_query(Query("луна 月"))
-    answered(qtbot, search, "луна 月")
-    search.view.query.set_query(Query())
-    qtbot.waitUntil(lambda: search.view.sides[0].answer is None)
-    gallery = search.view.sides[0].gallery
-    assert gallery.items() == []
-    assert gallery._empty.text() == "Type a query or drop an image here."
-    search.view.tabs.setCurrentIndex(EVALUATION)
-    assert gallery._empty.text() == "Choose a query on the left, or type one."
-    search.view.tabs.setCurrentIndex(IMAGES_TAB)
-    assert gallery._empty.text() == "Type a query or drop an image here."
-
-
-def test_an_answer_to_a_question_that_is_no_longer_asked_is_not_shown(
-    qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = open_search()
-    shown: list[object] = []
-    answers: list[tuple[int, object]] = []
-    side = search.view.sides[0]
-    show = side.show_answer
-    monkeypatch.setattr(side, "show_answer", lambda answer, *rest: (shown.append(answer), show(answer, *rest)))
-    search.sessions[0].answered.connect(lambda number, answer: answers.append((number, answer)))
-    search.view.query.set_query(Query("slow"))
-    search.queries.run()
-    overtaken = search.queries.number
-    search.view.query.line.setText("star")
-    search.queries.run()
-    answered(qtbot, search, "star")
-    qtbot.waitUntil(lambda: search.queries.number in [number for number, _ in answers])
-    late = [answer for number, answer in answers if number <= overtaken]
-    assert late, "the worker did answer it"
-    assert shown
-    assert not any(one is two for one in shown for two in late)
-
-
-def test_a_filter_on_a_label_that_the_collection_lacks_is_seen_and_asked_with(
-    qtbot: QtBot, open_search: OpenSearch, folder: Path
-) -> None:
-    search = open_search()
-    search.view.filters.set_filters({"labels": {"group": ["animals"]}}, True)
-    search.open(0, reopen=True)
-    qtbot.waitUntil(lambda: search.view.filters.label.findData("tone") > 0 and not search.sessions[0].opening)
-    type_words(qtbot, search, "moon")
-    assert requests(folder)[-1]["filters"] == {"labels": {"group": ["animals"]}} == search.view.filters.filters()
-    assert search.view.filters.label.currentText() == "group"
-    assert search.view.filter_button.text() == "Filters (1)"
-
-
 def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     search.view.tabs.setCurrentIndex(EVALUATION)
@@ -228,11 +99,212 @@ def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_searc
     assert search.view.query.query().caption < 0
 
 
-def test_weighing_what_is_excluded_leaves_it_excluded(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_a_image_as_query_keeps_the_prompts_and_what_was_searched_before(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path
+) -> None:
     search = open_search()
-    type_words(qtbot, search, "people")
-    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
-    qtbot.keyClicks(search.view.query.line, "at night")
-    search.view.query.chips.chips()[0]._weight.setValue(2.5)
-    qtbot.waitUntil(lambda: requests(folder)[-1]["minus"] == [{"text": "people", "weight": 2.5}])
-    assert [request["text"] for request in requests(folder)[-1]["texts"]] == ["at night"]
+    type_words(qtbot, search, "moon")
+    bar = search.view.query
+    bar.prompts.setCurrentIndex(1)
+    search.view.tabs.setCurrentIndex(MAP)
+    search.view.like_asked.emit(str(folder / "images" / "2.png"), 2)
+    assert search.view.tabs.currentIndex() == IMAGES_TAB
+    assert bar.query().prompts == bar.prompts.itemData(1)
+    assert [query.words for query in bar._history.recent] == ["moon"]
+    answered(qtbot, search)
+    side = search.view.sides[0]
+    side.gallery.set_current(1)
+    side.gallery.view.setFocus()
+    keys = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
+    qtbot.keyClick(side.gallery.view, Qt.Key.Key_Minus, keys)
+    assert [part.weight for part in bar.chips.parts()] == [1, -1]
+    search.view.tabs.setCurrentIndex(MAP)
+    search.focus_search()
+    assert search.view.tabs.currentIndex() == IMAGES_TAB
+
+
+def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    bar = search.view.query
+    type_words(qtbot, search, "moon")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return)
+    qtbot.keyClicks(bar.line, "light")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
+    assert bar.line.text() == "moon"
+    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
+    assert bar.line.text() == "moonlight", "what was being typed comes back"
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return, Qt.KeyboardModifier.AltModifier)
+    assert [(part.words, part.weight) for part in bar.chips.parts()] == [("moonlight", 1)]
+    bar.line.setText("x")
+    bar.plus.click()
+    assert bar.chips.parts()[1].weight == 1
+    with qtbot.waitSignal(bar.paste_asked):
+        QGuiApplication.clipboard().setImage(search.grab().toImage())
+        qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    before, both = bar.line.text(), QMimeData()
+    both.setUrls([QUrl.fromLocalFile("/p/a.png")])
+    both.setText("/p/a.png")
+    with qtbot.waitSignal(bar.paste_asked):
+        QGuiApplication.clipboard().setMimeData(both)
+        qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert bar.line.text() == before, "a file is no word"
+    QGuiApplication.clipboard().clear()
+    bar.set_query(Query("sun", prompts="/mine/own.txt"))
+    assert bar.query().prompts == "/mine/own.txt"
+    bar.star.click()
+    assert bar.star.isChecked()
+    bar.star.click()
+    assert bar._history.saved == []
+
+
+def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    filters = {"labels": {"tone": ["dark"]}}
+    view = search.view
+    view.filters.set_filters(filters, False)
+    view.query.prompts.setCurrentIndex(1)
+    view.sides[0].gallery.set_thumbnail_size(160)
+    view._sizes["not made"] = "a3ept"
+    view.source.collection.search_folder(str(folder / "images"))
+    leave_place(search)
+    again = open_search().view
+    assert again.filters.filters() == filters
+    assert not again.filters.group.isChecked()
+    assert again.filter_button.text() == "Filters (1)"
+    assert again.query.prompts.currentIndex() == 1
+    assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
+    assert again._sizes["not made"] == "a3ept"
+    assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "images"))
+    assert again.query.filtered_query().filters == filters, "which a saved search records"
+
+
+def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    picker, other = search.view.source.pickers[0], "open_clip:ViT-B-32,openai"
+    assert picker.set_choice(ModelChoice(other, "", "ViT-B-32"))
+    search.following.follow()
+    window = search.window()
+    assert isinstance(window, MainWindow)
+    window.experiments.select_run(window.services.store.runs()[0].id)
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.model == other, "selecting in the tree is no request"
+    leave_place(search)
+    again = open_search()
+    picker = again.view.source.pickers[0]
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.model == other
+    run = again._services.store.runs()[0]
+    again.use_run(run.id)
+    choice = picker.choice()
+    assert choice is not None
+    assert choice.run_id == run.id
+
+
+def test_two_sides_scroll_and_zoom_together_and_choose_the_same(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    type_words(qtbot, search, "moon")
+    one, two = (side.gallery for side in search.view.sides)
+    one._slider.setValue(200)
+    assert two.thumbnail_size() == 200
+    for gallery in (one, two):
+        gallery.resize(240, 200)
+        gallery.view.doItemsLayout()
+    qtbot.waitUntil(lambda: two.view.verticalScrollBar().maximum() > 0 and one.view.verticalScrollBar().maximum() > 0)
+    one.view.verticalScrollBar().setValue(one.view.verticalScrollBar().maximum())
+    assert two.view.verticalScrollBar().value() == two.view.verticalScrollBar().maximum()
+    two.view.setCurrentIndex(two.model.index(2))
+    assert one.current() == 3
+    search.view.query.line.setFocus()
+    qtbot.keyClick(search.view.query.line, Qt.Key.Key_Down)
+    assert one.current() == 3, "what is chosen stays chosen"
+
+
+def test_images_that_are_gone_are_grey_and_can_be_relocated(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.view.source.compare.setChecked(False)
+    search.view.query.set_query(Query("moon"))
+    search.view.source.show_index(0, str(tmp_path / "moved"))
+    qtbot.waitUntil(lambda: "moved or deleted" in search.view.bar.text, timeout=10000)
+    assert all(item.missing for item in search.view.sides[0].gallery.items())
+    search.view.bar.press_remedy()
+    assert search.view.sheet.isVisible()
+    assert search.view.sheet.old.text() == str(folder / "gone")
+    search.view.sheet.new.setText(str(folder / "images"))
+    search.view.sheet.move_images.click()
+    qtbot.waitUntil(lambda: bool(requests(folder, "search_relocate")), timeout=10000)
+    assert requests(folder, "search_relocate")[0]["new"] == str(folder / "images")
+
+
+def test_an_index_is_built_with_progress_and_can_be_stopped(
+    qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
+) -> None:
+    search = open_search()
+    sheet = search.view.sheet
+    search.view.source.collection.sheet.setChecked(True)
+    sheet.start()
+    assert "Choose the images" in search.view.bar.text
+    sheet.source.set_source("slow")
+    sheet.start()
+    assert "Choose the folder of the index" in search.view.bar.text
+    sheet.folder.setText(str(tmp_path / "made"))
+    sheet.build.click()
+    qtbot.waitUntil(lambda: "Encoding images" in search.view.strip.text, timeout=10000)
+    search.view.strip.cancelled.emit()
+    qtbot.waitUntil(lambda: "encoded images are kept" in search.view.bar.text, timeout=10000)
+    sheet.source.set_source("quick")
+    sheet.build.click()
+    qtbot.waitUntil(lambda: search.view.source.kind == INDEX, timeout=10000)
+    assert [request["source"] for request in requests(folder, "search_index")] == ["slow", "quick"]
+
+
+def test_a_newer_checkpoint_is_opened_by_itself(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+    search = open_search()
+    type_words(qtbot, search, "moon")
+    run = search._services.store.runs()[0]
+    add_checkpoint(run.dir.checkpoints / "step-00000009")
+    before = len(requests(folder, "search_open"))
+    for picker in search.view.source.pickers:
+        picker.refresh()
+    qtbot.waitUntil(lambda: len(requests(folder, "search_open")) == before + 2, timeout=10000)
+    answered(qtbot, search, "moon")
+
+
+def test_a_closed_message_stays_closed_when_the_other_side_opens(
+    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
+) -> None:
+    search = open_search()
+    search.view.source.show_index(0, str(tmp_path / "damaged"))
+    qtbot.waitUntil(lambda: "damaged" in search.view.bar.text)
+    search.view.bar._close.click()
+    with qtbot.waitSignal(search.sessions[1].collection_opened):
+        search.view.source.show_index(1, str(tmp_path / "whole"))
+    assert not search.view.bar.isVisible()
+
+
+def test_a_worker_that_went_is_replaced_by_the_next_question(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    type_words(qtbot, search, "moon")
+    search._services.pool.shutdown()
+    type_words(qtbot, search, "star")
+    assert len(search.view.sides[0].gallery.items()) == 6
+
+
+def test_a_worker_that_answers_garbage_is_said_so_and_asked_again(qtbot: QtBot, open_search: OpenSearch) -> None:
+    search = open_search()
+    search.view.source.compare.setChecked(False)
+    search.view.source.collection.set_kind(DATA)
+    search.view.source.collection.data.set_source("garbage")
+    qtbot.waitUntil(lambda: "answer cannot be read" in search.view.bar.text)
+    assert not search.view.strip.isVisible()
+    assert search.view.bar._action.text() == "Try again"
+    search.view.source.collection.data.set_source("good")
+    qtbot.waitUntil(lambda: search.sessions[0].facts is not None)
+    assert not search.view.bar.isVisible()
+    search.view.query.set_query(Query("garbage"))
+    qtbot.waitUntil(lambda: "answer cannot be read" in search.view.bar.text)
+    search.view.query.set_query(Query("moon"))
+    qtbot.waitUntil(lambda: search.view.sides[0].query.words == "moon" and not search.view.bar.isVisible())

@@ -22,10 +22,7 @@ from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Workers
-from tests.sdgui.panels.search.scripted_answers import opened, results
-
-ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
-TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened, results
 
 
 @pytest.fixture
@@ -238,6 +235,9 @@ def test_what_was_dropped_and_not_taken_says_why(search: SearchPanel) -> None:
     search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(8)])
     assert search.view.bar.text == "a.doc was not added: it is no image.", "all eight are used"
     assert len(search.view.query.chips.parts()) == 8
+    search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(10)])
+    assert len(search.view.query.chips.parts()) == 16
+    assert search.view.bar.text == "10 images were dropped; the first 8 are used."
     search.view.drop.folder_dropped.emit("/images")
     assert (search.view.source.kind, search.view.source.collection.data.source()) == (DATA, "/images")
     search.view.source.pickers[0].refused.emit("It is no model.")

@@ -17,25 +17,22 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application
 from sdgui.panels.search.index import _report
 from sdgui.panels.search.jobs import Jobs
-from sdgui.panels.search.model import Part, Query
+from sdgui.panels.search.model import Query
 from sdgui.panels.search.opening import OpeningMessages
 from sdgui.panels.search.query import history as search_history
-from sdgui.panels.search.query.filters import FilterForm
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.results import file_size, identity, items, ranks_of, true_line
 from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.evaluation import IMAGES, PAIRS, EvaluationPane
-from sdgui.panels.search.tabs.known_queries import known_images, known_texts
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.panels.search.tabs.map_canvas import OTHER
 from sdgui.panels.search.tabs.map_dots import inside
-from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import theme
 from sdgui.worker.map_verbs import SEARCH_MAP
+from tests.sdgui.panels.search.scripted_answers import side_of
 
 
 def test_the_strip_shows_the_oldest_job_and_cancels_that_one(qtbot: QtBot) -> None:
@@ -95,15 +92,6 @@ def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
     assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."
 
 
-def test_a_query_is_empty_only_without_words_parts_and_a_known_caption() -> None:
-    assert Query(" ").empty
-    assert not Query(caption=3).empty
-    assert Query("", (Part("at night"), Part("red"))).title == "at night + red"
-    kept = Query.from_json(Query("x", prompts="photo", find="captions").to_json())
-    assert kept is not None
-    assert (kept.prompts, kept.find) == ("photo", "captions")
-
-
 def test_history_is_bounded_and_cleared_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_history, "_REMEMBERED", 2)
     kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
@@ -114,48 +102,6 @@ def test_history_is_bounded_and_cleared_for_good(tmp_path: Path, monkeypatch: py
     assert [query.words for query in SearchHistory(kept).recent] == ["c", "b"]
     history.clear_recent()
     assert SearchHistory(kept).recent == []
-
-
-def row_of(path: str, rank: int, **more: Any) -> dict[str, Any]:
-    scores = {"cosine": 0.5, "softmax": 0.1, "rank": rank, "above_cutoff": True}
-    return {"row": rank, "path": path, "caption": "c", "duplicates": [], **scores, **more}
-
-
-def test_captions_of_one_image_are_told_apart_and_the_true_one_is_marked() -> None:
-    one, two = row_of("/a", 1, text=0), row_of("/a", 2, text=1, caption="d")
-    assert identity(one) != identity(two)
-    assert identity(row_of("/a", 1)) == "/a"
-    twins = [{"path": "/b", "rank": 4, "cosine": 0.4}]
-    assert ranks_of({"rows": [row_of("/a", 1, duplicates=twins)]}) == {"/a": 1, "/b": 4}
-    answer = {"rows": [row_of("/a", 1), row_of("/b", 2)], "cutoff": {"cosine": 0.1}, "searched": 9, "true_row": 2}
-    assert [item.correct for item in items(answer, Query("q", true_path="/a"))] == [None, True]
-    assert true_line(2.0, answer, Query("q", true_path="/b")) == "Correct image: rank 2 of 9"
-    assert [file_size(size) for size in (0, 3000, 3 << 20)] == ["no file", "3 KB", "3.0 MB"]
-
-
-def side_of(ranks: dict[str, float], **more: Any) -> dict[str, Any]:
-    texts = [
-        {"text": i, "caption": name, "row": i, "path": f"/{name}", "rank": rank}
-        for i, (name, rank) in enumerate(ranks.items())
-    ]
-    images = [
-        {"row": i, "path": f"/{name}", "captions": [name, "twice"], "rank": rank}
-        for i, (name, rank) in enumerate(ranks.items())
-    ]
-    curve = {"k": [1, 5], "text_to_image": [0.25, 1.0], "image_to_text": [0.5, 1.0]}
-    queries = {"text_to_image": len(texts), "image_to_text": len(images)}
-    return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries, **more}
-
-
-def test_ranks_of_two_models_are_matched_and_their_change_is_the_second_ones_gain() -> None:
-    sides = [side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1.5})]
-    found = known_texts(sides)
-    assert [(one.title, one.ranks, one.moved) for one in found] == [
-        ("a", (6, 1.5), 4.5),
-        ("b", (1, 4), -3),
-        ("c", (2, None), None),
-    ]
-    assert [one.title for one in known_images(sides)] == ["a / twice", "b / twice", "c / twice"]
 
 
 @pytest.fixture
@@ -200,13 +146,6 @@ def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: Eva
     pane.way.setCurrentIndex(pane.way.findData(IMAGES))
     pane.way.activated.emit(pane.way.currentIndex())
     assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Image with the caption"
-
-
-def test_recall_is_told_at_the_nearest_k_that_the_curve_has(qtbot: QtBot) -> None:
-    curve = RecallCurve()
-    qtbot.addWidget(curve)
-    curve.set_lines([RecallLine("A", [1, 5], [0.25, 0.75], 0)])
-    assert curve.text_at(10) == "recall at 5: A 75.0 %"
 
 
 def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-SNE") -> dict[str, Any]:
@@ -338,54 +277,3 @@ def test_a_lasso_of_very_many_points_holds_what_lies_in_it() -> None:
     found = set(inside(places, path).tolist())
     assert len(exact) > 500
     assert len(exact ^ found) < 0.02 * len(exact), "to a thousandth of its size"
-
-
-def test_a_lasso_ends_where_it_is_finished_and_a_point_is_near_or_is_none(page: MapPage) -> None:
-    page.show_map(a_map())
-    canvas, found = page.canvas, list[Any]()
-    canvas.lassoed.connect(found.append)
-    around = [QPointF(-0.5, -0.5), QPointF(0.3, -0.5), QPointF(0.3, 0.5), QPointF(-0.5, 0.5)]
-    canvas._draw_lasso(around, False)
-    assert found == []
-    canvas._draw_lasso(around, True)
-    assert found == [[0]]
-    assert canvas.inside(around[:2]) == []
-    at = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
-    assert canvas.nearest(at) == 0
-    assert canvas.nearest(at + QPointF(100, -100)) == -1
-
-
-def test_a_filter_is_told_once_when_it_is_another(qtbot: QtBot) -> None:
-    row, changes = FilterForm(), list[dict[str, Any]]()
-    qtbot.addWidget(row)
-    row.changed.connect(lambda: changes.append(row.filters()))
-    row.set_facets({"folders": [], "labels": {"tone": ["dark", "cold"], "kind": ["fox"]}})
-
-    def choose(box: Any, text: str) -> None:
-        box.setCurrentIndex(box.findData(text))
-        box.activated.emit(box.currentIndex())
-
-    choose(row.label, "tone")
-    assert changes == [], "a label alone filters nothing"
-    choose(row.value, "dark")
-    choose(row.label, "kind")
-    assert changes == [{"labels": {"tone": ["dark"]}}, {}]
-    row.fields["min_size"].setText("2 KB")
-    row.fields["min_size"].setModified(True)
-    row.fields["min_size"].editingFinished.emit()
-    row.fields["min_size"].editingFinished.emit()  # the focus goes: nothing was typed since
-    assert len(changes) == 3
-
-
-def test_the_recall_under_the_mouse_is_that_of_the_nearest_k(qtbot: QtBot) -> None:
-    curve = RecallCurve()
-    qtbot.addWidget(curve)
-    curve.resize(600, 300)
-    curve.set_lines([RecallLine("A", [1, 10, 100], [0.25, 0.5, 0.75], 0)])
-    curve.show()
-    assert curve._readout.geometry().bottom() <= curve._plot.geometry().top()
-    view = curve._plot.getPlotItem().vb
-    for at, k in ((0.1, 1), (0.9, 10), (1.8, 100)):
-        curve._show_at(view.mapViewToScene(QPointF(at, 0.5)))
-        assert 10 ** curve._cross.value() == pytest.approx(k)
-        assert f"t {k}:" in curve._readout.text()

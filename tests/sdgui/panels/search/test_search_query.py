@@ -1,8 +1,9 @@
-"""Queries as they are kept: what is written comes back, and nothing unreadable gets in."""
+"""Queries, their history and what is searched: what is kept comes back, and nothing unreadable gets in."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,20 @@ from PySide6.QtCore import QSettings
 
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.query.history import SearchHistory
-from sdgui.panels.search.results import items, ranks_of, true_line, true_rank
+from sdgui.panels.search.tab_results import _store_keys
+from sdgui.panels.search.work import Target
 
 _WORDS = st.text(min_size=1).map(str.strip).filter(bool)
 _PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.builds(Query, words=_WORDS, parts=st.lists(_PARTS, max_size=3).map(tuple), group=st.booleans()))
 def test_a_query_survives_json(query: Query) -> None:
     assert Query.from_json(json.loads(json.dumps(query.to_json()))) == query
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),
@@ -44,8 +46,8 @@ def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
     assert query.request(False)["minus"] == [{"image": "/a.png", "weight": 2.0}]
     weighed = Query(parts=(Part("a", weight=0.5), Part("b", weight=-0.5))).request(True)
     assert (weighed["texts"], weighed["minus"]) == ([{"text": "a", "weight": 0.5}], [{"text": "b", "weight": 0.5}])
-    known = Query("a dog", caption=5)
-    assert known.request(True)["caption"] == 5
+    known = Query("a dog", caption=0)
+    assert known.request(True)["caption"] == 0
     assert known.request(False)["texts"] == [{"text": "a dog", "weight": 1.0}]
 
 
@@ -72,47 +74,37 @@ def test_what_a_kept_query_lacks_is_as_it_is_by_default() -> None:
     assert Query.from_json({"parts": [{"weight": 2.0}]}) is None
 
 
-def _row(path: str, rank: int, above: bool = True, duplicates: tuple[str, ...] = ()) -> dict[str, object]:
-    twins = [{"row": 9, "path": twin, "cosine": 0.5, "softmax": 0.1, "rank": rank + 1} for twin in duplicates]
-    scores = {"cosine": 1 / rank, "softmax": 0.1, "rank": rank, "above_cutoff": above}
-    return {"row": rank, "path": path, "there": True, "caption": "", "duplicates": twins, **scores}
+BEST = Target("/runs/one@best", "student", "one · best", data="/data.csv", worker="/runs/one")
 
 
-def _answer(*rows: dict[str, object]) -> dict[str, object]:
-    cutoff = {"cosine": 0.3, "rate": 0.001, "meaning": "m"}
-    return {"rows": list(rows), "cutoff": cutoff, "searched": 40, "true_rank": None, "true_row": None}
+@pytest.mark.parametrize(
+    ("change", "stepped"),
+    [
+        ({"model": "/runs/one@8"}, True),
+        ({}, False),
+        ({"model": "/runs/two@8"}, False),
+        ({"model": "/runs/one@8", "weights": "teacher"}, False),
+        ({"model": "/runs/one@8", "data": "/other.csv"}, False),
+        ({"model": "/runs/one@8", "worker": ""}, False),
+        ({"model": "/runs/one@8", "index": "/index"}, False),
+    ],
+)
+def test_another_step_is_of_the_same_network_and_images(change: dict[str, str], stepped: bool) -> None:
+    assert replace(BEST, **change).stepped_from(BEST) is stepped  # type: ignore[arg-type]
+    assert not BEST.stepped_from(None)
 
 
-def test_what_moved_is_told_in_signs_and_in_words() -> None:
-    mine = _answer(_row("/a", 1), _row("/b", 2, duplicates=("/twin",)), _row("/c", 4), _row("/d", 5, above=False))
-    other = _answer(_row("/b", 1), _row("/x", 2, duplicates=("/a",)), _row("/c", 4))
-    found = items(mine, Query("q"), "cosine", ranks_of(other), "Teacher")
-    assert [item.badge for item in found] == ["▲ 2", "▼ 1 · +1", "", "only here"]
-    assert found[0].badge_spoken == "2 ranks higher than with Teacher"
-    assert found[1].badge_spoken == "1 rank lower than with Teacher, 1 near-identical"
-    assert found[3].badge_spoken == "not found by Teacher, below the cut-off"
-    assert [item.line for item in found] == [False, False, False, True]
-    again = _answer(_row("/a", 1), _row("/b", 2, duplicates=("/a",)), _row("/a", 7))
-    assert ranks_of(again) == {"/a": 1, "/b": 2}, "the first place counts"
+@pytest.mark.parametrize(("data", "index", "grows"), [("", "", False), ("/gone", "", False), ("", "/made", False)])
+def test_what_grows_is_a_folder_alone(tmp_path: Path, data: str, index: str, grows: bool) -> None:
+    assert Target("m", "", "m", data=data, index=index).grows is grows
+    assert Target("m", "", "m", data=str(tmp_path)).grows
+    assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
 
 
-def test_the_true_image_is_told_though_it_is_not_among_the_results() -> None:
-    answer = _answer(_row("/a", 1), _row("/b", 2))
-    query = Query("q", true_path="/b")
-    assert true_line(true_rank(answer, query), answer, query) == "Correct image: rank 2 of 40"
-    far = Query("q", true_path="/z")
-    assert true_line(true_rank(answer, far), answer, far) == "Correct image: not among the first 2 of 40"
-    known = {**answer, "true_rank": 17.0, "true_row": 8}
-    assert true_line(true_rank(known, query), known, query) == "Correct image: rank 17 of 40, not among these"
-    assert true_line(None, answer, Query("q")) == ""
-
-
-@pytest.mark.parametrize("caption", [0, 3])
-def test_a_caption_of_the_collection_is_asked_by_its_number(caption: int) -> None:
-    query = Query("a red kite", caption=caption)
-    asked = query.request(use_rows=True)
-    assert asked["caption"] == caption
-    assert "texts" not in asked
-    elsewhere = query.request(use_rows=False)
-    assert "caption" not in elsewhere
-    assert [one["text"] for one in elsewhere["texts"]] == ["a red kite"]
+def test_an_evaluation_is_kept_under_its_network_and_its_images() -> None:
+    held_out = Target("run@best", "teacher", "clip")
+    of_file = replace(held_out, data="a.csv")
+    assert _store_keys(held_out) == ("run@best teacher", "held-out")
+    assert _store_keys(of_file) == ("run@best teacher", "a.csv")
+    assert _store_keys(replace(of_file, index="images.index")) == ("run@best teacher", "images.index")
+    assert _store_keys(replace(held_out, weights="")) == ("run@best", "held-out")

@@ -10,7 +10,7 @@ from sdgui.app.start import make_application
 from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane
 from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.widgets.style.theme import SPACE, theme
-from tests.sdgui.panels.search.test_search_parts import side_of
+from tests.sdgui.panels.search.scripted_answers import side_of
 
 
 def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
@@ -95,6 +95,15 @@ def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
     pane.k_box.setCurrentIndex(2)
     pane.k_box.activated.emit(2)
     assert compared == [1, 10]
+    both = [side_of({"a": 6, "b": 1}), side_of({"a": 1, "b": 2})], ["Student", "Teacher"]
+    pane.show_sides([], [])
+    pane.show_sides(both[0][:1], ["Student"])
+    pane.show_sides(*both)
+    assert (pane.current_way, compared) == (PAIRS, [1, 10, 10]), "chosen before a model was opened again"
+    pane.show_sides([], [])
+    pane.way.activated.emit(0)
+    pane.show_sides(*both)
+    assert pane.current_way != PAIRS, "something else was chosen meanwhile"
     pane.way.setCurrentIndex(0)
     pane.way.activated.emit(0)
     assert not pane.k_box.isVisible()

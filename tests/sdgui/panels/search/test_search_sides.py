@@ -11,20 +11,17 @@ import pytest
 from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.search import queries as search_queries
 from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.known_queries import Known
-from sdgui.panels.search.work import Target, same_collection
-from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.panels.search.work import same_collection
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Worker, Workers
-from tests.sdgui.panels.search.scripted_answers import opened, results
-
-ONE = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
-TWO = ModelChoice("open_clip:RN50,openai", "", "RN50")
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened, results, side_of
 
 
 @pytest.fixture
@@ -177,7 +174,9 @@ def test_an_index_of_the_second_model_leaves_what_is_looked_up_in_the_first(
     assert search.view.query.query() == Query()
 
 
-def test_more_is_asked_of_both_until_there_is_no_more(search: SearchPanel, workers: Workers) -> None:
+def test_more_is_asked_of_both_until_there_is_no_more(
+    search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = ask(search, workers, Query("moon"), results(50), results(50))
     search.view.sides[1].more_wanted.emit()
     assert [worker.last("search_query")["k"] for worker in (one, two)] == [200, 200]
@@ -189,10 +188,21 @@ def test_more_is_asked_of_both_until_there_is_no_more(search: SearchPanel, worke
     search.queries.changed()
     search.queries.run()
     assert one.last("search_query")["k"] == 50
+    one.answer("search_query", results(50))
+    two.answer("search_query", results(50))
+    monkeypatch.setattr(search_queries, "_MOST", 50)
+    count = one.count("search_query")
+    search.view.sides[0].more_wanted.emit()
+    assert one.count("search_query") == count, "no more are listed"
 
 
 def test_a_known_query_is_looked_up_and_forgotten_in_other_images(search: SearchPanel, workers: Workers) -> None:
     bar = search.view.query
+    for leave in (bar.line.clear, lambda: bar.add_image("/p/2.png")):
+        search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
+        assert (bar.query().caption, bar.star.isEnabled()) == (4, False)
+        leave()
+        assert bar.query().caption == -1
     search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
     search.queries.run()
     assert workers[ONE.model].last("search_query")["caption"] == 4
@@ -257,20 +267,6 @@ def test_why_a_image_matches_is_asked_of_each_model_as_one_types(
     assert worker.count("search_why") == count + 1, "of the model that is open now"
 
 
-def side(**ranks: float) -> dict[str, Any]:
-    texts = [
-        {"text": at, "caption": name, "row": at, "path": f"/{name}.png", "rank": rank}
-        for at, (name, rank) in enumerate(ranks.items())
-    ]
-    images = [
-        {"row": at, "path": f"/{name}.png", "captions": [name], "rank": rank}
-        for at, (name, rank) in enumerate(ranks.items())
-    ]
-    curve = {"k": [1], "text_to_image": [0.5], "image_to_text": [0.5]}
-    queries = {"text_to_image": len(texts), "image_to_text": len(images)}
-    return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries}
-
-
 def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     qtbot: QtBot, search: SearchPanel, workers: Workers
 ) -> None:
@@ -281,9 +277,9 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     pane = view.evaluation
     assert pane.filter_box.hasFocus()
     two = workers[TWO.model]
-    two.answer("search_evaluate", side(a=1.0, b=1.0))
+    two.answer("search_evaluate", side_of({"a": 1.0, "b": 1.0}))
     assert pane.model.visible_queries == [], "the first one comes first"
-    workers[ONE.model].answer("search_evaluate", side(a=3.0, b=1.0))
+    workers[ONE.model].answer("search_evaluate", side_of({"a": 3.0, "b": 1.0}))
     assert [(query.title, query.ranks) for query in pane.model.visible_queries] == [
         ("a", (3.0, 1.0)),
         ("b", (1.0, 1.0)),
@@ -365,13 +361,6 @@ def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
     assert (view.query.line.text(), view.filters.filters(), view.filters.group.isChecked()) == (
         "star", {"max_size": "1 MB"}, True,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(("data", "index", "grows"), [("", "", False), ("/gone", "", False), ("", "/made", False)])
-def test_what_grows_is_a_folder_alone(tmp_path: Any, data: str, index: str, grows: bool) -> None:
-    assert Target("m", "", "m", data=data, index=index).grows is grows
-    assert Target("m", "", "m", data=str(tmp_path)).grows
-    assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
 
 
 def test_the_panel_does_what_the_window_asks(

@@ -162,6 +162,12 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
     assert target is not None
     assert (target.model, target.title, target.index, bar.target(1)) == ("", "made/one", "/made/one", None)
     assert bar.button.text() == "made/one"
+    bar.show_index(0, "/made/other")
+    assert bar.pickers[0].set_choice(OTHER)
+    target = bar.target(0)
+    assert target is not None
+    assert target.model == OTHER.model, "the user's own choice for this index"
+    bar.show_index(0, "/made/one")
     bar.button.click()
     assert bar.popover.isVisible()
     bar.collection.close_asked.emit()

@@ -15,12 +15,9 @@ from sdgui.app.main_window import MainWindow
 from sdgui.panels.search.collection import DATA, INDEX
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.tabs.map import MapPage
-from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.own.panel_results import PanelResult
 from sdgui.widgets.message import info
-from sdgui.widgets.progress_strip import ProgressStrip
 from tests.sdgui.panels.search.conftest import OpenSearch, answered, leave_place, requests, type_words
 
 
@@ -154,18 +151,6 @@ def test_one_model_on_both_sides_is_said_and_remedied(
         lambda: all(session.facts is not None and not session.opening for session in search.sessions), timeout=10000
     )
     assert not search.view.bar.isVisible()
-    offered = (source.versus, source.swap, source.single)
-    source.presets.menu().aboutToShow.emit()
-    assert [one.isEnabled() for one in offered] == [True, True, True]
-    source.swap.trigger()
-    assert [side.title.text() for side in search.view.sides] == ["Teacher", "Student"]
-    source.single.trigger()
-    assert not source.comparing
-    source.presets.menu().aboutToShow.emit()
-    assert [one.isEnabled() for one in offered] == [True, False, False]
-    source.versus.trigger()
-    assert source.comparing
-    assert [side.title.text() for side in search.view.sides] == ["Student", "Teacher"]
 
 
 def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
@@ -223,25 +208,6 @@ def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
     qtbot.keyClicks(focused(), "star")
     answered(qtbot, search, "moonstar")
     assert search.view.source.button.text() == "images · 6 images"
-
-
-def test_the_map_is_coloured_by_a_label_that_tells_images_apart(qtbot: QtBot) -> None:
-    host = QWidget()
-    qtbot.addWidget(host)
-    page = MapPage(None, ExportMenu(ProgressStrip(host), lambda _message: None, host, lambda: "map"), host)
-    labels = [
-        {"tone": "dark", "group": "people"},
-        {"tone": "light", "group": "people"},
-        {"tone": "", "group": "people"},
-    ]
-    images = [{"x": 0.0, "y": 0.0, "row": row, "path": f"/{row}.png", "labels": one} for row, one in enumerate(labels)]
-    page.show_map({"images": images, "captions": [], "method": "PCA"})
-    assert page.color.currentText() == "tone"
-    assert page.color.findText("group") == -1, "everything would have one colour"
-    for one in images:
-        one["labels"] = {"group": "people"}
-    page.show_map({"images": images, "captions": [], "method": "PCA"})
-    assert page.color.currentData() == ""
 
 
 def test_an_index_built_for_one_model_leaves_the_other_without(

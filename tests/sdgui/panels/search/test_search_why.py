@@ -9,7 +9,6 @@ from PySide6.QtGui import QColor
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.panels.search.why.view import where
 from tests.sdgui.panels.search.conftest import OpenSearch, requests, type_words
 
 
@@ -49,16 +48,6 @@ def test_patches_and_words_of_both_models_follow_the_query(qtbot: QtBot, open_se
     one.gallery.view.setFocus()
     qtbot.keyClick(one.gallery.view, Qt.Key.Key_W)
     assert not one.why.isVisible()
-    asked = len(requests(folder, "search_why"))
-    type_words(qtbot, search, "green moon")
-    qtbot.wait(150)
-    assert len(requests(folder, "search_why")) == asked, "nothing is computed while it is hidden"
-
-
-def test_places_are_named_in_words() -> None:
-    assert where([[0.0, 0.0], [0.0, 0.0]]) == "none"
-    assert where([[0.0] * 3, [0.0, 1.0, 0.0], [0.0] * 3]) == "middle"
-    assert where([[0.0, 0.0, 0.1, 0.2]]) == "middle right"
 
 
 def test_nothing_of_other_data_or_another_model_stays(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:

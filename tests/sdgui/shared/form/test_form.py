@@ -93,7 +93,7 @@ def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, si
     assert form.errors() == {}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_come_back_the_same(number: float) -> None:
     spec = next(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig
+from core.spec.config import RunConfig, override
+from core.spec.presets import preset_config
+from sdgui.shared.form.custom_settings import FIELD, CustomSettings
+from sdgui.shared.form.fields import FieldSpec, groups_of, parse, values_of
 from sdgui.shared.form.form import ConfigForm
+from sdgui.shared.form.relevance import at_once, matters, switch_of
 from sdgui.shared.form.row import FormRow
+from sdgui.shared.form.state import FormState
 from sdgui.widgets.style.theme import SPACE
-from tests.sdgui.shared.form.test_form import form, one_form
+from tests.sdgui.shared.form.test_form import form, one_form, shown
 
 __all__ = ["form", "one_form"]  # fixtures
 
@@ -107,3 +116,212 @@ def test_a_field_is_explained_while_it_has_the_focus_and_more_is_put_below_it(qt
     single.changed.connect(lambda: changes.append(None))
     single.set_values({"optim.epochs": 2, "optim.beta1": 0.5})
     assert (len(changes), single.read_only) == (1, False)
+
+
+SPECS: dict[str, FieldSpec] = {field.path: field for part in groups_of(RunConfig, "") for field in part.all_fields()}
+
+
+def test_what_was_refused_is_an_error_of_that_text_and_of_that_config_alone() -> None:
+    state = FormState(groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"})))
+    state.refuse({"data.train": "gone.csv does not exist.", "no.field": "of nothing"})
+    assert (state.errors, state.config) == ({"data.train": "gone.csv does not exist."}, RunConfig())
+    state.texts["data.train"] = "/other.csv"
+    state.judge()
+    assert state.errors == {}
+    state.texts["data.train"] = ""
+    state.judge()
+    state.put(RunConfig(), RunConfig())
+    assert state.errors == {}, "of another experiment nothing was refused"
+    state.refuse({"data.train": "one.csv is empty."})
+    state.refuse({"seed": "It is taken."})
+    assert state.errors == {"seed": "It is taken."}
+
+
+def test_a_field_that_filters_hide_is_shown_when_it_is_gone_to(form: ConfigForm) -> None:
+    form.set_value("optim.epochs", 3)
+    form._differences.click()
+    form._search.setText("epochs")
+    assert shown(form) == ["optim.epochs"]
+    form.focus_field("seed")
+    assert (form._search.text(), form._differences.isChecked()) == ("", False)
+    assert form.row("seed").isVisibleTo(form)
+
+
+def test_of_what_differs_only_what_is_searched_for_is_shown(form: ConfigForm) -> None:
+    form.set_values({"optim.epochs": 3, "seed": 5})
+    form._differences.click()
+    assert set(shown(form)) == {"optim.epochs", "seed"}
+    form._search.setText("epochs")
+    assert shown(form) == ["optim.epochs"]
+    form._search.setText("learning rate")
+    assert (shown(form), form._nothing.isVisible()) == ([], True)
+
+
+def test_a_row_that_is_made_later_can_be_edited_as_little_as_the_others(qtbot: QtBot) -> None:
+    late = ConfigForm(sections=("optim",))
+    qtbot.addWidget(late)
+    late.set_read_only(True)
+    for path in ("optim.epochs", "optim.beta1"):
+        control = late.row(path).editor.control
+        assert isinstance(control, QLineEdit)
+        assert control.isReadOnly()
+        late.set_read_only(False)
+        assert not control.isReadOnly()
+        late.set_read_only(True)
+
+
+def test_another_config_tells_whether_it_can_be_used(form: ConfigForm) -> None:
+    validity: list[bool] = []
+    form.validity_changed.connect(validity.append)
+    form.set_value("optim.epochs", "many")
+    form.set_config(RunConfig())
+    form.set_config(RunConfig())
+    assert validity == [False, True]
+    form.validity_changed.disconnect(validity.append)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1_000", 1000), ("1\u2009000", 1000), (" 7 ", 7), ("2e1", 20)])
+def test_thousands_may_be_parted_as_the_program_parts_them(text: str, number: int) -> None:
+    assert parse(SPECS["optim.batch_size"], text) == number
+    assert parse(SPECS["optim.learning_rate"], text) == number
+
+
+VIEW = "views.student"
+TAUGHT = {"teacher.kind": "ema"}
+MIXES = {f"{VIEW}.mix": "mixup"}
+
+
+@pytest.mark.parametrize(
+    ("field", "when", "not_when"),
+    [
+        ("data.labels_per_class", {"data.label": "kind"}, {"data.label": ""}),
+        ("data.unlabelled_ratio", {"data.label": "kind"}, {"data.label": ""}),
+        ("towers.weights", {"towers.pretrained": "/m"}, {"towers.pretrained": ""}),
+        ("towers.start", {"towers.pretrained": "/m"}, {"towers.pretrained": ""}),
+        ("fusion.layers", {"fusion.kind": "merged"}, {"fusion.kind": "none"}),
+        ("fusion.heads", {"fusion.kind": "skip"}, {"fusion.kind": "none"}),
+        ("fusion.width", {"fusion.kind": "queries"}, {"fusion.kind": "none"}),
+        ("fusion.text_attention", {"fusion.kind": "cross-attention"}, {"fusion.kind": "merged"}),
+        ("fusion.feed_forward", {"fusion.kind": "merged"}, {"fusion.kind": "cross-attention"}),
+        (
+            "fusion.joint_layers",
+            {"fusion.kind": "merged", "fusion.feed_forward": "per-modality"},
+            {"fusion.kind": "merged", "fusion.feed_forward": "shared"},
+        ),
+        (
+            "fusion.joint_layers",
+            {"fusion.kind": "merged", "fusion.feed_forward": "per-modality"},
+            {"fusion.kind": "skip", "fusion.feed_forward": "per-modality"},
+        ),
+        ("fusion.merge_every", {"fusion.kind": "skip"}, {"fusion.kind": "merged"}),
+        ("fusion.queries", {"fusion.kind": "queries"}, {"fusion.kind": "skip"}),
+        ("objectives.consistency.guess", {"objectives.consistency.kind": "fixmatch"},
+         {"objectives.consistency.kind": "mixmatch"}),
+        ("objectives.consistency.threshold", {"objectives.consistency.kind": "fixmatch"},
+         {"objectives.consistency.kind": "mean-teacher"}),
+        ("objectives.consistency.sharpen", {"objectives.consistency.kind": "mixmatch"},
+         {"objectives.consistency.kind": "fixmatch"}),
+        ("teacher.momentum", {"teacher.kind": "ema"}, {"teacher.kind": "frozen"}),
+        ("teacher.momentum", {"teacher.kind": "ema-state"}, {"teacher.kind": "none"}),
+        ("teacher.targets", {"teacher.kind": "frozen"}, {"teacher.kind": "ema"}),
+        ("teacher.checkpoint", {"teacher.kind": "frozen"}, {"teacher.kind": "ema"}),
+        ("teacher.every", {"teacher.kind": "frozen"}, {"teacher.kind": "none"}),
+        (f"{VIEW}.mask_share", {f"{VIEW}.mask": 0.5}, {f"{VIEW}.mask": 0.0}),
+        (f"{VIEW}.mask_kind", {f"{VIEW}.mask": 0.5}, {f"{VIEW}.mask": 0.0}),
+        (f"{VIEW}.mix_alpha", MIXES, {f"{VIEW}.mix": "none"}),
+        (f"{VIEW}.randaugment_magnitude", {f"{VIEW}.randaugment_ops": 2}, {f"{VIEW}.randaugment_ops": 0}),
+        (f"{VIEW}.saturation", {f"{VIEW}.jitter": 0.8}, {f"{VIEW}.jitter": 0.0}),
+        ("views.shared", {f"{VIEW}.count": 1, "teacher.targets": "pass", **TAUGHT},
+         {f"{VIEW}.count": 0, "teacher.targets": "pass", **TAUGHT}),
+        ("views.shared", {f"{VIEW}.count": 1, "teacher.targets": "pass", **TAUGHT},
+         {f"{VIEW}.count": 1, "teacher.targets": "pass", "teacher.kind": "none"}),
+        ("views.shared", {f"{VIEW}.count": 1, "teacher.targets": "pass", **TAUGHT},
+         {f"{VIEW}.count": 1, "teacher.targets": "stored", **TAUGHT}),
+    ],
+)  # fmt: skip
+def test_a_setting_matters_where_it_has_an_effect(field: str, when: dict[str, Any], not_when: dict[str, Any]) -> None:
+    values = values_of(RunConfig())
+    assert {field, *when, *not_when} <= values.keys()
+    assert matters(field, values | when)
+    assert not matters(field, values | not_when)
+
+
+def test_what_chooses_matters_always() -> None:
+    values = values_of(RunConfig())
+    for field in ("teacher.kind", "noise.caption_filter", "fusion.kind", f"{VIEW}.mask", "seed", "data.train"):
+        assert matters(field, values), field
+
+
+def test_advanced_settings_wait_unless_they_are_the_point_of_a_choice() -> None:
+    values = values_of(RunConfig())
+    assert at_once("seed", False, values)
+    assert not at_once("optim.beta1", True, values)
+    assert at_once("fusion.queries", True, values | {"fusion.kind": "queries"})
+    assert not at_once("fusion.queries", True, values | {"fusion.kind": "none"})
+
+
+def test_groups_that_a_number_turns_on() -> None:
+    groups = ("objectives.matching", "views.student", "views.local", "views.teacher", "views.clean", "optim", "views")
+    assert [switch_of(group) for group in groups] == [
+        "objectives.matching.weight", "views.student.count", "views.local.count", "views.teacher.count", "", "", ""
+    ]  # fmt: skip
+
+
+LOSSES = """
+from dataclasses import dataclass
+raise SystemExit("this file is run")
+
+class Plain:
+    def __init__(self, width: int, heat: float = 0.5, *, mode: str = "a"): ...
+
+@dataclass
+class Settings:
+    margin: float = 0.2
+
+class Grouped:
+    def __init__(self, settings: Settings): ...
+
+def function(student, teacher, power: int = 2): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Plain", {"weight": "1.0", "width": "required", "heat": "0.5", "mode": "a"}),
+        ("Grouped", {"weight": "1.0", "margin": "0.2"}),
+        ("function", {"weight": "1.0", "power": "2"}),
+    ],
+)
+def test_each_setting_has_a_field_that_changes_the_config(
+    name: str, settings: dict[str, str], qtbot: QtBot, tmp_path: Path
+) -> None:
+    file = tmp_path / "losses.py"
+    file.write_text(LOSSES)
+    key = f"{file}:{name}"
+    form = ConfigForm()
+    qtbot.addWidget(form)
+    form.set_config(override(preset_config("clip", "tiny"), [f"{FIELD}={json.dumps({key: {'weight': 0.5}})}"]))
+    form.focus_field(FIELD)
+    below = form.row(FIELD).findChild(CustomSettings)
+    assert below is not None
+    qtbot.waitUntil(lambda: bool(below.lines))
+    assert {setting: line.placeholderText() for (_, setting), line in below.lines.items()} == settings
+    last = list(settings)[-1]
+    assert below.lines[key, "weight"].text() == "0.5"
+    below.lines[key, last].setText("3")
+    below.lines[key, last].editingFinished.emit()
+    config = form.config()
+    assert config is not None
+    assert config.objectives.custom[key].arguments == {last: 3}
+
+
+def test_what_is_wrong_with_the_file_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
+    form = ConfigForm()
+    qtbot.addWidget(form)
+    custom = {f"{tmp_path}/gone.py:Loss": {}}
+    form.set_config(override(preset_config("clip", "tiny"), [f"{FIELD}={json.dumps(custom)}"]))
+    form.focus_field(FIELD)
+    below = form.row(FIELD).findChild(CustomSettings)
+    assert below is not None
+    qtbot.waitUntil(lambda: any("There is no file" in label.text() for label in below.findChildren(QLabel)))

@@ -76,13 +76,13 @@ def _value(value: Value) -> str:
 
 
 @given(EXPRESSIONS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_is_written_is_read(expression: Expression) -> None:
     assert parse(written(expression), CATALOGUE, now=0.0) == expression
 
 
 @given(st.text("abn or:<>=!()\"',%1.~\\\n", max_size=30) | st.text(max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_anything_typed_is_read_or_told_at_its_place(text: str) -> None:
     told = _told(text)
     assert told is None or (0 <= told.start < told.end <= len(text) + 1 and str(told).endswith((".", "?")))

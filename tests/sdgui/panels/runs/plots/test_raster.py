@@ -19,7 +19,7 @@ from sdgui.panels.runs.plots.drawing.raster import raster
     st.floats(-0.2, 0.9),
     st.floats(0.001, 1.5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_point_is_within_the_reach_of_its_column(
     seed: int, n: int, columns: int, begin: float, width: float
 ) -> None:

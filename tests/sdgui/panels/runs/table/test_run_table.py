@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import QModelIndex, QPoint, QSettings, Qt
-from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -73,17 +73,6 @@ def test_the_column_of_states_holds_the_longest(table: RunTable) -> None:
     assert table.view.columnWidth(column) >= (icon if icon > 0 else 16) + words + margins
 
 
-def test_tab_takes_a_completion(qtbot: QtBot, table: RunTable) -> None:
-    box = table.bar.filter
-    box.setFocus()
-    qtbot.keyClicks(box, "learn")
-    assert box._list.isVisible()
-    qtbot.keyClick(box, Qt.Key.Key_Tab)
-    assert box.text() == "optim.learning_rate"
-    qtbot.keyClick(box, Qt.Key.Key_Escape)
-    assert not box._list.isVisible()
-
-
 def test_groups_show_means_and_open_by_keys(qtbot: QtBot, table: RunTable) -> None:
     table.show_layout(table.arrangement.with_columns(["seed", RECALL]).grouped_by(RATE).sorted_by(RECALL))
     settle(table)
@@ -99,21 +88,6 @@ def test_groups_show_means_and_open_by_keys(qtbot: QtBot, table: RunTable) -> No
     assert len(table.chosen_runs()) == 3, "the runs of the group that is selected"
     qtbot.keyClick(table.view, Qt.Key.Key_Left)
     assert table.model.rowCount() == 3
-
-
-def test_a_click_on_the_box_and_space_tick(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
-    newest = filled[1][-1]
-    index = table.model.index(0, 0)
-    place = table.view.names.tick_rect(table.view.visualRect(index), index).center()
-    with qtbot.waitSignal(table.ticked) as ticked:
-        qtbot.mouseClick(table.view._frozen.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    assert ticked.args == [[newest], True]
-    table.set_ticks([newest])
-    table.view.setFocus()
-    table.view.setCurrentIndex(index)
-    with qtbot.waitSignal(table.ticked) as ticked:
-        qtbot.keyClick(table.view, Qt.Key.Key_Space)
-    assert ticked.args == [[newest], False]
 
 
 def test_a_metric_at_a_step_is_read_from_the_folders_and_filters(qtbot: QtBot, tmp_path: Path) -> None:
@@ -187,15 +161,6 @@ def test_columns_are_chosen_moved_and_kept(qtbot: QtBot, table: RunTable, tmp_pa
     settle(table)
     again = SavedViews(QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
     assert again.current().columns == table.arrangement.columns
-
-
-def test_saved_views(table: RunTable) -> None:
-    views = table._views
-    views.save("mine", table.arrangement.grouped_by("state"))
-    views.save("other", table.arrangement)
-    assert views.all()["mine"].group_by == ("state",)
-    views.remove("mine")
-    assert list(views.all()) == ["other"]
 
 
 def test_the_current_cell_becomes_a_filter(table: RunTable) -> None:
@@ -304,23 +269,6 @@ def test_the_selection_survives_reloaded_rows(table: RunTable, filled: tuple[Sto
     settle(table)
     assert shown(table, "seed") == ["0", "0", "0"]
     assert (received, listed) == ([run_id], [3])
-
-
-def test_the_menu_of_groups_ticks_those_in_force_and_takes_them_away(table: RunTable) -> None:
-    def entries() -> dict[str, QAction]:
-        return {action.text(): action for action in table.bar.group_menu().actions() if action.text()}
-
-    assert not entries()["Do not group"].isEnabled()
-    assert not any(entry.isChecked() for entry in entries().values())
-    title = next(text for text in entries() if text != "Do not group")
-    entries()[title].trigger()
-    settle(table)
-    assert len(table.arrangement.group_by) == 1
-    assert [text for text, action in entries().items() if action.isChecked()] == [title]
-    assert entries()["Do not group"].isEnabled()
-    entries()["Do not group"].trigger()
-    settle(table)
-    assert table.arrangement.group_by == ()
 
 
 def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path: Path) -> None:

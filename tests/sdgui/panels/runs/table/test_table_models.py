@@ -35,22 +35,16 @@ JSON = st.recursive(LEAVES, lambda child: st.lists(child, max_size=3))
         st.dictionaries(NAMES, st.integers(1, 3999)),
     )
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_layout_is_kept(layout: TableLayout) -> None:
     assert TableLayout.from_json(layout.to_json()) == layout
 
 
 @given(st.dictionaries(st.sampled_from(["filter", "columns", "sort", "group_by", "widths", "else"]), JSON))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_broken_setting_makes_a_layout(raw: dict[str, object]) -> None:
     assert isinstance(TableLayout.from_json(json.dumps(raw)).columns, tuple)
     assert TableLayout.from_json("{broken").columns == DEFAULT_COLUMNS
-
-
-def test_sorting_keeps_the_former_keys() -> None:
-    layout = TableLayout().sorted_by("seed").sorted_by("val/R@1").sorted_by("val/R@1")
-    assert layout.sort == (("val/R@1", False), ("seed", False))
-    assert layout.sorted_by("created").sort[0] == ("created", True), "the newest is what one looks for"
 
 
 def test_rows_of_groups_open_and_close() -> None:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table.commands import TableCommands
-from sdgui.panels.runs.table.layout import NAME, TableLayout
+from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.menus import RUN_MENU
 from sdgui.store.store import Store
@@ -280,13 +280,3 @@ def test_what_is_offered_for_one_row_for_several_and_for_none(
     commands.toggle()
     settle(table)
     assert len(requests[-1]) == 4, "a group that is closed: its runs beside the one that was ticked"
-
-
-def test_rows_are_copied_as_they_are_seen(table: RunTable) -> None:
-    table.show_layout(TableLayout(columns=("seed",), group_by=(RATE,)))
-    settle(table)
-    shown(table, NAME)
-    table.view.selectAll()
-    table.copy()
-    lines = QApplication.clipboard().text().splitlines()
-    assert [line.split("\t")[0] for line in lines[1:]] == shown(table, NAME)

@@ -29,7 +29,7 @@ FACETS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(filters=FILTERS, facets=st.lists(FACETS, max_size=3))
 def test_filters_stay_in_force_and_in_view_whatever_the_images_have(
     qapp: object, filters: dict[str, Any], facets: list[dict[str, Any]]
