@@ -22,6 +22,7 @@ from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
 from sdgui.store import database
 from sdgui.store.migration import upgrade
+from tests.postgres import PostgresServer, postgres_server
 
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]
@@ -40,6 +41,12 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("new") / "sdgui.db"
     upgrade(path, database.MIGRATIONS)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -17,29 +17,28 @@ from sdgui.runs.launcher import LaunchError
 from sdgui.store.records import HERE, Progress, StoreError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
-from tests.postgres import postgres_server
+from tests.postgres import PostgresServer
 from tests.sdgui.conftest import leave, program, settle
 
 OpenWindow = Callable[..., MainWindow]
 
 
 @pytest.fixture
-def shared(qtbot: QtBot, tmp_path: Path) -> Iterator[tuple[MainWindow, Store]]:
+def shared(qtbot: QtBot, tmp_path: Path, postgres: PostgresServer) -> Iterator[tuple[MainWindow, Store]]:
     """A window on a registry, and a colleague's store on it."""
-    with postgres_server() as server:
-        address = parse_address(server.new_database())
-        make_application()
-        services = make_services(tmp_path / "ann", program("fake_trainer.py"), registry=address)
-        bob = Store.open(tmp_path / "bob", address)
-        bob.who = "bob@lab"
-        window = MainWindow(services)
-        window.show()
-        services.tailer.start()
-        qtbot.waitUntil(lambda: bool(window.panels))
-        yield window, bob
-        leave(window, qtbot)
-        bob.close()
-        services.store.close()
+    address = parse_address(postgres.new_database())
+    make_application()
+    services = make_services(tmp_path / "ann", program("fake_trainer.py"), registry=address)
+    bob = Store.open(tmp_path / "bob", address)
+    bob.who = "bob@lab"
+    window = MainWindow(services)
+    window.show()
+    services.tailer.start()
+    qtbot.waitUntil(lambda: bool(window.panels))
+    yield window, bob
+    leave(window, qtbot)
+    bob.close()
+    services.store.close()
 
 
 def test_what_a_colleague_does_arrives(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QModelIndex, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
@@ -59,10 +59,6 @@ def gone(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.waitUntil(lambda: not any(status and process_alive(status) for status in statuses), timeout=10000)
 
 
-def test_the_newest_comes_first(window: MainWindow) -> None:
-    assert names(window) == ["All runs", "second", "first"]
-
-
 def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWindow) -> None:
     tree = window.experiments.tree
     tree.setFocus()
@@ -87,41 +83,6 @@ def test_what_is_added_is_chosen_though_the_filter_would_hide_it(window: MainWin
     added = next(one for one in window.services.store.experiments() if one.name == "third")
     assert window.selection.experiment_id == added.id
     assert window.experiments.filter_box.text() == ""
-
-
-def test_the_filter_finds_names_tags_and_states(qtbot: QtBot, window: MainWindow) -> None:
-    trained(qtbot, window, 1)
-    chosen = window.selection
-    assert chosen.experiment_id is not None
-    window.experiment_commands.describe(chosen.experiment_id, None, ["good", "old"], "a note on noise")
-    settle(window)
-    box = window.experiments.filter_box
-    for typed, left in (("first", ["first"]), ("#good", ["second"]), ("noise", ["second"]), ("done", ["second"])):
-        box.setText(typed)
-        assert names(window) == left, typed
-        assert window.selection == chosen, "what is selected stays, in view or not"
-    box.setText("nowhere")
-    assert names(window) == []
-    assert window.selection == chosen
-    box.clear()
-    assert names(window)[1:] == ["second", "first"]
-
-
-def test_ticked_runs_are_overlaid_with_the_current_one(qtbot: QtBot, window: MainWindow) -> None:
-    trained(qtbot, window, 2)
-    older, newer = (run.id for run in window.services.store.runs())
-    panel = window.show_panel("runs")
-    assert isinstance(panel, RunsPanel)
-    table = panel.view.table
-    qtbot.waitUntil(lambda: table.model.rowCount() == 2)
-    table.view.setCurrentIndex(table.model.index(1, 0))
-    assert window.selection.run_id == older
-    table.view.setFocus()
-    qtbot.keyClick(table.view, Qt.Key.Key_Space)
-    assert window.selection.ticked == (older,)
-    window.experiments.select_run(newer)
-    assert set(window.selection.watched) == {older, newer}
-    assert set(panel.tabs.view.grid.runs()) == {str(older), str(newer)}
 
 
 def test_the_table_lists_the_runs_of_what_is_selected(qtbot: QtBot, window: MainWindow) -> None:
@@ -331,28 +292,3 @@ def test_the_bin_says_which_folders_stay(
     qtbot.waitUntil(lambda: window.bar.text == "The bin is empty.")
     assert far.config.is_file()
     assert window.services.store.experiments(deleted=True) == []
-
-
-def test_a_live_run_is_not_deleted(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "1000", "--delay", "0.02")
-    window.experiment_commands.add(trainable(), "x")
-    settle(window)
-    window.window_actions["launch"].trigger()
-    qtbot.waitUntil(lambda: [r.state for r in window.services.store.runs()] == [RunState.RUNNING], timeout=15000)
-    window.window_actions["delete"].trigger()
-    settle(window)
-    assert "Stop it first" in window.bar.text
-    panel = window.show_panel("runs")
-    assert isinstance(panel, RunsPanel)
-    panel.view.table.view.selectRow(0)
-    window.window_actions["rows_delete"].trigger()
-    settle(window)
-    assert "is training. Stop it first" in window.bar.text
-    assert len(window.services.store.runs()) == 1
-
-
-def test_a_screen_reader_hears_the_state(qtbot: QtBot, window: MainWindow) -> None:
-    trained(qtbot, window, 1)
-    index: QModelIndex = window.experiments.tree.currentIndex()
-    qtbot.waitUntil(lambda: " %" in str(index.data(Qt.ItemDataRole.AccessibleTextRole)))
-    assert QApplication.focusWidget() is not None

@@ -10,15 +10,9 @@ import pytest
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
 from sdgui.store.tables import Base
-from tests.postgres import PostgresServer, postgres_server
+from tests.postgres import PostgresServer
 
 OpenStore = Callable[[Path], Store]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -128,19 +128,6 @@ def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
     assert request["replace"] is False
 
 
-def test_what_lies_below_the_cut_and_is_not_listed_is_left_out_by_the_worker(
-    qtbot: QtBot, open_noise: Open, tmp_path: Path
-) -> None:
-    place = open_noise("long.csv")
-    pairs = ranked(qtbot, place)
-    assert "The 6 with the lowest match score are listed." in place.view.facts.text()
-    place.view.exclude_below.setChecked(True)
-    press(qtbot, place, Qt.Key.Key_Space)
-    place.view.histogram.box.setValue(0.7)
-    assert pairs.excluded_count() == 6
-    assert pairs.saving() == {"pairs": [], "below": 700, "kept": [["/images/0.png", "a cat"]], "key": pairs.key}
-
-
 def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     place = open_noise()
     ranked(qtbot, place)
@@ -225,17 +212,6 @@ def test_several_pairs_of_which_some_are_marked_are_all_marked(qtbot: QtBot, ope
     assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"
 
 
-def test_an_undone_mark_stays_undone(qtbot: QtBot, open_noise: Open) -> None:
-    panel = open_noise()
-    ranked(qtbot, panel)
-    press(qtbot, panel, Qt.Key.Key_X, Qt.Key.Key_X)
-    panel.undo()
-    close(panel, qtbot)
-    again = open_noise()
-    pairs = ranked(qtbot, again)
-    assert pairs.marked(wrong=True) == 1
-
-
 def test_a_ranking_is_there_again_after_a_restart_and_goes_to_the_basket(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
     ranked(qtbot, place)
@@ -252,17 +228,6 @@ def test_a_ranking_is_there_again_after_a_restart_and_goes_to_the_basket(qtbot: 
     qtbot.waitUntil(lambda: basket.count == 1)
     (entry,) = again._services.store.fixes()
     assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", again.work.run)
-
-
-def test_nothing_is_claimed_of_data_whose_beliefs_have_one_group(qtbot: QtBot, open_noise: Open) -> None:
-    place = open_noise("clean.csv")
-    pairs = ranked(qtbot, place)
-    assert "8 pairs ranked" in place.view.facts.text()
-    assert "none stands out as mislabelled" in place.view.facts.text()
-    assert "likely" not in place.view.facts.text()
-    assert pairs.threshold == 0
-    assert place.view.table.pairs.index(0, 3).data() == "–"
-    assert [item.line for item in place.view.gallery.items()].count(True) == 0
 
 
 def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:

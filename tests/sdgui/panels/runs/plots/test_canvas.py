@@ -302,7 +302,7 @@ def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
     for step in range(50):
         update(step)
     before = references()
-    for step in range(50, 250):
+    for step in range(50, 130):
         update(step)
     assert abs(references() - before) < 100  # each redraw has several void calls; other threads hold a few meanwhile
 

@@ -30,12 +30,10 @@ def test_every_point_is_within_the_reach_of_its_column(
     low, high = Extents(x, y).columns(begin, begin + width, columns)
     inside = (x >= begin) & (x < begin + width)
     columns_of_points = np.clip(((x[inside] - begin) / width * columns).astype(int), 0, columns - 1)
-    near = [
-        np.fmax.reduce(high[max(0, column - 1) : column + 2]) for column in columns_of_points.tolist()
-    ]  # a block may begin in the next one
-    assert (np.array(near) >= y[inside] - 1e-12).all()
-    near = [np.fmin.reduce(low[max(0, column - 1) : column + 2]) for column in columns_of_points.tolist()]
-    assert (np.array(near) <= y[inside] + 1e-12).all()
+    near = [np.fmax.reduce(high[max(0, column - 1) : column + 2]) for column in range(columns)]
+    assert (np.array(near)[columns_of_points] >= y[inside] - 1e-12).all(), "a block may begin in the next column"
+    near = [np.fmin.reduce(low[max(0, column - 1) : column + 2]) for column in range(columns)]
+    assert (np.array(near)[columns_of_points] <= y[inside] + 1e-12).all()
     if inside.any():
         first, last = int(columns_of_points.min()), int(columns_of_points.max())
         assert not np.isnan(high[first:last]).any(), "the line has no hole"
