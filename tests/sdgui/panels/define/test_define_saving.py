@@ -338,15 +338,6 @@ def test_a_wrong_field_is_gone_to_before_a_launch(
     assert gone == [next(iter(define.form.errors()))] * 2
 
 
-def test_without_stages_no_previous_generation_is_the_teacher(define: DefinePanel, services: Services) -> None:
-    show(define, services, "born-again")
-    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
-    define.preset_bar.in_stages.click()
-    assert define.form.draft()["teacher.checkpoint"] == ""
-    define.preset_bar.in_stages.click()
-    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
-
-
 FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "images": 2555, "labels": {}, "bad": 0, "reasons": []}
 
 

@@ -19,13 +19,11 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
-from sdgui.app.start import keep_place
 from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.machine_list import QUEUE
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
-from sdgui.shared.place_button import PlaceButton
 from sdgui.store.changes import Changes
 from sdgui.store.records import HERE, Place, StoreError
 from tests.sdgui.conftest import settle
@@ -141,55 +139,6 @@ def test_a_name_that_ssh_would_take_for_an_option_is_refused(
     panel.add.click()
     assert "not a valid ssh name" in said[0]
     assert panel.name.text(), "what was typed stays"
-
-
-def test_what_a_check_found_is_listed_with_its_remedy(window: MainWindow, panel: MachinesPanel) -> None:
-    panel.list.choose(LOCAL)
-    panel._hosts._facts[LOCAL] = (time.monotonic(), Facts(host="x", cores=2, gpus=[Gpu(index=0, name="A100")]))
-    panel._show()
-    assert panel.page.gpus.rowCount() == 1
-    findings = [Finding(name="Disk", works=True), Finding(name="sdgui", works=False, remedy="Press Install there.")]
-    panel._checked(LOCAL, findings)
-    assert panel.page.findings.isVisible()
-    assert "1 to fix" in panel.page.findings.accessibleName()
-    panel._checking.add(LOCAL)
-    panel._show()
-    assert (panel.page.check.text(), panel.page.check.isEnabled()) == ("Checking …", False)
-    panel._refused(LOCAL, "Set up a key with ssh-copy-id.")
-    assert panel._findings[LOCAL][0].remedy == "Set up a key with ssh-copy-id."
-    panel._show()
-    assert (panel.page.check.text(), panel.page.check.isEnabled()) == ("Chec&k", True)
-    for busy in (True, False):
-        (panel.installation._busy.add if busy else panel.installation._busy.remove)(LOCAL)
-        panel._show()
-        assert panel.page.install.isEnabled() is not busy
-    panel.installation.lines[LOCAL] = []
-    panel.installation.line.emit(LOCAL, "Collecting torch")
-    assert panel.page.output.isVisible()
-    assert panel.page.output.toPlainText() == "Collecting torch"
-
-
-def test_the_place_of_the_next_launch_is_chosen(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
-    hosts, button = window.services.hosts, PlaceButton(window.services.hosts, window)
-    hosts.put(Machine(name="far", host="far"))
-    hosts._facts["far"] = (time.monotonic(), Facts(host="far", gpus=[Gpu(index=0), Gpu(index=1)]))
-    button.fill()
-    titles = [action.text() for action in button.places.actions()]
-    assert titles[:2] == ["This computer", "far"]
-    devices = button.places.actions()[1].menu().actions()
-    assert [device.text() for device in devices if device.text()] == [
-        "First that is free",
-        "GPU 0 · free",
-        "GPU 1 · free",
-        "All 2 GPUs",
-    ]
-    next(device for device in devices if device.text().startswith("GPU 1")).trigger()
-    assert hosts.place == Place("far", "1")
-    assert button.text() == "far · GPU 1"
-    window.services.settings.sync()
-    again = Hosts(window.services.store.home)
-    keep_place(again, window.services.settings)
-    assert again.place == Place("far", "1"), "the next window launches there too"
 
 
 def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(

@@ -46,18 +46,6 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's config is frozen beside the study"
 
 
-def test_a_second_study_stays_shown_when_the_tree_is_reloaded(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
-    window = open_study()
-    panel = panel_of(window)
-    for name in ("first", "second"):
-        file = tmp_path / f"{name}.json"
-        file.write_text(a_study(name=name).to_json(), encoding="utf-8")
-        panel.open_study(file)
-        qtbot.waitUntil(lambda name=name: panel.toolbar.box.currentText() == name)
-        window.reload()
-        assert panel.toolbar.box.currentText() == name
-
-
 def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     for name in ("first", "second"):
@@ -171,17 +159,6 @@ def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp
     qtbot.waitUntil(
         lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
     )
-
-
-def test_the_bin_gives_a_study_back(qtbot: QtBot, open_study: Open) -> None:
-    window = open_study()
-    panel = with_study(qtbot, window, a_study())
-    panel.toolbar.bin.click()
-    qtbot.waitUntil(lambda: window.services.store.studies() == [], timeout=5000)
-    qtbot.waitUntil(lambda: "bin" in panel.bar.text, timeout=5000)
-    assert panel.stack.currentWidget() is panel.empty
-    panel.bar.press_remedy()
-    qtbot.waitUntil(lambda: len(window.services.store.studies()) == 1, timeout=5000)
 
 
 def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
@@ -17,8 +16,6 @@ from core.spec.run.status import RunState
 from core.spec.study.machines import ANY, HERE
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.runs.panel import RunsPanel
-from sdgui.panels.study import ending as study_ending
-from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudyRunSnapshot, time_left
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
 
@@ -92,54 +89,6 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     assert panel.toolbar.begin.text() == "Re&sume"
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")
-
-
-def test_stop_becomes_kill_only_after_a_while(qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    window = open_study("--delay", "0.2")
-    panel = with_study(qtbot, window, a_study(steps=100))
-    requests: list[str] = []
-    monkeypatch.setattr(window.services.studies, "ask_to_end", lambda _study, request: requests.append(request))
-    panel.toolbar.begin.click()
-    until(qtbot, panel, "running")
-
-    def buttons() -> tuple[str, bool, bool]:
-        return panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled(), panel.toolbar.pause.isEnabled()
-
-    monkeypatch.setattr(study_ending, "KILL_AFTER", 1e6)
-    panel.toolbar.pause.click()
-    assert buttons() == ("Sto&p", False, False), "Pause gives the runs time to save"
-    panel.ending.forget(panel._id())
-    panel._show()
-    qtbot.mouseDClick(panel.toolbar.stop, Qt.MouseButton.LeftButton)
-    panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: requests == ["pause", "stop"])
-    assert buttons() == ("Sto&p", False, False)
-    panel.ending.forget(panel._id())
-    panel._show()
-    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.01)
-    panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: buttons() == ("&Kill", True, False))
-    panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: requests == ["pause", "stop", "stop", "kill"])
-    monkeypatch.undo()
-
-
-def test_a_study_that_cannot_be_asked_may_be_asked_again(
-    qtbot: QtBot, open_study: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    window = open_study("--delay", "0.2")
-    panel = with_study(qtbot, window, a_study(steps=100))
-    panel.toolbar.begin.click()
-    until(qtbot, panel, "running")
-
-    def refuse(_study: int, _request: str) -> None:
-        raise StudyProgramError("The study is running on far-away; end it there.")
-
-    monkeypatch.setattr(window.services.studies, "ask_to_end", refuse)
-    panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: "far-away" in panel.bar.text)
-    assert (panel.toolbar.stop.text(), panel.toolbar.stop.isEnabled()) == ("Sto&p", True)
-    monkeypatch.undo()
 
 
 def test_an_export_needs_an_ending_that_is_known(
