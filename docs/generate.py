@@ -201,7 +201,7 @@ def _in_every_event(name: str) -> bool:
 
 
 def _type_name(kind: object) -> str:
-    names = {"Mapping[str, float]": "name → number", "Mapping[str, Any]": "plain data"}
+    names = {"Values": "name → number", "Content": "plain data", "Step": _WORDS["int"]}
     return names.get(str(kind), _WORDS.get(str(kind), str(kind).lower()))
 
 

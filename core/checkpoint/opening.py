@@ -34,7 +34,6 @@ from core.model.towers.towers import build_towers
 from core.objectives.build import build_network
 from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
-from core.spec.reading import excerpt
 from core.spec.reporter import Progress
 from core.spec.run.model_names import (
     INTERPOLATED,
@@ -178,7 +177,7 @@ def check_downloaded(name: str) -> None:
     if not pretrained or expand_user(pretrained).exists() or weights_folder(architecture, pretrained).is_dir():
         return
     if not is_downloaded(published_tag(architecture, pretrained), resolve_architecture(architecture)):
-        raise ModelError(f"{excerpt(name)} is not on this machine; name it yourself, and it will be downloaded.")
+        raise ModelError(f"{name} is not on this machine; name it yourself, and it will be downloaded.")
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:

@@ -18,7 +18,7 @@ from core.checkpoint.opening import Subject
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import TASKS, Outcome, Queries, Task
 from core.metrics.statistics import Difference, Interval, intervals
-from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, checked, read_json
 
 REPORT_VERSION = 1
 _BENCHMARK_TASKS = {
@@ -166,7 +166,7 @@ def read_report(path: Path) -> Report:
 
     Raises EvaluationError for an unreadable file, another kind of file, or a later version.
     """
-    name = f"the report {excerpt(str(path))}"
+    name = f"the report {path}"
     try:
         raw = read_json(path, LARGEST_FILE, error=EvaluationError)
     except FileNotFoundError as error:

@@ -120,7 +120,7 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
         if name not in options_of_request:
             near = nearest(name, options_of_request, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(options_of_request)}."
-            raise UserError(f"evaluate has no option '{excerpt(name)}'; {hint}")
+            raise UserError(f"evaluate has no option '{name}'; {hint}")
     with _Bar() as bar:
         report = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
     return Report(report.subject, report.outcome)

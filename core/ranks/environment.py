@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 LARGEST = 1 << 20
@@ -57,7 +56,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | No
     numbers = {}
     for name, text in values.items():
         if not text.isdecimal() or int(text) > LARGEST:
-            raise LaunchError(f"the environment variable {name} is {excerpt(text)}, not a number of processes; start "
+            raise LaunchError(f"the environment variable {name} is {text}, not a number of processes; start "
                               "with torchrun, or unset WORLD_SIZE to train in one process.")  # fmt: skip
         numbers[name] = int(text)
     rank, size, local_rank, local_size = (numbers[name] for name in _NUMBERS)

@@ -155,8 +155,8 @@ def _check_source(title: str, path: str) -> Finding:
     except DataError as error:
         return Finding(name=title, works=False, detail=excerpt(str(error), 1000), remedy=remedy)
     if not source.rows:
-        return Finding(name=title, works=False, detail=f"{excerpt(path)} has no rows", remedy=remedy)
-    return Finding(name=title, works=True, detail=f"{excerpt(path)}: {len(source.rows)} images")
+        return Finding(name=title, works=False, detail=f"{path} has no rows", remedy=remedy)
+    return Finding(name=title, works=True, detail=f"{path}: {len(source.rows)} images")
 
 
 def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
@@ -183,4 +183,4 @@ def _check_path(title: str, name: str) -> Finding:
     if is_folder(path) or path.is_file():
         return Finding(name=title, works=True, detail=excerpt(name))
     remedy = "Give the path on that machine, or copy the file there."
-    return Finding(name=title, works=False, detail=f"{excerpt(name)} does not exist", remedy=remedy)
+    return Finding(name=title, works=False, detail=f"{name} does not exist", remedy=remedy)

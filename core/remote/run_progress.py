@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from core.remote.job import Job, read_job
 from core.remote.processes import end_processes
@@ -18,16 +17,13 @@ from core.remote.slurm import Slurm, SlurmJob
 from core.spec.chain import ChainDir, chain_file, read_chain
 from core.spec.errors import UserError
 from core.spec.machines.answers import RemoteStatus
-from core.spec.reading import KILOBYTE, open_regular, read_text
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import Event, EventWriter, RunFailed, RunFinished, RunStarted, decode
+from core.spec.reading import KILOBYTE, read_text
+from core.spec.run.events import Event, EventWriter, Lifecycle, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import is_running
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus, judge
 
-_CHUNK = 4 << 20
-_MARK = b'"kind":"run_'
 _TIME_SLACK = 2.0  # seconds: Slurm's times are whole seconds
 
 _WAIT_REASONS = {
@@ -55,50 +51,6 @@ _END_REASONS = {
     "FAILED": "failed",
     "COMPLETED": "ended without a message from the trainer",
 }
-
-
-class Lifecycle:
-    """The last start or end in an events file; each read continues where the last one stopped."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self.last: RunStarted | RunFinished | RunFailed | None = None
-
-    def read(self) -> RunStarted | RunFinished | RunFailed | None:
-        """The last start or end. EventError when the file cannot be read."""
-        try:
-            with open_regular(self._path, root=self._path.parent, error=EventError) as file:
-                size = file.seek(0, 2)
-                if size < self._offset:
-                    self._offset, self.last = 0, None
-                while self._offset < size:
-                    file.seek(self._offset)
-                    chunk = file.read(_CHUNK)
-                    end = chunk.rfind(b"\n") + 1
-                    if not end:
-                        if len(chunk) == _CHUNK:  # no trainer writes such a line
-                            self._offset += len(chunk)
-                            continue
-                        break
-                    self._find_last_event(chunk[:end])
-                    self._offset += end
-        except FileNotFoundError:
-            self._offset, self.last = 0, None
-        return self.last
-
-    def _find_last_event(self, lines: bytes) -> None:
-        position = lines.rfind(_MARK)
-        while position >= 0:
-            begin, end = lines.rfind(b"\n", 0, position) + 1, lines.find(b"\n", position)
-            try:
-                event: Event | None = decode(lines[begin:end])
-            except EventError:
-                event = None
-            if isinstance(event, (RunStarted, RunFinished, RunFailed)):
-                self.last = event
-                return
-            position = lines.rfind(_MARK, 0, begin)
 
 
 class WatchedRun:

@@ -159,9 +159,7 @@ class Remote:
         """The run folder of a request. RunDirError when it does not exist."""
         run = RunDir(expand_user(str(request["folder"])))
         if not run.path.is_dir() and chain_file(run.path) is None:  # a stage may not have started yet
-            raise RunDirError(
-                f"there is no run folder {excerpt(str(run.path))} on this machine; it was moved or deleted."
-            )
+            raise RunDirError(f"there is no run folder {run.path} on this machine; it was moved or deleted.")
         return run
 
     def _watched(self, request: Request) -> WatchedRun:

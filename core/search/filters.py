@@ -18,7 +18,6 @@ from core.search.collection import Collection, Columns
 from core.search.errors import QueryError
 from core.search.index.storage import Mask
 from core.spec.config import expand_user
-from core.spec.reading import excerpt
 
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(k|m|g)?i?b?\s*$", re.IGNORECASE)
 _MAX_SIZE = float(1 << 62)  # bytes
@@ -86,12 +85,10 @@ def read_size(text: str | int) -> int:
     """Bytes from a number or a text such as "200 KB" or "1.5MiB". Raises QueryError for anything else."""
     match = _SIZE.match(str(text))
     if match is None:
-        raise QueryError(f"{excerpt(text, 40)!r} is not a size; write bytes, or for example 200KB or 1.5MB.")
+        raise QueryError(f"{text!r} is not a size; write bytes, or for example 200KB or 1.5MB.")
     size = float(match[1]) * _FACTORS[(match[2] or "").lower()]
     if size > _MAX_SIZE:
-        raise QueryError(
-            f"the size {excerpt(str(text), 40)} is larger than any file; write for example 200KB or 1.5MB."
-        )
+        raise QueryError(f"the size {text} is larger than any file; write for example 200KB or 1.5MB.")
     return round(size)
 
 
@@ -102,11 +99,9 @@ def read_date(text: str | float) -> float:
     """
     if isinstance(text, (int, float)):
         if not abs(text) < _MAX_SECONDS:
-            raise QueryError(f"{excerpt(text, 40)} is not a time; write seconds since 1970, or a date like 2024-05-31.")
+            raise QueryError(f"{text} is not a time; write seconds since 1970, or a date like 2024-05-31.")
         return float(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise QueryError(
-            f"{excerpt(text, 40)!r} is not a date; write it like 2024-05-31 or 2024-05-31T18:00."
-        ) from error
+        raise QueryError(f"{text!r} is not a date; write it like 2024-05-31 or 2024-05-31T18:00.") from error

@@ -218,7 +218,7 @@ def is_chain(path: Path) -> bool:
 
 def read_chain(path: Path) -> Chain:
     """The chain in a file; ConfigError when it is missing or wrong."""
-    subject = f"the chain {excerpt(str(path))}"
+    subject = f"the chain {path}"
     try:
         return _validated(read_json(path, LARGEST_FILE, error=ConfigError), subject)
     except FileNotFoundError as error:
@@ -241,12 +241,12 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
     """The chain of a staged preset. ConfigError, listing the staged presets, for any other."""
     staged = [BORN_AGAIN, *STAGES]
     if name not in staged or name not in PRESETS:
-        raise ConfigError(f"the preset '{excerpt(name)}' is not trained in stages; choose {', '.join(staged)}.")
+        raise ConfigError(f"the preset '{name}' is not trained in stages; choose {', '.join(staged)}.")
     if size not in SIZES:
-        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
+        raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
     if not 1 <= generations <= MOST_STAGES:
         raise ConfigError(
-            f"--generations {excerpt(generations)} is not a valid number of stages; give 1 to {MOST_STAGES}, such as "
+            f"--generations {generations} is not a valid number of stages; give 1 to {MOST_STAGES}, such as "
             f"{GENERATIONS}."
         )
     if name == BORN_AGAIN:

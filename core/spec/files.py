@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt
 
 
 def write_whole(path: Path, content: bytes, durable: bool = True) -> None:
@@ -84,6 +83,5 @@ def check_inside(folder: Path, paths: Iterable[Path], error: type[UserError]) ->
     for path in paths:
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise error(
-                f"{excerpt(str(path))} leads out of {excerpt(str(folder))} by a link, and is not written; replace the "
-                "link by a folder or file."
+                f"{path} leads out of {folder} by a link, and is not written; replace the link by a folder or file."
             )

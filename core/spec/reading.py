@@ -135,7 +135,7 @@ def parse_json(content: bytes | str, source: str, *, error: type[UserError] = Un
         ) from problem
     except ValueError as problem:  # an integer of thousands of digits
         raise error(f"{source} has a number beyond 64 bits; it was not written by this program.") from problem
-    if problem_text := _out_of_bounds(value):
+    if problem_text := out_of_bounds(value):
         raise error(f"{source} {problem_text}; it was not written by this program.")
     return value
 
@@ -168,7 +168,7 @@ def first_problem(problem: ValidationError) -> str:
     return f"{field}: {first['msg']}{value}."
 
 
-def _out_of_bounds(value: Any) -> str:
+def out_of_bounds(value: Any) -> str:
     """Why plain data exceeds the bounds on nesting or numbers; "" if it does not.
 
     Checks level by level, which is faster for long lists than checking each value.

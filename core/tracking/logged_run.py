@@ -30,10 +30,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
-from core.spec.run.event_fields import LARGEST_STEP, LONGEST_NAME, MOST_VALUES
 from core.spec.run.events import (
     EVENTS_VERSION,
+    LARGEST_STEP,
     LONGEST_LINE,
+    LONGEST_NAME,
+    MOST_VALUES,
     Event,
     EventWriter,
     Log,

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt
 
 MOST_ROWS = 1000  # per table
 MOST_COLUMNS = 100
@@ -85,7 +84,7 @@ def _table(name: str, table: Table) -> dict[str, Any]:
     for row in table.rows:
         if len(row) != len(table.columns):
             raise UserError(
-                f"the table {excerpt(name)} has {len(table.columns)} columns and a row of {len(row)} cells; give each "
+                f"the table {name} has {len(table.columns)} columns and a row of {len(row)} cells; give each "
                 "row a cell per column."
             )
         if len(rows) < MOST_ROWS:
@@ -105,7 +104,7 @@ def _save_image(name: str, image: Image, folder: Path, step: int, index: int) ->
         (folder / "samples").mkdir(exist_ok=True)
         file = _write_image(image.data, folder / "samples", stem)
     except OSError as error:
-        raise UserError(f"the image {excerpt(name)} cannot be written: {error.strerror or error}.") from error
+        raise UserError(f"the image {name} cannot be written: {error.strerror or error}.") from error
     return {"image": f"samples/{file}", "caption": excerpt_text(str(image.caption))}
 
 
@@ -114,7 +113,7 @@ def _write_image(data: Any, folder: Path, stem: str) -> str:
     if isinstance(data, (str, os.PathLike)):
         source = Path(data)
         if source.suffix.lower() not in _IMAGE_FILES or not source.is_file():
-            raise UserError(f"{excerpt(str(source))} is not an image file ({', '.join(_IMAGE_FILES)}).")
+            raise UserError(f"{source} is not an image file ({', '.join(_IMAGE_FILES)}).")
         path = _free_path(folder, stem, source.suffix.lower())
         shutil.copyfile(source, path)
     else:
@@ -157,5 +156,5 @@ def _to_pil(data: Any) -> Any:
     except (ValueError, TypeError) as error:
         shape = f"an array {getattr(data, 'shape', '')}" if hasattr(data, "shape") else type(data).__name__
         raise UserError(
-            f"{excerpt(shape)} is not an image; give a file, a PIL image, or an array (H, W), (H, W, 3) or (3, H, W)."
+            f"{shape} is not an image; give a file, a PIL image, or an array (H, W), (H, W, 3) or (3, H, W)."
         ) from error

@@ -19,7 +19,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.paths import expand_user
 from core.spec.reading import excerpt
-from core.spec.run.events import RunStarted, lifecycle
+from core.spec.run.events import Lifecycle, RunStarted
 from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import UNCATEGORIZED, LoggedConfig, read_logged
 from core.spec.run.provenance import write_provenance
@@ -121,5 +121,5 @@ def _step_before(run: RunDir, resume_step: int | None) -> int:
         raise UserError(f"{run.path} holds a run of the trainer; choose another folder.")
     if type(resume_step) is not int or resume_step < 0:
         raise UserError(f"resume_step is {excerpt(repr(resume_step))}; give the step that training goes on after.")
-    lifecycle(run.events)  # EventError if the events cannot be read
+    Lifecycle(run.events).read()  # EventError if the events cannot be read
     return resume_step

@@ -18,8 +18,7 @@ from pathlib import Path
 from core.spec.errors import UserError
 from core.spec.machines.record import read_record
 from core.spec.reading import excerpt
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import EventReader
+from core.spec.run.events import EventError, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory

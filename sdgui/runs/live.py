@@ -10,8 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import EventReader
+from core.spec.run.events import EventError, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from core.spec.config import ConfigError, RunConfig
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
-from core.spec.run.event_fields import EventError
+from core.spec.run.events import EventError
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
 from core.spec.run.status import process_alive

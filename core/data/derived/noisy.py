@@ -21,7 +21,6 @@ from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import excerpt
 from core.spec.study.config import NoiseKind
 
 COLUMN = "shuffled"
@@ -49,7 +48,7 @@ def write_noisy(
     opened_source = open_source(source)
     if kind == "in-group" and within not in opened_source.label_names:
         columns = ", ".join(opened_source.label_names) or "none"
-        raise UserError(f"{source} has no label column '{excerpt(within)}' to shuffle within; its columns: {columns}.")
+        raise UserError(f"{source} has no label column '{within}' to shuffle within; its columns: {columns}.")
     captions = [row.captions for row in opened_source.rows]
     groups = [row.labels.get(within, "") for row in opened_source.rows]
     new_captions = mismatched_captions(captions, share, seed, kind, groups)

@@ -130,7 +130,7 @@ def load_probe(path: Path) -> Probe:
     Raises EvaluationError when a file is missing, damaged or of a later version, or the two files do not match.
     """
     file = _tensors_of(path)
-    source = excerpt(str(file))
+    source = str(file)
     try:
         facts = _read_facts(file.with_suffix(".json"))
         tensors, _ = read_tensors(
@@ -161,7 +161,7 @@ def load_probe(path: Path) -> Probe:
 def _tensors_of(path: Path) -> Path:
     """The file with the tensors, for either file of a probe; EvaluationError for an invalid file name."""
     if not path.name or "\0" in str(path):
-        raise EvaluationError(f"{excerpt(str(path))!r} is not the name of a file; give a probe's file.")
+        raise EvaluationError(f"{str(path)!r} is not the name of a file; give a probe's file.")
     return path.with_suffix(".safetensors")
 
 
@@ -169,10 +169,8 @@ def _read_facts(file: Path) -> _Facts:
     raw = read_json(file, _FACTS_LIMIT, error=EvaluationError)
     version = raw.get("version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > PROBE_VERSION:
-        raise EvaluationError(
-            f"the probe {excerpt(str(file))} was saved by a later version of this program; update it."
-        )
-    return checked(_Facts, raw, excerpt(str(file)), error=EvaluationError, remedy="Save the probe again.")
+        raise EvaluationError(f"the probe {file} was saved by a later version of this program; update it.")
+    return checked(_Facts, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
 
 
 def _check_shapes(header: TensorHeader, facts: _Facts, source: str) -> None:

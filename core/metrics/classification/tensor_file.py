@@ -55,7 +55,7 @@ def read_tensors(
     ``check`` gets the header before any tensor is read, and raises if it is not acceptable. Raises ``error`` for a
     damaged file or another format, FileNotFoundError for a missing file.
     """
-    source = excerpt(str(path))
+    source = str(path)
     with open_regular(path, error=error, limit=limit) as file:
         try:
             start, header = _read_header(file, source, error)

@@ -17,7 +17,7 @@ from core.spec.alerts.rules import FILE, AlertRules, Rules
 from core.spec.chain import run_label
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE
-from core.spec.run.events import EventReader, RunStarted, lifecycle
+from core.spec.run.events import EventReader, Lifecycle, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config
 from core.spec.run.status import RunState, RunStatus, judge
@@ -56,7 +56,7 @@ class WatchedRun:
         self._reader = EventReader(run.events, max(0, size - _TAIL))
         self._activity: tuple[int, str] = (0, "")
         self._polled = 0.0
-        if isinstance(start := lifecycle(run.events), RunStarted):
+        if isinstance(start := Lifecycle(run.events).read(), RunStarted):
             self.evaluator.started, self.evaluator.total_steps = start.time, start.total_steps
 
     def poll(self, now: float) -> list[Alert]:

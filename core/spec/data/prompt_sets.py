@@ -76,7 +76,7 @@ def read_prompts(source: str | Path, *, error: type[UserError] = UnreadableError
     """
     if is_inline(source):
         return _of_json(str(source), "the edited prompts", error)
-    source_text = excerpt(str(source))
+    source_text = str(source)
     text = _read(FOLDER / f"{source}.txt" if source in bundled_templates() else Path(source), error)
     if is_inline(text):
         return _of_json(text, source_text, error)
@@ -130,4 +130,4 @@ def _read(path: Path, error: type[UserError]) -> str:
         return read_text(path, LARGEST_FILE, error=error, encoding="utf-8-sig")
     except FileNotFoundError as problem:
         names = ", ".join(bundled_templates())
-        raise error(f"{excerpt(str(path))} is neither a file nor one of the bundled prompt sets: {names}.") from problem
+        raise error(f"{path} is neither a file nor one of the bundled prompt sets: {names}.") from problem

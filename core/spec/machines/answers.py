@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import base64
 import zlib
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from core.spec.run.event_fields import LARGEST_STEP, LATEST
-from core.spec.run.status import RunState, RunStatus, StatusFile
+from core.spec.run.events import LATEST, Step, Time
+from core.spec.run.status import RunState, RunStatus
 
-_Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
 _Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Text = Annotated[str, Field(max_length=100_000)]
@@ -51,12 +49,6 @@ def unpacked(value: Any) -> bytes:
 
 
 _Packed = Annotated[bytes, BeforeValidator(unpacked)]
-
-
-def _checked_status(status: RunStatus) -> RunStatus:
-    """``status``, if this program could read it from a status file."""
-    StatusFile.model_validate(asdict(status))
-    return status
 
 
 def _named_once(files: list[FileFacts]) -> list[FileFacts]:
@@ -134,7 +126,7 @@ class Facts(Answer):
     disk_free: _Bytes = 0
     partitions: Annotated[list[Partition], Field(max_length=_MOST)] = []
     slurm: _Text = ""  # its version; "" without Slurm
-    time: Annotated[float, Field(ge=0, le=LATEST)] = 0.0  # the host's clock
+    time: Time = 0.0  # the host's clock
 
 
 class Finding(Answer):
@@ -174,11 +166,11 @@ class RemoteStatus(Answer):
     state: RunState
     note: _Text = ""
     age: _Seconds | None = None
-    status: Annotated[RunStatus, AfterValidator(_checked_status)] | None = None
+    status: RunStatus | None = None
     job: _Text = ""
     scheduler: _Text = ""  # Slurm's state: PENDING, RUNNING, TIMEOUT ...
     expected: _Seconds | None = None
-    step: _Step = 0
+    step: Step = 0
 
 
 class Bytes(Answer):
@@ -221,6 +213,6 @@ class RunFacts(Answer):
     folder: _Text
     name: _Text
     state: RunState
-    step: _Step = 0
-    total_steps: _Step = 0
+    step: Step = 0
+    total_steps: Step = 0
     started: _Seconds | None = None

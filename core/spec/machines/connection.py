@@ -234,7 +234,7 @@ class Connection:
             return MachineRefused(
                 f"{self.machine.name} has sdgui {excerpt(self.hello.version) or 'of another version'} with protocol "
                 f"{self.hello.protocol}, but this computer has protocol {ssh.PROTOCOL}. Press Install there (or "
-                f"sdgui-core machines install {excerpt(self.machine.name)}), or update the older of the two."
+                f"sdgui-core machines install {self.machine.name}), or update the older of the two."
             )
         return None
 

@@ -19,7 +19,7 @@ from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, Chunk, FileFacts
 from core.spec.machines.host import Host
 from core.spec.machines.record import no_record, read_record
-from core.spec.reading import KILOBYTE, UnreadableError, excerpt, read_json
+from core.spec.reading import KILOBYTE, UnreadableError, read_json
 from core.spec.run.folder import RunDir
 
 PART = 1 << 20  # bytes per request
@@ -44,7 +44,7 @@ def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> Checkpoi
     if wanted_name == "last" and checkpoints:
         return checkpoints[-1]
     names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none yet"
-    raise UserError(f"the run has no checkpoint {excerpt(wanted_name)} on its machine; it has {names}.")
+    raise UserError(f"the run has no checkpoint {wanted_name} on its machine; it has {names}.")
 
 
 def fetch_checkpoint(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL, Machine, this_computer
-from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, checked, read_json
 
 VERSION = 1
 
@@ -42,7 +42,7 @@ class MachineList:
             raw = read_json(self.path, MEGABYTE, error=MachineError)
         except FileNotFoundError:
             return []
-        path = excerpt(str(self.path))
+        path = str(self.path)
         content = checked(
             _File, raw, path, error=MachineError, remedy="Fix it, or remove it and add the machines again."
         )
@@ -59,9 +59,7 @@ class MachineList:
             if machine.name == name:
                 return machine
         known = ", ".join(machine.name for machine in machines) or "none yet"
-        raise MachineError(
-            f"there is no machine {excerpt(name)}; known: {known}. Add it with sdgui-core machines add {excerpt(name)}."
-        )
+        raise MachineError(f"there is no machine {name}; known: {known}. Add it with sdgui-core machines add {name}.")
 
     def put(self, machine: Machine) -> None:
         """Add ``machine``, or replace the one with its name. MachineError when the file cannot be written."""

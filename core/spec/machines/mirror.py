@@ -23,7 +23,7 @@ from core.spec.errors import UserError, is_full
 from core.spec.files import write_whole
 from core.spec.machines.answers import Bytes, RemoteStatus
 from core.spec.machines.record import RemoteRecord
-from core.spec.reading import excerpt, open_regular
+from core.spec.reading import open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus
 
@@ -102,7 +102,7 @@ class Mirror:
             full = isinstance(error, OSError) and is_full(error)
             remedy = "free some space" if full else "make it writable"
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-            self.trouble = f"{excerpt(str(path))} cannot be written: {reason}; {remedy}, and following continues."
+            self.trouble = f"{path} cannot be written: {reason}; {remedy}, and following continues."
 
     def _append(self, path: Path, part: Bytes) -> None:
         if part.restart and part.offset == 0:
@@ -151,7 +151,7 @@ class Mirror:
 
     def show(self, status: RunStatus, state: RunState, note: str = "") -> None:
         """Write ``status.json`` if it changed or its heartbeat is due."""
-        written = replace(status, host=f"{self.record.machine} (remote)", verdict=state.value, note=note[:4000])
+        written = replace(status, host=f"{self.record.machine} (remote)", verdict=state, note=note[:4000])
         with self._status_lock:
             previous, time_now = self._shown, time.monotonic()
             same = previous is not None and replace(previous, heartbeat=0.0) == replace(written, heartbeat=0.0)

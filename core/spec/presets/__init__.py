@@ -18,7 +18,7 @@ from core.spec.presets.large import large
 from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
 from core.spec.presets.preset import SIZES, Preset, Size, published
-from core.spec.reading import LONGEST_SHOWN, excerpt
+from core.spec.reading import LONGEST_SHOWN
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
@@ -63,9 +63,9 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
     if name not in PRESETS:
         close = nearest(name[:LONGEST_SHOWN], PRESETS, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
-        raise ConfigError(f"there is no preset '{excerpt(name)}'; {hint}")
+        raise ConfigError(f"there is no preset '{name}'; {hint}")
     if size not in SIZES:
-        raise ConfigError(f"there is no size '{excerpt(size)}'; choose {', '.join(SIZES)}.")
+        raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
     below = {"data": {"decoding": "fast"}, **_size_settings(size)}
     settings = _merged(below, PRESETS[name].settings(published(size)))
     settings = large(settings) if size == "large" else settings

@@ -22,7 +22,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError, writing
 from core.spec.extending.references import Reference, parse_reference
 from core.spec.files import check_inside, write_whole
-from core.spec.reading import KILOBYTE, MEGABYTE, checked_as, excerpt, parse_json, read_bytes, read_json
+from core.spec.reading import KILOBYTE, MEGABYTE, checked_as, parse_json, read_bytes, read_json
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
 
@@ -126,7 +126,7 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
     for place in places:
         if place not in index:
             where = "a file" if place.endswith(".py") else "an installed module"
-            raise CodeError(f"{excerpt(place)} is not {where} here, and {run.path} has no copy of it; check the path.")
+            raise CodeError(f"{place} is not {where} here, and {run.path} has no copy of it; check the path.")
     copies = {place: index[place] for place in places}
     known = allowed()
     unknown = {kept.digest: copy_path(run, kept) for kept in copies.values() if kept.digest not in known}
@@ -172,9 +172,7 @@ def check_known(configs: Iterable[RunConfig]) -> None:
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
         if content is None or digest_of(content) not in known:
-            raise CodeError(
-                f"you have not run {excerpt(reference.place)} before; start the chain with sdgui-core train."
-            )
+            raise CodeError(f"you have not run {reference.place} before; start the chain with sdgui-core train.")
 
 
 def code_option(config: RunConfig) -> list[str]:

@@ -13,64 +13,89 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Literal, get_args
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
-from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run import event_fields
-from core.spec.run.event_fields import EventError  # re-exported
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 
-EVENTS_VERSION = 1
+from core.spec.errors import UserError
+from core.spec.reading import MEGABYTE, excerpt, first_problem, open_regular, out_of_bounds
+
+EVENTS_VERSION: Literal[1] = 1
 LONGEST_LINE = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
+LARGEST_STEP = 1 << 53  # curves hold steps as float64
+LATEST = 2.5e11  # seconds since the epoch (the year 9892): convertible to local time everywhere
+MOST_VALUES = 2000  # metrics of one event
+LONGEST_NAME = 200  # characters of a metric's name
 Outcome = Literal["done", "stopped", "paused"]
 Level = Literal["info", "warning", "error"]
+
+
+class EventError(UserError):
+    """A line that is not an event, or a file that is not an events file; the message names the problem."""
+
+
+def _within_bounds(content: Any) -> Any:
+    if problem := out_of_bounds(content):
+        raise ValueError(problem)
+    return content
+
+
+Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
+Time = Annotated[float, Field(ge=0, le=LATEST)]
+_Value = Annotated[float, Field(strict=False)]  # "nan", "inf" and "-inf" are numbers too
+Values = Annotated[Mapping[Annotated[str, Field(max_length=LONGEST_NAME)], _Value], Field(max_length=MOST_VALUES)]
+Content = Annotated[Mapping[str, Any], AfterValidator(_within_bounds)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """The base of all events: when it was written, in seconds since the epoch."""
 
-    kind: ClassVar[str] = ""
-    time: float = field(default_factory=time.time)
+    __pydantic_config__: ClassVar = ConfigDict(strict=True)
+    v: Literal[1] = EVENTS_VERSION
+    kind: str = ""
+    time: Time = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """Training starts or resumes: earlier points after ``step`` are void and will be repeated."""
 
-    kind: ClassVar[str] = "run_started"
-    step: int
-    total_steps: int
+    kind: Literal["run_started"] = "run_started"
+    step: Step
+    total_steps: Step
     config_digest: str
     device: str = ""
     precision: str = ""
-    pairs: int = 0
-    parameters: int = 0
-    provenance: Mapping[str, Any] = field(default_factory=dict)  # see core.spec.run.provenance
-    parent: Mapping[str, Any] = field(default_factory=dict)  # see core.spec.run.lineage
+    pairs: Step = 0
+    parameters: Step = 0
+    provenance: Content = field(default_factory=dict)  # see core.spec.run.provenance
+    parent: Content = field(default_factory=dict)  # see core.spec.run.lineage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Event):
     """Training values after optimiser step ``step`` (the first is 1): ``train/...`` and ``diag/...``."""
 
-    kind: ClassVar[str] = "metrics"
-    step: int
-    values: Mapping[str, float]
+    kind: Literal["metrics"] = "metrics"
+    step: Step
+    values: Values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Event):
     """Validation values of the weights after ``step``: ``val/student/...``, ``val/teacher/...``; recalls are 0 to 1."""
 
-    kind: ClassVar[str] = "evaluated"
-    step: int
-    values: Mapping[str, float]
+    kind: Literal["evaluated"] = "evaluated"
+    step: Step
+    values: Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +105,8 @@ class CheckpointSaved(Event):
     ``network``: the better validated network, "student" or "teacher"; "" if unknown.
     """
 
-    kind: ClassVar[str] = "checkpoint_saved"
-    step: int
+    kind: Literal["checkpoint_saved"] = "checkpoint_saved"
+    step: Step
     name: str
     best: bool = False
     network: str = ""
@@ -91,17 +116,17 @@ class CheckpointSaved(Event):
 class Sample(Event):
     """Samples: ``what`` is "retrieval", "captions" or "logged", ``content`` plain data with images by path."""
 
-    kind: ClassVar[str] = "sample"
-    step: int
+    kind: Literal["sample"] = "sample"
+    step: Step
     what: str
-    content: Mapping[str, Any]
+    content: Content
 
 
 @dataclass(frozen=True, kw_only=True)
 class Log(Event):
     """A message for the user: bad rows, a skipped step, a lower precision."""
 
-    kind: ClassVar[str] = "log"
+    kind: Literal["log"] = "log"
     level: Level
     message: str
 
@@ -110,8 +135,8 @@ class Log(Event):
 class RunFinished(Event):
     """The trainer ended normally; ``stopped`` and ``paused`` runs saved their state and can be resumed."""
 
-    kind: ClassVar[str] = "run_finished"
-    step: int
+    kind: Literal["run_finished"] = "run_finished"
+    step: Step
     outcome: Outcome = "done"
 
 
@@ -119,8 +144,8 @@ class RunFinished(Event):
 class RunFailed(Event):
     """The trainer ended with an error: ``message`` is for the user, ``traceback`` for a bug report."""
 
-    kind: ClassVar[str] = "run_failed"
-    step: int
+    kind: Literal["run_failed"] = "run_failed"
+    step: Step
     error: str
     message: str
     traceback: str = ""
@@ -131,35 +156,34 @@ KINDS: dict[str, type[Event]] = {
     for cls in (RunStarted, Metrics, Evaluated, CheckpointSaved, Sample, Log, RunFinished, RunFailed)
 }  # fmt: skip
 
-_TYPES: dict[str, event_fields.Check] = {
-    "int": event_fields.step,
-    "float": event_fields.moment,
-    "str": event_fields.text,
-    "bool": event_fields.flag,
-    "Mapping[str, float]": event_fields.numbers,
-    "Mapping[str, Any]": event_fields.content,
-    "Outcome": event_fields.one_of(get_args(Outcome)),
-    "Level": event_fields.one_of(get_args(Level)),
-}
-_CHECKS = {kind: {f.name: _TYPES[str(f.type)] for f in fields(cls)} for kind, cls in KINDS.items()}
-_REQUIRED = {
-    kind: tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
-    for kind, cls in KINDS.items()
-}
-
-
+_EVENT: TypeAdapter[Event] = TypeAdapter(
+    Annotated[
+        RunStarted | Metrics | Evaluated | CheckpointSaved | Sample | Log | RunFinished | RunFailed,
+        Discriminator("kind"),
+    ]
+)
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(event: Event) -> bytes:
     """One line of JSON, its newline included."""
-    record = {"v": EVENTS_VERSION, "kind": event.kind, **vars(event)}
+    record = vars(event)
     try:
         text = _to_json(record)
     except ValueError:  # a non-finite number somewhere
-        text = _to_json(event_fields.finite(record))
-    # A lone surrogate (from an undecodable file name) cannot be UTF-8; show it escaped instead of failing.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+        text = _to_json(_finite(record))
+    return text.encode("utf-8", "replace") + b"\n"  # a lone surrogate (of an undecodable file name) becomes "?"
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with "nan", "inf" and "-inf" for numbers that JSON cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 def decode(line: bytes) -> Event | None:
@@ -167,47 +191,19 @@ def decode(line: bytes) -> Event | None:
 
     Raises EventError for a line that is not an event.
     """
-    record = _record(line)
-    kind = record["kind"]
-    cls = KINDS.get(kind)
-    if cls is None or record.get("v") != EVENTS_VERSION:
-        return None
-    if cls in (Sample, RunStarted):
-        event_fields.check_nesting(line)
-    checks = _CHECKS[kind]
-    try:
-        return cls(**{name: check(record[name]) for name, check in checks.items() if name in record})
-    except (EventError, TypeError) as error:
-        raise EventError(f"{kind}: {_first_problem(record, checks, _REQUIRED[kind])}") from error
-
-
-def _record(line: bytes) -> dict[str, Any]:
     if len(line) > LONGEST_LINE:
         raise EventError(_TOO_LONG)
     try:
-        record = json.loads(line)
-    except RecursionError as error:
-        raise EventError("nested too deep") from error
-    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
-        raise EventError(f"not JSON, or torn: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-        raise EventError(f"an event is an object with a kind, not {excerpt(line[:200].decode('utf-8', 'replace'), 60)}")
-    return record
-
-
-def _first_problem(
-    record: Mapping[str, Any], checks: Mapping[str, event_fields.Check], required: tuple[str, ...]
-) -> str:
-    """The problem with the first invalid field."""
-    for name, check in checks.items():
-        if name not in record and name in required:
-            return f"{name} is missing"
-        try:
-            if name in record:
-                check(record[name])
-        except EventError as error:
-            return f"{name}: {error}"
-    return "it cannot be read"
+        return _EVENT.validate_json(line)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_context=False)[0]
+        is_unknown_kind = first["type"] == "union_tag_invalid" and isinstance(first["input"]["kind"], str)
+        if is_unknown_kind or first["loc"][1:] == ("v",):
+            return None
+        if first["type"] == "json_invalid":
+            beginning = excerpt(line[:200].decode("utf-8", "replace"), 60)
+            raise EventError(f"not JSON, or torn: {beginning} ({first['msg']})") from problem
+        raise EventError(first_problem(problem)) from problem
 
 
 class EventWriter:
@@ -282,17 +278,15 @@ class EventReader:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise EventError(f"{excerpt(str(self.path))} cannot be read: {error.strerror or error}.") from error
+            raise EventError(f"{self.path} cannot be read: {error.strerror or error}.") from error
         events, offset = [], self.offset
         self.offset += len(lines)
         for line in lines.split(b"\n"):
-            if line.strip() and self._matches(line) and (event := self._event(line, offset)) is not None:
+            is_wanted = any(kind in line for kind in self._naming) if self._naming else line.strip()
+            if is_wanted and (event := self._event(line, offset)) is not None:
                 events.append(event)
             offset += len(line) + 1
         return events
-
-    def _matches(self, line: bytes) -> bool:
-        return not self._naming or any(kind in line for kind in self._naming)
 
     def _event(self, line: bytes, offset: int) -> Event | None:
         try:
@@ -306,7 +300,7 @@ class EventReader:
     def _count_broken(self, offset: int, reason: str) -> None:
         self.skipped += 1
         self.broken += 1
-        self.problem = self.problem or f"{excerpt(str(self.path))}, at byte {offset}: {reason}"
+        self.problem = self.problem or f"{self.path}, at byte {offset}: {reason}"
 
     def _next_lines(self, file: BinaryIO, limit: int) -> bytes:
         """The complete lines from ``offset`` on, after skipping the rest of a line that was too long."""
@@ -354,18 +348,46 @@ _BLOCK = MEGABYTE  # of an events file that is read from its end
 _STARTS_AND_ENDINGS = tuple(json.dumps(event.kind).encode() for event in (RunStarted, RunFinished, RunFailed))
 
 
-def lifecycle(path: Path) -> RunStarted | RunFinished | RunFailed | None:
-    """The last start or end event of a file, or None. Raises EventError.
+class Lifecycle:
+    """The last start or end in an events file; each read continues where the last one stopped."""
 
-    Searches from the end, without decoding metrics.
-    """
-    try:
-        with open_regular(path, root=path.parent, error=EventError) as file:
-            return next((event for line in _from_the_end(file) if (event := _start_or_ending(line))), None)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise EventError(f"{excerpt(str(path))} cannot be read: {error.strerror or error}.") from error
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.last: RunStarted | RunFinished | RunFailed | None = None
+
+    def read(self) -> RunStarted | RunFinished | RunFailed | None:
+        """The last start or end event, or None; searches from the end, without decoding metrics. Raises EventError."""
+        try:
+            with open_regular(self._path, root=self._path.parent, error=EventError) as file:
+                if file.seek(0, os.SEEK_END) < self._offset:  # another file
+                    self._offset, self.last = 0, None
+                self._search(file)
+        except FileNotFoundError:
+            self._offset, self.last = 0, None
+        except OSError as error:
+            raise EventError(f"{self._path} cannot be read: {error.strerror or error}.") from error
+        return self.last
+
+    def _search(self, file: BinaryIO) -> None:
+        start, rest, end_of_lines = file.seek(0, os.SEEK_END), b"", 0
+        while start > self._offset:
+            end, start = start, max(self._offset, start - _BLOCK)
+            file.seek(start)
+            block = file.read(end - start) + rest
+            if not end_of_lines:
+                block = block[: block.rfind(b"\n") + 1]  # an incomplete last line is read later
+                end_of_lines = start + len(block) if block else 0
+            rest, *lines = block.split(b"\n")
+            if start == self._offset:
+                lines.insert(0, rest)
+            event = next((event for line in reversed(lines) if (event := _start_or_ending(line))), None)
+            if event is not None:
+                self.last = event
+                break
+            if len(rest) > LONGEST_LINE:
+                rest = b""
+        self._offset = end_of_lines or self._offset
 
 
 def _start_or_ending(line: bytes) -> RunStarted | RunFinished | RunFailed | None:
@@ -376,20 +398,3 @@ def _start_or_ending(line: bytes) -> RunStarted | RunFinished | RunFailed | None
     except EventError:
         return None
     return event if isinstance(event, (RunStarted, RunFinished, RunFailed)) else None
-
-
-def _from_the_end(file: BinaryIO) -> Iterator[bytes]:
-    """Complete lines of ``file``, last first."""
-    start, rest, torn = file.seek(0, os.SEEK_END), b"", True
-    while start:
-        end, start = start, max(0, start - _BLOCK)
-        file.seek(start)
-        rest, *lines = (file.read(end - start) + rest).split(b"\n")
-        if torn and lines:
-            lines.pop()
-            torn = False
-        yield from reversed(lines)
-        if torn or len(rest) > LONGEST_LINE:
-            rest = b""
-    if not torn:
-        yield rest

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt, read_json
+from core.spec.reading import read_json
 from core.spec.run.model_names import LARGEST_CONFIG, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate, tuned_of
 
 Form = Literal["open_clip", "huggingface", "onnx"]
@@ -112,9 +112,7 @@ def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) 
     if precision not in export_form.precisions:
         raise ExportError(f"{export_form.title} is written in fp32 only, not in {precision}; leave out --precision.")
     if form == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
-        raise ExportError(
-            f"{excerpt(name)} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx."
-        )
+        raise ExportError(f"{name} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx.")
 
 
 def _has_decoder(source: RunNetwork | OpenClipModel) -> bool:

@@ -19,15 +19,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import TypeAdapter
+
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import KILOBYTE, checked, excerpt, open_regular, read_bytes, read_json
-from core.spec.run.status import RunStatus, StatusFile
+from core.spec.reading import KILOBYTE, checked_as, open_regular, read_bytes, read_json
+from core.spec.run.status import RunStatus
 
 if TYPE_CHECKING:
     import filelock
 
 Control = Literal["stop", "pause"]
+_STATUS = TypeAdapter(RunStatus)
 
 
 class RunDirError(UserError):
@@ -110,7 +113,7 @@ class RunDir:
         """The last status; None if it is missing or unreadable."""
         try:
             raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
-            return RunStatus(**checked(StatusFile, raw, str(self.status), error=RunDirError).model_dump())
+            return checked_as(_STATUS, raw, str(self.status), error=RunDirError)
         except (OSError, RunDirError):
             return None
 
@@ -159,17 +162,15 @@ def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: st
     try:
         if not path.resolve().is_relative_to(root):
             raise RunDirError(
-                f"{excerpt(str(path))} is a link out of its run folder, and a run writes only in its folder; replace "
+                f"{path} is a link out of its run folder, and a run writes only in its folder; replace "
                 f"it by the {kind} itself, or choose another run folder."
             )
         if not is_kind(path.stat().st_mode):
-            raise RunDirError(
-                f"{excerpt(str(path))} is not a {kind} and cannot be written; remove it, or choose another run folder."
-            )
+            raise RunDirError(f"{path} is not a {kind} and cannot be written; remove it, or choose another run folder.")
     except FileNotFoundError:
         return
     except (OSError, RuntimeError) as error:  # an unreadable folder, or circular links
-        raise RunDirError(f"{excerpt(str(path))} cannot be used: {error}; remove it or choose another.") from error
+        raise RunDirError(f"{path} cannot be used: {error}; remove it or choose another.") from error
 
 
 def new_name(name: str) -> str:

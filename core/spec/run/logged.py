@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.spec.config import ConfigError, RunConfig, read_config
-from core.spec.reading import MEGABYTE, excerpt, first_problem, parse_json, read_text
+from core.spec.reading import MEGABYTE, first_problem, parse_json, read_text
 
 LARGEST_CONFIG = 4 * MEGABYTE
 UNCATEGORIZED = "uncategorized"  # the project of runs that name none
@@ -90,9 +90,7 @@ def read_logged(path: Path) -> LoggedConfig | None:
     try:
         text = read_text(path, LARGEST_CONFIG, error=ConfigError)
     except OSError as error:
-        raise ConfigError(
-            f"cannot read the config {excerpt(str(path))}: {error.strerror or error}; check the path."
-        ) from error
+        raise ConfigError(f"cannot read the config {path}: {error.strerror or error}; check the path.") from error
     if f'"{_KIND}"' not in text:  # nearly always: a whole parse is saved
         return None
-    return parse_logged(text, excerpt(str(path)))
+    return parse_logged(text, str(path))

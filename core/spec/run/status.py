@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from core.spec.run.event_fields import LARGEST_STEP, LATEST
-from core.spec.run.events import Event, RunFailed, RunFinished
+from core.spec.run.events import Event, RunFailed, RunFinished, Step, Time
 from core.spec.run.processes import is_running, own_start_time
 
 HEARTBEAT_SECONDS = 2.0
 LOST_AFTER_SECONDS = 30.0
-
-
-_Moment = Annotated[float, Field(ge=0, le=LATEST)]
-_Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
+_Text = Annotated[str, Field(max_length=1000)]
 
 
 class RunState(StrEnum):
@@ -46,17 +42,17 @@ class RunState(StrEnum):
 class RunStatus:
     """``status.json``: the process that trains, and its progress. ``pid`` may be reused; with ``started`` is unique."""
 
-    pid: int
-    started: float  # start time of the process, seconds since the epoch
-    heartbeat: float  # seconds since the epoch
-    step: int = 0
-    total_steps: int = 0
-    doing: str = ""  # "reading data", "training", "validating", "saving"
-    seconds_left: float | None = None
-    host: str = ""  # the machine that ``pid`` belongs to; "" for this one
+    pid: Annotated[int, Field(ge=0, lt=1 << 31)]
+    started: Time  # start time of the process
+    heartbeat: Time
+    step: Step = 0
+    total_steps: Step = 0
+    doing: _Text = ""  # "reading data", "training", "validating", "saving"
+    seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
+    host: _Text = ""  # the machine that ``pid`` belongs to; "" for this one
     # Only for mirrored runs, whose ``heartbeat`` is on the local clock:
-    verdict: str = ""  # the state reported by its machine, from processes and scheduler; "" in a trainer's status
-    note: str = ""  # the machine's reason: "Slurm ended job 12 at its time limit ..."
+    verdict: RunState | Literal[""] = ""  # the state reported by its machine; "" in a trainer's status
+    note: Annotated[str, Field(max_length=4000)] = ""  # its reason: "Slurm ended job 12 at its time limit ..."
 
     @property
     def is_local(self) -> bool:
@@ -118,22 +114,3 @@ def _judge_remote(status: RunStatus, terminal: Event | None, now: float) -> RunS
         return judge(None, terminal)
     stale = now - status.heartbeat > LOST_AFTER_SECONDS
     return RunState.LOST_CONTACT if state.alive and stale else state
-
-
-class StatusFile(BaseModel):
-    """The schema of ``status.json``; unknown fields of later versions are ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
-
-    pid: Annotated[int, Field(ge=0, lt=1 << 31)]
-    started: _Moment
-    heartbeat: _Moment
-    step: _Step = 0
-    total_steps: _Step = 0
-    doing: Annotated[str, Field(max_length=1000)] = ""
-    seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
-    host: Annotated[str, Field(max_length=1000)] = ""
-    verdict: Literal[
-        "", "queued", "starting", "running", "lost contact", "paused", "stopped", "done", "failed", "interrupted"
-    ] = ""
-    note: Annotated[str, Field(max_length=4000)] = ""

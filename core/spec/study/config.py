@@ -31,6 +31,9 @@ from core.spec.reading import MEGABYTE, excerpt, read_json
 STUDY_VERSION: Literal[2] = 2
 Task = Literal["retrieval", "zero-shot", "linear-probe", "fused-probe", "knn", "captioning", "noise"]
 NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
+Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Pid = Annotated[int, Field(ge=0, lt=2**31)]
 RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # of one run of a study
 DEMO = "demo:"  # prefix of a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
@@ -298,7 +301,7 @@ def _each(values: list[Any], holds: Any, complaint: str) -> None:
 
 def read_study(path: Path) -> Study:
     """The study in a file; ConfigError when it is missing or invalid."""
-    subject = f"the study {excerpt(str(path))}"
+    subject = f"the study {path}"
     try:
         return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
     except FileNotFoundError as error:

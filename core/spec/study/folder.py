@@ -21,15 +21,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import UnreadableError, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, UnreadableError, checked, checked_as, read_json
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
-from core.spec.study.config import Measure, RunState, Study
+from core.spec.study.config import Count, Measure, Number, Pid, RunState, Study
 
 if TYPE_CHECKING:
     from core.spec.study import records
+
+LARGEST_STATUS = 4 * MEGABYTE
 
 
 @dataclass
@@ -37,7 +41,7 @@ class StudyRun:
     """One arm with one seed, as in ``status.json``."""
 
     arm: str
-    seed: int
+    seed: Count
     folder: str  # relative to the study folder
     state: RunState = "waiting"
     message: str = ""  # why it failed, or why it waits
@@ -49,9 +53,9 @@ class StudyRun:
 class StudyStatus:
     """The process that runs the study, and the state of its runs."""
 
-    pid: int = 0
-    started: float = 0.0  # start time of the process
-    heartbeat: float = 0.0
+    pid: Pid = 0
+    started: Number = 0.0  # start time of the process
+    heartbeat: Number = 0.0
     host: str = ""
     finished: bool = False
     trouble: str = ""  # machines that cannot be reached or used, and why
@@ -67,6 +71,9 @@ class StudyStatus:
     def done(self) -> int:
         """Number of runs that are trained and evaluated."""
         return sum(run.state == "done" for run in self.runs)
+
+
+_STATUS = TypeAdapter(StudyStatus)
 
 
 class StudyDir:
@@ -103,12 +110,10 @@ class StudyDir:
 
         path = self.step_time(arm, part)
         try:
-            raw: Any = read_json(path, records.LARGEST_STATUS)
+            raw: Any = read_json(path, LARGEST_STATUS)
         except FileNotFoundError:
             return None
-        return checked(
-            records.StepTimeFile, raw, excerpt(str(path)), remedy="Remove it, and the study measures it again."
-        )
+        return checked(records.StepTimeFile, raw, str(path), remedy="Remove it, and the study measures it again.")
 
     def written(self) -> list[Path]:
         """The folders and files that a study writes to, besides its runs."""
@@ -130,9 +135,7 @@ class StudyDir:
             raw: Any = read_json(path, records.LARGEST_MEASURES)
         except FileNotFoundError:
             return None
-        checked(
-            records.MeasuresFile, raw, excerpt(str(path)), remedy="Remove it, and the study evaluates this run again."
-        )
+        checked(records.MeasuresFile, raw, str(path), remedy="Remove it, and the study evaluates this run again.")
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
@@ -154,14 +157,10 @@ class StudyDir:
 
     def read_status(self) -> StudyStatus | None:
         """The last status; None without a readable one."""
-        from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
-
         try:
-            raw = read_json(self.status, records.LARGEST_STATUS)
-            record = checked(records.StudyStatusRecord, raw, str(self.status))
+            return checked_as(_STATUS, read_json(self.status, LARGEST_STATUS), str(self.status))
         except (FileNotFoundError, UserError):
             return None
-        return StudyStatus(**record.model_dump(exclude={"runs"}), runs=[StudyRun(**dict(run)) for run in record.runs])
 
     def read_results(self) -> dict[str, Any] | None:
         """``results.json``; None if it is missing or unreadable. `results_problem` validates its content."""

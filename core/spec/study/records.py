@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.spec.reading import MEGABYTE, first_problem
-from core.spec.study.config import RunState
+from core.spec.study.config import Count, Number
 
-LARGEST_STATUS = 4 * MEGABYTE
 LARGEST_MEASURES = 16 * MEGABYTE
 LARGEST_RESULTS = 16 * MEGABYTE
 SHORTEST_STEP = 1e-9  # seconds
@@ -25,10 +24,7 @@ def _measurable(seconds: float) -> float:
     return seconds
 
 
-Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValidator(_measurable)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Pid = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Record(BaseModel):
@@ -71,30 +67,6 @@ class StepTimeFile(_Record):
     step_flops: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0.0
     machine: str = ""
     device: str = ""
-
-
-class StudyRunRecord(_Record):
-    """One run in ``status.json``."""
-
-    arm: str
-    seed: Count
-    folder: str
-    state: RunState = "waiting"
-    message: str = ""
-    device: str = ""
-    machine: str = ""
-
-
-class StudyStatusRecord(_Record):
-    """``status.json``."""
-
-    pid: Pid = 0
-    started: Number = 0.0
-    heartbeat: Number = 0.0
-    host: str = ""
-    finished: bool = False
-    trouble: str = ""
-    runs: list[StudyRunRecord]
 
 
 class MeanRecord(_Record):

@@ -312,7 +312,7 @@ def is_sweep_file(path: Path) -> bool:
 
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep from a file. ConfigError when it is missing or invalid."""
-    origin = f"the sweep {excerpt(str(path))}"
+    origin = f"the sweep {path}"
     try:
         raw = read_json(path, LARGEST_FILE, error=ConfigError)
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt, read_json
+from core.spec.reading import read_json
 from core.spec.resources import resource_folder
 from core.spec.study.records import LARGEST_RESULTS, results_problem
 from core.studies.study.table import markdown
@@ -27,7 +27,7 @@ def published_results(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.json"
     available = sorted(file.stem for file in FOLDER.glob("*.json"))
     if path.stem not in available:
-        raise UserError(f"the study '{excerpt(name)}' has no published results; these have: {', '.join(available)}.")
+        raise UserError(f"the study '{name}' has no published results; these have: {', '.join(available)}.")
     raw = read_json(path, LARGEST_RESULTS)
     if problem := results_problem(raw):
         raise UserError(f"the results in {path} cannot be used: {problem}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.spec.errors import nearest
-from core.spec.reading import excerpt
 from core.spec.study import Study, StudyRun
 from core.studies.study.claiming import StudyError
 
@@ -27,7 +26,7 @@ class RunSelection:
             if name not in names:
                 close = nearest(name, names, cutoff=0.4)
                 hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(names))}."
-                raise StudyError(f"the study has no arm '{excerpt(name)}'; {hint}")
+                raise StudyError(f"the study has no arm '{name}'; {hint}")
         for seed in self.seeds:
             if seed not in study.seeds:
                 raise StudyError(f"the study has no seed {seed}; it has {', '.join(map(str, study.seeds))}.")

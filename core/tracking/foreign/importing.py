@@ -22,8 +22,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
-from core.spec.run.event_fields import LARGEST_STEP, LATEST
-from core.spec.run.events import Event, EventWriter, Log, Metrics, Outcome, RunFailed, RunFinished, RunStarted, encode
+from core.spec.run.events import (
+    LARGEST_STEP,
+    LATEST,
+    Event,
+    EventWriter,
+    Log,
+    Metrics,
+    Outcome,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    encode,
+)
 from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import LoggedConfig, read_logged
 from core.spec.run.status import own_status

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.event_fields import LARGEST_STEP, LATEST, LONGEST_NAME, MOST_VALUES
-from core.spec.run.events import Event, Metrics
+from core.spec.run.events import LARGEST_STEP, LATEST, LONGEST_NAME, MOST_VALUES, Event, Metrics
 
 PART = 4 * MEGABYTE  # bytes of a source that one part holds, about
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event

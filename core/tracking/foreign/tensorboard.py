@@ -19,8 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.event_fields import LARGEST_STEP, LATEST
-from core.spec.run.events import RunStarted
+from core.spec.run.events import LARGEST_STEP, LATEST, RunStarted
 from core.tracking.foreign.runs import PART, ForeignError, ForeignRun, Part, Position, ReplacedError, named_after
 from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
 

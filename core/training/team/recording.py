@@ -15,11 +15,11 @@ from core.spec.files import write_whole
 from core.spec.run.events import (
     EventReader,
     EventWriter,
+    Lifecycle,
     Outcome,
     RunFailed,
     RunFinished,
     RunStarted,
-    lifecycle,
 )
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import names
@@ -96,7 +96,7 @@ def _was_refused(run: RunDir) -> bool:
 
 
 def _finished_before(run: RunDir) -> Outcome | None:
-    last = lifecycle(run.events)
+    last = Lifecycle(run.events).read()
     return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.reading import excerpt
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunStarted, Sample
+from core.spec.run.events import Evaluated, Event, EventError, EventReader, Metrics, RunStarted, Sample
 from core.spec.run.status import RunState
 from sdgui.store.records import Run, RunLabel, ranks_runs
 from sdgui.store.store import Store

@@ -9,7 +9,6 @@ from pathlib import Path
 from PySide6.QtWidgets import QMenu, QWidget
 
 from core.spec.files import write_whole
-from core.spec.reading import excerpt
 from core.spec.study import StudyDir
 from sdgui.panels.study.model import Table, to_csv
 from sdgui.panels.study.view import StudyView
@@ -104,7 +103,7 @@ class ExportMenu(QMenu):
         )
         if write is None:
             listed = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
-            self._failed(f"{excerpt(path.name)} has no known extension; use {listed}.")
+            self._failed(f"{path.name} has no known extension; use {listed}.")
             return
         written, tables = info(f"Results written to {path}."), self._view().tables_now()
         self._tasks.run(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from core.spec.reading import excerpt
 from sdgui.store.records import StoreError
 
 _DRIVER = "postgresql+psycopg"
@@ -41,8 +40,7 @@ def parse_address(text: str) -> RegistryAddress:
         raise StoreError(f"--registry is no database address; write it as {_EXAMPLE}.") from error
     if url.drivername not in (_DRIVER, "postgresql", "postgres"):
         raise StoreError(
-            f"--registry names {excerpt(url.drivername)}, and a shared registry is kept in PostgreSQL; "
-            f"write {_EXAMPLE}."
+            f"--registry names {url.drivername}, and a shared registry is kept in PostgreSQL; write {_EXAMPLE}."
         )
     if not url.database:
         raise StoreError(f"--registry names no database; end it with one, as in {_EXAMPLE}.")

@@ -19,8 +19,7 @@ from typing import Any
 from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.run.events import Evaluated, EventError, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.fields import Field

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from core.__main__ import main
 from core.spec.children import environment
 from core.spec.config import RunConfig
-from core.spec.run.events import CheckpointSaved, Event, EventReader, Metrics, RunStarted, lifecycle
+from core.spec.run.events import CheckpointSaved, Event, EventReader, Lifecycle, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, judge
 
@@ -74,7 +74,7 @@ class Followed:
 
     def state(self) -> RunState:
         """The state that the window shows."""
-        last = lifecycle(self.run.events)
+        last = Lifecycle(self.run.events).read()
         return judge(self.run.read_status(), None if isinstance(last, RunStarted) else last)
 
     def saved(self) -> list[int]:

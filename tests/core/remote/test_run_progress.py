@@ -13,12 +13,12 @@ import pytest
 
 from core.remote import run_progress
 from core.remote.job import Job, write_job
-from core.remote.run_progress import Lifecycle, WatchedRun
+from core.remote.run_progress import WatchedRun
 from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmError, SlurmJob
 from core.spec.chain import Chain, ChainStage
 from core.spec.presets import preset_config
-from core.spec.run.events import Event, EventWriter, Log, RunFailed, RunFinished, RunStarted, encode
+from core.spec.run.events import Event, EventWriter, Lifecycle, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunStatus, own_status
@@ -343,35 +343,6 @@ def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, m
     WatchedRun(run, cluster).end(True)
     assert ended == [True]
     assert len(cluster.heard) == 2
-
-
-def test_the_last_lifecycle_event_is_kept_up_to_date(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    lifecycle = Lifecycle(run.events)
-    assert lifecycle.read() is None
-    log = Log(time=1.0, level="info", message='a line with "kind":"run_failed" in it')
-    write(run, started(9), log)
-    assert isinstance(lifecycle.read(), RunStarted)
-    whole = run.events.read_bytes()
-    line = encode(finished(1, "done"))
-    with run.events.open("ab") as file:
-        file.write(line[:-9])
-    assert isinstance(lifecycle.read(), RunStarted), "a torn line waits"
-    with run.events.open("ab") as file:
-        file.write(line[-9:])
-    assert isinstance(lifecycle.read(), RunFinished)
-    with run.events.open("ab") as file:
-        file.write(b'{"kind":"run_started"}\n')
-    assert isinstance(lifecycle.read(), RunFinished), "what is no event changes nothing"
-    run.events.write_bytes(whole)
-    assert isinstance(lifecycle.read(), RunStarted), "another file is read from its beginning"
-    run.events.unlink()
-    assert lifecycle.read() is None
-    write(run, finished(1, "done"))
-    assert isinstance(lifecycle.read(), RunFinished)
-    monkeypatch.setattr(run_progress, "_CHUNK", 400)
-    run.events.write_bytes(b"x" * 1000 + b"\n" + whole)
-    read = Lifecycle(run.events).read()
-    assert isinstance(read, RunStarted), "a line longer than any that a trainer writes is passed over"
 
 
 def test_a_status_without_a_process_is_no_work(run: RunDir) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.spec.chain import Chain, ChainDir, preset_chain
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
-from core.spec.run.events import RunFailed, RunFinished, lifecycle
+from core.spec.run.events import Lifecycle, RunFailed, RunFinished
 from core.spec.run.folder import RunDir
 from core.studies.chain import bootstrap, ensemble
 from core.studies.chain import run as chain_run
@@ -233,11 +233,11 @@ def test_captioning_is_seen_and_ended_as_a_training_is(
     monkeypatch.setattr(chain_run, "caption_and_filter", caption)
     assert run_chain(chain, folder, show) == "paused"
     assert doings == ["captioning 2/5"]
-    assert isinstance(lifecycle(run.events), RunFinished)
+    assert isinstance(Lifecycle(run.events).read(), RunFinished)
     assert json.loads(run.config.read_text())["data"]["train"] == str(folder.made(chain.stages[1]))
     with pytest.raises(ValueError, match="no captions"):
         run_chain(chain, folder, quiet)
-    assert isinstance(lifecycle(run.events), RunFailed)
+    assert isinstance(Lifecycle(run.events).read(), RunFailed)
     assert run_chain(chain, folder, quiet) == "done"
     assert what == []
 

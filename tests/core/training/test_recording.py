@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_told_by_its_reason(
     monkeypatch.setattr(recording, "EventWriter", refuse)
     with pytest.raises(kind, match=said):
         open_events(run)
-    monkeypatch.setattr(recording, "lifecycle", refuse)
+    monkeypatch.setattr(recording.Lifecycle, "read", refuse)
     with pytest.raises(kind, match=said):
         prepare_run(CONFIG, run)
     assert (disk_full(run, OSError(number, "")) is None) == (number == errno.EACCES)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from core.spec.machines.record import RemoteRecord, record_file, write_record
-from core.spec.run.event_fields import EventError
-from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunFinished, RunStarted, encode
+from core.spec.run.events import EventError, EventReader, EventWriter, Log, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import follower as follower_module
 from sdgui.runs.follower import Follower, Outbox, ShownRun

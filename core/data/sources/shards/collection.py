@@ -71,7 +71,7 @@ class Shards:
             first = seen.setdefault((shard.facts.digest, shard.facts.size), shard.shard)
             if first is not shard.shard and shard.facts.rows:
                 raise DataError(
-                    f"The shards {excerpt(str(first))} and {excerpt(str(shard.shard))} hold the same members, whose "
+                    f"The shards {first} and {shard.shard} hold the same members, whose "
                     "pairs would count twice; leave one out."
                 )
         opened_shards = cls(pattern, shards)
@@ -170,7 +170,7 @@ class Shards:
             handle = self._handle(shard)
             content = os.pread(handle.number, size, offset) if HAS_PREAD else _read_at(path, offset, size)
         except OSError as error:
-            raise ImageError(f"{excerpt(str(path))} cannot be read: {error.strerror}") from error
+            raise ImageError(f"{path} cannot be read: {error.strerror}") from error
         if len(content) < size:
             raise ImageError(f"{excerpt(path.name)} was cut off")
         return content

@@ -74,7 +74,7 @@ class ShardIndex:
         """(rows,) of ROW, mapped from the file."""
         if self.held is None:
             if self.file is None:
-                raise DataError(f"The index of {excerpt(str(self.shard))} is gone.")
+                raise DataError(f"The index of {self.shard} is gone.")
             self.held = _mapped(self.file, self.facts.rows)
         return self.held
 
@@ -111,19 +111,19 @@ def open_index(shard: Path) -> ShardIndex:
     rebuilt = make_index(shard) if facts.size == status.st_size else None
     if rebuilt is None or rebuilt.facts.digest != facts.digest:
         raise DataError(
-            f"The shard {excerpt(str(shard))} has changed since it was indexed ({facts.rows:,} rows and {facts.size:,} "
+            f"The shard {shard} has changed since it was indexed ({facts.rows:,} rows and {facts.size:,} "
             f"bytes then, {status.st_size:,} bytes now); restore it, or remove {stored.file} to index it again."
         )
     return _store(rebuilt, (stored.file,) if stored.file is not None else ())
 
 
 def missing_shard(shard: str | Path) -> DataError:
-    return DataError(f"The shard {excerpt(str(shard))} does not exist; copy it again, or change the pattern.")
+    return DataError(f"The shard {shard} does not exist; copy it again, or change the pattern.")
 
 
 def make_index(shard: Path) -> ShardIndex:
     """The index of ``shard``, built from its headers. DataError when it is not a tar, or has too many rows."""
-    name = excerpt(str(shard))
+    name = str(shard)
     rows: list[tuple[int, ...]] = []
     bad: list[tuple[str, str]] = []
     count = 0
@@ -202,7 +202,7 @@ def _read_stored(shard: Path) -> ShardIndex | None:
 
 def read_facts(path: Path) -> Facts:
     """The facts of an index file, checked against its size. DataError when it is not a complete index."""
-    invalid = DataError(f"{excerpt(str(path))} is not an index of a shard, or is cut off; remove it.")
+    invalid = DataError(f"{path} is not an index of a shard, or is cut off; remove it.")
     with open_regular(path, error=DataError) as file:
         head = file.read(HEAD.size)
         if len(head) < HEAD.size:
@@ -229,9 +229,9 @@ def _mapped(path: Path, rows: int) -> Table:
         with open_regular(path, error=DataError) as file:
             start = os.fstat(file.fileno()).st_size - rows * ROW.itemsize
             if start < HEAD.size:
-                raise DataError(f"{excerpt(str(path))} was cut off while it was used; remove it.")
+                raise DataError(f"{path} was cut off while it was used; remove it.")
             if not rows:
                 return np.empty(0, ROW)
             return np.memmap(file, ROW, "r", offset=start, shape=(rows,))
     except OSError as error:
-        raise DataError(f"{excerpt(str(path))} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error

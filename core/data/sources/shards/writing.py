@@ -25,7 +25,6 @@ from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MOST_ROWS, open_index
 from core.spec.errors import writing
 from core.spec.files import temporary_beside, whole_file, write_whole
-from core.spec.reading import excerpt
 from core.spec.shards import SUFFIX
 
 ROWS = 10_000  # of a shard, by default, as img2dataset's
@@ -67,7 +66,7 @@ def write_shards(
             f"{rows} rows per shard are not possible: choose 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{excerpt(str(folder))} is not an empty folder, and nothing is overwritten; choose another.")
+        raise DataError(f"{folder} is not an empty folder, and nothing is overwritten; choose another.")
     order = np.arange(len(source.rows), dtype=np.int64)
     if seed is not None:
         order = permuted(order, len(order), seed, SHUFFLE)

@@ -227,7 +227,7 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
         vision, text = config["vision_config"], config["text_config"]
         activations = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
         if len(activations) > 1 or not activations <= {"gelu", "quick_gelu"}:
-            raise ModelError(f"{excerpt(str(path))} has the activation {excerpt(sorted(activations)[0])}; use gelu.")
+            raise ModelError(f"{path} has the activation {excerpt(sorted(activations)[0])}; use gelu.")
         model_cfg: dict[str, Any] = {
             "embed_dim": int(config.get("projection_dim", 512)),
             "vision_cfg": {
@@ -248,9 +248,7 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
             },
         }
     except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
-        raise ModelError(
-            f"{excerpt(str(path))} is not the configuration of a CLIPModel ({excerpt(str(error))})."
-        ) from error
+        raise ModelError(f"{path} is not the configuration of a CLIPModel ({excerpt(str(error))}).") from error
     if "quick_gelu" in activations:
         model_cfg["quick_gelu"] = True
     return model_cfg | _colours(folder)

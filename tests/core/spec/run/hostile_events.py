@@ -7,7 +7,7 @@ HOSTILE_LINES = (
     b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"train/loss":[1]}}',
     b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"train/loss":{}}}',
     b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"train/loss":"fast"}}',
-    b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"train/loss":' + b"9" * 400 + b"}}",
+    b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":[1]}',
     b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"train/loss":' + b"9" * 5000 + b"}}",
     b'{"v":1,"kind":"metrics","time":1.0,"step":1,"values":{"' + b"n" * 300 + b'":1.0}}',
     b'{"v":1,"kind":"metrics","time":1.0,"step":"1","values":{}}',

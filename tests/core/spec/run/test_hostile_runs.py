@@ -27,6 +27,7 @@ from core.spec.run.events import (
     Evaluated,
     Event,
     EventReader,
+    Lifecycle,
     Log,
     Metrics,
     RunFailed,
@@ -34,7 +35,6 @@ from core.spec.run.events import (
     RunStarted,
     Sample,
     encode,
-    lifecycle,
 )
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, resolve
@@ -71,7 +71,7 @@ def read_events(run: RunDir, lines: list[bytes]) -> None:
     found = reader.read_all()
     assert found[-1:] == [EVENTS[1]] or repr(found[-1]) == repr(EVENTS[1]), "what follows is read"
     assert bool(reader.problem) == bool(reader.broken)
-    lifecycle(run.events)
+    Lifecycle(run.events).read()
     history, summary = RunHistory(), RunSummary()
     history.apply(found)
     summary.apply(found)
