@@ -49,8 +49,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_FROM[name]), name)
     except ModuleNotFoundError as error:
-        told = import_module("core.spec.installed").not_installed(error)
-        raise error if told is None else ImportError(told) from error
+        message = import_module("core.spec.installed").not_installed(error)
+        raise error if message is None else ImportError(message) from error
 
 
 def __dir__() -> list[str]:

@@ -66,7 +66,7 @@ def _old_names_told() -> Iterator[None]:
     """Names that are called otherwise now are told on stderr, each once, and warnings of other kinds are as ever."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", OldName)
-        shown = warnings.showwarning
+        original_showwarning = warnings.showwarning
 
         def show(
             message: Warning | str,
@@ -79,7 +79,7 @@ def _old_names_told() -> Iterator[None]:
             if issubclass(category, OldName):
                 say_error(f"warning: {message}")
             else:
-                shown(message, category, filename, lineno, file, line)
+                original_showwarning(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         yield
@@ -109,11 +109,11 @@ def _main(arguments: Sequence[str] | None) -> int:
         drop_output()
         return 1
     except Exception as error:  # `sentence` knows the expected ones; a bug keeps its traceback
-        told = sentence(error)
-        if told is None:
+        message = sentence(error)
+        if message is None:
             raise
         drop_output()
-        say_error(f"error: {told}")
+        say_error(f"error: {message}")
         return 1
 
 

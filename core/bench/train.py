@@ -192,10 +192,10 @@ def _distilling_step(work: Path, preset: str, baseline: str, max_ratio: float) -
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(WARM_UP_GROUPS + TIMED_GROUPS):
         for name, loop in loops.items():
-            began = time.process_time()
+            start_time = time.process_time()
             for _ in range(GROUP):
                 loop.train_step(next(streams[name]))
-            seconds[name].append((time.process_time() - began) / GROUP)
+            seconds[name].append((time.process_time() - start_time) / GROUP)
     plain, distilling = (seconds[name][WARM_UP_GROUPS:] for name in (baseline, preset))
     cost = statistics.median(b / a for a, b in zip(plain, distilling, strict=True))
     _log(f"a step of {preset} costs {cost:.3f} of {baseline} (at most {max_ratio:g})")

@@ -185,12 +185,12 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     code = CustomCode(source.run)
     if config.towers.build:
         code.load(config.towers.build)  # first: what is refused here is not the checkpoint's fault
-    own = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
+    custom_heads = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
     config = _without_custom_objectives(config)
 
     def wanted(values: Mapping[str, T]) -> dict[str, T]:
         """All but the heads of custom objectives, which only training needs."""
-        return {name: value for name, value in values.items() if not name.startswith(own)}
+        return {name: value for name, value in values.items() if not name.startswith(custom_heads)}
 
     def build() -> Network:
         return build_network(config, dict(info.model), info.classes, code)

@@ -102,11 +102,11 @@ def check_claims(
     except Exception as error:  # open_clip, timm and transformers raise any type
         reason = f"{type(error).__name__}: {excerpt(str(error))}"
         raise CheckpointError(f"the architecture of {origin} cannot be built ({reason}); choose another.") from error
-    stored = sum(math.prod(shape) for shape in shapes.values())
-    if claimed > 2 * stored + 1000:
+    stored_values = sum(math.prod(shape) for shape in shapes.values())
+    if claimed > 2 * stored_values + 1000:
         raise CheckpointError(
             f"{origin} does not fit the network of its config, which has {claimed} parameters and its weights "
-            f"{stored}; choose another."
+            f"{stored_values}; choose another."
         )
 
 

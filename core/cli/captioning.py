@@ -133,23 +133,23 @@ def _caption(arguments: argparse.Namespace) -> int:
         show.say(f"note: {note}")
     settings = model.settings(fields, arguments.n)
     settings_json = settings.model_dump(mode="json")
-    gathered = find_images(arguments.images, show)
+    image_files = find_images(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
-        _warn_outside(arguments.csv, gathered.inputs, show.say)
+        _warn_outside(arguments.csv, image_files.inputs, show.say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        captioned_images = caption_images(model, gathered.inputs, settings, show, show.say, arguments.batch or 0)
-        captioned = refused = 0
+        captioned_images = caption_images(model, image_files.inputs, settings, show, show.say, arguments.batch or 0)
+        captioned = failures = 0
         for item in _in_order(stack.enter_context(closing(captioned_images))):
             provenance = {**model.provenance(), "settings": settings_json} if arguments.json or arguments.csv else {}
             reason = item.error or _write(write, item, provenance)
             if reason:
                 show.say(f"{_line(item.path)}: {reason}")
-            captioned, refused = captioned + (not reason), refused + bool(reason)
-    skipped = f", {gathered.skipped} other files skipped" if gathered.skipped else ""
-    show.say(f"{captioned} captioned, {refused} failed{skipped}, {duration(time.monotonic() - started)}")
-    return 1 if refused else 0
+            captioned, failures = captioned + (not reason), failures + bool(reason)
+    skipped = f", {image_files.skipped} other files skipped" if image_files.skipped else ""
+    show.say(f"{captioned} captioned, {failures} failed{skipped}, {duration(time.monotonic() - started)}")
+    return 1 if failures else 0
 
 
 def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[str], None]) -> None:

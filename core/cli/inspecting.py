@@ -115,8 +115,8 @@ def _of_listed(facts: Mapping[str, Any]) -> str:
 def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"broken files  {len(facts['broken']):,}"
     yield from (f"  row {image['row']}: {image['why']}" for image in facts["broken"][:LISTED])
-    groups, near = facts["exact_groups"], facts["near_groups"]
-    yield f"duplicates    {groups:,} groups with the same bytes, {near:,} nearly the same"
+    groups, near_groups = facts["exact_groups"], facts["near_groups"]
+    yield f"duplicates    {groups:,} groups with the same bytes, {near_groups:,} nearly the same"
     for name, why in facts["unread"].items():
         say(f"{name} cannot be read: {why}")
     yield f"leaks         {facts['leak_count']:,} images that are also in another split"
@@ -131,14 +131,14 @@ def _shard(arguments: argparse.Namespace) -> int:
 
     progress = periodic_progress()
     source = open_source(arguments.source, progress=progress)
-    written = write_shards(
+    shards = write_shards(
         source,
         arguments.folder,
         lambda done, total: progress("writing images", done, total),
         rows=arguments.rows,
         seed=arguments.shuffle,
     )
-    if written.bad:
-        say(f"{len(written.bad)} rows were skipped:\n{listing(written.bad)}")
-    say(f"{written.rows} rows in {len(written.shards)} shards: {arguments.folder}")
+    if shards.bad:
+        say(f"{len(shards.bad)} rows were skipped:\n{listing(shards.bad)}")
+    say(f"{shards.rows} rows in {len(shards.shards)} shards: {arguments.folder}")
     return 0

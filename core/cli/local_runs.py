@@ -122,23 +122,23 @@ def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str
     """The provenance that the run would record if it began now, without tokenising captions."""
     from core.tracking.provenance import collect, data_facts, trainer_folder
 
-    code, known = recorded.get("code"), recorded.get("data")
-    known = known if isinstance(known, Mapping) else {}
+    code, recorded_data = recorded.get("code"), recorded.get("data")
+    recorded_data = recorded_data if isinstance(recorded_data, Mapping) else {}
     if isinstance(config, LoggedConfig):
         folder = Path(str(code.get("folder"))) if isinstance(code, Mapping) else Path.cwd()
-        data: dict[str, Any] = {path: data_facts(Path(path)) for path in known}
+        data: dict[str, Any] = {path: data_facts(Path(path)) for path in recorded_data}
     else:
         from core.data.dataset import image_contents
 
         folder, data = trainer_folder(), {}
-        for split, facts in known.items():
+        for split, facts in recorded_data.items():
             try:
                 path = str(getattr(config.data, split, ""))
                 data[split] = dict(facts) if is_shards(path) else {**facts, **image_contents(path)}
             except UserError as error:
                 data[split] = {"cannot be read": str(error)}
-    now = collect(None, folder if folder.is_dir() else Path.cwd(), data=data, code=code is not None)
-    return now | {"files": _files_now(config, run, folder, recorded.get("files"))}
+    current = collect(None, folder if folder.is_dir() else Path.cwd(), data=data, code=code is not None)
+    return current | {"files": _files_now(config, run, folder, recorded.get("files"))}
 
 
 def _files_now(config: RunConfig | LoggedConfig, run: RunDir, folder: Path, files: object) -> dict[str, str]:
@@ -248,9 +248,9 @@ def _stage_after(run: RunDir) -> RunDir | None:
     position = next((i for i, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
     if position >= len(stages):
         return None
-    until = time.monotonic() + _NEXT_STAGE_SECONDS
+    deadline = time.monotonic() + _NEXT_STAGE_SECONDS
     while not stages[position].config.is_file():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise UserError(f"the stage after {run.path.name} has not begun; resume {run_label(run.path)}.")
         time.sleep(_POLL_SECONDS)
     return stages[position]

@@ -57,10 +57,10 @@ class RunRow:
     @property
     def best(self) -> tuple[str, Metric] | None:
         """The metric that ranks runs, of the better of student and teacher."""
-        ranked = [
+        candidates = [
             (name, metric) for name, metric in self.metrics.items() if ranks_runs(name) and math.isfinite(metric.best)
         ]
-        return max(ranked, key=lambda item: item[1].best, default=None)
+        return max(candidates, key=lambda item: item[1].best, default=None)
 
     def plain(self) -> dict[str, Any]:
         """For JSON, with null for values that are not finite."""
@@ -78,7 +78,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
     where it was. UserError when a folder cannot be read.
     """
     cache = home / "cache" / "listed-runs.json"
-    cached, rows, fresh = _load_rows(cache), [], 0
+    cached, rows, uncached = _load_rows(cache), [], 0
     stamps = {str(run.path): _stamp(str(run.path)) for run in runs}
     for number, run in enumerate(runs, 1):
         folder = str(run.path)
@@ -86,12 +86,12 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
         if entry is None or entry[0] != stamps[folder]:
             row = read_row(run, brief=True)
             cached[folder] = entry = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
-            fresh += 1
-            if fresh % _SAVE_EVERY == 0:
+            uncached += 1
+            if uncached % _SAVE_EVERY == 0:
                 say(f"read {number} of {len(runs)} run folders")
                 _save_rows(cache, cached)
         rows.append(_row_of(entry[1]))
-    if fresh or len(cached) > len(runs):
+    if uncached or len(cached) > len(runs):
         _save_rows(cache, {folder: entry for folder, entry in cached.items() if folder in stamps and entry[0]})
     return rows
 

@@ -195,10 +195,10 @@ def _filter(arguments: argparse.Namespace) -> Any:
 def _print(answer: dict[str, Any]) -> None:
     """Print the results as a table; a line marks where scores fall to chance level."""
     print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  image")
-    marked = False
+    has_mark = False
     for row in answer["rows"]:
-        if not marked and not row["above_cutoff"]:
-            marked = True
+        if not has_mark and not row["above_cutoff"]:
+            has_mark = True
             print(f"{'':5} {answer['cutoff']['cosine']:7.3f} {'':8}  -- cut-off: {answer['cutoff']['meaning']}")
         missing_note = "" if row.get("there", True) else "  (moved or deleted)"
         duplicates_note = f"  (+{len(row['duplicates'])} near-identical)" if row["duplicates"] else ""

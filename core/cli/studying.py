@@ -153,8 +153,8 @@ def _noise(arguments: argparse.Namespace) -> int:
     precision = ranking.precision()
     if precision is not None:
         figures = [("recall", ranking.recall()), ("AUC", ranking.auc())]
-        more = "".join(f", {name} {100 * value:.1f} %" for name, value in figures if value is not None)
-        print(f"precision at {ranking.shuffled}: {100 * precision:.1f} %{more}")
+        extra_figures = "".join(f", {name} {100 * value:.1f} %" for name, value in figures if value is not None)
+        print(f"precision at {ranking.shuffled}: {100 * precision:.1f} %{extra_figures}")
     for pair in ranking.pairs[:SHOWN]:
         mark = "" if pair.shuffled is None else " mismatched" if pair.shuffled else " clean"
         print(one_line(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}"))

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Add this verb to the parser."""
     sweep = verbs.add_parser("sweep", help="search over settings: trials are proposed by Optuna")
-    what = sweep.add_subparsers(metavar="WHAT", required=True)
-    run = what.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
+    subcommands = sweep.add_subparsers(metavar="WHAT", required=True)
+    run = subcommands.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
     run.add_argument("file", type=Path, metavar="FILE", help="sweep file, or the folder of a sweep to resume")
     run.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the sweep")
     run.add_argument("--trials", type=int, metavar="N", help="trials in all (default: as in FILE)")
     _add_machines(run)
     run.set_defaults(verb=_run)
-    show = what.add_parser("show", help="print trials, the best ones and the importance of the settings")
+    show = subcommands.add_parser("show", help="print trials, the best ones and the importance of the settings")
     show.add_argument("out", type=Path, metavar="OUT")
     show.add_argument("--json", action="store_true", help="print as JSON")
     show.set_defaults(verb=_show)
-    best = what.add_parser(
+    best = subcommands.add_parser(
         "best", help="print the settings of the best trial, or of the Pareto front, as --set takes them"
     )
     best.add_argument("out", type=Path, metavar="OUT")
     best.add_argument("--config", type=Path, metavar="FILE", help="write the best trial's whole config")
     best.set_defaults(verb=_best)
-    confirm = what.add_parser(
+    confirm = subcommands.add_parser(
         "confirm", help="train the best trials again with fresh seeds, beside the default, at equal compute"
     )
     confirm.add_argument("out", type=Path, metavar="OUT")

@@ -15,60 +15,64 @@ from core.spec.reading import first_problem
 from core.spec.run.code import CodeError
 
 
-def construct(what: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def construct(subject: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """``target(**arguments)``; where it takes one pydantic model or dataclass, that of ``arguments``.
 
     Raises CodeError when an argument is missing, unknown or wrong, or the call fails.
     """
-    parameters = _parameters(what, target)
-    with user_code(what, file_of(target)):
+    parameters = _parameters(subject, target)
+    with user_code(subject, file_of(target)):
         settings = _settings_class(target, parameters[0]) if len(parameters) == 1 else None
     if settings is not None:
-        _check_arguments(what, inspect.signature(settings).bind, _parameters(what, settings), arguments)
-        with user_code(what, file_of(target)):
+        _check_arguments(subject, inspect.signature(settings).bind, _parameters(subject, settings), arguments)
+        with user_code(subject, file_of(target)):
             try:
                 return target(settings(**arguments))
             except ValidationError as error:
-                raise CodeError(f"{what}: {first_problem(error)}") from error
-    _check_arguments(what, inspect.signature(target).bind, parameters, arguments)
-    with user_code(what, file_of(target)):
+                raise CodeError(f"{subject}: {first_problem(error)}") from error
+    _check_arguments(subject, inspect.signature(target).bind, parameters, arguments)
+    with user_code(subject, file_of(target)):
         return target(**arguments)
 
 
-def with_arguments(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
+def with_arguments(subject: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
     """``function`` with some of its arguments given. Raises CodeError for one that it does not take."""
-    bind = _signature(what, function).bind_partial
-    _check_arguments(what, bind, _parameters(what, function), arguments)
+    bind = _signature(subject, function).bind_partial
+    _check_arguments(subject, bind, _parameters(subject, function), arguments)
     return functools.partial(function, **arguments) if arguments else function
 
 
-def accepted(what: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]) -> list[str]:
+def accepted(
+    subject: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]
+) -> list[str]:
     """Which of ``required`` and ``optional`` the parameters of ``target`` are, by name.
 
     Raises CodeError when one that it requires is not among them, or it lacks a required one.
     """
-    every = _signature(what, target).parameters.values()
+    every = _signature(subject, target).parameters.values()
     plain = [
         parameter for parameter in every if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     names = [parameter.name for parameter in plain]
-    known = [*required, *optional]
+    accepted_names = [*required, *optional]
     unknown = [
-        parameter.name for parameter in plain if parameter.name not in known and parameter.default is parameter.empty
+        parameter.name
+        for parameter in plain
+        if parameter.name not in accepted_names and parameter.default is parameter.empty
     ]
     if unknown or any(name not in names for name in required):
         also = f", and may take {' and '.join(optional)}" if optional else ""
-        raise CodeError(f"{what} takes ({', '.join(names)}); it must take {' and '.join(required)}{also}.")
-    return [name for name in names if name in known]
+        raise CodeError(f"{subject} takes ({', '.join(names)}); it must take {' and '.join(required)}{also}.")
+    return [name for name in names if name in accepted_names]
 
 
-def check_takes_one(what: str, target: Callable[..., Any], name: str) -> None:
+def check_takes_one(subject: str, target: Callable[..., Any], name: str) -> None:
     """CodeError unless ``target`` can be called with one argument, the ``name``."""
     try:
-        _signature(what, target).bind(None)
+        _signature(subject, target).bind(None)
     except TypeError:
-        parameters = ", ".join(_parameters(what, target))
-        raise CodeError(f"{what} takes ({parameters}); it must take one argument, the {name}.") from None
+        parameters = ", ".join(_parameters(subject, target))
+        raise CodeError(f"{subject} takes ({parameters}); it must take one argument, the {name}.") from None
 
 
 def is_required(target: Callable[..., Any], name: str) -> bool:
@@ -78,24 +82,24 @@ def is_required(target: Callable[..., Any], name: str) -> bool:
 
 
 def _check_arguments(
-    what: str, bind: Callable[..., object], parameters: Collection[str], arguments: Mapping[str, Any]
+    subject: str, bind: Callable[..., object], parameters: Collection[str], arguments: Mapping[str, Any]
 ) -> None:
     try:
         bind(**arguments)
     except TypeError as error:
-        takes = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
-        raise CodeError(f"{what}: {error}; {takes}.") from None
+        accepted_text = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
+        raise CodeError(f"{subject}: {error}; {accepted_text}.") from None
 
 
-def _parameters(what: str, target: Callable[..., Any]) -> list[str]:
-    return list(_signature(what, target).parameters)
+def _parameters(subject: str, target: Callable[..., Any]) -> list[str]:
+    return list(_signature(subject, target).parameters)
 
 
-def _signature(what: str, target: Callable[..., Any]) -> inspect.Signature:
+def _signature(subject: str, target: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(target)
     except (TypeError, ValueError):
-        raise CodeError(f"{what} is {type(target).__name__}; it must be a class or a function.") from None
+        raise CodeError(f"{subject} is {type(target).__name__}; it must be a class or a function.") from None
 
 
 def _settings_class(target: Callable[..., Any], name: str) -> type | None:

@@ -16,8 +16,8 @@ from core.spec.run.code import CodeError
 
 
 @contextmanager
-def user_code(what: str, file: str = "") -> Iterator[None]:
-    """While entered, the user's ``what`` (a reference or a place) runs, from ``file``.
+def user_code(subject: str, file: str = "") -> Iterator[None]:
+    """While entered, the user's ``subject`` (a reference or a place) runs, from ``file``.
 
     Raises CodeError naming the line in ``file`` for what it raises; a UserError, and memory that runs out, go on as
     they are.
@@ -27,11 +27,11 @@ def user_code(what: str, file: str = "") -> Iterator[None]:
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and "allocate memory" in said:
+        message = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and "allocate memory" in message:
             raise
-        problem = f"{type(error).__name__}: {excerpt(said, 300)}" if said else type(error).__name__
-        raise CodeError(f"{_line(error, file)}{problem} (in {what}).") from error
+        problem = f"{type(error).__name__}: {excerpt(message, 300)}" if message else type(error).__name__
+        raise CodeError(f"{_line(error, file)}{problem} (in {subject}).") from error
 
 
 def file_of(target: Any) -> str:

@@ -49,8 +49,8 @@ class CustomCode:
             return getattr(module, reference.name)
         except AttributeError:
             callables = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-            near = nearest(reference.name, callables, cutoff=0.4) or callables[:5]
-            has = f"it has {', '.join(near)}" if near else "it defines nothing"
+            suggestions = nearest(reference.name, callables, cutoff=0.4) or callables[:5]
+            has = f"it has {', '.join(suggestions)}" if suggestions else "it defines nothing"
             raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
 
     def _given_object(self, reference: Reference) -> Any:
@@ -59,24 +59,24 @@ class CustomCode:
                 f"{reference.name} is an object that was given to core.train ({GIVEN}:{reference.name}); call "
                 "core.train with it again, or name a file instead."
             )
-        given = self._given[reference.name]
-        return copy.deepcopy(given) if isinstance(given, nn.Module) else given
+        value = self._given[reference.name]
+        return copy.deepcopy(value) if isinstance(value, nn.Module) else value
 
     def _load_module(self, reference: Reference) -> ModuleType:
         place = reference.place
         if self._run is None:
             raise CodeError(f"{place} is not loaded here: code is run for a run that was started, and nothing else.")
-        kept = check_allowed(self._run, [place], self._started)[place]
+        copied_file = check_allowed(self._run, [place], self._started)[place]
         if reference.is_file:
-            content, path = read_kept(self._run, kept), copy_path(self._run, kept)
-            module = ModuleType(f"sdgui_custom_{kept.digest[:16]}")
+            content, path = read_kept(self._run, copied_file), copy_path(self._run, copied_file)
+            module = ModuleType(f"sdgui_custom_{copied_file.digest[:16]}")
             module.__file__ = str(path)
             sys.modules[module.__name__] = module  # dataclasses and pickles look there
             with user_code(place, str(path)):
                 exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
         else:
             content = source_of(reference) or b""
-            if digest_of(content) != kept.digest:
+            if digest_of(content) != copied_file.digest:
                 raise CodeError(
                     f"the module {place} is another than when {self._run.path} began; install that version again, or "
                     "go on with this one (--code changed)."

@@ -130,16 +130,16 @@ class Batch:
         views = (self.clean, *self.student, *self.teacher)
         if self.rows.device == device and not any(view.distortion for view in views):
             return self
-        moved: dict[int, Tensor] = {}  # by identity: images that two views share are copied and distorted once
+        on_device: dict[int, Tensor] = {}  # by identity: images that two views share are copied and distorted once
 
         def move(tensor: Tensor) -> Tensor:
-            if id(tensor) not in moved:
-                moved[id(tensor)] = to_device(tensor, device).contiguous()
-            return moved[id(tensor)]
+            if id(tensor) not in on_device:
+                on_device[id(tensor)] = to_device(tensor, device).contiguous()
+            return on_device[id(tensor)]
 
         def distorted(view: View) -> View:
-            if id(view.images) not in moved and view.distortion is not None:
-                moved[id(view.images)] = view.distortion.apply(to_device(view.images, device).contiguous())
+            if id(view.images) not in on_device and view.distortion is not None:
+                on_device[id(view.images)] = view.distortion.apply(to_device(view.images, device).contiguous())
             return replace(view.map(move), distortion=None)
 
         return replace(self._changed(move, distorted), source=self)
@@ -168,8 +168,8 @@ class Batch:
             rows=move(self.rows),
             texts=move(self.texts),
             clean=convert(self.clean),
-            student=tuple(convert(each) for each in self.student),
-            teacher=tuple(convert(each) for each in self.teacher),
+            student=tuple(convert(view) for view in self.student),
+            teacher=tuple(convert(view) for view in self.teacher),
             labels=None if self.labels is None else move(self.labels),
             source=self.source,
         )

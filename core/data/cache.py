@@ -150,10 +150,10 @@ def open_cache(
     Without ``build`` only an existing cache is opened. ``progress`` may raise to cancel, which leaves no file behind.
     """
     report = log or (lambda message: None)
-    needed = _estimate(files, decoding) if build else 0
-    if needed > budget:
+    needed_bytes = _estimate(files, decoding) if build else 0
+    if needed_bytes > budget:
         report(
-            f"The decoded images need about {needed / 2**20:,.0f} MiB, more than data.cache_mib allows "
+            f"The decoded images need about {needed_bytes / 2**20:,.0f} MiB, more than data.cache_mib allows "
             f"({budget / 2**20:,.0f}); they are decoded again each time."
         )
         return None
@@ -166,7 +166,7 @@ def open_cache(
             return cache
     if not build:
         return None
-    with contextlib.closing(_build(files, decoding, path, needed, max(budget, TOTAL_LIMIT))) as building:
+    with contextlib.closing(_build(files, decoding, path, needed_bytes, max(budget, TOTAL_LIMIT))) as building:
         while True:
             try:
                 decoded_count = next(building)
@@ -220,12 +220,14 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
     return digest.hexdigest()[:32]
 
 
-def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int, limit: int) -> Generator[int, None, None]:
+def _build(
+    files: Sequence[str], decoding: Decoding, path: Path, needed_bytes: int, limit: int
+) -> Generator[int, None, None]:
     """Decode all ``files`` into ``path``; yields the number done. OSError when it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed / 2**20:,.0f} are needed")
+    if free < needed_bytes:
+        raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed_bytes / 2**20:,.0f} are needed")
     try:
         with whole_file(path) as file:
             yield from _write(file, files, decoding)
@@ -237,12 +239,12 @@ def _build(files: Sequence[str], decoding: Decoding, path: Path, needed: int, li
 
 def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
     shapes: list[tuple[int, int]] = []
-    bad: dict[str, str] = {}
+    bad_files: dict[str, str] = {}
     unread: list[int] = []
     pixels = 0
     for count, image in enumerate(_decoded(files, decoding), 1):
         if isinstance(image, ImageError):
-            bad[str(count - 1)] = str(image)
+            bad_files[str(count - 1)] = str(image)
             unread += [count - 1] * image.transient
             shapes.append((0, 0))
         else:
@@ -250,7 +252,7 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
             pixels += image.nbytes
             shapes.append((image.shape[0], image.shape[1]))
         yield count
-    index = json.dumps({"shapes": shapes, "bad": bad, "unread": unread}).encode()
+    index = json.dumps({"shapes": shapes, "bad": bad_files, "unread": unread}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 
@@ -309,12 +311,12 @@ def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> N
     """
     total = 0
     candidates = []
-    needed = {keep, *(cache.path for cache in list(_in_use))}
+    used_files = {keep, *(cache.path for cache in list(_in_use))}
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # removed by another process meanwhile
             status = path.stat()
             if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
-                if path not in needed:
+                if path not in used_files:
                     candidates.append((status.st_mtime, status.st_size, path))
             elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
                 path.unlink()

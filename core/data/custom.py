@@ -91,24 +91,26 @@ def open_custom(
     return CustomPairs(pack_source(rows_source, tokens), decoding_for(image_size, config), pad_id, items, what)
 
 
-def _row(item: Any, index: int, what: str) -> Row:
+def _row(item: Any, index: int, subject: str) -> Row:
     """Item ``index`` as a row. CodeError when it is malformed."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
-        raise CodeError(f"{what}: item {index} is {type(item).__name__}; it must be {ITEM}.")
+        raise CodeError(f"{subject}: item {index} is {type(item).__name__}; it must be {ITEM}.")
     image, captions, labels = item if len(item) == 3 else (*item, {})
     texts = [captions] if isinstance(captions, str) else captions
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise CodeError(f"{what}: the caption of item {index} is {type(captions).__name__}; it must be text or a list.")
+        raise CodeError(
+            f"{subject}: the caption of item {index} is {type(captions).__name__}; it must be text or a list."
+        )
     clean = tuple(filter(None, map(clean_caption, texts)))
     if not clean:
-        raise CodeError(f"{what}: item {index} has no caption.")
+        raise CodeError(f"{subject}: item {index} has no caption.")
     if not isinstance(labels, Mapping):
-        raise CodeError(f"{what}: the labels of item {index} are {type(labels).__name__}; they must be a dict.")
-    file = str(Path(image).absolute()) if isinstance(image, (str, Path)) else f"{what}[{index}]"
+        raise CodeError(f"{subject}: the labels of item {index} are {type(labels).__name__}; they must be a dict.")
+    file = str(Path(image).absolute()) if isinstance(image, (str, Path)) else f"{subject}[{index}]"
     return Row(file, clean, {str(name): str(value) for name, value in labels.items()} or NO_LABELS, ORIGIN, index + 1)
 
 
-def _encoded(image: Any, what: str) -> str | Path | bytes:
+def _encoded(image: Any, subject: str) -> str | Path | bytes:
     """``image`` as input of the decoder: a path, or the bytes of a file."""
     if isinstance(image, (str, Path)):
         return image
@@ -118,8 +120,8 @@ def _encoded(image: Any, what: str) -> str | Path | bytes:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise CodeError(
-            f"{what}: an image is {type(image).__name__}; it must be a path, a PIL image, a uint8 tensor (3, H, W) or "
-            "a uint8 array (H, W, 3)."
+            f"{subject}: an image is {type(image).__name__}; it must be a path, a PIL image, a uint8 tensor (3, H, W) "
+            "or a uint8 array (H, W, 3)."
         )
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=0)

@@ -198,8 +198,8 @@ def open_rows(
     dataset.check(config.max_bad_share)
     if file:
         write_shared(file, packed, cache.path if cache else None)
-    if log is not None and (bad := dataset.all_bad()):
-        log(warning(source.origin, bad, total, len(bad)))
+    if log is not None and (bad_rows := dataset.all_bad()):
+        log(warning(source.origin, bad_rows, total, len(bad_rows)))
     return dataset
 
 
@@ -243,11 +243,11 @@ def _cache(
     return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log, build)
 
 
-def warning(origin: str, bad: Sequence[BadRow], total: int, count: int) -> str:
-    """The warning about ``count`` bad rows, of which ``bad`` are the first or all."""
-    named = "; ".join(map(str, bad[:MENTIONED]))
-    more = f"; and {count - MENTIONED} more" if count > MENTIONED else ""
-    return f"{count} of the {total} rows of {origin} are skipped: {named}{more}."
+def warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
+    """The warning about ``count`` bad rows, of which ``bad_rows`` are the first or all."""
+    examples = "; ".join(map(str, bad_rows[:MENTIONED]))
+    remainder = f"; and {count - MENTIONED} more" if count > MENTIONED else ""
+    return f"{count} of the {total} rows of {origin} are skipped: {examples}{remainder}."
 
 
 def tokens_of(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
@@ -265,5 +265,5 @@ def tokens_of(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress
 
 def longest(tokens: Tensor, pad_id: int) -> int:
     """Tokens of the longest row of (n, T), padding left out; at least 1."""
-    used = (tokens != pad_id).any(0).nonzero()
-    return int(used.max()) + 1 if len(used) else 1
+    used_columns = (tokens != pad_id).any(0).nonzero()
+    return int(used_columns.max()) + 1 if len(used_columns) else 1

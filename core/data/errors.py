@@ -44,29 +44,31 @@ class BadRow:
         return f"{self.location}: {self.reason}"
 
 
-def listing(bad: Sequence[BadRow], count: int | None = None) -> str:
+def listing(bad_rows: Sequence[BadRow], count: int | None = None) -> str:
     """The first bad rows, one per line, and the number of others among ``count`` (default: ``len(bad)``)."""
     lines: list[str] = []
-    for row in bad[:SHOWN]:
+    for row in bad_rows[:SHOWN]:
         if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:
             break
         lines.append(f"  {excerpt(str(row), LONGEST)}")
-    more = (len(bad) if count is None else count) - len(lines)
-    if more > 0:
-        lines.append(f"  and {more} more")
+    unlisted = (len(bad_rows) if count is None else count) - len(lines)
+    if unlisted > 0:
+        lines.append(f"  and {unlisted} more")
     return "\n".join(lines)
 
 
-def check_bad_share(origin: str, bad: Sequence[BadRow], total: int, max_share: float, count: int | None = None) -> None:
+def check_bad_share(
+    origin: str, bad_rows: Sequence[BadRow], total: int, max_share: float, count: int | None = None
+) -> None:
     """DataError listing the bad rows when they exceed ``max_share`` of ``total`` rows, or when all are bad.
 
-    ``count``: the number of bad rows where ``bad`` holds only the first of them.
+    ``count``: the number of bad rows where ``bad_rows`` holds only the first of them.
     """
-    count = len(bad) if count is None else count
+    count = len(bad_rows) if count is None else count
     if total and count >= total:
-        raise DataError(f"None of the {total} rows of {origin} can be used:\n{listing(bad, count=count)}")
+        raise DataError(f"None of the {total} rows of {origin} can be used:\n{listing(bad_rows, count=count)}")
     if total and count / total > max_share:
         raise DataError(
             f"{count} of the {total} rows of {origin} cannot be used, more than the {max_share:.1%} allowed; "
-            f"fix them, or raise data.max_bad_share:\n{listing(bad, count=count)}"
+            f"fix them, or raise data.max_bad_share:\n{listing(bad_rows, count=count)}"
         )

@@ -135,6 +135,6 @@ class SplitOrder:
     def take(self, step: int, first: int = 0, last: int | None = None) -> tuple[Integers, Integers]:
         """Rows ``first`` to ``last - 1`` of batch ``step``, and the epoch of each."""
         parts = zip((self._labelled, self._unlabelled), self._counts, strict=True)
-        drawn = [cycle.take(step * count, count) for cycle, count in parts]
-        rows, epochs = (np.concatenate(both) for both in zip(*drawn, strict=True))
+        parts_drawn = [cycle.take(step * count, count) for cycle, count in parts]
+        rows, epochs = (np.concatenate(columns) for columns in zip(*parts_drawn, strict=True))
         return rows[first:last], epochs[first:last]

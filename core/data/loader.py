@@ -140,8 +140,8 @@ class Loader:
         parts = len(spans[0]) * len(steps) if spans else 0
         workers = min(self._place.workers(self._config.data.workers), parts)
         loaded = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
-        with closing(ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else AHEAD)) as joined:
-            yield from self._checked(joined)
+        with closing(ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else AHEAD)) as batches:
+            yield from self._checked(batches)
 
     def _spans(self, step: int) -> list[Span]:
         """The parts of this process's share of batch ``step``."""
@@ -152,13 +152,13 @@ class Loader:
         return (self._maker[span] for step in steps for span in self._spans(step))
 
     def _processes(self, steps: range, workers: int) -> DataLoader[LoadedPart]:
-        each = len(self._spans(0))
+        rows_per_batch = len(self._spans(0))
         return DataLoader(
             self._maker,
             batch_size=None,
             sampler=_Spans(self._spans, steps),
             num_workers=workers,
-            prefetch_factor=max(2, -(-AHEAD * each // workers)),
+            prefetch_factor=max(2, -(-AHEAD * rows_per_batch // workers)),
             collate_fn=_as_is,
             generator=torch.Generator().manual_seed(self._config.seed),  # else the global generator would advance
         )

@@ -64,8 +64,10 @@ class ShardPairs(Pairs):
 
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
         captions = [self.captions_of(row) for row in rows.tolist()]
-        picked = [texts[int(chance * len(texts))] for texts, chance in zip(captions, chances.tolist(), strict=True)]
-        tokens = self._tokenize(picked)
+        chosen_texts = [
+            texts[int(chance * len(texts))] for texts, chance in zip(captions, chances.tolist(), strict=True)
+        ]
+        tokens = self._tokenize(chosen_texts)
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:

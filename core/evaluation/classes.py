@@ -81,12 +81,12 @@ def fused_probe(work: Work) -> Outcome:
     embed = class_embedder(model, templates).embed
     outcomes = {IMAGE: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
     for position, text in enumerate(texts, start=1):
-        how = build_fused_encoder(model, text, classes, templates, embed)
+        fused_encoder = build_fused_encoder(model, text, classes, templates, embed)
         data = tuple(
-            None if split is None else _joined_data(work, how, split)
+            None if split is None else _joined_data(work, fused_encoder, split)
             for split in (splits.train, splits.test, splits.val)
         )
-        outcomes[text] = _probe_outcome(work, data, how.layer, position, len(texts))
+        outcomes[text] = _probe_outcome(work, data, fused_encoder.layer, position, len(texts))
     return work.annotate(_combine(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
 
 
@@ -97,9 +97,11 @@ def _data(splits: Splits, layer: str) -> _Data:
     return splits.train.data(layer), splits.test.data(layer), splits.val.data(layer) if splits.val else None
 
 
-def _joined_data(work: Work, how: FusedEncoder, split: LabelledFeatures) -> ProbeData:
+def _joined_data(work: Work, fused_encoder: FusedEncoder, split: LabelledFeatures) -> ProbeData:
     """The fused representation of the readable images of ``split``."""
-    return ProbeData(fused_features(how, split.dataset, work.progress).values[how.layer], split.labels)
+    return ProbeData(
+        fused_features(fused_encoder, split.dataset, work.progress).values[fused_encoder.layer], split.labels
+    )
 
 
 def _probe_outcome(work: Work, data: _Data, layer: str, position: int, text_count: int) -> Outcome:
@@ -137,7 +139,10 @@ def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome
         bounds |= {f"{name}_{metric}": value for metric, value in outcomes[name].intervals.items()}
     notes = list(main.notes)
     notes.append(f"the image is fused with: {', '.join(_TEXT_MEANINGS[text] for text in texts)}.")
-    details: dict[str, Any] = {**main.details, "others": {name: dict(each.details) for name, each in outcomes.items()}}
+    details: dict[str, Any] = {
+        **main.details,
+        "others": {name: dict(outcome.details) for name, outcome in outcomes.items()},
+    }
     if "acc1" in image.per_query:
         gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])
         metrics["gain_acc1"] = gain.value

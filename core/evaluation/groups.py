@@ -121,8 +121,8 @@ def _fit(column: Array) -> tuple[GaussianMixture, GaussianMixture]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the best fit so far is compared
-        single, fits = GaussianMixture(1).fit(column), [fit_two(share) for share in _STARTS]
-        return single, max(fits, key=lambda fit: float(fit.lower_bound_))
+        single, mixtures = GaussianMixture(1).fit(column), [fit_two(share) for share in _STARTS]
+        return single, max(mixtures, key=lambda fit: float(fit.lower_bound_))
 
 
 def _normal(x: Array, mean: float, spread: float) -> Array:

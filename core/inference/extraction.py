@@ -116,10 +116,10 @@ def extract(
     while missing := {name: row for name in names if (row := work.next_row(name)) < len(dataset)}:
         first = min(missing.values())
         behind = [name for name, row in missing.items() if row == first]
-        until = min([row for row in missing.values() if row > first], default=len(dataset))
+        stop = min([row for row in missing.values() if row > first], default=len(dataset))
         with evaluating(model.network):
             batches = evaluation_batches(dataset, model.network.image_size, model.batch, first)
-            work.encode(behind, encode(behind), batches, model.batch, until, partial(progress, activity))
+            work.encode(behind, encode(behind), batches, model.batch, stop, partial(progress, activity))
     return work.result()
 
 
@@ -170,12 +170,12 @@ class _Work:
         self, names: Sequence[str], start: int, stop: int, encoded: list[tuple[Tensor, Mapping[str, Tensor]]]
     ) -> None:
         """Stores rows ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
-        bad = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
+        bad_rows = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
         rows = torch.cat([rows for rows, _ in encoded]) if encoded else torch.empty(0, dtype=torch.int64)
         self.is_cached = self.is_cached and not any(start <= row < stop for row in self.dataset.unread)
         for name in names:
             values = torch.cat([values[name] for _, values in encoded]) if encoded else self._empty_values(name)
-            part = Part(start, stop, rows, values, bad)
+            part = Part(start, stop, rows, values, bad_rows)
             self.parts[name].append(part)
             if self.is_cached:
                 try:

@@ -85,8 +85,8 @@ class FeatureFolder:
     def append(self, part: Part) -> None:
         """Writes ``part``. Raises OSError when it cannot be written."""
         self.path.mkdir(parents=True, exist_ok=True)
-        bad = json.dumps({str(row): reason for row, reason in part.bad.items()})
-        content = save({"rows": part.rows, "values": part.values.contiguous()}, {"bad": bad})
+        bad_rows = json.dumps({str(row): reason for row, reason in part.bad.items()})
+        content = save({"rows": part.rows, "values": part.values.contiguous()}, {"bad": bad_rows})
         write_whole(self.path / f"{part.start:09d}-{part.stop:09d}{SUFFIX}", content)
 
 
@@ -94,16 +94,16 @@ def _read(path: Path, start: int, stop: int) -> Part | None:
     try:
         with open_regular(path), safetensors.safe_open(path, framework="pt") as file:  # never waits for a pipe
             rows, values = file.get_tensor("rows"), file.get_tensor("values")
-            bad = _BAD.validate_json(file.metadata()["bad"])
+            bad_rows = _BAD.validate_json(file.metadata()["bad"])
     except (OSError, UserError, ValueError, KeyError, TypeError, safetensors.SafetensorError):
         return None
     if rows.dtype is not torch.int64 or rows.dim() != 1 or values.dim() < 1 or len(values) != len(rows):
         return None
-    if len(rows) + len(bad) != stop - start:  # before trusting the file name
+    if len(rows) + len(bad_rows) != stop - start:  # before trusting the file name
         return None
-    if rows.tolist() != [row for row in range(start, stop) if row not in bad]:
+    if rows.tolist() != [row for row in range(start, stop) if row not in bad_rows]:
         return None
-    return Part(start, stop, rows, values, bad)
+    return Part(start, stop, rows, values, bad_rows)
 
 
 def prune(keep: Sequence[Path], folder: Path | None = None, limit: int = TOTAL_LIMIT) -> None:

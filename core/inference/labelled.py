@@ -127,10 +127,10 @@ def label_name(dataset: PairDataset, requested: str) -> str:
 
 def unreadable(dataset: PairDataset) -> tuple[str, ...]:
     """A note on rows that cannot be used; empty if all can."""
-    bad = dataset.all_bad()
-    if not bad:
+    bad_rows = dataset.all_bad()
+    if not bad_rows:
         return ()
-    return (f"{len(bad)} rows of {dataset.origin} cannot be used and were skipped, such as {bad[0]}.",)
+    return (f"{len(bad_rows)} rows of {dataset.origin} cannot be used and were skipped, such as {bad_rows[0]}.",)
 
 
 def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:

@@ -45,11 +45,11 @@ def check_features(features: Tensor, subject: str) -> Tensor:
             f"there are no {subject} to evaluate (shape {tuple(features.shape)}); check the data source."
         )
     features = features.detach().float()
-    bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
-    if len(bad):
-        examples = ", ".join(str(row) for row in bad[:5].tolist()) + (", ..." if len(bad) > 5 else "")
+    bad_rows = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+    if len(bad_rows):
+        examples = ", ".join(str(row) for row in bad_rows[:5].tolist()) + (", ..." if len(bad_rows) > 5 else "")
         raise EvaluationError(
-            f"{len(bad)} of {len(features)} {subject} hold NaN or infinity (rows {examples}); "
+            f"{len(bad_rows)} of {len(features)} {subject} hold NaN or infinity (rows {examples}); "
             "the model diverged or ran in too low a precision: evaluate an earlier checkpoint, or in fp32."
         )
     return features

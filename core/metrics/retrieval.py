@@ -59,17 +59,17 @@ class Ranks:
         C(tied, d) / C(tied + correct, d).
         """
         tied, correct = self.tied.double(), self.correct.double()
-        drawn = (k - self.better.double()).clamp_min(0).minimum(tied + correct)
-        single = (drawn / (tied + 1)).clamp(0, 1)
-        remaining = (tied - drawn).clamp_min(0)
+        hits_among_ties = (k - self.better.double()).clamp_min(0).minimum(tied + correct)
+        single = (hits_among_ties / (tied + 1)).clamp(0, 1)
+        remaining = (tied - hits_among_ties).clamp_min(0)
         logarithm = (
             _log_factorial(tied)
             - _log_factorial(remaining)
             + _log_factorial(remaining + correct)
             - _log_factorial(tied + correct)
         )
-        several = torch.where(drawn > tied, 1.0, -torch.expm1(logarithm))
-        return torch.where((self.correct == 1) | (drawn == 0), single, several)
+        several = torch.where(hits_among_ties > tied, 1.0, -torch.expm1(logarithm))
+        return torch.where((self.correct == 1) | (hits_among_ties == 0), single, several)
 
     def reciprocal(self) -> Tensor:
         """Expected 1/rank of each query: (Q,) float64.
@@ -298,8 +298,8 @@ def _rivals(
     # 0 and 1 as floats: their sums are exact here, and fast.
     better = torch.gt(scores, high, out=marks).sum(dim=1).long().cpu()
     near = torch.ge(scores, low, out=marks).sum(dim=1).long().cpu() - better
-    many = int(near.sum()) > NEAR_AT_MOST
-    if not many and near.any():
+    is_dense = int(near.sum()) > NEAR_AT_MOST
+    if not is_dense and near.any():
         rows = near.nonzero().flatten()
         device_rows = rows.to(scores.device)
         close = (scores[device_rows] >= low[device_rows]) & (scores[device_rows] <= high[device_rows])
@@ -307,4 +307,4 @@ def _rivals(
         gap = cosine(rows[position], column) - threshold[rows[position]]
         better.index_add_(0, rows[position], (gap > EQUAL).long())
         near = torch.zeros_like(near).index_add_(0, rows[position], (gap.abs() <= EQUAL).long())
-    return torch.stack([better, near]), NEAR if many else EQUAL
+    return torch.stack([better, near]), NEAR if is_dense else EQUAL

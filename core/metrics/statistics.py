@@ -179,8 +179,8 @@ def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: 
     size = size or len(values)
     kinds, often = np.unique(values, return_counts=True)
     if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
-        drawn: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
-        return drawn
+        resampled_means: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
+        return resampled_means
     return _ratio_means(values, np.ones(len(values)), draws, random, size)
 
 
@@ -193,6 +193,6 @@ def _ratio_means(
     step = max(1, _DRAWN_AT_ONCE // size)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
-        drawn = random.integers(len(sums), size=(rows, size))
-        means[start : start + rows] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+        indices = random.integers(len(sums), size=(rows, size))
+        means[start : start + rows] = sums[indices].sum(axis=1) / counts[indices].sum(axis=1)
     return means

@@ -67,10 +67,10 @@ def encode(
     files = _files(images if images is not None else ())
     vectors, batch = [], []
     with torch.no_grad():
-        for read in read_ahead(files, model.network.image_size, model.data, _AHEAD):
-            if read.image is None:
-                raise UserError(f"{excerpt(read.path)}: {read.error}.")
-            batch.append(read.image)
+        for result in read_ahead(files, model.network.image_size, model.data, _AHEAD):
+            if result.image is None:
+                raise UserError(f"{result.path}: {result.error}.")
+            batch.append(result.image)
             if len(batch) == model.batch:
                 vectors.append(encode_images(model.network, torch.stack(batch), model.runtime))
                 batch = []

@@ -67,23 +67,23 @@ def train(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise UserError(f"{type(callback).__name__} is no core.Callback; derive it from that.")
-    raw, given = config.model_dump(mode="json"), dict[str, Any]()
+    raw, objects = config.model_dump(mode="json"), dict[str, Any]()
     for item in objectives:
         loss, weight = item if isinstance(item, tuple) else (item, 1.0)
         name = getattr(loss, "__name__", type(loss).__name__)
-        if name in given:
+        if name in objects:
             raise UserError(f"two objectives are called {name}; give one of them another name.")
-        given[name] = loss
+        objects[name] = loss
         raw["objectives"]["custom"][f"{GIVEN}:{name}"] = {"weight": weight}
     if dataset is not None:
         splits = dict(dataset) if isinstance(dataset, Mapping) else {"train": dataset}
         if wrong := [name for name in splits if name not in SPLITS]:
             raise UserError(f"dataset has {wrong[0]!r}; its keys may be {', '.join(SPLITS)}.")
-        given["dataset"] = _by_split(splits)
+        objects["dataset"] = _by_split(splits)
         raw["data"] |= {"dataset": f"{GIVEN}:dataset", **{name: name for name in splits}}
     run = RunDir(Path(folder).absolute())
     config = with_absolute_paths(validate(raw, "the config"))
-    return train_in(config, run, quiet=quiet, use=code, given=given, callbacks=callbacks)
+    return train_in(config, run, quiet=quiet, use=code, objects=objects, callbacks=callbacks)
 
 
 def _by_split(splits: Mapping[str, Any]) -> Callable[[str], Any]:

@@ -113,12 +113,14 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
     Raises CodeError when a custom one cannot be used.
     """
     every = config.objectives
-    own = [settings for _, settings in every if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)]
+    built_in = [
+        settings for _, settings in every if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)
+    ]
     custom = [CustomObjective(key, settings, code) for key, settings in every.custom.items() if settings.weight > 0]
-    for one in custom:
-        if one.learns_from_teacher and not config.teacher.traits.exists:
-            raise CodeError(f"objectives.custom: {one.name} takes a teacher; set teacher.kind, such as ema.")
-    objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in own), *custom])
+    for objective in custom:
+        if objective.learns_from_teacher and not config.teacher.traits.exists:
+            raise CodeError(f"objectives.custom: {objective.name} takes a teacher; set teacher.kind, such as ema.")
+    objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in built_in), *custom])
     if network is not None:
         for objective in objectives:
             objective.build_buffers(network)

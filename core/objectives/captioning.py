@@ -53,9 +53,9 @@ def next_words(
         states = network.towers.decode(image.tokens, text.words[:, :-1])
         logits = network.towers.word_logits(words.select(states))
     else:
-        joined = network.join(image, text, every_word=True, causal=True).words
-        assert joined is not None
-        logits = network.heads[Captioning.name](words.select(joined[:, : tokens.shape[1] - 1]))
+        fused = network.join(image, text, every_word=True, causal=True).words
+        assert fused is not None
+        logits = network.heads[Captioning.name](words.select(fused[:, : tokens.shape[1] - 1]))
     return NextWords(logits, words.labels, words.pairs)
 
 

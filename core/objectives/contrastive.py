@@ -52,9 +52,9 @@ class Contrastive(Objective):
         with torch.autocast(image.device.type, enabled=False):
             if self.kind == "sigmoid":
                 return self._sigmoid_loss(student)
-            both = both_logits(image, text, student.clean.every_image, student.every_text, scale)  # (B, B) each
+            logits = both_logits(image, text, student.clean.every_image, student.every_text, scale)  # (B, B) each
             weights = student.pair_weights
-            loss = (self._cross_entropy(both[0], weights) + self._cross_entropy(both[1], weights)) / 2
+            loss = (self._cross_entropy(logits[0], weights) + self._cross_entropy(logits[1], weights)) / 2
         return loss, {
             "diag/contrastive_over_ln_batch": loss.detach() / math.log(max(2, size() * len(image))),
             "diag/logit_scale": scale.detach(),

@@ -95,7 +95,7 @@ class DistillFeatures(Objective):
         assert isinstance(head, FeatureHead)
         if head.project is None:
             return FeatureOutputs(head.scale())
-        fused = [head.project(joined) for joined in network.fused_views(output)]
+        fused = [head.project(view) for view in network.fused_views(output)]
         return FeatureOutputs(head.scale(), tuple(F.normalize(features.float(), dim=-1) for features in fused))
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs | None:

@@ -49,8 +49,8 @@ class ImageContrastive(Objective):
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Tensor:
         """(2, B, P) unit vectors of the two views."""
         head = network.heads[self.name]
-        both = [head(features.before_projection) for features in output.image_features[1:3]]
-        return torch.stack([F.normalize(vectors.float(), dim=-1) for vectors in both])
+        projections = [head(features.before_projection) for features in output.image_features[1:3]]
+        return torch.stack([F.normalize(vectors.float(), dim=-1) for vectors in projections])
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         projected: Tensor = student.extra[self.name]

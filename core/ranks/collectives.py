@@ -100,14 +100,14 @@ def _all_reduce(x: Tensor, operation: Any) -> Tensor:
     return result
 
 
-def global_count_per_rank(count: Tensor, least: float = 1.0) -> Tensor:
+def global_count_per_rank(count: Tensor, minimum: float = 1.0) -> Tensor:
     """The global count divided by the number of ranks: with it, the mean over ranks of local sums is the global mean.
 
-    ``count``: the local count, a scalar. The global count is clamped to at least ``least``.
+    ``count``: the local count, a scalar. The global count is clamped to at least ``minimum``.
     """
     if size() == 1:
-        return count.clamp(min=least)
-    return sum_over_ranks(count.float()).clamp(min=least) / size()
+        return count.clamp(min=minimum)
+    return sum_over_ranks(count.float()).clamp(min=minimum) / size()
 
 
 def global_count_per_rank_of(count: int, device: torch.device) -> Tensor | float:

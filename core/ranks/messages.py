@@ -61,17 +61,17 @@ class Messages:
         self._exchanges += 1
         key = f"{self._exchanges}/{about}"
         self._call_store(lambda: self._store.set(f"{key}/{self.rank}", json.dumps(value)))
-        until = time.monotonic() + seconds
-        return [self._wait(f"{key}/{rank}", until) for rank in range(self.size)]
+        deadline = time.monotonic() + seconds
+        return [self._wait(f"{key}/{rank}", deadline) for rank in range(self.size)]
 
-    def _wait(self, key: str, until: float) -> Any:
+    def _wait(self, key: str, deadline: float) -> Any:
         pause = 0.001
         while True:
             if self._call_store(lambda: self._store.check([key])):
                 return parse_json(self._call_store(lambda: self._store.get(key)), "a message between ranks")
             if pause > _POLL_SECONDS / 2 and self._call_store(lambda: self._store.check([_FAILURE])):
                 raise RankFailed(f"a rank failed before it sent {key}")
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise TimeoutError(f"no message from rank {key.rpartition('/')[2]}")
             time.sleep(pause)
             pause = min(2 * pause, _POLL_SECONDS)
@@ -105,13 +105,13 @@ class Messages:
 
     def failure(self, seconds: float = 0.0) -> Failure | None:
         """The stored failure of a rank, waiting up to ``seconds`` for it; None if no rank reported one."""
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         with suppress(RankFailed):
             while True:
                 if self._call_store(lambda: self._store.check([_FAILURE]), FAILURE_TIMEOUT):
                     text = self._call_store(lambda: self._store.get(_FAILURE), FAILURE_TIMEOUT)
                     return Failure(**parse_json(text, "a message between ranks"))
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     return None
                 time.sleep(0.1)
         return None

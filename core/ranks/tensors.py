@@ -29,8 +29,8 @@ def full_tensor(value: Tensor) -> Tensor:
     mesh = parts.device_mesh
     if all(mesh.size(dim) == 1 or place.is_replicate() for dim, place in enumerate(parts.placements)):
         return local(value)
-    gathered: Tensor = parts.full_tensor()
-    return gathered
+    full: Tensor = parts.full_tensor()
+    return full
 
 
 def local(value: Tensor) -> Tensor:
@@ -55,13 +55,13 @@ def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> di
     Tensors are gathered one after another, so that a device holds only one full tensor at a time. ``copy`` also copies
     tensors that are in host memory already.
     """
-    gathered = {}
+    host_tensors = {}
     for name, value in tensors.items():
         full = full_tensor(value.detach())
         if keep:
-            gathered[name] = full.to("cpu", copy=copy)
+            host_tensors[name] = full.to("cpu", copy=copy)
         del full
-    return gathered
+    return host_tensors
 
 
 def as_trees(value: Any) -> Any:

@@ -22,14 +22,14 @@ _LARGEST_SIDE = 512
 
 def checkpoints(run: RunDir) -> list[CheckpointFacts]:
     """The complete checkpoints of ``run``, oldest first."""
-    pointed = {alias: _pointer(run, alias) for alias in ("best", "last")}
+    aliases = {alias: _pointer(run, alias) for alias in ("best", "last")}
     facts = []
     for name in names(run):
         try:
             files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
         except FileNotFoundError:  # deleted for a newer one meanwhile
             continue
-        pointers = [alias for alias, target in pointed.items() if target == name]
+        pointers = [alias for alias, target in aliases.items() if target == name]
         facts.append(CheckpointFacts(name=name, files=files, pointers=pointers))
     return facts
 

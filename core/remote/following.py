@@ -52,9 +52,9 @@ class _FollowedRun:
         self.watched = watched
         self.folder = str(watched.run.path)
         self.offsets, self.from_start = dict.fromkeys(FILES, 0), set(FILES)
-        for name, known in files.items():
-            if name in FILES and _has_same_start(watched.run.path / name, known):
-                self.offsets[name] = known.offset
+        for name, known_part in files.items():
+            if name in FILES and _has_same_start(watched.run.path / name, known_part):
+                self.offsets[name] = known_part.offset
                 self.from_start.discard(name)
         self.next_poll, self.next_progress, self.next_renewal = 0.0, 0.0, 0.0
         self.last_growth = 0.0
@@ -66,12 +66,12 @@ class _FollowedRun:
         return self.last_progress is None or self.last_progress.state.alive
 
 
-def _has_same_start(path: Path, known: _KnownPart) -> bool:
+def _has_same_start(path: Path, known_part: _KnownPart) -> bool:
     """Whether the file still begins with the part that the client has."""
     try:
-        if known.offset == 0:
+        if known_part.offset == 0:
             return True
-        return path.stat().st_size >= known.offset and digest_before(path, known.offset) == known.digest
+        return path.stat().st_size >= known_part.offset and digest_before(path, known_part.offset) == known_part.digest
     except (OSError, UserError):
         return False
 
@@ -91,10 +91,10 @@ class Follower:
 
         UserError for invalid ``files``.
         """
-        known = checked_as(_FILES, files, "the files to follow")
-        followed = _FollowedRun(WatchedRun(RunDir(folder), self._slurm), known)
+        known_parts = checked_as(_FILES, files, "the files to follow")
+        followed_run = _FollowedRun(WatchedRun(RunDir(folder), self._slurm), known_parts)
         with self._lock:
-            self._runs[folder] = followed
+            self._runs[folder] = followed_run
 
     def unfollow(self, folder: str) -> None:
         """Stop following ``folder``."""
@@ -104,14 +104,14 @@ class Follower:
     def watched(self, folder: str) -> WatchedRun:
         """The watched run in ``folder``: the followed one, which knows its pending request, or a new one."""
         with self._lock:
-            followed = self._runs.get(folder)
-        return followed.watched if followed is not None else WatchedRun(RunDir(folder), self._slurm)
+            followed_run = self._runs.get(folder)
+        return followed_run.watched if followed_run is not None else WatchedRun(RunDir(folder), self._slurm)
 
     def poll_now(self, folder: str) -> None:
         """Poll the run in ``folder`` at once, after a request or a start."""
         with self._lock:
-            if followed := self._runs.get(folder):
-                followed.next_poll = followed.next_progress = 0.0
+            if followed_run := self._runs.get(folder):
+                followed_run.next_poll = followed_run.next_progress = 0.0
 
     def stop(self) -> None:
         self._stopped.set()
@@ -120,41 +120,41 @@ class Follower:
         while not self._stopped.wait(POLL_SECONDS):
             with self._lock:
                 runs = list(self._runs.values())
-            for followed in runs:
+            for followed_run in runs:
                 with suppress(BrokenPipeError):
-                    self._poll(followed)
+                    self._poll(followed_run)
 
-    def _poll(self, followed: _FollowedRun) -> None:
+    def _poll(self, followed_run: _FollowedRun) -> None:
         monotonic_now = time.monotonic()
-        if monotonic_now < followed.next_poll:
+        if monotonic_now < followed_run.next_poll:
             return
         try:
             has_lifecycle_event = False
             for name in FILES:
-                has_lifecycle_event = self._send_new_bytes(followed, name) or has_lifecycle_event
-            if has_lifecycle_event or monotonic_now >= followed.next_progress:
-                followed.next_progress = monotonic_now + _PROGRESS_SECONDS
-                self._send_progress(followed, monotonic_now)
-            followed.trouble = ""
+                has_lifecycle_event = self._send_new_bytes(followed_run, name) or has_lifecycle_event
+            if has_lifecycle_event or monotonic_now >= followed_run.next_progress:
+                followed_run.next_progress = monotonic_now + _PROGRESS_SECONDS
+                self._send_progress(followed_run, monotonic_now)
+            followed_run.trouble = ""
         except (OSError, UserError) as error:
-            followed.next_progress = monotonic_now + _PROGRESS_SECONDS
-            if followed.trouble != str(error):
-                followed.trouble = str(error)
-                self._send({"event": "trouble", "folder": followed.folder, "message": str(error)})
-        quiet = _QUIET_POLL_SECONDS if monotonic_now - followed.last_growth > _QUIET_AFTER else 0.0
-        followed.next_poll = monotonic_now + (quiet if followed.alive else _ENDED_POLL_SECONDS)
+            followed_run.next_progress = monotonic_now + _PROGRESS_SECONDS
+            if followed_run.trouble != str(error):
+                followed_run.trouble = str(error)
+                self._send({"event": "trouble", "folder": followed_run.folder, "message": str(error)})
+        quiet = _QUIET_POLL_SECONDS if monotonic_now - followed_run.last_growth > _QUIET_AFTER else 0.0
+        followed_run.next_poll = monotonic_now + (quiet if followed_run.alive else _ENDED_POLL_SECONDS)
 
-    def _send_new_bytes(self, followed: _FollowedRun, name: str) -> bool:
+    def _send_new_bytes(self, followed_run: _FollowedRun, name: str) -> bool:
         """Send what was appended to a file; returns whether it contains a start or an end of the run."""
-        path = followed.watched.run.path / name
+        path = followed_run.watched.run.path / name
         try:
             size = path.stat().st_size
         except FileNotFoundError:
             return False
-        offset = followed.offsets[name]
+        offset = followed_run.offsets[name]
         if size < offset:  # another file
-            offset = followed.offsets[name] = 0
-            followed.from_start.add(name)
+            offset = followed_run.offsets[name] = 0
+            followed_run.from_start.add(name)
         has_lifecycle_event = False
         while offset < size and not self._stopped.is_set():
             with open_regular(path, root=path.parent, error=RunDirError) as file:
@@ -162,20 +162,29 @@ class Follower:
                 data = file.read(_PART)
             if not data:
                 break
-            part = {"event": "bytes", "folder": followed.folder, "file": name, "offset": offset, "data": packed(data)}
-            self._send(part | {"restart": name in followed.from_start})
-            followed.from_start.discard(name)
-            followed.last_growth = time.monotonic()
+            part = {
+                "event": "bytes",
+                "folder": followed_run.folder,
+                "file": name,
+                "offset": offset,
+                "data": packed(data),
+            }
+            self._send(part | {"restart": name in followed_run.from_start})
+            followed_run.from_start.discard(name)
+            followed_run.last_growth = time.monotonic()
             offset += len(data)
-            followed.offsets[name] = offset
+            followed_run.offsets[name] = offset
             has_lifecycle_event = has_lifecycle_event or _LIFECYCLE_MARK in data
         return has_lifecycle_event and name == FILES[0]
 
-    def _send_progress(self, followed: _FollowedRun, monotonic_now: float) -> None:
-        progress = followed.watched.progress()
-        if _without_times(progress) == _without_times(followed.last_progress) and monotonic_now < followed.next_renewal:
+    def _send_progress(self, followed_run: _FollowedRun, monotonic_now: float) -> None:
+        progress = followed_run.watched.progress()
+        if (
+            _without_times(progress) == _without_times(followed_run.last_progress)
+            and monotonic_now < followed_run.next_renewal
+        ):
             return
-        followed.last_progress, followed.next_renewal = progress, monotonic_now + _RENEWAL_SECONDS
+        followed_run.last_progress, followed_run.next_renewal = progress, monotonic_now + _RENEWAL_SECONDS
         self._send({"event": "run_status", **progress.model_dump(mode="json")})
 
 

@@ -110,8 +110,8 @@ class Sender:
             self._write(as_line(self._names.to_remote(value)))
         except _CancelledError:
             with self._lock:
-                refused = number in self._refused
-            if not refused:
+                is_refused = number in self._refused
+            if not is_refused:
                 self._reply({"id": number, "event": "failed", "message": "cancelled", "details": ""})
         except UserError as error:
             self._reply({"id": number, "event": "failed", "message": str(error), "details": ""})

@@ -55,13 +55,13 @@ def _works_on(pid: int, run: Path) -> bool:
     """Whether the command line of ``pid`` names the folder ``run``, a file in it, or its chain or study."""
     folder = run.resolve()
     chain, study = chain_file(folder), StudyDir(folder.parent.parent)
-    named = {folder, *([chain.parent] if chain else []), *([study.path] if study.study.is_file() else [])}
+    folders = {folder, *([chain.parent] if chain else []), *([study.path] if study.study.is_file() else [])}
     try:
         process = psutil.Process(pid)
         paths = [Path(os.path.realpath(Path(process.cwd(), word))) for word in process.cmdline()[1:] if word]
     except psutil.NoSuchProcess:
         return True
-    return any(path in named or path.is_relative_to(folder) for path in paths)
+    return any(path in folders or path.is_relative_to(folder) for path in paths)
 
 
 def _kill_tree(pid: int) -> None:

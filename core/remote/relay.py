@@ -47,11 +47,11 @@ def relay(machine: Machine, home: Path) -> int:
     errors.start()
     sender = Sender(names, machine.name, process.stdin, _reply)
     threading.Thread(target=_pass_requests, args=(sender,), daemon=True).start()
-    answered = _pass_replies(names, process.stdout, sender)
+    has_answered = _pass_replies(names, process.stdout, sender)
     sender.worker_ended()
     code = process.wait()
     errors.join(2.0)
-    if code and (not answered or code == 255):
+    if code and (not has_answered or code == 255):
         raise ssh.refusal(machine, code, stderr_tail.decode("utf-8", "replace"))
     return code
 
@@ -67,10 +67,10 @@ def _pass_requests(sender: Sender) -> None:
 
 def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
     """Forward replies; returns whether there were any."""
-    answered = False
+    has_answered = False
     with replies:
         while (line := replies.readline(_MAX_LINE_BYTES)).endswith(b"\n"):  # an endless line is the end
-            answered = True
+            has_answered = True
             value = parse_message(line)
             if value is not None:
                 if value.get("event") == "ready":
@@ -79,8 +79,8 @@ def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> 
                     sender.answered(value.get("id"), value["event"] == "failed")
                 line = as_line(names.to_local(value))
             if not _write(line):  # the window has closed; the worker's stdin ends with ours
-                return answered
-    return answered
+                return has_answered
+    return has_answered
 
 
 def _reply(value: dict[str, Any]) -> None:

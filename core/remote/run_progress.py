@@ -249,24 +249,26 @@ def _slurm_state(
         if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts:
             return judge(None, terminal), ""
         return RunState.STARTING, _waiting_note(job, slurm_job, time_now, requeued)
-    began = max(slurm_job.began or 0.0, job.submitted) - _TIME_SLACK
-    fresh = last is not None and last.time >= began
+    start_time = max(slurm_job.began or 0.0, job.submitted) - _TIME_SLACK
+    is_current = last is not None and last.time >= start_time
     if slurm_job.running:
-        if fresh and terminal is not None:
+        if is_current and terminal is not None:
             return judge(None, terminal), ""
-        if fresh:
+        if is_current:
             return RunState.RUNNING, ""
-        activity = status.doing if status is not None and status.started >= began else ""
+        activity = status.doing if status is not None and status.started >= start_time else ""
         return RunState.STARTING, f"{activity or STARTING} on {slurm_job.nodes or 'its node'} (Slurm job {job.job})"
-    if terminal is not None and (fresh or (terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts)):
+    if terminal is not None and (
+        is_current or (terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts)
+    ):
         return judge(None, terminal), ""
-    how = _END_REASONS.get(slurm_job.state, f"ended as {slurm_job.state}")
-    return RunState.INTERRUPTED, f"Slurm job {job.job} {how}; resume it from its last checkpoint."
+    end_reason = _END_REASONS.get(slurm_job.state, f"ended as {slurm_job.state}")
+    return RunState.INTERRUPTED, f"Slurm job {job.job} {end_reason}; resume it from its last checkpoint."
 
 
 def _waiting_note(job: Job, slurm_job: SlurmJob, time_now: float, requeued: str) -> str:
-    why = _WAIT_REASONS.get(slurm_job.reason, f"({slurm_job.reason})" if slurm_job.reason else "")
-    parts = [f"Slurm job {job.job} waits {why}".strip()]
+    reason = _WAIT_REASONS.get(slurm_job.reason, f"({slurm_job.reason})" if slurm_job.reason else "")
+    parts = [f"Slurm job {job.job} waits {reason}".strip()]
     if slurm_job.restarts:
         parts.insert(0, f"requeued after {requeued}" if requeued else "requeued by Slurm")
     if slurm_job.expected and slurm_job.expected > time_now:

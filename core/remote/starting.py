@@ -181,15 +181,15 @@ class Starter:
         if job.pid:
             return Submitted(folder=str(run.path), pid=job.pid)
         status = run.read_status()
-        fresh = status is not None and status.started >= job.submitted - 2.0
-        return Submitted(folder=str(run.path), pid=status.pid) if fresh and status else None
+        is_current = status is not None and status.started >= job.submitted - 2.0
+        return Submitted(folder=str(run.path), pid=status.pid) if is_current and status else None
 
     def _refuse_alive(self, run: RunDir, job: Job | None) -> None:
         """Raise UserError while a trainer is running; wait for one that has written its last event to exit."""
-        until = time.monotonic() + _EXIT_SECONDS
+        deadline = time.monotonic() + _EXIT_SECONDS
         while self._alive(run, job):
-            ended = not WatchedRun(run, self._slurm).progress().state.alive
-            if not ended or time.monotonic() > until:
+            has_ended = not WatchedRun(run, self._slurm).progress().state.alive
+            if not has_ended or time.monotonic() > deadline:
                 raise UserError(f"The run {run.path.name} is already running on this machine; stop or pause it first.")
             time.sleep(0.1)
 

@@ -46,10 +46,10 @@ class Frame:
 def save(frames: Sequence[Frame], to: Path, title: str) -> None:
     """Writes ``frames`` to the looping WebP ``to``. Raises UserError when it cannot be written."""
     total = frames[-1].step
-    drawn = [_draw(frame, total, title) for frame in frames]
+    images = [_draw(frame, total, title) for frame in frames]
     content = io.BytesIO()
-    drawn[0].save(
-        content, "WEBP", save_all=True, append_images=drawn[1:], duration=MILLISECONDS, loop=0, quality=80, method=2
+    images[0].save(
+        content, "WEBP", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0, quality=80, method=2
     )
     with writing(to):
         write_whole(to, content.getvalue())

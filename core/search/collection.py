@@ -161,15 +161,15 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     parts = layout(len(vectors), manifest.identity.dim)
     if not parts:
         return Exact(vectors)
-    ready: list[Part] = []
+    encoded_parts: list[Part] = []
     for part in parts:  # in a growing index, parts without a file are searched in memory
         if part.name(manifest.generation, bank) not in files:
             break
-        ready.append(part)
-    covered = ready[-1].stop if ready else 0
+        encoded_parts.append(part)
+    covered = encoded_parts[-1].stop if encoded_parts else 0
     memory = [Part("memory", covered, len(vectors))] if covered < len(vectors) else []
-    names = [reader.folder / part.name(manifest.generation, bank) for part in ready]
-    return Scanned(vectors, [*ready, *memory], [*names, *(None for _ in memory)])
+    names = [reader.folder / part.name(manifest.generation, bank) for part in encoded_parts]
+    return Scanned(vectors, [*encoded_parts, *memory], [*names, *(None for _ in memory)])
 
 
 def encode_source(model: Model, name: str, source: str, progress: Progress, keep: bool = False) -> Collection:
@@ -193,7 +193,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
         pair = dataset.rows[row]
         records.append(Record(pair.file, pair.captions, pair.labels))
     facts = [_facts(record.path) for record in records]
-    bad = dataset.all_bad()
+    bad_rows = dataset.all_bad()
     return Collection(
         title=source,
         encoder=encoder,
@@ -205,7 +205,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
         sizes=np.array([size for size, _ in facts], np.int64),
         times=np.array([time for _, time in facts], np.int64),
         search_method="exact, in memory",
-        notes=(f"{len(bad)} rows cannot be used and were skipped, such as {bad[0]}.",) if bad else (),
+        notes=(f"{len(bad_rows)} rows cannot be used and were skipped, such as {bad_rows[0]}.",) if bad_rows else (),
     )
 
 

@@ -113,9 +113,9 @@ def _curve(ranks: Ranks, candidates: int) -> list[float]:
     return [float(ranks.hits(k).mean()) for k in CURVE if k <= max(10, candidates)]
 
 
-def _hardest(ranks: Ranks, listed: int) -> list[int]:
+def _hardest(ranks: Ranks, limit: int) -> list[int]:
     order = torch.argsort(ranks.expected(), descending=True, stable=True)
-    hardest: list[int] = order[:listed].tolist()
+    hardest: list[int] = order[:limit].tolist()
     return hardest
 
 
@@ -153,11 +153,11 @@ def compare(
     if not common:
         raise UserError(f"{a.title} and {b.title} share no pair; open both with the same data.")
     only: dict[str, list[dict[str, Any]]] = {"only_a": [], "only_b": []}
-    both = neither = 0
+    both_correct = neither = 0
     for path, caption in common:
         (rank_a, text_a), (rank_b, text_b) = first[path, caption], second[path, caption]
         is_hit = rank_a <= k, rank_b <= k
-        both, neither = both + all(is_hit), neither + (not any(is_hit))
+        both_correct, neither = both_correct + all(is_hit), neither + (not any(is_hit))
         if is_hit[0] != is_hit[1]:
             only["only_a" if is_hit[0] else "only_b"].append(
                 {
@@ -171,7 +171,7 @@ def compare(
             )
     for rows in only.values():
         rows.sort(key=lambda row: -abs(row["rank_a"] - row["rank_b"]))
-    counts = {name: len(rows) for name, rows in only.items()} | {"both": both, "neither": neither}
+    counts = {name: len(rows) for name, rows in only.items()} | {"both": both_correct, "neither": neither}
     return {
         "at": k,
         "pairs": len(common),

@@ -23,9 +23,9 @@ MAX_LAYOUTS = 32  # the least recently used layouts beyond this are removed
 _MAX_BYTES = 64 * MEGABYTE
 
 
-def layout_digest(vectors: npt.NDArray[Any], how: str) -> str:
-    """A digest of the vectors (N, D) and the method ``how`` with its settings."""
-    digest = hashlib.sha256(f"{VERSION} {how} {vectors.shape}".encode())
+def layout_digest(vectors: npt.NDArray[Any], method: str) -> str:
+    """A digest of the vectors (N, D) and the method ``method`` with its settings."""
+    digest = hashlib.sha256(f"{VERSION} {method} {vectors.shape}".encode())
     digest.update(np.ascontiguousarray(vectors, np.float16).data)
     return digest.hexdigest()[:32]
 

@@ -104,8 +104,8 @@ def lay_out(points: Points, progress: Progress) -> tuple[Layout, str]:
         return fit_tsne(points, progress), "t-SNE"
     if missing("map"):
         remedy = f"install openTSNE for all points: {add_command('map')}"
-        how = f"t-SNE of {FITTED:,} points, others between their nearest neighbours ({remedy})"
-        return fit_tsne(points, progress), how
+        method = f"t-SNE of {FITTED:,} points, others between their nearest neighbours ({remedy})"
+        return fit_tsne(points, progress), method
     settings = f"openTSNE {DIMENSIONS} {SEED} {MANY_ITERATIONS}"
     digest = layout_digest(points.vectors, settings)
     layout = load_layout(digest, number)

@@ -185,5 +185,5 @@ def _script(words: str) -> str:
     scripts = [unicodedata.name(letter, "unknown").split()[0] for letter in letters]
     if not scripts:
         return ""
-    most = max(set(scripts), key=scripts.count)
-    return "" if most == "LATIN" else {"CJK": "Chinese"}.get(most, most.capitalize())
+    main_script = max(set(scripts), key=scripts.count)
+    return "" if main_script == "LATIN" else {"CJK": "Chinese"}.get(main_script, main_script.capitalize())

@@ -66,12 +66,12 @@ class Chain(Section):
         seen: list[str] = []
         fields = set(field_names())
         for stage in self.stages:
-            for field, earlier in stage.takes.items():
+            for field, earlier_stage in stage.takes.items():
                 if field not in fields:
                     raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', which is not a field")
-                if earlier not in seen:
+                if earlier_stage not in seen:
                     raise ValueError(
-                        f"stage {stage.name} takes from '{excerpt(earlier)}', which is not an earlier stage"
+                        f"stage {stage.name} takes from '{excerpt(earlier_stage)}', which is not an earlier stage"
                     )
             if stage.before and not seen:
                 raise ValueError(f"stage {stage.name} needs an earlier stage for {stage.before}")
@@ -125,13 +125,13 @@ class ChainDir:
         """The training manifest that is written before ``stage``."""
         return self.data / f"{stage.name}.csv"
 
-    def write_status(self, chain: Chain, index: int, doing: str) -> None:
+    def write_status(self, chain: Chain, index: int, activity: str) -> None:
         """Record that stage ``index`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
         stages = []
         for position, stage in enumerate(chain.stages):
-            state = "done" if position < index else doing if position == index else "waiting"
+            state = "done" if position < index else activity if position == index else "waiting"
             stages.append({"name": stage.name, "folder": self.stage(chain, position).path.name, "state": state})
-        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": index, "doing": doing}).encode())
+        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": index, "doing": activity}).encode())
 
     def read_status(self) -> dict[str, Any] | None:
         """The last status; None if it is missing or unreadable."""
@@ -256,14 +256,14 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
         raw = _merged(preset_config(name, size).model_dump(mode="json"), stage.settings(published(size)))
         raw["name"] = f"{name} {stage.name}"
         # A bootstrapped model is trained from scratch on the better captions; other stages continue the previous one.
-        takes = {"towers.pretrained": stages[-1].name} if stages and not stage.before else {}
+        taken_fields = {"towers.pretrained": stages[-1].name} if stages and not stage.before else {}
         config = RunConfig.model_validate(raw)
         stages.append(
             ChainStage(
                 name=stage.name,
                 about=stage.description,
                 config=config,
-                takes=takes,
+                takes=taken_fields,
                 before=stage.before,
             )
         )
@@ -272,16 +272,19 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
 
 def _born_again(size: Size, generations: int) -> Chain:
     """Generation 1 learns the labels, each later one also the predictions of the previous one (Furlanello 2018)."""
-    later = preset_config(BORN_AGAIN, size)
+    later_config = preset_config(BORN_AGAIN, size)
     first = _merged(
-        later.model_dump(mode="json"), {"teacher": {"kind": "none"}, "objectives": {"distill_logits": {"weight": 0.0}}}
+        later_config.model_dump(mode="json"),
+        {"teacher": {"kind": "none"}, "objectives": {"distill_logits": {"weight": 0.0}}},
     )
     stages = []
     for number in range(1, generations + 1):
-        name, earlier = f"generation-{number}", f"generation-{number - 1}"
-        raw = first if number == 1 else later.model_dump(mode="json")
+        name, previous_name = f"generation-{number}", f"generation-{number - 1}"
+        raw = first if number == 1 else later_config.model_dump(mode="json")
         config = RunConfig.model_validate({**raw, "name": f"born-again {name}", "seed": number - 1})
-        stages.append(ChainStage(name=name, config=config, takes={"teacher.checkpoint": earlier} if number > 1 else {}))
+        stages.append(
+            ChainStage(name=name, config=config, takes={"teacher.checkpoint": previous_name} if number > 1 else {})
+        )
     return Chain(name=BORN_AGAIN, stages=stages, ensemble=True)
 
 

@@ -18,11 +18,11 @@ from core.teacher.teacher import ComparesWithTeacher, Teacher
 def build_teacher(
     config: TeacherConfig,
     student: Network,
-    trained: Sequence[Network] = (),
+    networks: Sequence[Network] = (),
     objectives: Iterable[ComparesWithTeacher] = (),
     code: CustomCode = NO_CODE,
 ) -> Teacher | None:
-    """The teacher of an experiment, from ``student`` or the ``trained`` networks; None if the config has no teacher.
+    """The teacher of an experiment, from ``student`` or the ``networks`` networks; None if the config has no teacher.
 
     Raises ModelError when trained networks lack outputs that ``objectives`` compare, CodeError if a custom rule cannot
     be used.
@@ -34,4 +34,4 @@ def build_teacher(
         return CustomTeacher(config, student, code)
     if kind.follows:
         return EmaTeacher(config, student)
-    return FrozenTeacher(config, student, trained if kind.trained else [copy.deepcopy(student)], objectives)
+    return FrozenTeacher(config, student, networks if kind.trained else [copy.deepcopy(student)], objectives)

@@ -44,10 +44,10 @@ class CustomTeacher(EmaTeacher):
         if reshard is not None:
             reshard()
         ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
-        moved = {name: value for name, value in ours.items() if value is not theirs[name]}
+        changed = {name: value for name, value in ours.items() if value is not theirs[name]}
         values = {
-            "teacher": {name: local(value) for name, value in moved.items()},
-            "student": {name: _fitting(theirs[name], value) for name, value in moved.items()},
+            "teacher": {name: local(value) for name, value in changed.items()},
+            "student": {name: _fitting(theirs[name], value) for name, value in changed.items()},
             "momentum": momentum,
         }
         with user_code(self.config.kind, self._file):
@@ -64,8 +64,8 @@ class CustomTeacher(EmaTeacher):
             self._rule.load_state_dict(state)
 
 
-def _fitting(value: Tensor, own: Tensor) -> Tensor:
-    """The student's ``value`` as the teacher has its ``own``: this rank's part, or the whole."""
+def _fitting(value: Tensor, current: Tensor) -> Tensor:
+    """The student's ``value`` as the teacher has its ``current``: this rank's part, or the whole."""
     if not is_split(value):
         return value
-    return local(value) if is_split(own) else full_tensor(value)
+    return local(value) if is_split(current) else full_tensor(value)

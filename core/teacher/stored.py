@@ -68,9 +68,9 @@ class StoredTeacher(Teacher):
         self._bias = None if bias is None else bias.detach().clone()
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
-        stored = self._features
-        view = ViewOutput(stored.images[batch.rows].float(), number=batch.clean.number)  # (B, D)
-        texts = stored.texts[stored.captions(batch.rows, batch.texts)].float()  # (B, D)
+        features = self._features
+        view = ViewOutput(features.images[batch.rows].float(), number=batch.clean.number)  # (B, D)
+        texts = features.texts[features.captions(batch.rows, batch.texts)].float()  # (B, D)
         return Output(texts, self._scale, view, (view,), logit_bias=self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -37,13 +37,13 @@ class Nvml:
         """Utilisation, memory, power and temperature of each GPU, as far as it reports them."""
         nvml, values = self._nvml, dict[str, float]()
         for index, handle in enumerate(self.handles):
-            for name, read in (
+            for name, query in (
                 ("percent", lambda h: nvml.nvmlDeviceGetUtilizationRates(h).gpu),
                 ("memory_gib", lambda h: nvml.nvmlDeviceGetMemoryInfo(h).used / 2**30),
                 ("power_w", lambda h: nvml.nvmlDeviceGetPowerUsage(h) / 1000),
                 ("temperature_c", lambda h: nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU)),
             ):
-                _read(values, f"gpu{index}_{name}", read, handle)
+                _read(values, f"gpu{index}_{name}", query, handle)
         return values
 
 
@@ -60,9 +60,9 @@ def gpu_facts() -> dict[str, Any]:
         nvml.close()
 
 
-def _read(values: dict[str, float], name: str, read: Callable[[Any], float], handle: Any) -> None:
+def _read(values: dict[str, float], name: str, query: Callable[[Any], float], handle: Any) -> None:
     with suppress(Exception):  # a value that this GPU does not report
-        values[name] = float(read(handle))
+        values[name] = float(query(handle))
 
 
 def _text(value: str | bytes) -> str:

@@ -86,11 +86,11 @@ def _in_chunks(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) 
             starts = range(0, B, rows)
         parts = []
         for start in starts:
-            part, named = _map_tensors(_slice_rows(start, rows, B), everything)
+            part, named_tensors = _map_tensors(_slice_rows(start, rows, B), everything)
             if torch.is_grad_enabled():
-                parts.append(checkpoint(call, *part, use_reentrant=False, context_fn=contexts, **named))
+                parts.append(checkpoint(call, *part, use_reentrant=False, context_fn=contexts, **named_tensors))
             else:
-                parts.append(call(*part, **named))
+                parts.append(call(*part, **named_tensors))
         return parts[0] if len(parts) == 1 else _concatenate(parts)
 
     return chunked
@@ -137,8 +137,10 @@ def _concatenate(parts: Sequence[Any]) -> Any:
     if isinstance(first, dict):
         return {key: _concatenate([part[key] for part in parts]) for key in first}
     if is_dataclass(first) and not isinstance(first, type):
-        joined = {f.name: _concatenate([getattr(part, f.name) for part in parts]) for f in fields(first) if f.init}
-        return replace(first, **joined)
+        fields_by_name = {
+            f.name: _concatenate([getattr(part, f.name) for part in parts]) for f in fields(first) if f.init
+        }
+        return replace(first, **fields_by_name)
     return first
 
 

@@ -93,9 +93,9 @@ def assemble(
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
     network, start = _started(config, model_cfg, code)
 
-    opened = _opener(config, network, progress, log, team, code)
+    open_data = _opener(config, network, progress, log, team, code)
     train: Pairs = (
-        opened(config.data.train)
+        open_data(config.data.train)
         if config.data.dataset or not is_shards(config.data.train)
         else _shards(config, network, progress, log)
     )
@@ -125,9 +125,9 @@ def assemble(
         teacher=teacher,
         objectives=objectives,
         train=train,
-        val=opened(config.data.val) if config.data.val else None,
-        test=opened(config.data.test) if config.data.test else None,
-        retain={name: opened(path) for name, path in retained_sets(config.data.retain).items()},
+        val=open_data(config.data.val) if config.data.val else None,
+        test=open_data(config.data.test) if config.data.test else None,
+        retain={name: open_data(path) for name, path in retained_sets(config.data.retain).items()},
         loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, mismatched),
         text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
     )

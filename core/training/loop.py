@@ -313,14 +313,14 @@ class Loop:
             )
 
         def attempt(size: int) -> None:
-            moments = [torch.empty_like(p) for p in missing for _ in range(2)]  # a step allocates them too
+            moments = [torch.empty_like(p) for p in without_state for _ in range(2)]  # a step allocates them too
             losses, _ = self.losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
             del moments
 
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        missing = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
+        without_state = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
         size = largest_fitting(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:

@@ -71,15 +71,15 @@ class _NoEvents(EventWriter):
 
 
 def train_over_ranks(
-    launch: Launch, read: Callable[[], RunConfig], run: RunDir, quiet: bool = False, use: CodeUse = "check"
+    launch: Launch, read_config: Callable[[], RunConfig], run: RunDir, quiet: bool = False, use: CodeUse = "check"
 ) -> Outcome:
-    """Trains the config returned by ``read`` in ``run`` with the other ranks of ``launch``; returns the outcome.
+    """Trains the config returned by ``read_config`` in ``run`` with the other ranks of ``launch``; returns the outcome.
 
     Raises UserError like ``core.training.train.train``, on every rank, and RankLost when a rank is lost.
     """
     with joined(launch) as messages:
         team = Team(launch, messages)
-        config = team.on_all_ranks(read)
+        config = team.on_all_ranks(read_config)
         team.require_same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
         team.require_same("config", config.digest())
         try:
@@ -171,10 +171,10 @@ def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
     failure = team.messages.failure(_FAILURE_SECONDS)
     if failure is not None and failure.rank != team.launch.rank:
         return TrainingError(f"rank {failure.rank} on {failure.host}: {failure.message}")
-    lost = watch.lost_ranks() or "another rank"
+    lost_rank = watch.lost_ranks() or "another rank"
     return RankLost(
-        f"{lost} of the {team.size} was lost or does not respond ({_shorten(error)}); the run is interrupted. Start it "
-        "again with the same folder to resume from its last checkpoint."
+        f"{lost_rank} of the {team.size} was lost or does not respond ({_shorten(error)}); the run is interrupted. "
+        "Start it again with the same folder to resume from its last checkpoint."
     )
 
 

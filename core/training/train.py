@@ -27,12 +27,12 @@ def train(
     run: RunDir,
     quiet: bool = False,
     use: CodeUse = "check",
-    given: Mapping[str, Any] | None = None,
+    objects: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Trains ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
 
-    ``use``: for code that changed since the run began. ``given``: objects that the config names as ``python:NAME``.
+    ``use``: for code that changed since the run began. ``objects``: objects that the config names as ``python:NAME``.
     Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
     is in use, belongs to another config or cannot be written.
     """
@@ -42,7 +42,7 @@ def train(
         if finished := prepare_run(config, run):
             return finished
         with Heartbeat(run, quiet) as heartbeat:
-            code = CustomCode(run, given, started=True)
+            code = CustomCode(run, objects, started=True)
             return _train_and_record(config, run, heartbeat, open_events(run), use, code, Callbacks(callbacks))
     finally:
         lock.release()

@@ -79,15 +79,15 @@ class CaptionSession(Session):
             notes.append(note)
             progress.partial({"note": note})
 
-        captioned = refused = 0
+        captioned = failures = 0
         with closing(caption_images(captioner, images.inputs, generation, progress, add_note, batch)) as stream:
             for item in stream:
                 outcome: dict[str, Any] = {"error": item.error} if item.error else {"captions": item.captions}
-                captioned, refused = captioned + (not item.error), refused + bool(item.error)
+                captioned, failures = captioned + (not item.error), failures + bool(item.error)
                 progress.partial({"index": item.index, "path": item.path, **outcome})
         return {
             "captioned": captioned,
-            "refused": refused,
+            "refused": failures,
             "passed_over": images.skipped,
             "seconds": time.monotonic() - started,
             "notes": notes,

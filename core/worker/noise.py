@@ -61,8 +61,8 @@ class NoiseSession(Session):
         ``key`` names the ranking for ``noise_save``.
         """
         ranking = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)
-        _, _, used = ranking.model.rpartition("@")
-        key = write_key(RankingKey(run=run, data=ranking.data, checkpoint=used, weights=weights))
+        _, _, checkpoint_used = ranking.model.rpartition("@")
+        key = write_key(RankingKey(run=run, data=ranking.data, checkpoint=checkpoint_used, weights=weights))
         self._rankings.put(key, ranking)
         pairs = [vars(pair) for pair in ranking.pairs[:most]]
         bins, shuffled = [0] * BINS, [0] * BINS
@@ -70,8 +70,8 @@ class NoiseSession(Session):
             bins[bin_of(pair.belief)] += 1
             shuffled[bin_of(pair.belief)] += bool(pair.shuffled)
         has_shuffled = ranking.shuffled is not None
-        spread = {"bins": bins, "shuffled_bins": shuffled if has_shuffled else None}
-        return {**ranking.summary(), "key": key, "listed": len(pairs), "list": pairs, **spread}
+        histogram = {"bins": bins, "shuffled_bins": shuffled if has_shuffled else None}
+        return {**ranking.summary(), "key": key, "listed": len(pairs), "list": pairs, **histogram}
 
     def save(
         self,
@@ -102,12 +102,12 @@ class NoiseSession(Session):
         return save_without(data, excluded, Path(to), left_out, replace)
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
-        ranked: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")
-        if Path(ranked.data).resolve() != Path(data).resolve():
-            raise UserError(f"the ranking belongs to {ranked.data}, not to {data}; rank its pairs, then save.")
-        run = RunDir(Path(ranked.run))
+        ranking_key: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")
+        if Path(ranking_key.data).resolve() != Path(data).resolve():
+            raise UserError(f"the ranking belongs to {ranking_key.data}, not to {data}; rank its pairs, then save.")
+        run = RunDir(Path(ranking_key.run))
         return self._rankings.get(
-            key, lambda: rank_pairs(run, ranked.data, progress, ranked.checkpoint, ranked.weights)
+            key, lambda: rank_pairs(run, ranking_key.data, progress, ranking_key.checkpoint, ranking_key.weights)
         )
 
 

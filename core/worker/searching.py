@@ -190,9 +190,9 @@ class SearchSession(Session):
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
         """The first ``k`` captions that contain the words ``contains``: text (number), caption, row, path, rank."""
         loaded = self._get(key, progress)
-        ranked = self._ranked(loaded, progress)
-        rows = evaluation.listed_captions(loaded.collection, ranked, contains, int(k))
-        return {"captions": rows, "total": len(ranked.texts)}
+        ranked_pairs = self._ranked(loaded, progress)
+        rows = evaluation.listed_captions(loaded.collection, ranked_pairs, contains, int(k))
+        return {"captions": rows, "total": len(ranked_pairs.texts)}
 
     def evaluate(self, progress: Reporter, key: str = "", listed: int = evaluation.MAX_LISTED) -> dict[str, Any]:
         """Ranks of all queries in both directions, hardest first, recall and its curve; see
@@ -204,8 +204,8 @@ class SearchSession(Session):
         """Pairs that only one of two models retrieves within the top ``k``; ``a`` and ``b`` are keys."""
         first = self._get(a, progress)
         second = self._get(b, progress)
-        ranked = self._ranked(first, progress), self._ranked(second, progress)
-        return evaluation.compare(first.collection, ranked[0], second.collection, ranked[1], int(k))
+        ranked_pairs = self._ranked(first, progress), self._ranked(second, progress)
+        return evaluation.compare(first.collection, ranked_pairs[0], second.collection, ranked_pairs[1], int(k))
 
     def map(
         self,

@@ -123,8 +123,8 @@ class CommandPalette(QFrame):
 
     def _matches(self, words: str) -> list[Entry]:
         scored = ((score(words, entry), entry) for entry in self._entries)
-        ranked = [(number, entry) for number, entry in scored if number is not None]
-        return [entry for _, entry in sorted(ranked, key=lambda pair: -pair[0])]
+        matches = [(number, entry) for number, entry in scored if number is not None]
+        return [entry for _, entry in sorted(matches, key=lambda pair: -pair[0])]
 
     def _usual(self) -> list[Entry]:
         """Those used last that can be used now, then the others as they were given."""

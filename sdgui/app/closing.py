@@ -73,12 +73,12 @@ class LastWrites(QObject):
         self._window.show_message(Message("info", text))
         return False
 
-    def settled(self, written: bool = True) -> None:
+    def settled(self, is_written: bool = True) -> None:
         """The writer, or a panel, has nothing left to write, or could not write it."""
         before, self._failures = self._failures, None
         if before is None:  # closing was not asked for
             self._warned = False
-        elif written and before == self._writer.failures:
+        elif is_written and before == self._writer.failures:
             QTimer.singleShot(0, self, self._window.close)
         elif self._warned:
             QTimer.singleShot(0, self, self._give_up)

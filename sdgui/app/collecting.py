@@ -38,16 +38,16 @@ class Collector(QObject):
             self._loaded = True
             return
         now = time.monotonic()
-        due = [
+        due_generations = [
             generation
             for generation, (count, limit) in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
             if limit and count > limit and (generation < 2 or now - self._full >= _FULL_EVERY)
         ]
-        if 2 in due and self._loaded:
+        if 2 in due_generations and self._loaded:
             gc.unfreeze()
-        if due:
-            gc.collect(due[-1])
-        if 2 in due:
+        if due_generations:
+            gc.collect(due_generations[-1])
+        if 2 in due_generations:
             self._full = now
             if self._loaded:
                 gc.freeze()

@@ -46,12 +46,12 @@ class Failures(QObject):
             QApplication.quit()
             return
         details = "".join(traceback.format_exception(kind, error, trace))
-        written = self._write(details)
+        report_file = self._write(details)
         print(details, file=sys.stderr, end="")
         if isinstance(error, UserError):
             self._happened.emit(str(error), "")
             return
-        log_hint = f" See {self.log}." if written else ""
+        log_hint = f" See {self.log}." if report_file else ""
         self._happened.emit(
             f"Unexpected error: {error or kind.__name__}. Running experiments are not affected.{log_hint}",
             details,

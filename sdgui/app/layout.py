@@ -58,11 +58,11 @@ def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
     return split
 
 
-def rail_beside(rail: QWidget, rest: QWidget) -> QSplitter:
+def rail_beside(rail: QWidget, content: QWidget) -> QSplitter:
     """The rail at the left edge, whose width is fixed."""
     frame = QSplitter(Qt.Orientation.Horizontal)
     frame.addWidget(rail)
-    frame.addWidget(rest)
+    frame.addWidget(content)
     frame.setStretchFactor(1, 1)
     frame.handle(1).setEnabled(False)
     return frame

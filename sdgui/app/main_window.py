@@ -204,8 +204,8 @@ class MainWindow(QMainWindow):
         try:
             self.experiments.refresh(self._changes)
         except StoreError as error:
-            again = Remedy("Try again", self.refresh)
-            self.show_message(Message("error", str(error), remedy=again))
+            try_again = Remedy("Try again", self.refresh)
+            self.show_message(Message("error", str(error), remedy=try_again))
             return
         self._changes = Changes()
         self._refresh_panels()

@@ -113,15 +113,17 @@ def make_application() -> QApplication:
 
 def _application() -> QApplication:
     """A new application. Where Qt finds no screen it would abort: then a sentence, and exit status 1."""
-    said: list[str] = []
+    messages: list[str] = []
 
     def handle(kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
         if kind != QtMsgType.QtFatalMsg:
-            said.append(text)
+            messages.append(text)
             return
-        why = " ".join((said or [text])[0].split())[:200]
+        reason = " ".join((messages or [text])[0].split())[:200]
         print(
-            f"sdgui: the window cannot open, since Qt reaches no screen ({why}); {_SCREEN}", file=sys.stderr, flush=True
+            f"sdgui: the window cannot open, since Qt reaches no screen ({reason}); {_SCREEN}",
+            file=sys.stderr,
+            flush=True,
         )
         os._exit(1)  # Qt aborts as soon as this returns
 
@@ -130,7 +132,7 @@ def _application() -> QApplication:
         return QApplication(sys.argv[:1])
     finally:
         qInstallMessageHandler(before)
-        for text in said:
+        for text in messages:
             print(text, file=sys.stderr)
 
 

@@ -77,10 +77,10 @@ class Status(QStatusBar):
             if not state.alive or progress is None:
                 continue
             remaining = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-            far = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
+            share_text = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
             running += 1
             if running <= _MOST_NAMED:
-                parts.append(f"{self._model.name(run.id)}{far}{remaining}")
+                parts.append(f"{self._model.name(run.id)}{share_text}{remaining}")
         texts = [f"{running} running", *parts] if running else []
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))

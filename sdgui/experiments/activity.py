@@ -55,13 +55,13 @@ class ActivityDialog(QDialog):
         self.show()
         self.raise_()
         self.activateWindow()
-        self._of = of = experiment_id, run_id
+        self._of = ids = experiment_id, run_id
         self._tasks.run(
-            lambda: self._store.activity(experiment_id, run_id), partial(self._fill, of), self.detail.setPlainText
+            lambda: self._store.activity(experiment_id, run_id), partial(self._fill, ids), self.detail.setPlainText
         )
 
-    def _fill(self, of: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
-        if of != self._of:  # another was opened meanwhile
+    def _fill(self, ids: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
+        if ids != self._of:  # another was opened meanwhile
             return
         self.list.clear()
         for entry in entries:

@@ -85,9 +85,9 @@ class ExperimentCommands(QObject):
 
     def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
         unreachable = isinstance(error, StoreUnavailableError)
-        again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
+        try_again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
         level: Level = "warning" if isinstance(error, _TrainingError) else "error"
-        self.message_requested.emit(Message(level, str(error), remedy=again))
+        self.message_requested.emit(Message(level, str(error), remedy=try_again))
 
     def import_run(self, folder: Path) -> None:
         """A run folder from elsewhere becomes a run here; its events may take seconds to read.
@@ -237,8 +237,8 @@ class ExperimentCommands(QObject):
                 self._undone(error, write, changes)
                 return
             self.changed.emit(changes)
-            again = (tags, error.stored)
-            keep = Remedy("Keep mine", lambda: self.describe(experiment_id, run_id, tags, note, again))
+            retry = (tags, error.stored)
+            keep = Remedy("Keep mine", lambda: self.describe(experiment_id, run_id, tags, note, retry))
             reload = Remedy("Reload", lambda: self.changed.emit(changes))
             details = f"In the other window:\n{error.stored}\n\nYours:\n{note}"
             self.message_requested.emit(Message("warning", str(error), details, reload, keep))
@@ -302,12 +302,12 @@ class ExperimentCommands(QObject):
         parts = [counted(number, name) for number, name in groups if number]
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
         retained = [run for run in every if not store.owns(run)]
-        lost = ", with their run folders and checkpoints" if len(retained) < len(every) else ""
+        losses = ", with their run folders and checkpoints" if len(retained) < len(every) else ""
         stay = " Folders of studies and of imported runs are kept." if retained else ""
         answer = QMessageBox.question(
             parent,
             "Empty the bin",
-            f"Permanently delete {' and '.join(parts)}{lost}?{stay}",
+            f"Permanently delete {' and '.join(parts)}{losses}?{stay}",
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )
@@ -330,7 +330,7 @@ class ExperimentCommands(QObject):
         self._tasks.run(
             remove,
             lambda problems: self._emptied(_emptied_message(problems)),
-            lambda why: self._emptied(Message("error", why)),
+            lambda reason: self._emptied(Message("error", reason)),
         )
 
     def _emptied(self, message: Message) -> None:
@@ -366,8 +366,8 @@ def _collected(problems: list[str]) -> Iterator[None]:
 def _emptied_message(problems: list[str]) -> Message:
     if not problems:
         return Message("info", "The bin is empty.")
-    more = f" {len(problems) - 1} more could not be deleted." if len(problems) > 1 else ""
-    return Message("warning", problems[0] + more, "\n\n".join(problems))
+    remainder = f" {len(problems) - 1} more could not be deleted." if len(problems) > 1 else ""
+    return Message("warning", problems[0] + remainder, "\n\n".join(problems))
 
 
 def _about(experiment_id: int, run_id: int | None) -> Changes:

@@ -87,10 +87,10 @@ class ExperimentsPanel(QWidget):
         index, run = self._selected_index(), self.model.run(self._run or 0)
         ticked = tuple(run_id for run_id in sorted(self._ticked) if self.model.run(run_id) is not None)
         experiment, study = self.row()
-        listed = self.model.experiments_of(index) if index.isValid() else None
+        experiments = self.model.experiments_of(index) if index.isValid() else None
         runs: tuple[int, ...] = ()
         if experiment is None and study is not None and run is None:
-            runs = tuple(run_id for arm in listed or () for run_id in self.model.runs_of(arm))
+            runs = tuple(run_id for arm in experiments or () for run_id in self.model.runs_of(arm))
         if run is not None:
             experiment = run.experiment_id
         newest = None if experiment is None else next(iter(self.model.runs_of(experiment)), None)
@@ -104,7 +104,7 @@ class ExperimentsPanel(QWidget):
             ticked_experiments=frozenset(
                 record.experiment_id for run_id in ticked if (record := self.model.run(run_id)) is not None
             ),
-            listed=None if listed is None else frozenset(listed),
+            listed=None if experiments is None else frozenset(experiments),
         )
 
     def row(self) -> tuple[int | None, int | None]:
@@ -133,8 +133,8 @@ class ExperimentsPanel(QWidget):
         run, index = self.model.run(run_id), self._selected_index()
         if run is None:
             return
-        listed = self.model.experiments_of(index) if index.isValid() else []
-        if listed is not None and run.experiment_id not in listed:
+        experiments = self.model.experiments_of(index) if index.isValid() else []
+        if experiments is not None and run.experiment_id not in experiments:
             self._next_run = run_id
             self.select(self.model.experiment_index(run.experiment_id))
             self._next_run = None

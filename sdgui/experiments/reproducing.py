@@ -44,8 +44,8 @@ def read_report(folder: Path) -> Report:
     except ValueError:
         raw = None
     if raw is None:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise UserError(said[-1] if said else f"sdgui-core reproduce ended with {done.returncode}.")
+        stderr_lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UserError(stderr_lines[-1] if stderr_lines else f"sdgui-core reproduce ended with {done.returncode}.")
     differing = {name: (then, now) for name, (then, now) in raw["differing"].items()}
     return Report(config, differing, tuple(raw["steps"]))
 

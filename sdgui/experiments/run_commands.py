@@ -135,15 +135,15 @@ class RunCommands(QObject):
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
         """Start when the machine has what the config names; else say what it does not have, and queue nothing."""
         self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
-        answered = self._answered.emit
+        emit_answer = self._answered.emit
 
         def judge(findings: list[Finding]) -> None:
             wrong = [finding for finding in findings if not finding.works]
             first = wrong[0] if wrong else None
-            answered(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
+            emit_answer(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
 
         hosts = self._services.hosts
-        hosts.check_data(place.host, config.to_json(), judge, lambda error: answered(start, error))
+        hosts.check_data(place.host, config.to_json(), judge, lambda error: emit_answer(start, error))
 
     def _data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
         if error is None:
@@ -253,7 +253,6 @@ class RunCommands(QObject):
 
 def _missing(host: str, first: Finding, number: int) -> str:
     """What a machine does not have, with the remedy."""
-    more = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
-    return (
-        f"{host} cannot train this: {first.name}: {first.detail.rstrip('.')}. {first.remedy}{more} Nothing was started."
-    )
+    remainder = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
+    problem = f"{first.name}: {first.detail.rstrip('.')}. {first.remedy}"
+    return f"{host} cannot train this: {problem}{remainder} Nothing was started."

@@ -110,13 +110,13 @@ class ExperimentModel(QStandardItemModel):
         """Read the whole store again. With thousands of runs this takes longer than a window may wait."""
         with self._reading():
             experiments = self._store.experiments()
-            listed = {experiment.id for experiment in experiments}  # runs of one in the bin are left out with it
-            self._records = {run.id: run for run in self._store.runs() if run.experiment_id in listed}
+            listed_ids = {experiment.id for experiment in experiments}  # runs of one in the bin are left out with it
+            self._records = {run.id: run for run in self._store.runs() if run.experiment_id in listed_ids}
             self._runs, self._states, self._best = {}, {}, {}
             for run in self._records.values():
                 self._runs.setdefault(run.experiment_id, []).append(run.id)
                 self._note_progress(run, self._tailer.progress(run.id))
-            for experiment_id in set(self._experiments) - listed:
+            for experiment_id in set(self._experiments) - listed_ids:
                 self._drop_experiment(experiment_id)
             arms = self._put_studies()
             for experiment in experiments:
@@ -163,8 +163,8 @@ class ExperimentModel(QStandardItemModel):
     def _put_run(self, run_id: int, run: Run | None) -> None:
         """Take up the record of a run; None, or one in the bin, removes it."""
         if run is None or run.deleted is not None:
-            if (former := self._records.pop(run_id, None)) is not None:
-                self._runs[former.experiment_id].remove(run_id)
+            if (previous := self._records.pop(run_id, None)) is not None:
+                self._runs[previous.experiment_id].remove(run_id)
             return
         if run_id not in self._records:
             insort(self._runs.setdefault(run.experiment_id, []), run_id)
@@ -187,10 +187,10 @@ class ExperimentModel(QStandardItemModel):
             item = self._put_study(study)
             arms |= dict.fromkeys(study.arms, item)
         for study_id in set(self._studies) - {study.id for study in studies}:
-            gone = self._studies.pop(study_id)
-            for _ in range(gone.rowCount()):  # its arms went into the bin with it
-                self._drop_experiment(int(gone.child(0).data(Role.EXPERIMENT)))
-            self.removeRow(gone.row())
+            removed = self._studies.pop(study_id)
+            for _ in range(removed.rowCount()):  # its arms went into the bin with it
+                self._drop_experiment(int(removed.child(0).data(Role.EXPERIMENT)))
+            self.removeRow(removed.row())
         return arms
 
     def _put_study(self, study: StudyRecord) -> QStandardItem:

@@ -124,12 +124,12 @@ class ChainWatch(QObject):
         for run in runs:
             if run.is_local and chain_file(run.folder) is not None:
                 chains.setdefault(run.folder.parent, run)
-        listed, open_ = {run.folder for run in runs}, False
+        listed_folders, open_ = {run.folder for run in runs}, False
         for folder, first in chains.items():
-            open_ = self._poll_chain(folder, first, listed) or open_
+            open_ = self._poll_chain(folder, first, listed_folders) or open_
         return open_
 
-    def _poll_chain(self, folder: Path, first: Run, listed: set[Path]) -> bool:
+    def _poll_chain(self, folder: Path, first: Run, listed_folders: set[Path]) -> bool:
         """List the new stages of one chain, as the ``first`` is listed; whether more may come: its program lives."""
         try:
             chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
@@ -137,9 +137,9 @@ class ChainWatch(QObject):
             return False
         stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
         # First: a program that ends after this may have started a stage meanwhile.
-        statuses = [each.read_status() for each in stages if each.path in listed]
+        statuses = [stage_run.read_status() for stage_run in stages if stage_run.path in listed_folders]
         alive = any(status is not None and process_alive(status) for status in statuses)
-        missing = [stage for stage in stages if stage.path not in listed or stage.path in self._begun]
+        missing = [stage for stage in stages if stage.path not in listed_folders or stage.path in self._begun]
         for stage in list(missing):
             if not stage.config.is_file():
                 continue

@@ -89,8 +89,8 @@ class DemoData(QObject):
         lines = [line for line in re.split(r"[\r\n]+", self._output) if line.strip()]
         if lines:
             match = _COUNT.search(lines[-1])
-            drawn, total = (int(text.replace(",", "")) for text in match.groups()) if match else (0, 0)
-            self.progress.emit(drawn, total, "Drawing the demo images")
+            rendered, total = (int(text.replace(",", "")) for text in match.groups()) if match else (0, 0)
+            self.progress.emit(rendered, total, "Drawing the demo images")
 
     def _error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart and self._process is not None:

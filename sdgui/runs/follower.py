@@ -170,14 +170,14 @@ class Follower(Poller):
             self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
             self._poll_store()
         busy = False
-        due = {*self._active, *requested, *(self._next_idle() if seldom else ())}
-        for run_id in sorted(due.union(list(self.shown))):
+        due_runs = {*self._active, *requested, *(self._next_idle() if seldom else ())}
+        for run_id in sorted(due_runs.union(list(self.shown))):
             if self.ending.is_set():
                 return False
             live = self._live.get(run_id)
             # What cannot be read is not retried ten times per second.
             if live is not None and (seldom or (run_id, "") not in self._complaints):
-                busy = self._guarded_poll(live, run_id in due) or busy
+                busy = self._guarded_poll(live, run_id in due_runs) or busy
         return busy
 
     def _next_idle(self) -> list[int]:
@@ -186,18 +186,18 @@ class Follower(Poller):
         self._turn = self._turn + _IN_TURN if len(part) == _IN_TURN else 0
         return part
 
-    def _guarded_poll(self, live: LiveRun, due: bool) -> bool:
+    def _guarded_poll(self, live: LiveRun, is_due: bool) -> bool:
         """Poll one run; an error is shown as a failure of this run."""
         busy = False
         try:
             if live.elsewhere:
                 self._active.discard(live.run_id)
                 return self._fill_from_mirror(live)
-            if due:
+            if is_due:
                 busy = self._poll(live)
                 (self._active.discard if live.is_idle and not live.behind else self._active.add)(live.run_id)
-            if shown := self.shown.get(live.run_id):
-                busy = self._fill(live, shown, live.dir) or busy
+            if shown_run := self.shown.get(live.run_id):
+                busy = self._fill(live, shown_run, live.dir) or busy
         except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
             cause = f"{type(error).__name__}: {excerpt(str(error))}"
             sentence = f"The run in {live.dir.path} cannot be followed: {cause}."
@@ -212,8 +212,8 @@ class Follower(Poller):
                 self._complain(0, problem, "a logged run")
             stamps = self._store.run_stamps()
             runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
-            fresh = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
-            metrics = self._store.summaries(fresh)
+            moved_runs = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
+            metrics = self._store.summaries(moved_runs)
         except StoreError as error:
             self._complain(0, str(error))
             return
@@ -253,13 +253,13 @@ class Follower(Poller):
 
     def _fill_from_mirror(self, live: LiveRun) -> bool:
         """Of a colleague's run, what its machine has sent here; without that, its curves are as whole as they get."""
-        shown = self.shown.get(live.run_id)
-        if shown is None:
+        shown_run = self.shown.get(live.run_id)
+        if shown_run is None:
             return False
         if live.mirror.events.exists():
-            return self._fill(live, shown, live.mirror)
-        if not shown.loaded:
-            shown.loaded = True
+            return self._fill(live, shown_run, live.mirror)
+        if not shown_run.loaded:
+            shown_run.loaded = True
             self._outbox.loaded(live.run_id)
         return False
 
@@ -275,9 +275,9 @@ class Follower(Poller):
     def _start_over(self, run_id: int) -> None:
         """A run has moved to another folder: what was read of it no longer counts."""
         self.progress.pop(run_id, None)
-        if shown := self.shown.get(run_id):
-            shown.history.clear()
-            shown.reader, shown.loaded, shown.broken = None, False, 0
+        if shown_run := self.shown.get(run_id):
+            shown_run.history.clear()
+            shown_run.reader, shown_run.loaded, shown_run.broken = None, False, 0
 
     def _folder(self, run_id: int) -> Path | None:
         """The folder in which the run is followed; None before the first poll."""
@@ -324,17 +324,17 @@ class Follower(Poller):
             self._reported[live.run_id] = live.state
             self._outbox.state(live.run_id, live.state)
 
-    def _fill(self, live: LiveRun, shown: ShownRun, folder: RunDir) -> bool:
+    def _fill(self, live: LiveRun, shown_run: ShownRun, folder: RunDir) -> bool:
         """Apply the next chunk of a shown run's events, which are in ``folder``, to its history."""
-        if shown.reader is None:
-            shown.reader = EventReader(folder.events)
+        if shown_run.reader is None:
+            shown_run.reader = EventReader(folder.events)
         try:
             size = folder.events.stat().st_size
-            if size < shown.reader.offset:
-                shown.history.clear()
-                shown.reader, shown.broken = EventReader(folder.events), 0
-            before = shown.reader.offset
-            events = shown.reader.read(_CHUNK) if size > before else []
+            if size < shown_run.reader.offset:
+                shown_run.history.clear()
+                shown_run.reader, shown_run.broken = EventReader(folder.events), 0
+            before = shown_run.reader.offset
+            events = shown_run.reader.read(_CHUNK) if size > before else []
         except FileNotFoundError:
             return False
         except EventError as error:
@@ -343,17 +343,17 @@ class Follower(Poller):
         except OSError as error:
             self._complain(live.run_id, f"The events of {folder.path} cannot be read: {error.strerror}.")
             return False
-        changed = shown.history.apply(events)
-        if shown.reader.broken > shown.broken:
-            changed |= shown.history.warn(_unread(shown.reader, shown.broken))
-            shown.broken = shown.reader.broken
+        changed = shown_run.history.apply(events)
+        if shown_run.reader.broken > shown_run.broken:
+            changed |= shown_run.history.warn(_unread(shown_run.reader, shown_run.broken))
+            shown_run.broken = shown_run.reader.broken
         if changed:
             self._outbox.curves(live.run_id, changed)
-        more = shown.reader.offset > before and size - shown.reader.offset > 0
-        if not more and not shown.loaded:
-            shown.loaded = True
+        has_more = shown_run.reader.offset > before and size - shown_run.reader.offset > 0
+        if not has_more and not shown_run.loaded:
+            shown_run.loaded = True
             self._outbox.loaded(live.run_id)
-        return more
+        return has_more
 
     def _complain(self, run_id: int, message: str, about: str = "") -> None:
         """Report it once, not ten times per second."""

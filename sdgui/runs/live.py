@@ -86,8 +86,8 @@ class LiveRun:
         self._grew = grew and not self.trouble
         renewed = self._read_status()
         now = time.time()
-        due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
-        if grew or renewed or due:
+        is_due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
+        if grew or renewed or is_due:
             self._judged = now
             self._judge(now)
         return self._progress()
@@ -97,8 +97,8 @@ class LiveRun:
         try:
             info = self.dir.events.stat()
         except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
-            began = self._seen or self._reader.offset > 0
-            self._missing = began and not self.queued and not self.dir.path.exists()
+            has_begun = self._seen or self._reader.offset > 0
+            self._missing = has_begun and not self.queued and not self.dir.path.exists()
             return False
         if not stat.S_ISREG(info.st_mode):
             self._reader.read()  # raises what it is instead
@@ -160,13 +160,13 @@ class LiveRun:
 
     def _progress(self) -> RunProgress:
         status = self._status if self.state.alive else None
-        doing = status.doing if status else STARTING if self.state is RunState.STARTING else ""
+        activity = status.doing if status else STARTING if self.state is RunState.STARTING else ""
         return RunProgress(
             run_id=self.run_id,
             state=self.state,
             step=max(self._summary.step, status.step if status else 0),
             total_steps=self._summary.total_steps or (status.total_steps if status else 0),
-            doing=doing,
+            doing=activity,
             seconds_left=status.seconds_left if status else None,
             best=self._summary.best,
             failure=self._failure,

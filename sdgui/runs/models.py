@@ -90,8 +90,8 @@ def _read_tags() -> Mapping[str, Mapping[str, Weights]]:
 
 def _weights(entry: ast.expr) -> Weights:
     words = entry.keywords if isinstance(entry, ast.Call) else []
-    said = {word.arg: str(word.value.value) for word in words if isinstance(word.value, ast.Constant)}
-    return Weights(said.get("hf_hub", ""), said.get("url", ""))
+    keywords = {word.arg: str(word.value.value) for word in words if isinstance(word.value, ast.Constant)}
+    return Weights(keywords.get("hf_hub", ""), keywords.get("url", ""))
 
 
 def _entries(value: ast.expr) -> dict[str, ast.expr]:
@@ -144,8 +144,8 @@ def run_facts(run: RunDir) -> RunFacts:
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
     networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
     captions = _checkpoint_captions(newest / "checkpoint.json")
-    pointed = {pointer: _pointed(run, pointer, steps) for pointer in ("best", "last")}
-    return RunFacts(tuple(steps), pointed["best"], pointed["last"], networks, captions)
+    pointers = {pointer: _pointed(run, pointer, steps) for pointer in ("best", "last")}
+    return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, captions)
 
 
 def _facts_elsewhere(run: RunDir) -> RunFacts:
@@ -158,7 +158,7 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
     captions = _architecture_captions(run)
     if not steps:
         return RunFacts((), None, None, (), captions)
-    pointed = {
+    pointers = {
         pointer: int(checkpoint.name.removeprefix(_STEP))
         for checkpoint in checkpoints
         for pointer in checkpoint.pointers
@@ -172,7 +172,7 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
     }
     networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
     order = tuple(sorted(steps, reverse=True))
-    return RunFacts(order, pointed.get("best", newest), pointed.get("last", newest), networks, captions)
+    return RunFacts(order, pointers.get("best", newest), pointers.get("last", newest), networks, captions)
 
 
 def _pointed(run: RunDir, pointer: str, steps: list[int]) -> int:

@@ -257,8 +257,8 @@ class StudyPrograms(QObject):
             if request != "kill":
                 process.terminate()
                 return
-            for each in (*process.children(recursive=True), process):
-                each.kill()
+            for member in (*process.children(recursive=True), process):
+                member.kill()
         except psutil.NoSuchProcess:
             return
         except psutil.AccessDenied as error:
@@ -299,8 +299,8 @@ class StudyPrograms(QObject):
         before = self._snapshots.get(study.id)
         snapshot = read_study_folder(study.folder, before)
         self._snapshots = {**self._snapshots, study.id: snapshot}
-        fresh = [self._try_to_list(study, run) for run in snapshot.runs]
-        if added := frozenset(run_id for run_id in fresh if run_id is not None):
+        listed_runs = [self._try_to_list(study, run) for run in snapshot.runs]
+        if added := frozenset(run_id for run_id in listed_runs if run_id is not None):
             self.listed.emit(added)
         if snapshot != before and not self.poller.ending.is_set():
             self._notified.emit(study.id)

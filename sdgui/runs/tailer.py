@@ -57,11 +57,11 @@ class Tailer(QObject):
 
     def show(self, run_id: int) -> RunHistory:
         """Hold the run's curves: a history that fills from the file's start; ``curves_loaded`` when it is whole."""
-        shown = self._follower.shown.get(run_id)
-        if shown is None:
-            shown = self._follower.shown[run_id] = ShownRun()
+        shown_run = self._follower.shown.get(run_id)
+        if shown_run is None:
+            shown_run = self._follower.shown[run_id] = ShownRun()
             self._follower.poll_now(run_id)
-        return shown.history
+        return shown_run.history
 
     def hide(self, run_id: int) -> None:
         """Release its curves."""
@@ -69,8 +69,8 @@ class Tailer(QObject):
 
     def history(self, run_id: int) -> RunHistory | None:
         """The history of a shown run."""
-        shown = self._follower.shown.get(run_id)
-        return None if shown is None else shown.history
+        shown_run = self._follower.shown.get(run_id)
+        return None if shown_run is None else shown_run.history
 
     def progress(self, run_id: int) -> RunProgress | None:
         """The current progress of a run; None before it was first polled."""
@@ -87,10 +87,10 @@ class Tailer(QObject):
 
     def _hand_out(self) -> None:
         """Emit for a short while, and go on at the next turn: hundreds of runs may have news at one moment."""
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         while self._pending and not self._closed:
             self._pending.popleft()()
-            if self._pending and time.perf_counter() - began > _TURN_SECONDS:
+            if self._pending and time.perf_counter() - start_time > _TURN_SECONDS:
                 QTimer.singleShot(0, self, self._hand_out)
                 return
 

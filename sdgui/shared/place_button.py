@@ -59,8 +59,8 @@ class PlaceButton(QPushButton):
             self._add(machine)
         if self._panel is not None:
             self.places.addSeparator()
-            more = self.places.addAction("Machines …")
-            more.triggered.connect(self._panel.trigger)
+            manage = self.places.addAction("Machines …")
+            manage.triggered.connect(self._panel.trigger)
 
     def _add(self, machine: Machine) -> None:
         facts, host = self._hosts.facts(machine.name), "" if machine.is_local else machine.name

@@ -67,8 +67,8 @@ def best_tip(best: BestPoint | None) -> str:
     """The best point in words."""
     if best is None:
         return "Not validated yet."
-    who = "teacher" if "/teacher/" in best.metric else "student"
-    return f"Best mean recall: {value(best.value, '%')} by the {who} at step {count(best.step)}."
+    network = "teacher" if "/teacher/" in best.metric else "student"
+    return f"Best mean recall: {value(best.value, '%')} by the {network} at step {count(best.step)}."
 
 
 def experiment_line(experiment: Experiment, runs: int) -> str:

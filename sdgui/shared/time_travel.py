@@ -117,8 +117,8 @@ class StepSlider(QWidget):
 
     def _fit(self) -> None:
         if self._room:
-            beside = self.play.sizeHint().width() + max(self.label.minimumWidth(), self.label.sizeHint().width())
-            self.slider.setFixedWidth(max(_NARROWEST, self._room - beside - 2 * SPACE))
+            fixed_width = self.play.sizeHint().width() + max(self.label.minimumWidth(), self.label.sizeHint().width())
+            self.slider.setFixedWidth(max(_NARROWEST, self._room - fixed_width - 2 * SPACE))
 
     def set_busy(self, busy: bool) -> None:
         """Whether the step is still being opened."""

@@ -43,9 +43,9 @@ class CaptionRecords(Sessions):
     ) -> tuple[list[KeptCaption], tuple[int, int]]:
         """The next ``limit`` entries after ``(position, id)``, and the ``(position, id)`` of the last one."""
         row = CaptionedImageRow
-        later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
+        is_later = (row.position > after[0]) | ((row.position == after[0]) & (row.id > after[1]))
         with self._read_own() as session:
-            rows = session.scalars(select(row).where(later).order_by(row.position, row.id).limit(limit)).all()
+            rows = session.scalars(select(row).where(is_later).order_by(row.position, row.id).limit(limit)).all()
             return [_record(entry) for entry in rows], ((rows[-1].position, rows[-1].id) if rows else after)
 
     def caption_origins(self) -> dict[str, Mapping[str, Any]]:
@@ -61,16 +61,16 @@ class CaptionRecords(Sessions):
             for start in range(0, len(entries), _ROWS_AT_ONCE):
                 part = entries[start : start + _ROWS_AT_ONCE]
                 new = insert(CaptionedImageRow).values([_values(entry) for entry in part])
-                fresh = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
-                session.execute(new.on_conflict_do_update(index_elements=["path"], set_=fresh))
+                updates = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
+                session.execute(new.on_conflict_do_update(index_elements=["path"], set_=updates))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
         """Remove these from the list."""
         keys = [os.fsencode(path) for path in paths]
         with self._write_own() as session:
             for start in range(0, len(keys), _AT_ONCE):
-                gone = keys[start : start + _AT_ONCE]
-                session.execute(delete(CaptionedImageRow).where(CaptionedImageRow.path.in_(gone)))
+                part = keys[start : start + _AT_ONCE]
+                session.execute(delete(CaptionedImageRow).where(CaptionedImageRow.path.in_(part)))
 
 
 def _values(entry: KeptCaption) -> dict[str, object]:

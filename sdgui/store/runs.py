@@ -110,8 +110,8 @@ class RunRecords(Sessions):
         """The run that was added last; those in the bin, or of an experiment there, left out."""
         return next(iter(self.latest_runs(1)), None)
 
-    def latest_runs(self, most: int, states: Collection[RunState] | None = None) -> list[Run]:
-        """At most ``most`` runs, newest first, in these ``states`` if given.
+    def latest_runs(self, limit: int, states: Collection[RunState] | None = None) -> list[Run]:
+        """At most ``limit`` runs, newest first, in these ``states`` if given.
 
         Those in the bin, or of an experiment there, are left out. What ended later counts as newer.
         """
@@ -120,7 +120,7 @@ class RunRecords(Sessions):
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
             .where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
             .order_by(func.coalesce(RunRow.finished, RunRow.created).desc(), RunRow.id.desc())
-            .limit(most)
+            .limit(limit)
         )
         if states is not None:
             query = query.where(RunRow.state.in_([str(state) for state in states]))
@@ -180,16 +180,16 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(
-        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, began: float | None = None
+        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, started: float | None = None
     ) -> int:
-        """Add the run in ``folder``, which has this config and ``began`` to train then; returns its id."""
+        """Add the run in ``folder``, which has this config and ``started`` to train then; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
-            listed = session.scalar(select(RunRow.id).where(RunRow.folder == folder))
-            if listed is not None:  # by another window meanwhile
-                return listed
+            existing_id = session.scalar(select(RunRow.id).where(RunRow.folder == folder))
+            if existing_id is not None:  # by another window meanwhile
+                return existing_id
             row = _run_of(session, experiment_record(experiment_row(session, experiment_id)), config)
-            row.owner, row.created = self.who, began or row.created
+            row.owner, row.created = self.who, started or row.created
             row.folder, row.state = folder, RunState.STARTING.value
             row.tags = tag_rows(session, config.tags if isinstance(config, LoggedConfig) else ())
             if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):

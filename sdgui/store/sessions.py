@@ -157,10 +157,10 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
 
 def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:
     """``theirs`` with what ``yours`` added to and removed from ``before``, whatever the case."""
-    began, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
-    merged = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in began]
+    original, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
+    merged = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in original]
     have = {tag.casefold() for tag in merged}
-    return merged + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in began]
+    return merged + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in original]
 
 
 def refuse_changed(

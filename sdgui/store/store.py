@@ -81,8 +81,12 @@ class Store(
             raise StoreError(
                 f"The folder {home} cannot be written: {error.strerror}; choose another with --home."
             ) from error
-        own = open_database(home / DATABASE)
-        return cls(home, own) if registry is None else cls(home, open_registry(registry, MIGRATIONS), own)
+        own_database = open_database(home / DATABASE)
+        return (
+            cls(home, own_database)
+            if registry is None
+            else cls(home, open_registry(registry, MIGRATIONS), own_database)
+        )
 
     @classmethod
     def rebuild(
@@ -131,12 +135,12 @@ class Store(
         how many. ``only_new``: skips folders whose events are already listed.
         """
         problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
-        listed = self._listed_folders() if only_new else frozenset()
+        listed_folders = self._listed_folders() if only_new else frozenset()
         for number, folder in enumerate(folders, 1):
             if report is not None:
                 report(number, len(folders))
             try:
-                if self._folder_text(folder) not in listed:
+                if self._folder_text(folder) not in listed_folders:
                     self._import(folder, None, fitting)
             except UserError as error:
                 problems.append(str(error))
@@ -160,12 +164,12 @@ class Store(
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
         with self._read() as session:
-            listed = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
+            existing = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
         try:  # before anything is listed: a folder that cannot be read leaves no row
-            progress = folder_progress(run_dir, listed.launched if listed else None, time.time())
+            progress = folder_progress(run_dir, existing.launched if existing else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
-        run_id = listed.id if listed else None
+        run_id = existing.id if existing else None
         if run_id is None:
             if experiment_id is None:
                 experiment_id = self._experiment_for(
@@ -215,9 +219,9 @@ class Store(
         except OSError:  # out of reach for now
             return []
         with self._read() as session:
-            listed = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
+            listed_names = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
         problems, unfinished = [], False
-        for name in sorted(names - listed):
+        for name in sorted(names - listed_names):
             folder = self.runs_folder / name
             try:
                 if not (folder / "config.json").exists():  # being made, or none of ours
@@ -228,7 +232,7 @@ class Store(
                     self._import(folder, None, None)
             except (UserError, OSError) as error:
                 problems.append(str(error))
-        self._known_folders |= listed
+        self._known_folders |= listed_names
         if not unfinished:
             self._logged_stamp = stamp
         return problems
@@ -323,12 +327,12 @@ def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
     try:
         yield remove
     except BaseException:
-        for folder, put in aside.items():
+        for folder, moved in aside.items():
             with suppress(OSError):  # the first error is the one that is reported
-                put.rename(folder)
+                moved.rename(folder)
         raise
-    for put in aside.values():
-        _remove(put)
+    for moved in aside.values():
+        _remove(moved)
 
 
 def _put_aside(folder: Path) -> Path:

@@ -155,8 +155,8 @@ def run_state(
     """
     if status is not None and status.verdict:  # told by its own machine, whose clock may be another
         return judge(status, terminal, now)
-    begun = max(launched or 0.0, status.started if status is not None else 0.0)
-    if terminal is not None and begun > terminal.time:
+    start_time = max(launched or 0.0, status.started if status is not None else 0.0)
+    if terminal is not None and start_time > terminal.time:
         terminal = None
     state = judge(status, terminal, now)
     if state is RunState.RUNNING and status is not None and status.doing == STARTING:

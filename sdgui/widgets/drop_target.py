@@ -108,10 +108,10 @@ class DropTarget(QWidget):
             self._look([], [("The drop", "it contains neither files nor an image")])
 
     # In the thread
-    def _look(self, paths: list[str], refused: list[Refusal]) -> None:
+    def _look(self, paths: list[str], refusals: list[Refusal]) -> None:
         self._open += bool(paths)  # first, so that who hears of refusals knows that more may follow
-        if refused:
-            self.refused.emit(refused)
+        if refusals:
+            self.refused.emit(refusals)
         if paths:
             self._pool.start(lambda: self._expand(paths))
         elif not self._open:
@@ -123,11 +123,11 @@ class DropTarget(QWidget):
         if not self._leave.is_set():
             self._ended.emit()
 
-    def _hand_over(self, images: list[str], refused: list[Refusal]) -> None:
+    def _hand_over(self, images: list[str], refusals: list[Refusal]) -> None:
         """As soon as the window has taken the part before this one."""
         while not self._leave.is_set():
             if self._turn.acquire(timeout=_LOOK):
-                self._expanded.emit(images, refused)
+                self._expanded.emit(images, refusals)
                 return
 
     def _keep(self, image: object) -> None:
@@ -146,11 +146,11 @@ class DropTarget(QWidget):
         self._ended.emit()
 
     # In the window's thread again
-    def _deliver(self, images: list[str], refused: list[Refusal]) -> None:
+    def _deliver(self, images: list[str], refusals: list[Refusal]) -> None:
         if images:
             self.dropped.emit(images)
-        if refused:
-            self.refused.emit([(str(name), str(why)) for name, why in refused])
+        if refusals:
+            self.refused.emit([(str(name), str(reason)) for name, reason in refusals])
         QTimer.singleShot(0, self, self._turn.release)
 
     def _one_ended(self) -> None:
@@ -243,8 +243,8 @@ def save_pasted(image: QImage, folder: Path) -> Path:
     content = buffer.data().data()
     digest = hashlib.sha256(content).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    for earlier in folder.glob(f"pasted-*-{digest}.png"):
-        return earlier
+    for existing in folder.glob(f"pasted-*-{digest}.png"):
+        return existing
     path = folder / f"pasted-{time.strftime('%Y%m%d-%H%M%S')}-{digest}.png"
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(content)

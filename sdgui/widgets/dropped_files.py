@@ -44,11 +44,11 @@ def existing_path(text: str) -> Path | None:
     return path if text else None
 
 
-def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> Iterator[Found]:
-    """The images in ``paths`` and the folders under them, each once, in parts; ``ended`` is asked as it goes."""
-    part, seen, folders, more = Found(), set[str](), set[tuple[int, int]](), 0
+def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Found]:
+    """The images in ``paths`` and the folders under them, each once, in parts; ``is_cancelled`` is asked as it goes."""
+    part, seen, folders, unlisted = Found(), set[str](), set[tuple[int, int]](), 0
     for image, refusal in _all(paths, folders):
-        if ended():
+        if is_cancelled():
             return
         if refusal is None and not _is_text(image):
             refusal = image.encode("utf-8", "replace").decode(), "its name is not valid text; rename it"
@@ -59,12 +59,12 @@ def expand(paths: Sequence[str], ended: Callable[[], bool] = lambda: False) -> I
         elif len(part.refused) < _REFUSED_AT_MOST:
             part.refused.append(refusal)
         else:
-            more += 1
+            unlisted += 1
         if len(part.images) >= PART:
             yield part
             part = Found()
-    if more:
-        part.refused.append((f"{more} more", "were skipped for similar reasons"))
+    if unlisted:
+        part.refused.append((f"{unlisted} more", "were skipped for similar reasons"))
     if part.images or part.refused:
         yield part
 
@@ -120,12 +120,12 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             if facts.st_ino and (facts.st_dev, facts.st_ino) in seen:
                 continue  # a loop, or a folder dropped twice
             seen.add((facts.st_dev, facts.st_ino))
-            names, inner, more = _listed(folder)
+            names, inner, unlisted = _listed(folder)
         except OSError as error:
             closed += 1
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
             continue
-        other_files += more
+        other_files += unlisted
         images += len(names)
         for name in names:
             yield f"{folder}{os.sep}{name}", None

@@ -15,8 +15,8 @@ def duration(seconds: float) -> str:
     total = round(seconds)
     for size, name, small_size, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if total >= size:
-            rest = total % size // small_size
-            return f"{total // size} {name}" + (f" {rest} {small_name}" if rest else "")
+            small_part = total % size // small_size
+            return f"{total // size} {name}" + (f" {small_part} {small_name}" if small_part else "")
     return f"{total} s"
 
 

@@ -83,10 +83,10 @@ class WorkerCalls(QObject):
         self._client.failed.disconnect(self._failed)
         self.deleteLater()
 
-    def _progress(self, number: int, doing: str, done: int, total: int) -> None:
+    def _progress(self, number: int, activity: str, done: int, total: int) -> None:
         call = self._calls.get(number)
         if call is not None:
-            self.progress.emit(call.purpose, doing, done, total)
+            self.progress.emit(call.purpose, activity, done, total)
 
     def _partial(self, number: int, result: dict[str, Any]) -> None:
         call = self._calls.get(number)

@@ -114,8 +114,8 @@ class WorkerClient(QObject):
         if not self._held or self._process is not None or not self._may_start():
             return
         process = self._start()
-        held, self._held = self._held, {}
-        for line in held.values():
+        waiting, self._held = self._held, {}
+        for line in waiting.values():
             process.write(line)
         self._update_state()
 
@@ -185,8 +185,8 @@ class WorkerClient(QObject):
         arrived = self._process.readAllStandardOutput().data()
         self._line += arrived
         if b"\n" in arrived:
-            *lines, rest = bytes(self._line).split(b"\n")
-            self._line = bytearray(rest)
+            *lines, incomplete = bytes(self._line).split(b"\n")
+            self._line = bytearray(incomplete)
             for line in lines:
                 self._reply(line)
         self._heartbeat.beat(self._ready)
@@ -269,11 +269,11 @@ class WorkerClient(QObject):
         if process is not None and unasked:
             process.deleteLater()
         details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
-        lost, self._open, self._held = list(self._open), {}, {}
+        lost_requests, self._open, self._held = list(self._open), {}, {}
         self._update_state()
         if unasked:
             self.lost.emit(message, details)
-        for number in lost:
+        for number in lost_requests:
             self.failed.emit(number, Lost(f"{message} Try again; a new worker is started.", details))
 
     def close(self) -> None:

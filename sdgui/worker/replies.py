@@ -122,9 +122,9 @@ def read_reply(line: bytes) -> Reply | None:
     return Partial(number, result) if event == "partial" else Done(number, result)
 
 
-def unusable(why: str) -> Failure:
+def unusable(reason: str) -> Failure:
     """The failure for an answer of the wrong form."""
-    return Failure("The worker's answer cannot be read. Try again, and restart the window if it persists.", why)
+    return Failure("The worker's answer cannot be read. Try again, and restart the window if it persists.", reason)
 
 
 def _failure(raw: dict[str, Any]) -> Failure:

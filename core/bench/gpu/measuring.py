@@ -94,8 +94,8 @@ def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) 
 def _measure(work: Path, scale: Scale, name: str, config: RunConfig, from_loader: bool = False) -> StepTiming:
     with open_run(config, work / name) as loop:
         timing = time_steps(loop, scale.warm_up, scale.steps, from_loader)
-    used = f"{timing.operations / 1e9:.1f} GFLOPs a step, MFU {timing.utilisation:.3f}"
-    _log(f"{name}: {timing.pairs_per_s:.1f} pairs/s, {used}")
+    usage = f"{timing.operations / 1e9:.1f} GFLOPs a step, MFU {timing.utilisation:.3f}"
+    _log(f"{name}: {timing.pairs_per_s:.1f} pairs/s, {usage}")
     return timing
 
 
@@ -149,9 +149,9 @@ def _saving_row(work: Path, scale: Scale) -> BenchResult:
         seconds = []
         for _ in range(2):
             synchronize(loop.device)
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             loop.save()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - start_time)
     return result(
         "delay of training by a save, at most", seconds[-1], 0.5, "s", 0.5 / seconds[-1], _required(scale, 1.0)
     )

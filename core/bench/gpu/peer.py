@@ -76,10 +76,11 @@ def pairs_per_s(
         tensorboard=False,
     )
     eager_model: Any = CLIP(**config, output_dict=True).to(device)
-    named = list(eager_model.named_parameters())
+    named_parameters = list(eager_model.named_parameters())
     optimizer = torch.optim.AdamW(
-        [{"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
-         {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": 0.2}], lr=1e-5, betas=(0.9, 0.98), eps=1e-6,
+        [{"params": [p for _, p in named_parameters if p.ndim < 2], "weight_decay": 0.0},
+         {"params": [p for _, p in named_parameters if p.ndim >= 2], "weight_decay": 0.2}],
+        lr=1e-5, betas=(0.9, 0.98), eps=1e-6,
     )  # fmt: skip
     model = torch.compile(eager_model) if compile_model else eager_model
     images = torch.randn(batch_size, 3, side, side, device=device)
@@ -91,6 +92,6 @@ def pairs_per_s(
         synchronize(device)
 
     train(warm_up)
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     train(steps)
-    return steps * batch_size / (time.perf_counter() - began)
+    return steps * batch_size / (time.perf_counter() - start_time)

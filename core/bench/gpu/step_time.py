@@ -57,10 +57,10 @@ def time_steps(loop: Loop, warm_up: int, steps: int, from_loader: bool = False) 
         timed_batches: Iterable[Batch] = batches if from_loader else repeat(first)
         _train(loop, islice(timed_batches, warm_up))
         synchronize(device)
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         _train(loop, islice(timed_batches, steps))
         synchronize(device)
-        seconds = (time.perf_counter() - began) / steps
+        seconds = (time.perf_counter() - start_time) / steps
     return StepTiming(seconds, config.optim.batch_size / seconds, operations, device_peak(loop.parts.runtime))
 
 

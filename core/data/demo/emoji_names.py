@@ -96,10 +96,12 @@ class Label:
 def label(code: str, name: str) -> Label:
     """Labels of the emoji with code points ``code`` ("1F469-200D-1F692") and ``name`` in words."""
     tones = _TONE.findall(name)
-    plain = _DIRECTION.sub("", _TONE.sub("", name).strip())
-    concept, gender = _SPECIAL.get(plain.lower(), ("", "")) if plain else ("skin tone", "")  # a swatch of a tone
+    base_name = _DIRECTION.sub("", _TONE.sub("", name).strip())
+    concept, gender = (
+        _SPECIAL.get(base_name.lower(), ("", "")) if base_name else ("skin tone", "")
+    )  # a swatch of a tone
     if not concept:
-        concept, gender = _without_people(plain)
+        concept, gender = _without_people(base_name)
     return Label(concept.lower(), " + ".join(tones), gender, group_of(code))
 
 
@@ -107,10 +109,10 @@ def _without_people(name: str) -> tuple[str, str]:
     """``name`` without the words for people, and their gender."""
     words = name.split()
     people = [_GENDERS[word] for word in words if word in _GENDERS]
-    rest = " ".join(word for word in words if word not in _GENDERS)
-    if not people or not rest:
+    shortened = " ".join(word for word in words if word not in _GENDERS)
+    if not people or not shortened:
         return name, ""
-    return rest, people[0] if len(set(people)) == 1 else "mixed"
+    return shortened, people[0] if len(set(people)) == 1 else "mixed"
 
 
 def group_of(code: str) -> str:

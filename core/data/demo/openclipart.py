@@ -59,7 +59,7 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
     log(f"shrinking {len(rows)} images of {source}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    readable, bad = _read(rows, folder)
+    readable, bad_rows = _read(rows, folder)
     distinct, left_out = _without_copies(source, readable, folder)
     categories = {name: some for name, some in sorted(distinct.items()) if len(some) >= LEAST}
     if len(categories) < 2:
@@ -78,12 +78,12 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         "test": len(test),
         "in several categories": left_out,
         "too small": {name: len(some) for name, some in sorted(distinct.items()) if name not in categories},
-        "unreadable": [str(row_problem) for row_problem in bad],
+        "unreadable": [str(row_problem) for row_problem in bad_rows],
     }
     write_whole(folder / FACTS, (json.dumps(facts, indent=1, ensure_ascii=True) + "\n").encode())
     log(f"{len(categories)} categories, {len(train)} images to train and {len(test)} to test a probe with")
-    if bad:
-        log(f"{len(bad)} images cannot be read, such as {bad[0]}; all are listed in {folder / FACTS}")
+    if bad_rows:
+        log(f"{len(bad_rows)} images cannot be read, such as {bad_rows[0]}; all are listed in {folder / FACTS}")
 
 
 def missing(source: Path = USUAL) -> str:
@@ -97,12 +97,12 @@ def missing(source: Path = USUAL) -> str:
 def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], list[BadRow]]:
     """Write the small image of each row: the readable rows with its name (``images/DIGEST.png``), and the bad rows."""
     readable: list[tuple[Row, str]] = []
-    bad: list[BadRow] = []
+    bad_rows: list[BadRow] = []
     pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
     try:
         for row, result in zip(rows, pool.map(lambda row: _shrunk(row.image, folder), rows), strict=True):
             if isinstance(result, ImageError):
-                bad.append(BadRow(row.file, str(result)))
+                bad_rows.append(BadRow(row.file, str(result)))
                 continue
             name, pixels = result
             if pixels is not None and not (folder / name).exists():
@@ -112,7 +112,7 @@ def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], lis
             readable.append((row, name))
     finally:
         pool.shutdown(cancel_futures=True)
-    return readable, bad
+    return readable, bad_rows
 
 
 def _shrunk(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:

@@ -31,7 +31,7 @@ def save_without(
         raise UserError(f"{data} has no image {min(unknown)}, which should be left out.")
     check_target(to, data, replace)
     folder = to.parent.absolute()
-    written: list[Pair] = []
+    remaining_pairs: list[Pair] = []
     kept_count = 0
     for row in source.rows:
         captions = [caption for caption in row.captions if (row.file, caption) not in pairs]
@@ -41,9 +41,14 @@ def save_without(
             raise UserError(f"{row.image} does not lie below {folder}; save the manifest in a folder above its images.")
         kept_count += 1
         name = row.image.relative_to(folder).as_posix()
-        written += [(name, caption, labels_of(row, source.label_names)) for caption in captions]
+        remaining_pairs += [(name, caption, labels_of(row, source.label_names)) for caption in captions]
     if not kept_count:
         raise UserError(f"no pair of {data} would be left; leave out fewer pairs.")
     with writing(to):
-        write_whole(to, manifest(written, source.label_names))
-    return {"path": str(to), "kept": kept_count, "excluded": len(source.rows) - kept_count, "captions": len(written)}
+        write_whole(to, manifest(remaining_pairs, source.label_names))
+    return {
+        "path": str(to),
+        "kept": kept_count,
+        "excluded": len(source.rows) - kept_count,
+        "captions": len(remaining_pairs),
+    }

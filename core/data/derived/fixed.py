@@ -118,14 +118,14 @@ def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
 
 def _check(data: str, source: Source, row: Row | None, file: str, change: _Changes) -> None:
     """UserError when a fix is for an image, caption or label that does not exist."""
-    named = {*change.removed, *(caption for caption in change.replaced if caption)}
+    fixed_captions = {*change.removed, *(caption for caption in change.replaced if caption)}
     if row is None:
-        if change.is_excluded or named or not (change.added or change.replaced):
+        if change.is_excluded or fixed_captions or not (change.added or change.replaced):
             raise UserError(f"{data} has no image {file}, which has a fix; remove the fix, or choose its data.")
         if not Path(file).is_file():
             raise UserError(f"{file}, which should be added, does not exist; remove the fix.")
         return
-    if missing := sorted(named - set(row.captions)):
+    if missing := sorted(fixed_captions - set(row.captions)):
         raise UserError(f"{file} has no caption {missing[0]!r} in {data}; remove its fix, or choose its data.")
     if unknown := sorted(set(change.labels) - set(source.label_names)):
         raise UserError(f"{data} has no label {unknown[0]!r}, which a fix sets for {file}; remove the fix.")

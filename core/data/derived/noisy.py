@@ -98,12 +98,14 @@ def _within_groups(captions: Sequence[Captions], share: float, seed: int, groups
 def _corrupted(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.random.Generator) -> str:
     """``caption`` replaced by a generic one, or with one of its words replaced by one of ``words``."""
     original = caption.split()
-    place = int(rng.integers(max(1, len(original))))
+    word_index = int(rng.integers(max(1, len(original))))
     for _ in range(_ATTEMPTS):
         if kind == "generic":
             candidate = GENERIC[int(rng.integers(len(GENERIC)))]
         else:
-            candidate = " ".join([*original[:place], words[int(rng.integers(len(words)))], *original[place + 1 :]])
+            candidate = " ".join(
+                [*original[:word_index], words[int(rng.integers(len(words)))], *original[word_index + 1 :]]
+            )
         if candidate != caption:
             return candidate
     return caption

@@ -103,8 +103,8 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
     labels = source.label_names
     with writing(to):
         names = names_below([row.file for row in rows], to.parent)
-    named = zip(names, rows, strict=True)
-    pairs = [(name, caption, labels_of(row, labels)) for name, row in named for caption in row.captions]
+    named_rows = zip(names, rows, strict=True)
+    pairs = [(name, caption, labels_of(row, labels)) for name, row in named_rows for caption in row.captions]
     content, captions = manifest(pairs, labels), len(pairs)
     origin = {"source": source.origin, "format": source.format, "images of the source": len(source.rows)}
     provenance = {
@@ -116,10 +116,12 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
         "captions": captions,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    beside = to.with_name(to.stem + PROVENANCE)
+    provenance_file = to.with_name(to.stem + PROVENANCE)
     with writing(to):
         write_whole(to, content)
-        write_whole(beside, json.dumps(provenance, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        write_whole(
+            provenance_file, json.dumps(provenance, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        )
     return Saved(to, len(rows), captions)
 
 
@@ -132,9 +134,9 @@ def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
     for position, file in enumerate(files):
         sizes.setdefault(_size(file), []).append(position)
     first = list(range(len(files)))
-    alike = [group for size, group in sizes.items() if len(group) > 1 and size >= 0]
-    total, compared = sum(map(len, alike)), 0
-    for group in alike:
+    same_size_groups = [group for size, group in sizes.items() if len(group) > 1 and size >= 0]
+    total, compared = sum(map(len, same_size_groups)), 0
+    for group in same_size_groups:
         seen: dict[bytes, int] = {}
         for position in group:
             if compared % 200 == 0:

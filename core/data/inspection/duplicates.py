@@ -49,8 +49,8 @@ def duplicates(signatures: Signatures) -> Duplicates:
     firsts, seconds = near_pairs(entries[distinct])
     count = len(distinct)
     graph = coo_array((np.ones(len(firsts), bool), (firsts, seconds)), shape=(count, count))
-    near = _groups(distinct, connected_components(graph, directed=False)[1]) if count else []
-    return Duplicates(exact, near)
+    near_groups = _groups(distinct, connected_components(graph, directed=False)[1]) if count else []
+    return Duplicates(exact, near_groups)
 
 
 def near_pairs(entries: Entries) -> tuple[Positions, Positions]:

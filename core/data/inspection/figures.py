@@ -51,7 +51,7 @@ def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
         texts.update(row_captions)
         for caption in row_captions:
             result.words[min(len(caption.split()), LONGEST)] += 1
-        for name, counted in result.labels.items():
-            counted[row.labels.get(name, "")] += 1
+        for name, label_counts in result.labels.items():
+            label_counts[row.labels.get(name, "")] += 1
     result.captions, result.distinct = dict(sorted(captions.items())), len(texts)
     return result

@@ -29,10 +29,10 @@ def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -
     Of each group of duplicates: its first image with each image of another split, and the copies in the first image's
     split with the first image of another. Raises ValueError when the two sequences differ in length.
     """
-    named: dict[str, int] = {}
+    first_uses: dict[str, int] = {}
     by_file: list[Leak] = []
     for position, (file, split) in enumerate(zip(files, splits, strict=True)):
-        first = named.setdefault(file, position) if split else position
+        first = first_uses.setdefault(file, position) if split else position
         if splits[first] != split:
             by_file.append(Leak(first, position, "same file"))
     same_file_pairs = {(files[leak.left], files[leak.right]) for leak in by_file}
@@ -40,14 +40,14 @@ def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -
         ("same bytes", duplicates.exact),
         ("nearly the same", duplicates.near),
     )
-    more = [
+    near_leaks = [
         Leak(left, right, kind)
         for kind, groups in kinds
         for group in groups
         for left, right in _across(group, splits)
         if (files[left], files[right]) not in same_file_pairs
     ]
-    return [*by_file, *more]
+    return [*by_file, *near_leaks]
 
 
 def _across(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:

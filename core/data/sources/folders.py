@@ -50,20 +50,20 @@ def read_folder(root: Path) -> Source:
     if not with_images:
         raise DataError(f"The folder {root} holds no images{_manifest_hint(folders)}.")
     captioned = [folder for folder in with_images if folder.captioned]
-    plain = [folder for folder in with_images if not folder.captioned]
-    if captioned and plain:
+    uncaptioned = [folder for folder in with_images if not folder.captioned]
+    if captioned and uncaptioned:
         raise DataError(
             f"The folder {root} is a mixture: the images in {captioned[0].path} have .txt captions, those in "
-            f"{plain[0].path} have none; separate images with captions from class folders."
+            f"{uncaptioned[0].path} have none; separate images with captions from class folders."
         )
     if captioned:
         return _read_sidecars(root, captioned)
-    if all(folder.path == top for folder in plain):
+    if all(folder.path == top for folder in uncaptioned):
         raise DataError(
             f"The images in {root} have neither .txt captions beside them nor class folders around them"
             f"{_manifest_hint(folders)}; add one of these."
         )
-    return _read_classes(root, top, plain)
+    return _read_classes(root, top, uncaptioned)
 
 
 def _manifest_hint(folders: list[_Folder]) -> str:
@@ -109,23 +109,23 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
     """Rows labelled with their top-level folder as the class; its name, in words, is the caption."""
     rows: list[Row] = []
-    bad: list[BadRow] = []
+    bad_rows: list[BadRow] = []
     for folder in folders:
         if folder.path == top:
             reason = "it lies outside the class folders"
-            bad.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.images)
+            bad_rows.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.images)
             continue
         name = folder.path[len(top) :].strip(os.sep).partition(os.sep)[0]
         captions = (clean_caption(name.replace("_", " ").replace("-", " ")) or name,)
         labels = {"class": name}
         rows.extend(Row(f"{folder.path}{os.sep}{image}", captions, labels) for image in folder.images)
-    return Source(str(root), "class folders", rows, bad, ("class",))
+    return Source(str(root), "class folders", rows, bad_rows, ("class",))
 
 
 def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
     """Rows captioned by the lines of ``NAME.txt`` beside ``NAME.jpg``."""
     rows: list[Row] = []
-    bad: list[BadRow] = []
+    bad_rows: list[BadRow] = []
     for folder in folders:
         for name in folder.images:
             file = f"{folder.path}{os.sep}{name}"
@@ -133,14 +133,14 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
             try:
                 captions = _sidecar(Path(folder.path, stem + ".txt")) if stem in folder.texts else ()
             except (OSError, UserError) as error:
-                bad.append(BadRow(file, f"its caption cannot be read: {error}"))
+                bad_rows.append(BadRow(file, f"its caption cannot be read: {error}"))
                 continue
             if captions:
                 rows.append(Row(file, captions))
             else:
                 missing = "has no line" if stem in folder.texts else "is missing"
-                bad.append(BadRow(file, f"it has no caption: {stem}.txt {missing}"))
-    return Source(str(root), "images with .txt captions", rows, bad)
+                bad_rows.append(BadRow(file, f"it has no caption: {stem}.txt {missing}"))
+    return Source(str(root), "images with .txt captions", rows, bad_rows)
 
 
 def _sidecar(path: Path) -> tuple[str, ...]:

@@ -132,9 +132,9 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     return max(headers.items(), key=lambda item: len(item[1]))[1], usual
 
 
-def quoted(names: Sequence[str], most: int = 20) -> str:
+def quoted(names: Sequence[str], limit: int = 20) -> str:
     """The first of ``names`` for a message, each quoted and shortened."""
-    return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:most])
+    return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:limit])
 
 
 def check_labels(origin: str, names: Collection[str]) -> None:
@@ -152,7 +152,7 @@ class _Columns:
     def __init__(self, path: Path, header: list[str]) -> None:
         file, title = pick(header, PATH_NAMES), pick(header, TITLE_NAMES)
         if file is None or title is None:
-            needed = " and ".join(name for name, got in (("filepath", file), ("title", title)) if got is None)
+            needed = " and ".join(name for name, column in (("filepath", file), ("title", title)) if column is None)
             columns = quoted(header)
             raise DataError(f"{path} has the columns {columns}; it needs {needed} too (filepath,title[,labels...]).")
         self.width = len(header)
@@ -220,12 +220,12 @@ def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, Non
     seen_keys.update(record)
     keys = list(record)
     file, title = pick(keys, PATH_NAMES), pick(keys, TITLE_NAMES)
-    many = pick(keys, (LIST_NAME,))
+    caption_list = pick(keys, (LIST_NAME,))
     if file is None or not isinstance(record[file], str):
         builder.reject(line, "it has no filepath" if file is None else f"its {excerpt(file)} is not text")
         return
-    captions = _texts(record.get(title)) + _texts(record.get(many))
-    labels = _labels(record, {file, title, many})
+    captions = _texts(record.get(title)) + _texts(record.get(caption_list))
+    labels = _labels(record, {file, title, caption_list})
     if not all(map(is_text, (record[file], *captions, *labels, *labels.values()))):
         builder.reject(line, "it holds text that is not Unicode (a lone surrogate)")
         return

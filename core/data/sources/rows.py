@@ -156,12 +156,14 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
     missing: set[str] = set()
     for folder, members in folders.items():
-        listed = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
-        doubtful = members if listed is None else [file for file in members if _name(file) not in listed]
+        folder_listing = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
+        doubtful = (
+            members if folder_listing is None else [file for file in members if _name(file) not in folder_listing]
+        )
         # On file systems that ignore case or Unicode composition, a name that is not listed may still exist.
-        alike = {_folded(name) for name in listed or ()} if doubtful else set()
+        folded_names = {_folded(name) for name in folder_listing or ()} if doubtful else set()
         for file in doubtful:
-            if (listed is not None and _folded(_name(file)) not in alike) or not is_file(file):
+            if (folder_listing is not None and _folded(_name(file)) not in folded_names) or not is_file(file):
                 missing.add(file)
     return {file: None for file in files if file in missing} if missing else {}
 

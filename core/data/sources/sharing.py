@@ -59,9 +59,9 @@ class _Record:
 _RECORD = TypeAdapter(_Record)
 
 
-def shared_file(name: str, *of: object) -> Path:
-    """The file by which processes of this host share the data identified by ``name`` and ``of``."""
-    key = hashlib.sha256(repr((name, platform.node(), *of)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def shared_file(name: str, *key_parts: object) -> Path:
+    """The file by which processes of this host share the data identified by ``name`` and ``key_parts``."""
+    key = hashlib.sha256(repr((name, platform.node(), *key_parts)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return cache_folder() / f"{key}{_SUFFIX}"
 
 

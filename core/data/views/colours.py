@@ -66,15 +66,15 @@ def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
 
     def factors(column: int, strength: float) -> Tensor:
         low, high = max(0.0, 1.0 - strength), 1.0 + strength
-        drawn = torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
-        return to_device(drawn, images.device)
+        values = torch.from_numpy(low + (high - low) * draws[:, column]).float().view(-1, 1, 1, 1)
+        return to_device(values, images.device)
 
     bright = (images * factors(0, BRIGHTNESS)).clamp(0, 255)
     middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
     out = middle.lerp(bright, factors(1, CONTRAST)).clamp(0, 255)
     out = _grey(out).lerp(out, factors(2, recipe.saturation)).clamp(0, 255)
-    for level, chosen in _levels(draws[:, 3]):
-        rows = _at(chosen, out)
+    for level, selected_images in _levels(draws[:, 3]):
+        rows = _at(selected_images, out)
         out[rows] = F.adjust_hue(out[rows] / 255.0, HUE * (2.0 * level - 1.0)) * 255.0
     return out
 

@@ -67,14 +67,14 @@ def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Intege
     """The distortion of one view of ``rows`` (B,), by these keys alone; None where ``recipe`` asks for none."""
     key = (seed, epoch, rows, view)
     operations = recipe.randaugment_ops
-    drawn = Distortion(
+    distortion = Distortion(
         recipe,
         flip=uniforms(1, *key, FLIP)[:, 0] if recipe.flip else None,
         colours=uniforms(DRAWS, *key, COLOUR) if is_distorted(recipe) else None,
         augment=uniforms(2 * operations, *key, AUGMENT).reshape(-1, operations, 2) if operations else None,
         erase=uniforms(5, *key, ERASE) if recipe.erase > 0 else None,
     )
-    return drawn if drawn._draws() else None
+    return distortion if distortion._draws() else None
 
 
 def _erase(images: Tensor, probability: float, draws: Floats) -> None:

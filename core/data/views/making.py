@@ -78,9 +78,9 @@ def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes
     ratio = np.exp(low + (high - low) * draws[:, ATTEMPTS : 2 * ATTEMPTS])
     tried_width = np.rint(np.sqrt(height * width * share * ratio))  # (B, ATTEMPTS)
     tried_height = np.rint(np.sqrt(height * width * share / ratio))
-    fits = (tried_width >= 1) & (tried_height >= 1) & (tried_width <= width) & (tried_height <= height)
-    first = fits.argmax(1)[:, None]
-    any_fits = fits.any(1)
+    is_inside = (tried_width >= 1) & (tried_height >= 1) & (tried_width <= width) & (tried_height <= height)
+    first = is_inside.argmax(1)[:, None]
+    any_fits = is_inside.any(1)
     middle_width = np.minimum(width, np.rint(height * RATIO[1]))[:, 0]
     middle_height = np.minimum(height, np.rint(width / RATIO[0]))[:, 0]
     crop_width = np.where(any_fits, np.take_along_axis(tried_width, first, 1)[:, 0], middle_width)

@@ -41,11 +41,11 @@ def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, 
     )
     grid = (places.view(1, -1, 3) @ to_device(theta, images.device)[None]).view(1, height, width, 2)
     inside = torch.ones_like(images[:, :1], dtype=grid.dtype)
-    moved = grid_sample(
+    warped = grid_sample(
         torch.cat([images.to(grid.dtype), inside], dim=1), grid.expand(len(images), -1, -1, -1), align_corners=False
     )
-    moved, inside = moved[:, :-1], moved[:, -1:]
-    return moved.sub_(GREY).mul_(inside).add_(GREY).round_().to(images.dtype)
+    warped, inside = warped[:, :-1], warped[:, -1:]
+    return warped.sub_(GREY).mul_(inside).add_(GREY).round_().to(images.dtype)
 
 
 def _sharpness(images: Tensor, factor: float) -> Tensor:

@@ -52,9 +52,9 @@ class _ImageSearch:
     beams: list[_Beam]
     finished: list[Caption] = field(default_factory=list)  # best first, at most ``settings.beams``
 
-    def finish(self, prefix: tuple[int, ...], sums: _Beam | _Candidate, ended: bool) -> None:
-        score = score_of(sums.total, len(prefix) - self.prompt + ended, self.settings.length_penalty)
-        caption = Caption(prefix[1:], sums.log_probability, score, ended)
+    def finish(self, prefix: tuple[int, ...], sums: _Beam | _Candidate, has_end: bool) -> None:
+        score = score_of(sums.total, len(prefix) - self.prompt + has_end, self.settings.length_penalty)
+        caption = Caption(prefix[1:], sums.log_probability, score, has_end)
         self.finished = sorted([*self.finished, caption], key=lambda c: -c.score)[: self.settings.beams]
 
     def is_settled(self) -> bool:
@@ -75,9 +75,9 @@ class _ImageSearch:
 
     def advance(self, continuations: _Continuations, enders: Sequence[int]) -> None:
         """Extends the beams by one token; a finished search has no beams afterwards."""
-        ranked = _rank(self.beams, continuations)
+        candidates = _rank(self.beams, continuations)
         self.beams = []
-        for rank, candidate in enumerate(ranked):
+        for rank, candidate in enumerate(candidates):
             if candidate.token in enders:
                 if rank < self.settings.beams:
                     self.finish(candidate.beam.prefix, candidate, True)
@@ -157,13 +157,13 @@ def _continuations(
 def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candidate]:
     """Continuations of ``beams``, best first, without suppressed tokens."""
     tokens, values, scores = continuations
-    ranked = [
+    candidates = [
         _Candidate(beam, token, beam.log_probability + value, beam.total + score)
         for beam in beams
         for token, value, score in zip(tokens[beam.row], values[beam.row], scores[beam.row], strict=True)
         if score > -math.inf
     ]
-    return sorted(ranked, key=lambda candidate: -candidate.total)
+    return sorted(candidates, key=lambda candidate: -candidate.total)
 
 
 def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:

@@ -48,8 +48,8 @@ class _ImageCaptions:
     captions: dict[int, Caption] = field(default_factory=dict)  # by candidate
 
     def best_first(self) -> list[Caption]:
-        drawn = [self.captions[candidate] for candidate in sorted(self.captions)]
-        return sorted(drawn, key=lambda caption: -caption.score)
+        samples = [self.captions[candidate] for candidate in sorted(self.captions)]
+        return sorted(samples, key=lambda caption: -caption.score)
 
 
 @torch.inference_mode()

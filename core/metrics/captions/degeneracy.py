@@ -65,8 +65,8 @@ def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
     if not captions:
         raise EvaluationError("there are no captions to check.")
     texts = [" ".join(words) for words in captions]
-    counted = Counter(text for text in texts if text)
-    common, times = counted.most_common(1)[0] if counted else ("", 0)
+    caption_counts = Counter(text for text in texts if text)
+    common, times = caption_counts.most_common(1)[0] if caption_counts else ("", 0)
     suspect = times == len(texts) > 1 or (len(texts) >= FEW and times >= SAME_SHARE * len(texts))
     return Degeneracy(
         captions=len(texts),

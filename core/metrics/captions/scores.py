@@ -55,12 +55,12 @@ class CaptionScores:
 
         ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or notes on why they are missing.
         """
-        each = self._each() | (java.per_caption if java else {})
+        scores_per_caption = self._each() | (java.per_caption if java else {})
         return Outcome(
             task="captioning",
             samples=len(self.rows),
             metrics=self.metrics() | (java.values if java else {}),
-            per_query={name: Queries(scores) for name, scores in each.items()},
+            per_query={name: Queries(scores) for name, scores in scores_per_caption.items()},
             notes=self.notes + self.degenerate.notes() + (java.notes if java else ()),
             details={"degenerate": self.degenerate.plain()},
         )
@@ -123,10 +123,10 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
         length += len(words)
         closest += min((abs(len(reference) - len(words)), len(reference)) for reference in image_references)[1]
         for order in range(1, ORDERS + 1):
-            most: Grams = Counter()
+            max_counts: Grams = Counter()
             for reference in image_references:
-                most |= grams(reference, order)
-            matches[order - 1] += (grams(words, order) & most).total()
+                max_counts |= grams(reference, order)
+            matches[order - 1] += (grams(words, order) & max_counts).total()
             totals[order - 1] += max(0, len(words) - order + 1)
     # The constants are pycocoevalcap's: they keep empty captions from dividing by zero.
     ratio = (length + 1e-15) / (closest + 1e-9)

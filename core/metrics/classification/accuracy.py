@@ -62,11 +62,11 @@ class Classification:
 
     def metrics(self) -> dict[str, float]:
         """``acc1``, ``mean_per_class_recall``, and ``acc5`` for five classes or more."""
-        present = self.labels.counts() > 0
+        has_rows = self.labels.counts() > 0
         values = {"acc1": self.correct.mean().item()}
         if len(self.labels.classes) >= FIRST:
             values["acc5"] = self.in_first.mean().item()
-        values["mean_per_class_recall"] = self.recall_per_class()[present].mean().item()
+        values["mean_per_class_recall"] = self.recall_per_class()[has_rows].mean().item()
         return values
 
     def recall_per_class(self) -> Tensor:
@@ -88,10 +88,10 @@ class Classification:
         in_cell = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
         return self.labels.rows[in_cell[self.probabilities[in_cell].argsort(descending=True, stable=True)]]
 
-    def mistakes(self, most: int = 100) -> list[Mistake]:
-        """Up to ``most`` mistakes, the most confident first."""
+    def mistakes(self, limit: int = 100) -> list[Mistake]:
+        """Up to ``limit`` mistakes, the most confident first."""
         wrong = (~self.hits).nonzero().flatten()
-        wrong = wrong[self.probabilities[wrong].argsort(descending=True, stable=True)[:most]]
+        wrong = wrong[self.probabilities[wrong].argsort(descending=True, stable=True)[:limit]]
         classes = self.labels.classes
         return [
             Mistake(

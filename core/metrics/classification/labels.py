@@ -75,15 +75,15 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
     A label matches a class by its exact name, or else by another spelling (case, underscores). Rows without a label, or
     whose label is not a class, are skipped and noted. Raises EvaluationError when no row is left.
     """
-    written = [(row, label) for row, label in enumerate(labels) if label is not None and label.strip()]
-    if not written:
+    labelled_rows = [(row, label) for row, label in enumerate(labels) if label is not None and label.strip()]
+    if not labelled_rows:
         raise EvaluationError(f"none of the {len(labels)} rows has a label; name the column that holds the labels.")
-    names = check_classes(sorted({label for _, label in written}) if classes is None else classes)
+    names = check_classes(sorted({label for _, label in labelled_rows}) if classes is None else classes)
     find = _finder(names)
-    labelled = [(row, position) for row, label in written if (position := find(label)) is not None]
+    labelled = [(row, position) for row, label in labelled_rows if (position := find(label)) is not None]
     if not labelled:
-        raise EvaluationError(_no_overlap({label for _, label in written}, names))
-    notes = _notes(labels, written, names, find)
+        raise EvaluationError(_no_overlap({label for _, label in labelled_rows}, names))
+    notes = _notes(labels, labelled_rows, names, find)
     rows, targets = zip(*labelled, strict=True)
     return Labels(names, torch.tensor(rows), torch.tensor(targets), notes)
 
@@ -108,22 +108,22 @@ def _no_overlap(labels: set[str], names: Sequence[str]) -> str:
 
 def _notes(
     labels: Sequence[str | None],
-    written: Sequence[tuple[int, str]],
+    labelled_rows: Sequence[tuple[int, str]],
     names: Sequence[str],
     find: Callable[[str], int | None],
 ) -> tuple[str, ...]:
     notes = []
-    if len(written) < len(labels):
-        notes.append(f"{len(labels) - len(written)} of {len(labels)} rows have no label and were left out.")
-    unknown = Counter(label for _, label in written if find(label) is None)
+    if len(labelled_rows) < len(labels):
+        notes.append(f"{len(labels) - len(labelled_rows)} of {len(labels)} rows have no label and were left out.")
+    unknown = Counter(label for _, label in labelled_rows if find(label) is None)
     if unknown:
         examples = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
         notes.append(
             f"{unknown.total()} rows have one of {len(unknown)} labels that are not among the classes ({examples}) "
             "and were left out."
         )
-    alike = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
-    if alike:
-        pair = [name for name in names if matching_key(name) == alike[0]]
+    ambiguous = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
+    if ambiguous:
+        pair = [name for name in names if matching_key(name) == ambiguous[0]]
         notes.append(f"classes that differ only in spelling are kept separate: {', '.join(map(repr, pair))}.")
     return tuple(notes)

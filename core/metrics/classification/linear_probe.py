@@ -115,13 +115,13 @@ def search_C(
     scaling = Scaling.of(x, settings.standardise)
     x, val_x = scaling.apply(x), scaling.apply(val_x)
     accuracy: dict[int, float] = {}
-    fits = len(C_GRID[::FIRST_STRIDE]) + 2 * (FIRST_STRIDE.bit_length() - 1)
+    fit_count = len(C_GRID[::FIRST_STRIDE]) + 2 * (FIRST_STRIDE.bit_length() - 1)
 
     def try_at(position: int) -> None:
         if position in accuracy or not 0 <= position < len(C_GRID):
             return
-        share = len(accuracy) / fits
-        watch = part_of(progress, share, share + 1 / fits, f"searching C: {C_GRID[position]:.1e}")
+        share = len(accuracy) / fit_count
+        watch = part_of(progress, share, share + 1 / fit_count, f"searching C: {C_GRID[position]:.1e}")
         model = fit_logistic(x, y, float(C_GRID[position]), settings, watch)
         accuracy[position] = float((model.predict(val_x) == val_y).mean())
 
@@ -169,14 +169,14 @@ def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, In
     Each class keeps at least one training row. Raises EvaluationError when no class has a second row.
     """
     random = np.random.default_rng(seed)
-    held: list[int] = []
+    held_out: list[int] = []
     for target in np.unique(y):
         rows = random.permutation(np.flatnonzero(y == target))
-        held.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
-    if not held:
+        held_out.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
+    if not held_out:
         raise EvaluationError("every class has only one image; give validation data, or more images per class.")
     is_held = np.zeros(len(y), dtype=bool)
-    is_held[held] = True
+    is_held[held_out] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

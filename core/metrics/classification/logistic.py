@@ -88,8 +88,8 @@ class Scaling:
 class IterationWatch:
     """scikit-learn calls this at each L-BFGS iteration (from 1.9 on), so that a long fit can be cancelled."""
 
-    def __init__(self, progress: Progress, most: int) -> None:
-        self.progress, self.most, self.iterations = progress, most, 0
+    def __init__(self, progress: Progress, max_iterations: int) -> None:
+        self.progress, self.most, self.iterations = progress, max_iterations, 0
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Called once before fitting."""
@@ -161,9 +161,9 @@ def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str]
 
 def check_trainable(y: Integers, classes: Sequence[str]) -> None:
     """EvaluationError when the training rows are all of one class."""
-    present = np.unique(y)
-    if len(present) < 2:
+    class_indices = np.unique(y)
+    if len(class_indices) < 2:
         raise EvaluationError(
-            f"all {len(y)} training rows are of the class {classes[int(present[0])]!r}; "
+            f"all {len(y)} training rows are of the class {classes[int(class_indices[0])]!r}; "
             "a probe needs at least two classes."
         )

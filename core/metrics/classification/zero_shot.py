@@ -83,8 +83,8 @@ class ClassEmbedder:
     ) -> Tensor:
         """Unit embeddings (K, D) of classes with one or more names each; every name is encoded once."""
         flat = [name for class_names in names for name in class_names]
-        each = self.embed(flat, keep, progress).split([len(class_names) for class_names in names])
-        return unit_rows(torch.stack([class_names.mean(dim=0) for class_names in each]))
+        embeddings = self.embed(flat, keep, progress).split([len(class_names) for class_names in names])
+        return unit_rows(torch.stack([class_names.mean(dim=0) for class_names in embeddings]))
 
     def _encode_classes(self, names: Sequence[str], progress: Progress) -> Tensor:
         """(K, D) of the classes, in batches across class borders."""

@@ -23,8 +23,8 @@ class Attention(nn.Module):
     def forward(self, states: Tensor, memory: Tensor, allowed: Tensor | None = None) -> Tensor:
         """``states`` (B, Q, F) attend to ``memory`` (B, L, F) where ``allowed`` (B, Q, L) is True. (B, Q, F)"""
         query = self.query(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, Q, d)
-        both = self.key_value(memory).unflatten(-1, (2, self.heads, -1))  # (B, L, 2, H, d)
-        key, value = both.permute(2, 0, 3, 1, 4)  # (B, H, L, d) each
+        key_value = self.key_value(memory).unflatten(-1, (2, self.heads, -1))  # (B, L, 2, H, d)
+        key, value = key_value.permute(2, 0, 3, 1, 4)  # (B, H, L, d) each
         mixed = attend(query, key, value, None if allowed is None else allowed[:, None])
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out

@@ -29,11 +29,11 @@ class CrossAttentionBlock(nn.Module):
     def forward(self, words: Tensor, patches: Tensor) -> Tensor:
         """``words`` (B, L, F) attend to ``patches`` (B, P, F). (B, L, F)"""
         query = self.query(self.norm_query(words)).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
-        both = self.key_value(patches).unflatten(-1, (2, self.heads, -1))  # (B, P, 2, H, d)
-        key, value = both.permute(2, 0, 3, 1, 4)  # (B, H, P, d) each
+        key_value = self.key_value(patches).unflatten(-1, (2, self.heads, -1))  # (B, P, 2, H, d)
+        key, value = key_value.permute(2, 0, 3, 1, 4)  # (B, H, P, d) each
         words = words + self.out(attend(query, key, value).transpose(1, 2).flatten(2))
-        joined: Tensor = words + self.mlp(self.norm_mlp(words))
-        return joined
+        out: Tensor = words + self.mlp(self.norm_mlp(words))
+        return out
 
 
 class CrossAttentionFusion(Fusion):

@@ -35,15 +35,15 @@ class MergedBlock(nn.Module):
         (B,), (B, 1, F).
         """
         count = patches.shape[1]
-        both = torch.cat([patches, words], dim=1)  # (B, P + L, F)
+        sequence = torch.cat([patches, words], dim=1)  # (B, P + L, F)
         if outputs == "all":
-            mixed = self.attention(both, both, mask)
+            mixed = self.attention(sequence, sequence, mask)
             patches, words = mixed[:, :count], mixed[:, count:]
             feed_forward_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
             return feed_forward_image(patches), self.feed_forward(words)
         rows = words if outputs == "words" else row_of(words, last)
         allowed = mask[:, count:] if outputs == "words" else row_of(mask, count + last)
-        return patches, self.feed_forward(self.attention(both, rows, allowed))
+        return patches, self.feed_forward(self.attention(sequence, rows, allowed))
 
 
 def merged_mask(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:

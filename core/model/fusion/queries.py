@@ -29,9 +29,9 @@ class QueryBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``queries`` (B, N, F) and ``words`` (B, L, F) after the block; words are unchanged without ``with_words``."""
         count = queries.shape[1]
-        both = torch.cat([queries, words], dim=1)  # (B, N + L, F)
-        rows = both if with_words else queries
-        mixed = self.attention(both, rows, mask[:, : rows.shape[1]])
+        sequence = torch.cat([queries, words], dim=1)  # (B, N + L, F)
+        rows = sequence if with_words else queries
+        mixed = self.attention(sequence, rows, mask[:, : rows.shape[1]])
         queries = mixed[:, :count]
         if self.cross is not None:
             queries = self.cross(queries, patches)

@@ -59,9 +59,9 @@ class KeyValueCache:
 
     def move(self, sources: Sequence[int], used: int) -> None:
         """Copies entry ``sources[i]`` to entry i, for the first ``used`` positions; sources may repeat."""
-        moved = [(target, source) for target, source in enumerate(sources) if target != source]
-        if moved:
-            targets, origins = torch.tensor(moved, device=self.store.device).unbind(1)
+        changed_rows = [(target, source) for target, source in enumerate(sources) if target != source]
+        if changed_rows:
+            targets, origins = torch.tensor(changed_rows, device=self.store.device).unbind(1)
             for layer in self.store.flatten(0, 1):  # one layer at a time: little extra memory
                 part = layer[:, :, :used]  # (capacity, H, used, E)
                 part.index_copy_(0, targets, part.index_select(0, origins))

@@ -98,9 +98,11 @@ class PairOdds:
         threshold of the odds, F / F0 is e plus a contribution of clean pairs, which is small at low odds (Storey 2002,
         A direct approach to false discovery rates).
         """
-        drawn = self.drawn.flatten().sort().values
-        levels = drawn[(torch.linspace(*_LOW_LEVELS, 20) * len(drawn)).long()]
-        ratios = [float((self.odds <= level).double().mean() / (drawn <= level).double().mean()) for level in levels]
+        null_odds = self.drawn.flatten().sort().values
+        levels = null_odds[(torch.linspace(*_LOW_LEVELS, 20) * len(null_odds)).long()]
+        ratios = [
+            float((self.odds <= level).double().mean() / (null_odds <= level).double().mean()) for level in levels
+        ]
         return min(1.0, sum(ratios) / len(ratios))
 
     def auc(self) -> float:
@@ -129,11 +131,11 @@ class PairOdds:
         """The density of draws divided by that of pairs at the odds of each pair (P,), decreasing in the odds."""
         from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  (a second, for those who fit)
 
-        P, drawn = len(self.odds), self.drawn.flatten()
-        is_pair = (torch.arange(P + len(drawn)) < P).double()
-        weight = is_pair + (1.0 - is_pair) * P / len(drawn)
+        P, null_odds = len(self.odds), self.drawn.flatten()
+        is_pair = (torch.arange(P + len(null_odds)) < P).double()
+        weight = is_pair + (1.0 - is_pair) * P / len(null_odds)
         fitted = IsotonicRegression(y_min=1e-6, y_max=1.0)
-        fitted.fit(torch.cat([self.odds, drawn]).numpy(), is_pair.numpy(), weight.numpy())
+        fitted.fit(torch.cat([self.odds, null_odds]).numpy(), is_pair.numpy(), weight.numpy())
         share = torch.from_numpy(fitted.predict(self.odds.numpy()))
         return (1.0 - share) / share
 
@@ -161,22 +163,22 @@ def _fit(
     """Log odds from regressions with the weights ``pair_weights`` (P,) of the pairs."""
     P = len(captions)
     generator, repeats = torch.Generator().manual_seed(0), max(1, -(-_MIN_DRAWS // P))
-    drawn = torch.stack([torch.randperm(P, generator=generator) for _ in range(repeats)])
-    candidates = [torch.arange(P), *_redraw_equal(drawn, captions, generator)]
+    permutations = torch.stack([torch.randperm(P, generator=generator) for _ in range(repeats)])
+    candidates = [torch.arange(P), *_redraw_equal(permutations, captions, generator)]
     odds = _log_odds(
         _all_measures(features, captions, rows, candidates, kernel, pair_weights, progress), rows, _sample(P)
     )
     return PairOdds(odds[0], odds[1:])
 
 
-def _redraw_equal(drawn: Tensor, captions: Sequence[str], generator: torch.Generator) -> Tensor:
-    """``drawn`` (A, P), redrawn where the text equals the image's own caption, since mismatched captions differ."""
+def _redraw_equal(permutations: Tensor, captions: Sequence[str], generator: torch.Generator) -> Tensor:
+    """``permutations`` (A, P), redrawn where the text equals the image's own caption: mismatched captions differ."""
     index = {caption: caption_index for caption_index, caption in enumerate(dict.fromkeys(captions))}
     caption_index = torch.tensor([index[caption] for caption in captions])
     for _ in range(_ATTEMPTS):
-        same = (caption_index[drawn] == caption_index) & (drawn != torch.arange(len(captions)))
-        drawn[same] = torch.randint(len(captions), (int(same.sum()),), generator=generator)
-    return drawn
+        same = (caption_index[permutations] == caption_index) & (permutations != torch.arange(len(captions)))
+        permutations[same] = torch.randint(len(captions), (int(same.sum()),), generator=generator)
+    return permutations
 
 
 def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
@@ -247,17 +249,17 @@ def _all_measures(
         block = by_image[end[begin] - size[begin] : end[image_numbers[-1]]]  # (U,) pairs of these images
         z = kernel(in_double(features[by_image[end[image_numbers] - size[image_numbers]]])) - mean  # (B, K)
         own_pairs = block[sample_position[block] >= 0]
-        present = _word_presence(first, word, own_pairs, len(frequency)) - frequency
+        centred_presence = _word_presence(first, word, own_pairs, len(frequency)) - frequency
         target_sums = torch.zeros(len(image_numbers), len(frequency), dtype=torch.float64)
-        target_sums.index_add_(0, image[own_pairs] - begin, pair_weights[own_pairs, None] * present)
+        target_sums.index_add_(0, image[own_pairs] - begin, pair_weights[own_pairs, None] * centred_presence)
         weight_sum = torch.zeros(len(image_numbers), dtype=torch.float64).index_add_(
             0, image[own_pairs] - begin, pair_weights[own_pairs]
         )
         # (B, V)
         predicted = frequency + _leave_one_out(z @ weights.T, target_sums, weight_sum, ((z @ inverse) * z).sum(dim=1))
         for measure, caption in zip(measures, candidates, strict=True):
-            present = _word_presence(first, word, caption[block], len(frequency))
-            measure[:, block] = _measures(predicted[image[block] - begin], present, frequency)
+            centred_presence = _word_presence(first, word, caption[block], len(frequency))
+            measure[:, block] = _measures(predicted[image[block] - begin], centred_presence, frequency)
         if progress is not None:
             progress("scoring captions by their words", int(end[image_numbers[-1]]), P)
     return measures
@@ -343,20 +345,20 @@ def _word_presence(first: Tensor, word: Tensor, pairs: Tensor, words: int) -> Te
     """
     begin, count = first[pairs], first[pairs + 1] - first[pairs]
     caption = torch.arange(len(pairs)).repeat_interleave(count)
-    within = torch.arange(len(caption)) - (count.cumsum(0) - count)[caption]
-    present = torch.zeros(len(pairs), words, dtype=torch.float64)
-    present[caption, word[begin[caption] + within]] = 1.0
-    return present
+    position = torch.arange(len(caption)) - (count.cumsum(0) - count)[caption]
+    presence = torch.zeros(len(pairs), words, dtype=torch.float64)
+    presence[caption, word[begin[caption] + position]] = 1.0
+    return presence
 
 
-def _measures(predicted: Tensor, present: Tensor, frequency: Tensor) -> Tensor:
-    """The five measures (5, U) of captions with words ``present`` (U, V), given ``predicted`` (U, V)."""
+def _measures(predicted: Tensor, presence: Tensor, frequency: Tensor) -> Tensor:
+    """The five measures (5, U) of captions with words ``presence`` (U, V), given ``predicted`` (U, V)."""
     probability = predicted.clamp(_MARGIN, 1.0 - _MARGIN)
-    word_count = present.sum(dim=1)
-    log_lift = ((probability / frequency).log() * present).sum(dim=1) / word_count.clamp(min=1)
-    lowest = torch.where(present > 0, probability, 1.0 - probability).amin(dim=1)
+    word_count = presence.sum(dim=1)
+    log_lift = ((probability / frequency).log() * presence).sum(dim=1) / word_count.clamp(min=1)
+    lowest = torch.where(presence > 0, probability, 1.0 - probability).amin(dim=1)
     deviation = (frequency * (1.0 - frequency)).sqrt().clamp(min=1e-6)
-    expected, observed = (predicted - frequency) / deviation, (present - frequency) / deviation
+    expected, observed = (predicted - frequency) / deviation, (presence - frequency) / deviation
     cosine = F.cosine_similarity(expected, observed, dim=1)
     specificity = expected.square().sum(dim=1).clamp(min=1e-12).log()
     return torch.stack([log_lift, lowest, cosine, specificity, word_count])

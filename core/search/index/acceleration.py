@@ -130,10 +130,10 @@ def _summary(parts: list[Part], sizes: Sizes) -> str:
     kinds = [part.kind for part in parts]
     if not parts:
         return "exact, in memory"
-    again = "re-ranked with the fp16 vectors"
+    reranking = "re-ranked with the fp16 vectors"
     if "ivf" in kinds:
-        return f"{kinds.count('ivf')} inverted files of {sizes.lists} lists each with 4-bit codes, {again}"
-    return f"exact scan of 8-bit codes, {again}"
+        return f"{kinds.count('ivf')} inverted files of {sizes.lists} lists each with 4-bit codes, {reranking}"
+    return f"exact scan of 8-bit codes, {reranking}"
 
 
 def _fingerprint(path: Path) -> list[int]:

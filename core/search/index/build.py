@@ -122,8 +122,8 @@ class _Build:
             self.writer.commit(manifest)
         self.reader = IndexReader(self.writer.folder)
         wrong = self.reader.check()
-        lost = len(claimed.segments) - len(manifest.segments)
-        if not wrong and not lost:
+        lost_segments = len(claimed.segments) - len(manifest.segments)
+        if not wrong and not lost_segments:
             return manifest
         invalid = ~self.reader.valid_rows()
         self.report.rebuilt = (
@@ -133,7 +133,7 @@ class _Build:
         for number, checksums in wrong.items():
             segments[number] = replace(segments[number], checksums=checksums)
         self.log(
-            f"{len(wrong) + lost} of {len(claimed.segments)} segments of {self.writer.folder} are damaged; "
+            f"{len(wrong) + lost_segments} of {len(claimed.segments)} segments of {self.writer.folder} are damaged; "
             f"their {self.report.rebuilt} images are encoded again."
         )
         manifest = replace(manifest, segments=tuple(segments), complete=False, nearest={})
@@ -212,9 +212,9 @@ class _Build:
         alive = reader.alive()
         report.images = int(alive.sum())
         report.captions = int(reader.facts["texts"][alive].sum())
-        bad = np.flatnonzero(valid & (reader.facts["state"] != GOOD))
+        bad_rows = np.flatnonzero(valid & (reader.facts["state"] != GOOD))
         report.bad = scanned.bad[:MAX_LISTED]
-        report.bad += [BadRow(record.path, record.reason) for record in reader.records(bad[:MAX_LISTED].tolist())]
+        report.bad += [BadRow(record.path, record.reason) for record in reader.records(bad_rows[:MAX_LISTED].tolist())]
         report.nearest = describe(manifest)
         for folder in scanned.unreachable:
             self.log(f"{folder} is unreachable; its images stay in the index.")

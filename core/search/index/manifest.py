@@ -190,7 +190,7 @@ def _without_gc() -> Iterator[None]:
 def _is_bounded(content: bytes) -> bool:
     """Whether ``content`` is within the limits of a manifest."""
     return len(content) <= MAX_BYTES and all(
-        content.count(character) <= most for character, most in _MAX_CHARACTERS.items()
+        content.count(character) <= limit for character, limit in _MAX_CHARACTERS.items()
     )
 
 

@@ -264,6 +264,6 @@ def _remove_missing(changes: Changes, before: Mapping[str, _IndexedRow], scanned
             continue
         changes.removed += 1
         changes.outdated[old.row] = True
-        moved = new.get((name, old.size, old.time))
-        if moved is not None:
-            changes.moved.append((path, moved))
+        moved_to = new.get((name, old.size, old.time))
+        if moved_to is not None:
+            changes.moved.append((path, moved_to))

@@ -139,9 +139,9 @@ class IndexReader:
     def valid_rows(self) -> Mask:
         """Valid rows (N,): not removed and not in a damaged segment; includes unreadable images."""
         is_valid = ~self.manifest.removed_rows()
-        bad = set(self.damaged)
+        damaged = set(self.damaged)
         for number, span in enumerate(spans(self.manifest)):
-            if number in bad:
+            if number in damaged:
                 is_valid[span.row : span.row + span.segment.rows] = False
         return is_valid
 

@@ -122,14 +122,14 @@ class ObjectivesConfig(Section):
     @field_validator("custom")
     @classmethod
     def _named(cls, custom: dict[str, CustomObjectiveConfig]) -> dict[str, CustomObjectiveConfig]:
-        taken = set(cls.model_fields)
+        taken_names = set(cls.model_fields)
         for key in custom:
             reference = parse_reference(key)
             if reference is None:
                 raise ValueError(f"{excerpt(repr(key))} does not name code; write {FORM}")
-            if reference.name in taken:
+            if reference.name in taken_names:
                 raise ValueError(f"there are two objectives called {reference.name}; rename yours")
-            taken.add(reference.name)
+            taken_names.add(reference.name)
         return custom
 
     def __iter__(self) -> Generator[tuple[str, Any], None, None]:

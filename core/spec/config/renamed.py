@@ -40,8 +40,8 @@ class Renamed:
 
     @property
     def sentence(self) -> str:
-        until = f"; the older name works until version {self.gone}" if self.gone else ""
-        return f"{_WORDS[self.kind].format(self.old)} is now called {self.new}{until}."
+        deprecation = f"; the older name works until version {self.gone}" if self.gone else ""
+        return f"{_WORDS[self.kind].format(self.old)} is now called {self.new}{deprecation}."
 
 
 class OldName(DeprecationWarning):

@@ -87,11 +87,11 @@ def field_errors(error: ValidationError) -> dict[str, str]:
     return messages
 
 
-def field_lines(error: ValidationError, whole: str = "") -> str:
-    """`field_errors`, one line each, and the number of omitted ones; ``whole`` names errors without a field."""
-    lines = [f"  {field or whole}: {text}" for field, text in field_errors(error).items()]
-    more = error.error_count() - MOST_LISTED
-    return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
+def field_lines(error: ValidationError, whole_name: str = "") -> str:
+    """`field_errors`, one line each, and the number of omitted ones; ``whole_name`` names errors without a field."""
+    lines = [f"  {field or whole_name}: {text}" for field, text in field_errors(error).items()]
+    unlisted = error.error_count() - MOST_LISTED
+    return "\n".join([*lines, f"  and {unlisted} more"] if unlisted > 0 else lines)
 
 
 def field_names() -> list[str]:
@@ -126,13 +126,13 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
     Raises ConfigError for a malformed setting, an unknown field (naming the nearest) or a bad value.
     """
     raw = config.model_dump(mode="json")
-    known = set(field_names())
+    known_fields = set(field_names())
     for setting in settings:
         name, equals, text = setting.partition("=")
         name = present("setting", name.strip())
         if not equals:
             raise ConfigError(f"--set '{setting}' has no '='; write --set optim.epochs=3.")
-        if name not in known and not _is_custom(name):
+        if name not in known_fields and not _is_custom(name):
             near = _nearest(name) or "; `sdgui-core presets clip` shows all."
             raise ConfigError(f"--set '{setting}': there is no field '{name}'{near}")
         _assign(raw, _parts(name), _value(text), text)
@@ -184,11 +184,11 @@ def _absolute(name: str) -> str:
     """An existing relative path, or a RUN@STEP of an existing run, made absolute; anything else unchanged."""
     if name and is_shards(name):
         return absolute_pattern(name)
-    path, which = split_run(name) or (Path(name), "")
+    path, checkpoint = split_run(name) or (Path(name), "")
     # os.path.exists, since Path's raises for a name too long or with a null character
     if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110
         return name
-    return f"{path.absolute()}@{which}" if which else str(path.absolute())
+    return f"{path.absolute()}@{checkpoint}" if checkpoint else str(path.absolute())
 
 
 def with_absolute_references(config: RunConfig) -> RunConfig:

@@ -41,13 +41,17 @@ def settings_of(reference: Reference) -> list[Setting]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise UserError(f"{reference.place}{line} is not Python.") from error
-    named = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    if reference.name not in named:
-        raise UserError(f"{reference.place} has no {reference.name}; it has {', '.join(list(named)[:5]) or 'nothing'}.")
-    return _settings(named[reference.name], named)
+    definitions = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    if reference.name not in definitions:
+        raise UserError(
+            f"{reference.place} has no {reference.name}; it has {', '.join(list(definitions)[:5]) or 'nothing'}."
+        )
+    return _settings(definitions[reference.name], definitions)
 
 
-def _settings(node: ast.ClassDef | ast.FunctionDef, named: dict[str, ast.ClassDef | ast.FunctionDef]) -> list[Setting]:
+def _settings(
+    node: ast.ClassDef | ast.FunctionDef, definitions: dict[str, ast.ClassDef | ast.FunctionDef]
+) -> list[Setting]:
     if isinstance(node, ast.FunctionDef):
         return _arguments(node)
     methods = (member for member in node.body if isinstance(member, ast.FunctionDef))
@@ -55,7 +59,7 @@ def _settings(node: ast.ClassDef | ast.FunctionDef, named: dict[str, ast.ClassDe
     if constructor is None:
         return _fields(node)
     arguments = _arguments(constructor)
-    settings_class = named.get(arguments[0].kind) if len(arguments) == 1 else None
+    settings_class = definitions.get(arguments[0].kind) if len(arguments) == 1 else None
     return _fields(settings_class) if isinstance(settings_class, ast.ClassDef) else arguments
 
 

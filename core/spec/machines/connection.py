@@ -199,29 +199,29 @@ class Connection:
             return 0.0, ssh.no_ssh(error)
         with self._lock:
             self._line = line
-        began: float | None = None
-        refused: UserError | None = None
+        start_time: float | None = None
+        refusal: UserError | None = None
         try:
             while (reply := line.read()) is not None and not self._closing.is_set():
-                if began is None:
+                if start_time is None:
                     if reply.get("event") != "hello":
                         continue
-                    if refused := self._check_hello(reply):
+                    if refusal := self._check_hello(reply):
                         break
-                    began = time.monotonic()
+                    start_time = time.monotonic()
                     self._resend(line)
                 else:
                     self._handle_reply(reply)
         finally:
             with self._lock:
                 self._line, self._ready = None, False
-            code, stderr = line.end(0.0 if refused or self._closing.is_set() else 1.0)
-        seconds = 0.0 if began is None else time.monotonic() - began
-        return seconds, refused or self._reason(began, code, stderr)
+            code, stderr = line.end(0.0 if refusal or self._closing.is_set() else 1.0)
+        seconds = 0.0 if start_time is None else time.monotonic() - start_time
+        return seconds, refusal or self._reason(start_time, code, stderr)
 
-    def _reason(self, began: float | None, code: int | None, stderr: str) -> UserError:
+    def _reason(self, start_time: float | None, code: int | None, stderr: str) -> UserError:
         problem = ssh.refusal(self.machine, code, stderr)
-        if began is not None and isinstance(problem, MachineRefused) and code != 255:
+        if start_time is not None and isinstance(problem, MachineRefused) and code != 255:
             return ConnectionLost(str(problem))  # it had answered before, so this is not a refusal
         return problem
 
@@ -286,14 +286,14 @@ class Connection:
             time_now = time.monotonic()
             with self._lock:
                 late = [number for number, call in self._calls.items() if time_now >= call.deadline]
-                line, ready = self._line, self._ready
+                line, is_ready = self._line, self._ready
             for number in late:
                 self._fail(
                     number, self._problem or ConnectionLost(f"{self.machine.name} did not answer in time; try again.")
                 )
-            if line is not None and time_now - line.heard > (SILENT_SECONDS if ready else HELLO_SECONDS):
+            if line is not None and time_now - line.heard > (SILENT_SECONDS if is_ready else HELLO_SECONDS):
                 line.kill()
-            elif line is not None and ready and time_now - pinged > PING_SECONDS:
+            elif line is not None and is_ready and time_now - pinged > PING_SECONDS:
                 pinged = time_now
                 line.send({"do": "ping"})
 

@@ -147,9 +147,9 @@ class _Fetch:
                 length, answer = waiting.popleft()
                 chunk = answer.result()
                 self._check(chunk, file, length)
-                rest = memoryview(chunk.data)
-                while rest:
-                    rest = rest[out.write(rest) :]
+                unwritten = memoryview(chunk.data)
+                while unwritten:
+                    unwritten = unwritten[out.write(unwritten) :]
                 written += len(chunk.data)
                 self._report(len(chunk.data))
             os.fsync(out.fileno())
@@ -165,8 +165,8 @@ class _Fetch:
                 "its disk, and fetch it again."
             )
 
-    def _report(self, more: int) -> None:
-        self._done += more
+    def _report(self, count: int) -> None:
+        self._done += count
         self._progress(self._done, self._total)
         if self._cancelled():
             raise FetchCancelled(f"Fetching {self._checkpoint.name} was cancelled; the next fetch continues from here.")

@@ -173,20 +173,20 @@ class Host(Connection):
         reply: Future[dict[str, Any]],
         shape: Any,
         part: str = "",
-        more: Callable[[Any], Any] = lambda value: value,
+        convert: Callable[[Any], Any] = lambda value: value,
     ) -> Future[Any]:
-        """A future of the answer, or of its ``part``, as ``shape``; ``more`` may extend it."""
+        """A future of the answer, or of its ``part``, as ``shape``; ``convert`` may extend it."""
         answer: Future[Any] = Future()
         subject = f"the answer of {self.machine.name}"
 
-        def settle(answered: Future[dict[str, Any]]) -> None:
+        def settle(reply: Future[dict[str, Any]]) -> None:
             with suppress(InvalidStateError):
                 if answer.cancelled():
                     return
                 try:
-                    value = answered.result().get(part) if part else answered.result()
+                    value = reply.result().get(part) if part else reply.result()
                     answer.set_result(
-                        more(checked_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
+                        convert(checked_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
                     )
                 except UserError as error:
                     answer.set_exception(error)
@@ -208,16 +208,16 @@ def when_done(
 ) -> Future[Value]:
     """Call ``succeeded`` or ``failed`` with the result, in a thread of the connection."""
 
-    def settle(answered: Future[Value]) -> None:
-        if answered.cancelled():
+    def settle(finished: Future[Value]) -> None:
+        if finished.cancelled():
             return
-        error = answered.exception()
+        error = finished.exception()
         if isinstance(error, UserError):
             failed(error)
         elif error is not None:
             failed(UserError(f"{type(error).__name__}: {error}"))
         else:
-            succeeded(answered.result())
+            succeeded(finished.result())
 
     future.add_done_callback(settle)
     return future

@@ -58,8 +58,10 @@ class MachineList:
         for machine in machines:
             if machine.name == name:
                 return machine
-        known = ", ".join(machine.name for machine in machines) or "none yet"
-        raise MachineError(f"there is no machine {name}; known: {known}. Add it with sdgui-core machines add {name}.")
+        known_names = ", ".join(machine.name for machine in machines) or "none yet"
+        raise MachineError(
+            f"there is no machine {name}; known: {known_names}. Add it with sdgui-core machines add {name}."
+        )
 
     def put(self, machine: Machine) -> None:
         """Add ``machine``, or replace the one with its name. MachineError when the file cannot be written."""
@@ -67,7 +69,7 @@ class MachineList:
             raise MachineError(f"{LOCAL} is always listed; give the machine another name.")
         with self._locked():
             machines = self.machines()
-            names = [listed.name for listed in machines]
+            names = [known_machine.name for known_machine in machines]
             if machine.name in names:
                 machines[names.index(machine.name)] = machine
             else:

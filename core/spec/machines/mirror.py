@@ -117,9 +117,9 @@ class Mirror:
             return
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
-            rest = memoryview(new)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            unwritten = memoryview(new)
+            while unwritten:
+                unwritten = unwritten[os.write(file, unwritten) :]
         finally:
             os.close(file)
 
@@ -151,18 +151,18 @@ class Mirror:
 
     def show(self, status: RunStatus, state: RunState, note: str = "") -> None:
         """Write ``status.json`` if it changed or its heartbeat is due."""
-        written = replace(status, host=f"{self.record.machine} (remote)", verdict=state, note=note[:4000])
+        new_status = replace(status, host=f"{self.record.machine} (remote)", verdict=state, note=note[:4000])
         with self._status_lock:
             previous, time_now = self._shown, time.monotonic()
-            same = previous is not None and replace(previous, heartbeat=0.0) == replace(written, heartbeat=0.0)
+            same = previous is not None and replace(previous, heartbeat=0.0) == replace(new_status, heartbeat=0.0)
             if same and time_now - self._renewed < REFRESH_SECONDS:
                 return
             try:
-                write_whole(self.run.status, json.dumps(asdict(written)).encode(), durable=False)
+                write_whole(self.run.status, json.dumps(asdict(new_status)).encode(), durable=False)
             except OSError as error:
                 self.trouble = f"{self.run.status} cannot be written: {error.strerror}; free some space."
                 return
-            self._shown, self._renewed = written, time_now
+            self._shown, self._renewed = new_status, time_now
 
 
 def _size(path: Path) -> int:

@@ -62,13 +62,13 @@ class PathTranslator:
     def _run_path(self, name: str) -> str:
         """A path in a mirrored run's folder (also FOLDER@STEP) on its machine; studies can be in any folder."""
         folder, separator, checkpoint = name.rpartition("@")
-        for path, rest in ((name, ""), (folder, separator + checkpoint)):
+        for path, suffix in ((name, ""), (folder, separator + checkpoint)):
             for parent in (Path(path), *Path(path).parents) if path else ():
                 if parent == self._home:
                     break
                 record = _record(parent)
                 if record is not None and record.folder and record.machine == self._machine:
-                    return record.folder + path[len(str(parent)) :] + rest
+                    return record.folder + path[len(str(parent)) :] + suffix
         return name
 
     def _local_path(self, name: str) -> str:

@@ -80,9 +80,9 @@ def fetch_ensemble(host: Host, run: RunDir) -> None:
     if file is None or record is None or not read_chain(file).ensemble:
         return
 
-    def settle(answered: Future[Chunk]) -> None:
-        if not answered.cancelled() and answered.exception() is None:
-            write_whole(ChainDir(file.parent).ensemble, answered.result().data)
+    def settle(reply: Future[Chunk]) -> None:
+        if not reply.cancelled() and reply.exception() is None:
+            write_whole(ChainDir(file.parent).ensemble, reply.result().data)
 
     remote_chain = str(PurePosixPath(record.folder).parent)
     host.read(remote_chain, "ensemble.json", 0, MOST_BYTES).add_done_callback(settle)

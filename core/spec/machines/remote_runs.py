@@ -185,7 +185,7 @@ class RemoteRuns:
         Returns machine -> why it could not be reached.
         """
         self.attach_unsettled(folders)
-        until, states = time.monotonic() + seconds, {"": ConnectionState("connecting")}
+        deadline, states = time.monotonic() + seconds, {"": ConnectionState("connecting")}
         while any(state.kind not in ("waiting", "refused") for state in states.values()):
             with self._lock:
                 silent = {
@@ -194,7 +194,7 @@ class RemoteRuns:
                     if entry.mirror.remote_status is None
                 }
             states = {machine: self._state(machine) for machine in silent}
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 break
             time.sleep(_TICK_SECONDS / 4)
         return {machine: state.sentence or "it did not answer in time." for machine, state in states.items()}
@@ -289,9 +289,9 @@ class RemoteRuns:
         submission = self._submit(run, record, "" if record.folder else _config(run))
         attached.is_submitting = True  # only now: a failed call is retried
 
-        def settle(answered: Future[Submitted]) -> None:
+        def settle(reply: Future[Submitted]) -> None:
             try:
-                self._confirm(attached, answered.result())
+                self._confirm(attached, reply.result())
             except ConnectionLost as error:
                 _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
             except UserError as error:
@@ -321,20 +321,20 @@ class RemoteRuns:
         else:
             answer = attached.host.control(record.folder, request)
 
-        def settle(answered: Future[RemoteStatus]) -> None:
-            if answered.cancelled():
+        def settle(reply: Future[RemoteStatus]) -> None:
+            if reply.cancelled():
                 return
-            if isinstance(answered.exception(), ConnectionLost):
+            if isinstance(reply.exception(), ConnectionLost):
                 attached.last_request = None  # retried until the machine receives it
                 attached.stops -= request == "stop"
                 return
             with suppress(OSError):
                 if run.control.stat().st_mtime_ns == stamp:
                     run.clear_control()
-            if answered.exception() is not None:
-                self._report(run.path, str(answered.exception()))
+            if reply.exception() is not None:
+                self._report(run.path, str(reply.exception()))
             else:
-                attached.mirror.update_status(answered.result())
+                attached.mirror.update_status(reply.result())
 
         answer.add_done_callback(settle)
 
@@ -349,9 +349,9 @@ def _config(run: RunDir) -> str:
     return read_text(run.config, LARGEST_FILE, root=run.path)
 
 
-def _show_waiting(mirror: Mirror, doing: str) -> None:
-    status = RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=doing[:1000])
-    mirror.show(status, RunState.STARTING, doing)
+def _show_waiting(mirror: Mirror, activity: str) -> None:
+    status = RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=activity[:1000])
+    mirror.show(status, RunState.STARTING, activity)
 
 
 def _show_refused(mirror: Mirror, sentence: str) -> None:
@@ -361,9 +361,9 @@ def _show_refused(mirror: Mirror, sentence: str) -> None:
 def _list_checkpoints(mirror: Mirror, host: Host) -> None:
     mirror.saved = False
 
-    def settle(answered: Future[list[CheckpointFacts]]) -> None:
+    def settle(reply: Future[list[CheckpointFacts]]) -> None:
         try:
-            write_checkpoints(mirror.run, answered.result())
+            write_checkpoints(mirror.run, reply.result())
         except (UserError, CancelledError):
             mirror.saved = True
 

@@ -74,5 +74,7 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """``above`` over ``below``, section by section."""
-    both = {key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)}
-    return below | above | both
+    common = {
+        key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)
+    }
+    return below | above | common

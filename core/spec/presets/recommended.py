@@ -32,7 +32,7 @@ class Advice:
 
 def prototypes_for(pairs: int) -> int:
     """The number of prototypes for a data set of ``pairs``."""
-    return next((count for most, count in PROTOTYPES if pairs <= most), MOST_PROTOTYPES)
+    return next((count for max_pairs, count in PROTOTYPES if pairs <= max_pairs), MOST_PROTOTYPES)
 
 
 def momentum_for(config: RunConfig, pairs: int) -> float:

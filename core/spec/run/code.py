@@ -38,10 +38,10 @@ class CodeNotAllowed(CodeError):
     """Code in a run folder that this user has neither started nor allowed; ``files`` are its copies by digest."""
 
     def __init__(self, run: RunDir, files: dict[str, Path]) -> None:
-        listed = ", ".join(f"{path} (sha256 {digest[:12]})" for digest, path in files.items())
+        file_list = ", ".join(f"{path} (sha256 {digest[:12]})" for digest, path in files.items())
         super().__init__(
-            f"{run.path} needs code that came with it and that you have not run before: {listed}. Read it; then allow "
-            "it with --allow-code."
+            f"{run.path} needs code that came with it and that you have not run before: {file_list}. Read it; then "
+            "allow it with --allow-code."
         )
         self.files = files
 
@@ -74,21 +74,21 @@ def kept_files(run: RunDir) -> dict[str, KeptFile]:
     return checked_as(_INDEX, raw, str(_index(run)), error=CodeError, remedy="Choose another run folder.")
 
 
-def read_kept(run: RunDir, kept: KeptFile) -> bytes:
-    """The content of the copy ``kept``. CodeError when it is missing or its digest differs."""
-    path = copy_path(run, kept)
+def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
+    """The content of the copy ``copied_file``. CodeError when it is missing or its digest differs."""
+    path = copy_path(run, copied_file)
     try:
         content = read_bytes(path, MEGABYTE, root=run.path, error=CodeError)
     except FileNotFoundError as error:
         raise CodeError(f"{path} is missing; restore the run folder.") from error
-    if digest_of(content) != kept.digest:
+    if digest_of(content) != copied_file.digest:
         raise CodeError(f"{path} was changed after the run began; restore it, or start a new run.")
     return content
 
 
-def copy_path(run: RunDir, kept: KeptFile) -> Path:
+def copy_path(run: RunDir, copied_file: KeptFile) -> Path:
     """The path of a copy."""
-    return run.path / "code" / kept.file
+    return run.path / "code" / copied_file.file
 
 
 def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
@@ -101,21 +101,21 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
     if not places:
         return
     index = kept_files(run)
-    taken = dict(index)
+    new_index = dict(index)
     for place, reference in places.items():
-        known = index.get(place)
+        indexed = index.get(place)
         content = None if use == "kept" else source_of(reference)
         if content is None:
             check_allowed(run, [place])
             continue
         digest = digest_of(content)
-        if known is not None and known.digest != digest and use == "check" and names(run):
+        if indexed is not None and indexed.digest != digest and use == "check" and names(run):
             raise CodeError(changed(place, run))
-        taken[place] = KeptFile(file=_file_name(reference, digest, taken), digest=digest)
-        _write(run, copy_path(run, taken[place]), content)
+        new_index[place] = KeptFile(file=_file_name(reference, digest, new_index), digest=digest)
+        _write(run, copy_path(run, new_index[place]), content)
         allow([digest])
-    if taken != index:
-        _write(run, _index(run), _index_text(taken).encode())
+    if new_index != index:
+        _write(run, _index(run), _index_text(new_index).encode())
 
 
 def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
@@ -125,11 +125,15 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
     index = kept_files(run)
     for place in places:
         if place not in index:
-            where = "a file" if place.endswith(".py") else "an installed module"
-            raise CodeError(f"{place} is not {where} here, and {run.path} has no copy of it; check the path.")
+            kind = "a file" if place.endswith(".py") else "an installed module"
+            raise CodeError(f"{place} is not {kind} here, and {run.path} has no copy of it; check the path.")
     copies = {place: index[place] for place in places}
-    known = allowed()
-    unknown = {kept.digest: copy_path(run, kept) for kept in copies.values() if kept.digest not in known}
+    allowed_digests = allowed()
+    unknown = {
+        copied_file.digest: copy_path(run, copied_file)
+        for copied_file in copies.values()
+        if copied_file.digest not in allowed_digests
+    }
     if unknown and not started and not _everything_allowed:
         raise CodeNotAllowed(run, unknown)
     return copies
@@ -159,19 +163,19 @@ def digest_of(content: bytes) -> str:
 
 def check_resumed(config: RunConfig, run: RunDir) -> None:
     """CodeError if ``run``, being resumed, would use code that has changed since it began or is not allowed."""
-    kept = check_allowed(run, [reference.place for reference in references(config)])
+    copies = check_allowed(run, [reference.place for reference in references(config)])
     for reference in references(config):
         content = source_of(reference) if reference.is_file else None
-        if content is not None and digest_of(content) != kept[reference.place].digest:
+        if content is not None and digest_of(content) != copies[reference.place].digest:
             raise CodeError(changed(reference.place, run))
 
 
 def check_known(configs: Iterable[RunConfig]) -> None:
     """CodeError for code that this user has not run before, of a chain that is resumed: its folder has no copies."""
-    known = allowed()
+    allowed_digests = allowed()
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
-        if content is None or digest_of(content) not in known:
+        if content is None or digest_of(content) not in allowed_digests:
             raise CodeError(f"you have not run {reference.place} before; start the chain with sdgui-core train.")
 
 
@@ -191,7 +195,10 @@ def changed(place: str, run: RunDir) -> str:
 def pack_code(run: RunDir) -> dict[str, str]:
     """The copies in ``run`` and their index, for sending to another machine; {} without custom code."""
     index = kept_files(run)
-    packed = {kept.file: read_kept(run, kept).decode("utf-8", "surrogateescape") for kept in index.values()}
+    packed = {
+        copied_file.file: read_kept(run, copied_file).decode("utf-8", "surrogateescape")
+        for copied_file in index.values()
+    }
     return packed | ({_INDEX_NAME: _index_text(index)} if index else {})
 
 
@@ -201,13 +208,13 @@ def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
         return
     raw = parse_json(files.get(_INDEX_NAME, "{}"), "the code of the run", error=CodeError)
     index = checked_as(_INDEX, raw, "the code of the run", error=CodeError)
-    for kept in index.values():
-        content = files.get(kept.file, "").encode("utf-8", "surrogateescape")
-        if digest_of(content) != kept.digest:
-            raise CodeError(f"{kept.file} did not arrive whole; launch the run again.")
-        _write(run, copy_path(run, kept), content)
+    for copied_file in index.values():
+        content = files.get(copied_file.file, "").encode("utf-8", "surrogateescape")
+        if digest_of(content) != copied_file.digest:
+            raise CodeError(f"{copied_file.file} did not arrive whole; launch the run again.")
+        _write(run, copy_path(run, copied_file), content)
     _write(run, _index(run), _index_text(index).encode())
-    allow(kept.digest for kept in index.values())
+    allow(copied_file.digest for copied_file in index.values())
 
 
 # Allowed code
@@ -231,13 +238,13 @@ def allowed() -> frozenset[str]:
 
 def allow(digests: Iterable[str]) -> None:
     """Record that this user allows the code with ``digests``. CodeError when that cannot be written."""
-    known = allowed()
-    new = sorted(set(digests) - known)
+    allowed_digests = allowed()
+    new = sorted(set(digests) - allowed_digests)
     path = _allowed_file()
     if new:
         with writing(path, CodeError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, "".join(f"{digest}\n" for digest in sorted({*known, *new})).encode())
+            write_whole(path, "".join(f"{digest}\n" for digest in sorted({*allowed_digests, *new})).encode())
 
 
 def _allowed_file() -> Path:
@@ -251,7 +258,9 @@ def _index(run: RunDir) -> Path:
 
 
 def _index_text(index: Mapping[str, KeptFile]) -> str:
-    return json.dumps({place: kept.model_dump() for place, kept in index.items()}, indent=2, ensure_ascii=False)
+    return json.dumps(
+        {place: copied_file.model_dump() for place, copied_file in index.items()}, indent=2, ensure_ascii=False
+    )
 
 
 def _file_name(reference: Reference, digest: str, index: dict[str, KeptFile]) -> str:
@@ -259,7 +268,7 @@ def _file_name(reference: Reference, digest: str, index: dict[str, KeptFile]) ->
     plain = reference.path.name if reference.is_file else f"{reference.place}.py"
     if not _fits(plain):
         plain = f"{digest[:12]}.py"
-    other_files = {kept.file for place, kept in index.items() if place != reference.place}
+    other_files = {copied_file.file for place, copied_file in index.items() if place != reference.place}
     return plain if plain not in other_files else f"{digest[:12]}-{plain}"
 
 

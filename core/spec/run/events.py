@@ -314,8 +314,8 @@ class EventReader:
                 return b""
             self.offset += end
             chunk = chunk[end:]
-        while chunk and b"\n" not in chunk and len(chunk) <= LONGEST_LINE and (more := file.read(limit)):
-            chunk += more
+        while chunk and b"\n" not in chunk and len(chunk) <= LONGEST_LINE and (next_chunk := file.read(limit)):
+            chunk += next_chunk
         end_of_lines = chunk.rfind(b"\n") + 1
         if not end_of_lines and len(chunk) > LONGEST_LINE:
             self._count_broken(self.offset, _TOO_LONG)

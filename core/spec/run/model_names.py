@@ -47,12 +47,12 @@ def resolve(run: RunDir, wanted_name: str) -> str:
     if not existing:
         raise _no_checkpoint(run)
     if wanted_name in ("best", "last"):
-        pointed = pointer(run, wanted_name)
-        return pointed if pointed in existing else existing[-1]
+        target = pointer(run, wanted_name)
+        return target if target in existing else existing[-1]
     name = CHECKPOINT.format(int(wanted_name)) if wanted_name.isdecimal() and len(wanted_name) < 20 else wanted_name
     if name not in existing:
-        listed = ", ".join((*existing[:10], *(["…"] if len(existing) > 10 else [])))
-        raise CheckpointError(f"{run.path} has no checkpoint {wanted_name!r}; there are best, last, {listed}.")
+        checkpoint_list = ", ".join((*existing[:10], *(["…"] if len(existing) > 10 else [])))
+        raise CheckpointError(f"{run.path} has no checkpoint {wanted_name!r}; there are best, last, {checkpoint_list}.")
     return name
 
 

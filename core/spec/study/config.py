@@ -209,14 +209,14 @@ class Study(Section):
         base = self.base(arm).name
         return [measure for measure in self.measures if not measure.arms or base in measure.arms]
 
-    def goes_on_from(self, earlier: Study) -> bool:
-        """Whether this study can reuse the runs of ``earlier``: it may add arms, seeds, data and measures."""
+    def goes_on_from(self, previous: Study) -> bool:
+        """Whether this study can reuse the runs of ``previous``: it may add arms, seeds, data and measures."""
         ignored = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
         ignored["budgets"] = self.budgets
-        same = self.model_copy(update=ignored) == earlier.model_copy(update=ignored)
-        grown = all(arm in self.arms for arm in earlier.arms) and set(earlier.seeds) <= set(self.seeds)
-        grown = grown and set(earlier.budgets) <= set(self.budgets) and bool(earlier.budgets) == bool(self.budgets)
-        return same and grown and self.data | earlier.data == self.data
+        same = self.model_copy(update=ignored) == previous.model_copy(update=ignored)
+        grown = all(arm in self.arms for arm in previous.arms) and set(previous.seeds) <= set(self.seeds)
+        grown = grown and set(previous.budgets) <= set(self.budgets) and bool(previous.budgets) == bool(self.budgets)
+        return same and grown and self.data | previous.data == self.data
 
     def timed(self, arm: Arm) -> Arm | None:
         """An arm with the recipe of ``arm`` that is trained for the study's steps and gives its step time, or None."""

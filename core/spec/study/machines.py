@@ -63,9 +63,9 @@ def trains_here(on: Sequence[str]) -> bool:
     return "" in named(on, ())
 
 
-def named(on: Sequence[str], listed: Iterable[str]) -> list[str]:
-    """The machines that ``on`` denotes among ``listed``, without duplicates; "" is this computer and comes first."""
+def named(on: Sequence[str], known_names: Iterable[str]) -> list[str]:
+    """The machines that ``on`` denotes among ``known_names``, without duplicates; "" (this computer) comes first."""
     selected = {"" if name in (HERE, LOCAL) else name for name in on} or {""}
     if ANY in selected:
-        selected = (selected - {ANY}) | {"", *listed}
+        selected = (selected - {ANY}) | {"", *known_names}
     return sorted(selected, key=lambda name: (name != "", on.index(name) if name in on else len(on), name))

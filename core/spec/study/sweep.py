@@ -293,12 +293,12 @@ def grid(sweep: Sweep) -> Iterator[dict[str, Value]]:
     return (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*axes))
 
 
-def parse_sweep(raw: Any, where: str) -> Sweep:
-    """Validate plain data as a sweep. The ConfigError names ``where``, the origin, and each invalid field."""
+def parse_sweep(raw: Any, origin: str) -> Sweep:
+    """Validate plain data as a sweep. The ConfigError names ``origin``, the origin, and each invalid field."""
     try:
         return Sweep.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where} cannot be used:\n{field_lines(error, 'sweep')}") from error
+        raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'sweep')}") from error
 
 
 def is_sweep_file(path: Path) -> bool:

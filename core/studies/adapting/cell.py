@@ -129,9 +129,9 @@ def run_cell(
     folder: Path,
 ) -> dict[str, object]:
     """Train and evaluate one cell in ``folder``, then remove it; returns its curves and the CPU seconds of training."""
-    began = time.process_time()
+    start_time = time.process_time()
     run = train_arm(study, arm, base, pairs, steps, seed, folder)
-    seconds = time.process_time() - began
+    seconds = time.process_time() - start_time
     checkpoint = names(run)[-1]
     tuned = open_network(RunNetwork(run, checkpoint, arm.weights), CPU)
     points = evaluation.of_path(tuned, base, study.alphas)

@@ -82,10 +82,10 @@ class AdaptStudy(Section):
     @model_validator(mode="after")
     def _consistent(self) -> AdaptStudy:
         families = {arm.family for arm in self.arms}
-        named = {*self.without_teacher, *(item.family for item in self.primary)}
-        named |= {item.control for item in self.primary if item.control}
-        named |= {family for condition in self.conditions for family in condition.families}
-        if unknown := sorted(named - families):
+        named_families = {*self.without_teacher, *(item.family for item in self.primary)}
+        named_families |= {item.control for item in self.primary if item.control}
+        named_families |= {family for condition in self.conditions for family in condition.families}
+        if unknown := sorted(named_families - families):
             raise ValueError(f"there is no family {unknown[0]!r}")
         if self.alphas[:1] != [0.0] or sorted(set(self.alphas)) != self.alphas:
             raise ValueError("alphas must increase from 0")

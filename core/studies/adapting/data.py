@@ -59,19 +59,23 @@ def training_pairs(
             f"{data / hand} has only {len(pool)} training pairs, fewer than {pairs}; lower pairs or held_out."
         )
     rng = np.random.default_rng([SPLIT_SEED, draw])
-    drawn = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
+    sampled_rows = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
     if mismatched:
-        givers = shuffled([(row["title"],) for row in drawn], mismatched, draw)
-        drawn = [row | {"title": drawn[giver]["title"]} for row, giver in zip(drawn, givers, strict=True)]
+        givers = shuffled([(row["title"],) for row in sampled_rows], mismatched, draw)
+        sampled_rows = [
+            row | {"title": sampled_rows[giver]["title"]} for row, giver in zip(sampled_rows, givers, strict=True)
+        ]
     name = f"train-{Path(hand).stem}-{pairs}-{100 * mismatched:g}-{draw}"
     replay_manifest, share = replay
     if share:
         replayed = read_rows(data / replay_manifest)
         folder = Path(replay_manifest).parent
         selected = rng.permutation(len(replayed))[: round(share * pairs)].tolist()
-        drawn += [replayed[i] | {"filepath": (folder / replayed[i]["filepath"]).as_posix()} for i in sorted(selected)]
+        sampled_rows += [
+            replayed[i] | {"filepath": (folder / replayed[i]["filepath"]).as_posix()} for i in sorted(selected)
+        ]
         name += "-replay"
-    return _write(data, f"{name}.csv", drawn)
+    return _write(data, f"{name}.csv", sampled_rows)
 
 
 def _write(data: Path, name: str, rows: list[Row]) -> Path:

@@ -96,5 +96,5 @@ def nested(by_seed: Mapping[int, Sequence[float]]) -> Paired:
 
     The interval is Student's t over seeds; its spread includes that of the draws.
     """
-    means = [fmean(values) for _, values in sorted(by_seed.items())]
-    return paired(means, [0.0] * len(means))
+    seed_means = [fmean(values) for _, values in sorted(by_seed.items())]
+    return paired(seed_means, [0.0] * len(seed_means))

@@ -84,12 +84,12 @@ def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progr
     return torch.cat(scores)
 
 
-def _write(to: Path, data: PairDataset, selected: dict[int, list[tuple[str, bool]]], source: str) -> None:
-    names = names_below([str(data.path(row)) for row in selected], to.parent)
+def _write(target: Path, data: PairDataset, selected: dict[int, list[tuple[str, bool]]], source: str) -> None:
+    names = names_below([str(data.path(row)) for row in selected], target.parent)
     labels = open_source(source).label_names
     pairs = (
         (name, caption, [*(data.labels(row).get(label, "") for label in labels), int(is_generated)])
         for name, (row, captions) in zip(names, selected.items(), strict=True)
         for caption, is_generated in captions
     )
-    write_whole(to, manifest(pairs, [*labels, MADE]))
+    write_whole(target, manifest(pairs, [*labels, MADE]))

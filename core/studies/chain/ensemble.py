@@ -31,7 +31,7 @@ def evaluate_ensemble(runs: Sequence[RunDir], source: str, label: str, progress:
     Classifiers are averaged over probabilities (``top1``), other networks over cosines: retrieval with concatenated
     unit vectors. ``{"data", "each": [{...}], "together": {...}}``
     """
-    each: list[dict[str, float]] = []
+    member_metrics: list[dict[str, float]] = []
     probabilities: list[Tensor] = []
     images, texts = [], []
     labels = torch.empty(0)
@@ -53,18 +53,18 @@ def evaluate_ensemble(runs: Sequence[RunDir], source: str, label: str, progress:
             is_labelled = torch.tensor([bool(dataset.labels(row).get(label)) for row in torch.cat(rows).tolist()])
             labels = torch.where(is_labelled, labels, -2)
             probabilities.append(torch.cat(batch_probabilities))  # (N, C)
-            each.append({"top1": _top1(probabilities[-1], labels)})
+            member_metrics.append({"top1": _top1(probabilities[-1], labels)})
         else:
             features = encode_dataset(network, dataset, model.runtime, batch, lambda activity, done, total: None)
             images.append(features.images)
             texts.append(features.texts)
             owner = features.text_to_image
-            each.append(retrieval_metrics(features.images, features.texts, owner))
+            member_metrics.append(retrieval_metrics(features.images, features.texts, owner))
     if probabilities:
         combined = {"top1": _top1(torch.stack(probabilities).mean(dim=0), labels)}
     else:
         combined = retrieval_metrics(torch.cat(images, dim=1), torch.cat(texts, dim=1), owner)
-    return {"data": source, "each": each, "together": combined}
+    return {"data": source, "each": member_metrics, "together": combined}
 
 
 def _top1(probabilities: Tensor, labels: Tensor) -> float:

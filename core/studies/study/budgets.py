@@ -32,7 +32,7 @@ Measuring = Callable[[StudyDir, str, int, threading.Event, Callable[[], None]], 
 def measure_arms(
     out: StudyDir,
     arms: Sequence[str],
-    ended: threading.Event,
+    stop: threading.Event,
     log: Callable[[str], None],
     wait: Callable[[], None],
     measure: Measuring | None = None,
@@ -40,17 +40,17 @@ def measure_arms(
     """Measure the step time of each of ``arms`` that has none yet, and return the reason for each that failed.
 
     ``wait`` is called about twice a second. ``measure`` measures one arm once; by default `measure_locally`. Returns
-    early when ``ended`` is set.
+    early when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
     waiting = [(part, arm) for part in range(ROUNDS) for arm in arms if not _is_measured(out, arm, part)]
     for position, (part, arm) in enumerate(waiting):
-        if ended.is_set() or arm in problems:
+        if stop.is_set() or arm in problems:
             continue
         if part == 0 or position == 0:
             log(f"measuring the step time of {arm}")
-        if problem := (measure or measure_locally)(out, arm, part, ended, wait):
+        if problem := (measure or measure_locally)(out, arm, part, stop, wait):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems
@@ -88,13 +88,13 @@ def _is_measured(out: StudyDir, arm: str, part: int) -> bool:
         return True  # `step_time` reports what is wrong
 
 
-def measure_locally(out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]) -> str:
-    """Measure ``arm`` once in a process; returns the error, "" on success or when stopped by ``ended``."""
+def measure_locally(out: StudyDir, arm: str, part: int, stop: threading.Event, wait: Callable[[], None]) -> str:
+    """Measure ``arm`` once in a process; returns the error, "" on success or when stopped by ``stop``."""
     with tempfile.TemporaryFile() as output:
         process = start_program([*JOB, str(out.path), arm, str(part)], output, output)
         while process.poll() is None:
             wait()
-            if ended.wait(_POLL_SECONDS):
+            if stop.wait(_POLL_SECONDS):
                 _stop(process)
                 return ""
         if process.returncode == 0:

@@ -59,13 +59,13 @@ def _check_trained(out: StudyDir, study: Study) -> None:
             ) from error
         if changed:
             name, (current, previous) = next(iter(changed.items()))
-            more = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            remainder = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise StudyError(
-                f"{run.path} was trained with {name}={previous}, and the arm {arm.name} now has {current}{more}: its "
-                f"preset or config has changed since. {_REMEDY}"
+                f"{run.path} was trained with {name}={previous}, and the arm {arm.name} now has {current}{remainder}: "
+                f"its preset or config has changed since. {_REMEDY}"
             )
 
 
 def _changed(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
     changes = differences(with_absolute_paths(study.recipe(arm)), trained)
-    return {name: both for name, both in changes.items() if name not in _OF_A_RUN}
+    return {name: values for name, values in changes.items() if name not in _OF_A_RUN}

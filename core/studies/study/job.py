@@ -122,8 +122,8 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
     for weights in ("student", "teacher"):
         if not (run.checkpoints / resolve(run, "last") / f"{weights}.safetensors").exists():
             continue
-        earlier = previous["networks"].get(weights, {})
-        networks[weights] = {key: value for key, value in earlier.items() if key.startswith(measured_prefixes)}
+        earlier_metrics = previous["networks"].get(weights, {})
+        networks[weights] = {key: value for key, value in earlier_metrics.items() if key.startswith(measured_prefixes)}
         for item in missing:
             _log(f"evaluating {item.name} of the {weights}")
             try:
@@ -131,14 +131,14 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
             except UserError as error:
                 notes.append(f"{item.name} of the {weights} could not be measured: {error}")
                 failed.append(item)
-    measured = [item for item in study.measures_of(arm.name) if item not in failed]
+    completed = [item for item in study.measures_of(arm.name) if item not in failed]
     return {
         "version": MEASURES_VERSION,
         "arm": arm.name,
         "seed": seed,
         **timing(run),
         "networks": networks,
-        "measured": [item.written() for item in measured],
+        "measured": [item.written() for item in completed],
         "notes": notes,
     }
 

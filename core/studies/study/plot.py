@@ -36,8 +36,10 @@ def draw(results: Mapping[str, Any]) -> str:
 def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: float, y: float) -> list[str]:
     """One metric: one row per arm; the axis spans all seeds and intervals."""
     means = {arm: results["arms"][arm]["networks"]["final"].get(metric) for arm in arms}
-    measured = [mean for mean in means.values() if mean]
-    reach = [value for mean in measured for value in (*mean["values"], mean["low"], mean["high"]) if value is not None]
+    available_means = [mean for mean in means.values() if mean]
+    reach = [
+        value for mean in available_means for value in (*mean["values"], mean["low"], mean["high"]) if value is not None
+    ]
     bottom, top = min(reach, default=0.0), max(reach, default=0.0)
     left = x + LEFT
 
@@ -58,7 +60,7 @@ def _panel(results: Mapping[str, Any], arms: Sequence[str], metric: str, x: floa
         parts.append(text(left + PANEL + 8, middle + 4, format_value(metric, mean["mean"]), size=11))
     end = y + TOP + ROW * (len(arms) - 0.5)
     parts.append(line(left, end, left + PANEL, end, "#999999"))
-    if measured:
+    if available_means:
         parts.append(text(left, end + 14, format_value(metric, bottom), size=11))
         parts.append(text(left + PANEL, end + 14, format_value(metric, top), size=11, anchor="end"))
     return parts

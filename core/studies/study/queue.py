@@ -136,28 +136,28 @@ class StudyQueue:
         self.running: dict[int, tuple[Place, Training]] = {}
 
     def work(self) -> StudyStatus:
-        with _stop_signals() as ended:
-            self.measure_steps(ended)
+        with _stop_signals() as stop:
+            self.measure_steps(stop)
             try:
-                while not ended.is_set():
+                while not stop.is_set():
                     self._collect()
-                    is_last = not self.add_runs(ended)
+                    is_last = not self.add_runs(stop)
                     self._start()
                     self._write_status()
                     settled = all(run.state in ("done", "failed") for run in self._selected_runs())
                     if is_last and settled and not self.running:
                         break
-                    ended.wait(POLL_SECONDS)
+                    stop.wait(POLL_SECONDS)
             finally:
                 self._end_all()
-        self.status.finished = not ended.is_set() and all(run.state != "waiting" for run in self.status.runs)
+        self.status.finished = not stop.is_set() and all(run.state != "waiting" for run in self.status.runs)
         self._write_status()
         self.write_results()
-        if ended.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
         return self.status
 
-    def add_runs(self, ended: threading.Event) -> bool:
+    def add_runs(self, stop: threading.Event) -> bool:
         """Called before runs start; whether more runs may follow later. A study has all of its runs."""
         return False
 
@@ -169,7 +169,7 @@ class StudyQueue:
         """The runs to train now."""
         return [run for run in self.status.runs if self.selection.has(self.study, run)]
 
-    def measure_steps(self, ended: threading.Event) -> None:
+    def measure_steps(self, stop: threading.Event) -> None:
         """Measure the step time of arms with budgets that still have runs to train; such studies have one place."""
         timed = [
             (run, self.study.base(run.arm).name) for run in self._selected_runs() if self.study.arm(run.arm).budget
@@ -183,7 +183,7 @@ class StudyQueue:
         arms = list(dict.fromkeys([first, *(base for _, base in waiting)] if waiting else []))
         place = self.places[0]
         measure = partial(measure_remotely, place) if isinstance(place, RemotePlace) else measure_locally
-        problems = measure_arms(self.out, arms, ended, self.log, self._write_status, measure)
+        problems = measure_arms(self.out, arms, stop, self.log, self._write_status, measure)
         for run, base in waiting:
             if problem := problems.get(base) or problems.get(first):
                 run.state, run.message = "failed", problem
@@ -246,22 +246,22 @@ class StudyQueue:
 
     def _collect(self) -> None:
         for index, (place, training) in list(self.running.items()):
-            run, ended = self.status.runs[index], training.poll()
-            if ended is not None:
-                self.settle(index, place, ended)
+            run, result = self.status.runs[index], training.poll()
+            if result is not None:
+                self.settle(index, place, result)
             else:
                 run.state, run.message = training.state, training.trouble
 
-    def settle(self, index: int, place: Place, ended: Ended) -> None:
+    def settle(self, index: int, place: Place, result: Ended) -> None:
         """Record how a run ended."""
         del self.running[index]
         run = self.status.runs[index]
-        if ended.again:  # the machine refused it
+        if result.again:  # the machine refused it
             run.state, run.message, run.machine, run.device = "waiting", "", THIS_COMPUTER, ""
-            place.problem = ended.problem
-        elif ended.problem:
-            run.state, run.message = "failed", ended.problem
-            self.log(f"failed: {run.arm}, seed {run.seed}: {ended.problem}")
+            place.problem = result.problem
+        elif result.problem:
+            run.state, run.message = "failed", result.problem
+            self.log(f"failed: {run.arm}, seed {run.seed}: {result.problem}")
         else:
             run.state, run.message = "done", ""
             self.write_results()
@@ -278,17 +278,17 @@ class StudyQueue:
         """Ask running trainers to save and stop; the next start resumes them."""
         for _, training in self.running.values():
             training.request_stop()
-        until = time.monotonic() + SAVE_SECONDS
-        while self.running and time.monotonic() < until:
+        deadline = time.monotonic() + SAVE_SECONDS
+        while self.running and time.monotonic() < deadline:
             for index, (place, training) in list(self.running.items()):
-                ended = training.poll()
-                if ended is None:
+                result = training.poll()
+                if result is None:
                     continue
-                if ended.problem:  # stopped
+                if result.problem:  # stopped
                     del self.running[index]
                     self.status.runs[index].state, self.status.runs[index].message = "waiting", ""
                 else:
-                    self.settle(index, place, ended)
+                    self.settle(index, place, result)
             time.sleep(0.05)
         for index, (_, training) in self.running.items():
             training.abandon()
@@ -327,17 +327,17 @@ def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
     """An event that Ctrl+C or SIGTERM sets, so that running trainers save before the study ends."""
-    ended = threading.Event()
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield ended
+        yield stop
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        ended.set()
+        stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield ended
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

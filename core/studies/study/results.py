@@ -68,10 +68,10 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     """The results as plain data."""
     by_arm = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
-    measures = {name: measured for name, (measured, _) in by_arm.items()}
+    measures = {name: run_measures for name, (run_measures, _) in by_arm.items()}
     status = out.read_status()
     failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
-    failed |= {(name, seed): why for name, (_, damaged) in by_arm.items() for seed, why in damaged.items()}
+    failed |= {(name, seed): reason for name, (_, damaged) in by_arm.items() for seed, reason in damaged.items()}
     arms: dict[str, dict[str, Any]] = {}
     for arm in study.trained:
         base = study.base(arm.name).name
@@ -80,9 +80,11 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
             "of": base,
             "seeds": sorted(measures[arm.name]),
             "notes": {
-                str(seed): measured["notes"] for seed, measured in measures[arm.name].items() if measured.get("notes")
+                str(seed): run_measures["notes"]
+                for seed, run_measures in measures[arm.name].items()
+                if run_measures.get("notes")
             },
-            "failed": {str(seed): why for (name, seed), why in failed.items() if name == arm.name},
+            "failed": {str(seed): reason for (name, seed), reason in failed.items() if name == arm.name},
             "cost": _cost(measures[arm.name], measures[first]) | _budget(out, study, arm, first)
             if measures[arm.name]
             else {},
@@ -188,8 +190,8 @@ def _networks(measures: MeasuresBySeed) -> dict[str, dict[str, Any]]:
     networks: dict[str, dict[str, Any]] = {}
     for weights in ("student", "teacher", FINAL):
         values: dict[str, list[float]] = {}
-        for measured in measures.values():
-            for metric, value in measured["networks"].get(weights, {}).items():
+        for run_measures in measures.values():
+            for metric, value in run_measures["networks"].get(weights, {}).items():
                 values.setdefault(metric, []).append(value)
         if values:
             networks[weights] = {metric: asdict(mean_of(per_seed)) for metric, per_seed in values.items()}
@@ -200,8 +202,8 @@ def _cost(measures: MeasuresBySeed, first: MeasuresBySeed) -> dict[str, Any]:
     shared = [seed for seed in measures if seed in first and first[seed]["step_seconds"] > 0]
     ratios = [measures[seed]["step_seconds"] / first[seed]["step_seconds"] for seed in shared]
     return {
-        "step_seconds": asdict(mean_of([measured["step_seconds"] for measured in measures.values()])),
-        "train_seconds": asdict(mean_of([measured["train_seconds"] for measured in measures.values()])),
+        "step_seconds": asdict(mean_of([run_measures["step_seconds"] for run_measures in measures.values()])),
+        "train_seconds": asdict(mean_of([run_measures["train_seconds"] for run_measures in measures.values()])),
         "ratio": asdict(mean_of(ratios)) if ratios else None,
     }
 
@@ -256,7 +258,7 @@ def _compare_at_equal_time(measures: MeasuresBySeed, baseline: MeasuresBySeed, s
         for seed in seeds:
             ours, theirs = measures[seed], baseline[seed]
             end = min(ours["train_seconds"], theirs["train_seconds"])
-            a, b = (value_at(measured["curve"], end, f"R@{k}") for measured in (ours, theirs))
+            a, b = (value_at(run_measures["curve"], end, f"R@{k}") for run_measures in (ours, theirs))
             if a is not None and b is not None:
                 pairs.append((a, b))
         if pairs:

@@ -33,8 +33,8 @@ class RunSelection:
 
     def has(self, study: Study, run: StudyRun) -> bool:
         """Whether ``run`` is selected."""
-        named = not self.arms or run.arm in self.arms or study.base(run.arm).name in self.arms
-        return named and (not self.seeds or run.seed in self.seeds)
+        has_arm = not self.arms or run.arm in self.arms or study.base(run.arm).name in self.arms
+        return has_arm and (not self.seeds or run.seed in self.seeds)
 
 
 ALL_RUNS = RunSelection()

@@ -81,5 +81,5 @@ def permutation_p(gains: Sequence[float]) -> float:
     if len(x) <= MOST_EXACT:
         patterns = np.array(list(itertools.product((1.0, -1.0), repeat=len(x))))
         return float((np.abs(patterns @ x) >= threshold).mean())
-    drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
-    return float(((np.abs(drawn @ x) >= threshold).sum() + 1) / (len(drawn) + 1))
+    signs = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
+    return float(((np.abs(signs @ x) >= threshold).sum() + 1) / (len(signs) + 1))

@@ -116,10 +116,10 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
         batches = [stack.enter_context(closing(run.loop.parts.loader.batches(0, run.steps))) for run in runs]
         for _ in range(runs[0].steps):
             for run, run_batches, times in zip(runs, batches, plain, strict=True):
-                began = clock()
+                start_time = clock()
                 numbers(run.loop.train_step(next(run_batches)))
                 if run.loop.step > WARM_UP:
-                    times.append(clock() - began)
+                    times.append(clock() - start_time)
     return [statistics.fmean(times) for times in plain]
 
 

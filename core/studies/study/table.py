@@ -182,7 +182,9 @@ def _difference(metric: str, result: Mapping[str, Any]) -> list[str]:
 
 def _failures(results: Mapping[str, Any]) -> str:
     lines = [
-        f"- {name}, seed {seed}: {why}" for name, arm in results["arms"].items() for seed, why in arm["failed"].items()
+        f"- {name}, seed {seed}: {reason}"
+        for name, arm in results["arms"].items()
+        for seed, reason in arm["failed"].items()
     ]
     text = "## Failed runs\n\n" + "\n".join(lines) if lines else ""
     notes = [

@@ -54,7 +54,7 @@ class SweepQueue(StudyQueue):
     def sweep(self) -> Sweep:
         return self.searcher.sweep
 
-    def add_runs(self, ended: threading.Event) -> bool:
+    def add_runs(self, stop: threading.Event) -> bool:
         """Record the trials whose runs have ended, then propose a trial for each free device.
 
         Returns whether further trials may be proposed.
@@ -63,8 +63,8 @@ class SweepQueue(StudyQueue):
         for trial in self._open_trials():
             self._settle_trial(trial)
         is_exhausted = False
-        while not ended.is_set() and not is_exhausted and self._can_start_trial():
-            is_exhausted = not self._propose_trial(ended)
+        while not stop.is_set() and not is_exhausted and self._can_start_trial():
+            is_exhausted = not self._propose_trial(stop)
         self.write_results()
         if not any(not place.problem for place in self.places):
             return False
@@ -73,19 +73,19 @@ class SweepQueue(StudyQueue):
     def write_results(self) -> None:
         write_report(self.folder, self.searcher)
 
-    def settle(self, index: int, place: Place, ended: Ended) -> None:
+    def settle(self, index: int, place: Place, result: Ended) -> None:
         run = self.status.runs[index]
         name = (run.arm, run.seed)
         if self._trial_of(run).state != TrialState.RUNNING:  # the trial was stopped early
             del self.running[index]
             self._close_runs(self._trial_of(run))
-        elif ended.killed and self._kills[name] < MOST_KILLS:
+        elif result.killed and self._kills[name] < MOST_KILLS:
             del self.running[index]
             self._kills[name] += 1
             run.state, run.message = "waiting", ""
             self.log(f"{run.arm}, seed {run.seed}: its trainer was killed; it resumes from its last checkpoint")
         else:
-            super().settle(index, place, ended)
+            super().settle(index, place, result)
             if run.state == "failed":
                 self._failures[name] = run.message
 
@@ -105,7 +105,7 @@ class SweepQueue(StudyQueue):
             return False
         return any(not place.problem and place.offer() is not None for place in self.places)
 
-    def _propose_trial(self, ended: threading.Event) -> bool:
+    def _propose_trial(self, stop: threading.Event) -> bool:
         """Propose a trial and queue its runs. False when all combinations have been tried."""
         number = self.searcher.propose()
         if number is None:
@@ -121,7 +121,7 @@ class SweepQueue(StudyQueue):
         for place in self.places:
             place.extend(self.study)
         if self.sweep.budget:
-            self.measure_steps(ended)
+            self.measure_steps(stop)
             for run in self.status.runs:
                 if run.arm == name and run.state == "failed":
                     self._failures[run.arm, run.seed] = run.message

@@ -32,9 +32,9 @@ def _on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Ge
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(copying)
 
-        def record_use(tensor: Tensor, by: torch.cuda.Stream = computing) -> Tensor:
+        def record_use(tensor: Tensor, stream: torch.cuda.Stream = computing) -> Tensor:
             if tensor.is_cuda:
-                tensor.record_stream(by)  # keeps its memory until the step has used it
+                tensor.record_stream(stream)  # keeps its memory until the step has used it
             return tensor
 
         on_device.map(record_use)

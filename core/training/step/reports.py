@@ -36,8 +36,8 @@ class _Pending:
     copied: torch.cuda.Event | None  # None: immediately available
 
     def report(self) -> Report:
-        read = dict(zip(self.names, self.numbers.tolist(), strict=True))
-        return Report(self.step, {**self.host_values, **read}, self.guard)
+        values = dict(zip(self.names, self.numbers.tolist(), strict=True))
+        return Report(self.step, {**self.host_values, **values}, self.guard)
 
 
 class Reports:
@@ -88,8 +88,8 @@ class Reports:
 def numbers(report: Mapping[str, Tensor]) -> dict[str, float]:
     """Scalars as floats, read in one synchronisation."""
     device_names = [name for name, value in report.items() if value.device.type != "cpu"]
-    read = torch.stack([report[name].float() for name in device_names]).tolist() if device_names else []
-    by_name = dict(zip(device_names, read, strict=True))
+    values = torch.stack([report[name].float() for name in device_names]).tolist() if device_names else []
+    by_name = dict(zip(device_names, values, strict=True))
     return {name: by_name[name] if name in by_name else float(value) for name, value in report.items()}
 
 

@@ -16,11 +16,11 @@ from core.spec.run.folder import RunDir
 from core.training.team.recording import record_refusal
 
 
-def refuse_early(launch: Launch, read: Callable[[], RunConfig], run: RunDir) -> None:
-    """Raise UserError on rank 0, recorded in ``run``, where ``launch`` cannot train what ``read`` gives."""
+def refuse_early(launch: Launch, read_config: Callable[[], RunConfig], run: RunDir) -> None:
+    """Raise UserError on rank 0, recorded in ``run``, where ``launch`` cannot train what ``read_config`` gives."""
     if launch.rank or not launch.one_host:
         return
-    config = read()
+    config = read_config()
     try:
         check_mesh(launch.size, config.runtime.shard)
         if not config.data.unlabelled_ratio:  # else a batch has more rows than that

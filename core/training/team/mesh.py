@@ -43,6 +43,6 @@ def unsharded_parts(student: StudentStep, teacher: Teacher | None, blocks: bool)
 
     follower = teacher.network if teacher is not None and teacher.moves else None
     networks = [student.network, *([follower] if follower is not None else [])]
-    called = [] if blocks else [block for network in networks for block in network.blocks()]
-    with unsharded(student, follower, called=called):
+    blocks_called = [] if blocks else [block for network in networks for block in network.blocks()]
+    with unsharded(student, follower, called=blocks_called):
         yield

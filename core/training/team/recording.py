@@ -77,10 +77,10 @@ def _settle_config(config: RunConfig, run: RunDir) -> None:
         }
         if changed:
             name, (old, new) = next(iter(changed.items()))
-            more = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
+            remainder = f" and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise RunDirError(
                 f"the run folder {run.path} belongs to another config: {name} is {old!r} in the folder and {new!r} here"
-                f"{more}; choose another folder, or train the config in its config.json."
+                f"{remainder}; choose another folder, or train the config in its config.json."
             )
     else:
         with writing(run.config, RunDirError):

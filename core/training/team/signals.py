@@ -47,11 +47,11 @@ def signals_as_requests(launched: bool = False) -> Iterator[Requests]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        again = requests.is_set() and (not launched or time.monotonic() - requests.since > AGAIN_SECONDS)
+        is_repeated = requests.is_set() and (not launched or time.monotonic() - requests.since > AGAIN_SECONDS)
         requests.set_request("stop")
-        if again or not launched:
+        if is_repeated or not launched:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
-        if again and launched:
+        if is_repeated and launched:
             signal.raise_signal(number)
 
     def pause(number: int, frame: FrameType | None) -> None:

@@ -93,10 +93,10 @@ class Team:
         if self.messages is None:
             return
         hosts = self._exchange("host", self.launch.host)
-        for rank, other in enumerate(every := self._exchange("same", value)):
-            if other != every[0]:
+        for rank, value_of_rank in enumerate(every := self._exchange("same", value)):
+            if value_of_rank != every[0]:
                 raise TrainingError(
-                    f"rank {rank} on {hosts[rank]} has another {about} than rank 0 on {hosts[0]} ({other}, "
+                    f"rank {rank} on {hosts[rank]} has another {about} than rank 0 on {hosts[0]} ({value_of_rank}, "
                     f"{every[0]}); every process needs the same."
                 )
 

@@ -61,8 +61,8 @@ class Watch:
 
     def lost_ranks(self) -> str:
         """The lost ranks of this host as text; "" if all are alive."""
-        gone = [f"rank {rank} (process {pid})" for rank, pid, started in self._peers if not is_running(pid, started)]
-        return " and ".join(gone)
+        lost = [f"rank {rank} (process {pid})" for rank, pid, started in self._peers if not is_running(pid, started)]
+        return " and ".join(lost)
 
     def _watch(self) -> None:
         failed = 0.0
@@ -74,11 +74,11 @@ class Watch:
             self._signalled = self._signalled or (seconds if signalled else 0.0)
             failure = self._messages.failure()
             failed = failed or (seconds if failure is not None else 0.0)
-            gone = self.lost_ranks() if self._signalled else ""
+            lost = self.lost_ranks() if self._signalled else ""
             late = self._signalled and seconds - self._signalled > GRACE_SECONDS
             # After a failure report the main thread ends by itself, with more details to record.
-            if (failed and seconds - failed > WORD_SECONDS) or (gone and failure is None) or late:
-                self._leave((gone and f"{gone} is gone") or "the other ranks do not respond", failure)
+            if (failed and seconds - failed > WORD_SECONDS) or (lost and failure is None) or late:
+                self._leave((lost and f"{lost} is gone") or "the other ranks do not respond", failure)
                 return
 
     def _wait_for_signal(self) -> bool:

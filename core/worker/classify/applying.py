@@ -51,14 +51,14 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
     """The images of files and folders, without captions or labels. Raises UserError if there are no images."""
     files = find_images(paths, progress).inputs
     rows = [Row(item.path, ("",)) for item in files if not item.error]
-    bad = [BadRow(item.path, item.error) for item in files if item.error]
+    bad_rows = [BadRow(item.path, item.error) for item in files if item.error]
     if not rows:
-        reason = f" ({bad[0]})" if bad else ""
+        reason = f" ({bad_rows[0]})" if bad_rows else ""
         raise UserError(f"there are no images in {', '.join(paths)}{reason}; choose a folder with images.")
     size = model.network.image_size
     config: DataConfig = model.data
     decoding = decoding_for(size, config)
-    source = Source(", ".join(paths), "images", rows, bad)
+    source = Source(", ".join(paths), "images", rows, bad_rows)
     return PairDataset(pack_source(source, torch.zeros(len(rows), 1, dtype=torch.int32)), decoding, None)
 
 
@@ -103,8 +103,8 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
             pairs = zip(best.tolist(), values.tolist(), strict=True)
             columns_of_row = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
         writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *columns_of_row, ""]))
-    for bad in applied.unreadable:
-        writer.writerow(marked_row([bad.location, "", "", *[""] * len(columns), bad.reason]))
+    for bad_row in applied.unreadable:
+        writer.writerow(marked_row([bad_row.location, "", "", *[""] * len(columns), bad_row.reason]))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))
@@ -119,6 +119,6 @@ def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str,
         "path": str(file),
         "images": len(applied.paths),
         "classes": [{"class": name, "images": count} for name, count in classes.most_common()],
-        "unreadable": [{"where": bad.location, "reason": bad.reason} for bad in applied.unreadable[:shown]],
+        "unreadable": [{"where": bad_row.location, "reason": bad_row.reason} for bad_row in applied.unreadable[:shown]],
         "unreadable_count": len(applied.unreadable),
     }

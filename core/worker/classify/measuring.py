@@ -76,18 +76,32 @@ def _growing_counts(limit: int) -> list[int]:
 
 def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
     """A linear probe on images ("image") or on images fused with ``text`` ("fused")."""
-    (train, test, val), layer, how = probe_data(data, kind, text, templates, progress)
+    (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
     fitted = linear_probe(train, test, val, settings, report_shares(progress))
     classification, curve, notes = fitted.test, fitted.curve, fitted.notes
-    if how is None:
+    if fused_encoder is None:
         title = f"image-only probe, {data.title}"
         return Result(
-            "", data.key, "linear-probe", title, data.test, classification, layer, fitted.probe, how, curve, notes
+            "",
+            data.key,
+            "linear-probe",
+            title,
+            data.test,
+            classification,
+            layer,
+            fitted.probe,
+            fused_encoder,
+            curve,
+            notes,
         )
-    probe = replace(fitted.probe, text=how.text, candidates=how.classes, templates=how.templates)
-    title = f"fused probe ({how.text}), {data.title}"
-    return Result("", data.key, "fused-probe", title, data.test, classification, layer, probe, how, curve, notes)
+    probe = replace(
+        fitted.probe, text=fused_encoder.text, candidates=fused_encoder.classes, templates=fused_encoder.templates
+    )
+    title = f"fused probe ({fused_encoder.text}), {data.title}"
+    return Result(
+        "", data.key, "fused-probe", title, data.test, classification, layer, probe, fused_encoder, curve, notes
+    )
 
 
 def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
@@ -99,10 +113,10 @@ def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
 
 def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
     """A saved probe. Raises UserError when it needs other features."""
-    layer, how = probe_features(probe, data.loaded)
+    layer, fused_encoder = probe_features(probe, data.loaded)
     test = data.test.with_classes(probe.classes)
-    if how is not None:
-        features = data.fused(how, progress)[1].features
+    if fused_encoder is not None:
+        features = data.fused(fused_encoder, progress)[1].features
     elif layer in data.test.features:
         features = data.test.features[layer]
     else:
@@ -110,7 +124,15 @@ def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) ->
     classification = classify_with(probe, ProbeData(features, test.labels))
     title = f"{name}, {data.title}"
     return Result(
-        "", data.key, "fused-probe" if probe.text else "linear-probe", title, test, classification, layer, probe, how
+        "",
+        data.key,
+        "fused-probe" if probe.text else "linear-probe",
+        title,
+        test,
+        classification,
+        layer,
+        probe,
+        fused_encoder,
     )
 
 
@@ -120,7 +142,7 @@ def few_shot_curve(
     """A point per number of shots, each also sent as a partial answer."""
     if not shots:
         raise UserError("choose at least one number of images per class.")
-    (train, test, val), layer, how = probe_data(data, kind, text, templates, progress)
+    (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(layer=layer, model_digest=data.model.digest)
     curve: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -130,7 +152,7 @@ def few_shot_curve(
         curve += outcome.details["few_shot"]
         notes += outcome.notes
         progress.partial({"curve": list(curve)})
-    probe_name = "image-only" if how is None else f"fused ({how.text})"
+    probe_name = "image-only" if fused_encoder is None else f"fused ({fused_encoder.text})"
     return {"opened": data.key, "kind": kind, "title": f"{probe_name}, {data.title}", "curve": curve, "notes": notes}
 
 
@@ -143,8 +165,8 @@ def probe_data(
     if kind != "fused":
         raise UserError(f"there is no probe {kind!r}; choose image or fused.")
     data.trainable()  # raises before computing features
-    how = data.build_fused_encoder(text, templates)
-    return data.fused(how, progress), how.layer, how
+    fused_encoder = data.build_fused_encoder(text, templates)
+    return data.fused(fused_encoder, progress), fused_encoder.layer, fused_encoder
 
 
 def probe_features(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:

@@ -151,7 +151,7 @@ class Opened:
 
 def describe_split(split: LabelledFeatures) -> dict[str, Any]:
     """Statistics of a split and skipped rows, as plain data."""
-    bad = split.dataset.all_bad()
+    bad_rows = split.dataset.all_bad()
     return {
         "source": split.dataset.origin,
         "label": split.label,
@@ -159,8 +159,8 @@ def describe_split(split: LabelledFeatures) -> dict[str, Any]:
         "images": len(split.rows),
         "labelled": len(split.labels.rows),
         "counts": split.labels.counts().tolist(),
-        "skipped": [{"where": row.location, "reason": row.reason} for row in bad[:MAX_LISTED]],
-        "skipped_count": len(bad),
+        "skipped": [{"where": row.location, "reason": row.reason} for row in bad_rows[:MAX_LISTED]],
+        "skipped_count": len(bad_rows),
         "notes": [*unreadable(split.dataset), *split.labels.notes],
     }
 

@@ -175,8 +175,8 @@ class ClassifySession(Session):
             by_names = {path: top_by_names(features, names, embedded, scale, top) for path, features in values.items()}
         if probe:
             fitted = self._probe(probe, progress)
-            layer, how = probe_features(fitted, loaded)
-            values, errors = tried.features(files, layer, how, progress)
+            layer, fused_encoder = probe_features(fitted, loaded)
+            values, errors = tried.features(files, layer, fused_encoder, progress)
             by_probe = {path: top_by_probe(fitted, features, top) for path, features in values.items()}
         return {
             "images": [
@@ -239,8 +239,8 @@ class ClassifySession(Session):
             raise UserError(f"{file} already exists; choose another name.")
         loaded = self._load(model, weights, progress)
         fitted = self._probe(probe, progress)
-        layer, how = probe_features(fitted, loaded)
-        applied = apply_probe(fitted, loaded.model, layer, how, images, progress)
+        layer, fused_encoder = probe_features(fitted, loaded)
+        applied = apply_probe(fitted, loaded.model, layer, fused_encoder, images, progress)
         write_csv(applied, fitted, file)
         return summary(applied, fitted, file, MAX_LISTED)
 

@@ -49,7 +49,9 @@ def check_source(
     return {
         "source": source,
         "images": len(files),
-        "broken": [{"row": row, "why": why} for row, why in sorted(signatures.broken.items()) if row < len(files)],
+        "broken": [
+            {"row": row, "why": reason} for row, reason in sorted(signatures.broken.items()) if row < len(files)
+        ],
         "exact": groups.exact[:MAX_GROUPS],
         "near": groups.near[:MAX_GROUPS],
         "exact_groups": len(groups.exact),

@@ -37,7 +37,7 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
     if is_shards(source):
         return _describe_shards(source, progress)
     try:
-        opened = open_source(source, progress=progress)
+        source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
         images, first = _count_images(folder, progress) if images_only and folder.is_dir() else (0, [])
@@ -45,13 +45,15 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
             raise
         return {**_base_answer(source, PLAIN, [], []), "images": images, "samples": first}
     counts = [0] * MAX_CAPTIONS
-    for row in opened.rows:
+    for row in source_rows.rows:
         counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1
     return {
-        **_base_answer(source, opened.format, opened.bad, [row.file for row in sample_evenly(opened.rows)]),
-        "pairs": sum(len(row.captions) for row in opened.rows),
-        "images": len(opened.rows),
-        "labels": _class_counts(opened),
+        **_base_answer(
+            source, source_rows.format, source_rows.bad, [row.file for row in sample_evenly(source_rows.rows)]
+        ),
+        "pairs": sum(len(row.captions) for row in source_rows.rows),
+        "images": len(source_rows.rows),
+        "labels": _class_counts(source_rows),
         "captions": counts,
     }
 
@@ -64,10 +66,10 @@ def sample_evenly(rows: Sequence[Any], limit: int = SAMPLES) -> list[Any]:
 def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
     """From the shard index only, since there may be millions of rows: one pair per row, without label counts."""
     shards = Shards.open(source, progress)
-    bad = shards.bad_rows()
-    check_bad_share(source, bad, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
+    bad_rows = shards.bad_rows()
+    check_bad_share(source, bad_rows, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
     return {
-        **_base_answer(source, SHARDS, bad, [shards.path(row) for row in sample_evenly(range(len(shards)))]),
+        **_base_answer(source, SHARDS, bad_rows, [shards.path(row) for row in sample_evenly(range(len(shards)))]),
         "pairs": len(shards),
         "images": len(shards),
         "bad": shards.bad_count(),

@@ -36,18 +36,18 @@ def open_rows(source: str, progress: Reporter, images_only: bool = False) -> dic
     """
     progress("reading the data", 0, 0)
     source_rows, total = rows_of(source, progress, images_only)
-    listed = source_rows.rows[:MAX_ROWS]
-    for start in range(0, len(listed), PART):
-        progress("listing images", start, len(listed))
-        progress.partial(_part(listed[start : start + PART], source_rows.label_names))
-    statistics = figures(listed, source_rows.label_names)
+    shown_rows = source_rows.rows[:MAX_ROWS]
+    for start in range(0, len(shown_rows), PART):
+        progress("listing images", start, len(shown_rows))
+        progress.partial(_part(shown_rows[start : start + PART], source_rows.label_names))
+    statistics = figures(shown_rows, source_rows.label_names)
     return {
         "source": source,
         "format": source_rows.format,
         "images": total,
-        "listed": len(listed),
+        "listed": len(shown_rows),
         "bad": len(source_rows.bad),
-        "reasons": [{"where": bad.location, "why": bad.reason} for bad in source_rows.bad[:MAX_BAD]],
+        "reasons": [{"where": bad_row.location, "why": bad_row.reason} for bad_row in source_rows.bad[:MAX_BAD]],
         **figures_answer(statistics),
     }
 
@@ -61,10 +61,10 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        plain = list(plain_images(folder, progress)) if images_only and folder.is_dir() else []
-        if not plain:
+        image_paths = list(plain_images(folder, progress)) if images_only and folder.is_dir() else []
+        if not image_paths:
             raise
-        source_rows = Source(source, PLAIN, [Row(path, ()) for path in plain], [])
+        source_rows = Source(source, PLAIN, [Row(path, ()) for path in image_paths], [])
     return source_rows, len(source_rows.rows)
 
 

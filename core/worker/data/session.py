@@ -192,8 +192,8 @@ def hold_out_split(
     source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = ""
 ) -> dict[str, Any]:
     """Splits ``source`` into training and validation parts (`hold_out`): train, held."""
-    train, held = hold_out(source, share, seed, progress, Path(folder) if folder else None)
-    return {"train": _saved_as_json(train), "held": _saved_as_json(held)}
+    train, held_out = hold_out(source, share, seed, progress, Path(folder) if folder else None)
+    return {"train": _saved_as_json(train), "held": _saved_as_json(held_out)}
 
 
 def _saved_as_json(saved: Saved) -> dict[str, Any]:

@@ -65,8 +65,8 @@ class CachedImages(Pairs):
         return Recent(CACHED_IMAGES)
 
     def image(self, row: int) -> Tensor:
-        read = partial(super().image, row)  # type: ignore[safe-super]  # of the sibling class
-        return self._images.get(row, read)
+        load = partial(super().image, row)  # type: ignore[safe-super]  # of the sibling class
+        return self._images.get(row, load)
 
 
 class CachedPairs(CachedImages, PairDataset):
@@ -120,8 +120,8 @@ class ViewMaker:
 
     def __init__(self, dataset: CachedImages, config: RunConfig, image_size: int, patch: int) -> None:
         """``patch``: pixels along a patch. Raises DataError when the config needs labels that are missing."""
-        fits = min(config.optim.batch_size, len(dataset))
-        self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": fits})})
+        batch_size = min(config.optim.batch_size, len(dataset))
+        self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": batch_size})})
         self.dataset, self.size, self.patch = dataset, image_size, patch
         labels = label_rows(dataset, config.data, config.seed)
         self.order: Order = batch_order(len(dataset), dataset.shard_rows, self.config, labels)
@@ -149,10 +149,10 @@ class ViewMaker:
         return self._draw(epoch, places, [row for row in rows if row not in positions])
 
     def _draw(self, epoch: int, places: Sequence[Place], skipped: list[int]) -> DrawnViews:
-        drawn = [self._readable(*place) for place in places]
-        rows, passes = [row for row, _ in drawn], [epoch_pass for _, epoch_pass in drawn]
+        readable = [self._readable(*place) for place in places]
+        rows, passes = [row for row, _ in readable], [epoch_pass for _, epoch_pass in readable]
         with ThreadPoolExecutor(self._threads, "views") as pool:
-            views = [self._draw_planned(view, places, drawn, pool) for view in self._views()] if drawn else []
+            views = [self._draw_planned(view, places, readable, pool) for view in self._views()] if readable else []
         captions = self._captions(np.array(rows, np.int64), np.array(passes, np.int64))
         return DrawnViews(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
 
@@ -171,15 +171,15 @@ class ViewMaker:
         sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1
         often = 1 if teaching(self.config).untaught_views else every
-        both = sees_clean and views.clean.keep == 1.0 and every == 1
-        yield _PlannedView("Clean", "both" if both else "student", clean)
+        is_shared = sees_clean and views.clean.keep == 1.0 and every == 1
+        yield _PlannedView("Clean", "both" if is_shared else "student", clean)
         local = [view for view in further if view.local]
         global_views = [view for view in further if not view.local]
         for title, group in (("Student", global_views), ("Local", local)):
             yield from (
                 _PlannedView(_numbered(title, i, group, often), "student", view) for i, view in enumerate(group, 1)
             )
-        if sees_clean and not both:
+        if sees_clean and not is_shared:
             yield _PlannedView(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
         yield from (
             _PlannedView(_numbered("Teacher", i, teacher_only, every), "teacher", view)
@@ -284,5 +284,5 @@ def _left_out(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
 
 def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
     """``image`` interpolated like the tower's input, (3, S, S) uint8."""
-    both = replace(mix, partner=torch.tensor([1, 0])).apply(torch.stack([image, partner]).float())
-    return both[0].round().clamp(0, 255).to(torch.uint8)
+    pair = replace(mix, partner=torch.tensor([1, 0])).apply(torch.stack([image, partner]).float())
+    return pair[0].round().clamp(0, 255).to(torch.uint8)

@@ -116,13 +116,13 @@ class CaptionsBar(QWidget):
     def passes(self) -> Passes | None:
         """The filter as a predicate on entries; None if all are shown."""
         words = self.words.text().casefold().split()
-        fits = STATES[max(0, self.state.currentIndex())][1]
+        matches = STATES[max(0, self.state.currentIndex())][1]
         if not words:
-            return fits
+            return matches
 
         def both(entry: Entry) -> bool:
             text = f"{entry.text}\n{entry.name}".casefold()
-            return all(word in text for word in words) and (fits is None or fits(entry))
+            return all(word in text for word in words) and (matches is None or matches(entry))
 
         return both
 

@@ -194,13 +194,13 @@ def about_text(content: Mapping[str, Any]) -> str:
     """Provenance in one line: model, step, the start of the weights' digest, search and seed."""
     settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
-    how = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
+    decoding = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
         search, search
     )
     parts = [
         model_text(content),
         f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
-        how,
+        decoding,
     ]
     return " · ".join(part for part in parts if part)
 

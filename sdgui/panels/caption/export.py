@@ -46,16 +46,16 @@ def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
 
 def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:
     """``NAME.txt`` next to each image; existing files are kept, unless ``force``."""
-    sidecars, written, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
+    sidecars, exported, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
     for number, image in enumerate(images):
         progress(number, len(images))
         try:
             sidecars.write(image)
-            written.append(image)
+            exported.append(image)
         except CaptionFileError as error:
             skipped.append((image.path, _reason(error)))
     folders: dict[Path, list[CaptionedImage]] = {}
-    for image in written:
+    for image in exported:
         folders.setdefault(Path(image.path).parent, []).append(image)
     for folder, in_folder in folders.items():
         try:
@@ -63,7 +63,7 @@ def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force:
         except (CaptionFileError, OSError) as error:
             skipped.append((str(folder / SIDECAR_PROVENANCE), _reason(error)))
     common_folder = Path(os.path.commonpath([str(folder) for folder in folders])) if folders else Path()
-    return Exported(common_folder, len(written), skipped)
+    return Exported(common_folder, len(exported), skipped)
 
 
 def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:

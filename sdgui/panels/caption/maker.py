@@ -220,8 +220,8 @@ class CaptionMaker(QObject):
     def _fail_job(self, failure: Failure) -> None:
         self._emit_answers()
         running_paths = self._running_job.paths if self._running_job is not None else ()
-        rest = [path for job in self._jobs for path in job.paths]
-        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._given_up, *rest]
+        remaining = [path for job in self._jobs for path in job.paths]
+        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._given_up, *remaining]
         self._given_up = []
         self._jobs.clear()
         self._waiting.clear()
@@ -231,5 +231,5 @@ class CaptionMaker(QObject):
 
 def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
     """The settings limited to the model's context length."""
-    most = min(settings.max_tokens, longest)
-    return settings.model_copy(update={"max_tokens": most, "min_tokens": min(settings.min_tokens, most)})
+    max_tokens = min(settings.max_tokens, longest)
+    return settings.model_copy(update={"max_tokens": max_tokens, "min_tokens": min(settings.min_tokens, max_tokens)})

@@ -173,8 +173,12 @@ class CaptionsPanel(Panel):
             self._show_unreadable()
 
     def _show_unreadable(self) -> None:
-        held = len(self._held_paths or ())
-        waiting = f" {'1 image waits' if held == 1 else f'{count(held)} images wait'} for it." if held else ""
+        held_count = len(self._held_paths or ())
+        waiting = (
+            f" {'1 image waits' if held_count == 1 else f'{count(held_count)} images wait'} for it."
+            if held_count
+            else ""
+        )
         text = f"{self._unreadable} The list of captions is read again until it succeeds.{waiting}"
         self._unreadable_message = error(text, remedy=Remedy("Read now", self.persistence.restore))
         self.view.show_message(self._unreadable_message)
@@ -182,11 +186,11 @@ class CaptionsPanel(Panel):
     def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
         self.view.detail.set_origins(self._origins)
-        held, self._held_paths = self._held_paths, None
+        held_paths, self._held_paths = self._held_paths, None
         if self._unreadable_message is not None and self.view.bar.message is self._unreadable_message:
             self.view.bar.clear()
-        if held:
-            self.add_paths(held)
+        if held_paths:
+            self.add_paths(held_paths)
         self.view.show_empty()
         if self.model.rowCount() and not self.view.list.currentIndex().isValid():
             self.view.list.choose(self.model.at(0).path)
@@ -201,14 +205,14 @@ class CaptionsPanel(Panel):
             if self._unreadable:
                 self._show_unreadable()
             return
-        fresh = self.model.add_paths(paths)
-        if not fresh:
+        added = self.model.add_paths(paths)
+        if not added:
             return
         if self.view.list.currentIndex().row() < 0:
-            self.view.list.choose(fresh[0])
+            self.view.list.choose(added[0])
         self.view.show_empty()
         if self._has_model():
-            self.work.caption(fresh)
+            self.work.caption(added)
 
     def _clear_undo_offer(self) -> None:
         """Clear the offer to undo the previous edit: it would now undo another one."""

@@ -95,10 +95,10 @@ class CaptionPersistence(QObject):
         self.failed.emit(sentence)
         self._task_ended(False)
 
-    def _task_ended(self, written: bool) -> None:
+    def _task_ended(self, is_written: bool) -> None:
         self._writing -= 1
         if not self.pending:
-            self.settled.emit(written)
+            self.settled.emit(is_written)
 
     def close(self) -> None:
         """Write the pending changes, and wait until they are written."""
@@ -120,9 +120,9 @@ class CaptionPersistence(QObject):
         """Write the changes, and those left by an earlier failure unless a newer change replaces them."""
         self._unwritten = changed = self._unwritten | changed
         self._unwritten_origins = origins = self._unwritten_origins | origins
-        gone = [path for path, entry in changed.items() if entry is None]
-        if gone:
-            self._store.forget_captions(gone)
+        removed = [path for path, entry in changed.items() if entry is None]
+        if removed:
+            self._store.forget_captions(removed)
         self._store.keep_captions([], origins)
         entries = [entry for entry in changed.values() if entry is not None]
         for start in range(0, len(entries), _WRITTEN):

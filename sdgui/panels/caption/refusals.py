@@ -44,17 +44,17 @@ class CaptionsRefusals(QObject):
         self._uncaptioned_count = number
         self._show_refusals()
 
-    def _collect(self, refused: Sequence[_Refused]) -> None:
-        self._refused_files += refused
+    def _collect(self, refusals: Sequence[_Refused]) -> None:
+        self._refused_files += refusals
         if not self._target.busy:
             self._drop_checked()
 
     def _drop_checked(self) -> None:
         """All dropped files have been checked."""
-        gathered, self._refused_files = self._refused_files, []
-        if gathered:
+        refusals, self._refused_files = self._refused_files, []
+        if refusals:
             self._reset_if_closed()
-            self._not_added = gathered
+            self._not_added = refusals
             self._show_refusals()
 
     def _reset_if_closed(self) -> None:
@@ -70,16 +70,16 @@ class CaptionsRefusals(QObject):
         self._show_message(self._message)
 
 
-def not_added_text(refused: Sequence[_Refused]) -> str:
+def not_added_text(refusals: Sequence[_Refused]) -> str:
     """``Not added: words.doc: it is not an image. And 2 more.``; "" if everything was added."""
-    if not refused:
+    if not refusals:
         return ""
-    (file, reason), more = refused[0], len(refused) - 1
-    return f"Not added: {file}: {reason}." + (f" And {count(more)} more." if more else "")
+    (file, reason), remainder = refusals[0], len(refusals) - 1
+    return f"Not added: {file}: {reason}." + (f" And {count(remainder)} more." if remainder else "")
 
 
-def refused_text(refused: int) -> str:
+def refused_text(refused_count: int) -> str:
     """``3 images could not be captioned.``; "" if all could."""
-    if not refused:
+    if not refused_count:
         return ""
-    return f"{'1 image' if refused == 1 else f'{count(refused)} images'} could not be captioned."
+    return f"{'1 image' if refused_count == 1 else f'{count(refused_count)} images'} could not be captioned."

@@ -154,9 +154,9 @@ class CaptionSettings(QFrame):
 
 def settings_text(settings: GenerationSettings) -> str:
     """``beam 6 · 3 captions``, for a button."""
-    how = {"beam": f"beam {settings.beams}", "greedy": "greedy", "sample": f"sample, seed {settings.seed}"}
+    decoding = {"beam": f"beam {settings.beams}", "greedy": "greedy", "sample": f"sample, seed {settings.seed}"}
     count = "1 caption" if settings.captions == 1 else f"{settings.captions} captions"
-    return f"{how[settings.search]} · {count}"
+    return f"{decoding[settings.search]} · {count}"
 
 
 def read_settings(text: object) -> GenerationSettings:

@@ -141,10 +141,10 @@ class CaptionsWork(QObject):
         if side == "a" or not self.makers["a"].busy:
             self._strip.advance(completed, total, activity)
 
-    def _finish_side(self, side: Side, _captioned: int, refused: int) -> None:
+    def _finish_side(self, side: Side, _captioned: int, refused_count: int) -> None:
         self._end_side(side)
-        if refused:
-            self.refused.emit(refused)
+        if refused_count:
+            self.refused.emit(refused_count)
 
     def _fail_side(self, side: Side, failure: Failure) -> None:
         self._end_side(side)
@@ -156,8 +156,8 @@ class CaptionsWork(QObject):
             self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
 
     def _end_side(self, side: Side) -> None:
-        again, self._before_recaptioning[side] = self._before_recaptioning[side], {}
-        changed = [entry for path, entry in again.items() if self._model.entry(path) not in (None, entry)]
+        recaptioned, self._before_recaptioning[side] = self._before_recaptioning[side], {}
+        changed = [entry for path, entry in recaptioned.items() if self._model.entry(path) not in (None, entry)]
         if changed:
             self._undo.push(CaptionedAgain(self._model, changed))
         if not self.busy:

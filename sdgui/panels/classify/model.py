@@ -74,16 +74,16 @@ class Measure:
 
     def request(self) -> tuple[str, dict[str, Any]]:
         """The verb and its arguments, without the key of the opened data."""
-        by = self.settings
+        settings = self.settings
         if self.method == "zero-shot":
-            return "classify_zero_shot", {"templates": by.templates}
+            return "classify_zero_shot", {"templates": settings.templates}
         if self.method == "knn":
-            return "classify_knn", {"k": by.k}
+            return "classify_knn", {"k": settings.k}
         if self.method == "saved":
             return "classify_load_probe", {"path": self.path}
-        arguments: dict[str, Any] = {"kind": self.method, "standardise": by.standardise}
+        arguments: dict[str, Any] = {"kind": self.method, "standardise": settings.standardise}
         if self.method == "fused":
-            arguments |= {"text": by.text, "templates": by.templates}
+            arguments |= {"text": settings.text, "templates": settings.templates}
         return "classify_probe", arguments
 
     def other(self, **changes: Any) -> Measure:
@@ -160,11 +160,11 @@ def prompts_title(source: str) -> str:
 
 def method_title(measure: Measure) -> str:
     """The name of the method with its settings."""
-    by = measure.settings
+    settings = measure.settings
     return {
-        "zero-shot": f"Zero-shot ({prompts_title(by.templates)} prompts)",
-        "image": "Linear probe" + (", standardised" if by.standardise else ""),
-        "fused": f"Fused probe ({by.text})" + (", standardised" if by.standardise else ""),
-        "knn": f"{by.k} nearest",
+        "zero-shot": f"Zero-shot ({prompts_title(settings.templates)} prompts)",
+        "image": "Linear probe" + (", standardised" if settings.standardise else ""),
+        "fused": f"Fused probe ({settings.text})" + (", standardised" if settings.standardise else ""),
+        "knn": f"{settings.k} nearest",
         "saved": f"Probe {Path(measure.path).stem}",
     }[measure.method]

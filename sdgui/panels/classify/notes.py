@@ -31,9 +31,9 @@ class Notes(QWidget):
         self.button.toggled.connect(self._expand)
         self.hide()
 
-    def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), more: int = 0) -> None:
-        """``skipped``: rows with their reasons, ``more`` of which are not listed."""
-        left_out = len(skipped) + more
+    def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), unlisted: int = 0) -> None:
+        """``skipped``: rows with their reasons, ``unlisted`` of which are not listed."""
+        left_out = len(skipped) + unlisted
         parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
         if left_out:
             parts.append(f"{count(left_out)} {'row' if left_out == 1 else 'rows'} skipped")
@@ -41,7 +41,7 @@ class Notes(QWidget):
         text = f"{', '.join(parts)}{first}"
         self.button.setText(text if len(text) <= 110 else text[:109] + "…")
         self.button.setAccessibleName(", ".join(parts))
-        tail = [f"and {count(more)} more"] if more else []
+        tail = [f"and {count(unlisted)} more"] if unlisted else []
         self.list.setPlainText("\n".join([*notes, *(["", "Skipped:"] if left_out else []), *skipped, *tail]))
         self.setVisible(bool(parts))
 
@@ -55,12 +55,12 @@ class Notes(QWidget):
 
 def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:
     """Skipped rows of test and training data, and how many more are not listed; ``answer`` of ``classify_open``."""
-    listed: list[str] = []
+    rows: list[str] = []
     total, sources = 0, set[str]()
     for part in ("data", "train", "val"):
         split = answer.get(part)
         if split and str(split["source"]) not in sources:
             sources.add(str(split["source"]))
-            listed += [f"{row['where']}: {row['reason']}" for row in split["skipped"]]
+            rows += [f"{row['where']}: {row['reason']}" for row in split["skipped"]]
             total += int(split["skipped_count"])
-    return listed, max(0, total - len(listed))
+    return rows, max(0, total - len(rows))

@@ -90,9 +90,11 @@ class OptionsRow(QWidget):
     def set_prompts(self, source: str) -> None:
         """Select a bundled set by name, a file, or edited prompts; edited prompts replace earlier ones."""
         if is_inline(source):
-            former = next((row for row in range(self._prompts.count()) if is_inline(self._prompts.itemData(row))), -1)
-            if former >= 0:
-                self._prompts.setItemData(former, source)
+            inline_row = next(
+                (row for row in range(self._prompts.count()) if is_inline(self._prompts.itemData(row))), -1
+            )
+            if inline_row >= 0:
+                self._prompts.setItemData(inline_row, source)
         if self._prompts.findData(source) < 0:
             self._prompts.insertItem(0, "edited" if is_inline(source) else Path(source).name, source)
         self._prompts.setCurrentIndex(self._prompts.findData(source))

@@ -80,7 +80,7 @@ class ClassifyPanel(Panel):
         view.mistakes_asked.connect(self._ask_mistakes)
         view.prompts_edited.connect(self._try_prompts)
         view.try_asked.connect(self._try)
-        view.try_refused.connect(lambda refused: self.show_message(Message("warning", *refused_text(refused))))
+        view.try_refused.connect(lambda refusals: self.show_message(Message("warning", *refused_text(refusals))))
         view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
     # The panel
@@ -182,9 +182,9 @@ class ClassifyPanel(Panel):
 
     def _show_notes(self, result: Measured) -> None:
         answer = self._opened_answers.get(result.measure.target)
-        skipped, more = skipped_rows(answer) if answer is not None else ([], 0)
+        skipped, unlisted = skipped_rows(answer) if answer is not None else ([], 0)
         notes = [*(answer["notes"] if answer is not None else ()), *result.answer["notes"]]
-        self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, more)
+        self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, unlisted)
 
     def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
         """Ask about the shown result; for a cell, about the result of the step that the matrix shows.
@@ -230,13 +230,13 @@ class ClassifyPanel(Panel):
         if current is None:
             return
         settings = replace(current.measure.settings, templates=prompts)
-        former = (
+        previous = (
             current if current.measure.method == "zero-shot" and is_inline(current.measure.settings.templates) else None
         )
         self.view.source.options.set_prompts(prompts)  # now: when the answer comes they may be saved as a file
 
         def done(result: Measured) -> None:
-            results.replace(former, result, show=results.current() is current)
+            results.replace(previous, result, show=results.current() is current)
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure, Cancelled):
@@ -261,8 +261,8 @@ class ClassifyPanel(Panel):
         if choice is None:
             self.show_message(Message("error", "First choose the model that the probe was fitted on."))
             return
-        bare = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
-        loaded = Measure(bare, "saved", Settings(), str(path))
+        target_without_data = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
+        loaded = Measure(target_without_data, "saved", Settings(), str(path))
 
         def done(_number: str) -> None:
             self.view.set_busy("")

@@ -67,27 +67,27 @@ class ResultList(QWidget):
 
     def add(self, added: Measured, show: bool = True) -> None:
         """Put a result first, replacing an earlier one of the same evaluation, and show it."""
-        shown = self.current()
-        rest = [result for result in self._results if result.measure != added.measure]
-        self._fill([added, *rest][:MOST], added if show or shown is None else shown)
+        current = self.current()
+        others = [result for result in self._results if result.measure != added.measure]
+        self._fill([added, *others][:MOST], added if show or current is None else current)
         self.added.emit(added)
 
-    def replace(self, former: Measured | None, added: Measured, show: bool = True) -> None:
-        """Add a result in place of ``former``, which it makes obsolete."""
-        shown = self.current()
-        is_removed = former is not None and former in self._results and former.measure != added.measure
-        rest = [result for result in self._results if result.measure != added.measure and result is not former]
-        self._fill([added, *rest][:MOST], added if show or shown is None or shown is former else shown)
+    def replace(self, previous: Measured | None, added: Measured, show: bool = True) -> None:
+        """Add a result in place of ``previous``, which it makes obsolete."""
+        current = self.current()
+        is_removed = previous is not None and previous in self._results and previous.measure != added.measure
+        others = [result for result in self._results if result.measure != added.measure and result is not previous]
+        self._fill([added, *others][:MOST], added if show or current is None or current is previous else current)
         if is_removed:
-            self.removed.emit(former)
+            self.removed.emit(previous)
         self.added.emit(added)
 
     def restore(self, results: Sequence[Measured]) -> None:
         """Append results of earlier sessions."""
-        listed = {result.measure for result in self._results}
-        earlier = [result for result in results if result.measure not in listed]
-        if earlier:
-            combined = [*self._results, *earlier][:MOST]
+        known_measures = {result.measure for result in self._results}
+        restored = [result for result in results if result.measure not in known_measures]
+        if restored:
+            combined = [*self._results, *restored][:MOST]
             self._fill(combined, self.current() or combined[0])
 
     def choose(self, measure: Measure) -> None:
@@ -101,8 +101,8 @@ class ResultList(QWidget):
         row = self.list.currentRow()
         if row >= 0:
             removed = self._results[row]
-            rest = self._results[:row] + self._results[row + 1 :]
-            self._fill(rest, rest[min(row, len(rest) - 1)] if rest else None)
+            others = self._results[:row] + self._results[row + 1 :]
+            self._fill(others, others[min(row, len(others) - 1)] if others else None)
             self.removed.emit(removed)
 
     def _fill(self, results: Sequence[Measured], current: Measured | None) -> None:

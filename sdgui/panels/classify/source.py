@@ -83,8 +83,8 @@ class ClassifySource(QWidget):
         self.options.hide()
         top = hbox((self.model, 3, Qt.AlignmentFlag.AlignTop), (self.data, 2))
         training, column = self.train_data, self.train_label
-        named = _named("Training data", training.box, self), _named("label column", column, self)
-        hbox(named[0], (training, 1), named[1], column, into=self.train_row)
+        labels = _named("Training data", training.box, self), _named("label column", column, self)
+        hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)
         named_boxes = (("&Label", self.label), ("Trai&n on", self.train), ("Meth&od", self.method))
         choices = [widget for text, box in named_boxes for widget in (_named(text, box, self), box)]
         below = hbox(*choices, self.more, None, self.button)

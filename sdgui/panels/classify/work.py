@@ -149,14 +149,14 @@ class ClassifySession(QObject):
 
     def few_shot(self, measure: Measure, draws: int, done: Done, failed: Failed, partial: Done) -> None:
         """Compute the few-shot curve of a probe, point by point."""
-        by = measure.settings
+        settings = measure.settings
         kind = "fused" if measure.method == "fused" else "image"
         calls = self.home(measure)
 
         def opened(key: str) -> None:
             calls.ask(
                 "few-shot", CLASSIFY["classify_few_shot"], done, failed, partial,
-                opened=key, kind=kind, text=by.text, templates=by.templates, draws=draws,
+                opened=key, kind=kind, text=settings.text, templates=settings.templates, draws=draws,
             )  # fmt: skip
 
         self._open("few-shot", calls, measure.target, opened, failed)

@@ -150,10 +150,10 @@ class CleanView(QWidget):
             self.filters.removeItem(row)
 
     # Images
-    def item(self, ranked: RankedPairs, index: int) -> GalleryItem:
+    def item(self, ranked_pairs: RankedPairs, index: int) -> GalleryItem:
         """The gallery item of a pair; cached per mark and exclusion."""
-        pair = ranked.pairs[index]
-        mark, faint = ranked.marks.get(pair.key), ranked.excluded(pair)
+        pair = ranked_pairs.pairs[index]
+        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.excluded(pair)
         cached = self._items.get((index, mark, faint))
         if cached is None:
             truth = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
@@ -180,49 +180,51 @@ class CleanView(QWidget):
         return item if item.line == line else replace(item, line=line)
 
     @staticmethod
-    def line_row(ranked: RankedPairs | None, indices: list[int]) -> int:
+    def line_row(ranked_pairs: RankedPairs | None, indices: list[int]) -> int:
         """The first row at or above the threshold; -1 if all are below."""
-        if ranked is None:
+        if ranked_pairs is None:
             return -1
-        return next((row for row, index in enumerate(indices) if ranked.pairs[index].bin >= ranked.threshold), -1)
+        return next(
+            (row for row, index in enumerate(indices) if ranked_pairs.pairs[index].bin >= ranked_pairs.threshold), -1
+        )
 
     # Words
-    def show_counts(self, ranked: RankedPairs | None, shown_count: int, other_source: str = "") -> None:
+    def show_counts(self, ranked_pairs: RankedPairs | None, shown_count: int, other_source: str = "") -> None:
         """Show the numbers of pairs ranked, below the threshold, marked and excluded.
 
         ``other_source``: the model and data of the ranking if they differ from the chosen ones.
         """
-        out = 0 if ranked is None else ranked.excluded_count()
+        out = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
         self.save_button.setEnabled(out > 0)
         self.basket_button.setEnabled(out > 0)
-        if ranked is None:
+        if ranked_pairs is None:
             return
         facts = (
             f"Shown is the ranking by {other_source}; press Rank the pairs for the one chosen above.\n"
             if other_source
             else ""
         )
-        facts += f"{count(ranked.total)} pairs ranked: {_verdict(ranked)}"
-        if len(ranked.pairs) < ranked.total:
-            facts += f" The {count(len(ranked.pairs))} with the lowest match score are listed."
-        if ranked.shuffled and ranked.precision is not None:
+        facts += f"{count(ranked_pairs.total)} pairs ranked: {_verdict(ranked_pairs)}"
+        if len(ranked_pairs.pairs) < ranked_pairs.total:
+            facts += f" The {count(len(ranked_pairs.pairs))} with the lowest match score are listed."
+        if ranked_pairs.shuffled and ranked_pairs.precision is not None:
             facts += (
-                f" The data marks {count(ranked.shuffled)} as shuffled. Precision at {count(ranked.shuffled)}: "
-                f"{percent(ranked.precision)}."
+                f" The data marks {count(ranked_pairs.shuffled)} as shuffled. "
+                f"Precision at {count(ranked_pairs.shuffled)}: {percent(ranked_pairs.precision)}."
             )
-        if ranked.ranked_at:
-            facts += f" Ranked {datetime.fromtimestamp(ranked.ranked_at).strftime('%Y-%m-%d %H:%M')}."
+        if ranked_pairs.ranked_at:
+            facts += f" Ranked {datetime.fromtimestamp(ranked_pairs.ranked_at).strftime('%Y-%m-%d %H:%M')}."
         self.facts.setText(facts)
-        below, shuffled_below = ranked.below(), ranked.shuffled_below()
-        text = f"{count(below)} below {ranked.threshold / BINS:.3f}" if ranked.threshold else ""
-        if shuffled_below is not None and below and ranked.shuffled:
-            recall = percent(shuffled_below / ranked.shuffled)
+        below, shuffled_below = ranked_pairs.below(), ranked_pairs.shuffled_below()
+        text = f"{count(below)} below {ranked_pairs.threshold / BINS:.3f}" if ranked_pairs.threshold else ""
+        if shuffled_below is not None and below and ranked_pairs.shuffled:
+            recall = percent(shuffled_below / ranked_pairs.shuffled)
             text += f": {percent(shuffled_below / below)} of them shuffled, {recall} of all shuffled"
         self.threshold_text.setText(text)
-        wrong, right = ranked.marked(wrong=True), ranked.marked(wrong=False)
+        wrong, right = ranked_pairs.marked(wrong=True), ranked_pairs.marked(wrong=False)
         self.counts.setText(
-            f"{count(out)} of {count(ranked.total)} excluded · {count(wrong)} marked wrong, {count(right)} right · "
-            f"{count(shown_count)} shown"
+            f"{count(out)} of {count(ranked_pairs.total)} excluded · {count(wrong)} marked wrong, {count(right)} right"
+            f" · {count(shown_count)} shown"
         )
 
     def show_empty(self, ready: bool, ranking: bool) -> None:
@@ -274,10 +276,10 @@ class CleanView(QWidget):
         self.exclude_below.setChecked(str(settings.value("clean/below")).lower() == "true")
 
 
-def _verdict(ranked: RankedPairs) -> str:
+def _verdict(ranked_pairs: RankedPairs) -> str:
     """What is claimed, which is nothing where the beliefs have one group."""
-    if ranked.two_groups:
-        return f"{count(ranked.mislabelled)} likely mislabelled."
+    if ranked_pairs.two_groups:
+        return f"{count(ranked_pairs.mislabelled)} likely mislabelled."
     return "none stands out as mislabelled. Those with the lowest match score come first, if you want to look."
 
 

@@ -99,30 +99,30 @@ class RankedPairs:
         """The number of excluded pairs."""
         if not self.exclude_below:
             return self.marked(wrong=True)
-        listed = {pair.key: pair for pair in self.pairs}
+        pairs_by_key = {pair.key: pair for pair in self.pairs}
         count = self.below()
         for key, wrong in self.marks.items():
-            pair = listed.get(key)
+            pair = pairs_by_key.get(key)
             inside = pair is not None and pair.bin < self.threshold
             count += (wrong and not inside) - (inside and not wrong)
         return count
 
     def saving(self) -> dict[str, Any]:
         """The arguments of ``noise_save`` for the excluded pairs."""
-        marked = [list(key) for key, wrong in self.marks.items() if wrong]
+        marked_keys = [list(key) for key, wrong in self.marks.items() if wrong]
         if not self.exclude_below:
-            return {"pairs": marked}
+            return {"pairs": marked_keys}
         right = [list(key) for key, wrong in self.marks.items() if not wrong]
-        listed = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
-        if listed:  # every pair below the threshold is among them
-            return {"pairs": [*marked, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
-        return {"pairs": marked, "below": self.threshold, "kept": right, "key": self.key}
+        is_complete = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
+        if is_complete:  # every pair below the threshold is among them
+            return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
+        return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
         """The listed pairs that are excluded, and the unlisted pairs that are marked wrong."""
-        listed = {pair.key for pair in self.pairs}
-        marked = [key for key, wrong in self.marks.items() if wrong and key not in listed]
-        unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked]
+        listed_keys = {pair.key for pair in self.pairs}
+        marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
+        unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]
         return [*(pair for pair in self.pairs if self.excluded(pair)), *unlisted]
 
     def _below_threshold(self, pair: Pair) -> bool:

@@ -163,16 +163,16 @@ class CleanPanel(Panel):
             self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
         self._update()
 
-    def _show(self, ranked: RankedPairs) -> None:
+    def _show(self, ranked_pairs: RankedPairs) -> None:
         self.view.strip.finish()
-        self.ranked = ranked
+        self.ranked = ranked_pairs
         self.view.forget_items()
         self._undo.clear()
         self._saved = ""
-        ranked.exclude_below = self.view.exclude_below.isChecked()
-        self.view.histogram.set_bins(ranked.bins, ranked.shuffled_bins)
-        self.view.histogram.set_threshold(ranked.threshold)
-        self.view.offer_shuffled(ranked.shuffled is not None)
+        ranked_pairs.exclude_below = self.view.exclude_below.isChecked()
+        self.view.histogram.set_bins(ranked_pairs.bins, ranked_pairs.shuffled_bins)
+        self.view.histogram.set_threshold(ranked_pairs.threshold)
+        self.view.offer_shuffled(ranked_pairs.shuffled is not None)
         self.show_pairs()
         self.view.stack.setCurrentWidget(self.view.body)
         self.view.gallery.view.setFocus()
@@ -268,14 +268,14 @@ class CleanPanel(Panel):
 
     def mark(self, wrong: bool | None) -> None:
         """Mark the selected pairs; the same mark again removes it; after a single pair the next is selected."""
-        ranked, rows = self.ranked, self.chosen_rows()
-        if ranked is None or not rows:
+        ranked_pairs, rows = self.ranked, self.chosen_rows()
+        if ranked_pairs is None or not rows:
             return
-        pairs = [ranked.pairs[self.visible_indices[row]] for row in rows]
-        again = wrong is not None and all(ranked.marks.get(pair.key) is wrong for pair in pairs)
-        self._remember_marks(ranked.mark(pairs, None if again else wrong), pairs)
+        pairs = [ranked_pairs.pairs[self.visible_indices[row]] for row in rows]
+        is_repeated = wrong is not None and all(ranked_pairs.marks.get(pair.key) is wrong for pair in pairs)
+        self._remember_marks(ranked_pairs.mark(pairs, None if is_repeated else wrong), pairs)
         self._redraw(rows)
-        if len(rows) == 1 and not again and rows[0] + 1 < len(self.visible_indices):
+        if len(rows) == 1 and not is_repeated and rows[0] + 1 < len(self.visible_indices):
             self._choose(rows[0] + 1)
 
     def undo(self) -> None:
@@ -302,16 +302,16 @@ class CleanPanel(Panel):
     # Saving
     def to_basket(self) -> None:
         """Put the excluded pairs in the basket, as mismatched."""
-        ranked = self.ranked
-        pairs = ranked.excluded_pairs() if ranked is not None else []
-        if ranked is None or not pairs:
+        ranked_pairs = self.ranked
+        pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []
+        if ranked_pairs is None or not pairs:
             return
         fixes = (
             Fix(kind="wrong", path=pair.path, caption=pair.caption, panel=_TITLE, run=self.work.run) for pair in pairs
         )
-        self._services.basket.put(Finding(ranked.data, tuple(fixes)))
+        self._services.basket.put(Finding(ranked_pairs.data, tuple(fixes)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
-        if (unlisted_count := ranked.excluded_count() - len(pairs)) > 0:
+        if (unlisted_count := ranked_pairs.excluded_count() - len(pairs)) > 0:
             text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data leaves them out too."
         self.view.bar.show_message(info(text))
 
@@ -362,11 +362,15 @@ class CleanPanel(Panel):
 
     def _other_source(self) -> str:
         """The model and data of the ranking if they differ from the chosen ones; else ""."""
-        request, ranked = self.view.source.request(), self.ranked
-        if request is None or ranked is None or not self.work.run:
+        request, ranked_pairs = self.view.source.request(), self.ranked
+        if request is None or ranked_pairs is None or not self.work.run:
             return ""
         current = (request["run"], source_key(request["data"]))
-        return "" if current == (self.work.run, source_key(ranked.data)) else f"{self.work.title} on {ranked.data}"
+        return (
+            ""
+            if current == (self.work.run, source_key(ranked_pairs.data))
+            else f"{self.work.title} on {ranked_pairs.data}"
+        )
 
     def _update(self) -> None:
         """Update counts and which buttons are enabled."""

@@ -62,20 +62,20 @@ class CleanSource(QWidget):
         self._choice_changed()
 
     def _model_changed(self, choice: ModelChoice) -> None:
-        former, offered = self._run_data, run_data(self.run())
-        self._run_data = offered.get("train", "")
+        previous, sources = self._run_data, run_data(self.run())
+        self._run_data = sources.get("train", "")
         self.data.offer(
-            [(f"{Path(source).name} · {_SPLITS[split]} data of this run", source) for split, source in offered.items()]
+            [(f"{Path(source).name} · {_SPLITS[split]} data of this run", source) for split, source in sources.items()]
         )
-        if self._run_data and self.data.source() in ("", former):  # data that the user chose stay
+        if self._run_data and self.data.source() in ("", previous):  # data that the user chose stay
             self.data.set_source(self._run_data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
         self._choice_changed()
 
     def _choice_changed(self) -> None:
-        ready = self.run() is not None and bool(self.data.source())
-        self.rank.setEnabled(ready)
+        is_ready = self.run() is not None and bool(self.data.source())
+        self.rank.setEnabled(is_ready)
         self.changed.emit()
 
     def run(self) -> Path | None:
@@ -128,5 +128,5 @@ def run_data(run: Path | None) -> dict[str, str]:
         data = read_config(RunDir(run).config).data if run is not None else None
     except ConfigError:
         return {}
-    named = {split: str(getattr(data, split, "")) for split in _SPLITS}
-    return {split: source for split, source in named.items() if source}
+    sources = {split: str(getattr(data, split, "")) for split in _SPLITS}
+    return {split: source for split, source in sources.items() if source}

@@ -43,10 +43,10 @@ class PairsModel(HeadedModel):
         self._ranked: RankedPairs | None = None
         self._indices: Sequence[int] = ()
 
-    def show_pairs(self, ranked: RankedPairs | None, indices: Sequence[int]) -> None:
+    def show_pairs(self, ranked_pairs: RankedPairs | None, indices: Sequence[int]) -> None:
         """Replace everything; ``shown`` are indices in ``ranked.pairs``."""
         self.beginResetModel()
-        self._ranked, self._indices = ranked, indices
+        self._ranked, self._indices = ranked_pairs, indices
         self.endResetModel()
 
     def pair(self, row: int) -> Pair:

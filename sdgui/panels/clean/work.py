@@ -74,8 +74,8 @@ class CleanWork(QObject):
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
         session = self._requested = _Session(request["run"], choice.title, calls)
         calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
-        answered = partial(self._answered, session)
-        calls.ask("rank", NOISE_OPEN, answered, self.rank_failed.emit, partial=None, most=LISTED, **request)
+        handle_answer = partial(self._answered, session)
+        calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=LISTED, **request)
 
     def _drop_request(self) -> None:
         """Drop the last request, unless its ranking is shown; another one takes its place."""

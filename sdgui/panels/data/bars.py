@@ -38,8 +38,8 @@ class Bars(QWidget):
     def set_bars(self, bars: Sequence[Bar]) -> None:
         """Replace all."""
         self._bars = list(bars)
-        most = max(self._bars, key=lambda bar: bar.value, default=None)
-        self.setAccessibleDescription(f"most: {most.tip}" if most is not None else "")
+        longest = max(self._bars, key=lambda bar: bar.value, default=None)
+        self.setAccessibleDescription(f"most: {longest.tip}" if longest is not None else "")
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -55,11 +55,11 @@ class Bars(QWidget):
         painter = QPainter(self)
         painter.setFont(theme().font("small"))
         metrics = painter.fontMetrics()
-        most = max((bar.value for bar in self._bars), default=0)
+        max_value = max((bar.value for bar in self._bars), default=0)
         room, shown_to = metrics.height() + SPACE // 2, -SPACE
         for index, bar in enumerate(self._bars):
             slot = self._slot(index)
-            high = round((slot.height() - room) * bar.value / most) if most else 0
+            high = round((slot.height() - room) * bar.value / max_value) if max_value else 0
             if bar.value:
                 gap = 1 if slot.width() > 3 else 0
                 box = QRect(slot.left(), slot.bottom() - max(1, high), slot.width() - gap, max(1, high))
@@ -70,16 +70,16 @@ class Bars(QWidget):
             if bar.label and left > shown_to:
                 painter.drawText(QPoint(left, self.height() - metrics.descent() - 1), bar.label)
                 shown_to = left + wide + SPACE
-        if most:
-            self._mark(painter, most)
+        if max_value:
+            self._mark(painter, max_value)
         painter.setPen(theme().color("border"))
         bottom = self._slot(0).bottom() if self._bars else self.height() - 1
         painter.drawLine(0, bottom, self.width(), bottom)
         painter.end()
 
-    def _mark(self, painter: QPainter, most: int) -> None:
-        index = next(number for number, bar in enumerate(self._bars) if bar.value == most)
-        text, metrics = count(most), painter.fontMetrics()
+    def _mark(self, painter: QPainter, max_value: int) -> None:
+        index = next(number for number, bar in enumerate(self._bars) if bar.value == max_value)
+        text, metrics = count(max_value), painter.fontMetrics()
         wide = metrics.horizontalAdvance(text)
         left = min(max(0, self._slot(index).center().x() - wide // 2), self.width() - wide)
         painter.setPen(theme().color("text"))

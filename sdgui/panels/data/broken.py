@@ -31,15 +31,15 @@ class BrokenPage(QWidget):
         vbox(self.summary, (self.list, 1), into=self, margins=(0, SPACE, 0, 0))
 
     def show_broken(
-        self, bad: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None
+        self, bad_rows: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None
     ) -> None:
-        """Show the first ``reasons`` (place, why) of ``bad`` rows, and the broken ``files``; None before a check."""
-        self.summary.setText(summary(bad, len(reasons), None if files is None else len(files)))
+        """Show the first ``reasons`` (place, reason) of ``bad_rows``, and the broken ``files``; None before a check."""
+        self.summary.setText(summary(bad_rows, len(reasons), None if files is None else len(files)))
         self.list.clear()
         items = []
-        for place, why in [*(files or ()), *reasons]:
-            item = QTreeWidgetItem([place, why])
-            for column, text in enumerate((place, why)):
+        for place, reason in [*(files or ()), *reasons]:
+            item = QTreeWidgetItem([place, reason])
+            for column, text in enumerate((place, reason)):
                 item.setToolTip(column, plain_tip(text))
             items.append(item)
         self.list.addTopLevelItems(items)
@@ -49,11 +49,11 @@ class BrokenPage(QWidget):
         QGuiApplication.clipboard().setText("\n".join(f"{item.text(0)}\t{item.text(1)}" for item in selected))
 
 
-def summary(bad: int, listed: int, files: int | None) -> str:
+def summary(bad_rows: int, listed_count: int, files: int | None) -> str:
     """How many there are, and what is not known yet."""
-    rows = f"{count(bad)} rows cannot be used" if bad else "Every row can be used"
-    more = f", of which the first {count(listed)} are listed" if listed < bad else ""
+    rows = f"{count(bad_rows)} rows cannot be used" if bad_rows else "Every row can be used"
+    limit_text = f", of which the first {count(listed_count)} are listed" if listed_count < bad_rows else ""
     if files is None:
-        return f"{rows}{more}. Whether every image can be decoded is known after a check (Duplicates)."
+        return f"{rows}{limit_text}. Whether every image can be decoded is known after a check (Duplicates)."
     decoded = f"{count(files)} images cannot be decoded" if files else "every image can be decoded"
-    return f"{rows}{more}; {decoded}."
+    return f"{rows}{limit_text}; {decoded}."

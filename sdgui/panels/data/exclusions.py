@@ -37,7 +37,7 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 def read(home: Path, source: str) -> list[str]:
     """The excluded images; [] without a readable file."""
     try:
-        kept = json.loads(file_of(home, source).read_bytes().decode("utf-8", "surrogatepass"))
-        return list(map(str, kept["excluded"]))
+        excluded = json.loads(file_of(home, source).read_bytes().decode("utf-8", "surrogatepass"))
+        return list(map(str, excluded["excluded"]))
     except (OSError, ValueError, TypeError, KeyError):
         return []

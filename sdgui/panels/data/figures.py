@@ -105,8 +105,8 @@ class FiguresPage(QWidget):
             return
         total = max(1, self._facts["listed"])
         items = []
-        for counted in self._facts["labels"][name]:
-            value, images = counted["value"], counted["images"]
+        for label_count in self._facts["labels"][name]:
+            value, images = label_count["value"], label_count["images"]
             item = QTreeWidgetItem([value or NONE, count(images), percent(images / total)])
             item.setToolTip(0, plain_tip(value or NONE))
             for column in (1, 2):

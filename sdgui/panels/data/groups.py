@@ -187,7 +187,7 @@ def summary(checked: Checked) -> str:
         f"{count(checked['near_groups'])} nearly the same",
         f"{count(checked['leak_count'])} leaks",
     ]
-    parts += [f"{name} cannot be read: {why}" for name, why in checked["unread"].items()]
+    parts += [f"{name} cannot be read: {reason}" for name, reason in checked["unread"].items()]
     return " · ".join(parts)
 
 

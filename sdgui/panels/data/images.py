@@ -16,12 +16,12 @@ _MOST_CAPTIONS = 10  # in a tooltip
 def item_of(rows: SourceRows, row: int) -> GalleryItem:
     """The item of ``row``: its first caption, all others and the labels in the tooltip; pale where it is excluded."""
     captions, out = rows.captions[row], row in rows.excluded
-    more = list(captions[1:_MOST_CAPTIONS])
+    other_captions = list(captions[1:_MOST_CAPTIONS])
     labels = [f"{name}: {values[row]}" for name, values in rows.labels.items() if values[row]]
     return GalleryItem(
         Path(rows.paths[row]),
         captions[0] if captions else "",
-        detail="\n".join([*more, *labels]),
+        detail="\n".join([*other_captions, *labels]),
         badge="excluded" if out else f"{len(captions)} captions" if len(captions) > 1 else "",
         faint=out,
     )

@@ -51,24 +51,24 @@ class SourceRows:
             self.labels.setdefault(name, [""] * first).extend(values)
         return range(first, len(self.paths))
 
-    def filtered(self, by: Filter, among: range | None = None) -> list[int]:
-        """Numbers of the rows that pass ``by``, in order; only those in ``among`` if given."""
+    def filtered(self, row_filter: Filter, among: range | None = None) -> list[int]:
+        """Numbers of the rows that pass ``row_filter``, in order; only those in ``among`` if given."""
         rows: Iterable[int] = range(len(self.paths)) if among is None else among
-        for word in by.words.casefold().split():
+        for word in row_filter.words.casefold().split():
             texts = self._texts
             rows = [row for row in rows if word in texts[row]]
-        if by.label and by.label in self.labels and by.value:
-            values, value = self.labels[by.label], "" if by.value == NONE else by.value
+        if row_filter.label and row_filter.label in self.labels and row_filter.value:
+            values, value = self.labels[row_filter.label], "" if row_filter.value == NONE else row_filter.value
             rows = [row for row in rows if values[row] == value]
-        if by.subset == "kept":
+        if row_filter.subset == "kept":
             rows = [row for row in rows if row not in self.excluded]
-        elif by.subset == "excluded":
+        elif row_filter.subset == "excluded":
             rows = [row for row in rows if row in self.excluded]
-        elif by.subset == "uncaptioned":
+        elif row_filter.subset == "uncaptioned":
             rows = [row for row in rows if not self._texts[row]]
-        elif by.subset != "all":
-            marked = self.marked.get(by.subset, frozenset())
-            rows = [row for row in rows if row in marked]
+        elif row_filter.subset != "all":
+            marked_rows = self.marked.get(row_filter.subset, frozenset())
+            rows = [row for row in rows if row in marked_rows]
         return list(rows)
 
     def values(self, label: str) -> list[str]:

@@ -241,8 +241,8 @@ class DataPanel(Panel):
         if isinstance(failure, Cancelled):
             self.view.bar.show_message(info("Cancelled."))
         else:
-            again = Remedy("Try again", lambda: self.open(self.rows.source)) if self.facts is None else None
-            self.view.bar.show_message(error(failure.text, failure.details, again))
+            try_again = Remedy("Try again", lambda: self.open(self.rows.source)) if self.facts is None else None
+            self.view.bar.show_message(error(failure.text, failure.details, try_again))
 
     def _working(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
@@ -381,9 +381,9 @@ class DataPanel(Panel):
         text = f"{count(saved['images'])} images with {count(saved['captions'])} captions saved as {path}."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
 
-    def _held_out(self, train: str, held: str) -> None:
-        text = f"Written: {train} to train on, {held} to validate on."
-        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held))))
+    def _held_out(self, train: str, held_out: str) -> None:
+        text = f"Written: {train} to train on, {held_out} to validate on."
+        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held_out))))
 
     def use(self, train: str = "", val: str | None = None) -> None:
         """Define an experiment that trains on ``train``, by default on the source, as the views' config says."""

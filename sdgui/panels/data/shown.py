@@ -54,11 +54,11 @@ class ShownRows(QObject):
         self.numbers += numbers
         self._gallery.append([self._items[row] for row in numbers])
 
-    def filter(self, by: Filter) -> None:
-        """Show the rows that ``by`` asks for."""
-        self._filter = by
+    def filter(self, row_filter: Filter) -> None:
+        """Show the rows that ``row_filter`` asks for."""
+        self._filter = row_filter
         self._places.clear()
-        self.numbers = self._rows.filtered(by)
+        self.numbers = self._rows.filtered(row_filter)
         self._gallery.set_items([self._items[row] for row in self.numbers])
 
     def chosen(self) -> list[int]:

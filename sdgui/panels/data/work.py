@@ -65,11 +65,11 @@ class DataWork(QObject):
             self._data.cancel(purpose)
         self._checks.cancel(_CHECK)
 
-    def save(self, source: str, to: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
+    def save(self, source: str, target: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
         """Write a new source."""
         selection: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
         answers = (self.saved.emit, self.save_failed.emit)
-        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(to), **selection)
+        self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(target), **selection)
 
     # Exclusions
     def keep_exclusions(self, source: str, paths: Sequence[str]) -> None:

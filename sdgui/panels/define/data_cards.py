@@ -47,7 +47,7 @@ class DataCards(QObject):
         facts = DataFacts(self._pool, parent=self)
         card = DataCard(facts, row, look=True)
         card.look_asked.connect(self.look_asked)
-        facts.held_out.connect(lambda train, held: self.held_out.emit({_TRAIN: train, _VAL: held}))
+        facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
         self.cards[row.spec.path] = _Card(facts, card)
         card.hide()
         self._soon.start()
@@ -56,13 +56,15 @@ class DataCards(QObject):
     def _follow(self) -> None:
         """Describe what the fields name now."""
         texts = self._form.draft()
-        named = {field: texts[field].strip() for field in FIELDS}
+        sources = {field: texts[field].strip() for field in FIELDS}
         for field, card in self.cards.items():
-            source = named[field]
+            source = sources[field]
             card.widget.set_writable(field == _TRAIN and not self._form.read_only)
             card.widget.setVisible(bool(source))
             if source != card.facts.source:
                 card.facts.set_source(source)
                 card.widget.show_facts()
-            other_sources = {name.removeprefix("data."): text for name, text in named.items() if name != field and text}
+            other_sources = {
+                name.removeprefix("data."): text for name, text in sources.items() if name != field and text
+            }
             card.widget.set_others({name: text for name, text in other_sources.items() if text != source})

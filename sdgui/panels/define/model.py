@@ -20,9 +20,11 @@ def advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[s
     if label and label not in labels:
         columns = ", ".join(labels) or "none"
         lines.append(f"The training data has no column “{label}” for data.label; its label columns: {columns}.")
-    for each in advice:
-        current = value_text(get_field(config, each.field))
-        lines.append(f"• {field_title(each.field)} {value_text(each.value)} (now {current}). {each.reason}")
+    for suggestion in advice:
+        current = value_text(get_field(config, suggestion.field))
+        lines.append(
+            f"• {field_title(suggestion.field)} {value_text(suggestion.value)} (now {current}). {suggestion.reason}"
+        )
     return lines
 
 

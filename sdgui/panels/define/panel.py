@@ -144,10 +144,10 @@ class DefinePanel(DefiningPanel):
         """Open the settings of a failed run's experiment, with the reason and a link to the run's own settings."""
         self._show_experiment(self.saver.stored(experiment_id))
         lines = self._services.store.run(run_id).failure.strip().splitlines()
-        why = lines[0] if lines else "It exited unexpectedly."
+        reason = lines[0] if lines else "It exited unexpectedly."
         remedy = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
         self.bar.show_message(
-            Message("warning", f"This run failed: {why} Edit the settings and launch again.", remedy=remedy)
+            Message("warning", f"This run failed: {reason} Edit the settings and launch again.", remedy=remedy)
         )
 
     def config(self, experiment_id: int) -> RunConfig | None:
@@ -283,8 +283,8 @@ class DefinePanel(DefiningPanel):
             return False
         if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
             self.saver.keep_draft(experiment.id, self.form.draft())
-            refused = partial(self._not_written, experiment)
-            self._experiment = self.saver.write(experiment, config, self._written, refused)
+            on_refused = partial(self._not_written, experiment)
+            self._experiment = self.saver.write(experiment, config, self._written, on_refused)
         else:
             self.saver.drop_draft(experiment.id)
         self._loaded = config
@@ -345,9 +345,9 @@ class DefinePanel(DefiningPanel):
         errors = self.form.errors()
         if errors:
             field, sentence = next(iter(errors.items()))
-            more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
+            remainder = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
             go = Remedy("Go to the field", lambda: self.form.focus_field(field))
-            self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{more}", remedy=go))
+            self.bar.show_message(Message("error", f"{field_title(field)}: {sentence}{remainder}", remedy=go))
             self.form.focus_field(field)
 
     def _start_from(self, preset: str, size: Size) -> None:

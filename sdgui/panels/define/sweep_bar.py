@@ -95,11 +95,11 @@ class SweepBar(QFrame):
         self._experiment: int | None = None
         self.space: dict[str, SearchRange] = {}
         self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
-        for box, name, value, most in (
+        for box, name, value, maximum in (
             (self.steps, "Steps", _STEPS, 10**9),
             (self.trials, "Trials", _TRIALS, MOST - 1),
         ):
-            box.setRange(1, most)
+            box.setRange(1, maximum)
             box.setValue(value)
             box.setAccessibleName(name)
             box.setButtonSymbols(StillSpinBox.ButtonSymbols.NoButtons)
@@ -176,7 +176,7 @@ class SweepBar(QFrame):
         self.space.pop(path, None)
         if values is not None:
             self.space[path] = values
-        raw = {name: one.model_dump(mode="json") for name, one in self.space.items()}
+        raw = {name: parameter.model_dump(mode="json") for name, parameter in self.space.items()}
         self._services.settings.setValue(self._key(), json.dumps(raw))
         self.wrong.clear()
         self._show()

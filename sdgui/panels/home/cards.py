@@ -165,8 +165,8 @@ def _metric(run: Run) -> str:
     """``Mean recall 41.2 %, teacher``."""
     if run.best is None:
         return "Not validated"
-    who = "teacher" if "/teacher/" in run.best.metric else "student"
-    return f"Mean recall {percent(run.best.value)}, {who}"
+    network = "teacher" if "/teacher/" in run.best.metric else "student"
+    return f"Mean recall {percent(run.best.value)}, {network}"
 
 
 def _sentence(run: Run) -> str:

@@ -102,16 +102,16 @@ class HomePanel(Panel):
         self._listing = False
         self.message_requested.emit(error(sentence))
 
-    def _show(self, listed: HomeRuns) -> None:
+    def _show(self, runs: HomeRuns) -> None:
         self._listing = False
-        self._listed = listed
-        self.view.show_runs(listed)
-        for run in listed.live:
+        self._listed = runs
+        self.view.show_runs(runs)
+        for run in runs.live:
             self.view.live[run.id].show_progress(self._services.tailer.progress(run.id))
-        run_ids = {run.id for run in (*listed.live, *listed.done)}
+        run_ids = {run.id for run in (*runs.live, *runs.done)}
         self._glimpses = {run_id: glimpse for run_id, glimpse in self._glimpses.items() if run_id in run_ids}
         self._show_glimpses()
-        self._read((*listed.live, *listed.done))
+        self._read((*runs.live, *runs.done))
         if self._stale:
             self._list()
 
@@ -137,8 +137,8 @@ class HomePanel(Panel):
         """Read on in the events of these runs, in the thread."""
         if self._reading or not self.isVisible():
             return
-        former = self._glimpses
-        glimpses = {run.id: former.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
+        previous = self._glimpses
+        glimpses = {run.id: previous.get(run.id) or self._glimpse(run) for run in runs if run.is_local}
         if not glimpses:
             return
         self._reading = True

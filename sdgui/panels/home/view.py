@@ -75,33 +75,33 @@ class HomeView(QStackedWidget):
         self.empty.set_actions(actions)
         self.starts.set_actions(actions)
 
-    def show_runs(self, listed: HomeRuns) -> None:
+    def show_runs(self, runs: HomeRuns) -> None:
         """Show these runs; cards of runs that are listed still are left as they are."""
-        began = self.currentWidget() is self.blank
-        self.setCurrentWidget(self._area if listed.any else self.empty)
-        if began and not listed.any and self.isVisible():
+        was_blank = self.currentWidget() is self.blank
+        self.setCurrentWidget(self._area if runs.any else self.empty)
+        if was_blank and not runs.any and self.isVisible():
             self.empty.buttons["demo"].setFocus()
-        self.queued.setText(f"{listed.queued} queued" if listed.queued else "")
-        self.nothing.setVisible(not (listed.live or listed.done or listed.failed))
-        for live in self._follow(self.live, listed.live, LiveCard, self._live, listed):
+        self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
+        self.nothing.setVisible(not (runs.live or runs.done or runs.failed))
+        for live in self._follow(self.live, runs.live, LiveCard, self._live, runs):
             self.live_made.emit(live)
-        for card in self._follow(self.done, listed.done, DoneCard, self._done, listed):
+        for card in self._follow(self.done, runs.done, DoneCard, self._done, runs):
             self.done_made.emit(card)
-        for failed in self._follow(self.failed, listed.failed, FailedCard, self._failed, listed):
+        for failed in self._follow(self.failed, runs.failed, FailedCard, self._failed, runs):
             self.failed_made.emit(failed)
 
     def _follow(
-        self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, listed: HomeRuns
+        self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, home_runs: HomeRuns
     ) -> list[C]:
         """Create and remove cards to match ``runs``, in order; returns the new ones."""
         layout, new_cards = section.row, list[C]()
-        for gone in set(cards) - {run.id for run in runs}:
-            card = cards.pop(gone)
+        for run_id in set(cards) - {run.id for run in runs}:
+            card = cards.pop(run_id)
             layout.removeWidget(card)
             card.deleteLater()
         for run in runs:
             if run.id not in cards:
-                cards[run.id] = kind(run, listed.name(run), section.cards)
+                cards[run.id] = kind(run, home_runs.name(run), section.cards)
                 new_cards.append(cards[run.id])
             layout.removeWidget(cards[run.id])
             layout.addWidget(cards[run.id])

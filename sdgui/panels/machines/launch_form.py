@@ -189,8 +189,8 @@ class LaunchForm(QWidget):
     def _arrange(self) -> None:
         """Show the fields of the selected launcher."""
         launcher, is_local = self._value("launcher"), self._machine is not None and self._machine.is_local
-        for name, _, _, fits in _FIELDS:
-            is_visible = name == "at_once" if is_local else fits == "far" or launcher in fits.split()
+        for name, _, _, launchers in _FIELDS:
+            is_visible = name == "at_once" if is_local else launchers == "far" or launcher in launchers.split()
             self._form.setRowVisible(self._boxes[name], is_visible)
 
 

@@ -130,11 +130,11 @@ def _queue_row(
     return QueueRow(run.id, name, position, state, machine, devices, progress, run.owner, run.refusal)
 
 
-def moved(order: Sequence[int], rows: Sequence[int], to: int) -> list[int]:
-    """``order`` with the entries at ``rows`` moved before position ``to``; its length moves them to the end."""
+def moved(order: Sequence[int], rows: Sequence[int], target: int) -> list[int]:
+    """``order`` with the entries at ``rows`` moved before position ``target``; its length moves them to the end."""
     moving = [order[row] for row in sorted(rows)]
-    before = [item for item in order[:to] if item not in moving]
-    return before + moving + [item for item in order[to:] if item not in moving]
+    before = [item for item in order[:target] if item not in moving]
+    return before + moving + [item for item in order[target:] if item not in moving]
 
 
 def ssh_names(config: Path) -> list[str]:
@@ -151,8 +151,8 @@ def ssh_names(config: Path) -> list[str]:
         except (OSError, UserError):
             return
         for line in text.splitlines():
-            word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-            names = [name.strip('"') for name in rest.split()]
+            word, _, value = line.strip().replace("=", " ", 1).partition(" ")
+            names = [name.strip('"') for name in value.split()]
             if word.lower() == "host":
                 hosts.update({name: None for name in names if not set(name) & set("*?!")})
             elif word.lower() == "include":

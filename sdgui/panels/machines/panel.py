@@ -307,10 +307,10 @@ class MachinesPanel(Panel):
         if name == self.list.key():
             self.page.add_output(line)
 
-    def _installed(self, name: str, why: str) -> None:
-        level, text = ("error", why) if why else ("info", f"sdgui is installed on {name}.")
+    def _installed(self, name: str, reason: str) -> None:
+        level, text = ("error", reason) if reason else ("info", f"sdgui is installed on {name}.")
         self.message_requested.emit(Message("error" if level == "error" else "info", text))
-        if not why:
+        if not reason:
             self._tasks.run(lambda: self._use_installed(name), None, self._failed)
         self._hosts.probe(name)
         self._soon()

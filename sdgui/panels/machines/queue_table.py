@@ -46,11 +46,11 @@ class QueueModel(QAbstractTableModel):
         """The ids of what waits, in order."""
         return [row.run_id for row in self.rows if row.position is not None]
 
-    def move(self, rows: Sequence[int], to: int) -> None:
-        """Put the waiting runs at ``rows`` before the row ``to``."""
+    def move(self, rows: Sequence[int], target: int) -> None:
+        """Put the waiting runs at ``rows`` before the row ``target``."""
         first, order = self.first_waiting, self.waiting()
         waiting_rows = [row - first for row in rows if row >= first]
-        after = moved(order, waiting_rows, min(max(0, to - first), len(order)))
+        after = moved(order, waiting_rows, min(max(0, target - first), len(order)))
         if after != order:
             by_id = {row.run_id: row for row in self.rows}
             self.show_rows(self.rows[:first] + [by_id[run_id] for run_id in after])
@@ -103,8 +103,8 @@ class QueueModel(QAbstractTableModel):
         if not data.hasFormat(_MIME):
             return False
         ids = {int(part) for part in bytes(data.data(_MIME).data()).split(b",")}
-        to = row if row >= 0 else parent.row() if parent.isValid() else len(self.rows)
-        self.move([number for number, queued in enumerate(self.rows) if queued.run_id in ids], to)
+        target = row if row >= 0 else parent.row() if parent.isValid() else len(self.rows)
+        self.move([number for number, queued in enumerate(self.rows) if queued.run_id in ids], target)
         return False  # the view must not remove what was moved
 
 
@@ -142,14 +142,14 @@ class QueueTable(QTreeView):
         selected = set(self.chosen())
         return next((row.refusal for row in self.rows.rows if row.run_id in selected and row.refusal), "")
 
-    def shift(self, by: int) -> None:
+    def shift(self, offset: int) -> None:
         """Move the selected runs up or down, to the front or the end for a large number; they stay selected."""
         ids = self.chosen()
         rows = [row for row, queued in enumerate(self.rows.rows) if queued.run_id in ids]
         if not rows:
             return
-        to = rows[0] + by if by < 0 else rows[-1] + by + 1
-        self.rows.move(rows, to)
+        target = rows[0] + offset if offset < 0 else rows[-1] + offset + 1
+        self.rows.move(rows, target)
         self.choose(ids)
 
     def choose(self, ids: Sequence[int]) -> None:

@@ -25,7 +25,7 @@ class Installation(QObject):
         self.lines: dict[str, list[str]] = {}
         self._busy: set[str] = set()
         self.line.connect(lambda machine, text: self.lines[machine].append(text))
-        self.ended.connect(lambda machine, _why: self._busy.discard(machine))
+        self.ended.connect(lambda machine, _reason: self._busy.discard(machine))
 
     def busy(self, machine: str) -> bool:
         """Whether an installation is under way there."""

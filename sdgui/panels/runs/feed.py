@@ -50,11 +50,11 @@ class CurveFeed(QObject):
             self._grid.remove_run(str(gone))
             self._tailer.hide(gone)
         self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
-        fresh = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
-        for run_id in fresh:
+        added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
+        for run_id in added:
             self._plotted_runs[run_id] = _PlottedRun()
-        self._call(fresh)
-        for run_id in fresh:
+        self._call(added)
+        for run_id in added:
             self._tailer.show(run_id)
             self._loaded(run_id)
 

@@ -59,12 +59,12 @@ class LoggedSamples(QSplitter):
         """Show the samples of a step; ``folder`` is the run's, which images are named relative to."""
         self._content, self._folder = dict(list(content.items())[:_MOST_NAMES]), folder
         names, current = list(self._content), self.names.currentItem()
-        chosen = current.text() if current is not None else ""
+        selected_name = current.text() if current is not None else ""
         if names != [self.names.item(row).text() for row in range(self.names.count())]:
             self.names.blockSignals(True)
             self.names.clear()
             self.names.addItems(names)
-            self.names.setCurrentRow(names.index(chosen) if chosen in names else 0)
+            self.names.setCurrentRow(names.index(selected_name) if selected_name in names else 0)
             self.names.blockSignals(False)
         item = self.names.currentItem()
         self._show_sample(item.text() if item is not None else "")

@@ -29,9 +29,9 @@ def event_lines(history: RunHistory) -> list[Line]:
     for row in history.evaluated:
         split = "test" if any(name.startswith("test/") for name in row.values) else "val"
         recalls = [
-            f"{who} {value(row.values[name], '%')}"
-            for who in ("student", "teacher")
-            if (name := f"{split}/{who}/mean_recall") in row.values
+            f"{network} {value(row.values[name], '%')}"
+            for network in ("student", "teacher")
+            if (name := f"{split}/{network}/mean_recall") in row.values
         ]
         verb = "Tested" if split == "test" else "Validated"
         recall_text = f": mean recall of {', '.join(recalls)}" if recalls else ""

@@ -73,18 +73,18 @@ class SamplesView(QWidget):
         self.captions.setAccessibleName("Captions of the sample")
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.galleries: dict[str, Gallery] = {}
-        self._sides = {who: self._side(who, split) for who in NETWORKS}
+        self._sides = {network: self._side(network, split) for network in NETWORKS}
         split.setSizes([240, 320, 320])
         return split
 
-    def _side(self, who: str, split: QSplitter) -> QWidget:
+    def _side(self, network: str, split: QSplitter) -> QWidget:
         side = QWidget(split)
-        gallery = self.galleries[who] = Gallery(empty_text="", parent=side)
+        gallery = self.galleries[network] = Gallery(empty_text="", parent=side)
         gallery.set_thumbnail_size(64)
         layout = QVBoxLayout(side)
         layout.setContentsMargins(SPACE, 0, 0, 0)
         layout.setSpacing(SPACE // 2)
-        title = PlainLabel(who.capitalize(), side, role="muted")
+        title = PlainLabel(network.capitalize(), side, role="muted")
         layout.addWidget(title)
         layout.addWidget(gallery, 1)
         return side
@@ -123,8 +123,8 @@ class SamplesView(QWidget):
         """The same step of the other kind, or the last one before it."""
         step = self._shown_step
         self._set_range(at_end=False)
-        earlier = [number for number, sample in enumerate(self._of_kind()) if sample.step <= step]
-        self.slider.setValue(earlier[-1] if earlier else 0)
+        candidates = [number for number, sample in enumerate(self._of_kind()) if sample.step <= step]
+        self.slider.setValue(candidates[-1] if candidates else 0)
 
     _shown_step = 0
 
@@ -170,25 +170,25 @@ class SamplesView(QWidget):
 
     def _show_hits(self) -> None:
         content, row = self._content(), self.captions.currentRow()
-        for who, gallery in self.galleries.items():
-            entries = entries_of(content, who)
-            self._sides[who].setVisible(who in content or not content)
+        for network, gallery in self.galleries.items():
+            entries = entries_of(content, network)
+            self._sides[network].setVisible(network in content or not content)
             hits = entries_of(entries[row], "hits") if 0 <= row < len(entries) else []
             gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
 
 
 def _joined(samples: Sequence[Sample]) -> list[Sample]:
     """What a script logged at one step, call by call, as one sample."""
-    joined: list[Sample] = []
-    at: dict[int, int] = {}  # step -> where its logged sample is
+    merged: list[Sample] = []
+    index_of_step: dict[int, int] = {}  # step -> where its logged sample is
     for sample in samples:
-        if sample.what != LOGGED or sample.step not in at:
-            at |= {sample.step: len(joined)} if sample.what == LOGGED else {}
-            joined.append(sample)
+        if sample.what != LOGGED or sample.step not in index_of_step:
+            index_of_step |= {sample.step: len(merged)} if sample.what == LOGGED else {}
+            merged.append(sample)
         else:
-            before = joined[at[sample.step]]
-            joined[at[sample.step]] = replace(before, content={**before.content, **sample.content})
-    return joined
+            before = merged[index_of_step[sample.step]]
+            merged[index_of_step[sample.step]] = replace(before, content={**before.content, **sample.content})
+    return merged
 
 
 def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -238,7 +238,7 @@ def groups_of(store: Store, listing: Listing, run_ids: Sequence[int]) -> tuple[d
     """The title of each run's group, and the palette index of each title: that of the group's newest run."""
     query = listing.query
     keys, newest = store.group_keys(query, run_ids), {group.keys: group.first for group in listing.rows.groups or ()}
-    labels = store.run_labels([newest[each] for each in keys.values() if each in newest])
+    labels = store.run_labels([newest[run_key] for run_key in keys.values() if run_key in newest])
     groups, colors = dict[str, str](), dict[str, int]()
     for run_id, cells in cells_of(store, run_ids, query.group_by).items():
         title = groups[str(run_id)] = group_title(query.group_by, cells.values, cells.name)

@@ -132,9 +132,9 @@ class CollectionBox(QWidget):
             if box.findData(folder) < 0:
                 box.insertItem(0, short(folder), folder)
         self.indexes[side].setCurrentIndex(self.indexes[side].findData(folder))
-        both = self.kind != INDEX  # the other side changes too
+        changes_both = self.kind != INDEX  # the other side changes too
         self.set_kind(INDEX)
-        self.changed.emit(-1 if both else side)
+        self.changed.emit(-1 if changes_both else side)
 
     def _emit_changed(self, side: int = -1) -> None:
         self._show()

@@ -49,9 +49,9 @@ class RunFollowing(QObject):
         if self.run_id is None and self._source.pickers[0].choice() is None:
             self._read_run(self._services.store.newest_run)
 
-    def _read_run(self, read: Callable[[], Run | None]) -> None:
+    def _read_run(self, read_run: Callable[[], Run | None]) -> None:
         try:
-            self._run = read()
+            self._run = read_run()
         except StoreError as error:
             self._run = None
             self.message_requested.emit(Message("error", str(error)))

@@ -145,8 +145,8 @@ class SearchPanel(Panel):
         self.view.restore_layout(state)
         source = state.get("source")
         self.view.source.restore(source if isinstance(source, dict) else {})
-        followed = state.get("followed")
-        self.following.run_id = followed if isinstance(followed, int) else None
+        followed_run = state.get("followed")
+        self.following.run_id = followed_run if isinstance(followed_run, int) else None
 
     # Opening
     def open(self, side: int, reopen: bool = False) -> None:
@@ -224,9 +224,9 @@ class SearchPanel(Panel):
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
 
-    def _show_nothing(self, why: str) -> None:
+    def _show_nothing(self, reason: str) -> None:
         self._empty_action = self.view.source.pickers[0].open
-        self.view.show_empty("No model to search with yet", why, "Choose a model …")
+        self.view.show_empty("No model to search with yet", reason, "Choose a model …")
 
     def _run_empty_action(self) -> None:
         if self._empty_action is not None:
@@ -357,9 +357,9 @@ class SearchPanel(Panel):
         if len(paths) > 8:
             self.view.show_message(info(f"{len(paths)} images were dropped; the first 8 are used."))
 
-    def _show_refused(self, refused: list[tuple[str, str]]) -> None:
-        file, problem = refused[0]
-        details = "\n".join(f"{name}: {reason}" for name, reason in refused)
+    def _show_refused(self, refusals: list[tuple[str, str]]) -> None:
+        file, problem = refusals[0]
+        details = "\n".join(f"{name}: {reason}" for name, reason in refusals)
         self.view.show_message(warning(f"{file} was not added: {problem}.", details))
 
     def _focus_results(self) -> None:

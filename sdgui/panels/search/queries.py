@@ -149,8 +149,8 @@ class SearchQueries(QObject):
     def _show_failure(self, side: int, number: int, failure: Failure) -> None:
         self._view.jobs.end(f"query{side}")
         if number == self._number and not isinstance(failure, Cancelled):
-            again = Remedy("Try again", self.run)
-            self._show_query_message((error if failure.details else warning)(failure.text, failure.details, again))
+            try_again = Remedy("Try again", self.run)
+            self._show_query_message((error if failure.details else warning)(failure.text, failure.details, try_again))
 
     def _show_query_message(self, message: Message) -> None:
         """Show a message that the next results clear."""

@@ -157,12 +157,12 @@ def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> st
     """``Correct image: rank 3 of 790``; "" if it is unknown."""
     if query.caption < 0 and not query.true_path:
         return ""
-    of = f" of {count(answer['searched'])}"
+    total_text = f" of {count(answer['searched'])}"
     if rank is None:
-        return f"Correct image: not among the first {count(len(answer['rows']))}{of}"
+        return f"Correct image: not among the first {count(len(answer['rows']))}{total_text}"
     rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
-    beyond = "" if rank <= _last(answer["rows"]) else ", not among these"
-    return f"Correct image: rank {rank_shown}{of}{' ✓' if rank == 1 else beyond}"
+    position_text = "" if rank <= _last(answer["rows"]) else ", not among these"
+    return f"Correct image: rank {rank_shown}{total_text}{' ✓' if rank == 1 else position_text}"
 
 
 def _last(rows: Sequence[Row]) -> int:

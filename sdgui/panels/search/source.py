@@ -101,12 +101,12 @@ class SourceBar(QWidget):
             return None
         if self.kind == INDEX:
             index = self.collection.index(side)
-            picked = choice if choice is not None and index and self._picked_for == (side, index) else None
+            picked_model = choice if choice is not None and index and self._picked_for == (side, index) else None
             if not index:
                 return None
-            if picked is None:
+            if picked_model is None:
                 return Target("", "", short(index), index=index)
-            return Target(picked.model, picked.weights, picked.title, index=index)
+            return Target(picked_model.model, picked_model.weights, picked_model.title, index=index)
         if choice is None:
             return None
         data = self.collection.data.source() if self.kind == DATA else ""

@@ -189,11 +189,11 @@ class TabResults(QObject):
             texts=texts,
         )
 
-    def _failure_handler(self, job: str, again: Callable[[], None]) -> Callable[[Failure], None]:
+    def _failure_handler(self, job: str, retry: Callable[[], None]) -> Callable[[Failure], None]:
         def failed(failure: Failure) -> None:
             self._view.jobs.end(job)
             if not isinstance(failure, Cancelled):
-                remedy = Remedy("Try again", again)
+                remedy = Remedy("Try again", retry)
                 self._view.show_message((error if failure.details else warning)(failure.text, failure.details, remedy))
 
         return failed

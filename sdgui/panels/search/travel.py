@@ -68,13 +68,13 @@ class SearchTravel(QObject):
         """Open ``pending`` one after another; stops silently at a failure, which moving there will show."""
         if not pending or self._run is None:
             return
-        (session, step), rest = pending[0], pending[1:]
+        (session, step), later = pending[0], pending[1:]
         target = session.target
         if target is None:
             return
 
         def done(_facts: SearchOpened) -> None:
-            self._open_in_advance(rest)
+            self._open_in_advance(later)
 
         def failed(_failure: Failure) -> None:
             return

@@ -237,8 +237,8 @@ class StudyEditor(QWidget):
         self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
-            written = {arm.name for arm, experiment in self.ticked() if experiment is not None}
-            presets = [arm for arm in study.arms if arm.name not in written]
+            edited_arms = {arm.name for arm, experiment in self.ticked() if experiment is not None}
+            presets = [arm for arm in study.arms if arm.name not in edited_arms]
             self.arms.setVisible(bool(presets))
             if presets:
                 fill_arms(self.arms, study.model_copy(update={"arms": presets}))
@@ -262,8 +262,8 @@ def _budgets(typed: str) -> list[float]:
 def _grown(existing: Study, arms: list[Arm], seeds: list[int]) -> Study:
     """``existing`` with new arms, each compared with the first, and with ``seeds``."""
     if not set(existing.seeds) <= set(seeds):
-        present = next(seed for seed in existing.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {present} is already in the study; add others after it.")
+        used_seed = next(seed for seed in existing.seeds if seed not in seeds)
+        raise ValueError(f"Seeds: {used_seed} is already in the study; add others after it.")
     if not arms and set(seeds) == set(existing.seeds):
         raise ValueError("Add a seed or select another arm.")
     pairs = [*existing.compare, *((arm.name, existing.arms[0].name) for arm in arms)] if existing.compare else []

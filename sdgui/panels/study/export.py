@@ -102,12 +102,12 @@ class ExportMenu(QMenu):
             None,
         )
         if write is None:
-            listed = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
-            self._failed(f"{path.name} has no known extension; use {listed}.")
+            suffixes = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+            self._failed(f"{path.name} has no known extension; use {suffixes}.")
             return
-        written, tables = info(f"Results written to {path}."), self._view().tables_now()
+        message, tables = info(f"Results written to {path}."), self._view().tables_now()
         self._tasks.run(
-            lambda: write(StudyDir(folder), tables, path), lambda _: self._show_message(written), self._failed
+            lambda: write(StudyDir(folder), tables, path), lambda _: self._show_message(message), self._failed
         )
 
     def _ask(self, export: ExportFormat[WriteResults], _checked: bool = False) -> None:

@@ -72,10 +72,10 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
     rows = []
     for name, arm in results["arms"].items():
         failed = arm.get("failed", {})
-        why = "\n".join(f"seed {seed}: {text}" for seed, text in failed.items())
+        reason = "\n".join(f"seed {seed}: {text}" for seed, text in failed.items())
         seeds = len(arm["seeds"])
         text = f"{seeds}" + (f", {len(failed)} failed" if failed else "")
-        cells = [Cell(name, name, why, right=False), Cell(text, seeds, why, "error" if failed else "")]
+        cells = [Cell(name, name, reason, right=False), Cell(text, seeds, reason, "error" if failed else "")]
         values = arm["networks"].get(network, {})
         for metric in metrics:
             mean = values.get(metric)
@@ -132,9 +132,9 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             missing = [
                 name for name in (comparison["arm"], comparison["baseline"]) if not results["arms"][name]["seeds"]
             ]
-            why = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
-            names = [Cell(comparison[key], comparison[key], why, right=False) for key in ("arm", "baseline")]
-            rows.append([*names, Cell(why, why, right=False), *[Cell("–", tip=why)] * 7])
+            reason = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
+            names = [Cell(comparison[key], comparison[key], reason, right=False) for key in ("arm", "baseline")]
+            rows.append([*names, Cell(reason, reason, right=False), *[Cell("–", tip=reason)] * 7])
             metrics.append("")
     kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
@@ -177,10 +177,10 @@ def _paired(metric: str, paired: Mapping[str, Any] | None) -> list[Cell]:
         return [Cell("–")] * 4
     difference = paired["difference"]
     by_seed = ", ".join(number(metric, value, signed=True) for value in difference["values"])
-    clear = bool(paired["significant"])
-    role = "" if not clear else "good" if difference["mean"] > 0 else "error"
+    is_significant = bool(paired["significant"])
+    role = "" if not is_significant else "good" if difference["mean"] > 0 else "error"
     alone = "one seed" if len(difference["values"]) == 1 else "no spread"
-    word = alone if difference["low"] is None else "yes" if clear else "no"
+    word = alone if difference["low"] is None else "yes" if is_significant else "no"
     chances = [
         Cell("–" if paired[p] is None else f"{paired[p]:.3f}", math.nan if paired[p] is None else paired[p])
         for p in ("p_t", "p_exact")

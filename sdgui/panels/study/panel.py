@@ -214,8 +214,8 @@ class StudyPanel(Panel):
             self.bar.show_message(message)
 
     def _failed(self, sentence: str) -> None:
-        first, _, rest = sentence.partition("\n")
-        self.show_message(Message("error", first, rest))
+        first, _, details = sentence.partition("\n")
+        self.show_message(Message("error", first, details))
 
     # Making and opening
     def edit(self) -> None:
@@ -249,9 +249,9 @@ class StudyPanel(Panel):
         self._show_editor(self.editor.seeds)
 
     def _extend(self, look: StudySnapshot) -> None:
-        wanted = look.sweep.wanted if look.sweep is not None else 1
-        trials, chosen = QInputDialog.getInt(self, "Extend the sweep", "Trials in all", wanted + 10, 1, MOST - 1)
-        if chosen and (study_id := self._id()) is not None:
+        trial_count = look.sweep.wanted if look.sweep is not None else 1
+        trials, accepted = QInputDialog.getInt(self, "Extend the sweep", "Trials in all", trial_count + 10, 1, MOST - 1)
+        if accepted and (study_id := self._id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
 
     def _show_editor(self, first: QLineEdit) -> None:

@@ -91,24 +91,24 @@ class StudyToolbar(QWidget):
         self.new.setVisible(not editing)
         self.open_button.setVisible(not editing)
         state = look.state if look is not None else "gone"
-        ready = look is not None and look.study is not None and not editing
+        is_ready = look is not None and look.study is not None and not editing
         alive = look is not None and look.alive
         study_id = study.id if study is not None else None
         is_ending, kills = ending.asked(study_id), ending.overdue(study_id)
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
-        self.begin.setEnabled(ready and not alive and state != "done")
+        self.begin.setEnabled(is_ready and not alive and state != "done")
         if self.begin.isVisibleTo(self):  # one takes the other's place, so that the row fits beside the tree
             self.begin.setVisible(not alive)
             self.pause.setVisible(alive)
-        self.machines.setEnabled(ready and not alive)
+        self.machines.setEnabled(is_ready and not alive)
         self.machines.show_chosen(look.on if look is not None else ())
-        self.pause.setEnabled(ready and alive and not is_ending)
-        self.stop.setEnabled(ready and alive and (kills or not is_ending))
+        self.pause.setEnabled(is_ready and alive and not is_ending)
+        self.stop.setEnabled(is_ready and alive and (kills or not is_ending))
         self.stop.setText("&Kill" if kills else "Sto&p")
-        self.export.setEnabled(ready and look is not None and look.results is not None)
+        self.export.setEnabled(is_ready and look is not None and look.results is not None)
         self.folder.setEnabled(study is not None and not editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
         is_sweep = look is not None and look.is_sweep
         self.more.set_tip("Extend the sweep" if is_sweep else "Add seeds or arms to this study; finished runs are kept")
-        self.more.setEnabled(ready and (is_sweep or not alive))
+        self.more.setEnabled(is_ready and (is_sweep or not alive))

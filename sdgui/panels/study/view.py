@@ -211,10 +211,10 @@ class StudyView(QWidget):
         self.runs.clear()
         for run in runs:
             icon, text = _ICONS.get(run.state, ("queued", run.state))
-            far = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
+            progress = f"{count(run.step)}/{count(run.total)}" if run.total and run.state == "training" else ""
             time = f"{duration(run.seconds_left)} left" if run.seconds_left is not None else ""
             time = duration(run.seconds) if run.seconds is not None else time
-            item = QTreeWidgetItem([run.arm, str(run.seed), text, where_text(run), far, time, run.message])
+            item = QTreeWidgetItem([run.arm, str(run.seed), text, where_text(run), progress, time, run.message])
             item.setIcon(2, theme().state_icon(icon))
             item.setToolTip(6, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))

@@ -44,16 +44,16 @@ class ColleagueRuns(QObject):
         """Mirror exactly these runs, whose folders are on other computers."""
         with self._lock:
             by_id = {run.id: run for run in runs}
-            gone = [run for run_id, run in self._watched.items() if run_id not in by_id]
-            fresh = [run for run_id, run in by_id.items() if run_id not in self._watched]
+            removed = [run for run_id, run in self._watched.items() if run_id not in by_id]
+            added = [run for run_id, run in by_id.items() if run_id not in self._watched]
             self._watched = by_id
-        if gone or fresh:
-            threading.Thread(target=self._work, args=(gone, fresh), name="colleague's run", daemon=True).start()
+        if removed or added:
+            threading.Thread(target=self._work, args=(removed, added), name="colleague's run", daemon=True).start()
 
-    def _work(self, gone: list[Run], fresh: list[Run]) -> None:
-        for run in gone:
+    def _work(self, removed: list[Run], added: list[Run]) -> None:
+        for run in removed:
             self._runs.detach(colleague_dir(self._home, run))
-        for run in fresh:
+        for run in added:
             try:
                 sentence = self._mirror(run)
             except TooLate:

@@ -171,8 +171,8 @@ class Hosts(QObject):
             return None
         if facts is None:
             return None
-        each = min(machine.ranks, len(facts.gpus)) if machine.launcher == "torchrun" else 1
-        return slots_of(facts.gpus, machine.at_once, max(1, each))
+        gpus_per_run = min(machine.ranks, len(facts.gpus)) if machine.launcher == "torchrun" else 1
+        return slots_of(facts.gpus, machine.at_once, max(1, gpus_per_run))
 
     def _fresh(self, name: str) -> Facts | None:
         """What a machine has now; None while it has not answered: the next call waits for the same answer.

@@ -94,5 +94,5 @@ def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
     """Those that CUDA_VISIBLE_DEVICES leaves to this program, which was perhaps told to keep to some."""
     if variable is None:
         return gpus
-    named = {part.strip() for part in variable.split(",") if part.strip()}
-    return [gpu for gpu in gpus if str(gpu.index) in named or gpu.device in named or gpu.uuid in named]
+    named_gpus = {part.strip() for part in variable.split(",") if part.strip()}
+    return [gpu for gpu in gpus if str(gpu.index) in named_gpus or gpu.device in named_gpus or gpu.uuid in named_gpus]

@@ -56,9 +56,9 @@ class Exported:
 
     def reasons(self) -> str:
         """What was left out, one item per line."""
-        more = len(self.skipped) - _LISTED
-        lines = [f"{name}: {why}" for name, why in self.skipped[:_LISTED]]
-        return "\n".join([*lines, f"and {count(more)} more"] if more > 0 else lines)
+        unlisted = len(self.skipped) - _LISTED
+        lines = [f"{name}: {reason}" for name, reason in self.skipped[:_LISTED]]
+        return "\n".join([*lines, f"and {count(unlisted)} more"] if unlisted > 0 else lines)
 
 
 def free_path(path: Path, number: int = 1) -> Path:

@@ -74,10 +74,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _each(
-    items: Sequence[GalleryItem], folder: Path, progress: Progress, put: Callable[[Path, Path], None]
+    items: Sequence[GalleryItem], folder: Path, progress: Progress, write: Callable[[Path, Path], None]
 ) -> Exported:
     report = Exported(folder)
-    alike: Counter[str] = Counter()  # many images may have the same name
+    name_counts: Counter[str] = Counter()  # many images may have the same name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,8 +88,8 @@ def _each(
             report.skipped.append((str(item.path), "the file is missing"))
             continue
         try:
-            alike[item.path.name] += 1
-            put(item.path, free_path(folder / item.path.name, alike[item.path.name]))
+            name_counts[item.path.name] += 1
+            write(item.path, free_path(folder / item.path.name, name_counts[item.path.name]))
         except UnreadableError:  # a place in a tar that holds no image of that size
             report.skipped.append((str(item.path), "it could not be read"))
             continue
@@ -214,8 +214,8 @@ def _draw_cell(painter: QPainter, item: GalleryItem, rect: QRect, font: QFont, m
     return image is not None
 
 
-def _sheet_progress(progress: Progress, before: int, total: int, drawn: int) -> None:
-    progress(before + drawn, total)
+def _sheet_progress(progress: Progress, before: int, total: int, done: int) -> None:
+    progress(before + done, total)
 
 
 def _report(progress: Progress, number: int, total: int) -> None:
@@ -242,9 +242,9 @@ def _new_file(file: Path) -> Iterator[TextIO]:
         raise
 
 
-def _refusal(path: Path, error: BaseException, written: int = 0) -> ExportError:
+def _refusal(path: Path, error: BaseException, written_count: int = 0) -> ExportError:
     code = getattr(error, "errno", None)
-    written_text = f" {written} images had been written." if written else ""
+    written_text = f" {written_count} images had been written." if written_count else ""
     if isinstance(error, FileExistsError):
         return ExportError(f"{path} already exists and was not overwritten; choose another name.{written_text}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):

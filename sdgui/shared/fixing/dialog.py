@@ -131,8 +131,10 @@ class FixingDialog(QDialog):
     def _show_runs(self, number: int, trained_runs: Sequence[Trained]) -> None:
         if number != self._runs_request:
             return
-        named = {entry.fix.run for entry in self.visible_entries}  # the runs that reported these fixes come first
-        for trained in sorted(trained_runs, key=lambda trained: str(trained.run.folder) not in named):
+        reporting_runs = {
+            entry.fix.run for entry in self.visible_entries
+        }  # the runs that reported these fixes come first
+        for trained in sorted(trained_runs, key=lambda trained: str(trained.run.folder) not in reporting_runs):
             self.view.runs.addItem(
                 f"{trained.config.name} · run {trained.run.key} · seed {trained.config.seed}", trained
             )
@@ -189,21 +191,20 @@ class FixingDialog(QDialog):
         self._then = self.view.runs.currentData()
         self._save(self._free_name(), replace=False)
 
-    def _save(self, to: Path, replace: bool) -> None:
+    def _save(self, target: Path, replace: bool) -> None:
         self.view.bar.clear()
         self.view.strip.start("Saving the fixed data")
-        self.work.save(self.source(), [entry for entry in self.visible_entries if not entry.later], to, replace)
+        self.work.save(self.source(), [entry for entry in self.visible_entries if not entry.later], target, replace)
         self._show_buttons()
 
-    def _saved(self, written: FixedData) -> None:
+    def _saved(self, fixed_data: FixedData) -> None:
         self.view.strip.finish()
         then, self._then = self._then, None
         if then is not None:
-            self.work.retrain(then, written["path"], self.view.seeds.value())
+            self.work.retrain(then, fixed_data["path"], self.view.seeds.value())
         else:
-            text = (
-                f"{count(written['captions'])} pairs saved as {written['path']}; the fixes are in {written['record']}."
-            )
+            saved = f"{count(fixed_data['captions'])} pairs saved as {fixed_data['path']}"
+            text = f"{saved}; the fixes are in {fixed_data['record']}."
             self.view.bar.show_message(info(text))
         self._show_buttons()
 
@@ -225,18 +226,18 @@ class FixingDialog(QDialog):
             if file := ask_save(self, "Save the page", start, "Pages (*.html)", ".html"):
                 self.save_page(pair, file.path)
 
-    def save_page(self, pair: RunPair, to: Path) -> None:
+    def save_page(self, pair: RunPair, target: Path) -> None:
         """Compare the two runs and write the page."""
         self.view.bar.clear()
         self.view.strip.start("Loading the models")
-        self.work.page(pair, to)
+        self.work.page(pair, target)
         self._show_buttons()
 
-    def _page_saved(self, written: PageWritten) -> None:
+    def _page_saved(self, page: PageWritten) -> None:
         self.view.strip.finish()
-        url = QUrl.fromLocalFile(written["path"])
+        url = QUrl.fromLocalFile(page["path"])
         open_page = Remedy("Open the page", lambda: QDesktopServices.openUrl(url))
-        self.view.bar.show_message(info(f"The comparison is in {written['path']}.", remedy=open_page))
+        self.view.bar.show_message(info(f"The comparison is in {page['path']}.", remedy=open_page))
         self._show_buttons()
 
     def _failed(self, failure: Failure) -> None:

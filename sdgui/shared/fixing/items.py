@@ -60,8 +60,8 @@ def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
     """
     counts = Counter(entry.source for entry in entries)
     free = counts.pop("", 0)
-    named = [(source, number + free) for source, number in counts.most_common()]
-    return named or ([("", free)] if free else [])
+    source_counts = [(source, number + free) for source, number in counts.most_common()]
+    return source_counts or ([("", free)] if free else [])
 
 
 def of_source(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:

@@ -119,12 +119,12 @@ class Retraining(QObject):
         self._page: WorkerCalls | None = None
         self.tasks = BackgroundTasks(self)
 
-    def save(self, source: str, entries: Sequence[StoredFix], to: Path, replace: bool = False) -> None:
-        """Write the data with these entries to ``to``."""
+    def save(self, source: str, entries: Sequence[StoredFix], target: Path, replace: bool = False) -> None:
+        """Write the data with these entries to ``target``."""
         fixes = [entry.fix.model_dump() for entry in entries]
         failed = self.failed.emit
         self._calls.ask(
-            "save", FIXES_SAVE, self.saved.emit, failed, data=source, fixes=fixes, to=str(to), replace=replace
+            "save", FIXES_SAVE, self.saved.emit, failed, data=source, fixes=fixes, to=str(target), replace=replace
         )
 
     def cancel(self) -> None:
@@ -163,8 +163,8 @@ class Retraining(QObject):
     def _refused(self, error: UserError) -> None:
         self.failed.emit(Failure(str(error)))
 
-    def page(self, pair: RunPair, to: Path) -> None:
-        """Evaluate the runs that are done on the same held-out data, and write the page ``to``."""
+    def page(self, pair: RunPair, target: Path) -> None:
+        """Evaluate the runs that are done on the same held-out data, and write the page ``target``."""
         if self._page is not None:
             self._page.close()
         done_pairs = pair.done or [(pair.before, pair.after)]
@@ -178,7 +178,7 @@ class Retraining(QObject):
             self.failed.emit,
             before=[str(before.folder) for before, _ in done_pairs],
             after=[str(run.folder) for _, run in done_pairs],
-            to=str(to),
+            to=str(target),
             title=pair.title,
         )
 
@@ -203,9 +203,9 @@ class Retraining(QObject):
         for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):
             experiment_runs = [run for run in tagged if run.experiment_id == experiment]
             before, after = ({_seed(run): run for run in experiment_runs if tag in run.tags} for tag in (BEFORE, AFTER))
-            both = [(before[seed], after[seed]) for seed in before if seed in after]  # of one run again, the last
-            if both:
-                run_pairs.append(RunPair(names[experiment], *both[0], tuple(both[1:])))
+            pairs = [(before[seed], after[seed]) for seed in before if seed in after]  # of one run again, the last
+            if pairs:
+                run_pairs.append(RunPair(names[experiment], *pairs[0], tuple(pairs[1:])))
         return run_pairs
 
 

@@ -248,9 +248,9 @@ class PathEditor(TextEditor):
             if self.text() and start_path is not None
             else ""
         )
-        chosen = ask_folder(self, self.spec.title, start) if folder else ask_open(self, self.spec.title, start=start)
-        if chosen is not None:
-            self.set_text(str(chosen))
+        selected = ask_folder(self, self.spec.title, start) if folder else ask_open(self, self.spec.title, start=start)
+        if selected is not None:
+            self.set_text(str(selected))
             self.edited.emit()
 
 

@@ -126,8 +126,8 @@ def _bounds(info: FieldInfo) -> str:
                 high = f"at most {text_of(bound)}"
             case Lt(lt=bound):
                 high = f"below {text_of(bound)}"
-    both = " and ".join(part for part in (low, high) if part)
-    return both[:1].upper() + both[1:]
+    bounds = " and ".join(part for part in (low, high) if part)
+    return bounds[:1].upper() + bounds[1:]
 
 
 # --- between text and values

@@ -190,10 +190,10 @@ class FormSection(QWidget):
         if self._more is None:
             return
         open_ = not (self._switch and self._folded) and not self._filtering
-        rest = [s for s in self.group.fields if s.path != self._switch and not self._at_once(s)]
-        self._more.setVisible(bool(rest) and open_)
-        self._more.setText("Less" if self._unfolded else f"More ({len(rest)})")
-        self._more.setToolTip(plain_tip(", ".join(spec.title for spec in rest)))
+        other_fields = [s for s in self.group.fields if s.path != self._switch and not self._at_once(s)]
+        self._more.setVisible(bool(other_fields) and open_)
+        self._more.setText("Less" if self._unfolded else f"More ({len(other_fields)})")
+        self._more.setToolTip(plain_tip(", ".join(spec.title for spec in other_fields)))
         self._more.setAccessibleName(f"{'Fewer' if self._unfolded else 'More'} settings of {self.group.title}")
 
     def _at_once(self, spec: FieldSpec) -> bool:

@@ -41,9 +41,9 @@ class FormState:
     def judge(self) -> None:
         """Read the texts again: the config or the errors, and what differs."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._hidden_values)
-        for path, (text, why) in self._refused.items():
+        for path, (text, reason) in self._refused.items():
             if self.texts[path] == text:
-                self.errors.setdefault(path, why)
+                self.errors.setdefault(path, reason)
         self.values = self._base | self._hidden_values
         differing = set()
         for path, spec in self.specs.items():
@@ -61,7 +61,7 @@ class FormState:
 
     def refuse(self, problems: Mapping[str, str]) -> None:
         """What is against these fields' present values beyond the config; an error until they are edited."""
-        self._refused = {path: (self.texts[path], why) for path, why in problems.items() if path in self.texts}
+        self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
         self.judge()
 
     def changes(self) -> dict[str, tuple[Any, Any]]:

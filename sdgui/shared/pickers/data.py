@@ -170,8 +170,8 @@ class DataPicker(QWidget):
         )
 
     def _remember(self, source: str) -> None:
-        earlier = [recent for recent in self._recent() if recent != source]
-        self._services.settings.setValue(_RECENT, json.dumps([source, *earlier][:_REMEMBERED]))
+        other_sources = [recent for recent in self._recent() if recent != source]
+        self._services.settings.setValue(_RECENT, json.dumps([source, *other_sources][:_REMEMBERED]))
 
     # Counting
     def _describe(self, source: str) -> None:
@@ -229,11 +229,11 @@ class DataPicker(QWidget):
         if self.card is not None:
             self.card.hold_out.click()
 
-    def _held(self, train: str, held: str) -> None:
-        for source in (held, train):
+    def _held(self, train: str, held_out: str) -> None:
+        for source in (held_out, train):
             self._remember(source)
         self.refresh()
-        self.held_out.emit(train, held)
+        self.held_out.emit(train, held_out)
 
     # Choosing another
     def _ask(self) -> None:
@@ -251,11 +251,11 @@ class DataPicker(QWidget):
     def _ask_for(self, folder: bool) -> None:
         start = str(Path(self.source()).parent) if self.source() else ""
         if folder:
-            chosen = ask_folder(self, "Choose a folder of images", start)
+            selected = ask_folder(self, "Choose a folder of images", start)
         else:
-            chosen = ask_open(self, "Choose a table of pairs", _TABLES, start)
-        if chosen is not None:
-            self.set_source(str(chosen))
+            selected = ask_open(self, "Choose a table of pairs", _TABLES, start)
+        if selected is not None:
+            self.set_source(str(selected))
 
     def _ask_for_shards(self) -> None:
         start = self.source() if names_shards(self.source()) else ""

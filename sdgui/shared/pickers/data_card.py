@@ -54,7 +54,7 @@ class DataCard(QFrame):
         facts.refused.connect(self._refused)
         facts.progress.connect(self._progress)
         facts.overlapped.connect(lambda _shared: self._show_overlap())
-        facts.held_out.connect(lambda train, held: self._say_held(f"Written: {train} and {Path(held).name}"))
+        facts.held_out.connect(lambda train, held_out: self._say_held(f"Written: {train} and {Path(held_out).name}"))
         facts.not_held_out.connect(lambda failure: self._say_held(failure.text))
         self.hold_out.clicked.connect(self._hold_out)
         self.look.clicked.connect(lambda: self.look_asked.emit(self.facts.source))
@@ -153,12 +153,12 @@ class DataCard(QFrame):
 
 def figures_text(facts: SourceFacts) -> str:
     """``4 100 pairs · 1 320 images · concept: 55 classes · 3 bad rows · CSV``."""
-    pairs, images, bad = facts["pairs"], facts["images"], facts["bad"]
+    pairs, images, bad_rows = facts["pairs"], facts["images"], facts["bad"]
     parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
     parts.append(f"{count(images)} {'image' if images == 1 else 'images'}")
     parts += [f"{name}: {count(classes)} classes" for name, classes in facts["labels"].items()]
-    if bad:
-        parts.append(f"{count(bad)} bad {'row' if bad == 1 else 'rows'}")
+    if bad_rows:
+        parts.append(f"{count(bad_rows)} bad {'row' if bad_rows == 1 else 'rows'}")
     return " · ".join([*parts, facts["format"]])
 
 
@@ -172,8 +172,10 @@ def more_text(facts: SourceFacts) -> str:
         several = f"{number}{' or more' if number == len(counts) else ''} captions"
         parts.append(f"{'one caption' if number == 1 else several} per image")
     elif with_some:
-        listed = ", ".join(f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some)
-        parts.append(f"captions per image {listed}")
+        distribution = ", ".join(
+            f"{number}{'+' if number == len(counts) else ''}: {count(n)}" for number, n in with_some
+        )
+        parts.append(f"captions per image {distribution}")
     if facts["reasons"]:
         parts.append(f"skipped: {facts['reasons'][0]}")
     return " · ".join(parts)
@@ -181,9 +183,9 @@ def more_text(facts: SourceFacts) -> str:
 
 def reasons_text(facts: SourceFacts) -> str:
     """The first bad rows with their reasons, one per line; "" without bad rows."""
-    reasons, bad = list(facts["reasons"]), facts["bad"]
-    more = [f"and {count(bad - len(reasons))} more"] if bad > len(reasons) else []
-    return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *more]) if reasons else ""
+    reasons, bad_rows = list(facts["reasons"]), facts["bad"]
+    remainder = [f"and {count(bad_rows - len(reasons))} more"] if bad_rows > len(reasons) else []
+    return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *remainder]) if reasons else ""
 
 
 def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: Mapping[str, int]) -> str:

@@ -43,8 +43,8 @@ class DataCheck(QObject):
         if problems:
             done(problems)
         else:
-            named = dict.fromkeys(sources(config).values()) if not config.data.dataset else {}
-            self._ask(config, list(named), {}, done)
+            named_sources = dict.fromkeys(sources(config).values()) if not config.data.dataset else {}
+            self._ask(config, list(named_sources), {}, done)
 
     def cancel(self) -> None:
         """Forget the check that runs."""
@@ -56,9 +56,9 @@ class DataCheck(QObject):
         if not remaining:
             done(refusals(config, facts_by_source))
             return
-        source, *rest = remaining
+        source, *later_sources = remaining
 
         def answered(answer: SourceFacts | Failure) -> None:
-            self._ask(config, rest, facts_by_source | {source: answer}, done)
+            self._ask(config, later_sources, facts_by_source | {source: answer}, done)
 
         self._calls.ask(_PURPOSE, DESCRIBE_SOURCE, answered, answered, None, source=source, images_only=True)

@@ -213,9 +213,9 @@ def choice_of(raw: object) -> ModelChoice | None:
 
 def remember(settings: QSettings, choice: ModelChoice) -> None:
     """Put ``choice`` first among the recent ones."""
-    earlier = [
+    other_choices = [
         recent
         for recent in recent_choices(settings)
         if (recent.model, recent.weights) != (choice.model, choice.weights)
     ]
-    settings.setValue(_RECENT, json.dumps([asdict(recent) for recent in [choice, *earlier][:_REMEMBERED]]))
+    settings.setValue(_RECENT, json.dumps([asdict(recent) for recent in [choice, *other_choices][:_REMEMBERED]]))

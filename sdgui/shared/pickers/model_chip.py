@@ -98,8 +98,8 @@ class ModelChip(ChipButton):
             return None
         if entry.kind == "run":
             step = count(self._pointed())
-            named = f"{self._checkpoint}, step {step}" if isinstance(self._checkpoint, str) else f"step {step}"
-            title = " · ".join(part for part in (entry.title, named, self._network) if part)
+            checkpoint = f"{self._checkpoint}, step {step}" if isinstance(self._checkpoint, str) else f"step {step}"
+            title = " · ".join(part for part in (entry.title, checkpoint, self._network) if part)
             return ModelChoice(f"{entry.name}@{self._checkpoint}", self._network, title, entry.run_id)
         prefix = OPEN_CLIP if entry.kind == "open_clip" else ""
         return ModelChoice(f"{prefix}{entry.name}", "", entry.title)
@@ -213,14 +213,16 @@ class ModelChip(ChipButton):
     def _with_current_title(self, entry: ModelEntry) -> ModelEntry:
         """A recent choice under its current title: its run may have been renamed."""
         choice = entry.recent
-        listed = self._listed_entry(entry)
-        if choice is None or listed is None:
+        current = self._listed_entry(entry)
+        if choice is None or current is None:
             return entry
         checkpoint = choice.model.rpartition("@")[2]
         title = " · ".join(
-            filter(None, (listed.title, choice.weights, f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint))
+            filter(
+                None, (current.title, choice.weights, f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint)
+            )
         )
-        return replace(entry, title=title, metric=listed.metric, about=listed.about)
+        return replace(entry, title=title, metric=current.metric, about=current.about)
 
     def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
         """The run of the store that lies in the entry's folder."""
@@ -237,9 +239,9 @@ class ModelChip(ChipButton):
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False
-        before, listed = entry.recent, self._listed_entry(entry) if entry.run_id is None or entry.recent else None
-        title, run_id = (listed.title, listed.run_id) if listed is not None else (entry.title, entry.run_id)
-        if listed is None and before is not None and entry.kind != "open_clip":
+        before, current = entry.recent, self._listed_entry(entry) if entry.run_id is None or entry.recent else None
+        title, run_id = (current.title, current.run_id) if current is not None else (entry.title, entry.run_id)
+        if current is None and before is not None and entry.kind != "open_clip":
             title = Path(entry.name).name
         used = ModelEntry(entry.kind, entry.name, title, "", run_id)
         if used.kind == "run":

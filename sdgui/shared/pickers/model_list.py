@@ -136,8 +136,8 @@ class ModelDelegate(QStyledItemDelegate):
         metrics = painter.fontMetrics()
         about = entry.reason or entry.about
         first = QRect(room.left(), room.top(), room.width(), metrics.height() if about else room.height())
-        beside = metrics.horizontalAdvance(entry.metric) + SPACE if entry.metric else 0
-        title = metrics.elidedText(entry.title, Qt.TextElideMode.ElideMiddle, first.width() - beside)
+        metric_width = metrics.horizontalAdvance(entry.metric) + SPACE if entry.metric else 0
+        title = metrics.elidedText(entry.title, Qt.TextElideMode.ElideMiddle, first.width() - metric_width)
         painter.drawText(first, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), title)
         if entry.metric:
             painter.drawText(first, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), entry.metric)

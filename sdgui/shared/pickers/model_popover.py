@@ -127,9 +127,9 @@ class ModelPopover(QFrame):
         before = self.lines.entry(self.list.currentIndex().row())
         self.lines.replace(self._with_folder(words), words, (UNTRAINED,))
         rows = range(self.lines.rowCount())
-        again = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
-        self._choose_row(again if again >= 0 else self.lines.next_row(-1, 1))
-        self.list.scrollToTop() if again < 0 else None
+        same_row = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
+        self._choose_row(same_row if same_row >= 0 else self.lines.next_row(-1, 1))
+        self.list.scrollToTop() if same_row < 0 else None
         self.note.setText(self._nothing(words))
         self.note.setVisible(bool(self.note.text()))
 

@@ -67,8 +67,8 @@ def _rank(model: Pretrained) -> tuple[bool, bool, bool, int, str]:
 def hub_cache() -> Path:
     """Where huggingface_hub keeps what it fetched, by the variables that it reads."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    said = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return Path(said or Path(home) / "hub").expanduser()
+    configured = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(configured or Path(home) / "hub").expanduser()
 
 
 def _downloaded_size(weights: Weights, hub: Path, plain: Path) -> int:

@@ -20,8 +20,8 @@ Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> what it hold
 def sources(config: RunConfig) -> dict[str, str]:
     """Dotted field -> the source that it names, of the fields that name one."""
     data = config.data
-    named = zip(FIELDS, (data.train, data.val, data.test), strict=True)
-    return {field: source.strip() for field, source in named if source.strip()}
+    named_sources = zip(FIELDS, (data.train, data.val, data.test), strict=True)
+    return {field: source.strip() for field, source in named_sources if source.strip()}
 
 
 def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
@@ -30,17 +30,17 @@ def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
     A source that is missing from ``facts_by_source`` counts as usable, and so does one that the worker could not read.
     """
     problems: dict[str, str] = {}
-    named = sources(config)
-    if "data.train" not in named:
+    named_sources = sources(config)
+    if "data.train" not in named_sources:
         problems["data.train"] = "No training data is named; choose a table, a folder of captioned images, or shards."
-    for field, source in named.items():
+    for field, source in named_sources.items():
         facts = facts_by_source.get(source)
         if facts is None:
             continue
         problem = _verdict(facts) if isinstance(facts, Failure) else _unusable(source, facts, config)
         if problem:
             problems[field] = problem
-    train = facts_by_source.get(named.get("data.train", ""))
+    train = facts_by_source.get(named_sources.get("data.train", ""))
     if "data.train" not in problems and train is not None and not isinstance(train, Failure):
         problems |= _of_training(train, config)
     return problems
@@ -59,12 +59,12 @@ def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
             f"{source} holds {count(facts['images'])} images and no caption; caption them first, or name a table "
             "that has captions."
         )
-    bad, rows, allowed = facts["bad"], facts["images"] + facts["bad"], config.data.max_bad_share
-    if bad / rows > allowed:
+    bad_rows, rows, allowed = facts["bad"], facts["images"] + facts["bad"], config.data.max_bad_share
+    if bad_rows / rows > allowed:
         first = f" The first: {facts['reasons'][0]}" if facts["reasons"] else ""
         return (
-            f"{count(bad)} of the {count(rows)} rows of {source} cannot be used, more than the {100 * allowed:g} % "
-            f'allowed. Fix them or raise "Max bad rows".{first}'
+            f"{count(bad_rows)} of the {count(rows)} rows of {source} cannot be used, more than the {100 * allowed:g} %"
+            f' allowed. Fix them or raise "Max bad rows".{first}'
         )
     return ""
 

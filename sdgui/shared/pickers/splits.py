@@ -20,9 +20,9 @@ def splits_beside(store: Store, source: str) -> dict[str, str]:
     for experiment in reversed(experiments):
         if experiment.config is None:
             continue
-        named = {split: str(getattr(experiment.config.data, split)) for split in SPLITS}
-        if source in named.values():
-            return {split: path for split, path in named.items() if path and path != source}
+        sources = {split: str(getattr(experiment.config.data, split)) for split in SPLITS}
+        if source in sources.values():
+            return {split: path for split, path in sources.items() if path and path != source}
     return _beside(source)
 
 

@@ -206,8 +206,8 @@ def _about(row: Row, column: int) -> list[str]:
     if "2" in cell["mask"]:
         lines.append(f"{cell['mask'].count('2')} of {len(cell['mask'])} patches are left out.")
     if (mixed := cell["mixed"]) is not None:
-        how = "pasted from" if mixed["box"] else "blended with"
-        lines.append(f"{percent(mixed['share'])} of itself, {how} {mixed['caption']}: {mixed['path']}")
+        relation = "pasted from" if mixed["box"] else "blended with"
+        lines.append(f"{percent(mixed['share'])} of itself, {relation} {mixed['caption']}: {mixed['path']}")
     return lines
 
 

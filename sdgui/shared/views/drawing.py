@@ -70,22 +70,28 @@ class ViewsWork(QObject):
         """Whether views are being drawn."""
         return self._calls.busy(_PURPOSE)
 
-    def draw(self, config: RunConfig, step: int, rows: Sequence[int], most: int) -> None:
+    def draw(self, config: RunConfig, step: int, rows: Sequence[int], limit: int) -> None:
         """Draw the views of ``rows`` (without any: of a batch) of ``config``'s training data at ``step``."""
-        to = Path(self._folder.filePath(f"{next(self._numbers)}.rgb"))
-        request = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": most}
+        target = Path(self._folder.filePath(f"{next(self._numbers)}.rgb"))
+        request = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": limit}
         self._calls.ask(
-            _PURPOSE, DATA_VIEWS, lambda answer: self._answered(answer, to), self._refused, None, to=str(to), **request
+            _PURPOSE,
+            DATA_VIEWS,
+            lambda answer: self._answered(answer, target),
+            self._refused,
+            None,
+            to=str(target),
+            **request,
         )
 
     def cancel(self) -> None:
         """Drop what was asked."""
         self._calls.drop(_PURPOSE)
 
-    def _answered(self, answer: DrawnViews, to: Path) -> None:
+    def _answered(self, answer: DrawnViews, target: Path) -> None:
         try:
-            content = to.read_bytes()
-            to.unlink(missing_ok=True)
+            content = target.read_bytes()
+            target.unlink(missing_ok=True)
         except OSError as error:
             self.failed.emit(f"The views cannot be read: {error.strerror}. Draw them again.")
             return

@@ -108,14 +108,14 @@ def _take(session: Session, conditions: Sequence[ColumnElement[bool]]) -> tuple[
     return tuple(removed)
 
 
-def _row(source: str, fix: Fix, later: str = "") -> FixRow:
+def _row(source: str, fix: Fix, unknown_kind: str = "") -> FixRow:
     source_bytes, path, caption, label = _key(source, fix)
     return FixRow(
         source=source_bytes,
         path=path,
         caption=caption,
         label=label,
-        kind=later or fix.kind,
+        kind=unknown_kind or fix.kind,
         value=storable(fix.value),
         panel=fix.panel,
         run=storable(fix.run),

@@ -34,11 +34,11 @@ class Activity:
 
 
 def note_activity(
-    session: Session, what: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
+    session: Session, action: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
 ) -> None:
     """Add a row in the caller's transaction; who it is, the session knows."""
-    who = str(session.info.get("who", ""))
-    row = ActivityRow(time=time.time(), who=who, what=what, name=name, detail=storable(detail))
+    user = str(session.info.get("who", ""))
+    row = ActivityRow(time=time.time(), who=user, what=action, name=name, detail=storable(detail))
     row.experiment_id, row.run_id = experiment, run
     session.add(row)
 
@@ -48,10 +48,10 @@ def note_edit(session: Session, name: str, experiment: int, replaced: str) -> No
 
     What another person had written last is kept whole.
     """
-    who, now = str(session.info.get("who", "")), time.time()
+    user, now = str(session.info.get("who", "")), time.time()
     query = select(ActivityRow).where(ActivityRow.experiment_id == experiment, ActivityRow.what == "edited")
     last = session.scalars(query.order_by(ActivityRow.id.desc()).limit(1)).first()
-    if last is not None and last.who == who and now - last.time < _SAME_EDIT_SECONDS:
+    if last is not None and last.who == user and now - last.time < _SAME_EDIT_SECONDS:
         session.delete(last)  # a new row, so that others who read on from the last id see it
         detail = last.detail
     else:
@@ -84,10 +84,10 @@ class ActivityRecords(Sessions):
         with self._read() as session:
             return [_record(row) for row in session.scalars(query)]
 
-    def did(self, what: str, run_id: int, name: str, experiment_id: int | None = None) -> None:
+    def did(self, action: str, run_id: int, name: str, experiment_id: int | None = None) -> None:
         """Keep what a person did to a run that the database does not see: paused it, stopped it."""
         with self._write() as session:
-            note_activity(session, what, name, run=run_id, experiment=experiment_id)
+            note_activity(session, action, name, run=run_id, experiment=experiment_id)
 
 
 def _record(row: ActivityRow) -> Activity:

@@ -150,8 +150,8 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
     state = getattr(cause, "sqlstate", None) or ""
     reason = " ".join(str(cause).split())
     lower = reason.lower()
-    if (refused := _not_admitted(state, lower, address)) is not None:
-        return refused
+    if (refusal := _not_admitted(state, lower, address)) is not None:
+        return refusal
     if state == "3D000" or ("database" in lower and "does not exist" in lower):
         return StoreError(
             f"There is no database {address.url.database} on {address.server}; make it with createdb, or correct "
@@ -203,8 +203,8 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
 
 def _short(reason: str) -> str:
     """What libpq says, without the addresses that it tried and its own advice."""
-    said = reason.rpartition("failed: ")[2].partition(" Is the server running")[0]
-    return excerpt(said.strip(" .?"), 160)
+    cause = reason.rpartition("failed: ")[2].partition(" Is the server running")[0]
+    return excerpt(cause.strip(" .?"), 160)
 
 
 def _unreachable(reason: str) -> bool:

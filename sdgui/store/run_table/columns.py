@@ -153,8 +153,8 @@ class Columns:
             glue = func.string_agg if self._postgres else func.group_concat
             return select(glue(self._tags().c.name, ", ")).scalar_subquery()
         if key == "duration":
-            ended = case((RunRow.state.in_(_ALIVE), literal(time.time())), else_=RunRow.finished)
-            return case((ended >= RunRow.started, ended - RunRow.started), else_=None)
+            end_time = case((RunRow.state.in_(_ALIVE), literal(time.time())), else_=RunRow.finished)
+            return case((end_time >= RunRow.started, end_time - RunRow.started), else_=None)
         return _FACTS[key]
 
     def _tags(self) -> Subquery:
@@ -164,9 +164,9 @@ class Columns:
 
     def has_tag(self, name: str, exact: bool) -> Sql:
         """Whether the run has this tag, or one that contains ``name``."""
-        fits = self.equals(TagRow.name, name) if exact else self.contains(TagRow.name, name)
+        matches = self.equals(TagRow.name, name) if exact else self.contains(TagRow.name, name)
         tagged = select(run_tags.c.owner_id).join(TagRow, TagRow.id == run_tags.c.tag_id)
-        return tagged.where(run_tags.c.owner_id == RunRow.id, fits).correlate(RunRow).exists()
+        return tagged.where(run_tags.c.owner_id == RunRow.id, matches).correlate(RunRow).exists()
 
     def equals(self, text: Any, value: str) -> Sql:
         """Whether a text is ``value``, whatever the case in any script."""

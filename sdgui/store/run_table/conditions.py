@@ -37,10 +37,10 @@ def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
 
     ``lacking``: whether runs without a config fit.
     """
-    fits = func.coalesce(comparison, False)
+    matches = func.coalesce(comparison, False)
     if field.source is not Source.SETTING:
-        return fits
-    with_it = RunRow.digest.in_(select(ConfigRow.digest).where(fits).correlate(None))
+        return matches
+    with_it = RunRow.digest.in_(select(ConfigRow.digest).where(matches).correlate(None))
     return or_(ConfigRow.digest.is_(None), with_it) if lacking else func.coalesce(with_it, False)
 
 

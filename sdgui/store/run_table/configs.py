@@ -37,14 +37,17 @@ class ConfigRecords(Sessions):
         with self._read() as session:
             missing = session.execute(_missing(session)).all()
         for start in range(0, len(missing), _AT_ONCE):
-            read: dict[str, RunConfig | LoggedConfig] = {}
+            configs: dict[str, RunConfig | LoggedConfig] = {}
             for digest, folder, experiment_config, name in missing[start : start + _AT_ONCE]:
-                if digest not in read and (config := self._frozen(digest, folder, experiment_config, name)) is not None:
-                    read[digest] = config
+                if (
+                    digest not in configs
+                    and (config := self._frozen(digest, folder, experiment_config, name)) is not None
+                ):
+                    configs[digest] = config
             with self._write() as session:
-                for digest, config in read.items():
+                for digest, config in configs.items():
                     keep_config(session, digest, config)
-            count += len(read)
+            count += len(configs)
         return count
 
     def _frozen(self, digest: str, folder: str, experiment_config: str, name: str) -> RunConfig | LoggedConfig | None:
@@ -92,8 +95,8 @@ def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | Logg
 
 def recipe_of(raw: dict[str, Any]) -> str:
     """Names what seeds of one experiment have in common: the digest of a config without its name and seed."""
-    rest = {name: value for name, value in raw.items() if name not in ("name", "seed")}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+    recipe = {name: value for name, value in raw.items() if name not in ("name", "seed")}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 
 
 def _document(session: Session, raw: dict[str, Any]) -> Any:

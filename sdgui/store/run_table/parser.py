@@ -109,8 +109,8 @@ class _Parser:
         following = self._peek()
         if following is not None and following.kind == "operator":
             return self._comparison(token)
-        listed = self._peek(1)
-        if following is not None and following.kind == "in" and listed is not None and listed.kind == "open":
+        next_token = self._peek(1)
+        if following is not None and following.kind == "in" and next_token is not None and next_token.kind == "open":
             return self._one_of(token)
         return Word(token.text)
 

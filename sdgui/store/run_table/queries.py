@@ -95,10 +95,10 @@ class RunTableRecords(Sessions):
             numbers = [cast(columns.number(field), Double).label(f"n{i}") for i, field in enumerate(fields)]
             inner = _listed(select(RunRow.id.label("id"), *keys, *orders, *numbers), query, columns)
             runs = inner.cte("listed").prefix_with("MATERIALIZED")  # else SQLite looks three times for each number
-            by = [runs.c[f"k{i}"] for i in range(len(keys))]
+            group_columns = [runs.c[f"k{i}"] for i in range(len(keys))]
             sums = [part for i in range(len(fields)) for part in _sums(runs.c[f"n{i}"])]
-            statement = select(func.max(runs.c.id), func.count(), *by, *sums).group_by(*by)
-            statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *by)
+            statement = select(func.max(runs.c.id), func.count(), *group_columns, *sums).group_by(*group_columns)
+            statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *group_columns)
             return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MOST_GROUPS))]
 
     def group_keys(self, query: RunQuery, run_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
@@ -150,10 +150,10 @@ def _joined(statement: Any) -> Select[Any]:
 
 
 def _listed(statement: Any, query: RunQuery, columns: Columns) -> Select[Any]:
-    listed = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
+    existing = _joined(statement).where(RunRow.deleted.is_(None), ExperimentRow.deleted.is_(None))
     if query.experiments is not None:
-        listed = listed.where(RunRow.experiment_id.in_(query.experiments))
-    return listed.where(condition(query.filter, columns))
+        existing = existing.where(RunRow.experiment_id.in_(query.experiments))
+    return existing.where(condition(query.filter, columns))
 
 
 def _ordered(key: Sql, descending: bool) -> Sql:

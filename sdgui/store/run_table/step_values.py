@@ -94,7 +94,7 @@ class StepValueRecords(Sessions):
 
     def _unread(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
         unread: dict[int, _Unread] = {}
-        known: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
+        stored: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
         with self._read() as session:
             for metric, step in pairs:
                 row = aliased(StepValueRow)
@@ -111,8 +111,11 @@ class StepValueRecords(Sessions):
                     if not folder.startswith(self._local_prefix):
                         continue
                     if read_to is not None:
-                        known[run_id][metric, step] = StepValue(math.nan if value is None else value, measured), read_to
-                    unread[run_id] = _Unread(self._folder_path(folder), offset, known[run_id])
+                        stored[run_id][metric, step] = (
+                            StepValue(math.nan if value is None else value, measured),
+                            read_to,
+                        )
+                    unread[run_id] = _Unread(self._folder_path(folder), offset, stored[run_id])
         return unread
 
     def _forget_step_values(self, needed: Collection[Pair]) -> None:
@@ -132,8 +135,8 @@ def step_pairs(fields: Iterable[Field]) -> set[Pair]:
     return {(metric, field.step) for field in fields if field.aggregate == "at" for metric in field.metrics}
 
 
-def _differ(values: Mapping[Pair, tuple[StepValue, int]], known: Mapping[Pair, tuple[StepValue, int]]) -> bool:
-    return any(pair not in known or known[pair][0].measured != value.measured for pair, (value, _) in values.items())
+def _differ(values: Mapping[Pair, tuple[StepValue, int]], stored: Mapping[Pair, tuple[StepValue, int]]) -> bool:
+    return any(pair not in stored or stored[pair][0].measured != value.measured for pair, (value, _) in values.items())
 
 
 def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
@@ -159,9 +162,9 @@ def _fold(
     for metric, step in pairs:
         by_metric[metric].append(step)
     points: dict[Pair, list[StepValue]] = {pair: [before[pair]] if pair in before else [] for pair in pairs}
-    past = -1
-    while reader.offset < end and reader.offset != past:
-        past = reader.offset
+    passed_step = -1
+    while reader.offset < end and reader.offset != passed_step:
+        passed_step = reader.offset
         for event in reader.read():
             if isinstance(event, RunStarted):
                 for pair, run_points in points.items():

@@ -38,11 +38,13 @@ class TaggingRecords(Sessions):
                 change = changes[row.id]
                 has = {tag.name.casefold(): tag for tag in row.tags}
                 new = {key for name in change.add if (key := clean_line(name).casefold()) and key not in has}
-                gone = {clean_line(name).casefold() for name in change.remove} & has.keys()
-                if not new and not gone:
+                removed = {clean_line(name).casefold() for name in change.remove} & has.keys()
+                if not new and not removed:
                     continue
-                undo[row.id] = TagChange(tuple(has[key].name for key in gone), tuple(new_tags[key].name for key in new))
-                row.tags = [tag for key, tag in has.items() if key not in gone] + [new_tags[key] for key in new]
+                undo[row.id] = TagChange(
+                    tuple(has[key].name for key in removed), tuple(new_tags[key].name for key in new)
+                )
+                row.tags = [tag for key, tag in has.items() if key not in removed] + [new_tags[key] for key in new]
                 note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
         return undo
 

@@ -9,8 +9,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontMetrics, QTextLayout, QTextOption
 
 
-def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, most: int) -> list[str]:
-    """``text`` on at most ``most`` lines of ``width`` px, the last elided."""
+def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, max_lines: int) -> list[str]:
+    """``text`` on at most ``max_lines`` lines of ``width`` px, the last elided."""
     text = " ".join(text[:2000].split())
     if metrics.horizontalAdvance(text) <= width:
         return [text]
@@ -23,7 +23,7 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
     units = text.encode("utf-16-le", "surrogatepass")  # Qt counts these, of which an emoji has two
     lines: list[str] = []
     begin = 0
-    while len(lines) < most - 1:
+    while len(lines) < max_lines - 1:
         line = layout.createLine()
         if not line.isValid():
             break
@@ -31,8 +31,8 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
         start, begin = begin, line.textStart() + line.textLength()
         lines.append(_of_units(units[2 * start : 2 * begin]).rstrip())
     layout.endLayout()
-    rest = _of_units(units[2 * begin :]).lstrip()
-    return [*lines, metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width)] if rest else lines
+    remainder = _of_units(units[2 * begin :]).lstrip()
+    return [*lines, metrics.elidedText(remainder, Qt.TextElideMode.ElideRight, width)] if remainder else lines
 
 
 def _of_units(units: bytes) -> str:

@@ -79,14 +79,14 @@ class GalleryDelegate(QStyledItemDelegate):
         left = option.rect.x() + (option.rect.width() - self.side) // 2
         rect = QRect(left, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
-        gone = thumbnail is not None and thumbnail.missing
+        is_missing = thumbnail is not None and thumbnail.missing
         if item.line:
             self._line(painter, option.rect)
         painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
             painter.drawPixmap(rect.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
         elif thumbnail.image is None:
-            self._broken(painter, rect, gone)
+            self._broken(painter, rect, is_missing)
         else:
             self._image(painter, rect, thumbnail.image)
         painter.setOpacity(1.0)
@@ -94,7 +94,7 @@ class GalleryDelegate(QStyledItemDelegate):
             self._badge(painter, rect, item.badge)
         if item.correct is not None:
             self._mark(painter, rect, item.correct)
-        self._words(painter, item, rect, gone)
+        self._words(painter, item, rect, is_missing)
         painter.restore()
 
     def _ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
@@ -154,13 +154,13 @@ class GalleryDelegate(QStyledItemDelegate):
             painter.end()
         return plate
 
-    def _broken(self, painter: QPainter, rect: QRect, gone: bool) -> None:
-        painter.setBrush(self._colors["window" if gone else "raised"])
+    def _broken(self, painter: QPainter, rect: QRect, is_missing: bool) -> None:
+        painter.setBrush(self._colors["window" if is_missing else "raised"])
         painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(rect.adjusted(1, 1, -1, -1), 4, 4)
         icon = QRect(0, 0, 4 * SPACE, 4 * SPACE)
         icon.moveCenter(rect.center())
-        (self._missing_icon if gone else self._broken_icon).paint(painter, icon)
+        (self._missing_icon if is_missing else self._broken_icon).paint(painter, icon)
 
     def _badge(self, painter: QPainter, rect: QRect, text: str) -> None:
         """A small plate in the lower left corner of the image."""
@@ -216,7 +216,7 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.end()
         return pixmap
 
-    def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, gone: bool) -> None:
+    def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, is_missing: bool) -> None:
         """Drawn from their base lines: a text in a box is laid out each time, which takes five times as long."""
         down = QPoint(0, self._metrics.height())
         base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())
@@ -224,12 +224,12 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.setPen(self._colors["muted"])
         if item.rank is not None:
             painter.drawText(base, f"#{item.rank}")
-        figure = "missing" if gone else f"{item.score:.3f}" if item.score is not None else ""
+        figure = "missing" if is_missing else f"{item.score:.3f}" if item.score is not None else ""
         if figure:
             painter.drawText(base + QPoint(rect.width() - self._metrics.horizontalAdvance(figure), 0), figure)
         if item.rank is not None or figure:
             base += down
-        if not gone:
+        if not is_missing:
             painter.setPen(self._colors["text"])
         for text in self._caption(item.caption, rect.width()):
             painter.drawText(base, text)

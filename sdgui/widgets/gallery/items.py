@@ -145,8 +145,8 @@ class GalleryModel(QAbstractListModel):
             self._gather.start()
 
     def _emit_arrived(self) -> None:
-        came, self._came = self._came, set()
-        for first, last in runs_of(row for row in came if row < len(self._items)):
+        arrived, self._came = self._came, set()
+        for first, last in runs_of(row for row in arrived if row < len(self._items)):
             self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])
 
 

@@ -42,14 +42,16 @@ class _ImageCopy(ImageReader):
 def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callable[[], None]) -> QMenu:
     """The context menu of the selected ``items``."""
     menu = QMenu(parent)
-    many = len(items) > 1
+    is_multiple = len(items) > 1
     menu.addAction("Preview\tSpace").triggered.connect(preview)
     menu.addSeparator()
-    menu.addAction("Copy paths\tCtrl+C" if many else "Copy path\tCtrl+C").triggered.connect(lambda: copy_paths(items))
+    menu.addAction("Copy paths\tCtrl+C" if is_multiple else "Copy path\tCtrl+C").triggered.connect(
+        lambda: copy_paths(items)
+    )
     copy = menu.addAction("Copy image")
-    copy.setEnabled(not many)
+    copy.setEnabled(not is_multiple)
     copy.triggered.connect(lambda: copy_image(items[0]))
-    captions = menu.addAction("Copy captions\tCtrl+Shift+C" if many else "Copy caption\tCtrl+Shift+C")
+    captions = menu.addAction("Copy captions\tCtrl+Shift+C" if is_multiple else "Copy caption\tCtrl+Shift+C")
     captions.setEnabled(any(item.caption for item in items))
     captions.triggered.connect(lambda: copy_captions(items))
     menu.addSeparator()

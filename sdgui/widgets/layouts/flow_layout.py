@@ -87,9 +87,9 @@ class FlowLayout(QLayout):
 class EvenFlowLayout(FlowLayout):
     """Cards: as many in a line as fit with the ``least`` width each, in columns that share the whole width evenly."""
 
-    def __init__(self, least: int, parent: QWidget | None = None) -> None:
+    def __init__(self, min_width: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._least = least
+        self._least = min_width
 
     def _columns(self, width: int) -> int:
         return max(1, (width + self.spacing()) // (self._least + self.spacing()))

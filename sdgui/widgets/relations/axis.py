@@ -47,8 +47,8 @@ class ValueAxis:
     def value_at(self, place: float) -> float:
         """The value at a place from 0 to 1, in its own unit."""
         low, high = self.ends()
-        drawn = low + place * (high - low)
-        return float(10.0**drawn) if self.log else drawn / self.factor
+        scaled = low + place * (high - low)
+        return float(10.0**scaled) if self.log else scaled / self.factor
 
     def text_at(self, place: float) -> str:
         """The label at a place."""

@@ -70,10 +70,10 @@ class ParallelCoordinates(QWidget):
 
     def brushed_runs(self) -> NDArray[np.intp]:
         """(K,) positions of the runs within every brush; all without one."""
-        within = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
+        is_brushed = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
         for index, (low, high) in self.brushes.items():
-            within &= (self._places[index] >= low) & (self._places[index] <= high)
-        return np.flatnonzero(within)
+            is_brushed &= (self._places[index] >= low) & (self._places[index] <= high)
+        return np.flatnonzero(is_brushed)
 
     def set_brush(self, axis: int, span: Range | None) -> None:
         """Brush an axis between two places from 0 to 1; None ends it."""
@@ -238,10 +238,10 @@ class ParallelCoordinates(QWidget):
             else:
                 self.setCursor(Qt.CursorShape.ArrowCursor if run is None else Qt.CursorShape.PointingHandCursor)
             return
-        axis_index, began = self._drag
+        axis_index, start = self._drag
         if not self.brushes:
             self._all = None  # what is outside fades from now on
-        self.set_brush(axis_index, (began, self._place(event.position().y())))
+        self.set_brush(axis_index, (start, self._place(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
@@ -275,8 +275,8 @@ class ParallelCoordinates(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _STEP, Qt.Key.Key_Down: -_STEP}
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.axes:
-            by = 1 if key == Qt.Key.Key_Right else -1
-            self._current = (self._current + by) % len(self.axes)
+            direction = 1 if key == Qt.Key.Key_Right else -1
+            self._current = (self._current + direction) % len(self.axes)
             self.update()
         elif key in moves and self.axes:
             low, high = self.brushes.get(self._current, (0.0, 1.0))
@@ -302,5 +302,5 @@ def scale_color(share: float) -> QColor:
     """From blue over green to yellow, of even lightness steps on either ground (after viridis)."""
     stops = ((68, 84, 160), (33, 145, 140), (94, 201, 98), (253, 200, 37))
     stop = min(len(stops) - 2, int(share * (len(stops) - 1)))
-    rest = share * (len(stops) - 1) - stop
-    return QColor(*(round(a + (b - a) * rest) for a, b in zip(stops[stop], stops[stop + 1], strict=True)))
+    fraction = share * (len(stops) - 1) - stop
+    return QColor(*(round(a + (b - a) * fraction) for a, b in zip(stops[stop], stops[stop + 1], strict=True)))

@@ -91,16 +91,16 @@ class Shards:
 
     def bad_rows(self) -> list[BadRow]:
         """The first members that are not rows."""
-        bad_members = (bad for shard in self.shards if shard.facts.bad for bad in shard.bad_rows())
+        bad_members = (bad_row for shard in self.shards if shard.facts.bad for bad_row in shard.bad_rows())
         return list(islice(bad_members, LISTED))
 
     def all_bad_rows(self) -> list[BadRow]:
         """All members that are not rows; a shard lists the reasons of its first ones only."""
         rows = []
         for shard in self.shards:
-            listed = shard.bad_rows()
-            more = BadRow(str(shard.shard), "more members of it are no pairs")
-            rows += [*listed, *[more] * (shard.facts.bad - len(listed))]
+            shard_rows = shard.bad_rows()
+            unlisted = BadRow(str(shard.shard), "more members of it are no pairs")
+            rows += [*shard_rows, *[unlisted] * (shard.facts.bad - len(shard_rows))]
         return rows
 
     def locate(self, row: int) -> tuple[int, int]:

@@ -125,7 +125,7 @@ def make_index(shard: Path) -> ShardIndex:
     """The index of ``shard``, built from its headers. DataError when it is not a tar, or has too many rows."""
     name = str(shard)
     rows: list[tuple[int, ...]] = []
-    bad: list[tuple[str, str]] = []
+    bad_members: list[tuple[str, str]] = []
     count = 0
     digest = hashlib.sha256()
     with open_regular(shard, error=DataError) as file:
@@ -142,8 +142,8 @@ def make_index(shard: Path) -> ShardIndex:
                 rows.append(_row(sample))
             else:
                 count += 1
-                if len(bad) < LISTED:
-                    bad.append((excerpt(sample.key, 100), excerpt(reason)))
+                if len(bad_members) < LISTED:
+                    bad_members.append((excerpt(sample.key, 100), excerpt(reason)))
             if len(rows) > MOST_ROWS or count > MOST_ROWS:
                 kind = "rows" if len(rows) > MOST_ROWS else "members that are not pairs"
                 raise DataError(f"{name} has more than {MOST_ROWS:,} {kind}; write smaller shards.")
@@ -152,7 +152,7 @@ def make_index(shard: Path) -> ShardIndex:
         time=status.st_mtime_ns,
         rows=len(rows),
         bad=count,
-        listed=tuple(bad),
+        listed=tuple(bad_members),
         digest=digest.hexdigest()[:32],
     )
     return ShardIndex(shard, facts, None, np.array(rows, ROW))

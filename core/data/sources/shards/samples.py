@@ -97,8 +97,8 @@ def read_meta(content: bytes) -> dict[str, Any]:
 
 def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, ...]:
     """The captions of a row, from the content of its members. ImageError when there are none."""
-    many = meta.get("captions")
-    texts = [caption for caption in many if isinstance(caption, str)] if isinstance(many, list) else []
+    caption_list = meta.get("captions")
+    texts = [caption for caption in caption_list if isinstance(caption, str)] if isinstance(caption_list, list) else []
     if not texts and text:
         texts = [_decoded(text, ".txt")]
     if not texts and isinstance(meta.get("caption"), str):

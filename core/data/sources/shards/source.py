@@ -24,12 +24,12 @@ def read_shards(pattern: str, progress: Progress | None = None) -> Source:
     return rows_of_shards(pattern, Shards.open(pattern, progress), progress)
 
 
-def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = None, most: int | None = None) -> Source:
-    """The rows of ``shards``, named by ``pattern``, or the first ``most`` of them."""
+def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = None, limit: int | None = None) -> Source:
+    """The rows of ``shards``, named by ``pattern``, or the first ``limit`` of them."""
     rows: list[Row] = []
-    bad = shards.all_bad_rows()
+    bad_rows = shards.all_bad_rows()
     names: dict[str, None] = {}
-    count = len(shards) if most is None else min(most, len(shards))
+    count = len(shards) if limit is None else min(limit, len(shards))
     for number in range(count):
         if progress is not None and number % _EVERY == 0:
             progress("reading captions", number, count)
@@ -37,8 +37,8 @@ def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = Non
         try:
             texts = shards.texts(number)
         except ImageError as error:
-            bad.append(BadRow(path, str(error)))
+            bad_rows.append(BadRow(path, str(error)))
             continue
         names.update(dict.fromkeys(texts.labels))
         rows.append(Row(path, texts.captions, texts.labels))
-    return Source(pattern, FORMAT, rows, bad, tuple(names))
+    return Source(pattern, FORMAT, rows, bad_rows, tuple(names))

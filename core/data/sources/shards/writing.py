@@ -104,20 +104,20 @@ class _ShardWriter:
 
     def write(self, rows: Sequence[int]) -> None:
         """Write a shard of ``rows``, unless none of their images can be read."""
-        written, before = self.written, self.written.rows
-        path = self._folder / f"{len(written.shards):05}{SUFFIX}"
+        result, before = self.written, self.written.rows
+        path = self._folder / f"{len(result.shards):05}{SUFFIX}"
         with whole_file(path) as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
                 for row in rows:
                     self._add(tar, self._source.rows[row])
             total = len(self._source.rows) + len(self._source.bad)
-            check_bad_share(self._source.origin, written.bad, total, self._max_bad_share)
-        if written.rows == before:
+            check_bad_share(self._source.origin, result.bad, total, self._max_bad_share)
+        if result.rows == before:
             path.unlink()
             return
         open_index(path)
-        written.shards.append(path)
-        self.sizes[path.name] = written.rows - before
+        result.shards.append(path)
+        self.sizes[path.name] = result.rows - before
 
     def _add(self, tar: tarfile.TarFile, row: Row) -> None:
         self._row_count += 1

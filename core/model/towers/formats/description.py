@@ -155,14 +155,14 @@ def _check_preprocessing(value: Any) -> str:
     """What is wrong with the colours' mean and deviation or the resizing, "" if nothing; the rest is unused."""
     if not isinstance(value, dict):
         return f"preprocess_cfg is {excerpt(value, 60)}, which is not an object"
-    for name, least in (("mean", -math.inf), ("std", 0.0)):
+    for name, minimum in (("mean", -math.inf), ("std", 0.0)):
         colours = value.get(name, [0.5] * 3)
         is_valid = (
             isinstance(colours, (list, tuple))
             and len(colours) == 3
             and all(type(channel) in (int, float) for channel in colours)
         )
-        if not (is_valid and all(least < channel and abs(channel) < 1000 for channel in colours)):
+        if not (is_valid and all(minimum < channel and abs(channel) < 1000 for channel in colours)):
             above = " above 0" if name == "std" else ""
             return f"preprocess_cfg.{name} is {excerpt(colours, 60)}, which is not three numbers{above}"
     for name, choices in _RESIZING.items():

@@ -63,5 +63,5 @@ def trained_on(run: RunDir) -> str | None:
     """The name of the machine on which ``run`` was started; None when it was not. UserError, RecordError."""
     if (record := read_record(run)) is not None:
         return record.machine
-    begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))
-    return THIS_COMPUTER if begun else None
+    has_begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))
+    return THIS_COMPUTER if has_begun else None

@@ -57,9 +57,9 @@ class RemoteJob:
             state = self.host.state
             self.trouble = state.sentence if state.kind in ("waiting", "refused", "connecting") else ""
             return None
-        answered, self._pending = self._pending, None
+        reply, self._pending = self._pending, None
         try:
-            answer = answered.result()
+            answer = reply.result()
         except ConnectionLost as error:
             self.trouble = str(error)
             return None

@@ -98,9 +98,9 @@ class RemotePlace:
             state = self.host.state
             self.trouble = state.sentence if state.kind in ("waiting", "refused") else self.trouble
             return
-        answered, self._pending = self._pending, None
+        reply, self._pending = self._pending, None
         try:
-            self._accept(answered.result())
+            self._accept(reply.result())
             self.trouble = ""
         except ConnectionLost as error:
             self.trouble, self._retry_at = str(error), seconds + _RETRY_SECONDS

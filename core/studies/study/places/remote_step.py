@@ -20,27 +20,27 @@ _POLL_SECONDS = 0.5
 
 
 def measure_remotely(
-    place: RemotePlace, out: StudyDir, arm: str, part: int, ended: threading.Event, wait: Callable[[], None]
+    place: RemotePlace, out: StudyDir, arm: str, part: int, stop: threading.Event, wait: Callable[[], None]
 ) -> str:
-    """Measure ``arm`` once, calling ``wait`` meanwhile; returns the error, "" on success or if ``ended`` is set."""
+    """Measure ``arm`` once, calling ``wait`` meanwhile; returns the error, "" on success or if ``stop`` is set."""
     while (device := place.offer()) is None:
         wait()
-        if place.problem or ended.wait(_POLL_SECONDS):
+        if place.problem or stop.wait(_POLL_SECONDS):
             return place.problem
     job = RemoteJob(place.host, place.request(["step", arm, str(part)], device))
     try:
         while (progress := job.poll()) is None or progress.state.alive:
             wait()
-            if ended.wait(_POLL_SECONDS):
+            if stop.wait(_POLL_SECONDS):
                 if job.folder:
                     place.host.end(job.folder, "kill")
                 return ""
         if progress.state is not RunState.DONE:
             return progress.note or f"measuring the step time ended as {progress.state}"
-        record = fetch_file(place.host, job.folder, "exports/step.json", MEGABYTE, ended.is_set)
+        record = fetch_file(place.host, job.folder, "exports/step.json", MEGABYTE, stop.is_set)
         path = out.step_time(arm, part)
         with writing(path, UserError):
             write_whole(path, record)
     except UserError as error:
-        return "" if ended.is_set() else str(error)
+        return "" if stop.is_set() else str(error)
     return ""

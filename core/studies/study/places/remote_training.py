@@ -134,17 +134,17 @@ class RemoteTraining:
         write_record(self._dir, self._record)
         self._job = RemoteJob(self._host, replace(self._job.request, token=self._record.token))
 
-    def _end(self, ended: Ended) -> Ended:
+    def _end(self, result: Ended) -> Ended:
         if self._release is not None:
             release_device, self._release = self._release, None
             release_device()
         self._remote.detach(self._dir)
-        return ended
+        return result
 
     def _fail(self, problem: str) -> Ended:
-        ended = self._end(Ended(problem))
+        result = self._end(Ended(problem))
         self._remove_record_if_unstarted()
-        return ended
+        return result
 
     def _remove_record_if_unstarted(self) -> None:
         """Without a trained step, the next start may choose another machine."""
@@ -186,8 +186,8 @@ class RemoteTraining:
             self._fetch_config()
         measures = fetch_file(self._host, self._job.folder, RESULT, LARGEST_MEASURES, self._closing.is_set)
         size = self._host.read(self._job.folder, "events.jsonl", 0, 1).result().size
-        until = time.monotonic() + _MIRROR_WAIT_SECONDS
-        while not self._is_mirrored(size) and time.monotonic() < until and not self._closing.is_set():
+        deadline = time.monotonic() + _MIRROR_WAIT_SECONDS
+        while not self._is_mirrored(size) and time.monotonic() < deadline and not self._closing.is_set():
             time.sleep(0.1)
         path = self._out.measures(self._run.arm, self._run.seed)
         with writing(path, UserError):

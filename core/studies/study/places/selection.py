@@ -50,9 +50,9 @@ def open_places(
         raise StudyError("the folder with the list of machines is unknown; give --home.")
     remote = RemoteRuns(Machines(options.home), lambda folder, sentence: log(f"{folder.name}: {sentence}"))
     try:
-        listed = [machine.name for machine in remote.machines.list.machines()]
-        names = named(chosen_machines.on, listed)
-        _refuse_mix(study, out, names, named(before.on, listed))
+        machine_names = [machine.name for machine in remote.machines.list.machines()]
+        names = named(chosen_machines.on, machine_names)
+        _refuse_mix(study, out, names, named(before.on, machine_names))
         known_data = local_data(study)
         places: list[Place] = [local] if "" in names else []
         places += [RemotePlace(name, remote, study, out, chosen_machines.folder, known_data) for name in names if name]
@@ -66,18 +66,18 @@ def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Seque
     if not needs_one_machine(study):
         return
     machines = (_begun(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
-    begun = {name for name in machines if name is not None}
+    used_machines = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
-        begun |= set(before)
-    names_text = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(begun - set(names))]))
+        used_machines |= set(before)
+    names_text = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(used_machines - set(names))]))
     if len(names) > 1:
         raise StudyError(
             f"this study compares arms at equal time, so it needs one machine: choose one of {names_text}."
         )
-    if begun - set(names):
+    if used_machines - set(names):
         raise StudyError(
             "this study compares arms at equal time, and was started on "
-            f"{', '.join(sorted(n or HERE for n in begun))}: continue there, or start it in another folder."
+            f"{', '.join(sorted(n or HERE for n in used_machines))}: continue there, or start it in another folder."
         )
 
 

@@ -79,40 +79,40 @@ class CaptionsModel(HeadedModel):
 
     def add_paths(self, paths: Iterable[str]) -> list[str]:
         """Append images; those already in the list are skipped. Returns the new ones."""
-        fresh = [path for path in dict.fromkeys(paths) if path not in self._entries]
-        self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(fresh)])
-        return fresh
+        new_paths = [path for path in dict.fromkeys(paths) if path not in self._entries]
+        self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(new_paths)])
+        return new_paths
 
     def add(self, entries: Sequence[Entry], emit: bool = True) -> None:
         """Insert entries at their positions; existing ones are replaced. ``emit``: emit ``changed``."""
         existing = [entry for entry in entries if entry.path in self._entries]
-        fresh = [entry for entry in entries if entry.path not in self._entries]
+        new_entries = [entry for entry in entries if entry.path not in self._entries]
         if existing:
             self.update(existing, emit)
-        if not fresh:
+        if not new_entries:
             return
-        at_end = min(entry.position for entry in fresh) > self._last
-        self._last = max(self._last, *(entry.position for entry in fresh))
-        visible = [entry.path for entry in fresh if self._filter is None or self._filter(entry)]
+        at_end = min(entry.position for entry in new_entries) > self._last
+        self._last = max(self._last, *(entry.position for entry in new_entries))
+        visible = [entry.path for entry in new_entries if self._filter is None or self._filter(entry)]
         if at_end and visible:
             first = len(self._visible_paths)
             self.beginInsertRows(QModelIndex(), first, first + len(visible) - 1)
-            self._store_entries(fresh)
+            self._store_entries(new_entries)
             self._visible_paths += visible
             self._rows.update((path, first + number) for number, path in enumerate(visible))
             self.endInsertRows()
         elif at_end:
-            self._store_entries(fresh)
+            self._store_entries(new_entries)
         else:
             self.beginResetModel()
-            self._store_entries(fresh)
+            self._store_entries(new_entries)
             order: list[tuple[int, str]] = [(self._entries[path].position, path) for path in self._visible_paths]
             for path in visible:
                 insort(order, (self._entries[path].position, path))
             self._set_visible([path for _, path in order])
             self.endResetModel()
         if emit:
-            self.changed.emit(fresh)
+            self.changed.emit(new_entries)
         self.counted.emit()
 
     def _store_entries(self, entries: Sequence[Entry]) -> None:
@@ -120,28 +120,28 @@ class CaptionsModel(HeadedModel):
 
     def update(self, entries: Sequence[Entry], emit: bool = True) -> None:
         """Replace entries of images in the list; others are ignored."""
-        fresh = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
-        if not fresh:
+        changed = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
+        if not changed:
             return
-        self._store_entries(fresh)
-        rows = [self._rows[entry.path] for entry in fresh if entry.path in self._rows]
+        self._store_entries(changed)
+        rows = [self._rows[entry.path] for entry in changed if entry.path in self._rows]
         if rows:
             self.dataChanged.emit(self.index(min(rows), 0), self.index(max(rows), self.columnCount() - 1))
         if emit:
-            self.changed.emit(fresh)
+            self.changed.emit(changed)
         self.counted.emit()
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove images from the list."""
-        gone = {path for path in paths if path in self._entries}
-        if not gone:
+        removed = {path for path in paths if path in self._entries}
+        if not removed:
             return
         self.beginResetModel()
-        for path in gone:
+        for path in removed:
             del self._entries[path]
-        self._set_visible([path for path in self._visible_paths if path not in gone])
+        self._set_visible([path for path in self._visible_paths if path not in removed])
         self.endResetModel()
-        self.removed.emit(sorted(gone))
+        self.removed.emit(sorted(removed))
         self.counted.emit()
 
     def _set_visible(self, paths: list[str]) -> None:

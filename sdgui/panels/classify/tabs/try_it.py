@@ -273,8 +273,8 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
     return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(lines))
 
 
-def refused_text(refused: Sequence[tuple[str, str]]) -> tuple[str, str]:
+def refused_text(refusals: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """A sentence and details about files that were refused."""
-    first, problem = refused[0]
-    more = f" {count(len(refused) - 1)} more were skipped." if len(refused) > 1 else ""
-    return f"{Path(first).name}: {problem}.{more}", "\n".join(f"{file}: {reason}" for file, reason in refused)
+    first, problem = refusals[0]
+    remainder = f" {count(len(refusals) - 1)} more were skipped." if len(refusals) > 1 else ""
+    return f"{Path(first).name}: {problem}.{remainder}", "\n".join(f"{file}: {reason}" for file, reason in refusals)

@@ -76,12 +76,12 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
 def _other_lines(runs: Sequence[Run]) -> list[Line]:
     """What only the run folders say: configs of logged runs, code, packages, machines and data."""
     rows = [_facts_of(run) for run in runs]
-    known = [row for row in rows if row]  # one that recorded nothing does not differ
+    recorded = [row for row in rows if row]  # one that recorded nothing does not differ
     lines = []
     for name in dict.fromkeys(name for row in rows for name in row if name not in settings()):
         values = [row.get(name) for row in rows]
         texts = tuple("" if value is None else excerpt(str(value), 200) for value in values)
-        lines.append(Line(name, texts, any(row.get(name) != known[0].get(name) for row in known), False))
+        lines.append(Line(name, texts, any(row.get(name) != recorded[0].get(name) for row in recorded), False))
     return lines
 
 
@@ -96,9 +96,9 @@ def _facts_of(run: Run) -> dict[str, object]:
 
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
-    ranked = field.source is Source.METRIC or field.key == "metric"
+    is_metric = field.source is Source.METRIC or field.key == "metric"
     numbers = [value for value in values if isinstance(value, (int, float))]
-    if not ranked or len(set(numbers)) < 2 or field.kind is not Kind.NUMBER:
+    if not is_metric or len(set(numbers)) < 2 or field.kind is not Kind.NUMBER:
         return frozenset()
     greatest = field.key == "metric" or higher_is_better(field.metrics[0])
     best = max(numbers) if greatest else min(numbers)

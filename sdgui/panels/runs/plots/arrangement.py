@@ -44,9 +44,9 @@ class Arrangement:
         by_id = {chart.id: chart for chart in fitting}
         first = next((by_id[metric] for metric in _RANKS if metric in by_id), None)
         pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]
-        rest = [chart for chart in fitting if chart != first and chart not in pinned]
+        others = [chart for chart in fitting if chart != first and chart not in pinned]
         groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
-        groups += [(section, [chart for chart in rest if chart.section == section]) for section in SECTIONS]
+        groups += [(section, [chart for chart in others if chart.section == section]) for section in SECTIONS]
         return [
             Part(title, tuple(members), title in self.folded and not self.words.strip())
             for title, members in groups
@@ -59,8 +59,8 @@ class Arrangement:
 
     def pin(self, chart_id: str) -> Arrangement:
         """Pin a plot, or release a pinned one."""
-        rest = tuple(pinned_id for pinned_id in self.pinned if pinned_id != chart_id)
-        return replace(self, pinned=rest if len(rest) < len(self.pinned) else (*rest, chart_id))
+        others = tuple(pinned_id for pinned_id in self.pinned if pinned_id != chart_id)
+        return replace(self, pinned=others if len(others) < len(self.pinned) else (*others, chart_id))
 
     def fold(self, title: str) -> Arrangement:
         """Fold a section, or unfold a folded one."""

@@ -73,11 +73,11 @@ class PlotCard(QFrame):
         if self.canvas is not None and self._means is None:
             self.canvas.put(series)
 
-    def show_means(self, means: list[Series] | None) -> None:
+    def show_means(self, series: list[Series] | None) -> None:
         """Show means of groups in place of the runs' curves; None shows these again."""
-        self._means = means
+        self._means = series
         if self.canvas is not None:
-            self.canvas.replace(self.series.values() if means is None else means)
+            self.canvas.replace(self.series.values() if series is None else series)
 
     def set_pinned(self, pinned: bool) -> None:
         self._pin.setChecked(pinned)

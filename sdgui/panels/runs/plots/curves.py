@@ -159,8 +159,8 @@ class PlotCurves:
 
 
 def _bounds(low: Floats, high: Floats) -> list[tuple[float, float]]:
-    least, greatest = float(np.fmin.reduce(low)), float(np.fmax.reduce(high))
-    return [] if np.isnan(least) else [(least, greatest)]
+    lowest, highest = float(np.fmin.reduce(low)), float(np.fmax.reduce(high))
+    return [] if np.isnan(lowest) else [(lowest, highest)]
 
 
 def _unbroken(x: Floats, y: Floats) -> list[list[tuple[float, float]]]:

@@ -101,8 +101,8 @@ class PlotGrid(QWidget):
     def set_metrics(self, names: Sequence[str]) -> None:
         """Set which metrics have a plot; points of a new metric add its plot."""
         charts = {chart_of(name) for name in names}
-        for gone in set(self._cards) - {chart.id for chart in charts}:
-            self._drop(gone)
+        for chart_id in set(self._cards) - {chart.id for chart in charts}:
+            self._drop(chart_id)
         for name in names:
             self._card(name)
         self._show_panel()

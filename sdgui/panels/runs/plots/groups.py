@@ -50,21 +50,21 @@ class Chart:
 
 def chart_of(metric: str) -> Chart:
     """The plot a metric belongs to; every name gets one."""
-    prefix, _, rest = metric.partition("/")
-    who, _, measure = rest.partition("/")
-    if prefix == "val" and who in _WHO and measure:
+    prefix, _, name = metric.partition("/")
+    network, _, measure = name.partition("/")
+    if prefix == "val" and network in _WHO and measure:
         return Chart(f"val/{measure}", _words(measure), "Validation", "share" if is_share(metric) else "value")
     if prefix == "val":
-        return Chart(metric, _words(rest or metric), "Validation", "share" if is_share(metric) else "value")
+        return Chart(metric, _words(name or metric), "Validation", "share" if is_share(metric) else "value")
     if metric in _RATES or prefix == "runtime":
-        return Chart(metric, _TITLES.get(metric, _words(rest)), "Speed and rates")
+        return Chart(metric, _TITLES.get(metric, _words(name)), "Speed and rates")
     if prefix == "train":
-        return Chart(metric, _TITLES.get(metric, _words(rest)), "Losses")
+        return Chart(metric, _TITLES.get(metric, _words(name)), "Losses")
     if prefix == "diag":
-        return Chart(metric, _words(rest), "Diagnostics")
+        return Chart(metric, _words(name), "Diagnostics")
     if prefix == "system":
-        return Chart(metric, _system_title(rest), "System")
-    return Chart(metric, _words(rest or metric), "Other")
+        return Chart(metric, _system_title(name), "System")
+    return Chart(metric, _words(name or metric), "Other")
 
 
 def role_of(metric: str) -> str:

@@ -62,8 +62,8 @@ class PlotPage(QScrollArea):
         """Show these, from top to bottom."""
         self._sections = list(sections)
         cards = [card for section in sections if not section.folded for card in section.cards]
-        for gone in set(self._cards) - set(cards):
-            gone.hide()
+        for section_name in set(self._cards) - set(cards):
+            section_name.hide()
         self._cards = cards
         for card in cards:
             if card.parent() is not self.content:

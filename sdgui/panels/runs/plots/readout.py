@@ -55,8 +55,10 @@ class Readout(QLabel):
             return
         nearest = min(readings, key=lambda reading: abs(reading.at - x)).at
         rows = "".join(_row(reading, mode, nearest, kind) for reading in readings[:_MOST])
-        more = f"<tr><td></td><td colspan=3>and {len(readings) - _MOST} more</td></tr>" if len(readings) > _MOST else ""
-        self.setText(f"<b>{where(mode, nearest)}</b><table cellspacing=0 cellpadding=1>{rows}{more}</table>")
+        remainder = (
+            f"<tr><td></td><td colspan=3>and {len(readings) - _MOST} more</td></tr>" if len(readings) > _MOST else ""
+        )
+        self.setText(f"<b>{where(mode, nearest)}</b><table cellspacing=0 cellpadding=1>{rows}{remainder}</table>")
         self.adjustSize()
         self._place(mouse)
         self.show()
@@ -96,13 +98,13 @@ def _row(reading: Reading, mode: XMode, nearest: float, kind: AxisKind) -> str:
     unit = "%" if kind == "share" else ""
     raw = formats.value(reading.value, unit)
     main = raw if reading.smooth is None else formats.value(reading.smooth, unit)
-    beside = "" if reading.smooth is None else f"&nbsp;({raw})"
+    raw_text = "" if reading.smooth is None else f"&nbsp;({raw})"
     if reading.at != nearest:
-        beside += f"&nbsp;<i>{where(mode, reading.at)}</i>"
+        raw_text += f"&nbsp;<i>{where(mode, reading.at)}</i>"
     name = html.escape(reading.name if len(reading.name) <= 40 else reading.name[:39] + "…")
     name = f"<b>{name}</b>" if reading.lifted else name
     muted = theme().colors.muted
     return (
         f"<tr><td><span style='color:{reading.color.name()}'>■</span></td><td>{name}&nbsp;&nbsp;</td>"
-        f"<td align=right>{main}</td><td style='color:{muted}'>{beside}</td></tr>"
+        f"<td align=right>{main}</td><td style='color:{muted}'>{raw_text}</td></tr>"
     )

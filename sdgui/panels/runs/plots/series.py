@@ -43,16 +43,16 @@ class Ema:
         """The average after each of ``values``, which follow those of earlier calls."""
         out = np.full(len(values), np.nan)
         finite = np.isfinite(values)
-        fresh = values[finite]
-        if len(fresh) == 0:
+        new_values = values[finite]
+        if len(new_values) == 0:
             return out
-        decay = np.zeros(len(fresh))  # weight to the power 1, 2, …; computed only while it still matters
-        telling = min(len(fresh), 1 + int(np.log(_NOTHING) / np.log(self.weight)) if self.weight > 0 else 1)
+        decay = np.zeros(len(new_values))  # weight to the power 1, 2, …; computed only while it still matters
+        telling = min(len(new_values), 1 + int(np.log(_NOTHING) / np.log(self.weight)) if self.weight > 0 else 1)
         decay[:telling] = self.weight ** np.arange(1, telling + 1, dtype=np.float64)
-        totals = (1.0 - self.weight) * decayed_sums(fresh, self.weight) + decay * self._total
+        totals = (1.0 - self.weight) * decayed_sums(new_values, self.weight) + decay * self._total
         out[finite] = totals / (1.0 - self.weight**self._count * decay)
         self._total = float(totals[-1])
-        self._count += len(fresh)
+        self._count += len(new_values)
         return out
 
 
@@ -258,11 +258,11 @@ class Series:
     def _derive(self, start: int) -> None:
         self._looked_up.clear()
         self._seconds = None
-        fresh = self.values[start:]
-        self._all_finite = (self._all_finite or start == 0) and bool(np.isfinite(fresh).all())
-        self._buffers["finite"][start : self._size] = np.where(np.isfinite(fresh), fresh, np.nan)
+        new_values = self.values[start:]
+        self._all_finite = (self._all_finite or start == 0) and bool(np.isfinite(new_values).all())
+        self._buffers["finite"][start : self._size] = np.where(np.isfinite(new_values), new_values, np.nan)
         if self._ema.weight > 0:
-            self._buffers["smooth"][start : self._size] = self._ema.extend(fresh)
+            self._buffers["smooth"][start : self._size] = self._ema.extend(new_values)
 
 
 def _column(values: ArrayLike) -> Floats:

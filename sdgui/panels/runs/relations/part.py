@@ -62,9 +62,9 @@ class _Relation(QWidget):
 
     run_chosen = Signal(int)  # run id
 
-    def __init__(self, store: Store, table: RunTable, most: int, parent: QWidget) -> None:
+    def __init__(self, store: Store, table: RunTable, limit: int, parent: QWidget) -> None:
         super().__init__(parent)
-        self._store, self.table, self._most = store, table, most
+        self._store, self.table, self._most = store, table, limit
         self.columns = Columns()
         self._stale = True
         table.listed.connect(lambda _listing: self.stale())
@@ -88,12 +88,12 @@ class _Relation(QWidget):
             return
         fields = [field for field in self.table.model.fields if field.key not in _NO_AXIS or field.aggregate]
         fields = list(dict.fromkeys([*fields, fact("metric"), fact("duration")]))
-        query, store, most = listing.query, self._store, self._most
+        query, store, limit = listing.query, self._store, self._most
         listed_ids = rows.run_ids() if rows.groups is None else None
 
         def read() -> Columns:
             ids = listed_ids if listed_ids is not None else store.run_ids(query)
-            return read_columns(store, ids[:most], fields)
+            return read_columns(store, ids[:limit], fields)
 
         self.table.reader.run(read, self._receive_columns)
 
@@ -207,10 +207,10 @@ class ParallelPart(_Relation):
             button.setEnabled(bool(self.lines.brushes))
         self._show_pointed_run()
 
-    def _show_pointed_run(self, pointed: int = -1) -> None:
+    def _show_pointed_run(self, index: int = -1) -> None:
         """The name of the run under the pointer; else how many are within the brushes."""
-        if pointed >= 0:
-            self.number.setText(self.columns.names[pointed])
+        if index >= 0:
+            self.number.setText(self.columns.names[index])
         elif self.lines.brushes:
             self.number.setText(f"{len(self.lines.brushed_runs())} of {len(self.columns.run_ids)} runs")
         else:

@@ -78,8 +78,8 @@ class Scatter(QWidget):
         for axis, values, show in ((x, self._x, self.plot.setXRange), (y, self._y, self.plot.setYRange)):
             if (around := _around(axis, values[self._plotted_runs])) is not None:
                 show(*around, padding=0)
-        lost = len(names) - len(self._plotted_runs)
-        self._count = f"{len(self._plotted_runs)} runs" + (f"; {lost} lack one of the two" if lost else "")
+        left_out = len(names) - len(self._plotted_runs)
+        self._count = f"{len(self._plotted_runs)} runs" + (f"; {left_out} lack one of the two" if left_out else "")
         self.note.setText(self._count)
         self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")
 

@@ -99,8 +99,8 @@ class TableBar(QWidget):
         return menu
 
     def _toggle(self, name: str, on: bool) -> None:
-        rest = tuple(field for field in self._layout.group_by if field != name)
-        self.group_asked.emit((*rest, name) if on else rest)
+        others = tuple(field for field in self._layout.group_by if field != name)
+        self.group_asked.emit((*others, name) if on else others)
 
     def _open(self, menu: QMenu) -> None:
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

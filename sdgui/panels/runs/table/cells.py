@@ -56,8 +56,8 @@ def tip_of(field: Field) -> str:
     statistic = "Last value" if field.aggregate == "last" else "Best value"
     if field.aggregate == "at":
         statistic = f"Last value up to step {count(field.step)}, once a run has come so far,"
-    of = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
-    return f"{statistic} of {of}\nIn a filter: {field.name}"
+    metric_text = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
+    return f"{statistic} of {metric_text}\nIn a filter: {field.name}"
 
 
 def shares(field: Field) -> bool:

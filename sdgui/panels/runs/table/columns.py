@@ -138,10 +138,10 @@ class ColumnChooser(QFrame):
         shown_fields = fields_of(columns, catalogue)
         names = {field.name for field in shown_fields}
         last = [f"last({metric})" for metric in catalogue.metrics]
-        rest = [field for field in fields_of([*catalogue.names(), *last], catalogue) if field.name not in names]
+        others = [field for field in fields_of([*catalogue.names(), *last], catalogue) if field.name not in names]
         self.list.blockSignals(True)
         self.list.clear()
-        for field in (*shown_fields, *rest):
+        for field in (*shown_fields, *others):
             if field.name != NAME:
                 self.list.addItem(_item(field, field.name in names))
         self.list.blockSignals(False)
@@ -162,13 +162,17 @@ class ColumnChooser(QFrame):
         self.changed.emit(self.chosen())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        row, by = self.list.currentRow(), {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
-        if by is not None and event.modifiers() & Qt.KeyboardModifier.AltModifier and 0 <= row + by < self.list.count():
+        row, offset = self.list.currentRow(), {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
+        if (
+            offset is not None
+            and event.modifiers() & Qt.KeyboardModifier.AltModifier
+            and 0 <= row + offset < self.list.count()
+        ):
             item = self.list.takeItem(row)
-            self.list.insertItem(row + by, item)
-            self.list.setCurrentRow(row + by)
+            self.list.insertItem(row + offset, item)
+            self.list.setCurrentRow(row + offset)
             self._tell()
-        elif by == 1 and self.search.hasFocus():
+        elif offset == 1 and self.search.hasFocus():
             self.list.setFocus(Qt.FocusReason.OtherFocusReason)
         else:
             super().keyPressEvent(event)

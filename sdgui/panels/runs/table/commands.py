@@ -156,10 +156,10 @@ class TableCommands(QObject):
             for run_id in run_ids:
                 store.restore_run(run_id)
 
-        def done(what: str) -> None:
+        def done(message: str) -> None:
             self.changed.emit(changes)
             undo = Remedy("Undo", lambda: self._services.writer.submit(restore, lambda _: self.changed.emit(changes)))
-            self.message_requested.emit(Message("info", f"Moved {what} to the bin.", remedy=undo))
+            self.message_requested.emit(Message("info", f"Moved {message} to the bin.", remedy=undo))
 
         if run_ids:
             self._services.writer.submit(

@@ -54,28 +54,39 @@ def completions(text: str, cursor: int, catalogue: Catalogue, values: Values) ->
         and tokens_before[-1].kind not in ("open", "close", "comma")
         else None
     )
-    earlier = tokens_before[:-1] if typed is not None else tokens_before
+    previous_tokens = tokens_before[:-1] if typed is not None else tokens_before
     if typed is not None and typed.kind == "operator":
-        earlier, typed = tokens_before, None
+        previous_tokens, typed = tokens_before, None
     start, part = (typed.start, typed.text) if typed is not None else (cursor, "")
     end = _end_of_word(text, cursor)
-    if (offered := _at_step(earlier, part, start, end, catalogue, values)) is not None:
-        return offered
-    if earlier and earlier[-1].kind == "operator" and len(earlier) > 1:
-        return _values(earlier[-2], part, start, end, catalogue, values)
-    if typed is None and earlier and earlier[-1].end < cursor and (field := _field(earlier[-1], catalogue)):
+    if (at_step := _at_step(previous_tokens, part, start, end, catalogue, values)) is not None:
+        return at_step
+    if previous_tokens and previous_tokens[-1].kind == "operator" and len(previous_tokens) > 1:
+        return _values(previous_tokens[-2], part, start, end, catalogue, values)
+    if (
+        typed is None
+        and previous_tokens
+        and previous_tokens[-1].end < cursor
+        and (field := _field(previous_tokens[-1], catalogue))
+    ):
         operators = _ANY if field.kind is None else _OPERATORS[field.kind]
         return [Completion(operator, start, end) for operator in operators]
-    return _names(part, start, end, catalogue, bool(earlier) and earlier[-1].kind not in ("and", "or", "not", "open"))
+    return _names(
+        part,
+        start,
+        end,
+        catalogue,
+        bool(previous_tokens) and previous_tokens[-1].kind not in ("and", "or", "not", "open"),
+    )
 
 
 def _at_step(
-    earlier: Sequence[Token], part: str, start: int, end: int, catalogue: Catalogue, values: Values
+    previous_tokens: Sequence[Token], part: str, start: int, end: int, catalogue: Catalogue, values: Values
 ) -> list[Completion] | None:
     """Inside of ``at(METRIC, STEP)``: the metric, then the step; None elsewhere."""
-    if _is_call(earlier[-2:]):
+    if _is_call(previous_tokens[-2:]):
         return [Completion(f"{metric}, ", start, end, "metric") for metric in _ranked(part, catalogue.metrics)]
-    if len(earlier) > 3 and earlier[-1].kind == "comma" and _is_call(earlier[-4:-2]):
+    if len(previous_tokens) > 3 and previous_tokens[-1].kind == "comma" and _is_call(previous_tokens[-4:-2]):
         return [Completion(f"{step})", start, end, "step") for step in _ranked(part, values.get(STEPS, ()))]
     return None
 
@@ -115,10 +126,10 @@ def _values(name: Token, part: str, start: int, end: int, catalogue: Catalogue, 
     return [Completion(choice, start, end) for choice in _ranked(part, quoted)]
 
 
-def _names(part: str, start: int, end: int, catalogue: Catalogue, joined: bool) -> list[Completion]:
+def _names(part: str, start: int, end: int, catalogue: Catalogue, is_joined: bool) -> list[Completion]:
     names = _ranked(part, catalogue.names())
     call = [Completion("at(", start, end, "a metric at a step")] if part and "at(".startswith(part.lower()) else []
-    words = [word for word in ("and", "or", "not") if part and word.startswith(part.lower())] if joined else []
+    words = [word for word in ("and", "or", "not") if part and word.startswith(part.lower())] if is_joined else []
     suggestions = [Completion(word, start, end) for word in words] + call
     return suggestions + [Completion(name, start, end, _about(name, catalogue)) for name in names]
 
@@ -137,10 +148,10 @@ def _ranked(part: str, names: Sequence[str]) -> list[str]:
         return list(names[:MOST])
 
     def rank(name: str) -> int:
-        bare = name.casefold().lstrip('"')
-        if bare.startswith(lower):
+        plain_name = name.casefold().lstrip('"')
+        if plain_name.startswith(lower):
             return 0
-        return 1 if any(piece.startswith(lower) for piece in re.split(r"[./_ ]", bare)) else 2
+        return 1 if any(piece.startswith(lower) for piece in re.split(r"[./_ ]", plain_name)) else 2
 
     fitting = [name for name in names if lower in name.casefold() and name != part]
     return sorted(fitting, key=rank)[:MOST]

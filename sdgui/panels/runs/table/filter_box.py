@@ -133,8 +133,8 @@ class FilterBox(QLineEdit):
         self._list.hide()
         self._offer(explicit=False)
 
-    def _move(self, by: int) -> None:
-        row = self._list.currentIndex().row() + by
+    def _move(self, offset: int) -> None:
+        row = self._list.currentIndex().row() + offset
         self._list.setCurrentIndex(self._offered.index(row % max(1, self._offered.rowCount()), 0))
 
     def event(self, event: QEvent) -> bool:
@@ -151,15 +151,15 @@ class FilterBox(QLineEdit):
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key, offered = event.key(), self._list.isVisible()
+        key, is_open = event.key(), self._list.isVisible()
         if key == Qt.Key.Key_Space and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._offer(explicit=True)
-        elif offered and key in (Qt.Key.Key_Down, Qt.Key.Key_Up):
+        elif is_open and key in (Qt.Key.Key_Down, Qt.Key.Key_Up):
             self._move(1 if key == Qt.Key.Key_Down else -1)
-        elif offered and key == Qt.Key.Key_Escape:
+        elif is_open and key == Qt.Key.Key_Escape:
             self._list.hide()
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            if offered and self._list.currentIndex().isValid():
+            if is_open and self._list.currentIndex().isValid():
                 self._take_index(self._list.currentIndex())
             else:
                 self._list.hide()

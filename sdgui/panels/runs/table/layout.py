@@ -82,8 +82,8 @@ class TableLayout:
         """Sort by this column; the other way where it is the first key already. Former keys follow."""
         first = self.sort[0] if self.sort else None
         descending = not first[1] if first is not None and first[0] == name else _begins_descending(name)
-        rest = tuple(key for key in self.sort if key[0] != name)
-        return replace(self, sort=((name, descending), *rest)[:SORT_KEYS_KEPT])
+        others = tuple(key for key in self.sort if key[0] != name)
+        return replace(self, sort=((name, descending), *others)[:SORT_KEYS_KEPT])
 
     def with_columns(self, columns: Iterable[str]) -> TableLayout:
         """Other columns, in this order, each once."""
@@ -96,8 +96,12 @@ class TableLayout:
 
 def _begins_descending(name: str) -> bool:
     """Whether the greatest value is what one looks for first."""
-    bare = name.removeprefix("last(").removesuffix(")")
-    return bare in ("created", "started", "finished", "metric", "progress", "step") or "R@" in bare or "recall" in bare
+    metric = name.removeprefix("last(").removesuffix(")")
+    return (
+        metric in ("created", "started", "finished", "metric", "progress", "step")
+        or "R@" in metric
+        or "recall" in metric
+    )
 
 
 def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:

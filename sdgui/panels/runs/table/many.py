@@ -107,14 +107,14 @@ class ManySheet(QFrame):
         self.show()
         self.add.setFocus(Qt.FocusReason.PopupFocusReason)
 
-    def _show_tags(self, counted: Counter[str]) -> None:
+    def _show_tags(self, tag_counts: Counter[str]) -> None:
         for box in self._boxes.values():
             box.setParent(None)
             box.deleteLater()
         self._boxes = {}
         layout = self._tags.layout()
         assert layout is not None
-        for tag, number in counted.most_common(30):
+        for tag, number in tag_counts.most_common(30):
             box = QCheckBox(f"{tag} ({number})".replace("&", "&&"), self._tags)
             box.setChecked(True)
             box.setToolTip(plain_tip(f"Unticked, the tag {tag} is taken from the {number} that have it"))

@@ -186,8 +186,8 @@ class RunTable(QWidget):
         if field.name == NAME:
             return NAME_WIDTH
         title = self.view.fontMetrics().horizontalAdvance(title_of(field)) + 5 * SPACE
-        least = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # room for a mean with its interval
-        return _WIDTHS.get(field.name, min(max(title, least), 28 * SPACE))
+        min_width = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # room for a mean with its interval
+        return _WIDTHS.get(field.name, min(max(title, min_width), 28 * SPACE))
 
     def _resized(self, column: int, _old: int, new: int) -> None:
         if column < len(self.model.fields):
@@ -245,15 +245,17 @@ class RunTable(QWidget):
         field, layout = self.model.fields[column], self.arrangement
         menu = QMenu(self)
         menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
-        by = menu.addAction("Group by this" if field.source is not Source.METRIC else "Group by bands of this")
-        by.triggered.connect(
+        group_action = menu.addAction(
+            "Group by this" if field.source is not Source.METRIC else "Group by bands of this"
+        )
+        group_action.triggered.connect(
             lambda: self.show_layout(layout.grouped_by(*dict.fromkeys((*layout.group_by, field.name))))
         )
         if field.source is Source.METRIC:
             menu.addAction("At a step …").triggered.connect(lambda: self.choose_columns(position, field))
         if field.name != NAME:
-            rest = [name for name in layout.columns if name != field.name]
-            menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(layout.with_columns(rest)))
+            others = [name for name in layout.columns if name != field.name]
+            menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(layout.with_columns(others)))
         menu.addSeparator()
         menu.addAction("Columns …").triggered.connect(lambda: self.choose_columns(position))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -268,8 +270,8 @@ class RunTable(QWidget):
         if text:
             before = self.arrangement.filter.strip()
             either = re.search(r"\bor\b", before, re.IGNORECASE)
-            joined = f"({before}) and {text}" if either else f"{before} {text}".strip()
-            self.show_layout(replace(self.arrangement, filter=joined))
+            combined = f"({before}) and {text}" if either else f"{before} {text}".strip()
+            self.show_layout(replace(self.arrangement, filter=combined))
 
     def filter_text_of_cell(self) -> str:
         """The filter that matches runs with the current cell's value; "" for an empty cell."""

@@ -88,8 +88,8 @@ class TableReader(QObject):
             return
 
         def work() -> Filled:
-            until = time.monotonic() + _FILL_SECONDS
-            return self.store.fill_step_values(pairs, lambda: time.monotonic() < until and not self._ending.is_set())
+            deadline = time.monotonic() + _FILL_SECONDS
+            return self.store.fill_step_values(pairs, lambda: time.monotonic() < deadline and not self._ending.is_set())
 
         def done(result: Filled) -> None:
             self.unread.emit(result.unread)

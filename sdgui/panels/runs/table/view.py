@@ -256,7 +256,7 @@ class RunTableView(_Table):
                 run_ids[row.run_id] = None
             elif row.group is not None:
                 inside = range(number + 1, number + 1 + rows.children(row.group))
-                run_ids |= {run_id: None for each in inside if (run_id := rows.at(each).run_id) is not None}
+                run_ids |= {run_id: None for row_index in inside if (run_id := rows.at(row_index).run_id) is not None}
         return list(run_ids)
 
     def choose(self, run_id: int) -> bool:

@@ -169,18 +169,21 @@ class EvaluationPane(QWidget):
             self.choose(selected.title, selected.path)
 
     def _show_count(self) -> None:
-        shown_count, listed = len(self.model.visible_queries), len(self.model.all_queries)
+        shown_count, total_count = len(self.model.visible_queries), len(self.model.all_queries)
         if self.current_way == PAIRS and self._pairs is not None and len(self._names) == 2:
             counts, (a, b) = self._pairs["counts"], self._names
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
             self.count_label.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
             return
         way = self.current_way
-        total = max(listed, int(self._sides[0]["queries"].get(way, listed)) if self._sides and way != PAIRS else listed)
-        hardest = f" (the {count(listed)} hardest are listed)" if listed < total else ""
-        of = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
-        earlier = f" · as of {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
-        self.count_label.setText(f"{of} queries{hardest}{earlier}")
+        total = max(
+            total_count,
+            int(self._sides[0]["queries"].get(way, total_count)) if self._sides and way != PAIRS else total_count,
+        )
+        hardest = f" (the {count(total_count)} hardest are listed)" if total_count < total else ""
+        count_text = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
+        age_text = f" · as of {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
+        self.count_label.setText(f"{count_text} queries{hardest}{age_text}")
 
     # Choosing
     def current(self) -> Known | None:

@@ -160,17 +160,17 @@ class KnownModel(HeadedModel):
             return theme().color("good")
         return None
 
-    def _moved(self, moved: float | None, role: int) -> object:
-        if not moved:
+    def _moved(self, rank_change: float | None, role: int) -> object:
+        if not rank_change:
             return "" if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{'▲' if moved > 0 else '▼'} {rank_text(abs(moved))}"
+            return f"{'▲' if rank_change > 0 else '▼'} {rank_text(abs(rank_change))}"
         if role in (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole):
-            direction = "higher" if moved > 0 else "lower"
-            text = f"{rank_text(abs(moved))} ranks {direction} than with {self._names[0]}"
+            direction = "higher" if rank_change > 0 else "lower"
+            text = f"{rank_text(abs(rank_change))} ranks {direction} than with {self._names[0]}"
             return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
         if role == Qt.ItemDataRole.ForegroundRole:
-            return theme().color("good" if moved > 0 else "error")
+            return theme().color("good" if rank_change > 0 else "error")
         return None
 
 

@@ -224,9 +224,9 @@ class MapPage(QWidget):
         self.gallery.set_items(list(images.values()))
 
     def _mark_current(self, index: int) -> None:
-        listed = self.gallery.items()
-        if 0 <= index < len(listed):
-            self.canvas.mark(self._points.of_path(str(listed[index].path)))
+        items = self.gallery.items()
+        if 0 <= index < len(items):
+            self.canvas.mark(self._points.of_path(str(items[index].path)))
 
     def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
         selected_items = [self.gallery.items()[index] for index in selected_rows]

@@ -98,9 +98,9 @@ class MapCanvas(QWidget):
 
         The view stays if only the positions changed.
         """
-        fresh = len(positions) != len(self._places)
+        is_new = len(positions) != len(self._places)
         self._places, self._groups = positions, np.asarray(groups, np.int64)
-        self._images, self._marked = images, self._marked if not fresh else []
+        self._images, self._marked = images, self._marked if not is_new else []
         self._draw()
         self.setAccessibleDescription(f"{images} images and {len(positions) - images} captions")
         self.show_all()

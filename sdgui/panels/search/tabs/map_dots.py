@@ -76,8 +76,8 @@ def dots_image(
         middle = pixels[indices, 1].astype(np.int64) * width + pixels[indices, 0]
         point_colors = colors[indices]
         for x, y in shape:
-            for more in range(size * size):
-                flat[middle + (y * size + more // size) * width + x * size + more % size] = point_colors
+            for offset in range(size * size):
+                flat[middle + (y * size + offset // size) * width + x * size + offset % size] = point_colors
     return QImage(canvas.data, width, height, 4 * width, QImage.Format.Format_ARGB32_Premultiplied).copy()
 
 

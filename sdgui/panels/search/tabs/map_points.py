@@ -99,8 +99,8 @@ class MapPoints:
         telling = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
         return sorted(telling, key=lambda name: int((self.labels[name][1] >= 0).sum()))
 
-    def colors(self, label: str, most: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
-        """A colour per point, and the legend; the ``most`` frequent values get a colour each, others ``other_color``.
+    def colors(self, label: str, limit: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
+        """A colour per point, and the legend; the ``limit`` frequent values get a colour each, others ``other_color``.
 
         Without a label, images and captions differ. A caption has the colour of its image.
         """
@@ -109,7 +109,7 @@ class MapPoints:
             legend = [("images", 0), ("captions", 1)] if captions else []
             return [0] * images + [1] * captions, legend
         values, codes = self.labels[label]
-        common = [code for code, _ in Counter(codes[codes >= 0].tolist()).most_common(most)]
+        common = [code for code, _ in Counter(codes[codes >= 0].tolist()).most_common(limit)]
         table = np.full(len(values) + 1, other_color, np.int64)  # the last one: of no value
         table[common] = np.arange(len(common))
         image_colors = table[codes]
@@ -122,14 +122,14 @@ class MapPoints:
 
 def _plain(answer: Mapping[str, Any]) -> MapPoints:
     images, captions = answer["images"], answer["captions"]
-    both = [*images, *captions]
+    points = [*images, *captions]
     words = {int(point["row"]): str(point["caption"]) for point in captions}
     names = {
         int(point["row"]): (str(point["path"]), words.get(int(point["row"]), "") or _label_text(point["labels"]))
         for point in images
     }
     return MapPoints(
-        places=np.array([(point["x"], point["y"]) for point in both], np.float64).reshape(-1, 2),
+        places=np.array([(point["x"], point["y"]) for point in points], np.float64).reshape(-1, 2),
         rows=np.array([point["row"] for point in images], np.int64),
         texts=np.arange(len(captions)),
         owners=np.array([point["row"] for point in captions], np.int64),

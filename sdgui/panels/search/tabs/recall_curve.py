@@ -63,8 +63,8 @@ class RecallCurve(QWidget):
         self._plot.clear()
         dress(self._left_axis, self._bottom_axis)
         self._left_axis.setWidth(6 * SPACE)
-        most = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
-        self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= most]])
+        max_k = max((line.k[-1] for line in self._lines if len(line.k)), default=10)
+        self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= max_k]])
         for line in self._lines:
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
             pen = pg.mkPen(look.run_color(line.color), width=2, style=style)
@@ -72,7 +72,7 @@ class RecallCurve(QWidget):
         self._cross.setPen(pg.mkPen(look.color("muted"), style=Qt.PenStyle.DotLine))
         self._cross.setVisible(False)
         self._plot.addItem(self._cross, ignoreBounds=True)
-        self._plot.setXRange(0, float(np.log10(max(2, most))), padding=0.02)
+        self._plot.setXRange(0, float(np.log10(max(2, max_k))), padding=0.02)
         self._show_values(10)
         self.setAccessibleDescription(self.text_at(1) + "; " + self.text_at(10))
 

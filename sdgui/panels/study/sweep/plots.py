@@ -103,9 +103,9 @@ def objectives_of(report: SweepReport) -> list[str]:
     return [objective.metric for objective in report.objectives]
 
 
-def history(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """The objective of each trial, and the best value so far."""
-    index = objectives_of(report).index(chosen[0])
+    index = objectives_of(report).index(settings[0])
     trials, objective = finished(report), report.objectives[index]
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
     numbers = np.array([trial.number for trial in trials], float)
@@ -121,20 +121,20 @@ def history(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> 
     return f"{metric_title(objective.metric)} of each trial; line: best so far"
 
 
-def slices(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """An objective over one setting; later trials are lighter."""
-    trials, index = finished(report), objectives_of(report).index(chosen[1])
-    x, y = setting_axis(report, chosen[0], trials), objective_axis(report, index, trials)
+    trials, index = finished(report), objectives_of(report).index(settings[1])
+    x, y = setting_axis(report, settings[0], trials), objective_axis(report, index, trials)
     shade = [trial.number / max(1, report.trials[-1].number) for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
     _label(plot, "bottom", x)
     return f"{y.title} over {x.title}; blue: early trials, yellow: late ones"
 
 
-def contour(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """An objective over two settings: the trials, and an inverse-distance interpolation between them."""
-    trials, index = finished(report), objectives_of(report).index(chosen[2])
-    x, y = (setting_axis(report, name, trials) for name in chosen[:2])
+    trials, index = finished(report), objectives_of(report).index(settings[2])
+    x, y = (setting_axis(report, name, trials) for name in settings[:2])
     values = objective_axis(report, index, trials)
     shade = np.nan_to_num(values.places(), nan=0.5)
     is_finite = np.isfinite(x.scaled()) & np.isfinite(y.scaled())
@@ -152,9 +152,9 @@ def contour(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> 
     return f"{values.title} over {x.title} and {y.title}; yellow: highest"
 
 
-def importance(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """The PED-ANOVA importance of each setting."""
-    shares = report.importance.get(chosen[0], {})
+    shares = report.importance.get(settings[0], {})
     if not shares:
         return "Importance is computed from 4 complete trials on."
     names = sorted(shares, key=lambda name: shares[name])
@@ -166,10 +166,10 @@ def importance(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) 
     plot.getAxis("left").setTicks([[(position, name) for position, name in enumerate(names)]])
     plot.getAxis("left").setWidth(26 * SPACE)
     plot.getAxis("bottom").setLabel("Share of importance, %")
-    return f"Importance of each setting for {chosen[0]} (PED-ANOVA)"
+    return f"Importance of each setting for {settings[0]} (PED-ANOVA)"
 
 
-def timeline(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
+def timeline(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
     """A bar per trial, from its start to its end."""
     started = [trial for trial in report.trials if trial.started]
     if not started:
@@ -189,7 +189,7 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -
     return "Time of each trial, from its proposal to its result"
 
 
-def intermediate(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str]) -> str:
+def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
     """The intermediate values that early stopping uses."""
     trials = [trial for trial in report.trials if trial.intermediate]
     for trial in trials:
@@ -213,10 +213,10 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _chosen: Sequence[str
     )
 
 
-def pareto(plot: pg.PlotWidget, report: SweepReport, chosen: Sequence[str]) -> str:
+def pareto(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """Two objectives; trials on the Pareto front are yellow."""
     trials = finished(report)
-    x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in chosen)
+    x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in settings)
     shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
     plot.getAxis("bottom").setLabel(x.title)

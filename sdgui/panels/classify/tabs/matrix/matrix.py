@@ -297,11 +297,11 @@ class ConfusionMatrix(QWidget):
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         point = event.position()
         if self._pressed is not None:
-            moved = point - self._pressed
-            if self._dragged or moved.manhattanLength() >= _DRAG:
+            offset = point - self._pressed
+            if self._dragged or offset.manhattanLength() >= _DRAG:
                 self._dragged, self._pressed = True, point
                 self.setCursor(Qt.CursorShape.ClosedHandCursor)
-                self.pan(-moved.x() / self._scale, -moved.y() / self._scale)
+                self.pan(-offset.x() / self._scale, -offset.y() / self._scale)
             return
         self._hover(self.viewport().position_at(point), event.globalPosition().toPoint())
 

@@ -75,9 +75,9 @@ class MatrixPainter:
             self._counts(painter, scene)
         self._frames(painter, scene)
         painter.restore()
-        within = (min(side, view.size * view.scale) for side in (area.width(), area.height()))
+        extents = (min(side, view.size * view.scale) for side in (area.width(), area.height()))
         painter.setPen(QPen(style.color("border"), 1))
-        painter.drawRect(QRectF(area.x(), area.y(), *within))
+        painter.drawRect(QRectF(area.x(), area.y(), *extents))
         self._labels(painter, scene)
         self._titles(painter, area)
         if scene.focused:
@@ -124,10 +124,10 @@ class MatrixPainter:
         view, height = scene.viewport, painter.fontMetrics().height()
         every = label_step(height, view.scale)
         rows, columns = view.visible()
-        marked = [cell for cell in (scene.current, scene.hovered) if cell is not None]
+        marked_cells = [cell for cell in (scene.current, scene.hovered) if cell is not None]
         for upright, span, highlighted in (
-            (False, rows, {row for row, _ in marked}),
-            (True, columns, {column for _, column in marked}),
+            (False, rows, {row for row, _ in marked_cells}),
+            (True, columns, {column for _, column in marked_cells}),
         ):
             highlighted_positions = sorted(highlighted & set(span))
             for position in range(-(-span.start // every) * every, span.stop, every):
@@ -135,11 +135,11 @@ class MatrixPainter:
                     abs(position - drawn_position) * view.scale >= height for drawn_position in highlighted_positions
                 ):
                     self._label(painter, scene, position, upright, marked=False)
-            drawn: list[int] = []
+            drawn_positions: list[int] = []
             for position in highlighted_positions:
-                if all(abs(position - drawn_position) * view.scale >= height for drawn_position in drawn):
+                if all(abs(position - drawn_position) * view.scale >= height for drawn_position in drawn_positions):
                     self._label(painter, scene, position, upright, marked=True)
-                    drawn.append(position)
+                    drawn_positions.append(position)
 
     def _label(self, painter: QPainter, scene: Scene, position: int, upright: bool, marked: bool) -> None:
         style, metrics, area = theme(), painter.fontMetrics(), scene.viewport.area

@@ -33,23 +33,23 @@ class Extents:
         A line that crosses a column without a point in it is there too.
         """
         level = self._level(low, high, columns)
-        x, least, greatest = self._levels[level]
+        x, lowest, highest = self._levels[level]
         if len(x) == 0:
             return np.full(columns, np.nan), np.full(columns, np.nan)
         if self._even is not None:
             step = self._even * _FACTOR**level
             starts, before, share = _even_places(float(x[0]), step, len(x), low, high, columns)
-            crossing = least[before] + share * (least[np.minimum(before + 1, len(x) - 1)] - least[before])
+            crossing = lowest[before] + share * (lowest[np.minimum(before + 1, len(x) - 1)] - lowest[before])
         else:
             edges = np.linspace(low, high, columns + 1)
             starts = np.searchsorted(x, edges)
-            crossing = np.interp(edges, x, least, left=np.nan, right=np.nan)
+            crossing = np.interp(edges, x, lowest, left=np.nan, right=np.nan)
         if level and starts[0]:  # the block before holds points of the first column
             starts = np.concatenate(([starts[0] - 1], starts[1:]))
-        inner_low = _parts(np.fmin, least, starts)
+        inner_low = _parts(np.fmin, lowest, starts)
         inner_high = inner_low if level == 0 and (starts[1:] - starts[:-1] <= 1).all() else None
         if inner_high is None:
-            inner_high = _parts(np.fmax, greatest, starts)
+            inner_high = _parts(np.fmax, highest, starts)
         if level:
             crossing = _joined(inner_low, inner_high, crossing)
         reach_low = np.fmin(np.fmin(inner_low, crossing[:-1]), crossing[1:])
@@ -101,7 +101,7 @@ def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Float
 
 def _joined(low: Floats, high: Floats, crossing: Floats) -> Floats:
     """Where the lines of neighbouring columns of many points meet: in both, or half-way between the nearer ends."""
-    least, most = np.fmax(low[:-1], low[1:]), np.fmin(high[:-1], high[1:])
+    lowest, highest = np.fmax(low[:-1], low[1:]), np.fmin(high[:-1], high[1:])
     middle = crossing.copy()
-    middle[1:-1] = np.where(least > most, (least + most) / 2, np.clip(crossing[1:-1], least, most))
+    middle[1:-1] = np.where(lowest > highest, (lowest + highest) / 2, np.clip(crossing[1:-1], lowest, highest))
     return middle

@@ -76,11 +76,11 @@ def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, coun
     """Coverage in parts of a pixel, times the curves' colours, of each run."""
     colors = np.stack([color, -color])[:, :, None]  # it begins, it ends
     flat = runs.ravel()
-    counted = np.bincount(flat, np.broadcast_to(_PARTS * colors, into.shape).ravel(), count)
-    later = np.bincount(flat, (into * colors).ravel(), count)  # what only the pixel after gets
-    counted -= later
-    counted[1:] += later[:-1]
-    return np.cumsum(counted, out=counted).astype(np.int64)
+    sums = np.bincount(flat, np.broadcast_to(_PARTS * colors, into.shape).ravel(), count)
+    next_sums = np.bincount(flat, (into * colors).ravel(), count)  # what only the pixel after gets
+    sums -= next_sums
+    sums[1:] += next_sums[:-1]
+    return np.cumsum(sums, out=sums).astype(np.int64)
 
 
 def _mixed(first: NDArray[np.int64], second: NDArray[np.int64]) -> Pixels:
