@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from core.studies.filtering import read_rows  # noqa: E402
 from core.studies.filtering import table as filter_table  # noqa: E402
 from core.studies.study.published import published_results as read_results  # noqa: E402
-from core.studies.study.statistics import Mean, mean_of, paired  # noqa: E402
+from core.studies.study.statistics import Mean, mean_of, paired_mean  # noqa: E402
 from core.studies.study.svg import dot, image, line, text  # noqa: E402
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md")))
@@ -80,7 +80,7 @@ def difference_of(study: str, budget: str, arm: str, baseline: str, metric: str)
     """``arm`` minus ``baseline`` over the seeds that both have; None if they share none."""
     a, b = values(study, budget, arm, metric), values(study, budget, baseline, metric)
     seeds = sorted(set(a) & set(b))
-    return paired([a[seed] for seed in seeds], [b[seed] for seed in seeds]).difference if seeds else None
+    return paired_mean([a[seed] for seed in seeds], [b[seed] for seed in seeds]).difference if seeds else None
 
 
 def _number(value: float, metric: str, sign: bool = False) -> str:

@@ -26,7 +26,7 @@ from core.checkpoint.tensor_files import read_info_file, read_tensors, save_tens
 from core.spec.config import RunConfig
 from core.spec.errors import is_full
 from core.spec.files import write_whole
-from core.spec.reading import checked_as, excerpt, first_problem
+from core.spec.reading import excerpt, first_problem, validate_as
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import (
     CHECKPOINT,
@@ -165,7 +165,7 @@ def read_info(run: RunDir, name: str) -> CheckpointInfo:
     version = raw.get("version")
     if version != CHECKPOINT_VERSION:
         raise CheckpointError(f"{path} has version {excerpt(version)}, but this program reads {CHECKPOINT_VERSION}.")
-    return checked_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
+    return validate_as(_INFO, raw, f"{path} is damaged", error=CheckpointError, remedy="Choose another checkpoint.")
 
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:

@@ -21,11 +21,11 @@ def interpolate_weights(tuned: nn.Module, initial: nn.Module, alpha: float) -> N
     Tensors that the initial model does not have (heads, a fusion), and integer tensors, stay those of ``tuned``. Raises
     UserError when the towers differ in a name or shape.
     """
-    mixed = between(tuned.state_dict(), initial.state_dict(), alpha)
+    mixed = interpolate_states(tuned.state_dict(), initial.state_dict(), alpha)
     tuned.load_state_dict(mixed)
 
 
-def between(tuned: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+def interpolate_states(tuned: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """The state at ``alpha`` of the way from ``initial`` to ``tuned``; see ``interpolate_weights``."""
     towers = "towers.clip."
     for name in sorted({name for name in {*tuned, *initial} if name.startswith(towers)}):

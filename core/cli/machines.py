@@ -82,7 +82,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machine import Machine
     from core.spec.machines.machine_list import MachineError, MachineList
-    from core.spec.reading import checked
+    from core.spec.reading import validate
 
     machines = MachineList(home_folder(arguments.home))
     existing = next((machine for machine in machines.machines() if machine.name == arguments.name), None)
@@ -91,7 +91,7 @@ def _add(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None:
             raw[name] = value.replace("\\n", "\n") if isinstance(value, str) else value
-    machines.put(checked(Machine, raw, f"the machine {arguments.name}", error=MachineError))
+    machines.put(validate(Machine, raw, f"the machine {arguments.name}", error=MachineError))
     name = arguments.name
     say(f"{'changed' if existing else 'added'}: {name}; check it with sdgui-core machines check {name}")
     return 0
@@ -151,12 +151,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from core.spec.machines.install import install, installed
+    from core.spec.machines.install import install, installed_machine
     from core.spec.machines.machine_list import MachineList
 
     machines = MachineList(home_folder(arguments.home))
     machine = machines.find(arguments.name)
     install(machine, print)
     if machine.python:
-        machines.put(installed(machine))
+        machines.put(installed_machine(machine))
     return 0

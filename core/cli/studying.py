@@ -91,7 +91,7 @@ def _add_noise(verbs: Verbs) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
-    from core.studies.study.published import published
+    from core.studies.study.published import published_report
     from core.studies.study.queue import explaining_write_errors, run_study
     from core.studies.study.results import write_results
     from core.studies.study.selection import RunSelection
@@ -101,7 +101,7 @@ def _study(arguments: argparse.Namespace) -> int:
     if not path.is_file() and built_in.is_file():
         path = built_in
     if arguments.published:
-        print(published(path.stem), end="")
+        print(published_report(path.stem), end="")
         return 0
     if arguments.out is None:
         raise UserError("give a folder OUT for the study, or --published to print its published results.")

@@ -42,7 +42,7 @@ def with_arguments(subject: str, function: Callable[..., Any], arguments: Mappin
     return functools.partial(function, **arguments) if arguments else function
 
 
-def accepted(
+def accepted_parameters(
     subject: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]
 ) -> list[str]:
     """Which of ``required`` and ``optional`` the parameters of ``target`` are, by name.

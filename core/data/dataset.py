@@ -26,7 +26,7 @@ from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
 from core.data.sources.sharing import PackedSource, one_process_at_a_time, read_shared, shared_file, write_shared
-from core.data.sources.tables import RowTable, mapped, pack
+from core.data.sources.tables import RowTable, memory_map, pack
 from core.spec.config import DataConfig
 from core.spec.shards import split_member
 
@@ -211,7 +211,7 @@ def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> Packed
         "tokens": tokens.numpy(),
         "caption_rows": torch.repeat_interleave(torch.arange(len(source.rows)), counts).numpy(),
     }
-    return PackedSource(source.origin, source.label_names, source.bad, mapped(arrays, in_file), labels, origins)
+    return PackedSource(source.origin, source.label_names, source.bad, memory_map(arrays, in_file), labels, origins)
 
 
 def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.data.draws import Integers, hashes, seed_of
 from core.data.labelling import Labels, SplitOrder
-from core.data.permutation import permuted
+from core.data.permutation import permute_positions
 from core.spec.config import RunConfig
 
 ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # purposes of draws
@@ -119,8 +119,8 @@ class StreamOrder:
         windows, inside = np.divmod(position * self.each + within, self.window)
         count = sizes // self.window  # full windows; the remainder is read last
         full = windows < count
-        windows[full] = permuted(windows[full], count[full], self._seed, epoch, WINDOWS, stream[full])
+        windows[full] = permute_positions(windows[full], count[full], self._seed, epoch, WINDOWS, stream[full])
         lengths = np.where(full, self.window, sizes % self.window)
-        inside = permuted(inside, lengths, self._seed, epoch, ORDER, stream, windows)
+        inside = permute_positions(inside, lengths, self._seed, epoch, ORDER, stream, windows)
         shift = (hashes(self._seed, epoch, SHIFT, stream) % sizes.astype(np.uint64)).astype(np.int64)
         return starts + (windows * self.window + inside + shift) % sizes, epoch

@@ -20,7 +20,7 @@ ROUNDS = 8
 Positions = npt.NDArray[np.int64]
 
 
-def permuted(positions: Positions, size: Integers, *keys: Integers) -> Positions:
+def permute_positions(positions: Positions, size: Integers, *keys: Integers) -> Positions:
     """(n,): each of ``positions`` (n,) mapped by a random permutation of 0 to ``size - 1``, seeded by ``keys``.
 
     ``size`` and each key are one number for all, or one per position, which must be below its size.

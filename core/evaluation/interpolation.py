@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.checkpoint.interpolating import between
+from core.checkpoint.interpolating import interpolate_states
 from core.checkpoint.opening import open_model, open_network
 from core.data.dataset import Log
 from core.inference.encoder import encode_dataset
@@ -86,7 +86,7 @@ def evaluate_path(tuned: Network, initial: Network, alphas: Sequence[float], mea
     points = []
     try:
         for alpha in alphas:
-            tuned.load_state_dict(between(tuned_weights, initial_weights, alpha))
+            tuned.load_state_dict(interpolate_states(tuned_weights, initial_weights, alpha))
             points.append(PathPoint(alpha, measure(tuned)))
     finally:
         tuned.load_state_dict(tuned_weights)

@@ -26,7 +26,7 @@ from core.metrics.captions.java import java_metrics
 from core.metrics.captions.scores import caption_scores
 from core.metrics.inputs import EvaluationError, part_of
 from core.metrics.outcome import Outcome
-from core.metrics.rerank import ScorePairs, reranked, reranked_metrics
+from core.metrics.rerank import ScorePairs, rerank, reranked_metrics
 from core.metrics.retrieval import ranks, retrieval_outcome
 from core.model.eval_mode import evaluating
 
@@ -49,7 +49,7 @@ def retrieval(work: Work) -> Outcome:
         reranking_progress = part_of(work.share, 0.5, 1)
         features_and_owners = (features.images, features.texts, features.text_to_image)
         with evaluating(model.network):
-            extra = reranked_metrics(*reranked(*features_and_owners, score, work.request.rerank, reranking_progress))
+            extra = reranked_metrics(*rerank(*features_and_owners, score, work.request.rerank, reranking_progress))
     outcome = retrieval_outcome(by_image, by_text, features.text_to_image, extra)
     queries = [[dataset.path(row).name, *dataset.captions_of(row)] for row in features.rows.tolist()]
     details = {**outcome.details, DATA_DIGEST: queries_digest(queries)}

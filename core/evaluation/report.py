@@ -18,7 +18,7 @@ from core.checkpoint.opening import Subject
 from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import TASKS, Outcome, Queries, Task
 from core.metrics.statistics import Difference, Interval, intervals
-from core.spec.reading import MEGABYTE, checked, read_json
+from core.spec.reading import MEGABYTE, read_json, validate
 
 REPORT_VERSION = 1
 _BENCHMARK_TASKS = {
@@ -174,7 +174,7 @@ def read_report(path: Path) -> Report:
     version, task = (raw.get("v"), raw.get("task")) if isinstance(raw, dict) else (None, None)
     if isinstance(version, int) and (version > REPORT_VERSION or (isinstance(task, str) and task not in TASKS)):
         raise EvaluationError(f"{name} was written by a later version of this program; update it.")
-    content = checked(
+    content = validate(
         ReportFile, raw, f"{name} is not an evaluation report of this program", error=EvaluationError, remedy=_SAVE
     )
     return Report(

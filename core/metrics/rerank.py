@@ -25,11 +25,11 @@ PAIRS_AT_ONCE = 4096
 
 
 def reranked_metrics(of_images: Ranks, of_texts: Ranks) -> dict[str, float]:
-    """`retrieval_metrics` of the ranks from `reranked`, with the prefix ``reranked_``."""
+    """`retrieval_metrics` of the ranks from `rerank`, with the prefix ``reranked_``."""
     return {f"reranked_{name}": value for name, value in summarise(of_images, of_texts).items()}
 
 
-def reranked(
+def rerank(
     image_features: Tensor,
     text_features: Tensor,
     text_to_image: Tensor,

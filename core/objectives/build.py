@@ -23,7 +23,7 @@ from core.objectives.custom import CustomObjective
 from core.objectives.objective import Objective
 from core.objectives.parts.schedule import ObjectiveValues
 from core.spec.config import CustomObjectiveConfig, ObjectiveConfig, RunConfig
-from core.spec.config.renamed import present
+from core.spec.config.renamed import current_name
 from core.spec.run.code import CodeError
 
 
@@ -43,7 +43,7 @@ class Objectives(nn.Module):
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
         """Loads the result of ``state_dict``, including buffers under older names."""
-        self.load_state_dict({present("state", name, warn=False): value for name, value in state.items()})
+        self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
     def active(self, taught: bool) -> Objectives:
         """The active objectives: until the teacher starts, those that do not learn from a teacher."""
@@ -117,9 +117,11 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
         settings for _, settings in every if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)
     ]
     custom = [CustomObjective(key, settings, code) for key, settings in every.custom.items() if settings.weight > 0]
-    for objective in custom:
-        if objective.learns_from_teacher and not config.teacher.traits.exists:
-            raise CodeError(f"objectives.custom: {objective.name} takes a teacher; set teacher.kind, such as ema.")
+    for custom_objective in custom:
+        if custom_objective.learns_from_teacher and not config.teacher.traits.exists:
+            raise CodeError(
+                f"objectives.custom: {custom_objective.name} takes a teacher; set teacher.kind, such as ema."
+            )
     objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in built_in), *custom])
     if network is not None:
         for objective in objectives:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.custom.calling import accepted, construct, is_required, with_arguments
+from core.custom.calling import accepted_parameters, construct, is_required, with_arguments
 from core.custom.failures import file_of, user_code
 from core.custom.loading import CustomCode
 from core.data.batch import Batch
@@ -41,7 +41,7 @@ class CustomObjective(Objective):
         target = code.load(reference)
         loss = _built(reference, target, config)
         function = loss.forward if isinstance(loss, nn.Module) else loss
-        self._takes = accepted(reference, function, ("student",), ("teacher", "batch"))
+        self._takes = accepted_parameters(reference, function, ("student",), ("teacher", "batch"))
         self._file = file_of(target)
         self.learns_from_teacher = is_required(function, "teacher")
         self.needs_teacher = "teacher" in self._takes

@@ -1,7 +1,7 @@
 """Rendezvous of the processes of a run: from torchrun's environment to a process group.
 
 Flow: ``python -m core train`` reads its rank with ``core.ranks.environment``. With several processes it calls
-``joined`` first, so that later errors are reported once, by rank 0.
+``join_ranks`` first, so that later errors are reported once, by rank 0.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def device_of(launch: Launch, configured: str) -> torch.device:
 
 
 @contextmanager
-def joined(launch: Launch) -> Iterator[Messages]:
+def join_ranks(launch: Launch) -> Iterator[Messages]:
     """Within this context, the process can exchange messages with the others of its run.
 
     Raises LaunchError when not all arrive within ``RENDEZVOUS_SECONDS``, or the port is in use.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, CheckpointFacts, FileFacts, packed
+from core.spec.machines.answers import MOST_BYTES, CheckpointFacts, FileFacts, pack_bytes
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import CheckpointError, names, pointer
@@ -62,7 +62,7 @@ def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any
     except FileNotFoundError as error:
         raise UserError(f"{excerpt(file)} is no longer in {run.path}; choose an existing checkpoint.") from error
     stamp = (run.path / file).stat().st_mtime_ns
-    return {"data": packed(data), "size": size, "stamp": stamp}
+    return {"data": pack_bytes(data), "size": size, "stamp": stamp}
 
 
 def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
             stamp = Path(path).stat().st_mtime_ns
         except Exception:  # noqa: BLE001  a broken image must not hide the others
             continue
-        images[path] = {"data": packed(data), "size": len(data), "stamp": stamp}
+        images[path] = {"data": pack_bytes(data), "size": len(data), "stamp": stamp}
     return images
 
 

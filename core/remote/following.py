@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
 from core.spec.errors import UserError
-from core.spec.machines.answers import RemoteStatus, packed
+from core.spec.machines.answers import RemoteStatus, pack_bytes
 from core.spec.machines.mirror import FILES, digest_before
-from core.spec.reading import checked_as, open_regular
+from core.spec.reading import open_regular, validate_as
 from core.spec.run.folder import RunDir, RunDirError
 
 POLL_SECONDS = 0.05
@@ -91,7 +91,7 @@ class Follower:
 
         UserError for invalid ``files``.
         """
-        known_parts = checked_as(_FILES, files, "the files to follow")
+        known_parts = validate_as(_FILES, files, "the files to follow")
         followed_run = _FollowedRun(WatchedRun(RunDir(folder), self._slurm), known_parts)
         with self._lock:
             self._runs[folder] = followed_run
@@ -167,7 +167,7 @@ class Follower:
                 "folder": followed_run.folder,
                 "file": name,
                 "offset": offset,
-                "data": packed(data),
+                "data": pack_bytes(data),
             }
             self._send(part | {"restart": name in followed_run.from_start})
             followed_run.from_start.discard(name)

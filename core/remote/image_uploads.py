@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_SENT, packed
+from core.spec.machines.answers import MOST_SENT, pack_bytes
 from core.spec.machines.path_translation import IMAGES, PathTranslator
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
@@ -155,7 +155,7 @@ class Sender:
             while (chunk := file.read(CHUNK_BYTES)) or not offset:
                 progress()
                 self._raise_if_cancelled(number)
-                message = {"do": "receive", "id": number, "name": remote_name, "at": offset, "data": packed(chunk)}
+                message = {"do": "receive", "id": number, "name": remote_name, "at": offset, "data": pack_bytes(chunk)}
                 self._write(as_line(message))
                 offset += len(chunk)
                 if not chunk:  # an empty file; the worker reports what is wrong

@@ -15,7 +15,7 @@ from core.spec.chain import chain_file
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import Launcher
-from core.spec.reading import KILOBYTE, checked, read_json
+from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.run.folder import RunDir, RunDirError
 
 _Word = Annotated[str, Field(max_length=4096)]
@@ -48,7 +48,7 @@ def read_job(run: RunDir) -> Job | None:
         raw = read_json(path, 64 * KILOBYTE, root=path.parent, error=RunDirError)
     except FileNotFoundError:
         return None
-    return checked(Job, raw, str(path), error=RunDirError)
+    return validate(Job, raw, str(path), error=RunDirError)
 
 
 def write_job(run: RunDir, job: Job) -> None:

@@ -36,7 +36,7 @@ from core.spec.machines.answers import RunFacts
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
 from core.spec.paths import expand_user
-from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, parse_json
+from core.spec.reading import MEGABYTE, UnreadableError, excerpt, parse_json, validate
 from core.spec.run.folder import RunDir, RunDirError
 
 ALIVE_SECONDS = 5.0
@@ -166,7 +166,7 @@ class Remote:
         return self._follower.watched(str(request["folder"]))
 
     def _machine(self, request: Request) -> Machine:
-        return checked(
+        return validate(
             Machine, request["machine"], "the machine's settings", remedy="Change it, or update sdgui there."
         )
 

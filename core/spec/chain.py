@@ -30,9 +30,9 @@ from core.spec.config import (
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.presets.preset import published
+from core.spec.presets.preset import settings_size
 from core.spec.presets.stages import STAGES
-from core.spec.reading import KILOBYTE, MEGABYTE, checked, excerpt, parse_json, read_json
+from core.spec.reading import KILOBYTE, MEGABYTE, excerpt, parse_json, read_json, validate
 from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
@@ -137,7 +137,7 @@ class ChainDir:
         """The last status; None if it is missing or unreadable."""
         try:
             raw = read_json(self.status, LARGEST_STATUS)
-            return checked(ChainStatus, raw, str(self.status)).model_dump()
+            return validate(ChainStatus, raw, str(self.status)).model_dump()
         except (FileNotFoundError, UserError):
             return None
 
@@ -253,7 +253,7 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
         return _born_again(size, generations)
     stages: list[ChainStage] = []
     for stage in STAGES[name]:
-        raw = _merged(preset_config(name, size).model_dump(mode="json"), stage.settings(published(size)))
+        raw = _merged(preset_config(name, size).model_dump(mode="json"), stage.settings(settings_size(size)))
         raw["name"] = f"{name} {stage.name}"
         # A bootstrapped model is trained from scratch on the better captions; other stages continue the previous one.
         taken_fields = {"towers.pretrained": stages[-1].name} if stages and not stage.before else {}

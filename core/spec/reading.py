@@ -4,7 +4,7 @@ Such a file may be a pipe that blocks, a link to a device, gigabytes of zeros, o
 functions read regular files of bounded size, nesting and range, and reject others with a sentence that names the file,
 the value and the remedy.
 
-Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``checked`` against a pydantic model -> typed values.
+Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``validate`` against a pydantic model -> typed values.
 Callers pass their ``UserError`` class; a missing file raises FileNotFoundError, which callers often handle.
 """
 
@@ -140,7 +140,7 @@ def parse_json(content: bytes | str, source: str, *, error: type[UserError] = Un
     return value
 
 
-def checked(
+def validate(
     model: type[Model], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Model:
     """``value`` as a ``model``; ``error`` naming ``source``, the first wrong field, its value and the ``remedy``."""
@@ -150,10 +150,10 @@ def checked(
         raise error(f"{source}: {first_problem(problem)}{remedy and f' {remedy}'}") from problem
 
 
-def checked_as(
+def validate_as(
     adapter: TypeAdapter[Value], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Value:
-    """As `checked`, for types that are not models: a list, a mapping, a union."""
+    """As `validate`, for types that are not models: a list, a mapping, a union."""
     try:
         return adapter.validate_python(value)
     except ValidationError as problem:

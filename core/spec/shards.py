@@ -75,7 +75,7 @@ def absolute_pattern(pattern: str) -> str:
     return SEPARATOR.join(str(expand_user(part).absolute()) for part in pattern.split(SEPARATOR))
 
 
-def expanded(pattern: str, error: type[UserError] = UnreadableError) -> list[str]:
+def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> list[str]:
     """The paths of ``pattern`` with braces and wildcards expanded, in order (wildcards: sorted by name).
 
     Raises ``error`` when a wildcard or folder matches nothing, or there are more than a million paths.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.custom.calling import accepted, construct
+from core.custom.calling import accepted_parameters, construct
 from core.custom.failures import file_of, user_code
 from core.custom.loading import CustomCode
 from core.model.network import Network
@@ -34,7 +34,9 @@ class CustomTeacher(EmaTeacher):
         self._rule = construct(config.kind, kind, {}) if isinstance(kind, type) else kind
         if not callable(getattr(self._rule, "update", None)):
             raise CodeError(f"{config.kind} has no method update(teacher, student, momentum); add one.")
-        self._takes = accepted(f"{config.kind}.update", self._rule.update, ("teacher", "student"), ("momentum",))
+        self._takes = accepted_parameters(
+            f"{config.kind}.update", self._rule.update, ("teacher", "student"), ("momentum",)
+        )
 
     @torch.no_grad()
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from core.data.batch import Batch, View
-from core.data.views.making import resized
+from core.data.views.making import resize_images
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
@@ -104,7 +104,7 @@ def _adapt_batch(batch: Batch, network: Network) -> Batch:
     def resize(view: View) -> View:
         if view.local or view.images.shape[-1] == side:
             return view
-        return replace(view, images=resized(view.images, side))
+        return replace(view, images=resize_images(view.images, side))
 
     towers, source = network.towers, batch.source
     return replace(

@@ -57,7 +57,7 @@ def collect(
         "python": platform.python_version(),
         "system": platform.platform(),
         "machine": _machine(),
-        "command": masked(sys.orig_argv),
+        "command": mask_secrets(sys.orig_argv),
         "variables": _variables(),
     }
     if seed is not None:
@@ -82,7 +82,7 @@ def trainer_folder() -> Path:
     return SOURCE if SOURCE.name not in ("site-packages", "dist-packages") else Path.cwd()
 
 
-def masked(command: Sequence[str]) -> list[str]:
+def mask_secrets(command: Sequence[str]) -> list[str]:
     """A command line with the values of secrets (``--api-key X``, ``token=X``, logins in URLs) replaced by ``***``."""
     masked_words, hide_next = [], False
     for word in command:

@@ -35,7 +35,7 @@ from core.spec.shards import is_shards
 from core.teacher.build import build_teacher
 from core.teacher.stored import StoredFeatures, StoredTeacher
 from core.teacher.teacher import Teacher
-from core.training.step.prefetch import prefetched
+from core.training.step.prefetch import prefetch
 from core.training.step.student_step import StudentStep
 from core.training.team.team import ALONE, Team
 
@@ -66,7 +66,7 @@ class Assembly:
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
         """The loader's batches on the device, prefetched during the previous steps."""
-        return prefetched(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
+        return prefetch(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
 
     def _pad_captions(self, batch: Batch) -> Batch:
         """Pads captions to few lengths, since blocks are compiled per length; results do not change."""

@@ -22,7 +22,7 @@ import torch
 import core
 from core.custom.loading import CustomCode
 from core.ranks.environment import Launch, LaunchError, check_mesh
-from core.ranks.launch import device_of, joined, open_group
+from core.ranks.launch import device_of, join_ranks, open_group
 from core.ranks.messages import Failure
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
@@ -77,7 +77,7 @@ def train_over_ranks(
 
     Raises UserError like ``core.training.train.train``, on every rank, and RankLost when a rank is lost.
     """
-    with joined(launch) as messages:
+    with join_ranks(launch) as messages:
         team = Team(launch, messages)
         config = team.on_all_ranks(read_config)
         team.require_same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")

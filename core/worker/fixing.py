@@ -15,7 +15,7 @@ from core.data.derived.fixed import save_fixed
 from core.evaluation.before_after import METRICS, measure, over_seeds, save_page
 from core.spec.data.fixes import Fix, record_path
 from core.spec.errors import UserError
-from core.spec.reading import checked_as
+from core.spec.reading import validate_as
 from core.spec.reporter import Progress
 from core.worker.session import Session, Verb
 
@@ -34,7 +34,7 @@ class FixingSession(Session):
     ) -> dict[str, Any]:
         """Writes ``data`` with ``fixes`` as the table ``to``; the answer has path, record, images and captions."""
         progress("reading the data", 0, 0)
-        fix_list = checked_as(_FIXES, list(fixes), "the fixes", error=UserError)
+        fix_list = validate_as(_FIXES, list(fixes), "the fixes", error=UserError)
         record = save_fixed(data, fix_list, Path(to), replace)
         return {
             "path": to,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.spec.errors import UserError, writing
-from core.spec.machines.answers import MOST_SENT, unpacked
+from core.spec.machines.answers import MOST_SENT, unpack_bytes
 from core.spec.reading import excerpt
 from core.spec.run.processes import start_time
 
@@ -34,7 +34,7 @@ class ReceivedImages:
         if not _NAME.fullmatch(name):
             raise UserError(f"{excerpt(name)} is not a valid name for a sent image; update sdgui on both computers.")
         try:
-            part = unpacked(data)
+            part = unpack_bytes(data)
         except ValueError as error:
             raise UserError(f"a part of an image cannot be read: {error}; try again.") from error
         if self._bytes + len(part) > MOST_SENT:

@@ -28,7 +28,7 @@ from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import ChangedElsewhereError, Experiment, Run, StoreError, StoreUnavailableError
 from sdgui.store.studies import StudyRecord
-from sdgui.widgets.formats import counted, free_name
+from sdgui.widgets.formats import count_with_unit, free_name
 from sdgui.widgets.message import Level, Message, Remedy
 
 _STARTED = {"continue": "continued", "fork": "forked", "fine-tune": "fine-tuned"}  # ends the new experiment's name
@@ -120,7 +120,7 @@ class ExperimentCommands(QObject):
         self._services.tailer.follow(0)
         if count:
             level: Level = "warning" if problems else "info"
-            text = f"Imported {counted(count, 'run')} from {source}."
+            text = f"Imported {count_with_unit(count, 'run')} from {source}."
             self.message_requested.emit(Message(level, text, problems))
         else:
             self._failed(problems.rpartition("error: ")[2])
@@ -167,11 +167,11 @@ class ExperimentCommands(QObject):
         self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(
-                Message("info", f"Read the run folders; the database lists {counted(runs, 'run')}.")
+                Message("info", f"Read the run folders; the database lists {count_with_unit(runs, 'run')}.")
             )
             return
-        count = counted(len(problems), "run folder")
-        sentence = f"The database lists {counted(runs, 'run')}; {count} could not be read: {problems[0]}"
+        count = count_with_unit(len(problems), "run folder")
+        sentence = f"The database lists {count_with_unit(runs, 'run')}; {count} could not be read: {problems[0]}"
         self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
 
     def _not_rebuilt(self, sentence: str) -> None:
@@ -299,7 +299,7 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(Message("info", "The bin is empty."))
             return
         groups = ((len(experiments), "experiment"), (len(runs), "run"))
-        parts = [counted(number, name) for number, name in groups if number]
+        parts = [count_with_unit(number, name) for number, name in groups if number]
         every = [*runs, *(run for experiment in experiments for run in store.runs(experiment.id))]
         retained = [run for run in every if not store.owns(run)]
         losses = ", with their run folders and checkpoints" if len(retained) < len(every) else ""

@@ -24,7 +24,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError
 from sdgui.store.store import Store
 from sdgui.store.studies import StudyRecord
-from sdgui.widgets.formats import counted
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.plain_text import plain_tip
 
 __all__ = ["ExperimentModel", "Role"]
@@ -290,7 +290,7 @@ class ExperimentModel(QStandardItemModel):
             self._all = None
         if self._all is not None:
             running = sum(RunState(self._states[run_id]).alive for run_id in self._records)
-            parts = [counted(len(self._records), "run"), f"{running} running" if running else ""]
+            parts = [count_with_unit(len(self._records), "run"), f"{running} running" if running else ""]
             _set(self._all, Role.DETAIL, " · ".join(part for part in parts if part))
             _speak(self._all)
 

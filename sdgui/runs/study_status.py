@@ -14,7 +14,7 @@ from typing import Any, Literal
 from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import KILOBYTE, UnreadableError, checked, read_json, read_text
+from core.spec.reading import KILOBYTE, UnreadableError, read_json, read_text, validate
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyStatus, read_study
@@ -206,7 +206,7 @@ def _runs(out: SweepDir, study: Study, status: StudyStatus | None, alive: bool) 
 def _took(folder: RunDir, measures: Path) -> float | None:
     """Seconds of training and evaluation; pauses are not counted."""
     try:
-        trained = checked(MeasuresFile, read_json(measures, LARGEST_MEASURES), str(measures)).train_seconds
+        trained = validate(MeasuresFile, read_json(measures, LARGEST_MEASURES), str(measures)).train_seconds
         return trained + max(0.0, measures.stat().st_mtime - folder.events.stat().st_mtime)
     except (OSError, UserError):
         return None

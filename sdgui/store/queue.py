@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from core.spec.run.status import RunState
 from sdgui.store.records import Place, Run, StoreError
 from sdgui.store.registry.activity import note_activity
-from sdgui.store.runs import ALIVE, RunRecords, launched, queue_end, run_row
+from sdgui.store.runs import ALIVE, RunRecords, queue_end, run_row, set_launched
 from sdgui.store.sessions import ON_HOST
 from sdgui.store.tables import ExperimentRow, RunRow
 
@@ -115,7 +115,7 @@ class QueueRecords(RunRecords):
             if devices is None and slots.devices:
                 busy = ",".join(self._busy(session, row.machine, run_id)).split(",")
                 devices = min(slots.devices, key=busy.count)
-            return self._run_record(launched(row, devices or ""))
+            return self._run_record(set_launched(row, devices or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
         """Put these first, in this order; the other queued runs follow in theirs."""
@@ -142,7 +142,7 @@ class QueueRecords(RunRecords):
                     continue
                 devices = room.place(row.devices_asked)
                 if devices is not None:
-                    return self._run_record(launched(row, devices))
+                    return self._run_record(set_launched(row, devices))
             return None
 
     def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:

@@ -266,7 +266,7 @@ class RunRecords(Sessions):
         """Its trainer is being started, on ``devices``; it is no longer queued."""
         with self._write() as session:
             row = run_row(session, run_id)
-            return self._run_record(launched(row, devices))
+            return self._run_record(set_launched(row, devices))
 
     def mark_failed(self, run_id: int, message: str) -> Run:
         """Its trainer could not be started."""
@@ -352,7 +352,7 @@ def run_row(session: Session, run_id: int) -> RunRow:
     return row
 
 
-def launched(row: RunRow, devices: str | None = None) -> RunRow:
+def set_launched(row: RunRow, devices: str | None = None) -> RunRow:
     """Mark its trainer as being started, on ``devices`` unless None."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
     row.devices = row.devices if devices is None else devices

@@ -84,7 +84,7 @@ class RunSummary:
         for name, value in values.items():
             if name not in self.metrics and len(self.metrics) >= MOST_METRICS:
                 continue
-            self.metrics[name] = extended(self.metrics.get(name), name, step, value)
+            self.metrics[name] = extend_summary(self.metrics.get(name), name, step, value)
             if ranks_runs(name):
                 self.best = better_point(self.best, BestPoint(name, value, step))
 
@@ -120,7 +120,7 @@ class RunSummary:
         )
 
 
-def extended(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
+def extend_summary(previous: MetricSummary | None, name: str, step: int, value: float) -> MetricSummary:
     """``previous`` with one more point."""
     best, best_step = (math.nan, 0) if previous is None else (previous.best, previous.best_step)
     if math.isfinite(value) and (math.isnan(best) or (value > best if higher_is_better(name) else value < best)):

@@ -36,7 +36,7 @@ def count(number: float) -> str:
     return f"{round(number):,}".replace(",", "\u2009")
 
 
-def counted(number: int, noun: str) -> str:
+def count_with_unit(number: int, noun: str) -> str:
     """``1 GPU``, ``2 GPUs``."""
     return f"{number} {noun}" + "s" * (number != 1)
 

@@ -4,7 +4,7 @@ shuffled: some rows exchange their captions, none keeps its own. in-group: the s
 which is harder to detect. word: one word is replaced by a word of another row. generic: a caption that fits any image.
 
 Flow: a study or ``python -m core demo-data --mismatched`` -> **noisy** writes ``noisy.csv`` (the extra column
-``shuffled`` marks mismatched rows) and a manifest of the clean rows alone. Labels stay with their images. Only
+``shuffle_rows`` marks mismatched rows) and a manifest of the clean rows alone. Labels stay with their images. Only
 ``python -m core noise`` reads the column, to score its ranking; training does not.
 """
 
@@ -68,7 +68,7 @@ def mismatched_captions(
     In-group applies ``share`` to each group; a group without enough different captions stays unchanged.
     """
     if kind == "shuffled":
-        return [captions[giver] for giver in shuffled(captions, share, seed)]
+        return [captions[giver] for giver in shuffle_rows(captions, share, seed)]
     if kind == "in-group":
         return _within_groups(captions, share, seed, groups)
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def _within_groups(captions: Sequence[Captions], share: float, seed: int, groups
     for number, group in enumerate(sorted(members)):
         rows = members[group]
         try:
-            order = shuffled([captions[row] for row in rows], share, seed + number)
+            order = shuffle_rows([captions[row] for row in rows], share, seed + number)
         except UserError:
             continue
         for row, giver in zip(rows, order, strict=True):
@@ -111,7 +111,7 @@ def _corrupted(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.rand
     return caption
 
 
-def shuffled(captions: Sequence[Captions], share: float, seed: int) -> list[int]:
+def shuffle_rows(captions: Sequence[Captions], share: float, seed: int) -> list[int]:
     """The row whose captions each row gets: ``share`` of the rows, drawn by ``seed``, get different ones.
 
     Raises UserError when there are not enough different captions.

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from core.data.errors import DataError
 from core.data.sources.rows import RowBuilder, Source
-from core.spec.cells import unmarked
+from core.spec.cells import unescape_cell
 from core.spec.reading import excerpt, open_regular
 
 PATH_NAMES = ("filepath", "file_path", "image", "image_path", "path", "filename", "file_name", "file")
@@ -106,7 +106,7 @@ def read_table(path: Path, images_root: Path | None) -> Source:
                 builder.reject(first, f"the line is malformed: {error}")
                 lines.push_back_all_but_first()
                 continue
-            columns.add(builder, [unmarked(cell) for cell in cells], first)
+            columns.add(builder, [unescape_cell(cell) for cell in cells], first)
     return builder.finish("TSV" if delimiter == "\t" else "CSV", columns.labels)
 
 
@@ -120,7 +120,7 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     try:
         headers = {
-            delimiter: [unmarked(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
+            delimiter: [unescape_cell(cell) for cell in next(csv.reader([line], delimiter=delimiter))]
             for delimiter in (usual, *DELIMITERS)
         }
     except csv.Error as error:

@@ -126,7 +126,7 @@ def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]]
     return arrays, [mapping for _, mapping in labels.values()], list(origins)
 
 
-def mapped(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
+def memory_map(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
     """``arrays`` memory-mapped from the cache; unchanged if it cannot be written, or if they are small and not
     ``always``.
     """

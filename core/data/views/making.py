@@ -96,11 +96,11 @@ def _cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     top, left, height, width = box
     part = image[None, :, top : top + height, left : left + width]
     if not height == width == size:  # torch resizes contiguous channels-last images directly, but copies slices first
-        part = resized(part.contiguous(memory_format=torch.channels_last), size)
+        part = resize_images(part.contiguous(memory_format=torch.channels_last), size)
     return part[0]
 
 
-def resized(images: Tensor, size: int) -> Tensor:
+def resize_images(images: Tensor, size: int) -> Tensor:
     """uint8 ``images`` (B, 3, h, w) at (B, 3, S, S), antialiased; only a CPU resizes integers."""
     if images.device.type == "cpu":
         return F.interpolate(images, (size, size), mode="bicubic", antialias=True)

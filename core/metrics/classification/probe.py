@@ -20,7 +20,7 @@ from core.metrics.classification.labels import check_classes
 from core.metrics.classification.tensor_file import TensorHeader, read_tensors
 from core.metrics.inputs import EvaluationError, check_features, full_precision
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, excerpt, read_json, validate
 
 PROBE_VERSION = 1
 _FACTS_LIMIT = 8 * MEGABYTE
@@ -170,7 +170,7 @@ def _read_facts(file: Path) -> _Facts:
     version = raw.get("version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > PROBE_VERSION:
         raise EvaluationError(f"the probe {file} was saved by a later version of this program; update it.")
-    return checked(_Facts, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
+    return validate(_Facts, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
 
 
 def _check_shapes(header: TensorHeader, facts: _Facts, source: str) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 from torch import Tensor
 
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, checked_as, excerpt, open_regular, parse_json
+from core.spec.reading import MEGABYTE, excerpt, open_regular, parse_json, validate_as
 
 _HEADER_LIMIT = 8 * MEGABYTE
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1}
@@ -81,8 +81,8 @@ def _read_header(file: BinaryIO, source: str, error: type[UserError]) -> tuple[b
     raw = parse_json(text, source, error=error)
     if not isinstance(raw, dict):
         raise error(f"{source} is not a safetensors file. {_REMEDY}")
-    metadata = checked_as(_METADATA, raw.pop("__metadata__", {}), source, error=error, remedy=_REMEDY)
-    entries = checked_as(_ENTRIES, raw, source, error=error, remedy=_REMEDY)
+    metadata = validate_as(_METADATA, raw.pop("__metadata__", {}), source, error=error, remedy=_REMEDY)
+    entries = validate_as(_ENTRIES, raw, source, error=error, remedy=_REMEDY)
     end = max((last for entry in entries.values() for last in entry.data_offsets), default=0)
     if end != size - 8 - length or not all(_fits(entry, end) for entry in entries.values()):
         raise error(f"{source} does not hold the tensors that its header declares. {_REMEDY}")

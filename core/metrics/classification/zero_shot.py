@@ -29,7 +29,7 @@ from core.metrics.classification.tensor_file import TensorHeader, read_tensors
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, checked_as, parse_json
+from core.spec.reading import MEGABYTE, parse_json, validate_as
 
 EncodeTexts = Callable[[list[str]], Tensor]
 """Maps prompts to projected features (n, D), of any length."""
@@ -111,7 +111,7 @@ class ClassEmbedder:
 
         def check(header: TensorHeader) -> None:
             text = header.metadata.get("classes", "")
-            stored = checked_as(_NAMES, parse_json(text, "class names"), "class names")
+            stored = validate_as(_NAMES, parse_json(text, "class names"), "class names")
             names.extend(stored)
             shape = header.shapes.get("embeddings", ())
             if len(shape) != 2 or len(names) != shape[0]:

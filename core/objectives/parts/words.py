@@ -36,12 +36,12 @@ class WordPositions:
 
 def positions(tokens: Tensor, pad_id: int) -> WordPositions:
     """The positions of ``tokens`` (B, T), in host memory, that predict a word."""
-    is_target, labels = shifted(tokens, pad_id)
+    is_target, labels = next_word_targets(tokens, pad_id)
     places = is_target.flatten().nonzero()[:, 0]
     return WordPositions(places, labels, places // max(1, is_target.shape[1]))
 
 
-def shifted(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
+def next_word_targets(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     """Which positions of ``tokens`` (B, T) predict a word, (B, T - 1) bool, and the target words, (N,).
 
     Position t reads words 0 to t and predicts word t + 1; the last position and padding predict nothing:

@@ -31,7 +31,7 @@ from core.search.index.files import FACTS, checksum_of, data_file, ends, sizes_o
 from core.search.index.manifest import BLOCK, KINDS, Manifest, Segment, as_checksums, read_manifest, write_manifest
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.reading import checked_as, parse_json
+from core.spec.reading import parse_json, validate_as
 
 Vectors = npt.NDArray[np.float16]
 Mask = npt.NDArray[np.bool_]
@@ -210,7 +210,7 @@ _RECORD = TypeAdapter(Record)
 def parse_record(line: bytes, message: str = "a record is damaged; index into another folder.") -> Record:
     """A record from its line. Raises IndexFolderError with ``message`` when it is invalid."""
     try:
-        return checked_as(_RECORD, parse_json(line, "a record", error=IndexFolderError), "a record")
+        return validate_as(_RECORD, parse_json(line, "a record", error=IndexFolderError), "a record")
     except UserError as error:
         raise IndexFolderError(message) from error
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, excerpt, read_json, validate
 
 FILE = "alerts.json"
 _CONDITION = re.compile(r"^(\S+)\s+(?:([<>])\s*(\S+)|(not finite))$")
@@ -140,6 +140,6 @@ class Rules:
             return self._content
         if (info.st_mtime_ns, info.st_size) != self._stamp:
             raw = read_json(self.path, MEGABYTE, root=self.path.parent, error=AlertError)
-            self._content = checked(_RulesFile, raw, excerpt(str(self.path)), error=AlertError)
+            self._content = validate(_RulesFile, raw, str(self.path), error=AlertError)
             self._stamp = info.st_mtime_ns, info.st_size
         return self._content

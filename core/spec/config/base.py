@@ -36,7 +36,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
-def shown(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
+def form_metadata(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
     """Metadata for the form: the unit shown after the value, whether the field is under *More*, the editor, and
     suggested values of a text field.
     """

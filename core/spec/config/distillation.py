@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Share, shown
+from core.spec.config.base import Share, form_metadata
 from core.spec.config.labelled import ClassificationConfig
 from core.spec.config.objective import (
     AlphaRamp,
@@ -50,7 +50,7 @@ class DistillSimilarityConfig(DistillationConfig):
         title="Alpha",
         description="Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
         "the true pair to the contrastive loss.",
-        json_schema_extra=shown("share"),
+        json_schema_extra=form_metadata("share"),
     )
     alpha_ramp: AlphaRamp = 0.0
     temperature: Temperature = Field(
@@ -82,7 +82,7 @@ class DistillPrototypesConfig(DistillationConfig):
         title="On",
         description="The representation to distil; fused needs a fusion. fused+image: both, each with its own "
         "prototypes.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     prototypes: Prototypes = Field(
         1024,
@@ -93,11 +93,11 @@ class DistillPrototypesConfig(DistillationConfig):
         title="Collapse prevention",
         description="center: subtracts a moving mean from the teacher's logits (DINO); sinkhorn: spreads each batch "
         "evenly over the prototypes (SwAV, DINOv2).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
     student_temperature: float = Field(
         0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )  # fmt: skip
     teacher_temperature: float = Field(
         TEACHER_TEMPERATURE,
@@ -105,20 +105,20 @@ class DistillPrototypesConfig(DistillationConfig):
         le=10.0,
         title="Teacher temperature",
         description="Divides the teacher's logits; lower than the student's, against collapse to a uniform output.",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
     teacher_temperature_ramp: Share = Field(
         0.0,
         title="Teacher temperature warm-up",
         description="The teacher's temperature changes linearly from 0.04 over this share of training (DINO: to 0.07 "
         "in 30 of 100 epochs); 0: constant.",
-        json_schema_extra=shown("share of steps", advanced=True),
+        json_schema_extra=form_metadata("share of steps", advanced=True),
     )
     freeze_last: Share = Field(
         0.0,
         title="Freeze prototypes",
         description="The prototypes are not trained for this share of training (DINO: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
+        json_schema_extra=form_metadata("share of steps", advanced=True),
     )
 
     def temperature_over_training(self) -> Ramp:
@@ -142,7 +142,7 @@ class DistillCaptionsConfig(DistillationConfig):
 
     temperature: float = Field(
         1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )  # fmt: skip
 
     def needs_decoder(self) -> bool:
@@ -156,19 +156,19 @@ class DistillFeaturesConfig(DistillationConfig):
         "contrast",
         title="Distance",
         description="contrast: InfoNCE over the batch's features (COSMOS). squared: squared distance (LDIFS).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     on: Literal["image", "text", "both", "fused"] = Field(
         "image",
         title="On",
         description="The student's representation; both: image and text separately; fused needs a fusion.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     cross: bool = Field(
         False,
         title="Cross-modal",
         description="Compare with the teacher's feature of the other modality; fused: with its image and its text.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     temperature: Temperature = Field(
         0.07,
@@ -195,11 +195,11 @@ class DistillLogitsConfig(DistillationConfig):
         "similarities",
         title="On",
         description="Logits over the batch's pairs, or over the classes of the classification objective.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     temperature: float = Field(
         4.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits (Hinton: 2 to 20).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )  # fmt: skip
 
     def uses_captions(self) -> bool:
@@ -256,7 +256,7 @@ class ImageContrastiveConfig(ObjectiveConfig):
         le=65536,
         title="Width",
         description="Output width of the projection head (SLIP: 256).",
-        json_schema_extra=shown("channels", advanced=True),
+        json_schema_extra=form_metadata("channels", advanced=True),
     )
     hidden: int = Field(
         4096,
@@ -264,7 +264,7 @@ class ImageContrastiveConfig(ObjectiveConfig):
         le=65536,
         title="Hidden width",
         description="Width of the projection head's two hidden layers (SLIP: 4096).",
-        json_schema_extra=shown("channels", advanced=True),
+        json_schema_extra=form_metadata("channels", advanced=True),
     )
 
     def reads_views(self) -> bool:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import shown
+from core.spec.config.base import form_metadata
 from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, RampShare, WeightRamp
 from core.spec.config.views import ViewsConfig
 
@@ -21,7 +21,7 @@ class ClassificationConfig(ObjectiveConfig):
         title="View",
         description="clean: the clean view; further: the student's additional views, where interpolated images have "
         "interpolated labels (mixup).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
 
     def reads_views(self) -> bool:
@@ -52,21 +52,21 @@ class ConsistencyConfig(ObjectiveConfig):
         title="Kind",
         description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed images; "
         "fixmatch: match confident pseudo-labels on strong views.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     guess: Literal["student", "teacher"] = Field(
         "student",
         title="Pseudo-labels from",
         description="The network whose predictions are fixmatch's pseudo-labels: the student, or the teacher (EMAN).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     threshold: float = Field(
         0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels below this confidence.",
-        json_schema_extra=shown("probability"),
+        json_schema_extra=form_metadata("probability"),
     )  # fmt: skip
     sharpen: float = Field(
         0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens pseudo-labels (MixMatch).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )  # fmt: skip
 
     def weight_ramp(self) -> WeightRamp:

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeVar
 from pydantic import Field
 
 from core.spec.config.axes import FusionConfig, TeacherConfig
-from core.spec.config.base import Section, Share, shown
+from core.spec.config.base import Section, Share, form_metadata
 from core.spec.config.training import DataConfig
 from core.spec.config.views import ViewsConfig
 
@@ -23,7 +23,7 @@ RampShare = Annotated[
     Field(
         title="Ramp",
         description="The weight rises from 0 over this share of training.",
-        json_schema_extra=shown("share of steps"),
+        json_schema_extra=form_metadata("share of steps"),
     ),
 ]
 AlphaRamp = Annotated[
@@ -31,15 +31,17 @@ AlphaRamp = Annotated[
     Field(
         title="Alpha ramp",
         description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
-        json_schema_extra=shown("share of steps", advanced=True),
+        json_schema_extra=form_metadata("share of steps", advanced=True),
     ),
 ]
 LabelSmoothing = Annotated[
-    float, Field(ge=0.0, lt=1.0, title="Label smoothing", json_schema_extra=shown("share", advanced=True))
+    float, Field(ge=0.0, lt=1.0, title="Label smoothing", json_schema_extra=form_metadata("share", advanced=True))
 ]
-Prototypes = Annotated[int, Field(ge=2, le=262144, title="Prototypes", json_schema_extra=shown(""))]
-Queue = Annotated[int, Field(ge=0, le=1048576, title="Queue", json_schema_extra=shown("pairs", advanced=True))]
-Temperature = Annotated[float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=shown("", advanced=True))]
+Prototypes = Annotated[int, Field(ge=2, le=262144, title="Prototypes", json_schema_extra=form_metadata(""))]
+Queue = Annotated[int, Field(ge=0, le=1048576, title="Queue", json_schema_extra=form_metadata("pairs", advanced=True))]
+Temperature = Annotated[
+    float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=form_metadata("", advanced=True))
+]
 Problems = Iterator[tuple[str, str]]
 """Dotted fields of the config, each with a sentence that names the remedy."""
 
@@ -79,7 +81,7 @@ class ObjectiveConfig(Section):
 
     weight: float = Field(
         0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )  # fmt: skip
 
     def needs_teacher(self) -> list[Need]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from core.spec.config.base import Section, Text, shown
+from core.spec.config.base import Section, Text, form_metadata
 from core.spec.config.distillation import (
     DistillCaptionsConfig,
     DistillFeaturesConfig,
@@ -30,7 +30,7 @@ class CustomObjectiveConfig(ObjectiveConfig):
     model_config = ConfigDict(extra="allow")
     weight: float = Field(
         1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )  # fmt: skip
     ramp: RampShare = 0.0
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
@@ -116,7 +116,7 @@ class ObjectivesConfig(Section):
         default_factory=dict,
         title="Custom objectives",
         description='Your own losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.',
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
 
     @field_validator("custom")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Share, shown
+from core.spec.config.base import Share, form_metadata
 from core.spec.config.objective import (
     AlphaRamp,
     Context,
@@ -26,14 +26,14 @@ class ContrastiveConfig(ObjectiveConfig):
 
     weight: float = Field(
         1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )  # fmt: skip
     kind: Literal["softmax", "sigmoid"] = Field(
         "softmax",
         title="Kind",
         description="softmax: find the partner in the batch (CLIP); sigmoid: classify each combination as a pair or "
         "not, with a learnt bias (SigLIP, Zhai et al. 2023).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     label_smoothing: LabelSmoothing = Field(
         0.0,
@@ -60,7 +60,7 @@ class CaptioningConfig(ObjectiveConfig):
         title="Through",
         description="decoder: CoCa's decoder, which can then write captions. fusion: the fusion with a causal "
         "attention mask (BLIP, mPLUG, BLIP-2), which trains only the representation.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
 
     label_smoothing: LabelSmoothing = Field(
@@ -83,7 +83,7 @@ class MatchingConfig(ObjectiveConfig):
         "hard",
         title="Negatives",
         description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER).",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -95,13 +95,13 @@ class MaskedWordsConfig(ObjectiveConfig):
 
     rate: float = Field(
         0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
-        json_schema_extra=shown("probability"),
+        json_schema_extra=form_metadata("probability"),
     )  # fmt: skip
     alpha: Share = Field(
         0.0,
         title="Alpha",
         description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 it needs a teacher.",
-        json_schema_extra=shown("share"),
+        json_schema_extra=form_metadata("share"),
     )
     alpha_ramp: AlphaRamp = 0.0
 

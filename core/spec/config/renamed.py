@@ -1,7 +1,7 @@
 """Renamed settings, verbs, options and functions: the current name, and the version that drops the older one.
 
 Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core`` and
-checkpoints pass the names they read to ``present``; a name typed by a user gives an ``OldName`` warning, which the
+checkpoints pass the names they read to ``current_name``; a name typed by a user gives an ``OldName`` warning, which the
 command line prints on stderr. ``docs/versions.md`` has the policy.
 
 To rename something: rename it, and add a line to ``RENAMED``.
@@ -56,7 +56,7 @@ def names(kind: Kind) -> dict[str, str]:
     return {renamed.old: renamed.new for renamed in RENAMED if renamed.kind == kind}
 
 
-def present(kind: Kind, name: str, warn: bool = True) -> str:
+def current_name(kind: Kind, name: str, warn: bool = True) -> str:
     """The current name of ``name``, itself if it was never renamed; ``warn``: with a warning if it was."""
     for renamed in RENAMED:
         if renamed.kind == kind and renamed.old == name:
@@ -97,7 +97,7 @@ def present_arguments(arguments: Sequence[str]) -> list[str]:
     """A command line with current names of the verb and its options (``--old``, ``--old=VALUE``)."""
     if not arguments:
         return []
-    verb = present("verb", arguments[0])
+    verb = current_name("verb", arguments[0])
     return [verb, *(_option(verb, argument) for argument in arguments[1:])]
 
 
@@ -105,4 +105,4 @@ def _option(verb: str, argument: str) -> str:
     if not argument.startswith("--"):
         return argument
     option, equals, value = argument.partition("=")
-    return present("option", f"{verb} {option}").removeprefix(f"{verb} ") + equals + value
+    return current_name("option", f"{verb} {option}").removeprefix(f"{verb} ") + equals + value

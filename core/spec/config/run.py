@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
-from core.spec.config.renamed import present, present_settings
+from core.spec.config.renamed import current_name, present_settings
 from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
 from core.spec.extending.references import parse_reference
@@ -129,7 +129,7 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
     known_fields = set(field_names())
     for setting in settings:
         name, equals, text = setting.partition("=")
-        name = present("setting", name.strip())
+        name = current_name("setting", name.strip())
         if not equals:
             raise ConfigError(f"--set '{setting}' has no '='; write --set optim.epochs=3.")
         if name not in known_fields and not _is_custom(name):

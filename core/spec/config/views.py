@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Section, Share, shown
+from core.spec.config.base import Section, Share, form_metadata
 
 Count = Annotated[
     int,
-    Field(ge=0, le=16, title="Views", description="Number of these views per image.", json_schema_extra=shown("")),
+    Field(
+        ge=0, le=16, title="Views", description="Number of these views per image.", json_schema_extra=form_metadata("")
+    ),
 ]
 CropMin = Annotated[
     float,
@@ -19,7 +21,7 @@ CropMin = Annotated[
         le=1.0,
         title="Smallest crop",
         description="Smallest share of the image's area that a random crop keeps.",
-        json_schema_extra=shown("share of area"),
+        json_schema_extra=form_metadata("share of area"),
     ),
 ]
 CropMax = Annotated[
@@ -29,7 +31,7 @@ CropMax = Annotated[
         le=1.0,
         title="Largest crop",
         description="Largest share of the image's area that a random crop keeps.",
-        json_schema_extra=shown("share of area"),
+        json_schema_extra=form_metadata("share of area"),
     ),
 ]
 Flip = Annotated[
@@ -37,7 +39,7 @@ Flip = Annotated[
     Field(
         title="Horizontal flip",
         description="Flip half of the views horizontally. Leave it off if captions mention left and right.",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     ),
 ]
 RandAugmentOps = Annotated[
@@ -47,7 +49,7 @@ RandAugmentOps = Annotated[
         le=8,
         title="RandAugment operations",
         description="Number of random distortions applied in sequence (Cubuk et al. 2020); 0 for none.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     ),
 ]
 RandAugmentMagnitude = Annotated[
@@ -57,7 +59,7 @@ RandAugmentMagnitude = Annotated[
         le=30,
         title="RandAugment magnitude",
         description="Strength of each distortion, out of 30.",
-        json_schema_extra=shown("of 30", advanced=True),
+        json_schema_extra=form_metadata("of 30", advanced=True),
     ),
 ]
 Jitter = Annotated[
@@ -65,7 +67,7 @@ Jitter = Annotated[
     Field(
         title="Colour jitter",
         description="Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
-        json_schema_extra=shown("probability"),
+        json_schema_extra=form_metadata("probability"),
     ),
 ]
 Greyscale = Annotated[
@@ -73,7 +75,7 @@ Greyscale = Annotated[
     Field(
         title="Greyscale",
         description="Probability that a view is converted to greyscale (DINO: 0.2).",
-        json_schema_extra=shown("probability", advanced=True),
+        json_schema_extra=form_metadata("probability", advanced=True),
     ),
 ]
 Blur = Annotated[
@@ -81,7 +83,7 @@ Blur = Annotated[
     Field(
         title="Blur",
         description="Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
-        json_schema_extra=shown("probability", advanced=True),
+        json_schema_extra=form_metadata("probability", advanced=True),
     ),
 ]
 
@@ -100,7 +102,7 @@ class CleanViewConfig(Section):
         title="Kept patches",
         description="Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
         "Li et al. 2023: 0.5). The others are dropped, which makes a step faster.",
-        json_schema_extra=shown("share of patches"),
+        json_schema_extra=form_metadata("share of patches"),
     )
 
 
@@ -118,7 +120,7 @@ class StudentViewConfig(Section):
         0.2,
         title="Saturation",
         description="Range of the colour jitter's saturation factor: 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
     greyscale: Greyscale = 0.0
     blur: Blur = 0.0
@@ -126,38 +128,38 @@ class StudentViewConfig(Section):
         0.0,
         title="Solarisation",
         description="Probability that bright pixels are inverted (DINO: 0.2 for the second crop).",
-        json_schema_extra=shown("probability", advanced=True),
+        json_schema_extra=form_metadata("probability", advanced=True),
     )
     erase: Share = Field(
         0.0,
         title="Random erasing",
         description="Probability that a rectangle of the view is erased.",
-        json_schema_extra=shown("probability", advanced=True),
+        json_schema_extra=form_metadata("probability", advanced=True),
     )
     mask: Share = Field(
         0.0,
         title="Masked views",
         description="Probability that patches of a view are masked for the student.",
-        json_schema_extra=shown("probability"),
+        json_schema_extra=form_metadata("probability"),
     )
     mask_share: Share = Field(
         0.4,
         title="Masked patches",
         description="Share of the patches that are masked in a masked view.",
-        json_schema_extra=shown("share of patches"),
+        json_schema_extra=form_metadata("share of patches"),
     )
     mask_kind: Literal["blocks", "random"] = Field(
         "blocks",
         title="Mask shape",
         description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
     mix: Literal["none", "mixup", "cutmix", "either"] = Field(
         "none",
         title="Interpolation",
         description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
         "et al. 2019); either: one of the two at random for each view.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )
     mix_alpha: float = Field(
         0.75,
@@ -165,7 +167,7 @@ class StudentViewConfig(Section):
         le=10.0,
         title="Interpolation alpha",
         description="The blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
 
 
@@ -182,7 +184,7 @@ class LocalViewConfig(Section):
         title="Side",
         description="Side of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
         "interpolates its positions.",
-        json_schema_extra=shown("share of side", advanced=True),
+        json_schema_extra=form_metadata("share of side", advanced=True),
     )
     flip: Flip = False
     jitter: Jitter = 0.0
@@ -226,5 +228,5 @@ class ViewsConfig(Section):
         title="Share the student's views",
         description="The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
         "own (DINO, iBOT). A view is distilled from the other views, never from itself.",
-        json_schema_extra=shown(""),
+        json_schema_extra=form_metadata(""),
     )

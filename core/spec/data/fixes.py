@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, checked, read_json
+from core.spec.reading import MEGABYTE, read_json, validate
 
 Kind = Literal["wrong", "excluded", "recaptioned", "relabelled", "added"]
 KINDS: tuple[Kind, ...] = ("wrong", "excluded", "recaptioned", "relabelled", "added")
@@ -73,4 +73,4 @@ def read_record(fixed: Path) -> FixesRecord | None:
         raw = read_json(path, _LARGEST, error=FixesError)
     except OSError as error:
         raise FixesError(f"{path} cannot be read: {error.strerror}.") from error
-    return checked(FixesRecord, raw, f"{path} is not a record of fixes", error=FixesError)
+    return validate(FixesRecord, raw, f"{path} is not a record of fixes", error=FixesError)

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, parse_json, read_text
+from core.spec.reading import MEGABYTE, UnreadableError, excerpt, parse_json, read_text, validate
 from core.spec.resources import resource_folder
 
 DEFAULT_TEMPLATES = "photo"
@@ -88,7 +88,7 @@ def read_prompts(source: str | Path, *, error: type[UserError] = UnreadableError
 def _of_json(text: str, source_text: str, error: type[UserError]) -> PromptSet:
     if len(text) > LARGEST_FILE:
         raise error(f"{source_text} holds {len(text)} characters; prompts may have {LARGEST_FILE}.")
-    content = checked(_File, parse_json(text, source_text, error=error), source_text, error=error)
+    content = validate(_File, parse_json(text, source_text, error=error), source_text, error=error)
     numbered = enumerate((template.strip() for template in content.templates), start=1)
     templates = _templates(
         [(f"{source_text}, template {number}", template_text) for number, template_text in numbered if template_text],

@@ -26,14 +26,14 @@ MOST_BYTES = 4 << 20  # of one part of a file
 MOST_SENT = 2 << 30  # bytes of images that a worker accepts from another computer
 
 
-def packed(data: bytes) -> str:
+def pack_bytes(data: bytes) -> str:
     """Bytes as a JSON string: base64, compressed if that is shorter."""
     small = zlib.compress(data, 1) if len(data) > 512 else data
     return "z" + base64.b64encode(small).decode() if len(small) < len(data) else "=" + base64.b64encode(data).decode()
 
 
-def unpacked(value: Any) -> bytes:
-    """The inverse of `packed`; ValueError for malformed text, and for more than `MOST_BYTES`."""
+def unpack_bytes(value: Any) -> bytes:
+    """The inverse of `pack_bytes`; ValueError for malformed text, and for more than `MOST_BYTES`."""
     if not isinstance(value, str) or value[:1] not in ("=", "z") or len(value) > 2 * MOST_BYTES:
         raise ValueError("this is not a packed part of a file")
     raw = base64.b64decode(value[1:], validate=True)
@@ -48,7 +48,7 @@ def unpacked(value: Any) -> bytes:
     return raw
 
 
-_Packed = Annotated[bytes, BeforeValidator(unpacked)]
+_Packed = Annotated[bytes, BeforeValidator(unpack_bytes)]
 
 
 def _named_once(files: list[FileFacts]) -> list[FileFacts]:

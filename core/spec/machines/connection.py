@@ -26,7 +26,7 @@ from core.spec.machines.answers import Bytes, Hello, RemoteStatus
 from core.spec.machines.machine import Machine
 from core.spec.machines.remote_process import RemoteProcess
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
-from core.spec.reading import UnreadableError, checked, excerpt
+from core.spec.reading import UnreadableError, excerpt, validate
 
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each attempt
 ANSWERED = 4  # number of them to use for a machine that answers, even if not for long
@@ -227,7 +227,7 @@ class Connection:
 
     def _check_hello(self, reply: dict[str, Any]) -> UserError | None:
         try:
-            self.hello = checked(Hello, reply, "the greeting")
+            self.hello = validate(Hello, reply, "the greeting")
         except UnreadableError as error:
             return MachineRefused(f"{self.machine.name} does not answer as sdgui does: {error}")
         if self.hello.protocol != ssh.PROTOCOL:
@@ -275,7 +275,7 @@ class Connection:
         if sink is None:
             return
         try:
-            getattr(sink, method)(checked(shape, reply, "a reply"))
+            getattr(sink, method)(validate(shape, reply, "a reply"))
         except UnreadableError as error:
             self._set_state(ConnectionState("ready", f"{self.machine.name} sent an invalid message: {error}"))
 

@@ -27,7 +27,7 @@ from core.spec.machines.answers import (
 )
 from core.spec.machines.connection import Connection
 from core.spec.machines.machine import Machine
-from core.spec.reading import checked_as
+from core.spec.reading import validate_as
 
 End = Literal["terminate", "kill"]
 Control = Literal["stop", "pause"]
@@ -186,7 +186,7 @@ class Host(Connection):
                 try:
                     value = reply.result().get(part) if part else reply.result()
                     answer.set_result(
-                        convert(checked_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
+                        convert(validate_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
                     )
                 except UserError as error:
                     answer.set_exception(error)

@@ -142,7 +142,7 @@ def install_script(machine: Machine) -> str:
     return text
 
 
-def installed(machine: Machine) -> Machine:
+def installed_machine(machine: Machine) -> Machine:
     """``machine`` after `install`: uses the installed environment, not the Python it was created with."""
     return machine.model_copy(update={"python": ""})
 

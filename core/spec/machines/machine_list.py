@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL, Machine, this_computer
-from core.spec.reading import MEGABYTE, checked, read_json
+from core.spec.reading import MEGABYTE, read_json, validate
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ class MachineList:
         except FileNotFoundError:
             return []
         path = str(self.path)
-        content = checked(
+        content = validate(
             _File, raw, path, error=MachineError, remedy="Fix it, or remove it and add the machines again."
         )
         if content.version > VERSION:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts
-from core.spec.reading import KILOBYTE, checked, checked_as, parse_json, read_bytes, read_json
+from core.spec.reading import KILOBYTE, parse_json, read_bytes, read_json, validate, validate_as
 from core.spec.run.folder import RunDir
 
 NAME = "remote.json"
@@ -72,7 +72,7 @@ def read_record(run: RunDir) -> RemoteRecord | None:
     path = record_file(run.path)
     try:
         raw = parse_json(read_bytes(path, 256 * KILOBYTE, root=run.path, error=RecordError), NAME, error=RecordError)
-        record = checked(RemoteRecord, raw, NAME, error=RecordError)
+        record = validate(RemoteRecord, raw, NAME, error=RecordError)
         genuine = hmac.compare_digest(str(raw.get("seal")).encode(errors="replace"), _seal(run, record, _key()))
     except FileNotFoundError:  # no record, or no key: this user has never written one
         return None
@@ -152,7 +152,7 @@ def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
     path = run.path / CHECKPOINTS
     try:
         raw = read_json(path, 1024 * KILOBYTE, root=run.path, error=RecordError)
-        return checked_as(_LIST, raw, str(path), error=RecordError)
+        return validate_as(_LIST, raw, str(path), error=RecordError)
     except (FileNotFoundError, RecordError):
         return []
 

@@ -69,9 +69,9 @@ def next_stage(run: RunDir) -> RunDir | None:
 
 
 def _starting(record: RemoteRecord) -> RunStatus:
-    state = RunState.STARTING.value
+    state = RunState.STARTING
     host = f"{record.machine} (remote)"
-    return RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=state, host=host, verdict=state)
+    return RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=state.value, host=host, verdict=state)
 
 
 def fetch_ensemble(host: Host, run: RunDir) -> None:

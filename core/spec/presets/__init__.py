@@ -17,7 +17,7 @@ from core.spec.presets.labels import LABELS
 from core.spec.presets.large import large
 from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
-from core.spec.presets.preset import SIZES, Preset, Size, published
+from core.spec.presets.preset import SIZES, Preset, Size, settings_size
 from core.spec.reading import LONGEST_SHOWN
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
@@ -67,7 +67,7 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
     if size not in SIZES:
         raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
     below = {"data": {"decoding": "fast"}, **_size_settings(size)}
-    settings = _merged(below, PRESETS[name].settings(published(size)))
+    settings = _merged(below, PRESETS[name].settings(settings_size(size)))
     settings = large(settings) if size == "large" else settings
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 

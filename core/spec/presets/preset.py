@@ -10,7 +10,7 @@ Size = Literal["tiny", "demo", "base", "large"]
 SIZES: tuple[Size, ...] = ("tiny", "demo", "base", "large")
 
 
-def published(size: Size) -> Size:
+def settings_size(size: Size) -> Size:
     """The size of a preset's settings for ``size``: ``large`` is ``base`` with larger towers."""
     return "base" if size == "large" else size
 

@@ -1,6 +1,6 @@
 """Recommended settings for a number of pairs. No torch.
 
-Flow: number of pairs -> ``recommended`` -> shown beside the fields, applied by ``apply_recommended`` on request.
+Flow: number of pairs -> ``recommendations`` -> shown beside the fields, applied by ``apply_recommended`` on request.
 
 The numbers of prototypes and the momentum for small data are those of lightly-train for distillation on data
 sets of these sizes; for language-supervised training COSMOS holds the momentum at 0.999 with 1,024 pairs a batch and at
@@ -50,7 +50,7 @@ def _far(momentum: float, advised: float) -> bool:
     return not 1.0 / NEAR <= ratio <= NEAR
 
 
-def recommended(config: RunConfig, pairs: int) -> list[Advice]:
+def recommendations(config: RunConfig, pairs: int) -> list[Advice]:
     """Advice for settings of ``config`` that do not fit ``pairs`` pairs."""
     advice: list[Advice] = []
     count = prototypes_for(pairs)
@@ -68,5 +68,5 @@ def recommended(config: RunConfig, pairs: int) -> list[Advice]:
 
 
 def apply_recommended(config: RunConfig, pairs: int) -> RunConfig:
-    """``config`` with all of ``recommended`` applied."""
-    return override(config, [f"{item.field}={item.value}" for item in recommended(config, pairs)])
+    """``config`` with all of ``recommendations`` applied."""
+    return override(config, [f"{item.field}={item.value}" for item in recommendations(config, pairs)])

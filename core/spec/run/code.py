@@ -22,7 +22,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError, writing
 from core.spec.extending.references import Reference, parse_reference
 from core.spec.files import check_inside, write_whole
-from core.spec.reading import KILOBYTE, MEGABYTE, checked_as, parse_json, read_bytes, read_json
+from core.spec.reading import KILOBYTE, MEGABYTE, parse_json, read_bytes, read_json, validate_as
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
 
@@ -71,7 +71,7 @@ def kept_files(run: RunDir) -> dict[str, KeptFile]:
         raw = read_json(_index(run), 64 * KILOBYTE, root=run.path, error=CodeError)
     except FileNotFoundError:
         return {}
-    return checked_as(_INDEX, raw, str(_index(run)), error=CodeError, remedy="Choose another run folder.")
+    return validate_as(_INDEX, raw, str(_index(run)), error=CodeError, remedy="Choose another run folder.")
 
 
 def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
@@ -110,7 +110,7 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
             continue
         digest = digest_of(content)
         if indexed is not None and indexed.digest != digest and use == "check" and names(run):
-            raise CodeError(changed(place, run))
+            raise CodeError(changed_message(place, run))
         new_index[place] = KeptFile(file=_file_name(reference, digest, new_index), digest=digest)
         _write(run, copy_path(run, new_index[place]), content)
         allow([digest])
@@ -128,7 +128,7 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
             kind = "a file" if place.endswith(".py") else "an installed module"
             raise CodeError(f"{place} is not {kind} here, and {run.path} has no copy of it; check the path.")
     copies = {place: index[place] for place in places}
-    allowed_digests = allowed()
+    allowed_digests = read_allowed_digests()
     unknown = {
         copied_file.digest: copy_path(run, copied_file)
         for copied_file in copies.values()
@@ -167,12 +167,12 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
     for reference in references(config):
         content = source_of(reference) if reference.is_file else None
         if content is not None and digest_of(content) != copies[reference.place].digest:
-            raise CodeError(changed(reference.place, run))
+            raise CodeError(changed_message(reference.place, run))
 
 
 def check_known(configs: Iterable[RunConfig]) -> None:
     """CodeError for code that this user has not run before, of a chain that is resumed: its folder has no copies."""
-    allowed_digests = allowed()
+    allowed_digests = read_allowed_digests()
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
         if content is None or digest_of(content) not in allowed_digests:
@@ -184,7 +184,7 @@ def code_option(config: RunConfig) -> list[str]:
     return ["--code", "kept"] if references(config) else []
 
 
-def changed(place: str, run: RunDir) -> str:
+def changed_message(place: str, run: RunDir) -> str:
     """The message for a file that changed since ``run`` began."""
     return (
         f"{place} changed since {run.path} began; restore it, or go on with sdgui-core train and the copy in the run "
@@ -207,7 +207,7 @@ def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
     if not files:
         return
     raw = parse_json(files.get(_INDEX_NAME, "{}"), "the code of the run", error=CodeError)
-    index = checked_as(_INDEX, raw, "the code of the run", error=CodeError)
+    index = validate_as(_INDEX, raw, "the code of the run", error=CodeError)
     for copied_file in index.values():
         content = files.get(copied_file.file, "").encode("utf-8", "surrogateescape")
         if digest_of(content) != copied_file.digest:
@@ -228,7 +228,7 @@ def allow_everything() -> None:
     _everything_allowed = True
 
 
-def allowed() -> frozenset[str]:
+def read_allowed_digests() -> frozenset[str]:
     """Digests of the code that this user has started or allowed."""
     try:
         return frozenset(_allowed_file().read_text(encoding="ascii").split())
@@ -238,7 +238,7 @@ def allowed() -> frozenset[str]:
 
 def allow(digests: Iterable[str]) -> None:
     """Record that this user allows the code with ``digests``. CodeError when that cannot be written."""
-    allowed_digests = allowed()
+    allowed_digests = read_allowed_digests()
     new = sorted(set(digests) - allowed_digests)
     path = _allowed_file()
     if new:

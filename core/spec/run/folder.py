@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import KILOBYTE, checked_as, open_regular, read_bytes, read_json
+from core.spec.reading import KILOBYTE, open_regular, read_bytes, read_json, validate_as
 from core.spec.run.status import RunStatus
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class RunDir:
         """The last status; None if it is missing or unreadable."""
         try:
             raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
-            return checked_as(_STATUS, raw, str(self.status), error=RunDirError)
+            return validate_as(_STATUS, raw, str(self.status), error=RunDirError)
         except (OSError, RunDirError):
             return None
 

@@ -52,19 +52,19 @@ def experiment_name(config: RunConfig | LoggedConfig) -> str:
 
 def settings_of(config: RunConfig | LoggedConfig) -> dict[str, Any]:
     """Dotted name -> value of everything that the config says."""
-    return dict(flattened(config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")))
+    return dict(flatten_config(config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")))
 
 
 def logged_text(config: LoggedConfig) -> str:
     """The key-value pairs, a line each."""
-    return "\n".join(f"{name} = {value}" for name, value in flattened(config.config))
+    return "\n".join(f"{name} = {value}" for name, value in flatten_config(config.config))
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten_config(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted name and value of everything in nested mappings; an empty mapping is a value itself."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{prefix}{name}.")
+            yield from flatten_config(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -18,7 +18,7 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, UnreadableError, read_json
 from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.logged import flattened
+from core.spec.run.logged import flatten_config
 
 LARGEST = 2 * MEGABYTE
 _TITLES = {
@@ -56,7 +56,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
 def facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name -> value of everything that can be compared, in the words of *Compare*."""
     values = {}
-    for name, value in flattened(provenance):
+    for name, value in flatten_config(provenance):
         if name not in _NOT_COMPARED:
             values[_TITLES.get(name, name)] = " ".join(map(str, value)) if isinstance(value, list) else value
     return values

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, UnreadableError, checked, checked_as, read_json
+from core.spec.reading import MEGABYTE, UnreadableError, read_json, validate, validate_as
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
 from core.spec.study.config import Count, Measure, Number, Pid, RunState, Study
@@ -113,7 +113,7 @@ class StudyDir:
             raw: Any = read_json(path, LARGEST_STATUS)
         except FileNotFoundError:
             return None
-        return checked(records.StepTimeFile, raw, str(path), remedy="Remove it, and the study measures it again.")
+        return validate(records.StepTimeFile, raw, str(path), remedy="Remove it, and the study measures it again.")
 
     def written(self) -> list[Path]:
         """The folders and files that a study writes to, besides its runs."""
@@ -135,7 +135,7 @@ class StudyDir:
             raw: Any = read_json(path, records.LARGEST_MEASURES)
         except FileNotFoundError:
             return None
-        checked(records.MeasuresFile, raw, str(path), remedy="Remove it, and the study evaluates this run again.")
+        validate(records.MeasuresFile, raw, str(path), remedy="Remove it, and the study evaluates this run again.")
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
@@ -158,7 +158,7 @@ class StudyDir:
     def read_status(self) -> StudyStatus | None:
         """The last status; None without a readable one."""
         try:
-            return checked_as(_STATUS, read_json(self.status, LARGEST_STATUS), str(self.status))
+            return validate_as(_STATUS, read_json(self.status, LARGEST_STATUS), str(self.status))
         except (FileNotFoundError, UserError):
             return None
 

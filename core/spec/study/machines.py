@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL
-from core.spec.reading import KILOBYTE, checked, read_json
+from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.study.config import MOST, Study
 from core.spec.study.folder import StudyDir
 
@@ -43,7 +43,7 @@ def read_machines(out: StudyDir, study: Study) -> StudyMachines:
     except FileNotFoundError:
         slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-")[:40].strip("-") or "study"
         return StudyMachines(folder=f"{slug}-{secrets.token_hex(4)}")
-    return checked(StudyMachines, raw, str(path), remedy="Remove it and choose the machines again.")
+    return validate(StudyMachines, raw, str(path), remedy="Remove it and choose the machines again.")
 
 
 def write_machines(out: StudyDir, machines: StudyMachines) -> None:
@@ -60,10 +60,10 @@ def needs_one_machine(study: Study) -> bool:
 
 def trains_here(on: Sequence[str]) -> bool:
     """Whether ``on`` includes this computer."""
-    return "" in named(on, ())
+    return "" in select_machines(on, ())
 
 
-def named(on: Sequence[str], known_names: Iterable[str]) -> list[str]:
+def select_machines(on: Sequence[str], known_names: Iterable[str]) -> list[str]:
     """The machines that ``on`` denotes among ``known_names``, without duplicates; "" (this computer) comes first."""
     selected = {"" if name in (HERE, LOCAL) else name for name in on} or {""}
     if ANY in selected:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from core.spec.reading import MEGABYTE, checked, read_json
+from core.spec.reading import MEGABYTE, read_json, validate
 from core.spec.study.config import Count, Number
 from core.spec.study.folder import StudyDir
 from core.spec.study.sweep import Objective, SearchRange, Value
@@ -83,7 +83,7 @@ class SweepDir(StudyDir):
             raw = read_json(self.trials, LARGEST_REPORT)
         except FileNotFoundError:
             return None
-        return checked(SweepReport, raw, str(self.trials), remedy="`sweep run` writes it again.")
+        return validate(SweepReport, raw, str(self.trials), remedy="`sweep run` writes it again.")
 
 
 def trial_name(number: int) -> str:

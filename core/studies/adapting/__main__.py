@@ -25,7 +25,7 @@ from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
 from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.data import held_out_pairs, training_pairs
-from core.studies.adapting.results import Cell, markdown, rounded, select_arms, summary
+from core.studies.adapting.results import Cell, markdown, round_numbers, select_arms, summary
 from core.training.memory import keep_freed_memory
 
 CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
@@ -71,7 +71,7 @@ class Runner:
         results = summary(self.study, cells[TUNING], report)
         folder = self.out / "results"
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "results.json", (json.dumps(rounded(results)) + "\n").encode())
+        write_whole(folder / "results.json", (json.dumps(round_numbers(results)) + "\n").encode())
         write_whole(folder / "results.md", markdown(results).encode())
         for name, by_arm in cells.items():
             plain = {

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from core.data.derived.manifest import manifest
-from core.data.derived.noisy import shuffled
-from core.spec.cells import unmarked
+from core.data.derived.noisy import shuffle_rows
+from core.spec.cells import unescape_cell
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 
@@ -26,7 +26,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a manifest."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [{name: unmarked(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+            return [{name: unescape_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; render it with packaging/icon_sets.py.") from error
 
@@ -61,7 +61,7 @@ def training_pairs(
     rng = np.random.default_rng([SPLIT_SEED, draw])
     sampled_rows = [rows[i] for i in sorted(rng.permutation(pool)[:pairs].tolist())]
     if mismatched:
-        givers = shuffled([(row["title"],) for row in sampled_rows], mismatched, draw)
+        givers = shuffle_rows([(row["title"],) for row in sampled_rows], mismatched, draw)
         sampled_rows = [
             row | {"title": sampled_rows[giver]["title"]} for row, giver in zip(sampled_rows, givers, strict=True)
         ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from core.studies.study.statistics import Paired, paired
+from core.studies.study.statistics import Paired, paired_mean
 
 Path = Sequence[tuple[float, ...]]  # one point per alpha
 
@@ -91,10 +91,10 @@ def difference(ours: Curves, control: Curves, measure: str) -> float:
     return retained - theirs
 
 
-def nested(by_seed: Mapping[int, Sequence[float]]) -> Paired:
+def nested_test(by_seed: Mapping[int, Sequence[float]]) -> Paired:
     """Test of differences by seed and draw. Draws of a seed share its base model, so their mean is the unit.
 
     The interval is Student's t over seeds; its spread includes that of the draws.
     """
     seed_means = [fmean(values) for _, values in sorted(by_seed.items())]
-    return paired(seed_means, [0.0] * len(seed_means))
+    return paired_mean(seed_means, [0.0] * len(seed_means))

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from core.studies.adapting.config import AdaptStudy, Comparison
-from core.studies.adapting.paths import Curves, difference, nested
+from core.studies.adapting.paths import Curves, difference, nested_test
 from core.studies.study.statistics import holm, mean_of
 
 Cell = tuple[int, int]  # seed, draw
@@ -79,7 +79,7 @@ def _compare(
         ours_curves, control_curves = (Curves.of(arm[seed, draw]["curve"]) for arm in (ours, theirs))
         by_seed[seed].append(difference(ours_curves, control_curves, comparison.measure))
     if by_seed:
-        result = nested(by_seed)
+        result = nested_test(by_seed)
         row |= {"seeds": len(by_seed), **asdict(result.difference), "p": result.p_t}
     return row
 
@@ -144,10 +144,10 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rounded(value: Any) -> Any:
+def round_numbers(value: Any) -> Any:
     """``value`` with numbers rounded to three decimals."""
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, Mapping):
-        return {name: rounded(element) for name, element in value.items()}
-    return [rounded(element) for element in value] if isinstance(value, (list, tuple)) else value
+        return {name: round_numbers(element) for name, element in value.items()}
+    return [round_numbers(element) for element in value] if isinstance(value, (list, tuple)) else value

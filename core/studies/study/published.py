@@ -1,7 +1,7 @@
 """Published results of the built-in studies, with every value by seed.
 
-Flow: a study is run -> its ``results.json`` is committed as ``resources/studies/results/NAME.json`` -> `published`
-prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
+Flow: a study is run -> its ``results.json`` is committed as ``resources/studies/results/NAME.json`` ->
+`published_report` prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.studies.study.table import markdown
 FOLDER = resource_folder("studies") / "results"
 
 
-def published(name: str) -> str:
+def published_report(name: str) -> str:
     """The report of the built-in study ``name`` as Markdown; UserError when it has no published results."""
     return markdown(published_results(name))
 

@@ -65,7 +65,7 @@ def run_study(
     with explaining_write_errors(out):
         out.path.mkdir(parents=True, exist_ok=True)
         check_folders(out, study)
-        with locked(out):
+        with study_lock(out):
             claim(out, study)
             with open_places(study, out, PlaceOptions(machines, home, jobs, devices), log) as places:
                 if places[0].name == THIS_COMPUTER:
@@ -78,7 +78,7 @@ class FolderInUse(StudyError):
 
 
 @contextmanager
-def locked(out: StudyDir) -> Iterator[None]:
+def study_lock(out: StudyDir) -> Iterator[None]:
     """Hold the lock of a study folder. FolderInUse when another process has it."""
     out.runs.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(out.lock, timeout=0)

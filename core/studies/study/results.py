@@ -46,7 +46,7 @@ from core.studies.study.cost_plot import draw_costs
 from core.studies.study.crossings import Difference, crossing
 from core.studies.study.places.place import trained_on
 from core.studies.study.plot import draw
-from core.studies.study.statistics import Paired, mean_of, paired
+from core.studies.study.statistics import Paired, mean_of, paired_mean
 from core.studies.study.table import markdown
 
 RESULTS_VERSION = 1
@@ -246,7 +246,7 @@ def _equal(arm: Arm, baseline: Arm) -> str:
 
 
 def _compare(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    result: Paired = paired(a, b)
+    result: Paired = paired_mean(a, b)
     return {**asdict(result), "significant": result.significant, "seeds": len(a)}
 
 

@@ -56,7 +56,7 @@ def mean_of(values: Sequence[float], level: float = LEVEL) -> Mean:
     return Mean(centre, centre - half, centre + half, tuple(values))
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
+def paired_mean(a: Sequence[float], b: Sequence[float]) -> Paired:
     """A minus B over the same seeds, in the same order.
 
     When all differences are equal (few images give few possible values), the spread is unknown: there is no interval

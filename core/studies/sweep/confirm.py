@@ -17,7 +17,7 @@ from core.studies.study.budgets import measure_arms, step_time
 from core.studies.study.claiming import StudyError
 from core.studies.study.data import prepare
 from core.studies.study.queue import Log
-from core.studies.sweep.show import ranked
+from core.studies.sweep.show import rank_trials
 
 
 def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget: float, log: Log) -> Study:
@@ -31,7 +31,7 @@ def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget
     of other trials or seeds.
     """
     sweep, report = read_sweep(out.sweep), out.read_report()
-    trials = [trial for trial in (ranked(report) if report else []) if trial.values and trial.feasible][:best]
+    trials = [trial for trial in (rank_trials(report) if report else []) if trial.values and trial.feasible][:best]
     if len(trials) < best:
         raise StudyError(f"{out.path} has {len(trials)} complete feasible trials; choose fewer than {best}.")
     first_seed = max(sweep.seeds) + 1

@@ -16,7 +16,7 @@ from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
 from core.studies.study.places.place import THIS_COMPUTER
 from core.studies.study.places.selection import PlaceOptions, open_places
-from core.studies.study.queue import FolderInUse, Log, explaining_write_errors, locked
+from core.studies.study.queue import FolderInUse, Log, explaining_write_errors, study_lock
 from core.studies.sweep.queue import SweepQueue, check_edit, contradiction, is_settled, trained_trials
 from core.studies.sweep.report import write_report
 from core.studies.sweep.searcher import Searcher
@@ -37,7 +37,7 @@ def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: Plac
         out.path.mkdir(parents=True, exist_ok=True)
         check_folders(out, sweep.study([]))
         try:
-            with locked(out):
+            with study_lock(out):
                 return _run(sweep, out, log, options)
         except FolderInUse:
             report = out.read_report()

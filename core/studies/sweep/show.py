@@ -25,14 +25,14 @@ def markdown(report: SweepReport) -> str:
     if report.importance:
         parts.append(_importance(report))
     if report.trials:
-        parts.append(f"## All trials\n\n{trials_table(report, ranked(report))}")
+        parts.append(f"## All trials\n\n{trials_table(report, rank_trials(report))}")
     failed = [f"- trial-{trial.number}: {trial.message}" for trial in report.trials if trial.state == "failed"]
     if failed:
         parts.append("## Failed trials\n\n" + "\n".join(failed))
     return "\n\n".join(parts) + "\n"
 
 
-def ranked(report: SweepReport) -> list[TrialRecord]:
+def rank_trials(report: SweepReport) -> list[TrialRecord]:
     """Complete, feasible trials by the first objective, best first; then the other trials by state and number."""
     sign = -1 if report.objectives[0].direction == "maximize" else 1
 

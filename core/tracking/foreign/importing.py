@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, UnreadableError, checked, excerpt, read_json
+from core.spec.reading import MEGABYTE, UnreadableError, excerpt, read_json, validate
 from core.spec.run.events import (
     LARGEST_STEP,
     LATEST,
@@ -271,7 +271,7 @@ def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
     """The record in ``folder``; an empty one if it is missing, damaged or that of another source."""
     try:
         raw = read_json(folder.path / FILE, 4 * MEGABYTE, root=folder.path, error=UnreadableError)
-        record = checked(ImportRecord, raw, FILE, error=UnreadableError)
+        record = validate(ImportRecord, raw, FILE, error=UnreadableError)
     except (OSError, UserError):
         return ImportRecord.model_validate(_identity(run))
     same = {"tool": record.tool, "source": record.source, "key": record.key} == _identity(run)

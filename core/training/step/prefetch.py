@@ -1,6 +1,6 @@
 """Batches on the device, copied and distorted while it computes the step before.
 
-Flow: loader -> ``prefetched`` -> loop. To a CUDA device a batch goes on a stream of its own: the copy, from pinned
+Flow: loader -> ``prefetch`` -> loop. To a CUDA device a batch goes on a stream of its own: the copy, from pinned
 memory, and the views that the device makes run beside the step that is being computed; the step's stream waits for
 them, the host for neither.
 """
@@ -18,7 +18,7 @@ from core.data.batch import Batch
 Send = Callable[[Batch], Batch]
 
 
-def prefetched(batches: Generator[Batch, None, None], send: Send, device: torch.device) -> Generator[Batch, None, None]:
+def prefetch(batches: Generator[Batch, None, None], send: Send, device: torch.device) -> Generator[Batch, None, None]:
     """``batches`` as ``send`` brings them to ``device``. Close it to end the loader."""
     with closing(batches):
         yield from _on_stream(batches, send, device) if device.type == "cuda" else map(send, batches)

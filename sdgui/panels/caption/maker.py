@@ -156,7 +156,7 @@ class CaptionMaker(QObject):
         job = self._running_job
         if job is None or self._calls is None:
             return
-        settings = fitted(job.settings, facts["max_tokens"])
+        settings = fit_to_context(job.settings, facts["max_tokens"])
         fields = settings.model_dump(mode="json")
         content = {**{name: facts.get(name) for name in _ABOUT}, "settings": fields}
         key = origin_key(content)
@@ -229,7 +229,7 @@ class CaptionMaker(QObject):
         self.failed.emit(failure)
 
 
-def fitted(settings: GenerationSettings, longest: int) -> GenerationSettings:
+def fit_to_context(settings: GenerationSettings, longest: int) -> GenerationSettings:
     """The settings limited to the model's context length."""
     max_tokens = min(settings.max_tokens, longest)
     return settings.model_copy(update={"max_tokens": max_tokens, "min_tokens": min(settings.min_tokens, max_tokens)})

@@ -1,7 +1,7 @@
 """One image of the Caption panel's list, with the captions of up to two models. No Qt; frozen, so that undo keeps it.
 
-Flow: worker's answers -> ``ModelCaptions`` -> ``Entry`` -> table, detail, export; ``kept`` and ``entry_of`` convert it
-to and from the store's record.
+Flow: worker's answers -> ``ModelCaptions`` -> ``Entry`` -> table, detail, export; ``to_kept_caption`` and ``entry_of``
+convert it to and from the store's record.
 """
 
 from __future__ import annotations
@@ -119,13 +119,13 @@ def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[s
     return {**about, "edited": True} if entry.origin == HAND else about
 
 
-def captioned(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
+def to_captioned_image(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
     """The entry as the exporters take it."""
     candidate = entry.candidate() if entry.origin != HAND else None
     return CaptionedImage(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
 
 
-def kept(entry: Entry) -> KeptCaption:
+def to_kept_caption(entry: Entry) -> KeptCaption:
     """The store's record of an entry."""
     captions_json: dict[str, Any] = {
         side: {"origin": captions.origin, "captions": [[c.text, c.log_prob, c.score] for c in captions.candidates]}

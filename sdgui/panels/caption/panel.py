@@ -25,7 +25,7 @@ from sdgui.panels.caption.layout import CaptionView
 from sdgui.panels.caption.list.edits import CaptionEdits
 from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
-from sdgui.panels.caption.model import SIDES, Side, captioned
+from sdgui.panels.caption.model import SIDES, Side, to_captioned_image
 from sdgui.panels.caption.next_step import demo_config, training_config
 from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.panels.caption.refusals import CaptionsRefusals
@@ -293,7 +293,7 @@ class CaptionsPanel(Panel):
     def _to_export(self) -> list[CaptionedImage]:
         selected = self.view.list.selected()
         entries = selected if len(selected) > 1 else self.model.entries()
-        return [captioned(entry, self._origins) for entry in entries if entry.text]
+        return [to_captioned_image(entry, self._origins) for entry in entries if entry.text]
 
     def _train_on(self, manifest: str, images: int) -> None:
         """Open a new experiment that trains on the saved captions."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
-from sdgui.panels.caption.model import Entry, entry_of, kept
+from sdgui.panels.caption.model import Entry, entry_of, to_kept_caption
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 
@@ -126,5 +126,5 @@ class CaptionPersistence(QObject):
         self._store.keep_captions([], origins)
         entries = [entry for entry in changed.values() if entry is not None]
         for start in range(0, len(entries), _WRITTEN):
-            self._store.keep_captions([kept(entry) for entry in entries[start : start + _WRITTEN]], {})
+            self._store.keep_captions([to_kept_caption(entry) for entry in entries[start : start + _WRITTEN]], {})
         self._unwritten, self._unwritten_origins = {}, {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdgui.panels.classify.model import Measure, Measured, measured
+from sdgui.panels.classify.model import Measure, Measured, read_measured
 from sdgui.panels.classify.verbs import Result
 from sdgui.store.store import Store
 from sdgui.worker.verbs import Verb
@@ -49,6 +49,6 @@ def _read(content: Any) -> Measured | None:
     if not isinstance(answer, dict) or _RESULT.problem(answer):
         return None
     try:
-        return measured(_MEASURE.validate_python(content.get("measure")), answer)
+        return read_measured(_MEASURE.validate_python(content.get("measure")), answer)
     except (ValidationError, ValueError, KeyError, TypeError):  # invalid cells
         return None

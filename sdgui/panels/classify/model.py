@@ -142,12 +142,12 @@ class Measured:
         return bool(self.answer["can_save"])
 
 
-def measured(measure: Measure, answer: dict[str, Any]) -> Measured:
+def read_measured(measure: Measure, answer: dict[str, Any]) -> Measured:
     """Read an answer of the worker."""
     return Measured(measure, answer, read_confusion(answer["confusion"]))
 
 
-def between(interval: Mapping[str, Any]) -> str:
+def interval_text(interval: Mapping[str, Any]) -> str:
     """``85.1 to 89.2 %`` from ``low`` and ``high``; "" if either is missing."""
     low, high = interval.get("low"), interval.get("high")
     return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""

@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
-from sdgui.panels.classify.model import Measure, Measured, between, method_title
+from sdgui.panels.classify.model import Measure, Measured, interval_text, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -116,7 +116,7 @@ class ResultList(QWidget):
             item = QListWidgetItem(text)
             lines = [
                 text,
-                f"95 %: {between(result.answer['accuracy'])}",
+                f"95 %: {interval_text(result.answer['accuracy'])}",
                 f"{target.data}, label {target.label or 'the only column'}",
             ]
             item.setToolTip(plain_tip("\n".join(lines)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.panels.classify.model import Measure, Measured, Target, measured
+from sdgui.panels.classify.model import Measure, Measured, Target, read_measured
 from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.worker.calls import Done, Failed, WorkerCalls
 from sdgui.worker.pool import WorkerPool
@@ -51,7 +51,7 @@ class ClassifySession(QObject):
     ) -> None:
         """Evaluate in the model's own worker, or in the worker of ``beside``, with which it will be compared."""
         self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
-        self._measure("measure", measure, lambda answer: done(measured(measure, answer)), failed)
+        self._measure("measure", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def try_prompts(
         self, measure: Measure, done: Callable[[Measured], None], partial: Callable[[Measured], None], failed: Failed
@@ -64,15 +64,15 @@ class ClassifySession(QObject):
         self._measure(
             "prompts",
             measure,
-            lambda answer: done(measured(measure, answer)),
+            lambda answer: done(read_measured(measure, answer)),
             failed,
-            lambda answer: partial(measured(measure, answer)),
+            lambda answer: partial(read_measured(measure, answer)),
         )
 
     def measure_step(self, measure: Measure, worker: str, done: Callable[[Measured], None], failed: Failed) -> None:
         """Evaluate another step of a run; all steps share one ``worker``."""
         self._homes[measure] = worker
-        self._measure("step", measure, lambda answer: done(measured(measure, answer)), failed)
+        self._measure("step", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def drop(self, purpose: str) -> None:
         """Drop the open requests of a purpose: their callbacks are not called."""

@@ -1,7 +1,7 @@
 """Settings recommended for the training data, by its number of pairs.
 
 Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
-columns of labels for the form, and ``recommended`` beside the form with its reasons; *Apply* puts it into the form.
+columns of labels for the form, and ``recommendations`` beside the form with its reasons; *Apply* puts it into the form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from core.spec.config import RunConfig
 from core.spec.presets.choosing import better
-from core.spec.presets.recommended import Advice, recommended
+from core.spec.presets.recommended import Advice, recommendations
 from core.spec.shards import names_shards
 from sdgui.panels.define.model import advice_lines
 from sdgui.shared.pickers.data import figures_text
@@ -118,7 +118,7 @@ class AdviceBar(QFrame):
         config, facts = self._config, self._facts
         if config is None or facts is None:
             return
-        self._advice = recommended(config, int(facts["pairs"]))
+        self._advice = recommendations(config, int(facts["pairs"]))
         heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
         lines = [heading, *advice_lines(config, self._advice, list(facts["labels"]))]
         if hint := better(config, int(facts["pairs"])):

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QVBoxLayout, QWidget
 
 from core.spec.presets import PRESETS, SIZES
-from sdgui.shared.pickers.preset_facts import needs, stage_count, stages
+from sdgui.shared.pickers.preset_facts import preset_needs, stage_count, stages
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
@@ -89,5 +89,5 @@ class PresetBar(QFrame):
             text.setVisible(preset is not None and self.about.isChecked())
         if preset is not None:
             self._description.setText(preset.description)
-            requirements = [need.sentence for need in needs(name, size if size in SIZES else "demo")]
+            requirements = [need.sentence for need in preset_needs(name, size if size in SIZES else "demo")]
             self._paper.setText("\n".join([preset.paper, *requirements]))

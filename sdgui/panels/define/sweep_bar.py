@@ -26,7 +26,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.study import MOST
 from core.spec.study.sweep import SET_BY_SWEEP, SearchRange
-from sdgui.panels.define.sweep_model import parse_values, suggested, sweep_of, values_text
+from sdgui.panels.define.sweep_model import parse_values, suggested_values, sweep_of, values_text
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.form.fields import FieldSpec
 from sdgui.shared.form.form import ConfigForm
@@ -165,7 +165,7 @@ class SweepBar(QFrame):
         config, row = self._form.config(), self._form.row(path)
         if config is None:
             return
-        text = values_text(self.space[path]) if path in self.space else suggested(row.spec, row.text())
+        text = values_text(self.space[path]) if path in self.space else suggested_values(row.spec, row.text())
         dialog = ValuesDialog(row.spec, text, config, self)
         if dialog.exec():
             self.mark(path, dialog.values())

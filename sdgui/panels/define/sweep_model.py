@@ -18,7 +18,7 @@ from sdgui.shared.form.fields import FieldSpec, parse, text_of
 _RANGE = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
 
 
-def suggested(spec: FieldSpec, text: str) -> str:
+def suggested_values(spec: FieldSpec, text: str) -> str:
     """Values to start from, given the setting's own."""
     if spec.kind == "flag":
         return "true, false"

@@ -13,7 +13,7 @@ from core.spec.machines.machine import Machine
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
-from sdgui.widgets.formats import counted
+from sdgui.widgets.formats import count_with_unit
 
 _DEEPEST = 8  # files that include one another
 _MOST_FILES = 200
@@ -47,10 +47,10 @@ def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
         return "Out of reach" if state.kind == "waiting" else "Needs attention"
     if facts.gpus:
         free = sum(gpu.free for gpu in facts.gpus)
-        return f"{counted(len(facts.gpus), 'GPU')}, {free} free"
+        return f"{count_with_unit(len(facts.gpus), 'GPU')}, {free} free"
     if facts.partitions:
-        return f"Slurm, {counted(len(facts.partitions), 'partition')}"
-    return f"{counted(facts.cores, 'core')}, no GPU"
+        return f"Slurm, {count_with_unit(len(facts.partitions), 'partition')}"
+    return f"{count_with_unit(facts.cores, 'core')}, no GPU"
 
 
 def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) -> str:
@@ -68,7 +68,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
     """Label and value of each fact about a machine."""
     load = "" if facts.load is None else f", load {facts.load:.1f}"
     rows = [
-        ("Processor", f"{counted(facts.cores, 'core')}{load}"),
+        ("Processor", f"{count_with_unit(facts.cores, 'core')}{load}"),
         ("Memory", f"{gibibytes(facts.memory_free)} of {gibibytes(facts.memory)} free"),
         ("Python", facts.python or "not found"),
         ("sdgui", facts.version or "not installed"),
@@ -130,7 +130,7 @@ def _queue_row(
     return QueueRow(run.id, name, position, state, machine, devices, progress, run.owner, run.refusal)
 
 
-def moved(order: Sequence[int], rows: Sequence[int], target: int) -> list[int]:
+def move_entries(order: Sequence[int], rows: Sequence[int], target: int) -> list[int]:
     """``order`` with the entries at ``rows`` moved before position ``target``; its length moves them to the end."""
     moving = [order[row] for row in sorted(rows)]
     before = [item for item in order[:target] if item not in moving]

@@ -20,9 +20,9 @@ from PySide6.QtWidgets import (
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Finding
-from core.spec.machines.install import installed
+from core.spec.machines.install import installed_machine
 from core.spec.machines.machine import LOCAL, Machine
-from core.spec.reading import UnreadableError, checked
+from core.spec.reading import UnreadableError, validate
 from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
 from sdgui.panels.machines.machine_page import MachinePage
 from sdgui.panels.machines.model import queue_rows, ssh_names, summary
@@ -33,7 +33,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Place, StoreError
-from sdgui.widgets.formats import counted
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -241,7 +241,7 @@ class MachinesPanel(Panel):
             self.name.setFocus()
             return
         try:
-            machine = checked(Machine, {"name": host, "host": host}, f"the host {host}")
+            machine = validate(Machine, {"name": host, "host": host}, f"the host {host}")
         except UnreadableError as error:
             self._failed(str(error))
             return
@@ -318,7 +318,7 @@ class MachinesPanel(Panel):
     def _use_installed(self, name: str) -> None:
         machine = self._hosts.machines.list.find(name)
         if machine.python:
-            self._hosts.put(installed(machine))
+            self._hosts.put(installed_machine(machine))
 
     # The queue
     def _set_limit(self, limit: int) -> None:
@@ -338,7 +338,7 @@ class MachinesPanel(Panel):
 
         def done(_: object) -> None:
             self.changed.emit(Changes(runs=frozenset(ids)))
-            self.message_requested.emit(Message("info", f"Took {counted(len(ids), 'run')} out of the queue."))
+            self.message_requested.emit(Message("info", f"Took {count_with_unit(len(ids), 'run')} out of the queue."))
 
         if ids:
             self._services.writer.submit(work, done, self._not_written)

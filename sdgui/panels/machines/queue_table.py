@@ -8,7 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QMimeData, QModelIndex, QObject,
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView, QWidget
 
-from sdgui.panels.machines.model import QueueRow, moved
+from sdgui.panels.machines.model import QueueRow, move_entries
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
@@ -50,7 +50,7 @@ class QueueModel(QAbstractTableModel):
         """Put the waiting runs at ``rows`` before the row ``target``."""
         first, order = self.first_waiting, self.waiting()
         waiting_rows = [row - first for row in rows if row >= first]
-        after = moved(order, waiting_rows, min(max(0, target - first), len(order)))
+        after = move_entries(order, waiting_rows, min(max(0, target - first), len(order)))
         if after != order:
             by_id = {row.run_id: row for row in self.rows}
             self.show_rows(self.rows[:first] + [by_id[run_id] for run_id in after])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.spec.cells import marked, marked_row
+from core.spec.cells import escape_cell, marked_row
 from core.spec.study.holm import holm
 from sdgui.widgets.formats import duration
 
@@ -198,5 +198,5 @@ def to_csv(tables: Sequence[Table]) -> str:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
         # what stands on the left is a name; on the right are our own numbers, a difference with its sign
-        writer.writerows([[cell.text if cell.right else marked(cell.text) for cell in row] for row in table.rows])
+        writer.writerows([[cell.text if cell.right else escape_cell(cell.text) for cell in row] for row in table.rows])
     return text.getvalue()

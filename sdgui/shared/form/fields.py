@@ -201,7 +201,7 @@ def values_of(config: BaseModel) -> dict[str, Any]:
     return flat
 
 
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nest_values(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The opposite of ``values_of``: what ``model_validate`` takes."""
     raw: dict[str, Any] = {}
     for path, value in flat.items():
@@ -227,7 +227,7 @@ def read(
         except ValueError as error:
             errors[path] = str(error)
     try:
-        config = RunConfig.model_validate(nested(values))
+        config = RunConfig.model_validate(nest_values(values))
     except ValidationError as error:
         return None, errors | _sentences(error)
     errors = problems(config) | errors

@@ -1,6 +1,6 @@
 """Facts for choosing a preset: its family and its requirements. No Qt.
 
-Flow: the chooser lists ``FAMILIES`` and shows the ``needs`` of each preset beside its description.
+Flow: the chooser lists ``FAMILIES`` and shows the ``preset_needs`` of each preset beside its description.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ICONS: dict[Kind, str] = {
 
 
 @functools.lru_cache(maxsize=256)
-def needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
+def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     """What preset ``name`` needs beside pairs of images and captions, and what is special in how it is trained."""
     config = preset_config(name, size)
     marks: list[Need] = []
@@ -97,6 +97,6 @@ def matches(name: str, words: list[str]) -> bool:
     """Whether every word is in what there is to read of the preset."""
     preset = PRESETS[name]
     family = next((family.title for family in FAMILIES if preset in family.presets), "")
-    marks = " ".join(need.word for need in needs(name))
+    marks = " ".join(need.word for need in preset_needs(name))
     text = f"{preset.name} {preset.title} {preset.description} {preset.paper} {family} {marks}".casefold()
     return all(word in text for word in words)

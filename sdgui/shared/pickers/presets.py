@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.presets import PRESETS, SIZES, Size
-from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, needs
+from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, preset_needs
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
@@ -142,7 +142,7 @@ class PresetChooser(QFrame):
             for preset in family.presets:
                 item = QListWidgetItem(preset.title)
                 item.setData(_NAME, preset.name)
-                marks = ", ".join(need.word for need in needs(preset.name))
+                marks = ", ".join(need.word for need in preset_needs(preset.name))
                 item.setToolTip(plain_tip(f"{preset.name}: needs {marks}" if marks else preset.name))
                 spoken = f"{preset.title}, {family.title}{', ' + marks if marks else ''}"
                 item.setData(Qt.ItemDataRole.AccessibleTextRole, spoken)
@@ -153,7 +153,7 @@ class PresetChooser(QFrame):
         """Icons in the colours of the theme."""
         for row in range(self.list.count()):
             item = self.list.item(row)
-            marks = needs(str(item.data(_NAME))) if item.data(_NAME) else ()
+            marks = preset_needs(str(item.data(_NAME))) if item.data(_NAME) else ()
             if item.data(_NAME):
                 item.setIcon(theme().icon(ICONS[marks[0].kind] if marks else "mdi6.circle-small", "muted"))
 
@@ -190,7 +190,7 @@ class PresetChooser(QFrame):
         self.title.setText(preset.title)
         self.about.setText(preset.description)
         self.paper.setText(preset.paper)
-        self.marks.setText("\n".join(f"• {need.sentence}" for need in needs(name, self.size_chosen())))
+        self.marks.setText("\n".join(f"• {need.sentence}" for need in preset_needs(name, self.size_chosen())))
 
     def _choose(self, *_: object) -> None:
         name = self.preset_chosen()

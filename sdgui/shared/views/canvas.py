@@ -44,7 +44,7 @@ class ViewsCanvas(QWidget):
         """Show these; None for none."""
         self.views, self._stale = views, False
         self._measure()
-        self.setAccessibleDescription("" if views is None else spoken(views))
+        self.setAccessibleDescription("" if views is None else describe_rows(views))
         self.update()
 
     def set_stale(self, stale: bool) -> None:
@@ -211,7 +211,7 @@ def _about(row: Row, column: int) -> list[str]:
     return lines
 
 
-def spoken(views: Views) -> str:
+def describe_rows(views: Views) -> str:
     """The rows in words, for screen readers."""
     parts = [f"{row.heading} {row.title}".strip() for row in views.rows]
     return f"{len(views.images)} images: " + "; ".join(parts)

@@ -120,7 +120,7 @@ class GalleryModel(QAbstractListModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(self._tooltip(index.row()))
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return spoken(item)
+            return describe_item(item)
         return None
 
     def flags(self, index: _Index) -> Qt.ItemFlag:
@@ -176,7 +176,7 @@ def facts(item: GalleryItem) -> str:
     return " · ".join(part for part in (rank, score) if part)
 
 
-def spoken(item: GalleryItem) -> str:
+def describe_item(item: GalleryItem) -> str:
     """A description of the item for screen readers."""
     mark = {True: "correct", False: "incorrect", None: ""}[item.correct]
     missing = "the file is missing" if item.missing else ""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.metrics.inputs import EvaluationError
-from core.metrics.rerank import reranked, reranked_metrics
+from core.metrics.rerank import rerank, reranked_metrics
 from core.metrics.retrieval import ranks, retrieval_metrics
 
 
@@ -30,7 +30,7 @@ def plain(cosine: Tensor, opinion: Tensor, own: Tensor, top: int) -> int:
 def test_equals_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.metrics.rerank.PAIRS_AT_ONCE", at_once)
     images, texts, owner, opinion = example()
-    of_images, of_texts = reranked(images, texts, owner, lambda i, j: opinion[i, j], top)
+    of_images, of_texts = rerank(images, texts, owner, lambda i, j: opinion[i, j], top)
     cosine = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)
     for query, rank in zip(of_images.queries.tolist(), of_images.expected().tolist(), strict=True):
         expected = plain(cosine[query], opinion[query], owner == query, top)
@@ -44,14 +44,14 @@ def test_the_cosine_itself_as_head_changes_nothing_but_the_names() -> None:
     images, texts, owner, _ = example()
     head = lambda i, j: torch.nn.functional.cosine_similarity(images[i], texts[j])  # noqa: E731
     plain_values = retrieval_metrics(images, texts, owner)
-    assert reranked_metrics(*reranked(images, texts, owner, head, top=7)) == pytest.approx(
+    assert reranked_metrics(*rerank(images, texts, owner, head, top=7)) == pytest.approx(
         {f"reranked_{name}": value for name, value in plain_values.items()}
     )
 
 
 def test_a_head_without_opinion_scores_chance_among_the_candidates() -> None:
     images, texts, owner, _ = example()
-    of_images, of_texts = reranked(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
+    of_images, of_texts = rerank(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
     inside = ranks(images, texts, owner)[1].expected() <= 4
     assert of_texts.hits(1)[inside].tolist() == [0.25] * int(inside.sum())
     near = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(texts).T
@@ -62,8 +62,8 @@ def test_a_head_without_opinion_scores_chance_among_the_candidates() -> None:
 def test_a_bad_head_gets_a_sentence() -> None:
     images, texts, owner, _ = example()
     with pytest.raises(EvaluationError, match="NaN"):
-        reranked(images, texts, owner, lambda i, j: torch.full((len(i),), torch.nan))
+        rerank(images, texts, owner, lambda i, j: torch.full((len(i),), torch.nan))
     with pytest.raises(EvaluationError, match=r"scores of shape \(\d+, 2\)"):
-        reranked(images, texts, owner, lambda i, j: torch.zeros(len(i), 2))
+        rerank(images, texts, owner, lambda i, j: torch.zeros(len(i), 2))
     with pytest.raises(EvaluationError, match="at least one candidate"):
-        reranked(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=0)
+        rerank(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=0)

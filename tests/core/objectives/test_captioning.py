@@ -20,7 +20,7 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.captioning import Captioning, DistillCaptions, NextWords
-from core.objectives.parts.words import positions, shifted
+from core.objectives.parts.words import next_word_targets, positions
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
@@ -57,7 +57,7 @@ def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "capt
 def test_each_position_predicts_the_word_after_it() -> None:
     #                      start a  red end pad   start dog end pad pad
     tokens = torch.tensor([[7, 3, 4, 8, 0], [7, 5, 8, 0, 0]])
-    keep, labels = shifted(tokens, pad_id=0)
+    keep, labels = next_word_targets(tokens, pad_id=0)
     assert keep.tolist() == [[True, True, True, False], [True, True, False, False]]
     assert labels.tolist() == [3, 4, 8, 5, 8]
     words = positions(tokens, pad_id=0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.ranks.environment import Launch, LaunchError, from_environment
-from core.ranks.launch import device_of, joined
+from core.ranks.launch import device_of, join_ranks
 from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -94,7 +94,10 @@ def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         for name, value in place.items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(LaunchError, match=f"the port of 127.0.0.1:{port} is in use"), joined(Launch(0, 2, 0, 2)):
+        with (
+            pytest.raises(LaunchError, match=f"the port of 127.0.0.1:{port} is in use"),
+            join_ranks(Launch(0, 2, 0, 2)),
+        ):
             pass
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.remote.files import checkpoints, read_part, small_images
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, FileFacts, packed, unpacked
+from core.spec.machines.answers import MOST_BYTES, FileFacts, pack_bytes, unpack_bytes
 from core.spec.run.folder import RunDir
 
 
@@ -46,7 +46,7 @@ def test_a_part_comes_with_the_size_and_the_stamp_of_the_whole(run: RunDir) -> N
     run.events.write_bytes(b"0123456789")
     whole = {"size": 10, "stamp": run.events.stat().st_mtime_ns}
     for offset, length, data in ((0, 4, b"0123"), (8, MOST_BYTES, b"89"), (10, 1, b""), (99, 1, b"")):
-        assert read_part(run, "events.jsonl", offset, length) == {"data": packed(data), **whole}
+        assert read_part(run, "events.jsonl", offset, length) == {"data": pack_bytes(data), **whole}
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 0), (0, -1), (0, MOST_BYTES + 1)])
@@ -82,7 +82,7 @@ def test_what_is_no_file_of_the_run_is_refused(run: RunDir, file: str, why: str)
 def shown(answer: dict[str, object], path: Path) -> Image.Image:
     one = answer[str(path)]
     assert isinstance(one, dict)
-    data = unpacked(one["data"])
+    data = unpack_bytes(one["data"])
     assert (one["size"], one["stamp"]) == (len(data), path.stat().st_mtime_ns)
     return Image.open(io.BytesIO(data))
 

@@ -15,7 +15,7 @@ from core.remote.run_progress import WatchedRun
 from core.remote.slurm import Slurm
 from core.spec.errors import UserError
 from core.spec.machines import mirror as mirror_module
-from core.spec.machines.answers import Bytes, RemoteStatus, packed
+from core.spec.machines.answers import Bytes, RemoteStatus, pack_bytes
 from core.spec.machines.mirror import Mirror, digest_before
 from core.spec.machines.record import RemoteRecord
 from core.spec.run.folder import RunDir
@@ -51,9 +51,9 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
     assert not following._send_new_bytes(followed, "stderr.log"), "there is none"
     parts = [(one["file"], one["offset"], one["data"], one["restart"]) for one in sent]
     assert parts == [
-        ("events.jsonl", 4, packed(b"456789abcd"), False),
-        ("events.jsonl", 14, packed(b"e"), False),
-        ("stdout.log", 0, packed(b"out"), True),
+        ("events.jsonl", 4, pack_bytes(b"456789abcd"), False),
+        ("events.jsonl", 14, pack_bytes(b"e"), False),
+        ("stdout.log", 0, pack_bytes(b"out"), True),
     ]
     sent.clear()
     assert not following._send_new_bytes(followed, "events.jsonl")
@@ -165,7 +165,7 @@ def test_what_is_followed_is_named_by_its_folder(run: RunDir) -> None:
 
 # What is kept here
 def part(at: int, data: bytes, restart: bool = False) -> Bytes:
-    return Bytes(folder="f", file="events.jsonl", offset=at, data=packed(data), restart=restart)  # type: ignore[arg-type]
+    return Bytes(folder="f", file="events.jsonl", offset=at, data=pack_bytes(data), restart=restart)  # type: ignore[arg-type]
 
 
 def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from core.remote import image_uploads
 from core.remote.image_uploads import Sender, as_line, local_images, parse_message
-from core.spec.machines.answers import unpacked
+from core.spec.machines.answers import unpack_bytes
 from core.spec.machines.path_translation import PathTranslator
 from tests.core.remote.conftest import wait_for
 
@@ -60,10 +60,10 @@ def test_a_image_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_pat
     parts.ask(1, one, empty, one)
     wait_for(lambda: any(line.get("do") == "x" for line in parts.sent()))
     *lines, request = parts.sent()
-    assert [(line["do"], line["id"], line["at"], len(unpacked(line["data"]))) for line in lines] == [
+    assert [(line["do"], line["id"], line["at"], len(unpack_bytes(line["data"]))) for line in lines] == [
         ("receive", 1, 0, 10), ("receive", 1, 10, 10), ("receive", 1, 20, 5), ("receive", 1, 0, 0),
     ]  # fmt: skip
-    assert b"".join(unpacked(line["data"]) for line in lines[:3]) == one.read_bytes()
+    assert b"".join(unpack_bytes(line["data"]) for line in lines[:3]) == one.read_bytes()
     there = [f"/there/{line['name']}" for line in (lines[0], lines[3])]
     assert request["images"] == [there[0], there[1], there[0]]
     assert there[0].endswith(".png")

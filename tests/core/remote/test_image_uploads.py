@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.remote import image_uploads
 from core.remote.image_uploads import Sender, as_line
-from core.spec.machines.answers import packed
+from core.spec.machines.answers import pack_bytes
 from core.spec.machines.path_translation import PathTranslator
 from core.worker import receiving, server
 from tests.core.remote.conftest import wait_for
@@ -152,14 +152,14 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     name = "0" * 32 + ".png"
     for wrong in ("../a.png", "a.png", "0" * 32, "0" * 32 + ".png/x"):
         with pytest.raises(receiving.UserError, match="not a valid name"):
-            received.append_part(wrong, 0, packed(b"x"))
+            received.append_part(wrong, 0, pack_bytes(b"x"))
     with pytest.raises(receiving.UserError, match="cannot be read"):
         received.append_part(name, 0, "?")
-    received.append_part(name, 0, packed(b"one"))
+    received.append_part(name, 0, pack_bytes(b"one"))
     assert not left.exists(), "a killed worker's are removed"
     with pytest.raises(receiving.UserError, match="was lost"):
-        received.append_part(name, 7, packed(b"two"))
-    received.append_part(name, 0, packed(b"new"))
+        received.append_part(name, 7, pack_bytes(b"two"))
+    received.append_part(name, 0, pack_bytes(b"new"))
     assert (received.folder / name).read_bytes() == b"new"
     received.remove()
     assert not received.folder.exists()
@@ -199,10 +199,10 @@ def test_parts_for_a_request_that_was_given_up_are_not_kept_and_wrong_ones_are_t
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
     replies = io.StringIO()
     worker = server.Worker(io.StringIO(), replies)
-    part = {"do": "receive", "name": "0" * 32 + ".png", "at": 0, "data": packed(b"x")}
+    part = {"do": "receive", "name": "0" * 32 + ".png", "at": 0, "data": pack_bytes(b"x")}
     worker._receive({**part, "id": 1})
     worker._cancelled.add(2)
-    worker._receive({**part, "id": 2, "data": packed(b"yy")})
+    worker._receive({**part, "id": 2, "data": pack_bytes(b"yy")})
     for wrong in ({"id": 3, "name": "../a.png"}, {"id": 3, "at": "one"}, {"id": 4, "at": "one"}):
         worker._receive({**part, **wrong})
     (kept,) = worker._received.folder.iterdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.machines.answers import Bytes, packed
+from core.spec.machines.answers import Bytes, pack_bytes
 from core.spec.machines.connection import BACK_OFF
 from core.spec.machines.fetching import fetch_checkpoint
 from core.spec.machines.host import Host
@@ -184,7 +184,7 @@ def mirror_of(run: RunDir) -> Mirror:
 
 def part(at: int, data: bytes, restart: bool = False) -> Bytes:
     return Bytes.model_validate(
-        {"folder": "/there", "file": "events.jsonl", "offset": at, "data": packed(data), "restart": restart}
+        {"folder": "/there", "file": "events.jsonl", "offset": at, "data": pack_bytes(data), "restart": restart}
     )
 
 

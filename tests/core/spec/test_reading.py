@@ -10,7 +10,7 @@ from hypothesis import given
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from core.spec.errors import UserError
-from core.spec.reading import checked, checked_as, excerpt, open_regular, parse_json, read_bytes, read_json, read_text
+from core.spec.reading import excerpt, open_regular, parse_json, read_bytes, read_json, read_text, validate, validate_as
 from tests.mutations import mutated, survives
 
 
@@ -27,7 +27,7 @@ class Fact(BaseModel):
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"step": 3, "name": "ü"}', encoding="utf-8")
     raw = read_json(tmp_path / "a.json", 1000)
-    assert checked(Fact, raw, "a.json") == Fact(step=3, name="ü")
+    assert validate(Fact, raw, "a.json") == Fact(step=3, name="ü")
     assert read_text(tmp_path / "a.json", 1000).startswith("{")
     with open_regular(tmp_path / "a.json") as file:
         assert file.read(1) == b"{"
@@ -104,13 +104,13 @@ def test_what_is_within_bounds_is_kept() -> None:
 
 def test_a_wrong_field_is_named_with_its_value() -> None:
     with pytest.raises(OwnError, match=r"^x: step: .*, not many\. Mend it\.$"):
-        checked(Fact, {"step": "many"}, "x", error=OwnError, remedy="Mend it.")
+        validate(Fact, {"step": "many"}, "x", error=OwnError, remedy="Mend it.")
     with pytest.raises(OwnError, match=r"^x: step: Field required\.$"):
-        checked(Fact, {}, "x", error=OwnError)
+        validate(Fact, {}, "x", error=OwnError)
     with pytest.raises(UserError, match=r"^x: the whole: "):
-        checked(Fact, 5, "x")
+        validate(Fact, 5, "x")
     with pytest.raises(UserError, match=r"^x: 1: "):
-        checked_as(TypeAdapter(list[int]), [1, "x"], "x")
+        validate_as(TypeAdapter(list[int]), [1, "x"], "x")
 
 
 def test_values_in_messages_are_short_and_printable() -> None:

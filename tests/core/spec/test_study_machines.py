@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.spec.study.machines import ANY, HERE, named, needs_one_machine
+from core.spec.study.machines import ANY, HERE, needs_one_machine, select_machines
 
 KNOWN = ["gpu", "far"]
 
@@ -26,7 +26,7 @@ KNOWN = ["gpu", "far"]
     ],
 )
 def test_names_mean_machines_each_once(on: list[str], names: list[str]) -> None:
-    assert named(on, KNOWN) == names
+    assert select_machines(on, KNOWN) == names
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.provenance import differing, read_provenance
 from core.tracking import git
 from core.tracking.git import working_tree
-from core.tracking.provenance import collect, data_facts, masked
+from core.tracking.provenance import collect, data_facts, mask_secrets
 from core.training.train import train
 from tests.core.images import write_pairs
 from tests.core.run_files import losses
@@ -125,7 +125,7 @@ def test_no_secret_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert "s3cret" not in json.dumps(found)
     assert found["variables"]["SLURM_JOB_ID"] == "12"
     assert found["command"] == ["python", "train.py", "--api-key", "***", "--hf_token=***", "--lr", "1"]
-    assert masked(["x", "password=a b", "-v", "https://me:pw@host/x", "--token", "--next"]) == [
+    assert mask_secrets(["x", "password=a b", "-v", "https://me:pw@host/x", "--token", "--next"]) == [
         "x", "password=***", "-v", "https://***@host/x", "--token", "--next"
     ]  # fmt: skip
 

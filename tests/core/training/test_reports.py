@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.training.step import reports as reports_module
-from core.training.step.prefetch import prefetched
+from core.training.step.prefetch import prefetch
 from core.training.step.reports import Reports
 from core.training.step.step_guard import StepGuard, StepNumbers
 
@@ -76,7 +76,7 @@ def test_batches_are_sent_one_by_one_and_their_loader_is_closed(closes: bool) ->
             made.append("closed")
 
     send: Any = lambda batch: batch * 10  # noqa: E731
-    sent: Any = prefetched(batches(), send, torch.device("cpu"))
+    sent: Any = prefetch(batches(), send, torch.device("cpu"))
     assert next(sent) == 0
     assert made == [0], "none before it is asked for"
     if closes:

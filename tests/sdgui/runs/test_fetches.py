@@ -11,7 +11,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Chunk, packed
+from core.spec.machines.answers import Chunk, pack_bytes
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
@@ -101,7 +101,7 @@ class Far:
         return self.answer
 
 
-CHUNK = Chunk(data=packed(b"jpeg"), size=4, stamp=1)
+CHUNK = Chunk(data=pack_bytes(b"jpeg"), size=4, stamp=1)
 
 
 @pytest.mark.parametrize("kind", ["ready", "off", "connecting", ""])

@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.code import allowed, digest_of
+from core.spec.run.code import digest_of, read_allowed_digests
 from sdgui.shared.code_question import ask_to_run
 
 
@@ -27,7 +27,7 @@ def test_the_answer_is_handed_on_and_a_yes_is_remembered(yes: bool, qtbot: QtBot
     assert box.defaultButton().text() == "&Do not run"
     button.click()
     qtbot.waitUntil(lambda: answers == [yes])
-    assert allowed() == (frozenset({digest}) if yes else frozenset())
+    assert read_allowed_digests() == (frozenset({digest}) if yes else frozenset())
 
 
 def test_a_file_that_has_changed_since_is_not_shown_as_what_will_run(qtbot: QtBot, tmp_path: Path) -> None:

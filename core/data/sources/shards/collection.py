@@ -26,7 +26,7 @@ from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, re
 from core.data.sources.shards.tar import BLOCK, header_name
 from core.spec.paths import is_file
 from core.spec.reading import excerpt, open_regular
-from core.spec.shards import expanded, member_path
+from core.spec.shards import expand_pattern, member_path
 
 HAS_PREAD = hasattr(os, "pread")  # not on Windows
 OPEN = 128  # shards whose file and table a process keeps open
@@ -217,7 +217,7 @@ def check_shards_exist(pattern: str) -> None:
 
 def _names(pattern: str) -> list[str]:
     """The shards that ``pattern`` names. DataError when a file is named twice, also by a link."""
-    names = expanded(pattern, DataError)
+    names = expand_pattern(pattern, DataError)
     seen: set[str] = set()
     for name in names:
         real = os.path.realpath(name)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.data.cache import cache_folder
 from core.data.errors import BadRow, DataError
-from core.data.sources.shards.samples import Sample, grouped
+from core.data.sources.shards.samples import Sample, group_members
 from core.data.sources.shards.tar import members
 from core.spec.errors import UserError
 from core.spec.files import whole_file
@@ -136,7 +136,7 @@ def make_index(shard: Path) -> ShardIndex:
                 digest.update(f"{member.name}\0{member.offset}\0{member.size}\n".encode("utf-8", "replace"))
                 yield member
 
-        for sample in grouped(hashed_members()):
+        for sample in group_members(hashed_members()):
             reason = sample.problem()
             if not reason:
                 rows.append(_row(sample))

@@ -1,6 +1,6 @@
 """A row of a shard: the members that share a key, and their captions and labels.
 
-Flow: tar members -> ``grouped`` -> the index; when a row is read, its texts -> ``captions_in``, ``labels_in``.
+Flow: tar members -> ``group_members`` -> the index; when a row is read, its texts -> ``captions_in``, ``labels_in``.
 
 By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key are
 adjacent. An image is ``KEY.jpg`` (``.png``, ``.webp``, ...), its caption ``KEY.txt``, as img2dataset writes and
@@ -58,7 +58,7 @@ class Sample:
         return ""
 
 
-def grouped(members: Iterable[TarMember]) -> Iterator[Sample]:
+def group_members(members: Iterable[TarMember]) -> Iterator[Sample]:
     """Samples in the order of a shard; folders and other members are skipped."""
     sample: Sample | None = None
     for member in members:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from core.data.errors import BadRow, DataError, ImageError, check_bad_share
 from core.data.images import decode, image_bytes, image_kind
-from core.data.permutation import permuted
+from core.data.permutation import permute_positions
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MOST_ROWS, open_index
 from core.spec.errors import writing
@@ -69,7 +69,7 @@ def write_shards(
         raise DataError(f"{folder} is not an empty folder, and nothing is overwritten; choose another.")
     order = np.arange(len(source.rows), dtype=np.int64)
     if seed is not None:
-        order = permuted(order, len(order), seed, SHUFFLE)
+        order = permute_positions(order, len(order), seed, SHUFFLE)
     exists = folder.exists()  # possibly a mount point, which cannot be renamed
     partial = temporary_beside((folder if exists else folder.parent) / f".{folder.name}")
     try:

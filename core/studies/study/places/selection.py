@@ -14,7 +14,14 @@ from core.spec.errors import UserError
 from core.spec.machines.machines import Machines
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.study import Study, StudyDir
-from core.spec.study.machines import HERE, StudyMachines, named, needs_one_machine, read_machines, write_machines
+from core.spec.study.machines import (
+    HERE,
+    StudyMachines,
+    needs_one_machine,
+    read_machines,
+    select_machines,
+    write_machines,
+)
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.places.place import Place, trained_on
@@ -51,8 +58,8 @@ def open_places(
     remote = RemoteRuns(Machines(options.home), lambda folder, sentence: log(f"{folder.name}: {sentence}"))
     try:
         machine_names = [machine.name for machine in remote.machines.list.machines()]
-        names = named(chosen_machines.on, machine_names)
-        _refuse_mix(study, out, names, named(before.on, machine_names))
+        names = select_machines(chosen_machines.on, machine_names)
+        _refuse_mix(study, out, names, select_machines(before.on, machine_names))
         known_data = local_data(study)
         places: list[Place] = [local] if "" in names else []
         places += [RemotePlace(name, remote, study, out, chosen_machines.folder, known_data) for name in names if name]

@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from sdgui.panels.classify.model import METRICS, Measured, between
+from sdgui.panels.classify.model import METRICS, Measured, interval_text
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.formats import count, percent, value
@@ -68,7 +68,7 @@ class AccuracyTab(QWidget):
         accuracy: dict[str, Any] = answer["accuracy"]
         self.figure.setText(percent(result.accuracy))
         self.figure.setAccessibleName(f"Accuracy {percent(result.accuracy)}")
-        self.interval.setText(f"95 % interval\n{between(accuracy)}")
+        self.interval.setText(f"95 % interval\n{interval_text(accuracy)}")
         parts = [
             f"{METRICS.get(name, name)} {percent(metric['value'])}"
             for name, metric in answer["metrics"].items()

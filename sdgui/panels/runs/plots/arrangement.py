@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from sdgui.panels.runs.plots.groups import SECTIONS, Chart, ordered
+from sdgui.panels.runs.plots.groups import SECTIONS, Chart, sort_metrics
 
 SELECTION, PINNED = "Selection metric", "Pinned"
 _RANKS = ("val/mean_recall", "val/top1")  # the first that was reported ranks runs
@@ -40,7 +40,7 @@ class Arrangement:
 
     def parts(self, charts: Iterable[Chart]) -> list[Part]:
         """The sections from top to bottom; while one searches, none is folded."""
-        fitting = [chart for chart in ordered(charts) if self._fits(chart)]
+        fitting = [chart for chart in sort_metrics(charts) if self._fits(chart)]
         by_id = {chart.id: chart for chart in fitting}
         first = next((by_id[metric] for metric in _RANKS if metric in by_id), None)
         pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]

@@ -19,7 +19,7 @@ from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
-from sdgui.panels.runs.plots.groups import chart_of, ordered, role_of
+from sdgui.panels.runs.plots.groups import chart_of, role_of, sort_metrics
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series, XMode
@@ -152,7 +152,7 @@ class PlotGrid(QWidget):
 
     def metrics(self) -> list[str]:
         """Ids of the plots, in their order."""
-        return [chart.id for chart in ordered(card.chart for card in self._cards.values())]
+        return [chart.id for chart in sort_metrics(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and raw values held of a run's metric; both empty when there are none."""

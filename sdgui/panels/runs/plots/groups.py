@@ -73,7 +73,7 @@ def role_of(metric: str) -> str:
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 
 
-def ordered(charts: Iterable[Chart]) -> list[Chart]:
+def sort_metrics(charts: Iterable[Chart]) -> list[Chart]:
     """By section; within one, the total loss first and the rest by name, numbers counted (R@5 before R@10)."""
     return sorted(
         set(charts), key=lambda chart: (SECTIONS.index(chart.section), chart.id != "train/loss", _natural(chart.id))

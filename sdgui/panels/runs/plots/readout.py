@@ -58,7 +58,9 @@ class Readout(QLabel):
         remainder = (
             f"<tr><td></td><td colspan=3>and {len(readings) - _MOST} more</td></tr>" if len(readings) > _MOST else ""
         )
-        self.setText(f"<b>{where(mode, nearest)}</b><table cellspacing=0 cellpadding=1>{rows}{remainder}</table>")
+        self.setText(
+            f"<b>{position_text(mode, nearest)}</b><table cellspacing=0 cellpadding=1>{rows}{remainder}</table>"
+        )
         self.adjustSize()
         self._place(mouse)
         self.show()
@@ -89,7 +91,7 @@ def place_beside(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint
     return QPoint(plot.right() - size.width() - SPACE if right else plot.left() + 8 * SPACE, plot.top() + SPACE)
 
 
-def where(mode: XMode, x: float) -> str:
+def position_text(mode: XMode, x: float) -> str:
     """``step 1 200`` or ``after 1:10``."""
     return f"after {formats.clock(x)}" if mode == "time" else f"step {formats.count(x)}"
 
@@ -100,7 +102,7 @@ def _row(reading: Reading, mode: XMode, nearest: float, kind: AxisKind) -> str:
     main = raw if reading.smooth is None else formats.value(reading.smooth, unit)
     raw_text = "" if reading.smooth is None else f"&nbsp;({raw})"
     if reading.at != nearest:
-        raw_text += f"&nbsp;<i>{where(mode, reading.at)}</i>"
+        raw_text += f"&nbsp;<i>{position_text(mode, reading.at)}</i>"
     name = html.escape(reading.name if len(reading.name) <= 40 else reading.name[:39] + "…")
     name = f"<b>{name}</b>" if reading.lifted else name
     muted = theme().colors.muted

@@ -20,7 +20,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.formats import counted
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
@@ -150,7 +150,7 @@ class TableCommands(QObject):
                 raise UserError(f"Run {alive[0].key} is training. Stop it first, then delete it.")
             for run_id in run_ids:
                 store.delete_run(run_id)
-            return f"run {runs[0].key}" if len(runs) == 1 else counted(len(runs), "run")
+            return f"run {runs[0].key}" if len(runs) == 1 else count_with_unit(len(runs), "run")
 
         def restore() -> None:
             for run_id in run_ids:

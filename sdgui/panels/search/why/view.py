@@ -64,7 +64,8 @@ class WhyView(QFrame):
             ", ".join(f"{word['text']} {_percent(word['relevance'])}" for word in best) if is_relevant else "no word"
         )
         self.setAccessibleDescription(
-            f"Cosine {answer['cosine']:.3f}. Words: {top_words}. Most relevant patch: {where(answer['patches'])}."
+            f"Cosine {answer['cosine']:.3f}. Words: {top_words}. "
+            f"Most relevant patch: {patch_position(answer['patches'])}."
         )
 
     def show_sentence(self, sentence: str) -> None:
@@ -109,7 +110,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def where(patches: Sequence[Sequence[float]]) -> str:
+def patch_position(patches: Sequence[Sequence[float]]) -> str:
     """Position of the most relevant patch, such as ``upper left``; ``none`` if no patch is relevant."""
     share, y, x = max(
         ((share, y, x) for y, row in enumerate(patches) for x, share in enumerate(row)), default=(0.0, 0, 0)

@@ -87,14 +87,14 @@ def trials_table(report: SweepReport) -> Table:
     return Table(columns, [*tips, *("" for _ in names), "From the proposal to the result"], rows, [""] * len(columns))
 
 
-def finished(report: SweepReport) -> list[TrialRecord]:
+def complete_trials(report: SweepReport) -> list[TrialRecord]:
     """Complete trials."""
     return [trial for trial in report.trials if trial.values]
 
 
 def axes_of(report: SweepReport) -> list[ValueAxis]:
     """One axis per setting, then per objective, over the complete trials."""
-    trials = finished(report)
+    trials = complete_trials(report)
     axes = [setting_axis(report, name, trials) for name in setting_names(report)]
     return axes + [objective_axis(report, index, trials) for index in range(len(report.objectives))]
 

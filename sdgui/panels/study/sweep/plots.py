@@ -17,8 +17,8 @@ from sdgui.panels.study.late_plot import LatePlot
 from sdgui.panels.study.sweep.model import (
     axes_of,
     best_so_far,
+    complete_trials,
     factor,
-    finished,
     metric_title,
     objective_axis,
     setting_axis,
@@ -106,7 +106,7 @@ def objectives_of(report: SweepReport) -> list[str]:
 def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """The objective of each trial, and the best value so far."""
     index = objectives_of(report).index(settings[0])
-    trials, objective = finished(report), report.objectives[index]
+    trials, objective = complete_trials(report), report.objectives[index]
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
     numbers = np.array([trial.number for trial in trials], float)
     _points(plot, numbers, values, [_tip(report, trial) for trial in trials])
@@ -123,7 +123,7 @@ def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
 
 def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """An objective over one setting; later trials are lighter."""
-    trials, index = finished(report), objectives_of(report).index(settings[1])
+    trials, index = complete_trials(report), objectives_of(report).index(settings[1])
     x, y = setting_axis(report, settings[0], trials), objective_axis(report, index, trials)
     shade = [trial.number / max(1, report.trials[-1].number) for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
@@ -133,7 +133,7 @@ def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) ->
 
 def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """An objective over two settings: the trials, and an inverse-distance interpolation between them."""
-    trials, index = finished(report), objectives_of(report).index(settings[2])
+    trials, index = complete_trials(report), objectives_of(report).index(settings[2])
     x, y = (setting_axis(report, name, trials) for name in settings[:2])
     values = objective_axis(report, index, trials)
     shade = np.nan_to_num(values.places(), nan=0.5)
@@ -215,7 +215,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[s
 
 def pareto(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
     """Two objectives; trials on the Pareto front are yellow."""
-    trials = finished(report)
+    trials = complete_trials(report)
     x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in settings)
     shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
@@ -260,4 +260,4 @@ def parallel_axes(report: SweepReport) -> tuple[list[ValueAxis], list[str]]:
     axes = [axis for axis in axes_of(report) if len(set(axis.numbers)) > 1]
     main_metric = report.objectives[0].metric
     axes.sort(key=lambda axis: axis.name == main_metric)  # the last axis colours the lines
-    return axes, [f"trial-{trial.number}" for trial in finished(report)]
+    return axes, [f"trial-{trial.number}" for trial in complete_trials(report)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.data.sources import tables
 from core.data.sources.rows import NO_LABELS, Row
-from core.data.sources.tables import RowTable, Texts, mapped, pack
+from core.data.sources.tables import RowTable, Texts, memory_map, pack
 
 SHARED = {"kind": "cat"}
 texts = st.text(st.characters(exclude_categories=()), max_size=30)  # names of files may hold lone surrogates
@@ -38,22 +38,22 @@ def test_rows_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for least in (1 << 20, 0):
         monkeypatch.setattr(tables, "MAPPED_FROM", least)
         arrays, labels, origins = pack(rows())
-        table = RowTable(mapped(arrays), labels, origins)
+        table = RowTable(memory_map(arrays), labels, origins)
         assert list(table) == rows()
         assert table[2:4] == rows()[2:4]
         assert labels == [NO_LABELS, SHARED]
         assert all(isinstance(table.files.content, np.memmap) == (least == 0) for _ in table)
     (file,) = tmp_path.iterdir()
     before = file.stat().st_ino
-    mapped(pack(rows())[0])
+    memory_map(pack(rows())[0])
     assert [path.stat().st_ino for path in tmp_path.iterdir()] == [before]  # the next run has the same
     changed = rows()
     changed[0].captions = ("another caption",)
-    mapped(pack(changed)[0])
+    memory_map(pack(changed)[0])
     assert len(list(tmp_path.iterdir())) == 2
     changed[0].captions = ("another caption".upper(),)  # as long as before
     arrays, labels, origins = pack(changed)
-    assert list(RowTable(mapped(arrays), labels, origins)) == changed
+    assert list(RowTable(memory_map(arrays), labels, origins)) == changed
 
 
 def test_a_folder_that_takes_no_file_leaves_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_a_folder_that_takes_no_file_leaves_them_in_memory(tmp_path: Path, monke
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "taken"))
     monkeypatch.setattr(tables, "MAPPED_FROM", 0)
     arrays, labels, origins = pack(rows())
-    assert list(RowTable(mapped(arrays), labels, origins)) == rows()
+    assert list(RowTable(memory_map(arrays), labels, origins)) == rows()
 
 
 def test_a_row_costs_little() -> None:

@@ -14,7 +14,7 @@ import pytest
 import core
 from core.__main__ import main, make_parser
 from core.spec.config import ConfigError, RunConfig, override, renamed
-from core.spec.config.renamed import RENAMED, OldName, Renamed, present, present_arguments
+from core.spec.config.renamed import RENAMED, OldName, Renamed, current_name, present_arguments
 from core.spec.config.run import field_names, parse_config
 
 ROOT = Path(__file__).parents[4]
@@ -117,4 +117,6 @@ def test_an_older_name_of_the_python_api_works_and_warns() -> None:
 @pytest.mark.usefixtures("table")
 def test_a_buffer_that_was_renamed_is_found_under_both_names() -> None:
     new = "distill_prototypes.targets.centre"
-    assert present("state", "distill_prototypes.centre", warn=False) == present("state", new, warn=False) == new
+    assert (
+        current_name("state", "distill_prototypes.centre", warn=False) == current_name("state", new, warn=False) == new
+    )

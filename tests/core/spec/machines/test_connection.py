@@ -13,7 +13,7 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import connection as connection_module
-from core.spec.machines.answers import Bytes, RemoteStatus, packed
+from core.spec.machines.answers import Bytes, RemoteStatus, pack_bytes
 from core.spec.machines.connection import Connection, ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
@@ -137,7 +137,7 @@ def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], conne
     sink = Sink(0)
     connection.follow("f", sink)
     wait_for(lambda: connection.state.kind == "ready")
-    part = {"event": "bytes", "file": "events.jsonl", "offset": 0, "data": packed(b"abc")}
+    part = {"event": "bytes", "file": "events.jsonl", "offset": 0, "data": pack_bytes(b"abc")}
     for reply in (
         part | {"folder": "another"},
         part | {"folder": "f"},

@@ -9,7 +9,7 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import host as host_module
-from core.spec.machines.answers import MOST_BYTES, Gpu, Hello, Submitted, packed, unpacked
+from core.spec.machines.answers import MOST_BYTES, Gpu, Hello, Submitted, pack_bytes, unpack_bytes
 from core.spec.machines.host import Host, when_done
 from core.spec.machines.machine import Machine
 
@@ -113,19 +113,19 @@ def test_whoever_waits_hears_the_answer_or_why_there_is_none() -> None:
 
 def test_parts_are_packed_where_that_is_less_and_never_beyond_the_limit() -> None:
     same = b"a" * 513
-    assert packed(same[:512])[0] == "="
-    assert packed(same)[0] == "z"
+    assert pack_bytes(same[:512])[0] == "="
+    assert pack_bytes(same)[0] == "z"
     odd = bytes(i * i % 251 ^ i % 7 for i in range(600))
-    assert unpacked(packed(odd)) == odd
+    assert unpack_bytes(pack_bytes(odd)) == odd
     most = b"a" * MOST_BYTES
-    assert unpacked(packed(most)) == most
+    assert unpack_bytes(pack_bytes(most)) == most
     with pytest.raises(ValueError, match="larger than allowed, or cut"):
-        unpacked(packed(most + b"a"))
+        unpack_bytes(pack_bytes(most + b"a"))
     with pytest.raises(ValueError, match="larger than allowed, or cut"):
-        unpacked("z" + packed(same)[1:-8])
-    for wrong in ("", "x" + packed(same)[1:], "zAAAA", 5, "=" * (2 * MOST_BYTES + 1)):
+        unpack_bytes("z" + pack_bytes(same)[1:-8])
+    for wrong in ("", "x" + pack_bytes(same)[1:], "zAAAA", 5, "=" * (2 * MOST_BYTES + 1)):
         with pytest.raises(ValueError, match=r"."):
-            unpacked(wrong)
+            unpack_bytes(wrong)
 
 
 @pytest.mark.parametrize(

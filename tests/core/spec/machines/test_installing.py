@@ -13,7 +13,14 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import install as install_module
-from core.spec.machines.install import InstallError, dependencies, install, install_script, installed, packed_program
+from core.spec.machines.install import (
+    InstallError,
+    dependencies,
+    install,
+    install_script,
+    installed_machine,
+    packed_program,
+)
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
 
@@ -91,7 +98,7 @@ def test_the_script_is_a_shell_s_with_its_setup_first_and_a_python_where_one_is_
     assert 'python=""' in lines
     assert 'python="$HOME"/py' in script("~/py")
     assert 'python=""' in script("/home/x/venv/bin/python"), "an environment is not made from itself"
-    assert installed(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
+    assert installed_machine(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
 
 
 def test_what_a_trainer_needs_is_what_the_program_says_of_itself(

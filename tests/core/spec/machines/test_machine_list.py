@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.spec.machines.answers import Chunk, packed, unpacked
+from core.spec.machines.answers import Chunk, pack_bytes, unpack_bytes
 from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.machine_list import MachineError, MachineList
 from core.spec.machines.ssh import core_command, ssh_command
@@ -60,13 +60,13 @@ def test_a_list_that_cannot_be_read_is_refused_and_kept(tmp_path: Path, text: st
 
 @given(st.binary(max_size=5000))
 def test_packed_parts_of_files_come_out_as_they_were(data: bytes) -> None:
-    assert unpacked(packed(data)) == data
+    assert unpack_bytes(pack_bytes(data)) == data
 
 
 @given(st.one_of(st.text(max_size=50), st.binary(max_size=9), st.none(), st.integers()))
 def test_what_was_not_packed_is_refused(value: object) -> None:
     try:
-        found = unpacked(value)
+        found = unpack_bytes(value)
     except ValueError:
         return
     assert isinstance(value, str)
@@ -75,7 +75,7 @@ def test_what_was_not_packed_is_refused(value: object) -> None:
 
 
 def test_a_part_that_unpacks_to_gigabytes_is_refused() -> None:
-    bomb = packed(bytes(5 << 20))
+    bomb = pack_bytes(bytes(5 << 20))
     assert len(bomb) < 100_000
     with pytest.raises(ValidationError):
         Chunk.model_validate({"data": bomb, "size": 1, "stamp": 1})

@@ -17,7 +17,7 @@ from core.model.outputs import Output
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.spec.config import RunConfig, problems
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.presets.preset import published
+from core.spec.presets.preset import settings_size
 from core.spec.presets.stages import STAGES
 from tests.core.objectives.little_pairs import flat_pairs, little
 
@@ -235,10 +235,10 @@ def test_stages_lead_to_the_preset_itself() -> None:
     for name, stages in STAGES.items():
         assert name in PRESETS
         for size in SIZES:
-            assert stages[-1].settings(published(size)) == {}
+            assert stages[-1].settings(settings_size(size)) == {}
             for stage in stages:
                 raw = preset_config(name, size).model_dump(mode="json")
-                for section, values in stage.settings(published(size)).items():
+                for section, values in stage.settings(settings_size(size)).items():
                     for field, value in values.items():
                         both = raw[section][field] | value if isinstance(value, dict) else value
                         raw[section][field] = both

@@ -22,7 +22,7 @@ from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.distill_prototypes import view_pairs
 from core.spec.config import DataConfig, RunConfig, get_field, override
 from core.spec.presets import PRESETS, preset_config
-from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommended
+from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommendations
 from core.teacher.build import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
 from tests.core.images import write_pairs
@@ -163,18 +163,18 @@ def test_prototypes_grow_with_the_data(pairs: int, prototypes: int) -> None:
 
 def test_advice_names_the_field_and_is_gone_once_followed() -> None:
     config = preset_config("dino", "base")
-    found = {advice.field: advice for advice in recommended(config, 15_000)}
+    found = {advice.field: advice for advice in recommendations(config, 15_000)}
     assert found["objectives.distill_prototypes.prototypes"].value == 1024
     assert "15,000" in found["objectives.distill_prototypes.prototypes"].reason
     assert found["teacher.momentum"].value == 0.99
     followed = apply_recommended(config, 15_000)
-    assert recommended(followed, 15_000) == []
+    assert recommendations(followed, 15_000) == []
     assert get_field(followed, "teacher.momentum") == 0.99
-    assert recommended(preset_config("clip"), 15_000) == []
+    assert recommendations(preset_config("clip"), 15_000) == []
 
 
 def test_no_preset_of_the_demos_size_is_advised_another_momentum_on_the_demos_pairs() -> None:
-    advised = {name: recommended(preset_config(name, "demo"), 2555) for name in PRESETS}
+    advised = {name: recommendations(preset_config(name, "demo"), 2555) for name in PRESETS}
     assert {name: advice for name, advice in advised.items() if advice} == {}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.metrics.classification.calibration import calibration_error
 from core.studies.adapting.config import read_adapt_study
-from core.studies.adapting.paths import Curves, best_with_at_least, difference, nested
+from core.studies.adapting.paths import Curves, best_with_at_least, difference, nested_test
 from core.studies.adapting.results import best_control, criterion, select_arms, summary
 from tests.core.studies.adapting.little_study import CONFIG, curve
 
@@ -54,7 +54,7 @@ def test_what_is_gained_and_retained_is_read_off_the_path() -> None:
 
 def test_draws_count_as_their_seeds_mean() -> None:
     by_seed = {0: [1.0, 3.0, 2.0], 1: [5.0, 4.0, 6.0], 2: [3.0, 3.0, 3.0]}
-    found = nested(by_seed)
+    found = nested_test(by_seed)
     means = [2.0, 5.0, 3.0]
     half = 4.302652729911275 * stdev(means) / 3**0.5  # Student's t of two degrees of freedom
     assert found.difference.mean == pytest.approx(fmean(means))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, RemoteStatus, Submitted, packed
+from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, RemoteStatus, Submitted, pack_bytes
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.record import RemoteRecord, read_record, write_record
@@ -132,7 +132,7 @@ def reading(*answers: bytes | Exception, size: int = 6) -> Any:
         if isinstance(answer, Exception):
             future.set_exception(answer)
         else:
-            future.set_result(Chunk(data=packed(answer), size=size, stamp=1))  # type: ignore[arg-type]
+            future.set_result(Chunk(data=pack_bytes(answer), size=size, stamp=1))  # type: ignore[arg-type]
         return future
 
     return SimpleNamespace(read=read, asked=asked, machine=FAR)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.studies.study.published import published_results
-from core.studies.study.statistics import holm, mean_of, paired, permutation_p
+from core.studies.study.statistics import holm, mean_of, paired_mean, permutation_p
 from core.studies.study.table import markdown
 
 
@@ -22,8 +22,8 @@ def test_intervals_and_p_values_are_students() -> None:
     assert (found.low, found.high) == pytest.approx((low, high))
     assert mean_of([0.4]).low is None
     a, b = [0.5, 0.6, 0.75], [0.4, 0.45, 0.5]
-    assert paired(a, b).p_t == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert not paired([0.5, 0.4], [0.4, 0.5]).significant
+    assert paired_mean(a, b).p_t == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert not paired_mean([0.5, 0.4], [0.4, 0.5]).significant
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=7))
@@ -37,11 +37,11 @@ def test_permutations_are_counted(gains: list[float]) -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 10])
 def test_the_same_gain_of_every_seed_is_no_certainty(seeds: int) -> None:
     base = [0.41 + 0.013 * seed for seed in range(seeds)]
-    found = paired([value + 0.1 for value in base], base)  # equal but for rounding
+    found = paired_mean([value + 0.1 for value in base], base)  # equal but for rounding
     assert found.difference.mean == pytest.approx(0.1)
     assert (found.p_t, found.difference.low, found.significant) == (None, None, False)
     assert found.p_exact == pytest.approx(2 / 2**seeds)
-    same = paired(base, base)
+    same = paired_mean(base, base)
     assert (same.p_t, same.p_exact, same.significant) == (None, 1.0, False)
 
 
@@ -53,20 +53,20 @@ def test_two_seeds_have_an_interval_and_one_has_none() -> None:
     narrow = mean_of([0.1, 0.3], level=0.5)
     assert narrow.low is not None
     assert narrow.low == pytest.approx(0.1)
-    one = paired([0.7], [0.4])
+    one = paired_mean([0.7], [0.4])
     assert one.difference.mean == pytest.approx(0.3)
     assert (one.difference.low, one.p_t, one.p_exact) == (None, None, None)
     assert not one.significant
-    two = paired([0.7, 0.6], [0.4, 0.5])
+    two = paired_mean([0.7, 0.6], [0.4, 0.5])
     assert two.p_t == pytest.approx(stats.ttest_rel([0.7, 0.6], [0.4, 0.5]).pvalue)
     assert two.p_exact == 0.5
 
 
 def test_a_difference_is_significant_to_either_side() -> None:
     a, b = [0.5, 0.52, 0.51, 0.53], [0.1, 0.13, 0.1, 0.12]
-    assert paired(a, b).significant
-    assert paired(b, a).significant
-    assert not paired(a, [0.5, 0.1, 0.9, 0.5]).significant
+    assert paired_mean(a, b).significant
+    assert paired_mean(b, a).significant
+    assert not paired_mean(a, [0.5, 0.1, 0.9, 0.5]).significant
 
 
 def test_of_very_many_pairs_some_signs_are_drawn() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core.__main__ import main
 from core.data.dataset import open_dataset
-from core.data.derived.noisy import shuffled, write_noisy
+from core.data.derived.noisy import shuffle_rows, write_noisy
 from core.data.labelling import label_rows
 from core.data.loader import Loader
 from core.data.sources.opening import open_source
@@ -89,7 +89,7 @@ def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp
 def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, seed: int) -> None:
     captions = [(f"caption {0 if row < alike else row}",) for row in range(rows)]
     try:
-        order = shuffled(captions, share, seed)
+        order = shuffle_rows(captions, share, seed)
     except UserError:  # too many captions are the same to exchange them
         assert alike > 1 or round(share * rows) == 1
         return
@@ -97,7 +97,7 @@ def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, 
     moved = [row for row in range(rows) if order[row] != row]
     assert len(moved) == round(share * rows)
     assert all(captions[order[row]] != captions[row] for row in moved)
-    assert order == shuffled(captions, share, seed)
+    assert order == shuffle_rows(captions, share, seed)
 
 
 def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> None:

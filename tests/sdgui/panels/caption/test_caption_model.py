@@ -16,7 +16,7 @@ from sdgui.app.start import make_application
 from sdgui.panels.caption.list.commands import WriteTexts
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
-from sdgui.panels.caption.model import Entry, ModelCaptions, entry_of, kept
+from sdgui.panels.caption.model import Entry, ModelCaptions, entry_of, to_kept_caption
 
 
 class CountingModel(CaptionsModel):
@@ -146,7 +146,7 @@ MADE = st.builds(ModelCaptions, st.text(max_size=5), st.lists(CANDIDATE, max_siz
     )
 )
 def test_an_entry_survives_being_kept(entry: Entry) -> None:
-    assert entry_of(kept(entry)) == entry
+    assert entry_of(to_kept_caption(entry)) == entry
 
 
 def test_who_speaks_first_does_not_matter_and_a_person_is_never_overruled() -> None:

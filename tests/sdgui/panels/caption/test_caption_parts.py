@@ -18,7 +18,7 @@ from sdgui.panels.caption.list.commands import typed
 from sdgui.panels.caption.list.replace import finder
 from sdgui.panels.caption.list.rows import CAPTION, SCORE
 from sdgui.panels.caption.maker import Answer
-from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, captioned, provenance
+from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, provenance, to_captioned_image
 from sdgui.panels.caption.next_step import ADD, DEMO, TRAIN, demo_config, training_config
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.settings import DEFAULTS, read_settings
@@ -40,8 +40,8 @@ def test_provenance_names_whose_caption_it_is() -> None:
     assert provenance(entry.with_text("b next", "b"), ORIGINS) == {"model": "two"}
     hand = entry.with_text("a best", HAND)
     assert provenance(hand, ORIGINS) == {"model": "one", "edited": True}
-    assert captioned(hand, ORIGINS).captions == (Candidate("a best"),), "what a person wrote has no score"
-    assert captioned(entry, ORIGINS).captions == (Candidate("a best", -1.0, -0.5),)
+    assert to_captioned_image(hand, ORIGINS).captions == (Candidate("a best"),), "what a person wrote has no score"
+    assert to_captioned_image(entry, ORIGINS).captions == (Candidate("a best", -1.0, -0.5),)
     assert provenance(Entry("/p/y.png", 1, "mine", HAND), ORIGINS) == {"edited": True}
 
 

@@ -14,7 +14,7 @@ from core.spec.config import RunConfig
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target, measured
+from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target, read_measured
 from sdgui.panels.classify.panel import ClassifyPanel
 
 OpenClassify = Callable[..., ClassifyPanel]
@@ -84,4 +84,4 @@ def a_result(measure: Measure | None = None, cells: Any = CELLS, classes: Any = 
         "can_save": True,
         "notes": [],
     }
-    return measured(measure or a_measure(), answer | fields)
+    return read_measured(measure or a_measure(), answer | fields)

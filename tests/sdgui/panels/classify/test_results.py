@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.panel import ClassifyPanel
-from sdgui.widgets.gallery.items import spoken
+from sdgui.widgets.gallery.items import describe_item
 from sdgui.worker.replies import Failure
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
@@ -53,7 +53,7 @@ def test_a_cell_and_a_pair_show_their_images(qtbot: QtBot, open_classify: OpenCl
     qtbot.waitUntil(lambda: gallery.model.rowCount() == 1, timeout=20000)
     assert panel.view.matrix.matrix.current() == (1, 2)
     assert gallery.model.item(0).correct is False
-    assert "snow_leopard" in spoken(gallery.model.item(0))
+    assert "snow_leopard" in describe_item(gallery.model.item(0))
     request = asked(folder, "classify_cell")[-1]
     assert (request["true"], request["predicted"], request["offset"]) == (1, 2, 0)
 

@@ -15,7 +15,7 @@ from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.runs.stages import staged_chain, wants_stages
 from sdgui.shared.form.editors import ColumnEditor
-from sdgui.shared.pickers.preset_facts import FAMILIES, needs
+from sdgui.shared.pickers.preset_facts import FAMILIES, preset_needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Action, Actions
@@ -28,7 +28,7 @@ def test_every_preset_is_in_one_family() -> None:
 
 
 def test_a_preset_says_what_it_needs() -> None:
-    kinds = {name: {need.kind for need in needs(name, size)} for size in SIZES for name in PRESETS}
+    kinds = {name: {need.kind for need in preset_needs(name, size)} for size in SIZES for name in PRESETS}
     assert kinds["clip"] == set()
     assert kinds["coca"] == {"captions"}
     assert kinds["fixmatch"] == {"labels"}
@@ -36,8 +36,8 @@ def test_a_preset_says_what_it_needs() -> None:
     assert kinds["born-again"] == {"labels", "chain"}
     assert kinds["dino"] == {"images"}
     assert "chain" in kinds["blip"]
-    assert {need.kind for need in needs("blip2", "demo")} == {"run"}  # frozen towers that nobody trained
-    assert needs("blip2", "base") == ()  # it names its own
+    assert {need.kind for need in preset_needs("blip2", "demo")} == {"run"}  # frozen towers that nobody trained
+    assert preset_needs("blip2", "base") == ()  # it names its own
 
 
 def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: DefinePanel) -> None:

@@ -12,7 +12,7 @@ from sdgui.app.start import make_application
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.stages import flat, on_preset, origin
 from sdgui.shared.form.texts import field_title, value_text
-from sdgui.shared.pickers.preset_facts import needs
+from sdgui.shared.pickers.preset_facts import preset_needs
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -58,7 +58,7 @@ def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtB
     assert (bar.preset.text(), bar.preset.accessibleName()) == (f"{title} · tiny  ▾", f"Preset: {title} · tiny")
     assert (bar.in_stages.text(), bar.in_stages.isChecked()) == ("Train in 3 stages", False)
     assert bar.in_stages.toolTip() != ""
-    requirements = [need.sentence for need in needs("born-again", "tiny")]
+    requirements = [need.sentence for need in preset_needs("born-again", "tiny")]
     assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *requirements]
     for label in (bar._description, bar._paper):
         assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be looked up"

@@ -15,7 +15,7 @@ from core.spec.study.sweep import SearchRange, read_sweep
 from core.spec.study.sweep_report import SweepDir
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.define.sweep_bar import ValuesDialog
-from sdgui.panels.define.sweep_model import parse_values, suggested, values_text
+from sdgui.panels.define.sweep_model import parse_values, suggested_values, values_text
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.shared.services import Selection, Services
 from tests.core.images import write_pairs
@@ -70,7 +70,7 @@ def test_the_suggestion_can_be_searched(define: DefinePanel, services: Services)
     config = preset_config("sd-clip", "demo")
     for path in ("optim.learning_rate", "optim.weight_decay", "optim.batch_size", "runtime.precision"):
         row = define.form.row(path)
-        assert parse_values(row.spec, suggested(row.spec, row.text()), config)
+        assert parse_values(row.spec, suggested_values(row.spec, row.text()), config)
 
 
 def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sdgui.panels.machines.model import (
     device_title,
     fact_rows,
     gpu_row,
-    moved,
+    move_entries,
     queue_rows,
     ssh_names,
     state_line,
@@ -44,7 +44,7 @@ def test_names_of_the_ssh_configuration_without_patterns(tmp_path: Path) -> None
     [([3], 0, [4, 1, 2, 3]), ([0], 2, [2, 1, 3, 4]), ([0, 2], 4, [2, 4, 1, 3]), ([1], 1, [1, 2, 3, 4])],
 )
 def test_what_is_moved_stands_before_the_row_it_was_put_at(rows: list[int], to: int, expected: list[int]) -> None:
-    assert moved([1, 2, 3, 4], rows, to) == expected
+    assert move_entries([1, 2, 3, 4], rows, to) == expected
 
 
 def test_a_machine_is_summed_up_in_a_line() -> None:

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.search.why.image import HEAT, HeatImage, centre_square, heat
-from sdgui.panels.search.why.view import WhyView, where
+from sdgui.panels.search.why.view import WhyView, patch_position
 from sdgui.widgets.style.theme import theme
 
 
@@ -101,9 +101,10 @@ def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_image(
     assert (tall.width(), tall.height()) == (10, 10)
     assert [tall.pixelColor(5, y).lightness() for y in (2, 8)] == [0, 255]
     places = {
-        where([[float((y, x) == at) for x in range(3)] for y in range(3)]) for at in ((0, 0), (1, 0), (2, 2), (0, 1))
+        patch_position([[float((y, x) == at) for x in range(3)] for y in range(3)])
+        for at in ((0, 0), (1, 0), (2, 2), (0, 1))
     }
     assert places == {"upper left", "middle left", "lower right", "upper middle"}
-    assert where([[0.0], [0.0], [0.5]]) == "lower middle"
-    seven = [where([[float((y, x) == (at, at)) for x in range(7)] for y in range(7)]) for at in range(7)]
+    assert patch_position([[0.0], [0.0], [0.5]]) == "lower middle"
+    seven = [patch_position([[float((y, x) == (at, at)) for x in range(7)] for y in range(7)]) for at in range(7)]
     assert seven == ["upper left"] * 2 + ["middle"] * 3 + ["lower right"] * 2

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import PRESETS, SIZES
-from sdgui.shared.pickers.preset_facts import FAMILIES, needs
+from sdgui.shared.pickers.preset_facts import FAMILIES, preset_needs
 from sdgui.shared.pickers.presets import SIZE_TEXTS, PresetChooser
 
 NAME = Qt.ItemDataRole.UserRole
@@ -69,12 +69,12 @@ def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, choose
     chooser.open("blip2", "demo")
     assert (chooser.preset_chosen(), chooser.title.text()) == ("blip2", PRESETS["blip2"].title)
     assert (chooser.about.text(), chooser.paper.text()) == (PRESETS["blip2"].description, PRESETS["blip2"].paper)
-    assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in needs("blip2", "demo")) != ""
+    assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", "demo")) != ""
     for size in ("base", "tiny"):
         chooser.sizes.button(SIZES.index(size)).click()  # type: ignore[arg-type]
         assert chooser.size_chosen() == size
-        assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in needs("blip2", size))  # type: ignore[arg-type]
-    assert needs("blip2", "base") == ()
+        assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", size))  # type: ignore[arg-type]
+    assert preset_needs("blip2", "base") == ()
     for number, size in enumerate(SIZES):
         qtbot.keyClick(chooser, Qt.Key(Qt.Key.Key_1 + number), ALT)
         assert chooser.size_chosen() == size
@@ -126,8 +126,8 @@ def test_it_stands_within_its_window_and_a_line_tells_what_it_needs(chooser: Pre
     assert abs(centre) <= 2
     rows = {str(row.data(NAME)): row for row in map(chooser.list.item, range(chooser.list.count())) if row.data(NAME)}
     assert rows["clip"].toolTip() == "clip"
-    assert rows["coca"].toolTip() == f"coca: needs {', '.join(need.word for need in needs('coca'))}"
+    assert rows["coca"].toolTip() == f"coca: needs {', '.join(need.word for need in preset_needs('coca'))}"
     spoken = rows["coca"].data(Qt.ItemDataRole.AccessibleTextRole)
     family = next(candidate for candidate in FAMILIES if any(preset.name == "coca" for preset in candidate.presets))
-    assert spoken == f"{PRESETS['coca'].title}, {family.title}, {needs('coca')[0].word}"
+    assert spoken == f"{PRESETS['coca'].title}, {family.title}, {preset_needs('coca')[0].word}"
     assert not rows["clip"].icon().isNull()

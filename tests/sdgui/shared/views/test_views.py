@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from sdgui.shared.views.canvas import ViewsCanvas, spoken
+from sdgui.shared.views.canvas import ViewsCanvas, describe_rows
 from sdgui.shared.views.drawing import Views, ViewsWork, views_of
 from sdgui.shared.views.preview import MOST, ViewsPreview, note_of
 from sdgui.worker.data_verbs import DrawnViews
@@ -129,7 +129,7 @@ def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views
     canvas.set_stale(True)
     canvas.set_stale(False)
     assert canvas.grab().toImage().pixelColor(spot) == RED
-    assert canvas.accessibleDescription() == spoken(views)
+    assert canvas.accessibleDescription() == describe_rows(views)
     canvas.show_views(None)
     assert (canvas.height(), canvas.accessibleDescription(), canvas.text_at(spot)) == (0, "", "")
 
@@ -144,7 +144,9 @@ def test_a_cell_tells_its_image_what_is_hidden_and_its_partner(canvas: ViewsCanv
     assert canvas.text_at(QPoint(at(canvas, 0, 0).x(), 3)).splitlines() == ["a cat", "/p/a.png"], "the image itself"
     assert canvas.text_at(QPoint(5, at(canvas, 0, 0).y())) == ""
     assert canvas.text_at(QPoint(299, at(canvas, 0, 0).y())) == "" or canvas._column(QPoint(299, 0)) < 2
-    assert spoken(views_of(answer(), PIXELS)) == "2 images: The student sees Strong; Mixed; The teacher sees Clean"
+    assert (
+        describe_rows(views_of(answer(), PIXELS)) == "2 images: The student sees Strong; Mixed; The teacher sees Clean"
+    )
 
 
 def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class Polyline:
     filled: bool = False
 
 
-def within(points: Sequence[Point], width: float, height: float) -> list[list[Point]]:
+def clip_lines(points: Sequence[Point], width: float, height: float) -> list[list[Point]]:
     """The parts of a line that are in the rectangle from (0, 0) to (width, height): Qt's SVG knows no clipping."""
     parts: list[list[Point]] = []
     for a, b in pairwise(points):
@@ -156,5 +156,5 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
             if line.dashed:
                 pen.setDashPattern([_DASH / WIDTH, (_PERIOD - _DASH) / WIDTH])
             painter.setPen(pen)
-            for part in within(line.points, self._box.width(), self._box.height()):
+            for part in clip_lines(line.points, self._box.width(), self._box.height()):
                 painter.drawPolyline([QPointF(x, y) for x, y in part])

@@ -20,12 +20,12 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import make_index, open_index, path_beside, path_in_cache, read_facts, write_index
-from core.data.sources.shards.samples import captions_in, grouped, labels_in
+from core.data.sources.shards.samples import captions_in, group_members, labels_in
 from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config
-from core.spec.shards import absolute_pattern, expanded, is_member, is_shards, split_member
+from core.spec.shards import absolute_pattern, expand_pattern, is_member, is_shards, split_member
 from tests.core.data.sources.shards.tars import image, row, write_shard, write_shards
 from tests.mutations import survives
 
@@ -36,16 +36,20 @@ def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
     for name in ("a-000.tar", "a-001.tar", "b.tar", "c.png"):
         (tmp_path / name).touch()
     base = str(tmp_path)
-    assert expanded(f"{base}/a-{{000..001}}.tar") == [f"{base}/a-000.tar", f"{base}/a-001.tar"]
-    assert expanded(f"{base}/{{b,a-{{000..001}}}}.tar") == [f"{base}/b.tar", f"{base}/a-000.tar", f"{base}/a-001.tar"]
-    assert expanded(f"{base}/*.tar") == [f"{base}/{name}" for name in ("a-000.tar", "a-001.tar", "b.tar")]
-    assert expanded(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
+    assert expand_pattern(f"{base}/a-{{000..001}}.tar") == [f"{base}/a-000.tar", f"{base}/a-001.tar"]
+    assert expand_pattern(f"{base}/{{b,a-{{000..001}}}}.tar") == [
+        f"{base}/b.tar",
+        f"{base}/a-000.tar",
+        f"{base}/a-001.tar",
+    ]
+    assert expand_pattern(f"{base}/*.tar") == [f"{base}/{name}" for name in ("a-000.tar", "a-001.tar", "b.tar")]
+    assert expand_pattern(f"{base}/b.tar::{base}/a-000.tar") == [f"{base}/b.tar", f"{base}/a-000.tar"]
     for braces, numbers in (("9..11", (9, 10, 11)), ("8..010", ("008", "009", "010")), ("02..0", ("02", "01", "00"))):
-        assert expanded(f"{base}/x-{{{braces}}}.tar") == [f"{base}/x-{number}.tar" for number in numbers]
+        assert expand_pattern(f"{base}/x-{{{braces}}}.tar") == [f"{base}/x-{number}.tar" for number in numbers]
     assert not is_shards(base)  # it is a folder of images
     (tmp_path / "c.png").rename(tmp_path / "c.csv")
     assert is_shards(base)
-    assert expanded(base) == expanded(f"{base}/*.tar")
+    assert expand_pattern(base) == expand_pattern(f"{base}/*.tar")
     for text, sharded in (
         ("a.tar", True),
         ("x/{0..3}.tar::y.tar", True),
@@ -65,7 +69,7 @@ def test_a_relative_pattern_is_made_absolute(tmp_path: Path, monkeypatch: pytest
 def test_a_pattern_of_too_many_is_refused_at_once(pattern: str) -> None:
     def read() -> None:
         with pytest.raises(DataError, match=r"more than 1,048,576 shards"):
-            expanded(pattern, DataError)
+            expand_pattern(pattern, DataError)
         with pytest.raises(ConfigError, match=r"data\.train: .* names more than"):
             override(preset_config("clip", "tiny"), [f"data.train={pattern}"])
 
@@ -130,7 +134,7 @@ def test_labels_are_known_though_the_first_row_cannot_be_read(tmp_path: Path) ->
 
 def test_a_key_that_comes_twice_is_two_samples() -> None:
     names = ("a.png", "a.txt", "a.png", "a.txt", "b.png")
-    found = list(grouped(TarMember(name, offset, 9, "") for offset, name in enumerate(names)))
+    found = list(group_members(TarMember(name, offset, 9, "") for offset, name in enumerate(names)))
     assert [(one.key, {kind: member.offset for kind, member in one.parts.items()}) for one in found] == [
         ("a", {"image": 0, "text": 1}), ("a", {"image": 2, "text": 3}), ("b", {"image": 4}),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.data.errors import DataError
 from core.data.sources.shards.index import make_index
-from core.data.sources.shards.samples import grouped
+from core.data.sources.shards.samples import group_members
 from core.data.sources.shards.tar import TarMember, header_name, members
 from tests.mutations import survives
 
@@ -95,13 +95,13 @@ def test_what_is_no_file_is_a_bad_row(member: tarfile.TarInfo, sort: str) -> Non
         text = tarfile.TarInfo("0.txt")
         text.size = 5
         tar.addfile(text, io.BytesIO(b"a dog"))
-    (sample,) = grouped(members(io.BytesIO(content.getvalue()), "a.tar"))
+    (sample,) = group_members(members(io.BytesIO(content.getvalue()), "a.tar"))
     assert sample.problem() == f"its image is {sort}, not a file"
 
 
 def test_a_name_that_leads_outside_is_a_name_and_nothing_else() -> None:
     content = written([("../../../etc/cron.d/0.jpg", b"x"), ("../../../etc/cron.d/0.txt", b"a dog")])
-    (sample,) = grouped(members(io.BytesIO(content), "a.tar"))
+    (sample,) = group_members(members(io.BytesIO(content), "a.tar"))
     assert sample.problem() == ""
     assert sample.key == "../../../etc/cron.d/0"
     assert header_name(content[:512]) == "0.jpg"

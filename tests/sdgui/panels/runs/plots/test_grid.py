@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog
 
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.groups import chart_of, ordered
+from sdgui.panels.runs.plots.groups import chart_of, sort_metrics
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def grid(qtbot) -> PlotGrid:
 def test_metrics_find_their_section_and_order() -> None:
     names = ["val/student/image_to_text_R@10", "val/teacher/image_to_text_R@5", "train/lr", "diag/kl",
              "train/contrastive", "train/loss", "custom", "val/student/image_to_text_R@5"]  # fmt: skip
-    charts = ordered(chart_of(name) for name in names)
+    charts = sort_metrics(chart_of(name) for name in names)
     assert [chart.id for chart in charts] == [
         "train/loss", "train/contrastive", "val/image_to_text_R@5", "val/image_to_text_R@10", "diag/kl", "train/lr",
         "custom",

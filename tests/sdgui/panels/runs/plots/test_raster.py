@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdgui.panels.runs.plots.drawing.extents import Extents
-from sdgui.panels.runs.plots.drawing.lines import dashed, within
+from sdgui.panels.runs.plots.drawing.lines import clip_lines, dashed
 from sdgui.panels.runs.plots.drawing.raster import raster
 
 
@@ -101,17 +101,17 @@ def test_a_curve_without_points_reaches_nowhere() -> None:
 
 
 def test_a_drawn_line_ends_where_the_plot_does() -> None:
-    assert within([(-10.0, -10.0), (50.0, 50.0), (50.0, 90.0), (150.0, 90.0)], 100, 80) == [
+    assert clip_lines([(-10.0, -10.0), (50.0, 50.0), (50.0, 90.0), (150.0, 90.0)], 100, 80) == [
         [(0.0, 0.0), (50.0, 50.0), (50.0, 80.0)]
     ]  # fmt: skip
-    assert within([(-10.0, 10.0), (110.0, 10.0), (110.0, 20.0), (50.0, 20.0)], 100, 80) == [
+    assert clip_lines([(-10.0, 10.0), (110.0, 10.0), (110.0, 20.0), (50.0, 20.0)], 100, 80) == [
         [(0.0, 10.0), (100.0, 10.0)], [(100.0, 20.0), (50.0, 20.0)]
     ]  # fmt: skip
-    assert within([(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)], 100, 80) == [[(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)]]
-    assert within([(-10.0, 40.0), (40.0, -10.0)], 20, 20) == [[(10.0, 20.0), (20.0, 10.0)]]
-    assert within([(-5.0, 5.0), (5.0, -5.0)], 100, 80) == []
+    assert clip_lines([(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)], 100, 80) == [[(10.0, 10.0), (20.0, 20.0), (30.0, 5.0)]]
+    assert clip_lines([(-10.0, 40.0), (40.0, -10.0)], 20, 20) == [[(10.0, 20.0), (20.0, 10.0)]]
+    assert clip_lines([(-5.0, 5.0), (5.0, -5.0)], 100, 80) == []
     for outside in ([(-5.0, -5.0), (-1.0, 90.0)], [(-9.0, 5.0), (5.0, -9.0)], [(5.0, -1.0), (9.0, -1.0)], [(5.0, 5.0)]):
-        assert within(outside, 100, 80) == []
+        assert clip_lines(outside, 100, 80) == []
 
 
 def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:

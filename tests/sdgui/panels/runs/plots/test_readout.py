@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.readout import Reading, Readout, where
+from sdgui.panels.runs.plots.readout import Reading, Readout, position_text
 from sdgui.panels.runs.plots.series import Series
 
 RED = QColor("#ff0000")
@@ -43,7 +43,7 @@ def line(key: str, y: list[float]) -> Series:
 
 
 def test_steps_and_moments_in_words() -> None:
-    assert [where("step", 1200.0), where("time", 70.0)] == ["step 1\u2009200", "after 1:10"]
+    assert [position_text("step", 1200.0), position_text("time", 70.0)] == ["step 1\u2009200", "after 1:10"]
 
 
 def test_the_box_tells_values_averages_and_other_steps(plot: PlotCanvas) -> None:
