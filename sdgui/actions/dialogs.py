@@ -60,7 +60,7 @@ class Dialogs(QObject):
         from sdgui.experiments.describe import DescribeSheet
 
         sheet = DescribeSheet(self.window)
-        sheet.described.connect(self._described)
+        sheet.described.connect(self._on_described)
         return sheet
 
     @cached_property
@@ -156,7 +156,7 @@ class Dialogs(QObject):
     def _forget_shortcuts(self) -> None:
         self._shortcuts = None
 
-    def _described(
+    def _on_described(
         self, target: tuple[int, int | None], tags: list[str], note: str, before: tuple[list[str], str]
     ) -> None:
         self._commands.describe(*target, tags, note, before)

@@ -109,7 +109,7 @@ class MainWindow(QMainWindow):
     def _connect_parts(self) -> None:
         self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
-        self.experiments.selected.connect(self._selected)
+        self.experiments.selected.connect(self._on_selected)
         self.experiments.opened.connect(lambda: self.show_panel("runs"))
         self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
         self.experiments.import_asked.connect(self.experiment_commands.import_run)
@@ -120,7 +120,7 @@ class MainWindow(QMainWindow):
         self.run_commands.data_refused.connect(self._data_refused)
         self.experiment_commands.message_requested.connect(self.show_message)
         self.experiment_commands.rebuilt.connect(self.reload)
-        self.experiment_commands.added.connect(self._added)
+        self.experiment_commands.added.connect(self._on_added)
         self.demo_report.message_requested.connect(self.show_message)
         self.status.basket_asked.connect(self.dialogs.open_basket)
 
@@ -129,7 +129,7 @@ class MainWindow(QMainWindow):
         self.run_commands.code_refused.connect(partial(ask_to_run, self))
         tailer = self.services.tailer
         tailer.state_changed.connect(self._state_changed)
-        tailer.progress_changed.connect(self._progressed)
+        tailer.progress_changed.connect(self._on_progressed)
         tailer.run_added.connect(self._run_added)
         tailer.run_removed.connect(self._run_removed)
         tailer.state_changed.connect(self.services.launcher.check_queue)
@@ -188,7 +188,7 @@ class MainWindow(QMainWindow):
             define.save()
 
     # Selection and changes
-    def _selected(self, selection: Selection) -> None:
+    def _on_selected(self, selection: Selection) -> None:
         self.selection = selection
         self.stack.select(selection)
         self._show_selection()
@@ -256,7 +256,7 @@ class MainWindow(QMainWindow):
         """Show ``message`` in the window's message bar."""
         self.bar.show_message(message)
 
-    def _added(self, experiment_id: int) -> None:
+    def _on_added(self, experiment_id: int) -> None:
         self.refresh()
         self._show_experiment(experiment_id)
 
@@ -280,7 +280,7 @@ class MainWindow(QMainWindow):
         self.experiments.select_run(run_id)
         self.show_panel("runs")
 
-    def _progressed(self, run_id: int, progress: RunProgress) -> None:
+    def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
         run = self.target.run
         if run is not None and run.id == run_id and progress.missing != self.target.missing:
             self.update_actions()

@@ -73,9 +73,9 @@ class ExperimentCommands(QObject):
             used_names = {experiment.name for experiment in store.experiments()}
             return store.add_experiment(config, free_name(name or config.name, used_names))
 
-        self._write(write, self._added)
+        self._write(write, self._on_added)
 
-    def _added(self, experiment: Experiment) -> None:
+    def _on_added(self, experiment: Experiment) -> None:
         self.changed.emit(Changes.of(experiment=experiment.id))
         self.added.emit(experiment.id)
 
@@ -98,9 +98,9 @@ class ExperimentCommands(QObject):
         if folder.exists() and not (folder / "config.json").exists():
             self._import_logs(folder)
             return
-        self._tasks.run(lambda: self._services.store.import_run(folder), self._imported, self._failed)
+        self._tasks.run(lambda: self._services.store.import_run(folder), self._on_imported, self._failed)
 
-    def _imported(self, run: Run) -> None:
+    def _on_imported(self, run: Run) -> None:
         self._services.tailer.follow(run.id)
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.added.emit(run.experiment_id)
@@ -202,7 +202,7 @@ class ExperimentCommands(QObject):
     def duplicate(self, experiment_id: int) -> None:
         """A copy without runs, to be edited."""
         store = self._services.store
-        self._write(lambda: store.duplicate_experiment(experiment_id), self._added)
+        self._write(lambda: store.duplicate_experiment(experiment_id), self._on_added)
 
     def rename(self, experiment_id: int, name: str) -> None:
         store = self._services.store
@@ -329,11 +329,11 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("info", "Emptying the bin …"))
         self._tasks.run(
             remove,
-            lambda problems: self._emptied(_emptied_message(problems)),
-            lambda reason: self._emptied(Message("error", reason)),
+            lambda problems: self._on_emptied(_emptied_message(problems)),
+            lambda reason: self._on_emptied(Message("error", reason)),
         )
 
-    def _emptied(self, message: Message) -> None:
+    def _on_emptied(self, message: Message) -> None:
         self._emptying = False
         self.changed.emit(Changes())  # nothing in the bin is shown; what refers to it may be
         self.message_requested.emit(message)

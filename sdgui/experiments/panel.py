@@ -54,7 +54,7 @@ class ExperimentsPanel(QWidget):
         self.tree = ExperimentTree(self)
         self.tree.setModel(self._filter)
         self.tree.customContextMenuRequested.connect(self._menu)
-        self.tree.activated.connect(self._activated)
+        self.tree.activated.connect(self._on_activated)
         self.tree.clicked.connect(lambda _index: self._choose_run(None))  # the experiment itself, not one of its runs
         self.tree.selectionModel().currentChanged.connect(self._current_changed)
         self.filter_box = QLineEdit(self)
@@ -209,7 +209,7 @@ class ExperimentsPanel(QWidget):
         self._filtering = False
         self.select_any()
 
-    def _activated(self, index: QModelIndex) -> None:
+    def _on_activated(self, index: QModelIndex) -> None:
         if self._filter.hasChildren(index):
             self.tree.setExpanded(index, not self.tree.isExpanded(index))
         else:

@@ -46,7 +46,7 @@ class RunCommands(QObject):
         self._ending = False  # a resume waits for the previous trainer to exit
         self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
         self._checks: list[tuple[int, DataCheck]] = []  # of experiments whose data are looked at before a run is made
-        services.launcher.launched.connect(self._launched)
+        services.launcher.launched.connect(self._on_launched)
         services.launcher.launch_failed.connect(self._launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._data_ready)
@@ -186,7 +186,7 @@ class RunCommands(QObject):
         self.message_requested.emit(Message("error", str(error)))
         self.changed.emit(Changes())
 
-    def _launched(self, run_id: int) -> None:
+    def _on_launched(self, run_id: int) -> None:
         self._services.tailer.follow(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
@@ -207,7 +207,7 @@ class RunCommands(QObject):
         """Stop it, or go to the next stage of stopping; a queued run leaves the queue."""
         launcher = self._services.launcher
         if run.queue_position is not None:
-            self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._unqueued(run.id), self._refused)
+            self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._on_unqueued(run.id), self._refused)
             return
         try:
             launcher.stop(run.id)
@@ -215,7 +215,7 @@ class RunCommands(QObject):
             self.message_requested.emit(Message("error", f"The run could not be stopped: {error}"))
         self.changed.emit(Changes())
 
-    def _unqueued(self, run_id: int) -> None:
+    def _on_unqueued(self, run_id: int) -> None:
         self._services.tailer.follow(run_id)
         self.changed.emit(Changes.of(run=run_id))
 

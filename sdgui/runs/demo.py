@@ -67,7 +67,7 @@ class DemoData(QObject):
         process = qt_process(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyRead.connect(self._read)
-        process.finished.connect(self._finished)
+        process.finished.connect(self._on_finished)
         process.errorOccurred.connect(self._error)
         self._process, self._output = process, ""
         self.progress.emit(0, 0, "Drawing the demo images")
@@ -98,7 +98,7 @@ class DemoData(QObject):
             self._process = None
             self.failed.emit(f"The demo data could not be created: {reason}. Check the installation.", self._output)
 
-    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+    def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         process, self._process = self._process, None
         if process is None:
             return

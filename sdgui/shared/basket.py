@@ -56,7 +56,7 @@ class Basket(QObject):
 
     def read_count(self) -> None:
         """Ask the store how many fixes there are; ``changed`` says."""
-        self._writer.submit(self._store.fix_count, self._counted)
+        self._writer.submit(self._store.fix_count, self._on_counted)
 
     def put(self, finding: Finding) -> None:
         """Put fixes in, in place of those of the same pair, image or label."""
@@ -80,7 +80,9 @@ class Basket(QObject):
         if self._undo:
             last = self._undo.pop()
             back = Exchange(put=last.removed, removed=last.put)
-            self._writer.submit(lambda: (self._store.exchange_fixes(back), self._store.fix_count())[1], self._counted)
+            self._writer.submit(
+                lambda: (self._store.exchange_fixes(back), self._store.fix_count())[1], self._on_counted
+            )
 
     def read(self, done: Callable[[tuple[StoredFix, ...]], object]) -> None:
         """Call ``done`` with all entries, after the changes that were asked for before."""
@@ -93,9 +95,9 @@ class Basket(QObject):
         exchange, number = outcome
         self._undo.append(exchange)
         del self._undo[:-_UNDO]
-        self._counted(number)
+        self._on_counted(number)
 
-    def _counted(self, number: int) -> None:
+    def _on_counted(self, number: int) -> None:
         self.count = number
         self.changed.emit(number)
 

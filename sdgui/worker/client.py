@@ -146,13 +146,13 @@ class WorkerClient(QObject):
         process = self._process
         if process is None:
             if self._open:
-                self._gone("The worker was closed.")
+                self._on_gone("The worker was closed.")
             return
         self._let_go(process)
         process.write(_line({"do": "shutdown"}))
         process.closeWriteChannel()
         QTimer.singleShot(_ENDING_MS, process, process.kill)
-        self._gone("The worker was closed.")
+        self._on_gone("The worker was closed.")
 
     def _let_go(self, process: QProcess) -> None:
         """Disconnect from a process that is exiting."""
@@ -160,7 +160,7 @@ class WorkerClient(QObject):
         self._leaving.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
         process.readyReadStandardError.disconnect(self._read_stderr)
-        process.finished.disconnect(self._finished)
+        process.finished.disconnect(self._on_finished)
         process.errorOccurred.disconnect(self._error)
         process.finished.connect(process.deleteLater)  # no method of this object: the process may outlive it
         self._process = None
@@ -169,7 +169,7 @@ class WorkerClient(QObject):
         process = qt_process(self)
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_stderr)
-        process.finished.connect(self._finished)
+        process.finished.connect(self._on_finished)
         process.errorOccurred.connect(self._error)
         self._process, self._ready, self._unreadable = process, False, 0
         self._heartbeat.restart()
@@ -244,7 +244,7 @@ class WorkerClient(QObject):
             self._read_stderr()
             self._let_go(process)
             process.kill()
-        self._gone(message, True)
+        self._on_gone(message, True)
 
     def _read_stderr(self) -> None:
         if self._process is not None:
@@ -255,15 +255,15 @@ class WorkerClient(QObject):
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
             # Later, so that ``request`` has returned the number before its failure is reported.
-            QTimer.singleShot(0, self, lambda: self._gone(f"The worker could not be started: {reason}.", True))
+            QTimer.singleShot(0, self, lambda: self._on_gone(f"The worker could not be started: {reason}.", True))
 
-    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+    def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         self._read_stderr()
         crashed = status is QProcess.ExitStatus.CrashExit
-        self._gone("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
+        self._on_gone("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
 
-    def _gone(self, message: str, unasked: bool = False) -> None:
+    def _on_gone(self, message: str, unasked: bool = False) -> None:
         """The process is gone: every open request fails, and the next one starts another."""
         process, self._process, self._ready = self._process, None, False
         if process is not None and unasked:

@@ -89,7 +89,7 @@ class WorkerPool(QObject):
             client = WorkerClient(self._command, self, may_start, elsewhere, self._asks_code)
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._changed, key))
-            client.lost.connect(partial(self._lost, key))
+            client.lost.connect(partial(self._on_lost, key))
         elif title:
             member.title = title
         return member.client
@@ -191,7 +191,7 @@ class WorkerPool(QObject):
         for member in sorted(waiting, key=lambda member: member.used):
             member.client.start_waiting()
 
-    def _lost(self, key: str, sentence: str, details: str) -> None:
+    def _on_lost(self, key: str, sentence: str, details: str) -> None:
         self._members[key].trouble, self._members[key].details = sentence, details
         self.state_changed.emit()
 

@@ -187,12 +187,12 @@ _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what 
 NEWS = {
     "tailer.state_changed": (
         (HomePanel, "_soon"), (Status, "_soon"), (MachinesPanel, "_soon"), (MainWindow, "_state_changed"),
-        (RunsPanel, "_progressed"), (RunTabs, "_state_changed"), (ModelChip, "_schedule_refresh"),
+        (RunsPanel, "_on_progressed"), (RunTabs, "_state_changed"), (ModelChip, "_schedule_refresh"),
         (RunFollowing, "_run_changed"), (FixingDialog, "_read_pairs"), (ExperimentModel, "refresh_run"),
     ),
     "tailer.progress_changed": (
-        (HomePanel, "_progressed"), (Status, "_soon"), (MachinesPanel, "_soon"), (RunsPanel, "_progressed"),
-        (RunTabs, "_progressed"), (ModelChip, "_schedule_refresh"), (RunFollowing, "_run_changed"),
+        (HomePanel, "_on_progressed"), (Status, "_soon"), (MachinesPanel, "_soon"), (RunsPanel, "_on_progressed"),
+        (RunTabs, "_on_progressed"), (ModelChip, "_schedule_refresh"), (RunFollowing, "_run_changed"),
         (ExperimentModel, "update_run"),
     ),
     "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown")),

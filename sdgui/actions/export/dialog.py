@@ -172,7 +172,7 @@ class ExportDialog(QDialog):
         self.leave.clicked.connect(self.close)
         self.copy.clicked.connect(self._copy)
         self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.folder.text())))
-        self.program.stepped.connect(self._stepped)
+        self.program.stepped.connect(self._on_stepped)
         self.program.done.connect(self._done)
         self.program.failed.connect(self._failed)
 
@@ -280,7 +280,7 @@ class ExportDialog(QDialog):
         )
         self._enable()
 
-    def _stepped(self, activity: str, finished: int, total: int) -> None:
+    def _on_stepped(self, activity: str, finished: int, total: int) -> None:
         self.progress.setRange(0, total)
         self.progress.setValue(finished)
         self.activity.setText(f"{activity[:1].upper()}{activity[1:]} …")

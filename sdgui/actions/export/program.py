@@ -73,7 +73,7 @@ class ExportProgram(QObject):
         process = qt_process(self)
         process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         process.readyRead.connect(self._read)
-        process.finished.connect(self._finished)
+        process.finished.connect(self._on_finished)
         process.errorOccurred.connect(self._error)
         self._process, self._out, self._output, self._cancelled = process, choice.out, "", False
         self.stepped.emit("starting", 0, 0)
@@ -113,7 +113,7 @@ class ExportProgram(QObject):
             reason, self._process = self._process.errorString(), None
             self.failed.emit(f"The export could not be started: {reason}. Check the installation.", "")
 
-    def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
+    def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         process, self._process = self._process, None
         if process is None:

@@ -81,7 +81,7 @@ class CaptionsPanel(Panel):
         self.undo.indexChanged.connect(lambda _index: self._clear_undo_offer())
         self.model.changed.connect(self.persistence.keep)
         self.model.removed.connect(self.persistence.forget)
-        self.model.counted.connect(self._counted)
+        self.model.counted.connect(self._on_counted)
         self.model.dataChanged.connect(lambda *_: self.view.show_current())
         self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
         self.persistence.ready.connect(self._restored)
@@ -312,7 +312,7 @@ class CaptionsPanel(Panel):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(position)
 
-    def _counted(self) -> None:
+    def _on_counted(self) -> None:
         if not self._count_later.isActive():
             self._count_later.start()
 

@@ -86,9 +86,9 @@ class Probes(QObject):
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
         """Classify every image under ``folder`` into ``out``."""
         self._set_busy(f"Classifying {folder.name}")
-        self._session.apply(probe, [str(folder)], str(out), self._applied, self._failed)
+        self._session.apply(probe, [str(folder)], str(out), self._on_applied, self._failed)
 
-    def _applied(self, answer: Mapping[str, Any]) -> None:
+    def _on_applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
         out, unreadable_count = Path(str(answer["path"])), int(answer["unreadable_count"])
         text = f"{count(answer['images'])} images classified; the classes are in {out}."

@@ -94,7 +94,7 @@ class ClassifySource(QWidget):
         self.button.clicked.connect(self.run_asked)
         self.more.toggled.connect(self.options.setVisible)
         self.model.changed.connect(lambda _choice: self.model_changed.emit())
-        self.data.described.connect(self._described)
+        self.data.described.connect(self._on_described)
         self.data.changed.connect(lambda _source: self.label.clear())
         self.train_data.described.connect(lambda facts: _fill_labels(self.train_label, facts, self.chosen_label()))
         self.train.currentIndexChanged.connect(lambda _row: self._train_chosen())
@@ -201,7 +201,7 @@ class ClassifySource(QWidget):
         return [Measure(target, method, self.options.settings()) for method in methods]
 
     # Following
-    def _described(self, facts: Mapping[str, Any]) -> None:
+    def _on_described(self, facts: Mapping[str, Any]) -> None:
         _fill_labels(self.label, facts, self._wanted_label)
         if not facts["labels"]:
             self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} has no labels.")

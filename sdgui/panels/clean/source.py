@@ -52,7 +52,7 @@ class CleanSource(QWidget):
         second.addWidget(self.data, 1)
         second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
         vbox(first, second, into=self, spacing=SPACE // 2)
-        self.model.changed.connect(self._model_changed)
+        self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._choice_changed())
         self.data.refused.connect(self.refused)
@@ -61,7 +61,7 @@ class CleanSource(QWidget):
         self._run_data = ""  # what the chosen run was trained on
         self._choice_changed()
 
-    def _model_changed(self, choice: ModelChoice) -> None:
+    def _on_model_changed(self, choice: ModelChoice) -> None:
         previous, sources = self._run_data, run_data(self.run())
         self._run_data = sources.get("train", "")
         self.data.offer(

@@ -284,13 +284,13 @@ class DefinePanel(DefiningPanel):
         if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
             self.saver.keep_draft(experiment.id, self.form.draft())
             on_refused = partial(self._not_written, experiment)
-            self._experiment = self.saver.write(experiment, config, self._written, on_refused)
+            self._experiment = self.saver.write(experiment, config, self._on_written, on_refused)
         else:
             self.saver.drop_draft(experiment.id)
         self._loaded = config
         return True
 
-    def _written(self, coming: Experiment, stored: Experiment) -> None:
+    def _on_written(self, coming: Experiment, stored: Experiment) -> None:
         if self._experiment is coming:  # else more was typed meanwhile
             self._experiment = stored
         if not isValid(self):  # the window was closed before the store had it

@@ -207,9 +207,9 @@ class SweepBar(QFrame):
             return
         self.make.setEnabled(False)
         programs, text = self._services.studies, config.to_json()
-        self._tasks.run(lambda: programs.add_sweep(sweep, text), self._created, self._failed)
+        self._tasks.run(lambda: programs.add_sweep(sweep, text), self._on_created, self._failed)
 
-    def _created(self, study: StudyRecord) -> None:
+    def _on_created(self, study: StudyRecord) -> None:
         self.make.setEnabled(True)
         self.wrong.clear()
         self._show()

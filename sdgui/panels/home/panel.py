@@ -57,7 +57,7 @@ class HomePanel(Panel):
         self.view.failed_made.connect(self._failed_made)
         tailer = services.tailer
         tailer.state_changed.connect(self._soon)
-        tailer.progress_changed.connect(self._progressed)
+        tailer.progress_changed.connect(self._on_progressed)
         services.launcher.queue_changed.connect(self._soon)
 
     # The panel
@@ -115,7 +115,7 @@ class HomePanel(Panel):
         if self._stale:
             self._list()
 
-    def _progressed(self, run_id: int, progress: RunProgress) -> None:
+    def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
         card = self.view.live.get(run_id)
         if card is not None and self.isVisible():
             card.show_progress(progress)

@@ -115,7 +115,7 @@ class MachinesPanel(Panel):
         services, hosts = self._services, self._hosts
         self._probing.timeout.connect(self._probe_shown)
         self._gather.timeout.connect(self._show)
-        self.list.entry_chosen.connect(lambda _key: self._chosen())
+        self.list.entry_chosen.connect(lambda _key: self._on_chosen())
         self.name.returnPressed.connect(self._add)
         self.add.clicked.connect(self._add)
         self.queue.limit_changed.connect(self._set_limit)
@@ -123,8 +123,8 @@ class MachinesPanel(Panel):
         self.queue.table.rows.reordered.connect(self._reorder)
         self.queue.table.leave_asked.connect(self._leave)
         self.queue.table.run_opened.connect(self.run_asked)
-        self.installation.line.connect(self._said)
-        self.installation.ended.connect(self._installed)
+        self.installation.line.connect(self._on_said)
+        self.installation.ended.connect(self._on_installed)
         hosts.listed.connect(self._relist)
         hosts.state_changed.connect(lambda _name, _state: self._soon())
         hosts.probed.connect(lambda _name, _facts: self._soon())
@@ -177,7 +177,7 @@ class MachinesPanel(Panel):
     def _machine(self) -> Machine | None:
         return next((machine for machine in self._machines if machine.name == self.list.key()), None)
 
-    def _chosen(self) -> None:
+    def _on_chosen(self) -> None:
         if (machine := self._machine()) is not None:
             self.page.show_findings(self._findings.get(machine.name, []))
             self.page.show_output(self.installation.lines.get(machine.name, []))
@@ -303,11 +303,11 @@ class MachinesPanel(Panel):
             self.installation.start(machine)
             self._show()
 
-    def _said(self, name: str, line: str) -> None:
+    def _on_said(self, name: str, line: str) -> None:
         if name == self.list.key():
             self.page.add_output(line)
 
-    def _installed(self, name: str, reason: str) -> None:
+    def _on_installed(self, name: str, reason: str) -> None:
         level, text = ("error", reason) if reason else ("info", f"sdgui is installed on {name}.")
         self.message_requested.emit(Message("error" if level == "error" else "info", text))
         if not reason:

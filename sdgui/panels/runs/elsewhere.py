@@ -37,8 +37,8 @@ class ElsewhereStrip(QWidget):
         layout.addWidget(self.line)
         layout.addWidget(self.strip)
         hosts.state_changed.connect(self._state_changed)
-        hosts.colleagues.status_changed.connect(self._told)
-        hosts.fetches.progressed.connect(self._progressed)
+        hosts.colleagues.status_changed.connect(self._on_told)
+        hosts.fetches.progressed.connect(self._on_progressed)
         hosts.fetches.fetched.connect(lambda run_id, _folder: self._ended(run_id))
         hosts.fetches.failed.connect(lambda run_id, _sentence: self._ended(run_id))
         self.strip.cancelled.connect(self._cancel)
@@ -69,7 +69,7 @@ class ElsewhereStrip(QWidget):
         }
         self._say(texts.get(state.kind, ""))
 
-    def _told(self, run_id: int, sentence: str) -> None:
+    def _on_told(self, run_id: int, sentence: str) -> None:
         self._of_others[run_id] = sentence
         if self._run is not None and self._run.id == run_id:
             self._say(sentence)
@@ -78,7 +78,7 @@ class ElsewhereStrip(QWidget):
         self.line.setText(text)
         self.line.setVisible(bool(text))
 
-    def _progressed(self, run_id: int, fetched_bytes: int, total_bytes: int) -> None:
+    def _on_progressed(self, run_id: int, fetched_bytes: int, total_bytes: int) -> None:
         if self._run is None or self._run.id != run_id:
             return
         if self.strip.isHidden():

@@ -48,8 +48,8 @@ class RunsPanel(Panel):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
         self.commands = TableCommands(self.view.table, services, self)
-        services.tailer.progress_changed.connect(self._progressed)
-        services.tailer.state_changed.connect(self._progressed)
+        services.tailer.progress_changed.connect(self._on_progressed)
+        services.tailer.state_changed.connect(self._on_progressed)
         self._connect_table()
         state = services.settings.value("runs/halves")
         if state is not None:
@@ -154,5 +154,5 @@ class RunsPanel(Panel):
             self.tabs.left()
         self._services.settings.setValue("runs/halves", self.view.split.saveState())
 
-    def _progressed(self, run_id: int, _progress: object) -> None:
+    def _on_progressed(self, run_id: int, _progress: object) -> None:
         self.view.table.progressed(run_id)

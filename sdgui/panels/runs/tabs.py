@@ -55,7 +55,7 @@ class RunTabs(QObject):
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
-        tailer.progress_changed.connect(self._progressed)
+        tailer.progress_changed.connect(self._on_progressed)
         tailer.state_changed.connect(self._state_changed)
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
@@ -203,7 +203,7 @@ class RunTabs(QObject):
         return self._services.tailer.history(self._run.id) if self._run is not None else None
 
     # What happens
-    def _progressed(self, run_id: int, _progress: object) -> None:
+    def _on_progressed(self, run_id: int, _progress: object) -> None:
         if self._run is not None and run_id == self._run.id and self.view.isVisible():
             self._show_header()
 

@@ -71,7 +71,7 @@ class SearchPanel(Panel):
             widget.current_changed.connect(lambda result_id, side=side: self._sync_selection(side, result_id))
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, reopen=True))
-        self.view.source.compared.connect(self._compared)
+        self.view.source.compared.connect(self._on_compared)
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.past_chosen.connect(self.search_again)
@@ -174,7 +174,7 @@ class SearchPanel(Panel):
         self.tab_results.changed()
         self.travel.follow()
 
-    def _compared(self, _on: bool) -> None:
+    def _on_compared(self, _on: bool) -> None:
         self.open(1)
         self.queries.show()
 

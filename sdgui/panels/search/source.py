@@ -71,7 +71,7 @@ class SourceBar(QWidget):
 
     def _connect(self) -> None:
         for side, picker in enumerate(self.pickers):
-            picker.changed.connect(lambda _choice, side=side: self._picked(side))
+            picker.changed.connect(lambda _choice, side=side: self._on_picked(side))
             picker.renewed.connect(lambda _choice, side=side: self.renewed.emit(side))
             picker.refused.connect(self.refused)
         self.compare.toggled.connect(self._compare_toggled)
@@ -276,7 +276,7 @@ class SourceBar(QWidget):
     _travelled = ""  # the run whose steps are viewed
     _picked_for: tuple[int, str] = (-1, "")  # the side and index for which the user selected a model
 
-    def _picked(self, side: int) -> None:
+    def _on_picked(self, side: int) -> None:
         if self._quiet:
             return
         if self.kind == INDEX:

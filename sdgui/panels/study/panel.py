@@ -272,9 +272,9 @@ class StudyPanel(Panel):
         def write() -> StudyRecord:
             return programs.add(study, configs) if grows is None else programs.grow(grows, study, configs)
 
-        self._tasks.run(write, self._added, self._failed)
+        self._tasks.run(write, self._on_added, self._failed)
 
-    def _added(self, study: StudyRecord) -> None:
+    def _on_added(self, study: StudyRecord) -> None:
         self._study = study
         self.stack.setCurrentWidget(self.view)
         self._services.settings.setValue("study/shown", study.id)
@@ -285,7 +285,7 @@ class StudyPanel(Panel):
     def open_study(self, path: Path) -> None:
         """Open a study's file or folder; an error names its field."""
         self.bar.clear()
-        self._tasks.run(lambda: self._programs.open(path), self._added, self._failed)
+        self._tasks.run(lambda: self._programs.open(path), self._on_added, self._failed)
 
     def _find(self) -> None:
         if folder := ask_folder(self, "Where is the study's folder now?"):
@@ -300,7 +300,7 @@ class StudyPanel(Panel):
             text = f"{folder} contains no study.json; choose the study's own folder."
             self.show_message(Message("error", text, remedy=Remedy("Locate folder …", self._find)))
             return
-        self._tasks.run(lambda: store.move_study(study_id, folder), self._added, self._failed)
+        self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._failed)
 
     # The program
     def _start(self) -> None:
@@ -366,6 +366,6 @@ class StudyPanel(Panel):
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
-            self._tasks.run(restore, self._added, self._failed)
+            self._tasks.run(restore, self._on_added, self._failed)
 
         self._tasks.run(delete, deleted, self._failed)

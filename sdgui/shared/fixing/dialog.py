@@ -70,8 +70,8 @@ class FixingDialog(QDialog):
             lambda activity, done, total: view.strip.advance(done, total, activity[:1].upper() + activity[1:])
         )
         self.work.saved.connect(self._saved)
-        self.work.retrained.connect(self._retrained)
-        self.work.page_saved.connect(self._page_saved)
+        self.work.retrained.connect(self._on_retrained)
+        self.work.page_saved.connect(self._on_page_saved)
         self.work.failed.connect(self._failed)
         self._services.tailer.state_changed.connect(self._read_pairs)
 
@@ -208,7 +208,7 @@ class FixingDialog(QDialog):
             self.view.bar.show_message(info(text))
         self._show_buttons()
 
-    def _retrained(self, changes: Changes) -> None:
+    def _on_retrained(self, changes: Changes) -> None:
         number = len(changes.runs)
         seeds = "" if number == 2 else f", with {number // 2} seeds"
         text = (
@@ -233,7 +233,7 @@ class FixingDialog(QDialog):
         self.work.page(pair, target)
         self._show_buttons()
 
-    def _page_saved(self, page: PageWritten) -> None:
+    def _on_page_saved(self, page: PageWritten) -> None:
         self.view.strip.finish()
         url = QUrl.fromLocalFile(page["path"])
         open_page = Remedy("Open the page", lambda: QDesktopServices.openUrl(url))

@@ -75,11 +75,11 @@ class CustomSettings(QWidget):
             line.setPlaceholderText("required" if setting.required else _text(setting.default))
             line.setAccessibleName(f"{reference.name} {setting.name}")
             line.setToolTip(plain_tip(setting.kind))
-            line.editingFinished.connect(partial(self._edited, key, setting.name))
+            line.editingFinished.connect(partial(self._on_edited, key, setting.name))
             self.lines[key, setting.name] = line
             self._form.addRow(PlainLabel(setting.name, self), line)
 
-    def _edited(self, key: str, name: str) -> None:
+    def _on_edited(self, key: str, name: str) -> None:
         """Put what was typed into the row; an empty field leaves the setting to its default."""
         objectives = _objectives(self._row.text())
         values = objectives.get(key)

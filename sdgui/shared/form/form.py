@@ -254,14 +254,14 @@ class ConfigForm(QWidget):
             below = custom_settings.CustomSettings(row)
             row.add_below(below)
             self.updated.connect(below.show_rows)
-        row.edited.connect(self._edited)
+        row.edited.connect(self._on_edited)
         row.focused.connect(self._explain)
         row.menu_asked.connect(self.row_menu_asked)
         if row.spec.path in self._choices:
             choices, notes = self._choices[row.spec.path]
             row.editor.set_choices(list(choices), list(notes))
 
-    def _edited(self, path: str) -> None:
+    def _on_edited(self, path: str) -> None:
         self._put({path: self._homes[path].rows[path].text()})
         self.changed.emit()
 

@@ -42,7 +42,7 @@ class FormRow(QWidget):
         self._sentence: QLabel | None = None
         self.editor: FieldEditor = editor_for(spec, self)
         self.editor.setMaximumWidth(_EDITOR_WIDTH)
-        self.editor.edited.connect(self._edited)
+        self.editor.edited.connect(self._on_edited)
         self.editor.control.installEventFilter(self)
         self._dot = PlainLabel(self, role="accent")
         self._dot.setFixedWidth(SPACE + SPACE // 2)
@@ -143,7 +143,7 @@ class FormRow(QWidget):
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         self.menu_asked.emit(self.spec.path, event.globalPos())
 
-    def _edited(self) -> None:
+    def _on_edited(self) -> None:
         self.edited.emit(self.spec.path)
 
     def _reset_it(self) -> None:

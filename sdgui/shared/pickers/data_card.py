@@ -50,7 +50,7 @@ class DataCard(QFrame):
         self.hold_out = QPushButton("Hold out 10 %", self)
         self.hold_out.setToolTip("Write two tables: nine tenths to train on, a tenth to validate on")
         self._build()
-        facts.described.connect(self._described)
+        facts.described.connect(self._on_described)
         facts.refused.connect(self._refused)
         facts.progress.connect(self._progress)
         facts.overlapped.connect(lambda _shared: self._show_overlap())
@@ -117,7 +117,7 @@ class DataCard(QFrame):
         super().resizeEvent(event)
         self._show_images()
 
-    def _described(self, _facts: SourceFacts) -> None:
+    def _on_described(self, _facts: SourceFacts) -> None:
         self.show_facts()
         self.facts.look_for_overlap(list(self._other_splits.values()))
 

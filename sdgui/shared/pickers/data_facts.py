@@ -52,7 +52,7 @@ class DataFacts(QObject):
         self.source, self.facts, self.shared = source, None, {}
         if source:
             request = {"source": source, "images_only": self._images_only}
-            self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._described, self.refused.emit, None, **request)
+            self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._on_described, self.refused.emit, None, **request)
 
     def cancel(self) -> None:
         """Drop all that was asked."""
@@ -73,7 +73,7 @@ class DataFacts(QObject):
             request = {"source": self.source, "share": SHARE, "seed": SEED}
             self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **request)
 
-    def _described(self, facts: SourceFacts) -> None:
+    def _on_described(self, facts: SourceFacts) -> None:
         self.facts = facts
         self.described.emit(facts)
 

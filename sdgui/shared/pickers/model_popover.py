@@ -61,7 +61,7 @@ class ModelPopover(QFrame):
         self._arrange()
         self.line.textChanged.connect(self._find)
         self.line.installEventFilter(self)
-        self.list.clicked.connect(self._clicked)
+        self.list.clicked.connect(self._on_clicked)
         self.checkpoints.activated.connect(lambda _row: self.checkpoint_picked.emit(self.checkpoints.currentData()))
         self.weights.activated.connect(lambda _row: self.network_picked.emit(str(self.weights.currentData())))
         self._folder.clicked.connect(self._ask_folder)
@@ -154,7 +154,7 @@ class ModelPopover(QFrame):
     def _choose_row(self, row: int) -> None:
         self.list.setCurrentIndex(self.lines.index(row) if row >= 0 else QModelIndex())
 
-    def _clicked(self, index: QModelIndex) -> None:
+    def _on_clicked(self, index: QModelIndex) -> None:
         self._pick(self.lines.entry(index.row()))
 
     def _pick(self, entry: ModelEntry | None) -> None:

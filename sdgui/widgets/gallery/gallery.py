@@ -130,7 +130,7 @@ class Gallery(QWidget):
         selection.selectionChanged.connect(self._selection_changed)
         self.view.doubleClicked.connect(lambda index: self.preview(index.row()))
         self.view.customContextMenuRequested.connect(self.open_menu)
-        self.view.verticalScrollBar().valueChanged.connect(self._scrolled)
+        self.view.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.view.installEventFilter(self)
         self.view.viewport().installEventFilter(self)
         self._slider.valueChanged.connect(self._slid)
@@ -276,7 +276,7 @@ class Gallery(QWidget):
         if not self._quiet:
             self.selection_changed.emit(self.selected())
 
-    def _scrolled(self, value: int) -> None:
+    def _on_scrolled(self, value: int) -> None:
         self._tidy.start()
         maximum = self.view.verticalScrollBar().maximum()
         if not self._quiet and maximum > 0:

@@ -45,7 +45,7 @@ class ImagePreview(QWidget):
         self._grabbed: QPointF | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._reader = ImageReader(self)
-        self._reader.arrived.connect(self._arrived)
+        self._reader.arrived.connect(self._on_arrived)
         owner.installEventFilter(self)
         self.hide()
 
@@ -72,7 +72,7 @@ class ImagePreview(QWidget):
         box.moveCenter(room.center() + self._offset)
         return box
 
-    def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
+    def _on_arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
         self._image, self._reason = (image, "") if image is not None else (None, reason)
         self._is_full_image = image is not None
         self.update()

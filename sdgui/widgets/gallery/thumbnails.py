@@ -31,7 +31,7 @@ class Thumbnails(QObject):
         self._side = SIDE
         self._closed = False
         self._client = self.service.join(cache_dir)
-        self.service.arrived.connect(self._arrived)
+        self.service.arrived.connect(self._on_arrived)
         self.destroyed.connect(partial(self.service.leave, self._client))
 
     def get(self, path: Path) -> Thumbnail | None:
@@ -66,6 +66,6 @@ class Thumbnails(QObject):
         self._closed = True
         self.service.cancel(self._client)
 
-    def _arrived(self, path: str, clients: frozenset[int]) -> None:
+    def _on_arrived(self, path: str, clients: frozenset[int]) -> None:
         if self._client in clients and not self._closed:
             self.ready.emit(path)

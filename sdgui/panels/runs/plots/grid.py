@@ -83,7 +83,7 @@ class PlotGrid(QWidget):
         )
         self.toolbar.export_asked.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
         self.legend.hovered.connect(self._lift)
-        self.legend.toggled.connect(self._toggled)
+        self.legend.toggled.connect(self._on_toggled)
         self.legend.soloed.connect(self._solo)
         self.page.card_seen.connect(self._seen)
         self.page.folded.connect(lambda title: self.arrange(self._arranged.fold(title)))
@@ -276,19 +276,19 @@ class PlotGrid(QWidget):
         canvas.set_log(self._log)
         canvas.set_smooth(self._weight > 0 and card.chart.smoothable)
         canvas.set_x_mode("time" if self._x_mode == "time" else "step")
-        canvas.view_changed.connect(lambda low, high: self._linked(canvas, low, high))
+        canvas.view_changed.connect(lambda low, high: self._on_linked(canvas, low, high))
         canvas.hovered.connect(lambda x: self._hovered(canvas, x))
         canvas.reset_asked.connect(self.reset_view)
-        canvas.zoomed.connect(self._zoomed)
+        canvas.zoomed.connect(self._on_zoomed)
         if self._view is not None:
             canvas.show_x(*self._view)
         canvas.show_cross(self._pinned)
         self._extent_timer.start()
 
-    def _zoomed(self, zoomed: bool) -> None:
+    def _on_zoomed(self, zoomed: bool) -> None:
         self.toolbar.reset.setEnabled(zoomed or self.toolbar.reset.isEnabled())
 
-    def _linked(self, source: object, low: float, high: float) -> None:
+    def _on_linked(self, source: object, low: float, high: float) -> None:
         self._view = (low, high)
         for card in self._cards.values():
             if card.canvas is not None and card.canvas is not source:
@@ -353,7 +353,7 @@ class PlotGrid(QWidget):
                 card.canvas.set_lifted(key)
         self.run_hovered.emit(key)
 
-    def _toggled(self, key: str, visible: bool) -> None:
+    def _on_toggled(self, key: str, visible: bool) -> None:
         for run in self.grouping.members(key):
             self.set_run_visible(run, visible)
             self.run_visibility_changed.emit(run, visible)

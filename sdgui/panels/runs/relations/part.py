@@ -188,13 +188,13 @@ class ParallelPart(_Relation):
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.lines, 1)
-        self.lines.brushed.connect(lambda _runs: self._brushed())
+        self.lines.brushed.connect(lambda _runs: self._on_brushed())
         self.lines.run_clicked.connect(self.choose)
         self.lines.run_pointed.connect(self._show_pointed_run)
         self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
         self.overlay.clicked.connect(self._overlay)
         self.clear.clicked.connect(self.lines.clear)
-        self._brushed()
+        self._on_brushed()
 
     def show_columns(self) -> None:
         """The metrics last, since the last axis colours the lines."""
@@ -202,7 +202,7 @@ class ParallelPart(_Relation):
         axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))
         self.lines.show_axes(axes[-MOST_AXES:], self.columns.names)
 
-    def _brushed(self) -> None:
+    def _on_brushed(self) -> None:
         for button in (self.filter, self.overlay, self.clear):
             button.setEnabled(bool(self.lines.brushes))
         self._show_pointed_run()

@@ -55,7 +55,7 @@ class Scatter(QWidget):
         self.plot.setFrameShape(pg.PlotWidget.Shape.NoFrame)
         self._points = pg.ScatterPlotItem(pxMode=True, antialias=True, hoverable=False)
         self.plot.addItem(self._points)
-        self._points.sigClicked.connect(self._clicked)
+        self._points.sigClicked.connect(self._on_clicked)
         self.plot.scene().sigMouseMoved.connect(self._mouse_moved)
         self.note = PlainLabel("", self, role="small")
         self._names: Sequence[str] = ()
@@ -131,7 +131,7 @@ class Scatter(QWidget):
                 values.append(f"{axis.title}: {axis.text_at(float(place))}")
         return " · ".join([self._names[position], *values])
 
-    def _clicked(self, _item: Any, points: Any, *_: Any) -> None:
+    def _on_clicked(self, _item: Any, points: Any, *_: Any) -> None:
         if len(points):
             self.run_clicked.emit(int(points[0].data()))
 

@@ -43,7 +43,7 @@ class FilterBox(QLineEdit):
         self._applied_text = ""
         self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
         self._pause.timeout.connect(self.apply)
-        self.textEdited.connect(self._edited)
+        self.textEdited.connect(self._on_edited)
         self.textChanged.connect(lambda _text: self._pause.start())
         self._list = QListView(self.window())
         self._list.setWindowFlags(Qt.WindowType.ToolTip)
@@ -99,7 +99,7 @@ class FilterBox(QLineEdit):
         painter.drawLine(left, bottom, max(right, left + SPACE), bottom)
 
     # What can be typed
-    def _edited(self) -> None:
+    def _on_edited(self) -> None:
         self.show_error(None)
         self._offer(explicit=False)
 

@@ -80,7 +80,7 @@ class RunTable(QWidget):
         view.copy_asked.connect(self.copy)
         view.selectionModel().currentRowChanged.connect(self._row_changed)
         view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
-        view.horizontalHeader().sectionResized.connect(self._resized)
+        view.horizontalHeader().sectionResized.connect(self._on_resized)
         view.horizontalHeader().sectionMoved.connect(self._column_moved)
         reader.listed.connect(self._show)
         reader.failed.connect(self.failed)
@@ -189,7 +189,7 @@ class RunTable(QWidget):
         min_width = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # room for a mean with its interval
         return _WIDTHS.get(field.name, min(max(title, min_width), 28 * SPACE))
 
-    def _resized(self, column: int, _old: int, new: int) -> None:
+    def _on_resized(self, column: int, _old: int, new: int) -> None:
         if column < len(self.model.fields):
             name = self.model.fields[column].name
             self.arrangement = replace(self.arrangement, widths={**self.arrangement.widths, name: new})

@@ -112,7 +112,7 @@ class RunTableView(_Table):
         )
         self.verticalScrollBar().valueChanged.connect(frozen.verticalScrollBar().setValue)
         frozen.verticalScrollBar().valueChanged.connect(self.verticalScrollBar().setValue)
-        self.horizontalHeader().sectionResized.connect(self._resized)
+        self.horizontalHeader().sectionResized.connect(self._on_resized)
         self._model.modelReset.connect(self.columns_shown)
         self.columns_shown()
         frozen.show()
@@ -124,7 +124,7 @@ class RunTableView(_Table):
         self._frozen.setColumnWidth(0, self.columnWidth(0))
         self._place()
 
-    def _resized(self, column: int, _old: int, new: int) -> None:
+    def _on_resized(self, column: int, _old: int, new: int) -> None:
         if column == 0:
             self._frozen.setColumnWidth(0, new)
             self._place()

@@ -90,7 +90,7 @@ class SearchBar(QWidget):
         self.true_image.hide()
 
     def _connect(self) -> None:
-        self.line.textEdited.connect(self._edited)
+        self.line.textEdited.connect(self._on_edited)
         self.line.textChanged.connect(self._on_cleared)
         self.line.returnPressed.connect(self.remember)
         self.line.installEventFilter(self)
@@ -147,7 +147,7 @@ class SearchBar(QWidget):
         self._evaluation_query = Query()
         self.chips.add(Part(image=path, weight=weight, row=row))
 
-    def _edited(self, text: str) -> None:
+    def _on_edited(self, text: str) -> None:
         self._history_index, self._typed = -1, text
         self._evaluation_query = Query()
         self._emit_changed()
@@ -219,7 +219,7 @@ class SearchBar(QWidget):
             for query in queries:
                 text = query.title if len(query.title) < 60 else f"{query.title[:59]}…"
                 action = menu.addAction(text.replace("&", "&&") + _marks(query))
-                action.triggered.connect(partial(self._chosen, query))
+                action.triggered.connect(partial(self._on_chosen, query))
             if not queries:
                 menu.addAction("    None yet").setEnabled(False)
         menu.addSeparator()
@@ -228,7 +228,7 @@ class SearchBar(QWidget):
         forget.triggered.connect(self._history.clear_recent)
         return menu
 
-    def _chosen(self, query: Query, _checked: bool = False) -> None:
+    def _on_chosen(self, query: Query, _checked: bool = False) -> None:
         self.past_chosen.emit(query)
 
     def show_past(self) -> None:

@@ -85,7 +85,7 @@ class FilterForm(QWidget):
         line.setPlaceholderText(hint)
         line.setAccessibleName(tip.partition(":")[0])
         line.setToolTip(plain_tip(tip))
-        line.editingFinished.connect(self._edited)
+        line.editingFinished.connect(self._on_edited)
         return line
 
     # Options
@@ -159,7 +159,7 @@ class FilterForm(QWidget):
         if before:
             self.changed.emit()
 
-    def _edited(self) -> None:
+    def _on_edited(self) -> None:
         if any(line.isModified() for line in self.fields.values()):
             for line in self.fields.values():
                 line.setModified(False)

@@ -101,7 +101,7 @@ class EvaluationPane(QWidget):
         self.k_box.activated.connect(lambda _row: self.compare_asked.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._current_changed)
-        self.table.activated.connect(self._activated)
+        self.table.activated.connect(self._on_activated)
 
     @property
     def current_way(self) -> str:
@@ -215,5 +215,5 @@ class EvaluationPane(QWidget):
         if current.isValid():
             self.query_selected.emit(self.model.visible_queries[current.row()])
 
-    def _activated(self, index: QModelIndex) -> None:
+    def _on_activated(self, index: QModelIndex) -> None:
         self.activated.emit(self.model.visible_queries[index.row()])

@@ -28,7 +28,7 @@ class HeatImage(QWidget):
         self._image: QImage | None = None
         self._heat: QImage | None = None
         self._reader = ImageReader(self)
-        self._reader.arrived.connect(self._arrived)
+        self._reader.arrived.connect(self._on_arrived)
 
     def show_image(self, path: Path | None) -> None:
         """Read ``path``, without any patches; None shows nothing."""
@@ -45,7 +45,7 @@ class HeatImage(QWidget):
         self._heat = heat(patches)
         self.update()
 
-    def _arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
+    def _on_arrived(self, _path: Path, image: QImage | None, reason: str) -> None:
         self._image = None if image is None else centre_square(image)
         self.setToolTip("" if image is not None else plain_tip(f"The image cannot be shown: {reason}."))
         self.update()

@@ -195,7 +195,7 @@ def test_the_picker_says_how_counting_goes_and_ends(picker: DataPicker) -> None:
     assert picker.figures.text() == "Counting …"
     about.progress.emit("counting rows", 1200)
     assert picker.figures.text() == "Counting rows … 1\u2009200"
-    about._described(facts())
+    about._on_described(facts())
     assert picker.figures.text() == "9 pairs · 8 images · CSV"
     about.progress.emit("counting rows", 9)
     assert picker.figures.text() == "9 pairs · 8 images · CSV", "it is known"
@@ -214,7 +214,7 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
     held: list[tuple[str, str]] = []
     picker.held_out.connect(lambda *paths: held.append(paths))
     picker.set_source(str(tmp_path / "train.csv"))
-    picker._about._described(facts())
+    picker._about._on_described(facts())
     picker._show_card.click()
     card, popup = picker.card, picker._popup
     assert card is not None
@@ -246,12 +246,12 @@ def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: S
     card.look.click()
     assert looked == ["/a.csv"]
     for images, pairs, offered in ((1, 9, False), (8, 0, False), (2, 1, True)):
-        about._described(facts(images=images, pairs=pairs))
+        about._on_described(facts(images=images, pairs=pairs))
         assert card.hold_out.isVisible() is offered
-    about._described(facts(reasons=["line 2"], bad=1))
+    about._on_described(facts(reasons=["line 2"], bad=1))
     assert (card.more.isVisible(), card.more.text()) == (True, "skipped: line 2")
     assert "Skipped:" in card.more.toolTip()
-    about._described(facts())
+    about._on_described(facts())
     assert not card.more.isVisible()
     assert not card._shelf.isVisible(), "there are no images"
     card.set_others({"val": "/v.csv"})
@@ -296,7 +296,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
         ("overlap", {"source": "/a.csv", "others": ["/t.csv"]}),
         ("hold out", {"source": "/a.csv", "share": 0.1, "seed": 0}),
     ]
-    about._described(facts())
+    about._on_described(facts())
     dropped.clear()
     about.set_source("")
     assert (dropped, about.facts, about.shared, len(requests)) == (["describe", "overlap", "hold out"], None, {}, 4)
@@ -311,7 +311,7 @@ def test_a_card_compares_its_data_once_they_are_known(
     qtbot.addWidget(card)
     card.set_others({"val": "/v.csv"})
     assert compared == []
-    about._described(facts())
+    about._on_described(facts())
     card.set_others({"val": "/v.csv", "test": "/t.csv"})
     assert compared == [["/v.csv"], ["/v.csv", "/t.csv"]]
 

@@ -181,7 +181,7 @@ def test_a_typed_folder_whose_model_cannot_do_what_is_needed_is_not_picked(qtbot
     picked: list[ModelEntry] = []
     captioners.picked.connect(picked.append)
     qtbot.keyClick(captioners.line, Qt.Key.Key_Return)
-    captioners._clicked(captioners.lines.index(1))
+    captioners._on_clicked(captioners.lines.index(1))
     assert picked == []
 
 
