@@ -17,15 +17,11 @@ from torch import Tensor
 from core.spec.errors import UserError
 
 Progress = Callable[[float, str], None]
-"""Called with the completed share (0 to 1) and the current activity; raises `EvaluationCancelledError` to cancel."""
+"""Called with the completed share (0 to 1) and the current activity; an exception that it raises reaches the caller."""
 
 
 class EvaluationError(UserError):
     """An impossible evaluation; the message names the value and the remedy."""
-
-
-class EvaluationCancelledError(Exception):
-    """Raised by a progress callback to stop an evaluator; it passes through to the caller."""
 
 
 def no_progress(share: float, activity: str) -> None:

@@ -262,12 +262,6 @@ class RunRecords(Sessions):
             note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
             return self._run_record(row)
 
-    def mark_launched(self, run_id: int, devices: str | None = None) -> Run:
-        """Its trainer is being started, on ``devices``; it is no longer queued."""
-        with self._write() as session:
-            row = run_row(session, run_id)
-            return self._run_record(set_launched(row, devices))
-
     def mark_failed(self, run_id: int, message: str) -> Run:
         """Its trainer could not be started."""
         with self._write() as session:

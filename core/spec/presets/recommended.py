@@ -1,6 +1,6 @@
 """Recommended settings for a number of pairs. No torch.
 
-Flow: number of pairs -> ``recommendations`` -> shown beside the fields, applied by ``apply_recommended`` on request.
+Flow: number of pairs -> ``recommendations`` -> shown beside the fields, and applied on request.
 
 The numbers of prototypes and the momentum for small data are those of lightly-train for distillation on data
 sets of these sizes; for language-supervised training COSMOS holds the momentum at 0.999 with 1,024 pairs a batch and at
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from core.spec.config import RunConfig, override
+from core.spec.config import RunConfig
 
 PROTOTYPES = ((20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16384))
 MOST_PROTOTYPES = 65536
@@ -65,8 +65,3 @@ def recommendations(config: RunConfig, pairs: int) -> list[Advice]:
             reason = f"The teacher then averages over about {window:,} steps, which suits the length of this training."
             advice.append(Advice("teacher.momentum", momentum, reason))
     return advice
-
-
-def apply_recommended(config: RunConfig, pairs: int) -> RunConfig:
-    """``config`` with all of ``recommendations`` applied."""
-    return override(config, [f"{item.field}={item.value}" for item in recommendations(config, pairs)])

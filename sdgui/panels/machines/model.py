@@ -92,12 +92,6 @@ def gpu_row(gpu: Gpu) -> tuple[str, str, str, str, str]:
     return str(gpu.index), gpu.name, f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)}", load, users
 
 
-def device_title(gpu: Gpu) -> str:
-    """An entry of the list of devices: ``GPU 0 · A100 · free``."""
-    used = "free" if gpu.free else f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)} in use"
-    return " · ".join(part for part in (f"GPU {gpu.index}", gpu.name, used) if part)
-
-
 def queue_rows(
     alive: Iterable[Run],
     waiting: Iterable[Run],

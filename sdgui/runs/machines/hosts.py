@@ -25,7 +25,6 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import read_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import ConnectionLost
-from core.spec.run.folder import RunDir
 from sdgui.runs.machines.colleagues import ColleagueRuns
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.slots import UNLIMITED, slots_of
@@ -211,10 +210,6 @@ class Hosts(QObject):
     def attach(self, runs: Sequence[Run]) -> None:
         """Follow those of the runs that are elsewhere and may still report."""
         self.runs.attach_unsettled([run.folder for run in runs if run.is_local])
-
-    def attach_one(self, run: RunDir) -> None:
-        """Follow one run that is elsewhere."""
-        self.runs.attach(run)
 
     def close(self) -> None:
         """End the connections; what runs elsewhere goes on."""

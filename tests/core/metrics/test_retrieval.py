@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.metrics.inputs import EvaluationCancelledError, EvaluationError
+from core.metrics.inputs import EvaluationError
 from core.metrics.retrieval import Ranks, ranks, retrieval_metrics
 
 
@@ -159,9 +159,9 @@ def test_progress_is_told_and_may_cancel() -> None:
 
     def cancel(share: float, doing: str) -> None:
         if share > 0:
-            raise EvaluationCancelledError
+            raise InterruptedError
 
-    with pytest.raises(EvaluationCancelledError):
+    with pytest.raises(InterruptedError):
         ranks(images, texts, owner, block=10, progress=cancel)
 
 

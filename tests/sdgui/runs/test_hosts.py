@@ -264,8 +264,7 @@ def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
     asked.clear()
     elsewhere = SimpleNamespace(**{**vars(run), "is_local": False})
     hosts.attach([run, plain, elsewhere])  # type: ignore[list-item]
-    hosts.attach_one(run.dir)
-    assert asked == [("attach_unsettled", [run.folder, plain.folder]), ("attach", run.dir)]
+    assert asked == [("attach_unsettled", [run.folder, plain.folder])]
 
 
 @pytest.mark.parametrize(("tool", "there"), [("/usr/bin/nvidia-smi", True), (None, Path("/dev/nvidiactl").exists())])

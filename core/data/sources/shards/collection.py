@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.errors import BadRow, DataError, ImageError
-from core.data.sources.shards.index import POSITION_BITS, ShardIndex, missing_shard, open_index
+from core.data.sources.shards.index import ShardIndex, missing_shard, open_index
 from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
 from core.spec.paths import is_file
@@ -107,12 +107,6 @@ class Shards:
         """The shard of ``row``, and its position in it."""
         shard = int(np.searchsorted(self.starts, row, "right")) - 1
         return shard, row - int(self.starts[shard])
-
-    def identities(self, rows: Rows) -> Rows:
-        """shard << 20 | position of each of ``rows``."""
-        shards = np.searchsorted(self.starts, rows, "right") - 1
-        identities_of_rows: Rows = (shards << POSITION_BITS) | (rows - self.starts[shards])
-        return identities_of_rows
 
     def image(self, row: int) -> bytes:
         """The bytes of the image of ``row``. ImageError when they cannot be read."""

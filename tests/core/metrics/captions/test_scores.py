@@ -13,7 +13,7 @@ from core.metrics.captions import java as java_metrics
 from core.metrics.captions.degeneracy import degeneracy, loops
 from core.metrics.captions.scores import caption_scores, longest_common
 from core.metrics.captions.text import tokens
-from core.metrics.inputs import EvaluationCancelledError, EvaluationError
+from core.metrics.inputs import EvaluationError
 
 GOLDEN = json.loads((Path(__file__).parent / "captioning_golden.json").read_text(encoding="utf-8"))
 
@@ -127,9 +127,9 @@ def test_varied_captions_are_not_called_out() -> None:
 
 def test_cancelling() -> None:
     def cancel(share: float, doing: str) -> None:
-        raise EvaluationCancelledError
+        raise InterruptedError
 
-    with pytest.raises(EvaluationCancelledError):
+    with pytest.raises(InterruptedError):
         caption_scores(["a"], [["a"]], cancel)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.metrics.classification.accuracy import Classification, classify
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedder, zero_shot
-from core.metrics.inputs import EvaluationCancelledError, EvaluationError
+from core.metrics.inputs import EvaluationError
 from core.metrics.statistics import interval
 
 TEMPLATES = ("a photo of a {}.", "an icon of {}", "{}")
@@ -111,10 +111,10 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
 def test_encoding_can_be_cancelled() -> None:
     def cancel(share: float, doing: str) -> None:
         if share > 0:
-            raise EvaluationCancelledError
+            raise InterruptedError
 
     embedder = ClassEmbedder(Texts(), TEMPLATES, "m", batch=2)
-    with pytest.raises(EvaluationCancelledError):
+    with pytest.raises(InterruptedError):
         embedder.embed(["cat", "dog"], progress=cancel)
     assert embedder.embed(["cat", "dog"]).shape == (2, 16)
 

@@ -22,7 +22,7 @@ from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.distill_prototypes import view_pairs
 from core.spec.config import DataConfig, RunConfig, get_field, override
 from core.spec.presets import PRESETS, preset_config
-from core.spec.presets.recommended import apply_recommended, momentum_for, prototypes_for, recommendations
+from core.spec.presets.recommended import momentum_for, prototypes_for, recommendations
 from core.teacher.build import build_teacher
 from core.training.schedules import build_optimizer, build_schedules, momenta
 from tests.core.images import write_pairs
@@ -167,7 +167,7 @@ def test_advice_names_the_field_and_is_gone_once_followed() -> None:
     assert found["objectives.distill_prototypes.prototypes"].value == 1024
     assert "15,000" in found["objectives.distill_prototypes.prototypes"].reason
     assert found["teacher.momentum"].value == 0.99
-    followed = apply_recommended(config, 15_000)
+    followed = override(config, [f"{item.field}={item.value}" for item in recommendations(config, 15_000)])
     assert recommendations(followed, 15_000) == []
     assert get_field(followed, "teacher.momentum") == 0.99
     assert recommendations(preset_config("clip"), 15_000) == []

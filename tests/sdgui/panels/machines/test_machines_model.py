@@ -11,7 +11,6 @@ from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.run.status import RunState
 from sdgui.panels.machines.model import (
-    device_title,
     fact_rows,
     gpu_row,
     move_entries,
@@ -63,7 +62,6 @@ def test_a_machine_is_summed_up_in_a_line() -> None:
 def test_gpus_and_facts_in_words() -> None:
     assert gpu_row(BUSY) == ("0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann python (12)")
     assert gpu_row(FREE)[3:] == ("", "free")
-    assert device_title(FREE) == "GPU 1 · A100 · free"
     facts = Facts(host="x", cores=4, memory=2048, memory_free=1024, runs="/r", slurm="23", gpus_by="no driver")
     rows = dict(fact_rows(facts))
     assert rows["Memory"] == "1.0 GiB of 2.0 GiB free"
