@@ -6,18 +6,26 @@ actions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
-from sdgui.shared.place_button import PlaceButton
+from core.spec.errors import UserError
+from core.spec.machines.answers import Gpu
+from core.spec.machines.machine import LOCAL, Machine
+from sdgui.runs.machines.hosts import Hosts
 from sdgui.shared.run_texts import experiment_line, study_line
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import StoreError
+from sdgui.store.records import Place, StoreError
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.style.theme import set_role
+from sdgui.widgets.plain_text import plain_tip
+from sdgui.widgets.style.theme import set_role, theme
 
 
 class ExperimentHead(QWidget):
@@ -65,3 +73,89 @@ class ExperimentHead(QWidget):
     def _show(self, title: str, line: str) -> None:
         self.title.setText(title)
         self.line.setText(line)
+
+
+_HERE = "This computer"
+_LONGEST = 24  # characters of a machine's name
+
+
+class PlaceButton(QPushButton):
+    """``This computer``, ``cluster · GPU 2``; the menu is made when it is opened."""
+
+    chosen = Signal(object)  # Place
+
+    def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._hosts = hosts
+        self._panel: QAction | None = None
+        set_role(self, "flat")
+        self.places = QMenu(self)
+        self.places.aboutToShow.connect(self.fill)
+        self.setMenu(self.places)
+        hosts.place_changed.connect(lambda _place: self._show())
+        self.chosen.connect(hosts.set_place)
+        theme().changed.connect(self._show)
+        self._show()
+
+    def set_actions(self, actions: Actions) -> None:
+        """Where machines are added."""
+        self._panel = actions["machines"]
+
+    def fill(self) -> None:
+        """The machines, each with its devices as far as they are known."""
+        self.places.clear()
+        try:
+            machines = self._hosts.listing()
+        except UserError as error:
+            self.places.addAction(str(error)).setEnabled(False)
+            machines = [self._hosts.machines.list.find(LOCAL)]
+        for machine in machines:
+            self._add(machine)
+        if self._panel is not None:
+            self.places.addSeparator()
+            manage = self.places.addAction("Machines …")
+            manage.triggered.connect(self._panel.trigger)
+
+    def _add(self, machine: Machine) -> None:
+        facts, host = self._hosts.facts(machine.name), "" if machine.is_local else machine.name
+        gpus: Sequence[Gpu] = () if facts is None or machine.launcher == "slurm" else facts.gpus
+        title = _title(host).replace("&", "&&")
+        if not gpus:
+            self.places.addAction(self._choice(title, Place(host)))
+            return
+        menu = self.places.addMenu(title)
+        menu.addAction(self._choice("First that is free", Place(host)))
+        menu.addSeparator()
+        for gpu in gpus:
+            menu.addAction(self._choice(_device(gpu), Place(host, gpu.device)))
+        whole_gpus = [gpu.device for gpu in gpus if gpu.device == str(gpu.index)]
+        if len(whole_gpus) > 1:
+            menu.addSeparator()
+            menu.addAction(self._choice(f"All {count(len(whole_gpus))} GPUs", Place(host, ",".join(whole_gpus))))
+
+    def _choice(self, title: str, place: Place) -> QAction:
+        action = QAction(title, self.places)
+        action.setCheckable(True)
+        action.setChecked(place == self._hosts.place)
+        action.triggered.connect(lambda: self.chosen.emit(place))
+        return action
+
+    def _show(self) -> None:
+        place = self._hosts.place
+        name = _title(place.host)
+        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+        devices = f" · GPU {place.devices[:_LONGEST]}" if place.devices else ""  # a part of one has a long UUID
+        self.setText((short + devices).replace("&", "&&"))
+        self.setIcon(theme().icon("ph.hard-drives" if place.host else "ph.laptop", "accent_text"))
+        on = f"GPU {place.devices}" if place.devices else "the first device that is free"
+        self.setToolTip(plain_tip(f"The next run trains on: {name}, {on}"))
+        self.setAccessibleName(f"Where the next run trains: {name}, {on}")
+
+
+def _title(host: str) -> str:
+    return host or _HERE
+
+
+def _device(gpu: Gpu) -> str:
+    used = "free" if gpu.free else f"{gpu.used / 1024:.1f} of {gpu.memory / 1024:.1f} GiB in use"
+    return " · ".join(part for part in (f"GPU {gpu.index}", gpu.name, used) if part).replace("&", "&&")

@@ -48,15 +48,15 @@ from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.relations.scatter import Scatter
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.panels.search.following import RunFollowing
+from sdgui.panels.search.tabs.evaluation import RecallCurve
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
-from sdgui.panels.search.tabs.recall_curve import RecallCurve
 from sdgui.panels.search.travel import SearchTravel
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
+from sdgui.shared.experiment_head import PlaceButton
 from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.pickers.model_chip import ModelChip
-from sdgui.shared.place_button import PlaceButton
 from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable

@@ -14,14 +14,14 @@ from pytestqt.qtbot import QtBot
 import sdgui
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.panels.clean.histogram import BINS, BeliefHistogram
-from sdgui.panels.data.bars import Bar, Bars
-from sdgui.panels.home.sparkline import Sparkline
+from sdgui.panels.data.figures import Bar, Bars
+from sdgui.panels.home.cards import Sparkline
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.relations.axes import axis_of
 from sdgui.panels.runs.relations.scatter import Scatter
+from sdgui.panels.search.tabs.evaluation import RecallCurve, RecallLine
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
-from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
 from sdgui.panels.study.cost_curves import CostCurve, CostCurves, CostPoint
 from sdgui.store.run_table.fields import metric, setting
 from sdgui.widgets.empty_state import EmptyState

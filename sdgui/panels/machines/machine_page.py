@@ -21,14 +21,13 @@ from PySide6.QtWidgets import (
 from core.spec.machines.answers import Facts, Finding, Gpu
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
-from sdgui.panels.machines.findings import FindingList
 from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
 from sdgui.panels.machines.script_editor import ScriptEditor
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _GPU_COLUMNS = ("GPU", "Name", "Memory", "Load", "Used by")
 _MOST_GPUS_SHOWN = 8
@@ -206,3 +205,56 @@ def _card(title: str, *parts: QWidget) -> QFrame:
     for part in parts:
         column.addWidget(part)
     return card
+
+
+_ICONS = {True: ("ph.check-circle-fill", "good"), False: ("ph.x-circle-fill", "error")}
+_ICON = 16
+
+
+class FindingList(QWidget):
+    """Icon, subject and outcome of each finding; the remedy below a failed one."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._findings: Sequence[Finding] = ()
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(SPACE)
+        self._grid.setVerticalSpacing(SPACE // 2)
+        self._grid.setColumnStretch(2, 1)
+        theme().changed.connect(self._restyle)
+
+    def show_findings(self, findings: Sequence[Finding]) -> None:
+        """Replace the findings."""
+        self._findings = findings
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.hide()
+                widget.deleteLater()
+        row = 0
+        for finding in findings:
+            row = self._add(finding, row)
+        wrong = sum(not finding.works for finding in findings)
+        self.setAccessibleName(f"Check: {len(findings)} items, {wrong} to fix")
+        self.setVisible(bool(findings))
+
+    def _restyle(self) -> None:
+        self.show_findings(self._findings)
+
+    def _add(self, finding: Finding, row: int) -> int:
+        name, role = _ICONS[finding.works]
+        image = PlainLabel(self)
+        image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
+        image.setAccessibleName("works" if finding.works else "does not work")
+        subject, outcome = PlainLabel(finding.name, self), PlainLabel(finding.detail, self, wordWrap=True)
+        set_role(outcome, "muted")
+        top = Qt.AlignmentFlag.AlignTop
+        self._grid.addWidget(image, row, 0, top)
+        self._grid.addWidget(subject, row, 1, top)
+        self._grid.addWidget(outcome, row, 2, top)
+        if finding.works or not finding.remedy:
+            return row + 1
+        remedy = PlainLabel(finding.remedy, self, wordWrap=True)
+        remedy.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._grid.addWidget(remedy, row + 1, 1, 1, 2)
+        return row + 2

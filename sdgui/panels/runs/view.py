@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from functools import cached_property
 
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
+
+from sdgui.panels.runs.compare.board import SamplesBoard
+from sdgui.panels.runs.compare.settings import ComparePart
+from sdgui.panels.runs.elsewhere import ElsewhereStrip
+from sdgui.panels.runs.event_log import EventLog
+from sdgui.panels.runs.header import RunHeader
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.part import RunTable
-from sdgui.panels.runs.tabs_view import TabsView
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
+from sdgui.shared.time_travel import StepSlider
+from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 
@@ -40,3 +53,68 @@ class RunsView(QWidget):
         room.setContentsMargins(0, SPACE // 2, 0, 0)
         room.addWidget(tabs)
         return tabs
+
+
+_TIME_WIDTH = 64 * SPACE  # px at most
+
+
+class TabsView(QWidget):
+    """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+
+    stepped = Signal(int)  # the user moved the samples to this step
+
+    def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.header = RunHeader(self)
+        self.elsewhere = ElsewhereStrip(services.hosts, self)
+        self.tabs = QTabWidget(self)
+        self.tabs.setDocumentMode(True)
+        home = home_of(self.tabs)
+        self.grid = PlotGrid(home)
+        self._no_samples = QWidget(home)  # until there are some, or the tab is opened
+        self.log = EventLog(home)
+        self.scatter = ScatterPart(services.store, table, home)
+        self.parallel = ParallelPart(services.store, table, home)
+        self.compare = ComparePart(services.store, table, home)
+        self.board = SamplesBoard(services, home)
+        self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
+        self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
+        self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
+        self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
+        self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
+        self._add_tab(self._no_samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
+        self.tabs.currentChanged.connect(self._tab_opened)
+        self.time = StepSlider(self.tabs)
+        self.time.export.hide()  # of the results of a search
+        self.tabs.setCornerWidget(self.time)
+        vbox(self.header, self.elsewhere, (self.tabs, 1), into=self, spacing=SPACE // 2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""
+        super().resizeEvent(event)
+        free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
+        self.time.set_room(min(free_width, _TIME_WIDTH))
+
+    @cached_property
+    def samples(self) -> SamplesView:
+        """The samples of the current run; made when first used."""
+        samples_view = SamplesView(home_of(self.tabs))
+        samples_view.stepped.connect(self.stepped)
+        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), samples_view)
+        return samples_view
+
+    def has_samples(self) -> bool:
+        """Whether ``samples`` was created."""
+        return is_made(self, "samples")
+
+    def show_tab(self, widget: QWidget) -> None:
+        """Bring a tab to the front."""
+        self.tabs.setCurrentWidget(widget)
+
+    def _tab_opened(self, index: int) -> None:
+        if self.tabs.widget(index) is self._no_samples:
+            _ = self.samples
+
+    def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
+        self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))

@@ -15,8 +15,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.machine import LOCAL, Machine, this_computer
 from core.spec.presets import preset_config
-from sdgui.shared.experiment_head import ExperimentHead
-from sdgui.shared.place_button import PlaceButton
+from sdgui.shared.experiment_head import ExperimentHead, PlaceButton
 from sdgui.shared.services import Selection
 from sdgui.store.records import HERE, Place
 from sdgui.store.store import Store

@@ -5,6 +5,7 @@ Flow: the queue -> ``offer`` (a probe, a check of the data) -> ``begin`` -> ``Re
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +15,12 @@ from typing import Any
 from core.data.errors import DataError
 from core.data.inspection.fingerprint import fingerprint
 from core.data.sources.opening import open_source
+from core.spec.config import with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.machines.answers import DataFacts, Facts
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import ConnectionLost
-from core.spec.study import Study, StudyDir, StudyRun
-from core.studies.study.places.frozen import frozen_files, user_data
+from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir, StudyRun
 from core.studies.study.places.remote_job import JobRequest
 from core.studies.study.places.remote_training import RemoteTraining
 
@@ -146,3 +147,20 @@ def local_data(study: Study) -> KnownData:
             continue  # only other machines may have them
         data[name] = ("this computer", DataFacts(name=name, pairs=len(rows), digest=fingerprint(rows)))
     return data
+
+
+def frozen_files(study: Study) -> Mapping[str, str]:
+    """``study.json`` and ``arms/DIGEST.json`` for each recipe. ConfigError for an invalid arm."""
+    files: dict[str, str] = {}
+    arms = []
+    for arm in study.arms:
+        text = with_absolute_paths(study.recipe(arm)).to_json()
+        name = f"arms/{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"  # one file for equal recipes
+        files[name] = text
+        arms.append(arm.model_copy(update={"preset": "", "config": name, "set": []}))
+    return {**files, "study.json": study.model_copy(update={"arms": arms, "set": []}).to_json()}
+
+
+def user_data(study: Study) -> Mapping[str, str]:
+    """Paths of the user's data by name, without demo data and clip art."""
+    return {name: path for name, path in study.data.items() if not path.startswith((DEMO, OPENCLIPART))}

@@ -17,8 +17,8 @@ from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.folder import StudyRun
 from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
-from core.studies.study.places.frozen import frozen_files, user_data
 from core.studies.study.places.local_place import LocalPlace
+from core.studies.study.places.remote_place import frozen_files, user_data
 from tests.core.remote.conftest import wait_for
 from tests.core.studies.study.test_study import study_dict
 

@@ -16,9 +16,8 @@ from pytestqt.qtbot import QtBot
 from sdgui.app.start import make_application
 from sdgui.panels.data import exclusions, figures
 from sdgui.panels.data import groups as data_groups
-from sdgui.panels.data.bars import Bar, Bars
 from sdgui.panels.data.broken import BrokenPage
-from sdgui.panels.data.figures import FiguresPage
+from sdgui.panels.data.figures import Bar, Bars, FiguresPage
 from sdgui.panels.data.groups import GroupsPage
 from sdgui.panels.data.images import item_of, saving_start
 from sdgui.panels.data.model import NONE, SourceRows

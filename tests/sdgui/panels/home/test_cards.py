@@ -20,10 +20,9 @@ from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, Sample
 from core.spec.run.status import RunState
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, Sparkline
 from sdgui.panels.home.model import Glimpse, HomeRuns, Image
 from sdgui.panels.home.panel import HomePanel
-from sdgui.panels.home.sparkline import Sparkline
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import when

@@ -11,10 +11,9 @@ from pytestqt.qtbot import QtBot
 from core.spec.machines.answers import Facts, Finding, Gpu, Partition
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine, this_computer
-from sdgui.panels.machines.findings import FindingList
 from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.machine_list import QUEUE, Entry, MachineList
-from sdgui.panels.machines.machine_page import MachinePage
+from sdgui.panels.machines.machine_page import FindingList, MachinePage
 from sdgui.panels.machines.model import fact_rows, gibibytes, state_line, summary
 
 FAR = Machine(name="far", host="far")

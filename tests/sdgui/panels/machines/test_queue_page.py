@@ -10,8 +10,7 @@ from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.machines.model import QueueRow
-from sdgui.panels.machines.queue_page import QueuePage
-from sdgui.panels.machines.queue_table import QueueModel
+from sdgui.panels.machines.queue_page import QueueModel, QueuePage
 
 TRAINS = QueueRow(1, "one", None, "running", "here", "0", "50 %", "ann@lab")
 WAITS = [QueueRow(number, f"run {number}", number - 1, "queued", "here", "", "", "") for number in (2, 3, 4)]

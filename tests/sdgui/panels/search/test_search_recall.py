@@ -7,8 +7,7 @@ from PySide6.QtCore import QPointF, Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane
-from sdgui.panels.search.tabs.recall_curve import RecallCurve, RecallLine
+from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane, RecallCurve, RecallLine
 from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.search.scripted_answers import side_of
 

@@ -16,9 +16,8 @@ from core.spec.errors import UserError
 from core.spec.machines.machine import Machine, this_computer
 from core.spec.study.machines import ANY, HERE
 from sdgui.panels.study.ending import StudyEnding
-from sdgui.panels.study.machines_button import MachinesButton
 from sdgui.panels.study.open_menu import SHIPPED, OpenMenu
-from sdgui.panels.study.toolbar import StudyToolbar
+from sdgui.panels.study.toolbar import MachinesButton, StudyToolbar
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.store.studies import StudyRecord
 from tests.sdgui.panels.study.studying import a_study

@@ -10,8 +10,7 @@ import pytest
 from sdgui.store.run_table.expressions import And, Comparison, ExpressionError, Not, OneOf, Or, Word, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source, UnknownFieldError, fact, metric, setting
 from sdgui.store.run_table.lexer import tokens
-from sdgui.store.run_table.parser import DEEPEST, LONGEST, MOST_PARTS, parse
-from sdgui.store.run_table.values import read_value
+from sdgui.store.run_table.parser import DEEPEST, LONGEST, MOST_PARTS, parse, read_value
 
 METRICS = ("val/student/image_to_text_R@1", "val/teacher/image_to_text_R@1", "train/loss", "val/student/xR@1")
 CATALOGUE = Catalogue(METRICS)

@@ -12,10 +12,9 @@ from PySide6.QtWidgets import QApplication, QInputDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.runs.table.bar import TableBar
+from sdgui.panels.runs.table.bar import TIP, FilterBox, TableBar
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.completion import completions
-from sdgui.panels.runs.table.filter_box import TIP, FilterBox
 from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.views import LONGEST, MOST, SavedViews, views_menu
 from sdgui.store.run_table.expressions import ExpressionError
