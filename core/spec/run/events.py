@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal
 
@@ -156,12 +157,7 @@ KINDS: dict[str, type[Event]] = {
     for cls in (RunStarted, Metrics, Evaluated, CheckpointSaved, Sample, Log, RunFinished, RunFailed)
 }  # fmt: skip
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(
-    Annotated[
-        RunStarted | Metrics | Evaluated | CheckpointSaved | Sample | Log | RunFinished | RunFailed,
-        Discriminator("kind"),
-    ]
-)
+_AnyEvent = RunStarted | Metrics | Evaluated | CheckpointSaved | Sample | Log | RunFinished | RunFailed
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -186,6 +182,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
+@cache
+def _reader() -> TypeAdapter[Event]:
+    """Built when the first event is read: it takes long."""
+    return TypeAdapter(Annotated[_AnyEvent, Discriminator("kind")])
+
+
 def decode(line: bytes) -> Event | None:
     """The event in a complete line, with validated fields; None for an unknown kind or version.
 
@@ -194,15 +196,14 @@ def decode(line: bytes) -> Event | None:
     if len(line) > LONGEST_LINE:
         raise EventError(_TOO_LONG)
     try:
-        return _EVENT.validate_json(line)
+        return _reader().validate_json(line)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_context=False)[0]
         is_unknown_kind = first["type"] == "union_tag_invalid" and isinstance(first["input"]["kind"], str)
         if is_unknown_kind or first["loc"][1:] == ("v",):
             return None
         if first["type"] == "json_invalid":
-            beginning = excerpt(line[:200].decode("utf-8", "replace"), 60)
-            raise EventError(f"not JSON, or torn: {beginning} ({first['msg']})") from problem
+            raise EventError(f"not JSON, or torn: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from problem
         raise EventError(first_problem(problem)) from problem
 
 

@@ -16,21 +16,21 @@ import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import KILOBYTE, open_regular, read_bytes, read_json, validate_as
+from core.spec.reading import KILOBYTE, open_regular, read_bytes
 from core.spec.run.status import RunStatus
 
 if TYPE_CHECKING:
     import filelock
 
 Control = Literal["stop", "pause"]
-_STATUS = TypeAdapter(RunStatus)
 
 
 class RunDirError(UserError):
@@ -112,9 +112,9 @@ class RunDir:
     def read_status(self) -> RunStatus | None:
         """The last status; None if it is missing or unreadable."""
         try:
-            raw = read_json(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
-            return validate_as(_STATUS, raw, str(self.status), error=RunDirError)
-        except (OSError, RunDirError):
+            content = read_bytes(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
+            return _status_reader().validate_json(content, strict=True)
+        except (OSError, RunDirError, ValidationError):
             return None
 
     def write_status(self, status: RunStatus) -> None:
@@ -155,6 +155,11 @@ class RunDir:
         # A progress bar rewrites its line with carriage returns; keep its last state.
         visible_lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
         return "\n".join(visible_lines[-lines:]).strip()
+
+
+@cache
+def _status_reader() -> TypeAdapter[RunStatus]:
+    return TypeAdapter(RunStatus)
 
 
 def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: str) -> None:

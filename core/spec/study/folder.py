@@ -18,14 +18,15 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, UnreadableError, read_json, validate, validate_as
+from core.spec.reading import MEGABYTE, UnreadableError, read_bytes, read_json, validate
 from core.spec.run.folder import RunDir
 from core.spec.run.processes import own_start_time
 from core.spec.study.config import Count, Measure, Number, Pid, RunState, Study
@@ -73,7 +74,9 @@ class StudyStatus:
         return sum(run.state == "done" for run in self.runs)
 
 
-_STATUS = TypeAdapter(StudyStatus)
+@cache
+def _status_reader() -> TypeAdapter[StudyStatus]:
+    return TypeAdapter(StudyStatus)
 
 
 class StudyDir:
@@ -158,8 +161,9 @@ class StudyDir:
     def read_status(self) -> StudyStatus | None:
         """The last status; None without a readable one."""
         try:
-            return validate_as(_STATUS, read_json(self.status, LARGEST_STATUS), str(self.status))
-        except (FileNotFoundError, UserError):
+            content = read_bytes(self.status, LARGEST_STATUS)
+            return _status_reader().validate_json(content, strict=True)
+        except (FileNotFoundError, UserError, ValidationError):
             return None
 
     def read_results(self) -> dict[str, Any] | None:
