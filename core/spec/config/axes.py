@@ -40,7 +40,7 @@ class TowersConfig(Section):
         title="Take from an earlier run",
         description="weights: only the weights; training begins at step 0 (fine-tune). state: also step, teacher, "
         "optimiser and random state, as far as they fit (continue, or fork with other settings).",
-        json_schema_extra=shown("", advanced=True),
+        json_schema_extra=form_metadata("", advanced=True),
     )
     build: ReferenceText = Field(
         "", title="Custom towers", description="Your own function, FILE.py:NAME, that modifies the model; or empty.",

@@ -19,7 +19,7 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app.start import make_application, make_services
 from sdgui.panels.caption import maker as caption_maker
-from sdgui.panels.caption.maker import Answer, CaptionMaker, fitted
+from sdgui.panels.caption.maker import Answer, CaptionMaker, fit_to_context
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.actions import Actions
@@ -181,8 +181,8 @@ def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
 
 def test_settings_fit_the_models_context() -> None:
     long = GenerationSettings(captions=1, max_tokens=40, min_tokens=20)
-    assert (fitted(long, 12).max_tokens, fitted(long, 12).min_tokens) == (12, 12)
-    assert fitted(long, 64) == long
+    assert (fit_to_context(long, 12).max_tokens, fit_to_context(long, 12).min_tokens) == (12, 12)
+    assert fit_to_context(long, 64) == long
 
 
 @pytest.fixture

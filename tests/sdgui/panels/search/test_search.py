@@ -13,7 +13,7 @@ from sdgui.panels.search.collection import DATA, INDEX
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.widgets.gallery.items import spoken
+from sdgui.widgets.gallery.items import describe_item
 from tests.sdgui.panels.search.conftest import (
     OpenSearch,
     add_checkpoint,
@@ -34,7 +34,7 @@ def test_words_are_searched_as_one_types_by_both_networks(qtbot: QtBot, open_sea
     assert student[0].caption == "a red circle"
     assert teacher[0].caption == "a white line"
     assert student[0].badge == "▲ 5"
-    assert "5 ranks higher than with Teacher" in spoken(student[0])
+    assert "5 ranks higher than with Teacher" in describe_item(student[0])
     assert student[5].badge == "▼ 5"
     assert "2 above the cut-off 0.750" in search.view.sides[0].line.text()
     assert [item.faint for item in student] == [False, False, True, True, True, True]
