@@ -18,7 +18,9 @@ from typing import Literal
 from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
-Extra = Literal["train", "demo", "map", "export", "registry", "notebook", "sweep", "tensorboard", "mlflow", "wandb"]
+Extra = Literal[
+    "train", "demo", "map", "export", "registry", "notebook", "sweep", "tensorboard", "mlflow", "wandb", "figures"
+]
 
 # Import names of the packages of each extra.
 PARTS: Mapping[Extra, tuple[str, ...]] = {
@@ -44,6 +46,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow",),
     "wandb": ("wandb",),
+    "figures": ("matplotlib",),
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
@@ -56,6 +59,7 @@ _TITLES: Mapping[Extra, str] = {
     "tensorboard": "TensorBoard",
     "mlflow": "MLflow",
     "wandb": "W&B",
+    "figures": "matplotlib, which draws figures for papers,",
 }
 
 

@@ -11,10 +11,12 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.spec.run.status import RunState
 from sdgui.panels.runs.feed import CurveFeed
+from sdgui.panels.runs.figures.curves import plot_data
+from sdgui.panels.runs.figures.dialog import PaperDialog
 from sdgui.panels.runs.model import end_message
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.table.cells import group_title
@@ -52,6 +54,7 @@ class RunTabs(QObject):
         self.view.grid.arranged.connect(
             lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
         )
+        self.view.grid.toolbar.figure_asked.connect(self._ask_figure)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer
@@ -109,6 +112,11 @@ class RunTabs(QObject):
         self.feed.rename()
         if self._run is not None:
             self._read_run(self._run.id)
+
+    def _ask_figure(self) -> None:
+        dialog = PaperDialog(plot_data(self.view.grid), self._services.settings, self.view.grid)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
 
     def entered(self) -> None:
         """The panel is shown."""

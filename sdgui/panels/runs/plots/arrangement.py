@@ -1,4 +1,6 @@
-"""Which plots are shown, in which order and sections: pinned ones, folded sections, a search. Plain data, no Qt.
+"""Which plots are shown, in which order and sections: pinned ones, folded sections, a search, combined metrics, ranges.
+
+Plain data, no Qt.
 
 The plot of the metric that ranks runs comes first and is large; pinned plots follow, then the sections of `groups`.
 """
@@ -6,13 +8,15 @@ The plot of the metric that ranks runs comes first and is large; pinned plots fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Self
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from sdgui.panels.runs.plots.groups import SECTIONS, Chart, sort_metrics
 
 SELECTION, PINNED = "Selection metric", "Pinned"
+_MOST = 200  # entries of each kind
 _RANKS = ("val/mean_recall", "val/top1")  # the first that was reported ranks runs
 
 
@@ -32,11 +36,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """``pinned``: ids of plots in the order in which they were pinned; ``folded``: titles of sections."""
+    """``pinned``: ids of plots in the order in which they were pinned; ``folded``: titles of sections.
+
+    ``combined``: the plot in which another one's curves are drawn, by the other's id. ``ranges`` of y, by plot.
+    """
 
     pinned: tuple[str, ...] = ()
     folded: frozenset[str] = frozenset()
     words: str = ""
+    combined: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def parts(self, charts: Iterable[Chart]) -> list[Part]:
         """The sections from top to bottom; while one searches, none is folded."""
@@ -66,9 +75,28 @@ class Arrangement:
         """Fold a section, or unfold a folded one."""
         return replace(self, folded=self.folded ^ {title})
 
+    def guests(self, chart_id: str) -> list[str]:
+        """The plots whose curves are drawn in this one."""
+        return [guest for guest, host in self.combined.items() if host == chart_id]
+
+    def combine(self, guest: str, host: str) -> Arrangement:
+        """Draw the curves of ``guest``, and those drawn in it, in the plot ``host``."""
+        moved = dict.fromkeys([guest, *self.guests(guest)], host)
+        return replace(self, combined={**self.combined, **moved})
+
+    def separate(self, host: str) -> Arrangement:
+        """Give each metric of ``host`` a plot again."""
+        return replace(self, combined={guest: other for guest, other in self.combined.items() if other != host})
+
+    def with_range(self, chart_id: str, y_range: tuple[float, float] | None) -> Arrangement:
+        """Another range of y; None follows the data."""
+        ranges = {other: kept for other, kept in self.ranges.items() if other != chart_id}
+        return replace(self, ranges=ranges if y_range is None else {**ranges, chart_id: y_range})
+
     def to_json(self) -> str:
         """Serialise for the settings, without the search."""
-        return json.dumps({"pinned": self.pinned, "folded": sorted(self.folded)})
+        lists = {"pinned": self.pinned, "folded": sorted(self.folded)}
+        return json.dumps({**lists, "combined": dict(self.combined), "ranges": dict(self.ranges)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -79,9 +107,24 @@ class Arrangement:
             return cls()
         raw = raw if isinstance(raw, dict) else {}
         pinned, folded = (
-            [entry for entry in entries if isinstance(entry, str)][:200]
+            [entry for entry in entries if isinstance(entry, str)][:_MOST]
             if isinstance(entries := raw.get(key), list)
             else []
             for key in ("pinned", "folded")
         )
-        return cls(tuple(dict.fromkeys(pinned)), frozenset(folded))
+        combined, ranges = (
+            list(entries.items())[:_MOST] if isinstance(entries := raw.get(key), dict) else []
+            for key in ("combined", "ranges")
+        )
+        hosts = {guest: host for guest, host in combined if isinstance(host, str) and host not in dict(combined)}
+        return cls(
+            tuple(dict.fromkeys(pinned)),
+            frozenset(folded),
+            combined=hosts,
+            ranges={chart_id: (pair[0], pair[1]) for chart_id, pair in ranges if _is_range(pair)},
+        )
+
+
+def _is_range(pair: Any) -> bool:
+    numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(end, (int, float)) for end in pair)
+    return bool(numbers and all(math.isfinite(end) for end in pair) and pair[0] < pair[1])

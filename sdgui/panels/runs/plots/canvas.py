@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent, QWheelEvent
@@ -39,6 +40,7 @@ class PlotCanvas(QWidget):
         self._kind: AxisKind = kind
         self._wheel_needs_ctrl = wheel_needs_ctrl
         self._shared_extent: tuple[float, float] | None = None
+        self._y_range: tuple[float, float] | None = None
         self._auto_x = self._auto_y = True
         self._waiting = False
         self._build()
@@ -114,6 +116,12 @@ class PlotCanvas(QWidget):
         self._left.setLogMode(y=log)
         self._auto_y = True
         self.refresh()
+
+    def set_y_range(self, y_range: tuple[float, float] | None) -> None:
+        """Show this y range while following, in values of the metric; None: the data's."""
+        if y_range != self._y_range:
+            self._y_range, self._auto_y = y_range, True
+            self.refresh()
 
     def set_smooth(self, smooth: bool) -> None:
         """Draw the series' averages, their raw curves faint behind."""
@@ -237,6 +245,10 @@ class PlotCanvas(QWidget):
         self.redrawn.emit()
 
     def _fit_y(self, low: float, high: float) -> None:
+        if self._y_range is not None and (self._y_range[0] > 0 or not self._curves.log):
+            bounds = np.log10(self._y_range) if self._curves.log else self._y_range
+            self._box.setYRange(*map(float, bounds), padding=0)
+            return
         pad = 0.06 * (high - low) or (0.5 if self._curves.log else 0.05 * abs(high) or 0.5)
         self._box.setYRange(low - pad, high + pad, padding=0)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, Signal
+from collections.abc import Iterable
+
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
@@ -12,6 +14,8 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE, set_role
+
+_GUEST_LINES = (Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
 
 
 class PlotCard(QFrame):
@@ -25,18 +29,22 @@ class PlotCard(QFrame):
         super().__init__(parent)
         self.chart = chart
         self.series: dict[str, Series] = {}
+        self.host: PlotCard | None = None  # the card that draws these series
+        self.guests: list[PlotCard] = []  # the cards whose series are drawn here
+        self._line = Qt.PenStyle.SolidLine  # of all but the teacher's
+        self._y_range: tuple[float, float] | None = None
         self._means: list[Series] | None = None  # shown instead, while runs are grouped
         self.canvas: PlotCanvas | None = None
         set_role(self, "card")
         self.setMinimumSize(30 * SPACE, 25 * SPACE)
         self.setAccessibleName(f"Plot: {chart.title}")
-        title = ElidedLabel(chart.title, self, role="title")
+        self._title = ElidedLabel(chart.title, self, role="title")
         self._button = IconButton("ph.arrows-out-simple", f"Maximise {chart.title}", parent=self)
         self._button.clicked.connect(lambda: self.maximize_asked.emit(chart.id))
         self._pin = IconButton("ph.push-pin", f"Pin {chart.title} to the top", checkable=True, parent=self)
         self._pin.clicked.connect(lambda: self.pin_asked.emit(chart.id))
         top = QHBoxLayout()
-        top.addWidget(title, 1)
+        top.addWidget(self._title, 1)
         top.addWidget(self._pin)
         top.addWidget(self._button)
         self._layout = vbox(
@@ -59,25 +67,70 @@ class PlotCard(QFrame):
             self.canvas.menu_asked.connect(lambda point: self.menu_asked.emit(self.chart.id, point))
             self._layout.takeAt(1)
             self._layout.addWidget(self.canvas, 1)
-            self.canvas.replace(self.series.values() if self._means is None else self._means)
+            self.canvas.set_y_range(self._y_range)
+            self.canvas.replace(self._curves())
         return self.canvas
+
+    @property
+    def title(self) -> str:
+        """Of all metrics that are drawn here."""
+        return " + ".join(card.chart.title for card in (self, *self.guests))
+
+    def _curves(self) -> list[Series]:
+        """Those of runs, or their means; also the guests'."""
+        own = list(self.series.values()) if self._means is None else self._means
+        return [*own, *(curve for guest in self.guests for curve in guest._curves())]
 
     def drawn(self) -> list[Series]:
         """The visible series that have points: of runs, or their means."""
-        series = self.series.values() if self._means is None else self._means
-        return [curve for curve in series if curve.visible and len(curve)]
+        return [curve for curve in self._curves() if curve.visible and len(curve)]
 
     def put(self, series: Series) -> None:
         """Add a series."""
         self.series[series.key] = series
-        if self.canvas is not None and self._means is None:
-            self.canvas.put(series)
+        self._style_lines([series])
+        canvas = (self.host or self).canvas
+        if canvas is not None and self._means is None:
+            canvas.put(series)
 
     def show_means(self, series: list[Series] | None) -> None:
         """Show means of groups in place of the runs' curves; None shows these again."""
         self._means = series
+        self._show()
+
+    def set_guests(self, guests: list[PlotCard]) -> None:
+        """Draw the curves of these cards here too, each card with lines of its own."""
+        if guests == self.guests:
+            return
+        former, self.guests = [guest for guest in self.guests if guest not in guests], guests
+        for card in former:
+            card._become_guest(None, Qt.PenStyle.SolidLine)
+        for number, card in enumerate(guests):
+            card._become_guest(self, _GUEST_LINES[number % len(_GUEST_LINES)])
+        self._title.setText(self.title)
+        self._show()
+
+    def _become_guest(self, host: PlotCard | None, line: Qt.PenStyle) -> None:
+        self.host, self._line = host, line
+        self._style_lines([*self.series.values(), *(self._means or ())])
+        if host is None:
+            self._show()
+
+    def _style_lines(self, curves: Iterable[Series]) -> None:
+        for curve in curves:
+            if curve.style != Qt.PenStyle.DashLine:
+                curve.style = self._line
+
+    def _show(self) -> None:
+        card = self.host or self
+        if card.canvas is not None:
+            card.canvas.replace(card._curves())
+
+    def set_y_range(self, y_range: tuple[float, float] | None) -> None:
+        """The y range while the user has not zoomed; None follows the data."""
+        self._y_range = y_range
         if self.canvas is not None:
-            self.canvas.replace(self.series.values() if series is None else series)
+            self.canvas.set_y_range(y_range)
 
     def set_pinned(self, pinned: bool) -> None:
         self._pin.setChecked(pinned)
@@ -86,10 +139,10 @@ class PlotCard(QFrame):
         """Take a run's series away."""
         for key in [key for key, series in self.series.items() if series.group == group]:
             del self.series[key]
-            if self.canvas is not None:
-                self.canvas.remove(key)
+            if (canvas := (self.host or self).canvas) is not None:
+                canvas.remove(key)
 
     def refresh(self) -> None:
         """Redraw soon, if there is anything to redraw."""
-        if self.canvas is not None:
-            self.canvas.refresh()
+        if (canvas := (self.host or self).canvas) is not None:
+            canvas.refresh()

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
 from sdgui.panels.runs.plots.drawing.extents import Floats
@@ -79,15 +78,11 @@ class PlotCurves:
                 reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
                 bands.append(Reach(*reach, _mix(self.color(series), ground, _BAND)))
                 bounds += _bounds(*reach)
-            front, color, dash = (
-                int(series.group == self.lifted),
-                self.color(series),
-                series.style == Qt.PenStyle.DashLine,
-            )
+            front, color = int(series.group == self.lifted), self.color(series)
             faint = _mix(color, ground, _FAINT) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
                 reach = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
-                layers[front].append(Reach(*reach, ink, dash))
+                layers[front].append(Reach(*reach, ink, series.style))
                 bounds += _bounds(*reach)
         self._layers = [bands, raw[0], smooth[0], raw[1], smooth[1]]
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
@@ -117,7 +112,7 @@ class PlotCurves:
                     else _mix(self.color(series), theme().color("surface"), _FAINT)
                 )
                 for part in _unbroken(x, y):
-                    polylines.append(Polyline(placed(part), color, series.style == Qt.PenStyle.DashLine))
+                    polylines.append(Polyline(placed(part), color, series.style))
         return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
@@ -142,15 +137,15 @@ class PlotCurves:
 
     def readings(self, x: float, slack: float) -> list[Reading]:
         """The nearest point of every shown curve that reaches ``x`` within ``slack``, greatest value first."""
-        readings = []
-        for series in self.shown():
+        readings, shown = [], self.shown()
+        several = len({series.metric for series in shown}) > 1
+        for series in shown:
             i = series.nearest(self.x_mode, x, slack)
             if i is not None:
                 nearest_x, raw = float(series.x(self.x_mode)[i]), float(series.values[i])
                 smooth = float(series.smoothed[i]) if self.smooth else None
-                readings.append(
-                    Reading(series.name, self.color(series), nearest_x, raw, smooth, series.group == self.lifted)
-                )
+                name = f"{series.name} · {series.metric}" if several else series.name
+                readings.append(Reading(name, self.color(series), nearest_x, raw, smooth, series.group == self.lifted))
         return sorted(readings, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
 
     def not_positive(self) -> int:

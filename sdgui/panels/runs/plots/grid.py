@@ -17,9 +17,10 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayou
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.card_menu import add_arranging, apply_arrangement
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
-from sdgui.panels.runs.plots.groups import chart_of, role_of, sort_metrics
+from sdgui.panels.runs.plots.groups import chart_of, curve_key, curve_name, role_of, sort_metrics
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series, XMode
@@ -79,7 +80,7 @@ class PlotGrid(QWidget):
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_asked.connect(self.reset_view)
         self.toolbar.offers = lambda export: (
-            any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self._drawn_cards())
+            any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self.drawn_cards())
         )
         self.toolbar.export_asked.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
         self.legend.hovered.connect(self._lift)
@@ -118,7 +119,7 @@ class PlotGrid(QWidget):
         for card in self._cards.values():
             for series in card.series.values():
                 if series.group == key:
-                    series.color, series.name = color, _curve_name(name, series.key)
+                    series.color, series.name = color, curve_name(name, series.key)
             if card.canvas is not None:
                 card.canvas.restyle()
 
@@ -157,7 +158,7 @@ class PlotGrid(QWidget):
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and raw values held of a run's metric; both empty when there are none."""
         card = self._cards.get(chart_of(metric).id)
-        series = card.series.get(f"{key}\n{role_of(metric)}") if card is not None else None
+        series = card.series.get(curve_key(key, metric)) if card is not None else None
         return (series.steps, series.values) if series is not None else (np.empty(0), np.empty(0))
 
     def set_run_visible(self, key: str, visible: bool) -> None:
@@ -217,10 +218,10 @@ class PlotGrid(QWidget):
     def _series_of(self, key: str, metric: str) -> Series:
         name, color, visible = self._runs[key]
         card = self._card(metric)
-        curve = f"{key}\n{role_of(metric)}"
+        curve = curve_key(key, metric)
         if curve not in card.series:
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
-            series = Series(curve, _curve_name(name, curve), color, dash, group=key)
+            series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
             series.set_weight(self._weight if card.chart.smoothable else 0.0)
             series.visible = visible
             card.put(series)
@@ -244,12 +245,15 @@ class PlotGrid(QWidget):
         if self._maximized == card_id:
             self.maximize(None)
         card = self._cards.pop(card_id)
+        card.set_guests([])
         self._lay_out()
         card.setParent(None)
         card.deleteLater()
 
     def _lay_out(self) -> None:
-        charts = [card.chart for card in self._cards.values() if card.chart.id != self._maximized]
+        apply_arrangement(self._cards, self._arranged)
+        cards = [card for card in self._cards.values() if card.host is None and card.chart.id != self._maximized]
+        charts = [replace(card.chart, title=card.title) for card in cards]
         sections = []
         for part in self._arranged.parts(charts):
             cards = [self._cards[chart.id] for chart in part.charts]
@@ -259,7 +263,7 @@ class PlotGrid(QWidget):
         self.page.set_sections(sections)
 
     def arrange(self, arrangement: Arrangement) -> None:
-        """Pin, fold or search."""
+        """Pin, fold, search, combine, or set ranges."""
         self._arranged = arrangement
         self._lay_out()
         self.arranged.emit(arrangement)
@@ -366,29 +370,27 @@ class PlotGrid(QWidget):
             self.run_visibility_changed.emit(run, alone or run in soloed)
 
     def _menu(self, card_id: str, point: QPoint) -> None:
-        menu = self.toolbar.export_menu()
+        menu, chart, arranged = self.toolbar.export_menu(), self._cards[card_id].chart, self._arranged
         menu.addSeparator()
+        others = [other.chart for other in self.page.cards()]
+        add_arranging(menu, chart, others, arranged, self.arrange, self.message)
         menu.addAction("Maximise").triggered.connect(lambda: self.maximize(card_id))
         menu.addAction("Show all").triggered.connect(self.reset_view)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(point)
 
-    def _drawn_cards(self) -> list[PlotCard]:
+    def drawn_cards(self) -> list[PlotCard]:
+        """The maximised plot, or all of unfolded sections, if they have points."""
         cards = [self._cards[self._maximized]] if self._maximized is not None else self.page.cards()
         return [card for card in cards if card.drawn()]
 
     def shown(self) -> ShownPlots:
         """What an export writes."""
         rows = [(card_id, series) for card_id in self.metrics() for series in self._cards[card_id].series.values()]
-        cards = self._drawn_cards()
+        cards = self.drawn_cards()
         for card in cards:
             self._seen(card)
         self._share_extent()
-        frames = [(card.chart.title, card.make_canvas()) for card in cards]
+        frames = [(card.title, card.make_canvas()) for card in cards]
         legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.drawn()])
         return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)
-
-
-def _curve_name(run: str, curve: str) -> str:
-    role = curve.rpartition("\n")[2]
-    return f"{run}, {role}" if role else run

@@ -53,6 +53,10 @@ class Grouping(QObject):
         """The runs of a group in the legend; of a run, itself."""
         return [run for run, title in self._groups.items() if title == key and run in self._runs] if self.on else [key]
 
+    def entry_of(self, run: str) -> str:
+        """The key of the legend's row that stands for a run: its group's title, or its own."""
+        return self._groups.get(run, run) if self.on else run
+
     @property
     def on(self) -> bool:
         """Whether groups are shown."""
@@ -128,15 +132,15 @@ def group_curves(
     members: dict[tuple[str, str], list[Series]] = {}
     for member in series:
         if member.group in groups and len(member):
-            members.setdefault((groups[member.group], member.key.rpartition("\n")[2]), []).append(member)
+            members.setdefault((groups[member.group], member.key.partition("\n")[2]), []).append(member)
     curves = []
-    for (group, role), members_of_group in members.items():
+    for (group, key), members_of_group in members.items():
+        role, first = key.rpartition("\n")[2], members_of_group[0]
         x, mean, half = mean_curve([(member.x(mode), member.smoothed) for member in members_of_group])
-        dash = Qt.PenStyle.DashLine if role == "teacher" else Qt.PenStyle.SolidLine
         name = f"{group}, {role}" if role else group
-        curve = Series(
-            f"{group}\n{role}", f"{name} (mean of {len(members_of_group)})", colors[group], dash, group=group
-        )
+        name = f"{name} (mean of {len(members_of_group)})"
+        style = Qt.PenStyle.DashLine if role == "teacher" else first.style
+        curve = Series(f"{group}\n{key}", name, colors[group], style, group, first.metric)
         curve.replace(x, mean)
         curve.band = (mean - half, mean + half)
         curves.append(curve)

@@ -73,6 +73,17 @@ def role_of(metric: str) -> str:
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 
 
+def curve_key(run: str, metric: str) -> str:
+    """The key of a run's curve among those of all plots; its role comes last."""
+    return f"{run}\n{chart_of(metric).id}\n{role_of(metric)}"
+
+
+def curve_name(run: str, curve: str) -> str:
+    """The name of the curve with this key."""
+    role = curve.rpartition("\n")[2]
+    return f"{run}, {role}" if role else run
+
+
 def sort_metrics(charts: Iterable[Chart]) -> list[Chart]:
     """By section; within one, the total loss first and the rest by name, numbers counted (R@5 before R@10)."""
     return sorted(

@@ -72,6 +72,10 @@ class PlotLegend(QListWidget):
         checked = [row for row in self._rows.values() if row.checkState() == Qt.CheckState.Checked]
         return [(row.text(), int(row.data(_COLOR))) for row in checked]
 
+    def shown_names(self) -> dict[str, str]:
+        """Name by key of each row whose curve is shown."""
+        return {key: row.text() for key, row in self._rows.items() if row.checkState() == Qt.CheckState.Checked}
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.currentItem() is not None:
             self._toggle(self.currentItem())

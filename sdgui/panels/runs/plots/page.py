@@ -75,6 +75,11 @@ class PlotPage(QScrollArea):
         """Those of the sections that are not folded, from top to bottom."""
         return list(self._cards)
 
+    def visible_cards(self) -> list[PlotCard]:
+        """Those that are at least half within the visible part of the page."""
+        seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
+        return [card for card in self._cards if 2 * card.geometry().intersected(seen).height() >= card.height()]
+
     def lay_out(self) -> None:
         """Lay the sections out for the current width."""
         width = self.viewport().width()

@@ -87,12 +87,14 @@ class Series:
         color: int | QColor = 0,
         style: Qt.PenStyle = Qt.PenStyle.SolidLine,
         group: str = "",
+        metric: str = "",
     ) -> None:
         self.key = key
         self.name = name or key
         self.color = color
         self.style = style
         self.group = group or key  # what the legend toggles and lifts together
+        self.metric = metric  # its title, which tells curves apart in a plot of several metrics
         self.visible = True
         self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
         self._size = 0

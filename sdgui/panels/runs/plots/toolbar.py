@@ -26,6 +26,7 @@ class PlotToolbar(QWidget):
     export_asked = Signal(object)  # ExportFormat
     searched = Signal(str)
     means_changed = Signal(bool)
+    figure_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -115,6 +116,10 @@ class PlotToolbar(QWidget):
             action = menu.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(lambda _=False, export=export: self.export_asked.emit(export))
+        if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
+            figure = menu.addAction("Figure for a paper …")
+            figure.setToolTip("Size, font and legend as a paper needs them; also a table of last values for LaTeX")
+            figure.triggered.connect(self.figure_asked)
         if menu.isEmpty():
             menu.addAction("No points to export yet").setEnabled(False)
         return menu

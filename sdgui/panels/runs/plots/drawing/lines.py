@@ -21,7 +21,8 @@ from sdgui.panels.runs.plots.drawing.raster import raster
 
 Point = tuple[float, float]
 WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
-_DASH, _PERIOD = 5.0, 9.0  # of a dashed line, along it
+# How much of which period is drawn along a line.
+_DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
 _TALL = 6.0  # a dashed line is whole where it rises more than this within a pixel: a spike is never in a gap
 
 
@@ -32,7 +33,7 @@ class Reach:
     low: Floats
     high: Floats
     color: QColor
-    dashed: bool = False
+    style: Qt.PenStyle = Qt.PenStyle.SolidLine
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Polyline:
 
     points: Sequence[Point]
     color: QColor
-    dashed: bool = False
+    style: Qt.PenStyle = Qt.PenStyle.SolidLine
     filled: bool = False
 
 
@@ -72,11 +73,12 @@ def _inside(a: Point, b: Point, width: float, height: float) -> tuple[Point, Poi
     return (a[0] + first * dx, a[1] + first * dy), b if last == 1.0 else (a[0] + last * dx, a[1] + last * dy)
 
 
-def dashed(low: Floats, high: Floats, ratio: float) -> tuple[Floats, Floats]:
-    """(columns,) in pixels: with gaps along the line."""
+def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple[Floats, Floats]:
+    """(columns,) in pixels: with the gaps of a ``style`` that is not solid along the line."""
+    dash, period = _DASHES[style]
     rise = high - low
     along = np.cumsum(np.sqrt(1 + np.nan_to_num(rise) ** 2)) / ratio
-    gap = (along % _PERIOD >= _DASH) & (rise < _TALL * ratio)
+    gap = (along % period >= dash) & (rise < _TALL * ratio)
     return np.where(gap, np.nan, low), np.where(gap, np.nan, high)
 
 
@@ -105,8 +107,8 @@ def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio:
     low = np.stack([(top - reach.high) * scale for reach in layer])
     high = np.stack([(top - reach.low) * scale for reach in layer])
     for row, line in enumerate(layer):
-        if line.dashed:
-            low[row], high[row] = dashed(low[row], high[row], ratio)
+        if line.style in _DASHES:
+            low[row], high[row] = dashed(low[row], high[row], line.style, ratio)
     colors = np.array([(reach.color.red(), reach.color.green(), reach.color.blue()) for reach in layer])
     return raster(low, high, colors, height, WIDTH * ratio)
 
@@ -153,8 +155,9 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 continue
             pen = QPen(line.color, WIDTH)
-            if line.dashed:
-                pen.setDashPattern([_DASH / WIDTH, (_PERIOD - _DASH) / WIDTH])
+            if line.style in _DASHES:
+                dash, period = _DASHES[line.style]
+                pen.setDashPattern([dash / WIDTH, (period - dash) / WIDTH])
             painter.setPen(pen)
             for part in clip_lines(line.points, self._box.width(), self._box.height()):
                 painter.drawPolyline([QPointF(x, y) for x, y in part])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, Qt
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QApplication, QInputDialog, QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
@@ -107,6 +108,64 @@ def test_a_plots_menu_maximises_it_and_shows_everything(grid: PlotGrid) -> None:
     choose("Show all")
     assert not grid.toolbar.reset.isEnabled()
     assert grid._maximized == LOSS
+
+
+def test_metrics_are_combined_in_one_plot_and_separated_again(grid: PlotGrid) -> None:
+    loss, rate = grid._cards[LOSS], grid._cards[RATE]
+    assert loss.canvas is not None
+    grid.arrange(Arrangement().combine(RATE, LOSS))
+    assert [ids for _, ids, _ in sections(grid)] == [["val/mean_recall"], [LOSS]]
+    assert rate.isHidden()
+    assert loss._title.text() == "Total loss + Learning rate"
+    grid.append("r1", RATE, [9], [0.5])
+    styles = {(curve.group, curve.metric): curve.style for curve in loss.canvas.series()}
+    solid, dotted = Qt.PenStyle.SolidLine, Qt.PenStyle.DotLine
+    assert styles == {(run, title): style for run in ("r1", "r2") for title, style in
+                      (("Total loss", solid), ("Learning rate", dotted))}  # fmt: skip
+    names = [reading.name for reading in loss.canvas.readings(9.0)]
+    assert "run r1 · Learning rate" in names
+    assert [title for title, _ in grid.shown().frames] == ["Mean recall", "Total loss + Learning rate"]
+    grid.remove_run("r2")
+    assert {curve.group for curve in loss.canvas.series()} == {"r1"}
+    grid.arrange(grid._arranged.separate(LOSS))
+    assert [ids for _, ids, _ in sections(grid)] == [["val/mean_recall"], [LOSS], [RATE]]
+    assert {(curve.metric, curve.style) for curve in loss.canvas.series()} == {("Total loss", solid)}
+    assert {curve.style for curve in rate.series.values()} == {solid}
+    grid.arrange(grid._arranged.combine(RATE, LOSS))
+    grid.set_metrics([RATE])
+    assert sections(grid) == [("Speed and rates", [RATE], False)], "without its host it has a plot"
+
+
+def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
+    grid: PlotGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def menu_of(metric: str) -> QMenu:
+        grid._menu(metric, QPoint(5, 5))
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        menu.close()
+        return menu
+
+    def action(menu: QMenu, title: str) -> QAction:
+        return next(action for action in menu.actions() if action.text() == title)
+
+    combine = action(menu_of(LOSS), "Combine with").menu()
+    assert isinstance(combine, QMenu)
+    assert [entry.text() for entry in combine.actions()] == ["Learning rate"], "recall is in per cent"
+    recall = grid._cards["val/mean_recall"].canvas
+    assert recall is not None
+    for typed, shown in (("10 to 60", (0.1, 0.6)), ("60 to 10", (0.1, 0.6)), ("5, 6", (0.1, 0.6))):
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_, typed=typed, **__: (typed, True))
+        action(menu_of("val/mean_recall"), "Axis range …").trigger()
+        recall.redraw()
+        assert recall.view_range()[1] == pytest.approx(shown), typed
+        assert grid.message.isVisible() == (typed != "10 to 60"), typed
+    grid.set_log(True)
+    recall.redraw()
+    assert recall.view_range()[1] == pytest.approx(np.log10([0.1, 0.6]))
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("", True))
+    action(menu_of("val/mean_recall"), "Axis range …").trigger()
+    assert grid._arranged.ranges == {}
 
 
 def test_the_wheel_zooms_a_maximised_plot_and_scrolls_the_page_of_all(grid: PlotGrid) -> None:

@@ -101,15 +101,16 @@ def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves)
     curves.draw(1.0, 3.0, 10)
     bands, raw, smooth, *_ = curves._layers
     assert [list(parts(reach.color)) for reach in bands] == [mixed(custom, 0.18)]
-    assert [(list(parts(reach.color)), reach.dashed) for reach in raw] == [(mixed(custom, 0.35), True)]
-    assert [(parts(reach.color), reach.dashed) for reach in smooth] == [(parts(custom), True)]
+    assert [(list(parts(reach.color)), reach.style) for reach in raw] == [(mixed(custom, 0.35), Qt.PenStyle.DashLine)]
+    assert [(parts(reach.color), reach.style) for reach in smooth] == [(parts(custom), Qt.PenStyle.DashLine)]
     paths = curves._paths()
     assert [list(parts(path.color)) for path in paths] == [
         mixed(custom, 0.18),
         mixed(custom, 0.35),
         list(parts(custom)),
     ]
-    assert [(path.filled, path.dashed) for path in paths] == [(True, False), (False, True), (False, True)]
+    dash = Qt.PenStyle.DashLine
+    assert [(path.filled, path.style == dash) for path in paths] == [(True, False), (False, True), (False, True)]
     curves.smooth = False
     assert [parts(path.color) for path in curves._paths()[1:]] == [parts(custom)]
 

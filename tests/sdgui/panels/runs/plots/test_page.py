@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from pytestqt.qtbot import QtBot
 from scipy import stats
-from sdgui.panels.runs.plots.means import MOST_POINTS, group_curves, mean_curve
+from sdgui.panels.runs.plots.grouping import MOST_POINTS, group_curves, mean_curve
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
@@ -180,6 +180,12 @@ def test_a_folded_section_opens_for_a_search() -> None:
     assert [(part.folded, len(part.charts)) for part in parts] == [(False, 1)]
     restored = Arrangement.from_json(folded.pin("a").to_json())
     assert (restored.folded, restored.pinned) == ({"Losses"}, ("a",))
+    combined = folded.combine("a", "b").combine("b", "c").with_range("c", (0.1, 0.5))
+    restored = Arrangement.from_json(combined.to_json())
+    assert (restored.combined, restored.ranges) == ({"a": "c", "b": "c"}, {"c": (0.1, 0.5)}), "no guest has guests"
+    assert (restored.separate("c").combined, restored.with_range("c", None).ranges) == ({}, {})
+    hostile = '{"combined": {"a": "b", "b": "a", "c": 1}, "ranges": {"a": [2, 1], "b": [0, NaN], "c": "01", "d": null}}'
+    assert Arrangement.from_json(hostile) == Arrangement()
     assert Arrangement.from_json("[1]") == Arrangement.from_json("{") == Arrangement()
 
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
 
 from sdgui.panels.runs.plots.drawing.extents import Extents
 from sdgui.panels.runs.plots.drawing.lines import clip_lines, dashed
 from sdgui.panels.runs.plots.drawing.raster import raster
+
+DASH = Qt.PenStyle.DashLine
 
 
 @given(
@@ -119,8 +122,8 @@ def test_a_spike_is_never_in_the_gap_of_a_dash() -> None:
     for column in range(20, 180):
         high = low.copy()
         high[column] = 90.0
-        assert dashed(low, high, 1.0)[1][column] == 90.0
+        assert dashed(low, high, DASH, 1.0)[1][column] == 90.0
     for rise, is_solid in ((10.0, False), (14.0, True)):  # of two of the screen's pixels to one of ours
-        assert bool(np.isfinite(dashed(low, low + rise, 2.0)[0]).all()) == is_solid
-    gaps = np.isnan(dashed(low, low, 1.0)[0])
+        assert bool(np.isfinite(dashed(low, low + rise, DASH, 2.0)[0]).all()) == is_solid
+    gaps = np.isnan(dashed(low, low, DASH, 1.0)[0])
     assert 60 < gaps.sum() < 120

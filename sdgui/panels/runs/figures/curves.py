@@ -1,0 +1,132 @@
+"""The curves of a plot grid as plain data, and the last value of each run: what a figure and a table are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+
+from core.spec.run.metric_names import higher_is_better
+from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.drawing.extents import Floats
+from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.series import Series, XMode
+from sdgui.widgets.style.colors import LIGHT
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """``entry``: key of the run or group in the legend. ``raw``: the values behind a smoothed curve."""
+
+    entry: str
+    metric: str  # its title; plots that were combined have several
+    color: str  # ``#rrggbb``
+    dashed: bool
+    x: Floats
+    y: Floats
+    raw: Floats | None = None
+    band: tuple[Floats, Floats] | None = None
+
+
+@dataclass(frozen=True)
+class LastValues:
+    """A column of a table: the last finite value of each run, by key of the legend."""
+
+    title: str
+    is_share: bool
+    higher_is_better: bool
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricPlot:
+    """``x_range``, ``y_range``: the current view; None where nothing was shown yet."""
+
+    id: str
+    title: str
+    is_share: bool
+    curves: Sequence[Curve]
+    columns: Sequence[LastValues]
+    x_range: Range | None
+    y_range: Range | None
+    is_on_screen: bool
+
+
+@dataclass(frozen=True)
+class PlotData:
+    """``entries``: names of the shown runs or groups by key, in the order of the legend."""
+
+    plots: Sequence[MetricPlot]
+    entries: Mapping[str, str]
+    x_mode: XMode
+    log: bool
+
+
+def plot_data(grid: PlotGrid) -> PlotData:
+    """What the grid shows: visible runs, or means while runs are grouped, smoothed as on screen."""
+    on_screen = grid.page.visible_cards()
+    cards = grid.drawn_cards()
+    for canvas in (card.canvas for card in cards if card.canvas is not None):
+        canvas.redraw()
+    x_range = next((card.canvas.view_range()[0] for card in cards if card.canvas is not None), None)  # all are linked
+    return PlotData(
+        [_plot(grid, card, x_range, len(cards) == 1 or card in on_screen) for card in cards],
+        grid.legend.shown_names(),
+        grid.toolbar.mode,
+        grid.toolbar.log.isChecked(),
+    )
+
+
+def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: bool) -> MetricPlot:
+    y_range = None
+    if card.canvas is not None:
+        _, (low, high) = card.canvas.view_range()
+        y_range = (10.0**low, 10.0**high) if grid.toolbar.log.isChecked() else (low, high)
+    smoothed = grid.toolbar.smoothing.value() > 0 and card.chart.smoothable
+    curves = [_curve(series, grid.toolbar.mode, smoothed) for series in card.drawn()]
+    return MetricPlot(
+        card.chart.id,
+        card.title,
+        card.chart.kind == "share",
+        curves,
+        _columns(grid, card),
+        x_range,
+        y_range,
+        is_on_screen,
+    )
+
+
+def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
+    finite = np.where(np.isfinite(series.values), series.values, np.nan)
+    smoothed = smoothed and series.band is None  # a mean is one of smoothed curves
+    color = LIGHT.runs[series.color % len(LIGHT.runs)] if isinstance(series.color, int) else QColor(series.color).name()
+    return Curve(
+        series.group,
+        series.metric,
+        color,
+        series.style == Qt.PenStyle.DashLine,
+        series.x(mode).copy(),
+        series.smoothed.copy() if smoothed else finite,
+        finite if smoothed else None,
+        series.band,
+    )
+
+
+def _columns(grid: PlotGrid, card: PlotCard) -> list[LastValues]:
+    columns: dict[tuple[str, str], LastValues] = {}
+    for part in (card, *card.guests):
+        for series in part.series.values():
+            finite, role = series.values[np.isfinite(series.values)], series.key.rpartition("\n")[2]
+            if series.visible and len(finite):
+                title = f"{series.metric} ({role})" if role else series.metric
+                column = columns.setdefault(
+                    (part.chart.id, role),
+                    LastValues(title, part.chart.kind == "share", higher_is_better(part.chart.id)),
+                )
+                column.values.setdefault(grid.grouping.entry_of(series.group), []).append(float(finite[-1]))
+    return list(columns.values())

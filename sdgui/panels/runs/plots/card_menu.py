@@ -1,0 +1,57 @@
+"""What a plot's context menu changes in the arrangement: other metrics in the same plot, and its range of y."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from PySide6.QtWidgets import QInputDialog, QMenu
+
+from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.groups import Chart
+from sdgui.widgets.message import error
+from sdgui.widgets.message_bar import MessageBar
+
+Arrange = Callable[[Arrangement], object]
+
+
+def apply_arrangement(cards: Mapping[str, PlotCard], arranged: Arrangement) -> None:
+    """Give each card the plots that are combined with it, and its range."""
+    for card_id, card in cards.items():
+        card.set_guests([cards[guest] for guest in arranged.guests(card_id) if guest in cards])
+        card.set_y_range(arranged.ranges.get(card_id))
+
+
+def add_arranging(
+    menu: QMenu, chart: Chart, others: Sequence[Chart], arranged: Arrangement, arrange: Arrange, message: MessageBar
+) -> None:
+    """Combine the plot with one of ``others`` whose values have the same unit, separate it, or set its range of y."""
+    fitting = [other for other in others if other.kind == chart.kind and other.id != chart.id]
+    combine = menu.addMenu("Combine with")
+    combine.setEnabled(bool(fitting))
+    for other in fitting:
+        action = combine.addAction(other.title.replace("&", "&&"))
+        action.triggered.connect(lambda _=False, guest=other.id: arrange(arranged.combine(guest, chart.id)))
+    if arranged.guests(chart.id):
+        menu.addAction("Separate").triggered.connect(lambda: arrange(arranged.separate(chart.id)))
+    menu.addAction("Axis range …").triggered.connect(lambda: _ask_range(chart, arranged, arrange, message))
+    menu.addSeparator()
+
+
+def _ask_range(chart: Chart, arranged: Arrangement, arrange: Arrange, message: MessageBar) -> None:
+    """Ask for the range of y, in the unit of the axis; nothing typed follows the data again."""
+    scale, unit = (100.0, " in %") if chart.kind == "share" else (1.0, "")
+    old = arranged.ranges.get(chart.id)
+    text = f"{old[0] * scale:g} to {old[1] * scale:g}" if old else ""
+    label = f"Range of the y axis{unit}, such as 0 to 50. Leave it empty to follow the data."
+    typed, accepted = QInputDialog.getText(message.window(), "Axis range", label, text=text)
+    if not accepted:
+        return
+    try:
+        low, high = (float(part) / scale for part in typed.split("to")) if typed.strip() else (0.0, 0.0)
+    except ValueError:
+        low, high = 1.0, 0.0
+    if low > high or (low == high and typed.strip()):
+        message.show_message(error(f"“{typed}” is not a range. Type two numbers, such as 0 to 50."))
+        return
+    arrange(arranged.with_range(chart.id, (low, high) if typed.strip() else None))
