@@ -9,10 +9,10 @@ import pytest
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from pytestqt.qtbot import QtBot
 from scipy import stats
-from sdgui.panels.runs.plots.grouping import MOST_POINTS, group_curves, mean_curve
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
+from sdgui.panels.runs.plots.grouping import MOST_POINTS, group_curves, mean_curve
 from sdgui.panels.runs.plots.groups import Chart, chart_of
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series
