@@ -15,7 +15,7 @@ from sdgui.shared.form.row import FormRow
 from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.pickers.refusals import FIELDS
-from sdgui.worker.pool import WorkerPool
+from sdgui.shared.services import Services
 
 _ASK_AFTER = 700  # ms of not typing
 _TRAIN, _VAL = "data.train", "data.val"
@@ -33,9 +33,9 @@ class DataCards(QObject):
     held_out = Signal(object)
     look_asked = Signal(str)
 
-    def __init__(self, form: ConfigForm, pool: WorkerPool, parent: QObject | None = None) -> None:
+    def __init__(self, form: ConfigForm, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._form, self._pool = form, pool
+        self._form, self._services = form, services
         self.cards: dict[str, _Card] = {}
         self._soon = QTimer(self, singleShot=True, interval=_ASK_AFTER)
         self._soon.timeout.connect(self._follow)
@@ -44,7 +44,7 @@ class DataCards(QObject):
 
     def _make(self, row: FormRow) -> QWidget:
         """The card below ``row``, which was made just now."""
-        facts = DataFacts(self._pool, parent=self)
+        facts = DataFacts(self._services, parent=self)
         card = DataCard(facts, row, look=True)
         card.look_asked.connect(self.look_asked)
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))

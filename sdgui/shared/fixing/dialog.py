@@ -187,9 +187,10 @@ class FixingDialog(QDialog):
             self._save(file.path, replace=file.replaces)
 
     def retrain(self) -> None:
-        """Save the fixed data beside the source, then queue the pair of runs."""
+        """Save the fixed data in a new folder of the home, then queue the pair of runs."""
         self._then = self.view.runs.currentData()
-        self._save(self._free_name(), replace=False)
+        name = f"{Path(self.source()).stem}-fixed"
+        self._save(free_path(self._services.store.home / "data" / name) / f"{name}.csv", replace=False)
 
     def _save(self, target: Path, replace: bool) -> None:
         self.view.bar.clear()

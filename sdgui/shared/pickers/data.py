@@ -63,7 +63,7 @@ class DataPicker(QWidget):
         """``images_only``: a folder of bare images, without captions or classes, will do."""
         super().__init__(parent)
         self._services = services
-        self._about = DataFacts(services.pool, images_only, self)
+        self._about = DataFacts(services, images_only, self)
         self.setAcceptDrops(True)
         self.box = NoWheelComboBox(self)
         self.figures = ElidedLabel("", self)

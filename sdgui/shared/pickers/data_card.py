@@ -48,7 +48,9 @@ class DataCard(QFrame):
         self.look = IconButton("ph.stack", "Look at these data", parent=self)
         self.look.setVisible(look)
         self.hold_out = QPushButton("Hold out 10 %", self)
-        self.hold_out.setToolTip("Write two tables: nine tenths to train on, a tenth to validate on")
+        self.hold_out.setToolTip(
+            "Write two tables to sdgui's data folder: nine tenths to train on, a tenth to validate on"
+        )
         self._build()
         facts.described.connect(self._on_described)
         facts.refused.connect(self._refused)
@@ -67,6 +69,7 @@ class DataCard(QFrame):
         for image in self.images:
             row.addWidget(image)
         row.addStretch(1)
+        self._shelf.setFixedHeight(_SIDE)
         words = vbox(self.figures, self.more, self.overlap, spacing=SPACE // 2)
         foot = hbox((words, 1))
         for button in (self.look, self.hold_out):
@@ -101,7 +104,7 @@ class DataCard(QFrame):
         self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
         self.more.setText(more_text(facts) if facts is not None else "")
         self.more.setToolTip(plain_tip(reasons_text(facts) if facts is not None else ""))
-        self.more.setVisible(bool(self.more.text()))
+        self.more.setVisible(bool(self.more.text()) or self.facts.asking)  # its room is there before its text
         set_role(self.figures, "")
         self._show_overlap()
 
@@ -111,7 +114,7 @@ class DataCard(QFrame):
         fitting = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
         for number, image in enumerate(self.images):
             image.setVisible(number < min(fitting, len(samples)))
-        self._shelf.setVisible(bool(samples))
+        self._shelf.setVisible(bool(samples) or self.facts.asking)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -7,12 +7,15 @@ reads images (``look_for_overlap``, ``hold_out``) has a process to itself. Anoth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
+from sdgui.shared.export.formats import free_path
+from sdgui.shared.services import Services
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.data_verbs import DATA_HOLD_OUT, DATA_OVERLAP, HeldOut, Overlap
-from sdgui.worker.pool import CHECKS, DATA, WorkerPool
+from sdgui.worker.pool import CHECKS, DATA
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
@@ -31,9 +34,10 @@ class DataFacts(QObject):
     held_out = Signal(str, str)  # the manifests that were written: to train on, to validate on
     not_held_out = Signal(object)  # Failure
 
-    def __init__(self, pool: WorkerPool, images_only: bool = False, parent: QObject | None = None) -> None:
+    def __init__(self, services: Services, images_only: bool = False, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._images_only = images_only
+        self._images_only, self._folder = images_only, services.store.home / "data"
+        pool = services.pool
         self._data = WorkerCalls(pool.client(DATA, "data"), self)
         self._checks = WorkerCalls(pool.client(CHECKS, "data checks"), self)
         self.source = ""
@@ -68,9 +72,10 @@ class DataFacts(QObject):
             self._checks.ask(_OVERLAP, DATA_OVERLAP, self._overlapped, lambda _failure: None, None, **request)
 
     def hold_out(self) -> None:
-        """Write a tenth of the source, and the rest, as two manifests."""
+        """Write a tenth of the source, and the rest, as two manifests in a new folder of the home."""
         if self.source:
-            request = {"source": self.source, "share": SHARE, "seed": SEED}
+            folder = free_path(self._folder / (Path(self.source).stem or "split"))
+            request = {"source": self.source, "share": SHARE, "seed": SEED, "folder": str(folder)}
             self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **request)
 
     def _on_described(self, facts: SourceFacts) -> None:

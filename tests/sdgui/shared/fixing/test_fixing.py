@@ -54,9 +54,9 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     services.launcher._timer.stop()
     with qtbot.waitSignal(dialog.changed):
         dialog.view.retrain.click()
-    fixed = tmp_path / "pairs-fixed.csv"
+    fixed = services.store.home / "data" / "pairs-fixed" / "pairs-fixed.csv"
     with fixed.open(newline="") as file:
-        assert [tuple(row.values()) for row in csv.DictReader(file)] == [("c.png", "a hat")]
+        assert [tuple(row.values()) for row in csv.DictReader(file)] == [("images/c.png", "a hat")]
     record = read_record(fixed)
     assert record is not None
     assert [(fix.kind, fix.panel) for fix in record.fixes] == [

@@ -165,7 +165,7 @@ def test_figures_without_pairs_or_bad_rows() -> None:
 def test_a_card_shows_the_images_that_fit_and_is_not_wider_for_them(
     qtbot: QtBot, services: Services, width: int, shown: int
 ) -> None:
-    facts = DataFacts(services.pool)
+    facts = DataFacts(services)
     card = DataCard(facts)
     qtbot.addWidget(card)
     facts.facts = {
@@ -181,8 +181,29 @@ def test_a_card_shows_the_images_that_fit_and_is_not_wider_for_them(
     assert all(label.mapTo(card, label.rect().bottomRight()).x() < width for label in images)
 
 
+def test_a_card_has_its_height_before_the_facts_arrive(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = DataFacts(services)
+    card = DataCard(facts)
+    qtbot.addWidget(card)
+    card.resize(400, 120)
+    card.show()
+    with monkeypatch.context() as asking:
+        asking.setattr(DataFacts, "asking", True)
+        card.show_facts()
+        before = card.sizeHint().height()
+    facts.facts = {
+        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {"kind": 3}, "bad": 0, "reasons": [],
+        "captions": [9], "samples": [f"/nowhere/{number}.png" for number in range(9)],
+    }  # fmt: skip
+    card.show_facts()
+    assert card.more.text()
+    assert card.sizeHint().height() == before
+
+
 def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: Services) -> None:
-    facts = DataFacts(services.pool)
+    facts = DataFacts(services)
     card = DataCard(facts)
     qtbot.addWidget(card)
     facts.facts = {
@@ -196,10 +217,21 @@ def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: 
     assert "validation" in card.overlap.text()
 
 
+def test_a_held_out_tenth_is_written_to_the_home_not_to_the_users_folder(
+    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, requests = DataFacts(services), list[dict[str, object]]()
+    monkeypatch.setattr(facts._checks, "ask", lambda *_answers, **request: requests.append(request))
+    facts.source = "/photos/pairs.csv"
+    (services.store.home / "data" / "pairs").mkdir(parents=True)
+    facts.hold_out()
+    assert requests[0]["folder"] == str(services.store.home / "data" / "pairs-2")
+
+
 def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts, requests = DataFacts(services.pool), list[None]()
+    facts, requests = DataFacts(services), list[None]()
     monkeypatch.setattr(facts, "hold_out", lambda: requests.append(None))
     card = DataCard(facts)
     qtbot.addWidget(card)

@@ -234,7 +234,7 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
 
 
 def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: Services) -> None:
-    about = DataFacts(services.pool)
+    about = DataFacts(services)
     plain, card = DataCard(about), DataCard(about, look=True)
     for shown_card in (plain, card):
         qtbot.addWidget(shown_card)
@@ -277,7 +277,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
 
     monkeypatch.setattr(WorkerCalls, "ask", ask)
     monkeypatch.setattr(WorkerCalls, "drop", lambda _calls, purpose: dropped.append(purpose))
-    about = DataFacts(services.pool, images_only=True)
+    about = DataFacts(services, images_only=True)
     about.look_for_overlap(["/v.csv"])
     about.hold_out()
     assert requests == [], "there is no source"
@@ -305,7 +305,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
 def test_a_card_compares_its_data_once_they_are_known(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    about, compared = DataFacts(services.pool), list[list[str]]()
+    about, compared = DataFacts(services), list[list[str]]()
     monkeypatch.setattr(about, "look_for_overlap", compared.append)
     card = DataCard(about)
     qtbot.addWidget(card)
