@@ -144,14 +144,6 @@ class RunLabel:
     color: int
 
 
-def color_index(run_id: int, arm: int | None) -> int:
-    """The palette index of a run, the same wherever it is drawn; ``arm``: the index of its arm in a study, if any.
-
-    The seeds of an arm share one colour, so that an overlaid study shows its arms.
-    """
-    return run_id - 1 if arm is None else arm
-
-
 @dataclass(frozen=True)
 class Progress:
     """The progress of a run by the first ``offset`` bytes of its events; recording it twice changes nothing."""

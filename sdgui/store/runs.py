@@ -26,7 +26,6 @@ from sdgui.store.records import (
     Run,
     RunLabel,
     StoreError,
-    color_index,
 )
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.registry.dialect import insert
@@ -143,23 +142,16 @@ class RunRecords(Sessions):
             partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
         )
         among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
-        arm = func.row_number().over(partition_by=StudyArmRow.study_id, order_by=StudyArmRow.experiment_id) - 1
-        arms = select(StudyArmRow.experiment_id, arm.label("arm")).subquery()
         numbered = (
-            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), arms.c.arm)
+            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), RunRow.color)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-            .outerjoin(arms, arms.c.experiment_id == RunRow.experiment_id)
             .where(RunRow.experiment_id.in_(among))
             .subquery()
         )
         with self._read() as session:
             rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
-        return {
-            row.id: RunLabel(
-                f"{row.name} · run {row.ordinal if row.deleted is None else row.key}", color_index(row.id, row.arm)
-            )
-            for row in rows
-        }
+        numbers = {row.id: row.ordinal if row.deleted is None else row.key for row in rows}
+        return {row.id: RunLabel(f"{row.name} · run {numbers[row.id]}", row.color) for row in rows}
 
     def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
         """A new run of the experiment as it is now; names its folder, which the launcher makes.
@@ -333,9 +325,17 @@ def _run_of(session: Session, experiment: Experiment, config: RunConfig | Logged
         key=key,
         folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
         digest=digest,
+        color=_next_color(session, experiment.id),
         logged=isinstance(config, LoggedConfig),
         created=time.time(),
     )
+
+
+def _next_color(session: Session, experiment_id: int) -> int:
+    """The palette index of a new run: a new one, but for an arm's further seeds, so that a study shows its arms."""
+    arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
+    color = session.scalar(select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1))
+    return color if color is not None else session.scalars(select(func.coalesce(func.max(RunRow.color), -1) + 1)).one()
 
 
 def run_row(session: Session, run_id: int) -> RunRow:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.spec.config import RunConfig
@@ -84,6 +84,15 @@ class StudyRecords(Sessions):
         with self._write() as session:
             _study_row(session, study_id)
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
+
+    def arm_colors(self, study_id: int) -> dict[str, int]:
+        """Arm -> the palette index of its runs; arms without runs are left out."""
+        runs = select(StudyArmRow.arm, func.min(RunRow.color)).join(
+            RunRow, RunRow.experiment_id == StudyArmRow.experiment_id
+        )
+        with self._read() as session:
+            rows = session.execute(runs.where(StudyArmRow.study_id == study_id).group_by(StudyArmRow.arm)).all()
+        return {row[0]: row[1] for row in rows}
 
     def arm_experiment(self, study_id: int, arm: str, config: RunConfig) -> int:
         """The id of the experiment that lists the runs of ``arm``, made of ``config`` where it does not exist yet."""

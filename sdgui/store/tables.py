@@ -111,6 +111,7 @@ class RunRow(Base):
     key: Mapped[str] = mapped_column(unique=True)
     folder: Mapped[str] = mapped_column(unique=True)  # under the runs folder: relative, so that home may move
     digest: Mapped[str] = mapped_column(index=True)
+    color: Mapped[int]  # palette index, given once, so that nothing that happens later changes it
     created: Mapped[float]
     deleted: Mapped[float | None]
     state: Mapped[str] = mapped_column(index=True)

@@ -13,7 +13,7 @@ from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import RunLabel, color_index
+from sdgui.store.records import RunLabel
 
 _GATHER = 30  # ms; several changes of one moment are one redraw
 _AT_ONCE = 25  # ms of work before the window gets its turn
@@ -37,6 +37,7 @@ class CurveFeed(QObject):
         self._tailer, self._grid, self._labels = tailer, grid, labels
         self._plotted_runs: dict[int, _PlottedRun] = {}
         self._waiting: dict[tuple[int, str], None] = {}  # in the order in which they changed
+        self._left_over = False  # whether plots of a run that is no longer shown may be left
         self._timer = QTimer(self, singleShot=True, interval=_GATHER)
         self._timer.timeout.connect(self._flush)
         tailer.curves_changed.connect(self._changed)
@@ -46,6 +47,7 @@ class CurveFeed(QObject):
         """Overlay these runs and no others."""
         for gone in [run_id for run_id in self._plotted_runs if run_id not in run_ids]:
             del self._plotted_runs[gone]
+            self._left_over = True
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
             self._tailer.hide(gone)
@@ -57,6 +59,7 @@ class CurveFeed(QObject):
         for run_id in added:
             self._tailer.show(run_id)
             self._loaded(run_id)
+        self._drop_left_over()
 
     def rename(self) -> None:
         """An experiment was renamed."""
@@ -65,7 +68,7 @@ class CurveFeed(QObject):
     def _call(self, run_ids: list[int]) -> None:
         labels = self._labels(run_ids) if run_ids else {}
         for run_id in run_ids:
-            label = labels.get(run_id) or RunLabel(f"run {run_id}", color_index(run_id, None))
+            label = labels.get(run_id) or RunLabel(f"run {run_id}", 0)
             self._grid.set_run(str(run_id), label.name, label.color)
 
     def close(self) -> None:
@@ -96,6 +99,14 @@ class CurveFeed(QObject):
             if clock.elapsed() > _AT_ONCE and self._waiting:
                 self._timer.start()
                 return
+        self._drop_left_over()
+
+    def _drop_left_over(self) -> None:
+        """Remove plots of metrics that only runs no longer shown had, once all of the others' curves are here."""
+        metrics = {metric for run in self._plotted_runs.values() for metric in run.points}
+        if self._left_over and metrics and not self._waiting:
+            self._left_over = False
+            self._grid.set_metrics(sorted(metrics))
 
     def _hand_over(self, run_id: int, metric: str) -> None:
         history = self._tailer.history(run_id)

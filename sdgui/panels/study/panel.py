@@ -188,8 +188,7 @@ class StudyPanel(Panel):
             self.stack.setCurrentWidget(self.sweep_view)
             self._show_problem(look)
         elif look is not None:
-            arms = self._services.store.study(self._study.id).arms.values()
-            self.view.show_look(look, {arm: color for color, arm in enumerate(arms)})
+            self.view.show_look(look, self._services.store.arm_colors(self._study.id))
             self.stack.setCurrentWidget(self.view)
             self._show_problem(look)
         self._enable(look)

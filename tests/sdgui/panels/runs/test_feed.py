@@ -84,6 +84,20 @@ def losses(*steps: int, value: float = 1.0) -> list[Event]:
     return [Metrics(step=step, values={LOSS: value}, time=float(step)) for step in steps]
 
 
+def test_a_plot_of_a_run_that_is_no_longer_shown_is_removed(watched: Watched) -> None:
+    watched.feed.watch((1,))
+    watched.tails.report(1, Metrics(step=1, values={LOSS: 1.0, OTHER: 2.0}, time=1.0))
+    watched.feed._flush()
+    assert watched.grid.metrics() == [LOSS, OTHER]
+    watched.feed.watch((2,))
+    assert watched.grid.metrics() == [LOSS, OTHER], "nothing moves before the other run's curves are known"
+    watched.tails.report(2, *losses(1, 2))
+    watched.feed._flush()
+    assert watched.grid.metrics() == [LOSS], "no plot is left that only says that it has no points"
+    watched.tails.report(2, Metrics(step=3, values={OTHER: 2.0}, time=3.0))
+    assert watched.steps(2, OTHER) == [3.0]
+
+
 def started(step: int) -> Event:
     return RunStarted(step=step, total_steps=99, config_digest="d", time=float(step))
 
