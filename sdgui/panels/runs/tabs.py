@@ -83,7 +83,7 @@ class RunTabs(QObject):
         self.group_curves()
         self.view.board.show_runs(selection.watched)
         self.view.scatter.show_ticks()
-        self.view.compare.refresh()
+        self.view.compare.show_runs(selection.watched)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
         if run_id is None:
             self._run = None

@@ -165,12 +165,13 @@ class CompareTable(QTableView):
 
 
 class ComparePart(QWidget):
-    """The ticked runs; where fewer than two are ticked, the selected ones."""
+    """The runs whose curves are overlaid; where these are fewer than two, the selected ones."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
         self._store, self._table = store, table
         self._comparison = Comparison()
+        self._overlaid: tuple[int, ...] = ()
         self._requested_ids: tuple[int, ...] = ()
         self.model = CompareModel(self)
         self.view = CompareTable(self)
@@ -203,12 +204,16 @@ class ComparePart(QWidget):
         table.selection_changed.connect(lambda _runs: self.refresh())
         table.listed.connect(lambda _listing: self.refresh())
 
+    def show_runs(self, run_ids: tuple[int, ...]) -> None:
+        """Compare these, in the order of their curves."""
+        self._overlaid = run_ids
+        self.refresh()
+
     def refresh(self) -> None:
-        """Compare the ticked or selected runs, if the tab is visible."""
+        """Compare the overlaid or selected runs, if the tab is visible."""
         if not self.isVisible():
             return
-        ticked = sorted(self._table.model.ticks)
-        run_ids = tuple(ticked if len(ticked) > 1 else self._table.chosen_runs())
+        run_ids = self._overlaid if len(self._overlaid) > 1 else tuple(self._table.chosen_runs())
         self._requested_ids = run_ids
         self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MOST])), self._show_result)
 

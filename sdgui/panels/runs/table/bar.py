@@ -6,6 +6,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, QTimer, Signa
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QListView, QMenu, QStyle, QStyleOptionFrame, QToolButton, QWidget
 
+from core.spec.reading import excerpt
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.completion import Completion, Values, completions
 from sdgui.panels.runs.table.layout import TableLayout, fields_of
@@ -16,6 +17,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 RECIPE = "recipe"
+_LONGEST_REASON = 90  # characters of why a filter is not applied
 _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
 
 
@@ -79,6 +81,11 @@ class TableBar(QWidget):
         self._unread = runs
         self.number.setText(f"{self._runs} · reading {runs:,}".replace(",", "\u2009") if runs else self._runs)
         self.number.setToolTip("Metrics at a step are read from the folders of these runs." if runs else "")
+
+    def show_refusal(self, reason: str) -> None:
+        """Why the filter is not applied, in place of how many runs fit; the runs listed before stay."""
+        self.number.setText(excerpt(f"Filter not applied: {reason}", _LONGEST_REASON))
+        self.number.setToolTip(plain_tip(reason))
 
     def group_menu(self) -> QMenu:
         """Group by one of the usual fields or the shown settings; several may be ticked."""

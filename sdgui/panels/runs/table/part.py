@@ -146,6 +146,7 @@ class RunTable(QWidget):
         if listing.error is not None:
             self.bar.filter.catalogue = listing.catalogue
             self.bar.filter.show_error(listing.error)
+            self.bar.show_refusal(str(listing.error))
             return
         current, selected = self._current, set(self.view.chosen_runs())
         scroll_position = self.view.verticalScrollBar().value()

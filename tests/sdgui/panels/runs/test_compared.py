@@ -80,7 +80,7 @@ class Table(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.selected = SimpleNamespace(ticks={}), list[int]()
+        self.selected = list[int]()
         self.late: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
         self.reader = SimpleNamespace(run=lambda work, done: self.late.append((work, done)))
 
@@ -99,7 +99,7 @@ def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
     )
 
 
-def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_overlaid_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "compare", compared)
     table = Table()
     part = ComparePart(cast(Any, None), cast(Any, table), cast(Any, None))
@@ -124,16 +124,14 @@ def test_the_ticked_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monke
     assert shown() == (["1", "2"], 2, "2 runs")
     part.only.setChecked(True)
     assert shown()[1] == 1
-    table.model.ticks = {5}
-    table.selection_changed.emit([1, 2])
+    part.show_runs((5,))
     table.answer()
-    assert shown()[0] == ["1", "2"], "one tick makes no comparison"
-    table.model.ticks = {5, 6}
-    table.listed.emit(None)
+    assert shown()[0] == ["1", "2"], "one curve makes no comparison"
+    part.show_runs((6, 5, 9))
     table.answer()
-    assert shown()[0] == ["5", "6"]
-    table.model.ticks, table.selected = set(), [3]
-    table.selection_changed.emit([3])
+    assert shown()[0] == ["6", "5", "9"]
+    table.selected = [3]
+    part.show_runs(())
     table.answer()
     sentence = "Tick or select two runs or more to see in what they differ."
     assert shown() == (["3"], 2, sentence), "a single run shows all fields"

@@ -148,11 +148,11 @@ def test_ticked_runs_are_larger_in_the_scatter_at_once(
 ) -> None:
     calls: list[object] = []
     monkeypatch.setattr(panel.tabs.view.scatter, "show_ticks", lambda: calls.append("scatter"))
-    monkeypatch.setattr(panel.tabs.view.compare, "refresh", lambda: calls.append("compare"))
+    monkeypatch.setattr(panel.tabs.view.compare, "show_runs", lambda run_ids: calls.append(("compare", run_ids)))
     monkeypatch.setattr(panel.tabs.view.board, "show_runs", calls.append)
     run = make_run(services)
     select(panel, run)
-    assert calls == [(run.id,), "scatter", "compare"]
+    assert calls == [(run.id,), "scatter", ("compare", (run.id,))]
 
 
 def test_colours_are_reread_when_a_study_is_selected_or_left(

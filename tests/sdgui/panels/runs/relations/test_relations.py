@@ -317,8 +317,7 @@ def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tu
         part.refresh()
     shown(part, table)
     assert part.model.rowCount() == 0
-    table.set_ticks([filled[1][0], filled[1][8]])
-    part.refresh()
+    part.show_runs((filled[1][0], filled[1][8]))
     settle(table)
 
     def lines() -> dict[str, list[str]]:

@@ -45,11 +45,14 @@ def test_typing_filters_and_an_error_has_its_place(qtbot: QtBot, table: RunTable
     settle(table)
     assert "did you mean tag" in box.accessibleDescription()
     assert table.model.rowCount() == 3, "what was found before stays"
+    assert table.bar.number.text().startswith("Filter not applied: ")
+    assert "did you mean tag" in table.bar.number.text()
     box.selectAll()
     qtbot.keyClicks(box, "tag:paper")
     qtbot.keyClick(box, Qt.Key.Key_Return)
     settle(table)
     assert (box.accessibleDescription(), table.model.rowCount()) == ("", 2)
+    assert table.bar.number.text() == "2 runs"
 
 
 def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_it_is_shown(
