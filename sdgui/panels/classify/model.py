@@ -138,6 +138,28 @@ class Measured:
         return float(self.answer["accuracy"]["value"])
 
     @property
+    def majority(self) -> float:
+        """The accuracy of predicting the most frequent class of the test data for every image."""
+        rows = [int(row["rows"]) for row in self.answer["per_class"]]
+        return max(rows, default=0) / max(1, sum(rows))
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that occur as truth or prediction, as in scikit-learn's ``f1_score``."""
+        cells = self.confusion
+        right = cells.true == cells.predicted
+        hits, true, predicted = (
+            np.bincount(classes, counts, minlength=len(self.classes))
+            for classes, counts in (
+                (cells.true[right], cells.count[right]),
+                (cells.true, cells.count),
+                (cells.predicted, cells.count),
+            )
+        )
+        occurs = true + predicted > 0
+        return float((2 * hits[occurs] / (true + predicted)[occurs]).mean()) if occurs.any() else 0.0
+
+    @property
     def has_probe(self) -> bool:
         return bool(self.answer["can_save"])
 

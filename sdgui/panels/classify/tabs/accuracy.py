@@ -69,7 +69,8 @@ class AccuracyTab(QWidget):
         self.figure.setText(percent(result.accuracy))
         self.figure.setAccessibleName(f"Accuracy {percent(result.accuracy)}")
         self.interval.setText(f"95 % interval\n{interval_text(accuracy)}")
-        parts = [
+        parts = [f"majority class {percent(result.majority)}", f"macro-F1 {percent(result.macro_f1)}"]
+        parts += [
             f"{METRICS.get(name, name)} {percent(metric['value'])}"
             for name, metric in answer["metrics"].items()
             if name != "acc1"
