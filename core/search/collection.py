@@ -24,7 +24,7 @@ from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
-from core.search.index.storage import IndexReader, Mask, Record, release_pages
+from core.search.index.storage import GOOD, IndexReader, Mask, Record, release_pages
 from core.spec.config import expand_user
 from core.spec.run.model_names import exact_name
 
@@ -128,6 +128,13 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
             f"the index {path} is being built, or its build was interrupted; only its existing part is searched."
         )
     alive = reader.alive()
+    unreadable = np.flatnonzero(reader.valid_rows() & (reader.facts["state"] != GOOD))
+    if len(unreadable):
+        first = reader.records([int(unreadable[0])])[0]
+        notes.append(
+            f"{len(unreadable)} of {int(reader.valid_rows().sum())} images cannot be read and are not searched, such "
+            f"as {first.path}: {first.reason.rstrip('.')}."
+        )
     if not alive.any():
         raise IndexFolderError(f"the index {path} is empty; add images with `index` first.")
     name, exact_weights = exact_name(model, weights) if model else (identity.model, identity.weights)

@@ -43,6 +43,9 @@ class RunFollowing(QObject):
         self._read_run(lambda: self._services.store.run(run_id))
         self.run_id = None
         self.follow()
+        if self._run is not None and self.run_id is None and self._source.pickers[0].choice() is not None:
+            text = f"{self._why_nothing()} Until then, Search keeps {self._source.name(0)}."
+            self.message_requested.emit(Message("warning", text))
 
     def begin(self) -> None:
         """Select the newest run if no model was selected before."""
@@ -78,6 +81,8 @@ class RunFollowing(QObject):
                 "Launch a run; once it has saved its first checkpoint, it can be searched here. Or choose a model and "
                 "images above."
             )
+        if self._run.is_local and self._run.launched is not None and not self._run.folder.exists():
+            return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."
         state = self._services.tailer.state(self._run.id) or self._run.state
         if state == RunState.QUEUED:
             return "The run is queued. It can be searched here once it has a checkpoint; or choose a model above."

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.search.jobs import Jobs
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.query.bar import SearchBar
 from sdgui.panels.search.why.view import WhyView
 from sdgui.panels.search.work import WHY, SearchSession
+from sdgui.widgets.late_parts import is_made
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_WHY, Why
 
@@ -87,10 +89,11 @@ class WhyFollowing(QObject):
         """Clear a side that opens another model or (``other_data``) another collection."""
         if other_data and number == 0:
             self._path = ""
-        if self.on:
-            self._sessions[number].drop(WHY)
-            self._jobs.end(f"{WHY}{number}")
-            view = self._sides[number].why
+        self._sessions[number].drop(WHY)
+        self._jobs.end(f"{WHY}{number}")
+        side = self._sides[number]
+        if self.on or (isinstance(side, QWidget) and is_made(side, "why")):  # hidden too: it may be shown again
+            view = side.why
             if other_data:
                 view.image.show_image(None)
             view.show_sentence("Opening the model …")

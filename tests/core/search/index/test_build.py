@@ -140,6 +140,8 @@ def test_what_is_no_image_is_listed_and_tried_again_only_when_it_could_not_be_op
     report = build(tmp_path / "images", tmp_path / "index")
     assert report.images == 47
     assert [row.location for row in report.bad] == [str(paths[0])]
+    (note,) = open_index(tmp_path / "index", quiet).notes
+    assert note.startswith(f"1 of 48 images cannot be read and are not searched, such as {paths[0]}: ")
     assert build(tmp_path / "images", tmp_path / "index").unchanged == 48
 
 

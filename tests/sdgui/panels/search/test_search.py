@@ -200,6 +200,12 @@ def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBo
     choice = picker.choice()
     assert choice is not None
     assert choice.run_id == run.id
+    store, messages = again._services.store, list[Message]()
+    again.message_requested.connect(messages.append)
+    again.use_run(store.add_run(run.experiment_id).id)
+    assert picker.choice() == choice, "a run without a checkpoint changes nothing ..."
+    assert [message.level for message in messages] == ["warning"], "... and that is said"
+    assert f"Search keeps {again.view.source.name(0)}" in messages[0].text
 
 
 def test_two_sides_scroll_and_zoom_together_and_choose_the_same(qtbot: QtBot, open_search: OpenSearch) -> None:
