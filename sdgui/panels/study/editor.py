@@ -239,7 +239,7 @@ class StudyEditor(QWidget):
         if study is not None:
             edited_arms = {arm.name for arm, experiment in self.ticked() if experiment is not None}
             presets = [arm for arm in study.arms if arm.name not in edited_arms]
-            self.arms.setVisible(bool(presets))
+            self.arms.clear()  # it stays in place, so that the list above does not grow under the pointer
             if presets:
                 fill_arms(self.arms, study.model_copy(update={"arms": presets}))
         return study is not None
