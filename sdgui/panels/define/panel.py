@@ -72,7 +72,7 @@ class DefinePanel(DefiningPanel):
         self.advice = AdviceBar(services, self)
         self.form = ConfigForm(self)
         self.sweep_bar = SweepBar(services, self.form, self)
-        self.cards = DataCards(self.form, services.pool, self)
+        self.cards = DataCards(self.form, services, self)
         self.differences = Differences(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(self.form)
@@ -124,6 +124,8 @@ class DefinePanel(DefiningPanel):
         if same and self._chosen_run == selection.run_id:
             return
         self.save()
+        if not same:
+            self.form.scroll_to_top()
         self._show_chosen(selection.experiment_id, selection.run_id)
 
     def _show_chosen(self, experiment_id: int | None, run_id: int | None) -> None:

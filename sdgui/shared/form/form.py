@@ -334,6 +334,10 @@ class ConfigForm(QWidget):
         bar.setValue(min(bar.maximum(), self._sections[index].y()))
         self._list.setCurrentRow(index)
 
+    def scroll_to_top(self) -> None:
+        """Show the first section."""
+        self._area.verticalScrollBar().setValue(0)
+
     def _follow_scroll(self, position: int) -> None:
         visible_indices = [i for i, section in enumerate(self._sections) if section.isVisibleTo(self)]
         above = [i for i in visible_indices if self._sections[i].y() <= position + 4 * SPACE]

@@ -218,6 +218,18 @@ def test_a_conflict_of_an_experiment_that_is_no_longer_shown_leads_back_to_it(
     assert stored(services, experiment).config == override(config, ["optim.batch_size=48"])
 
 
+def test_another_experiment_is_shown_from_its_first_field(define: DefinePanel, services: Services) -> None:
+    first = show(define, services, "clip")
+    define.form.finish()
+    bar = define.form._area.verticalScrollBar()
+    bar.setMaximum(500)
+    bar.setValue(300)
+    define.select(Selection(first, services.store.add_run(first).id))
+    assert bar.value() == 300, "a run of the same experiment is compared where one looks"
+    show(define, services, "sd-clip")
+    assert bar.value() == 0
+
+
 def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     define.form.set_value("seed", "five")
