@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QFrame, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QSize, Qt
+from PySide6.QtGui import QIcon, QKeyEvent, QPainter, QPixmap
+from PySide6.QtWidgets import (
+    QFrame,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from sdgui.widgets.style.theme import SPACE, theme
 
 _SHOWN = 60
 _RECENT = 5  # entries used last, listed first while nothing is typed
@@ -26,6 +37,7 @@ class Entry:
     hint: str
     run: Callable[[], object]
     about: str = ""
+    icon: QIcon | None = None
 
 
 def match(words: str, text: str) -> float | None:
@@ -68,6 +80,27 @@ def _scattered(word: str, hay: str) -> float | None:
     return score
 
 
+class _HintDelegate(QStyledItemDelegate):
+    """An entry's icon and title on the left, its hint on the right."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
+        super().initStyleOption(option, index)
+        entry = index.data(Qt.ItemDataRole.UserRole)
+        if isinstance(entry, Entry):
+            room = option.rect.width() - option.fontMetrics.horizontalAdvance(entry.hint) - 6 * SPACE
+            option.text = option.fontMetrics.elidedText(entry.title, Qt.TextElideMode.ElideMiddle, room)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().paint(painter, option, index)
+        entry = index.data(Qt.ItemDataRole.UserRole)
+        if isinstance(entry, Entry):
+            painter.setPen(theme().color("muted"))
+            side = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(option.rect.adjusted(0, 0, -SPACE, 0), int(side), entry.hint)
+
+
 class CommandPalette(QFrame):
     """A popup with a search box and its matches, best first."""
 
@@ -85,10 +118,14 @@ class CommandPalette(QFrame):
         self.list.setAccessibleName("Results")
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setUniformItemSizes(True)
+        self.list.setItemDelegate(_HintDelegate(self.list))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addWidget(self.line)
         layout.addWidget(self.list)
+        empty = QPixmap(self.list.iconSize() if self.list.iconSize().isValid() else QSize(16, 16))
+        empty.fill(Qt.GlobalColor.transparent)
+        self._no_icon = QIcon(empty)  # titles are aligned
         self._entries: Sequence[Entry] = ()
         self._recent: list[str] = []  # titles, the last one first
         self.line.textChanged.connect(self._fill)
@@ -112,8 +149,10 @@ class CommandPalette(QFrame):
         matches = self._matches(words) if words.strip() else self._usual()
         self.list.clear()
         for entry in matches[:_SHOWN]:
-            item = QListWidgetItem(f"{entry.title}   ·   {entry.hint}" if entry.hint else entry.title)
+            icon = entry.icon if entry.icon is not None and not entry.icon.isNull() else self._no_icon
+            item = QListWidgetItem(icon, entry.title)
             item.setData(Qt.ItemDataRole.UserRole, entry)
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, ", ".join(filter(None, (entry.title, entry.hint))))
             self.list.addItem(item)
         if not matches:
             item = QListWidgetItem("No matches. Try fewer letters.")
