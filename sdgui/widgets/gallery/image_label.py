@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QImage, QPixmap
+from PySide6.QtGui import QImage, QPainter, QPixmap
 from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.gallery.thumbnails import Thumbnails
@@ -51,6 +51,11 @@ class ImageLabel(PlainLabel):
         ratio = self.devicePixelRatioF()
         room = QSize(int(self.width() * ratio), int(self.height() * ratio))
         ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        pixmap = QPixmap.fromImage(image.scaled(room, *ways))
+        scaled = image.scaled(room, *ways)
+        pixmap = QPixmap(scaled.size())
+        pixmap.fill(Qt.GlobalColor.white)  # behind what is transparent, as the trainer lays it
+        painter = QPainter(pixmap)
+        painter.drawImage(0, 0, scaled)
+        painter.end()
         pixmap.setDevicePixelRatio(ratio)
         return pixmap

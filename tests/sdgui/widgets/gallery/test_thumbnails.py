@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 import shiboken6
 from PIL import Image
-from PySide6.QtCore import QSemaphore
-from PySide6.QtGui import QImage, QImageReader
+from PySide6.QtCore import QSemaphore, Qt
+from PySide6.QtGui import QColor, QImage, QImageReader
 from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.gallery import thumbnail_service as module
@@ -312,3 +312,14 @@ def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatc
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png")[0] is not None
     assert formats == [(b"png", False)]
+
+
+def test_a_transparent_image_lies_on_white_as_the_trainer_lays_it(qtbot: QtBot, tmp_path: Path) -> None:
+    image = QImage(32, 32, QImage.Format.Format_ARGB32)
+    image.fill(Qt.GlobalColor.transparent)
+    assert image.save(str(tmp_path / "clear.png"))
+    label = ImageLabel(64)
+    qtbot.addWidget(label)
+    label.show_image(tmp_path / "clear.png")
+    qtbot.waitUntil(lambda: not label.pixmap().isNull())
+    assert label.pixmap().toImage().pixelColor(16, 16) == QColor("white")
