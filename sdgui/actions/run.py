@@ -12,6 +12,7 @@ from core.spec.run.status import RunState
 from sdgui.actions.window import Window, has_experiment, has_run
 from sdgui.experiments.run_commands import RESUMABLE, RunCommands
 from sdgui.panels.registry import PANELS
+from sdgui.runs.stopping import StopStage
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
 from sdgui.shared.panel import DefiningPanel
 from sdgui.shared.run_texts import stop_text
@@ -124,7 +125,15 @@ def _can_resume(window: Window) -> bool:
 
 def _can_stop(window: Window) -> bool:
     state = window.target.state
-    return state is not None and (state.alive or state == RunState.QUEUED)
+    return state is not None and (state.alive or state == RunState.QUEUED) and not _can_end(window)
+
+
+def _can_end(window: Window) -> bool:
+    """Whether the run was asked to stop, and can be ended from here without waiting for it."""
+    state, stopping = window.target.state, window.target.stopping
+    if state is None or not state.alive or stopping is None or stopping.host:
+        return False
+    return stopping.stage not in (StopStage.PAUSING, StopStage.ENDED)
 
 
 def _fetch(window: Window) -> None:
@@ -153,9 +162,11 @@ def _launch_title(window: Window) -> str:
 
 
 def _stop_title(window: Window) -> str:
-    if window.target.state == RunState.QUEUED:
-        return "Remove from queue"
-    return f"&{stop_text(window.target.stopping)[0]}"
+    return "Remove from queue" if window.target.state == RunState.QUEUED else "&Stop"
+
+
+def _end_title(window: Window) -> str:
+    return stop_text(window.target.stopping)[0] if _can_end(window) else "End now"
 
 
 RUN_ACTIONS: tuple[Action[Window], ...] = (
@@ -211,13 +222,26 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "stop",
         "Run",
         "&Stop",
-        "Ask the trainer to save a checkpoint and stop; a second time ends it at once",
+        "Ask the trainer to save a checkpoint and stop",
         _with_run(RunCommands.stop),
         "Ctrl+.",
         enabled=_can_stop,
         refusal=_refusal,
         current_title=_stop_title,
         icon="ph.stop",
+        menus=(MenuItem(RUN_MENU, Section.CONTROL),),
+    ),
+    Action(
+        "end_now",
+        "Run",
+        "End now",
+        "End a run that is stopping without waiting for its checkpoint",
+        _with_run(RunCommands.stop),
+        "Ctrl+Alt+.",
+        enabled=_can_end,
+        refusal=_refusal,
+        current_title=_end_title,
+        icon="ph.x-circle",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
     Action(

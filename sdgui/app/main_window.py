@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
@@ -165,6 +165,7 @@ class MainWindow(QMainWindow):
         panel.message_requested.connect(self.show_message)
         panel.define_asked.connect(self.experiment_commands.add)
         panel.run_asked.connect(self._started)
+        panel.resume_asked.connect(self.run_commands.resume)
         panel.use_asked.connect(self.use_run)
         panel.experiment_asked.connect(self._show_experiment)
         panel.choose_asked.connect(self.experiments.select_run)
@@ -305,8 +306,7 @@ class MainWindow(QMainWindow):
     # Opening and closing
     def _restore(self) -> None:
         settings = self.services.settings
-        room = self.screen().availableSize()
-        self.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
+        self.resize(QSize(*SIZE).boundedTo(self.screen().availableSize()))
         geometry, split = settings.value("window/geometry"), settings.value("window/split")
         if geometry is not None:
             self.restoreGeometry(geometry)

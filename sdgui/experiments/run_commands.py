@@ -17,8 +17,10 @@ from core.spec.machines.answers import Finding
 from core.spec.run.code import CodeNotAllowed
 from core.spec.run.status import RunState, process_alive
 from sdgui.runs.launcher import LaunchError
+from sdgui.runs.models import resume_step
 from sdgui.runs.stages import staged_chain
 from sdgui.shared.pickers.data_check import DataCheck
+from sdgui.shared.run_texts import resume_text
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run, StoreError
@@ -242,7 +244,14 @@ class RunCommands(QObject):
             else:
                 self._refused(error)
 
-        self._writer.submit(lambda: launcher.resume(run.id), partial(self._begun, False), refused)
+        self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._resumed, refused)
+
+    def _resumed(self, begun: tuple[int | None, Run]) -> None:
+        """Show the run, and at which step it goes on; a checkpoint on another machine is not known here."""
+        step, run = begun
+        self._begun(False, run)
+        if not run.machine:
+            self.message_requested.emit(Message("info" if step is not None else "warning", resume_text(step)))
 
     def alive(self) -> list[Run]:
         """This home's runs whose trainer is alive, as far as is known."""

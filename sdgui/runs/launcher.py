@@ -88,9 +88,9 @@ class Launcher(QObject):
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
+        self._pausing: set[int] = set()  # asked to pause since their last start
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
-        self._ticks = 0
-        self._closed = False
+        self._ticks, self._closed = 0, False
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -116,7 +116,8 @@ class Launcher(QObject):
     def resume(self, run_id: int) -> Run:
         """Resume a paused, stopped, failed or interrupted run in its folder. Raises LaunchError."""
         run = self._own_run(run_id)
-        _refuse_alive(run)
+        if _alive(run):
+            raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
         self._refuse_without_trainer(run.machine)
         if run.is_logged:
             raise LaunchError(f"A script logged {run.folder.name}; start that again, with start_run(resume_step=...).")
@@ -139,6 +140,8 @@ class Launcher(QObject):
             folder.ask("pause")
         except OSError as error:
             raise _unwritable(folder, error) from error
+        self._pausing.add(run_id)
+        self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
         """Ask it to stop; if it does not in time it is terminated, then killed. Called again: the next stage at once.
@@ -158,8 +161,9 @@ class Launcher(QObject):
         return plan.now
 
     def stops(self) -> dict[int, Stopping]:
-        """Runs that are being stopped now."""
-        return {run_id: plan.now for run_id, plan in self._stops.items()}
+        """Runs that are being stopped or paused now."""
+        pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in self._pausing}
+        return pausing | {run_id: plan.now for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
         """Freeze the config and start it when its machine has a free device for it. Raises LaunchError."""
@@ -272,6 +276,7 @@ class Launcher(QObject):
 
     def _start(self, run: Run) -> None:
         folder = run.dir
+        self._pausing.discard(run.id)
         if not folder.config.exists():
             self._prepare(run)
         if run.machine:
@@ -386,11 +391,6 @@ def _options(folder: RunDir, chain: Path | None) -> list[str]:
 def _alive(run: Run) -> bool:
     status = run.dir.read_status()
     return status is not None and process_alive(status)
-
-
-def _refuse_alive(run: Run) -> None:
-    if _alive(run):
-        raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
 
 
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:

@@ -148,6 +148,12 @@ def run_facts(run: RunDir) -> RunFacts:
     return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, captions)
 
 
+def resume_step(run: RunDir) -> int | None:
+    """The step of the newest checkpoint that a run can be resumed from; None: it starts again at step 0."""
+    names = [path.parent.name.removeprefix(_STEP) for path in run.checkpoints.glob(f"{_STEP}*/state.safetensors")]
+    return max((int(name) for name in names if name.isdecimal()), default=None)
+
+
 def _facts_elsewhere(run: RunDir) -> RunFacts:
     checkpoints = read_checkpoints(run)
     steps = [

@@ -22,8 +22,9 @@ _SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it h
 
 
 class StopStage(StrEnum):
-    """The stages of stopping a run."""
+    """The stages of stopping a run; ``PAUSING``: asked to pause, which nothing hurries."""
 
+    PAUSING = "pausing"
     ASKED = "stopping"
     TERMINATED = "terminating"
     KILLED = "killed"

@@ -29,6 +29,7 @@ class Panel(QWidget):
     define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
     run_asked = Signal(int)  # run id: choose it, and show it in Runs
     experiment_asked = Signal(int)  # experiment id: choose it, and show it in Define
+    resume_asked = Signal(object)  # Run: resume it, and show it in Runs
     use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
     choose_asked = Signal(int)  # run id: make it the current run
     ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others

@@ -100,14 +100,23 @@ def when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
+def resume_text(step: int | None) -> str:
+    """Where a resumed run goes on; ``step``: of the checkpoint that it resumes from, None without one."""
+    if step is None:
+        return "No checkpoint was saved before the run ended, so it starts again at step 0."
+    return f"Resumed from the checkpoint at step {count(step)}."
+
+
 def _join(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
 def stop_text(stopping: Stopping | None) -> tuple[str, str]:
-    """The stop button's label at this stage, and a sentence on what happens next."""
+    """What ends the run sooner at this stage, as a button's label, and a sentence on what happens next."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
+    if stopping.stage == StopStage.PAUSING:
+        return "Stop", "Pausing after this step …"
     if stopping.host:
         return "Stop", f"Asked to stop. It runs on {stopping.host}; if it does not stop, end it there."
     in_seconds = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"

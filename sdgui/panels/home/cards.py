@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QW
 from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.runs.live import RunProgress
 from sdgui.shared.run_texts import best_tip, share, state_line, time_text, when
-from sdgui.store.records import Run
+from sdgui.store.records import Run, ranks_runs
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import percent
 from sdgui.widgets.gallery.image_label import ImageLabel
@@ -80,7 +80,8 @@ class LiveCard(RunCard):
         self.curve = Sparkline(self)
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
-        self.body.addWidget(self.curve)
+        self.value = PlainLabel(self, role="small")
+        self.body.addLayout(hbox((self.curve, 1), self.value))
         self.body.addWidget(self.bar)
 
     def show_progress(self, progress: RunProgress | None) -> None:
@@ -93,8 +94,24 @@ class LiveCard(RunCard):
             self.bar.setValue(share(progress.step, progress.total_steps))
 
     def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
-        self.curve.show_curve(glimpse.curve, color, glimpse.metric)
-        self.curve.setToolTip(plain_tip(glimpse.metric))
+        self.curve.show_curve(glimpse.curve, color, glimpse.title)
+        if glimpse.curve:
+            last = glimpse.curve[-1]
+            text = percent(last) if ranks_runs(glimpse.metric) else f"{last:.4g}"
+            self.value.setText(f"{glimpse.title} {text}")
+
+
+class PausedCard(RunCard):
+    """A paused run: how far it is, and *Resume*."""
+
+    resume_asked = Signal(object)  # Run
+
+    def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(run, name, parent)
+        self.setMinimumWidth(WIDTH)
+        if can_resume(run):
+            self.head.addWidget(_resume_button(self))
+        self.show_line(state_line(run, None))
 
 
 class DoneCard(RunCard):
@@ -128,8 +145,8 @@ class DoneCard(RunCard):
 
     def show_glimpse(self, glimpse: Glimpse, color: int) -> None:
         self.curve.setVisible(bool(glimpse.curve))
-        self.curve.show_curve(glimpse.curve, color, glimpse.metric)
-        self.curve.setToolTip(plain_tip(glimpse.metric))
+        self.curve.show_curve(glimpse.curve, color, glimpse.title)
+        self.curve.setToolTip(plain_tip(glimpse.title))
         for label, image in zip(self.images, glimpse.images, strict=False):
             label.show()
             label.show_image(image.path)
@@ -140,6 +157,7 @@ class DoneCard(RunCard):
 class FailedCard(RunCard):
     """A run that failed: why, in words, and what can be done."""
 
+    resume_asked = Signal(object)  # Run
     edit_asked = Signal(int)  # experiment id
     dismissed = Signal(int)  # run id
 
@@ -152,7 +170,8 @@ class FailedCard(RunCard):
         close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
         moment = PlainLabel(when(run.finished or run.created), self, role="small")
-        for widget in (moment, edit, close):
+        resume = [_resume_button(self)] if can_resume(run) else []
+        for widget in (moment, *resume, edit, close):
             self.head.addWidget(widget)
         self.line.hide()
         self.reason = PlainLabel(_sentence(run), self, wordWrap=True)
@@ -160,6 +179,20 @@ class FailedCard(RunCard):
         self.reason.setToolTip(plain_tip(run.failure))
         self.body.addWidget(self.reason)
         self.setAccessibleName(f"{name}: {self.reason.text()}")
+
+
+def can_resume(run: Run) -> bool:
+    """Whether a run that ended early goes on if it is resumed: one that reached a step, in a folder of this home."""
+    return run.is_own and not run.is_logged and run.step > 0
+
+
+def _resume_button(card: PausedCard | FailedCard) -> QPushButton:
+    button = QPushButton("Resume", card)
+    set_role(button, "flat")
+    button.setToolTip("Continue the run from its last checkpoint")
+    button.setAccessibleName(f"Resume {card.title.text()}")
+    button.clicked.connect(lambda: card.resume_asked.emit(card.run))
+    return button
 
 
 def _metric(run: Run) -> str:
@@ -187,6 +220,7 @@ class Sparkline(QWidget):
         super().__init__(parent)
         self._values: tuple[float, ...] = ()
         self._color = 0
+        self._span: tuple[float, float] | None = None
         self.setFixedHeight(5 * SPACE)
         self.setMinimumWidth(10 * SPACE)
         theme().changed.connect(self.update)
@@ -201,10 +235,15 @@ class Sparkline(QWidget):
         self.setAccessibleName(f"{name}, {points}, last {self._values[-1]:.4g}" if values else "")
         self.update()
 
+    def set_span(self, low: float, high: float) -> None:
+        """Draw from ``low`` to ``high``, as the other curves of the metric are; otherwise a curve fills the height."""
+        self._span = (low, high)
+        self.update()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         if len(self._values) < 2:
             return
-        low, high = min(self._values), max(self._values)
+        low, high = self._span or (min(self._values), max(self._values))
         room = self.rect().adjusted(3, 3, -4, -3)
         across, up = room.width() / (len(self._values) - 1), room.height() / ((high - low) or 1.0)
         line = QPolygonF(

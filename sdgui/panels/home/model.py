@@ -17,7 +17,7 @@ from core.spec.run.status import RunState
 from sdgui.store.records import Run, RunLabel, ranks_runs
 from sdgui.store.store import Store
 
-MOST_LIVE, MOST_DONE, MOST_FAILED = 6, 6, 4  # listed; more are in Runs
+MOST_LIVE, MOST_PAUSED, MOST_DONE, MOST_FAILED = 6, 4, 6, 4  # listed; more are in Runs
 POINTS = 240  # of a small curve
 IMAGES = 4
 _LOSS = "train/loss"
@@ -35,6 +35,7 @@ class HomeRuns:
     live: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
     failed: tuple[Run, ...] = ()
+    paused: tuple[Run, ...] = ()
     labels: Mapping[int, RunLabel] = field(default_factory=dict)
     queued: int = 0
     any: bool = False
@@ -48,11 +49,20 @@ def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
     """What to show now; failures in ``dismissed`` are left out. Raises StoreError."""
     live = store.latest_runs(MOST_LIVE, _LIVE)
     latest_done = store.latest_runs(MOST_DONE, (RunState.DONE,))
+    paused = store.latest_runs(MOST_PAUSED, (RunState.PAUSED,))
     failed = store.latest_runs(MOST_FAILED + len(dismissed), _FAILED)
     failed = [run for run in failed if run.id not in dismissed][:MOST_FAILED]
-    labels = store.run_labels([run.id for run in (*live, *latest_done, *failed)])
+    labels = store.run_labels([run.id for run in (*live, *paused, *latest_done, *failed)])
     queued = len(store.latest_runs(100, (RunState.QUEUED,)))
-    return HomeRuns(tuple(live), tuple(latest_done), tuple(failed), labels, queued, bool(store.changed_times()))
+    return HomeRuns(
+        tuple(live),
+        tuple(latest_done),
+        tuple(failed),
+        tuple(paused),
+        labels=labels,
+        queued=queued,
+        any=bool(store.changed_times()),
+    )
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,19 @@ class Image:
 
     path: Path
     caption: str
+
+
+def spans(glimpses: Mapping[int, Glimpse]) -> dict[int, tuple[float, float]]:
+    """Run id -> the lowest and highest value of its metric among all of ``glimpses``; recalls share one scale."""
+    by_scale: dict[str, list[float]] = {}
+    for glimpse in glimpses.values():
+        by_scale.setdefault(_scale(glimpse), []).extend(glimpse.curve)
+    ends = {scale: (min(values), max(values)) for scale, values in by_scale.items() if values}
+    return {run_id: ends[_scale(glimpse)] for run_id, glimpse in glimpses.items() if glimpse.curve}
+
+
+def _scale(glimpse: Glimpse) -> str:
+    return "recall" if ranks_runs(glimpse.metric) else glimpse.metric
 
 
 class Glimpse:
@@ -85,6 +108,13 @@ class Glimpse:
         if ranking:  # the network that ends higher
             return max(ranking, key=lambda name: self._curves[name][-1][1])
         return _LOSS if len(self._curves.get(_LOSS, ())) > 1 else ""
+
+    @property
+    def title(self) -> str:
+        """The metric in words; "" before the first point."""
+        if not ranks_runs(self.metric):
+            return "Total loss" if self.metric else ""
+        return f"Mean recall, {'teacher' if '/teacher/' in self.metric else 'student'}"
 
     @property
     def curve(self) -> tuple[float, ...]:

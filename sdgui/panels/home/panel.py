@@ -1,4 +1,4 @@
-"""Home: the runs that train, the latest that are done, those that failed, and three ways to begin.
+"""Home: the runs that train, are paused, are done or failed, and three ways to begin.
 
 Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
 thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and images.
@@ -15,8 +15,8 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard
-from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard
+from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs, spans
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.live import RunProgress
@@ -53,6 +53,7 @@ class HomePanel(Panel):
         self._read_on = QTimer(self, interval=_READ_ON)
         self._read_on.timeout.connect(lambda: self._read(self._listed.live))
         self.view.live_made.connect(self._live_made)
+        self.view.paused_made.connect(self._paused_made)
         self.view.done_made.connect(self._done_made)
         self.view.failed_made.connect(self._failed_made)
         tailer = services.tailer
@@ -123,12 +124,17 @@ class HomePanel(Panel):
     def _live_made(self, card: LiveCard) -> None:
         card.opened.connect(self.run_asked)
 
+    def _paused_made(self, card: PausedCard) -> None:
+        card.opened.connect(self.run_asked)
+        card.resume_asked.connect(self.resume_asked)
+
     def _done_made(self, card: DoneCard) -> None:
         card.opened.connect(self.run_asked)
         card.search_asked.connect(lambda run_id: self.use_asked.emit("search", run_id))
 
     def _failed_made(self, card: FailedCard) -> None:
         card.opened.connect(self.run_asked)
+        card.resume_asked.connect(self.resume_asked)
         card.edit_asked.connect(self.experiment_asked)
         card.dismissed.connect(self._dismiss)
 
@@ -163,6 +169,10 @@ class HomePanel(Panel):
             label = self._listed.labels.get(run_id)
             if card is not None and label is not None:
                 card.show_glimpse(glimpse, label.color)
+        for run_id, span in spans(self._glimpses).items():
+            card = self.view.live.get(run_id) or self.view.done.get(run_id)
+            if card is not None:
+                card.curve.set_span(*span)
 
     # Failures that were seen
     def _dismissed(self) -> list[int]:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.home.cards import WIDTH, DoneCard, FailedCard, LiveCard, RunCard
+from sdgui.panels.home.cards import WIDTH, DoneCard, FailedCard, LiveCard, PausedCard, RunCard
 from sdgui.panels.home.model import HomeRuns
 from sdgui.store.records import Run
 from sdgui.widgets.actions import ActionButton, Actions
@@ -44,15 +44,20 @@ class _Section(QWidget):
 
 
 class HomeView(QStackedWidget):
-    """``live``, ``done``, ``failed``: the cards that are shown, by run; a card is kept while its run is listed."""
+    """``live``, ``paused``, ``done``, ``failed``: the cards that are shown, by run.
+
+    A card is kept while its run is listed.
+    """
 
     live_made = Signal(object)  # LiveCard
+    paused_made = Signal(object)  # PausedCard
     done_made = Signal(object)  # DoneCard
     failed_made = Signal(object)  # FailedCard
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.live: dict[int, LiveCard] = {}
+        self.paused: dict[int, PausedCard] = {}
         self.done: dict[int, DoneCard] = {}
         self.failed: dict[int, FailedCard] = {}
         self.blank = QWidget(self)  # until it is known what there is
@@ -73,10 +78,11 @@ class HomeView(QStackedWidget):
         self.starts = StartRow(page)
         head = hbox(heading, self.queued, None, self.starts)
         self._live = _Section("Training now", True, page)
+        self._paused = _Section("Paused", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
         self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page, role="muted")
-        vbox(head, self.nothing, self._live, self._failed, self._done, None, into=page, margins=2 * SPACE)
+        vbox(head, self.nothing, self._live, self._paused, self._failed, self._done, None, into=page, margins=2 * SPACE)
         return page
 
     def set_actions(self, actions: Actions) -> None:
@@ -91,9 +97,11 @@ class HomeView(QStackedWidget):
         if was_blank and not runs.any and self.isVisible():
             self.empty.buttons["demo"].setFocus()
         self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
-        self.nothing.setVisible(not (runs.live or runs.done or runs.failed))
+        self.nothing.setVisible(not (runs.live or runs.paused or runs.done or runs.failed))
         for live in self._follow(self.live, runs.live, LiveCard, self._live, runs):
             self.live_made.emit(live)
+        for paused in self._follow(self.paused, runs.paused, PausedCard, self._paused, runs):
+            self.paused_made.emit(paused)
         for card in self._follow(self.done, runs.done, DoneCard, self._done, runs):
             self.done_made.emit(card)
         for failed in self._follow(self.failed, runs.failed, FailedCard, self._failed, runs):

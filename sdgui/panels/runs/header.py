@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from PySide6.QtCore import QSize
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QWidget
 
 from core.spec.run.events import RunStarted
@@ -36,12 +40,17 @@ class RunHeader(QWidget):
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
-        """Add buttons for the actions on a run; disabled ones are hidden."""
-        for name in ("pause", "resume", "stop", "use_search"):
+        """Add buttons for the actions on a run; disabled ones are hidden.
+
+        A run that is stopping keeps *Stop*, disabled, so that a second click there does not end it.
+        """
+        for name in ("end_now", "pause", "resume", "stop", "use_search"):
+            shown_for = [actions[name], actions["end_now"]] if name == "stop" else [actions[name]]
             button = ActionButton(actions[name], self)
-            action = actions[name]
-            button.setVisible(action.isEnabled())
-            action.enabledChanged.connect(button.setVisible)
+            show = partial(_show_for, button, shown_for)
+            for action in shown_for:
+                action.enabledChanged.connect(show)
+            show()
             self._row.addWidget(button)
 
     def show_run(
@@ -72,6 +81,10 @@ class RunHeader(QWidget):
         if self._state:
             self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
             self.icon.setToolTip(plain_tip(theme().state_text(self._state)))
+
+
+def _show_for(button: ActionButton, actions: Sequence[QAction], *_enabled: bool) -> None:
+    button.setVisible(any(action.isEnabled() for action in actions))
 
 
 def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> str:

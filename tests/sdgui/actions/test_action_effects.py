@@ -145,17 +145,21 @@ def test_a_checkpoint_is_fetched_and_the_fetch_cancelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "stage", "title"),
+    ("state", "stage", "stop", "end"),
     [
-        (RunState.QUEUED, None, "Remove from queue"),
-        (RunState.RUNNING, None, "&Stop"),
-        (RunState.RUNNING, StopStage.ASKED, "&End now"),
-        (RunState.RUNNING, StopStage.TERMINATED, "&Kill"),
+        (RunState.QUEUED, None, (True, "Remove from queue"), (False, "End now")),
+        (RunState.RUNNING, None, (True, "&Stop"), (False, "End now")),
+        (RunState.RUNNING, StopStage.PAUSING, (True, "&Stop"), (False, "End now")),
+        (RunState.RUNNING, StopStage.ASKED, (False, "&Stop"), (True, "End now")),
+        (RunState.RUNNING, StopStage.TERMINATED, (False, "&Stop"), (True, "Kill")),
+        (RunState.STOPPED, StopStage.ENDED, (False, "&Stop"), (False, "End now")),
     ],
 )
-def test_what_stopping_is_called(state: RunState, stage: StopStage | None, title: str) -> None:
-    stopping = None if stage is None else Stopping(3, stage, None)
-    assert state_of("stop", Target(7, HERE, state, stopping)) == (True, title)
+def test_a_run_that_stops_is_ended_sooner_by_another_action(
+    state: RunState, stage: StopStage | None, stop: tuple[bool, str], end: tuple[bool, str]
+) -> None:
+    target = Target(7, HERE, state, None if stage is None else Stopping(3, stage, None))
+    assert (state_of("stop", target), state_of("end_now", target)) == (stop, end)
     assert not state_of("stop", Target(7))[0]
 
 

@@ -58,6 +58,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         "pause",
         "resume",
         "stop",
+        "end_now",
         "continue_from",
         "fork",
         "fine_tune",
@@ -80,7 +81,8 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         (RunState.QUEUED, None, {"stop"}),
         (RunState.STARTING, None, {"pause", "stop"}),
         (RunState.RUNNING, None, {"pause", "stop"}),
-        (RunState.RUNNING, Stopping(1, StopStage.ASKED, None), {"stop"}),
+        (RunState.RUNNING, Stopping(1, StopStage.PAUSING, None), {"stop"}),
+        (RunState.RUNNING, Stopping(1, StopStage.ASKED, None), {"end_now"}),
         (RunState.PAUSED, None, {"resume"}),
         (RunState.FAILED, None, {"resume"}),
         (RunState.INTERRUPTED, None, {"resume"}),
@@ -93,7 +95,7 @@ def test_a_run_can_be_paused_resumed_and_stopped_by_its_state(
     run: Any = SimpleNamespace(machine="")
     host = window(qtbot, Target(1, run, state, stopping))
     judged = {one.id: one.enabled(host) for one in RUN_ACTIONS if one.enabled is not None}
-    assert {name for name in ("pause", "resume", "stop") if judged[name]} == enabled
+    assert {name for name in ("pause", "resume", "stop", "end_now") if judged[name]} == enabled
     assert judged["open_folder"]
 
 

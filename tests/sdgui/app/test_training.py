@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QMessageBox,
     QPlainTextEdit,
+    QPushButton,
 )
 from pytestqt.qtbot import QtBot
 
@@ -103,10 +104,14 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     runs_panel = window.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
     qtbot.waitUntil(lambda: "will be terminated" in runs_panel.tabs.view.header.stopping.text())
-    assert window.window_actions["stop"].text() == "&End now"
-    press(qtbot, window, Qt.Key.Key_Period)
-    qtbot.waitUntil(lambda: window.window_actions["stop"].text() == "&Kill")
-    press(qtbot, window, Qt.Key.Key_Period)
+    end, header = window.window_actions["end_now"], runs_panel.tabs.view.header
+    stop_button = header.findChild(QPushButton, "do_stop")
+    assert isinstance(stop_button, QPushButton)
+    assert (stop_button.isVisible(), stop_button.isEnabled()) == (True, False), "a second click there ends nothing"
+    assert (end.text(), end.isEnabled()) == ("End now", True)
+    end.trigger()
+    qtbot.waitUntil(lambda: end.text() == "Kill")
+    end.trigger()
     qtbot.waitUntil(lambda: not states(window)[0].alive, timeout=15000)
 
 

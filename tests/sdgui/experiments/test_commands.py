@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,22 @@ def test_a_resume_waits_for_the_trainer_that_is_ending(
     run.dir.write_status(own_status())
     parts.runs.resume(run, patience=2)
     qtbot.waitUntil(lambda: len(parts.launcher.done) == 2, timeout=5000)
+
+
+def test_a_resume_says_at_which_step_the_run_goes_on(qtbot: QtBot, parts: Parts) -> None:
+    run = parts.ended(parts.new())
+    for step, state in ((40, True), (80, True), (120, False)):  # the last keeps weights alone
+        checkpoint = run.dir.checkpoints / f"step-{step:08d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / ("state.safetensors" if state else "student.safetensors")).touch()
+    parts.runs.resume(run)
+    qtbot.waitUntil(lambda: len(parts.messages) == 1)
+    assert (parts.messages[0].level, parts.messages[0].text) == ("info", "Resumed from the checkpoint at step 80.")
+    shutil.rmtree(run.dir.checkpoints)
+    parts.runs.resume(run)
+    qtbot.waitUntil(lambda: len(parts.messages) == 2)
+    assert parts.messages[1].level == "warning"
+    assert "starts again at step 0" in parts.messages[1].text
 
 
 def test_live_are_those_that_the_tailer_or_else_the_store_says(parts: Parts) -> None:

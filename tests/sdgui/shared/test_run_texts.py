@@ -95,6 +95,7 @@ def test_titles_tags_and_stages_of_stopping() -> None:
         for stage, deadline in (
             (None, None),
             (StopStage.ENDED, None),
+            (StopStage.PAUSING, None),
             (StopStage.ASKED, None),
             (StopStage.TERMINATED, current_time - 5),
             (StopStage.KILLED, None),
@@ -103,6 +104,7 @@ def test_titles_tags_and_stages_of_stopping() -> None:
     assert texts == [
         ("Stop", ""),
         ("Stop", ""),
+        ("Stop", "Pausing after this step …"),
         ("End now", "Stopping; will be terminated."),
         ("Kill", f"Terminating; will be killed in {duration(0.0)}."),
         ("Kill", "Killed; waiting for the process to end."),

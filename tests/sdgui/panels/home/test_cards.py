@@ -20,7 +20,7 @@ from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, Sample
 from core.spec.run.status import RunState
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, Sparkline
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard, Sparkline
 from sdgui.panels.home.model import Glimpse, HomeRuns, Image
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.view import HomeView
@@ -71,8 +71,10 @@ def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
     card.show_progress(progress(state=RunState.PAUSED, total_steps=0, seconds_left=None))
     assert card.bar.maximum() == 0
     assert card._icon.toolTip() == "paused"
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", images=())), 3)
-    assert card.curve.accessibleName() == "train/loss, 2 points, last 0.5"
+    glimpse = SimpleNamespace(curve=(1.0, 0.5), metric="train/loss", title="Total loss", images=())
+    card.show_glimpse(cast(Any, glimpse), 3)
+    assert card.curve.accessibleName() == "Total loss, 2 points, last 0.5"
+    assert card.value.text() == "Total loss 0.5"
 
 
 def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> None:
@@ -87,11 +89,11 @@ def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> N
     button.click()
     assert requests == [1]
     images = (Image(Path("/a.png"), "a cat"), Image(Path("/b.png"), "a dog"))
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", images=images)), 0)
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(0.1,), metric="val/x", title="x", images=images)), 0)
     assert card.curve.isVisible()
     assert [image.isVisible() for image in card.images] == [True, True, False, False]
     assert [image.toolTip() for image in card.images[:2]] == ["a cat", "a dog"]
-    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", images=())), 0)
+    card.show_glimpse(cast(Any, SimpleNamespace(curve=(), metric="", title="", images=())), 0)
     assert not card.curve.isVisible()
     for metric, who in (("val/teacher/mean_recall", "teacher"), ("val/student/mean_recall", "student")):
         best = replace(DONE, best=BestPoint(metric, 0.412, 3), finished=None)
@@ -123,6 +125,21 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
     qtbot.addWidget(silent)
     assert when(80.0) in [label.text() for label in silent.findChildren(PlainLabel)], "when it ended"
     assert silent.reason.text() == "The process exited without an error message; its log is in Runs, under Events."
+
+
+@pytest.mark.parametrize("kind", [PausedCard, FailedCard])
+def test_a_run_that_ended_early_is_resumed_where_that_goes_on(
+    qtbot: QtBot, kind: type[PausedCard | FailedCard]
+) -> None:
+    asked = list[object]()
+    for changes in ({"step": 30}, {"step": 0}, {"step": 30, "is_own": False}):
+        card = kind(replace(FAILED, **cast(Any, changes)), "clip · run 2")
+        qtbot.addWidget(card)
+        card.resume_asked.connect(asked.append)
+        for button in card.findChildren(QPushButton):
+            if button.text() == "Resume":
+                button.click()
+    assert asked == [replace(FAILED, step=30)]
 
 
 def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> None:
@@ -287,7 +304,7 @@ def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
 
     told(1, 2)
     panel._list()
-    qtbot.waitUntil(lambda: curve() == "train/loss, 2 points, last 0.5")
+    qtbot.waitUntil(lambda: curve() == "Total loss, 2 points, last 0.5")
     told(4)
     panel.hide()
     panel._read_on.timeout.emit()
@@ -298,11 +315,11 @@ def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
         panel._read_on.timeout.emit()
         qtbot.waitUntil(lambda: not panel._reading)
     panel._read_on.timeout.emit()
-    qtbot.waitUntil(lambda: curve() == "train/loss, 3 points, last 0.25")
+    qtbot.waitUntil(lambda: curve() == "Total loss, 3 points, last 0.25")
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
     panel._list()
     qtbot.waitUntil(lambda: run.id in view.done and not panel._reading)
-    assert view.done[run.id].curve.accessibleName() == "train/loss, 3 points, last 0.25", (
+    assert view.done[run.id].curve.accessibleName() == "Total loss, 3 points, last 0.25", (
         "what was read is shown at once"
     )
     store.delete_experiment(run.experiment_id)

@@ -16,7 +16,7 @@ from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFini
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.panels.home import model
-from sdgui.panels.home.model import MOST_FAILED, POINTS, Glimpse, list_runs
+from sdgui.panels.home.model import MOST_FAILED, POINTS, Glimpse, list_runs, spans
 from sdgui.shared.own_data import own_data_config
 from sdgui.store.records import Progress, Run
 from sdgui.store.store import Store
@@ -91,6 +91,21 @@ def test_a_run_that_goes_on_from_an_earlier_step_has_neither_curve_beyond_it(sto
     assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0))
 
 
+def test_small_curves_of_one_metric_share_a_scale(store: Store, tmp_path: Path) -> None:
+    def glimpse(name: str, *events: Event) -> Glimpse:
+        read = Glimpse(make_run(store, tmp_path / name, *events))
+        read.read()
+        return read
+
+    recalls = [
+        [Evaluated(step=step, values={f"val/{who}/mean_recall": share + step / 100}) for step in range(5)]
+        for who, share in (("student", 0.1), ("teacher", 0.6))
+    ]
+    glimpses = {1: glimpse("low", *recalls[0]), 2: glimpse("high", *recalls[1]), 3: glimpse("loss", *losses(1, 2))}
+    assert spans(glimpses) == {1: (0.1, 0.64), 2: (0.1, 0.64), 3: (1.0, 2.0)}
+    assert [each.title for each in glimpses.values()] == ["Mean recall, student", "Mean recall, teacher", "Total loss"]
+
+
 def test_of_a_long_run_the_end_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     glimpse = Glimpse(make_run(store, tmp_path / "run", *losses(*range(1, 100))))
     monkeypatch.setattr(model, "_LAST", 1000)
@@ -129,7 +144,9 @@ def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None
     done_runs = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
     failed = make_run(store, tmp_path / "broken")
     store.mark_failed(failed.id, "No such file.")
+    paused = make_run(store, tmp_path / "paused", RunFinished(step=9, time=1.0, outcome="paused"))
     listed = list_runs(store, ())
+    assert [run.id for run in listed.paused] == [paused.id]
     assert [run.id for run in listed.done] == [done_runs[2].id, done_runs[0].id, done_runs[1].id], (
         "what ended last comes first"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QGuiApplication
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QSplitter
 from pytestqt.qtbot import QtBot
 
@@ -266,18 +266,26 @@ def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -
     header = RunHeader()
     qtbot.addWidget(header)
     actions = Actions(header)
-    actions.register(
-        [Action(name, "Run", name, name, lambda _: None) for name in ("pause", "resume", "stop", "use_search")], header
-    )
-    actions["resume"].setEnabled(False)
+    names = ("end_now", "pause", "resume", "stop", "use_search")
+    actions.register([Action(name, "Run", name, name, lambda _: None) for name in names], header)
+    for name in ("end_now", "resume"):
+        actions[name].setEnabled(False)
     header.set_actions(actions)
+    header.resize(900, 60)
     header.show()
-    buttons = [header._row.itemAt(row).widget() for row in range(3, 7)]
-    assert [button.isVisible() for button in buttons] == [True, False, True, True]
-    action: QAction = actions["resume"]
-    action.setEnabled(True)
+    buttons = [header._row.itemAt(row).widget() for row in range(3, 8)]
+    assert [button.isVisible() for button in buttons] == [False, True, False, True, True]
+    actions["resume"].setEnabled(True)
     actions["pause"].setEnabled(False)
-    assert [button.isVisible() for button in buttons] == [False, True, True, True]
+    assert [button.isVisible() for button in buttons] == [False, False, True, True, True]
+    actions["resume"].setEnabled(False)
+    QApplication.processEvents()
+    place = buttons[3].geometry()
+    actions["stop"].setEnabled(False)  # it was asked to stop
+    actions["end_now"].setEnabled(True)
+    QApplication.processEvents()
+    assert [button.isVisible() for button in buttons] == [True, False, False, True, True]
+    assert (buttons[3].geometry(), buttons[3].isEnabled()) == (place, False), "a second click there ends nothing"
 
 
 def test_the_sentences_of_the_event_log() -> None:
@@ -369,7 +377,7 @@ def test_the_table_is_read_when_the_panel_is_first_entered_and_after_changes(
 
 def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -> None:
     actions, triggered = Actions(panel), list[str]()
-    names = ("pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines", "study")
+    names = ("end_now", "pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines", "study")
     actions.register(
         [Action(name, "Run", name, name, lambda _, name=name: triggered.append(name)) for name in names], panel
     )
