@@ -14,6 +14,7 @@ from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.gallery.items import describe_item
+from sdgui.widgets.message import Message
 from tests.sdgui.panels.search.conftest import (
     OpenSearch,
     add_checkpoint,
