@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any
@@ -24,6 +24,11 @@ from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
 _MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|~&!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _BACKTICKS = re.compile(r"`{3,}")
 _PACKAGES = ("torch", "open_clip_torch")  # used to compute the weights
+_SPLITS = {
+    "val": "validation data, which may have been used to select the checkpoint",
+    "test": "test data",
+    "retain": "retained data",
+}
 # Must match CITATION.cff; a test compares them.
 CITATION = """@software{{sdgui,
   title = {{sdgui}},
@@ -111,14 +116,23 @@ def _training(facts: CardFacts) -> str:
     return "## Training\n\n" + _rows(("", ""), rows)
 
 
+def _without_folders(report: Report) -> Report:
+    """The card is published: where model and data lay on this computer is nobody's business."""
+    subject = report.subject
+    names = {"model": PurePath(subject.model).name, "dataset": PurePath(subject.dataset).name}
+    return replace(report, subject=replace(subject, **names))
+
+
 def _results(facts: CardFacts) -> str:
     parts = []
-    if facts.validation:
-        rows = [(name, f"{value:.4g}") for name, value in sorted(facts.validation.items())]
-        parts.append("On the validation data, which may have been used to select the checkpoint:\n\n")
-        parts[-1] += _rows(("metric", "value"), rows)
+    splits: dict[str, list[tuple[str, str]]] = {}
+    for name, value in sorted(facts.validation.items()):
+        split, _, metric = name.partition("/")
+        splits.setdefault(split, []).append((metric, f"{value:.4g}"))
+    for split, rows in splits.items():
+        parts.append(f"On the {_SPLITS.get(split, split)}:\n\n{_rows(('metric', 'value'), rows)}")
     for report in facts.reports:
-        report_table = _BACKTICKS.sub("``", table(report))
+        report_table = _BACKTICKS.sub("``", table(_without_folders(report)))
         parts.append(f"With 95 % intervals over queries:\n\n```\n{report_table}\n```")
     if parts:
         rounded = "" if facts.precision == facts.computed else f"; the weights in {facts.precision} were not evaluated"

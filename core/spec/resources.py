@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.spec.children import SOURCE
 
-Kind = Literal["architectures", "desktop", "icons", "pretrained", "prompts", "studies"]
+Kind = Literal["architectures", "desktop", "icons", "models", "pretrained", "prompts", "studies"]
 
 
 def resource_folder(kind: Kind) -> Path:

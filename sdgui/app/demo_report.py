@@ -1,15 +1,36 @@
-"""Progress of the demo data: a strip while it is created, a message with a button after a failure or a cancel.
+"""The demo in the window: progress of its data, then a search of its images.
 
-Flow: ``DemoData`` -> strip and ``message_requested`` -> the window's message bar.
+Flow: ``DemoData`` -> strip and ``message_requested`` -> the window's message bar; ``ready`` -> ``search_demo``.
 """
 
 from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
-from sdgui.runs.demo import DemoData
+from sdgui.actions.window import Window
+from sdgui.runs.demo import DEMO_QUERY, DemoData
+from sdgui.runs.models import included_models
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.progress_strip import ProgressStrip
+
+
+def show_demo(window: Window, experiment_id: int) -> None:
+    """Show the demo's main experiment; before the first run, the search of its images with the included model."""
+    window.refresh()
+    window.experiments.select_experiment(experiment_id)
+    window.show_panel("search" if _is_new(window) else "define")
+    if window.services.demo.complete:
+        search_demo(window)
+
+
+def search_demo(window: Window) -> None:
+    """Search the demo's images, unless the user went elsewhere while they were drawn."""
+    if window.panel == "search" and _is_new(window):
+        window.panels["search"].show_source(str(window.services.demo.images), DEMO_QUERY)
+
+
+def _is_new(window: Window) -> bool:
+    return bool(included_models()) and not window.experiments.model.runs()
 
 
 class DemoReport(QObject):

@@ -23,7 +23,7 @@ from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target
 from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
-from sdgui.app.demo_report import DemoReport
+from sdgui.app.demo_report import DemoReport, search_demo, show_demo
 from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.rail import Rail
@@ -115,18 +115,19 @@ class MainWindow(QMainWindow):
         self.experiments.import_asked.connect(self.experiment_commands.import_run)
         for changed in (self.run_commands.changed, self.experiment_commands.changed, self.dialogs.changed):
             changed.connect(self._changed)
-        self.run_commands.message_requested.connect(self.show_message)
+        for source in (self.run_commands, self.experiment_commands, self.demo_report):
+            source.message_requested.connect(self.show_message)
         self.run_commands.started.connect(self._started)
         self.run_commands.data_refused.connect(self._data_refused)
-        self.experiment_commands.message_requested.connect(self.show_message)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)
-        self.demo_report.message_requested.connect(self.show_message)
+        self.experiment_commands.demo_added.connect(partial(show_demo, self))
         self.status.basket_asked.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:
         self.services.pool.ask_code = partial(ask_to_run, self)
         self.run_commands.code_refused.connect(partial(ask_to_run, self))
+        self.services.demo.ready.connect(partial(search_demo, self))
         tailer = self.services.tailer
         tailer.state_changed.connect(self._state_changed)
         tailer.progress_changed.connect(self._on_progressed)
@@ -298,9 +299,8 @@ class MainWindow(QMainWindow):
         self.services.tailer.follow(0)
         self._changed(Changes(runs=run_ids))
 
-    # The demo
     def start_demo(self) -> None:
-        """Create the demo data and experiments where they are missing, and show the main one."""
+        """Create the demo data and experiments where they are missing; ``show_demo`` follows."""
         self.experiment_commands.add_demo()
 
     # Opening and closing

@@ -41,6 +41,7 @@ class ExperimentCommands(QObject):
     changed = Signal(object)  # Changes
     rebuilt = Signal()  # any record of the database may have changed
     added = Signal(int)  # experiment id: select it
+    demo_added = Signal(int)  # the id of the demo's main experiment
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -182,7 +183,7 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("error", sentence))
 
     def add_demo(self) -> None:
-        """Create the demo data and experiments where they are missing, and show the main one."""
+        """Create the demo data and experiments where they are missing; ``demo_added`` follows."""
         store, configs = self._services.store, demo_configs(self._services.demo.folder)
 
         def write() -> dict[str, int]:
@@ -194,7 +195,7 @@ class ExperimentCommands(QObject):
 
         def done(demo: dict[str, int]) -> None:
             self.changed.emit(Changes(frozenset(demo.values())))
-            self.added.emit(demo[SHOWN_FIRST])
+            self.demo_added.emit(demo[SHOWN_FIRST])
 
         self._services.demo.make()
         self._write(write, done)

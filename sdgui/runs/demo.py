@@ -20,6 +20,7 @@ from sdgui.runs.program import core_command, qt_process
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
 SHOWN_FIRST = "sd-clip demo"
+DEMO_QUERY = "grinning cat"
 _TABLES = ("train.csv", "val.csv", "test.csv")
 _COUNT = re.compile(r"(\d[\d,]*)\s*(?:/|of)\s*(\d[\d,]*)")
 
@@ -43,6 +44,11 @@ class DemoData(QObject):
     def complete(self) -> bool:
         """Whether the data is complete; the tables are written last."""
         return self._process is None and all((self.folder / name).is_file() for name in _TABLES)
+
+    @property
+    def images(self) -> Path:
+        """The table to search in."""
+        return self.folder / _TABLES[0]
 
     @property
     def making(self) -> bool:

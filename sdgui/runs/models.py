@@ -23,6 +23,7 @@ from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
 _OURS = resource_folder("architectures")
+_INCLUDED = resource_folder("models")
 _CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
 _STEP = "step-"
 _LONGEST_JSON = 64 * reading.MEGABYTE
@@ -215,6 +216,11 @@ def _has_captions(model: object) -> bool:
 def is_saved_model(folder: Path) -> bool:
     """Whether ``folder`` is one as open_clip saves it."""
     return (folder / "open_clip_config.json").is_file()
+
+
+def included_models() -> list[Path]:
+    """Folders of the models that come with the program."""
+    return [folder for folder in sorted(_INCLUDED.glob("*")) if is_saved_model(folder)]
 
 
 def folder_captions(folder: Path) -> bool:

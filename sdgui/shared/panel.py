@@ -58,8 +58,8 @@ class Panel(QWidget):
     def focus_search(self) -> None:
         """Put the cursor into the panel's search box."""
 
-    def show_source(self, source: str) -> None:
-        """Another panel asks for these data: a file, a folder or shards."""
+    def show_source(self, source: str, query: str = "") -> None:
+        """Show these data: a file, a folder or shards. Search then searches them for ``query``."""
 
     def entered(self) -> None:
         """The panel is now the one that is shown."""

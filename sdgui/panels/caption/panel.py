@@ -161,7 +161,7 @@ class CaptionsPanel(Panel):
         for side, picker in self.view.tools.pickers.items():
             restored = picker.restore_state(settings.value(f"captions/model_{side}"))
             if not restored and side == "a" and not picker.restore():
-                picker.show_newest_run()
+                picker.show_default()
         self.view.bar.clear()
         self.view.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self.view.show_empty()

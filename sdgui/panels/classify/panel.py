@@ -102,7 +102,7 @@ class ClassifyPanel(Panel):
             store = self._services.store
             self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
-                self.view.source.model.show_newest_run()
+                self.view.source.model.show_default()
         self._find_step()
 
     def left(self) -> None:

@@ -119,7 +119,7 @@ class CleanPanel(Panel):
             settings = self._services.settings
             self.view.source.restore(str(settings.value("clean/source") or ""))
             if self.view.source.model.choice() is None:
-                self.view.source.model.show_newest_run()
+                self.view.source.model.show_default()
         self._update()
 
     def left(self) -> None:

@@ -164,7 +164,7 @@ class DataPanel(Panel):
     def dropEvent(self, event: QDropEvent) -> None:
         self.show_source(dropped_file(event))
 
-    def show_source(self, source: str) -> None:
+    def show_source(self, source: str, query: str = "") -> None:
         """Open ``source``, as if it were chosen."""
         self.view.source.set_source(source)
 

@@ -30,7 +30,7 @@ _LONGEST = 200  # characters of a caption
 
 @dataclass(frozen=True)
 class HomeRuns:
-    """The runs that Home lists, newest first, and their names; ``any``: whether there is an experiment at all."""
+    """The runs that Home lists, newest first, and their names; ``any``: whether there is a run at all."""
 
     live: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
@@ -61,7 +61,7 @@ def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
         tuple(paused),
         labels=labels,
         queued=queued,
-        any=bool(store.changed_times()),
+        any=store.newest_run() is not None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What Home shows: sections of cards, or the three starts alone while there is no experiment."""
+"""What Home shows: sections of cards, or the three starts alone before the first run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class HomeView(QStackedWidget):
         self._paused = _Section("Paused", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
-        self.nothing = PlainLabel("No run yet: open an experiment in Define and launch it.", page, role="muted")
+        self.nothing = PlainLabel("No run trains, has finished or has failed.", page, role="muted")
         vbox(head, self.nothing, self._live, self._paused, self._failed, self._done, None, into=page, margins=2 * SPACE)
         return page
 
@@ -129,7 +129,8 @@ class HomeView(QStackedWidget):
 STARTS = {  # action -> icon, what comes of it
     "demo": (
         "ph.flask",
-        "Draws 4,050 captioned pictograms and trains on them in a few minutes, without a GPU. A good first look.",
+        "4,050 captioned pictograms: search them with the included model, then train your own in a few minutes, "
+        "without a GPU.",
     ),
     "new_from_folder": (
         "ph.folder-open",

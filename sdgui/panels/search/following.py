@@ -48,9 +48,11 @@ class RunFollowing(QObject):
             self.message_requested.emit(Message("warning", text))
 
     def begin(self) -> None:
-        """Select the newest run if no model was selected before."""
+        """Select the newest run if no model was selected before; without runs, a model that comes with the program."""
         if self.run_id is None and self._source.pickers[0].choice() is None:
             self._read_run(self._services.store.newest_run)
+            if self._run is None:
+                self._source.show_included()
 
     def _read_run(self, read_run: Callable[[], Run | None]) -> None:
         try:

@@ -95,8 +95,10 @@ class SearchPanel(Panel):
         """Search with this run, as soon as it has a checkpoint."""
         self.following.use(run_id)
 
-    def show_source(self, source: str) -> None:
+    def show_source(self, source: str, query: str = "") -> None:
         """Search in ``source`` with the selected models."""
+        if query:
+            self.view.query.set_query(Query(query))
         self.view.source.collection.search_folder(source)
 
     def ask_model(self) -> None:

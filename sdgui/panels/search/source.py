@@ -221,6 +221,12 @@ class SourceBar(QWidget):
         self._show()
         return is_selected
 
+    def show_included(self) -> None:
+        """Select the model that comes with the program; as it has no validation split, images are to be chosen."""
+        if self.kind == HELD_OUT:
+            self.collection.set_kind(DATA)
+        self.pickers[0].show_included()
+
     def show_index(self, side: int, folder: str) -> None:
         """Choose an index; it is listed among the recent ones."""
         self.collection.show_index(side, folder)

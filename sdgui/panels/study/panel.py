@@ -129,7 +129,7 @@ class StudyPanel(Panel):
         self._followed = selection.study_id
         self._ticked = set(selection.ticked_experiments)
 
-    def show_source(self, source: str) -> None:
+    def show_source(self, source: str, query: str = "") -> None:
         """Another panel has made the study in this folder."""
         self.open_study(Path(source))
 

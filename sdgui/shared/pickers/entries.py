@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from PySide6.QtCore import QSettings
 
 from core.spec.run.folder import RunDir
-from sdgui.runs.models import OPEN_CLIP, architectures, folder_captions, is_saved_model, run_facts
+from sdgui.runs.models import (
+    OPEN_CLIP,
+    architectures,
+    folder_captions,
+    included_models,
+    is_saved_model,
+    run_facts,
+)
 from sdgui.shared.pickers.pretrained import Pretrained, pretrained_models, size_text
 from sdgui.shared.run_texts import when
 from sdgui.store.records import BestPoint, Run, StoreError
@@ -133,6 +140,16 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
         reason,
         about=f"{availability or 'to download'} · {can}",
     )
+
+
+def included_entries(needs: Needs) -> list[ModelEntry]:
+    """The models that come with the program: small, but usable at once."""
+    entries = (folder_entry(folder, needs) for folder in included_models())
+    return [replace(entry, about=f"included · {_can(Path(entry.name))}") for entry in entries if entry is not None]
+
+
+def _can(folder: Path) -> str:
+    return _CAPTIONS if folder_captions(folder) else _SEARCHES
 
 
 def untrained_entries(needs: Needs) -> list[ModelEntry]:

@@ -26,6 +26,7 @@ from sdgui.shared.pickers.entries import (
     choice_entry,
     choice_of,
     folder_entry,
+    included_entries,
     pretrained_entries,
     recent_choices,
     remember,
@@ -34,7 +35,7 @@ from sdgui.shared.pickers.entries import (
     untrained_entries,
 )
 from sdgui.shared.pickers.model_list import Groups
-from sdgui.shared.pickers.model_popover import ModelPopover, groups_of
+from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
@@ -151,8 +152,9 @@ class ModelChip(ChipButton):
             return False
         return entry is not None and not entry.reason and self._use_entry(entry)
 
-    def show_newest_run(self) -> None:
-        """Choose the newest run that can be used here, once it is found, unless a model is chosen by then."""
+    def show_default(self) -> None:
+        """Choose the newest run that can be used here, else a model that comes with the program, unless one is chosen
+        by the time it is found."""
         store, needs = self._services.store, self._needs
 
         def found(entries: list[ModelEntry]) -> None:
@@ -160,7 +162,13 @@ class ModelChip(ChipButton):
             if usable is not None and self._entry is None:
                 self._use_entry(usable)
 
-        self._tasks.run(lambda: run_entries(store, needs), found)
+        self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], found)
+
+    def show_included(self) -> None:
+        """Choose a model that comes with the program, where one can be used here."""
+        entry = next((entry for entry in included_entries(self._needs) if not entry.reason), None)
+        if entry is not None:
+            self._use_entry(entry)
 
     def restore(self) -> bool:
         """Choose the most recent model that this panel can use; False without one."""
@@ -201,7 +209,13 @@ class ModelChip(ChipButton):
         def read() -> Groups:
             recent = [self._with_current_title(choice_entry(choice, needs)) for choice in choices[:_LISTED]]
             recent = [entry for entry in recent if not entry.reason]
-            return groups_of(recent, run_entries(store, needs), pretrained_entries(needs), untrained_entries(needs))
+            return [
+                ("Recent", recent),
+                ("Runs", run_entries(store, needs)),
+                ("Included", included_entries(needs)),
+                ("Pretrained, by open_clip", pretrained_entries(needs)),
+                (UNTRAINED, untrained_entries(needs)),
+            ]
 
         self._tasks.run(read, self._filled)
 

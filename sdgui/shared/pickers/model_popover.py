@@ -6,7 +6,6 @@ closes on Escape, a click elsewhere, and when a line is picked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
@@ -184,13 +183,3 @@ class ModelPopover(QFrame):
 def _found_as(entry: ModelEntry, words: str) -> ModelEntry:
     """``entry`` so that it answers to the path as it was typed."""
     return ModelEntry(entry.kind, entry.name, entry.title, entry.reason, entry.run_id, None, "", f"{words.strip()}")
-
-
-def groups_of(
-    recent: Sequence[ModelEntry],
-    runs: Sequence[ModelEntry],
-    pretrained: Sequence[ModelEntry],
-    untrained: Sequence[ModelEntry],
-) -> Groups:
-    """The list in its order."""
-    return [("Recent", recent), ("Runs", runs), ("Pretrained, by open_clip", pretrained), (UNTRAINED, untrained)]

@@ -14,7 +14,6 @@ from core.training.errors import TrainingError
 from core.training.train import train
 from tests.core.training.test_train import config_for, equal, losses, read, weights
 from tests.core.training.test_train import data as data
-from tests.core.training.test_train import own_cache as own_cache
 
 KEEP = "checkpoint.keep=9"
 

@@ -18,6 +18,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.search.panel import SearchPanel
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press, states
 
@@ -46,11 +47,19 @@ def test_the_database_is_rebuilt_from_the_run_folders(open_window: OpenWindow, q
     assert [run.folder.name for run in window.experiments.model.runs()] == ["good"]
 
 
-def test_the_first_start_says_what_the_window_is_for_and_offers_the_demo(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     assert not window.window_actions["launch"].isEnabled()
     press(qtbot, window, Qt.Key.Key_D, CTRL | SHIFT)
-    qtbot.waitUntil(lambda: window.services.demo.complete and window.panel == "define")
+    qtbot.waitUntil(lambda: window.services.demo.complete and window.panel == "search")
+    search = window.panels["search"]
+    assert isinstance(search, SearchPanel)
+    qtbot.waitUntil(lambda: search.view.source.target(0) is not None)
+    target = search.view.source.target(0)
+    assert target is not None
+    assert (Path(target.model).name, Path(target.data)) == ("emoji-clip", window.services.demo.images)
+    assert search.view.query.query().words == "grinning cat"
+    window.show_panel("define")
     assert shown_experiment(window) == "sd-clip demo"
     assert [e.name for e in window.services.store.experiments()] == ["clip demo", "sd-clip demo"]
     window.start_demo()

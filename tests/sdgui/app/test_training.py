@@ -179,6 +179,7 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow,
     window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
+    window.show_panel("define")
     press(qtbot, window, Qt.Key.Key_Return)
     settle(window)
     assert "still being created" in window.bar.text
@@ -195,6 +196,7 @@ def test_two_launches_in_a_row_that_wait_for_the_demo_data_are_one(
     window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
+    window.show_panel("define")
     experiment = window.selection.experiment_id
     assert experiment is not None
     window.run_commands.launch(experiment)
@@ -212,6 +214,7 @@ def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
     window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
+    window.show_panel("define")
     press(qtbot, window, Qt.Key.Key_Return)
     settle(window)
     with qtbot.waitSignal(window.services.demo.ready):
@@ -226,6 +229,7 @@ def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenW
     window = open_window(demo_options=("--fail",))
     window.start_demo()
     settle(window)
+    window.show_panel("define")
     press(qtbot, window, Qt.Key.Key_Return)
     settle(window)
     qtbot.waitUntil(lambda: "the disk is full; free some space." in window.bar.text, timeout=10000)

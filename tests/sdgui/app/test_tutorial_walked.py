@@ -35,7 +35,7 @@ _LEADS_TO = {
     "Resume": RunState.RUNNING,
     "Stop": RunState.STOPPED,
 }
-_SHOWN_BY_ITSELF = {"Define": "open", "Runs": "Launch"}  # panels that the page says the window switches to
+_SHOWN_BY_ITSELF = {"Search": "open", "Runs": "Launch"}  # panels that the page says the window switches to
 _OPENS: dict[str, Callable[[MainWindow], bool]] = {
     "Import a run folder…": lambda window: len(window.services.store.runs()) == 2,
     "Go to…": lambda window: any(palette.isVisible() for palette in window.findChildren(CommandPalette)),

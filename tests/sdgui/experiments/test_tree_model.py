@@ -11,12 +11,12 @@ from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
-from sdgui.experiments.delegate import ExperimentDelegate
 
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
 from sdgui.app.start import make_application
 from sdgui.experiments.filter import ExperimentFilter
+from sdgui.experiments.tree import ExperimentDelegate
 from sdgui.experiments.tree_model import ExperimentModel, Role
 from sdgui.shared.run_texts import when
 from sdgui.store.changes import Changes

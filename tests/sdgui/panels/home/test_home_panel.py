@@ -10,7 +10,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
-from sdgui.panels.home.starts import STARTS, StartCards, StartRow
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -18,6 +17,7 @@ from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.home.panel import HomePanel
+from sdgui.panels.home.view import STARTS, StartCards, StartRow
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.plain_text import PlainLabel

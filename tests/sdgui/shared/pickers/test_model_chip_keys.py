@@ -80,11 +80,11 @@ def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
     runs = [run_of(services, name) for name in ("old", "new", "without")]
     for run in runs[:2]:
         save(run.dir, 10)
-    chip.show_newest_run()
+    chip.show_default()
     qtbot.waitUntil(lambda: chip.choice() is not None)
     assert chip.short_title() == "new · run 1 · student · best"
     assert chip.show_run(runs[0].id)
-    chip.show_newest_run()
+    chip.show_default()
     chip._tasks.wait()
     QApplication.processEvents()
     assert chip.short_title() == "old · run 1 · student · best"

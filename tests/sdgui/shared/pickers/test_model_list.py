@@ -16,14 +16,14 @@ from pytestqt.qtbot import QtBot
 from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry
 from sdgui.shared.pickers.model_list import ModelDelegate, ModelLines
-from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover, groups_of
+from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
 from sdgui.widgets.style.theme import theme
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
 TWO = ModelEntry("run", "/r/2", "coca · run 1", "It has not saved a checkpoint yet.")
 THREE = ModelEntry("open_clip", "ViT-B-32,openai", "ViT-B-32 · openai", about="to download")
 BARE = ModelEntry("open_clip", "RN50", "RN50 · no weights")
-GROUPS = groups_of([], [ONE, TWO], [THREE], [BARE])
+GROUPS = [("Recent", []), ("Runs", [ONE, TWO]), ("Pretrained, by open_clip", [THREE]), (UNTRAINED, [BARE])]
 Role = Qt.ItemDataRole
 
 
@@ -120,7 +120,7 @@ def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover:
     picked: list[ModelEntry] = []
     popover.picked.connect(picked.append)
     many = [replace(ONE, name=f"/r/{number}", title=f"run {number}") for number in range(20)]
-    popover.show_groups(groups_of([], many, [], []))
+    popover.show_groups([("Runs", many)])
     currents: list[str] = []
     for key in (Qt.Key.Key_Down, Qt.Key.Key_PageDown, Qt.Key.Key_Up, Qt.Key.Key_PageUp, Qt.Key.Key_PageUp):
         qtbot.keyClick(popover.line, key)
@@ -129,7 +129,7 @@ def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover:
         currents.append(entry.title)
     assert currents == ["run 1", "run 7", "run 6", "run 0", "run 0"]
     qtbot.keyClick(popover.line, Qt.Key.Key_Down)
-    popover.show_groups(groups_of([], many[::-1], [], []))
+    popover.show_groups([("Runs", many[::-1])])
     assert current(popover) == many[1], "the line that was reached stays"
     qtbot.keyClick(popover.line, Qt.Key.Key_Return)
     assert (picked, popover.isVisible()) == ([many[1]], False)

@@ -1,0 +1,140 @@
+"""The data and the config of the model that the demo opens on: a CLIP trained on color emoji by five artists.
+
+    python packaging/icon_sets.py DATA openmoji twemoji fluent-emoji-flat fluent-emoji emojione fxemoji
+    sdgui-core demo-data DEMO
+    python packaging/demo_model.py DATA --demo DEMO
+    sdgui-core train DATA/demo-model.json FIRST
+    sdgui-core train DATA/demo-model.json RUN --set towers.pretrained=FIRST optim.epochs=5 optim.warmup=0.05 \\
+        optim.learning_rate=0.0008 objectives.contrastive.label_smoothing=0.1
+    sdgui-core evaluate RUN --data DATA/test.csv --task retrieval --json > test.json
+    sdgui-core export RUN resources/models/emoji-clip --precision fp16 --licence cc-by-sa-4.0 --report test.json
+    python packaging/demo_model.py DATA --finish resources/models/emoji-clip
+
+The third command writes ``train.csv``, ``val.csv`` (500 pairs), ``test.csv`` (1,500) and ``other.csv`` (FxEmoji, whose
+artist is not trained on) to ``DATA``, and the config. A caption is the emoji's Unicode name. Held out are random images
+of all five sets, and OpenMoji's images of every emoji that the demo data does not train on.
+
+The last command sets the embeddings of tokens that no caption has to zero, so that the file compresses well, and adds
+the authors of the images to the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import load_file, save_file
+
+from core.data.derived.manifest import manifest
+from core.spec.config import override
+from core.spec.files import write_whole
+from core.spec.presets import preset_config
+
+SETS = ("openmoji", "twemoji", "fluent-emoji-flat", "fluent-emoji", "emojione")
+OTHER = "fxemoji"
+SEED = 7
+VALIDATION, TEST = 500, 1500
+SETTINGS = (
+    "name=emoji-clip",
+    "optim.epochs=12",
+    "optim.batch_size=64",
+    "optim.learning_rate=0.001",
+    "objectives.contrastive.label_smoothing=0.3",
+    "runtime.log_every=50",
+    "checkpoint.every_steps=500",
+)
+
+Row = dict[str, str]
+
+_AUTHORS = """The images are emoji by five artists, rendered at 64 pixels; a caption is the Unicode name:
+"""
+
+
+def main() -> None:
+    """Prepare the training, or finish the exported model."""
+    parser = argparse.ArgumentParser(description="Data and config of the demo's model.")
+    parser.add_argument("data", type=Path, help="folder written by icon_sets.py")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--demo", type=Path, metavar="DIR", help="demo data, written by sdgui-core demo-data")
+    task.add_argument("--finish", type=Path, metavar="MODEL", help="the exported model")
+    arguments = parser.parse_args()
+    if arguments.finish:
+        clear_unused_tokens(arguments.finish / "open_clip_model.safetensors", _titles(arguments.data))
+        add_authors(arguments.finish / "README.md", arguments.data / "sources.json")
+    else:
+        write_data(arguments.data, arguments.demo)
+
+
+def write_data(data: Path, demo: Path) -> None:
+    """Write the manifests and the config to ``data``."""
+    demo_titles = {_key(row["title"]) for split in ("val", "test", "unseen") for row in _rows(demo / f"{split}.csv")}
+    pool = []
+    for name in SETS:
+        rows = _rows(data / f"{name}.csv")
+        pool += [row for row in rows if name != "openmoji" or _key(row["title"]) not in demo_titles]
+    order = np.random.default_rng(SEED).permutation(len(pool)).tolist()
+    _write(data / "test.csv", [pool[i] for i in sorted(order[:TEST])])
+    _write(data / "val.csv", [pool[i] for i in sorted(order[TEST : TEST + VALIDATION])])
+    _write(data / "train.csv", [pool[i] for i in sorted(order[TEST + VALIDATION :])])
+    names = {_key(row["title"]): row["title"] for row in pool}
+    other = [
+        row | {"title": names[key]} for row in _rows(data / f"{OTHER}.csv") if (key := _key(row["title"])) in names
+    ]
+    _write(data / "other.csv", other)
+    config = override(
+        preset_config("clip", "demo"),
+        [*SETTINGS, *(f"data.{split}={data.resolve() / split}.csv" for split in ("train", "val", "test"))],
+    )
+    write_whole(data / "demo-model.json", (json.dumps(config.model_dump(mode="json"), indent=1) + "\n").encode())
+    print({"train": len(pool) - TEST - VALIDATION, "val": VALIDATION, "test": TEST, "other": len(other)})
+
+
+def clear_unused_tokens(file: Path, titles: list[str]) -> None:
+    """Set the embeddings of the tokens that are in none of ``titles`` to zero."""
+    weights = load_file(file)
+    used = torch.unique(SimpleTokenizer()(titles))
+    embeddings = weights["token_embedding.weight"]
+    cleared = torch.zeros_like(embeddings)
+    cleared[used] = embeddings[used]
+    save_file(weights | {"token_embedding.weight": cleared}, file, metadata={"format": "pt"})
+
+
+def add_authors(card: Path, sources: Path) -> None:
+    """Add who drew the images, under which licence, to the model card."""
+    authors = json.loads(sources.read_text(encoding="utf-8"))
+    lines = [
+        f"- {name}: [{author['name']}]({author['url']}), {authors[name]['license']['title']}"
+        for name in SETS
+        for author in (authors[name]["author"],)
+    ]
+    text = card.read_text(encoding="utf-8").replace("## Results", "\n".join([_AUTHORS, *lines, "", "## Results"]), 1)
+    write_whole(card, text.encode())
+
+
+def _titles(data: Path) -> list[str]:
+    return sorted({row["title"] for split in ("train", "val", "test") for row in _rows(data / f"{split}.csv")})
+
+
+def _rows(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _key(title: str) -> str:
+    """``title`` in lower case without punctuation: how artists spell a name differs."""
+    return re.sub(r"[^a-z0-9]+", "", title.lower())
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    pairs = ((row["filepath"], row["title"], [row["concept"], row["group"]]) for row in rows)
+    write_whole(path, manifest(pairs, ("concept", "group")))
+
+
+if __name__ == "__main__":
+    main()
