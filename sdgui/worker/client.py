@@ -109,6 +109,12 @@ class WorkerClient(QObject):
         if self._open.pop(number, None) is not None:
             self.failed.emit(number, failure)
 
+    def warm_up(self) -> None:
+        """Start a process before the first request, since loading its libraries takes seconds."""
+        if self._process is None and not (self._ours and missing("train")) and self._may_start():
+            self._start()
+            self._update_state()
+
     def start_waiting(self) -> None:
         """Start a process for the requests that wait for one, if it may start now."""
         if not self._held or self._process is not None or not self._may_start():

@@ -37,7 +37,7 @@ class SourceBar(QWidget):
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._quiet = False
+        self._quiet, self._pool = False, services.pool
         self.pickers = (ModelChip(services, "search", self), ModelChip(services, "search", self))
         self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
         self.presets = IconButton("ph.caret-down", "Ways to compare", parent=self)
@@ -226,6 +226,8 @@ class SourceBar(QWidget):
         if self.kind == HELD_OUT:
             self.collection.set_kind(DATA)
         self.pickers[0].show_included()
+        if (choice := self.pickers[0].choice()) is not None:
+            self._pool.client(choice.model, choice.title).warm_up()
 
     def show_index(self, side: int, folder: str) -> None:
         """Choose an index; it is listed among the recent ones."""

@@ -112,6 +112,15 @@ def test_nothing_starts_before_it_is_needed(client: WorkerClient, heard: Heard, 
     assert heard.states[0] == "starting"
 
 
+def test_a_process_started_ahead_answers_the_first_request(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+    client.warm_up()
+    client.warm_up()
+    wait(lambda: client.state == "ready")
+    number = client.request("echo", text="a")
+    wait(lambda: number in heard.done and client.state == "ready")
+    assert heard.states == ["starting", "ready", "busy", "ready"], "one process"
+
+
 def test_answers_find_their_requests(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     numbers = [client.request("echo", text=str(place)) for place in range(20)]
     wait(lambda: len(heard.done) == 20)
