@@ -10,6 +10,7 @@ from pathlib import Path
 from core.spec.chain import ChainDir, chain_file, run_label
 from core.spec.errors import UserError
 from core.spec.paths import expand_user
+from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
 
 
@@ -52,9 +53,9 @@ def find_run(home: Path, name: str) -> RunDir:
     if len(matches) == 1:
         return next(iter(matches.values()))
     if not matches:
-        raise UserError(f"there is no run {name} in {runs_folder(home)}; list them with sdgui-core runs list.")
+        raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; list them with sdgui-core runs list.")
     names = ", ".join(run_label(run.path) for run in list(matches.values())[:5])
-    raise UserError(f"{name} matches {len(matches)} runs ({names}); give more of the name.")
+    raise UserError(f"{excerpt(name)} matches {len(matches)} runs ({names}); give more of the name.")
 
 
 def runs(home: Path) -> list[RunDir]:

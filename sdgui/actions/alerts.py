@@ -70,6 +70,8 @@ class AlertsDialog(QDialog):
         )
         self.desktop = QCheckBox("While the window is not in front", self)
         self.command, self.url = QLineEdit(self), QLineEdit(self)
+        for line in (self.command, self.url):
+            line.setClearButtonEnabled(True)
         self.command.setPlaceholderText("Program and arguments; the message is added, JSON goes to stdin")
         self.url.setPlaceholderText("https://… receives a POST with JSON")
         self.bar = MessageBar(self)

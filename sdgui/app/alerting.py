@@ -115,6 +115,10 @@ class Alerting(QObject):
         if alert.rules.desktop and QApplication.applicationState() != Qt.ApplicationState.ApplicationActive:
             self._notify(text)
 
+    def _restyle(self) -> None:
+        if self._tray is not None:
+            self._tray.setIcon(theme().icon("ph.bell"))
+
     def _notify(self, text: str) -> None:
         """By the system tray, else by ``notify-send``; a desktop with neither shows nothing."""
         if sys.platform not in ("win32", "darwin"):  # the other desktops read markup
@@ -122,6 +126,7 @@ class Alerting(QObject):
         if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
             if self._tray is None:
                 self._tray = QSystemTrayIcon(theme().icon("ph.bell"), self)
+                theme().changed.connect(self._restyle)
                 self._tray.messageClicked.connect(self._window.activateWindow)
                 self._tray.show()
             self._tray.showMessage("sdgui", text)

@@ -101,7 +101,8 @@ class RunSummary:
     @property
     def unreadable(self) -> str:
         """Why none of the written events can be read; "" when some can, or nothing was written."""
-        return f"None of its events can be read: {self.problem}." if self.problem and self.empty else ""
+        problem = self.problem.removesuffix(".") if self.empty else ""
+        return f"None of its events can be read: {problem}." if problem else ""
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
         """The record for the store."""

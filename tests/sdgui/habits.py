@@ -130,7 +130,8 @@ HABITS = (
         "is typed into",
         QPlainTextEdit,
         lambda one: not one.isReadOnly(),
-        "DescribeSheet.note LaunchForm/_Lines ManySheet.note PromptEditor.templates ScriptEditor.text TryTab.names",
+        "AlertsDialog.conditions DescribeSheet.note LaunchForm/_Lines ManySheet.note PromptEditor.templates"
+        " ScriptEditor.text TryTab.names",
     ),
     Habit(
         "has words for an empty line and no button to clear it",
@@ -154,9 +155,10 @@ HABITS = (
         "is pressed by Enter",
         QPushButton,
         lambda one: one.autoDefault(),
-        "EmptyState._button ExportDialog.copy ExportDialog.leave ExportDialog.show_folder ExportDialog.start"
+        "AlertsDialog.follow AlertsDialog.leave AlertsDialog.save AlertsDialog.test"
+        " EmptyState._button ExportDialog.copy ExportDialog.leave ExportDialog.show_folder ExportDialog.start"
         " ExportDialog.stop FailureDialog/QPushButton MessageBar._action MessageBar._fold MessageBar._second_action"
-        " StartCards/ActionButton",
+        " ReportDialog.export ReportDialog.leave StartCards/ActionButton",
     ),
     Habit(
         "has a frame around its pages",

@@ -66,7 +66,9 @@ from tests.sdgui.signal_receivers import deaf_to, everything, receivers, unheard
 
 # Controls that are read when the button beside them is pressed, and tell nobody before.
 READ_WHEN_ASKED = """
-    AtStep.metrics ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
+    AlertsDialog.collapsed AlertsDialog.command AlertsDialog.conditions AlertsDialog.desktop AlertsDialog.ended
+    AlertsDialog.failed AlertsDialog.stalled AlertsDialog.stalled_minutes AlertsDialog.url AtStep.metrics
+    ClassifySource.method ClassifySource.train_label CurvesTab.draws DescribeSheet.note
     ExportDialog.precision ExportDialog.replace FixingView.seeds IndexSheet.drop IndexSheet.folder IndexSheet.new
     IndexSheet.old ManySheet.add ManySheet.append ManySheet.note OptionsRow._k OptionsRow._layer
     OptionsRow._standardise OptionsRow._text SweepBar.steps SweepBar.trials
@@ -152,8 +154,9 @@ NOT_NEEDED = {
     " CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
     " FixingView.gallery GroupsPage.gallery MapPage.gallery MatrixTab.gallery MistakesTab.gallery"
     " SamplesView/Gallery TryTab.gallery",
-    "MessageBar.dismissed": "CaptionView.bar ClassifyView.bar CleanView.bar DataView.bar DefinePanel.bar"
-    " ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message RunsView.bar SearchView.bar StudyPanel.bar",
+    "MessageBar.dismissed": "AlertsDialog.bar CaptionView.bar ClassifyView.bar CleanView.bar DataView.bar"
+    " DefinePanel.bar ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message ReportDialog.bar"
+    " RunsView.bar SearchView.bar StudyPanel.bar",
     "ModelChip.changed": "CompareTab.other_model",
     "ModelChip.renewed": "CaptionsBar/ModelChip ClassifySource.model CleanSource.model CompareTab.other_model",
     "ParallelCoordinates.brushed": "SweepView.parallel",

@@ -95,7 +95,7 @@ def with_runs(home: Path, experiments: int, each: int) -> None:
                     RunRow(
                         experiment_id=experiment, key=key, folder=folder.path.name, digest=config.digest(),
                         created=time.time(), state=RunState.DONE.value, ending="done", failure="", note="",
-                        best_metric="",
+                        best_metric="", color=0,
                     )
                 )  # fmt: skip
     store.close()

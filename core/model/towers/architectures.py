@@ -17,7 +17,7 @@ from core.model.towers.formats.description import check_description
 from core.model.towers.formats.huggingface import read_clip_config
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
-from core.spec.reading import LONGEST_SHOWN, MEGABYTE, read_json
+from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, is_saved_model
 
@@ -62,7 +62,7 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
     lowered = name_or_path[:LONGEST_SHOWN].lower()
     close = [folded[name] for name in difflib.get_close_matches(lowered, folded, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
-    raise ModelError(f"there is no architecture '{name_or_path}'; {hint}")
+    raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
 
 
 def is_published(name: str) -> bool:
@@ -75,13 +75,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = read_json(path, 4 * MEGABYTE, error=ModelError)
     except FileNotFoundError as error:
-        raise ModelError(f"cannot read the architecture {path}: {error.strerror}; give a name or a file.") from error
+        raise ModelError(
+            f"cannot read the architecture {excerpt(str(path))}: {error.strerror}; give a name or a file."
+        ) from error
     config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
     missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
     if missing:
         lacks = f"lacks {', '.join(missing)}; see {OURS / 'sd-tiny.json'}."
-        raise ModelError(f"the architecture {path} {lacks}")
+        raise ModelError(f"the architecture {excerpt(str(path))} {lacks}")
     if "preprocess_cfg" in raw:
         config["preprocess_cfg"] = raw["preprocess_cfg"]
-    check_description(config, f"the architecture {path}")
+    check_description(config, f"the architecture {excerpt(str(path))}")
     return dict(config)

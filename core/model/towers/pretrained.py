@@ -84,8 +84,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     if pretrained.startswith(_HUB):
         repository = pretrained.removeprefix(_HUB)
         raise ModelError(
-            f"cannot load weights directly from {pretrained}; download them with: hf download "
-            f"{repository} --local-dir FOLDER, and give FOLDER as architecture and as weights."
+            f"cannot load weights directly from {excerpt(pretrained)}; download them with: hf download "
+            f"{excerpt(repository)} --local-dir FOLDER, and give FOLDER as architecture and as weights."
         )
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
@@ -93,7 +93,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         hint = f"its tags are {', '.join(close)}" if close else "it has no tags"
         raise ModelError(
-            f"'{pretrained}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or give a path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or give a "
+            "path."
         )
     local_folder = weights_folder(architecture, tag)
     if local_folder.is_dir():
@@ -135,7 +136,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     # On bytes that are not a pickle the restricted unpickler raises IndexError, KeyError, TypeError and others.
     except Exception as error:
         raise ModelError(
-            f"the weights {path} cannot be read: {_first_line(error)}; give a file of weights, a run, or a tag."
+            f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
+            "a tag."
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -55,8 +55,10 @@ def read_config(path: Path) -> RunConfig:
     try:
         text = read_text(path, LARGEST_FILE, error=ConfigError)
     except FileNotFoundError as error:
-        raise ConfigError(f"cannot read the experiment {path}: {error.strerror}; check the path.") from error
-    return parse_config(text, str(path))
+        raise ConfigError(
+            f"cannot read the experiment {excerpt(str(path))}: {error.strerror}; check the path."
+        ) from error
+    return parse_config(text, excerpt(str(path)))
 
 
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
@@ -131,10 +133,10 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
         name, equals, text = setting.partition("=")
         name = current_name("setting", name.strip())
         if not equals:
-            raise ConfigError(f"--set '{setting}' has no '='; write --set optim.epochs=3.")
+            raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known_fields and not _is_custom(name):
             near = _nearest(name) or "; `sdgui-core presets clip` shows all."
-            raise ConfigError(f"--set '{setting}': there is no field '{name}'{near}")
+            raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
         _assign(raw, _parts(name), _value(text), text)
     return validate(raw, "the experiment with --set")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.spec.config import expand_user, read_config, split_run
 from core.spec.errors import UserError, nearest
 from core.spec.paths import is_file
-from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, read_bytes, read_json
+from core.spec.reading import KILOBYTE, MEGABYTE, UnreadableError, excerpt, read_bytes, read_json
 from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
@@ -52,7 +52,9 @@ def resolve(run: RunDir, wanted_name: str) -> str:
     name = CHECKPOINT.format(int(wanted_name)) if wanted_name.isdecimal() and len(wanted_name) < 20 else wanted_name
     if name not in existing:
         checkpoint_list = ", ".join((*existing[:10], *(["…"] if len(existing) > 10 else [])))
-        raise CheckpointError(f"{run.path} has no checkpoint {wanted_name!r}; there are best, last, {checkpoint_list}.")
+        raise CheckpointError(
+            f"{run.path} has no checkpoint {excerpt(wanted_name)!r}; there are best, last, {checkpoint_list}."
+        )
     return name
 
 
@@ -183,13 +185,15 @@ def _interpolated(name: str, weights: str) -> InterpolatedModel:
     except ValueError:
         alpha = math.nan
     if not 0.0 <= alpha <= 1.0:
-        raise UserError(f"{name} does not end with a number from 0 to 1; write {INTERPOLATED}RUN@0.7.")
+        raise UserError(f"{excerpt(name)} does not end with a number from 0 to 1; write {INTERPOLATED}RUN@0.7.")
     run = locate_run(tuned, weights)
     if run is None:
-        raise UserError(f"there is no run {tuned!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
+        raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
     initial = locate(initial_name) if initial_name else initial_of(run)
     if isinstance(initial, InterpolatedModel):
-        raise UserError(f"{initial_name} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model.")
+        raise UserError(
+            f"{excerpt(initial_name)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model."
+        )
     return InterpolatedModel(run, initial, alpha)
 
 
@@ -239,7 +243,7 @@ def locate_run(name: str, weights: str = "") -> RunNetwork | None:
         return None
     if weights not in (*_DEFAULT, *NETWORKS):
         suggestions = nearest(weights, NETWORKS, cutoff=0.5) or NETWORKS
-        raise UserError(f"a run has no network '{weights}'; did you mean {' or '.join(suggestions)}?")
+        raise UserError(f"a run has no network '{excerpt(weights)}'; did you mean {' or '.join(suggestions)}?")
     run, wanted_name = RunDir(split[0]), split[1] or "best"
     if not split[1] and _is_checkpoint(split[0]):
         run, wanted_name = RunDir(split[0].parent.parent), split[0].name

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 from core.spec.run.folder import RunDir
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
 from sdgui.panels.search.work import Target
-from sdgui.runs.models import run_facts
+from sdgui.runs.models import included_models, run_facts
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
@@ -223,6 +223,8 @@ class SourceBar(QWidget):
 
     def show_included(self) -> None:
         """Select the model that comes with the program; as it has no validation split, images are to be chosen."""
+        if not included_models():
+            return
         if self.kind == HELD_OUT:
             self.collection.set_kind(DATA)
         self.pickers[0].show_included()

@@ -79,8 +79,9 @@ def test_open_clip_opens_a_run_and_computes_the_same(run: Path, tmp_path: Path) 
     assert "# shapes" in card
     assert "the weights of the teacher after" in card
     assert "the fusion of image and text" in card
-    assert "val/teacher/image_to_text_R@1" in card
-    assert "val/student" not in card
+    assert "On the validation data" in card
+    assert "| teacher/image_to_text_R@1 |" in card
+    assert "student/" not in card
     config = (out / "config.json").read_text(encoding="utf-8")
     assert str(run.parent) not in card + config
     assert json.loads(config)["data"]["train"] == "train.csv"

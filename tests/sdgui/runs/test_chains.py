@@ -95,7 +95,7 @@ def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, stor
 
 def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
-    launcher = Launcher(store, command("--steps", "60", "--delay", "0.02"))
+    launcher = Launcher(store, command("--steps", "60", "--delay", "0.05"))  # time to be seen running
     tailer = Tailer(store)
     tailer.start()
     try:

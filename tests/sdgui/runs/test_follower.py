@@ -75,8 +75,8 @@ def test_garbage_beside_good_runs(
     all_followed(store, tailer, runs, qtbot)
     qtbot.waitUntil(lambda: store.run(bad.id).state is RunState.INTERRUPTED)
     why = (
-        f"None of its events can be read: {bad.dir.events}, at byte 0: metrics: values: train/loss: null is not a "
-        "number."
+        f"None of its events can be read: {bad.dir.events}, at byte 0: metrics.values.train/loss: Input should be a "
+        "valid number, not None."
     )
     assert store.run(bad.id).failure == why  # in its row, and over Runs
     progress = tailer.progress(bad.id)
@@ -178,7 +178,7 @@ def test_why_nothing_can_be_read_is_known_when_the_window_is_opened_again(
         failures.append(store.run(bad.id).failure)
         assert store.run(bad.id).offset == len(GARBAGE)
     assert failures[0] == failures[1]
-    assert "null is not a number" in failures[0]
+    assert "Input should be a valid number, not None" in failures[0]
 
 
 def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(

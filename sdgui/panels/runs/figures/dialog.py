@@ -36,7 +36,7 @@ from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -186,7 +186,8 @@ class PaperDialog(QDialog):
         """The range of the metric whose row is current."""
         plot = self._current()
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
-        self.y_label.setToolTip("Of the metric that is selected in the list" if plot is None else f"Of {plot.title}")
+        tip = "Of the metric that is selected in the list" if plot is None else f"Of {plot.title}"
+        self.y_label.setToolTip(plain_tip(tip))
         low, high = self._y.get(self._y_key(plot), ("", "")) if plot is not None else ("", "")
         self.y_from.setText(low)
         self.y_to.setText(high)

@@ -348,7 +348,8 @@ def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel:
     panel._list()
     panel._list()
     assert panel._stale
-    panel._services.store.add_experiment(preset_config("clip", "tiny"))
+    store = panel._services.store
+    store.add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
     qtbot.waitUntil(lambda: not panel._listing)
     assert (panel._stale, panel.view.currentWidget() is panel.view._area) == (False, True)
 
@@ -363,7 +364,7 @@ def test_a_store_that_cannot_be_read_is_told_and_asked_again(
         panel._list()
         qtbot.waitUntil(lambda: bool(messages))
     assert messages[0].level == "error"
-    panel._services.store.add_experiment(preset_config("clip", "tiny"))
+    (store := panel._services.store).add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
     panel._list()
     qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view._area)
 

@@ -39,25 +39,27 @@ def curve(window: MainWindow) -> int:
     return len(panel.tabs.view.grid.points(str(runs[0].id), "train/loss")[0])
 
 
-def test_from_an_empty_home_to_the_first_curve_by_two_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_by_three_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     start = home_of(window).view.empty.buttons["demo"]
     qtbot.waitUntil(start.isVisible)
     qtbot.mouseClick(start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    qtbot.waitUntil(lambda: window.panel == "search" and bool(window.services.store.experiments()))
     settle(window)
+    window.window_actions["define"].trigger()
     launch = window.panels["define"].findChild(QPushButton, "do_launch")
     assert isinstance(launch, QPushButton)
     qtbot.mouseClick(launch, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: curve(window) == 5)
 
 
-def test_from_an_empty_home_to_the_first_curve_by_two_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_by_three_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
     press(qtbot, window, Qt.Key.Key_Space, Qt.KeyboardModifier.NoModifier)
-    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    qtbot.waitUntil(lambda: window.panel == "search" and bool(window.services.store.experiments()))
     settle(window)
+    window.window_actions["define"].trigger()
     press(qtbot, window, Qt.Key.Key_Return, CTRL)
     qtbot.waitUntil(lambda: curve(window) == 5)
 

@@ -56,11 +56,11 @@ def choose(panel: SearchPanel, one: ModelChoice = ONE, two: ModelChoice | None =
 def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view, source = search.view, search.view.source
-    went: list[str] = []
+    view, source, went = search.view, search.view.source, list[str]()
     monkeypatch.setattr(source.pickers[0], "open", lambda: went.append("model"))
     monkeypatch.setattr(source.collection, "ask_folder", lambda: went.append("folder"))
     monkeypatch.setattr(source.popover, "open", lambda: went.append("index"))
+    monkeypatch.setattr("sdgui.panels.search.source.included_models", list)
     search.activateWindow()
     qtbot.waitUntil(search.isActiveWindow)
     if (focused := QApplication.focusWidget()) is not None:

@@ -138,7 +138,8 @@ def test_a_retraining_that_failed_is_not_begun_by_the_next_save(
     dialog.view.retrain.click()
     dialog.work.failed.emit(Failure("the disk is full"))
     assert dialog.view.bar.text == "the disk is full"
-    qtbot.waitUntil(lambda: (tmp_path / "pairs-fixed.csv").exists() and not dialog.view.strip.isVisible())
+    fixed = dialog._services.store.home / "data" / "pairs-fixed" / "pairs-fixed.csv"
+    qtbot.waitUntil(lambda: fixed.exists() and not dialog.view.strip.isVisible())
     dialog._save(tmp_path / "again.csv", replace=False)
     qtbot.waitUntil(lambda: "saved as" in dialog.view.bar.text and "again.csv" in dialog.view.bar.text)
     assert dialog.work.pairs() == []

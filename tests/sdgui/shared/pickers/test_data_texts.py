@@ -294,7 +294,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
         ("describe", {"source": "/a.csv", "images_only": True}),
         ("overlap", {"source": "/a.csv", "others": ["/v.csv", "/t.csv"]}),
         ("overlap", {"source": "/a.csv", "others": ["/t.csv"]}),
-        ("hold out", {"source": "/a.csv", "share": 0.1, "seed": 0}),
+        ("hold out", {"source": "/a.csv", "share": 0.1, "seed": 0, "folder": str(services.store.home / "data" / "a")}),
     ]
     about._on_described(facts())
     dropped.clear()

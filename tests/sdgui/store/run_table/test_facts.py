@@ -42,7 +42,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
     first = {RECALLS[0]: point(0.6, 0.5), RECALLS[1]: point(0.7, 0.1), "train/loss": point(0.5, 0.9)}
     second = {RECALLS[0]: point(0.8, 0.2), "train/loss": point(0.25, 0.3), "val/student/loss": point(0.1, 0.2)}
     best = BestPoint("val/teacher/mean_recall", 0.65, 30)
-    store.record(one, Progress(RunState.FAILED, 9, 40, 50, now - 500, now - 400, "failed", "No room.", best, first))
+    store.record(
+        one,
+        Progress(RunState.FAILED, 9, 40, 50, now - 500, now - 400, "failed", "No room.", best=best, summaries=first),
+    )
     store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
     store.give_devices(two, Slots(("0", "1", "2")))
     store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
@@ -137,7 +140,15 @@ def test_cells_of_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
     keys = [key for key in FACTS if key not in ("created", "started", "finished", "duration", "recipe", "owner", "key")]
     cells = store.run_cells([one, two, new], [fact(key) for key in keys])
     rows = {names[run_id]: dict(zip(keys, values, strict=True)) for run_id, values in cells.items()}
-    common = {"metric": None, "metric_step": None, "note": "", "machine": "", "devices": "", "failure": ""}
+    common = {
+        "metric": None,
+        "metric_step": None,
+        "note": "",
+        "parent": "",
+        "machine": "",
+        "devices": "",
+        "failure": "",
+    }
     assert rows["one"] | {"name": "", "tag": ""} == {
         **common, "name": "", "experiment": "one clip", "state": "failed", "tag": "", "note": "A 50 % better one",
         "metric": 0.65, "metric_step": 30, "step": 40, "steps": 50, "progress": 0.8, "failure": "No room.",
