@@ -31,10 +31,14 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import load_file, save_file
 
+from core.checkpoint.opening import open_network
 from core.data.derived.manifest import manifest
+from core.model.towers.architectures import resolve_architecture
+from core.model.towers.towers import build_towers
 from core.spec.config import override
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
+from core.spec.run.model_names import locate
 
 SETS = ("openmoji", "twemoji", "fluent-emoji-flat", "fluent-emoji", "emojione")
 OTHER = "fxemoji"
@@ -49,6 +53,15 @@ SETTINGS = (
     "runtime.log_every=50",
     "checkpoint.every_steps=500",
 )
+CAPTIONER = (
+    "name=emoji-coca",
+    "optim.epochs=12",
+    "optim.batch_size=64",
+    "optim.learning_rate=0.001",
+    "objectives.contrastive.label_smoothing=0.1",
+    "runtime.log_every=50",
+    "checkpoint.every_steps=200",
+)
 
 Row = dict[str, str]
 
@@ -62,11 +75,14 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder written by icon_sets.py")
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--demo", type=Path, metavar="DIR", help="demo data, written by sdgui-core demo-data")
+    task.add_argument("--captioner", type=Path, metavar="RUN", help="the trained dual encoder, to start a CoCa from")
     task.add_argument("--finish", type=Path, metavar="MODEL", help="the exported model")
     arguments = parser.parse_args()
     if arguments.finish:
         clear_unused_tokens(arguments.finish / "open_clip_model.safetensors", _titles(arguments.data))
         add_authors(arguments.finish / "README.md", arguments.data / "sources.json")
+    elif arguments.captioner:
+        write_captioner(arguments.data, arguments.captioner)
     else:
         write_data(arguments.data, arguments.demo)
 
@@ -87,12 +103,26 @@ def write_data(data: Path, demo: Path) -> None:
         row | {"title": names[key]} for row in _rows(data / f"{OTHER}.csv") if (key := _key(row["title"])) in names
     ]
     _write(data / "other.csv", other)
-    config = override(
-        preset_config("clip", "demo"),
-        [*SETTINGS, *(f"data.{split}={data.resolve() / split}.csv" for split in ("train", "val", "test"))],
-    )
-    write_whole(data / "demo-model.json", (json.dumps(config.model_dump(mode="json"), indent=1) + "\n").encode())
+    _write_config(data, "demo-model", "clip", list(SETTINGS))
     print({"train": len(pool) - TEST - VALIDATION, "val": VALIDATION, "test": TEST, "other": len(other)})
+
+
+def write_captioner(data: Path, run: Path) -> None:
+    """Write the config of a CoCa, and its initial weights: both transformers of the dual encoder ``run``.
+
+    Projections, pooling and decoder keep their random initialisation.
+    """
+    trained = open_network(locate(str(run)), torch.device("cpu")).towers.clip.state_dict()
+    torch.manual_seed(SEED)
+    captioner = build_towers(resolve_architecture("sd-coca-demo")).clip
+    weights = captioner.state_dict()
+    for name, value in trained.items():
+        own = name if name in weights else f"text.{name}"
+        if own in weights and weights[own].shape == value.shape:
+            weights[own] = value
+    save_file({name: value.contiguous() for name, value in weights.items()}, data / "captioner.safetensors")
+    overrides = [*CAPTIONER, f"towers.pretrained={data.resolve() / 'captioner.safetensors'}"]
+    _write_config(data, "captioner", "coca", overrides)
 
 
 def clear_unused_tokens(file: Path, titles: list[str]) -> None:
@@ -115,6 +145,12 @@ def add_authors(card: Path, sources: Path) -> None:
     ]
     text = card.read_text(encoding="utf-8").replace("## Results", "\n".join([_AUTHORS, *lines, "", "## Results"]), 1)
     write_whole(card, text.encode())
+
+
+def _write_config(data: Path, name: str, preset: str, overrides: list[str]) -> None:
+    splits = [f"data.{split}={data.resolve() / split}.csv" for split in ("train", "val", "test")]
+    config = override(preset_config(preset, "demo"), [*overrides, *splits])
+    write_whole(data / f"{name}.json", (json.dumps(config.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
 def _titles(data: Path) -> list[str]:
