@@ -84,8 +84,9 @@ class Runner:
         path = self.out / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
         if path.exists():
             return
-        base = RunDir(self.out / "bases" / f"base-{seed}")
-        train_base(self.study, self.data, base, seed)
+        base_seed = seed if self.study.base_seed is None else self.study.base_seed
+        base = RunDir(self.out / "bases" / f"base-{base_seed}")
+        train_base(self.study, self.data, base, base_seed)
         number = 1000 * seed + draw
         replay = (self.study.base_data, arm.replay)
         pairs = training_pairs(

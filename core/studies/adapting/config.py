@@ -66,6 +66,7 @@ class AdaptStudy(Section):
     base: list[Text] = Field(description="Settings of the base models, on preset clip at size demo.")
     base_data: Text
     base_steps: int = Field(ge=1)
+    base_seed: int | None = Field(None, description="The seed of the only base model (default: one for each seed).")
     common: list[Text] = Field([], description="Settings of every arm.")
     tuning: Hands
     report: Hands
