@@ -38,7 +38,7 @@ from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _SETTING = "runs/figure"
 _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Liberation Serif", "TeX Gyre Termes")
@@ -300,6 +300,7 @@ def _checked(box: QListWidget) -> set[str]:
 def _number(name: str, low: float, high: float, value: float, unit: str, parent: QWidget) -> QDoubleSpinBox:
     box = QDoubleSpinBox(parent, minimum=low, maximum=high, value=value, decimals=1, singleStep=0.5, suffix=unit)
     box.setAccessibleName(name)
+    hide_steps(box)
     return box
 
 
