@@ -33,7 +33,7 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _DEFAULTS = "Defaults of all experiments"
 
@@ -96,6 +96,7 @@ class AlertsDialog(QDialog):
         box.setSuffix(f" {unit}" if unit else "")
         if unit != "min":
             box.setSpecialValueText("Never")
+        hide_steps(box)
         return box
 
     def _arrange(self) -> None:

@@ -36,7 +36,7 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _STEPS, _TRIALS = 300, 30  # to start from
 
@@ -102,7 +102,7 @@ class SweepBar(QFrame):
             box.setRange(1, maximum)
             box.setValue(value)
             box.setAccessibleName(name)
-            box.setButtonSymbols(StillSpinBox.ButtonSymbols.NoButtons)
+            hide_steps(box)
         self.steps.setToolTip("Optimiser steps of each trial")
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
         self.make = QPushButton("Create sweep", self)
