@@ -23,7 +23,7 @@ LIGHT = (
 )
 
 
-def test_the_package_itself_loads_nothing() -> None:
+def test_importing_the_package_loads_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True"
     with pytest.raises(AttributeError, match="no attribute 'open_modle'"):
@@ -46,7 +46,7 @@ def test_a_run_from_preset_to_table(tmp_path: Path) -> None:
     assert core.open_model(str(tmp_path / "run")).subject.weights == "student"
 
 
-def test_a_model_is_asked_for_vectors_captions_and_an_evaluation(tmp_path: Path) -> None:
+def test_a_model_gives_vectors_captions_and_an_evaluation(tmp_path: Path) -> None:
     pairs, _ = write_pairs(tmp_path / "pairs")
     model = core.open_model(str(save_model(tmp_path / "model", COCA)))
     files = sorted(pairs.parent.rglob("*.png"))[:5]
@@ -67,7 +67,7 @@ def test_a_model_is_asked_for_vectors_captions_and_an_evaluation(tmp_path: Path)
         core.encode(model)
 
 
-def test_mistakes_are_answered_with_a_sentence(tmp_path: Path) -> None:
+def test_mistakes_raise_user_errors(tmp_path: Path) -> None:
     pairs, _ = write_pairs(tmp_path / "pairs")
     with pytest.raises(core.UserError, match=r"teecher: there is no such field; did you mean teacher"):
         core.train({"teecher": {"kind": "ema"}}, tmp_path / "run")
@@ -93,7 +93,7 @@ def test_a_dict_trains_and_a_misspelled_network_is_named(tmp_path: Path) -> None
         core.open_model(tmp_path / "run", "techer")
 
 
-def test_a_table_has_what_counts_of_a_run_that_was_resumed(tmp_path: Path) -> None:
+def test_a_table_has_the_valid_points_of_a_resumed_run(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.config.write_text(core.preset("clip", "tiny").to_json(), encoding="utf-8")
     writer = EventWriter(run.events)
@@ -106,7 +106,7 @@ def test_a_table_has_what_counts_of_a_run_that_was_resumed(tmp_path: Path) -> No
     assert core.read_run(tmp_path)["train/loss"].to_dict() == {1: 1.0, 2: 12.0}
 
 
-def test_without_pandas_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pandas_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "find_spec", lambda _name: None)
     with pytest.raises(core.UserError, match=r"Pandas is not installed.*\[notebook\]"):
         core.read_run(tmp_path)

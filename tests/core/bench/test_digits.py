@@ -39,7 +39,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_parts_are_disjoint_and_whole(written: Path) -> None:
+def test_splits_are_disjoint_and_complete(written: Path) -> None:
     parts = {part: _rows(written / f"{part}.csv") for part in digits.PARTS}
     assert {part: len(rows) for part, rows in parts.items()} == digits.PARTS
     names = [row["filepath"] for rows in parts.values() for row in rows]
@@ -49,7 +49,7 @@ def test_parts_are_disjoint_and_whole(written: Path) -> None:
         assert counts.max() - counts.min() <= 0.1 * counts.mean()
 
 
-def test_a_image_is_its_digit_within_a_border(written: Path) -> None:
+def test_an_image_is_its_digit_with_a_border(written: Path) -> None:
     data = load_digits()
     for row in _rows(written / "val.csv")[:20]:
         number = int(Path(row["filepath"]).stem)
@@ -74,7 +74,7 @@ def _without(config: RunConfig) -> dict[str, object]:
     return values
 
 
-def test_arms_differ_in_nothing_but_unlabelled_rows(written: Path) -> None:
+def test_arms_differ_only_in_unlabelled_rows(written: Path) -> None:
     arms = [run_config(written, arm, 1, labels=2) for arm in RECIPES]
     assert all(_without(arm) == _without(arms[0]) for arm in arms[1:])
     weights = {name: arm.objectives.consistency.weight for name, arm in zip(RECIPES, arms, strict=True)}
@@ -89,7 +89,7 @@ def test_every_arm_takes_the_same_number_of_steps(written: Path, arm: str) -> No
     assert round(config.optim.epochs * per_epoch) == 600
 
 
-def test_gain_of_the_arm_best_on_validation_is_paired_and_needs_its_interval_above_zero() -> None:
+def test_the_gain_of_the_best_arm_is_paired_and_needs_an_interval_above_zero() -> None:
     right = {(ALONE, seed): Right(50.0, 60.0 + seed) for seed in SEEDS}
     right |= {(arm, seed): Right(55.0, 99.0) for arm in ARMS for seed in SEEDS}  # better where it is not chosen by
     for seed, gain in zip(SEEDS, (-0.5, 0.0, 0.5), strict=True):

@@ -46,7 +46,7 @@ def test_confident_learning_finds_captions_of_another_group(monkeypatch: pytest.
     assert len(wrong) / 2 <= found[0].doubted <= 1.2 * len(wrong)
 
 
-def test_a_regression_judges_what_it_did_not_see() -> None:
+def test_regression_scores_are_out_of_fold() -> None:
     """Of images without any structure it learns nothing that holds for others, however often it saw them."""
     draw = np.random.default_rng(1)
     given = np.arange(PAIRS) % 2

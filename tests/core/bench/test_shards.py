@@ -17,7 +17,7 @@ def test_ten_million_rows_take_little_memory(tmp_path: Path) -> None:
     assert measured["bytes"] < 2e9
 
 
-def test_synthetic_shards_are_read_as_any_others(tmp_path: Path) -> None:
+def test_synthetic_shards_read_like_real_ones(tmp_path: Path) -> None:
     shards = Shards.open(write_synthetic(tmp_path, 3, 50))
     assert len(shards) == 150
     assert {shards.texts(row).captions for row in (0, 77, 149)} == {("a photograph of a quiet street",)}

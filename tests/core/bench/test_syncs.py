@@ -23,7 +23,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", each_preset())
-def test_a_whole_step_needs_no_value(name: str, source: Path, former: Path, tmp_path: Path) -> None:
+def test_a_training_step_never_synchronises(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     """Views on the device, networks, losses, backward, clipping, optimiser and average, with shapes alone."""
     counter = SyncCounter()
     with on_meta(run_config(name, source, former), tmp_path / "run") as loop:
@@ -57,7 +57,7 @@ def waits(x: Tensor) -> list[object]:
     ]
 
 
-def test_each_way_to_wait_is_counted() -> None:
+def test_each_kind_of_synchronisation_is_counted() -> None:
     counter = SyncCounter()
     with counter:
         waits(torch.ones(2, 3))

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-def test_the_record_and_the_event_name_the_winner_and_a_tie_moves_nothing(run: RunDir) -> None:
+def test_the_record_and_the_event_name_the_winner_and_a_tie_keeps_it(run: RunDir) -> None:
     saved = [event for event in EventReader(run.events).read_all() if isinstance(event, CheckpointSaved)]
     assert [(one.step, one.best, one.network) for one in saved] == [
         (3, True, "teacher"), (6, True, "student"), (9, False, "teacher"), (12, False, "student"),
@@ -58,14 +58,14 @@ def test_the_record_and_the_event_name_the_winner_and_a_tie_moves_nothing(run: R
     assert (info.score, info.network) == (0.76, "student")
 
 
-def test_a_checkpoint_that_is_saved_again_stays_the_best(run: RunDir) -> None:
+def test_a_resaved_checkpoint_stays_the_best(run: RunDir) -> None:
     """A run that was killed after it saved repeats the step."""
     info = checkpoint.read_info(run, "step-00000006")
     assert checkpoint._is_best(run, info, "step-00000006")
     assert not checkpoint._is_best(run, info, "step-00000099")
 
 
-def test_a_better_one_between_two_saves_is_saved_at_once(
+def test_a_new_best_between_two_saves_is_saved_at_once(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = checkpoint.run_config(checkpoint.read_info(run, "step-00000006"), "here")
@@ -85,7 +85,7 @@ def weights(run: RunDir, name: str, network: str) -> torch.Tensor:
     return found["towers.clip.text_projection"]
 
 
-def test_whoever_opens_the_best_gets_the_winner(run: RunDir) -> None:
+def test_opening_the_best_gives_the_winner(run: RunDir) -> None:
     best, folder = "step-00000006", str(run.path)
     student = weights(run, best, "student")
     assert not torch.equal(student, weights(run, best, "teacher"))
@@ -101,7 +101,7 @@ def test_whoever_opens_the_best_gets_the_winner(run: RunDir) -> None:
     assert model_key(folder)[-1] == "student"
 
 
-def test_another_checkpoint_and_a_named_network_are_what_they_were(run: RunDir) -> None:
+def test_other_checkpoints_and_named_networks_are_unaffected(run: RunDir) -> None:
     folder = str(run.path)
     assert open_model(f"{folder}@last").subject.weights == "teacher"
     assert open_model(f"{folder}@6").subject.weights == "teacher"
@@ -130,7 +130,7 @@ def test_a_record_without_a_winner_means_the_teacher(run: RunDir, record: str) -
 
 
 @pytest.mark.parametrize("score", [0.76, 0.5])
-def test_a_run_that_is_paused_after_a_resume_keeps_its_best(
+def test_a_run_paused_after_a_resume_keeps_its_best(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
     """Saving the same step again says again whose its score is, and a tie of then stays one."""

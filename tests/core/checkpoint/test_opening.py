@@ -90,7 +90,7 @@ def saved(run: RunDir, step: int, score: float, best: float) -> bool:
     return checkpoint.save(run, *tiny(step, score, best), keep=9)[1]
 
 
-def test_a_best_that_cannot_be_read_leads_nothing_and_of_equals_the_first_leads(tmp_path: Path) -> None:
+def test_an_unreadable_best_is_ignored_and_the_first_of_equals_wins(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.create()
     assert saved(run, 1, 0.5, 0.5)
@@ -102,7 +102,7 @@ def test_a_best_that_cannot_be_read_leads_nothing_and_of_equals_the_first_leads(
     assert checkpoint.pointer(run, "best") == "step-00000004"
 
 
-def test_a_run_of_damaged_checkpoints_is_not_begun_anew(run: RunDir) -> None:
+def test_a_run_with_only_damaged_checkpoints_is_not_restarted(run: RunDir) -> None:
     (files(run) / "state.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged"):
         checkpoint.newest_complete(run, CPU)
@@ -112,13 +112,13 @@ def test_a_run_of_damaged_checkpoints_is_not_begun_anew(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("version", [2, None, "1"])
-def test_a_checkpoint_of_another_version_is_said(run: RunDir, version: object) -> None:
+def test_a_checkpoint_of_another_version_is_reported(run: RunDir, version: object) -> None:
     rewrite(run, lambda raw: raw.update(version=version))
     with pytest.raises(CheckpointError, match=r"checkpoint\.json has version .*, but this program reads 1"):
         open_model(str(run.path))
 
 
-def test_tensors_that_are_views_are_saved_and_leftovers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_views_are_saved_and_leftovers_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunDir(tmp_path)
     run.create()
     (run.checkpoints / ".step-00000001.77.tmp").mkdir()
@@ -136,7 +136,7 @@ def test_tensors_that_are_views_are_saved_and_leftovers_go(tmp_path: Path, monke
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000001"]
 
 
-def test_a_checkpoint_is_on_the_disk_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_on_disk_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut must not leave a name of files that are not there."""
     run = RunDir(tmp_path)
     run.create()
@@ -162,7 +162,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_is_named(tmp_path: Path, monkeypa
     assert json.loads((run.checkpoints / "step-00000001" / "checkpoint.json").read_text())["step"] == 1
 
 
-def test_a_network_is_named_by_its_weights_and_their_precision() -> None:
+def test_a_network_key_covers_weights_and_precision() -> None:
     def digest(precision: str = "fp32", **tensors: torch.Tensor) -> str:
         network: Any = SimpleNamespace(state_dict=lambda: tensors)
         return Model(network, cast("Any", SimpleNamespace(precision=precision)), cast("Any", None)).digest

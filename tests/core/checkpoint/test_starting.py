@@ -41,7 +41,7 @@ def start(name: Path | str, weights: str = "auto") -> tuple[torch.Tensor, str]:
     return network.towers.clip.text_projection.detach(), f"{found.checkpoint} {found.network}" if found else ""
 
 
-def test_a_run_is_its_best_checkpoint_or_the_one_that_is_named(tmp_path: Path) -> None:
+def test_a_run_means_its_best_or_the_named_checkpoint(tmp_path: Path) -> None:
     student, teacher, later = build(1), build(2), build(3)
     first, second = (tmp_path / "checkpoints" / f"step-0000000{step}" for step in (1, 2))
     write_checkpoint(first, student=student, teacher=teacher)
@@ -63,7 +63,7 @@ def test_a_run_is_its_best_checkpoint_or_the_one_that_is_named(tmp_path: Path) -
         start(f"{tmp_path}@last", "teacher")
 
 
-def test_what_is_no_run_is_a_file_or_a_folder_of_weights(tmp_path: Path) -> None:
+def test_other_paths_are_a_file_or_a_folder_of_weights(tmp_path: Path) -> None:
     source = build(1)
     save_file(source.towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
     for name in (tmp_path, tmp_path / "open_clip_model.safetensors"):
@@ -72,7 +72,7 @@ def test_what_is_no_run_is_a_file_or_a_folder_of_weights(tmp_path: Path) -> None
         assert said == ""
 
 
-def test_a_head_that_tells_other_classes_apart_begins_anew(tmp_path: Path) -> None:
+def test_a_head_for_other_classes_is_reinitialised(tmp_path: Path) -> None:
     config = override(preset_config("clip", "tiny"), ["objectives.classification.weight=1", "data.label=kind"])
     model = resolve_architecture("sd-tiny")
     model["text_cfg"]["vocab_size"] = 100  # so that the vocabulary costs nothing

@@ -76,7 +76,7 @@ def test_the_best_is_kept_beside_the_newest(tmp_path: Path) -> None:
     assert checkpoint.load_weights(run, "step-00000002", "student", CPU)["x"].item() == 2.0
 
 
-def test_as_many_of_the_newest_are_kept_as_were_asked_for(tmp_path: Path) -> None:
+def test_as_many_recent_checkpoints_are_kept_as_configured(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.create()
     for step in range(1, 6):
@@ -85,7 +85,7 @@ def test_as_many_of_the_newest_are_kept_as_were_asked_for(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("keep", "keep_every"), [(1, 0), (2, 3), (1, 2)])
-def test_steps_to_look_back_at_keep_their_networks_alone(
+def test_old_steps_keep_only_their_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, keep_every: int
 ) -> None:
     """After each save: the newest ``keep`` and the best are whole, and of the others those that ``keep_every`` divides
@@ -108,7 +108,7 @@ def test_steps_to_look_back_at_keep_their_networks_alone(
 
 @pytest.mark.parametrize("part", ["checkpoint.json", "student.safetensors"])
 @pytest.mark.parametrize("what", ["pipe", "device", "folder", "link"])
-def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Path, part: str, what: str) -> None:
+def test_files_outside_the_run_folder_are_refused(run: RunDir, tmp_path: Path, part: str, what: str) -> None:
     path = files(run) / part
     if what == "link":
         path.rename(tmp_path / part)
@@ -123,7 +123,7 @@ def test_what_is_no_file_of_the_run_folder_is_refused(run: RunDir, tmp_path: Pat
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "link", "long"])
-def test_a_pointer_that_is_no_small_file_points_nowhere(run: RunDir, tmp_path: Path, what: str) -> None:
+def test_a_damaged_pointer_file_is_ignored(run: RunDir, tmp_path: Path, what: str) -> None:
     best = run.checkpoints / "best"
     best.unlink()
     match what:
@@ -176,7 +176,7 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
     ],
     ids=range(21),
 )  # fmt: skip
-def test_what_a_checkpoint_claims_is_checked_first(
+def test_checkpoint_headers_are_checked_before_loading(
     run: RunDir, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     rewrite(run, change)
@@ -189,14 +189,14 @@ def test_what_a_checkpoint_claims_is_checked_first(
     survives(read)
 
 
-def test_a_description_beyond_all_size_is_refused(run: RunDir) -> None:
+def test_an_oversized_description_is_refused(run: RunDir) -> None:
     with (files(run) / "checkpoint.json").open("ab") as file:
         file.truncate(1 << 30)
     with pytest.raises(CheckpointError, match=r"damaged: .* is larger than 4 MB"):
         checkpoint.read_info(run, "step-00000001")
 
 
-def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
+def test_a_valid_network_is_still_built(run: RunDir) -> None:
     """Neither checking nor building moves the random numbers, which a run would miss."""
     before = torch.get_rng_state()
     network = open_network(RunNetwork(run, "step-00000001", "student"), CPU)
@@ -205,20 +205,20 @@ def test_a_network_that_fits_is_built_as_before(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
-def test_random_states_of_another_kind_are_refused(state: torch.Tensor | None) -> None:
+def test_random_states_of_the_wrong_kind_are_refused(state: torch.Tensor | None) -> None:
     before = torch.get_rng_state()
     with pytest.raises(CheckpointError, match=r"random number generators .* is damaged.*resume from the previous one"):
         restore_rng({} if state is None else {"rng.cpu": state})
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_step_of_thousands_of_digits_is_none(run: RunDir) -> None:
+def test_a_step_of_thousands_of_digits_is_ignored(run: RunDir) -> None:
     with pytest.raises(CheckpointError, match="has no checkpoint '9999") as caught:
         resolve(run, "9" * 5000)
     assert len(str(caught.value)) < 1000
 
 
-def test_further_fields_of_a_later_version_are_no_damage(run: RunDir) -> None:
+def test_unknown_fields_are_not_damage(run: RunDir) -> None:
     rewrite(run, put_in("winner", value="student"))
     assert replace(checkpoint.read_info(run, "step-00000001"), config={}).step == 1
 
@@ -231,7 +231,7 @@ def test_weights_behind_a_link_out_of_the_folder_are_not_loaded(run: RunDir, tmp
         read_tensors(path, run.path, CPU)
 
 
-def test_what_is_refused_before_anything_is_written_is_told_in_a_sentence(run: RunDir) -> None:
+def test_refusals_before_writing_are_user_errors(run: RunDir) -> None:
     there = list(run.checkpoints.iterdir())
     run.checkpoints.rename(run.path / "moved")
     run.checkpoints.write_text("a file where the checkpoints were")
@@ -240,7 +240,7 @@ def test_what_is_refused_before_anything_is_written_is_told_in_a_sentence(run: R
     assert len(list((run.path / "moved").iterdir())) == len(there)
 
 
-def test_shapes_of_saved_scalars_are_those_that_a_network_holds() -> None:
+def test_saved_scalars_keep_the_shapes_of_the_network() -> None:
     state = build_network(CONFIG, small_model()).state_dict()
     scalars = [name for name, value in state.items() if value.shape == (1,)]
     assert scalars

@@ -62,7 +62,7 @@ def test_text(coca: str, shapes: Path, capsys: Printed) -> None:
     assert "3 captioned, 0 failed, 1 other files skipped" in err
 
 
-def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Printed) -> None:
+def test_json_lines_name_model_and_settings(coca: str, shapes: Path, capsys: Printed) -> None:
     (shapes / "b.jpg").write_bytes(b"")
     command = ["caption", coca, str(shapes), "--json", "--top-k", "5", "--seed", "7", "--n", "3", "--max-length", "6"]
     assert main(command) == 1  # one was refused
@@ -80,7 +80,7 @@ def test_json_lines_say_where_they_come_from(coca: str, shapes: Path, capsys: Pr
     assert capsys.readouterr().out == out  # the same seed draws the same
 
 
-def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> None:
+def test_a_table_can_be_used_as_training_data(coca: str, shapes: Path, capsys: Printed) -> None:
     table = shapes / "captions.csv"
     command = ["caption", coca, str(shapes), "--beams", "4", "--n", "2", "--csv", str(table)]
     assert main(command) == 0
@@ -102,7 +102,7 @@ def test_a_table_is_training_data(coca: str, shapes: Path, capsys: Printed) -> N
     assert table.read_bytes() == before
 
 
-def test_a_table_that_is_no_training_data_is_noted(
+def test_a_table_that_cannot_be_training_data_is_noted(
     coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (shapes.parent / "tables").mkdir()
@@ -118,7 +118,7 @@ def test_a_table_that_is_no_training_data_is_noted(
     assert len(open_source("../captions.csv").rows) == 3
 
 
-def test_a_table_is_not_lost_to_settings_that_do_not_fit(coca: str, shapes: Path, capsys: Printed) -> None:
+def test_settings_that_do_not_fit_do_not_lose_the_table(coca: str, shapes: Path, capsys: Printed) -> None:
     table = shapes / "captions.csv"
     command = ["caption", coca, str(shapes), "--max-length", "99", "--csv", str(table)]
     assert main(command) == 1
@@ -131,7 +131,7 @@ def test_a_table_is_not_lost_to_settings_that_do_not_fit(coca: str, shapes: Path
     assert sorted(shapes.iterdir()) == before
 
 
-def test_an_interrupt_keeps_the_table_and_what_was_captioned(
+def test_an_interrupt_keeps_the_table_and_finished_captions(
     coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = CaptionTable.write
@@ -162,7 +162,7 @@ def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
     assert len(rows) == 3
 
 
-def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: Printed) -> None:
+def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: Printed) -> None:
     (shapes / "a.txt").write_text("mine\n", encoding="utf-8")
     draw("black", "bar", 24).save(shapes / "b.webp")  # would have the same sidecar as b.jpg
     assert main(["caption", coca, str(shapes), "--greedy", "--sidecars"]) == 1
@@ -194,7 +194,9 @@ def test_sidecars_never_replace_what_is_there(coca: str, shapes: Path, capsys: P
         (["--weights", "teacher"], "has only one network, not student and teacher"),
     ],
 )
-def test_what_does_not_fit_is_said(coca: str, shapes: Path, options: list[str], message: str, capsys: Printed) -> None:
+def test_incompatible_options_are_reported(
+    coca: str, shapes: Path, options: list[str], message: str, capsys: Printed
+) -> None:
     assert main(["caption", coca, str(shapes), *options]) == 1
     assert message in capsys.readouterr().err
 
@@ -205,7 +207,7 @@ def test_a_model_that_cannot_caption(shapes: Path, tmp_path: Path, capsys: Print
     assert "clip cannot caption: CLIP has no caption decoder; choose a CoCa architecture." in capsys.readouterr().err
 
 
-def test_time_left_is_told(coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_is_printed(coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(ticks) * 1e-6)  # however long the machine takes
     monkeypatch.setattr("core.cli.captioning.time", clock)
@@ -223,7 +225,7 @@ def image(path: Path, *captions: str) -> CaptionedImage:
     return CaptionedImage(str(path), [Candidate(text, -1.5, -0.5) for text in captions], ABOUT)
 
 
-def test_a_folder_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     with pytest.raises(CaptionFileError, match=r"gone/a.txt cannot be written: No such file .*; choose a folder that"):
         Sidecars().write(image(gone / "a.png", "x"))
@@ -249,7 +251,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_replacing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replacing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("before", encoding="utf-8")
 
@@ -277,7 +279,7 @@ def test_sidecars_are_read_as_captions(tmp_path: Path) -> None:
     assert [row.captions for row in source.rows] == [("one line", "two")]
 
 
-def test_a_table_has_whole_paths_of_images_elsewhere(tmp_path: Path) -> None:
+def test_a_table_has_absolute_paths_for_images_in_other_folders(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     with CaptionTable(tmp_path / "t" / "a.csv") as table:
         table.write(image(tmp_path / "t" / "in" / "a.png", "x"))

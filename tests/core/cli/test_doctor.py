@@ -20,7 +20,7 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
     return answers
 
 
-def test_a_healthy_installation_is_told_as_such(
+def test_a_healthy_installation_is_reported_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Qt is started for this one; torch, which loads for seconds, when the wheel is checked."""
@@ -38,7 +38,7 @@ def test_a_healthy_installation_is_told_as_such(
     assert not (tmp_path / "new").exists()
 
 
-def test_each_thing_that_is_missing_has_its_remedy(
+def test_each_missing_part_has_its_remedy(
     tmp_path: Path,
     no_programs: dict[str, tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +67,7 @@ def test_each_thing_that_is_missing_has_its_remedy(
 
 @pytest.mark.usefixtures("no_programs")
 @pytest.mark.parametrize(("name", "why"), [("file/home", "Not a directory"), ("x" * 300, "File name too long")])
-def test_a_folder_that_cannot_be_made_is_missing(
+def test_a_folder_that_cannot_be_created_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, why: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -78,7 +78,7 @@ def test_a_folder_that_cannot_be_made_is_missing(
 
 
 @pytest.mark.usefixtures("no_programs")
-def test_qt_whose_files_are_gone_is_missing(
+def test_qt_without_its_files_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "PySide6" else object())

@@ -226,7 +226,7 @@ def run_command(command: Command) -> str:
 
 
 @pytest.mark.slow
-def test_hostile_commands_end_in_an_answer_or_a_sentence(
+def test_hostile_commands_end_in_an_answer_or_a_user_error(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from core.__main__ import main
 from tests.core.data.samples import write_pairs
 
 
-def test_data_are_described_checked_and_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_are_described_checked_and_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, val = write_pairs(tmp_path / "train", 8, captions=2), write_pairs(tmp_path / "val", 3)
     for name in ("006", "007"):
         shutil.copy(tmp_path / "train" / "images" / "005.png", tmp_path / "train" / "images" / f"{name}.png")

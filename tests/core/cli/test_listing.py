@@ -37,7 +37,7 @@ def shown(home: Path) -> dict[str, tuple[str, int, int, float | None]]:
     return {row.name: (row.state, row.step, row.total_steps, row.best[1].best if row.best else None) for row in rows}
 
 
-def test_what_has_ended_is_read_once_and_what_changed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_runs_are_read_once_and_changed_ones_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = trained(tmp_path, "one", 0.5), trained(tmp_path, "other", 0.25, ended=False)
     first = {"one": ("done", 8, 8, 0.5), "other": ("interrupted", 4, 8, 0.25)}
     assert shown(tmp_path) == first
@@ -64,7 +64,7 @@ def test_what_has_ended_is_read_once_and_what_changed_again(tmp_path: Path, monk
     assert shown(tmp_path)["one"] == ("done", 8, 8, 0.75), "a cache that cannot be read is made anew"
 
 
-def test_a_list_that_was_cut_short_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_list_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         trained(tmp_path, f"run-{number}", 0.1 * number)
     monkeypatch.setattr(run_tables, "_SAVE_EVERY", 2)

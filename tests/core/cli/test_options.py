@@ -47,7 +47,7 @@ class Asked:
         return self.answer
 
 
-def test_evaluate_asks_for_all_that_is_given(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_evaluate_passes_on_every_option(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     outcome = Outcome(task="knn", samples=2, metrics={"acc1": 0.5}, per_query={"acc1": Queries(np.array([0.0, 1.0]))})
     opened = Asked("the model")
     asked = Asked(Report(core.checkpoint.opening.Subject(model="m", dataset="d"), outcome))
@@ -69,7 +69,7 @@ def test_evaluate_asks_for_all_that_is_given(monkeypatch: pytest.MonkeyPatch, ca
     assert json.loads(capsys.readouterr().out)["per_query"]["acc1"]["values"] == [0.0, 1.0], "which --compare needs"
 
 
-def test_index_asks_for_all_that_is_given(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_index_passes_on_every_option(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     asked, moved = Asked(core.search.index.build.Report(added=3)), Asked(7)
     monkeypatch.setattr(core.search.index.build, "build_index", asked)
     monkeypatch.setattr(core.search.index.build, "relocate", moved)
@@ -88,7 +88,7 @@ def test_index_asks_for_all_that_is_given(monkeypatch: pytest.MonkeyPatch, capsy
     assert len(moved.calls) == len(asked.calls) == 1
 
 
-def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_search_passes_on_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     image = tmp_path / "a.png"
     image.write_bytes(b"")
     row = {"rank": 1, "cosine": 0.25, "softmax": 0.5, "path": "/p.png", "above_cutoff": False, "there": False,
@@ -132,7 +132,7 @@ def test_search_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.M
     assert "--label kind has no value" in capsys.readouterr().err
 
 
-def test_study_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_study_passes_on_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     study = {"name": "s", "steps": 1, "data": {"train": "t.csv"}, "val": "", "arms": [{"name": "a", "preset": "clip"}],
              "measures": [{"name": "m", "task": "retrieval", "data": "train"}]}  # fmt: skip
     (tmp_path / "study.json").write_text(json.dumps(study))
@@ -150,7 +150,7 @@ def test_study_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(command) == 0
 
 
-def test_noise_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_noise_passes_on_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     pairs = tuple(RankedPair(i, f"/{i}.png", f"c{i}", i / 4, i / 4, i + 1, (True, False, None)[i]) for i in range(3))
     asked = Asked(Ranking("m", "d", pairs, 2, 2))
     monkeypatch.setattr(core.evaluation.noise, "rank_pairs", asked)
@@ -170,7 +170,7 @@ def test_noise_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.Mo
     assert "there is no run folder" in capsys.readouterr().err
 
 
-def test_train_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+def test_train_passes_on_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     (tmp_path / "train.csv").write_text("filepath,title\n")
     config = override(preset_config("clip", "tiny"), ["data.train=train.csv"])
     (tmp_path / "c.json").write_text(config.to_json())
@@ -195,7 +195,7 @@ def test_train_asks_for_all_that_is_given(tmp_path: Path, monkeypatch: pytest.Mo
     assert staged.calls[0][0][1].path == Path("out")
 
 
-def test_presets_are_printed_in_the_size_and_with_the_fields_asked_for(capsys: Printed) -> None:
+def test_presets_are_printed_with_the_requested_size_and_fields(capsys: Printed) -> None:
     assert main(["presets", "clip", "--size", "tiny", "--set", "seed=3"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(
         override(preset_config("clip", "tiny"), ["seed=3"]).to_json()
@@ -209,7 +209,7 @@ def test_presets_are_printed_in_the_size_and_with_the_fields_asked_for(capsys: P
 @pytest.mark.parametrize(
     ("raised", "status", "said"), [(KeyboardInterrupt(), 130, "interrupted"), (BrokenPipeError(), 1, "")]
 )
-def test_how_a_verb_ends(
+def test_exit_codes_of_verbs(
     raised: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     def end(*_: Any, **__: Any) -> None:
@@ -223,9 +223,7 @@ def test_how_a_verb_ends(
     assert bool(dropped) == isinstance(raised, BrokenPipeError)
 
 
-def test_progress_is_told_when_the_work_changes_and_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: Printed
-) -> None:
+def test_progress_is_printed_on_change_and_at_intervals(monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     clock = iter([100.0, 101.0, 102.0, 108.0, 109.0])
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     show: Callable[[str, int, int], None] = terminal.periodic_progress(5.0)
@@ -234,7 +232,7 @@ def test_progress_is_told_when_the_work_changes_and_now_and_then(
     assert capsys.readouterr().err.splitlines() == ["reading", "encoding 1/9", "encoding 2/9"]
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"sdgui-core {core.__version__}\n"

@@ -64,7 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "machines list", "machines show gpu", "machines check gpu", "runs list --on gpu", "stop one", "data a.csv",
     ],
 )  # fmt: skip
-def test_no_verb_prints_what_a_terminal_obeys(
+def test_no_verb_prints_terminal_escapes(
     home: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(home.parent)
@@ -79,7 +79,7 @@ def test_no_verb_prints_what_a_terminal_obeys(
         json.loads(shown.out)
 
 
-def test_json_stays_json_and_own_progress_lines_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_stays_json_and_our_progress_lines_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     with plain_output():
         print(json.dumps({EVIL: EVIL}, ensure_ascii=False))
         print("\r\x1b[K3 of 4" + EVIL, end="", file=sys.stderr)

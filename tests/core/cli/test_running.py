@@ -53,7 +53,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_s_life_by_verbs(home: Path, config: Path, trainer: Callable[[str], None]) -> None:
+def test_the_life_of_a_run_by_verbs(home: Path, config: Path, trainer: Callable[[str], None]) -> None:
     at_home = ("--home", str(home))
     trainer("--steps 100 --delay 0.02")
     code, out, err = say("launch", str(config), "--on", "near", "--unchecked", *at_home)
@@ -134,7 +134,7 @@ def test_runs_are_compared_field_by_field(home: Path, tmp_path: Path) -> None:
     assert table.splitlines()[1].split() == ["seed", "1", "2"]
 
 
-def test_what_is_not_there_is_said_in_a_sentence(home: Path, config: Path) -> None:
+def test_missing_runs_are_user_errors(home: Path, config: Path) -> None:
     at_home = ("--home", str(home))
     for words, said in (
         (("runs", "show", "nothing"), "there is no run nothing"),
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_said_in_a_sentence(home: Path, config: Path) -> No
         assert "Traceback" not in err
 
 
-def test_data_are_looked_for_before_anything_is_launched(home: Path, config: Path) -> None:
+def test_data_are_checked_before_a_launch(home: Path, config: Path) -> None:
     missing = "data.train=/no/such/pairs.csv"
     code, _, err = say("launch", str(config), "--on", "near", "--set", missing, "--home", str(home))
     assert code == 1
@@ -204,7 +204,7 @@ def test_machines_are_added_listed_and_removed(home: Path) -> None:
     assert "gpu" not in say("machines", "list", *at_home)[1]
 
 
-def test_a_run_here_is_launched_by_the_same_verb(home: Path, tmp_path: Path) -> None:
+def test_a_local_run_is_launched_by_the_same_verb(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     raw = json.loads(run_config("Here"))
     raw["data"]["train"] = str(tmp_path / "missing.csv")

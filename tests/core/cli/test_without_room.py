@@ -46,7 +46,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> type[Nearly]:
 
 
 @pytest.mark.parametrize("more", [0, 1, 30, 50])
-def test_a_table_ends_with_its_last_whole_line(tmp_path: Path, room: type[Nearly], more: int) -> None:
+def test_a_table_on_a_full_disk_ends_with_a_complete_line(tmp_path: Path, room: type[Nearly], more: int) -> None:
     room.room = 10_000
     with CaptionTable(tmp_path / "whole.csv") as table:
         table.write(IMAGE)
@@ -59,7 +59,7 @@ def test_a_table_ends_with_its_last_whole_line(tmp_path: Path, room: type[Nearly
     assert (tmp_path / "a.csv").read_bytes() == whole
 
 
-def test_no_table_is_left_where_not_even_the_header_fits(tmp_path: Path, room: type[Nearly]) -> None:
+def test_no_table_is_left_when_the_header_does_not_fit(tmp_path: Path, room: type[Nearly]) -> None:
     room.room = 20
     with pytest.raises(CaptionFileError, match="free some space"):
         CaptionTable(tmp_path / "a.csv")
@@ -70,7 +70,7 @@ def test_no_table_is_left_where_not_even_the_header_fits(tmp_path: Path, room: t
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {"old.csv": "a user's"}
 
 
-def test_a_new_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Path.open
 
     def opened(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
@@ -91,7 +91,7 @@ def test_a_new_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mo
         (errno.EACCES, "choose a folder that you may write to"),
     ],
 )
-def test_what_cannot_be_written_is_named_with_the_remedy(number: int, remedy: str) -> None:
+def test_a_failed_write_names_the_file_and_the_remedy(number: int, remedy: str) -> None:
     with pytest.raises(UserError) as caught, writing("/a/b.bin", UserError, "what was there is kept"):
         raise OSError(number, os.strerror(number))
     assert str(caught.value) == f"cannot write /a/b.bin: {os.strerror(number)}; what was there is kept; {remedy}."

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not (ON_GPU and torch.cuda.is
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_parts_are_joined_in_pinned_memory(source: Path, workers: int) -> None:
+def test_batches_are_collated_in_pinned_memory(source: Path, workers: int) -> None:
     settings = [f"data.train={source}", f"data.workers={workers}", "optim.batch_size=16", "views.student.mix=either"]
     config = override(variant_config("sd-clip-every-step"), settings)
     dataset = open_dataset(source, config.data, 32, tokenize)

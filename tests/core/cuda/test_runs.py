@@ -50,9 +50,7 @@ def losses(run: RunDir) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("device", [DEVICE, "cpu"])
-def test_a_run_goes_on_where_it_was_on_either_device(
-    device: str, coca: RunDir, source: Path, former: Path, tmp_path: Path
-) -> None:
+def test_a_run_resumes_on_either_device(device: str, coca: RunDir, source: Path, former: Path, tmp_path: Path) -> None:
     run, saved = RunDir(tmp_path / "run"), f"step-{SAVED:08d}"
     run.create()
     shutil.copytree(coca.checkpoints / saved, run.checkpoints / saved)
@@ -66,14 +64,14 @@ def test_a_run_goes_on_where_it_was_on_either_device(
     assert after.keys() - {"state.rng.cuda"} == before.keys() - {"state.rng.cuda"}
 
 
-def test_a_report_says_how_the_device_is_used(coca: RunDir) -> None:
+def test_a_report_includes_device_utilisation(coca: RunDir) -> None:
     events = [event for event in EventReader(coca.events).read_all() if isinstance(event, Metrics)]
     assert [event.step for event in events] == list(range(1, STEPS + 1))
     assert all(event.values["runtime/memory_gib"] > 0 for event in events)
     assert all(0 <= event.values["runtime/data_wait"] <= 1 for event in events)
 
 
-def test_what_the_network_gives_is_what_it_gives_on_the_cpu(coca: RunDir) -> None:
+def test_network_outputs_match_the_cpu(coca: RunDir) -> None:
     model = open_model(str(coca.path))
     assert model.runtime.device.type == DEVICE
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
@@ -105,7 +103,7 @@ def exhaust() -> None:
     torch.empty(4 * torch.cuda.get_device_properties(0).total_memory, dtype=torch.uint8, device=DEVICE)
 
 
-def test_a_worker_captions_in_smaller_parts_when_memory_runs_out(
+def test_a_worker_captions_smaller_batches_when_memory_runs_out(
     coca: RunDir, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, sizes = CaptionModel.captions, []
@@ -132,7 +130,7 @@ def test_a_worker_captions_in_smaller_parts_when_memory_runs_out(
     assert [answer["index"] for answer in answers if "captions" in answer] == list(range(len(paths)))
 
 
-def test_a_step_without_memory_says_what_fits(
+def test_a_step_out_of_memory_names_the_batch_that_fits(
     source: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = TrainStep.__call__

@@ -19,7 +19,7 @@ STEPS = 3
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_a_step_is_that_of_the_cpu(name: str, source: Path, former: Path, tmp_path: Path) -> None:
+def test_a_step_matches_the_cpu(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     here = preset_on("cpu", name, source, former)
     batches = host_batches(here, tmp_path / "batches", STEPS)
     wanted = reports(here, tmp_path / "cpu", batches)
@@ -53,7 +53,7 @@ def test_a_step_does_not_wait_for_the_device(name: str, source: Path, former: Pa
             torch.cuda.set_sync_debug_mode("default")
 
 
-def test_views_of_the_device_are_those_of_the_cpu() -> None:
+def test_views_on_the_device_match_the_cpu() -> None:
     config = ViewRecipe(
         flip=True, randaugment_ops=2, jitter=0.8, greyscale=0.2, blur=0.5, solarize=0.2, erase=0.3
     )  # fmt: skip

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize(("code", "settings", "sentence"), CASES.values(), ids=CASES)
-def test_it_is_told_in_one_sentence(
+def test_errors_in_custom_code_are_one_sentence(
     code: str,
     settings: str,
     sentence: str,

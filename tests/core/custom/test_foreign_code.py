@@ -70,7 +70,7 @@ def _index(run: RunDir, change: Callable[[str], str]) -> None:
     path.write_text(change(path.read_text()))
 
 
-def test_nothing_of_it_runs_where_it_is_opened_evaluated_or_resumed(
+def test_foreign_code_never_runs_on_open_evaluate_or_resume(
     foreign: RunDir, trace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = str(foreign.path)
@@ -109,7 +109,7 @@ def test_a_worker_names_the_copies_and_opens_the_model_once_they_are_allowed(for
     assert trace.exists()
 
 
-def test_it_runs_once_it_is_allowed(
+def test_foreign_code_runs_once_allowed(
     foreign: RunDir, trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("core.spec.run.code._everything_allowed", False)  # as it was, after the test
@@ -134,7 +134,7 @@ def test_opening_a_network_without_custom_towers_needs_no_code(
 
 
 @pytest.mark.parametrize("place", ["../planted.py", "/planted.py", "sub/planted.py", "..", "", "con\0.py"])
-def test_a_copy_is_a_file_in_the_folder_of_copies(place: str, foreign: RunDir, trace: Path) -> None:
+def test_a_copy_must_be_a_file_in_the_code_folder(place: str, foreign: RunDir, trace: Path) -> None:
     outside = foreign.path / "planted.py"
     shutil.copyfile(foreign.path / "code" / "mine.py", outside)
     allow([digest_of(outside.read_bytes())])
@@ -156,7 +156,7 @@ def test_a_link_out_of_the_folder_is_refused(foreign: RunDir, trace: Path) -> No
     assert not trace.exists()
 
 
-def test_a_copy_that_is_not_what_its_index_says_is_refused(foreign: RunDir, trace: Path) -> None:
+def test_a_copy_that_does_not_match_its_index_is_refused(foreign: RunDir, trace: Path) -> None:
     copy = foreign.path / "code" / "mine.py"
     allow([digest_of(copy.read_bytes())])
     copy.write_text(copy.read_text() + "\n")

@@ -41,7 +41,7 @@ def losses(run: RunDir) -> list[float]:
     return [event.values["train/Loss"] for event in events][-2:]
 
 
-def test_a_changed_file_is_refused_unless_told_which_to_take(half: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_file_is_refused_unless_the_user_chooses(half: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     file = half.path.parent / "mine.py"
     before = losses(half)
     file.write_text(HEAD + LOSS.format(100))
@@ -57,13 +57,13 @@ def test_a_changed_file_is_refused_unless_told_which_to_take(half: RunDir, capsy
     assert read_kept(other, kept) == file.read_bytes()
 
 
-def test_a_run_that_has_no_checkpoint_yet_takes_the_file_as_it_is_now(half: RunDir) -> None:
+def test_a_run_without_a_checkpoint_takes_the_current_file(half: RunDir) -> None:
     shutil.rmtree(half.checkpoints)
     (half.path.parent / "mine.py").write_text(HEAD + LOSS.format(100))
     assert main(["train", str(half.config), str(half.path)]) == 0
 
 
-def test_the_copy_trains_where_the_file_is_not(half: RunDir) -> None:
+def test_the_copy_trains_where_the_original_file_is_missing(half: RunDir) -> None:
     """As on a machine that a run was sent to."""
     sent = RunDir(half.path.parent / "machine" / "run")
     sent.create()
@@ -81,7 +81,7 @@ def test_the_copy_trains_where_the_file_is_not(half: RunDir) -> None:
         lambda files: {**files, "index.json": "[]"},
     ],
 )
-def test_code_that_did_not_arrive_whole_is_refused(change, half: RunDir, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_incomplete_code_is_refused(change, half: RunDir, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     sent = RunDir(tmp_path / "machine" / "run")
     sent.create()
     with pytest.raises(CodeError):
@@ -90,7 +90,7 @@ def test_code_that_did_not_arrive_whole_is_refused(change, half: RunDir, tmp_pat
     assert not list(tmp_path.glob("machine/*.py"))
 
 
-def test_files_of_one_name_have_copies_of_their_own(half: RunDir, tmp_path: Path) -> None:
+def test_files_with_one_name_have_separate_copies(half: RunDir, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "mine.py").write_text("def make(name): pass\n")
     raw = read_config(half.config).model_dump(mode="json")

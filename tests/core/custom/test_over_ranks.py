@@ -43,7 +43,7 @@ def losses(run: RunDir) -> dict[str, list[float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", [1, 2])
-def test_two_processes_train_as_one_does(shard: int, config: RunConfig, tmp_path: Path) -> None:
+def test_two_ranks_train_like_one_process(shard: int, config: RunConfig, tmp_path: Path) -> None:
     alone = RunDir(tmp_path / "alone")
     train(config, alone, quiet=True)
     with Launched(override(config, [f"runtime.shard={shard}"]), tmp_path / "two") as launched:

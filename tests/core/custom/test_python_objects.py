@@ -122,7 +122,7 @@ def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
         ({"dataset": []}, r"a data set of length 0"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(arguments: dict[str, object], sentence: str, tmp_path: Path) -> None:
+def test_invalid_objects_are_reported(arguments: dict[str, object], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(core.UserError, match=sentence):
         core.train(core.preset("clip", "tiny", SHORT), tmp_path / "run", quiet=True, **arguments)  # type: ignore[arg-type]
 

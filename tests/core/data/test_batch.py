@@ -55,7 +55,7 @@ def test_every_tensor_of_a_batch_moves() -> None:
     assert moved.labels.tolist() == [0, -1, 1, 0]
 
 
-def test_the_first_pairs_of_a_batch_are_a_batch() -> None:
+def test_the_head_of_a_batch_is_a_batch() -> None:
     """Not interpolated: partners may be beyond it."""
     first = whole().first(2)
     assert (first.rows.tolist(), first.texts.tolist()) == ([0, 1], [[0, 1], [2, 3]])
@@ -73,7 +73,7 @@ def test_the_first_pairs_of_a_batch_are_a_batch() -> None:
     assert sent.on_host.rows.tolist() == [0, 1], "what is drawn by it is of as many"
 
 
-def test_a_share_is_of_the_image_itself() -> None:
+def test_the_mix_share_is_that_of_the_image_itself() -> None:
     mix = Mix(torch.tensor([1, 0]), 0.75)
     assert mix.blend(torch.tensor([[0.0], [4.0]])).tolist() == [[1.0], [3.0]]
     boxed = Mix(torch.tensor([1, 0]), 0.75, (0, 1, 1, 2)).apply(
@@ -90,7 +90,7 @@ def masked() -> RunConfig:
     return override(run_config(), settings)
 
 
-def test_views_have_their_numbers_sides_and_masks(tmp_path: Path) -> None:
+def test_views_have_index_size_and_mask(tmp_path: Path) -> None:
     batch = next(Loader(opened(write_pairs(tmp_path, 6)), masked(), SIZE, multiple=4).batches(0, 1))
     assert [one.number for one in batch.student] == [2, 200, 201]
     assert [one.local for one in batch.student] == [False, True, True]
@@ -106,7 +106,7 @@ def test_views_have_their_numbers_sides_and_masks(tmp_path: Path) -> None:
     assert batch.student[0].mix is not None
 
 
-def test_the_last_row_is_replaced_by_the_first_and_told_once(tmp_path: Path) -> None:
+def test_a_bad_last_row_is_replaced_by_the_first_and_reported_once(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 6), cache_mib=0)
     (tmp_path / "images" / "005.png").write_bytes(b"broken")
     said: list[str] = []
@@ -116,7 +116,7 @@ def test_the_last_row_is_replaced_by_the_first_and_told_once(tmp_path: Path) -> 
     assert "005.png is replaced by another pair" in said[0]
 
 
-def test_rows_that_are_skipped_are_told_with_their_number(tmp_path: Path) -> None:
+def test_skipped_rows_are_reported_with_their_count(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 8)
     (tmp_path / "images" / "002.png").write_bytes(b"broken")
     (tmp_path / "images" / "003.png").unlink()
@@ -132,7 +132,7 @@ def test_rows_that_are_skipped_are_told_with_their_number(tmp_path: Path) -> Non
         dataset.check(0.24)
 
 
-def test_the_thread_ahead_computes_on_one_core_and_others_on_theirs() -> None:
+def test_the_prefetch_thread_uses_one_core_and_others_keep_theirs() -> None:
     """A second team of OpenMP's threads would have the training's threads sleep between operations."""
     before, elsewhere = torch.get_num_threads(), []
     torch.set_num_threads(2)
@@ -146,7 +146,7 @@ def test_the_thread_ahead_computes_on_one_core_and_others_on_theirs() -> None:
         torch.set_num_threads(before)
 
 
-def test_jobs_ahead_come_in_order_and_end_with_the_iterator() -> None:
+def test_prefetched_jobs_come_in_order_and_end_with_the_iterator() -> None:
     ran: list[int] = []
 
     def job(number: int) -> int:

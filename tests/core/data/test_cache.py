@@ -64,7 +64,7 @@ def left(folder: Path, suffix: str) -> list[Path]:
     return sorted(folder.glob(f"*{suffix}"))
 
 
-def test_it_holds_what_decoding_gives_and_the_reasons_of_bad_ones(files: list[str], own_cache: Path) -> None:
+def test_the_cache_holds_decoded_images_and_reasons_of_bad_ones(files: list[str], own_cache: Path) -> None:
     cache = built(files)
     assert same_as_decoded(cache, files)
     assert list(cache.bad) == [4]
@@ -72,7 +72,7 @@ def test_it_holds_what_decoding_gives_and_the_reasons_of_bad_ones(files: list[st
     assert left(own_cache, ".tmp") == []
 
 
-def test_it_is_built_once(files: list[str]) -> None:
+def test_the_cache_is_built_once(files: list[str]) -> None:
     calls: list[tuple[int, int]] = []
     open_cache(files, DECODING, PLENTY, lambda done, total: calls.append((done, total)))
     assert calls == [(i, 9) for i in range(1, 10)]
@@ -82,7 +82,7 @@ def test_it_is_built_once(files: list[str]) -> None:
     assert same_as_decoded(again, files)
 
 
-def test_a_changed_image_or_another_size_is_decoded_anew(files: list[str], own_cache: Path) -> None:
+def test_a_changed_image_or_size_is_decoded_again(files: list[str], own_cache: Path) -> None:
     built(files)
     write_image(Path(files[4]), 99, (40, 40))
     fresh = built(files)
@@ -94,7 +94,7 @@ def test_a_changed_image_or_another_size_is_decoded_anew(files: list[str], own_c
     assert len(left(own_cache, ".images")) == 3
 
 
-def test_it_can_be_sent_to_a_loader_process(files: list[str]) -> None:
+def test_the_cache_can_be_pickled_for_a_loader_process(files: list[str]) -> None:
     cache = built(files)
     sent = pickle.dumps(cache)
     assert len(sent) < 1000
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_rebuilt(files: list[str], own_cache: Path, damage: st
     assert same_as_decoded(built(files), files)
 
 
-def test_what_progress_raises_cancels_and_leaves_nothing(files: list[str], own_cache: Path) -> None:
+def test_an_exception_in_progress_cancels_and_leaves_nothing(files: list[str], own_cache: Path) -> None:
     class StopAskedError(OSError):
         pass
 
@@ -131,7 +131,7 @@ def test_what_progress_raises_cancels_and_leaves_nothing(files: list[str], own_c
     assert list(own_cache.iterdir()) == []
 
 
-def test_a_killed_build_leaves_nothing_wrong(files: list[str], own_cache: Path) -> None:
+def test_a_killed_build_leaves_no_damage(files: list[str], own_cache: Path) -> None:
     assert building(files, die_after=5).wait() == 9
     assert len(left(own_cache, ".tmp")) == 1
     assert left(own_cache, ".images") == []
@@ -149,14 +149,16 @@ def test_two_processes_may_build_at_once(files: list[str], own_cache: Path) -> N
     assert left(own_cache, ".tmp") == []
 
 
-def test_more_than_the_budget_is_not_kept(files: list[str], own_cache: Path) -> None:
+def test_the_budget_is_never_exceeded(files: list[str], own_cache: Path) -> None:
     said: list[str] = []
     assert open_cache(files, DECODING, 1000, log=said.append) is None
     assert "data.cache_mib" in said[0]
     assert not own_cache.exists()
 
 
-def test_a_full_disk_means_streaming(files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_falls_back_to_streaming(
+    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -167,14 +169,14 @@ def test_a_full_disk_means_streaming(files: list[str], own_cache: Path, monkeypa
     assert list(own_cache.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_means_streaming(files: list[str], own_cache: Path) -> None:
+def test_a_folder_that_cannot_be_created_falls_back_to_streaming(files: list[str], own_cache: Path) -> None:
     own_cache.write_text("a file where the folder should be")
     said: list[str] = []
     assert open_cache(files, DECODING, PLENTY, log=said.append) is None
     assert str(own_cache) in said[0]
 
 
-def test_the_longest_unused_caches_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_caches_go_first(tmp_path: Path) -> None:
     for age, name in enumerate(["new", "middle", "old"]):
         path = tmp_path / f"{name}.images"
         path.write_bytes(b"x" * 100)
@@ -186,21 +188,21 @@ def test_the_longest_unused_caches_go_first(tmp_path: Path) -> None:
     assert {path.stem for path in tmp_path.iterdir()} == {"middle", "unrelated"}
 
 
-def test_a_image_changed_at_the_same_size_is_decoded_anew(files: list[str]) -> None:
+def test_an_image_changed_at_the_same_size_is_decoded_again(files: list[str]) -> None:
     first = built(files)
     status = Path(files[0]).stat()
     os.utime(files[0], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert built(files).path != first.path
 
 
-def test_a_cache_of_other_files_is_not_taken(files: list[str]) -> None:
+def test_a_cache_of_other_files_is_not_used(files: list[str]) -> None:
     """Whatever its name says: one of fewer images would show each caption another image."""
     path, fewer = built(files).path, built(files[:5]).path
     path.write_bytes(fewer.read_bytes())
     assert same_as_decoded(built(files), files)
 
 
-def test_a_cache_that_is_used_is_the_last_to_go(files: list[str], own_cache: Path) -> None:
+def test_a_cache_in_use_is_evicted_last(files: list[str], own_cache: Path) -> None:
     used, other = built(files).path, built(files[:3]).path
     for path, age in ((used, 9000), (other, 5)):
         os.utime(path, (time.time() - age, time.time() - age))
@@ -209,7 +211,7 @@ def test_a_cache_that_is_used_is_the_last_to_go(files: list[str], own_cache: Pat
     assert left(own_cache, ".images") == [used]
 
 
-def test_validation_images_do_not_displace_the_training_images_in_use(
+def test_validation_images_do_not_evict_training_images(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = built(files)
@@ -229,9 +231,7 @@ def test_other_images_stay_within_the_budget_of_a_run(
     assert earlier in left(own_cache, ".images")
 
 
-def test_what_a_build_needs_is_made_room_for(
-    files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_evicts_what_it_needs(files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built(files)  # of another run: nothing has it open
     (own_cache / "a-build-that-works.tmp").write_bytes(b"x")
     monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
@@ -241,7 +241,7 @@ def test_what_a_build_needs_is_made_room_for(
     assert left(own_cache, ".tmp"), "it is not a day old"
 
 
-def test_what_many_images_need_is_estimated_by_some(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_many_images_is_estimated_from_a_sample(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SAMPLED", 3)
     same = [files[0]] * 50
     one = decode(files[0], 16, 10).nbytes
@@ -249,7 +249,7 @@ def test_what_many_images_need_is_estimated_by_some(files: list[str], monkeypatc
     assert open_cache(same, DECODING, 50 * one) is not None
 
 
-def test_a_disk_with_too_little_room_means_streaming(
+def test_a_nearly_full_disk_falls_back_to_streaming(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
@@ -259,7 +259,7 @@ def test_a_disk_with_too_little_room_means_streaming(
     assert list(own_cache.iterdir()) == []
 
 
-def test_without_building_only_what_is_there_is_taken(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_building_only_existing_caches_are_used(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_cache(files, DECODING, 1, build=False) is None
     built(files)
     monkeypatch.setattr(cache_module, "decoded_size", lambda *_: pytest.fail("an image was opened"))
@@ -272,7 +272,7 @@ REFUSALS = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOMEM, errno.ESTALE)
 
 
 @pytest.mark.parametrize("number", REFUSALS)
-def test_what_the_system_refused_is_not_kept_as_a_broken_image(
+def test_a_system_error_is_not_cached_as_a_broken_image(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     open_file = os.open

@@ -25,7 +25,7 @@ from tests.mutations import feed, few_or_many, mutated, survives
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
 
 
-def test_a_image_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
+def test_an_image_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
     for name in ("pipe.png", "device.png"):
@@ -48,7 +48,7 @@ def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "huge", "binary"])
-def test_a_sidecar_that_is_no_text_file(tmp_path: Path, sort: str) -> None:
+def test_a_sidecar_that_is_not_text(tmp_path: Path, sort: str) -> None:
     """Its image has no caption; the others go on."""
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.png", 1)
@@ -91,7 +91,7 @@ def test_a_manifest_that_is_a_pipe_or_a_device(tmp_path: Path, name: str, sort: 
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
-def test_three_gigabytes_of_nothing(tmp_path: Path, name: str) -> None:
+def test_a_sparse_file_of_three_gigabytes(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("filepath,title\na.png,a dog\n" if name == "a.csv" else "", encoding="utf-8")
     with path.open("ab") as file:
@@ -104,7 +104,7 @@ def test_three_gigabytes_of_nothing(tmp_path: Path, name: str) -> None:
     survives(read)
 
 
-def test_one_name_that_is_too_long_is_one_bad_row(tmp_path: Path) -> None:
+def test_one_overlong_name_is_one_bad_row(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", 1)
     (tmp_path / "a.csv").write_text(f"filepath,title\na.png,a dog\n{'y' * 5000}.png,a cat\n", encoding="utf-8")
     (tmp_path / "b.json").write_text(
@@ -118,7 +118,7 @@ def test_one_name_that_is_too_long_is_one_bad_row(tmp_path: Path) -> None:
         assert len(source.bad) == 1
 
 
-def test_names_of_thousands_of_characters_are_cut(tmp_path: Path) -> None:
+def test_names_of_thousands_of_characters_are_shortened(tmp_path: Path) -> None:
     for name, content in (
         ("a.csv", ",".join("x" * 5000 for _ in range(20)) + "\n1\n"),
         ("wide.csv", "x" * 200_000 + ",title\n1,2\n"),
@@ -148,7 +148,7 @@ def test_thousands_of_labels_are_refused(tmp_path: Path, name: str) -> None:
         open_source(tmp_path / name)
 
 
-def test_a_short_line_of_a_wide_table_costs_its_own_cells_alone(tmp_path: Path) -> None:
+def test_a_short_line_of_a_wide_table_costs_only_its_own_cells(tmp_path: Path) -> None:
     write_image(tmp_path / "0.png", 0)
     names = ",".join(f"k{number}" for number in range(1000))
     (tmp_path / "a.csv").write_text(f"filepath,title,{names}\n0.png,a dog,x,\n")
@@ -171,7 +171,7 @@ def test_demo_data_beside_a_pipe(tmp_path: Path) -> None:
         write_demo_data(tmp_path)
 
 
-def test_labels_that_are_no_text_are_a_bad_row(tmp_path: Path) -> None:
+def test_labels_that_are_not_text_are_a_bad_row(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", 1)
     lines = [{"image": "a.png", "title": "a dog", "kind": "\ud800"}, {"image": "a.png", "title": "a cat", "kind": "c"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
@@ -187,7 +187,7 @@ def test_labels_that_are_no_text_are_a_bad_row(tmp_path: Path) -> None:
         {"shapes": [[2**70, 1]], "bad": {}}, {"shapes": [], "bad": {"x": "y"}}, {"shapes": [], "bad": []},
     ],
 )  # fmt: skip
-def test_a_cache_with_another_index_is_not_taken(tmp_path: Path, index: Any) -> None:
+def test_a_cache_with_another_index_is_not_used(tmp_path: Path, index: Any) -> None:
     from core.data import cache  # noqa: PLC0415
 
     content = json.dumps(index).encode()

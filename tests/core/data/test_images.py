@@ -35,7 +35,7 @@ def near(pixels: np.ndarray, x: float, y: float, colour: list[int], within: int 
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO"])
-def test_every_format_by_its_content_and_not_its_name(tmp_path: Path, kind: str) -> None:
+def test_formats_are_detected_by_content(tmp_path: Path, kind: str) -> None:
     if not pillow_features.check({"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind, "pil")):
         pytest.skip("this Pillow was built without it")
     path = tmp_path / "misnamed.png"
@@ -50,7 +50,7 @@ def test_every_format_by_its_content_and_not_its_name(tmp_path: Path, kind: str)
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
-def test_a_cut_off_file_is_an_error_and_not_grey(tmp_path: Path, kind: str, share: float) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path, kind: str, share: float) -> None:
     content = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     Image.fromarray(noise).save(content, format=kind)
@@ -77,7 +77,7 @@ def test_exif_rotation(tmp_path: Path, kind: str, orientation: int) -> None:
         assert near(pixels, 0.5, 0.1, [0, 255, 0], 60)
 
 
-def test_alpha_is_laid_on_white_before_and_after_resizing(tmp_path: Path) -> None:
+def test_alpha_is_composited_on_white_before_and_after_resizing(tmp_path: Path) -> None:
     pixels = np.zeros((64, 96, 4), np.uint8)
     pixels[:, :48] = (255, 0, 0, 255)  # opaque red beside transparent black
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -104,7 +104,7 @@ def test_palettes_with_transparency(tmp_path: Path, transparency: int | bytes) -
     assert pixels[0, 7].tolist() == WHITE
 
 
-def test_a_colour_that_a_png_calls_transparent(tmp_path: Path) -> None:
+def test_a_png_with_a_transparent_colour(tmp_path: Path) -> None:
     image = blocks()
     image.save(tmp_path / "a.png", transparency=(0, 0, 255))
     assert near(decode(tmp_path / "a.png", None, 10), 0.75, 0.75, WHITE)
@@ -193,7 +193,7 @@ def test_an_icon_of_the_old_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [4000, 2000])  # Pillow's: above it warns, above twice of it it refuses
-def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_only_our_own_size_limit_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     blocks().save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     assert decode(tmp_path / "a.png", 16, 200).shape == (16, 24, 3)
@@ -239,7 +239,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         ((4000, 3000), 30, (30, 40)),
     ],
 )
-def test_the_shorter_side_is_as_wanted(
+def test_the_shorter_side_has_the_requested_size(
     tmp_path: Path, size: tuple[int, int], side: int, expected: tuple[int, int]
 ) -> None:
     for kind in ("PNG", "JPEG"):
@@ -250,7 +250,7 @@ def test_the_shorter_side_is_as_wanted(
         assert decoded_size(tmp_path / "a", side, 20) == pixels.nbytes
 
 
-def test_shrinking_averages(tmp_path: Path) -> None:
+def test_shrinking_averages_pixels(tmp_path: Path) -> None:
     board = (np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)
     for kind in ("PNG", "JPEG"):
         Image.fromarray(board).save(tmp_path / kind, format=kind)
@@ -284,7 +284,7 @@ def alike(fast: np.ndarray, exact: np.ndarray) -> bool:
         ((2000, 100), (100, 800)),  # a strip: its middle
     ],
 )
-def test_the_fast_way_makes_nearly_the_same_image(
+def test_the_fast_path_gives_nearly_the_same_image(
     tmp_path: Path, kind: str, size: tuple[int, int], found: tuple[int, int]
 ) -> None:
     path = tmp_path / "a"
@@ -299,7 +299,7 @@ def test_the_fast_way_makes_nearly_the_same_image(
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "L"])
-def test_the_fast_way_reads_every_mode(tmp_path: Path, mode: str) -> None:
+def test_the_fast_path_reads_every_mode(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.tif"
     image = smooth(200, 150).convert("RGB").convert(mode)
     if mode in ("RGBA", "LA"):
@@ -309,7 +309,7 @@ def test_the_fast_way_reads_every_mode(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("turn", sorted(TURNS))
-def test_the_fast_way_turns_images(tmp_path: Path, turn: int) -> None:
+def test_the_fast_path_applies_rotation(tmp_path: Path, turn: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = turn
     path = tmp_path / "a.jpg"

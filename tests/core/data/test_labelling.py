@@ -51,7 +51,7 @@ def tensors(batch: Batch) -> list[torch.Tensor]:
     return found
 
 
-def test_classes_are_the_values_in_order(tmp_path: Path) -> None:
+def test_classes_are_the_sorted_values(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     labels = label_rows(dataset, DataConfig(label="kind"), 0)
     assert labels is not None
@@ -61,7 +61,7 @@ def test_classes_are_the_values_in_order(tmp_path: Path) -> None:
     assert label_numbers(dataset, "kind", ("c3", "c1")).tolist()[:4] == [NONE, 1, NONE, 0]
 
 
-def test_empty_cells_are_no_label(tmp_path: Path) -> None:
+def test_empty_cells_are_unlabelled(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 6)
     rows = list(csv.reader(path.read_text().splitlines()))
     column = rows[0].index("kind")
@@ -75,7 +75,7 @@ def test_empty_cells_are_no_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 3, 100])
-def test_so_many_labels_a_class_are_kept_drawn_with_the_seed(tmp_path: Path, kept: int) -> None:
+def test_labels_per_class_are_drawn_with_the_seed(tmp_path: Path, kept: int) -> None:
     dataset = opened(tmp_path)
     config = DataConfig(label="kind", labels_per_class=kept)
     every = label_rows(dataset, DataConfig(label="kind"), 0)
@@ -98,19 +98,19 @@ def test_so_many_labels_a_class_are_kept_drawn_with_the_seed(tmp_path: Path, kep
         ({"label": "kind", "unlabelled_ratio": 2}, r"Every row of .* set data.labels_per_class"),
     ],
 )
-def test_what_cannot_be_labelled_is_said(tmp_path: Path, data: dict[str, Any], message: str) -> None:
+def test_unusable_labels_are_reported(tmp_path: Path, data: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         label_rows(opened(tmp_path), DataConfig(**data), 0)
 
 
-def test_one_class_is_none(tmp_path: Path) -> None:
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has 1 value.*needs at least two"):
         label_rows(opened(tmp_path, 1), DataConfig(label="kind"), 0)
 
 
 @pytest.mark.parametrize("ratio", [1, 3])
 @pytest.mark.parametrize("batch_size", [2, 5])
-def test_batches_hold_labelled_rows_then_unlabelled_ones(tmp_path: Path, ratio: int, batch_size: int) -> None:
+def test_batches_hold_labelled_then_unlabelled_rows(tmp_path: Path, ratio: int, batch_size: int) -> None:
     dataset = opened(tmp_path)
     config = run_config(batch_size, labels_per_class=1, unlabelled_ratio=ratio)
     ours = loader(dataset, config)
@@ -135,7 +135,7 @@ def first_rows(dataset: PairDataset, config: RunConfig) -> list[int]:
     return (labels.of_rows != NONE).nonzero()[:, 0].tolist()
 
 
-def test_a_row_that_comes_again_is_seen_otherwise(tmp_path: Path) -> None:
+def test_a_repeated_row_is_augmented_differently(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     batch = next(loader(dataset, run_config(8, labels_per_class=1, unlabelled_ratio=1)).batches(0, 1))
     rows = batch.rows.tolist()
@@ -144,7 +144,7 @@ def test_a_row_that_comes_again_is_seen_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_loader_goes_on_where_it_was(tmp_path: Path, workers: int) -> None:
+def test_a_resumed_loader_continues_where_it_stopped(tmp_path: Path, workers: int) -> None:
     dataset = opened(tmp_path)
     settings: dict[str, Any] = {"labels_per_class": 2, "unlabelled_ratio": 2}
     whole = list(loader(dataset, run_config(**settings)).batches(0, 6))
@@ -153,7 +153,7 @@ def test_a_resumed_loader_goes_on_where_it_was(tmp_path: Path, workers: int) -> 
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 
 
-def test_without_a_ratio_rows_come_as_they_are_with_their_labels(tmp_path: Path) -> None:
+def test_without_a_ratio_rows_keep_order_and_labels(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     plain = run_config(6).model_copy(update={"data": DataConfig()})
     for with_labels, without in zip(
@@ -169,7 +169,7 @@ def test_without_a_ratio_rows_come_as_they_are_with_their_labels(tmp_path: Path)
 
 
 @given(st.integers(1, 9), st.integers(0, 40), st.integers(1, 12), st.integers(0, 5))
-def test_a_cycle_is_the_same_wherever_it_is_entered(length: int, first: int, count: int, seed: int) -> None:
+def test_a_cycle_is_the_same_from_any_start(length: int, first: int, count: int, seed: int) -> None:
     cycle = Cycle(torch.arange(100, 100 + length), seed, 1)
     rows, passes = cycle.take(first, count)
     singly = [Cycle(torch.arange(100, 100 + length), seed, 1).take(k, 1)[0][0] for k in range(first, first + count)]

@@ -59,7 +59,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("cache_mib", [0, 64])
-def test_images_captions_and_labels_stay_together(
+def test_images_captions_and_labels_stay_aligned(
     tmp_path: Path, cache_mib: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.data.dataset.CHUNK", 4)
@@ -109,7 +109,7 @@ def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:
     assert list(opened(path, max_bad_share=0.1).broken) == [3]
 
 
-def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
+def test_progress_is_reported_and_may_cancel(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 5)
     seen: list[str] = []
     open_dataset(path, DataConfig(), SIZE, tokenize, progress=lambda doing, done, total: seen.append(doing))
@@ -125,7 +125,7 @@ def test_progress_is_told_and_may_cancel(tmp_path: Path) -> None:
 # Batches
 
 
-def test_a_batch_is_what_the_config_asks_for(tmp_path: Path) -> None:
+def test_a_batch_follows_the_config(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 10, captions=2))
     loader = Loader(dataset, run_config(), SIZE)
     assert (loader.steps_per_epoch, loader.total_steps) == (2, 5)
@@ -144,7 +144,7 @@ def test_a_batch_is_what_the_config_asks_for(tmp_path: Path) -> None:
     assert (batch.texts[:, -1] != 0).any()
 
 
-def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_path: Path) -> None:
+def test_no_teacher_view_without_a_teacher_or_for_clean_views(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4))
     shared = run_config(teacher={"count": 0})
     none = shared.model_copy(
@@ -154,7 +154,7 @@ def test_no_teacher_view_without_a_teacher_or_when_it_sees_the_clean_one(tmp_pat
         assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher == ()
 
 
-def test_an_epoch_shows_each_row_once_in_an_order_of_its_own(tmp_path: Path) -> None:
+def test_an_epoch_visits_each_row_once_in_its_own_order(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 8))
     loader = Loader(dataset, run_config(), SIZE)
     rows = [batch.rows.tolist() for batch in loader.batches(0, 6)]
@@ -177,7 +177,7 @@ def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, w
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_batch_made_in_parts_is_that_made_at_once(
+def test_a_batch_made_in_parts_equals_one_made_at_once(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is drawn for a row, or for the whole batch, and of whatever length captions are."""
@@ -195,7 +195,7 @@ def test_a_batch_made_in_parts_is_that_made_at_once(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_view_that_the_device_distorts_is_the_same(
+def test_views_augmented_on_the_device_are_the_same(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("core.data.loader.ROWS", 3)  # parts of four rows are joined
@@ -220,7 +220,7 @@ def test_a_view_that_the_device_distorts_is_the_same(
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: int) -> None:
+def test_ranks_share_the_same_batch(tmp_path: Path, world: int) -> None:
     dataset = opened(write_pairs(tmp_path, 11))
     whole = list(Loader(dataset, run_config(8), SIZE).batches(0, 2))
     shares = [
@@ -239,7 +239,7 @@ def test_processes_have_a_share_each_of_the_same_batch(tmp_path: Path, world: in
         Loader(dataset, run_config(8), SIZE, place=Place(0, 3))
 
 
-def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_loader_processes_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.data.loader.usable_cores", lambda: 48)
     assert Place(on_gpu=True).workers(-1) == 32
     assert Place(0, 8, local_world=8, on_gpu=True).workers(-1) == 5
@@ -248,7 +248,7 @@ def test_loader_processes_are_chosen_from_the_cores(monkeypatch: pytest.MonkeyPa
     assert [Place(on_gpu=True).workers(number) for number in (0, 3)] == [0, 3]
 
 
-def test_each_batch_is_mixed_in_its_own_way(tmp_path: Path) -> None:
+def test_each_batch_is_mixed_differently(tmp_path: Path) -> None:
     """The partners, the boxes and the shares are drawn anew for each step, and for each view."""
     loader = Loader(opened(write_pairs(tmp_path, 9)), run_config(), SIZE)
     mixes = [view.mix for batch in loader.batches(0, 8) for view in batch.student]
@@ -273,7 +273,7 @@ def test_closing_early_ends_cleanly(tmp_path: Path, workers: int) -> None:
     assert list(Loader(dataset, run_config(workers=workers), SIZE).batches(5, 5)) == []
 
 
-def test_captions_of_a_image_take_turns(tmp_path: Path) -> None:
+def test_captions_of_an_image_take_turns(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 4, captions=3))
     loader = Loader(dataset, run_config(), SIZE)
     drawn = {tuple(tokens.tolist()) for batch in loader.batches(0, 30) for tokens in batch.texts[:, :4]}
@@ -296,7 +296,7 @@ def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_streamed_broken_image_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
+def test_an_unreadable_streamed_image_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
     path = write_pairs(tmp_path, 8)
     dataset = opened(path, cache_mib=0)
     (tmp_path / "images" / "003.png").write_bytes(b"broken")
@@ -329,7 +329,9 @@ def test_a_run_is_the_same_whether_images_are_cached_or_streamed(tmp_path: Path)
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("broken", [3, 8])
-def test_too_many_broken_while_streaming_stop_with_the_list(tmp_path: Path, workers: int, broken: int) -> None:
+def test_too_many_unreadable_images_while_streaming_stop_with_the_list(
+    tmp_path: Path, workers: int, broken: int
+) -> None:
     dataset = opened(write_pairs(tmp_path, 8), cache_mib=0)
     for i in range(broken):
         (tmp_path / "images" / f"{i:03}.png").write_bytes(b"broken")
@@ -364,7 +366,7 @@ def test_evaluation_decodes_several_images_at_once(tmp_path: Path, monkeypatch: 
     assert rows.tolist() == [0, 1, 2, 3]
 
 
-def test_evaluation_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+def test_evaluation_skips_unreadable_images(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 5, captions=2), cache_mib=0)
     (tmp_path / "images" / "001.png").write_bytes(b"broken")
     with pytest.raises(ImageError):

@@ -9,12 +9,12 @@ from core.data.permutation import permute_positions
 
 
 @pytest.mark.parametrize("size", [*range(1, 40), 97, 1000, 1024, 1025])
-def test_every_position_is_taken_once(size: int) -> None:
+def test_every_position_appears_once(size: int) -> None:
     for seed in range(4):
         assert sorted(permute_positions(np.arange(size), size, seed)) == list(range(size))
 
 
-def test_it_depends_on_each_key_and_on_nothing_else() -> None:
+def test_the_permutation_depends_on_each_key_and_nothing_else() -> None:
     positions = np.arange(500)
     orders = [permute_positions(positions, 500, *keys).tolist() for keys in ((1, 2), (2, 1), (1, 3), (1, 2))]
     assert orders[0] == orders[3]
@@ -22,7 +22,7 @@ def test_it_depends_on_each_key_and_on_nothing_else() -> None:
     assert permute_positions(positions[7:9], 500, 1, 2).tolist() == orders[0][7:9]
 
 
-def test_sizes_and_keys_may_differ_from_position_to_position() -> None:
+def test_sizes_and_keys_may_vary_by_position() -> None:
     sizes, streams = np.array([5, 9, 5, 9]), np.array([0, 1, 0, 1])
     together = permute_positions(np.array([0, 0, 4, 8]), sizes, 3, streams)
     alone = [
@@ -31,7 +31,7 @@ def test_sizes_and_keys_may_differ_from_position_to_position() -> None:
     assert together.tolist() == alone
 
 
-def test_it_looks_like_chance() -> None:
+def test_the_permutation_looks_random() -> None:
     """Where a position lands is even (chi squared of 20 bins), and neighbours land apart as in a random order."""
     size, bins = 10_000, 20
     for seed in range(5):
@@ -44,7 +44,7 @@ def test_it_looks_like_chance() -> None:
         assert abs(apart - 1 / 3) < 0.02
 
 
-def test_a_thousand_million_take_no_list() -> None:
+def test_a_billion_rows_need_no_list() -> None:
     found = permute_positions(np.array([0, 1, 999_999_999]), 1_000_000_000, 7)
     assert len(set(found.tolist())) == 3
     assert found.max() < 1_000_000_000

@@ -32,7 +32,7 @@ def china() -> Image.Image:
 
 
 @pytest.mark.parametrize("draw", [china, lambda: photograph(1200, 900, 0), lambda: photograph(30, 41, 1)])
-def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Image.Image]) -> None:
+def test_every_entry_point_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Image.Image]) -> None:
     """Validation (cached and streamed), an index or an image searched for, a caption, and an image tried."""
     path = tmp_path / "image.jpg"
     draw().save(path, quality=92)
@@ -57,7 +57,7 @@ def test_every_door_gives_the_same_pixels(tmp_path: Path, draw: Callable[[], Ima
     "preprocess",
     [{}, {"interpolation": "bilinear", "resize_mode": "squash"}, {"resize_mode": "longest", "fill_color": 127}],
 )
-def test_a_published_model_sees_what_open_clip_shows_it(
+def test_a_published_model_preprocesses_like_open_clip(
     tmp_path: Path, preprocess: dict[str, Any], name: str, size: tuple[int, int]
 ) -> None:
     """Resized once, by the model's own interpolation and mode: pixels equal, and vectors with them."""
@@ -83,7 +83,7 @@ def test_a_published_tag_brings_its_own_preprocessing() -> None:
     assert "preprocess_cfg" not in resolve_architecture("ViT-B-16-SigLIP")
 
 
-def test_a_strip_is_cropped_before_it_is_resized(tmp_path: Path) -> None:
+def test_a_panorama_is_cropped_before_it_is_resized(tmp_path: Path) -> None:
     """Else 100,000 x 2 pixels would be resized to 32 times the side of the model, times 50,000."""
     pixels = Image.new("RGB", (100_000, 2))
     pixels.paste((255, 255, 255), (50_000, 0, 100_000, 2))

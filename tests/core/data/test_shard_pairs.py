@@ -56,7 +56,7 @@ def joined(parts: list[Batch]) -> list[torch.Tensor]:
     ]
 
 
-def test_rows_are_what_the_shards_hold(tmp_path: Path) -> None:
+def test_rows_match_the_shards(tmp_path: Path) -> None:
     pairs = opened(write_shards(tmp_path, [5, 4]))
     assert len(pairs) == 9
     assert pairs.streamed
@@ -81,7 +81,7 @@ def test_each_stream_gives_the_same_part_of_every_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_the_shares_of_processes_are_the_batch_of_one(tmp_path: Path, world: int) -> None:
+def test_the_shares_of_ranks_equal_the_batch_of_one(tmp_path: Path, world: int) -> None:
     pattern = write_shards(tmp_path, [10, 6, 17])
     whole = list(Loader(opened(pattern), config(), SIZE).batches(0, 6))
     shares = [
@@ -110,7 +110,7 @@ def test_few_streams_mix_as_many_shards() -> None:
     assert len(np.unique(rows // 100)) == pytest.approx(SHARDS_AT_ONCE, abs=2)
 
 
-def test_a_process_reads_the_shards_of_its_streams_alone(tmp_path: Path) -> None:
+def test_a_rank_reads_only_the_shards_of_its_streams(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [8] * 4)
     pairs = opened(pattern)
     for shard in (2, 3):
@@ -120,7 +120,7 @@ def test_a_process_reads_the_shards_of_its_streams_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_sees_what_the_other_would_have_seen(tmp_path: Path, workers: int) -> None:
+def test_a_resumed_run_sees_the_same_batches(tmp_path: Path, workers: int) -> None:
     pattern = write_shards(tmp_path, [10, 6, 17])
     whole = list(Loader(opened(pattern), config(), SIZE).batches(0, 8))
     resumed = list(Loader(opened(pattern), config(workers=workers), SIZE).batches(3, 8))
@@ -129,7 +129,7 @@ def test_a_resumed_run_sees_what_the_other_would_have_seen(tmp_path: Path, worke
 
 
 @pytest.mark.parametrize(("batch", "streams", "found"), [(8, 64, 8), (6, 64, 2), (7, 64, 1), (96, 64, 32), (8, 3, 1)])
-def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: int, streams: int, found: int) -> None:
+def test_streams_are_reduced_to_divide_the_batch(tmp_path: Path, batch: int, streams: int, found: int) -> None:
     pairs = opened(write_shards(tmp_path, [100]))
     assert Loader(pairs, config(batch, streams), SIZE).streams == found
 
@@ -138,13 +138,13 @@ def test_streams_that_do_not_divide_the_batch_are_fewer(tmp_path: Path, batch: i
     ("world", "batch", "message"),
     [(3, 8, r"batch of 8 pairs .* over 3 processes"), (3, 6, r"The 2 streams .* by 3 processes.*data\.streams")],
 )
-def test_a_number_of_processes_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
+def test_a_number_of_ranks_that_does_not_divide(tmp_path: Path, world: int, batch: int, message: str) -> None:
     pairs = opened(write_shards(tmp_path, [20]))
     with pytest.raises(UserError, match=message):
         Loader(pairs, config(batch), SIZE, place=Place(0, world))
 
 
-def test_what_proves_broken_is_replaced_counted_and_listed(tmp_path: Path) -> None:
+def test_unreadable_images_are_replaced_counted_and_listed(tmp_path: Path) -> None:
     rows = {f"{i:03}": row(i) for i in range(16)}
     rows["005"] = {"png": b"broken" * 100, "txt": b"a dog"}
     rows["009"] = {"png": image(9), "txt": b"\xff"}

@@ -51,7 +51,7 @@ def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def test_the_page_holds_its_numbers_and_images_and_runs_nothing(tmp_path: Path) -> None:
+def test_the_page_holds_numbers_and_images_and_runs_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (300, 200), "red").save(tmp_path / "a.png")
     fixes = (
         Fix(kind="recaptioned", path=str(tmp_path / "a.png"), caption=EVIL, value="a red field", panel="Clean"),
@@ -102,7 +102,7 @@ def test_a_page_shows_the_first_fixes_and_a_new_label_runs_nothing(
     assert told == [(0, 2), (1, 2)]
 
 
-def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_without_a_validation_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(before_after, "open_model", lambda run: pytest.fail("nothing is opened"))
     for name in ("one", "two"):
         run = RunDir(tmp_path / name)
@@ -114,9 +114,7 @@ def test_runs_without_held_out_data_are_refused(tmp_path: Path, monkeypatch: pyt
         measure([str(tmp_path / "one")], [], "", quiet)
 
 
-def test_differences_are_of_the_run_after_against_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_differences_are_after_minus_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"one": report(10), "two": report(30), "three": report(12), "four": report(20)}
     monkeypatch.setattr(before_after, "open_model", lambda run: Path(run).name)
     asked: list[str] = []

@@ -90,7 +90,7 @@ def features(loaded: dict[str, Model], source: str, weights: str) -> tuple[list[
 
 
 @pytest.mark.parametrize("weights", ["student", "teacher"])
-def test_retrieval_equals_the_log_of_the_run(
+def test_retrieval_matches_the_log_of_the_run(
     run: RunDir, val: str, weights: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logged = [event for event in EventReader(run.events).read_all() if isinstance(event, Evaluated)][-1].values
@@ -103,14 +103,14 @@ def test_retrieval_equals_the_log_of_the_run(
         assert value == pytest.approx(logged[f"val/{weights}/{name}"], abs=1e-9), name
 
 
-def test_features_before_the_projection_lead_to_the_embedding(loaded: dict[str, Model], val: str) -> None:
+def test_features_before_the_projection_project_to_the_embedding(loaded: dict[str, Model], val: str) -> None:
     _, embeddings, states = features(loaded, val, "student")
     projected = states @ loaded["student"].network.towers.clip.visual.proj.detach()
     assert torch.allclose(torch.nn.functional.normalize(projected, dim=1), embeddings, atol=1e-5)
     assert not torch.allclose(states.norm(dim=1), torch.ones(len(states)), atol=1e-2)
 
 
-def test_zero_shot_equals_a_plain_loop(
+def test_zero_shot_matches_a_plain_loop(
     run: RunDir, loaded: dict[str, Model], val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     templates = tmp_path / "mine.txt"
@@ -134,7 +134,7 @@ def test_zero_shot_equals_a_plain_loop(
     assert found["details"]["templates"] == ["a {} thing", "it is {}"]
 
 
-def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_the_run(
+def test_the_linear_probe_is_fitted_before_the_projection_on_training_data(
     run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"{run.path}@last", "--data", val, "--task", "linear-probe", "--label", "colour"]
@@ -150,7 +150,7 @@ def test_linear_probe_is_fitted_before_the_projection_on_the_training_data_of_th
     assert any("trained on 36 images" in note for note in found["notes"])
 
 
-def test_knn_equals_a_plain_loop(
+def test_knn_matches_a_plain_loop(
     run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"{run.path}@last", "--data", val, "--task", "knn", "--label", "colour", "--weights", "student"]
@@ -167,7 +167,7 @@ def test_knn_equals_a_plain_loop(
     assert found["per_query"]["acc1"]["values"] == hits
 
 
-def test_the_table_is_for_people_and_progress_is_apart(
+def test_the_table_goes_to_stdout_and_progress_to_stderr(
     run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # else another test may have encoded these images
@@ -190,7 +190,7 @@ def test_clip_benchmarks_json(run: RunDir, val: str, capsys: pytest.CaptureFixtu
     assert {"image_retrieval_recall@5", "text_retrieval_recall@5"} <= set(found["metrics"])
 
 
-def test_an_open_clip_model_from_scratch_says_so(val: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_clip_model_from_scratch_is_reported(val: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["open_clip:sd-tiny", "--data", val, "--task", "zero-shot", "--label", "shape", "--json"]
     first = report(capsys, *arguments)
     assert "sd-tiny has random weights" in first["notes"][0]
@@ -198,7 +198,7 @@ def test_an_open_clip_model_from_scratch_says_so(val: str, capsys: pytest.Captur
     assert report(capsys, *arguments) == first
 
 
-def test_an_open_clip_model_with_the_weights_of_a_run_is_that_run(
+def test_an_open_clip_model_with_the_weights_of_a_run_equals_the_run(
     run: RunDir, val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = ["--data", val, "--task", "retrieval", "--json"]
@@ -208,7 +208,7 @@ def test_an_open_clip_model_with_the_weights_of_a_run_is_that_run(
     assert theirs["notes"] == ours["notes"]
 
 
-def test_a_folder_as_open_clip_saves_one(
+def test_a_folder_saved_by_open_clip(
     run: RunDir, loaded: dict[str, Model], val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     architecture = {"model_cfg": resolve_architecture("sd-tiny"), "preprocess_cfg": {}}
@@ -221,7 +221,7 @@ def test_a_folder_as_open_clip_saves_one(
     assert theirs["subject"]["model"] == str(tmp_path)
 
 
-def test_compare_gives_a_paired_difference(
+def test_compare_gives_paired_differences(
     run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = []
@@ -251,7 +251,7 @@ def test_reports_of_different_data_are_not_compared(
     assert "whose images or labels differ" in refusal(capsys, "--compare", *map(str, files))
 
 
-def test_rows_without_a_label_or_a_image_are_left_out_and_told(
+def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
     run: RunDir, loaded: dict[str, Model], val: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = Path(val).parent
@@ -283,7 +283,7 @@ def test_rows_without_a_label_or_a_image_are_left_out_and_told(
         (["--compare", "/gone.json", "/gone.json"], "cannot read the report"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_a_sentence(
+def test_failed_measurements_are_user_errors(
     run: RunDir, val: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     filled = [argument.replace("RUN", str(run.path)).replace("VAL", val) for argument in arguments]
@@ -298,7 +298,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(
         ("colour", [""], "none of the 12 rows has a label"),
     ],
 )
-def test_labels_that_cannot_be_used(
+def test_unusable_labels(
     run: RunDir, val: str, column: str, values: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))[1:]
@@ -309,15 +309,13 @@ def test_labels_that_cannot_be_used(
     assert message in said
 
 
-def test_data_without_labels_say_how_to_give_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_without_labels_say_how_to_add_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
     bare = Path(val).with_name("val.csv")
     said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
     assert said == f"{bare} has no labels; add a column with the class of each image, or use class folders."
 
 
-def test_retrieval_of_data_that_mostly_cannot_be_read_is_refused(
-    loaded: dict[str, Model], val: str, tmp_path: Path
-) -> None:
+def test_retrieval_on_mostly_unreadable_data_is_refused(loaded: dict[str, Model], val: str, tmp_path: Path) -> None:
     """The same share that training would not have accepted."""
     rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))
     for number in range(len(rows)):

@@ -90,9 +90,7 @@ def test_the_fused_probe_is_reported_beside_the_image_only_one(fusing: Model, da
     assert any("the class that the model predicts zero-shot" in note for note in found.notes)
 
 
-def test_the_labels_of_the_test_images_cannot_leak_into_the_text(
-    fusing: Model, data: tuple[str, str], tmp_path: Path
-) -> None:
+def test_test_labels_cannot_leak_into_the_text(fusing: Model, data: tuple[str, str], tmp_path: Path) -> None:
     """With every test label changed, the same features are joined: the predictions stay."""
     rows = Path(data[1]).read_text(encoding="utf-8").splitlines()
     turned = {"red": "green", "green": "blue", "blue": "black", "black": "red"}
@@ -108,7 +106,7 @@ def test_the_labels_of_the_test_images_cannot_leak_into_the_text(
     assert taken[0] == taken[1], "as many images are taken for each class"
 
 
-def test_few_shot_on_the_command_line_is_the_evaluators_own(
+def test_few_shot_on_the_command_line_equals_the_evaluator(
     data: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     request = ["--data", data[1], "--train", data[0], "--label", "colour", "--task", "linear-probe", "--json"]
@@ -145,7 +143,7 @@ class Match(nn.Module):
         return logits
 
 
-def test_reranking_by_a_matching_head_equals_every_pair_scored(fusing: Model, data: tuple[str, str]) -> None:
+def test_reranking_by_a_matching_head_equals_scoring_every_pair(fusing: Model, data: tuple[str, str]) -> None:
     torch.manual_seed(1)
     network: Network = fusing.network
     head = Match(network.fused_width)
@@ -189,7 +187,7 @@ def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
     )
 
 
-def test_captions_of_one_word_are_judged_as_such(
+def test_captions_of_one_word_are_scored(
     data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is learnt may be a single word; no shortest length may forbid it."""
@@ -207,7 +205,7 @@ def test_captions_of_one_word_are_judged_as_such(
     assert {settings.min_tokens for settings in said} == {0}
 
 
-def test_a_coca_joins_images_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
+def test_a_coca_fuses_images_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=16)
     found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
     assert {"acc1", "caption_acc1", "image_acc1"} <= set(found.metrics)
@@ -248,19 +246,19 @@ def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
         ({"task": "knn", "train": "TRAIN", "k": 0}, "kNN needs at least one neighbour"),
     ],
 )
-def test_what_cannot_be_measured(data: tuple[str, str], request_: dict[str, Any], message: str) -> None:
+def test_unsupported_tasks(data: tuple[str, str], request_: dict[str, Any], message: str) -> None:
     filled = {name: data[0] if value == "TRAIN" else value for name, value in request_.items()}
     with pytest.raises(UserError) as said:
         measure(open_model("open_clip:sd-tiny"), data=data[1], label="colour", **filled)
     assert message in str(said.value)
 
 
-def test_shots_that_are_no_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_shots_that_are_not_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "open_clip:sd-tiny", "--data", data[1], "--task", "linear-probe", "--shots", "1,few"]) == 1
     assert "'few' is not a number of images" in capsys.readouterr().err
 
 
-def test_all_splits_are_numbered_by_the_classes_of_the_training_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_splits_use_the_classes_of_the_training_data(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, tuple[str, ...] | None]] = []
 
     def labelled(_model: object, source: str, _label: str, _layers: object, _progress: object, _log: object,

@@ -39,7 +39,7 @@ def test_clean_pairs_are_one_group(seed: int, uneven: float) -> None:
 
 @pytest.mark.parametrize("wrong", [0.05, 0.2, 0.4])
 @pytest.mark.parametrize("seed", range(2))
-def test_wrong_captions_are_the_lower_group(seed: int, wrong: float) -> None:
+def test_mismatched_captions_are_the_lower_group(seed: int, wrong: float) -> None:
     belief, truly = beliefs(700, wrong, seed, 0.0)
     found = two_groups(belief)
     assert found is not None
@@ -52,7 +52,7 @@ def test_wrong_captions_are_the_lower_group(seed: int, wrong: float) -> None:
     assert right.max() <= 1
 
 
-def test_groups_that_overlap_are_found_alike_each_time() -> None:
+def test_overlapping_groups_are_found_deterministically() -> None:
     """Where the likelihood is flat, a fit that ends early depends on where it began."""
     drawn = np.random.default_rng(0)
     x = np.concatenate([drawn.normal(-1.1, 0.8, 600), drawn.normal(0.6, 0.7, 1400)])
@@ -65,6 +65,6 @@ def test_groups_that_overlap_are_found_alike_each_time() -> None:
     assert fits[0].weights_[lower] == pytest.approx(0.3, abs=0.1)
 
 
-def test_what_cannot_be_told_is_one_group() -> None:
+def test_inseparable_scores_are_one_group() -> None:
     for few in ([], [0.5], [0.1, 0.9], [0.0] * 50, [0.0, 1.0] * 30):
         assert two_groups(np.array(few)) is None

@@ -47,7 +47,7 @@ def weights(name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
-def test_weights_lie_between_those_of_the_run_and_of_its_start(alpha: float, runs: tuple[Path, Path]) -> None:
+def test_weights_are_interpolated_between_start_and_run(alpha: float, runs: tuple[Path, Path]) -> None:
     base, tuned = (weights(str(path)) for path in runs)
     found = weights(f"interpolated:{runs[1]}@{alpha}")
     assert "heads.distill_features.log_scale" in found.keys() - base.keys()
@@ -58,7 +58,7 @@ def test_weights_lie_between_those_of_the_run_and_of_its_start(alpha: float, run
         assert value.flatten()[:50].tolist() == pytest.approx(wanted, abs=1e-6), name
 
 
-def test_another_model_can_be_named_and_a_name_stays_true(runs: tuple[Path, Path]) -> None:
+def test_another_model_can_be_named_and_the_name_stays_valid(runs: tuple[Path, Path]) -> None:
     name = f"interpolated:{runs[0]};{runs[1]}@0.25"
     exact, network = exact_name(name)
     assert network == "student"
@@ -80,12 +80,12 @@ def test_another_model_can_be_named_and_a_name_stays_true(runs: tuple[Path, Path
         ("interpolated:{tuned};open_clip:sd-coca-tiny@0.5", "architecture"),
     ],
 )
-def test_what_cannot_be_interpolated_is_said(name: str, words: str, runs: tuple[Path, Path]) -> None:
+def test_models_that_cannot_be_interpolated_are_reported(name: str, words: str, runs: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=words):
         open_model(name.format(base=runs[0], tuned=runs[1]))
 
 
-def test_the_path_is_that_of_models_opened_one_by_one(
+def test_the_path_equals_models_opened_one_by_one(
     runs: tuple[Path, Path], data: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     points = interpolation_path(str(runs[1]), str(data[1]), {"old": str(data[0])}, (0.5, 1.0), _quiet, _silent)
@@ -106,7 +106,7 @@ def test_the_path_is_that_of_models_opened_one_by_one(
     assert torch.allclose(exported["visual.proj"], wanted["towers.clip.visual.proj"])
 
 
-def test_the_point_that_gains_most_among_those_that_keep_enough_is_chosen() -> None:
+def test_the_chosen_point_gains_most_with_enough_retention() -> None:
     def point(alpha: float, gain: float, old: float, other: float) -> PathPoint:
         scores = {GAIN: gain, "old": old, "other": other}
         return PathPoint(alpha, {name: {"mean_recall": value} for name, value in scores.items()})

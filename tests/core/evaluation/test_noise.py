@@ -101,12 +101,12 @@ def test_the_score_is_the_mean_of_both_networks(fake: SimpleNamespace) -> None:
     assert found.model.endswith("run@step-last")
 
 
-def test_one_network_may_judge_alone(fake: SimpleNamespace) -> None:
+def test_one_network_may_score_alone(fake: SimpleNamespace) -> None:
     found = rank_pairs(fake.run, "", quiet, weights="student")
     assert beliefs(found) == dict(zip("acde", EVIDENCE["student"], strict=True))
 
 
-def test_captions_of_one_image_are_judged_apart(fake: SimpleNamespace) -> None:
+def test_captions_of_one_image_are_scored_separately(fake: SimpleNamespace) -> None:
     fake.captions = (("a", "b"), ("x",), ("c",), ("d",), ())
     fake.rows, fake.owner = [0, 2, 3], [0, 0, 1, 2]
     found = rank_pairs(fake.run, "", quiet)
@@ -114,7 +114,7 @@ def test_captions_of_one_image_are_judged_apart(fake: SimpleNamespace) -> None:
     assert fake.asked[0] == (5.0, [0, 0, 1, 2])
 
 
-def test_pairs_are_called_mislabelled_only_where_there_are_two_groups(
+def test_pairs_are_mislabelled_only_where_there_are_two_groups(
     fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is claimed of four pairs; of two groups, those that are likelier of the lower one."""
@@ -148,14 +148,14 @@ def pairs(*shuffled: bool | None) -> tuple[RankedPair, ...]:
         ((True, None, False), 1, 1.0),
     ],
 )
-def test_precision_is_of_as_many_as_were_shuffled(
+def test_precision_is_at_the_number_of_shuffled_pairs(
     shuffled: tuple[bool | None, ...], count: int | None, precision: float | None
 ) -> None:
     found = Ranking("m", "d", pairs(*shuffled), 0)
     assert (found.shuffled, found.precision()) == (count, precision)
 
 
-def test_a_table_of_pairs_runs_nothing() -> None:
+def test_an_exported_table_of_pairs_contains_no_formulas() -> None:
     pair = RankedPair(0, "/a.png", "=1+1", -0.25, 0.5, 1, True)
     rows = list(csv.DictReader(io.StringIO(to_csv([pair, *pairs(None)]))))
     assert rows[0] == {"rank": "1", "belief": "-0.250000", "right": "0.500000", "filepath": "/a.png",
@@ -164,7 +164,7 @@ def test_a_table_of_pairs_runs_nothing() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_auc_and_recall_are_those_of_counting(seed: int) -> None:
+def test_auc_and_recall_equal_plain_counting(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     beliefs = sorted((torch.randint(0, 6, (12,), generator=generator) / 5).tolist())  # some are alike
     flags = [None, *(bool(x) for x in torch.randint(0, 2, (9,), generator=generator).tolist()), True, False]

@@ -49,7 +49,7 @@ def classification(count: int = 6) -> Outcome:
     return classify(labels, [scores]).outcome("zero-shot")
 
 
-def test_the_table_is_for_people() -> None:
+def test_the_table_is_readable() -> None:
     text = table(Report(SUBJECT, classification()))
     assert text.startswith("zero-shot of run 7 (teacher) on openmoji, 40 samples, fp32\n  acc1 ")
     assert " % to " not in text.splitlines()[0]
@@ -67,12 +67,12 @@ def test_the_table_is_for_people() -> None:
         ("acc5", math.nan, "-"),
     ],
 )
-def test_values_as_people_read_them(name: str, value: float, text: str) -> None:
+def test_values_are_formatted_for_people(name: str, value: float, text: str) -> None:
     assert format_metric(name, value) == text
 
 
 @pytest.mark.parametrize("outcome", [retrieval(1.0), classification(), caption_scores(["a"], [["a"]]).outcome()])
-def test_our_json_there_and_back(outcome: Outcome, tmp_path: Path) -> None:
+def test_json_round_trips(outcome: Outcome, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     content = to_json(Report(SUBJECT, outcome), queries=True)
     file.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
@@ -88,7 +88,7 @@ def test_our_json_there_and_back(outcome: Outcome, tmp_path: Path) -> None:
     assert "per_query" not in to_json(Report(SUBJECT, outcome))
 
 
-def test_intervals_that_were_measured_elsewhere_come_back(tmp_path: Path) -> None:
+def test_intervals_of_other_tools_round_trip(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     given = replace(classification(), metrics={"acc1": 0.5}, intervals={"acc1": (0.4, 0.6)}, per_query={})
     file.write_text(json.dumps(to_json(Report(SUBJECT, given))), encoding="utf-8")
@@ -101,7 +101,7 @@ def test_intervals_that_were_measured_elsewhere_come_back(tmp_path: Path) -> Non
         assert "50.0 %" in table(again)
 
 
-def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
+def test_other_files_raise_a_user_error(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     with pytest.raises(EvaluationError, match="cannot read the report"):
         read_report(file)
@@ -114,7 +114,7 @@ def test_what_is_no_report_gets_a_sentence(tmp_path: Path) -> None:
         read_report(file)
 
 
-def test_clip_benchmark_retrieval_names_directions_by_what_is_found() -> None:
+def test_clip_benchmark_retrieval_names_directions_by_what_is_retrieved() -> None:
     outcome = retrieval(1.5)
     content = clip_benchmark_json(Report(SUBJECT, outcome))
     assert list(content) == ["dataset", "model", "pretrained", "task", "metrics", "language", "precision"]
@@ -151,7 +151,7 @@ def test_the_retrieval_outcome_agrees_with_the_metrics_and_groups_captions() -> 
     assert tied.notes == ("90 of 90 queries tie with wrong candidates; ties count at their expected rank.",)
 
 
-def test_comparison_says_who_is_better() -> None:
+def test_the_comparison_names_the_better_model() -> None:
     differences = compare(retrieval(0.8), retrieval(2.5))
     other = Subject(model="run 8", dataset="openmoji", weights="teacher")
     text = comparison_table(SUBJECT, other, differences)

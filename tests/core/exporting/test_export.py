@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_open_clip_opens_a_run_and_computes_the_same(run: Path, tmp_path: Path) -> None:
+def test_open_clip_opens_an_exported_run_and_computes_the_same(run: Path, tmp_path: Path) -> None:
     out = export_model(str(run), "teacher", tmp_path / "out", "open_clip", licence="cc-by-4.0")
     ours = open_model(str(run), "teacher")
     theirs, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{out}")
@@ -91,7 +91,7 @@ def test_open_clip_opens_a_run_and_computes_the_same(run: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("quick_gelu", [False, True])
-def test_transformers_opens_a_clip_and_computes_the_same(tmp_path: Path, quick_gelu: bool) -> None:
+def test_transformers_opens_an_exported_clip_and_computes_the_same(tmp_path: Path, quick_gelu: bool) -> None:
     source = save_model(tmp_path / "source", CLIP | {"quick_gelu": quick_gelu})
     out = export_model(str(source), "", tmp_path / "out", "huggingface")
     ours = open_model(str(source))
@@ -115,7 +115,7 @@ def test_transformers_opens_a_clip_and_computes_the_same(tmp_path: Path, quick_g
     assert (side["height"], side["width"]) == (32, 32)
 
 
-def test_a_folder_of_transformers_is_a_model_and_a_start(tmp_path: Path) -> None:
+def test_a_transformers_folder_can_be_used_and_trained_from(tmp_path: Path) -> None:
     source = save_model(tmp_path / "source", CLIP | {"quick_gelu": True})
     first = export_model(str(source), "", tmp_path / "theirs", "huggingface")
     CLIPModel.from_pretrained(first).save_pretrained(tmp_path / "saved")  # as transformers itself writes it
@@ -133,7 +133,7 @@ def test_a_folder_of_transformers_is_a_model_and_a_start(tmp_path: Path) -> None
     assert train(override(preset_config("clip", "tiny"), settings), RunDir(tmp_path / "run"), quiet=True) == "done"
 
 
-def test_what_is_no_clip_model_is_refused(tmp_path: Path) -> None:
+def test_other_transformers_models_are_refused(tmp_path: Path) -> None:
     source = save_model(tmp_path / "source", CLIP)
     out = export_model(str(source), "", tmp_path / "out", "huggingface")
     state = load_file(out / "model.safetensors")
@@ -162,7 +162,7 @@ def test_what_is_no_clip_model_is_refused(tmp_path: Path) -> None:
         ({"init_logit_bias": -10.0}, "init_logit_bias"),
     ],
 )
-def test_what_transformers_has_no_part_for_is_named(change: dict[str, Any], said: str) -> None:
+def test_parts_that_transformers_lacks_are_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said) as error:
         to_clip_model(CLIP | change, {})
     assert "open_clip folder or ONNX" in str(error.value)
@@ -177,7 +177,7 @@ def test_a_coca_in_an_open_clip_folder_captions_as_before(tmp_path: Path) -> Non
     assert json.loads((out / "open_clip_config.json").read_text())["model_cfg"]["multimodal_cfg"]
 
 
-def test_nothing_that_is_there_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = save_model(tmp_path / "source", CLIP), tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("precious")
@@ -221,7 +221,7 @@ def test_the_card_has_saved_reports_with_their_intervals(tmp_path: Path) -> None
     assert "Licence: not stated" in card
 
 
-def test_without_the_packages_of_onnx_their_name_and_the_remedy_are_told(
+def test_without_the_onnx_packages_their_names_and_the_remedy_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = save_model(tmp_path / "source", CLIP)
@@ -231,7 +231,7 @@ def test_without_the_packages_of_onnx_their_name_and_the_remedy_are_told(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_are_rounded_on_demand_and_never_to_infinity(
+def test_weights_are_rounded_on_request_and_never_to_infinity(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = save_model(tmp_path / "source", CLIP)

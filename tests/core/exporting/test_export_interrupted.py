@@ -95,7 +95,7 @@ def export_and_exit(source: Path, out: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_of_exports_to_one_folder_at_once_one_is_written_whole(tmp_path: Path) -> None:
+def test_of_concurrent_exports_to_one_folder_one_is_complete(tmp_path: Path) -> None:
     source = save_model(tmp_path / "folder" / "source", CLIP)
     out = tmp_path / "folder" / "out"
     children = [os.fork() or export_and_exit(source, out) for _ in range(4)]
@@ -109,7 +109,7 @@ def test_of_exports_to_one_folder_at_once_one_is_written_whole(tmp_path: Path) -
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows limits no sizes of files")
 @pytest.mark.parametrize("room", [0, 1000, 100_000])
-def test_without_room_a_sentence_names_the_folder_and_nothing_is_left(tmp_path: Path, room: int) -> None:
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, room: int) -> None:
     source = save_model(tmp_path / "source", CLIP)
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))  # answers as a full disk does, in the same place

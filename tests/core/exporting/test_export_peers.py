@@ -143,9 +143,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
         (["--format", "hf"], "is a CoCa, and transformers has no CoCa"),
     ],
 )
-def test_what_a_form_cannot_hold_is_refused_without_loading_torch(
-    tmp_path: Path, options: list[str], said: str
-) -> None:
+def test_unsupported_forms_are_refused_without_loading_torch(tmp_path: Path, options: list[str], said: str) -> None:
     source = save_model(tmp_path / "source", COCA)
     code = "import sys; from core.__main__ import main; code = main(sys.argv[1:]); assert 'torch' not in sys.modules"
     command = [sys.executable, "-c", f"{code}; sys.exit(code)", "export", str(source), str(tmp_path / "out"), *options]
@@ -169,7 +167,7 @@ def test_the_card_states_versions_limitations_and_the_citation(tmp_path: Path) -
     assert "stored in fp16, rounded from fp32" in card
 
 
-def test_names_of_a_run_do_not_become_markup() -> None:
+def test_run_names_do_not_become_markup() -> None:
     hostile = "x](http://evil)\n\n# <img src=e> `a` | *b*"
     config = RunConfig.model_validate(
         {"name": hostile, "preset": "sd-clip", "data": {"train": "a|b`c`.csv"}, "objectives": {}}

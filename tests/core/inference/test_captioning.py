@@ -70,7 +70,7 @@ def texts(made: list[Captioned]) -> dict[str, list[str]]:
     return {item.path: [caption["text"] for caption in item.captions] for item in made}
 
 
-def test_each_image_once_with_the_captions_that_generate_gives(
+def test_each_image_is_yielded_once_with_the_captions_of_generate(
     folder: Path, model: CaptionModel, found: list[ImageInput]
 ) -> None:
     settings = model.settings({"search": "beam", "beams": 3, "max_tokens": 5}, captions=2)
@@ -105,7 +105,7 @@ def batches_of(model: CaptionModel, monkeypatch: pytest.MonkeyPatch, fits: int =
     return sizes
 
 
-def test_batches_begin_small(model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_start_small(model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = batches_of(model, monkeypatch)
     list(caption_images(model, found, GREEDY, quiet, quiet, batch=8))
     assert sizes == [1, 4, 8, 8, 8, 8, 8, 3]
@@ -131,7 +131,7 @@ def test_the_first_caption_comes_before_the_other_images_are_read(
     assert len(list(made)) == 47
 
 
-def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
+def test_no_more_images_are_read_ahead_than_the_next_batch_needs(
     model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading competes with the caption that is under way for the processor."""
@@ -157,7 +157,7 @@ def test_no_more_images_are_read_ahead_than_the_next_batch_takes(
 
 
 @pytest.mark.parametrize("fits", [1, 7])
-def test_out_of_memory_takes_smaller_batches_and_says_so(
+def test_out_of_memory_reduces_the_batch_and_reports_it(
     model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch, fits: int
 ) -> None:
     expected = texts(list(caption_images(model, found, GREEDY, quiet, quiet)))
@@ -196,7 +196,7 @@ def test_the_cpu_is_the_last_resort(
     assert notes == ["not enough GPU memory for one image; continuing on the CPU, more slowly."]
 
 
-def test_without_memory_on_the_cpu_the_image_is_refused_and_the_rest_goes_on(
+def test_an_image_that_runs_out_of_cpu_memory_is_refused_and_the_rest_continues(
     model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = CaptionModel.captions
@@ -218,7 +218,7 @@ def test_without_memory_on_the_cpu_the_image_is_refused_and_the_rest_goes_on(
     assert len(made) == 4
 
 
-def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, found: list[ImageInput]) -> None:
+def test_moving_to_the_cpu_leaves_a_usable_model(model: CaptionModel, found: list[ImageInput]) -> None:
     before = texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet)))
     model.max_batch = 2
     model.move_to_cpu()
@@ -227,7 +227,7 @@ def test_moving_to_the_cpu_leaves_a_model_that_captions(model: CaptionModel, fou
     assert texts(list(caption_images(model, found[:3], GREEDY, quiet, quiet))) == before
 
 
-def test_other_errors_are_not_taken_for_want_of_memory(
+def test_other_errors_are_not_taken_for_out_of_memory(
     model: CaptionModel, found: list[ImageInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def captions(self: CaptionModel, *rest: Any) -> Iterator[Any]:
@@ -262,14 +262,14 @@ def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[I
         ({"search": "sample"}, 3, {"captions": 3}),
     ],
 )
-def test_what_is_not_given_fits_the_model(
+def test_defaults_fit_the_model(
     model: CaptionModel, fields: dict[str, Any], captions: int | None, expected: dict[str, Any]
 ) -> None:
     settings = model.settings(fields, captions).model_dump()
     assert {name: settings[name] for name in expected} == expected
 
 
-def test_settings_that_cannot_be_used_are_all_named(model: CaptionModel) -> None:
+def test_all_unusable_settings_are_named(model: CaptionModel) -> None:
     with pytest.raises(UserError, match=r"temperature: .*-1.* beems: there is no such field"):
         model.settings({"temperature": -1, "beems": 3})
     with pytest.raises(UserError, match=r"settings: a greedy search gives 1 caption, not 2; [^{]*\.$"):
@@ -295,7 +295,7 @@ def test_a_model_without_decoder_is_refused(folder: Path) -> None:
         "2 dogs, 3 cats",
     ],
 )
-def test_text_reads_as_it_was_written(folder: Path, text: str) -> None:
+def test_text_reads_naturally(folder: Path, text: str) -> None:
     towers = open_model(str(folder / "coca")).network.towers
     assert towers.normalises_blanks
     row = towers.tokenize([text])[0].tolist()
@@ -309,7 +309,7 @@ def test_a_prompt_begins_each_caption(model: CaptionModel, found: list[ImageInpu
     assert all(item.captions[0]["text"].startswith("an image of ") for item in made)
 
 
-def test_the_desk_opens_captions_and_says_where_they_come_from(folder: Path) -> None:
+def test_the_captioner_opens_captions_and_names_their_origin(folder: Path) -> None:
     desk, heard = CaptionSession(), Heard()
     opened = desk.caption_open(heard, str(folder / "coca"))
     assert opened["max_tokens"] == 14
@@ -342,7 +342,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return loaded
 
 
-def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recently_used_models_are_kept_and_the_oldest_is_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, desk = loads(monkeypatch), CaptionSession(capacity=2)
     save_model(folder / "third", seed=2)
     for name in ("coca", "other", "coca", "third", "coca", "other"):
@@ -353,7 +353,7 @@ def test_models_used_last_are_kept_and_the_oldest_is_dropped(folder: Path, monke
     assert loaded[-1] == "coca"
 
 
-def test_weights_written_anew_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rewritten_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, desk = loads(monkeypatch), CaptionSession()
     first = desk.caption_open(Heard(), str(save_model(tmp_path / "m")))["digest"]
     (tmp_path / "m" / "open_clip_model.safetensors").unlink()

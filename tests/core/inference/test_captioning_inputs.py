@@ -65,7 +65,7 @@ def write_oddities(folder: Path) -> None:
     image.save(folder / STRANGE)
 
 
-def test_unusual_images_are_seen_as_they_look(model: CaptionModel, tmp_path: Path) -> None:
+def test_unusual_images_are_decoded_as_displayed(model: CaptionModel, tmp_path: Path) -> None:
     write_oddities(tmp_path)
     plain = read_image(ImageInput(str(tmp_path / "plain.png")), 32, DataConfig()).image
     assert plain is not None
@@ -87,7 +87,7 @@ def test_16_bit_grey_is_captioned_like_its_8_bit_twin(model: CaptionModel, tmp_p
     assert made["16.png"].captions[0]["text"] == made["8.png"].captions[0]["text"]
 
 
-def test_what_is_no_image_is_refused_and_the_rest_goes_on(model: CaptionModel, tmp_path: Path) -> None:
+def test_non_images_are_refused_and_the_rest_continues(model: CaptionModel, tmp_path: Path) -> None:
     jpeg = io.BytesIO()
     photo().save(jpeg, format="JPEG")
     contents = {
@@ -112,7 +112,7 @@ def test_what_is_no_image_is_refused_and_the_rest_goes_on(model: CaptionModel, t
     assert made["good.jpg"].captions
 
 
-def test_a_file_deleted_after_it_was_found(model: CaptionModel, tmp_path: Path) -> None:
+def test_a_file_deleted_after_it_was_listed(model: CaptionModel, tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         photo().save(tmp_path / name)
     found = find_images([str(tmp_path)], quiet).inputs
@@ -124,7 +124,7 @@ def test_a_file_deleted_after_it_was_found(model: CaptionModel, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_a_pipe_in_a_folder_does_not_hold_up_the_rest(model: CaptionModel, tmp_path: Path) -> None:
+def test_a_pipe_in_a_folder_does_not_block_the_rest(model: CaptionModel, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     photo().save(tmp_path / "b.png")
     made = caption(model, tmp_path)
@@ -143,7 +143,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     assert "cannot be opened" in read_image(found[0], 32, DataConfig()).error
 
 
-def test_folders_at_any_depth_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
+def test_folders_are_walked_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "b/1.jpeg", "a/x/3.webp", "z.png", ".hidden/4.png", "b/.5.png", "__MACOSX/6.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -197,18 +197,18 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         ("~nobody-has-this-name/a.png", "no such file"),
     ],
 )
-def test_names_that_are_none(given: str, reason: str) -> None:
+def test_paths_that_do_not_exist(given: str, reason: str) -> None:
     (item,) = find_images([given], quiet).inputs
     assert reason in item.error
 
 
-def test_file_addresses_as_desktops_drop_them(tmp_path: Path) -> None:
+def test_file_urls_as_desktops_drop_them(tmp_path: Path) -> None:
     photo().save(tmp_path / "a b ü.png")
     (item,) = find_images([(tmp_path / "a b ü.png").as_uri()], quiet).inputs
     assert (item.path, item.error) == (str(tmp_path / "a b ü.png"), "")
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_not_text(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
     try:
         with open(path, "wb") as file:  # noqa: PTH123  a name of bytes
@@ -220,7 +220,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert read_image(item, 32, DataConfig()).image is not None
 
 
-def test_the_image_is_the_middle_square(tmp_path: Path) -> None:
+def test_the_image_is_the_centre_square(tmp_path: Path) -> None:
     strip = np.zeros((40, 120, 3), np.uint8)
     strip[:, 34:86] = 255  # resizing looks a little beyond the square
     Image.fromarray(strip).save(tmp_path / "a.png")
@@ -241,7 +241,7 @@ def edges(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize("side", [32, 70, 150, 250])
 @pytest.mark.parametrize("make", [lambda w, h: photograph(w, h, 1), edges], ids=["photograph", "edges"])
-def test_scaled_decoding_gives_the_plain_paths_pixels(
+def test_scaled_decoding_matches_plain_decoding(
     tmp_path: Path, make: Callable[[int, int], Image.Image], side: int
 ) -> None:
     """At 1/8, 1/4, 1/2 and whole; the tolerance is the one that the benchmark states."""
@@ -254,7 +254,7 @@ def test_scaled_decoding_gives_the_plain_paths_pixels(
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory: 9 GB")]
 )
-def test_want_of_memory_while_reading_is_told_of_that_image_alone(
+def test_out_of_memory_while_reading_is_reported_for_that_image_only(
     model: CaptionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     for number in range(4):

@@ -76,7 +76,7 @@ def check(model: CaptionModel, network: Network, through: Literal["decoder", "fu
 
 
 @pytest.mark.parametrize("weights", ["student", "teacher"])
-def test_a_run_says_what_its_objective_finds_likeliest(run: RunDir, weights: str) -> None:
+def test_a_run_captions_what_its_objective_finds_likeliest(run: RunDir, weights: str) -> None:
     model = open_caption_model(f"{run.path}@last", weights)
     about = model.provenance()
     assert (about["step"], about["weights"]) == (6, weights)
@@ -90,7 +90,7 @@ def test_captions_through_a_fusion(run: RunDir) -> None:
 
 @pytest.mark.parametrize("fields", [{"search": "beam", "beams": 4}, {"search": "sample", "top_k": 5}])
 @pytest.mark.parametrize("kind", ["coca", "blip"])
-def test_every_search_and_any_batch(run: RunDir, kind: str, fields: dict[str, Any]) -> None:
+def test_every_search_with_any_batch(run: RunDir, kind: str, fields: dict[str, Any]) -> None:
     model = blip() if kind == "blip" else open_caption_model(str(run.path))
     found = find_images([str(run.path.parent / "pairs")], quiet).inputs[:5]
     settings = model.settings({**fields, "max_tokens": 6, "prompt": "a red"}, captions=2)

@@ -68,14 +68,16 @@ def test_images_are_encoded_once_for_all_layers(model: Model, data: Path, monkey
     assert torch.allclose(projected, first.values[PROJECTED], atol=1e-5)
 
 
-def test_the_last_block_normed_is_what_stands_before_the_projection(model: Model, data: Path) -> None:
+def test_the_normalised_last_block_is_the_input_of_the_projection(model: Model, data: Path) -> None:
     visual = model.network.towers.clip.visual
     last = f"block {len(visual.transformer.resblocks)}"
     found = extract_layers(model, opened(model, data), [UNPROJECTED, last], quiet)
     assert torch.allclose(visual.ln_post(found.values[last]).detach(), found.values[UNPROJECTED], atol=1e-4)
 
 
-def test_a_cancelled_extraction_goes_on_where_it_was(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_extraction_resumes_where_it_stopped(
+    model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = extract_layers(model, opened(model, data), [PROJECTED], quiet).values[PROJECTED]
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(data.parent / "other"))
     counted = Counted(monkeypatch)
@@ -97,9 +99,7 @@ def test_a_cancelled_extraction_goes_on_where_it_was(model: Model, data: Path, m
     assert found.rows.tolist() == list(range(36))
 
 
-def test_other_weights_and_changed_images_are_encoded_anew(
-    model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_weights_or_images_are_encoded_again(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
     extract_layers(model, opened(model, data), [PROJECTED], quiet)
     (data.parent / read(data)[0][0]).touch()
@@ -132,9 +132,7 @@ def test_unreadable_images_are_remembered_with_their_reasons(
     assert "known format" in again.broken[3]
 
 
-def test_features_without_an_image_that_the_system_refused_are_not_kept(
-    model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_with_a_system_error_are_not_kept(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused, open_file = str(data.parent / read(data)[15][0]), os.open
 
     def refuse(path: str | Path, *given: int) -> int:
@@ -172,9 +170,7 @@ def test_a_damaged_part_is_encoded_again(model: Model, data: Path, monkeypatch: 
     assert torch.allclose(again, first, atol=1e-6)
 
 
-def test_a_cache_that_cannot_be_written_changes_no_number(
-    model: Model, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_cache_changes_no_number(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = extract_layers(model, opened(model, data), [PROJECTED], quiet).values[PROJECTED]
     blocked = data.parent / "blocked"
     blocked.write_text("a file where a folder should be")
@@ -193,7 +189,7 @@ def test_captions_are_encoded_once(model: Model, data: Path, monkeypatch: pytest
     assert torch.allclose(first, expected, atol=1e-5)
 
 
-def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_features_go_first(tmp_path: Path) -> None:
     values = torch.zeros(100, 10)
     for age, key in enumerate(("new", "old", "older")):
         folder = FeatureFolder(key, tmp_path)
@@ -204,7 +200,7 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "older"]
 
 
-def test_an_unknown_layer_names_those_there_are(model: Model) -> None:
+def test_an_unknown_layer_names_the_existing_ones(model: Model) -> None:
     assert check_layer(model.network, "2") == "block 2"
     with pytest.raises(UserError, match=r"no layer 'block 9'.*or a block, 1 to 2"):
         check_layer(model.network, "block 9")

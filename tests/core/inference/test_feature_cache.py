@@ -24,14 +24,14 @@ def part(name: str, folder: Path, bad: bytes | str) -> None:
     (folder / name).write_bytes(content)
 
 
-def test_what_was_appended_is_read(tmp_path: Path) -> None:
+def test_appended_features_are_read(tmp_path: Path) -> None:
     folder = FeatureFolder("key", tmp_path)
     folder.append(Part(0, 4, torch.tensor([0, 2]), torch.ones(2, 4), {1: "it is broken", 3: "it is empty"}))
     (found,) = folder.read()
     assert (found.stop, found.rows.tolist(), found.bad) == (4, [0, 2], {1: "it is broken", 3: "it is empty"})
 
 
-def test_where_the_longest_part_is_damaged_a_shorter_one_is_read(tmp_path: Path) -> None:
+def test_if_the_longest_part_is_damaged_a_shorter_one_is_read(tmp_path: Path) -> None:
     folder = FeatureFolder("key", tmp_path)
     for stop in (2, 3, 5):
         folder.append(Part(0, stop, torch.arange(stop), torch.ones(stop, 4)))
@@ -43,7 +43,7 @@ def test_where_the_longest_part_is_damaged_a_shorter_one_is_read(tmp_path: Path)
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder"])
-def test_a_part_that_is_no_file(tmp_path: Path, sort: str) -> None:
+def test_a_part_that_is_not_a_file(tmp_path: Path, sort: str) -> None:
     path = tmp_path / "key" / "000000000-000000004.safetensors"
     path.parent.mkdir()
     match sort:

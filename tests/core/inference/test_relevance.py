@@ -90,7 +90,7 @@ def rolled(blocks: Any, maps: list[Tensor]) -> Tensor:
     ],
     ids=["class token", "mean", "attention pool", "a query a token"],
 )
-def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, Any]) -> None:
+def test_relevances_match_a_plain_loop(architecture: str, vision: dict[str, Any]) -> None:
     network = network_of(architecture, **vision).eval()
     source_image, clip = image_for(network), network.towers.clip
     network.requires_grad_(False)  # of a frozen network too
@@ -137,7 +137,7 @@ def test_shares_are_those_of_a_plain_loop(architecture: str, vision: dict[str, A
         assert [word.relevance for word in found.words] == pytest.approx((carried / carried.sum()).tolist(), abs=1e-5)
 
 
-def test_the_network_is_left_as_it_was() -> None:
+def test_the_network_is_unchanged_afterwards() -> None:
     network = network_of("sd-tiny").train()
     source_image = image_for(network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -148,7 +148,7 @@ def test_the_network_is_left_as_it_was() -> None:
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in network.modules())
 
 
-def test_tokens_of_one_word_are_one_word() -> None:
+def test_tokens_of_one_word_are_merged() -> None:
     network = network_of("sd-tiny")
     assert len(network.towers.tokenize(["antidisestablishmentarianism"])[0].nonzero()) > 3
     words = relevance(network, image_for(network), "antidisestablishmentarianism rocks").words
@@ -156,7 +156,7 @@ def test_tokens_of_one_word_are_one_word() -> None:
     assert relevance(network, image_for(network), "").words == ()
 
 
-def test_a_resnet_is_refused_in_words() -> None:
+def test_a_resnet_is_refused_with_a_message() -> None:
     network = network_of("sd-tiny-resnet")
     with pytest.raises(ModelError, match="explanations need one of open_clip's own ViTs"):
         relevance(network, image_for(network), TEXT)
@@ -164,7 +164,7 @@ def test_a_resnet_is_refused_in_words() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["clip", "sd-coca"])
-def test_without_the_relevant_patches_a_match_falls_further_than_without_random_ones(
+def test_deleting_relevant_patches_lowers_a_match_more_than_random_ones(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deletion test: a fifth of the patches left out of a small trained model's images. By chance it is half."""
@@ -177,7 +177,7 @@ def test_without_the_relevant_patches_a_match_falls_further_than_without_random_
     assert low < share
 
 
-def test_a_deletion_test_tells_its_share_and_refuses_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deletion_test_reports_its_share_and_needs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     share, low = rows(183, 200)
     assert (share.ours, share.holds) == (pytest.approx(91.5), True)
     assert low.ours == pytest.approx(86.8, abs=0.1)

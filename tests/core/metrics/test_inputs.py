@@ -13,7 +13,7 @@ from core.model.runtime import RuntimeUnavailable, is_out_of_memory, set_up
 from core.spec.config import RuntimeConfig
 
 
-def test_rows_that_are_no_numbers_are_named() -> None:
+def test_non_finite_rows_are_named() -> None:
     features = torch.zeros(9, 3, dtype=torch.float64, requires_grad=True)
     checked = check_features(features, "x")
     assert (checked.dtype, checked.requires_grad) == (torch.float32, False)
@@ -35,7 +35,7 @@ def test_rows_that_are_no_numbers_are_named() -> None:
     ]
 
 
-def test_precision_is_full_within_and_as_it_was_afterwards() -> None:
+def test_precision_is_full_inside_and_restored_afterwards() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -53,7 +53,7 @@ def test_precision_is_full_within_and_as_it_was_afterwards() -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def test_a_part_of_the_work_is_told_as_a_part() -> None:
+def test_progress_of_a_part_is_scaled() -> None:
     told: list[tuple[float, str]] = []
     watch = part_of(lambda share, doing: told.append((share, doing)), 0.4, 0.6)
     for share in (0.0, 0.5, 1.0):
@@ -62,7 +62,7 @@ def test_a_part_of_the_work_is_told_as_a_part() -> None:
     assert told == [(0.4, "x"), (0.5, "x"), (pytest.approx(0.6), "x"), (0.5, "all")]
 
 
-def test_device_threads_and_precision_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_threads_and_precision_are_those_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     before, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         set_up(RuntimeConfig(device="cpu", threads=3))
@@ -84,7 +84,7 @@ def test_device_threads_and_precision_are_those_asked_for(monkeypatch: pytest.Mo
         set_up(RuntimeConfig(device="mps"))
 
 
-def test_a_gpu_has_its_number_as_its_tensors_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_device_has_an_index_like_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that is there would be sent again to "cuda", which is not equal to "cuda:0"."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert set_up(RuntimeConfig(device="cuda", precision="fp32")).device == torch.device("cuda:0")
@@ -103,5 +103,5 @@ def test_a_gpu_has_its_number_as_its_tensors_have(monkeypatch: pytest.MonkeyPatc
         (ValueError("can't allocate memory"), False),
     ],
 )
-def test_want_of_memory_is_told_from_other_failures(error: Exception, is_one: bool) -> None:
+def test_out_of_memory_is_distinguished_from_other_errors(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) == is_one

@@ -27,7 +27,7 @@ def plain(cosine: Tensor, opinion: Tensor, own: Tensor, top: int) -> int:
 
 
 @pytest.mark.parametrize(("top", "at_once"), [(1, 4096), (4, 4096), (10, 4096), (10, 35), (4, 1), (1000, 4096)])
-def test_equals_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matches_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.metrics.rerank.PAIRS_AT_ONCE", at_once)
     images, texts, owner, opinion = example()
     of_images, of_texts = rerank(images, texts, owner, lambda i, j: opinion[i, j], top)
@@ -40,7 +40,7 @@ def test_equals_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyP
         assert rank == plain(cosine[:, query], opinion[:, query], torch.arange(20) == owner[query], top)
 
 
-def test_the_cosine_itself_as_head_changes_nothing_but_the_names() -> None:
+def test_reranking_by_the_cosine_changes_only_the_names() -> None:
     images, texts, owner, _ = example()
     head = lambda i, j: torch.nn.functional.cosine_similarity(images[i], texts[j])  # noqa: E731
     plain_values = retrieval_metrics(images, texts, owner)
@@ -49,7 +49,7 @@ def test_the_cosine_itself_as_head_changes_nothing_but_the_names() -> None:
     )
 
 
-def test_a_head_without_opinion_scores_chance_among_the_candidates() -> None:
+def test_a_constant_head_scores_chance_among_the_candidates() -> None:
     images, texts, owner, _ = example()
     of_images, of_texts = rerank(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
     inside = ranks(images, texts, owner)[1].expected() <= 4
@@ -59,7 +59,7 @@ def test_a_head_without_opinion_scores_chance_among_the_candidates() -> None:
     assert of_images.hits(1)[own > 0].tolist() == pytest.approx((own[own > 0] / 4).tolist())
 
 
-def test_a_bad_head_gets_a_sentence() -> None:
+def test_a_bad_head_raises_a_user_error() -> None:
     images, texts, owner, _ = example()
     with pytest.raises(EvaluationError, match="NaN"):
         rerank(images, texts, owner, lambda i, j: torch.full((len(i),), torch.nan))

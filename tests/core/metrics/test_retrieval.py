@@ -40,7 +40,7 @@ def example(image_count: int, captions: int, width: int = 6, seed: int = 0) -> t
 
 @pytest.mark.parametrize(("image_count", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155), (90, 400)])
 @pytest.mark.parametrize("block", [None, 1, 8, 1000])
-def test_equals_a_plain_loop(image_count: int, captions: int, block: int | None) -> None:
+def test_matches_a_plain_loop(image_count: int, captions: int, block: int | None) -> None:
     images, texts, owner = example(image_count, captions)
     of_images, of_texts = plain_ranks(images.double().numpy(), texts.double().numpy(), owner.tolist())
 
@@ -60,7 +60,7 @@ def test_equals_a_plain_loop(image_count: int, captions: int, block: int | None)
     assert values["mean_recall"] == pytest.approx(np.mean(recalls), abs=1e-9)
 
 
-def test_any_caption_counts_for_a_image_and_each_for_itself() -> None:
+def test_any_caption_counts_for_an_image_and_each_for_itself() -> None:
     images = torch.eye(3)
     texts = torch.tensor([[1.0, 0, 0], [0, 1, 0.1], [0, 0.1, 1], [0, 0, 1]])  # the second caption of 0 describes 1
     values = retrieval_metrics(images, texts, torch.tensor([0, 0, 2, 2]))
@@ -81,7 +81,7 @@ def test_a_collapsed_model_scores_chance(value: float) -> None:
         assert values[f"{direction}_MRR"] == pytest.approx(np.mean([1 / rank for rank in range(1, count + 1)]))
 
 
-def test_ties_count_as_a_random_order_would() -> None:
+def test_ties_count_like_a_random_order() -> None:
     cases = [(0, 0, 1), (2, 3, 1), (0, 4, 2), (3, 6, 5), (4, 1, 3), (0, 95, 5), (12, 3, 2)]  # better, tied, own
     found = Ranks(torch.arange(len(cases)), *torch.tensor(cases).T)
     random = np.random.default_rng(0)
@@ -102,7 +102,7 @@ def test_a_collapsed_model_scores_chance_with_several_captions_too(noise: float)
     assert values["image_to_text_R@1"] == pytest.approx(0.05)
 
 
-def test_equal_images_share_their_ranks_whatever_the_order() -> None:
+def test_equal_images_share_their_ranks_in_any_order() -> None:
     images, texts, owner = example(30, 60)
     images[11] = images[4] * 3  # the same direction
     values = retrieval_metrics(images, texts, owner)
@@ -145,13 +145,13 @@ def test_scores_are_exact_under_autocast_and_low_precision() -> None:
         torch.set_float32_matmul_precision("highest")
 
 
-def test_half_precision_features_with_gradient_are_taken() -> None:
+def test_half_precision_features_with_gradient_are_accepted() -> None:
     images, texts, owner = example(9, 12)
     got = retrieval_metrics(images.bfloat16().requires_grad_(), texts.bfloat16(), owner)
     assert got == retrieval_metrics(images.bfloat16().float(), texts.bfloat16().float(), owner)
 
 
-def test_progress_is_told_and_may_cancel() -> None:
+def test_progress_is_reported_and_may_cancel() -> None:
     images, texts, owner = example(9, 30)
     seen: list[float] = []
     ranks(images, texts, owner, block=10, progress=lambda share, doing: seen.append(share))
@@ -188,6 +188,6 @@ def with_nan(features: Tensor) -> Tensor:
         (lambda i, t, o: (i[0], t, o), r"must be a matrix"),
     ],
 )
-def test_bad_input_gets_a_sentence(change: Change, says: str) -> None:
+def test_bad_input_raises_a_user_error(change: Change, says: str) -> None:
     with pytest.raises(EvaluationError, match=says):
         ranks(*change(*example(9, 12)))

@@ -18,7 +18,7 @@ def test_wilson_equals_scipy(successes: int, trials: int) -> None:
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
-def test_wilson_of_nothing_is_refused() -> None:
+def test_wilson_of_zero_trials_is_refused() -> None:
     with pytest.raises(EvaluationError, match="0 successes of 0 trials"):
         wilson(0, 0)
 
@@ -38,11 +38,11 @@ def test_bootstrap_agrees_with_the_normal_interval(values: np.ndarray) -> None:
     assert ours.high == pytest.approx(values.mean() + half, abs=0.15 * half)
 
 
-def test_shares_get_wilsons_interval() -> None:
+def test_proportions_get_wilsons_interval() -> None:
     assert interval(Queries(np.array([1.0, 0, 0, 1]))) == wilson(2, 4)
 
 
-def test_grouped_queries_are_less_sure() -> None:
+def test_grouped_queries_have_wider_intervals() -> None:
     groups = np.repeat(np.arange(100), 5)
     values = np.repeat(np.random.default_rng(0).integers(2, size=100).astype(float), 5)  # all five agree
     alone, grouped = interval(Queries(values)), interval(Queries(values, groups))
@@ -50,7 +50,7 @@ def test_grouped_queries_are_less_sure() -> None:
     assert ratio == pytest.approx(np.sqrt(5), rel=0.15)
 
 
-def test_differences_of_grouped_queries_are_less_sure() -> None:
+def test_differences_of_grouped_queries_have_wider_intervals() -> None:
     groups = np.repeat(np.arange(100), 5)
     gains = np.repeat(np.random.default_rng(0).integers(2, size=100).astype(float), 5)  # all five agree
     nothing = np.zeros(500)
@@ -59,7 +59,7 @@ def test_differences_of_grouped_queries_are_less_sure() -> None:
     assert (grouped.high - grouped.low) / (alone.high - alone.low) == pytest.approx(np.sqrt(5), rel=0.15)
 
 
-def test_a_real_difference_is_found_and_none_where_there_is_none() -> None:
+def test_a_real_difference_is_found_and_a_null_one_is_not() -> None:
     random = np.random.default_rng(0)
     hard = random.random(2000)
     a = Queries((random.random(2000) < 0.3 + 0.5 * hard).astype(float))
@@ -76,7 +76,7 @@ def test_a_real_difference_is_found_and_none_where_there_is_none() -> None:
     assert paired_difference(a, a).p == 1
 
 
-def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_paired_interval_has_its_nominal_coverage() -> None:
     random = np.random.default_rng(5)
     covered = 0
     for trial in range(100):
@@ -99,7 +99,7 @@ def test_comparing_outcomes() -> None:
         interval(Queries(np.array([np.nan])))
 
 
-def test_strata_are_drawn_among_themselves() -> None:
+def test_strata_are_resampled_separately() -> None:
     """A mean over classes: no sample has more of a class than there is, so the interval stays within 0 and 1."""
     strata = np.array([0] * 96 + [1] * 4)
     hits = np.array([1.0] * 90 + [0.0] * 6 + [1.0] * 3 + [0.0])
@@ -119,7 +119,7 @@ def by_class(hits: np.ndarray) -> Queries:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5])
-def test_few_rows_a_class_are_covered_as_often_as_said(rows: int) -> None:
+def test_few_rows_per_class_have_nominal_coverage(rows: int) -> None:
     random = np.random.default_rng(7)
     covered = 0
     for trial in range(150):
@@ -129,7 +129,7 @@ def test_few_rows_a_class_are_covered_as_often_as_said(rows: int) -> None:
     assert covered >= 0.91 * 150
 
 
-def test_classes_of_one_row_vary_like_rows() -> None:
+def test_classes_of_one_row_are_resampled_like_rows() -> None:
     hits = np.arange(100)[:, None] < 40
     found, plain = interval(by_class(hits)), wilson(40, 100)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.02)
@@ -138,7 +138,7 @@ def test_classes_of_one_row_vary_like_rows() -> None:
     assert one_more.p > 0.5
 
 
-def test_a_single_class_of_one_row_is_drawn_with_the_smallest_other() -> None:
+def test_a_single_class_of_one_row_is_merged_with_the_smallest_other() -> None:
     strata = np.array([0] * 20 + [1] * 4 + [2])
     weights = 25 / (3 * np.array([20.0] * 20 + [4.0] * 4 + [1.0]))
     hits = np.array([1.0] * 24 + [0.0])  # recalls 1, 1, 0

@@ -79,7 +79,7 @@ def assert_same(one: Output, two: Output) -> None:
     torch.testing.assert_close(one.text, two.text)
 
 
-def test_plain_clip_computes_nothing_more() -> None:
+def test_plain_clip_computes_nothing_extra() -> None:
     network = build(preset_config("clip", "tiny"))
     assert network.fusion is None
     assert network.prototypes is None
@@ -103,7 +103,7 @@ def test_plain_clip_equals_open_clips_forward() -> None:
     torch.testing.assert_close(network.encode_texts(network.towers.tokenize(CAPTIONS)), text, atol=1e-5, rtol=1e-5)
 
 
-def test_views_of_one_size_share_a_pass_and_only_distilled_ones_are_fused() -> None:
+def test_views_of_one_size_are_batched_and_only_distilled_ones_are_fused() -> None:
     network = build(config())
     calls = spy(network)
     mix = Mix(SWAP, 0.8)
@@ -119,7 +119,7 @@ def test_views_of_one_size_share_a_pass_and_only_distilled_ones_are_fused() -> N
 
 
 @pytest.mark.parametrize("on", ["fused", "image", "text"])
-def test_each_view_is_what_it_is_alone(on: str) -> None:
+def test_each_view_equals_its_own_forward_pass(on: str) -> None:
     network = build(config(on)).eval()
     views = (View(random_images(1)), View(random_images(2), Mix(SWAP, 0.7)))
     together = network.forward_student(batch(network, views))
@@ -155,7 +155,7 @@ def test_the_teacher_sees_its_own_view_or_the_clean_one() -> None:
     assert_same(clean, network.forward_student(batch(network)))
 
 
-def test_nothing_is_hidden_from_the_teacher() -> None:
+def test_the_teacher_input_is_never_masked() -> None:
     """Of the clean view, and of its own, it reads every patch, whatever the student is to leave out."""
     network = build(preset_config("clip", "tiny")).eval()
     visible = torch.arange(8).repeat(4, 1)
@@ -167,7 +167,7 @@ def test_nothing_is_hidden_from_the_teacher() -> None:
     torch.testing.assert_close(network.forward_teacher(own).clean.image, network.encode_images(random_images(5)))
 
 
-def test_fuse_gives_what_the_prototypes_read() -> None:
+def test_fuse_gives_the_input_of_the_prototypes() -> None:
     network = build(config()).eval()
     output = network.forward_teacher(batch(network))
     fused = network.fuse(random_images(0), network.towers.tokenize(CAPTIONS))
@@ -176,7 +176,7 @@ def test_fuse_gives_what_the_prototypes_read() -> None:
         build(preset_config("clip", "tiny")).fuse(random_images(0), network.towers.tokenize(CAPTIONS))
 
 
-def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
+def test_an_unused_fusion_is_not_run() -> None:
     network = build(config(weight=0.0))
     assert network.fusion is not None
     assert network.prototypes is None
@@ -186,7 +186,7 @@ def test_a_fusion_that_no_objective_asks_for_is_not_run() -> None:
 
 
 @pytest.mark.parametrize("on", ["fused", "image", "text"])
-def test_every_parameter_learns(on: str) -> None:
+def test_every_parameter_gets_a_gradient(on: str) -> None:
     network = build(config(on, fusion="cross-attention" if on == "fused" else "none"))
     output = network.forward_student(batch(network, (View(random_images(1)),)))
     prototypes = output.distilled[0].prototypes
@@ -220,7 +220,7 @@ def test_embeddings_are_unit_float32_under_autocast() -> None:
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(4))
 
 
-def test_state_travels_by_safetensors(tmp_path: Path) -> None:
+def test_state_round_trips_through_safetensors(tmp_path: Path) -> None:
     network = build(config()).eval()
     save_file(network.state_dict(), tmp_path / "student.safetensors")
     torch.manual_seed(99)
@@ -232,7 +232,7 @@ def test_state_travels_by_safetensors(tmp_path: Path) -> None:
     assert {key.split(".")[0] for key in network.state_dict()} == {"towers", "fusion", "heads"}
 
 
-def test_same_seed_same_network_and_deep_copies_are_apart() -> None:
+def test_equal_seeds_give_equal_networks_and_deep_copies_are_independent() -> None:
     network = build(config()).eval()
     expected = network.forward_student(batch(network))
     assert_same(build(config()).eval().forward_student(batch(network)), expected)

@@ -24,7 +24,7 @@ print(faults(), given_back)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
-def test_freed_memory_is_used_again_without_a_fault() -> None:
+def test_freed_memory_is_reused_without_page_faults() -> None:
     """The system's pages are counted, not seconds: eight tensors of 64 MiB, with and without keeping what is freed."""
     done = subprocess.run([sys.executable, "-c", COUNTED], check=True, capture_output=True, text=True)
     kept, given_back = map(int, done.stdout.split())

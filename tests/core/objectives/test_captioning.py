@@ -54,7 +54,7 @@ def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "capt
     return objective(output, None)[0]
 
 
-def test_each_position_predicts_the_word_after_it() -> None:
+def test_each_position_predicts_the_next_word() -> None:
     #                      start a  red end pad   start dog end pad pad
     tokens = torch.tensor([[7, 3, 4, 8, 0], [7, 5, 8, 0, 0]])
     keep, labels = next_word_targets(tokens, pad_id=0)
@@ -68,7 +68,7 @@ def test_each_position_predicts_the_word_after_it() -> None:
 
 
 @pytest.mark.parametrize("architecture", [None, UNPOOLED])
-def test_loss_is_open_clips(architecture: dict[str, Any] | None) -> None:
+def test_the_loss_matches_open_clip(architecture: dict[str, Any] | None) -> None:
     config = preset_config("coca", "tiny")
     network = built(config, architecture)
     pairs = batch(network)
@@ -89,7 +89,7 @@ def test_loss_is_open_clips(architecture: dict[str, Any] | None) -> None:
                 torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
 
 
-def test_trimmed_captions_cost_the_same() -> None:
+def test_trimmed_captions_have_the_same_loss() -> None:
     config = preset_config("coca", "tiny")
     network = built(config).eval()
     whole, trimmed = (loss_of(network, config, batch(network, length)) for length in (16, 9))
@@ -98,7 +98,7 @@ def test_trimmed_captions_cost_the_same() -> None:
 
 @pytest.mark.parametrize(("words", "vocabulary"), [(1, 2), (3, 5), (7, 4)])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_soft_words_are_the_plain_loop(words: int, vocabulary: int, temperature: float) -> None:
+def test_soft_targets_match_a_plain_loop(words: int, vocabulary: int, temperature: float) -> None:
     generator = torch.Generator().manual_seed(words)
     student, teacher = (torch.randn(words, vocabulary, generator=generator) for _ in range(2))
     labels = torch.randint(0, vocabulary, (words,), generator=generator)
@@ -147,7 +147,7 @@ def test_words_are_decoded_once_for_both_objectives(monkeypatch: pytest.MonkeyPa
     assert "distill_captions" in output.extra
 
 
-def test_a_clip_cannot_caption() -> None:
+def test_clip_cannot_caption() -> None:
     config = override(preset_config("clip", "tiny"), ["objectives.captioning.weight=1"])
     with pytest.raises(ModelError, match="has no caption decoder; choose a CoCa"):
         built(config)
@@ -173,7 +173,7 @@ def test_a_trained_coca_writes_its_captions() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cross-attention", "merged", "skip", "queries"])
-def test_through_the_fusion_no_word_sees_the_words_to_come(kind: str) -> None:
+def test_in_the_fusion_no_word_sees_later_words(kind: str) -> None:
     fusion = [f"fusion.kind={kind}", "fusion.width=32", "fusion.heads=2", "fusion.layers=2"]
     captioning = ["objectives.captioning.weight=1", "objectives.captioning.through=fusion"]
     config = override(preset_config("clip", "tiny"), [*fusion, *captioning])
@@ -197,7 +197,7 @@ def test_through_the_fusion_no_word_sees_the_words_to_come(kind: str) -> None:
     assert not torch.allclose(other[0], plain[0], atol=1e-5)
 
 
-def test_doubted_captions_count_as_much_as_they_are_believed() -> None:
+def test_captions_are_weighted_by_their_clean_probability() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(5, 4, generator=generator), torch.tensor([0, 1, 2, 3, 1])
     pairs, weights = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 0.5, 0.0])

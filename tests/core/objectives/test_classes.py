@@ -40,7 +40,7 @@ def answering(answer: ClassLogits, seed: int = 1, mixes: tuple[Mix | None, ...] 
 
 @pytest.mark.parametrize(("batch", "classes"), SIZES)
 @pytest.mark.parametrize("unlabelled", [0.0, 0.5, 1.0])
-def test_classification_is_the_plain_loop(batch: int, classes: int, unlabelled: float) -> None:
+def test_classification_matches_a_plain_loop(batch: int, classes: int, unlabelled: float) -> None:
     answer = answers(batch, classes, batch, 2, unlabelled)
     loss, report = Classification(ClassificationConfig(weight=1.0))(answering(answer), None)
     rows = [(row, y) for row, y in zip(answer.views[0].tolist(), answer.labels.tolist(), strict=True) if y >= 0]
@@ -53,7 +53,7 @@ def test_classification_is_the_plain_loop(batch: int, classes: int, unlabelled: 
 @pytest.mark.parametrize(("batch", "classes"), SIZES)
 @pytest.mark.parametrize("unlabelled", [0.0, 0.5])
 @pytest.mark.parametrize("share", [0.5, 0.8])
-def test_labels_of_interpolated_images_are_blended_by_share(
+def test_labels_of_interpolated_images_are_mixed_by_share(
     batch: int, classes: int, unlabelled: float, share: float
 ) -> None:
     answer, mix = answers(batch, classes, 7 * batch, 2, unlabelled), mix_of(batch, share)
@@ -71,7 +71,7 @@ def test_labels_of_interpolated_images_are_blended_by_share(
 
 @pytest.mark.parametrize(("batch", "classes"), SIZES)
 @pytest.mark.parametrize("share", [None, 0.7])
-def test_mean_teacher_is_the_plain_loop(batch: int, classes: int, share: float | None) -> None:
+def test_mean_teacher_matches_a_plain_loop(batch: int, classes: int, share: float | None) -> None:
     mix = None if share is None else mix_of(batch, share)
     student, teacher = answers(batch, classes, 1, 2), answers(batch, classes, 2, 1)
     objective = MeanTeacher(ConsistencyConfig(weight=1.0, kind="mean-teacher"))
@@ -87,7 +87,7 @@ def test_mean_teacher_is_the_plain_loop(batch: int, classes: int, share: float |
 @pytest.mark.parametrize("views", [2, 3])
 @pytest.mark.parametrize("threshold", [0.0, 0.7, 0.95, 1.0])
 @pytest.mark.parametrize("guess", ["student", "teacher"])
-def test_fixmatch_is_the_plain_loop_and_lets_through_what_is_confident(
+def test_fixmatch_matches_a_plain_loop_and_passes_confident_rows(
     batch: int, classes: int, views: int, threshold: float, guess: Literal["student", "teacher"]
 ) -> None:
     student, teacher = answers(batch, classes, 3, views), answers(batch, classes, 4, 1)
@@ -108,7 +108,7 @@ def test_fixmatch_is_the_plain_loop_and_lets_through_what_is_confident(
     assert report["diag/mask_rate"].item() == pytest.approx(kept / count)
 
 
-def test_a_guess_is_given_no_gradient() -> None:
+def test_pseudo_labels_have_no_gradient() -> None:
     student = answers(6, 3, 1, 2, unlabelled=1.0)
     for logits in student.views:
         logits.requires_grad_()
@@ -118,7 +118,7 @@ def test_a_guess_is_given_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0])
-def test_sharpening_is_the_formula(temperature: float) -> None:
+def test_sharpening_matches_the_formula(temperature: float) -> None:
     rows = torch.rand(5, 4, generator=torch.Generator().manual_seed(0)).softmax(-1)
     made = sharpen(rows, temperature)
     for row, one in zip(rows.tolist(), made.tolist(), strict=True):
@@ -127,7 +127,7 @@ def test_sharpening_is_the_formula(temperature: float) -> None:
     assert (made.amax(-1) >= rows.amax(-1) - 1e-6).all()
 
 
-def test_partners_are_drawn_by_the_rows_alone() -> None:
+def test_mixing_partners_depend_only_on_the_rows() -> None:
     rows = torch.tensor([4, 1, 9])
     partner, share = draw_partners(rows, 50, 0.75)
     again = draw_partners(rows, 50, 0.75)
@@ -160,7 +160,7 @@ def batch_of(labels: list[int], further: int = 1) -> Batch:
                  labels=torch.tensor(labels))  # fmt: skip
 
 
-def test_mixmatch_is_algorithm_one() -> None:
+def test_mixmatch_matches_algorithm_1() -> None:
     config, network = classifier()
     batch = batch_of([2, 0, -1, -1, -1])
     objectives = build_objectives(config, network)
@@ -190,7 +190,7 @@ def test_mixmatch_is_algorithm_one() -> None:
     assert losses["consistency"] == pytest.approx(mean(squares), rel=1e-3)
 
 
-def test_mixmatch_gives_its_guesses_no_gradient() -> None:
+def test_mixmatch_pseudo_labels_have_no_gradient() -> None:
     """The gradient is that of the plain losses under guesses that are mere numbers."""
     config, network = classifier()
     batch, parameters = batch_of([2, 0, -1, -1, -1]), list(network.parameters())
@@ -215,7 +215,7 @@ def test_mixmatch_gives_its_guesses_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("labels", [[-1, -1, -1], [0, 1, 2]])
-def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
+def test_mixmatch_handles_batches_of_one_kind(labels: list[int]) -> None:
     config, network = classifier()
     objectives = build_objectives(config, network)
     batch = batch_of(labels)
@@ -225,7 +225,7 @@ def test_mixmatch_bears_batches_of_one_kind(labels: list[int]) -> None:
     assert torch.isfinite(total)
 
 
-def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_clean_ones() -> None:
+def test_rows_mixed_by_another_objective_replace_the_clean_ones_in_classification() -> None:
     answer = answers(4, 3, 1, 2, unlabelled=0.0)
     given = Interpolated(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
     interpolating = InterpolatesLabelled(given)
@@ -235,7 +235,7 @@ def test_rows_interpolated_by_another_objective_are_classified_in_place_of_the_c
     assert loss.item() == pytest.approx(1.0986123, rel=1e-5)  # ln 3
 
 
-def test_a_network_without_classes_says_what_is_missing() -> None:
+def test_a_network_without_classes_names_what_is_missing() -> None:
     with pytest.raises(ModelError, match=r"set data\.label to their column"):
         build_network(preset_config("mixup", "tiny"), resolve_architecture("sd-tiny"))
     plain = build_network(preset_config("clip", "tiny"), resolve_architecture("sd-tiny"))

@@ -35,7 +35,7 @@ SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
 
 @pytest.mark.parametrize(("batch", "width"), [*SIZES, (64, 32)])
 @pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (30.0, 0.5)])
-def test_sigmoid_is_open_clips_and_the_plain_loop(batch: int, width: int, scale: float, bias: float) -> None:
+def test_sigmoid_matches_open_clip_and_a_plain_loop(batch: int, width: int, scale: float, bias: float) -> None:
     student = output_of(batch, width, 1, scale=scale, bias=bias)
     loss, report = Contrastive(ContrastiveConfig(kind="sigmoid"))(student, None)
     expected = open_clip.loss.SigLipLoss()(student.clean.image, student.text, torch.tensor(scale), torch.tensor(bias))
@@ -49,7 +49,7 @@ def test_sigmoid_is_open_clips_and_the_plain_loop(batch: int, width: int, scale:
     assert report["diag/logit_bias"].item() == bias
 
 
-def test_sigmoid_towers_have_a_bias_that_learns_and_others_have_none() -> None:
+def test_only_sigmoid_towers_have_a_trainable_bias() -> None:
     model_cfg = resolve_architecture("sd-tiny")
     network = build_network(preset_config("siglip", "tiny"), model_cfg)
     assert network.towers.logit_bias is not None
@@ -72,7 +72,7 @@ def queued(size: int, width: int, batches: list[int]) -> FeatureQueue:
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_softmax_with_label_smoothing_is_the_plain_loop(batch: int, width: int, smoothing: float) -> None:
+def test_softmax_with_label_smoothing_matches_a_plain_loop(batch: int, width: int, smoothing: float) -> None:
     student = output_of(batch, width, 1, scale=7.0)
     loss, _ = Contrastive(ContrastiveConfig(label_smoothing=smoothing))(student, None)
     losses = []
@@ -83,7 +83,7 @@ def test_softmax_with_label_smoothing_is_the_plain_loop(batch: int, width: int, 
     assert loss.item() == pytest.approx(mean(losses), rel=1e-4)
 
 
-def test_queue_is_a_ring_of_the_newest() -> None:
+def test_the_queue_is_a_ring_buffer() -> None:
     queue = FeatureQueue(5, 2)
     for start in (0, 3, 6):
         values = torch.arange(start, start + 3, dtype=torch.float32)[:, None].expand(3, 2)
@@ -94,7 +94,7 @@ def test_queue_is_a_ring_of_the_newest() -> None:
     assert sorted(queue.image[:, 0].tolist()) == [102.0, 103.0, 104.0, 105.0, 106.0]
 
 
-def test_queue_gives_the_keys_no_gradient_and_rests_in_eval_mode() -> None:
+def test_the_queue_detaches_keys_and_is_unchanged_in_eval_mode() -> None:
     student, teacher = output_of(4, 8, 1), output_of(4, 8, 2)
     student.text.requires_grad_()
     objective = DistillSimilarity(DistillSimilarityConfig(queue=8)).eval()

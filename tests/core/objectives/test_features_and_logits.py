@@ -42,7 +42,7 @@ def mixes(batch: int, shares: tuple[float | None, ...]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("shares", SHARES)
 @pytest.mark.parametrize("on", ["image", "text", "both", "fused"])
 @pytest.mark.parametrize("cross", [False, True])
-def test_features_are_the_plain_loop(
+def test_features_match_a_plain_loop(
     batch: int, width: int, shares: tuple[float | None, ...], on: On, cross: bool
 ) -> None:
     student, teacher = output_of(batch, width, 1, mixes(batch, shares)), output_of(batch, width, 2)
@@ -89,7 +89,7 @@ def mean_of_rows(shares: list[float], values: list[float]) -> float:
 @pytest.mark.parametrize("shares", SHARES)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("on", ["similarities", "classes"])
-def test_logits_are_the_plain_loop(
+def test_logits_match_a_plain_loop(
     batch: int,
     width: int,
     shares: tuple[float | None, ...],
@@ -126,7 +126,7 @@ def test_logits_are_the_plain_loop(
     assert loss.item() == pytest.approx(temperature**2 * mean(losses), rel=1e-4, abs=1e-6)
 
 
-def test_the_square_keeps_the_gradient_of_soft_logits_as_temperature_rises() -> None:
+def test_the_square_keeps_the_gradient_scale_as_temperature_rises() -> None:
     """Hinton's reason for T squared: at high temperature the gradient is (s - t) / C, whatever T."""
     labels = torch.full((6,), -1)
     generator = torch.Generator().manual_seed(0)
@@ -145,7 +145,7 @@ def test_the_square_keeps_the_gradient_of_soft_logits_as_temperature_rises() -> 
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_image_contrast_is_the_plain_loop(batch: int, width: int, temperature: float) -> None:
+def test_image_contrast_matches_a_plain_loop(batch: int, width: int, temperature: float) -> None:
     generator = torch.Generator().manual_seed(batch)
     views = F.normalize(torch.randn(2, batch, width, generator=generator), dim=-1)
     student = output_of(batch, width, 1, extra={"image_contrastive": views})

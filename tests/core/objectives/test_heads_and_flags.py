@@ -32,7 +32,7 @@ def with_objectives(**objectives: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_what_one_objective_reads_is_kept_whoever_comes_after(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_of_objectives_add_up(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     config = with_objectives(contrastive={}, captioning={}, masked_patches={"prototypes": 8}, distill_similarity={})
     every = list(build_objectives(config))
     if turned:
@@ -42,18 +42,18 @@ def test_what_one_objective_reads_is_kept_whoever_comes_after(turned: bool, monk
     assert found.patch_tokens
 
 
-def test_what_nobody_reads_is_not_kept() -> None:
+def test_unused_outputs_are_not_kept() -> None:
     plain = build_network(with_objectives(contrastive={}), small())
     assert not plain.text_tokens
     assert not plain.patch_tokens
 
 
-def test_classes_are_a_networks_only_where_something_learns_them() -> None:
+def test_class_heads_exist_only_where_an_objective_trains_them() -> None:
     assert build_network(with_objectives(contrastive={}), small(), ("a", "b")).classes == ()
     assert build_network(with_objectives(classification={}), small(), ("a", "b")).classes == ("a", "b")
 
 
-def test_prototypes_of_image_and_pair_are_frozen_alike() -> None:
+def test_image_and_pair_prototypes_are_frozen_together() -> None:
     on = {"on": "fused+image", "prototypes": 8, "freeze_last": 0.5}
     config = with_objectives(distill_prototypes=on)
     found = build_network(config, small())
@@ -65,14 +65,14 @@ def test_prototypes_of_image_and_pair_are_frozen_alike() -> None:
         assert [head.frozen for head in heads] == [frozen] * 2
 
 
-def test_captions_through_the_fusion_need_a_tower_that_does_not_see_ahead() -> None:
+def test_captioning_through_the_fusion_needs_a_causal_tower() -> None:
     model = small()
     model["text_cfg"]["no_causal_mask"] = True
     with pytest.raises(ModelError, match=r"objectives\.captioning\.through is fusion, but this architecture's text"):
         build_network(with_objectives(captioning={"through": "fusion"}), model)
 
 
-def test_a_teacher_may_read_more_words_but_not_fewer() -> None:
+def test_a_teacher_may_have_a_longer_context_but_not_a_shorter_one() -> None:
     long, short = small(), small()
     long["text_cfg"]["context_length"], short["text_cfg"]["context_length"] = 40, 8
     student, longer, shorter = (network("clip", 0, one) for one in (small(), long, short))
@@ -83,14 +83,14 @@ def test_a_teacher_may_read_more_words_but_not_fewer() -> None:
 
 
 @pytest.mark.parametrize("batch", [2, 9])
-def test_the_contrastive_diagnostic_is_one_at_chance(batch: int) -> None:
+def test_the_contrastive_diagnostic_is_1_at_chance(batch: int) -> None:
     student = output_of(batch, 4, 0, scale=1e-6)
     loss, report = Contrastive(ContrastiveConfig())(student, None)
     assert float(report["diag/contrastive_over_ln_batch"]) == pytest.approx(1.0, abs=1e-4)
     assert float(loss) == pytest.approx(math.log(batch), abs=1e-4)
 
 
-def test_settings_of_an_override_reach_the_objectives() -> None:
+def test_overridden_settings_reach_the_objectives() -> None:
     config = override(with_objectives(contrastive={}), ["objectives.contrastive.label_smoothing=0.2"])
     (contrastive,) = build_objectives(config)
     assert isinstance(contrastive, Contrastive)

@@ -45,7 +45,7 @@ def built(settings: RunConfig, architecture: str = "sd-tiny") -> tuple[Network, 
     return network, Batch(torch.arange(4), network.towers.tokenize(CAPTIONS)[:, :9], View(images))
 
 
-def test_shares_of_masked_hidden_and_other_words() -> None:
+def test_rates_of_masked_hidden_and_other_words() -> None:
     seed_all(0)
     tokens = torch.randint(1, 90, (400, 50))
     tokens[:, 0], tokens[:, 40], tokens[:, 41:] = 90, 91, 0
@@ -62,7 +62,7 @@ def test_shares_of_masked_hidden_and_other_words() -> None:
     assert len(shown.tokens[other].unique()) > 60  # any word may be put in
 
 
-def test_special_ids_are_those_of_the_tokenizer() -> None:
+def test_special_ids_match_the_tokenizer() -> None:
     network, batch = built(config())
     start, end = int(batch.texts[0, 0]), int(batch.texts[0].max())
     assert {0, start, end} <= set(network.towers.special_ids)
@@ -70,7 +70,7 @@ def test_special_ids_are_those_of_the_tokenizer() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["sd-tiny", "sd-coca-tiny"])
-def test_a_hidden_word_leaves_no_trace(architecture: str) -> None:
+def test_a_masked_word_has_no_influence(architecture: str) -> None:
     """Whatever the word was, the states are those of the stand-in; the end of text is still found."""
     network, batch = built(config(), architecture)
     towers = network.towers
@@ -91,7 +91,7 @@ def test_a_hidden_word_leaves_no_trace(architecture: str) -> None:
 
 @pytest.mark.parametrize(("words", "vocabulary"), [(1, 2), (4, 7), (6, 3)])
 @pytest.mark.parametrize("alpha", [0.0, 0.4])
-def test_loss_is_the_plain_loop(words: int, vocabulary: int, alpha: float) -> None:
+def test_loss_matches_a_plain_loop(words: int, vocabulary: int, alpha: float) -> None:
     generator = torch.Generator().manual_seed(words)
     student, teacher = (torch.randn(words, vocabulary, generator=generator) for _ in range(2))
     labels = torch.randint(0, vocabulary, (words,), generator=generator)
@@ -113,7 +113,7 @@ def said(restored: MaskedWordLogits) -> Output:
     return Output(nothing, torch.tensor(1.0), ViewOutput(nothing), extra={"masked_words": restored})
 
 
-def test_a_batch_without_a_masked_word_costs_nothing() -> None:
+def test_a_batch_without_masked_words_costs_nothing() -> None:
     logits = torch.zeros(0, 5, requires_grad=True)
     loss, _ = MaskedWords(MaskedWordsConfig(weight=1.0))(
         said(MaskedWordLogits(logits, *[torch.zeros(0).long()] * 2)), None
@@ -123,7 +123,7 @@ def test_a_batch_without_a_masked_word_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cross-attention", "merged", "skip", "queries"])
-def test_what_is_restored_depends_on_image_and_words_left(kind: str) -> None:
+def test_predictions_depend_on_image_and_visible_words(kind: str) -> None:
     settings = config(kind, "objectives.masked_words.rate=0.5")
     network, batch = built(settings)
     (objective,) = (one for one in build_objectives(settings) if one.name == "masked_words")
@@ -172,7 +172,7 @@ def test_several_teachers_read_the_same_masked_caption() -> None:
         assert torch.equal(one.labels, two.labels)
 
 
-def test_it_learns_to_restore() -> None:
+def test_masked_words_are_learned() -> None:
     settings, batch = config("cross-attention", "objectives.masked_words.rate=0.4"), flat_pairs()
     seed_all(0)
     network = build_network(settings, little("sd-tiny"))

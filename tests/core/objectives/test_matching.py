@@ -50,7 +50,7 @@ def built(settings: RunConfig) -> tuple[Network, Batch]:
 
 
 @pytest.mark.parametrize(("batch", "scale"), [(2, 1.0), (3, 10.0), (6, 100.0)])
-def test_chances_are_a_softmax_with_the_true_pair_taken_out_afterwards(batch: int, scale: float) -> None:
+def test_probabilities_are_a_softmax_without_the_true_pair(batch: int, scale: float) -> None:
     logits = scale * torch.randn(batch, batch, generator=torch.Generator().manual_seed(batch))
     weights = negative_probabilities(logits, torch.eye(batch, dtype=torch.bool))
     for i in range(batch):
@@ -60,7 +60,7 @@ def test_chances_are_a_softmax_with_the_true_pair_taken_out_afterwards(batch: in
             assert float(weights[i, j]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_true_pair_is_never_a_negative_over_many_seeds() -> None:
+def test_a_true_pair_is_never_a_negative() -> None:
     """With similarities so sharp that the softmax is the true pair alone, and captions that occur twice."""
     tokens = torch.tensor([[1, 2], [1, 3], [1, 2], [4, 4]])
     never = same_captions(tokens)
@@ -78,7 +78,7 @@ def test_a_true_pair_is_never_a_negative_over_many_seeds() -> None:
     assert drawn == {(i, j) for i in range(4) for j in range(4) if not never[i, j]}
 
 
-def test_hard_negatives_are_drawn_as_often_as_the_softmax_says() -> None:
+def test_hard_negatives_follow_the_softmax() -> None:
     seed_all(0)
     logits = torch.tensor([[9.0, 1.0, 0.0], [2.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
     weights = negative_probabilities(logits, torch.eye(3, dtype=torch.bool))
@@ -88,7 +88,7 @@ def test_hard_negatives_are_drawn_as_often_as_the_softmax_says() -> None:
     torch.testing.assert_close(counts / 2000, weights / weights.sum(dim=1, keepdim=True), atol=0.04, rtol=0)
 
 
-def test_the_draw_is_that_of_torchs_multinomial() -> None:
+def test_sampling_matches_torch_multinomial() -> None:
     weights = torch.rand(7, 7, generator=torch.Generator().manual_seed(1)).fill_diagonal_(0.0)
     for seed in range(20):
         seed_all(seed)
@@ -98,7 +98,7 @@ def test_the_draw_is_that_of_torchs_multinomial() -> None:
         assert column.tolist() == torch.multinomial(weights, 1, generator=own)[:, 0].tolist()
 
 
-def test_a_draw_takes_one_number_of_the_host_whatever_the_batch() -> None:
+def test_one_random_number_per_draw_for_any_batch() -> None:
     """The B x B draws come from the weights' own device."""
     after = []
     for size in (2, 50):
@@ -119,7 +119,7 @@ def test_a_batch_of_one_caption_has_no_negatives() -> None:
 
 @pytest.mark.parametrize("negatives", ["hard", "random"])
 @pytest.mark.parametrize("kind", ["cross-attention", "merged", "queries"])
-def test_each_judged_pair_is_what_it_is_alone(kind: str, negatives: str) -> None:
+def test_each_scored_pair_is_independent_of_the_batch(kind: str, negatives: str) -> None:
     settings = config(kind, negatives)
     network, batch = built(settings)
     (matching,) = (one for one in build_objectives(settings) if one.name == "matching")
@@ -141,7 +141,7 @@ def test_each_judged_pair_is_what_it_is_alone(kind: str, negatives: str) -> None
 
 
 @pytest.mark.parametrize("pairs", [1, 4, 9])
-def test_loss_is_the_plain_loop(pairs: int) -> None:
+def test_loss_matches_a_plain_loop(pairs: int) -> None:
     generator = torch.Generator().manual_seed(pairs)
     logits = torch.randn(pairs, 2, generator=generator)
     match = torch.randint(0, 2, (pairs,), generator=generator)
@@ -167,7 +167,7 @@ def test_loss_is_the_plain_loop(pairs: int) -> None:
         )
 
 
-def test_it_learns_to_tell_pairs_apart() -> None:
+def test_matching_is_learned() -> None:
     settings, batch = config(), flat_pairs()
     seed_all(0)
     network = build_network(settings, little("sd-tiny"))

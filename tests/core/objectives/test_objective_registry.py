@@ -12,11 +12,11 @@ FIELDS = list(ObjectivesConfig())
 
 
 @pytest.mark.parametrize(("name", "config"), FIELDS, ids=[name for name, _ in FIELDS])
-def test_every_objective_of_the_config_is_computed_by_a_class_of_its_name(name: str, config: ObjectiveConfig) -> None:
+def test_every_objective_of_the_config_has_its_class(name: str, config: ObjectiveConfig) -> None:
     assert objective_class(config).name == name
 
 
-def test_every_class_is_of_an_objective_of_the_config() -> None:
+def test_every_class_has_its_objective_in_the_config() -> None:
     assert {found.config_class for found in objective_classes()} == {type(config) for _, config in FIELDS}
 
 
@@ -28,12 +28,12 @@ def test_one_class_serves_each_kind_of_consistency(kind: str) -> None:
     assert found.__module__ == f"core.objectives.consistency.{kind.replace('-', '_')}"
 
 
-def test_those_with_a_weight_are_built_in_the_order_of_the_config() -> None:
+def test_weighted_objectives_are_built_in_config_order() -> None:
     weights = {"matching": {"weight": 1.0}, "captioning": {"weight": 1.0}, "distill_logits": {"weight": 0.0}}
     objectives = build_objectives(RunConfig.model_validate({"objectives": weights}))
     assert [one.name for one in objectives] == ["contrastive", "captioning", "matching"]
 
 
-def test_a_config_class_without_a_class_is_a_programmers_error() -> None:
+def test_a_config_without_a_class_is_a_programming_error() -> None:
     with pytest.raises(LookupError, match="ObjectiveConfig"):
         objective_class(ObjectiveConfig())

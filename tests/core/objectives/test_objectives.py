@@ -50,7 +50,7 @@ def entropy(row: list[float]) -> float:
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_contrastive_is_the_plain_loop(batch: int, width: int, smoothing: float) -> None:
+def test_contrastive_matches_a_plain_loop(batch: int, width: int, smoothing: float) -> None:
     student = output_of(batch, width, seed=batch)
     objective = Contrastive(ContrastiveConfig(label_smoothing=smoothing))
     loss, report = objective(student, None)
@@ -68,7 +68,7 @@ def test_contrastive_is_the_plain_loop(batch: int, width: int, smoothing: float)
 
 @pytest.mark.parametrize(("batch", "width"), [*SIZES, (64, 32)])
 @pytest.mark.parametrize("bias", [None, -10.0])
-def test_contrastive_is_open_clips(batch: int, width: int, bias: float | None) -> None:
+def test_contrastive_matches_open_clip(batch: int, width: int, bias: float | None) -> None:
     student = output_of(batch, width, seed=1)
     loss, _ = Contrastive(ContrastiveConfig())(student, None)
     expected = open_clip.ClipLoss()(student.clean.image, student.text, student.logit_scale, logit_bias=bias)
@@ -77,7 +77,7 @@ def test_contrastive_is_open_clips(batch: int, width: int, bias: float | None) -
 
 @pytest.mark.parametrize(("batch", "width"), SIZES)
 @pytest.mark.parametrize("shares", [(None,), (0.7,), (None, 0.5, 0.9)])
-def test_similarity_distillation_is_the_plain_loop(batch: int, width: int, shares: tuple[float | None, ...]) -> None:
+def test_similarity_distillation_matches_a_plain_loop(batch: int, width: int, shares: tuple[float | None, ...]) -> None:
     mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
     student, teacher = output_of(batch, width, 2, mixes, scale=7.0), output_of(batch, width, 3, scale=12.0)
     loss, report = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, teacher)
@@ -101,7 +101,7 @@ def test_similarity_distillation_is_the_plain_loop(batch: int, width: int, share
 
 @pytest.mark.parametrize(("batch", "prototypes"), SIZES)
 @pytest.mark.parametrize("shares", [(None,), (0.7,), (None, 0.5, 0.9)])
-def test_prototype_distillation_is_the_plain_loop(
+def test_prototype_distillation_matches_a_plain_loop(
     batch: int, prototypes: int, shares: tuple[float | None, ...]
 ) -> None:
     mixes = tuple(None if share is None else mix_of(batch, share, seed) for seed, share in enumerate(shares))
@@ -131,7 +131,7 @@ def test_prototype_distillation_is_the_plain_loop(
     assert objective.centre.tolist() == pytest.approx(centre, rel=1e-4, abs=1e-6)
 
 
-def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
+def test_the_centre_is_fixed_in_eval_mode_and_saved(tmp_path: Path) -> None:
     settings = override(variant_config("sd-clip-every-step"), ON_FUSED)
     objectives = build_objectives(settings)
     student, teacher = output_of(4, 8, 0, prototypes=64), output_of(4, 8, 1, prototypes=64)
@@ -149,7 +149,7 @@ def test_the_centre_rests_outside_training_and_is_saved(tmp_path: Path) -> None:
     assert torch.equal(fresh.state_dict()["distill_prototypes.targets.centre"], moved)
 
 
-def test_a_perfect_student_has_nothing_to_learn_from_similarities() -> None:
+def test_a_perfect_student_has_no_similarity_gradient() -> None:
     output = output_of(6, 8, 0)
     student = Output(output.text.requires_grad_(), output.logit_scale, output.clean, output.distilled)
     loss, _ = DistillSimilarity(DistillSimilarityConfig(weight=1.0))(student, output)
@@ -199,7 +199,7 @@ def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() ->
     assert all(leaf.grad is not None for leaf in leaves if leaf is not None)
 
 
-def test_those_with_a_weight_are_built_in_order() -> None:
+def test_weighted_objectives_are_built_in_order() -> None:
     assert [o.name for o in build_objectives(preset_config("clip", "tiny"))] == ["contrastive"]
     names = [o.name for o in build_objectives(variant_config("sd-clip-every-step"))]
     assert names == ["contrastive", "distill_similarity", "distill_prototypes"]
@@ -207,7 +207,7 @@ def test_those_with_a_weight_are_built_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])
-def test_distillation_without_a_teacher_is_a_mistake_of_ours(name: str) -> None:
+def test_distillation_without_a_teacher_is_an_internal_error(name: str) -> None:
     objective = next(o for o in build_objectives(variant_config("sd-clip-every-step")) if o.name == name)
     with pytest.raises(ValueError, match=f"{name} needs the teacher's outputs"):
         objective(output_of(2, 3, 0, prototypes=64), None)

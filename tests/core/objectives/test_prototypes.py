@@ -53,7 +53,7 @@ def output(numbers: list[int], batch: int, prototypes: int, seed: int, local: se
 
 @pytest.mark.parametrize(("batch", "prototypes"), SIZES)
 @pytest.mark.parametrize("centering", ["center", "sinkhorn"])
-def test_every_view_is_taught_by_the_teachers_other_views(batch: int, prototypes: int, centering: Any) -> None:
+def test_every_view_is_distilled_from_the_other_teacher_views(batch: int, prototypes: int, centering: Any) -> None:
     config = DistillPrototypesConfig(
         weight=1.0, on="image", prototypes=prototypes, centering=centering,
         student_temperature=0.5, teacher_temperature=0.25,
@@ -87,7 +87,7 @@ def test_every_view_is_taught_by_the_teachers_other_views(batch: int, prototypes
         assert 0 <= float(report["diag/batch_entropy_over_ln_prototypes"]) <= 1 + 1e-6
 
 
-def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
+def test_fused_and_image_prototypes_are_distilled_separately() -> None:
     """The sum of what each alone costs, with a centre and a head of its own; mixed views have mixed targets."""
     both = DistillPrototypes(DistillPrototypesConfig(prototypes=8, on="fused+image"))
     alone = [DistillPrototypes(DistillPrototypesConfig(prototypes=8, on=on)) for on in ("fused", "image")]
@@ -114,7 +114,7 @@ def test_fused_and_image_are_both_distilled_each_from_its_own() -> None:
     assert "diag/image_prototype_kl" in report
 
 
-def test_prototypes_of_captions_are_not_interpolated_with_the_images() -> None:
+def test_caption_prototypes_are_not_interpolated_with_images() -> None:
     student, teacher = output([2], 4, 8, 0), output([2], 4, 8, 1)
     mixed = replace(student, distilled=(replace(student.distilled[0], mix=Mix(torch.tensor([1, 2, 3, 0]), 0.6)),))
     for on in ("text", "image"):
@@ -142,12 +142,12 @@ def spread(scores: Rows) -> Rows:
 
 
 @pytest.mark.parametrize(("batch", "prototypes"), SIZES)
-def test_sinkhorn_is_the_plain_loop(batch: int, prototypes: int) -> None:
+def test_sinkhorn_matches_a_plain_loop(batch: int, prototypes: int) -> None:
     scores = 3 * torch.randn(batch, prototypes, generator=torch.Generator().manual_seed(batch))
     torch.testing.assert_close(sinkhorn(scores), torch.tensor(spread(scores.tolist())), atol=1e-5, rtol=1e-4)
 
 
-def test_sinkhorn_gives_every_prototype_its_share_however_large_the_scores() -> None:
+def test_sinkhorn_balances_prototypes_at_any_scale() -> None:
     scores = 1000 * torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).tanh()
     scores[:, 0] += 5000  # the whole batch wants one prototype
     assert (scores.argmax(dim=1) == 0).all()
@@ -158,7 +158,7 @@ def test_sinkhorn_gives_every_prototype_its_share_however_large_the_scores() -> 
 
 
 @given(st.floats(0.01, 1), st.floats(0, 1), st.integers(0, 100))
-def test_the_teachers_temperature_moves_over_its_ramp(last: float, ramp: float, step: int) -> None:
+def test_the_teacher_temperature_follows_its_ramp(last: float, ramp: float, step: int) -> None:
     config = DistillPrototypesConfig(teacher_temperature=last, teacher_temperature_ramp=ramp)
     wanted = last if ramp == 0 or step / 100 >= ramp else 0.04 + (last - 0.04) * step / 100 / ramp
     assert objective_schedule(config, 100).at(step).teacher_temperature == pytest.approx(wanted)
@@ -171,7 +171,7 @@ def test_views_of_one_crop_are_compared_only_where_there_is_no_other() -> None:
     assert view_pairs(output([2, 200], 2, 3, 0), output([2], 2, 3, 1)) == [(1, 0)]
 
 
-def test_centring_keeps_the_entropy_of_a_teacher_that_prefers_one_prototype() -> None:
+def test_centring_keeps_the_entropy_of_a_teacher_biased_to_one_prototype() -> None:
     """Logits that all favour the first prototype: without the centre the targets collapse, with it they do not."""
     generator = torch.Generator().manual_seed(0)
     moving, still = Centring(16), Centring(16)
@@ -194,7 +194,7 @@ def masked_batch(masks: list[Tensor | None], batch: int) -> Batch:
 
 
 @pytest.mark.parametrize(("batch", "patches", "prototypes"), [(1, 4, 3), (2, 9, 4), (5, 16, 8)])
-def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes: int) -> None:
+def test_masked_patches_match_a_plain_loop(batch: int, patches: int, prototypes: int) -> None:
     generator = torch.Generator().manual_seed(patches)
     masks: list[Tensor | None] = [torch.rand(batch, patches, generator=generator) < 0.5 for _ in range(2)]
     assert masks[0] is not None
@@ -239,7 +239,7 @@ def test_masked_patches_are_the_plain_loop(batch: int, patches: int, prototypes:
         torch.testing.assert_close(objective.targets.centre, centre, atol=1e-5, rtol=1e-4)
 
 
-def test_a_batch_that_hides_nothing_costs_nothing() -> None:
+def test_a_batch_without_masks_costs_nothing() -> None:
     objective = MaskedPatches(MaskedPatchesConfig(weight=1.0, prototypes=4))
     head = PrototypeHead(6, 4)
     network: Any = SimpleNamespace(heads={"masked_patches": head})
@@ -253,7 +253,7 @@ def test_a_batch_that_hides_nothing_costs_nothing() -> None:
     loss.backward()
 
 
-def test_frozen_prototypes_get_no_gradient_and_what_is_before_them_does() -> None:
+def test_frozen_prototypes_get_no_gradient_but_pass_it_on() -> None:
     config = DistillPrototypesConfig(prototypes=8, freeze_last=0.5, on="fused+image")
     objective, schedule = DistillPrototypes(config), objective_schedule(config, 100)
     heads = [PrototypeHead(6, 8), PrototypeHead(6, 8)]

@@ -14,7 +14,7 @@ def unit(rows: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(rows, 4, generator=torch.Generator().manual_seed(rows)), dim=1)
 
 
-def test_the_queue_keeps_what_was_there() -> None:
+def test_the_queue_is_unchanged() -> None:
     queue = FeatureQueue(4, 4)
     queue.push(unit(4), unit(4).flip(0))
     before = queue.image.clone()
@@ -26,7 +26,7 @@ def test_the_queue_keeps_what_was_there() -> None:
     assert queue.text.isfinite().all()
 
 
-def test_the_centre_stays() -> None:
+def test_the_centre_is_unchanged() -> None:
     targets = Centring(4)
     targets.update(torch.ones(2, 4))
     targets.update(torch.cat([NAN, torch.ones(1, 4)]))

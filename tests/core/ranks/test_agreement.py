@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return labelled_pairs(tmp_path_factory.mktemp("pairs"))
 
 
-def test_a_image_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path: Path) -> None:
+def test_an_image_unreadable_on_one_rank_is_replaced_on_all(tmp_path: Path) -> None:
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "data.cache_mib=0", "optim.epochs=1")
 
@@ -49,7 +49,7 @@ def test_a_image_that_one_rank_cannot_read_is_replaced_and_known_to_all(tmp_path
     assert sum("is replaced by another pair" in message for message in logged) == 1
 
 
-def test_ranks_with_other_data_are_told_so(tmp_path: Path) -> None:
+def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
     """As hosts have them whose copies of a manifest are not of one day; a copy elsewhere is the same."""
     first, second, other = (labelled_pairs(tmp_path / name) for name in ("first", "second", "other"))
     lines = other.read_text().splitlines()
@@ -83,7 +83,7 @@ def refuse() -> None:
 
 
 @pytest.mark.parametrize("fail", [exhaust, pytest.param(refuse, marks=pytest.mark.slow)])
-def test_out_of_memory_in_one_rank_ends_all_with_a_sentence(
+def test_out_of_memory_on_one_rank_ends_all_with_a_user_error(
     fail: Callable[[], None], data: Path, tmp_path: Path
 ) -> None:
     config = config_of("clip", data, tmp_path)
@@ -114,7 +114,7 @@ def test_out_of_memory_in_one_rank_ends_all_with_a_sentence(
         assert "at step 2 with 6 pairs on each of 2 ranks; set optim.micro_batch to 3 or less" in said
 
 
-def test_too_many_unreadable_images_in_one_rank_end_all(tmp_path: Path) -> None:
+def test_too_many_unreadable_images_on_one_rank_end_all(tmp_path: Path) -> None:
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "data.cache_mib=0", "data.max_bad_share=0")
 
@@ -135,7 +135,7 @@ def test_too_many_unreadable_images_in_one_rank_end_all(tmp_path: Path) -> None:
     assert "6 of the 36 rows" in one
 
 
-def test_a_loss_that_is_not_finite_in_one_rank_skips_the_step_in_all(data: Path, tmp_path: Path) -> None:
+def test_a_non_finite_loss_on_one_rank_skips_the_step_on_all(data: Path, tmp_path: Path) -> None:
     config = config_of("clip", data, tmp_path)
 
     def train(team: Team) -> tuple[list[float], list[bool]]:
@@ -161,7 +161,7 @@ def _spoilt(result: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], bad
     return {name: loss * float("nan") if bad else loss for name, loss in losses.items()}, report
 
 
-def test_what_one_rank_is_asked_all_do() -> None:
+def test_a_request_to_one_rank_reaches_all() -> None:
     def ask(team: Team) -> list[str | None]:
         asked = [None, "pause" if team.launch.rank == 2 else None, ("pause", "stop", None)[team.launch.rank]]
         return [team.agree_on_request(one) for one in asked]  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_what_one_rank_is_asked_all_do() -> None:
     assert over_ranks(3, ask) == [[None, "pause", "stop"]] * 3
 
 
-def test_what_one_rank_raises_all_raise() -> None:
+def test_an_exception_on_one_rank_is_raised_on_all() -> None:
     def fail(team: Team) -> list[str]:
         def call() -> None:
             if team.launch.rank == 1:
@@ -201,7 +201,7 @@ def _nothing() -> None:
     return None
 
 
-def test_captions_are_as_long_as_the_longest_of_all_ranks(data: Path, tmp_path: Path) -> None:
+def test_captions_are_padded_to_the_longest_of_all_ranks(data: Path, tmp_path: Path) -> None:
     config = config_of("clip", data, tmp_path)
 
     def lengths(team: Team) -> list[tuple[int, int]]:
@@ -217,7 +217,7 @@ def test_captions_are_as_long_as_the_longest_of_all_ranks(data: Path, tmp_path: 
     assert len({own for [(own, _)] in every}) == 1
 
 
-def test_messages_tell_of_a_failure() -> None:
+def test_messages_describe_the_failure() -> None:
     def wait(team: Team) -> str:
         assert team.messages is not None
         team.highest(1)  # both are connected before one of them leaves
@@ -234,7 +234,7 @@ def test_messages_tell_of_a_failure() -> None:
     assert over_ranks(2, wait)[0] == "1 it broke"
 
 
-def test_a_mesh_fits_its_ranks() -> None:
+def test_a_mesh_must_match_the_number_of_ranks() -> None:
     check_mesh(4, 2)
     for size, shard in ((2, 4), (4, 3)):
         with pytest.raises(LaunchError, match=f"runtime.shard is {shard}, which does not divide {size} processes"):
@@ -250,5 +250,5 @@ def test_a_mesh_fits_its_ranks() -> None:
         (ValueError("connection"), False),
     ],
 )
-def test_an_error_that_says_that_another_rank_does_not_answer(error: Exception, unanswered: bool) -> None:
+def test_errors_of_an_unresponsive_rank_are_recognised(error: Exception, unanswered: bool) -> None:
     assert _is_lost_rank(error) is unanswered

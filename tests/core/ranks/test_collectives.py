@@ -75,7 +75,7 @@ def _values(team: Team) -> dict[str, list[list[float]]]:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_own_rows_by_gathered_keys_are_the_whole_batch(ranks: int) -> None:
+def test_local_rows_against_gathered_keys_equal_the_whole_batch(ranks: int) -> None:
     whole, parts = _values(ALONE), over_ranks(ranks, _values)
     for name, (value, *slopes) in whole.items():
         mean = sum(part[name][0][0] for part in parts) / ranks
@@ -85,7 +85,7 @@ def test_own_rows_by_gathered_keys_are_the_whole_batch(ranks: int) -> None:
             assert joined == pytest.approx(slope, rel=1e-5, abs=1e-6), name
 
 
-def test_rows_come_from_whoever_has_them() -> None:
+def test_rows_are_fetched_from_the_rank_that_has_them() -> None:
     """In any order, of ranks with other numbers of rows, and their gradients go back."""
     counts = [2, 0, 3]
     everything = torch.arange(5.0)[:, None] * torch.ones(2)
@@ -104,7 +104,7 @@ def test_rows_come_from_whoever_has_them() -> None:
     assert [slope for _, slope in answers] == [[2.0, 3.0], [], [3.0, 2.0, 1.0]]
 
 
-def test_which_rows_go_where_is_sent_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_routing_is_exchanged_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the rows' device, by the way that pins what goes to a GPU, and once for both ways."""
     crossed: list[list[int]] = []
 
@@ -122,7 +122,7 @@ def test_which_rows_go_where_is_sent_without_waiting(monkeypatch: pytest.MonkeyP
     assert over_ranks(2, take) == [[[0], [1, 0]], [[1, 0], [0]]]
 
 
-def test_counts_and_sums_are_those_of_all() -> None:
+def test_counts_and_sums_are_global() -> None:
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randn(count, 3, generator=generator) for count in (0, 2, 5)]
 
@@ -139,7 +139,7 @@ def test_counts_and_sums_are_those_of_all() -> None:
         assert flags == [False, True, False]
 
 
-def test_batch_norm_is_that_of_all_rows() -> None:
+def test_batch_norm_uses_all_rows() -> None:
     x = torch.randn(9, 4, 3, generator=torch.Generator().manual_seed(0))
     parts = (x[:2], x[2:])
     plain = nn.BatchNorm1d(4)

@@ -12,7 +12,7 @@ from tests.core.ranks.forked import opened, over_ranks
 from tests.core.ranks.settings import config_of, labelled_pairs
 
 
-def test_each_rank_drops_out_by_itself_and_all_draw_alike(tmp_path: Path) -> None:
+def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
     config = config_of("clip", labelled_pairs(tmp_path / "pairs"), tmp_path)
 
     def drawn(team: Team, first: int, last: int) -> tuple[list[float], list[float]]:

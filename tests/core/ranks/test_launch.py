@@ -32,7 +32,7 @@ SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE":
         ({"RANK": "1", "WORLD_SIZE": "4"}, Launch(1, 4, 1, 4)),  # as a line of shell under srun gives it
     ],
 )
-def test_the_environment_says_which_process_this_is(given: dict[str, str], expected: Launch | None) -> None:
+def test_rank_and_world_size_come_from_the_environment(given: dict[str, str], expected: Launch | None) -> None:
     assert from_environment(given) == expected
 
 
@@ -47,17 +47,17 @@ def test_the_environment_says_which_process_this_is(given: dict[str, str], expec
         ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE 5 is not a valid rank"),
     ],
 )
-def test_an_environment_that_cannot_be_is_told(given: dict[str, str], told: str) -> None:
+def test_an_impossible_environment_is_reported(given: dict[str, str], told: str) -> None:
     with pytest.raises(LaunchError, match=told):
         from_environment(SECOND | given)
 
 
-def test_all_are_on_one_host_or_not() -> None:
+def test_ranks_on_one_host_are_recognised() -> None:
     assert Launch(1, 2, 1, 2).one_host
     assert not Launch(1, 4, 1, 2).one_host
 
 
-def test_nccl_without_gpus_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nccl_without_gpus_is_reported_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     def choose(team: Team) -> tuple[str, str]:
@@ -75,7 +75,7 @@ def test_nccl_without_gpus_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> No
     assert one[1].endswith(" has no GPU for NCCL; set it to cpu or auto.")
 
 
-def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [device_of(Launch(rank, 3, rank, 3), "auto") for rank in (0, 1)] == [
@@ -86,7 +86,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert device_of(Launch(2, 3, 2, 3), "cpu") == torch.device("cpu")
 
 
-def test_a_port_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

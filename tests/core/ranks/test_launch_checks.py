@@ -39,7 +39,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
 
 
 @pytest.mark.parametrize("setting", WRONG)
-def test_rank_0_tells_and_records_it(setting: str, config: RunConfig) -> None:
+def test_rank_0_reports_and_records_the_refusal(setting: str, config: RunConfig) -> None:
     run = RunDir(Path("run"))
     with pytest.raises(UserError, match=WRONG[setting]):
         refuse_early(FIRST, lambda: override(config, [setting]), run)
@@ -49,7 +49,7 @@ def test_rank_0_tells_and_records_it(setting: str, config: RunConfig) -> None:
     run.claim().release()  # and leaves the folder to whoever starts it again
 
 
-def test_what_can_be_trained_is_left_alone(config: RunConfig) -> None:
+def test_trainable_configs_pass(config: RunConfig) -> None:
     refuse_early(FIRST, lambda: config, RunDir(Path("run")))
     unlabelled = override(
         config, ["data.label=group", "data.unlabelled_ratio=1", "optim.batch_size=11"]
@@ -59,11 +59,11 @@ def test_what_can_be_trained_is_left_alone(config: RunConfig) -> None:
 
 
 @pytest.mark.parametrize("launch", [Launch(1, 2, 1, 2), Launch(0, 2, 0, 1)])
-def test_other_ranks_and_several_hosts_meet_first(launch: Launch) -> None:
+def test_other_ranks_and_several_hosts_synchronise_first(launch: Launch) -> None:
     refuse_early(launch, lambda: pytest.fail("it was read"), RunDir(Path("run")))
 
 
-def test_a_run_that_is_done_needs_no_data(config: RunConfig) -> None:
+def test_a_finished_run_needs_no_data(config: RunConfig) -> None:
     run, wrong = RunDir(Path("run")), override(config, ["data.train=nowhere.csv"])
     run.create()
     run.config.write_text(wrong.to_json())
@@ -84,7 +84,7 @@ def test_a_run_in_training_is_not_written_to(config: RunConfig) -> None:
     assert not run.events.exists()
 
 
-def test_the_verb_tells_it_without_torch(config: RunConfig, tmp_path: Path) -> None:
+def test_the_verb_reports_the_refusal_without_torch(config: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config.to_json())
     arguments = ["train", "config.json", "run", "--set", "runtime.shard=4"]
     code = f"import sys; from core.__main__ import main; print(main({arguments}), 'torch' in sys.modules)"

@@ -62,7 +62,7 @@ def check(preset: str, data: Path, former: Path, folder: Path, ranks: int, steps
 
 
 @pytest.mark.parametrize("preset", QUICK)
-def test_two_ranks_are_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
+def test_two_ranks_match_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, 2, 2)
 
 
@@ -81,7 +81,7 @@ def test_fsdp_finds_every_output_in_a_pytree(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", [1, 2])
-def test_the_root_alone_may_be_wrapped(
+def test_only_the_root_may_be_wrapped(
     shard: int, data: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One unit of all weights gives what a unit for each block gives; whole, and split in two."""
@@ -93,5 +93,5 @@ def test_the_root_alone_may_be_wrapped(
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_over_ranks(preset: str, ranks: int, data: Path, former: Path, tmp_path: Path) -> None:
+def test_every_preset_runs_over_ranks(preset: str, ranks: int, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, ranks, 10)

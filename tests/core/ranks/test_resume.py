@@ -50,22 +50,22 @@ def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after:
             assert sum(reports[step]["rows"] for reports, _ in ranks) == whole_rows[step]
 
 
-def test_saved_over_two_ranks_goes_on_over_one(tmp_path: Path) -> None:
+def test_a_run_saved_on_two_ranks_resumes_on_one(tmp_path: Path) -> None:
     saved_and_resumed(tmp_path, (1,), 2, 1)
 
 
 @pytest.mark.slow
-def test_saved_over_two_ranks_goes_on_over_one_three_and_four(tmp_path: Path) -> None:
+def test_a_run_saved_on_two_ranks_resumes_on_one_three_and_four(tmp_path: Path) -> None:
     saved_and_resumed(tmp_path, (1, 3, 4), 3, 10)
 
 
 @pytest.mark.slow
-def test_split_weights_go_on_whole(tmp_path: Path) -> None:
+def test_sharded_weights_resume_unsharded(tmp_path: Path) -> None:
     """Two ranks with half of the weights each; then one process, and four ranks in pairs."""
     saved_and_resumed(tmp_path, (4,), 3, 10, "runtime.shard=2")
 
 
-def test_a_checkpoint_written_in_a_thread_is_that_of_its_step(tmp_path: Path) -> None:
+def test_a_checkpoint_written_in_a_thread_has_the_state_of_its_step(tmp_path: Path) -> None:
     """Training goes on while it is written, and must not reach into it; it is announced when it is whole."""
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "checkpoint.keep=2")

@@ -103,7 +103,7 @@ def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
     return whole, found
 
 
-def test_validating_gathers_one_block_at_a_time_also_before_the_first_step(config: RunConfig, tmp_path: Path) -> None:
+def test_validation_gathers_one_block_at_a_time_even_before_the_first_step(config: RunConfig, tmp_path: Path) -> None:
     """A run that was stopped between a step and its validation begins with it."""
 
     def run(team: Team) -> tuple[list[int], dict[str, float], list[dict[str, float]]]:
@@ -121,7 +121,7 @@ def test_validating_gathers_one_block_at_a_time_also_before_the_first_step(confi
 
 
 @pytest.mark.slow
-def test_blocks_in_bfloat16_learn_what_autocast_does(config: RunConfig, tmp_path: Path) -> None:
+def test_blocks_in_bfloat16_match_autocast(config: RunConfig, tmp_path: Path) -> None:
     half = config.model_copy(update={"runtime": config.runtime.model_copy(update={"precision": "bf16"})})
 
     def run(team: Team) -> tuple[list[dict[str, float]], list[str]]:

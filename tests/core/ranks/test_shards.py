@@ -22,7 +22,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shards"
 
 
-def test_two_ranks_train_as_one_process(shards: Path, tmp_path: Path) -> None:
+def test_two_ranks_train_like_one_process(shards: Path, tmp_path: Path) -> None:
     """Four streams of nine rows, two to each rank; pairs weighted by self-confidence."""
     config = config_of("sd-clip-every-step", shards, shards)
     assert config.noise.self_confidence > 0
@@ -40,7 +40,7 @@ def test_two_ranks_train_as_one_process(shards: Path, tmp_path: Path) -> None:
     assert norm <= NORM
 
 
-def test_ranks_that_do_not_divide_the_streams_are_told_so(shards: Path, tmp_path: Path) -> None:
+def test_ranks_that_do_not_divide_the_streams_are_reported(shards: Path, tmp_path: Path) -> None:
     config = config_of("clip", shards, shards)
 
     def train(team: Team) -> str:

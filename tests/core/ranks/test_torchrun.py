@@ -77,7 +77,7 @@ def test_a_killed_rank_interrupts_the_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("launched", [Launched, Forked])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_whoever_is_asked_all_end_with_one_checkpoint(
+def test_a_stop_requested_on_any_rank_ends_all_with_one_checkpoint(
     ending: str, launched: Callable[[RunConfig, Path], Launched | Forked], config: RunConfig, tmp_path: Path
 ) -> None:
     """4 times each, at any moment; nothing is lost."""
@@ -165,7 +165,7 @@ def _losses(folder: Path) -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_two_hosts_train_as_one_process_and_notice_a_broken_link(config: RunConfig, tmp_path: Path) -> None:
+def test_two_hosts_train_like_one_process_and_notice_a_broken_link(config: RunConfig, tmp_path: Path) -> None:
     if not _may_have_hosts():
         pytest.skip("network namespaces need root and iproute2")
     few = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 2.0})})

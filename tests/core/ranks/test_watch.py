@@ -60,7 +60,7 @@ def watched(word: Word, *peers: Peer) -> tuple[Watch, list[tuple[str, Failure | 
     return Watch(messages, peers, leave), left, ended
 
 
-def test_it_leaves_when_it_is_asked_to_end_and_a_rank_is_gone() -> None:
+def test_the_watch_exits_on_a_stop_when_a_rank_is_gone() -> None:
     word = Word()
     watch, left, ended = watched(word, GONE)
     with watch:
@@ -71,7 +71,7 @@ def test_it_leaves_when_it_is_asked_to_end_and_a_rank_is_gone() -> None:
     assert left == [(GONE_TOLD, None)]
 
 
-def test_it_hears_the_signal_between_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_reacts_to_a_signal_between_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
     watch, left, ended = watched(Word(), GONE)
     with watch:
@@ -80,7 +80,7 @@ def test_it_hears_the_signal_between_looks(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(left) == 1
 
 
-def test_it_stays_while_all_live_and_may_still_agree() -> None:
+def test_the_watch_continues_while_all_ranks_may_still_agree() -> None:
     word = Word()
     watch, left, _ = watched(word, (1, os.getpid(), own_start_time()))
     with watch:
@@ -89,7 +89,7 @@ def test_it_stays_while_all_live_and_may_still_agree() -> None:
     assert not left
 
 
-def test_it_leaves_when_they_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "GRACE_SECONDS", 0.0)
     watch, left, ended = watched(Word(), (1, os.getpid(), own_start_time()))
     with watch:
@@ -98,7 +98,7 @@ def test_it_leaves_when_they_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatc
     assert left == [("the other ranks do not respond", None)]
 
 
-def test_a_rank_that_left_word_is_for_the_main_thread_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_main_thread_handles_an_announced_exit_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """It records the failure at its step; where it waits for the rank that failed, the watch leaves with the word."""
     failure = Failure(1, "elsewhere", "KeyError", "it broke")
     word = Word(failure)
@@ -112,7 +112,7 @@ def test_a_rank_that_left_word_is_for_the_main_thread_first(monkeypatch: pytest.
     assert left == [(GONE_TOLD, failure)]
 
 
-def test_it_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watch_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run does once its ranks agreed to end may take its time, and no look is waited for."""
     monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
     watch, left, _ = watched(Word(), GONE)

@@ -54,7 +54,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_machine_that_has_all_has_no_remedy(tmp_path: Path) -> None:
+def test_a_complete_machine_needs_no_remedy(tmp_path: Path) -> None:
     found = checks.check(NEAR, tmp_path / "a" / "b", Cluster())
     assert [one.name for one in found] == ["Python", "Packages", "Runs folder", "Disk", "GPUs"]
     assert all(one.works and not one.remedy for one in found)
@@ -76,7 +76,7 @@ def test_a_machine_that_has_all_has_no_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("healthy")
-def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: number for name, number in ALL.items() if name not in ("sdgui", "torch", "faiss-cpu")}
     monkeypatch.setattr(checks, "version", lambda name: few.get(name, ""))
     monkeypatch.setattr(checks, "disk_free", lambda runs: (2 << 30) - 1)
@@ -118,7 +118,7 @@ def test_a_runs_folder_that_cannot_be_written(
         ("none", False, "no none"),
     ],
 )
-def test_partitions_that_a_cluster_has_not(
+def test_partitions_that_the_cluster_lacks(
     monkeypatch: pytest.MonkeyPatch, partition: str, works: bool, found: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -130,7 +130,7 @@ def test_partitions_that_a_cluster_has_not(
     assert "scontrol" in requeueing.remedy
 
 
-def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
+def test_a_missing_or_unresponsive_cluster() -> None:
     absent, away = Cluster(), Cluster()
     absent.there, away.words = False, "The controller is away."
     for slurm, said in ((absent, "sbatch not found"), (away, "The controller is away.")):
@@ -139,7 +139,7 @@ def test_a_cluster_that_is_not_there_or_does_not_answer() -> None:
         assert one.remedy
 
 
-def test_the_paths_of_a_config_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_paths_of_a_config_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "pairs.csv").write_text("filepath,title\na.png,one\na.png,two\n")

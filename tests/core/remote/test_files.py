@@ -21,7 +21,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_checkpoints_are_listed_with_their_files_and_what_points_to_them(run: RunDir) -> None:
+def test_checkpoints_are_listed_with_their_files_and_pointers(run: RunDir) -> None:
     assert checkpoints(run) == []
     for step, files in ((20, ("student.safetensors", "checkpoint.json")), (10, ("checkpoint.json",)), (30, ("a",))):
         folder = run.checkpoints / f"step-{step:08d}"
@@ -42,7 +42,7 @@ def test_checkpoints_are_listed_with_their_files_and_what_points_to_them(run: Ru
     assert [one.pointers for one in checkpoints(run)] == [["last"], []]
 
 
-def test_a_part_comes_with_the_size_and_the_stamp_of_the_whole(run: RunDir) -> None:
+def test_a_chunk_carries_size_and_digest_of_the_whole_file(run: RunDir) -> None:
     run.events.write_bytes(b"0123456789")
     whole = {"size": 10, "stamp": run.events.stat().st_mtime_ns}
     for offset, length, data in ((0, 4, b"0123"), (8, MOST_BYTES, b"89"), (10, 1, b""), (99, 1, b"")):
@@ -50,7 +50,7 @@ def test_a_part_comes_with_the_size_and_the_stamp_of_the_whole(run: RunDir) -> N
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 0), (0, -1), (0, MOST_BYTES + 1)])
-def test_parts_that_are_none_are_refused(run: RunDir, offset: int, length: int) -> None:
+def test_invalid_chunks_are_refused(run: RunDir, offset: int, length: int) -> None:
     run.events.write_bytes(b"0123456789")
     with pytest.raises(UserError, match=f"cannot read {length} bytes at {offset}"):
         read_part(run, "events.jsonl", offset, length)
@@ -70,7 +70,7 @@ def test_parts_that_are_none_are_refused(run: RunDir, offset: int, length: int) 
         ("a\0b", "cannot be the name of a file"),
     ],
 )
-def test_what_is_no_file_of_the_run_is_refused(run: RunDir, file: str, why: str) -> None:
+def test_files_outside_the_run_are_refused(run: RunDir, file: str, why: str) -> None:
     secret = run.path.parent / "secret"
     secret.write_text("secret")
     (run.path / "link").symlink_to(secret)
@@ -90,14 +90,16 @@ def shown(answer: dict[str, object], path: Path) -> Image.Image:
 @pytest.mark.parametrize(
     ("side", "size"), [(100, (100, 50)), (16, (16, 8)), (3, (16, 8)), (512, (512, 256)), (9999, (512, 256))]
 )
-def test_a_image_is_as_small_as_was_asked_for_within_bounds(tmp_path: Path, side: int, size: tuple[int, int]) -> None:
+def test_an_image_is_scaled_to_the_requested_size_within_bounds(
+    tmp_path: Path, side: int, size: tuple[int, int]
+) -> None:
     path = tmp_path / "one.png"
     Image.new("RGBA", (1200, 600), (255, 0, 0, 255)).save(path)
     image = shown(small_images([str(path)], side), path)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", size)
 
 
-def test_a_small_image_is_not_enlarged_and_what_is_none_is_left_out(tmp_path: Path) -> None:
+def test_small_images_are_not_enlarged_and_non_images_are_skipped(tmp_path: Path) -> None:
     good, bad = tmp_path / "one.png", tmp_path / "two.png"
     Image.new("L", (20, 10)).save(good)
     bad.write_bytes(b"no image")
@@ -106,7 +108,7 @@ def test_a_small_image_is_not_enlarged_and_what_is_none_is_left_out(tmp_path: Pa
     assert shown(answer, good).size == (20, 10)
 
 
-def test_a_image_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_path: Path) -> None:
+def test_images_are_rotated_by_exif(tmp_path: Path) -> None:
     path = tmp_path / "one.jpg"
     image = Image.new("RGB", (400, 200), "blue")
     image.paste("red", (0, 0, 200, 200))  # the left half, which is above once it is turned clockwise
@@ -122,7 +124,7 @@ def test_a_image_that_was_taken_with_the_camera_on_its_side_is_upright(tmp_path:
     assert below[2] > 200 > 50 > below[0]
 
 
-def test_only_so_many_images_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_images_per_request_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.remote.files._MAX_IMAGES", 2)
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path in paths:

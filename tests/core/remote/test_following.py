@@ -32,9 +32,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_events_are_sent_in_chunks_from_the_requested_offset(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following_module, "_PART", 10)
     sent: list[dict[str, Any]] = []
     following = Follower(sent.append, Slurm())
@@ -73,9 +71,7 @@ def test_what_a_run_writes_is_sent_in_parts_from_where_the_other_side_is(
     following.stop()
 
 
-def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_active_runs_are_polled_often_and_finished_ones_seldom(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[dict[str, Any]] = []
@@ -113,7 +109,7 @@ def test_a_run_is_looked_at_often_while_it_writes_and_seldom_when_it_is_over(
     following.stop()
 
 
-def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     sent: list[dict[str, Any]] = []
@@ -144,7 +140,7 @@ def test_what_is_wrong_with_following_is_told_once(run: RunDir, monkeypatch: pyt
     following.stop()
 
 
-def test_what_is_followed_is_named_by_its_folder(run: RunDir) -> None:
+def test_followed_runs_are_identified_by_folder(run: RunDir) -> None:
     following = Follower(lambda reply: None, Slurm())
     following.stop()
     folder = str(run.path)
@@ -168,7 +164,7 @@ def part(at: int, data: bytes, restart: bool = False) -> Bytes:
     return Bytes(folder="f", file="events.jsonl", offset=at, data=pack_bytes(data), restart=restart)  # type: ignore[arg-type]
 
 
-def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> None:
+def test_a_mirror_reports_what_it_has_and_what_is_missing(run: RunDir) -> None:
     mirror = Mirror(run, RECORD)
     run.events.write_bytes(b"abc")
     mirror.gap = True
@@ -214,7 +210,7 @@ def test_a_mirror_says_what_it_has_and_that_it_lacks_something(run: RunDir) -> N
         ({"state": "running", "step": 2}, ("", 2, 0, None, 0.0)),
     ],
 )
-def test_a_standing_is_shown_as_a_status_by_this_computer_s_clock(
+def test_remote_progress_is_shown_by_the_local_clock(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, remote_status: dict[str, Any], shown: tuple[Any, ...]
 ) -> None:
     monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: 5000.0, monotonic=lambda: 1.0))
@@ -230,7 +226,7 @@ def test_a_standing_is_shown_as_a_status_by_this_computer_s_clock(
     mirror.close()
 
 
-def test_a_status_is_written_when_it_says_something_new_or_its_heartbeat_is_due(
+def test_a_status_is_written_on_change_or_when_its_heartbeat_is_due(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
@@ -250,7 +246,7 @@ def test_a_status_is_written_when_it_says_something_new_or_its_heartbeat_is_due(
     mirror.close()
 
 
-def test_a_file_is_recognised_by_the_end_of_what_was_read_of_it(tmp_path: Path) -> None:
+def test_a_file_is_recognised_by_the_last_bytes_that_were_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     data = bytes(range(256)) * 40
     path.write_bytes(data)

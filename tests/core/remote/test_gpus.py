@@ -142,7 +142,7 @@ def driver(nvml: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Driver]:
     return make
 
 
-def test_each_gpu_with_its_memory_load_and_users(driver: Callable[..., Driver]) -> None:
+def test_each_gpu_is_listed_with_memory_load_and_users(driver: Callable[..., Driver]) -> None:
     mine = psutil.Process()
     made = driver(
         Device(memory=(80 * GIB, 40 * GIB), pids=[mine.pid, mine.pid]),
@@ -158,7 +158,7 @@ def test_each_gpu_with_its_memory_load_and_users(driver: Callable[..., Driver]) 
     assert made.opened == 0, "closed again"
 
 
-def test_a_divided_gpu_is_its_parts(driver: Callable[..., Driver], nvml: Any) -> None:
+def test_a_mig_gpu_is_listed_by_its_instances(driver: Callable[..., Driver], nvml: Any) -> None:
     small = Device("NVIDIA H100 MIG 1g.10gb", "MIG-1", (10 * GIB, 1 << 20), None)
     used = Device("NVIDIA H100 MIG 1g.10gb", "MIG-2", (10 * GIB, 9 * GIB), None, [4_000_000_000])
     driver(Device(load=None, parts={0: small, 2: used}), Device(uuid="GPU-b"))
@@ -172,7 +172,7 @@ def test_a_divided_gpu_is_its_parts(driver: Callable[..., Driver], nvml: Any) ->
     assert found[1].users == ["(4000000000)"], "a process that this user does not see"
 
 
-def test_what_a_gpu_cannot_tell_is_left_out(driver: Callable[..., Driver], nvml: Any) -> None:
+def test_unavailable_gpu_values_are_omitted(driver: Callable[..., Driver], nvml: Any) -> None:
     driver(Device(memory=nvml.NVML_ERROR_NOT_SUPPORTED, load=None, pids=nvml.NVML_ERROR_NO_PERMISSION))
     [gpu], _ = gpus()
     assert (gpu.memory, gpu.load, gpu.users, gpu.free) == (0, None, [], True)
@@ -184,7 +184,7 @@ def test_what_a_gpu_cannot_tell_is_left_out(driver: Callable[..., Driver], nvml:
     assert gpu.users == []
 
 
-def test_a_broken_gpu_hides_no_other_and_is_told(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:
+def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:
     lost = nvml.NVML_ERROR_GPU_IS_LOST
     driver(Device(uuid=lost, memory=lost), Device(uuid="GPU-b"), Device(closed=nvml.NVML_ERROR_NO_PERMISSION))
     found, by = gpus()
@@ -204,14 +204,14 @@ def test_a_broken_gpu_hides_no_other_and_is_told(driver: Callable[..., Driver], 
         ("NVML_ERROR_LIB_RM_VERSION_MISMATCH", "restart it"),
     ],
 )
-def test_without_a_driver_there_is_none(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:
+def test_without_a_driver_there_are_no_gpus(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:
     driver(Device(), init=getattr(nvml, code))
     found, by = gpus()
     assert found == []
     assert told in by
 
 
-def test_a_process_of_which_little_may_be_seen(monkeypatch: pytest.MonkeyPatch, driver: Callable[..., Driver]) -> None:
+def test_a_process_with_restricted_access(monkeypatch: pytest.MonkeyPatch, driver: Callable[..., Driver]) -> None:
     def denied(process: psutil.Process) -> str:
         raise psutil.AccessDenied(process.pid)
 
@@ -235,7 +235,7 @@ esac
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nvidia-smi is a script of the shell here")
-def test_gpus_as_nvidia_smi_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_parsed_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "nvidia-smi"
     script.write_text(SMI)
     script.chmod(0o755)

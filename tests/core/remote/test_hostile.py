@@ -65,7 +65,7 @@ def hostile(tmp_path: Path, answer: dict[str, Any], *unasked: object) -> Host:
         7,
     ],
 )
-def test_names_of_a_machine_never_lead_out_of_the_run(tmp_path: Path, run: RunDir, checkpoint: object) -> None:
+def test_remote_names_never_lead_out_of_the_run_folder(tmp_path: Path, run: RunDir, checkpoint: object) -> None:
     host = hostile(tmp_path, {"event": "done", "result": {"checkpoints": [checkpoint]}})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError):
@@ -91,7 +91,7 @@ def test_names_of_a_machine_never_lead_out_of_the_run(tmp_path: Path, run: RunDi
         {"event": "failed", "message": "x" * 100_000},
     ],
 )
-def test_answers_that_cannot_be_read_are_told_in_a_sentence(tmp_path: Path, answer: dict[str, Any]) -> None:
+def test_unreadable_answers_raise_a_user_error(tmp_path: Path, answer: dict[str, Any]) -> None:
     host = hostile(tmp_path, answer)
     with pytest.raises(UserError) as caught:
         host.probe().result(60)
@@ -99,7 +99,7 @@ def test_answers_that_cannot_be_read_are_told_in_a_sentence(tmp_path: Path, answ
     assert len(str(caught.value)) < 5000
 
 
-def test_lines_that_are_no_replies_are_passed_over(tmp_path: Path, run: RunDir) -> None:
+def test_invalid_lines_are_skipped(tmp_path: Path, run: RunDir) -> None:
     part = {"event": "bytes", "folder": "/there/one", "file": "../config.json", "offset": 0, "data": "=QUJD"}
     standing = {"event": "run_status", "folder": "/there/one", "state": "winning"}
     deep = "[" * 100_000
@@ -125,7 +125,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_there_is_told_and_nothing_is_lost(
+def test_a_full_remote_disk_is_reported_and_nothing_is_lost(
     small_disk: Path, tmp_path: Path, trainer: Callable[[str], None]
 ) -> None:
     """First there is no room for a run at all; then its trainer finds none for its events."""
@@ -151,7 +151,7 @@ def test_a_full_disk_there_is_told_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-def test_a_full_disk_here_is_told_and_made_good_later(
+def test_a_full_local_disk_is_reported_and_caught_up_later(
     small_disk: Path, runs_there: Path, tmp_path: Path, trainer: Callable[[str], None]
 ) -> None:
     trainer("--steps 3000 --delay 0")

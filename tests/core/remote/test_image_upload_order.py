@@ -54,7 +54,7 @@ def image(path: Path, size: int) -> Path:
     return path
 
 
-def test_a_image_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_path: Path) -> None:
+def test_an_image_is_sent_in_chunks_before_its_request_and_only_once(parts: Parts, tmp_path: Path) -> None:
     one, empty = image(tmp_path / "A.PNG", 25), image(tmp_path / "b.png", 0)
     parts.sender.ready("/there")
     parts.ask(1, one, empty, one)
@@ -82,9 +82,7 @@ def test_a_image_goes_in_parts_before_its_request_and_once(parts: Parts, tmp_pat
     assert parts.sent()[-1]["images"] != [there[0]]
 
 
-def test_lines_keep_their_order_and_a_cancellation_overtakes_what_it_does_not_concern(
-    parts: Parts, tmp_path: Path
-) -> None:
+def test_lines_keep_their_order_and_a_cancellation_overtakes_unrelated_ones(parts: Parts, tmp_path: Path) -> None:
     one = image(tmp_path / "a.png", 5)
     parts.ask(1, one)  # held, since the worker is not ready
     parts.sender.put(b"no request\n")
@@ -105,7 +103,7 @@ def test_lines_keep_their_order_and_a_cancellation_overtakes_what_it_does_not_co
     assert parts.told(2) == ["cancelled"], "its number may come again"
 
 
-def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path: Path) -> None:
+def test_a_request_waiting_for_the_worker_can_be_cancelled(parts: Parts, tmp_path: Path) -> None:
     one = image(tmp_path / "a.png", 5)
     parts.ask(1, one)
     parts.sender.put(as_line({"do": "cancel", "id": 1}))
@@ -119,9 +117,7 @@ def test_a_request_that_waits_for_the_worker_is_given_up(parts: Parts, tmp_path:
     assert parts.sent() == []
 
 
-def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alone(
-    parts: Parts, tmp_path: Path
-) -> None:
+def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path) -> None:
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 15)
     parts.sender.ready("/there")
     parts.ask(1, one)
@@ -155,7 +151,7 @@ def test_what_the_worker_could_not_keep_is_sent_again_and_told_by_the_worker_alo
     assert len(parts.sent()) == 10 + 3 + 1
 
 
-def test_what_cannot_be_sent_is_told_with_its_remedy(
+def test_failed_uploads_are_reported_with_the_remedy(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_uploads, "MOST_SENT", 3 << 20)
@@ -189,7 +185,7 @@ def test_what_cannot_be_sent_is_told_with_its_remedy(
     assert parts.told(4) == [f"{three} cannot be read: Permission denied; check the file."]
 
 
-def test_which_names_are_images_of_this_computer(tmp_path: Path) -> None:
+def test_paths_of_local_images_are_recognised(tmp_path: Path) -> None:
     names = PathTranslator(tmp_path / "home", "gpu")
     one, text = image(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
     text.write_text("x")

@@ -94,7 +94,7 @@ def image(path: Path, side: int = 40) -> Path:
     return path
 
 
-def test_images_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Path) -> None:
+def test_images_are_sent_once_and_removed_with_the_worker(line: Line, tmp_path: Path) -> None:
     line.go.set()
     one, two = image(tmp_path / "a b.png"), image(tmp_path / "ü.PNG", 60)
     answer = line.ask(1, one, two, one)
@@ -118,7 +118,7 @@ def test_images_are_sent_once_and_gone_with_the_worker(line: Line, tmp_path: Pat
     assert not folder.exists()
 
 
-def test_more_than_is_allowed_is_refused_on_both_sides(
+def test_uploads_over_the_limit_are_refused_on_both_sides(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.go.set()
@@ -143,7 +143,7 @@ class Kept(io.BytesIO):
         return len(line)
 
 
-def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_keeps_uploads_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))
     left = tmp_path / f"sdgui-sent-{2**31 - 9}-{'0' * 16}"
     left.mkdir()
@@ -165,7 +165,7 @@ def test_a_worker_keeps_what_it_is_sent_in_its_folder(tmp_path: Path, monkeypatc
     assert not received.folder.exists()
 
 
-def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled_there(
+def test_an_unreadable_image_is_reported_and_its_request_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: Path, limit: int) -> Any:
@@ -193,7 +193,7 @@ def test_a_image_that_cannot_be_read_is_told_and_what_was_passed_on_is_cancelled
     assert [(line["id"], line["do"]) for line in out.lines] == [(2, "sizes"), (2, "cancel")]
 
 
-def test_parts_for_a_request_that_was_given_up_are_not_kept_and_wrong_ones_are_told_once(
+def test_chunks_of_cancelled_requests_are_dropped_and_wrong_ones_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiving.tempfile, "tempdir", str(tmp_path))

@@ -38,7 +38,7 @@ def bare(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine
 
 
 @pytest.mark.slow
-def test_what_is_installed_there_answers(bare: Machine, tmp_path: Path) -> None:
+def test_a_remote_installation_answers(bare: Machine, tmp_path: Path) -> None:
     lines: list[str] = []
     install(bare, lines.append)
     output = "\n".join(lines)

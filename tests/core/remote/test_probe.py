@@ -32,7 +32,7 @@ class Cluster:
         return [Partition(name="low")]
 
 
-def test_facts_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(total=(7 << 20) + 5, available=3 << 20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(probe_module, "gpus", lambda: ([Gpu(index=3)], "nvml"))
@@ -51,7 +51,7 @@ def test_facts_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("found", "refuses"), [(False, False), (True, True)])
-def test_without_slurm_or_while_it_is_away_there_are_no_partitions(
+def test_without_slurm_there_are_no_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, refuses: bool
 ) -> None:
     monkeypatch.setattr(probe_module, "gpus", lambda: ([], "none"))
@@ -60,7 +60,7 @@ def test_without_slurm_or_while_it_is_away_there_are_no_partitions(
     assert (facts.slurm, facts.partitions) == ("", [])
 
 
-def test_free_disk_is_that_of_the_first_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_disk_is_measured_at_the_first_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def usage(folder: Path) -> Any:
@@ -75,6 +75,6 @@ def test_free_disk_is_that_of_the_first_folder_that_is_there(tmp_path: Path, mon
     assert disk_free(Path("/none")) == 0
 
 
-def test_versions_of_what_is_installed() -> None:
+def test_installed_versions_are_listed() -> None:
     assert version("pytest") == pytest.__version__
     assert version("no-such-package-of-anyone") == ""

@@ -71,7 +71,7 @@ def alive(process: subprocess.Popen[bytes], child: psutil.Process) -> bool:
     return process.poll() is None and child.is_running() and child.status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_trainer_is_terminated_alone_and_only_here(start: Callable[..., Started]) -> None:
+def test_only_a_local_trainer_is_terminated(start: Callable[..., Started]) -> None:
     process, child = start()
     status, job = status_of(process), job_of(process)
     end_processes(RUN, None, None, kill=False)
@@ -84,7 +84,7 @@ def test_a_trainer_is_terminated_alone_and_only_here(start: Callable[..., Starte
     assert child.is_running(), "only the trainer is asked"
 
 
-def test_a_trainer_is_killed_with_what_it_started(start: Callable[..., Started]) -> None:
+def test_a_trainer_is_killed_with_its_children(start: Callable[..., Started]) -> None:
     process, child = start()
     status = status_of(process)
     end_processes(RUN, None, None, kill=True)
@@ -96,7 +96,7 @@ def test_a_trainer_is_killed_with_what_it_started(start: Callable[..., Started])
     assert gone(child)
 
 
-def test_the_session_of_a_job_is_killed_though_its_trainer_is_unknown(start: Callable[..., Started]) -> None:
+def test_a_jobs_session_is_killed_even_without_a_known_trainer(start: Callable[..., Started]) -> None:
     process, child = start()
     job = job_of(process)
     end_processes(RUN, job.model_copy(update={"started": job.started - 50}), None, kill=True)
@@ -108,7 +108,7 @@ def test_the_session_of_a_job_is_killed_though_its_trainer_is_unknown(start: Cal
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_planted_status_or_job_ends_no_innocent_process(
+def test_a_forged_status_or_job_kills_no_other_process(
     start: Callable[..., Started], tmp_path: Path, kill: bool
 ) -> None:
     process, child = start()
@@ -123,7 +123,7 @@ def test_a_planted_status_or_job_ends_no_innocent_process(
 
 
 @pytest.mark.parametrize(("file", "part"), [("chain.json", "stage-1-clip"), ("study.json", "runs/clip-s0")])
-def test_a_part_of_a_chain_or_study_is_ended_though_the_whole_is_named(
+def test_a_part_of_a_chain_or_study_can_be_stopped_by_the_whole(
     start: Callable[..., Started], tmp_path: Path, file: str, part: str
 ) -> None:
     process, child = start(tmp_path)
@@ -135,7 +135,7 @@ def test_a_part_of_a_chain_or_study_is_ended_though_the_whole_is_named(
     assert gone(child)
 
 
-def test_what_is_gone_is_no_error() -> None:
+def test_a_missing_process_is_no_error() -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         status = status_of(process)
     for kill in (False, True):
@@ -143,7 +143,7 @@ def test_what_is_gone_is_no_error() -> None:
 
 
 @pytest.mark.parametrize(("kill", "how"), [(False, "terminate"), (True, "kill")])
-def test_what_is_another_user_s_is_told(
+def test_a_process_of_another_user_is_reported(
     start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch, kill: bool, how: str
 ) -> None:
     process, _child = start()

@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def test_checkpoints_there_are_known_here(host: Host, home: Path, runs_there: Path) -> None:
+def test_remote_checkpoints_are_listed_locally(host: Host, home: Path, runs_there: Path) -> None:
     big_checkpoint(runs_there / "one", 10)
     run = RunDir(home / "runs" / "one")
     write_checkpoints(run, host.checkpoints(str(runs_there / "one")).result(60))
@@ -40,7 +40,7 @@ def test_checkpoints_there_are_known_here(host: Host, home: Path, runs_there: Pa
     assert remote_checkpoint(run, "11") == ""
 
 
-def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_remote_worker_answers_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ssh is replaced by a program that drops its options and the host and gives the rest to a shell."""
     home, data = tmp_path / "home", tmp_path / "data"
     data.mkdir()
@@ -84,7 +84,7 @@ def test_the_worker_of_a_machine_answers_as_one_here(tmp_path: Path, monkeypatch
         assert "Install there" in refused.stderr.read()
 
 
-def test_replies_of_a_hostile_worker_end_nothing_but_themselves(
+def test_replies_of_a_hostile_worker_only_end_that_worker(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     monkeypatch.setattr(relay, "_MAX_LINE_BYTES", 1000)
@@ -97,7 +97,7 @@ def test_replies_of_a_hostile_worker_end_nothing_but_themselves(
     assert len(capsysbinary.readouterr().out.splitlines()) == 4, "nothing after a line that does not end"
 
 
-def test_a_study_s_runs_may_lie_anywhere(home: Path, tmp_path: Path) -> None:
+def test_runs_of_a_study_may_be_on_any_machine(home: Path, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "studies" / "clean" / "runs" / "clip-s0")
     run.create()
     write_record(run, RemoteRecord(machine="gpu", folder="/there/clip-s0", study=True))

@@ -51,7 +51,7 @@ def state(run: RunDir) -> RunState:
     return folder_progress(run, 0.0, 0.0).state if run.config.exists() else RunState.QUEUED
 
 
-def test_each_stage_is_mirrored_and_a_paused_one_goes_on_as_the_chain(
+def test_each_stage_is_mirrored_and_a_paused_one_resumes_as_the_chain(
     remote: RemoteRuns, stages: list[RunDir], trainer: Trainer, tmp_path: Path
 ) -> None:
     trainer("--steps 20 --delay 0.005 --wait-in stage-2")
@@ -70,7 +70,7 @@ def test_each_stage_is_mirrored_and_a_paused_one_goes_on_as_the_chain(
 
 
 @pytest.mark.slow
-def test_what_began_while_the_window_was_closed_is_found(
+def test_stages_started_while_the_window_was_closed_are_found(
     machines: Machines, stages: list[RunDir], trainer: Trainer, tmp_path: Path
 ) -> None:
     trainer("--steps 8 --delay 0.01")
@@ -89,7 +89,7 @@ def test_what_began_while_the_window_was_closed_is_found(
     assert next_stage(stages[1]) is None
 
 
-def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
+def test_a_chain_is_submitted_once_and_invalid_ones_are_refused(
     host: Host, chain: Chain, trainer: Trainer, runs_there: Path
 ) -> None:
     trainer("--steps 400 --delay 0.02")
@@ -118,7 +118,7 @@ def test_a_chain_is_submitted_once_and_what_is_wrong_is_refused(
     assert host.control(second, "stop").result(60).state is RunState.INTERRUPTED
 
 
-def test_the_script_of_a_chain_asks_the_stage_that_trains(tmp_path: Path, chain: Chain) -> None:
+def test_the_chain_script_signals_the_training_stage(tmp_path: Path, chain: Chain) -> None:
     machine = Machine(name="slurm", launcher="slurm", nodes=2, gpus=4)
     run = RunDir(write_chain(tmp_path / "the chain", chain))
     script = chain_script(machine, run)
@@ -140,7 +140,7 @@ def test_the_script_of_a_chain_asks_the_stage_that_trains(tmp_path: Path, chain:
 
 
 @pytest.mark.slow
-def test_a_chain_through_ssh_by_the_verbs(ssh_machine: Machine, tmp_path: Path, chain: Chain) -> None:
+def test_a_chain_over_ssh_by_the_verbs(ssh_machine: Machine, tmp_path: Path, chain: Chain) -> None:
     home = tmp_path / "home"
     setup = ssh_machine.setup.replace("--steps 60", "--steps 6")
     Machines(home).list.put(ssh_machine.model_copy(update={"setup": setup}))
@@ -156,7 +156,7 @@ def test_a_chain_through_ssh_by_the_verbs(ssh_machine: Machine, tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_a_chain_in_slurm_is_one_job_that_is_requeued_with_the_stage_that_trains(
+def test_a_slurm_chain_is_one_job_that_requeues_at_its_current_stage(
     cluster: RemoteRuns, stages: list[RunDir], trainer: Trainer
 ) -> None:
     trainer("--steps 200 --delay 0.05")

@@ -62,7 +62,7 @@ def same(run: RunDir) -> bool:
     )
 
 
-def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+def test_a_remote_run_is_mirrored_to_a_local_run_folder(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 40 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
@@ -74,7 +74,7 @@ def test_a_run_elsewhere_is_a_run_folder_here(remote: RemoteRuns, run: RunDir, t
     assert not status.is_local
 
 
-def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+def test_local_requests_reach_the_remote_trainer(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 2000 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
@@ -89,7 +89,9 @@ def test_what_is_asked_here_is_heard_there(remote: RemoteRuns, run: RunDir, trai
     wait_for(lambda: same(run))
 
 
-def test_who_does_not_listen_is_ended_when_asked_again(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+def test_an_unresponsive_trainer_is_terminated_on_the_second_request(
+    remote: RemoteRuns, run: RunDir, trainer: Trainer
+) -> None:
     trainer("--steps 2000 --delay 0.02 --deaf")
     remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
@@ -115,9 +117,7 @@ def test_a_clock_that_is_off_by_hours_does_not_matter(
     wait_for(lambda: state(run) is RunState.STOPPED)
 
 
-def test_a_window_that_was_closed_finds_what_happened_meanwhile(
-    machines: Machines, run: RunDir, trainer: Trainer, tmp_path: Path
-) -> None:
+def test_a_reopened_window_catches_up(machines: Machines, run: RunDir, trainer: Trainer, tmp_path: Path) -> None:
     trainer("--steps 30 --delay 0.02")
     first = RemoteRuns(machines)
     first.launch(run, "near", run_config())
@@ -132,7 +132,7 @@ def test_a_window_that_was_closed_finds_what_happened_meanwhile(
     second.close()
 
 
-def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
+def test_repeated_disconnects_neither_lose_nor_duplicate_events(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
     """The process that carries the line is killed at random moments while events flow."""
@@ -153,7 +153,7 @@ def test_the_line_cut_again_and_again_loses_and_doubles_nothing(
     assert BACK_OFF[-1] <= 30.0
 
 
-def test_a_launch_while_the_line_is_down_arrives_later_and_once(
+def test_a_launch_while_disconnected_arrives_later_and_once(
     tmp_path: Path, machine: Machine, run: RunDir, trainer: Trainer
 ) -> None:
     trainer("--steps 20 --delay 0.01")
@@ -188,7 +188,7 @@ def part(at: int, data: bytes, restart: bool = False) -> Bytes:
     )
 
 
-def test_parts_that_come_twice_or_with_a_gap(run: RunDir) -> None:
+def test_duplicate_and_missing_chunks(run: RunDir) -> None:
     mirror = mirror_of(run)
     mirror.append(part(0, b"abc"))
     mirror.append(part(0, b"abcdef"))  # what is here already is not written again
@@ -204,7 +204,7 @@ def test_parts_that_come_twice_or_with_a_gap(run: RunDir) -> None:
     mirror.close()
 
 
-def test_a_file_that_was_replaced_there_is_copied_anew(host: Host, run: RunDir, trainer: Trainer) -> None:
+def test_a_replaced_remote_file_is_copied_again(host: Host, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 5 --delay 0")
     folder = host.submit("one", "a", run_config()).result(60).folder
     wait_for(lambda: host.run_status(folder).result(60).state is RunState.DONE)
@@ -236,7 +236,7 @@ def fetched(machines: Machines, run: RunDir, runs_there: Path) -> tuple[Host, Pa
     return machines.host("near"), step
 
 
-def test_a_checkpoint_is_fetched_whole(fetched: tuple[Host, Path], run: RunDir) -> None:
+def test_a_checkpoint_is_fetched_completely(fetched: tuple[Host, Path], run: RunDir) -> None:
     host, step = fetched
     seen: list[tuple[int, int]] = []
     folder = fetch_checkpoint(host, run, "best", lambda done, total: seen.append((done, total)))
@@ -248,7 +248,7 @@ def test_a_checkpoint_is_fetched_whole(fetched: tuple[Host, Path], run: RunDir) 
     assert (run.checkpoints / "best").read_text() == step.name
 
 
-def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
+def test_a_locally_deleted_run_is_no_longer_followed(remote: RemoteRuns, run: RunDir, trainer: Trainer) -> None:
     trainer("--steps 3000 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists())
@@ -264,7 +264,7 @@ def test_a_run_that_is_deleted_here_is_let_go(remote: RemoteRuns, run: RunDir, t
     assert remote.machines.host("near").run_status(str(folder.path)).result(60).state.alive
 
 
-def test_what_another_program_follows_is_resumed_all_the_same(
+def test_a_run_followed_by_another_program_can_be_resumed(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:
     trainer("--steps 60 --delay 0.02")

@@ -140,7 +140,7 @@ UNKNOWN_JOB = "Slurm no longer knows job 7, and the run has no last event; resum
         ),
     ],
 )
-def test_a_job_is_judged_by_slurm_and_by_what_its_run_wrote_since(
+def test_a_jobs_state_combines_slurm_and_its_events(
     run: RunDir, says: SlurmJob | None, events: Sequence[Event], state: str, note: str
 ) -> None:
     write_job(run, SLURM)
@@ -154,7 +154,7 @@ def test_a_job_is_judged_by_slurm_and_by_what_its_run_wrote_since(
     assert found.expected == wanted
 
 
-def test_what_a_job_does_before_its_first_event_and_why_it_was_requeued(run: RunDir) -> None:
+def test_job_states_before_the_first_event_and_reasons_of_a_requeue(run: RunDir) -> None:
     write_job(run, SLURM)
     watched = WatchedRun(run, Cluster(RUNS))
     run.write_status(status(started=NOW - 400, doing="reading data"))
@@ -170,7 +170,7 @@ def test_what_a_job_does_before_its_first_event_and_why_it_was_requeued(run: Run
 
 
 @pytest.mark.parametrize(("ago", "state"), [(5.0, "running"), (29.0, "running"), (31.0, "lost contact")])
-def test_where_slurm_does_not_answer_the_heartbeat_speaks(run: RunDir, ago: float, state: str) -> None:
+def test_without_slurm_the_heartbeat_decides(run: RunDir, ago: float, state: str) -> None:
     write_job(run, SLURM)
     write(run, started(400))
     run.write_status(status(ago, pid=1 << 22, started=1.0))  # of a process on another node
@@ -190,7 +190,7 @@ def test_where_slurm_does_not_answer_the_heartbeat_speaks(run: RunDir, ago: floa
         ([finished(40)], status(started=NOW - 30), "interrupted", ""),  # it was resumed, and is gone without a word
     ],
 )
-def test_a_process_is_judged_by_its_events_and_its_heartbeat(
+def test_a_process_state_follows_events_and_heartbeat(
     run: RunDir, events: Sequence[Event], held: RunStatus | None, state: str, note: str
 ) -> None:
     write(run, *events)
@@ -203,7 +203,7 @@ def test_a_process_is_judged_by_its_events_and_its_heartbeat(
     assert found.step == (events[-1].step if events else 0)  # type: ignore[attr-defined]
 
 
-def test_a_resumed_trainer_that_has_not_said_so_yet_is_starting(run: RunDir) -> None:
+def test_a_resumed_trainer_without_an_event_is_starting(run: RunDir) -> None:
     mine = own_status(doing="reading data")
     now = mine.started + 10
     write(run, RunFinished(time=mine.started - 5, step=4, outcome="paused"))
@@ -228,7 +228,7 @@ def test_a_resumed_trainer_that_has_not_said_so_yet_is_starting(run: RunDir) -> 
         (False, True, "", [finished(9, "stopped")], "stopped", ""),
     ],
 )  # fmt: skip
-def test_a_part_of_a_study_is_done_when_its_program_has_left_its_result(
+def test_a_study_task_is_done_when_its_program_wrote_a_result(
     run: RunDir, working: bool, left: bool, said: str, events: Sequence[Event], state: str, note: str
 ) -> None:
     mine = own_status()
@@ -254,7 +254,7 @@ def stages(tmp_path: Path) -> list[RunDir]:
     return [RunDir(folder / "stage-1-one"), RunDir(folder / "stage-2-two")]
 
 
-def test_stages_of_a_chain_that_have_not_begun_and_an_ensemble_that_is_judged(stages: list[RunDir]) -> None:
+def test_stages_that_have_not_started_and_an_ensemble_in_evaluation(stages: list[RunDir]) -> None:
     last = stages[1]
     mine = own_status()
     at_work = Job(token="t", pid=mine.pid, started=mine.started)
@@ -282,7 +282,7 @@ def test_stages_of_a_chain_that_have_not_begun_and_an_ensemble_that_is_judged(st
     assert [one.state.value for one in found] == ["done", "running"], "the job of a chain outlives its stages"
 
 
-def test_a_run_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_run_folder_is_reported(tmp_path: Path) -> None:
     found = WatchedRun(RunDir(tmp_path / "gone"), Cluster()).progress()
     assert (found.state.value, found.note) == (
         "interrupted",
@@ -290,7 +290,7 @@ def test_a_run_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_what_waits_in_the_queue_is_taken_out_of_it_and_a_trainer_is_asked(run: RunDir) -> None:
+def test_a_queued_job_is_cancelled_and_a_trainer_is_signalled(run: RunDir) -> None:
     write_job(run, SLURM)
     for what, outcome in (("stop", "stopped"), ("pause", "paused")):
         cluster = Cluster(WAITS)
@@ -310,7 +310,7 @@ def test_what_waits_in_the_queue_is_taken_out_of_it_and_a_trainer_is_asked(run: 
     assert not run.control.exists(), "nobody is there to ask"
 
 
-def test_a_trainer_that_cleared_what_was_asked_while_it_began_is_asked_again(run: RunDir) -> None:
+def test_a_trainer_that_cleared_the_request_while_starting_is_asked_again(run: RunDir) -> None:
     write_job(run, SLURM)
     cluster = Cluster(RUNS)
     watched = WatchedRun(run, cluster)
@@ -331,7 +331,9 @@ def test_a_trainer_that_cleared_what_was_asked_while_it_began_is_asked_again(run
     assert not run.control.exists(), "what was asked is over with the run that it was asked of"
 
 
-def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_locally(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster, ended = Cluster(RUNS), list[bool]()
     monkeypatch.setattr(run_progress, "end_processes", lambda run, job, status, kill: ended.append(kill))
     write_job(run, SLURM)
@@ -345,7 +347,7 @@ def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_here(run: RunDir, m
     assert len(cluster.heard) == 2
 
 
-def test_a_status_without_a_process_is_no_work(run: RunDir) -> None:
+def test_a_status_without_a_process_is_idle(run: RunDir) -> None:
     """A part of a study whose program wrote no pid of its own is at work as long as its trainer is."""
     write_job(run, Job(token="t", result="result.json"))
     write(run, RunFinished(time=time.time(), step=9, outcome="done"))

@@ -19,7 +19,7 @@ from core.spec.run.folder import RunDir
 RUN = RunDir("/home/a person/runs/100% new")
 
 
-def test_a_script_is_a_shell_s_whatever_the_folder_is_called() -> None:
+def test_a_script_quotes_any_folder_name() -> None:
     machine = Machine(
         name="a", launcher="slurm", partition="low", time="1:00:00", gpus=2, setup="module load cuda",
         sbatch="#SBATCH --account=us\n#SBATCH --mail-type=END",
@@ -37,7 +37,7 @@ def test_a_script_is_a_shell_s_whatever_the_folder_is_called() -> None:
     assert "--standalone" in script
 
 
-def test_torchrun_starts_a_process_a_device() -> None:
+def test_torchrun_starts_a_process_per_device() -> None:
     machine = Machine(name="a", launcher="torchrun")
     command = direct_command(machine, RUN, ["0", "3"])
     assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -54,9 +54,7 @@ def head_of(script: str) -> list[str]:
     ("gpus", "devices", "given"),
     [(0, [], None), (0, ["4"], 1), (0, ["4", "5"], 2), (3, [], 3), (3, ["4"], 1)],
 )
-def test_a_job_asks_for_as_many_gpus_as_were_chosen_else_as_the_machine_says(
-    gpus: int, devices: list[str], given: int | None
-) -> None:
+def test_a_job_requests_the_chosen_or_default_number_of_gpus(gpus: int, devices: list[str], given: int | None) -> None:
     machine = Machine(name="a", launcher="slurm", gpus=gpus, nodes=3, warning=90)
     stage = RunDir(RUN.path / "stage-1-a")
     lines = {
@@ -89,7 +87,7 @@ def test_a_job_asks_for_as_many_gpus_as_were_chosen_else_as_the_machine_says(
         ({"processes": 3, "cpus": 2}, [], 6, 2),
     ],
 )
-def test_a_job_asks_for_the_cpus_of_all_its_processes(
+def test_a_job_requests_cpus_for_all_its_processes(
     settings: dict[str, int], devices: list[str], run: int | None, one_process: int | None
 ) -> None:
     machine = Machine(name="a", launcher="slurm", **settings)  # type: ignore[arg-type]
@@ -104,7 +102,7 @@ def test_a_job_asks_for_the_cpus_of_all_its_processes(
         assert script.index("export SRUN_CPUS_PER_TASK=") < script.index("srun --unbuffered")
 
 
-def test_a_script_warns_before_its_end_and_starts_what_it_is_for() -> None:
+def test_a_script_signals_before_its_time_limit_and_starts_its_program() -> None:
     machine = Machine(name="a", launcher="slurm", warning=90, processes=2)
     script = sbatch_script(machine, RUN)
     assert '[ "$left" -le 150 ] && why="time limit"' in script
@@ -120,7 +118,7 @@ def test_a_script_warns_before_its_end_and_starts_what_it_is_for() -> None:
     assert '"$(stage)/control"' in chain_script(machine, RunDir(RUN.path / "stage-1-a"))
 
 
-def test_as_many_processes_as_are_set_else_as_there_are_devices() -> None:
+def test_as_many_processes_as_configured_or_as_devices() -> None:
     for settings, devices, ranks in (
         ({"processes": 4, "gpus": 2}, ["0"], 4),
         ({"gpus": 2}, ["0", "1", "2"], 3),
@@ -146,7 +144,7 @@ class Commands:
         return subprocess.CompletedProcess(command, 0, said, "")
 
 
-def test_how_jobs_stand_is_read_from_slurm_s_words() -> None:
+def test_job_states_are_parsed_from_slurm() -> None:
     commands = Commands(
         squeue="12|PENDING|Resources|2030-01-02T03:04:05|\n13|RUNNING|None|2026-01-02T03:04:05|n[1-2]\n",
         scontrol="JobId=12 JobName=a JobState=PENDING Reason=Resources Restarts=2 StartTime=Unknown NodeList=(null)",
@@ -164,7 +162,7 @@ def test_how_jobs_stand_is_read_from_slurm_s_words() -> None:
     assert gone is None
 
 
-def test_squeue_is_asked_seldom_however_many_runs_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], mktime=time.mktime, strptime=time.strptime)
     monkeypatch.setattr(slurm_module, "time", clock)
@@ -184,7 +182,7 @@ def test_squeue_is_asked_seldom_however_many_runs_are_followed(monkeypatch: pyte
     assert commands.asked.count("squeue") == asked + 1, "what was done here is seen at once"
 
 
-def test_a_job_that_ended_is_asked_about_itself() -> None:
+def test_a_finished_job_is_queried_by_its_id() -> None:
     ended = "JobId=9 JobState=TIMEOUT Reason=TimeLimit Restarts=0 StartTime=2026-01-02T03:04:05 NodeList=n1"
     found = Slurm(Commands(squeue="", scontrol=ended)).job("9")
     assert found is not None
@@ -193,7 +191,7 @@ def test_a_job_that_ended_is_asked_about_itself() -> None:
     assert not found.running
 
 
-def test_a_job_that_ends_while_it_is_watched_is_seen_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ends_between_polls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_module, "QUEUE_VALID_SECONDS", -1.0)
     shown = "JobId=9 JobState={} Reason=None Restarts={} StartTime=2026-01-02T03:04:05 NodeList=n1"
     commands = Commands(squeue="9|RUNNING|None|2026-01-02T03:04:05|n1\n", scontrol=shown.format("RUNNING", 0))
@@ -228,7 +226,7 @@ def test_partitions_and_refusals() -> None:
         Slurm(absent).job("1")
 
 
-def test_slurm_s_times_are_this_machine_s() -> None:
+def test_slurm_times_use_the_local_time_zone() -> None:
     assert parse_time("N/A") is None
     assert parse_time("Unknown") is None
     now = time.time()

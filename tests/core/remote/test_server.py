@@ -16,7 +16,7 @@ from tests.core.remote.conftest import run_config, wait_for
 Trainer = Callable[[str], None]
 
 
-def test_it_tells_what_the_machine_has_and_what_works(host: Host) -> None:
+def test_the_server_reports_the_hardware_and_the_checks(host: Host) -> None:
     facts = host.probe().result(60)
     assert facts.cores >= 1
     assert facts.memory > 100
@@ -28,7 +28,7 @@ def test_it_tells_what_the_machine_has_and_what_works(host: Host) -> None:
     assert not any(one.remedy for one in findings.values() if one.works)
 
 
-def test_the_same_request_again_starts_nothing_more(host: Host, trainer: Trainer) -> None:
+def test_a_repeated_request_starts_nothing_more(host: Host, trainer: Trainer) -> None:
     trainer("--steps 400 --delay 0.02")
     first = host.submit("one", "token", run_config()).result(60)
     assert host.submit("one", "token", run_config()).result(60) == first

@@ -66,7 +66,7 @@ def run_there(remote: Remote, name: str = "one", **status: Any) -> RunDir:
     return run
 
 
-def test_it_greets_once_answers_in_order_and_ends_with_its_requests(tmp_path: Path, said: Said) -> None:
+def test_the_server_greets_once_answers_in_order_and_exits_with_its_input(tmp_path: Path, said: Said) -> None:
     lines = ['{"id": 1, "do": "ping"}', '{"do": "ping"}', "no request", "[1]", '{"id": 2}', '{"id": 4, "do": "ping"}']
     remote = Remote(io.StringIO("\n".join(lines) + "\n"), said, tmp_path)
     remote.serve()
@@ -81,7 +81,7 @@ def test_it_greets_once_answers_in_order_and_ends_with_its_requests(tmp_path: Pa
     assert remote._follower._stopped.is_set()
 
 
-def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
+def test_the_server_sends_heartbeats_and_exits_after_long_silence(
     remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
@@ -103,13 +103,13 @@ def test_it_says_that_it_lives_and_ends_when_nobody_has_spoken_for_long(
     assert set(ended) == {0}
 
 
-def test_a_line_that_is_gone_is_noticed(remote: Remote, said: Said) -> None:
+def test_a_broken_pipe_is_noticed(remote: Remote, said: Said) -> None:
     said.close()
     remote._send({"event": "alive"})
     assert remote._closed.is_set()
 
 
-def test_what_it_cannot_do_is_refused_in_words(
+def test_unsupported_requests_are_refused_with_a_message(
     remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def message(do: str, **more: Any) -> str:
@@ -137,7 +137,7 @@ def test_what_it_cannot_do_is_refused_in_words(
     assert len(said.all()) == before, "nobody waits for it"
 
 
-def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
+def test_a_request_about_a_followed_run_polls_it_at_once(
     remote: Remote, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, looked = run_there(remote, doing="training"), list[str]()
@@ -178,9 +178,7 @@ def test_what_is_asked_of_a_followed_run_is_looked_at_at_once(
     assert remote._follower.watched(folder) is not watched
 
 
-def test_the_runs_of_a_machine_are_listed_with_stages_and_without_what_cannot_be_read(
-    remote: Remote, said: Said
-) -> None:
+def test_runs_of_a_machine_are_listed_with_stages_and_without_unreadable_ones(remote: Remote, said: Said) -> None:
     config = preset_config("clip", "tiny")
     assert asked(remote, said, "runs")["result"] == {"runs": []}
     run_there(remote, "b", step=4, total_steps=9)
@@ -200,7 +198,7 @@ def test_the_runs_of_a_machine_are_listed_with_stages_and_without_what_cannot_be
     assert "chain" in found[2]["name"]
 
 
-def test_scripts_checks_data_and_files_are_given(remote: Remote, said: Said, tmp_path: Path) -> None:
+def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:
     slurm = NEAR | {"launcher": "slurm"}
     script = asked(remote, said, "script", machine=slurm, name="one", devices=[1])["result"]["script"]
     assert "config.json" in script

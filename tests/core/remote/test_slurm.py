@@ -102,7 +102,9 @@ def test_a_job_is_submitted_watched_paused_and_resumed(cluster: RemoteRuns, tmp_
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 
-def test_a_job_that_waits_says_why_and_can_be_taken_back(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+def test_a_pending_job_shows_its_reason_and_can_be_cancelled(
+    cluster: RemoteRuns, tmp_path: Path, trainer: Trainer
+) -> None:
     trainer(SLOW)
     said("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
     wait_for(lambda: "R" in said("squeue", "-h", "-o", "%t"))
@@ -115,7 +117,7 @@ def test_a_job_that_waits_says_why_and_can_be_taken_back(cluster: RemoteRuns, tm
 
 
 @pytest.mark.slow
-def test_a_job_cancelled_in_slurm_is_told_so(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+def test_a_job_cancelled_in_slurm_is_reported(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(f"{SLOW} --deaf")
     run = launch(cluster, tmp_path)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
@@ -126,7 +128,7 @@ def test_a_job_cancelled_in_slurm_is_told_so(cluster: RemoteRuns, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_window_cancels_a_job_that_does_not_listen(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+def test_the_window_cancels_an_unresponsive_job(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(f"{SLOW} --deaf")
     run = launch(cluster, tmp_path)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
@@ -138,7 +140,7 @@ def test_the_window_cancels_a_job_that_does_not_listen(cluster: RemoteRuns, tmp_
 
 
 @pytest.mark.slow
-def test_a_preempted_job_is_saved_requeued_and_goes_on(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
+def test_a_preempted_job_is_saved_requeued_and_continues(cluster: RemoteRuns, tmp_path: Path, trainer: Trainer) -> None:
     trainer(SLOW)
     run = launch(cluster, tmp_path)
     wait_for(lambda: state(run) is RunState.RUNNING and has_points(run))
@@ -173,7 +175,7 @@ def test_a_job_near_its_time_limit_saves_and_requeues_itself(
     assert points(run) == list(range(1, points(run)[-1] + 1))
 
 
-def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path: Path) -> None:
+def test_an_sbatch_refusal_is_quoted(cluster: RemoteRuns, tmp_path: Path) -> None:
     script = "#!/bin/bash\n#SBATCH --partition=no-such-partition\ntrue\n"
     with pytest.raises(UserError, match=r"sbatch failed.*partition"):
         launch(cluster, tmp_path, script=script)
@@ -188,7 +190,7 @@ def test_what_sbatch_refuses_is_told_in_its_words(cluster: RemoteRuns, tmp_path:
 
 
 @pytest.mark.slow
-def test_torchrun_meets_over_two_nodes(cluster: RemoteRuns, tmp_path: Path, runs_there: Path) -> None:
+def test_torchrun_connects_two_nodes(cluster: RemoteRuns, tmp_path: Path, runs_there: Path) -> None:
     """The script of a machine with two nodes, with a program in place of the trainer that adds up over the ranks."""
     machine = cluster.machines.list.find("slurm").model_copy(update={"nodes": 2, "processes": 1})
     cluster.machines.list.put(machine)

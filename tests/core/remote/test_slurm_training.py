@@ -47,7 +47,7 @@ def losses(run: RunDir) -> dict[int, float]:
     return {event.step: event.values["train/loss"] for event in events if isinstance(event, Metrics)}
 
 
-def test_a_preempted_run_ends_as_if_nothing_had_happened(cluster: RemoteRuns, tmp_path: Path) -> None:
+def test_a_preempted_run_equals_an_uninterrupted_one(cluster: RemoteRuns, tmp_path: Path) -> None:
     pairs, _ = write_pairs(tmp_path / "pairs")
     settings = [f"data.train={pairs}", "optim.batch_size=12", "optim.epochs=150", "runtime.log_every=1", "data.val="]
     config = override(preset_config("clip", "tiny"), settings).to_json()

@@ -45,7 +45,7 @@ def told(machine: Machine, seconds: float = 60.0) -> UserError:
         host.close()
 
 
-def test_a_run_through_ssh_whose_line_is_killed(far: RemoteRuns, tmp_path: Path) -> None:
+def test_a_run_over_ssh_survives_a_killed_connection(far: RemoteRuns, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "home" / "runs" / "one")
     far.launch(run, "far", run_config())
     host, draw = far.machines.host("far"), random.Random(3)
@@ -76,7 +76,7 @@ def test_a_changed_host_key_is_refused_with_the_remedy(sshd: Sshd, ssh_machine: 
     assert "ssh-keygen -R" in str(error)
 
 
-def test_a_password_is_never_asked_for(sshd: Sshd, ssh_machine: Machine) -> None:
+def test_ssh_never_asks_for_a_password(sshd: Sshd, ssh_machine: Machine) -> None:
     keys = sshd.folder / "authorized_keys"
     before = keys.read_bytes()
     keys.write_bytes(b"")
@@ -88,7 +88,7 @@ def test_a_password_is_never_asked_for(sshd: Sshd, ssh_machine: Machine) -> None
     assert "ssh-copy-id" in str(error)
 
 
-def test_no_python_there_and_another_version(ssh_machine: Machine, tmp_path: Path) -> None:
+def test_missing_python_and_another_version(ssh_machine: Machine, tmp_path: Path) -> None:
     error = told(ssh_machine.model_copy(update={"python": "/no/such/python"}))
     assert isinstance(error, MachineRefused)
     assert "/no/such/python" in str(error)
@@ -107,7 +107,7 @@ def test_no_python_there_and_another_version(ssh_machine: Machine, tmp_path: Pat
     assert "protocol 99" in str(error)
 
 
-def test_a_host_that_is_gone_may_come_back(
+def test_an_unreachable_host_may_come_back(
     ssh_machine: Machine, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config"

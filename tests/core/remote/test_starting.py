@@ -87,7 +87,7 @@ def submit(starter: Starter, machine: Machine = DIRECT, name: str = "one", token
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", " one", "one ", "a/b", "a\\b", "..", "x" * 201])
-def test_what_is_no_name_of_a_run(starter: Starter, name: str) -> None:
+def test_invalid_run_names(starter: Starter, name: str) -> None:
     with pytest.raises(UserError, match="cannot be the name of a run folder"):
         starter.run(name)
 
@@ -112,7 +112,7 @@ def test_a_run_is_started_once_for_each_request(starter: Starter, begun: Begun, 
     assert b"renamed" in run.config.read_bytes(), "a run that this program started takes another config"
 
 
-def test_a_folder_of_somebody_else_and_one_without_a_config_are_left_alone(
+def test_foreign_folders_and_those_without_a_config_are_left_alone(
     starter: Starter, begun: Begun, tmp_path: Path
 ) -> None:
     run = RunDir(tmp_path / "one")
@@ -131,9 +131,7 @@ def test_a_folder_of_somebody_else_and_one_without_a_config_are_left_alone(
     submit(starter, name="two", devices=["MIG-1a-2b"])
 
 
-def test_a_request_finds_what_it_started_though_that_was_not_noted(
-    starter: Starter, begun: Begun, tmp_path: Path
-) -> None:
+def test_a_request_finds_its_process_even_if_unrecorded(starter: Starter, begun: Begun, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "one")
     run.create()
     run.config.write_text(run_config())
@@ -164,9 +162,7 @@ def test_a_live_run_is_not_started_again(
         submit(starter, token="other")
 
 
-def test_a_job_is_handed_to_slurm_with_the_script_that_was_chosen(
-    starter: Starter, cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_job_is_submitted_to_slurm_with_the_chosen_script(starter: Starter, cluster: Cluster, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "one")
     run.create()
     run.ask("pause")
@@ -197,7 +193,7 @@ def test_a_job_is_handed_to_slurm_with_the_script_that_was_chosen(
 
 
 @pytest.mark.parametrize(("name", "asked"), [("", "one"), ("study-arm", "study-arm")])
-def test_a_job_whose_number_was_lost_is_found_by_its_name(
+def test_a_job_with_a_lost_id_is_found_by_its_name(
     starter: Starter, cluster: Cluster, tmp_path: Path, name: str, asked: str
 ) -> None:
     run = RunDir(tmp_path / "one")
@@ -223,7 +219,7 @@ def submit_chain(starter: Starter, machine: Machine = DIRECT, stage: str = "stag
     return starter.submit_chain(machine, "c", stage, **given)
 
 
-def test_a_chain_is_one_program_of_its_own_folder(
+def test_a_chain_is_one_program_in_its_own_folder(
     starter: Starter, begun: Begun, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "c"
@@ -249,9 +245,7 @@ def test_a_chain_is_one_program_of_its_own_folder(
     assert cluster.taken == []
 
 
-def test_a_script_of_a_machine_s_own_starts_no_chain_and_no_study(
-    starter: Starter, begun: Begun, cluster: Cluster
-) -> None:
+def test_a_custom_script_starts_no_chain_and_no_study(starter: Starter, begun: Begun, cluster: Cluster) -> None:
     own = SLURM.model_copy(update={"script": "#!/bin/sh\n"})
     with pytest.raises(UserError, match="cannot start a chain"):
         submit_chain(starter, own)
@@ -266,7 +260,7 @@ def test_a_script_of_a_machine_s_own_starts_no_chain_and_no_study(
     assert job.launcher == "direct"
 
 
-def test_a_part_of_a_study_is_started_with_its_files(
+def test_a_study_task_is_started_with_its_files(
     starter: Starter, begun: Begun, cluster: Cluster, tmp_path: Path
 ) -> None:
     files = {"study.json": "{}", "arms/0123456789.json": "[]"}

@@ -14,7 +14,7 @@ from core.spec.study import StudyDir
 ARM = "0123abcd"
 
 
-def test_a_run_and_a_step_are_named_by_their_arm_and_number(tmp_path: Path) -> None:
+def test_runs_and_steps_are_named_by_arm_and_number(tmp_path: Path) -> None:
     out = StudyDir(tmp_path / "studies" / "mine")
     for given, folder, result, name in (
         (("run", ARM, "3", "100"), out.run(ARM, 3).path, "exports/measures.json", f"mine-{ARM}-3"),
@@ -44,12 +44,12 @@ def test_a_run_and_a_step_are_named_by_their_arm_and_number(tmp_path: Path) -> N
     ],
     ids=" ".join,
 )
-def test_other_words_are_no_work(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_other_names_are_no_task(tmp_path: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match="is not a job of a study; update sdgui"):
         parse_study_task(tmp_path, "mine", words)
 
 
-def test_the_largest_number_is_one_of_nineteen_digits(tmp_path: Path) -> None:
+def test_the_largest_number_has_nineteen_digits(tmp_path: Path) -> None:
     assert parse_study_task(tmp_path, "mine", ("run", ARM, "3", "9" * 19)).arguments[-1] == "9" * 19
 
 
@@ -60,7 +60,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str
             parse_study_task(tmp_path, study, ("step", arm, "1"))
 
 
-def test_files_are_written_where_they_are_not_what_they_are_to_be(tmp_path: Path) -> None:
+def test_files_are_written_only_if_they_differ(tmp_path: Path) -> None:
     files = {"study.json": "{}", f"arms/{ARM}.json": "ä"}
     write_study(tmp_path, "mine", files)
     folder = tmp_path / "studies" / "mine"
@@ -86,7 +86,7 @@ def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.rglob("*.*")), "nothing is written"
 
 
-def test_a_file_has_a_largest_size_and_what_the_disk_refuses_is_told(tmp_path: Path) -> None:
+def test_file_size_is_bounded_and_disk_errors_are_reported(tmp_path: Path) -> None:
     write_study(tmp_path, "mine", {"study.json": "x" * _MAX_CHARACTERS})
     with pytest.raises(UserError, match=re.escape("study.json is not a file of a study")):
         write_study(tmp_path, "mine", {"study.json": "y" * (_MAX_CHARACTERS + 1)})

@@ -38,7 +38,7 @@ def told(*_: Any) -> None:
     """Nobody watches."""
 
 
-def test_each_step_is_a_frame_with_the_networks_beside_each_other(tmp_path: Path) -> None:
+def test_each_step_is_a_frame_with_both_networks(tmp_path: Path) -> None:
     colours = {"3student": "red", "3teacher": "lime", "9student": "blue", "9teacher": "white"}
     for name, colour in colours.items():
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
@@ -62,7 +62,7 @@ def test_each_step_is_a_frame_with_the_networks_beside_each_other(tmp_path: Path
                 assert near > 40 * 40 / 2, f"{colour} is on side {side} of frame {number}"
 
 
-def test_what_cannot_be_drawn_or_written_is_told(tmp_path: Path) -> None:
+def test_frames_that_cannot_be_drawn_or_written_are_reported(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"checkpoint\.keep_every"):
         TravelSession(Search(tmp_path)).travel(told, "/runs/a", [], ["student"], {}, str(tmp_path / "x.webp"))
     frames = [Frame(1, (("student", (Hit("/gone.png", "a \u4e2d caption"), Hit("/gone.png", below=True))),))]

@@ -22,7 +22,7 @@ def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def test_near_identical_images_are_folded(tmp_path: Path) -> None:
+def test_near_duplicates_are_folded(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     twin = paths[3].with_name("twin.png")
     twin.write_bytes(paths[3].read_bytes())
@@ -35,7 +35,7 @@ def test_near_identical_images_are_folded(tmp_path: Path) -> None:
     assert all(not row["duplicates"] for row in apart)
 
 
-def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Path) -> None:
+def test_as_many_results_as_requested_beside_near_duplicates(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     for number in range(20):
         paths[3].with_name(f"twin-{number}.png").write_bytes(paths[3].read_bytes())
@@ -50,7 +50,7 @@ def test_so_many_are_found_as_are_wanted_beside_near_identical_ones(tmp_path: Pa
     assert found["above"] == sum(row["above_cutoff"] for row in found["rows"])
 
 
-def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_missing_image_is_reported(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
@@ -58,7 +58,7 @@ def test_a_image_that_is_gone_is_said(tmp_path: Path) -> None:
     assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
 
 
-def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresponsive_folder_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tmp_path / "images"
     write_images(images, captions=False)
     build(images, tmp_path / "index")
@@ -79,9 +79,7 @@ def test_a_folder_that_does_not_answer_ends_no_search(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("words", ["~nobody-has-this-name/a.png", "many words " * 40])
-def test_what_to_keep_away_from_may_be_any_words(
-    tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_negative_queries_may_be_any_words(tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_images(tmp_path / "images", captions=False)
     build(tmp_path / "images", tmp_path / "index")
     command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]

@@ -29,7 +29,7 @@ class Fake(Collection):
         self.alive = np.ones(len(images), np.bool_)
 
 
-def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
+def test_the_threshold_keeps_its_rate_on_new_queries() -> None:
     """Scores with heavy tails: a normal threshold would be passed several times as often."""
     random = np.random.default_rng(0)
 
@@ -52,14 +52,14 @@ def test_the_cut_off_keeps_its_rate_on_queries_it_has_not_seen() -> None:
 
 
 @pytest.mark.parametrize(("count", "spread"), [(0, 0.0), (1, 0.0), (2, 0.6)])
-def test_the_median_of_two_images_wants_two(count: int, spread: float) -> None:
+def test_the_median_of_two_images_needs_two(count: int, spread: float) -> None:
     turned = np.zeros((2, DIM), np.float32)
     turned[:, 0], turned[1, 1] = (1.0, 0.6), 0.8
     calibration = Calibration(Fake(turned[:count], turned[:0], np.zeros(0, np.int64)))
     assert calibration.spread_of_pairs == pytest.approx(spread)
 
 
-def test_own_images_do_not_count_as_unrelated() -> None:
+def test_own_images_are_not_counted_as_unrelated() -> None:
     """Ten images without captions answer the query, so that its own scores do not hold the cut-off down."""
     captioned, query = vectors(400), vectors(1, seed=1)[0]
     answers = query + 0.05 * vectors(10, seed=2)
@@ -71,7 +71,7 @@ def test_own_images_do_not_count_as_unrelated() -> None:
     assert set(np.flatnonzero(images @ query > cutoff.cosine)) >= set(range(400, 410))
 
 
-def test_ranks_are_those_of_the_evaluators_and_curves_rise(searching: Searcher) -> None:
+def test_ranks_match_the_evaluators_and_curves_rise(searching: Searcher) -> None:
     collection = searching.collection
     told: list[tuple[str, int, int]] = []
     ranked = evaluation.rank_all(collection, lambda *what: told.append(what))
@@ -110,14 +110,14 @@ def test_comparing_finds_what_one_model_misses() -> None:
         evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
 
 
-def test_points_of_one_number_lie_on_the_diagonal() -> None:
+def test_identical_projections_lie_on_the_diagonal() -> None:
     points = projection.Points(np.arange(3), np.zeros(0, np.int64), np.array([[0.0], [1.0], [4.0]], np.float32))
     across, up = projection.principal_axes(points).T
     assert across == pytest.approx(up)
     assert (across[1] - across[0]) / (across[2] - across[0]) == pytest.approx(0.25)
 
 
-def test_the_map_lays_like_beside_like() -> None:
+def test_the_map_places_similar_images_together() -> None:
     """Three clusters of images, each caption beside its own though all captions are moved aside."""
     random = np.random.default_rng(0)
     centres = vectors(3, seed=5)
@@ -139,7 +139,7 @@ def test_the_map_lays_like_beside_like() -> None:
     assert told == [("laying out the map", 0, 0)]
 
 
-def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_additional_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "FITTED", 30)
     centres = vectors(3, seed=5)
     images = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
@@ -151,7 +151,7 @@ def test_further_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPa
     assert (cluster[distance.argmin(1)] == cluster).mean() > 0.95
 
 
-def test_neighbours_are_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_exclude_the_point_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbouring, "_CHUNK", 400)
     points = np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
     points[1] = points[0]
@@ -174,7 +174,7 @@ def test_neighbours_are_the_nearest_others(monkeypatch: pytest.MonkeyPatch) -> N
     assert grouped.min() >= 0
 
 
-def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(projection, "FITTED", 50)
     monkeypatch.setattr(projection, "MANY_ITERATIONS", (60, 60))
@@ -214,7 +214,7 @@ def test_many_points_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert "sdgui[map]" in how or "[map]" in how
 
 
-def test_too_little_for_a_map_or_an_evaluation() -> None:
+def test_too_few_images_for_a_map_or_an_evaluation() -> None:
     collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
     with pytest.raises(UserError, match="too few images for a map"):
         projection.choose_points(collection)

@@ -65,7 +65,7 @@ def little(images: Floats, texts: Floats | None = None, owner: Any = None, scale
         ({"labels": {"kind": ("b",)}, "min_size": 3}, [3]),
     ],
 )
-def test_filters_at_their_borders(given: dict[str, Any], rows: list[int] | None) -> None:
+def test_filters_at_their_boundaries(given: dict[str, Any], rows: list[int] | None) -> None:
     collection = little(vectors(5))
     if rows is None:
         with pytest.raises(UserError, match="no image is in"):
@@ -75,7 +75,7 @@ def test_filters_at_their_borders(given: dict[str, Any], rows: list[int] | None)
     assert collection.alive.all(), "a filter changes nothing for the next search"
 
 
-def test_what_cannot_be_found_has_neither_folder_nor_label() -> None:
+def test_unsearchable_rows_have_neither_folder_nor_label() -> None:
     alive = np.array([True, False, True])
     known = read_columns(
         [Record("/a/1.png", (), {"k": "x"}), Record("/b/2.png", (), {"k": "y"}), Record("/a/3.png")], alive
@@ -86,7 +86,7 @@ def test_what_cannot_be_found_has_neither_folder_nor_label() -> None:
     assert known.labels["k"][1].tolist() == [0, -1, -1]
 
 
-def test_captions_of_a_image_that_cannot_be_found_are_not_searched_and_numbers_stay() -> None:
+def test_captions_of_unsearchable_images_are_skipped_and_numbers_stay() -> None:
     """Two captions of image 0, one of 1 (gone), two of 2; -1 belongs to nobody."""
     collection = little(vectors(3), vectors(6, seed=1), owner=[0, 0, 1, 2, 2, -1])
     collection.alive = np.array([True, False, True])
@@ -102,14 +102,14 @@ def test_captions_of_a_image_that_cannot_be_found_are_not_searched_and_numbers_s
     assert {row["text"] for row in answer["rows"]} == {0, 1, 3, 4}, "those of the folder's images"
 
 
-def test_rows_out_of_range_are_no_images() -> None:
+def test_rows_out_of_range_are_ignored() -> None:
     searching = Searcher(little(vectors(5)))
     for row in (-1, 5):
         with pytest.raises(UserError, match=rf"there is no image {row}; there are 5"):
             searching._check_row(row)
 
 
-def test_a_share_of_the_softmax_is_of_what_may_be_found() -> None:
+def test_the_softmax_is_over_searchable_images() -> None:
     bank, query = vectors(40), vectors(1, seed=3)[0]
     searching = Searcher(little(bank))
     chosen = Filter(folders=("/f0",))
@@ -123,7 +123,7 @@ def test_a_share_of_the_softmax_is_of_what_may_be_found() -> None:
 
 
 @pytest.mark.parametrize("scale", [5.0, 60.0])
-def test_where_not_every_score_is_known_the_rest_is_estimated(scale: float) -> None:
+def test_missing_scores_are_estimated(scale: float) -> None:
     bank, query = vectors(2000), vectors(1, seed=3)[0]
     exact, unknown = little(bank, scale=scale), little(bank, scale=scale)
     unknown.images = Unknown(bank)
@@ -132,7 +132,7 @@ def test_where_not_every_score_is_known_the_rest_is_estimated(scale: float) -> N
     assert shares[1] == pytest.approx(shares[0], rel=0.02)
 
 
-def test_near_identical_is_said_by_how_far_apart_images_are() -> None:
+def test_near_duplicates_are_defined_by_distance() -> None:
     """All in a narrow cone (cosines of about 0.9): two at 0.995 are apart, and two at 0.9998 are one."""
     cone = np.eye(1, DIM, dtype=np.float32) * 3 + vectors(60)
     cone /= np.linalg.norm(cone, axis=1, keepdims=True)
@@ -149,7 +149,7 @@ def test_near_identical_is_said_by_how_far_apart_images_are() -> None:
     assert far.calibration.spread_of_pairs == pytest.approx(0.0, abs=0.03)
 
 
-def test_a_result_is_above_the_cut_off_from_it_on() -> None:
+def test_a_result_at_the_threshold_is_above_it() -> None:
     searching = Searcher(little(vectors(50)))
     answer = searching.search_vector(vectors(1, seed=9)[0], "image", Options(k=50, group=False))
     cutoff = answer["cutoff"]["cosine"]
@@ -157,7 +157,7 @@ def test_a_result_is_above_the_cut_off_from_it_on() -> None:
     assert answer["above"] == sum(row["above_cutoff"] for row in answer["rows"]) > 0
 
 
-def test_rates_are_of_the_number_of_images_within_bounds() -> None:
+def test_false_positive_rates_stay_within_bounds() -> None:
     assert Calibration(little(vectors(50))).rate == 1e-2
     assert Calibration(little(vectors(5000))).rate == pytest.approx(10 / 5000)
     many = little(vectors(10))
@@ -166,7 +166,7 @@ def test_rates_are_of_the_number_of_images_within_bounds() -> None:
     assert Calibration(many).rate == 1e-4
 
 
-def test_the_sample_of_a_calibration_is_of_the_rows_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_samples_the_named_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration_module, "SAMPLE", 30)
     bank, query = vectors(100), vectors(1, seed=3)[0]
     found = Calibration(little(bank))
@@ -174,7 +174,7 @@ def test_the_sample_of_a_calibration_is_of_the_rows_that_it_names(monkeypatch: p
     assert found.scores(query) == pytest.approx(bank[found.rows] @ query, abs=1e-6)
 
 
-def test_a_cut_off_by_hand() -> None:
+def test_a_threshold_matches_a_hand_computed_one() -> None:
     """Captions of 40 images over the same 40: z of all pairs but the own, from the medians and upper tenths."""
     bank, texts, query = vectors(40), vectors(40, seed=1), vectors(1, seed=2)[0]
     owner = np.arange(40)[::-1]
@@ -206,13 +206,13 @@ def test_a_cut_off_by_hand() -> None:
     assert "assuming normally distributed scores" in without.meaning
 
 
-def test_equal_scores_come_in_the_order_of_rows() -> None:
+def test_equal_scores_are_ordered_by_row() -> None:
     scores, rows = np.array([0.5, 0.9, 0.5, 0.5, 0.1], np.float32), np.array([40, 10, 30, 20, 50])
     for k, wanted in ((1, [10]), (2, [10, 20]), (3, [10, 20, 30]), (5, [10, 20, 30, 40, 50]), (0, [])):
         assert top_k(scores, rows, k)[1].tolist() == wanted
 
 
-def test_parts_are_cut_by_values_and_by_rows() -> None:
+def test_parts_are_split_by_values_and_by_rows() -> None:
     small = Sizes(small=100, scan=10, ivf_from=40, ivf=20)
     assert layout(10, 10, small) == []
     assert layout(11, 10, small) == [Part("scan", 0, 10), Part("memory", 10, 11)]
@@ -223,7 +223,7 @@ def test_parts_are_cut_by_values_and_by_rows() -> None:
     ]  # fmt: skip
 
 
-def test_terms_keep_their_sign_and_the_first_row_is_a_row() -> None:
+def test_terms_keep_their_sign_and_row_zero_is_a_row() -> None:
     terms = read_terms([{"row": 0}, {"text": "  "}, {"text": "a", "weight": 2}], sign=-1.0)
     assert terms == [Term(row=0, weight=-1.0), Term(text="a", weight=-2.0)]
     assert Query((Term(row=3), Term(text="a"))).kind == "text"
@@ -240,7 +240,7 @@ def ranked(texts: Floats, alive: list[bool] | None = None) -> tuple[Collection, 
     return collection, evaluation.rank_all(collection, quiet)
 
 
-def test_ranks_are_among_the_images_that_can_be_found() -> None:
+def test_ranks_are_among_searchable_images() -> None:
     """Each caption finds its image, but 5 finds 0 first and 4 finds 1 and 2 first; image 2 is gone."""
     texts = np.eye(6, DIM, dtype=np.float32)
     texts[5, :6], texts[4, :6] = [0.9, 0, 0, 0, 0, 0.5], [0, 0.9, 0.8, 0, 0.1, 0]
@@ -257,21 +257,21 @@ def test_ranks_are_among_the_images_that_can_be_found() -> None:
     assert answer["notes"] == []
 
 
-def test_of_too_many_pairs_captions_are_left_out_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_captions_are_sampled_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "MAX_PAIRS", 20)
     collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
     assert judged.texts.tolist() == [0, 2, 5]
     assert evaluation.evaluate(collection, judged)["notes"] == ["3 captions were skipped, evenly, to save time."]
 
 
-def test_captions_that_hold_all_words() -> None:
+def test_captions_that_contain_all_words() -> None:
     collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
     assert [row["text"] for row in evaluation.listed_captions(collection, judged, "CAPTION 3", 9)] == [3]
     assert [row["text"] for row in evaluation.listed_captions(collection, judged, "", 2)] == [0, 1]
     assert [row["text"] for row in evaluation.listed_captions(collection, judged, "caption", 2)] == [0, 1]
 
 
-def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -> None:
+def test_the_largest_differences_come_first_and_ties_count() -> None:
     """B misses images 0 (rank 2) and 1 (rank 3), both miss 5."""
     a, b = (np.eye(6, DIM, dtype=np.float32) for _ in range(2))
     b[0, :6], b[1, :6] = [0.5, 0, 0.6, 0, 0, 0], [0, 0.5, 0.6, 0.6, 0, 0]
@@ -288,7 +288,7 @@ def test_the_greatest_differences_come_first_and_at_counts_the_first_so_many() -
     assert evaluation.compare(*other, *one)["counts"]["only_b"] == 2
 
 
-def test_a_map_of_an_even_choice_names_each_point() -> None:
+def test_a_map_of_an_even_sample_names_each_point() -> None:
     collection = little(vectors(40), vectors(40, seed=1) + 2 * vectors(1, seed=6))
     points = projection.choose_points(collection, shown=20)
     assert (len(points.images), len(points.texts)) == (10, 10)
@@ -306,7 +306,7 @@ def test_a_map_of_an_even_choice_names_each_point() -> None:
         projection.choose_points(little(vectors(2)))
 
 
-def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_of_a_large_map_are_packed_and_named_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     collection = little(vectors(5), vectors(4, seed=1), owner=[0, 0, 2, 4])
     points = projection.Points(np.array([0, 1, 4]), np.array([1, 3]), vectors(5))
     places = np.arange(10.0).reshape(5, 2) / 8
@@ -341,7 +341,7 @@ def test_places_of_a_large_map_are_packed_and_its_points_are_named_when_asked(mo
     }
 
 
-def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recently_used_parts_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def words(embedder: Embedder, text: str, prompts: str) -> tuple[Floats, list[str]]:
@@ -364,7 +364,7 @@ def test_parts_that_were_used_last_are_remembered(monkeypatch: pytest.MonkeyPatc
     assert left == pytest.approx(vectors(1, seed=1)[0], abs=1e-5)
 
 
-def test_a_small_collection_is_searched_by_one_thread_and_the_number_is_given_back() -> None:
+def test_a_small_collection_uses_one_thread_and_restores_the_number() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -375,7 +375,7 @@ def test_a_small_collection_is_searched_by_one_thread_and_the_number_is_given_ba
         torch.set_num_threads(before)
 
 
-def test_a_chain_of_near_identical_images_names_none_twice() -> None:
+def test_a_chain_of_near_duplicates_lists_none_twice() -> None:
     """0 is near 1, and 1 near 2, but 2 is not near 0: it is a result of its own."""
     bank = vectors(60)
     first, aside = bank[0], bank[1] - (bank[1] @ bank[0]) * bank[0]
@@ -387,7 +387,7 @@ def test_a_chain_of_near_identical_images_names_none_twice() -> None:
     assert len(found) == 59
 
 
-def test_captions_are_judged_by_the_scores_of_captions() -> None:
+def test_captions_are_ranked_by_caption_scores() -> None:
     bank, texts, query = vectors(50), vectors(50, seed=1), vectors(1, seed=2)[0]
     collection = little(bank, texts + 2 * texts[:1])
     answer = Searcher(collection).search_vector(query, "text", Options(k=50, find="captions"))

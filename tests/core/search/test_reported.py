@@ -23,7 +23,7 @@ def told() -> Told:
     return []
 
 
-def test_an_index_that_is_made_cleared_moved_and_opened_says_so(
+def test_building_clearing_moving_and_opening_an_index_is_reported(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
@@ -53,13 +53,13 @@ def test_an_index_that_is_made_cleared_moved_and_opened_says_so(
     assert said() == [("opening the index", 0, 0), ("loading the model", 0, 0)]
 
 
-def test_what_makes_a_search_fast_is_made_part_by_part(tmp_path: Path, told: Told) -> None:
+def test_search_acceleration_is_built_in_parts(tmp_path: Path, told: Told) -> None:
     manifest = stored(tmp_path, vectors(2500))
     update_acceleration(tmp_path, manifest, lambda *what: told.append(what), Sizes(small=0, scan=1000))
     assert told == [("preparing the search of images", done, 3) for done in (0, 1)], "the rest stays in memory"
 
 
-def test_neighbours_are_looked_for_in_groups_some_points_at_once(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_are_searched_in_batches(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "_CHUNK", 300)
     points = vectors(500)
     looking = [("looking for neighbours", start, 500) for start in (0, 300)]
@@ -73,7 +73,7 @@ def test_neighbours_are_looked_for_in_groups_some_points_at_once(told: Told, mon
     assert (near == exact).mean() > 0.9
 
 
-def test_as_many_centroids_as_vectors_are_these_vectors() -> None:
+def test_as_many_centroids_as_vectors_are_the_vectors() -> None:
     bank = np.eye(8, dtype=np.float32)
     index = _train(bank, Sizes(lists=8))
     assert sorted(index.quantizer.reconstruct_n(0, 8).tolist()) == sorted(bank.tolist())

@@ -36,7 +36,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return found
 
 
-def test_each_model_and_folder_has_an_index_of_its_own(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
+def test_each_model_and_folder_has_its_own_index(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
     home = tmp_path / "home" / "indexes"
     folder = str(tmp_path / ("long" * 20))
     asked = [("m", "student", folder), ("m", "teacher", folder), ("n", "student", folder), ("m", "student", "/other")]
@@ -50,7 +50,7 @@ def test_each_model_and_folder_has_an_index_of_its_own(built: list[tuple[Any, ..
         update_folder_index(home, "m", "", str(tmp_path / "odd"), quiet)
 
 
-def test_the_index_that_was_not_searched_for_longest_makes_room(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
+def test_the_least_recently_searched_index_is_evicted(built: list[tuple[Any, ...]], tmp_path: Path) -> None:
     home = tmp_path / "indexes"
     paths = [update_folder_index(home, "m", "", f"/images/{number}", quiet) for number in range(MAX_INDEXES)]
     for number, path in enumerate(paths):
@@ -78,7 +78,7 @@ def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "maps"
 
 
-def test_a_layout_is_kept_as_it_was_and_anything_else_is_laid_out_anew(maps: Path) -> None:
+def test_a_cached_layout_is_reused_and_others_are_computed(maps: Path) -> None:
     layout = np.arange(10.0).reshape(5, 2) / 8
     assert load_layout("a", 5) is None
     save_layout("a", layout)
@@ -96,7 +96,7 @@ def test_a_layout_is_kept_as_it_was_and_anything_else_is_laid_out_anew(maps: Pat
     assert load_layout("text", 5) is load_layout("object", 5) is None
 
 
-def test_the_layout_that_was_not_used_for_longest_makes_room(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_layout_is_evicted(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "MAX_LAYOUTS", 3)
     layout = np.zeros((1, 2))
     for number in range(3):
@@ -110,7 +110,7 @@ def test_the_layout_that_was_not_used_for_longest_makes_room(maps: Path, monkeyp
     assert load_layout("nowhere", 1) is None
 
 
-def test_layouts_are_named_by_vectors_and_method() -> None:
+def test_layouts_are_keyed_by_vectors_and_method() -> None:
     vectors = np.arange(6.0).reshape(3, 2)
     name = layout_digest(vectors, "umap 15")
     assert name == layout_digest(vectors.astype(np.float32), "umap 15")
@@ -128,7 +128,7 @@ def near(pixel: Any, colour: str) -> bool:
     return bool(np.abs(pixel - wanted).max() < 12)
 
 
-def test_results_stand_in_rows_of_four_beside_those_of_the_other_network(tmp_path: Path) -> None:
+def test_results_are_rows_of_four_for_each_network(tmp_path: Path) -> None:
     Image.new("RGB", (300, 300), "red").save(tmp_path / "red.png")
     Image.new("RGB", (300, 150), "lime").save(tmp_path / "wide.png")
     red, wide = Hit(str(tmp_path / "red.png")), Hit(str(tmp_path / "wide.png"))
@@ -160,7 +160,7 @@ def test_results_stand_in_rows_of_four_beside_those_of_the_other_network(tmp_pat
     assert near(cell(1, 1)[middle, middle], "#16181d")
 
 
-def test_a_bar_says_how_far_the_run_is() -> None:
+def test_a_bar_shows_the_progress_of_the_run() -> None:
     def lit(step: int, total: int) -> int:
         row = drawn(Frame(step, (("student", ()),)), total)[HEAD - 3]
         return int((np.abs(row - np.array([0x4E, 0xA1, 0xFF])).max(axis=1) < 12).sum())
@@ -170,7 +170,7 @@ def test_a_bar_says_how_far_the_run_is() -> None:
     assert lit(0, 0) == 1
 
 
-def test_long_titles_are_cut_and_words_stand_on_one_line() -> None:
+def test_long_titles_are_shortened_and_stay_on_one_line() -> None:
     assert animation._shorten("a\n b   c") == "a b c"
     assert animation._shorten("x" * 90) == "x" * 90
     assert animation._shorten("x" * 91) == "x" * 89 + "…"

@@ -36,7 +36,7 @@ def by_loop(bank: Floats, query: Floats, k: int, mask: Mask) -> list[int]:
 
 @pytest.mark.parametrize("allowed", [1.0, 0.6, 0.01])
 @pytest.mark.parametrize("k", [1, 10, 700])
-def test_exact_is_a_plain_loop(allowed: float, k: int) -> None:
+def test_exact_search_matches_a_plain_loop(allowed: float, k: int) -> None:
     bank, query = vectors(500), vectors(1, seed=1)[0]
     mask = np.random.default_rng(2).random(500) < allowed
     scores, rows = Exact(bank).search(query, k, mask)
@@ -66,7 +66,7 @@ def stored(folder: Path, bank: Floats) -> Manifest:
         (Sizes(small=0, scan=5000), ["memory"]),
     ],
 )
-def test_large_indexes_find_what_brute_force_finds(
+def test_large_indexes_match_brute_force(
     tmp_path: Path, sizes: Sizes, kinds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with a filter; with 8 lists all of them are visited, so that inverted files miss nothing here."""
@@ -91,9 +91,7 @@ def test_large_indexes_find_what_brute_force_finds(
             assert scores == pytest.approx([float(half[row].astype(np.float32) @ query) for row in rows], abs=1e-6)
 
 
-def test_behind_a_filter_more_lists_are_visited_and_many_are_found_as_truly_as_few(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_filter_visits_more_lists_and_keeps_recall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One list of 8 is visited where everything may be found, all of them where a tenth may; k of 900 needs more
     candidates than are compared at least."""
     monkeypatch.setattr(nearest, "FEW", 10)
@@ -110,7 +108,7 @@ def test_behind_a_filter_more_lists_are_visited_and_many_are_found_as_truly_as_f
     assert whole.search(query, 900, everything)[1].tolist() == by_loop(exact, query, 900, everything)
 
 
-def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
+def test_acceleration_files_are_built_once_and_repaired(tmp_path: Path) -> None:
     sizes = Sizes(small=0, scan=1000)
     manifest = stored(tmp_path, vectors(2000))
     first = update_acceleration(tmp_path, manifest, quiet, sizes)
@@ -128,7 +126,7 @@ def test_files_for_searching_are_made_once_and_mended(tmp_path: Path) -> None:
         Scanned(IndexReader(tmp_path).images, layout(2000, DIM, sizes)[:1], [file])
 
 
-def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
+def test_files_of_older_codes_are_rebuilt(tmp_path: Path) -> None:
     sizes = Sizes(small=0, scan=500, ivf_from=1000, ivf=1000, lists=8)
     manifest = stored(tmp_path, vectors(2000))
     former = "ivf-0001-images-0000000000.faiss"
@@ -143,7 +141,7 @@ def test_files_of_former_codes_are_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
-def test_no_vector_that_was_read_stays_mapped(tmp_path: Path) -> None:
+def test_no_vector_file_stays_mapped(tmp_path: Path) -> None:
     bank = stored(tmp_path, vectors(2000)).file(tmp_path, "images")
     half = IndexReader(tmp_path).images
     scanned = Scanned(half, [Part("memory", 0, 1000), Part("memory", 1000, 2000)], [None, None])
@@ -201,14 +199,14 @@ def test_prompts_are_averaged(searching: Searcher) -> None:
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
-def test_other_prompts_for_the_same_words_count_at_once(searching: Searcher) -> None:
+def test_other_prompts_for_the_same_words_apply_at_once(searching: Searcher) -> None:
     plain = searching.embedder.embed(Query((Term(text="horse"),))).vector
     prompted = searching.embedder.embed(Query((Term(text="horse"),), prompts="photo")).vector
     assert not np.allclose(plain, prompted, atol=1e-3)
     assert searching.embedder.embed(Query((Term(text="horse"),))).vector == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_image_finds_itself_and_captions(searching: Searcher) -> None:
+def test_an_image_finds_itself_and_its_captions(searching: Searcher) -> None:
     answer = searching.search(Query((Term(row=7),)), Options(k=3, group=False))
     assert answer["rows"][0]["row"] == 7
     assert answer["rows"][0]["cosine"] == pytest.approx(1, abs=1e-3)
@@ -231,18 +229,18 @@ def test_a_image_finds_itself_and_captions(searching: Searcher) -> None:
         ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel out"),
     ],
 )
-def test_queries_that_cannot_be_searched_for(searching: Searcher, terms: tuple[Term, ...], message: str) -> None:
+def test_queries_that_cannot_be_searched(searching: Searcher, terms: tuple[Term, ...], message: str) -> None:
     with pytest.raises(QueryError, match=message):
         searching.search(Query(terms), Options())
 
 
 @pytest.mark.parametrize("given", [5, [["a"]], {"words": "a"}, {"text": "a", "weight": "much"}, {"row": None}])
-def test_what_is_no_query(given: Any) -> None:
+def test_invalid_queries(given: Any) -> None:
     with pytest.raises(QueryError):
         read_terms(given)
 
 
-def test_long_queries_other_scripts_and_half_characters(searching: Searcher) -> None:
+def test_long_queries_other_scripts_and_lone_surrogates(searching: Searcher) -> None:
     answer = searching.search(Query((Term(text="a red bar " * 1000 + "!" * 1000),)), Options(k=1))
     assert "has 11000 characters; only the first 10000 are used" in answer["notes"][0]
     assert "the model reads only its first" in answer["notes"][1]
@@ -289,7 +287,7 @@ def test_sizes(text: str | int, size: int) -> None:
     assert read_size(text) == size
 
 
-def test_dates_and_sizes_that_are_none() -> None:
+def test_invalid_dates_and_sizes() -> None:
     assert read_date("2024-05-31T00:00:00+00:00") == 1717113600
     for wrong in ("yesterday", ""):
         with pytest.raises(QueryError, match="is not a date"):
@@ -298,9 +296,7 @@ def test_dates_and_sizes_that_are_none() -> None:
         read_size("large")
 
 
-def test_images_that_are_encoded_to_be_searched_once_leave_nothing_on_disk(
-    images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_search_leaves_nothing_on_disk(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[object] = []
     monkeypatch.setattr("core.search.collection.extract_pairs", lambda *what: kept.append(what))
     found = encode_source(open_model(MODEL, ""), MODEL, str(images / "images"), quiet)

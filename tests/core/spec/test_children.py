@@ -15,7 +15,7 @@ _REPORT = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.rea
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no sessions there")
 @pytest.mark.parametrize("detached", [False, True])
-def test_a_child_has_no_input_and_a_session_of_its_own_when_detached(tmp_path: Path, detached: bool) -> None:
+def test_a_detached_child_has_no_input_and_its_own_session(tmp_path: Path, detached: bool) -> None:
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         child = start_program([sys.executable, "-c", _REPORT], stdout, stderr, detached)
@@ -23,11 +23,11 @@ def test_a_child_has_no_input_and_a_session_of_its_own_when_detached(tmp_path: P
     assert out.read_text().split() == [str(detached), "''", "True"]
 
 
-def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_os_error(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as file, pytest.raises(FileNotFoundError):
         start_program([str(tmp_path / "gone")], file, file)
 
 
-def test_the_current_folder_is_kept_out_of_what_is_imported() -> None:
+def test_the_current_folder_is_not_on_the_import_path() -> None:
     assert "-P" in python_command("core")
     assert environment({"PYTHONPATH": "mine"})["PYTHONPATH"].split(os.pathsep)[-1] == "mine"

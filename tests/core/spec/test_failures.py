@@ -23,7 +23,7 @@ LIMITED = (
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("verb", [["presets"], ["presets", "born-again", "--chain"]])
-def test_a_full_disk_behind_stdout_is_a_sentence(verb: list[str]) -> None:
+def test_a_full_disk_behind_stdout_is_a_user_error(verb: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*CORE, *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -31,7 +31,7 @@ def test_a_full_disk_behind_stdout_is_a_sentence(verb: list[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_closed_stdout_and_a_reader_that_leaves_are_no_tracebacks() -> None:
+def test_a_closed_stdout_and_a_leaving_reader_print_no_traceback() -> None:
     silent = subprocess.run(
         ["/bin/sh", "-c", '"$@" >&-', "sh", *CORE, "presets"], stderr=subprocess.PIPE, text=True, check=False
     )
@@ -44,7 +44,7 @@ def test_a_closed_stdout_and_a_reader_that_leaves_are_no_tracebacks() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
-def test_too_little_memory_is_a_sentence() -> None:
+def test_out_of_memory_is_a_user_error() -> None:
     code = LIMITED.format(700 << 20)
     command = [sys.executable, "-P", "-c", code, "evaluate", "open_clip:sd-tiny", "--data", "x", "--task", "knn"]
     for _ in range(3):  # torch itself may die while it is loaded, seldom, by where its memory happens to lie
@@ -68,11 +68,11 @@ def test_too_little_memory_is_a_sentence() -> None:
         (OSError(28, "No space left on device", "/full/x.csv"), "cannot write /full/x.csv: No space left on device"),
     ],
 )
-def test_what_the_user_can_mend_is_a_sentence(error: Exception, says: str) -> None:
+def test_user_errors_print_one_sentence(error: Exception, says: str) -> None:
     assert says in (sentence(error) or "")
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> int:
         raise ZeroDivisionError
 
@@ -83,7 +83,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", ["core/__init__.py", "psutil.py"])
-def test_a_program_that_we_start_imports_nothing_from_the_folder_it_is_started_in(name: str, tmp_path: Path) -> None:
+def test_child_programs_import_nothing_from_the_current_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("print('not ours')\nraise SystemExit(7)\n")
     done = subprocess.run(

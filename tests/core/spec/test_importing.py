@@ -24,6 +24,6 @@ print(json.dumps([sorted(unneeded & set(sys.modules)), built]))
 """
 
 
-def test_importing_a_config_builds_no_validator_and_loads_no_process_table() -> None:
+def test_importing_a_config_builds_no_validator_and_loads_no_psutil() -> None:
     found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(found.stdout) == [[], []]

@@ -49,9 +49,7 @@ def window_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("window_alone")
-def test_what_is_missing_is_named_with_the_command_that_adds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named_with_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing("train")[0] == "torch"
     assert missing("export") == ()
     with pytest.raises(NotInstalled, match=r"The trainer is not installed .*no module torch.*\[train\]"):
@@ -70,7 +68,7 @@ def test_what_is_missing_is_named_with_the_command_that_adds_it(
     assert add_command().endswith('"sdgui"')
 
 
-def test_a_module_of_an_extra_that_cannot_be_imported_is_a_sentence() -> None:
+def test_an_extra_that_cannot_be_imported_is_a_user_error() -> None:
     told = sentence(ModuleNotFoundError("No module named 'faiss'", name="faiss.swigfaiss"))
     assert told is not None
     assert "The trainer is not installed" in told
@@ -82,7 +80,7 @@ def test_a_module_of_an_extra_that_cannot_be_imported_is_a_sentence() -> None:
 VERBS = [["train", "c.json", "run"], ["export", "run", "out"], ["index", "run", "data", "out"]]
 
 
-def test_verbs_without_the_trainer_end_in_a_sentence(tmp_path: Path) -> None:
+def test_verbs_without_the_trainer_are_user_errors(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
     program = HIDE + f"from core.__main__ import main\nsys.exit(sum(map(main, {VERBS!r})))"
     done = subprocess.run(
@@ -96,7 +94,7 @@ def test_verbs_without_the_trainer_end_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("window_alone")
-def test_the_window_refuses_what_it_cannot_do_here_and_leaves_nothing(tmp_path: Path, qtbot: QtBot) -> None:
+def test_the_window_refuses_unsupported_actions_and_leaves_nothing(tmp_path: Path, qtbot: QtBot) -> None:
     store = Store.open(tmp_path)
     launcher, demo = Launcher(store), DemoData(tmp_path / "demo")
     experiment = store.add_experiment(preset_config("clip", "tiny"), "one")
@@ -120,7 +118,7 @@ def test_the_window_refuses_what_it_cannot_do_here_and_leaves_nothing(tmp_path: 
     store.close()
 
 
-def test_a_machine_gets_what_the_trainer_needs_and_not_the_window() -> None:
+def test_a_machine_gets_the_trainers_requirements_without_the_window() -> None:
     names = {line.lower().partition(">")[0].partition("<")[0] for line in dependencies()}
     assert {"torch", "open_clip_torch", "pydantic", "filelock"} <= names
     assert not any(name.startswith(("pyside6", "pyqtgraph", "sqlalchemy")) for name in names)

@@ -33,7 +33,7 @@ def test_a_regular_file_is_read(tmp_path: Path) -> None:
         assert file.read(1) == b"{"
 
 
-def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_bytes(tmp_path / "none", 10)
     (tmp_path / "file").touch()
@@ -49,7 +49,7 @@ def test_a_pipe_a_folder_and_a_device_are_refused_at_once(tmp_path: Path) -> Non
         assert str(path) in str(caught.value)
 
 
-def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
+def test_a_link_out_of_the_root_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:
     root = tmp_path / "run"
     root.mkdir()
     (tmp_path / "secret").write_text("1")
@@ -83,21 +83,21 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
         ("", "line 1: not JSON"),
     ],
 )
-def test_what_json_cannot_hold_sanely_is_a_sentence(text: str, says: str) -> None:
+def test_unsafe_json_is_a_user_error(text: str, says: str) -> None:
     with pytest.raises(OwnError, match=says) as caught:
         parse_json(text, "x.json", error=OwnError)
     assert "x.json" in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_bytes_that_are_no_text_are_a_sentence(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xff\xfe\xfa")
     for read in (read_json, read_text):
         with pytest.raises(UserError, match="UTF-8"):
             read(tmp_path / "a", 10)
 
 
-def test_what_is_within_bounds_is_kept() -> None:
+def test_values_within_bounds_are_accepted() -> None:
     assert parse_json("[" * 64 + "]" * 64, "") is not None
     assert parse_json(f"[{(1 << 63) - 1}, {-(1 << 63)}, 1.5, true, null]", "") == [2**63 - 1, -(2**63), 1.5, True, None]
 
@@ -121,5 +121,5 @@ def test_values_in_messages_are_short_and_printable() -> None:
 
 
 @given(mutated({"step": 1, "name": "a", "values": {"a": 1.0, "b": [1, 2]}}))
-def test_whatever_the_bytes_json_is_plain_data_or_a_sentence(content: bytes) -> None:
+def test_any_bytes_are_plain_json_or_a_user_error(content: bytes) -> None:
     survives(lambda: parse_json(content, "x.json"))

@@ -62,7 +62,7 @@ def runs(tmp_path: Path) -> list[RunDir]:
     return made
 
 
-def test_a_report_says_what_the_runs_came_to(runs: list[RunDir]) -> None:
+def test_a_report_shows_the_results_of_the_runs(runs: list[RunDir]) -> None:
     report = collect("Rates", runs, NOTE)
     assert report.settings == {"optim.learning_rate": [1e-3, 2e-3]}
     assert list(report.plots())[:2] == ["train/loss", RECALL]
@@ -75,7 +75,7 @@ def test_a_report_says_what_the_runs_came_to(runs: list[RunDir]) -> None:
     assert "/secret" not in text
 
 
-def test_nothing_foreign_becomes_markup_and_nothing_is_loaded(runs: list[RunDir]) -> None:
+def test_foreign_text_is_escaped_and_nothing_is_loaded(runs: list[RunDir]) -> None:
     report = collect(FOREIGN, runs, NOTE)
     page = to_html(report)
     assert "<em>Warmer</em>" in page
@@ -96,7 +96,7 @@ def test_nothing_foreign_becomes_markup_and_nothing_is_loaded(runs: list[RunDir]
     assert "![remote" not in to_markdown(report)
 
 
-def test_latex_escapes_its_own_characters(runs: list[RunDir]) -> None:
+def test_latex_special_characters_are_escaped(runs: list[RunDir]) -> None:
     text = to_latex(collect("50 % of {a_b} & \\input{/etc/passwd}", runs))
     assert r"\section*{50 \% of \{a\_b\} \& \textbackslash{}input\{/etc/passwd\}}" in text
     assert r"\addplot+[no marks] coordinates {(1,4) (2,2) (3,1)};" in text

@@ -25,17 +25,17 @@ FIRST = "=+-@\t\r"
 
 
 @given(st.one_of(st.text(), st.text(alphabet="'=+-@\t\rx", max_size=6)))
-def test_marks_are_taken_off_again(text: str) -> None:
+def test_guards_are_removed_on_reading(text: str) -> None:
     assert unescape_cell(escape_cell(text)) == text
     assert not escape_cell(text).startswith(tuple(FIRST))
 
 
-def test_numbers_are_not_marked() -> None:
+def test_numbers_are_not_guarded() -> None:
     assert marked_row([-1.5, "-x", None, 3, "x"]) == [-1.5, "'-x", None, 3, "x"]
 
 
 @pytest.mark.parametrize("caption", [LINK, "+1", "-a dash", "@home", "'=quoted", "'tis a cat", "''=twice"])
-def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tmp_path: Path) -> None:
+def test_a_caption_table_contains_no_formula_and_round_trips(caption: str, tmp_path: Path) -> None:
     train, _ = write_pairs(tmp_path)
     image = open_source(train).rows[0].file
     captioned = CaptionedImage(image, [Candidate(caption, -1.5, -0.25)], {"model": "=model"})
@@ -51,7 +51,7 @@ def test_a_caption_table_is_no_program_and_comes_back_as_it_was(caption: str, tm
     assert again.labels["model"] == "=model"
 
 
-def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
+def test_other_tables_of_pairs_contain_no_formula(tmp_path: Path) -> None:
     train, _ = write_pairs(tmp_path)
     lines = train.read_text().splitlines()
     quoted = LINK.replace('"', '""')
@@ -71,7 +71,7 @@ def test_other_tables_of_pairs_are_no_programs_either(tmp_path: Path) -> None:
     assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
 
 
-def test_a_pipe_or_a_device_is_never_replaced_by_a_table(tmp_path: Path) -> None:
+def test_a_pipe_or_a_device_is_never_overwritten_by_a_table(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="a pipe or a device"):

@@ -25,7 +25,7 @@ KNOWN = ["gpu", "far"]
         (["new"], ["new"]),  # it is said later that there is none
     ],
 )
-def test_names_mean_machines_each_once(on: list[str], names: list[str]) -> None:
+def test_names_resolve_to_machines_once_each(on: list[str], names: list[str]) -> None:
     assert select_machines(on, KNOWN) == names
 
 
@@ -38,7 +38,7 @@ def test_names_mean_machines_each_once(on: list[str], names: list[str]) -> None:
         ([], [{"as_long_as": "base"}, {}], True),
     ],
 )
-def test_arms_at_equal_time_are_trained_by_one_machine(budgets: list[float], arms: list[Any], one: bool) -> None:
+def test_arms_at_equal_compute_train_on_one_machine(budgets: list[float], arms: list[Any], one: bool) -> None:
     plain = {"budget": 0.0, "as_long_as": ""}
     study: Any = SimpleNamespace(budgets=budgets, arms=[SimpleNamespace(**plain | arm) for arm in arms])
     assert needs_one_machine(study) is one

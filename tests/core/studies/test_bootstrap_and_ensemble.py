@@ -75,7 +75,7 @@ def _ones(texts: list[str]) -> Tensor:
     return torch.ones(len(texts), 4, dtype=torch.int64)
 
 
-def test_a_matching_head_keeps_what_is_at_even_odds_or_better(
+def test_a_matching_head_keeps_captions_with_a_probability_of_at_least_half(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts, rows = filtered(source, tmp_path / "out.csv", monkeypatch, {"matching": nn.Identity()})
@@ -86,7 +86,7 @@ def test_a_matching_head_keeps_what_is_at_even_odds_or_better(
     assert counts == {"images": 4, "given": 4, "made": 1}
 
 
-def test_without_a_head_the_median_of_the_given_is_the_limit(
+def test_without_a_head_the_median_of_the_given_captions_is_the_threshold(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 0.9, -0.2, -0.5, -0.9 and 0.3 it is -0.2, which itself passes."""
@@ -95,7 +95,7 @@ def test_without_a_head_the_median_of_the_given_is_the_limit(
     assert counts == {"images": 4, "given": 5, "made": 2}
 
 
-def test_captions_are_scored_by_their_cosines_some_at_a_time_where_no_head_matches_them() -> None:
+def test_captions_are_scored_by_cosine_in_batches_without_a_head() -> None:
     source_images = {row: torch.full((3, 2, 2), row, dtype=torch.uint8) for row in (1, 2)}
     network: Any = SimpleNamespace(
         image_size=2, head=lambda name: None, fusion=None, encode_images=lambda images: images[:, 0, 0].float(),
@@ -122,7 +122,7 @@ LOGITS = {"one": [[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.5]],
           "two": [[0.0, 0.1], [0.0, 5.0], [0.0, 1.0], [1.0, 0.0], [4.0, 0.0]]}  # fmt: skip
 
 
-def test_generations_are_judged_by_their_mean_probabilities_on_labelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generations_are_evaluated_by_mean_probabilities_on_labelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """one: cat right, dog wrong, bird is none of its classes, dog right. two: cat wrong, dog right, dog wrong."""
 
     class Data:
@@ -167,7 +167,7 @@ def chain_of(source: Path, *settings: str) -> Chain:
     return preset_chain("blip", "tiny").changed([f"data.train={source}", "optim.batch_size=2", *settings])
 
 
-def test_what_is_made_between_stages_is_made_once_by_the_stage_before(
+def test_data_between_stages_are_created_once_by_the_earlier_stage(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
@@ -204,7 +204,7 @@ def test_what_is_made_between_stages_is_made_once_by_the_stage_before(
     }
 
 
-def test_captioning_is_seen_and_ended_as_a_training_is(
+def test_captioning_can_be_watched_and_stopped_like_training(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
@@ -242,7 +242,7 @@ def test_captioning_is_seen_and_ended_as_a_training_is(
     assert what == []
 
 
-def test_each_stage_has_what_is_printed_meanwhile(tmp_path: Path) -> None:
+def test_each_stage_logs_the_output_between_stages(tmp_path: Path) -> None:
     runs = [RunDir(tmp_path / name) for name in "ab"]
     kept = [os.dup(1), os.dup(2)]
     try:
@@ -258,7 +258,7 @@ def test_each_stage_has_what_is_printed_meanwhile(tmp_path: Path) -> None:
     assert [(run.stdout.read_text(), run.stderr.read_text()) for run in runs] == [("a", "A"), ("b", "B")]
 
 
-def test_generations_have_seeds_of_their_own_and_learn_from_the_one_before(tmp_path: Path) -> None:
+def test_generations_have_their_own_seeds_and_learn_from_the_previous_one(tmp_path: Path) -> None:
     chain = preset_chain("born-again", "tiny", 3)
     assert [stage.config.seed for stage in chain.stages] == [0, 1, 2]
     assert [stage.takes for stage in chain.stages] == [
@@ -283,7 +283,7 @@ def test_the_table_of_a_filtered_manifest_is_read_back(
         assert next(csv.reader(file)) == ["filepath", "title", "kind", "made"]
 
 
-def test_what_a_stage_prints_goes_into_its_folder_from_its_beginning_on(
+def test_the_output_of_a_stage_goes_to_its_folder_from_the_start(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain, folder = chain_of(source), ChainDir(tmp_path / "chain")
@@ -303,7 +303,7 @@ def test_what_a_stage_prints_goes_into_its_folder_from_its_beginning_on(
     assert logs == []
 
 
-def test_an_ensemble_is_judged_once_and_on_the_test_data_where_there_are_any(
+def test_an_ensemble_is_evaluated_once_on_test_data_where_available(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[Any] = []

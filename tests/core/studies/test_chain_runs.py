@@ -98,7 +98,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
         save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
 
 
-def test_several_captions_of_an_image_are_ranked_apart(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_captions_of_one_image_are_ranked_separately(data: tuple[Path, Path], tmp_path: Path) -> None:
     several = data[0].with_name("several.jsonl")
     pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
              for row in open_source(data[0]).rows]  # fmt: skip
@@ -117,7 +117,7 @@ def starts(run: RunDir) -> int:
     return sum(isinstance(event, RunStarted) for event in EventReader(run.events).read_all())
 
 
-def test_generations_learn_from_the_former_and_go_on_in_the_middle(
+def test_generations_learn_from_the_previous_one_and_resume_midway(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = preset_chain("born-again", "tiny", generations=2).changed(settings(data, "data.label=shape"))
@@ -153,7 +153,7 @@ def test_generations_learn_from_the_former_and_go_on_in_the_middle(
         run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
 
 
-def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_captions_are_generated_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:
     chain = preset_chain("blip", "tiny").changed(settings(data))
     run = RunDir(tmp_path / "first")
     train(chain.stages[0].config, run, quiet=True)
@@ -171,7 +171,7 @@ def test_captions_are_made_and_filtered_for_the_next_stage(data: tuple[Path, Pat
         assert own or line["made"] == "1"
 
 
-def test_chains_of_presets_and_what_is_wrong_with_one(tmp_path: Path) -> None:
+def test_chains_of_presets_and_their_errors(tmp_path: Path) -> None:
     vlmo = preset_chain("vlmo", "tiny")
     assert [stage.takes for stage in vlmo.stages] == [
         {},

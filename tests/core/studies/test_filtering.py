@@ -15,14 +15,14 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "results" / "caption-filte
 COLOURS = {"red": (220, 30, 30), "green": (20, 160, 60), "blue": (30, 60, 220), "grey": (120, 120, 120)}
 
 
-def test_the_page_has_the_numbers_of_the_file() -> None:
+def test_the_page_matches_the_results_file() -> None:
     rows = read_rows()
     assert PUBLISHED.stat().st_size < 100_000
     assert table(rows) in PAGE.read_text(encoding="utf-8"), "python docs/figures.py writes it"
     assert {(row["kind"], row["rate"]) for row in rows} == set(CASES)
 
 
-def test_a_line_is_the_mean_over_draws_with_student_s_interval() -> None:
+def test_a_line_is_the_mean_over_draws_with_students_interval() -> None:
     row = {"data": "Icons", "kind": "shuffled", "rate": 0.2, "pairs": 100, "mismatched": 20}
     rows = [row | {"draw": 1, "dropped": 10, "precision": 90.0, "found": 45.0}]
     rows.append(row | {"draw": 2, "dropped": 12, "precision": 100.0, "found": 60.0})

@@ -41,7 +41,7 @@ def similarities(output: Output, image: Tensor, text: Tensor) -> Tensor:
     return output.logit_scale * image @ text.T
 
 
-def test_every_part_of_an_ensembles_answer_is_a_mean() -> None:
+def test_every_output_of_an_ensemble_is_a_mean() -> None:
     outputs = [told(1, 3.0), told(2, 11.0), told(3, 40.0)]
     found = ensemble(outputs)
 
@@ -70,7 +70,7 @@ def test_every_part_of_an_ensembles_answer_is_a_mean() -> None:
     assert mean_of([{"a"}, {"b"}]) == {"a"}
 
 
-def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_resized_for_the_teacher_except_small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Towers, "end_id", 99)  # of the hundred word ids
     model = small(image_size=48)
     model["text_cfg"]["context_length"] = 6
@@ -93,7 +93,7 @@ def test_a_batch_is_resized_to_what_a_teacher_takes_but_for_its_small_crops(monk
     assert _adapt_batch(same, teacher).clean is same.clean
 
 
-def test_a_trained_teacher_rests_and_keeps_what_the_students_objectives_read() -> None:
+def test_a_trained_teacher_is_in_eval_mode_and_keeps_what_the_objectives_read() -> None:
     student, trained = network("clip"), network("clip", 1)
     student.text_tokens = student.patch_tokens = True
     trained.train()
@@ -118,7 +118,7 @@ def test_a_trained_teacher_rests_and_keeps_what_the_students_objectives_read() -
         FrozenTeacher(frozen_config().teacher, student, [words])
 
 
-def test_a_moving_average_answers_in_eval_mode_and_without_a_gradient() -> None:
+def test_a_moving_average_answers_in_eval_mode_without_gradients() -> None:
     student = network("sd-clip-every-step").train()
     teacher = EmaTeacher(TeacherConfig(kind="ema"), student)
     assert not any(one.requires_grad for one in teacher.network.parameters())

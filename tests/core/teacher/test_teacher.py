@@ -29,7 +29,7 @@ def student_network() -> Network:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("warmup", [False, True])
-def test_it_is_the_plain_loops_average(schedule: str, warmup: bool) -> None:
+def test_the_teacher_matches_a_plain_moving_average(schedule: str, warmup: bool) -> None:
     settings = TeacherConfig.model_validate(
         {"kind": "ema", "momentum": 0.7, "momentum_schedule": schedule, "momentum_warmup": warmup}
     )
@@ -55,7 +55,7 @@ def test_it_is_the_plain_loops_average(schedule: str, warmup: bool) -> None:
     st.booleans(),
     st.integers(1, 1000),
 )
-def test_momentum_rises_within_0_and_1(momentum: float, schedule: str, warmup: bool, total: int) -> None:
+def test_momentum_rises_and_stays_within_0_and_1(momentum: float, schedule: str, warmup: bool, total: int) -> None:
     settings = TeacherConfig.model_validate(
         {"kind": "ema", "momentum": momentum, "momentum_schedule": schedule, "momentum_warmup": warmup}
     )
@@ -67,7 +67,7 @@ def test_momentum_rises_within_0_and_1(momentum: float, schedule: str, warmup: b
         assert values[-1] == pytest.approx(1.0 if schedule == "cosine" else momentum)
 
 
-def test_it_starts_as_the_student_and_stays_in_eval_mode_without_gradients() -> None:
+def test_the_teacher_starts_as_the_student_in_eval_mode_without_gradients() -> None:
     student = student_network().train()
     teacher = build_teacher(variant_config("sd-clip-every-step").teacher, student)
     assert teacher is not None
@@ -90,7 +90,7 @@ def test_it_starts_as_the_student_and_stays_in_eval_mode_without_gradients() -> 
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 
 
-def test_buffers_are_the_students() -> None:
+def test_buffers_are_copied_from_the_student() -> None:
     settings = preset_config("clip", "tiny")
     resnet = copy.deepcopy(resolve_architecture("sd-tiny"))
     resnet["vision_cfg"] = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
@@ -103,7 +103,7 @@ def test_buffers_are_the_students() -> None:
     assert torch.equal(teacher.network.towers.clip.visual.bn1.running_mean, statistics)
 
 
-def test_its_state_is_a_networks_and_goes_on_after_loading() -> None:
+def test_the_state_is_that_of_a_network_and_training_continues_after_loading() -> None:
     settings = RunConfig.model_validate(variant_config("sd-clip-every-step").model_dump())
     student = student_network()
     teacher = build_teacher(settings.teacher, student)

@@ -35,7 +35,7 @@ def network(config: RunConfig, model: dict[str, Any]) -> Network:
     return build_network(config, model)
 
 
-def test_a_queue_needs_a_single_teacher_of_its_own_width() -> None:
+def test_a_queue_needs_a_single_teacher_of_the_same_width() -> None:
     field = "distill_similarity.queue"
     queued = ["objectives.distill_similarity.weight=1", "objectives.distill_similarity.queue=8"]
     config = override(preset_config("clip", "tiny"), [*FROZEN, *queued])
@@ -74,7 +74,7 @@ def test_masked_patches_need_every_patch() -> None:
 
 
 @pytest.mark.parametrize("end", [99, 3, None])
-def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole(end: int | None) -> None:
+def test_truncated_captions_end_with_an_end_token_and_fitting_ones_are_unchanged(end: int | None) -> None:
     """The end token of CLIP has the greatest id of all; one of transformers' tokenizers has not."""
     pad, ends = 0, 2 if end is None else end
     captions = torch.tensor([[1, 5, 6, 7, 8, ends], [1, 5, 6, ends, pad, pad], [1, ends, pad, pad, pad, pad]])
@@ -85,7 +85,7 @@ def test_captions_are_cut_with_an_end_token_and_those_that_just_fit_stay_whole(e
     assert _truncate(captions, towers) is captions
 
 
-def test_a_tokenizer_says_what_ends_a_caption() -> None:
+def test_a_tokenizer_knows_its_end_token() -> None:
     towers = build_towers(resolve_architecture("sd-tiny"))
     tokens = towers.tokenize(["a cat"])[0]
     assert towers.end_id == int(tokens[tokens != towers.pad_id][-1])

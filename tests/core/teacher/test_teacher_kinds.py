@@ -63,7 +63,7 @@ def disturb(student: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ema", "ema-state"])
-def test_statistics_are_averaged_or_copied_as_the_plain_loop_says(kind: str) -> None:
+def test_statistics_are_averaged_or_copied_like_a_plain_loop(kind: str) -> None:
     resnet = small()
     resnet["vision_cfg"] = RESNET
     student = network("clip", model=resnet).train()
@@ -86,7 +86,7 @@ def test_statistics_are_averaged_or_copied_as_the_plain_loop_says(kind: str) -> 
         torch.testing.assert_close(value, average[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_a_linear_schedule_ends_where_it_says() -> None:
+def test_a_linear_schedule_ends_at_its_end_value() -> None:
     config = TeacherConfig(
         kind="ema", momentum=0.5, momentum_schedule="linear", momentum_end=0.9, momentum_warmup=False
     )
@@ -100,7 +100,7 @@ def frozen_config(**objectives: Any) -> RunConfig:
     return RunConfig.model_validate(raw)
 
 
-def test_a_frozen_teacher_of_another_architecture_gives_its_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_teacher_of_another_architecture_gives_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Towers, "end_id", 99)  # of the hundred word ids
     student = network("clip")
     other = small(image_size=48, width=96)
@@ -125,7 +125,7 @@ def test_a_frozen_teacher_of_another_architecture_gives_its_similarities(monkeyp
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_generations_teach_with_the_mean_of_their_similarities(count: int) -> None:
+def test_generations_teach_the_mean_of_their_similarities(count: int) -> None:
     student = network("clip")
     trained = [network("clip", seed) for seed in range(count)]
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_generations_teach_with_the_mean_of_their_similarities(count: int) -> No
     torch.testing.assert_close(target.text.norm(dim=-1), torch.ones(3))
 
 
-def test_what_a_frozen_teacher_cannot_teach_is_said() -> None:
+def test_unsupported_frozen_teachers_are_reported() -> None:
     student = network("clip")
     narrow = small()
     narrow["embed_dim"] = 24
@@ -175,7 +175,7 @@ PUBLISHED = {  # what open_clip's weights, which have no heads, can teach
 
 
 @pytest.mark.parametrize("what", PUBLISHED)
-def test_published_weights_teach_what_needs_no_head(what: str) -> None:
+def test_published_weights_teach_objectives_without_heads(what: str) -> None:
     config, model = frozen_config(**PUBLISHED[what]), small("sd-coca-tiny")
     student = build_network(config, model, ("a", "b") if what == "classes beside" else ())
     teacher = frozen_teacher(config, student, [Network(build_towers(model))])
@@ -188,7 +188,7 @@ def test_published_weights_teach_what_needs_no_head(what: str) -> None:
     assert all(loss.isfinite() for loss in losses)
 
 
-def test_a_teacher_without_what_is_asked_of_it_is_refused() -> None:
+def test_a_teacher_without_the_required_outputs_is_refused() -> None:
     plain = Network(build_towers(small()))
     captions = frozen_config(captioning={"weight": 1.0}, distill_captions={"weight": 1.0})
     with pytest.raises(ModelError, match="the teacher cannot caption"):
@@ -227,7 +227,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return trained
 
 
-def test_a_former_run_is_opened_by_step_and_network(run: RunDir) -> None:
+def test_an_earlier_run_is_opened_by_step_and_network(run: RunDir) -> None:
     device, state = torch.device("cpu"), torch.get_rng_state()
     teacher, student = (open_teachers(str(run.path), weights, device)[0] for weights in ("auto", "student"))
     assert not torch.equal(teacher.towers.clip.visual.proj, student.towers.clip.visual.proj)
@@ -246,7 +246,7 @@ def test_a_former_run_is_opened_by_step_and_network(run: RunDir) -> None:
         open_teachers("open_clip:sd-tiny", "auto", device)
 
 
-def test_fusion_and_heads_of_a_former_run_are_taken_where_they_fit(run: RunDir) -> None:
+def test_fusion_and_heads_of_an_earlier_run_are_loaded_where_they_fit(run: RunDir) -> None:
     source = locate_run(str(run.path), "student")
     assert source is not None
     former = open_teachers(str(run.path), "student", torch.device("cpu"))[0].state_dict()

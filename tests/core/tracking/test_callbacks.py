@@ -63,7 +63,7 @@ def _transformers_events(callback: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_transformers_trainer_reports_is_logged(tmp_path: Path) -> None:
+def test_metrics_of_a_transformers_trainer_are_logged(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     _transformers_events(TransformersCallback("hf", folder=tmp_path / "run", system_seconds=0))
     row = read_row(RunDir(tmp_path / "run"))
@@ -99,7 +99,7 @@ def test_a_real_transformers_training_is_logged(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_open_clip_reports_into_a_run(tmp_path: Path) -> None:
+def test_open_clip_logs_into_a_run(tmp_path: Path) -> None:
     pytest.importorskip("braceexpand")
     train = pytest.importorskip("open_clip_train.train")
     before = train.wandb

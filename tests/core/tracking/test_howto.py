@@ -15,7 +15,7 @@ ROOT = Path(core.__file__).parent.parent
 PAGE = ROOT / "docs" / "howto" / "log-from-your-script.md"
 
 
-def test_each_example_of_the_page_logs_what_it_says(tmp_path: Path) -> None:
+def test_each_example_of_the_page_logs_as_described(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 4
     script = tmp_path / "script.py"

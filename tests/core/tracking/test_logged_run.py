@@ -80,13 +80,13 @@ def test_a_script_without_torch_writes_a_run_that_the_verbs_list(tmp_path: Path)
         ("sys.exit()", "done", ""),
     ],
 )
-def test_how_the_script_ends_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:
+def test_the_end_of_the_script_is_recorded(tmp_path: Path, body: str, state: str, reason: str) -> None:
     subprocess.run(script(tmp_path, body), check=False, timeout=120, capture_output=True)
     row = read_row(RunDir(tmp_path / "run"))
     assert (row.state, row.note) == (state, reason)
 
 
-def test_how_a_run_is_ended_by_hand_is_recorded(tmp_path: Path) -> None:
+def test_finish_records_the_end_of_a_run(tmp_path: Path) -> None:
     run = start(tmp_path)
     with pytest.raises(RuntimeError), run:
         raise RuntimeError("inside")
@@ -117,7 +117,7 @@ def test_nothing_flushed_is_lost_when_the_script_is_killed(tmp_path: Path) -> No
     assert read_row(RunDir(tmp_path / "run")).state == "interrupted"
 
 
-def test_a_file_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_keeps_its_complete_lines_and_continues(tmp_path: Path) -> None:
     run = start(tmp_path)
     for step in range(4):
         run.log({"loss": float(step)}, step=step)
@@ -139,7 +139,7 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(tmp_path: Path
     assert reader.broken == 1  # the torn line alone
 
 
-def test_what_cannot_be_recorded_is_named_once_and_the_rest_is_kept(
+def test_unsupported_values_are_named_once_and_the_rest_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start(tmp_path)
@@ -233,7 +233,7 @@ def test_a_requested_stop_interrupts_the_script(tmp_path: Path, background: bool
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_process_writes_nothing_of_the_run(tmp_path: Path) -> None:
+def test_a_forked_process_writes_nothing_to_the_run(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.log({"loss": 1.0}, step=1)
 
@@ -249,7 +249,7 @@ def test_a_forked_process_writes_nothing_of_the_run(tmp_path: Path) -> None:
     assert sum(isinstance(event, (RunFinished, RunFailed)) for event in events(tmp_path / "run")) == 1
 
 
-def test_what_a_full_disk_refused_is_written_later(tmp_path: Path) -> None:
+def test_values_refused_by_a_full_disk_are_written_later(tmp_path: Path) -> None:
     run = start(tmp_path)
     file = run._events._file
     written = file.write
@@ -285,7 +285,7 @@ def _log(home: str, number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_64_processes_in_one_runs_folder_lose_nothing(tmp_path: Path) -> None:
+def test_64_processes_sharing_a_runs_folder_lose_nothing(tmp_path: Path) -> None:
     fork: Callable[..., multiprocessing.Process] = multiprocessing.get_context("fork").Process  # type: ignore[assignment]
     processes = [fork(target=_log, args=(str(tmp_path), number)) for number in range(64)]
     for process in processes:
@@ -301,7 +301,7 @@ def test_64_processes_in_one_runs_folder_lose_nothing(tmp_path: Path) -> None:
         assert isinstance(events(folder)[-1], RunFinished)
 
 
-def test_sigterm_leaves_a_run_that_is_seen_to_be_interrupted(tmp_path: Path) -> None:
+def test_sigterm_leaves_an_interrupted_run(tmp_path: Path) -> None:
     body = "run.log({'loss': 1.0})\nrun.flush()\nprint('begun', flush=True)\nimport time\ntime.sleep(60)\n"
     with subprocess.Popen(script(tmp_path, body), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

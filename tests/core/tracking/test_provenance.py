@@ -61,7 +61,7 @@ def test_the_working_tree_is_recorded_and_its_diff_applies(repository: Path, tmp
 
 
 @pytest.mark.skipif(os.name == "nt", reason="programs are shell scripts")
-def test_nothing_that_a_repository_names_is_run(repository: Path, tmp_path: Path) -> None:
+def test_no_command_named_by_a_repository_is_run(repository: Path, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     trap.write_text(f"#!/bin/sh\ntouch {tmp_path / 'sprung'}\ncat\n", encoding="utf-8")
     trap.chmod(0o755)
@@ -94,7 +94,7 @@ def test_nothing_that_a_repository_names_is_run(repository: Path, tmp_path: Path
     assert (tmp_path / "sprung").exists(), "git itself falls into the trap"
 
 
-def test_a_large_diff_a_slow_git_and_no_git_are_said(
+def test_a_large_diff_a_slow_git_and_no_git_are_reported(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repository / "code.py").write_text("x" * (git.LARGEST_DIFF + 10), encoding="utf-8")
@@ -143,7 +143,7 @@ def test_a_script_and_its_modules_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "source" / "own.py").read_text(encoding="utf-8") == "size = 3\n"
 
 
-def test_data_are_known_by_what_they_hold(tmp_path: Path) -> None:
+def test_data_are_identified_by_content(tmp_path: Path) -> None:
     for name in ("here", "moved"):
         (tmp_path / name / "sub").mkdir(parents=True)
         (tmp_path / name / "sub" / "a.txt").write_text("abc", encoding="utf-8")
@@ -154,7 +154,7 @@ def test_data_are_known_by_what_they_hold(tmp_path: Path) -> None:
     assert data_facts(tmp_path / "none") == {}
 
 
-def test_runs_differ_in_what_their_starts_recorded() -> None:
+def test_the_provenance_of_runs_is_compared() -> None:
     first = {
         "packages": {"torch": "2.6", "numpy": "2.0"},
         "code": {"commit": "a", "diff": "source/x"},
@@ -172,7 +172,7 @@ def tiny(data: tuple[Path, Path]) -> RunConfig:
     return override(preset_config("clip", "tiny"), [f"data.train={data[0]}", f"data.val={data[1]}", *settings])
 
 
-def test_a_reproduced_run_has_the_same_losses_and_what_changed_is_said(
+def test_a_reproduced_run_has_the_same_losses_and_changes_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, home = write_pairs(tmp_path / "pairs"), tmp_path / "home"

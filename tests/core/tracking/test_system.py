@@ -12,7 +12,7 @@ from core.tracking.gpus import Nvml
 from core.tracking.system import SECONDS, SystemMonitor, SystemSampler
 
 
-def test_a_sample_tells_of_machine_and_process(tmp_path: Path) -> None:
+def test_a_sample_covers_machine_and_process(tmp_path: Path) -> None:
     sampler = SystemSampler(tmp_path)
     values = sampler.sample()
     sampler.close()
@@ -55,7 +55,7 @@ def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:
         assert never.take() == {}
 
 
-def test_other_ranks_leave_theirs_in_the_run_folder(tmp_path: Path) -> None:
+def test_other_ranks_leave_their_samples_in_the_run_folder(tmp_path: Path) -> None:
     file = tmp_path / "system" / "rank-3.json"
     with SystemMonitor(0.05, tmp_path, rank=3, local_rank=1):
         while not file.exists():
@@ -93,7 +93,7 @@ class FakeNvml:
         raise RuntimeError("not supported")
 
 
-def test_a_gpu_reports_what_it_can() -> None:
+def test_a_gpu_reports_the_available_values() -> None:
     nvml = Nvml(FakeNvml())
     assert nvml.facts() == {"gpus": ["H100"], "driver": "550.1"}
     assert nvml.values() == {"gpu0_percent": 80.0, "gpu0_memory_gib": 2.0, "gpu0_temperature_c": 60.0}

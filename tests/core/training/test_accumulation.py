@@ -71,7 +71,7 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
 
 # EMAN's network normalises over the batch, so that each chunk has statistics of its own, as tested below.
 @pytest.mark.parametrize("preset", each_preset("eman"))
-def test_gradient_of_chunks_is_the_large_batchs(
+def test_the_gradient_of_chunks_equals_that_of_the_large_batch(
     preset: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
@@ -111,7 +111,7 @@ def loss_of(network: Network, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(logits, torch.arange(len(logits)))
 
 
-def test_a_method_that_was_replaced_before_is_there_again_after() -> None:
+def test_a_patched_method_is_restored() -> None:
     network = network_with({})
     plain = network.towers.encode_image
     with in_chunks(network, 4):
@@ -123,7 +123,7 @@ def test_a_method_that_was_replaced_before_is_there_again_after() -> None:
     assert vars(network.towers)["encode_image"] is plain
 
 
-def test_random_draws_are_played_again() -> None:
+def test_random_draws_are_replayed() -> None:
     """Patch dropout draws the same patches the second time, or the gradient would be of another loss."""
     network, rows = network_with({"patch_dropout": 0.5}), 4
     batch = batch_of(network, 10)
@@ -195,7 +195,7 @@ def test_fewer_activations_are_kept() -> None:
     assert kept(4) < kept(0) / 2
 
 
-def test_batch_norm_in_chunks_is_warned_of() -> None:
+def test_batch_norm_in_chunks_gives_a_warning() -> None:
     """A ResNet's towers see batches that are not the config's; a ViT's steps are the same."""
     torch.manual_seed(0)
     model = resolve_architecture("sd-tiny")

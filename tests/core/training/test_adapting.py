@@ -50,7 +50,7 @@ def tuning(data: Path, base: Path, *settings: str, preset: str = "sd-clip-adapt"
     return override(preset_config(preset, "tiny"), [*common, "optim.learning_rate=0.01", *settings])
 
 
-def test_stored_targets_are_those_of_the_initial_weights(data: Path, base: Path, tmp_path: Path) -> None:
+def test_stored_targets_come_from_the_initial_weights(data: Path, base: Path, tmp_path: Path) -> None:
     """Step after step, though the student moves, and for each of an image's captions."""
     initial = open_network(locate(str(base)), CPU)
     with opened(tuning(data, base), tmp_path / "run") as loop:
@@ -73,7 +73,7 @@ def test_stored_targets_are_those_of_the_initial_weights(data: Path, base: Path,
     assert len(drawn) > 36, "several captions of an image were drawn"
 
 
-def test_stored_images_are_those_that_evaluation_sees(data: Path, base: Path, tmp_path: Path) -> None:
+def test_stored_images_match_evaluation_preprocessing(data: Path, base: Path, tmp_path: Path) -> None:
     """The pass of an initial teacher that is shown whole images gives what is stored."""
     uncropped = ["views.clean.crop_min=1"]
     with (
@@ -90,7 +90,7 @@ def test_stored_images_are_those_that_evaluation_sees(data: Path, base: Path, tm
 
 
 @pytest.mark.parametrize("b", [0.2, 3.0])
-def test_a_trajectory_is_averaged_by_a_beta_density(b: float, data: Path, base: Path, tmp_path: Path) -> None:
+def test_a_trajectory_is_averaged_with_a_beta_density(b: float, data: Path, base: Path, tmp_path: Path) -> None:
     settings = ("teacher.kind=ema", "teacher.momentum_schedule=beta", f"teacher.momentum_beta={b}")
     config = tuning(data, base, *settings, preset="clip")
     with opened(config, tmp_path / "run") as loop:
@@ -108,7 +108,7 @@ def test_a_trajectory_is_averaged_by_a_beta_density(b: float, data: Path, base: 
     assert not torch.allclose(course[0], course[-1], atol=1e-3)
 
 
-def test_an_anchor_pulls_back_by_the_rate(data: Path, base: Path, tmp_path: Path) -> None:
+def test_an_anchor_pulls_weights_back_at_its_rate(data: Path, base: Path, tmp_path: Path) -> None:
     """After one step the weights differ from those without an anchor by rate x strength of the way gone."""
     after = []
     for strength in (0.0, 50.0):
@@ -122,7 +122,7 @@ def test_an_anchor_pulls_back_by_the_rate(data: Path, base: Path, tmp_path: Path
         assert torch.allclose(after[1][name], wanted, atol=1e-6), name
 
 
-def test_frozen_trunks_leave_projections_to_learn(data: Path, base: Path, tmp_path: Path) -> None:
+def test_frozen_trunks_leave_projections_trainable(data: Path, base: Path, tmp_path: Path) -> None:
     with opened(tuning(data, base, "towers.freeze=trunks", preset="clip"), tmp_path / "run") as loop:
         before = {name: value.clone() for name, value in loop.network.named_parameters()}
         for batch in loop.parts.loader.batches(0, 2):
@@ -154,7 +154,7 @@ def test_retained_data_are_evaluated_before_and_during_training(data: Path, base
     assert saved[-1] == best
 
 
-def test_the_score_of_a_network_that_forgets_is_below_every_other() -> None:
+def test_a_forgetting_network_scores_below_every_other() -> None:
     first = {"retain/old/student/mean_recall": 0.8}
     forgets = {"val/student/mean_recall": 0.9, "retain/old/student/mean_recall": 0.4}
     keeps = {"val/student/mean_recall": 0.3, "retain/old/student/mean_recall": 0.79}
@@ -164,7 +164,7 @@ def test_the_score_of_a_network_that_forgets_is_below_every_other() -> None:
     assert best_score(keeps, objectives, 1.0, 0.95, first) == (0.3, "student")
 
 
-def test_retained_sets_are_named_or_called_after_their_files() -> None:
+def test_retained_sets_are_named_explicitly_or_after_their_files() -> None:
     assert retained_sets("") == {}
     assert retained_sets("a/val.csv; old = b/val.csv;c/val.csv") == {
         "val": "a/val.csv",

@@ -54,7 +54,7 @@ def plain(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[fl
 
 
 @pytest.mark.parametrize("what", ["selective", "blocks"])
-def test_what_is_computed_again_is_the_same(
+def test_recomputed_activations_are_identical(
     what: str, plain: tuple[list[float], dict[str, torch.Tensor], int], data: Path, tmp_path: Path
 ) -> None:
     losses, weights, products = trained(data, tmp_path / "run", f"runtime.recompute={what}")

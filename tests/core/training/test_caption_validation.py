@@ -38,7 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
-def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_matches_open_clip_over_all_validation_words(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = preset_config("coca", "tiny")
     torch.manual_seed(0)
     network = build_network(config, resolve_architecture("sd-coca-tiny"))
@@ -65,7 +67,9 @@ def test_loss_is_open_clips_over_all_held_out_words(data: tuple[Path, Path], mon
     )
 
 
-def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_reports_caption_scores_and_its_checkpoint_reproduces_them(
+    data: tuple[Path, Path], tmp_path: Path
+) -> None:
     settings = [f"data.train={data[0]}", f"data.val={data[1]}", "optim.epochs=1", "optim.batch_size=18"]
     run = RunDir(tmp_path / "run")
     train(override(variant_config("sd-coca-every-step"), [*settings, "runtime.threads=1"]), run)
@@ -88,7 +92,7 @@ def test_a_run_reports_captions_and_its_checkpoint_writes_them(data: tuple[Path,
 
 
 @pytest.mark.parametrize("kind", ["cross-attention", "merged", "queries"])
-def test_a_fusion_writes_what_its_own_next_words_say(kind: str) -> None:
+def test_a_fusion_captions_by_its_own_next_word_probabilities(kind: str) -> None:
     fusion = [f"fusion.kind={kind}", "fusion.width=32", "fusion.heads=2", "fusion.layers=2"]
     config = override(
         preset_config("clip", "tiny"),
@@ -118,7 +122,7 @@ def test_a_fusion_writes_what_its_own_next_words_say(kind: str) -> None:
     assert all(one[0].score >= other.score - 1e-6 for one in beams for other in one)
 
 
-def test_each_network_gets_the_decoder_that_it_learnt() -> None:
+def test_each_network_gets_its_own_decoder() -> None:
     torch.manual_seed(0)
     coca = build_network(preset_config("coca", "tiny"), little("sd-coca-tiny"))
     assert isinstance(caption_decoder(coca), CocaDecoder)
@@ -129,7 +133,7 @@ def test_each_network_gets_the_decoder_that_it_learnt() -> None:
         FusionDecoder(clip)
 
 
-def test_a_sample_is_spread_evenly_and_in_plain_words(data: tuple[Path, Path]) -> None:
+def test_samples_are_evenly_spaced_and_decoded(data: tuple[Path, Path]) -> None:
     config = preset_config("coca", "tiny")
     torch.manual_seed(0)
     network = build_network(config, resolve_architecture("sd-coca-tiny"))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from core.training.train_step import feature_std
 
 
-def test_spread_features_have_one_and_collapsed_ones_none() -> None:
+def test_spread_features_have_std_1_and_collapsed_ones_0() -> None:
     torch.manual_seed(0)
     spread = F.normalize(torch.randn(512, 64), dim=1)
     assert feature_std(spread).item() == pytest.approx(1.0, abs=0.02)

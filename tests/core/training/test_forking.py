@@ -45,7 +45,7 @@ def test_a_continued_run_equals_its_parent_bit_for_bit(parent: RunDir, data: tup
     assert warnings(run) == []
 
 
-def test_a_fork_takes_the_optimiser_where_it_fits_and_says_where_not(
+def test_a_fork_loads_matching_optimiser_state_and_reports_the_rest(
     parent: RunDir, data: tuple[Path, Path], tmp_path: Path
 ) -> None:
     config = started_from(config_for(data, "sd-clip-every-step", KEEP), parent, "step-00000006", "fork")
@@ -62,19 +62,19 @@ def test_a_fork_takes_the_optimiser_where_it_fits_and_says_where_not(
         train(last, RunDir(tmp_path / "over"), quiet=True)
 
 
-def test_fine_tuning_takes_only_the_weights(parent: RunDir, data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_fine_tuning_loads_only_the_weights(parent: RunDir, data: tuple[Path, Path], tmp_path: Path) -> None:
     config = started_from(config_for(data, "clip"), parent, "step-00000006", "fine-tune")
     run = RunDir(tmp_path / "run")
     train(config, run, quiet=True)
     assert (started(run).parent["kind"], started(run).step, min(losses(run))) == ("fine-tune", 0, 1)
 
 
-def test_only_a_run_has_a_state(data: tuple[Path, Path]) -> None:
+def test_only_a_run_has_a_training_state(data: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match=r"towers\.start: Only an earlier run has a state"):
         override(config_for(data), ["towers.start=state"])
 
 
-def test_a_foreign_parent_is_shown_only_if_it_is_one() -> None:
+def test_a_foreign_parent_is_shown_only_if_valid() -> None:
     for wrong in ({}, {"run": 3, "step": 1, "kind": "fork"}, {"run": "a", "step": "1", "kind": "fork"},
                   {"run": "a", "step": 1, "kind": "<b>"}):  # fmt: skip
         assert parent_text(wrong) == ""

@@ -32,7 +32,7 @@ from core.training.team.signals import Requests
         (None, None, "pause", False, True, "paused"),
     ],
 )
-def test_what_ends_a_run_after_its_step(
+def test_conditions_that_end_a_run_after_a_step(
     file: str | None, signal: str | None, agreed: str | None, leads: bool, in_step: bool, outcome: str | None
 ) -> None:
     asked: Any = threading.Event() if signal == "other" else Requests()
@@ -60,7 +60,7 @@ def test_what_ends_a_run_after_its_step(
 
 
 # Speed and memory of beliefs
-def test_operations_are_counted_of_the_first_steps_where_a_peak_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flops_are_counted_in_the_first_steps_where_a_peak_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([10, 20, 60])
     monkeypatch.setattr(loop, "count_operations", lambda step: (step(), next(counts)))
     own: Any = SimpleNamespace(

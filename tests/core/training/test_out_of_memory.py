@@ -56,13 +56,13 @@ def told(fits: int, pairs: int = 12, micro: int = 0, ranks: int = 1) -> tuple[st
 
 
 @pytest.mark.parametrize(("pairs", "half"), [(12, 6), (1, 1)])
-def test_beside_other_ranks_nothing_is_tried(pairs: int, half: int) -> None:
+def test_with_several_ranks_no_smaller_batch_is_tried(pairs: int, half: int) -> None:
     sentence, tried, _ = told(fits=4, pairs=pairs, ranks=2)
     assert f"with {pairs} pairs on each of 2 ranks; set optim.micro_batch to {half} or less" in sentence
     assert tried == []
 
 
-def test_a_long_error_is_told_by_its_beginning_and_its_end() -> None:
+def test_a_long_error_is_shortened_in_the_middle() -> None:
     assert over_ranks._shorten(RuntimeError("a\n  b")) == "a b"
     text = "x" * 80 + "y" * 9 + "z" * 70
     assert len(text) == 159
@@ -70,7 +70,7 @@ def test_a_long_error_is_told_by_its_beginning_and_its_end() -> None:
     assert over_ranks._shorten(RuntimeError(text + "!")) == "x" * 80 + " ... " + "z" * 69 + "!"
 
 
-def test_memory_that_runs_out_in_the_first_optimiser_step_is_told_with_what_fits(
+def test_out_of_memory_in_the_first_optimiser_step_names_the_batch_that_fits(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The moments are allocated there; what is tried leaves room for them."""

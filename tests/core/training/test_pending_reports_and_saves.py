@@ -44,7 +44,7 @@ class Late(Reports):
         return super().arrived() if wait else iter(())
 
 
-def test_reports_are_written_before_what_follows_from_their_steps(
+def test_reports_are_written_before_their_consequences(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_module, "Reports", Late)
@@ -95,7 +95,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, torch.Tensor]]:
     return weights
 
 
-def test_training_goes_on_while_a_checkpoint_of_the_weights_as_they_were_is_written(
+def test_training_continues_while_a_checkpoint_is_written(
     data: tuple[Path, Path], tmp_path: Path, held: dict[int, dict[str, torch.Tensor]]
 ) -> None:
     run = RunDir(tmp_path / "run")
@@ -110,7 +110,7 @@ def test_training_goes_on_while_a_checkpoint_of_the_weights_as_they_were_is_writ
     assert any(not torch.equal(value, held[3][name]) for name, value in held[2].items())
 
 
-def test_a_run_that_is_left_waits_for_its_checkpoint(
+def test_leaving_a_run_waits_for_its_checkpoint(
     data: tuple[Path, Path],
     tmp_path: Path,
     held: dict[int, dict[str, torch.Tensor]],
@@ -130,7 +130,7 @@ def test_a_run_that_is_left_waits_for_its_checkpoint(
     assert saved == [2, 3]
 
 
-def test_a_checkpoint_that_could_not_be_written_beside_the_training_ends_it(
+def test_a_failed_background_checkpoint_ends_the_training(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(run: RunDir, info: checkpoint.CheckpointInfo, *given: Any) -> tuple[str, bool]:
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_could_not_be_written_beside_the_training_ends_it(
     assert event.message == "no room for step 2."
 
 
-def test_how_good_a_run_was_is_known_of_the_step_alone_and_the_first_of_equals_stays_the_best() -> None:
+def test_the_best_score_is_tied_to_its_step_and_the_first_of_equals_stays() -> None:
     progress = RunProgress()
     led = []
     for score, network in ((0.5, "student"), (0.5, "teacher"), (0.7, "teacher"), (0.6, "student")):

@@ -18,7 +18,7 @@ from core.training.memory import largest_fitting
 from core.training.progress import Heartbeat, TimeLeft, duration
 
 
-def test_time_left_is_that_of_the_last_steps() -> None:
+def test_time_left_is_estimated_from_the_last_steps() -> None:
     left = TimeLeft(window=3)
     assert left.seconds(0, 10, 100.0) is None
     assert left.seconds(2, 10, 104.0) == pytest.approx(16.0)
@@ -34,7 +34,7 @@ def test_time_left_is_that_of_the_last_steps() -> None:
     [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (70, "1 min 10 s"), (3599, "59 min 59 s"),
      (3600, "1 h 0 min"), (7500, "2 h 5 min"), (90061, "25 h 1 min")],
 )  # fmt: skip
-def test_durations_in_words(seconds: float, words: str) -> None:
+def test_durations_as_text(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -44,7 +44,7 @@ def status(run: RunDir) -> RunStatus:
     return found
 
 
-def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tmp_path: Path) -> None:
+def test_the_status_is_written_at_start_and_end_and_time_left_covers_only_training(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     with Heartbeat(run, quiet=True) as heartbeat:
         assert status(run).doing == "starting"
@@ -60,7 +60,7 @@ def test_the_status_is_written_at_both_ends_and_time_is_left_of_training_only(tm
     assert ended.pid == os.getpid()
 
 
-def test_the_heart_beats_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_lasts_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beats, enough = list[float](), threading.Event()
     monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.002)
 
@@ -74,7 +74,7 @@ def test_the_heart_beats_until_the_end(tmp_path: Path, monkeypatch: pytest.Monke
         assert enough.wait(60), "a window would call it lost"
 
 
-def test_a_disk_that_refuses_the_status_ends_no_run(
+def test_an_unwritable_status_ends_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(run: RunDir, told: RunStatus) -> None:
@@ -86,7 +86,7 @@ def test_a_disk_that_refuses_the_status_ends_no_run(
     assert f"cannot write {tmp_path / 'status.json'}: " in capsys.readouterr().err
 
 
-def test_lines_on_stderr_are_few_and_the_last_step_is_among_them(
+def test_stderr_has_few_lines_including_the_last_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeat, now = Heartbeat(RunDir(tmp_path)), [1000.0]
@@ -114,7 +114,7 @@ def test_the_largest_half_that_fits(fits: int, wanted: int) -> None:
     assert max(tried) == 24  # the whole did not fit
 
 
-def test_a_terminal_has_one_line_that_is_drawn_over_and_a_quiet_run_none(
+def test_a_terminal_has_one_redrawn_line_and_a_quiet_run_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, shown = [1000.0], list[str]()
@@ -134,7 +134,7 @@ def test_a_terminal_has_one_line_that_is_drawn_over_and_a_quiet_run_none(
     assert capsys.readouterr().err == ""
 
 
-def test_another_rank_s_status_is_left_alone(tmp_path: Path) -> None:
+def test_the_status_of_another_rank_is_left_alone(tmp_path: Path) -> None:
     with Heartbeat(RunDir(tmp_path), quiet=True, writes=False) as heartbeat:
         heartbeat.update("training", 3, 9)
     assert not RunDir(tmp_path).status.exists()

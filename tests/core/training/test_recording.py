@@ -44,7 +44,7 @@ def finished(outcome: Any) -> RunFinished:
     return RunFinished(step=3, outcome=outcome)
 
 
-def test_a_folder_is_prepared_with_its_config_and_one_that_is_done_is_left(run: RunDir) -> None:
+def test_a_folder_is_prepared_with_its_config_and_a_finished_one_is_left(run: RunDir) -> None:
     assert prepare_run(CONFIG, run) is None
     assert run.config.read_text() == CONFIG.to_json()
     for events, outcome in (
@@ -58,7 +58,7 @@ def test_a_folder_is_prepared_with_its_config_and_one_that_is_done_is_left(run: 
         assert prepare_run(CONFIG, run) == outcome
 
 
-def test_what_was_asked_of_the_trainer_before_is_forgotten_and_what_was_asked_since_counts(run: RunDir) -> None:
+def test_older_requests_to_the_trainer_are_dropped_and_newer_ones_count(run: RunDir) -> None:
     for seconds, asked in ((-9.0, None), (9.0, "pause")):
         run.ask("pause")
         os.utime(run.control, (own_start_time() + seconds,) * 2)
@@ -79,7 +79,7 @@ def test_what_was_asked_of_the_trainer_before_is_forgotten_and_what_was_asked_si
         (["seed=7", "optim.epochs=99", "optim.batch_size=3"], " in the folder and .* here and 2 more fields; choose"),
     ],
 )
-def test_what_may_differ_when_a_run_goes_on(run: RunDir, settings: list[str], said: str) -> None:
+def test_settings_that_may_differ_on_resume(run: RunDir, settings: list[str], said: str) -> None:
     prepare_run(CONFIG, run)
     before = run.config.read_bytes()
     if said:
@@ -102,7 +102,7 @@ def test_what_may_differ_when_a_run_goes_on(run: RunDir, settings: list[str], sa
         (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_told_by_its_reason(
+def test_an_unwritable_folder_is_reported_with_the_reason(
     run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[UserError], said: str
 ) -> None:
     def refuse(*_: object) -> Any:
@@ -123,9 +123,7 @@ def last(run: RunDir) -> RunFailed:
     return event
 
 
-def test_a_failure_is_recorded_in_words_with_where_it_came_from(
-    run: RunDir, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failure_is_recorded_with_its_location(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     events = open_events(run)
     for error, said in ((UserError("No room."), "No room."), (KeyError("x"), "KeyError: 'x'")):
         try:
@@ -146,7 +144,7 @@ def test_a_failure_is_recorded_in_words_with_where_it_came_from(
     assert capsys.readouterr().err == "the failure could not be written to the event log: No space left\n"
 
 
-def test_why_a_run_cannot_begin_is_recorded_unless_it_is_done(tmp_path: Path) -> None:
+def test_a_refused_start_is_recorded_unless_the_run_is_finished(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "new")
     assert not record_refusal(CONFIG, run, UserError("Too few devices."))
     assert (last(run).message, last(run).step) == ("Too few devices.", 0)
@@ -159,7 +157,7 @@ def test_why_a_run_cannot_begin_is_recorded_unless_it_is_done(tmp_path: Path) ->
     run.claim().release()
 
 
-def test_a_folder_takes_a_corrected_config_until_it_has_begun(tmp_path: Path) -> None:
+def test_a_folder_accepts_a_corrected_config_until_it_has_started(tmp_path: Path) -> None:
     run, corrected = RunDir(tmp_path / "new"), override(CONFIG, ["seed=5"])
     assert not record_refusal(CONFIG, run, UserError("Too few devices."))
     assert not record_refusal(corrected, run, UserError("Too few devices."))
@@ -170,7 +168,7 @@ def test_a_folder_takes_a_corrected_config_until_it_has_begun(tmp_path: Path) ->
     run.claim().release()
 
 
-def test_the_first_signal_counts_and_the_handlers_are_given_back() -> None:
+def test_the_first_signal_counts_and_handlers_are_restored() -> None:
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in numbers]
     for first, what in zip(numbers, ("stop", "stop", "pause", "pause"), strict=True):
@@ -188,7 +186,7 @@ def test_the_first_signal_counts_and_the_handlers_are_given_back() -> None:
         assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_under_a_launcher_a_signal_that_comes_again_at_once_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_a_launcher_a_repeated_signal_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[int] = []
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -206,7 +204,7 @@ def test_under_a_launcher_a_signal_that_comes_again_at_once_is_the_same_one(monk
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_in_a_thread_no_signal_is_heard() -> None:
+def test_a_thread_handles_no_signal() -> None:
     before, seen = signal.getsignal(signal.SIGTERM), list[object]()
 
     def work() -> None:

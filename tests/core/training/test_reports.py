@@ -31,7 +31,7 @@ def pending(reports: Reports, step: int, copied: Any = None) -> None:
     reports._pending.append(reports_module._Pending(step, {"known": 0.5}, ("a",), torch.tensor([3.0]), taken, copied))
 
 
-def test_what_is_under_way_holds_up_what_comes_after_it() -> None:
+def test_pending_work_delays_later_reports() -> None:
     reports, first, second = Reports(), Copied(), Copied()
     pending(reports, 1, first)
     pending(reports, 2, second)
@@ -48,7 +48,7 @@ def test_what_is_under_way_holds_up_what_comes_after_it() -> None:
     assert list(reports.arrived(wait=True)) == []
 
 
-def test_a_report_on_a_cpu_is_there_at_once_with_what_is_known() -> None:
+def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     reports, guard = Reports(), StepGuard()
     assert guard.is_not_finite(7, ["a"], torch.tensor([float("nan")]), torch.tensor(1.0)) == 1.0
     assert guard.is_not_finite(8, ["a"], torch.tensor([1.0]), torch.tensor(float("inf"))) == 1.0
@@ -64,7 +64,7 @@ def test_a_report_on_a_cpu_is_there_at_once_with_what_is_known() -> None:
 
 
 @pytest.mark.parametrize("closes", [False, True])
-def test_batches_are_sent_one_by_one_and_their_loader_is_closed(closes: bool) -> None:
+def test_batches_are_sent_one_by_one_and_the_loader_is_closed(closes: bool) -> None:
     made: list[object] = []
 
     def batches() -> Any:

@@ -48,7 +48,7 @@ def presets_of_resnets() -> list[object]:
 
 
 @pytest.mark.parametrize("preset", presets_of_resnets())
-def test_a_run_with_a_skipped_step_is_finite_to_its_end(
+def test_a_run_with_a_skipped_step_stays_finite(
     preset: str, source: Path, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = [

@@ -20,7 +20,7 @@ from tests.core.variants import variant_config
 
 
 @given(st.integers(1, 60), st.floats(0, 1), st.floats(1e-6, 1.0))
-def test_the_learning_rate_is_open_clips(total: int, share: float, peak: float) -> None:
+def test_the_learning_rate_matches_open_clip(total: int, share: float, peak: float) -> None:
     config = OptimConfig(learning_rate=peak, warmup=share)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
     theirs = cosine_lr(optimizer, peak, round(share * total), total)
@@ -28,13 +28,13 @@ def test_the_learning_rate_is_open_clips(total: int, share: float, peak: float) 
 
 
 @given(st.integers(1, 500), st.floats(0, 1))
-def test_every_step_learns(total: int, share: float) -> None:
+def test_every_step_has_a_positive_learning_rate(total: int, share: float) -> None:
     rates = learning_rates(OptimConfig(learning_rate=1.0, warmup=share), total)[1:]
     assert (rates > 0).all()
     assert rates.max() == pytest.approx(1.0)
 
 
-def test_a_warm_up_comes_before_the_cosine() -> None:
+def test_warm_up_precedes_the_cosine() -> None:
     rates = learning_rates(OptimConfig(learning_rate=2.0, warmup=0.4), 10)
     falling = [1 + math.cos(math.pi * done / 6) for done in range(6)]
     assert rates[1:] == pytest.approx([0.5, 1.0, 1.5, 2.0, *falling])
@@ -51,7 +51,7 @@ def taught() -> RunConfig:
     return override(variant_config("sd-clip-every-step"), settings)
 
 
-def test_reports_are_of_steps_that_the_teacher_teaches_in() -> None:
+def test_reports_fall_on_teacher_steps() -> None:
     """So that the sum of the losses is of the same losses in each; once in an interval all the same."""
 
     def reported(interval: int, every: int) -> list[int]:
@@ -64,7 +64,7 @@ def test_reports_are_of_steps_that_the_teacher_teaches_in() -> None:
     assert reported(2, 3) == list(range(2, 41, 2))
 
 
-def test_all_that_a_teacher_teaches_follows_its_ramps() -> None:
+def test_all_distillation_settings_follow_their_ramps() -> None:
     """20 steps in all."""
     config = taught()
     schedules = build_schedules(config, 20)
@@ -83,12 +83,12 @@ def test_all_that_a_teacher_teaches_follows_its_ramps() -> None:
     assert (schedules.weight_decay == 0.3).all()
 
 
-def test_a_teacher_that_stands_still_survives_whole() -> None:
+def test_a_teacher_with_momentum_1_is_unchanged() -> None:
     config = override(preset_config("clip", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=somewhere"])
     assert np.array_equal(build_schedules(config, 5).momentum, np.ones(6))
 
 
-def test_a_teacher_at_intervals_goes_as_far_at_once_as_it_would_step_by_step() -> None:
+def test_a_teacher_updated_at_intervals_moves_as_far_as_step_by_step() -> None:
     """Before each step that it teaches in, and after the last; of a student that stands still it becomes the same."""
     settings = ["teacher.momentum=0.5", "teacher.momentum_schedule=linear", "teacher.every=3"]
     schedules = build_schedules(override(preset_config("sd-clip", "tiny"), settings), 13)
@@ -112,7 +112,7 @@ def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.3), (0.05, 0.0)]
 
 
-def test_a_ramp_too_short_to_be_counted_is_over_after_the_first_moment() -> None:
+def test_a_very_short_ramp_ends_after_the_first_step() -> None:
     progress = np.array([0.0, 1e-12, 1.0])
     assert ramp(progress, schedule._SHORTEST / 2, 1.0, 5.0).tolist() == [1.0, 5.0, 5.0]
     assert ramp(progress, 0.0, 1.0, 5.0).tolist() == [5.0, 5.0, 5.0]

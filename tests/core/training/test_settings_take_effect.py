@@ -37,7 +37,7 @@ def start(config: RunConfig, folder: Path) -> tuple[dict[str, torch.Tensor], Bat
         return {name: value.clone() for name, value in loop.network.state_dict().items()}, batch
 
 
-def test_the_seed_draws_the_weights(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_seed_initialises_the_weights(data: tuple[Path, Path], tmp_path: Path) -> None:
     found = []
     for number, seed in enumerate((0, 0, 1)):
         torch.manual_seed(number)  # what was drawn before does not matter
@@ -47,7 +47,7 @@ def test_the_seed_draws_the_weights(data: tuple[Path, Path], tmp_path: Path) -> 
     assert not torch.equal(found[0][name], found[2][name])
 
 
-def test_the_seed_draws_which_labels_are_kept(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_seed_draws_the_kept_labels(data: tuple[Path, Path], tmp_path: Path) -> None:
     lines = data[0].read_text().splitlines()
     labelled = data[0].with_name("labelled.csv")
     labelled.write_text("\n".join([f"{lines[0]},group", *(f"{line},{line.split()[2]}" for line in lines[1:])]) + "\n")
@@ -62,7 +62,7 @@ def test_the_seed_draws_which_labels_are_kept(data: tuple[Path, Path], tmp_path:
     assert kept[0] != kept[1]
 
 
-def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
+def test_test_data_are_evaluated_once_at_the_end_with_the_configured_batch(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
@@ -85,7 +85,7 @@ def test_test_data_are_judged_once_at_the_end_in_batches_as_said(
     assert tested == {name.replace("val/", "test/"): value for name, value in same.items()}
 
 
-def test_intervals_of_validating_and_saving_are_those_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_validation_and_save_intervals_follow_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     settings = ("validation.every_steps=5", "checkpoint.every_steps=7", "runtime.log_every=4", "optim.epochs=4")
     assert train(config_for(data, "clip", *settings, "checkpoint.keep=9"), run, quiet=True) == "done"
@@ -97,7 +97,7 @@ def test_intervals_of_validating_and_saving_are_those_of_the_config(data: tuple[
     assert started.config_digest == config_for(data, "clip", *settings, "checkpoint.keep=9").digest()
 
 
-def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_old_steps_are_kept_as_networks_only(data: tuple[Path, Path], tmp_path: Path) -> None:
     """The newest is whole, so that training can be resumed; the kept ones open, and nothing resumes from them."""
     run = RunDir(tmp_path / "run")
     settings = ("checkpoint.every_steps=3", "checkpoint.keep_every=2", "validation.every_steps=99", "optim.epochs=2")
@@ -111,7 +111,7 @@ def test_steps_to_look_back_at_are_kept_as_networks_alone(data: tuple[Path, Path
         checkpoint.newest_complete(run, torch.device("cpu"))
 
 
-def test_the_optimiser_has_the_settings_of_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_optimiser_follows_the_config(data: tuple[Path, Path], tmp_path: Path) -> None:
     settings = ["optim.beta1=0.8", "optim.beta2=0.9", "optim.eps=0.001", "optim.weight_decay=0.3"]
     with opened(config_for(data, "clip", *settings), tmp_path / "run") as loop:
         frozen = next(loop.network.towers.parameters())
@@ -145,7 +145,7 @@ def hungry(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None
         (0, 0, "not even one pair fits, or choose a smaller"),
     ],
 )
-def test_what_helps_against_want_of_memory(
+def test_remedies_for_out_of_memory(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, micro: int, said: str
 ) -> None:
     hungry(monkeypatch, most, torch.OutOfMemoryError("CUDA out of memory"))
@@ -157,7 +157,7 @@ def test_what_helps_against_want_of_memory(
     assert event.step == 1
 
 
-def test_a_bug_in_a_step_is_no_want_of_memory(
+def test_a_bug_in_a_step_is_not_out_of_memory(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hungry(monkeypatch, 0, RuntimeError("shapes do not fit"))
@@ -170,7 +170,7 @@ def test_a_bug_in_a_step_is_no_want_of_memory(
     assert "Traceback" in event.traceback
 
 
-def test_the_first_signal_asks_and_the_second_ends_and_both_are_given_back(
+def test_the_first_signal_stops_the_second_kills_and_handlers_are_restored(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
@@ -198,7 +198,7 @@ def test_the_first_signal_asks_and_the_second_ends_and_both_are_given_back(
     assert not run.control.exists()
 
 
-def test_a_stopped_run_is_gone_on_with_and_not_taken_for_finished(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_and_not_taken_for_finished(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.create()
     run.ask("stop")

@@ -43,7 +43,7 @@ class Reads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("preset", ["clip", "sd-clip-every-step", "dino", "silc"])
-def test_a_step_reads_no_number(preset: str, data: Path, tmp_path: Path) -> None:
+def test_a_step_never_reads_a_value_from_the_device(preset: str, data: Path, tmp_path: Path) -> None:
     with opened(config_for(data, preset), tmp_path / "run") as loop:
         for batch in loop.parts.loader.batches(0, 3):
             with Reads() as reads:
@@ -69,7 +69,7 @@ def weights(run: RunDir) -> dict[str, torch.Tensor]:
     return {f"{number}.{key}": value for number, part in enumerate(parts) for key, value in part.items()}
 
 
-def test_a_resume_between_two_reports_changes_nothing(
+def test_resuming_between_two_reports_changes_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = "objectives.matching.weight=0.1"  # by the generator, which stands elsewhere after a pause
@@ -122,7 +122,7 @@ def state_of(loop: Loop) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["ema", "ema-state"])
-def test_a_skipped_step_moves_neither_weights_nor_moments_nor_teacher(
+def test_a_skipped_step_changes_neither_weights_nor_moments_nor_teacher(
     kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -158,7 +158,7 @@ def test_too_many_skipped_steps_end_the_run_at_the_next_report(
     assert list(reported(run)) == [4, 8]
 
 
-def test_a_checkpoint_between_two_reports_is_saved_after_what_was_skipped_is_said(
+def test_a_checkpoint_between_two_reports_is_saved_after_skips_are_reported(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")

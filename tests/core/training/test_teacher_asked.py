@@ -31,7 +31,7 @@ LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_rati
         ("albef", ["objectives.distill_similarity.weight=0"], True),  # masked words
     ],
 )
-def test_the_teacher_answers_where_something_asks(
+def test_the_teacher_runs_only_where_an_objective_needs_it(
     preset: str, settings: list[str], asked: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))

@@ -160,7 +160,7 @@ def kill_and_resume(config: RunConfig, run: RunDir, kills: int) -> None:
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def test_stop_is_heard_while_images_are_read(
+def test_a_stop_is_handled_while_images_are_read(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
@@ -204,7 +204,7 @@ def test_a_folder_in_use_is_refused(
     assert "Traceback" not in told
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(
+def test_a_damaged_latest_checkpoint_is_skipped(
     data: tuple[Path, Path], tmp_path: Path, uninterrupted: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunDir(tmp_path / "run")
@@ -218,13 +218,13 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
     assert losses(run) == losses(uninterrupted)
 
 
-def test_only_the_newest_and_the_best_are_kept(uninterrupted: RunDir) -> None:
+def test_only_the_latest_and_the_best_checkpoints_are_kept(uninterrupted: RunDir) -> None:
     led = [event.name for event in read(uninterrupted) if isinstance(event, CheckpointSaved) and event.best]
     assert checkpoint.pointer(uninterrupted, "best") == led[-1]
     assert set(checkpoint.names(uninterrupted)) == {"step-00000012", led[-1]}
 
 
-def test_the_best_score_of_a_run_outlives_its_interruption(
+def test_the_best_score_survives_an_interruption(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes after a resume leads only when it is better than all before, not only than the last."""

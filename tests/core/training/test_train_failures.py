@@ -46,13 +46,11 @@ def test_missing_data_is_named(data: tuple[Path, Path], tmp_path: Path) -> None:
     assert "gone.csv" in event.message
 
 
-def test_no_data_is_said(tmp_path: Path) -> None:
+def test_missing_settings_for_data_are_reported(tmp_path: Path) -> None:
     assert "data.train is empty" in failure(preset_config("clip", "tiny"), RunDir(tmp_path / "run")).message
 
 
-def test_a_corrected_config_trains_in_the_folder_where_the_first_was_refused(
-    data: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_corrected_config_trains_in_the_folder_of_a_refused_one(data: tuple[Path, Path], tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     assert "batch_size" in failure(config_for(data, "clip", "optim.batch_size=1000"), run).message
     corrected = config_for(data, "clip", "optim.batch_size=8", "optim.epochs=0.5")
@@ -62,7 +60,7 @@ def test_a_corrected_config_trains_in_the_folder_where_the_first_was_refused(
         train(config_for(data, "clip", "optim.batch_size=12", "optim.epochs=0.5"), run, quiet=True)
 
 
-def test_contradictions_are_said(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_contradictions_are_reported(data: tuple[Path, Path], tmp_path: Path) -> None:
     config = config_for(data).model_copy(update={"teacher": config_for(data, "clip").teacher})
     assert "needs a teacher" in failure(config, RunDir(tmp_path / "run"), ConfigError).message
 
@@ -88,7 +86,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert train(config_for(data, "clip"), run, quiet=True) == "done"
 
 
-def test_a_disk_too_full_for_the_event_log_is_said_in_words(
+def test_a_disk_too_full_for_the_event_log_is_reported(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     original = EventWriter.write
@@ -105,7 +103,7 @@ def test_a_disk_too_full_for_the_event_log_is_said_in_words(
 
 
 @pytest.mark.parametrize("rows", [24, 48])
-def test_other_data_under_a_paused_run_are_refused(
+def test_changed_data_of_a_paused_run_are_refused(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     """With fewer or more of them its schedules would not be those that it began with."""
@@ -122,7 +120,7 @@ def test_other_data_under_a_paused_run_are_refused(
     assert f"number of images (36 then, {rows} now) and captions and names and sizes of the images changed" in said
 
 
-def test_a_paused_run_goes_on_with_its_data_where_they_are_now(
+def test_a_paused_run_resumes_with_moved_data(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after, run = tmp_path / "before", tmp_path / "after", RunDir(tmp_path / "run")
@@ -161,7 +159,7 @@ FULL, BROKEN = (OSError(number, os.strerror(number)) for number in (errno.ENOSPC
     ],
     ids=["full", "broken", "refused", "interrupted"],
 )
-def test_what_ends_a_run_is_on_record_with_its_step(
+def test_the_cause_of_an_end_is_recorded_with_its_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool, ends: Exception, said: str
 ) -> None:
     """Of a run that is at step 7, or that had not begun: at step 0."""

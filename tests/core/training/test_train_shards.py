@@ -41,7 +41,7 @@ def run(shards: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ru
     return run
 
 
-def test_it_trains_validates_and_learns(run: RunDir) -> None:
+def test_a_run_on_shards_trains_validates_and_learns(run: RunDir) -> None:
     events = EventReader(run.events).read_all()
     assert isinstance(events[-1], RunFinished)
     assert events[-1].outcome == "done"
@@ -64,7 +64,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     assert equal(weights(resumed), weights(run))
 
 
-def test_a_run_whose_shards_grew_does_not_go_on(
+def test_a_run_whose_shards_grew_is_not_resumed(
     shards: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "train"

@@ -54,7 +54,7 @@ def loop(data: Path, tmp_path: Path) -> Iterator[Loop]:
         yield loop
 
 
-def test_a_run_is_that_of_a_plain_loop(loop: Loop) -> None:
+def test_a_run_matches_a_plain_loop(loop: Loop) -> None:
     """Learning rate, clipping, decay and the bound of the logit scale, written out once more."""
     plain = {name: value.detach().clone() for name, value in loop.network.named_parameters()}
     first, second = ({name: torch.zeros_like(value) for name, value in plain.items()} for _ in range(2))
@@ -143,7 +143,7 @@ def test_weight_and_temperature_rise_over_their_ramps(data: Path, tmp_path: Path
          [4] * 6, [0, 0, 3] * 2),
     ],
 )  # fmt: skip
-def test_where_the_teacher_does_not_teach_only_what_a_loss_reads_is_made_and_computed(
+def test_without_teacher_steps_only_required_outputs_are_computed(
     data: Path, tmp_path: Path, settings: list[str], views: list[int], projected: list[int]
 ) -> None:
     """Images through the student's tower, and representations through its prototypes, in views of 12 a step."""

@@ -15,7 +15,7 @@ from core.training.progress import Pace
 from core.training.step.utilisation import count_operations, device_peak, memory_gib, peak
 
 
-def test_operations_of_a_layer_are_those_of_its_products() -> None:
+def test_flops_of_a_layer_are_those_of_its_products() -> None:
     layer = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 3))
     layer.compile(backend="eager")
 
@@ -67,12 +67,12 @@ def test_attention_counts_on_a_cpu() -> None:
         ("A card of tomorrow", "bf16", None),
     ],
 )
-def test_peaks_are_found_by_the_names_that_drivers_give(name: str, precision: str, expected: float | None) -> None:
+def test_peak_flops_are_found_by_driver_names(name: str, precision: str, expected: float | None) -> None:
     assert peak(name, precision) == (expected if expected is None else pytest.approx(expected))
     assert device_peak(Runtime(torch.device("cpu"), precision)) is None
 
 
-def test_memory_grows_by_what_is_held() -> None:
+def test_peak_memory_includes_held_tensors() -> None:
     device = torch.device("cpu")
     before = memory_gib(device)
     with closing(mmap.mmap(-1, 2**28)) as held:  # a quarter of a GiB, of the system: freed memory may be used again
@@ -80,7 +80,7 @@ def test_memory_grows_by_what_is_held() -> None:
         assert memory_gib(device) - before > 0.2
 
 
-def test_speed_leaves_out_what_lies_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_excludes_time_between_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     pace = Pace()

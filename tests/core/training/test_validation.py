@@ -39,19 +39,19 @@ CLASSES = {"val/student/top1": 0.6, "val/teacher/top1": 0.5}
         ("fixmatch", JUDGED, (0.75, "")),
     ],
 )
-def test_the_best_is_chosen_by_what_is_trained(
+def test_the_best_is_chosen_by_the_trained_task(
     preset: str, values: dict[str, float], wanted: tuple[float, str]
 ) -> None:
     assert best_score(values, preset_config(preset, "tiny").objectives, 0.75) == wanted
 
 
-def test_presets_of_images_or_labels_alone_train_no_retrieval() -> None:
+def test_presets_without_pairs_report_no_retrieval() -> None:
     without = {name for name in PRESETS if not trains_retrieval(preset_config(name, "tiny").objectives)}
     assert {"dino", "mean-teacher", "fixmatch", "mixmatch", "mixup"} <= without
     assert without.isdisjoint({"clip", "sd-clip-every-step", "coca", "albef", "siglip", "silc", "cosmos"})
 
 
-def test_a_label_that_nothing_learns_ends_no_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrained_label_does_not_end_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     sources = write_pairs(tmp_path)
     for source in sources:
@@ -90,7 +90,7 @@ class Little:
         return {"kind": self.kinds[row]}
 
 
-def test_a_sample_shows_evenly_spread_captions_and_what_each_network_finds_first() -> None:
+def test_samples_are_evenly_spaced_with_the_top_results_of_each_network() -> None:
     """Captions a b c d e f g of images 0 0 2 3 3 3 4; a, c, e and g are shown, and e finds image 4 first."""
     texts = torch.eye(5, 8)[[0, 0, 2, 3, 4, 3, 4]]
     features = Features(
@@ -110,7 +110,7 @@ def test_a_sample_shows_evenly_spread_captions_and_what_each_network_finds_first
     assert len(shown[0]["hits"]) == 4
 
 
-def test_right_classes_are_a_share_of_the_labelled_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accuracy_is_over_labelled_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of cat, dog, none, dog and bird (no class here) it says cat, cat, cat, dog, cat: two of four."""
     said = torch.tensor([0, 0, 0, 1, 0])
 

@@ -54,11 +54,11 @@ def captions(path: Path) -> list[str]:
         return [row["title"] for row in csv.DictReader(file)]
 
 
-def test_thousandths() -> None:
+def test_scores_are_rounded_to_thousandths() -> None:
     assert [bin_of(belief) for belief in (-0.1, *BELIEFS, 1.1)] == [0, 0, 100, 199, 200, 500, 999, 999]
 
 
-def test_pairs_believed_less_are_left_out_but_for_those_kept(data: Path) -> None:
+def test_pairs_below_the_threshold_are_excluded_except_kept_ones(data: Path) -> None:
     desk, to = NoiseSession(), data.with_name("clean.csv")
     opened = desk.open(str(data.parent / "run"), quiet, data=str(data), checkpoint="best", most=2)
     assert (opened["listed"], len(opened["list"]), opened["pairs"]) == (2, 2, 6)
@@ -78,7 +78,7 @@ def test_pairs_believed_less_are_left_out_but_for_those_kept(data: Path) -> None
     assert captions(to) == [f"caption {i}" for i in range(2, 6)]
 
 
-def test_what_cannot_be_saved_is_said(data: Path) -> None:
+def test_failed_saves_are_reported(data: Path) -> None:
     desk = NoiseSession()
     key = desk.open(str(data.parent / "run"), quiet, data=str(data))["key"]
     to = str(data.with_name("clean.csv"))
@@ -95,7 +95,7 @@ def test_what_cannot_be_saved_is_said(data: Path) -> None:
     assert not Path(to).exists()
 
 
-def test_a_restarted_worker_ranks_by_the_same_checkpoint(data: Path, asked: list[tuple[object, ...]]) -> None:
+def test_a_restarted_worker_ranks_with_the_same_checkpoint(data: Path, asked: list[tuple[object, ...]]) -> None:
     key = NoiseSession().open(str(data.parent / "run"), quiet, data=str(data), checkpoint="best", weights="teacher")[
         "key"
     ]

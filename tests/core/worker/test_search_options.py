@@ -31,7 +31,7 @@ def opened(images: Path) -> tuple[SearchSession, str]:
     return desk, desk.open(Heard(), index=str(images / "index"))["key"]
 
 
-def test_minus_is_less(opened: tuple[SearchSession, str]) -> None:
+def test_minus_subtracts_a_query(opened: tuple[SearchSession, str]) -> None:
     desk, key = opened
     (most,) = desk.query(Heard(), key=key, texts="red", k=1, group=False)["rows"]
     away = desk.query(Heard(), key=key, minus=["red"], k=24, group=False)["rows"]
@@ -68,7 +68,7 @@ def test_filters_reach_the_search(opened: tuple[SearchSession, str]) -> None:
         found(colour="red")
 
 
-def test_a_known_caption_and_captions_as_many_as_wanted(
+def test_a_known_caption_with_the_requested_number_of_captions(
     opened: tuple[SearchSession, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk, key = opened
@@ -82,7 +82,7 @@ def test_a_known_caption_and_captions_as_many_as_wanted(
     assert desk.query(Heard(), key=key, caption=0)["true_rank"] is not None
 
 
-def test_an_index_that_grew_is_opened_anew_and_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_grown_index_is_reopened_and_reports_problems(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     desk = SearchSession()
@@ -101,9 +101,7 @@ def test_an_index_that_grew_is_opened_anew_and_says_what_is_wrong(tmp_path: Path
         desk.open(Heard(), index=str(tmp_path / "index"))
 
 
-def test_an_index_is_brought_up_to_date_by_the_model_that_made_it(
-    images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_is_updated_by_the_model_that_built_it(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def built(*given: Any, **named: Any) -> Report:

@@ -71,7 +71,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def test_a_run_in_memory_and_its_index_answer_as_evaluate_does(run: tuple[Path, Path], index: Path) -> None:
+def test_a_run_and_its_index_answer_like_evaluate(run: tuple[Path, Path], index: Path) -> None:
     """Every held-out caption through search itself: the same recall as ``evaluate --task retrieval``."""
     measured = evaluate(open_model(str(run[0])), Request(data=str(run[1]), task="retrieval"), lambda *_: None, print)
     desk = SearchSession()
@@ -92,7 +92,7 @@ def test_a_run_in_memory_and_its_index_answer_as_evaluate_does(run: tuple[Path, 
                 assert recall[f"{direction}_R@{k}"] == pytest.approx(measured.outcome.metrics[f"{direction}_R@{k}"])
 
 
-def test_a_known_caption_has_the_rank_of_its_image(run: tuple[Path, Path]) -> None:
+def test_a_known_caption_shows_the_rank_of_its_image(run: tuple[Path, Path]) -> None:
     desk = SearchSession()
     key = desk.open(Heard(), model=f"{run[0]}@last", weights="student")["key"]
     for one in desk.captions(Heard(), key=key)["captions"]:
@@ -103,7 +103,7 @@ def test_a_known_caption_has_the_rank_of_its_image(run: tuple[Path, Path]) -> No
         assert rank == pytest.approx(answer["true_rank"], abs=1)
 
 
-def test_what_is_opened_is_said(run: tuple[Path, Path], index: Path) -> None:
+def test_opened_models_are_described(run: tuple[Path, Path], index: Path) -> None:
     desk = SearchSession()
     held = desk.open(Heard(), model=str(run[0]), weights="student")
     assert (held["images"], held["captions"], held["weights"]) == (12, 12, "student")
@@ -143,7 +143,7 @@ def test_two_networks_are_compared(run: tuple[Path, Path]) -> None:
     assert answer["counts"]["both"] == len(found[0] & found[1])
 
 
-def test_the_map_comes_in_two_steps(run: tuple[Path, Path]) -> None:
+def test_the_map_arrives_in_two_steps(run: tuple[Path, Path]) -> None:
     desk, heard = SearchSession(), Heard()
     key = desk.open(heard, model=str(run[0]))["key"]
     answer = desk.map(heard, key=key)
@@ -153,7 +153,7 @@ def test_the_map_comes_in_two_steps(run: tuple[Path, Path]) -> None:
     assert {point["row"] for point in answer["captions"]} == {point["row"] for point in answer["images"]}
 
 
-def test_why_a_image_matches(opened: tuple[SearchSession, str]) -> None:
+def test_reasons_why_an_image_matches(opened: tuple[SearchSession, str]) -> None:
     desk, key = opened
     row = desk.query(Heard(), key=key, texts="a red circle", k=1)["rows"][0]
     answer = desk.why(Heard(), key=key, path=row["path"], text=" a red\ncircle")
@@ -181,9 +181,7 @@ def test_an_index_is_built_with_progress_and_grows(run: tuple[Path, Path], tmp_p
         desk.evaluate(Heard(), key=opened["key"])
 
 
-def test_what_was_used_long_ago_is_opened_again(
-    run: tuple[Path, Path], index: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evicted_models_are_reopened(run: tuple[Path, Path], index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "MAX_COLLECTIONS", 1)
     desk = SearchSession()
     first = desk.open(Heard(), index=str(index))["key"]
@@ -206,7 +204,7 @@ def test_what_was_used_long_ago_is_opened_again(
         ("search_relocate", {"folder": "/nowhere", "old": "/a", "new": "/b"}, "there is no folder /b"),
     ],
 )
-def test_what_cannot_be_done_is_said(verb: str, arguments: dict[str, Any], message: str) -> None:
+def test_unsupported_requests_are_reported(verb: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         SearchSession().verbs[verb](progress=Heard(), **arguments)
 
@@ -229,7 +227,7 @@ def test_queries_that_cannot_be_answered(
         opened[0].query(Heard(), key=opened[1], **asked)
 
 
-def test_a_folder_that_was_searched_is_kept_and_only_what_is_new_is_encoded(
+def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     run: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     album, keep = tmp_path / "album", tmp_path / "kept"

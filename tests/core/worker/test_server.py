@@ -143,7 +143,7 @@ def keys(opened: dict[str, list[Reply]]) -> dict[str, str]:
     return {weights: said[-1]["result"]["key"] for weights, said in opened.items()}
 
 
-def test_progress_is_told_until_it_is_done(opened: dict[str, list[Reply]]) -> None:
+def test_progress_is_reported_until_the_end(opened: dict[str, list[Reply]]) -> None:
     for said in opened.values():
         assert [reply["event"] for reply in said] == ["progress"] * (len(said) - 1) + ["done"]
         assert all(set(reply) == {"id", "event", "doing", "done", "total"} for reply in said[:-1])
@@ -152,7 +152,7 @@ def test_progress_is_told_until_it_is_done(opened: dict[str, list[Reply]]) -> No
         assert told[-2:] == [("encoding images", 12, 12), ("encoding captions", 12, 12)]
 
 
-def test_a_part_is_told_before_the_whole(client: Client, keys: dict[str, str]) -> None:
+def test_a_partial_answer_comes_before_the_whole(client: Client, keys: dict[str, str]) -> None:
     said = client.replies("search_map", key=keys["student"])
     assert [reply["event"] for reply in said if reply["event"] != "progress"] == ["partial", "done"]
     part = next(reply for reply in said if reply["event"] == "partial")
@@ -160,7 +160,7 @@ def test_a_part_is_told_before_the_whole(client: Client, keys: dict[str, str]) -
     assert (part["result"]["method"], said[-1]["result"]["method"]) == ("PCA", "t-SNE")
 
 
-def test_the_numbers_are_those_of_the_log(
+def test_answers_match_the_log(
     client: Client, run: RunDir, opened: dict[str, list[Reply]], keys: dict[str, str]
 ) -> None:
     logged = [event for event in EventReader(run.events).read_all() if isinstance(event, Evaluated)][-1]
@@ -191,7 +191,7 @@ def by_hand(run: RunDir, weights: str) -> tuple[Features, list[str], list[float]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_scores_and_true_ranks_are_those_of_a_plain_loop(
+def test_scores_and_true_ranks_match_a_plain_loop(
     client: Client, run: RunDir, keys: dict[str, str], weights: str
 ) -> None:
     features, paths, found = by_hand(run, weights)
@@ -228,7 +228,7 @@ def test_scores_and_true_ranks_are_those_of_a_plain_loop(
         ({"do": "search_open", "model": "RUN", "data": "/gone.csv"}, "/gone.csv"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_the_worker_lives_on(
+def test_an_error_is_reported_and_the_worker_survives(
     client: Client, run: RunDir, keys: dict[str, str], tmp_path: Path, request_: dict[str, Any], message: str
 ) -> None:
     known = {"KEY": keys["student"], "RUN": str(run.path), "EMPTY": str(tmp_path)}
@@ -239,7 +239,7 @@ def test_what_cannot_be_done_is_said_and_the_worker_lives_on(
     assert client.ask("search_query", key=keys["student"], texts="blue", k=1)["event"] == "done"
 
 
-def test_a_bug_becomes_a_reply_and_the_worker_lives_on(client: Client, keys: dict[str, str]) -> None:
+def test_a_bug_becomes_a_reply_and_the_worker_survives(client: Client, keys: dict[str, str]) -> None:
     reply = client.ask("search_query", key=keys["student"], texts="blue", unheard_of=1)
     assert reply["event"] == "failed"
     assert reply["message"].startswith("TypeError: ")
@@ -249,7 +249,7 @@ def test_a_bug_becomes_a_reply_and_the_worker_lives_on(client: Client, keys: dic
 
 
 @pytest.mark.parametrize("line", ["hello", "[1, 2]", '{"id": 5}', "null", '{"id": 5, "do": ', "[" * 100_000])
-def test_a_line_that_is_no_request_is_answered(client: Client, line: str) -> None:
+def test_an_invalid_line_is_answered(client: Client, line: str) -> None:
     client.write(line)
     reply = client.receive()
     assert (reply["event"], reply["id"], reply["details"]) == ("failed", None, "")
@@ -259,20 +259,20 @@ def test_a_line_that_is_no_request_is_answered(client: Client, line: str) -> Non
 @pytest.mark.parametrize(
     "line", ['{"do": ["x"]}', '{"id": [1], "do": "cancel"}', '{"id": {}, "do": "receive"}', '{"id": [], "do": "data"}']
 )
-def test_a_request_with_another_verb_or_number_than_a_plain_one_ends_nothing(client: Client, line: str) -> None:
+def test_a_request_with_an_invalid_verb_or_number_ends_nothing(client: Client, line: str) -> None:
     client.write(line)
     assert client.receive()["message"].startswith("not a request: ")
     assert client.ask("nothing")["message"].startswith("there is no verb")
 
 
-def test_a_request_taken_back_before_its_turn_is_not_begun(client: Client, run: RunDir) -> None:
+def test_a_request_cancelled_before_its_turn_is_not_started(client: Client, run: RunDir) -> None:
     client.send(do="cancel", id="early")
     client.send(id="early", do="search_open", model=str(run.path))
     reply = client.receive()
     assert reply == {"id": "early", "event": "failed", "message": "cancelled", "details": ""}
 
 
-def test_a_request_is_taken_back_in_the_midst_of_its_work(client: Client, keys: dict[str, str], many: Path) -> None:
+def test_a_running_request_is_cancelled(client: Client, keys: dict[str, str], many: Path) -> None:
     assert client.begin_long(1001, many)["event"] == "progress"
     client.send(do="cancel", id=1001)
     said = client.rest(1001)
@@ -295,7 +295,7 @@ def test_shutdown_ends_the_work_and_the_process(folder: Path, many: Path) -> Non
         client.end()
 
 
-def test_a_long_answer_is_accompanied_by_heartbeats_and_rest_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_requests_send_heartbeats_and_idle_workers_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEARTBEAT_SECONDS", 0.01)
     read, write = os.pipe()
     replies = io.StringIO()
@@ -329,7 +329,7 @@ def test_a_long_answer_is_accompanied_by_heartbeats_and_rest_is_silent(monkeypat
     assert idle <= beats[0] + 2
 
 
-def test_replies_of_two_threads_stay_whole_lines() -> None:
+def test_replies_of_two_threads_stay_complete_lines() -> None:
     """The thread that listens tells of lines that are no requests while another answers."""
 
     class Pipe(io.StringIO):

@@ -19,7 +19,7 @@ class Asked:
     k: int = 3
 
 
-def test_the_value_unused_for_longest_makes_room() -> None:
+def test_the_least_recently_used_value_is_evicted() -> None:
     made: list[str] = []
     recent: Recent[str, str] = Recent(2)
 
@@ -32,7 +32,7 @@ def test_the_value_unused_for_longest_makes_room() -> None:
     assert (get("a"), len(recent)) == ("new", 2)
 
 
-def test_room_is_made_before_the_next_value_needs_it() -> None:
+def test_memory_is_freed_before_the_next_value_needs_it() -> None:
     freed: list[int] = []
     recent: Recent[str, str] = Recent(1, freed=lambda: freed.append(len(recent)))
     recent.get("a", lambda: "A")
@@ -41,7 +41,7 @@ def test_room_is_made_before_the_next_value_needs_it() -> None:
     assert freed == [0]
 
 
-def test_a_key_says_what_it_names() -> None:
+def test_a_key_describes_its_value() -> None:
     asked = Asked(data="/pairs/Ä '😀'.csv", k=5)
     assert read_key(Asked, write_key(asked), "") == asked
 
@@ -49,6 +49,6 @@ def test_a_key_says_what_it_names() -> None:
 @pytest.mark.parametrize(
     "key", ["", "opened 1", "{}", "[]", '{"data": 1}', '{"data": "a", "k": "3"}', '{"data": "", "x": 1}']
 )
-def test_what_is_no_key_is_answered_with_the_remedy(key: str) -> None:
+def test_an_invalid_key_is_answered_with_the_remedy(key: str) -> None:
     with pytest.raises(UserError, match=r"^open it first\.$"):
         read_key(Asked, key, "open it first.")

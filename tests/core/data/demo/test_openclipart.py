@@ -45,7 +45,7 @@ def write_categories(top: Path) -> Path:
     return top
 
 
-def test_categories_are_halved_without_what_is_there_twice(tmp_path: Path) -> None:
+def test_categories_are_split_without_duplicates(tmp_path: Path) -> None:
     said: list[str] = []
     top, out = write_categories(tmp_path / "art"), tmp_path / "out"
     write_openclipart(top, out, said.append)
@@ -88,9 +88,7 @@ def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_not_measured_is_measured_later_without_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_measurements_are_added_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "USUAL", tmp_path / "not installed")
     write_pairs(tmp_path)
     sources = {"train": "train.csv", "val": "val.csv", "art": "openclipart:train.csv", "more": "openclipart:test.csv"}

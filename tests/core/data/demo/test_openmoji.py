@@ -44,7 +44,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("name", "expected"), NAMES.items())
-def test_names_are_understood(name: str, expected: tuple[str, str, str]) -> None:
+def test_names_are_parsed(name: str, expected: tuple[str, str, str]) -> None:
     assert label("1F600", name) == Label(*expected, "smileys")
 
 
@@ -72,7 +72,7 @@ def splits() -> dict[str, list[Emoji]]:
     return split(named_emoji())
 
 
-def test_there_are_enough_and_none_twice(splits: dict[str, list[Emoji]]) -> None:
+def test_there_are_enough_images_and_no_duplicates(splits: dict[str, list[Emoji]]) -> None:
     everything = [one for rows in splits.values() for one in rows]
     assert len(everything) >= 3900
     assert len({one.code for one in everything}) == len(everything)
@@ -84,7 +84,7 @@ def test_there_are_enough_and_none_twice(splits: dict[str, list[Emoji]]) -> None
     assert 250 <= len(splits["unseen"]) <= 350
 
 
-def test_val_and_test_are_compositional_and_unseen_is_unseen(splits: dict[str, list[Emoji]]) -> None:
+def test_val_and_test_are_compositional_and_held_out_concepts_stay_held_out(splits: dict[str, list[Emoji]]) -> None:
     concepts = {name: Counter(one.concept for one in rows) for name, rows in splits.items()}
     assert set(concepts["val"]) | set(concepts["test"]) <= set(concepts["train"])
     assert not set(concepts["unseen"]) & (set(concepts["train"]) | set(concepts["val"]) | set(concepts["test"]))
@@ -96,13 +96,13 @@ def test_val_and_test_are_compositional_and_unseen_is_unseen(splits: dict[str, l
         assert {getattr(one, fact) for name in ("val", "test") for one in splits[name]} <= trained
 
 
-def test_unseen_concepts_are_drawn_over_all_groups(splits: dict[str, list[Emoji]]) -> None:
+def test_held_out_concepts_come_from_all_groups(splits: dict[str, list[Emoji]]) -> None:
     groups = Counter(one.group for one in splits["unseen"])
     assert set(groups) == {one.group for one in splits["train"]}
     assert len({one.concept for one in splits["unseen"]}) > 80
 
 
-def test_a_neutral_name_is_a_persons_where_there_are_women_and_men() -> None:
+def test_a_neutral_name_means_a_person_where_women_and_men_exist() -> None:
     by_title = {one.title: one for one in named_emoji()}
     assert by_title["firefighter"].gender == "person"
     assert by_title["thumbs up"].gender == ""
@@ -120,7 +120,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_written_can_be_opened_and_is_the_same_each_time(tmp_path: Path, few: list[Emoji]) -> None:
+def test_the_written_set_opens_and_is_deterministic(tmp_path: Path, few: list[Emoji]) -> None:
     calls: list[tuple[int, int]] = []
     counts = write_demo_data(tmp_path / "a", 24, lambda done, total: calls.append((done, total)))
     assert calls == [(i, len(few)) for i in range(1, len(few) + 1)]
@@ -144,7 +144,7 @@ def test_what_is_written_can_be_opened_and_is_the_same_each_time(tmp_path: Path,
         assert len(image.convert("RGB").getcolors(10_000) or []) > 10
 
 
-def test_a_complete_set_is_left_and_a_partial_one_finished(tmp_path: Path, few: list[Emoji]) -> None:
+def test_a_complete_set_is_kept_and_a_partial_one_finished(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     before = content(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -171,21 +171,23 @@ def test_a_cancelled_set_is_finished_next_time(tmp_path: Path, few: list[Emoji])
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
-def test_another_size_is_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
+def test_another_size_is_rendered_again(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     write_demo_data(tmp_path, 16)
     with Image.open(tmp_path / "images" / "1F98A.png") as image:
         assert image.size == (16, 16)
 
 
-def test_processes_render_the_same(tmp_path: Path, few: list[Emoji], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendering_in_processes_gives_the_same_images(
+    tmp_path: Path, few: list[Emoji], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_demo_data(tmp_path / "a", 24)
     monkeypatch.setattr(openmoji, "WORTH_PROCESSES", 1)
     write_demo_data(tmp_path / "b", 24)
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
-def test_other_data_of_that_name_is_not_overwritten(tmp_path: Path, few: list[Emoji]) -> None:
+def test_other_data_of_the_same_name_is_not_overwritten(tmp_path: Path, few: list[Emoji]) -> None:
     (tmp_path / "train.csv").write_text("filepath,title\n")
     with pytest.raises(DataError, match=r"already holds train\.csv"):
         write_demo_data(tmp_path)
@@ -207,7 +209,7 @@ def test_a_folder_of_other_images_is_left_alone(tmp_path: Path, few: list[Emoji]
     assert content(tmp_path) == before
 
 
-def test_only_images_of_ours_are_rendered_anew(tmp_path: Path, few: list[Emoji]) -> None:
+def test_only_our_own_images_are_rendered_again(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     for name in ("holiday.png", "0BAD.png"):  # the second might be another version's
         (tmp_path / "images" / name).write_text("mine")
@@ -237,7 +239,7 @@ def test_missing_packages_name_the_remedy(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_no_process_outlives_a_program_that_is_killed_while_it_renders(tmp_path: Path) -> None:
+def test_no_render_process_outlives_a_killed_program(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         command = [*python_command("core"), "demo-data", str(tmp_path / "data")]
         started = start_program(command, log, log)

@@ -38,7 +38,7 @@ def content(path: Path) -> dict[str, tuple[tuple[str, ...], str]]:
     return {row.image.name: (row.captions, row.labels["kind"]) for row in source.rows}
 
 
-def test_each_fix_does_what_it_says_and_is_on_record(data: Path, tmp_path: Path) -> None:
+def test_each_fix_is_applied_and_recorded(data: Path, tmp_path: Path) -> None:
     fixes = [
         Fix(kind="wrong", path=of(data, "a"), caption="=two", panel="Clean", run="/runs/x", found=7.0),
         Fix(kind="excluded", path=of(data, "b")),
@@ -60,7 +60,7 @@ def test_each_fix_does_what_it_says_and_is_on_record(data: Path, tmp_path: Path)
     assert "'=4" in to.read_text(encoding="utf-8"), "no spreadsheet runs a caption"
 
 
-def test_the_later_fix_of_a_pair_counts_and_a_copy_may_lie_elsewhere(data: Path, tmp_path: Path) -> None:
+def test_the_later_fix_of_a_pair_wins_and_the_copy_may_be_elsewhere(data: Path, tmp_path: Path) -> None:
     fixes = [
         Fix(kind="wrong", path=of(data, "b"), caption="three"),
         Fix(kind="recaptioned", path=of(data, "b"), caption="three", value="3"),
@@ -76,7 +76,7 @@ def test_the_later_fix_of_a_pair_counts_and_a_copy_may_lie_elsewhere(data: Path,
     }  # fmt: skip
 
 
-def test_a_image_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Path) -> None:
+def test_an_image_is_identified_through_any_path(data: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(data.parent, target_is_directory=True)
     fix = Fix(kind="recaptioned", path=str(tmp_path / "link" / "images" / "b.png"), value="3")
     record = save_fixed(str(data), [fix], data.parent / "fixed.csv")
@@ -94,7 +94,7 @@ def test_a_image_is_known_by_whichever_way_leads_to_it(data: Path, tmp_path: Pat
         ({"kind": "added", "name": "nowhere", "value": "x"}, "should be added, does not exist; remove the fix"),
     ],
 )
-def test_a_fix_that_fits_nothing_is_refused_and_nothing_is_written(
+def test_a_fix_that_matches_nothing_is_refused_and_nothing_is_written(
     data: Path, fix: dict[str, str], sentence: str
 ) -> None:
     given = {key: value for key, value in fix.items() if key != "name"}
@@ -103,7 +103,7 @@ def test_a_fix_that_fits_nothing_is_refused_and_nothing_is_written(
     assert not (data.parent / "new.csv").exists()
 
 
-def test_the_data_themselves_and_other_files_are_not_overwritten(data: Path) -> None:
+def test_source_data_and_other_files_are_not_overwritten(data: Path) -> None:
     fixes = [Fix(kind="excluded", path=of(data, "b"))]
     before = data.read_bytes()
     for replace in (False, True):
@@ -116,7 +116,7 @@ def test_the_data_themselves_and_other_files_are_not_overwritten(data: Path) -> 
     assert data.read_bytes() == before
 
 
-def test_a_foreign_record_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_foreign_record_raises_a_user_error(tmp_path: Path) -> None:
     table = tmp_path / "x.csv"
     assert read_record(table) is None
     for text in ("{", "[]", '{"version": 9}', '{"version": 1, "source": "a", "fixes": [{"kind": "eval"}]}'):

@@ -67,7 +67,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "pairs.csv"
 
 
-def test_fixes_are_applied_as_one_after_another(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fixes_equal_a_plain_loop(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _file: None)
 
     @settings(max_examples=15)

@@ -45,7 +45,7 @@ def made(folder: Path, kind: NoiseKind, seed: int = 0, share: float = 0.4) -> li
 
 
 @pytest.mark.parametrize("kind", ["shuffled", "in-group", "word", "generic"])
-def test_each_kind_is_wrong_in_its_own_way(kind: NoiseKind, tmp_path: Path) -> None:
+def test_each_kind_of_noise_corrupts_as_described(kind: NoiseKind, tmp_path: Path) -> None:
     before = read(manifest(tmp_path))
     found = made(tmp_path, kind)
     wrong = [(new, old) for new, old in zip(found, before, strict=True) if new["shuffled"] == "1"]
@@ -67,7 +67,7 @@ def test_each_kind_is_wrong_in_its_own_way(kind: NoiseKind, tmp_path: Path) -> N
     assert made(tmp_path, kind, seed=1) != found
 
 
-def test_a_group_whose_captions_are_all_the_same_stays_as_it_is() -> None:
+def test_a_group_of_identical_captions_is_left_alone() -> None:
     captions = [("a",), ("a",), ("b",), ("c",), ("a",)]
     changed = mismatched_captions(captions, 1.0, 0, "in-group", ["same", "same", "other", "other", "same"])
     assert changed == [("a",), ("a",), ("c",), ("b",), ("a",)]

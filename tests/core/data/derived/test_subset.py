@@ -35,7 +35,7 @@ def test_a_selection_opens_with_captions_labels_and_provenance(tmp_path: Path) -
     assert [row.file for row in open_source(only.path).rows] == [rows[2].file]
 
 
-def test_images_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Path) -> None:
+def test_images_in_other_folders_are_linked_into_the_folder(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "data", 3)
     saved = save_subset(str(path), tmp_path / "out" / "copy.csv", heard)
     assert [Path(row.file).resolve() for row in open_source(saved.path).rows] == [
@@ -44,7 +44,7 @@ def test_images_elsewhere_are_reached_by_a_link_inside_the_folder(tmp_path: Path
     assert "images/000.png" in saved.path.read_text()
 
 
-def test_other_images_in_the_way_of_the_link_are_not_taken_for_those(tmp_path: Path) -> None:
+def test_unrelated_images_under_the_link_name_are_not_used(tmp_path: Path) -> None:
     path, out = write_pairs(tmp_path / "data", 3), tmp_path / "out"
     write_pairs(out, 3)
     with pytest.raises(UserError, match=r"out/images leads to other images than .*data/images; remove it"):
@@ -52,7 +52,7 @@ def test_other_images_in_the_way_of_the_link_are_not_taken_for_those(tmp_path: P
     assert not (out / "copy.csv").exists()
 
 
-def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
+def test_selections_that_cannot_be_saved_are_refused(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 3)
     files = [row.file for row in open_source(path).rows]
     cases = [
@@ -69,7 +69,7 @@ def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
         save_subset(str(path), tmp_path / "there.csv", heard)
 
 
-def test_a_part_is_held_out_and_copies_stay_together(tmp_path: Path) -> None:
+def test_a_split_keeps_duplicates_together(tmp_path: Path) -> None:
     """Two folders of the same ten images: whatever is drawn, no image is on both sides."""
     for number in range(10):
         write_image(tmp_path / "photos" / "one" / f"{number}.png", number)
@@ -89,7 +89,7 @@ def test_a_part_is_held_out_and_copies_stay_together(tmp_path: Path) -> None:
         hold_out(source, 1.0, 0, heard)
 
 
-def test_a_part_that_is_there_is_kept_and_both_new_ones_are_numbered(tmp_path: Path) -> None:
+def test_an_existing_split_is_kept_and_new_ones_are_numbered(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, 6)
     train, held = hold_out(str(path), 0.5, 0, heard)
     before = train.path.read_text()
@@ -99,7 +99,7 @@ def test_a_part_that_is_there_is_kept_and_both_new_ones_are_numbered(tmp_path: P
     assert train.path.read_text() == before
 
 
-def test_of_images_with_more_copies_than_are_wanted_one_is_held_out_with_all_of_them(tmp_path: Path) -> None:
+def test_a_large_group_of_duplicates_is_held_out_together(tmp_path: Path) -> None:
     for number in range(3):
         for copy in range(4):
             write_image(tmp_path / "photos" / f"copy {copy}" / f"{number}.png", number)
@@ -108,7 +108,7 @@ def test_of_images_with_more_copies_than_are_wanted_one_is_held_out_with_all_of_
     assert len({Path(row.file).name for row in open_source(held.path).rows}) == 1
 
 
-def test_a_part_of_shards_names_images_in_the_tars(tmp_path: Path) -> None:
+def test_a_split_of_shards_names_images_in_the_tars(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [6, 6])
     train, held = hold_out(pattern, 0.25, 0, heard)
     assert (train.images, held.images) == (9, 3)

@@ -50,7 +50,7 @@ def files(tmp_path: Path) -> list[str]:
     return names
 
 
-def test_copies_and_near_copies_are_found(files: list[str]) -> None:
+def test_exact_and_near_duplicates_are_found(files: list[str]) -> None:
     signatures = read_signatures(files, heard)
     assert list(signatures.broken) == [7]
     assert "not an image" in signatures.broken[7]
@@ -96,7 +96,7 @@ def test_no_near_pair_is_missed() -> None:
     assert len(wanted) > 50
 
 
-def test_figures_of_captions_and_labels() -> None:
+def test_statistics_of_captions_and_labels() -> None:
     rows = [
         Row("a", ("a red hat", "hat"), {"split": "train", "kind": "hat"}),
         Row("b", ("a red hat",), {"split": "val"}),

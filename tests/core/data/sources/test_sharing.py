@@ -19,7 +19,7 @@ SIZE = 16
 
 
 @pytest.mark.parametrize("cache_mib", [0, 64])
-def test_one_process_of_a_host_reads_for_the_others(
+def test_one_process_per_host_reads_for_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_mib: int
 ) -> None:
     path = write_pairs(tmp_path, 6, captions=2)

@@ -44,7 +44,7 @@ def reasons(path: Path) -> list[str]:
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv", ";"), ("a.csv", "\t")])
 @given(rows=st.lists(st.tuples(captions, labels), min_size=1, max_size=5))
 @SAME_FOLDER
-def test_a_table_comes_back_as_written(tmp_path: Path, name: str, delimiter: str, rows: list[tuple[str, str]]) -> None:
+def test_a_table_round_trips(tmp_path: Path, name: str, delimiter: str, rows: list[tuple[str, str]]) -> None:
     files = [f"p{i}.png" for i in range(len(rows))]
     for i, file in enumerate(files):
         if not (tmp_path / file).exists():
@@ -83,7 +83,7 @@ def test_captions_of_one_image_are_joined(tmp_path: Path) -> None:
     assert source.rows[0].labels == {"k": "x"}
 
 
-def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_bad_rows_are_listed_and_the_rest_kept(tmp_path: Path) -> None:
     folder = images(tmp_path / "in", "a.png", "b.png", "sub/c.png")
     outside = write_image(tmp_path / "in-outside.png", 1)  # whose path begins as the folder's
     lines = [
@@ -124,7 +124,7 @@ def test_bad_rows_of_a_table_are_listed_and_the_rest_is_kept(tmp_path: Path) -> 
     assert "images_root" in told["9"]
 
 
-def test_an_unclosed_quote_costs_its_own_line_only(tmp_path: Path) -> None:
+def test_an_unclosed_quote_costs_only_its_line(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "a.csv").write_text('filepath,title\na.png,one\nb.png,"two\nc.png,"three\nlines"\na.png,"4" wide"\n')
     source = open_source(tmp_path / "a.csv")
@@ -156,13 +156,13 @@ def test_links_in_the_folder_are_followed(tmp_path: Path) -> None:
     assert len(source.bad) == 1
 
 
-def test_wrong_columns_name_those_found_and_those_needed(tmp_path: Path) -> None:
+def test_wrong_columns_name_the_existing_and_required_ones(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("url,words\nx,y\n")
     with pytest.raises(DataError, match=r"'url', 'words'.*filepath and title"):
         open_source(tmp_path / "a.csv")
 
 
-def test_many_rows_in_one_folder_find_the_missing_one(tmp_path: Path) -> None:
+def test_a_missing_file_among_many_rows_is_found(tmp_path: Path) -> None:
     names = [f"p{i}.png" for i in range(40)]
     images(tmp_path, *names)
     lines = ["filepath,title", *(f"{name},x" for name in names), "p40.png,x"]
@@ -177,7 +177,7 @@ def test_many_rows_in_one_folder_find_the_missing_one(tmp_path: Path) -> None:
 
 @given(rows=st.lists(st.tuples(st.lists(captions, min_size=1, max_size=3), labels), min_size=1, max_size=4))
 @SAME_FOLDER
-def test_json_lines_come_back_as_written(tmp_path: Path, rows: list[tuple[list[str], str]]) -> None:
+def test_json_lines_round_trip(tmp_path: Path, rows: list[tuple[list[str], str]]) -> None:
     lines = []
     for i, (texts, kind) in enumerate(rows):
         if not (tmp_path / f"p{i}.png").exists():
@@ -209,13 +209,13 @@ def test_bad_json_lines_are_listed(tmp_path: Path) -> None:
     assert [row.location.rpartition(" ")[2] for row in source.bad] == ["2", "3", "4", "5", "6", "7", "8"]
 
 
-def test_json_without_the_needed_keys_names_those_found(tmp_path: Path) -> None:
+def test_json_without_required_keys_names_the_existing_ones(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"url": "x", "words": "y"}\n')
     with pytest.raises(DataError, match="'url', 'words'"):
         open_source(tmp_path / "a.jsonl")
 
 
-def test_a_name_in_another_case_is_asked_for_and_one_that_is_in_no_list_is_not(
+def test_a_name_in_another_case_is_looked_up_and_an_unlisted_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{number}.png" for number in range(20)]
@@ -261,7 +261,7 @@ def test_coco_finds_its_images_and_joins_captions(tmp_path: Path, place: str) ->
     assert len(source.bad) == 4  # missing file, escape, no file name, caption of an unknown image
 
 
-def test_coco_takes_its_images_from_the_root_that_is_named_and_no_caption_that_is_no_text(tmp_path: Path) -> None:
+def test_coco_uses_the_named_image_root_and_skips_captions_that_are_not_text(tmp_path: Path) -> None:
     images(tmp_path / "val2017", "1.png")
     images(tmp_path / "far", "1.png")
     path = tmp_path / "captions_val2017.json"
@@ -272,7 +272,7 @@ def test_coco_takes_its_images_from_the_root_that_is_named_and_no_caption_that_i
         assert (row.image, row.captions) == (tmp_path / where / "1.png", ("whole",))
 
 
-def test_coco_instances_are_told_from_captions(tmp_path: Path) -> None:
+def test_coco_instances_are_distinguished_from_captions(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1}]}')
     with pytest.raises(DataError, match="captions_"):
         open_source(tmp_path / "a.json")
@@ -304,14 +304,14 @@ def test_images_with_sidecars(tmp_path: Path) -> None:
     assert {Path(row.location).name for row in source.bad} == {"b.png", "c.png", "d.png"}
 
 
-def test_a_mixture_is_said_plainly(tmp_path: Path) -> None:
+def test_a_mixture_is_reported(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "dog/b.png")
     (tmp_path / "a.txt").write_text("one")
     with pytest.raises(DataError, match="mixture"):
         open_source(tmp_path)
 
 
-def test_a_folder_with_a_manifest_says_to_name_it(tmp_path: Path) -> None:
+def test_a_folder_with_a_manifest_asks_to_name_it(tmp_path: Path) -> None:
     images(tmp_path, "a.png")
     (tmp_path / "train.csv").write_text("filepath,title\na.png,x\n")
     with pytest.raises(DataError, match=r"train\.csv"):
@@ -319,14 +319,14 @@ def test_a_folder_with_a_manifest_says_to_name_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
-def test_a_cycle_of_links_ends(tmp_path: Path) -> None:
+def test_a_cycle_of_links_terminates(tmp_path: Path) -> None:
     images(tmp_path, "dog/a.png")
     (tmp_path / "dog" / "again").symlink_to(tmp_path)
     assert len(open_source(tmp_path).rows) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
-def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+def test_a_self_link_does_not_hide_its_folder(tmp_path: Path) -> None:
     images(tmp_path, "dog/a.png")
     (tmp_path / "dog" / "itself").symlink_to(tmp_path / "dog" / "itself")
     assert len(open_source(tmp_path).rows) == 1
@@ -352,7 +352,7 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
         ("bad.csv", b"filepath,title\nmissing.png,x\n", "None of the 1 rows"),
     ],
 )  # fmt: skip
-def test_unusable_files_are_one_sentence(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+def test_unusable_files_are_user_errors(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=words) as caught:
@@ -361,14 +361,14 @@ def test_unusable_files_are_one_sentence(tmp_path: Path, name: str, content: byt
     assert isinstance(caught.value, UserError)
 
 
-def test_no_name_and_an_empty_folder(tmp_path: Path) -> None:
+def test_missing_name_and_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No data was given"):
         open_source("  ")
     with pytest.raises(DataError, match="no images"):
         open_source(tmp_path)
 
 
-def test_too_large_a_share_of_bad_rows_stops_with_the_list() -> None:
+def test_too_many_bad_rows_stop_with_the_list() -> None:
     bad = [BadRow(f"line {i}", "broken") for i in range(30)]
     check_bad_share("x.csv", bad, 300, 0.1)
     with pytest.raises(DataError, match="30 of the 299") as caught:

@@ -18,7 +18,7 @@ texts = st.text(st.characters(exclude_categories=()), max_size=30)  # names of f
 
 
 @given(st.lists(texts, max_size=8))
-def test_texts_come_back(some: list[str]) -> None:
+def test_texts_round_trip(some: list[str]) -> None:
     packed = Texts.packed(some)
     assert list(packed) == some
     assert packed[1:3] == some[1:3]
@@ -33,7 +33,7 @@ def rows() -> list[Row]:
     ]
 
 
-def test_rows_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     for least in (1 << 20, 0):
         monkeypatch.setattr(tables, "MAPPED_FROM", least)
@@ -56,7 +56,7 @@ def test_rows_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert list(RowTable(memory_map(arrays), labels, origins)) == changed
 
 
-def test_a_folder_that_takes_no_file_leaves_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_keeps_rows_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").touch()
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "taken"))
     monkeypatch.setattr(tables, "MAPPED_FROM", 0)
@@ -64,7 +64,7 @@ def test_a_folder_that_takes_no_file_leaves_them_in_memory(tmp_path: Path, monke
     assert list(RowTable(memory_map(arrays), labels, origins)) == rows()
 
 
-def test_a_row_costs_little() -> None:
+def test_memory_per_row_is_small() -> None:
     """Besides its text, which is stored once: 40 bytes of places and numbers, and not the 860 of Python objects."""
     many = [Row(f"/data/{i:08}.jpg", (f"a photograph, number {i:08}",), NO_LABELS, "a.csv", i) for i in range(1000)]
     arrays, _, _ = pack(many)

@@ -31,7 +31,7 @@ def middle_of(draw: float) -> float:
 
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31))
-def test_jitter_is_torchvisions_four_adjustments_one_after_another(seed: int) -> None:
+def test_jitter_matches_torchvisions_four_adjustments_in_turn(seed: int) -> None:
     images, draws = pixels(6, seed=seed % 1000), uniforms(DRAWS, seed, np.arange(6))
     found = distort_colours(images, ALWAYS, draws)
     for image, draw, mine in zip(images, draws, found, strict=True):
@@ -44,7 +44,7 @@ def test_jitter_is_torchvisions_four_adjustments_one_after_another(seed: int) ->
         assert (mine.float() - there * 255.0).abs().max() <= 1.0
 
 
-def test_greyscale_blur_and_solarisation_are_torchvisions() -> None:
+def test_greyscale_blur_and_solarisation_match_torchvision() -> None:
     images, draws = pixels(3, 32), np.full((3, DRAWS), 0.3)
     grey = distort_colours(images, ViewRecipe(greyscale=1.0), draws)
     assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
@@ -55,7 +55,7 @@ def test_greyscale_blur_and_solarisation_are_torchvisions() -> None:
 
 
 @pytest.mark.parametrize("field", ["jitter", "greyscale", "blur", "solarize"])
-def test_each_is_done_as_often_as_it_says(field: str) -> None:
+def test_each_operation_is_applied_with_its_probability(field: str) -> None:
     images, draws = pixels(1000, 64), uniforms(DRAWS, 6, np.arange(1000))
     draws[:, SOFTNESS] = 0.99  # the weakest blur is too weak to be seen
     config = ViewRecipe(**{field: 0.25})
@@ -67,7 +67,7 @@ def test_each_is_done_as_often_as_it_says(field: str) -> None:
     assert 0.2 < changed.float().mean() < 0.3
 
 
-def test_a_image_is_distorted_alike_in_any_company_and_otherwise_in_each_view() -> None:
+def test_augmentation_depends_on_image_and_view_and_not_on_the_batch() -> None:
     config = ViewRecipe(crop_min=1.0, jitter=1.0, greyscale=0.3, blur=0.5, solarize=0.3)
     several = list(pixels(5, 20))
 

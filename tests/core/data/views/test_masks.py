@@ -33,14 +33,14 @@ def masks(config: ViewRecipe, side: int = 14, rows: Any = 40, seed: int = 0, epo
 
 
 @given(st.sampled_from(["blocks", "random"]), st.integers(2, 16), st.floats(0, 1), st.integers(0, 999))
-def test_a_masked_view_hides_the_share_that_it_says(kind: Any, side: int, share: float, seed: int) -> None:
+def test_a_masked_view_hides_the_configured_share(kind: Any, side: int, share: float, seed: int) -> None:
     config = ViewRecipe(mask=1.0, mask_share=share, mask_kind=kind)
     hidden = masks(config, side, 3, seed).sum(dim=1)
     P = side * side
     assert (hidden == max(1, min(P - 1, round(share * P)))).all()
 
 
-def test_what_is_masked_is_not_what_loses_its_colours() -> None:
+def test_masking_and_colour_augmentation_are_independent() -> None:
     """Each has draws of its own: of a thousand views half are masked, and half of either kind are grey."""
     config = ViewRecipe(crop_min=1.0, flip=False, mask=0.5, greyscale=0.5)
     rows, image = np.arange(1000), torch.tensor([200, 100, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4)
@@ -51,7 +51,7 @@ def test_what_is_masked_is_not_what_loses_its_colours() -> None:
         assert 0.4 < grey[one].float().mean() < 0.6
 
 
-def test_kept_patches_are_as_many_as_asked_for_each_once_and_by_their_keys_alone() -> None:
+def test_kept_patches_have_the_requested_number_and_depend_only_on_their_keys() -> None:
     def kept(share: float, rows: Any, **keys: int) -> Any:
         found = draw_visible(ViewRecipe(keep=share), 6, keys.get("seed", 0), keys.get("epoch", 0), np.array(rows), 0)
         assert found is not None
@@ -69,7 +69,7 @@ def test_kept_patches_are_as_many_as_asked_for_each_once_and_by_their_keys_alone
     assert draw_visible(ViewRecipe(), 6, 0, 0, 0, 0) is None
 
 
-def test_masks_depend_on_their_keys_alone() -> None:
+def test_masks_depend_only_on_their_keys() -> None:
     config = ViewRecipe(mask=1.0)
     base = masks(config)
     assert torch.equal(base[[7, 3]], masks(config, rows=[7, 3]))
@@ -77,13 +77,13 @@ def test_masks_depend_on_their_keys_alone() -> None:
         assert not torch.equal(base, other)
 
 
-def test_some_views_stay_whole_and_none_is_masked_without_a_probability() -> None:
+def test_the_mask_probability_leaves_some_views_unmasked() -> None:
     share = (masks(ViewRecipe(mask=0.5), rows=400).sum(dim=1) > 0).float().mean()
     assert 0.4 < float(share) < 0.6
     assert draw_masks(ViewRecipe(), 4, 0, 0, np.arange(3), 0) is None
 
 
-def test_blocks_hang_together_more_than_single_patches() -> None:
+def test_blocks_are_more_contiguous_than_single_patches() -> None:
     def neighbours(kind: Any) -> float:
         """How many hidden patches have a hidden one to their right."""
         grid = masks(ViewRecipe(mask=1.0, mask_kind=kind), rows=100).view(-1, 14, 14)
@@ -94,7 +94,7 @@ def test_blocks_hang_together_more_than_single_patches() -> None:
 
 
 @pytest.mark.parametrize(("share", "multiple", "side"), [(1.0, 7, 224), (0.43, 16, 96), (0.01, 16, 16), (0.43, 1, 96)])
-def test_sides_are_whole_patches(share: float, multiple: int, side: int) -> None:
+def test_view_sizes_are_whole_patches(share: float, multiple: int, side: int) -> None:
     assert view_side(ViewRecipe(size=share), 224, multiple) == side
 
 
@@ -130,7 +130,7 @@ def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
     assert len(halved.student[0].mask) == len(halved.teacher[1].images) == 2
 
 
-def test_the_teacher_may_see_several_views_of_its_own(tmp_path: Path) -> None:
+def test_the_teacher_may_have_several_views_of_its_own(tmp_path: Path) -> None:
     batch = next(Loader(opened(write_pairs(tmp_path, 8)), run_config(teacher={"count": 3}), 32).batches(0, 1))
     assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 2 + 3
     assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)

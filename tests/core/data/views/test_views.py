@@ -50,7 +50,7 @@ def test_uniforms_are_uniform_and_independent() -> None:
     assert abs(neighbours) < 0.08
 
 
-def test_draws_depend_on_each_key_and_not_on_company() -> None:
+def test_draws_depend_on_each_key_and_not_on_the_batch() -> None:
     base = uniforms(4, 1, 2, np.array([5, 6, 7]), 3)
     assert np.array_equal(base[1:2], uniforms(4, 1, 2, 6, 3))
     others = [uniforms(4, *keys) for keys in ((0, 2, 6, 3), (1, 3, 6, 3), (1, 2, 7, 3), (1, 2, 6, 4), (2, 1, 6, 3))]
@@ -74,7 +74,7 @@ def test_crops_lie_within_the_image(height: int, width: int, a: float, b: float,
     assert (left + crop_width <= width).all()
 
 
-def test_crops_have_the_share_and_ratio_that_is_asked_for() -> None:
+def test_crops_have_the_configured_share_and_ratio() -> None:
     shapes = np.array([[300, 400]] * 3000)
     boxes = draw_crops(shapes, (0.2, 0.5), uniforms(2 * ATTEMPTS + 2, 0, np.arange(3000)))
     share = boxes[:, 2] * boxes[:, 3] / (300 * 400)
@@ -89,7 +89,7 @@ def test_crops_have_the_share_and_ratio_that_is_asked_for() -> None:
     assert (boxes[:, 0] + boxes[:, 2]).max() == 300
 
 
-def test_a_strip_gives_its_middle() -> None:
+def test_a_panorama_gives_its_middle() -> None:
     boxes = draw_crops(np.array([[10, 1000]]), (1.0, 1.0), uniforms(2 * ATTEMPTS + 2, 0, 0))
     assert boxes.tolist() == [[0, 494, 10, 13]]
 
@@ -98,7 +98,7 @@ def test_a_strip_gives_its_middle() -> None:
 
 
 @pytest.mark.parametrize("config", [ViewRecipe(), STRONG, ViewRecipe(flip=True), ViewRecipe(erase=1.0)])
-def test_a_view_depends_on_seed_epoch_row_and_number_alone(config: ViewRecipe) -> None:
+def test_a_view_depends_only_on_seed_epoch_row_and_index(config: ViewRecipe) -> None:
     images = noise(6)
     before = torch.get_rng_state()
     base = view(config, images)
@@ -112,7 +112,7 @@ def test_a_view_depends_on_seed_epoch_row_and_number_alone(config: ViewRecipe) -
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_images_of_different_sizes_and_their_source_is_untouched() -> None:
+def test_images_of_different_sizes_leave_their_source_unchanged() -> None:
     images = [*noise(2, 40, 50), *noise(2, 32, 32), *noise(1, 33, 264)]
     copies = [image.clone() for image in images]
     assert view(STRONG, images).shape == (5, 3, 32, 32)
@@ -120,7 +120,7 @@ def test_images_of_different_sizes_and_their_source_is_untouched() -> None:
     assert all(torch.equal(image, copy) for image, copy in zip(images, copies, strict=True))
 
 
-def test_half_of_the_views_are_mirrored() -> None:
+def test_half_of_the_views_are_flipped() -> None:
     images = noise(200, 32, 32)
     whole = ViewRecipe(crop_min=1.0, flip=True)
     views = view(whole, images)
@@ -132,7 +132,7 @@ def test_half_of_the_views_are_mirrored() -> None:
 
 
 @pytest.mark.parametrize("share", [0.15, 0.6])
-def test_erasing_takes_a_rectangle_of_allowed_area(share: float) -> None:
+def test_erasing_covers_a_rectangle_of_allowed_area(share: float) -> None:
     images = [torch.zeros(3, 32, 32, dtype=torch.uint8)] * 100
     erased = (view(ViewRecipe(erase=share), images) == GREY).all(1)  # (100, 32, 32)
     area = erased.flatten(1).float().mean(1)
@@ -169,7 +169,7 @@ def test_operations_match_torchvisions_one_image_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("side", [2, 7, 24])
-def test_what_is_written_anew_for_a_gpu_is_torchvisions_bit_for_bit(side: int) -> None:
+def test_gpu_operations_match_torchvision_bit_for_bit(side: int) -> None:
     images, m = torch.stack(noise(5, side, side)), 9 / 30
     bilinear = {"interpolation": InterpolationMode.BILINEAR, "fill": [128.0] * 3, "scale": 1.0}
     for sign in (1.0, -1.0):
@@ -204,7 +204,7 @@ def test_no_mix() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mix_keeps_at_least_half_and_is_repeatable(kind: str) -> None:
+def test_mix_keeps_at_least_half_and_is_deterministic(kind: str) -> None:
     config = ViewRecipe(mix=kind)
     for seed in range(200):
         mix, again = (draw_mix(config, np.random.default_rng(seed), 8, 32) for _ in range(2))
@@ -216,7 +216,7 @@ def test_mix_keeps_at_least_half_and_is_repeatable(kind: str) -> None:
         assert (mix.share, mix.box) == (again.share, again.box)
 
 
-def test_cutmix_pastes_the_share_that_it_says() -> None:
+def test_cutmix_pastes_the_configured_share() -> None:
     own, other = torch.zeros(2, 3, 32, 32), torch.ones(2, 3, 32, 32)
     for seed in range(50):
         mix = draw_mix(ViewRecipe(mix="cutmix", mix_alpha=1.0), np.random.default_rng(seed), 2, 32)
@@ -228,7 +228,7 @@ def test_cutmix_pastes_the_share_that_it_says() -> None:
             assert abs(float(mixed[0].mean()) - (1 - mix.share)) < 1e-6
 
 
-def test_either_is_one_or_the_other_with_equal_chance() -> None:
+def test_either_chooses_one_with_equal_probability() -> None:
     config = ViewRecipe(mix="either")
     mixes = [draw_mix(config, np.random.default_rng(seed), 8, 32) for seed in range(400)]
     boxes = [mix.box for mix in mixes if mix is not None]

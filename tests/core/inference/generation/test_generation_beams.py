@@ -54,7 +54,7 @@ def test_beam_search(seed: int) -> None:
 
 @pytest.mark.parametrize("stop", ["enough", "certain"])
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 0.7, 2.0])
-def test_ends_and_length_penalties(stop: str, length_penalty: float) -> None:
+def test_end_tokens_and_length_penalties(stop: str, length_penalty: float) -> None:
     compare(3, 2, beam_stop=stop, length_penalty=length_penalty)
 
 
@@ -88,7 +88,7 @@ def test_more_beams_than_tokens() -> None:
     compare(2, 2, beams=64, captions=64, max_tokens=2)
 
 
-def test_batch_changes_nothing() -> None:
+def test_batching_changes_nothing() -> None:
     model, images = tiny_coca(4), random_images(9, 1)
     chosen = GenerationSettings(beams=4, captions=2, max_tokens=10, min_tokens=1)
     together = generate(model, images, chosen, ids=IDS)

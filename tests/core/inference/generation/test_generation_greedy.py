@@ -49,7 +49,7 @@ def test_greedy_equals_uncached(name: str, seed: int) -> None:
         assert captions[0].log_probability == pytest.approx(log_probability, abs=1e-3)
 
 
-def test_captions_are_of_different_lengths_and_some_end() -> None:
+def test_captions_have_different_lengths_and_some_end() -> None:
     """Otherwise the tests above would not see rows leave."""
     lengths = {
         (len(c[0].tokens), c[0].ended)
@@ -70,7 +70,7 @@ def test_captions_are_of_different_lengths_and_some_end() -> None:
         [[3, PAD, 4], [PAD], [6, PAD], [9, 10]],  # the padding's id is a word's too
     ],
 )
-def test_prompts_of_any_lengths(prompts: list[list[int]], correct_mask: bool) -> None:
+def test_prompts_of_any_length(prompts: list[list[int]], correct_mask: bool) -> None:
     model = tiny_coca(4)
     model.text.correct_cls_mask = correct_mask
     images = random_images(4, 3)
@@ -102,7 +102,7 @@ def test_processors_in_greedy_search(rules: dict[str, float]) -> None:
             assert captions[0].log_probability == pytest.approx(log_probability, abs=1e-3)
 
 
-def test_dropping_ended_rows_changes_no_other() -> None:
+def test_dropping_finished_rows_changes_no_other() -> None:
     model, images = tiny_coca(3), random_images(12, 5)
     together = generate(model, images, settings(), ids=IDS)
     alone = [generate(model, image[None], settings(), ids=IDS)[0] for image in images]
@@ -111,7 +111,7 @@ def test_dropping_ended_rows_changes_no_other() -> None:
     ]
 
 
-def test_more_images_than_are_encoded_at_once() -> None:
+def test_more_images_than_one_encoding_batch() -> None:
     model, images = tiny_coca(3), random_images(37, 6)
     together = generate(model, images, settings(), ids=IDS)
     apart = [captions for part in images.split(5) for captions in generate(model, part, settings(), ids=IDS)]
@@ -145,7 +145,7 @@ def test_every_step_reports_and_images_become_final_once() -> None:
     assert len({i for i, step in enumerate(steps) if step.captions}) > 1  # not all at the end
 
 
-def test_breaking_off_leaves_gradients_on() -> None:
+def test_breaking_off_restores_gradient_mode() -> None:
     steps = caption_steps(tiny_coca(0), random_images(2), settings(), ids=IDS)
     next(steps)
     assert torch.is_grad_enabled()
@@ -154,7 +154,7 @@ def test_breaking_off_leaves_gradients_on() -> None:
     assert torch.is_grad_enabled()
 
 
-def test_training_model_is_read_as_in_evaluation_and_left_training() -> None:
+def test_a_model_in_training_mode_is_used_in_eval_mode_and_restored() -> None:
     model, images = tiny_coca(0), random_images(2)
     expected = generate(model, images, settings(), ids=IDS)
     model.train()
@@ -165,7 +165,7 @@ def test_training_model_is_read_as_in_evaluation_and_left_training() -> None:
     assert not model.visual.ln_pre.training
 
 
-def test_weights_are_read_in_place() -> None:
+def test_weights_are_used_without_a_copy() -> None:
     """A decoder made before a training step captions with the weights after it."""
     model, images = tiny_coca(0), random_images(3)
     decoder = CocaDecoder(model)
@@ -201,7 +201,7 @@ def test_bfloat16_model() -> None:
     assert made[0][0].tokens[:2] == exact[0][0].tokens[:2]
 
 
-def test_cache_is_as_large_as_arithmetic_says() -> None:
+def test_the_cache_has_its_computed_size() -> None:
     model, images = tiny_coca(0), random_images(3)
     state, _ = CocaDecoder(model).start(images, [[START]] * 3, rows_per_image=4, length=12)
     width, layers, float32 = 32, 2, 4

@@ -32,7 +32,7 @@ from tests.core.inference.generation.references import END, PAD, START, VOCABULA
 IDS = SpecialTokens(START, END, PAD)
 
 
-def test_settings_load_no_torch() -> None:
+def test_settings_do_not_load_torch() -> None:
     code = "import sys, core.spec.generation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -56,7 +56,7 @@ def test_every_field_can_be_shown_in_a_form() -> None:
         ({"beam": 3}, "Extra inputs"),
     ],
 )
-def test_settings_that_do_not_fit_together(fields: dict[str, object], remedy: str) -> None:
+def test_incompatible_settings(fields: dict[str, object], remedy: str) -> None:
     with pytest.raises(ValidationError, match=remedy):
         GenerationSettings.model_validate(fields)
 
@@ -144,7 +144,7 @@ def test_processors_against_plain_loops(
         assert row == pytest.approx(processed(plain, prefix, min_tokens, repetition, ngram))
 
 
-def test_when_everything_is_suppressed_the_caption_ends() -> None:
+def test_a_caption_ends_when_every_token_is_suppressed() -> None:
     scores = Processors((4, 3), min_tokens=9, no_repeat_ngram=1)(torch.zeros(1, 5), [[0, 1, 2]])
     assert scores.tolist() == [[-math.inf] * 4 + [0.0]]
 
@@ -153,7 +153,7 @@ def test_when_everything_is_suppressed_the_caption_ends() -> None:
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 4, 5, 24, 129])
 @pytest.mark.parametrize(("inputs", "outputs"), [(32, 48), (1536, 64), (7, 9)])
-def test_products_of_few_rows(
+def test_matrix_products_of_few_rows(
     rows: int, inputs: int, outputs: int, onednn: bool, intel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear_module, "_INTEL", intel)
@@ -167,7 +167,7 @@ def test_products_of_few_rows(
 
 
 @given(st.lists(st.integers(0, 12), max_size=10))
-def test_settle_is_a_permutation_with_the_most_in_place(sources: list[int]) -> None:
+def test_settle_is_a_permutation_that_moves_the_fewest_rows(sources: list[int]) -> None:
     order = stable_order(sources)
     assert sorted(order) == list(range(len(sources)))
     in_place = sum(sources[index] == place for place, index in enumerate(order))
@@ -175,7 +175,7 @@ def test_settle_is_a_permutation_with_the_most_in_place(sources: list[int]) -> N
 
 
 @given(st.data())
-def test_cache_moves_like_a_list(data: st.DataObject) -> None:
+def test_the_cache_moves_like_a_list(data: st.DataObject) -> None:
     capacity = 6
     entries = data.draw(st.integers(1, capacity))
     sources = data.draw(st.lists(st.integers(0, entries - 1), min_size=1, max_size=capacity))
@@ -189,7 +189,7 @@ def test_cache_moves_like_a_list(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
-def test_layout_brings_each_row_to_its_image_and_back(owners: list[int]) -> None:
+def test_the_layout_maps_each_row_to_its_image_and_back(owners: list[int]) -> None:
     layout = RowLayout(owners, 4, torch.device("cpu"))
     queries = torch.arange(len(owners) * 2.0).view(-1, 2, 1) + 1  # (R, 2, 1)
     grid = layout.spread(queries)  # (4, width * 2, 1)
@@ -211,7 +211,7 @@ def test_images_without_rows_leave_the_cache() -> None:
     assert first.shape == (5, VOCABULARY)
 
 
-def test_positions_of_a_cache_that_nothing_was_written_to_are_finite() -> None:
+def test_unwritten_cache_positions_are_finite() -> None:
     """Masks multiply them by 0, which would let a nan through."""
     torch.full((3 * 2 * 4 * 2 * 16 * 8,), math.nan)
     cache = KeyValueCache(3, 4, 2, 16, 8, torch.float32, torch.device("cpu"))
@@ -228,7 +228,7 @@ def test_layer_scale_in_half_precision() -> None:
 
 
 @pytest.mark.parametrize("text", [{}, {"ls_init_value": 0.1}])
-def test_one_decoder_in_training_and_with_a_cache(text: dict[str, float]) -> None:
+def test_one_decoder_serves_training_and_cached_decoding(text: dict[str, float]) -> None:
     """The same states from all words at once, with gradients, and from one word after another."""
     decoder = MultimodalDecoder(tiny_coca(2, **text).text_decoder)
     words, image = torch.randn(3, 6, 32), torch.randn(3, 5, 32)
@@ -250,7 +250,7 @@ class Written(PrefixRows):
         return torch.tensor([[float(len(prefix))] for prefix in self.prefixes])
 
 
-def test_rows_without_a_cache_go_on_apart_from_those_they_were_copied_from() -> None:
+def test_uncached_rows_are_independent_of_their_copies() -> None:
     given = [[1], [2, 3]]
     rows = Written(given)
     assert rows.step([4, 5]).tolist() == [[2.0], [3.0]]
@@ -264,5 +264,5 @@ def test_rows_without_a_cache_go_on_apart_from_those_they_were_copied_from() -> 
 
 
 @pytest.mark.parametrize(("given", "found"), [({"pad_id": 7}, 7), ({"pad_id": None}, 0), ({}, 0)])
-def test_what_fills_short_captions(given: dict[str, object], found: int) -> None:
+def test_padding_of_short_captions(given: dict[str, object], found: int) -> None:
     assert captions_module._pad_id(SimpleNamespace(**given)) == found  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def allowed(scores: list[float], top_k: int, top_p: float) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (8, 0.6), (1, 1.0), (0, 1e-6), (99, 1.0)])
-def test_draws_follow_the_distribution(top_k: int, top_p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_follow_the_distribution(top_k: int, top_p: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(independent, "_PROBE", 4)  # so that both ways to a nucleus are taken
     scores = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 2
     expected = allowed(scores.tolist(), top_k, top_p)
@@ -53,7 +53,7 @@ def test_draws_follow_the_distribution(top_k: int, top_p: float, monkeypatch: py
         assert drawn[token] / count == pytest.approx(probability, abs=2e-4)
 
 
-def test_the_ends_of_the_noise_draw_possible_tokens() -> None:
+def test_extreme_noise_draws_possible_tokens() -> None:
     scores = torch.tensor([[-math.inf, 1.0, -math.inf, 0.0, -math.inf]]).expand(2, -1)
     drawn = sample_tokens(scores, torch.tensor([0.0, 1.0 - 1e-16], dtype=torch.float64))
     assert drawn.tolist() == [1, 3]
@@ -63,7 +63,7 @@ def test_the_ends_of_the_noise_draw_possible_tokens() -> None:
     "fields",
     [{}, {"top_k": 6, "temperature": 1.6}, {"top_p": 0.8, "temperature": 0.7}, {"no_repeat_ngram": 1, "min_tokens": 4}],
 )
-def test_captions_are_drawn_as_a_plain_loop_draws_them(fields: dict[str, object]) -> None:
+def test_sampled_captions_match_a_plain_loop(fields: dict[str, object]) -> None:
     chosen = GenerationSettings.model_validate(
         {"search": "sample", "captions": 3, "max_tokens": 8, "min_tokens": 0, "seed": 11, **fields}
     )
@@ -119,7 +119,7 @@ def test_more_candidates_keep_the_first_ones() -> None:
         assert len(many) == 5
 
 
-def test_one_token_to_draw_from_is_a_greedy_search() -> None:
+def test_sampling_from_one_token_is_a_greedy_search() -> None:
     model, images = tiny_coca(3), random_images(4, 3)
     sampled = GenerationSettings(search="sample", top_k=1, max_tokens=10, min_tokens=0)
     greedy = GenerationSettings(search="greedy", max_tokens=10, min_tokens=0)
@@ -128,7 +128,7 @@ def test_one_token_to_draw_from_is_a_greedy_search() -> None:
     ]
 
 
-def test_the_callers_random_numbers_are_left_alone() -> None:
+def test_the_callers_random_state_is_unchanged() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     model, images = tiny_coca(3), random_images(1)

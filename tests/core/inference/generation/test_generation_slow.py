@@ -23,7 +23,7 @@ def choices_of_module(model: nn.Module, images: Tensor, texts: Tensor) -> Tensor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_greedy_tokens_are_those_of_the_module(seed: int) -> None:
+def test_greedy_tokens_match_the_module(seed: int) -> None:
     """Each token is the module's likeliest after the tokens before it: by induction, what uncached decoding gives."""
     model, images = random_coca(seed), random_images(200, seed)
     for batch in images.split(8):

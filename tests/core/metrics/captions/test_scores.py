@@ -19,7 +19,7 @@ GOLDEN = json.loads((Path(__file__).parent / "captioning_golden.json").read_text
 
 
 @pytest.mark.parametrize(("caption", "expected"), GOLDEN["tokens"])
-def test_words_are_those_of_the_java_tokenizer(caption: str, expected: str) -> None:
+def test_words_match_the_java_tokenizer(caption: str, expected: str) -> None:
     assert " ".join(tokens(caption)) == expected
 
 
@@ -71,13 +71,13 @@ def test_images_without_reference_are_left_out_and_noted() -> None:
     assert "CIDEr" in scores.notes[1]
 
 
-def test_captions_stay_with_their_images_where_one_between_has_no_reference() -> None:
+def test_captions_stay_aligned_when_an_image_has_no_reference() -> None:
     scores = caption_scores(["a man", "a dog", "the sea"], [["a man"], [" "], ["the sea"]])
     assert scores.rows == (0, 2)
     assert scores.exact.tolist() == [1.0, 1.0]
 
 
-def test_bad_input_gets_a_sentence() -> None:
+def test_bad_input_raises_a_user_error() -> None:
     with pytest.raises(EvaluationError, match="2 captions but references for 1"):
         caption_scores(["a", "b"], [["a"]])
     with pytest.raises(EvaluationError, match="none of the 1 images has a reference"):
@@ -102,7 +102,7 @@ def test_loops(caption: str, looping: bool) -> None:
     assert loops(caption.split()) is looping
 
 
-def test_degenerate_captions_are_called_out() -> None:
+def test_degenerate_captions_are_reported() -> None:
     captions = ["a man"] * 6 + ["", "a a a a", "two dogs", "a red bike", "the sea", "a tree"]
     scores = caption_scores(captions, [["a man"]] * 12)
     assert scores.degenerate.same == tuple(range(6))
@@ -117,7 +117,7 @@ def test_degenerate_captions_are_called_out() -> None:
     assert "all 3 captions are the same" in " ".join(same.notes)
 
 
-def test_varied_captions_are_not_called_out() -> None:
+def test_varied_captions_are_not_reported() -> None:
     scores = caption_scores(["a man", "a dog", "the sea"], [["a man"], ["a cat"], ["the sea"]])
     assert scores.degenerate.share == 0
     assert scores.outcome().notes == ()
@@ -133,7 +133,7 @@ def test_cancelling() -> None:
         caption_scores(["a"], [["a"]], cancel)
 
 
-def test_java_metrics_run_or_say_why_not() -> None:
+def test_java_metrics_run_or_give_the_reason() -> None:
     scores = java_metrics.java_metrics(GOLDEN["captions"], GOLDEN["references"])
     for name, reason in java_metrics.available().items():
         if reason:
@@ -153,6 +153,6 @@ def test_java_scores_join_the_outcome() -> None:
     assert outcome.notes == ("SPICE was not computed: why.",)
 
 
-def test_without_java_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java_the_reason_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert java_metrics.available() == {"METEOR": "Java is not installed", "SPICE": "Java is not installed"}

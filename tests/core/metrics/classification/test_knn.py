@@ -33,7 +33,7 @@ def plain(train: np.ndarray, targets: list[int], query: np.ndarray, k: int, temp
 
 
 @pytest.mark.parametrize(("k", "pairs"), [(20, 1 << 24), (1, 700), (3, 1), (1000, 1 << 24)])
-def test_equals_a_plain_loop(k: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matches_a_plain_loop(k: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", pairs)
     (train, train_labels), (test, test_labels) = example(120, 1), example(50, 2)
     result = knn(train, train_labels, test, test_labels, k=k)
@@ -53,7 +53,7 @@ def test_a_low_temperature_does_not_overflow() -> None:
     assert cold.predictions.tolist() == nearest.predictions.tolist()
 
 
-def test_bad_input_gets_a_sentence() -> None:
+def test_bad_input_raises_a_user_error() -> None:
     (train, train_labels), (test, test_labels) = example(20, 1), example(10, 2)
     with pytest.raises(EvaluationError, match="at least one neighbour"):
         knn(train, train_labels, test, test_labels, k=0)

@@ -34,26 +34,26 @@ from core.spec.data.prompt_sets import PromptSet
         ("T-shirt", "T-shirt"),
     ],
 )
-def test_names_read_as_in_a_sentence(written: str, read: str) -> None:
+def test_class_names_are_normalised(written: str, read: str) -> None:
     assert prompt_name(written) == read
 
 
 @given(st.text(max_size=30))
-def test_reading_a_name_twice_changes_nothing_more(name: str) -> None:
+def test_normalising_a_name_twice_changes_nothing(name: str) -> None:
     once = prompt_name(name)
     assert "_" not in once
     assert once == once.strip()
     assert matching_key(once.replace(" ", "_")) == matching_key(once)
 
 
-def test_labels_find_their_class_in_any_spelling() -> None:
+def test_labels_match_their_class_in_any_spelling() -> None:
     labels = index_labels(["Golden_Retriever", "tabby cat", "Tabby Cat"], ["golden retriever", "Tabby Cat"])
     assert labels.targets.tolist() == [0, 1, 1]
     assert labels.classes == ("golden retriever", "Tabby Cat")  # as written
     assert labels.notes == ()
 
 
-def test_classes_that_differ_only_in_case_stay_apart() -> None:
+def test_classes_that_differ_only_in_case_stay_separate() -> None:
     labels = index_labels(["Apple", "apple", "APPLE"], ["apple", "Apple"])
     assert labels.rows.tolist() == [0, 1]
     assert labels.targets.tolist() == [1, 0]
@@ -61,7 +61,7 @@ def test_classes_that_differ_only_in_case_stay_apart() -> None:
     assert any("differ only in spelling" in note for note in labels.notes)
 
 
-def test_rows_without_a_label_are_skipped_and_said() -> None:
+def test_rows_without_a_label_are_skipped_and_reported() -> None:
     labels = index_labels(["cat", None, "dog", " ", "bird", "cat"], ["cat", "dog"])
     assert labels.rows.tolist() == [0, 2, 5]
     assert labels.counts().tolist() == [2, 1]
@@ -82,7 +82,7 @@ def test_rows_without_a_label_are_skipped_and_said() -> None:
         (["cat"], ["cat", "_"], "1 of 2 class names are empty"),
     ],
 )
-def test_bad_labels_get_a_sentence(labels: list[str | None], classes: list[str] | None, says: str) -> None:
+def test_bad_labels_raise_a_user_error(labels: list[str | None], classes: list[str] | None, says: str) -> None:
     with pytest.raises(EvaluationError, match=says):
         index_labels(labels, classes)
 
@@ -92,7 +92,7 @@ def test_no_classes_at_all() -> None:
         check_classes([])
 
 
-def test_every_bundled_set_loads_and_has_a_place_for_the_class() -> None:
+def test_every_bundled_prompt_set_loads_and_has_a_placeholder() -> None:
     names = bundled_templates()
     assert {"photo", "pictogram", "simple"} <= set(names)
     for name in names:
@@ -134,11 +134,11 @@ def test_a_file_that_names_classes(tmp_path: Path) -> None:
         assert sentence in str(told.value)
 
 
-def test_braces_in_a_class_name_are_only_text() -> None:
+def test_braces_in_a_class_name_are_plain_text() -> None:
     assert prompts("{c} {} {0}", ["a {}."]) == ["a {c} {} {0}."]
 
 
-def test_bad_prompt_files_get_a_sentence(tmp_path: Path) -> None:
+def test_bad_prompt_files_raise_a_user_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("a photo of {}\na photo\n", encoding="utf-8")
     with pytest.raises(EvaluationError, match=r"mine.txt, line 2: 'a photo' has no \{\}"):

@@ -102,7 +102,7 @@ def test_two_classes_give_two_rows_of_weights() -> None:
     )
 
 
-def test_saved_and_applied_again(tmp_path: Path) -> None:
+def test_a_probe_round_trips(tmp_path: Path) -> None:
     train, val, test = splits()
     settings = ProbeSettings(standardise=True, layer="before projection", model_digest="abc")
     result = linear_probe(train, test, val, settings)
@@ -128,7 +128,7 @@ def test_saved_and_applied_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
-def test_a_probe_is_not_written_over_either_file_of_another(tmp_path: Path, suffix: str) -> None:
+def test_saving_a_probe_never_overwrites_another(tmp_path: Path, suffix: str) -> None:
     probe = Probe(torch.zeros(10, 4), torch.zeros(10), DIGITS, C=1.0)
     there = (tmp_path / "probe").with_suffix(suffix)
     there.write_text("mine")
@@ -139,7 +139,7 @@ def test_a_probe_is_not_written_over_either_file_of_another(tmp_path: Path, suff
     assert load_probe(save_probe(probe, tmp_path / "probe", replace=True)).classes == DIGITS
 
 
-def test_a_damaged_probe_gets_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_probe_raises_a_user_error(tmp_path: Path) -> None:
     probe = Probe(torch.zeros(10, 4), torch.zeros(10), DIGITS, C=1.0)
     file = save_probe(probe, tmp_path / "probe")
     facts = file.with_suffix(".json")
@@ -164,7 +164,7 @@ def test_a_damaged_probe_gets_a_sentence(tmp_path: Path) -> None:
         save_probe(probe, facts / "probe")
 
 
-def test_a_fit_can_be_cancelled_in_the_middle() -> None:
+def test_a_fit_can_be_cancelled() -> None:
     train, val, test = splits()
     said: list[tuple[float, str]] = []
 
@@ -195,13 +195,13 @@ def test_few_shot_improves_with_shots_and_has_an_interval() -> None:
     assert few_shot(train, test, val, shots=[1], draws=1)[0].interval is None
 
 
-def test_the_interval_of_few_draws_stays_within_what_a_share_can_be() -> None:
+def test_the_interval_of_few_draws_stays_within_0_and_1() -> None:
     ends = FewShotPoint(1, np.array([0.1, 0.9]), (1.0, 1.0), 0).interval
     assert ends is not None
     assert (ends.low, ends.high) == (0.0, 1.0)
 
 
-def test_a_fit_that_was_cut_short_and_a_search_that_ended_at_its_border_are_noted() -> None:
+def test_an_unconverged_fit_and_a_search_at_its_border_are_noted() -> None:
     x = np.random.default_rng(0).normal(size=(60, 4))
     y = (x[:, 0] > 0).astype(np.int64)
     far = data(x + 100 * y[:, None], y, ("a", "b"))  # so easy that the smallest C does as well as any
@@ -213,7 +213,7 @@ def test_a_fit_that_was_cut_short_and_a_search_that_ended_at_its_border_are_note
     assert any("stopped at 1 iterations, not yet converged" in note for note in cut)
 
 
-def test_shots_are_drawn_a_class_and_nested() -> None:
+def test_shots_are_drawn_per_class_and_nested() -> None:
     _, y = digits()
     few, more = draw_shots(y, 2, seed=3), draw_shots(y, 8, seed=3)
     assert np.bincount(y[few]).tolist() == [2] * 10
@@ -225,7 +225,7 @@ def test_shots_are_drawn_a_class_and_nested() -> None:
     assert notes == ("1 classes have fewer than 4 training images; all were used.",)
 
 
-def test_thin_and_missing_classes_are_noted() -> None:
+def test_small_and_missing_classes_are_noted() -> None:
     x, y = digits()
     thin = np.concatenate([np.flatnonzero(y[:900] < 5), np.flatnonzero(y[:900] == 7)[:1]])
     train, test = data(x[:900][thin], y[:900][thin]), data(x[1200:], y[1200:])
@@ -237,7 +237,7 @@ def test_thin_and_missing_classes_are_noted() -> None:
     assert len(result.test.predictions) == len(y[1200:])
 
 
-def test_bad_input_gets_a_sentence() -> None:
+def test_bad_input_raises_a_user_error() -> None:
     train, val, test = splits()
     x, y = digits()
     with pytest.raises(EvaluationError, match="all 3 training rows are of the class '4'"):
@@ -258,7 +258,7 @@ def test_bad_input_gets_a_sentence() -> None:
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
 
 
-def test_half_of_the_rows_without_label() -> None:
+def test_half_of_the_rows_are_unlabelled() -> None:
     x, y = digits()
     labels = [str(one) if row % 2 else None for row, one in enumerate(y[:900])]
     train = ProbeData(torch.from_numpy(x[:900]).float(), index_labels(labels, DIGITS))

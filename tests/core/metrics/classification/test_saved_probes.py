@@ -74,7 +74,7 @@ def as_folder(file: Path) -> None:
         (as_link("nowhere"), "cannot read the probe"),
     ],
 )
-def test_what_is_no_file_is_refused(file: Path, suffix: str, make: Callable[[Path], None], message: str) -> None:
+def test_non_files_are_refused(file: Path, suffix: str, make: Callable[[Path], None], message: str) -> None:
     make(file.with_suffix(suffix))
     with pytest.raises(EvaluationError, match=message):
         load_probe(file)
@@ -96,7 +96,7 @@ def test_what_is_no_file_is_refused(file: Path, suffix: str, make: Callable[[Pat
         ({"layer": ["x" * 10_000]}, "layer: "),
     ],
 )
-def test_facts_of_another_shape_are_refused(file: Path, changes: dict[str, Any], message: str) -> None:
+def test_metadata_of_the_wrong_shape_are_refused(file: Path, changes: dict[str, Any], message: str) -> None:
     with_facts(file, **changes)
     with pytest.raises(EvaluationError, match=message) as said:
         load_probe(file)
@@ -104,7 +104,7 @@ def test_facts_of_another_shape_are_refused(file: Path, changes: dict[str, Any],
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 200_000, b"9" * 5000, b'{"version": NaN}', b"\xff\xfe\xfd"])
-def test_facts_that_are_no_json_are_refused(file: Path, content: bytes) -> None:
+def test_metadata_that_are_not_json_are_refused(file: Path, content: bytes) -> None:
     file.with_suffix(".json").write_bytes(content)
     with pytest.raises(EvaluationError):
         load_probe(file)
@@ -133,7 +133,7 @@ def claiming(shape: list[int]) -> dict[str, Any]:
         tensors(_HEADER, content=b"\xff" * 32),
     ],
 )
-def test_tensors_of_another_shape_are_refused(file: Path, content: bytes) -> None:
+def test_tensors_of_the_wrong_shape_are_refused(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
     def read() -> None:
@@ -164,7 +164,7 @@ def test_a_header_of_megabytes_is_not_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "/", "a\0b"])
-def test_what_names_no_file_is_refused(name: str) -> None:
+def test_names_of_missing_files_are_refused(name: str) -> None:
     with pytest.raises(EvaluationError, match="is not the name of a file"):
         load_probe(Path(name))
     with pytest.raises(EvaluationError, match="is not the name of a file"):
@@ -172,7 +172,7 @@ def test_what_names_no_file_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [as_pipe, as_link("/dev/zero"), as_folder])
-def test_a_cache_that_is_no_file_is_made_anew(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_cache_that_is_not_a_file_is_rebuilt(tmp_path: Path, make: Callable[[Path], None]) -> None:
     def embedder() -> ClassEmbedder:
         return ClassEmbedder(lambda texts: torch.ones(len(texts), 3), ["a {}"], "abc", tmp_path)
 
@@ -189,7 +189,7 @@ def test_a_cache_that_is_no_file_is_made_anew(tmp_path: Path, make: Callable[[Pa
 @pytest.mark.parametrize(
     "classes", ["5", '["cat", 5]', '["cat"]', "[" * 100_000, "", '{"cat": 1, "dog": 2}', '["a", "b", "c"]']
 )
-def test_a_cache_with_other_names_is_made_anew(tmp_path: Path, classes: str) -> None:
+def test_a_cache_with_other_names_is_rebuilt(tmp_path: Path, classes: str) -> None:
     embedder = ClassEmbedder(lambda texts: torch.ones(len(texts), 3), ["a {}"], "abc", tmp_path)
     embedder.embed(["cat", "dog"])
     header = {
@@ -236,5 +236,5 @@ _HOSTILE: st.SearchStrategy[tuple[Callable[[bytes], None], bytes]] = st.one_of(
 
 
 @few_or_many
-def test_mutated_probes_and_caches_are_answered_or_refused(examples: int) -> None:
+def test_mutated_probes_and_caches_are_read_or_refused(examples: int) -> None:
     feed(lambda case: case[0](case[1]), _HOSTILE, examples)

@@ -11,7 +11,7 @@ from core.metrics.inputs import EvaluationError
 from tests.core.metrics.classification.test_saved_probes import tensors
 
 
-def test_a_file_without_tensors_is_one_still(tmp_path: Path) -> None:
+def test_a_file_without_tensors_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "none.safetensors"
     file.write_bytes(tensors({}, content=b""))
     assert file.stat().st_size == 10

@@ -16,7 +16,7 @@ CLASSES = ("a", "b", "c", "d", "e", "f")
 TARGETS = ["a"] * 50 + ["b"] * 30 + ["c", "d", "e", "f"] * 5
 
 
-def test_constant_scores_give_chance() -> None:
+def test_constant_scores_give_chance_accuracy() -> None:
     labels = index_labels(TARGETS, classes=CLASSES)
     result = classify(labels, [torch.zeros(len(TARGETS), 6)])
     assert result.metrics() == pytest.approx({"acc1": 1 / 6, "acc5": 5 / 6, "mean_per_class_recall": 1 / 6})
@@ -27,7 +27,7 @@ def test_constant_scores_give_chance() -> None:
     assert "100 of 100 images" in outcome.notes[-1]
 
 
-def test_ties_are_the_mean_over_every_order_of_the_tied_classes() -> None:
+def test_ties_are_averaged_over_every_order_of_the_tied_classes() -> None:
     """Scores rounded to few values, against a plain loop over the orders in which equal ones may be read."""
     random = np.random.default_rng(0)
     scores = random.integers(0, 3, (12, 6)).astype(np.float32)

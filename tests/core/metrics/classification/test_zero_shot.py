@@ -42,14 +42,14 @@ def plain_embedding(name: str, templates: tuple[str, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch", [1, 4, 256])
-def test_class_embeddings_equal_a_plain_loop(batch: int) -> None:
+def test_class_embeddings_match_a_plain_loop(batch: int) -> None:
     classes = ["cat", "golden_retriever", "Müsli", "👩‍🚒"]
     got = ClassEmbedder(Texts(), TEMPLATES, "m", batch=batch).embed(classes)
     expected = [plain_embedding(name.replace("_", " "), TEMPLATES) for name in classes]
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
 
 
-def test_a_class_with_several_names_is_their_mean_and_edits_encode_what_is_new() -> None:
+def test_a_class_with_several_names_is_their_mean_and_edits_encode_only_new_names() -> None:
     texts = Texts()
     remembered = CachedTextEncoder(texts)
     names = [("cat", "kitten"), ("dog",)]
@@ -92,14 +92,14 @@ def test_nothing_is_encoded_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("digest", "templates"), [("other", TEMPLATES), ("m", TEMPLATES[:1])])
-def test_another_model_or_template_shares_nothing(tmp_path: Path, digest: str, templates: tuple[str, ...]) -> None:
+def test_another_model_or_template_shares_no_cache(tmp_path: Path, digest: str, templates: tuple[str, ...]) -> None:
     ClassEmbedder(Texts(), TEMPLATES, "m", tmp_path).embed(["cat", "dog"])
     other = ClassEmbedder(Texts(), templates, digest, tmp_path)
     other.embed(["cat", "dog"])
     assert other.encoded == 2 * len(templates)
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path) -> None:
     ClassEmbedder(Texts(), TEMPLATES, "m", tmp_path).embed(["cat", "dog"])
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:50])
@@ -156,7 +156,7 @@ def test_mistakes_and_cells_point_to_rows_of_the_source() -> None:
     assert int(rows[0]) == first.row
 
 
-def test_the_outcome_has_intervals_whose_mean_is_the_metric() -> None:
+def test_the_mean_of_the_outcome_is_the_metric_and_has_an_interval() -> None:
     features, labels, centres = example()
     outcome = zero_shot(features, labels, centres).outcome("zero-shot")
     for name, value in outcome.metrics.items():
@@ -172,7 +172,7 @@ def test_a_class_without_rows_does_not_count_in_the_mean() -> None:
     assert [row["class"] for row in result.per_class()] == ["a", "b"]
 
 
-def test_bad_input_gets_a_sentence(tmp_path: Path) -> None:
+def test_bad_input_raises_a_user_error(tmp_path: Path) -> None:
     features, labels, centres = example()
     with pytest.raises(EvaluationError, match="8 dimensions and class embeddings 5"):
         zero_shot(features, labels, centres[:, :5])
@@ -199,7 +199,7 @@ def test_bad_input_gets_a_sentence(tmp_path: Path) -> None:
         ClassEmbedder(Texts(), TEMPLATES, "m", blocked).embed(["a"])
 
 
-def test_collapsed_features_do_not_flatter() -> None:
+def test_collapsed_features_score_no_better_than_chance() -> None:
     _, labels, _ = example()
     same = torch.ones(200, 8)
     result: Classification = zero_shot(same, labels, torch.ones(7, 8))

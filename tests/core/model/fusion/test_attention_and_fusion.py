@@ -35,7 +35,7 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) 
 
 @pytest.mark.parametrize("length", [1, 5, 140])  # the last one takes torch's fused attention
 @pytest.mark.parametrize("kind", ["all", "causal", "some"])
-def test_attention_is_the_plain_loop(length: int, kind: str) -> None:
+def test_attention_matches_a_plain_loop(length: int, kind: str) -> None:
     torch.manual_seed(length)
     query, key, value = (torch.randn(2, 2, length, 4) for _ in range(3))
     allowed = torch.rand(2, 1, length, length) < 0.5
@@ -51,7 +51,7 @@ def test_attention_is_the_plain_loop(length: int, kind: str) -> None:
     torch.testing.assert_close(got[:, :, rows], plain, atol=1e-5, rtol=1e-4)
 
 
-def test_reach_says_the_same_in_each_form() -> None:
+def test_masks_agree_in_every_form() -> None:
     allowed = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.6
     index = torch.tensor([5, 0, 3])
     for reach, whole in (
@@ -93,7 +93,7 @@ def every_query(fusion: CrossAttentionFusion, tokens: Tensor, patches: Tensor, l
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("padding", [0, 4])
-def test_fusion_equals_the_pooled_one_of_all_queries(layers: int, padding: int) -> None:
+def test_fusing_all_queries_contains_the_pooled_one(layers: int, padding: int) -> None:
     torch.manual_seed(layers)
     fusion = CrossAttentionFusion(text_width=10, image_width=14, width=12, heads=3, layers=layers)
     tokens, patches, last = torch.randn(3, 5, 10), torch.randn(3, 7, 14), [4, 2, 3]
@@ -106,7 +106,7 @@ def test_fusion_equals_the_pooled_one_of_all_queries(layers: int, padding: int) 
         torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_prototype_head_gives_cosines(tmp_path: Path) -> None:
+def test_the_prototype_head_gives_cosines(tmp_path: Path) -> None:
     torch.manual_seed(0)
     head = PrototypeHead(8, 5, hidden=6, bottleneck=4)
     x = torch.randn(3, 8)

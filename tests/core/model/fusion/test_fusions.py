@@ -115,7 +115,7 @@ def by_hand(fusion: Fusion, source_image: Tensor, words: Tensor, causal: bool) -
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", KINDS)
-def test_fusion_is_the_plain_loop(name: str, causal: bool) -> None:
+def test_fusion_matches_a_plain_loop(name: str, causal: bool) -> None:
     fusion, text, source_images = built(name), captions(), patches()
     fusion.name, fusion.merged_every = name, KINDS[name].merge_every  # type: ignore[assignment]
     pooled = fusion(source_images, text, causal=causal)
@@ -143,7 +143,7 @@ def test_padding_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_each_word_depends_on(name: str) -> None:
+def test_attention_reach_of_each_word(name: str) -> None:
     """Both ways all words reach a word; causal, only those up to itself. The image always does."""
     fusion, text = built(name), captions()
     for causal in (False, True):
@@ -169,12 +169,12 @@ def test_only_the_pooled_word_goes_through_the_last_block() -> None:
         assert rows == [1, L]
 
 
-def test_a_feed_forward_per_modality_treats_words_and_patches_apart() -> None:
+def test_modality_experts_separate_words_and_patches() -> None:
     """VLMo: experts below, shared on top; shared everywhere in UNITER."""
     assert [block.feed_forward_image is None for block in built("vlmo").blocks] == [False, False, True]
     assert all(block.feed_forward_image is None for block in built("uniter").blocks)
 
 
-def test_a_fusion_that_reads_words_says_so() -> None:
+def test_a_fusion_that_reads_words_declares_it() -> None:
     with pytest.raises(ValueError, match="needs every word's state"):
         built("uniter")(patches(), replace(captions(), tokens=None))

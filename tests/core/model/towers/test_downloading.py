@@ -79,7 +79,7 @@ def address(server: Server, checksum: str = SUM) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_broken_download_is_gone_on_with(server: Server, tmp_path: Path, ranges: bool) -> None:
+def test_a_broken_download_is_resumed(server: Server, tmp_path: Path, ranges: bool) -> None:
     server.cut, server.ranges = 1_500_000, ranges
     with pytest.raises(DownloadError, match=r"1500000 of 3072000 bytes; try again to resume|IncompleteRead"):
         download(address(server))
@@ -94,19 +94,19 @@ def test_a_broken_download_is_gone_on_with(server: Server, tmp_path: Path, range
     assert [item.name for item in (tmp_path / "cache").iterdir()] == [path.name]
 
 
-def test_a_part_that_is_whole_is_taken(server: Server, tmp_path: Path) -> None:
+def test_a_complete_partial_file_is_used(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / f"weights-{SUM}.pt.part").write_bytes(CONTENT)
     assert download(address(server)).read_bytes() == CONTENT
 
 
-def test_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="does not match the checksum"):
         download(address(server, "00000000"))
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_no_server_and_no_file() -> None:
+def test_without_a_server_no_file_is_left() -> None:
     with pytest.raises(DownloadError, match=r"refused|urlopen"):
         download({"url": "http://127.0.0.1:9/weights.pt"})
 
@@ -119,7 +119,7 @@ def stop(*_: object) -> None:
     raise Stop
 
 
-def test_whoever_watches_may_end_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_callback_can_cancel(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Stop):
         download(address(server), stop)
 
@@ -175,7 +175,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], folder: Path) 
         ("owner/repository/own.pt", ["own.pt"], 2),
     ],
 )
-def test_from_a_hub_safetensors_first(
+def test_from_the_hub_safetensors_come_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     name: str, files: list[str], asked: int,
 ) -> None:  # fmt: skip
@@ -188,13 +188,13 @@ def test_from_a_hub_safetensors_first(
     assert capsys.readouterr() == ("", "")
 
 
-def test_what_is_here_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_existing_files_are_not_downloaded_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     file = cached(tmp_path, "owner/repository", {"open_clip_model.safetensors": "x"}) / "open_clip_model.safetensors"
     assert download({"hf_hub": "owner/repository/"}) == file
 
 
-def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_: object, **__: object) -> str:
         raise LocalEntryNotFoundError("cannot find the requested files, and the hub is out of reach")
 
@@ -203,9 +203,7 @@ def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         download({"hf_hub": "owner/repository/"})
 
 
-def test_a_text_model_that_was_downloaded_before_is_used_without_a_network(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_cached_text_model_needs_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A text tower and a tokenizer of transformers, as roberta-ViT-B-32 has; code in their repository is not run."""
     words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "red": 2, "cat": 3}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()

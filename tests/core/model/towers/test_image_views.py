@@ -48,7 +48,7 @@ def random_images(count: int = 2, side: int = 32) -> Tensor:
 
 
 @pytest.mark.parametrize("side", [8, 16, 24, 32])
-def test_a_smaller_image_gets_interpolated_positions_as_the_plain_tower_would(side: int) -> None:
+def test_a_smaller_image_gets_the_interpolated_positions_of_the_plain_tower(side: int) -> None:
     ours = towers()
     images = random_images(side=side)
     got = ours.encode_image(images, patches=True)
@@ -73,7 +73,7 @@ def test_a_smaller_image_gets_interpolated_positions_as_the_plain_tower_would(si
 
 
 @pytest.mark.parametrize("vision", [{}, RESNET])
-def test_what_is_hidden_cannot_be_seen(vision: dict[str, Any]) -> None:
+def test_masked_patches_have_no_influence(vision: dict[str, Any]) -> None:
     ours = towers(**vision)
     ours.add_mask_token()
     mask = torch.zeros(2, 16, dtype=torch.bool)
@@ -92,7 +92,7 @@ def test_what_is_hidden_cannot_be_seen(vision: dict[str, Any]) -> None:
     assert not torch.allclose(pooled(images), ours.encode_image(images).pooled, rtol=1e-4, atol=0)
 
 
-def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_are() -> None:
+def test_dropped_patches_have_no_influence_and_the_others_keep_their_positions() -> None:
     """Against the plain tower on a shorter sequence, each patch with its own position; the order does not matter."""
     ours, images = towers(), random_images()
     kept = torch.tensor([[15, 0, 5], [7, 8, 2]])
@@ -111,7 +111,7 @@ def test_patches_that_are_left_out_are_not_read_and_the_others_stay_where_they_a
     torch.testing.assert_close(ours.encode_image(images, patch_index=every).pooled, whole.pooled, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mask_without_a_token_and_sizes_that_do_not_fit_are_refused() -> None:
+def test_a_missing_mask_token_and_incompatible_sizes_are_refused() -> None:
     with pytest.raises(ModelError, match="no mask token"):
         towers().encode_image(random_images(), torch.ones(2, 16, dtype=torch.bool))
     resnet = little()
@@ -146,7 +146,7 @@ def test_frozen_towers_keep_their_weights(which: str, architecture: str) -> None
     assert sum(len(group["params"]) for group in groups) == len(trained(student))
 
 
-def test_first_blocks_may_be_frozen_and_no_more_than_there_are() -> None:
+def test_first_blocks_may_be_frozen_up_to_their_number() -> None:
     student = network(towers={"freeze_image_blocks": 1})
     frozen = dict(student.named_parameters()).keys() - trained(student)
     names = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "resblocks.0.")
@@ -158,7 +158,7 @@ def test_first_blocks_may_be_frozen_and_no_more_than_there_are() -> None:
         validate({"towers": {"freeze": "everything"}}, "it")
 
 
-def test_statistics_of_a_frozen_resnet_stand_still_while_training() -> None:
+def test_batch_norm_statistics_of_a_frozen_resnet_do_not_change() -> None:
     resnet = little()
     resnet["vision_cfg"] = RESNET
     student = network("clip", resnet, towers={"freeze": "image"}).train()
@@ -168,7 +168,7 @@ def test_statistics_of_a_frozen_resnet_stand_still_while_training() -> None:
     assert torch.equal(student.towers.clip.visual.bn1.running_mean, before)
 
 
-def test_rates_fall_by_a_factor_a_block() -> None:
+def test_learning_rates_decay_per_block() -> None:
     student = network("sd-clip-every-step")
     optimizer = build_optimizer(OptimConfig(layer_decay=0.5), student, depths(student))
     set_rates(optimizer, 1.0, 0.2)

@@ -33,7 +33,7 @@ def same(one: Towers, two: Towers) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_copied_checkpoint_gives_its_teacher(tmp_path: Path) -> None:
+def test_a_copied_checkpoint_reproduces_its_teacher(tmp_path: Path) -> None:
     student, teacher, towers = build(1), build(2), build(3)
     for name, source in (("state", student), ("student", student), ("teacher", teacher)):
         save_file(
@@ -82,9 +82,7 @@ def test_positions_are_resized_to_another_image_size(tmp_path: Path) -> None:
     ("vision", "message"),
     [({"width": 32}, "mismatched"), ({"layers": 2}, "it lacks visual.transformer.resblocks.1")],
 )
-def test_another_architecture_is_refused_and_nothing_is_loaded(
-    tmp_path: Path, vision: dict[str, Any], message: str
-) -> None:
+def test_another_architecture_is_refused_before_loading(tmp_path: Path, vision: dict[str, Any], message: str) -> None:
     save_file(build(1).clip.state_dict(), tmp_path / "model.safetensors")
     towers, untouched = build(2, **vision), build(2, **vision)
     with pytest.raises(ModelError, match=message):
@@ -102,7 +100,7 @@ class Payload:
         return (Path.touch, (self.trace,))
 
 
-def test_pickles_are_not_run(tmp_path: Path) -> None:
+def test_pickles_are_never_executed(tmp_path: Path) -> None:
     path, trace = tmp_path / "model.bin", tmp_path / "trace"
     torch.save({"state_dict": Payload(trace)}, path)
     with pytest.raises(ModelError, match=r"model\.bin contains objects other than tensors and was not loaded"):
@@ -121,7 +119,7 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes) -> None:
         load_pretrained(build(1), "sd-tiny", str(tmp_path / name))
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
+def test_files_that_are_not_weights(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ModelError, match="is not a state dict of tensors"):
         load_pretrained(build(1), "sd-tiny", str(tmp_path / "list.pt"))
@@ -130,14 +128,14 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
         load_pretrained(build(1), "sd-tiny", str(tmp_path / "empty"))
 
 
-def test_unknown_tags_are_answered_with_those_there_are() -> None:
+def test_unknown_tags_list_the_existing_ones() -> None:
     with pytest.raises(ModelError, match=r"'laion2b_e61' is neither .* nor a tag of ViT-B-32; .*laion2b_e16"):
         load_pretrained(build(1), "ViT-B-32", "laion2b_e61")
     with pytest.raises(ModelError, match="it has no tags, or give a path"):
         load_pretrained(build(1), "sd-tiny", "openai")
 
 
-def test_a_repository_of_the_hub_is_answered_with_the_command_that_downloads_it() -> None:
+def test_a_hub_repository_is_answered_with_its_download_command() -> None:
     with pytest.raises(ModelError, match=r"hf download laion/CLIP-ViT-B-32 --local-dir FOLDER, and give FOLDER as"):
         pretrained.find_weights("ViT-B-32", "hf-hub:laion/CLIP-ViT-B-32")
 
@@ -163,7 +161,7 @@ def test_without_a_network_the_folder_to_fill_is_named_and_used(
 
 
 @pytest.mark.parametrize("tag", ["mscoco_finetuned_laion2b_s13b_b90k", "mscoco-finetuned-laion2B-s13B-b90k"])
-def test_weights_known_to_be_bad_at_something_are_named(tag: str) -> None:
+def test_weights_with_known_weaknesses_are_named(tag: str) -> None:
     assert "cannot search or classify (0.8 % zero-shot" in pretrained.known_problem("coca_ViT-B-32", tag)
     assert not pretrained.known_problem("coca_ViT-B-32", "laion2b_s13b_b90k")
     for architecture, known in pretrained.KNOWN_PROBLEMS:
@@ -194,7 +192,7 @@ def test_the_model_that_readme_and_errors_recommend_opens(monkeypatch: pytest.Mo
     assert open_model("open_clip:ViT-B-32,openai").network.towers.quick_gelu
 
 
-def test_a_tag_brings_its_colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tag_brings_its_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "open_clip_model.safetensors"
     save_file(build(1).clip.state_dict(), path)
     monkeypatch.setattr(pretrained, "download", lambda tag, progress: path)
@@ -205,13 +203,13 @@ def test_a_tag_brings_its_colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["passwd", "weights.pt", "weights.safetensors"])
-def test_a_file_of_words_is_no_weights(tmp_path: Path, name: str) -> None:
+def test_a_text_file_is_refused_as_weights(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("root:x:0:0:root:/root:/bin/bash\n" * 20)
     with pytest.raises(ModelError, match=r"cannot be read|contains objects other than tensors"):
         pretrained.read_weights(tmp_path / name)
 
 
-def test_weights_that_are_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
+def test_weights_that_are_a_pipe_do_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "weights.safetensors")
     with pytest.raises(ModelError, match="is a named pipe"):
         pretrained.read_weights(tmp_path / "weights.safetensors")

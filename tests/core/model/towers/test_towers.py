@@ -78,7 +78,7 @@ def padded(towers: Towers, texts: list[str]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_images_equal_open_clips(name: str) -> None:
+def test_images_match_open_clip(name: str) -> None:
     towers = build(CONFIGS[name])
     images = random_images(towers.image_size)
     expected = towers.clip.encode_image(images, normalize=False)
@@ -91,7 +91,7 @@ def test_images_equal_open_clips(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_texts_equal_open_clips_trimmed_or_not(name: str) -> None:
+def test_texts_match_open_clip_trimmed_or_not(name: str) -> None:
     towers = build(CONFIGS[name])
     tokens = padded(towers, CAPTIONS)
     expected = towers.clip.encode_text(tokens, normalize=False)
@@ -104,7 +104,7 @@ def test_texts_equal_open_clips_trimmed_or_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_caption_that_fills_the_context(name: str) -> None:
+def test_a_caption_of_full_context_length(name: str) -> None:
     towers = build(CONFIGS[name])
     tokens = padded(towers, ["a " * 30, "tree"])
     expected = towers.clip.encode_text(tokens, normalize=False)
@@ -112,7 +112,7 @@ def test_a_caption_that_fills_the_context(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip", "custom text", "coca", "custom blocks"])
-def test_all_tokens_hold_the_pooled_one(name: str) -> None:
+def test_all_tokens_include_the_pooled_one(name: str) -> None:
     towers = build(CONFIGS[name])
     tokens = trimmed(padded(towers, CAPTIONS))
     features = towers.encode_text(tokens, all_tokens=True)
@@ -125,7 +125,7 @@ def test_all_tokens_hold_the_pooled_one(name: str) -> None:
     assert not features.padding[torch.arange(4), features.last].any()
 
 
-def test_padding_is_what_follows_the_end_of_text() -> None:
+def test_padding_starts_after_the_end_of_text() -> None:
     towers = build(CONFIGS["clip"])
     features = towers.encode_text(towers.tokenize(["a", "two dogs"]))
     assert features.last.tolist() == [2, 3]
@@ -133,7 +133,7 @@ def test_padding_is_what_follows_the_end_of_text() -> None:
 
 
 @pytest.mark.parametrize("name", ["clip", "quick_gelu", "layer scale", "coca"])
-def test_gradients_equal_open_clips(name: str) -> None:
+def test_gradients_match_open_clip(name: str) -> None:
     ours, theirs = build(CONFIGS[name]), build(CONFIGS[name])
     images, tokens = random_images(32), padded(ours, CAPTIONS)
     weight = torch.randn(4, 24, generator=torch.Generator().manual_seed(2))
@@ -149,7 +149,7 @@ def test_gradients_equal_open_clips(name: str) -> None:
             torch.testing.assert_close(mine, parameter.grad, atol=2e-5, rtol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
 
 
-def test_patch_tokens_are_what_the_last_attention_reads() -> None:
+def test_patch_tokens_are_the_input_of_the_last_attention() -> None:
     towers = build(CONFIGS["clip"])
     visual, read = towers.clip.visual, []
     visual.transformer.resblocks[-1].ln_1.register_forward_hook(lambda module, given, out: read.append(out))
@@ -181,14 +181,14 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
         assert torch.nn.functional.cosine_similarity(a.float(), b).min() > 0.999
 
 
-def test_patch_dropout_is_for_training_alone() -> None:
+def test_patch_dropout_is_active_only_in_training() -> None:
     towers = build(config({"patch_dropout": 0.5}))
     images = random_images(32)
     assert towers.encode_image(images).tokens.shape[1] == 16  # type: ignore[union-attr]
     assert towers.train().encode_image(images).tokens.shape[1] == 8  # type: ignore[union-attr]
 
 
-def test_normalise_is_the_plain_formula() -> None:
+def test_normalise_matches_the_formula() -> None:
     towers = build(config(preprocess_cfg={"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}))
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
     expected = [
@@ -203,7 +203,7 @@ def test_normalise_is_the_plain_formula() -> None:
     assert build(CONFIGS["clip"]).image_std == pytest.approx(open_clip.OPENAI_DATASET_STD)
 
 
-def test_tokenize_is_open_clips() -> None:
+def test_tokenize_matches_open_clip() -> None:
     towers = build(CONFIGS["clip"])
     tokens = towers.tokenize(CAPTIONS)
     assert tokens.dtype == torch.int64
@@ -234,7 +234,7 @@ def test_same_seed_same_weights() -> None:
         assert torch.equal(a, b), key
 
 
-def test_deep_copies_are_apart() -> None:
+def test_deep_copies_are_independent() -> None:
     towers = build(CONFIGS["clip"])
     twin = copy.deepcopy(towers)
     tokens = towers.tokenize(CAPTIONS)
@@ -284,7 +284,7 @@ def test_architectures_from_files(tmp_path: Path) -> None:
     ("content", "message"),
     [("{", "not JSON"), ("[]", "lacks embed_dim, vision_cfg, text_cfg"), ('{"embed_dim": 3}', "lacks vision_cfg")],
 )
-def test_bad_architecture_files(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_architecture_files(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=message):
@@ -307,13 +307,13 @@ def test_architectures_that_cannot_be_built(model_cfg: dict[str, Any], message: 
 
 
 @pytest.mark.parametrize("length", [300, 5000, 10_000_000])
-def test_an_endless_name_of_an_architecture_is_refused_in_a_sentence(length: int) -> None:
+def test_an_overlong_architecture_name_raises_a_user_error(length: int) -> None:
     with pytest.raises(ModelError, match="there is no architecture 'xxx") as caught:
         resolve_architecture("x" * length)
     assert len(str(caught.value)) < 500
 
 
-def test_an_architecture_that_is_no_small_file_is_refused(tmp_path: Path) -> None:
+def test_an_architecture_must_be_a_small_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(ModelError, match="is a named pipe"):
         resolve_architecture(str(tmp_path / "pipe.json"))

@@ -26,7 +26,7 @@ def drawn(words: int, count: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize(("words", "count"), SIZES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_hard_words_are_torchs(words: int, count: int, smoothing: float) -> None:
+def test_hard_targets_match_torch(words: int, count: int, smoothing: float) -> None:
     labels = torch.randint(0, count, (words,), generator=torch.Generator().manual_seed(1))
     weights = torch.rand(words, generator=torch.Generator().manual_seed(2))
     ours, plain = (drawn(words, count).requires_grad_() for _ in range(2))
@@ -41,7 +41,7 @@ def test_hard_words_are_torchs(words: int, count: int, smoothing: float) -> None
 
 @pytest.mark.parametrize(("words", "count"), SIZES)
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_soft_words_are_the_plain_sums(words: int, count: int, temperature: float) -> None:
+def test_soft_targets_match_plain_sums(words: int, count: int, temperature: float) -> None:
     taught = drawn(words, count, 3)
     ours, plain = (drawn(words, count, 4).requires_grad_() for _ in range(2))
     kl, entropy = soft_words(ours, taught, temperature)
@@ -69,7 +69,7 @@ def test_gradients_have_the_precision_of_the_logits() -> None:
     torch.testing.assert_close(logits.grad.float().sum(dim=1), torch.zeros(6), atol=2e-3, rtol=0)
 
 
-def test_no_words_no_losses() -> None:
+def test_an_empty_target_gives_no_loss() -> None:
     losses, right = hard_words(torch.zeros(0, 5, requires_grad=True), torch.zeros(0, dtype=torch.int64))
     assert losses.shape == right.shape == (0,)
     losses.sum().backward()

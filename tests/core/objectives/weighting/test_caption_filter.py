@@ -53,7 +53,7 @@ def begun(data: Path, folder: Path, *settings: str) -> AbstractContextManager[Lo
     return opened(override(preset_config("clip", "tiny"), [*paths, *settings]), folder)
 
 
-def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -> None:
+def test_likely_mismatched_pairs_are_in_no_batch(coloured: Path, tmp_path: Path) -> None:
     with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
         data, loader = loop.parts.train, loop.parts.loader
         said = [data.captions_of(i)[0] for i in range(COUNT)]
@@ -70,7 +70,7 @@ def test_what_is_likelier_wrong_is_in_no_batch(coloured: Path, tmp_path: Path) -
         assert f"the caption filter dropped {int((chance < 0.5).sum())} of {COUNT} pairs" in log
 
 
-def test_where_captions_are_right_none_is_left_out(coloured: Path, tmp_path: Path) -> None:
+def test_clean_captions_are_not_filtered(coloured: Path, tmp_path: Path) -> None:
     with begun(coloured / "right.csv", tmp_path / "run") as loop:
         assert float(clean_row_probabilities(loop.parts.train, None).min()) >= 0.5  # type: ignore[arg-type]
         rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
@@ -78,7 +78,7 @@ def test_where_captions_are_right_none_is_left_out(coloured: Path, tmp_path: Pat
         assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
 
 
-def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
+def test_unscorable_data_is_reported(coloured: Path, tmp_path: Path) -> None:
     config = override(preset_config("clip", "tiny"), ["noise.caption_filter=true", "optim.batch_size=12"])
     shards: Any = SimpleNamespace()
     with pytest.raises(
@@ -98,7 +98,7 @@ def test_what_cannot_be_judged_is_said(coloured: Path, tmp_path: Path) -> None:
             mismatched_rows(unlabelled, loop.parts.train, None, None)
 
 
-def test_the_rows_that_are_kept_take_turns() -> None:
+def test_kept_rows_take_turns() -> None:
     gone = torch.arange(50) % 5 == 0
     order, plain = SubsetOrder(gone, 8, 3), EpochOrder(40, 8, 3)
     assert (order.batch_size, order.steps_per_epoch) == (8, 6)
@@ -110,7 +110,7 @@ def test_the_rows_that_are_kept_take_turns() -> None:
     assert list(order.take(7, 2, 5)[0]) == list(rows[7][0][2:5])
 
 
-def test_every_rank_leaves_out_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
+def test_every_rank_filters_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
     """Two processes take the two halves of each batch that one alone would have."""
     paths = [
         f"data.train={coloured / 'wrong.csv'}",

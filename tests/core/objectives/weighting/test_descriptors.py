@@ -17,7 +17,7 @@ def parts(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("side", [20, SIDE, 48, 224])
-def test_a_plain_image_has_one_colour_and_no_edge(side: int) -> None:
+def test_a_uniform_image_has_one_colour_and_no_edge(side: int) -> None:
     image = torch.tensor([255, 0, 128], dtype=torch.uint8)[:, None, None].expand(3, side, side)
     tiny, colours, gradients = parts(image)
     assert tiny.amin(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0, 128 / 255], abs=1e-6)
@@ -27,7 +27,7 @@ def test_a_plain_image_has_one_colour_and_no_edge(side: int) -> None:
     assert not gradients.any()
 
 
-def test_the_root_of_each_colours_share() -> None:
+def test_colour_features_are_square_roots_of_shares() -> None:
     image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
     image[:, : SIDE // 4] = 255
     _, colours, _ = parts(image)
@@ -36,7 +36,7 @@ def test_the_root_of_each_colours_share() -> None:
 
 
 @pytest.mark.parametrize(("turned", "direction"), [(False, 0), (True, DIRECTIONS // 2)])
-def test_an_edge_is_found_in_its_cells_and_direction(turned: bool, direction: int) -> None:
+def test_an_edge_falls_into_its_cell_and_direction(turned: bool, direction: int) -> None:
     image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
     image[:, :, SIDE // 2 + 2 :] = 255  # from dark to bright, in the middle of a column of cells
     image = image.mT if turned else image
@@ -49,7 +49,7 @@ def test_an_edge_is_found_in_its_cells_and_direction(turned: bool, direction: in
     assert torch.allclose(gradients, parts(255 - image)[2])  # from bright to dark is the same edge
 
 
-def test_each_part_counts_as_much_and_what_all_have_does_not() -> None:
+def test_parts_are_weighted_equally_and_constant_features_ignored() -> None:
     images = torch.randint(0, 256, (9, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     described = describe(images)
     found = unit_parts(described)

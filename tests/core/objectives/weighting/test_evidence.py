@@ -87,7 +87,7 @@ def test_evidence_is_the_mean_rank_of_four_measures(count: int, most: int, monke
     assert evidence(image, text, 12.0).tolist() == pytest.approx(plain(image, text, 12.0, reference), abs=2e-3)
 
 
-def test_a_rounding_error_stays_one() -> None:
+def test_rounding_errors_are_not_amplified() -> None:
     """As many ranks, or another order of summation, make: also of pairs that are nearly alike, whose order it turns."""
     image, text = pairs(36, 3)
     image, text = (torch.cat([one, one]) for one in (image, text))  # 36 twins
@@ -100,6 +100,6 @@ def test_a_rounding_error_stays_one() -> None:
     torch.testing.assert_close(other, one, atol=1e-4, rtol=0)
 
 
-def test_two_pairs_tell_nothing_of_each_other() -> None:
+def test_two_pairs_give_no_evidence() -> None:
     assert evidence(*pairs(2, 0), 12.0).tolist() == [1.0, 1.0]
     assert not (evidence(*pairs(3, 0), 12.0) == 1).all()

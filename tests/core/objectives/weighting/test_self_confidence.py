@@ -22,7 +22,7 @@ def output(pairs: int, seed: int, scale: float = 10.0) -> Output:
 
 @pytest.mark.parametrize("pairs", [1, 2, 5, 9])
 @pytest.mark.parametrize("power", [0.25, 0.5, 1.0])
-def test_the_weight_is_the_probability_of_the_pair_to_a_power(pairs: int, power: float) -> None:
+def test_the_weight_is_the_pair_probability_to_a_power(pairs: int, power: float) -> None:
     student = output(pairs, pairs)
     weights = []
     for i in range(pairs):
@@ -37,12 +37,12 @@ def test_the_weight_is_the_probability_of_the_pair_to_a_power(pairs: int, power:
     )
 
 
-def test_without_a_power_nothing_changes() -> None:
+def test_power_zero_changes_nothing() -> None:
     student = output(4, 0)
     assert with_pair_weights(student, 0.0) is student
 
 
-def test_a_pair_that_the_student_finds_unlikely_hardly_moves_it() -> None:
+def test_an_unlikely_pair_has_little_gradient() -> None:
     """Of four pairs, two have each other's caption."""
     image = torch.eye(4)
 

@@ -75,7 +75,7 @@ def plain(images: Tensor, captions: list[str], counts: np.ndarray, given_to: lis
     return measures
 
 
-def test_the_measures_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measures_match_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     images, captions = pairs(exchanged=10)
     captions[7] = "nothing that another caption says"
     captions[8] = "???"
@@ -89,7 +89,7 @@ def test_the_measures_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch)
         assert measures.numpy() == pytest.approx(expected, abs=1e-3)
 
 
-def test_an_image_with_several_captions_is_judged_without_any_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_of_one_image_are_scored_without_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the image and its captions were not there, but for the frequencies of words."""
     images, captions = pairs()
     rows = torch.arange(P) // 3
@@ -102,7 +102,7 @@ def test_an_image_with_several_captions_is_judged_without_any_of_them(monkeypatc
     assert not torch.allclose(whole[:, 3:], without[:, 3:], atol=1e-4)
 
 
-def test_the_regression_is_scikit_learn_s() -> None:
+def test_the_regression_matches_scikit_learn() -> None:
     draw = np.random.default_rng(0)
     x, weight = draw.normal(size=(300, 4)), draw.uniform(0.1, 2.0, 300)
     y = (x @ [1.0, -2.0, 0.5, 0.0] + draw.normal(size=300) > 0).astype(float)
@@ -111,7 +111,7 @@ def test_the_regression_is_scikit_learn_s() -> None:
     assert found.numpy() == pytest.approx(peer.coef_[0], abs=1e-4)
 
 
-def test_exchanged_captions_are_told_from_their_own() -> None:
+def test_mismatched_captions_score_lower_than_clean_ones() -> None:
     images, captions = pairs(exchanged=40)
     right = pairs()[1]
     found = word_evidence(images, captions, torch.arange(P))
@@ -139,7 +139,7 @@ def many(wrong: int, seed: int = 0) -> tuple[Tensor, list[str], Tensor]:
 
 
 @pytest.mark.parametrize("wrong", [90, 270, 400, 540])
-def test_the_filter_holds_at_every_share_of_mismatched_captions(wrong: int) -> None:
+def test_the_filter_works_at_every_share_of_mismatched_captions(wrong: int) -> None:
     """60 % too, where a pair as it comes hardly fits better than a drawn caption."""
     images, captions, is_wrong = many(wrong)
     found = clean_probability(images, captions, torch.arange(900))
@@ -151,7 +151,7 @@ def test_the_filter_holds_at_every_share_of_mismatched_captions(wrong: int) -> N
     assert float(found[fit.argsort()].diff().min()) > -1e-9, "the better the words fit, the likelier clean"
 
 
-def test_two_classes_are_filtered_though_half_of_the_drawn_captions_are_clean_ones() -> None:
+def test_two_classes_are_filtered_though_half_of_the_shuffled_captions_are_clean() -> None:
     draw = np.random.default_rng(5)
     of = draw.integers(2, size=300)
     images = torch.from_numpy(np.eye(2)[of] + 0.1 * draw.normal(size=(300, 2)))
@@ -162,14 +162,14 @@ def test_two_classes_are_filtered_though_half_of_the_drawn_captions_are_clean_on
     assert float((found[~wrong] < 0.5).float().mean()) < 0.05
 
 
-def test_where_all_captions_are_right_all_count() -> None:
+def test_clean_data_is_kept_entirely() -> None:
     images, captions, _ = many(0)
     found = clean_probability(images, captions, torch.arange(900))
     assert float(found.mean()) > 0.97
     assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_where_looks_tell_too_little_nothing_is_doubted() -> None:
+def test_without_visual_evidence_nothing_is_filtered() -> None:
     """As little as of images with nothing to see; that most captions are wrong looks alike."""
     images, captions, _ = many(900)
     nothing = torch.nn.functional.normalize(
@@ -179,7 +179,7 @@ def test_where_looks_tell_too_little_nothing_is_doubted() -> None:
         assert (clean_probability(seen, said, torch.arange(900)) == 1).all()
 
 
-def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_is_fitted_on_a_sample_and_scored_entirely(monkeypatch: pytest.MonkeyPatch) -> None:
     images, captions = pairs(exchanged=40)
     clean = pairs()[1]
     wrong = torch.tensor([a.split(" thing")[0] != b.split(" thing")[0] for a, b in zip(captions, clean, strict=True)])
@@ -194,19 +194,19 @@ def test_of_very_many_pairs_a_sample_teaches_and_all_are_judged(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("caption", ["", "???", "unique{}"])
-def test_captions_without_common_words_say_nothing(caption: str) -> None:
+def test_captions_without_common_words_are_not_scored(caption: str) -> None:
     captions = [caption.format(i) for i in range(P)]
     assert word_evidence(pairs()[0], captions, torch.arange(P)).tolist() == pytest.approx([0.5] * P)
 
 
-def test_a_word_counts_from_the_least_number_of_captions_on() -> None:
+def test_words_count_from_the_minimum_frequency() -> None:
     captions = ["red"] * MIN_COUNT + ["blue"] * (MIN_COUNT - 1)
     pair, word, usual = _occurrences(captions, torch.arange(len(captions)))
     assert (pair.tolist(), word.tolist()) == (list(range(MIN_COUNT)), [0] * MIN_COUNT)
     assert usual.tolist() == [MIN_COUNT / (2 * MIN_COUNT - 1)]
 
 
-def test_the_order_changes_within_groups_and_the_values_stay() -> None:
+def test_shuffling_permutes_within_groups() -> None:
     belief = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.8])
     low = torch.tensor([True, True, True, False, False, False])
     against = torch.tensor([0.0, 3.0, -3.0, 1.0, 2.0, -9.0])

@@ -36,7 +36,7 @@ def quiet(doing: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:
+def test_vectors_match_the_encoder(made: tuple[Path, Path]) -> None:
     model = open_model(MODEL)
     reader = IndexReader(made[1])
     encoder = encoding.Encoder(model, MODEL)
@@ -50,7 +50,7 @@ def test_vectors_are_those_of_the_encoder(made: tuple[Path, Path]) -> None:
         assert record.labels == {"folder": Path(record.path).parent.name}
 
 
-def test_the_second_time_nothing_is_encoded(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_build_encodes_nothing(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "open_model", lambda *_: pytest.fail("the model was loaded"))
     before = files_of(own[1])
     report = build(*own)
@@ -58,7 +58,7 @@ def test_the_second_time_nothing_is_encoded(own: tuple[Path, Path], monkeypatch:
     assert files_of(own[1]) == before
 
 
-def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) -> None:
+def test_an_unchanged_index_does_not_load_torch(own: tuple[Path, Path]) -> None:
     """Loading it takes longer than looking through a hundred thousand files."""
     program = "import sys; from core.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
     command = [sys.executable, "-c", program, "index", MODEL, str(own[0]), str(own[1])]
@@ -67,7 +67,7 @@ def test_where_nothing_changed_not_even_torch_is_loaded(own: tuple[Path, Path]) 
     assert files_of(own[1]) == before
 
 
-def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changes_are_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
@@ -90,7 +90,7 @@ def test_only_what_changed_is_encoded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found[str(paths[3])].captions == ("another caption",)
 
 
-def test_many_changes_write_the_files_anew(tmp_path: Path) -> None:
+def test_many_changes_rewrite_the_files(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     for path in paths[:20]:
@@ -104,7 +104,7 @@ def test_many_changes_write_the_files_anew(tmp_path: Path) -> None:
     assert np.array(reader.images[47]).any()
 
 
-def test_files_written_anew_keep_what_could_not_be_read(tmp_path: Path) -> None:
+def test_rewritten_files_keep_unreadable_images(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     paths[47].write_bytes(b"no image")
     build(tmp_path / "images", tmp_path / "index")
@@ -134,7 +134,7 @@ def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path)
     assert evaluation.evaluate(collection, ranked)["queries"]["text_to_image"] == 47
 
 
-def test_what_is_no_image_is_listed_and_tried_again_only_when_it_could_not_be_opened(tmp_path: Path) -> None:
+def test_non_images_are_listed_and_only_unopened_files_are_tried_again(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     paths[0].write_bytes(b"no image")
     report = build(tmp_path / "images", tmp_path / "index")
@@ -147,7 +147,7 @@ def test_what_is_no_image_is_listed_and_tried_again_only_when_it_could_not_be_op
 
 @pytest.mark.parametrize("kind", ["images", "facts", "records", "texts"])
 @pytest.mark.parametrize("harm", ["flip", "cut"])
-def test_damage_is_seen_and_mended(
+def test_damage_is_detected_and_repaired(
     made: tuple[Path, Path], tmp_path: Path, kind: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
@@ -180,14 +180,14 @@ def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
         IndexReader(own[1])
 
 
-def test_a_changed_manifest_is_not_believed(own: tuple[Path, Path]) -> None:
+def test_a_changed_manifest_fails_its_checksum(own: tuple[Path, Path]) -> None:
     content = json.loads((own[1] / "manifest.json").read_bytes())
     content["source"] = "/elsewhere"
     (own[1] / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
     assert IndexReader(own[1]).manifest.source == str(own[0])
 
 
-def test_a_build_that_was_ended_goes_on_to_the_same_bytes(
+def test_an_interrupted_build_resumes_to_the_same_bytes(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended at each possible commit, also with files half written behind it."""
@@ -243,7 +243,7 @@ def test_the_number_of_threads_changes_no_bit(
     assert files_of(tmp_path / "index") == files_of(made[1])
 
 
-def test_one_writes_and_others_read(own: tuple[Path, Path]) -> None:
+def test_one_process_writes_while_others_read(own: tuple[Path, Path]) -> None:
     writer = IndexWriter(own[1])
     try:
         with pytest.raises(IndexFolderError, match="is being written by another process; wait until it is done"):
@@ -254,7 +254,7 @@ def test_one_writes_and_others_read(own: tuple[Path, Path]) -> None:
     assert build(*own).unchanged == 48
 
 
-def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_see_only_consistent_states_during_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 8)
     monkeypatch.setattr(encoding, "BATCH", 8)
     paths = set(map(str, write_images(tmp_path / "images")))
@@ -284,7 +284,7 @@ def test_readers_see_only_whole_states_while_it_grows(tmp_path: Path, monkeypatc
     assert all(count % 8 == 0 for count in seen)
 
 
-def test_images_that_moved(tmp_path: Path) -> None:
+def test_moved_images(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     (tmp_path / "images").rename(tmp_path / "moved")
@@ -302,7 +302,7 @@ def test_images_that_moved(tmp_path: Path) -> None:
     assert build(tmp_path / "moved", tmp_path / "index").unchanged == 48
 
 
-def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) -> None:
+def test_an_empty_mount_point_does_not_clear_the_index(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     build(tmp_path / "images", tmp_path / "index")
     for path in paths:
@@ -315,7 +315,7 @@ def test_an_empty_mount_point_is_no_wish_to_forget_everything(tmp_path: Path) ->
         open_index(tmp_path / "index", quiet)
 
 
-def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_disappears_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     monkeypatch.setattr(encoding.os, "cpu_count", lambda: 1)
@@ -334,7 +334,7 @@ def test_a_folder_that_goes_away_while_it_is_read(tmp_path: Path, monkeypatch: p
     assert len(alive(tmp_path / "index")) == 48
 
 
-def test_unreadable_images_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_path: Path) -> None:
+def test_unreadable_images_of_a_shard_do_not_mean_a_missing_disk(tmp_path: Path) -> None:
     tar = tmp_path / "shards" / "0.tar"
     tar.parent.mkdir()
     tar.touch()
@@ -346,7 +346,7 @@ def test_unreadable_images_of_a_shard_are_no_sign_that_its_disk_went_away(tmp_pa
         build_module._check_reachable(batch, Scan(str(tar), []), tmp_path / "index")
 
 
-def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -> None:
+def test_a_manifest_is_a_source_and_its_folders_may_be_missing(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     lines = ["filepath,title,kind", *(f"{path},{path.stem},x" for path in paths)]
     (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
@@ -363,7 +363,7 @@ def test_a_manifest_is_a_source_and_a_folder_of_it_may_be_away(tmp_path: Path) -
     assert IndexReader(tmp_path / "index").alive().sum() == 47
 
 
-def test_no_image_at_all(tmp_path: Path) -> None:
+def test_no_images(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(IndexFolderError, match="contains no images"):
         build(tmp_path / "images", tmp_path / "index")
@@ -371,7 +371,7 @@ def test_no_image_at_all(tmp_path: Path) -> None:
         open_index(tmp_path / "index", quiet)
 
 
-def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+def test_a_self_link_does_not_hide_its_folder(tmp_path: Path) -> None:
     write_images(tmp_path)
     before = scan(str(tmp_path))
     for name in ("itself", "itself.png"):

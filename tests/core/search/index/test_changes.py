@@ -27,7 +27,7 @@ from tests.core.images import draw
 from tests.core.search.samples import MODEL, alive, build, quiet, write_images
 
 
-def test_a_image_of_another_time_is_read_again(tmp_path: Path) -> None:
+def test_an_image_with_another_time_is_read_again(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     build(tmp_path / "images", tmp_path / "index")
     os.utime(paths[7], ns=(1, 1_000_000_001))
@@ -40,7 +40,7 @@ def test_a_image_of_another_time_is_read_again(tmp_path: Path) -> None:
     assert (collection.times[row], collection.sizes[row]) == (1_000_000_001, paths[7].stat().st_size)
 
 
-def test_another_label_or_caption_of_a_manifest_is_a_change(tmp_path: Path) -> None:
+def test_a_changed_label_or_caption_is_a_change(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     rows = [[str(path), path.stem, "x"] for path in paths]
 
@@ -60,7 +60,7 @@ def test_another_label_or_caption_of_a_manifest_is_a_change(tmp_path: Path) -> N
     assert found[str(paths[4])].captions == ("other words",)
 
 
-def test_hidden_folders_are_left_out_and_images_right_at_the_top_have_no_label(tmp_path: Path) -> None:
+def test_hidden_folders_are_skipped_and_top_level_images_have_no_label(tmp_path: Path) -> None:
     paths = write_images(tmp_path, captions=False)
     (tmp_path / ".trash").mkdir()
     shutil.copy(paths[0], tmp_path / ".trash" / "gone.png")
@@ -92,7 +92,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     return folders
 
 
-def test_images_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: set[str]) -> None:
+def test_images_of_an_unresponsive_folder_are_kept(tmp_path: Path, away: set[str]) -> None:
     """And of no other: not of one whose name begins alike."""
     images = tmp_path / "images"
     paths = write_images(images, captions=False)
@@ -109,7 +109,7 @@ def test_images_of_a_folder_that_does_not_answer_are_kept(tmp_path: Path, away: 
     assert (report.unreachable, report.removed, report.images) == (0, 12, 36)
 
 
-def test_a_image_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
+def test_an_image_moved_within_the_source_is_reported(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     paths[0].write_bytes(paths[0].read_bytes() + b"\0" * 77)  # of a size of its own
     build(tmp_path / "images", tmp_path / "index")
@@ -122,7 +122,7 @@ def test_a_image_that_moved_within_the_source_is_said(tmp_path: Path) -> None:
     assert log == [f"1 images seem to have moved, such as {paths[0]} to {elsewhere}."]
 
 
-def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_could_not_be_opened_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_images(tmp_path / "images")
     plain = encoding.Encoder.image
 
@@ -151,7 +151,7 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path: Path, monkeypatch: py
     } == {path.with_suffix(".txt").read_text().strip() for path in paths if path != paths[6]}
 
 
-def test_several_captions_of_a_image_stay_its_own_when_files_are_written_anew(tmp_path: Path) -> None:
+def test_captions_stay_with_their_image_when_files_are_rewritten(tmp_path: Path) -> None:
     """Images with none, two and three captions; a quarter is removed, then the rest is relocated."""
     paths = write_images(tmp_path / "images", captions=False)
     wanted = {}
@@ -190,7 +190,7 @@ def test_several_captions_of_a_image_stay_its_own_when_files_are_written_anew(tm
     assert (report.changed, report.unchanged) == (0, 36), "sizes and times were kept"
 
 
-def test_captions_are_counted_of_what_can_be_found(tmp_path: Path) -> None:
+def test_only_searchable_captions_are_counted(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     paths[0].unlink()
@@ -198,9 +198,7 @@ def test_captions_are_counted_of_what_can_be_found(tmp_path: Path) -> None:
     assert (report.images, report.captions) == (47, 47)
 
 
-def test_damage_beside_removed_rows_counts_what_is_encoded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damage_beside_removed_rows_counts_the_encoded_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
     paths = write_images(tmp_path / "images")
@@ -226,7 +224,7 @@ def test_relocating_a_folder_above_the_source_moves_the_source_with_it(tmp_path:
     assert build(tmp_path / "mounted" / "images", tmp_path / "index").unchanged == 48
 
 
-def test_captions_of_a_image_that_cannot_be_read_are_not_given_to_the_next(tmp_path: Path) -> None:
+def test_captions_of_an_unreadable_image_are_not_given_to_the_next(tmp_path: Path) -> None:
     found = []
     for name, caption in (("a", "one red bar"), ("b", "two blue discs"), ("c", "three green stars")):
         path = tmp_path / f"{name}.png"
@@ -244,7 +242,7 @@ def test_captions_of_a_image_that_cannot_be_read_are_not_given_to_the_next(tmp_p
     assert not np.allclose(first.texts, last.texts, atol=2e-2)
 
 
-def test_relocating_moves_what_lies_below_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_relocating_moves_only_what_is_below(tmp_path: Path) -> None:
     source = tmp_path / "all"
     write_images(source / "old", captions=False)
     write_images(source / "older", captions=False)
@@ -259,9 +257,7 @@ def test_relocating_moves_what_lies_below_and_nothing_beside_it(tmp_path: Path) 
     assert IndexReader(tmp_path / "index").manifest.source == str(tmp_path / "elsewhere")
 
 
-def test_a_reader_that_was_overtaken_by_a_rewrite_reads_again(
-    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = read_manifest(own[1])
     assert manifest is not None
     told = iter([replace(manifest, generation=7), manifest])
@@ -272,7 +268,7 @@ def test_a_reader_that_was_overtaken_by_a_rewrite_reads_again(
         IndexReader(own[1])
 
 
-def test_an_index_that_is_still_being_built_says_so(own: tuple[Path, Path]) -> None:
+def test_an_unfinished_index_is_reported(own: tuple[Path, Path]) -> None:
     manifest = read_manifest(own[1])
     assert manifest is not None
     write_manifest(own[1], replace(manifest, complete=False))
@@ -282,7 +278,7 @@ def test_an_index_that_is_still_being_built_says_so(own: tuple[Path, Path]) -> N
     assert open_index(own[1], quiet).notes == ()
 
 
-def test_the_number_of_threads_is_what_it_was(own: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_number_of_threads_is_restored(own: tuple[Path, Path], tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

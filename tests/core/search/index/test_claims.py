@@ -74,7 +74,7 @@ def whole(**fields: Any) -> Callable[[dict[str, Any]], object]:
         whole(segments={}),
     ],
 )
-def test_a_manifest_of_other_types_is_damaged(
+def test_a_manifest_with_wrong_types_is_damaged(
     own: tuple[Path, Path], change: Callable[[dict[str, Any]], object]
 ) -> None:
     claim(own[1], change)
@@ -85,7 +85,7 @@ def test_a_manifest_of_other_types_is_damaged(
     assert files_of(own[1]) == before
 
 
-def test_a_billion_rows_that_are_not_there_cost_nothing(own: tuple[Path, Path]) -> None:
+def test_a_claim_of_a_billion_rows_allocates_nothing(own: tuple[Path, Path]) -> None:
     """Nothing is extended or allocated for them; a search goes on without, a build drops them."""
     expected = alive(own[1])
     sizes = {name: len(content) for name, content in files_of(own[1]).items()}
@@ -109,7 +109,7 @@ def test_a_billion_rows_that_are_not_there_cost_nothing(own: tuple[Path, Path]) 
     assert {name: len(content) for name, content in files_of(own[1]).items()} == sizes
 
 
-def test_one_segment_of_a_billion_rows(own: tuple[Path, Path]) -> None:
+def test_a_segment_claiming_a_billion_rows(own: tuple[Path, Path]) -> None:
     """All that the manifest names is beyond the files: nothing can be found, and a build makes all of it anew."""
     expected = alive(own[1])
     claim(own[1], segment(rows=10**9))
@@ -120,7 +120,7 @@ def test_one_segment_of_a_billion_rows(own: tuple[Path, Path]) -> None:
     assert alive(own[1]) == expected
 
 
-def test_files_that_were_cut_off_lose_their_end_alone(own: tuple[Path, Path]) -> None:
+def test_truncated_files_lose_only_their_end(own: tuple[Path, Path]) -> None:
     """Also when the build that mends it is asked to relocate: that is refused, and nothing is changed."""
     file = own[1] / "images-0001.bin"
     file.write_bytes(file.read_bytes()[:-2])
@@ -136,7 +136,7 @@ def test_files_that_were_cut_off_lose_their_end_alone(own: tuple[Path, Path]) ->
 
 @pytest.mark.parametrize("name", ["manifest.json", *(f"{kind}-0001.bin" for kind in KINDS)])
 @pytest.mark.parametrize("sort", ["pipe", "link", "folder"])
-def test_files_that_are_pipes_or_lead_elsewhere(own: tuple[Path, Path], tmp_path: Path, name: str, sort: str) -> None:
+def test_files_that_are_pipes_or_link_outside(own: tuple[Path, Path], tmp_path: Path, name: str, sort: str) -> None:
     """Neither waited for, nor followed out of the index: what lies there stays as it is."""
     outside = tmp_path / "outside.bin"
     (own[1] / name).replace(outside)
@@ -165,7 +165,7 @@ def test_a_link_within_the_index_is_followed(own: tuple[Path, Path], name: str) 
     assert open_index(own[1], quiet).alive.sum() == 48
 
 
-def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_in_place_of_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "images")
     sizes = scan_module.Sizes(small=0, scan=16)
     for module in ("core.search.index.build", "core.search.collection"):
@@ -186,7 +186,7 @@ def test_a_pipe_where_codes_should_be(tmp_path: Path, monkeypatch: pytest.Monkey
     assert open_index(tmp_path / "index", quiet).alive.sum() == 48
 
 
-def test_a_model_that_only_a_manifest_names_is_not_downloaded(
+def test_a_model_named_only_by_a_manifest_is_not_downloaded(
     own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -223,7 +223,7 @@ def sign(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("offset", 2**63), ("offset", 1 << 40), ("length", 2**32 - 1), ("length", 0), ("length", 7)]
 )
-def test_facts_that_lead_beyond_the_records(own: tuple[Path, Path], field: str, value: int) -> None:
+def test_offsets_beyond_the_records(own: tuple[Path, Path], field: str, value: int) -> None:
     file = own[1] / "facts-0001.bin"
     facts = np.frombuffer(bytearray(file.read_bytes()), FACTS)
     facts[field][3] = value
@@ -233,7 +233,7 @@ def test_facts_that_lead_beyond_the_records(own: tuple[Path, Path], field: str, 
         IndexReader(own[1]).records(range(48))
 
 
-def test_captions_that_overlap_or_lead_beyond_have_no_owner(own: tuple[Path, Path]) -> None:
+def test_overlapping_or_out_of_range_captions_have_no_owner(own: tuple[Path, Path]) -> None:
     file = own[1] / "facts-0001.bin"
     facts = np.frombuffer(bytearray(file.read_bytes()), FACTS)
     facts["texts"][3], facts["first_text"][5], facts["first_text"][6] = 2**32 - 1, 2**63, 0
@@ -244,7 +244,7 @@ def test_captions_that_overlap_or_lead_beyond_have_no_owner(own: tuple[Path, Pat
 
 
 @pytest.mark.parametrize("where", ["images", "texts"])
-def test_vectors_that_are_not_numbers_are_refused(own: tuple[Path, Path], where: str) -> None:
+def test_non_finite_vectors_are_refused(own: tuple[Path, Path], where: str) -> None:
     file = own[1] / f"{where}-0001.bin"
     vectors = np.frombuffer(bytearray(file.read_bytes()), "<f2")
     vectors[100] = np.nan
@@ -264,7 +264,7 @@ def test_vectors_that_are_not_numbers_are_refused(own: tuple[Path, Path], where:
         b"\xff",
     ],
 )  # fmt: skip
-def test_a_line_that_is_no_record(line: bytes) -> None:
+def test_a_line_that_is_not_a_record(line: bytes) -> None:
     with pytest.raises(IndexFolderError, match="a record is damaged; index into another folder"):
         parse_record(line)
 
@@ -348,7 +348,7 @@ def test_hostile_manifests(shared: Path, examples: int) -> None:
     ],
 )
 @pytest.mark.parametrize("signed", [True, False])
-def test_as_much_as_is_parsed_at_all_takes_less_than_a_second(
+def test_the_largest_parsed_input_takes_less_than_a_second(
     shared: Path, change: Callable[[], Callable[[dict[str, Any]], object]], signed: bool
 ) -> None:
     content = deepcopy(SAMPLE)

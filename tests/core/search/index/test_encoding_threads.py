@@ -25,7 +25,7 @@ def threads_of_another(prepare: Callable[[], None] | None = None) -> int:
     return told[0]
 
 
-def test_threads_of_the_encoding_have_one_core_and_later_ones_as_many_as_before() -> None:
+def test_encoding_uses_one_thread_and_restores_the_number() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -37,7 +37,7 @@ def search(path: Path, kind: Kind, vectors: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_this_program_writes_is_opened(tmp_path: Path, kind: Kind) -> None:
+def test_files_written_by_this_program_are_read(tmp_path: Path, kind: Kind) -> None:
     path, vectors = written(tmp_path, kind)
     search(path, kind, vectors)
     for rows, dim in ((ROWS - 1, DIM), (ROWS, DIM + 1)):
@@ -46,7 +46,7 @@ def test_what_this_program_writes_is_opened(tmp_path: Path, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_changed_byte_of_a_header_is_noticed(tmp_path: Path, kind: Kind) -> None:
+def test_every_changed_byte_of_a_header_is_detected(tmp_path: Path, kind: Kind) -> None:
     path, _ = written(tmp_path, kind)
     content = path.read_bytes()
     numbers = range(45) if kind == "scan" else range(98)  # up to the first vector
@@ -71,7 +71,7 @@ def test_a_file_that_names_another_or_has_another_length_is_refused(tmp_path: Pa
 @pytest.mark.parametrize("kind", KINDS)
 @given(changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_changed_file_is_refused_or_searched_without_harm(
+def test_a_changed_file_is_refused_or_searched_safely(
     tmp_path: Path, kind: Kind, changes: list[tuple[int, bytes]]
 ) -> None:
     path, vectors = written(tmp_path, kind)

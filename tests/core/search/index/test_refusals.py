@@ -29,7 +29,7 @@ def quiet(doing: str, done: int, total: int) -> None:
         ("texts-old.tmp", r"contains texts-old\.tmp but is not an index; choose an empty folder"),
     ],
 )
-def test_a_folder_of_other_things_is_left_alone(
+def test_a_folder_with_other_files_is_left_alone(
     made: tuple[Path, Path], tmp_path: Path, mine: str, message: str
 ) -> None:
     (tmp_path / mine).write_text('{"name": "mine", "version": 3}', encoding="utf-8")
@@ -39,7 +39,7 @@ def test_a_folder_of_other_things_is_left_alone(
     assert files_of(tmp_path) == before
 
 
-def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
+def test_only_index_files_are_cleared(own: tuple[Path, Path]) -> None:
     expected = files_of(own[1])
     for name in ("images-holiday.bin", "images-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "scan-mine.bin"):
         (own[1] / name).write_bytes(b"x")
@@ -47,7 +47,7 @@ def test_only_files_of_ours_are_cleared_away(own: tuple[Path, Path]) -> None:
     assert set(files_of(own[1])) == {*expected, "images-holiday.bin", "scan-mine.bin"}
 
 
-def test_a_manifest_that_cannot_be_read_is_not_called_damaged(own: tuple[Path, Path]) -> None:
+def test_an_unreadable_manifest_is_not_called_damaged(own: tuple[Path, Path]) -> None:
     for name in ("manifest.json", "manifest.copy.json"):
         (own[1] / name).unlink()
         (own[1] / name).mkdir()
@@ -73,7 +73,7 @@ def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path
         ([MODEL, "~nobody-has-this-name/images", "index"], "~nobody-has-this-name/images does not exist"),
     ],
 )
-def test_the_home_of_nobody_is_a_name_like_others(
+def test_an_unknown_home_directory_is_a_plain_name(
     tmp_path: Path,
     arguments: list[str],
     message: str,

@@ -31,7 +31,7 @@ def quiet(doing: str, done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("weight", [1e308, -1e308, 2e6, float("nan"), float("inf")])
-def test_weights_beyond_measure_are_refused(made: tuple[Path, Path], weight: float) -> None:
+def test_overflowing_weights_are_refused(made: tuple[Path, Path], weight: float) -> None:
     searching = Searcher(open_index(made[1], quiet))
     with pytest.raises(UserError, match=r"the weight .* is beyond 1,000,000; use one such as 0\.5"):
         searching.search(Query((Term(text="dog", weight=weight),)), Options())
@@ -48,7 +48,7 @@ def diverged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("diverged")
-def test_a_model_of_nan_makes_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_returning_nan_builds_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_images(tmp_path / "images")
     assert main(["index", MODEL, str(tmp_path / "images"), str(tmp_path / "index")]) == 1
     assert f"{MODEL} produces NaN or infinite embeddings: its weights are damaged" in capsys.readouterr().err
@@ -62,7 +62,7 @@ def test_a_query_that_becomes_nan_is_refused(made: tuple[Path, Path]) -> None:
         searching.search(Query((Term(text="dog"),)), Options())
 
 
-def test_the_verb_refuses_a_weight_and_a_pipe(made: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
+def test_the_verb_refuses_an_invalid_weight_and_a_pipe(made: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
     os.mkfifo(tmp_path / "x.png")
     assert main(["search", str(made[1]), "--text", "dog", "--weight", "1e308"]) == 1
     assert "the weight 1e+308 is beyond 1,000,000" in capsys.readouterr().err
@@ -79,13 +79,13 @@ def test_the_verb_refuses_a_weight_and_a_pipe(made: tuple[Path, Path], tmp_path:
         lambda: read_date(math.nan),
     ],
 )
-def test_sizes_and_times_beyond_measure(read: Callable[[], float]) -> None:
+def test_extreme_sizes_and_times(read: Callable[[], float]) -> None:
     with pytest.raises(QueryError, match=r"larger than any file|is not a time"):
         read()
 
 
 @pytest.mark.parametrize("room", [0, 1000, 3000])
-def test_an_index_on_a_full_disk_is_as_it_was(
+def test_an_index_on_a_full_disk_is_unchanged(
     own: tuple[Path, Path], tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was appended is taken back; with room the same build ends well."""
@@ -112,9 +112,7 @@ def test_an_index_on_a_full_disk_is_as_it_was(
     assert build(source, tmp_path / "mine").added == 1
 
 
-def test_files_written_anew_on_a_full_disk(
-    own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rewriting_on_a_full_disk(own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old generation stays whole and alone."""
     source = tmp_path / "images"
     shutil.copytree(own[0], source)

@@ -120,13 +120,13 @@ def test_healthy_runs_do_not_alert(tmp_path: Path) -> None:
         ([*regular(), start(9000.0, 40), metrics(41, 9001.0)], "failed", 500.0),
     ],
 )  # fmt: skip
-def test_each_cause_alerts_once_when_it_happens(events: list[Event], cause: str, time: float) -> None:
+def test_each_cause_alerts_once(events: list[Event], cause: str, time: float) -> None:
     alerts = apply(events)
     assert [(alert.cause.startswith(cause), alert.time) for alert in alerts] == [(True, time)]
     assert apply(events, AlertRules(ended=False, failed=False, stalled=0, collapsed=0, conditions=())) == []
 
 
-def test_a_live_stall_alerts_once_within_the_next_measurement() -> None:
+def test_a_stalled_run_alerts_once_at_the_next_measurement() -> None:
     """Ten minutes of silence where events come each ten seconds; five times as long where validation takes longer."""
     evaluator = Evaluator(AlertRules())
     for event in regular():

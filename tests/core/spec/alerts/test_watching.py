@@ -54,7 +54,7 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_a_killed_trainer_alerts_at_the_next_poll_and_once_for_all_programs(
+def test_a_killed_trainer_alerts_at_the_next_poll_once_across_programs(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     now = clock(process)
@@ -85,7 +85,7 @@ def test_a_finished_run_is_not_taken_for_a_killed_one(tmp_path: Path, process: s
     assert [alert.alert.cause for alert in watcher.poll(now + 4)] == ["ended"]
 
 
-def test_silence_is_a_stall_unless_the_status_moves_or_the_watching_computer_slept(
+def test_silence_is_a_stall_unless_the_status_changes_or_the_computer_slept(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     now = clock(process)
@@ -111,7 +111,7 @@ def test_silence_is_a_stall_unless_the_status_moves_or_the_watching_computer_sle
     assert causes == [(9610.0, "stalled")]
 
 
-def test_rules_and_commands_in_a_run_folder_count_for_nothing(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+def test_rules_and_commands_in_a_run_folder_are_ignored(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     now = clock(process)
     run = run_of(tmp_path, process)
     planted = json.dumps({"defaults": {"command": ["touch", str(tmp_path / "planted")], "url": "http://127.0.0.1:9"}})
@@ -128,7 +128,7 @@ def test_rules_and_commands_in_a_run_folder_count_for_nothing(tmp_path: Path, pr
 ALERT = Alert("failed", 'failed at step 3: "; touch planted"', 3, NOW)
 
 
-def test_a_command_gets_the_sentence_as_one_argument_and_json_on_stdin(tmp_path: Path) -> None:
+def test_a_command_gets_the_message_as_one_argument_and_json_on_stdin(tmp_path: Path) -> None:
     program = f"import sys; open({str(tmp_path / 'said')!r}, 'w').write(sys.argv[1] + '\\n' + sys.stdin.read())"
     rules = AlertRules(command=(sys.executable, "-c", program))
     run = RunDir(tmp_path / "--evil")
@@ -139,7 +139,7 @@ def test_a_command_gets_the_sentence_as_one_argument_and_json_on_stdin(tmp_path:
     assert json.loads(content)["cause"] == "failed"
 
 
-def test_a_command_that_fails_is_reported_in_a_sentence(tmp_path: Path) -> None:
+def test_a_failing_command_is_reported(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "one")
     [missing] = send(RunAlert(run, ALERT, AlertRules(command=("no-such-program",))))
     assert missing.startswith("The alert command no-such-program cannot be run: ")
@@ -176,7 +176,7 @@ def server() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
-def test_an_address_receives_json_and_no_redirect_is_followed(tmp_path: Path, server: tuple[str, list[bytes]]) -> None:
+def test_a_webhook_receives_json_and_no_redirect_is_followed(tmp_path: Path, server: tuple[str, list[bytes]]) -> None:
     address, bodies = server
     run = RunDir(tmp_path / "one")
     assert send(RunAlert(run, ALERT, AlertRules(url=f"{address}/hook"))) == []

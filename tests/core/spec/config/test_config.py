@@ -27,7 +27,7 @@ from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", preset_names())
-def test_preset_is_consistent_described_and_survives_json(name: str, size: str) -> None:
+def test_every_preset_is_consistent_described_and_round_trips(name: str, size: str) -> None:
     config, preset = preset_config(name, size), PRESETS[name]  # type: ignore[arg-type]
     assert problems(config) == {}
     assert parse_config(config.to_json(), "a file") == config
@@ -37,7 +37,7 @@ def test_preset_is_consistent_described_and_survives_json(name: str, size: str) 
     assert len(preset.description) > 80
 
 
-def test_unknown_preset_names_the_nearest() -> None:
+def test_an_unknown_preset_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"no preset 'sdclip'; did you mean sd-clip"):
         preset_config("sdclip")
     with pytest.raises(ConfigError, match="there is no size 'huge'; choose tiny, demo, base"):
@@ -61,7 +61,7 @@ def test_unknown_preset_names_the_nearest() -> None:
         ("preset=fixmatch views.student.mix=mixup", r"views\.student\.mix: fixmatch needs views that are not interpol"),
     ],
 )
-def test_settings_are_applied_or_refused_in_words(setting: str, message: str | None) -> None:
+def test_settings_are_applied_or_refused_with_a_message(setting: str, message: str | None) -> None:
     preset, _, setting = setting.rpartition(" ")
     config = preset_config(preset.removeprefix("preset=") or "clip")
     if message is None:
@@ -77,7 +77,7 @@ def test_text_fields_keep_text_that_looks_like_numbers(text: str) -> None:
     assert override(preset_config("clip"), [f"name={text}"]).name == text
 
 
-def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_file_suggests_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"optim": {"learning_rat": 1}}')
     with pytest.raises(ConfigError, match=r"config.json.*\n.*learning_rat.*did you mean optim.learning_rate"):
@@ -92,7 +92,7 @@ def test_unknown_key_in_a_file_is_named_with_the_nearest(tmp_path: Path) -> None
         ('{"version": 9}', "has version 9, this program reads 1"),
     ],
 )
-def test_files_that_are_no_config(text: str, message: str) -> None:
+def test_files_that_are_not_a_config(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(text, "x.json")
 
@@ -102,7 +102,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "gone.json")
 
 
-def test_relative_paths_mean_the_same_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_resolved_against_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.csv").write_text("")
     monkeypatch.chdir(tmp_path)
     config = with_absolute_paths(override(preset_config("clip"), ["data.train=train.csv", "data.val=gone.csv"]))
@@ -110,7 +110,7 @@ def test_relative_paths_mean_the_same_from_any_folder(tmp_path: Path, monkeypatc
     assert (config.data.val, config.data.test, config.towers.architecture) == ("gone.csv", "", "ViT-B-32")
 
 
-def test_differences_name_changed_fields_only() -> None:
+def test_differences_list_only_changed_fields() -> None:
     config = preset_config("clip")
     changed = override(config, ["optim.epochs=3", "seed=4"])
     assert differences(config, changed) == {"seed": (0, 4), "optim.epochs": (32.0, 3.0)}
@@ -133,13 +133,13 @@ def test_setting_a_field_to_its_own_value_changes_nothing(name: str) -> None:
     assert override(config, [f"{name}={json.dumps(get_field(config, name))}"]) == config
 
 
-def test_digest_names_the_config() -> None:
+def test_the_digest_identifies_the_config() -> None:
     config = preset_config("clip")
     assert config.digest() == parse_config(config.to_json(), "").digest()
     assert config.digest() != override(config, ["seed=1"]).digest()
 
 
-def test_run_at_step_is_a_folder_and_what_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_at_step_is_split_into_folder_and_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("run", "a@b"):
         (tmp_path / folder).mkdir()

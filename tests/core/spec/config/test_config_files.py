@@ -58,14 +58,14 @@ READERS: dict[str, tuple[object, Callable[[Path], object]]] = {
         json.dumps({"optim": {f"epoch {place}": 1 for place in range(20_000)}}),
     ],
 )
-def test_a_hostile_config_is_a_short_sentence_at_once(text: str) -> None:
+def test_a_hostile_config_raises_a_short_user_error_quickly(text: str) -> None:
     survives(lambda: parse_config(text, "x.json"))
     with pytest.raises(ConfigError) as refused:
         parse_config(text, "x.json")
     assert len(str(refused.value)) < 3000
 
 
-def test_of_many_wrong_fields_the_first_are_listed() -> None:
+def test_only_the_first_of_many_wrong_fields_are_listed() -> None:
     with pytest.raises(ConfigError, match=r"and 19980 more") as refused:
         parse_config(json.dumps({f"unknown key {place}": 1 for place in range(20_000)}), "x.json")
     assert str(refused.value).count("\n") == 21
@@ -97,7 +97,7 @@ def test_pipes_devices_and_large_files_are_refused(read: Callable[[Path], object
         "teacher.checkpoint=" + ";" * 5000,
     ],
 )
-def test_a_hostile_setting_is_an_answer_or_a_short_sentence(setting: str) -> None:
+def test_a_hostile_setting_is_accepted_or_raises_a_short_user_error(setting: str) -> None:
     said: list[str] = []
 
     def use() -> None:
@@ -116,13 +116,13 @@ def test_a_hostile_setting_is_an_answer_or_a_short_sentence(setting: str) -> Non
         st.text(max_size=40), st.floats().map(str), st.integers().map(str), st.sampled_from(["[[]]", "{}", "null"])
     ),
 )
-def test_whatever_is_set_is_an_answer_or_a_sentence(name: str, value: str) -> None:
+def test_any_override_is_accepted_or_raises_a_user_error(name: str, value: str) -> None:
     survives(lambda: with_absolute_paths(override(CLIP, [f"{name}={value}"])).to_json().encode())
 
 
 @few_or_many
 @pytest.mark.parametrize("name", list(READERS))
-def test_whatever_its_bytes_a_file_is_read_or_refused(name: str, tmp_path: Path, examples: int) -> None:
+def test_any_bytes_are_read_or_refused_as_a_config(name: str, tmp_path: Path, examples: int) -> None:
     sample, read = READERS[name]
     path = tmp_path / "file"
 
@@ -133,7 +133,7 @@ def test_whatever_its_bytes_a_file_is_read_or_refused(name: str, tmp_path: Path,
     feed(use, mutated(sample), examples)
 
 
-def test_templates_are_few_and_short(tmp_path: Path) -> None:
+def test_templates_are_bounded_in_number_and_length(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(f"a photo {place} of {{}}" for place in range(1001)))
     with pytest.raises(EvaluationError, match="1001 prompt templates, more than 1000"):
@@ -143,7 +143,7 @@ def test_templates_are_few_and_short(tmp_path: Path) -> None:
         load_templates(path)
 
 
-def test_an_architecture_and_weights_that_are_none(tmp_path: Path) -> None:
+def test_an_architecture_and_weights_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as refused:
         resolve_architecture("a" * 10_000_000)
     assert len(str(refused.value)) < 1000

@@ -60,7 +60,7 @@ ONLY_TAUGHT = {
         ("clip", {"teacher.kind": "initial", "data.train": "x.csv"}, "towers.pretrained"),
     ],
 )  # fmt: skip
-def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, Any], field: str) -> None:
+def test_a_contradiction_is_reported_at_its_field(preset: str, changes: dict[str, Any], field: str) -> None:
     said = found(preset, changes)
     assert field in said
     assert len(said[field]) > 20
@@ -79,5 +79,5 @@ def test_a_contradiction_is_said_at_its_field(preset: str, changes: dict[str, An
         ("clip", {"noise.self_confidence": 0.5, "noise.caption_filter": True}),
     ],
 )
-def test_what_is_at_the_border_is_no_contradiction(preset: str, changes: dict[str, Any]) -> None:
+def test_boundary_values_do_not_contradict(preset: str, changes: dict[str, Any]) -> None:
     assert found(preset, changes) == {}

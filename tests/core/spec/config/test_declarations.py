@@ -25,7 +25,7 @@ TAUGHT = {
 
 
 @pytest.mark.parametrize("module", [contradictions, recommended, schedule, schedules, train_step, validation])
-def test_no_objective_is_named(module: ModuleType) -> None:
+def test_code_outside_objectives_names_no_objective(module: ModuleType) -> None:
     source = inspect.getsource(module)
     assert [name for name in OBJECTIVES if f"objectives.{name}." in source or f'"{name}"' in source] == []
 
@@ -37,7 +37,7 @@ def alone(name: str, **settings: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_those_that_learn_from_a_teacher_need_one(name: str) -> None:
+def test_objectives_with_a_teacher_require_one(name: str) -> None:
     found = problems(alone(name, **({"on": "image"} if name == "distill_prototypes" else {})))
     assert (found.get(f"objectives.{name}.weight", "").startswith("It needs a teacher")) == (name in TAUGHT)
     assert getattr(alone(name).objectives, name).learns_from_teacher == (name in TAUGHT)
@@ -56,11 +56,11 @@ def test_those_that_learn_from_a_teacher_need_one(name: str) -> None:
         ("consistency", {"guess": "teacher"}, "consistency.guess"),
     ],
 )
-def test_a_need_is_shown_at_the_setting_that_has_it(name: str, settings: dict[str, Any], field: str) -> None:
+def test_a_requirement_is_reported_at_its_setting(name: str, settings: dict[str, Any], field: str) -> None:
     assert f"objectives.{field}" in problems(alone(name, **settings))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_whoever_has_prototypes_declares_how_many(name: str) -> None:
+def test_objectives_with_prototypes_declare_their_number(name: str) -> None:
     settings = getattr(alone(name).objectives, name)
     assert settings.prototype_count() == getattr(settings, "prototypes", 0)

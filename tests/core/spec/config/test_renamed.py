@@ -50,7 +50,7 @@ def _known() -> set[tuple[str, str]]:
     return found | {("setting", name) for name in field_names()} | {("python", name) for name in dir(core)}
 
 
-def test_the_table_leads_from_names_that_are_gone_to_names_that_are_there() -> None:
+def test_the_rename_table_leads_from_missing_to_existing_names() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     known = _known()
     for one in RENAMED:
@@ -61,7 +61,7 @@ def test_the_table_leads_from_names_that_are_gone_to_names_that_are_there() -> N
 
 
 @pytest.mark.usefixtures("table")
-def test_a_config_with_older_names_is_read_without_a_word() -> None:
+def test_a_config_with_older_names_is_read_without_a_warning() -> None:
     raw = json.loads(RunConfig().model_dump_json())
     raw["optim"]["passes"] = raw["optim"].pop("epochs") + 4
     raw["average"] = {"momentum": 0.5}
@@ -81,13 +81,13 @@ def test_a_setting_under_both_names_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("table")
-def test_an_older_name_that_is_set_works_and_names_the_new_one() -> None:
+def test_an_older_name_on_the_command_line_works_and_names_the_new_one() -> None:
     with pytest.warns(OldName, match=r"optim\.passes is now called optim\.epochs.*until version 0\.4"):
         assert override(RunConfig(), ["optim.passes=7"]).optim.epochs == 7
 
 
 @pytest.mark.usefixtures("table")
-def test_an_older_verb_and_option_work_and_say_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_older_verb_and_option_work_and_warn_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list-presets", "clip", "--scale=tiny"]) == 0
     old = capsys.readouterr()
     assert main(["presets", "clip", "--size", "tiny"]) == 0
@@ -100,7 +100,7 @@ def test_an_older_verb_and_option_work_and_say_so_once(capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("table")
-def test_values_are_left_as_they_are() -> None:
+def test_values_are_never_renamed() -> None:
     assert present_arguments([]) == []
     asked = ["train", "--scale", "list-presets", "--set=optim.passes=3"]
     assert present_arguments(asked) == asked, "an option of another verb, and values"
@@ -115,7 +115,7 @@ def test_an_older_name_of_the_python_api_works_and_warns() -> None:
 
 
 @pytest.mark.usefixtures("table")
-def test_a_buffer_that_was_renamed_is_found_under_both_names() -> None:
+def test_a_renamed_buffer_is_loaded_under_both_names() -> None:
     new = "distill_prototypes.targets.centre"
     assert (
         current_name("state", "distill_prototypes.centre", warn=False) == current_name("state", new, warn=False) == new

@@ -63,7 +63,7 @@ def handed(run: RunDir, config: str) -> tuple[Any, ...]:
     return tuple(far.heard[0])
 
 
-def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[RunDir], tmp_path: Path) -> None:
+def test_runs_are_handed_over_singly_and_stages_as_their_chain(stages: list[RunDir], tmp_path: Path) -> None:
     plain = RunDir(tmp_path / "plain")
     plain.create()
     assert handed(plain, "{}") == ("submit", "plain", "t", "{}", ["2"], "#!", 7.0, {})
@@ -76,7 +76,7 @@ def test_a_run_is_handed_over_by_itself_and_a_stage_as_its_chain(stages: list[Ru
         handed(stages[1], "{}")
 
 
-def test_the_mirror_of_the_next_stage_is_made_once(stages: list[RunDir], tmp_path: Path) -> None:
+def test_the_mirror_of_the_next_stage_is_created_once(stages: list[RunDir], tmp_path: Path) -> None:
     made = next_stage(stages[0])
     assert made is not None
     assert made.path == stages[1].path
@@ -93,7 +93,7 @@ def test_the_mirror_of_the_next_stage_is_made_once(stages: list[RunDir], tmp_pat
     assert next_stage(stages[1]) is None, "it is the last"
 
 
-def test_runs_that_have_no_stage_after_them(stages: list[RunDir], tmp_path: Path) -> None:
+def test_runs_without_a_next_stage(stages: list[RunDir], tmp_path: Path) -> None:
     plain = RunDir(tmp_path / "plain")
     plain.create()
     write_record(plain, RECORD)
@@ -109,7 +109,7 @@ def test_runs_that_have_no_stage_after_them(stages: list[RunDir], tmp_path: Path
     assert not stages[1].path.exists()
 
 
-def test_the_score_of_an_ensemble_is_copied_where_there_is_one(stages: list[RunDir], tmp_path: Path) -> None:
+def test_the_score_of_an_ensemble_is_copied_where_it_exists(stages: list[RunDir], tmp_path: Path) -> None:
     far: Any = Far()
     score = tmp_path / "c" / "ensemble.json"
     fetch_ensemble(far, stages[0])
@@ -133,7 +133,7 @@ def test_the_score_of_an_ensemble_is_copied_where_there_is_one(stages: list[RunD
     assert len(far.heard) == heard
 
 
-def test_names_on_both_sides(tmp_path: Path) -> None:
+def test_names_on_both_machines(tmp_path: Path) -> None:
     home = tmp_path / "home"
     run = RunDir(home / "runs" / "a@b")
     run.create()
@@ -180,7 +180,7 @@ def test_names_on_both_sides(tmp_path: Path) -> None:
     assert names.to_remote(str(run.path)) == str(run.path)
 
 
-def test_a_image_s_name_here_tells_its_machine(tmp_path: Path) -> None:
+def test_a_local_image_name_encodes_its_machine(tmp_path: Path) -> None:
     found = {
         name: remote_image(tmp_path, tmp_path / name)
         for name in (

@@ -90,7 +90,7 @@ class Sink:
         self.given.append(standing.state.value)
 
 
-def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: Connection) -> None:
+def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Connection) -> None:
     lines.script = [[]]
     sink = Sink(3)
     connection.follow("/there/one", sink)
@@ -132,7 +132,7 @@ def test_what_was_not_answered_is_asked_again(lines: type[Spoken], connection: C
         connection.call("probe").result(60)
 
 
-def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], connection: Connection) -> None:
+def test_unsolicited_messages_go_to_followers(lines: type[Spoken], connection: Connection) -> None:
     lines.script = [[HELLO]]
     sink = Sink(0)
     connection.follow("f", sink)
@@ -160,7 +160,7 @@ def test_what_is_sent_unasked_goes_to_whoever_follows(lines: type[Spoken], conne
         (True, 0.0, [0, 0, 0, 0, 0, 0, 0, 0, 0]),  # each line held: it begins anew
     ],
 )
-def test_how_long_it_waits_before_it_tries_again(
+def test_reconnect_delays(
     lines: type[Spoken],
     told: list[ConnectionState],
     connection: Connection,
@@ -190,7 +190,7 @@ def test_how_long_it_waits_before_it_tries_again(
         ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version with protocol 999"),
     ],
 )
-def test_a_refusal_is_told_at_once_and_the_next_call_asks_again(
+def test_a_refusal_is_reported_at_once_and_the_next_call_retries(
     lines: type[Spoken], connection: Connection, first: Any, ends: tuple[int, str], sentence: str
 ) -> None:
     lines.script, lines.ends = [first], ends
@@ -219,7 +219,7 @@ def test_a_retry_counts_once(lines: type[Spoken], connection: Connection, monkey
 
 
 @pytest.mark.parametrize(("code", "kind"), [(1, "waiting"), (255, "refused")])
-def test_what_a_program_says_last_that_did_answer_is_no_refusal_but_ssh_s_is(
+def test_only_ssh_errors_count_as_refusals_after_an_answer(
     lines: type[Spoken], connection: Connection, code: int, kind: str
 ) -> None:
     lines.script, lines.ends = [[HELLO, None]], (code, "Permission denied")
@@ -227,7 +227,7 @@ def test_what_a_program_says_last_that_did_answer_is_no_refusal_but_ssh_s_is(
     wait_for(lambda: connection.state.kind == kind)
 
 
-def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
+def test_late_calls_fail_and_a_silent_connection_is_closed(
     lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = threading.Semaphore(0)
@@ -268,7 +268,7 @@ def test_calls_that_are_late_fail_and_a_silent_line_is_cut(
     wait_for(lambda: second.killed)
 
 
-def test_a_machine_that_refuses_is_asked_again_by_itself_only_while_runs_are_followed(
+def test_a_refusing_machine_is_retried_only_while_runs_are_followed(
     lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "REFUSED_SECONDS", 0.01)
@@ -288,7 +288,7 @@ def test_a_machine_that_refuses_is_asked_again_by_itself_only_while_runs_are_fol
     assert follow["folder"] == "f"
 
 
-def test_an_answer_that_nobody_waits_for_any_more_ends_nothing(lines: type[Spoken], connection: Connection) -> None:
+def test_an_answer_to_a_cancelled_request_is_ignored(lines: type[Spoken], connection: Connection) -> None:
     lines.script = [[HELLO]]
     given_up, asked = connection.call("probe"), connection.call("runs")
     given_up.cancel()
@@ -323,9 +323,7 @@ def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Pat
     assert machines.states() == {}
 
 
-def test_a_check_fails_with_the_first_attempt_and_what_is_submitted_waits(
-    lines: type[Spoken], connection: Connection
-) -> None:
+def test_a_check_fails_on_the_first_attempt_and_submissions_wait(lines: type[Spoken], connection: Connection) -> None:
     lines.script, lines.ends = [[None], [None]], (255, "ssh: Could not resolve hostname far: Name or service not known")
     checked, waits = connection.call("check", 120.0), connection.call("submit", 120.0)
     with pytest.raises(ConnectionLost, match=r"user@far is unknown: ssh: Could not resolve hostname far"):

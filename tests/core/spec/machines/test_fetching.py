@@ -79,7 +79,7 @@ def fetch(host: Pretended, run: RunDir, which: str = "last", **more: Any) -> Pat
     return fetch_checkpoint(host, run, which, **more)  # type: ignore[arg-type]
 
 
-def test_parts_are_asked_for_a_few_ahead_and_each_is_told(run: RunDir) -> None:
+def test_chunks_are_requested_ahead_and_each_reports_progress(run: RunDir) -> None:
     host, seen = Pretended(student=WEIGHTS, teacher=WEIGHTS[:20], empty=b""), list[tuple[int, int]]()
     folder = fetch(host, run, progress=lambda done, total: seen.append((done, total)))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == host.files
@@ -119,7 +119,7 @@ REPLACED = "step-00000040 was replaced on its machine while it was fetched; fetc
         ({"data": b"A" * 5000}, "far sent 5,000 bytes"),
     ],
 )
-def test_what_changes_while_it_is_fetched_is_refused_and_fetched_anew(
+def test_a_file_that_changes_during_a_fetch_is_refused_and_fetched_again(
     run: RunDir, wrong: dict[str, Any], said: str
 ) -> None:
     host = Pretended(student=WEIGHTS)
@@ -137,7 +137,7 @@ def test_what_changes_while_it_is_fetched_is_refused_and_fetched_anew(
 
 
 @pytest.mark.parametrize("stale", ["stamps", "garbage", "list", "longer", "none"])
-def test_what_was_held_of_another_file_is_dropped(run: RunDir, stale: str) -> None:
+def test_partial_data_of_another_file_is_dropped(run: RunDir, stale: str) -> None:
     held = run.checkpoints / ".step-00000040.fetch.tmp"
     held.mkdir()
     (held / "student.safetensors").write_bytes(b"x" * (99 if stale == "longer" else 30))
@@ -152,7 +152,7 @@ def test_what_was_held_of_another_file_is_dropped(run: RunDir, stale: str) -> No
     assert [path.name for path in folder.iterdir()] == ["student.safetensors"]
 
 
-def test_a_disk_without_room_is_told_before_anything_is_asked(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_first_request(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     host, free = Pretended(student=WEIGHTS), [94]
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
     with pytest.raises(UserError, match=r"step-00000040 needs 0 MB more, and the disk of .* has 0 MB free; free some"):
@@ -164,7 +164,7 @@ def test_a_disk_without_room_is_told_before_anything_is_asked(run: RunDir, monke
     assert host.asked
 
 
-def test_a_cancelled_fetch_says_so_and_leaves_what_it_has(run: RunDir) -> None:
+def test_a_cancelled_fetch_is_reported_and_keeps_its_data(run: RunDir) -> None:
     host, done = Pretended(student=WEIGHTS), [0]
     with pytest.raises(
         FetchCancelled, match=r"Fetching step-00000040 was cancelled; the next fetch continues from here\."
@@ -175,7 +175,7 @@ def test_a_cancelled_fetch_says_so_and_leaves_what_it_has(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("record", [None, RemoteRecord(machine="far")])
-def test_a_run_whose_checkpoints_are_here_has_none_to_fetch(tmp_path: Path, record: RemoteRecord | None) -> None:
+def test_a_run_with_local_checkpoints_has_none_to_fetch(tmp_path: Path, record: RemoteRecord | None) -> None:
     run = RunDir(tmp_path / "own")
     run.create()
     if record is not None:
@@ -184,7 +184,7 @@ def test_a_run_whose_checkpoints_are_here_has_none_to_fetch(tmp_path: Path, reco
         fetch(Pretended(), run)
 
 
-def test_a_checkpoint_is_chosen_by_its_step_its_name_and_what_points_at_it() -> None:
+def test_a_checkpoint_is_chosen_by_step_name_or_pointer() -> None:
     names = ("step-00000000", "step-00000100", "step-00000250")
     found = [CheckpointFacts(name=name, files=[]) for name in names]
     found[1] = found[1].model_copy(update={"pointers": ["best"]})

@@ -59,7 +59,7 @@ def received(run: RunDir, **fields: object) -> None:
     ],
 )
 @pytest.mark.parametrize("written_before", [False, True], ids=["no key yet", "with a key"])
-def test_a_record_that_this_user_did_not_write_reaches_no_machine(
+def test_a_record_by_another_user_contacts_no_machine(
     run: RunDir, tmp_path: Path, fields: dict[str, object], written_before: bool
 ) -> None:
     if written_before:
@@ -81,7 +81,7 @@ def test_a_record_that_this_user_did_not_write_reaches_no_machine(
     assert not is_remote(run.path)
 
 
-def test_an_own_record_counts_in_its_own_folder_alone(run: RunDir, tmp_path: Path) -> None:
+def test_a_record_is_valid_only_in_its_own_folder(run: RunDir, tmp_path: Path) -> None:
     record = RemoteRecord(machine="gpu", folder="/there/one", devices=["0"], token="t")
     write_record(run, record)
     assert read_record(run) == record
@@ -99,7 +99,7 @@ def test_an_own_record_counts_in_its_own_folder_alone(run: RunDir, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
-def test_the_key_is_the_user_s_alone_and_a_damaged_one_is_reported(run: RunDir, user_folders: Path) -> None:
+def test_the_key_is_private_and_a_damaged_one_is_reported(run: RunDir, user_folders: Path) -> None:
     write_record(run, RemoteRecord(machine="gpu"))
     key = user_folders / "sdgui" / "remote.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600

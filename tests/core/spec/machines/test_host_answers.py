@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, A
     return found
 
 
-def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, float, dict[str, Any]]]) -> None:
+def test_each_question_carries_all_its_arguments(asked: list[tuple[str, float, dict[str, Any]]]) -> None:
     host, other = Host(FAR, command=["none"]), FAR.model_copy(update={"gpus": 2})
     host.probe()
     host.check("{}")
@@ -73,7 +73,7 @@ def test_each_question_is_asked_with_all_that_it_needs(asked: list[tuple[str, fl
     assert host._command == ["none"]
 
 
-def test_an_answer_is_checked_and_one_that_nobody_waits_for_is_dropped() -> None:
+def test_an_answer_is_validated_and_dropped_if_nobody_waits() -> None:
     def settled(raw: object, part: str = "", cancelled: bool = False) -> Future[Any]:
         question: Future[Any] = Future()
         answer = Host(Machine(name="far"))._typed(question, Submitted if not part else list[Submitted], part)
@@ -95,7 +95,7 @@ def test_an_answer_is_checked_and_one_that_nobody_waits_for_is_dropped() -> None
     assert settled({}, cancelled=True).cancelled()
 
 
-def test_whoever_waits_hears_the_answer_or_why_there_is_none() -> None:
+def test_every_waiter_gets_the_answer_or_the_error() -> None:
     heard: list[object] = []
 
     def wait(settle: Any) -> list[object]:
@@ -111,7 +111,7 @@ def test_whoever_waits_hears_the_answer_or_why_there_is_none() -> None:
     assert wait(lambda future: future.cancel()) == []
 
 
-def test_parts_are_packed_where_that_is_less_and_never_beyond_the_limit() -> None:
+def test_chunks_are_compressed_when_smaller_and_stay_within_the_limit() -> None:
     same = b"a" * 513
     assert pack_bytes(same[:512])[0] == "="
     assert pack_bytes(same)[0] == "z"
@@ -139,7 +139,7 @@ def test_parts_are_packed_where_that_is_less_and_never_beyond_the_limit() -> Non
         (Gpu(index=0, memory=80_000, used=1601), False),
     ],
 )
-def test_a_gpu_is_free_where_nobody_computes_and_next_to_no_memory_is_taken(gpu: Gpu, free: bool) -> None:
+def test_a_gpu_is_free_with_no_process_and_little_memory_in_use(gpu: Gpu, free: bool) -> None:
     assert gpu.free is free
     assert gpu.device == "0"
     assert gpu.model_copy(update={"uuid": "GPU-1"}).device == "0"

@@ -42,7 +42,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     return made
 
 
-def test_lines_of_output_are_told_as_they_come(ssh: Callable[[str], Path], tmp_path: Path) -> None:
+def test_output_lines_are_reported_as_they_arrive(ssh: Callable[[str], Path], tmp_path: Path) -> None:
     sent, lines = ssh(f"cat > {tmp_path}/sent; echo one; echo 'two  '; echo three >&2"), list[str]()
     install(FAR, lines.append)
     assert lines == ["one", "two", "three"]
@@ -67,13 +67,15 @@ def test_lines_of_output_are_told_as_they_come(ssh: Callable[[str], Path], tmp_p
         ("head -c 400 /dev/zero | tr '\\0' x; exit 3", InstallError, rf"\(3\): {'x' * 300}\. See"),
     ],
 )
-def test_why_it_failed(ssh: Callable[[str], Path], code: str, kind: type[UserError], said: str) -> None:
+def test_reasons_of_a_failed_installation(
+    ssh: Callable[[str], Path], code: str, kind: type[UserError], said: str
+) -> None:
     ssh(code)
     with pytest.raises(kind, match=said):
         install(FAR, lambda line: None)
 
 
-def test_it_is_cancelled_at_the_next_line(ssh: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_installation_is_cancelled_at_the_next_line(ssh: Callable[[str], Path], tmp_path: Path) -> None:
     ssh(f"cat > /dev/null; echo one; echo two; exec sleep 60; touch {tmp_path}/after")
     lines: list[str] = []
     with pytest.raises(InstallError, match="was cancelled; the previous installation is unchanged"):
@@ -81,13 +83,13 @@ def test_it_is_cancelled_at_the_next_line(ssh: Callable[[str], Path], tmp_path: 
     assert lines == ["one", "two"]
 
 
-def test_without_ssh_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ssh_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_SSH", "/none/ssh")
     with pytest.raises(MachineRefused, match=r"ssh cannot be started: No such file or directory\."):
         install(FAR, lambda line: None)
 
 
-def test_the_script_is_a_shell_s_with_its_setup_first_and_a_python_where_one_is_named() -> None:
+def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None:
     def script(python: str) -> list[str]:
         text = install_script(FAR.model_copy(update={"python": python}))
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
@@ -101,9 +103,7 @@ def test_the_script_is_a_shell_s_with_its_setup_first_and_a_python_where_one_is_
     assert installed_machine(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
 
 
-def test_what_a_trainer_needs_is_what_the_program_says_of_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requirements_come_from_the_package_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         "numpy>=2", "PySide6>=6", "psycopg[binary]>=3", 'torch>=2; extra == "train"', "faiss-cpu; extra == 'train'",
         'pytest; extra == "test"',
@@ -124,9 +124,7 @@ def test_what_a_trainer_needs_is_what_the_program_says_of_itself(
     assert dependencies() == ["numpy", "torch"]
 
 
-def test_what_is_packed_is_the_program_without_what_only_a_screen_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_package_leaves_out_window_only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("core/a.py", "core/__pycache__/a.pyc", "sdgui/b.py", "resources/x.txt", "resources/screenshots/y.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)

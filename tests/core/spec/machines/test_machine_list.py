@@ -20,11 +20,11 @@ FAR = Machine(name="far", host="far.example.org")
 
 
 @pytest.mark.parametrize("host", ["gpu", "anna@gpu.example.org", "10.0.0.1", "[::1]", "user@host-1.x:22"])
-def test_names_that_ssh_takes(host: str) -> None:
+def test_host_names_that_ssh_accepts(host: str) -> None:
     assert core_command(Machine(name="a", host=host), ["remote"])[-2] == host
 
 
-def test_the_list_is_kept_in_order_and_changed_by_name(tmp_path: Path) -> None:
+def test_the_list_keeps_its_order_and_is_edited_by_name(tmp_path: Path) -> None:
     machines = MachineList(tmp_path)
     assert machines.machines() == []
     machines.put(FAR)
@@ -48,7 +48,7 @@ def test_the_list_is_kept_in_order_and_changed_by_name(tmp_path: Path) -> None:
         ('{"version": 1, "machines": [{"name": "a", "hots": "x"}]}', "hots"),
     ],
 )
-def test_a_list_that_cannot_be_read_is_refused_and_kept(tmp_path: Path, text: str, said: str) -> None:
+def test_an_unreadable_list_is_refused_and_kept(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "machines.json"
     path.write_text(text)
     with pytest.raises(MachineError, match=said):
@@ -59,12 +59,12 @@ def test_a_list_that_cannot_be_read_is_refused_and_kept(tmp_path: Path, text: st
 
 
 @given(st.binary(max_size=5000))
-def test_packed_parts_of_files_come_out_as_they_were(data: bytes) -> None:
+def test_compressed_chunks_round_trip(data: bytes) -> None:
     assert unpack_bytes(pack_bytes(data)) == data
 
 
 @given(st.one_of(st.text(max_size=50), st.binary(max_size=9), st.none(), st.integers()))
-def test_what_was_not_packed_is_refused(value: object) -> None:
+def test_uncompressed_data_is_refused(value: object) -> None:
     try:
         found = unpack_bytes(value)
     except ValueError:
@@ -74,14 +74,14 @@ def test_what_was_not_packed_is_refused(value: object) -> None:
     assert isinstance(found, bytes)
 
 
-def test_a_part_that_unpacks_to_gigabytes_is_refused() -> None:
+def test_a_decompression_bomb_is_refused() -> None:
     bomb = pack_bytes(bytes(5 << 20))
     assert len(bomb) < 100_000
     with pytest.raises(ValidationError):
         Chunk.model_validate({"data": bomb, "size": 1, "stamp": 1})
 
 
-def test_a_line_asks_nothing_and_a_dead_one_is_noticed_soon() -> None:
+def test_ssh_never_prompts_and_dead_connections_are_noticed_soon() -> None:
     command = ssh_command("gpu")
     options = dict(one.split("=") for flag, one in itertools.pairwise(command) if flag == "-o")
     assert options["BatchMode"] == "yes"
@@ -90,7 +90,7 @@ def test_a_line_asks_nothing_and_a_dead_one_is_noticed_soon() -> None:
     assert command[-1] == "gpu"
 
 
-def test_a_list_that_another_program_writes_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_being_written_by_another_program_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machines = MachineList(tmp_path)
     machines.put(FAR)
     lock = machines._lock

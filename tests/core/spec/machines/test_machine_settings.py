@@ -32,7 +32,7 @@ from core.spec.machines.machine import LOCAL, Machine, this_computer
         {"time": "2-00:00:00"},
     ],
 )
-def test_what_is_allowed(settings: dict[str, Any]) -> None:
+def test_accepted_settings(settings: dict[str, Any]) -> None:
     made = Machine.model_validate({"name": "a"} | settings)
     assert all(getattr(made, name) == value for name, value in settings.items())
 
@@ -78,12 +78,12 @@ def test_what_is_allowed(settings: dict[str, Any]) -> None:
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_what_is_refused_and_why(settings: dict[str, Any], said: str) -> None:
+def test_refused_settings_and_their_reasons(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Machine.model_validate({"name": "a"} | settings)
 
 
-def test_what_follows_from_the_settings() -> None:
+def test_derived_settings() -> None:
     for settings, ranks in (({}, 1), ({"gpus": 2}, 2), ({"gpus": 2, "processes": 3}, 3)):
         assert Machine.model_validate({"name": "a", **settings}).ranks == ranks
     assert Machine(name="a").is_local

@@ -104,7 +104,7 @@ def follow(remote: RemoteRuns, run: RunDir, record: RemoteRecord = RECORD) -> An
     return remote._attached[run.path]
 
 
-def test_only_what_its_machine_has_is_followed(remote: RemoteRuns, run: RunDir, tmp_path: Path) -> None:
+def test_only_runs_known_to_the_machine_are_followed(remote: RemoteRuns, run: RunDir, tmp_path: Path) -> None:
     follow(remote, run)
     remote.attach(run)
     assert far(remote).heard == [("follow", "/there/one")], "once"
@@ -131,7 +131,7 @@ def test_only_what_its_machine_has_is_followed(remote: RemoteRuns, run: RunDir, 
     ("verdict", "followed"),
     [("", True), ("running", True), ("interrupted", True), ("paused", True), ("failed", False), ("stopped", False)],
 )
-def test_runs_of_which_more_is_to_be_expected_are_followed(
+def test_unfinished_runs_are_followed(
     remote: RemoteRuns, run: RunDir, tmp_path: Path, verdict: str, followed: bool
 ) -> None:
     write_record(run, RECORD)
@@ -141,7 +141,7 @@ def test_runs_of_which_more_is_to_be_expected_are_followed(
     remote.close()
 
 
-def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote: RemoteRuns, run: RunDir) -> None:
+def test_a_request_is_sent_once_and_again_after_a_disconnect(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
     remote._forward_request(one)
@@ -164,7 +164,7 @@ def test_what_is_asked_is_passed_on_once_and_again_when_the_line_was_down(remote
     remote.close()
 
 
-def test_asked_to_stop_again_it_is_terminated_and_then_killed(remote: RemoteRuns, run: RunDir) -> None:
+def test_repeated_stop_requests_terminate_and_then_kill(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
     for number, answer in enumerate((None, ConnectionLost("down"), None, None, None)):
@@ -180,7 +180,7 @@ def test_asked_to_stop_again_it_is_terminated_and_then_killed(remote: RemoteRuns
     remote.close()
 
 
-def test_a_newer_request_is_not_taken_away_with_the_answer_to_an_older_one(remote: RemoteRuns, run: RunDir) -> None:
+def test_an_answer_to_an_older_request_keeps_a_newer_one(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     run.ask("pause")
     os.utime(run.control, ns=(5, 5))
@@ -193,7 +193,7 @@ def test_a_newer_request_is_not_taken_away_with_the_answer_to_an_older_one(remot
     remote.close()
 
 
-def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns, run: RunDir) -> None:
+def test_pending_launches_are_sent_when_the_connection_is_up(remote: RemoteRuns, run: RunDir) -> None:
     one = follow(remote, run, RECORD.model_copy(update={"folder": "", "waiting": True, "devices": ["1"]}))
     host = far(remote)
     with pytest.raises(FileNotFoundError):  # what could not be asked is asked again
@@ -217,7 +217,7 @@ def test_what_waits_for_the_line_is_handed_over_once_it_is_up(remote: RemoteRuns
     remote.close()
 
 
-def test_what_is_refused_later_waits_no_longer(remote: RemoteRuns, run: RunDir) -> None:
+def test_a_launch_refused_later_is_no_longer_pending(remote: RemoteRuns, run: RunDir) -> None:
     run.config.write_text("{}")
     one = follow(remote, run, RECORD.model_copy(update={"waiting": True}))
     remote._maintain(one)
@@ -231,9 +231,7 @@ def test_what_is_refused_later_waits_no_longer(remote: RemoteRuns, run: RunDir) 
     remote.close()
 
 
-def test_following_begins_again_where_something_is_missing_and_checkpoints_are_listed(
-    remote: RemoteRuns, run: RunDir
-) -> None:
+def test_following_restarts_where_data_is_missing_and_lists_checkpoints(remote: RemoteRuns, run: RunDir) -> None:
     one, host = follow(remote, run), far(remote)
     host.heard.clear()
     one.mirror.gap = True
@@ -270,7 +268,7 @@ def test_following_begins_again_where_something_is_missing_and_checkpoints_are_l
     remote.close()
 
 
-def test_a_run_that_cannot_be_resumed_there_says_why(remote: RemoteRuns, run: RunDir) -> None:
+def test_a_run_that_cannot_be_resumed_remotely_gives_the_reason(remote: RemoteRuns, run: RunDir) -> None:
     with pytest.raises(UserError, match="is not a remote run; resume it here"):
         remote.resume(run)
     with pytest.raises(UserError, match="has not reached its machine yet"):
@@ -299,7 +297,7 @@ def answering(host: Pretended, answer: Callable[[], Submitted]) -> None:
     host.submit = submit  # type: ignore[method-assign]
 
 
-def test_a_resumed_run_keeps_its_devices_and_script_unless_others_are_given(remote: RemoteRuns, run: RunDir) -> None:
+def test_a_resumed_run_keeps_devices_and_script_unless_others_are_given(remote: RemoteRuns, run: RunDir) -> None:
     host = far(remote)
     answering(host, lambda: Submitted(folder="/there/one"))
     write_record(run, RECORD.model_copy(update={"devices": ["3"], "script": "#!old"}))
@@ -320,7 +318,7 @@ def test_a_resumed_run_keeps_its_devices_and_script_unless_others_are_given(remo
 
 
 @pytest.mark.parametrize(("down", "error"), [(True, ConnectionLost("No route.")), (False, UserError("No room there."))])
-def test_a_launch_waits_for_the_line_and_is_undone_by_a_refusal(
+def test_a_launch_waits_for_the_connection_and_a_refusal_undoes_it(
     remote: RemoteRuns, tmp_path: Path, down: bool, error: UserError
 ) -> None:
     def fails() -> Submitted:
@@ -345,9 +343,7 @@ def test_a_launch_waits_for_the_line_and_is_undone_by_a_refusal(
     remote.close()
 
 
-def test_what_could_not_be_asked_in_time_is_said_of_its_machine(
-    remote: RemoteRuns, run: RunDir, tmp_path: Path
-) -> None:
+def test_a_timeout_is_reported_with_its_machine(remote: RemoteRuns, run: RunDir, tmp_path: Path) -> None:
     write_record(run, RECORD)
     other = RunDir(tmp_path / "other")
     other.create()
@@ -368,7 +364,7 @@ def test_what_could_not_be_asked_in_time_is_said_of_its_machine(
     assert json.loads(run.status.read_text())["verdict"] == "done"
 
 
-def test_what_goes_wrong_with_one_run_is_told_once_and_the_others_go_on(
+def test_a_problem_with_one_run_is_reported_once_and_the_others_continue(
     remote: RemoteRuns, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = RunDir(tmp_path / "other")

@@ -37,7 +37,7 @@ FAR = Machine(name="my far", host="user@far")
         (0, "", False, "The program on user@far exited (0): no output. Retrying."),
     ],
 )
-def test_what_the_end_of_a_command_means(code: int | None, said: str, refused: bool, sentence: str) -> None:
+def test_exit_codes_of_remote_commands(code: int | None, said: str, refused: bool, sentence: str) -> None:
     found = refusal(FAR, code, said)
     assert isinstance(found, MachineRefused if refused else ConnectionLost)
     assert str(found).startswith(sentence)
@@ -57,7 +57,7 @@ def test_a_machine_without_a_host_is_called_by_its_name() -> None:
         ("a;b", "a;b"),
     ],
 )
-def test_a_path_for_a_shell_keeps_its_home_and_nothing_else(path: str, there: str) -> None:
+def test_a_quoted_path_expands_only_the_home_directory(path: str, there: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f"printf %s {quoted_home(path)}"], capture_output=True, check=True, env={"HOME": "/home/u s"}
     )

@@ -29,7 +29,7 @@ def start() -> Iterator[Start]:
         one.end()
 
 
-def test_replies_are_objects_on_a_line_and_all_else_is_passed_over(start: Start) -> None:
+def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start) -> None:
     line = start(
         "for one in ('Welcome!', '[1]', '{', '{\"a\": 1}', ' {\"b\": 2}', '{\"c\": 3}'): print(one)\n"
         "sys.stdout.write('{\"cut\": 4}')"
@@ -41,7 +41,7 @@ def test_replies_are_objects_on_a_line_and_all_else_is_passed_over(start: Start)
     assert line.end(PATIENCE) == (0, "")
 
 
-def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
+def test_requests_arrive_in_order_with_any_content(start: Start) -> None:
     line = start("for one in sys.stdin: print(one, end='')")
     asked = [{"n": 1, "text": "ä\n"}, {"n": 2, "text": "half \udcff"}]
     for one in asked:
@@ -53,7 +53,7 @@ def test_requests_arrive_in_order_whatever_is_in_them(start: Start) -> None:
     assert line.end(PATIENCE) == (0, ""), "its requests end, and so does it"
 
 
-def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_stderr_lines_and_the_exit_status_are_kept(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_process, "_STDERR_KEPT", 10)
     line = start("sys.stderr.write('x' * 100 + 'the end'); sys.exit(7)")
     assert line.read() is None
@@ -62,7 +62,7 @@ def test_what_it_said_last_is_kept_and_its_status_told(start: Start, monkeypatch
     assert line.read() is None
 
 
-def test_one_that_does_not_end_is_killed(start: Start) -> None:
+def test_a_session_that_does_not_end_is_killed(start: Start) -> None:
     line = start("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}')\nwhile True: time.sleep(60)")
     assert line.read() == {}
     code, said = line.end(0.05)
@@ -74,13 +74,13 @@ def test_one_that_does_not_end_is_killed(start: Start) -> None:
     assert other.end()[0] == -9
 
 
-def test_an_endless_line_is_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_ends_the_session(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_process, "LONGEST_LINE", 10)
     line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
     assert line.read() == {}
     assert line.read() is None
 
 
-def test_a_program_that_is_not_there() -> None:
+def test_a_missing_program() -> None:
     with pytest.raises(FileNotFoundError):
         RemoteProcess(["/none/such"])

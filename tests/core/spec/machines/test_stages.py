@@ -17,7 +17,7 @@ from tests.core.spec.machines.test_remote_run_requests import RECORD, answering,
 __all__ = ["remote", "run"]  # the fixtures
 
 
-def test_the_stage_after_a_finished_one_is_followed_and_the_ensemble_fetched(
+def test_the_next_stage_is_followed_and_the_ensemble_fetched(
     remote: RemoteRuns, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, begun, fetched = RunDir(tmp_path / "stage"), list[Path](), list[Path]()
@@ -43,7 +43,7 @@ def test_the_stage_after_a_finished_one_is_followed_and_the_ensemble_fetched(
     remote.close()
 
 
-def test_a_run_is_handed_over_once_at_a_time(remote: RemoteRuns, tmp_path: Path) -> None:
+def test_a_run_is_handed_over_by_one_caller_at_a_time(remote: RemoteRuns, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "new")
     meanwhile: list[int] = []
 
@@ -61,7 +61,7 @@ def test_a_run_is_handed_over_once_at_a_time(remote: RemoteRuns, tmp_path: Path)
     assert remote._closing.is_set()
 
 
-def test_what_is_no_request_is_not_passed_on(remote: RemoteRuns, run: RunDir) -> None:
+def test_invalid_requests_are_not_sent(remote: RemoteRuns, run: RunDir) -> None:
     one = follow(remote, run)
     asked = len(far(remote).heard)
     run.control.write_text("dance")

@@ -14,7 +14,7 @@ from core.spec.presets.choosing import KNOWN, SMOOTHING, better, choose
     ("passes", "wrong", "preset"),
     [(33, False, "clip"), (KNOWN, False, "clip"), (300, False, "clip"), (33, True, "clip-filtered")],
 )
-def test_what_pays_depends_on_wrong_captions(passes: float, wrong: bool, preset: str) -> None:
+def test_recommendations_depend_on_mismatched_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
     assert choice.preset == preset
     assert "you have 40,000" in choice.reason
@@ -33,7 +33,7 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
     assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.3
 
 
-def test_what_is_recommended_can_be_trained() -> None:
+def test_recommendations_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
     assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
     reason = choose(2555, 33, mismatched=True).reason
@@ -42,7 +42,7 @@ def test_what_is_recommended_can_be_trained() -> None:
     assert (recipe.noise.caption_filter, recipe.noise.self_confidence) == (True, 0.5)
 
 
-def test_too_little_compute_is_said_as_far_as_it_is_known() -> None:
+def test_too_little_compute_is_reported_where_known() -> None:
     config = preset_config("sd-clip", "demo")
     assert "clip trains about 9. With label smoothing of 0.3" in better(config, 2555)
     assert "at 33, 86 and 244 epochs of clip" in better(override(config, ["optim.epochs=165"]), 2555)
@@ -51,7 +51,7 @@ def test_too_little_compute_is_said_as_far_as_it_is_known() -> None:
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
 
 
-def test_the_verb_names_a_preset_and_refuses_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_names_a_preset_and_needs_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "--pairs", "2555", "--epochs", "33"]) == 0
     assert capsys.readouterr().out.startswith("clip: With objectives.contrastive.label_smoothing=0.3, ")
     assert main(["presets", "--pairs", "2555", "--mismatched"]) == 0

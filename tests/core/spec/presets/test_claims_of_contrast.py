@@ -28,7 +28,7 @@ def paired(image: Tensor, text: Tensor, scale: float, bias: float | None = None)
     return replace(output, text=text, clean=ViewOutput(image))
 
 
-def test_smoothed_labels_are_pulled_less_by_a_mismatched_caption_and_never_want_to_be_certain() -> None:
+def test_label_smoothing_reduces_the_gradient_of_mismatched_captions_and_bounds_confidence() -> None:
     image, text = torch.eye(8), torch.eye(8)
     text[:2] = text[:2].flip(0)  # the captions of the first two are exchanged
     plain, smooth = (Contrastive(ContrastiveConfig(label_smoothing=share)) for share in (0.0, 0.3))
@@ -48,7 +48,7 @@ def test_smoothed_labels_are_pulled_less_by_a_mismatched_caption_and_never_want_
     assert losses(smooth)[1] > losses(smooth)[0]
 
 
-def test_siglip_asks_of_each_pair_alone() -> None:
+def test_siglip_scores_each_pair_independently() -> None:
     """A sum over pairs, so that a batch's is that of its parts (inclusion and exclusion); a softmax's is not."""
     made = output_of(3, 8, 4, bias=-3.0)
 
@@ -63,7 +63,7 @@ def test_siglip_asks_of_each_pair_alone() -> None:
     assert abs(total("clip", [0, 1, 2]) - parts("clip")) > 1e-2
 
 
-def test_siglips_bias_spares_it_the_many_pairs_that_do_not_match() -> None:
+def test_siglips_bias_offsets_the_many_negative_pairs() -> None:
     made = output_of(64, 16, 3, scale=10.0)
     losses = [float(contrastive("siglip")(replace(made, logit_bias=torch.tensor(b)), None)[0]) for b in (0.0, -10.0)]
     assert losses[1] < losses[0] / 2
@@ -86,7 +86,7 @@ def learns(network: Network, name: str) -> bool:
     return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for n, p in network.named_parameters() if name in n)
 
 
-def test_slips_second_loss_trains_images_alone_behind_a_head_that_nothing_else_uses() -> None:
+def test_slips_second_loss_trains_images_behind_a_separate_head() -> None:
     _, network, objectives, batch = small("slip")
     output = objectives.head_outputs(network, batch, network.forward_student(batch))
     next(one for one in objectives if one.name == "image_contrastive")(output, None)[0].backward()
@@ -98,7 +98,7 @@ def test_slips_second_loss_trains_images_alone_behind_a_head_that_nothing_else_u
     torch.testing.assert_close(network.encode_images(batch.clean.images), before)
 
 
-def test_slip_wants_two_views_of_a_image_alike() -> None:
+def test_slip_contrasts_two_augmented_views_of_an_image() -> None:
     _, _, objectives, _ = small("slip")
     objective = next(one for one in objectives if one.name == "image_contrastive")
     vectors = F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
@@ -108,7 +108,7 @@ def test_slip_wants_two_views_of_a_image_alike() -> None:
     assert objective(alike, None)[0] < objective(crossed, None)[0] - 1
 
 
-def test_cosmos_finds_the_teachers_image_and_text_from_small_crops() -> None:
+def test_cosmos_predicts_the_teachers_image_and_text_from_small_crops() -> None:
     config, network, objectives, batch = small("cosmos")
     assert config.views.student.crop_max <= config.views.teacher.crop_min
     with torch.no_grad():

@@ -32,7 +32,7 @@ def logits_of(confidence: float, classes: int = 3) -> list[float]:
     return [math.log(confidence), *[math.log((1 - confidence) / (classes - 1))] * (classes - 1)]
 
 
-def test_fixmatch_lets_through_what_is_sure_by_95_percent_and_trains_the_strong_view_alone() -> None:
+def test_fixmatch_passes_95_percent_confidence_and_trains_only_the_strong_view() -> None:
     weak = torch.tensor([logits_of(c) for c in (0.94, 0.96, 0.5, 0.999, 0.999)], requires_grad=True)
     strong = torch.zeros(5, 3, requires_grad=True)
     loss, report = objective("fixmatch", "consistency")(answering((weak, strong), [-1, -1, -1, -1, 0]), None)
@@ -44,7 +44,7 @@ def test_fixmatch_lets_through_what_is_sure_by_95_percent_and_trains_the_strong_
     assert strong.grad.abs().sum(1).ne(0).tolist() == [False, True, False, True, False]
 
 
-def test_eman_asks_the_teacher_and_is_content_with_70_percent() -> None:
+def test_eman_uses_the_teacher_with_a_threshold_of_70_percent() -> None:
     sure, unsure = torch.tensor([logits_of(0.75)] * 2), torch.tensor([logits_of(0.4)] * 2)
     strong = torch.zeros(2, 3)
     guessing = objective("eman", "consistency")
@@ -54,7 +54,7 @@ def test_eman_asks_the_teacher_and_is_content_with_70_percent() -> None:
     assert report["diag/mask_rate"].item() == 0.0
 
 
-def test_eman_averages_batch_norms_statistics_too() -> None:
+def test_eman_averages_batch_norm_statistics_too() -> None:
     config = preset_config("eman", "tiny")
     student = build_network(config, resolve_architecture(config.towers.architecture), ("a", "b"))
     teacher = build_teacher(config.teacher, student)
@@ -74,7 +74,7 @@ def test_eman_averages_batch_norms_statistics_too() -> None:
     assert len(before) > 10
 
 
-def test_mean_teacher_wants_nothing_of_a_student_that_answers_alike_and_begins_softly() -> None:
+def test_mean_teacher_has_no_loss_for_equal_predictions_and_ramps_up() -> None:
     agreeing = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     consistency = objective("mean-teacher", "consistency")
     labels = [0, 1, -1, -1]
@@ -88,7 +88,7 @@ def test_mean_teacher_wants_nothing_of_a_student_that_answers_alike_and_begins_s
     assert weight[27] == weight[100] == 100.0
 
 
-def test_mixmatch_weighs_75_in_the_end_and_draws_as_many_unlabelled_rows() -> None:
+def test_mixmatch_reaches_weight_75_and_draws_as_many_unlabelled_rows() -> None:
     config = preset_config("mixmatch", "base")
     weight = build_schedules(config, 128).objectives["consistency"].weight
     assert weight[0] == 0.0
@@ -98,7 +98,7 @@ def test_mixmatch_weighs_75_in_the_end_and_draws_as_many_unlabelled_rows() -> No
     assert 1 + config.views.student.count == 2  # K
 
 
-def test_mixup_wants_the_share_of_each_label() -> None:
+def test_mixup_predicts_the_share_of_each_label() -> None:
     mix = mix_of(4, 0.7, seed=2)
     labels = [0, 1, 2, 0]
     wanted = torch.zeros(4, 3)
@@ -112,7 +112,7 @@ def test_mixup_wants_the_share_of_each_label() -> None:
     assert answer.grad.abs().max() < 1e-6  # the least loss is where the answer is linear between the two
 
 
-def test_kd_hands_on_what_the_teacher_thinks_of_the_wrong_classes() -> None:
+def test_kd_transfers_the_teachers_probabilities_of_wrong_classes() -> None:
     taught = torch.tensor([[6.0, 3.0, -2.0], [5.0, -3.0, 2.0]])
     answer = torch.zeros(2, 3, requires_grad=True)
     objectives = build_objectives(preset_config("kd", "base"))
@@ -126,7 +126,7 @@ def test_kd_hands_on_what_the_teacher_thinks_of_the_wrong_classes() -> None:
     assert answer.argsort(dim=-1).tolist() == taught.argsort(dim=-1).tolist()  # labels alone tell 1 and 2 not apart
 
 
-def test_a_generation_learns_from_the_former_one() -> None:
+def test_each_generation_learns_from_the_previous_one() -> None:
     config = preset_config("born-again", "base")
     assert config.teacher.kind == "frozen"
     former = torch.tensor([[2.0, 1.0, -1.0]])

@@ -38,7 +38,7 @@ def seen(network: Network, objectives: Objectives, pairs: Batch) -> Output:
     return objectives.head_outputs(network, pairs, network.forward_student(pairs))
 
 
-def test_published_numbers_at_full_size() -> None:
+def test_published_hyperparameters_at_full_size() -> None:
     def read(name: str, *fields: str) -> list[Any]:
         values = []
         for field in fields:
@@ -60,7 +60,7 @@ def test_published_numbers_at_full_size() -> None:
     assert read("beit3", "views.student.mask_share", "objectives.masked_words.rate") == [0.4, 0.5]
 
 
-def test_coca_captions_and_contrasts_in_one_pass() -> None:
+def test_coca_captions_and_contrasts_in_one_forward_pass() -> None:
     """Unimodal below, multimodal above: the caption's vector knows no image, its next words do."""
     _, network, objectives = built("coca")
     network.eval()
@@ -75,7 +75,7 @@ def test_coca_captions_and_contrasts_in_one_pass() -> None:
     assert not torch.allclose(one.extra["captioning"].logits, two.extra["captioning"].logits, atol=1e-4)
 
 
-def test_sd_coca_draws_the_words_to_the_teachers() -> None:
+def test_sd_coca_distils_word_probabilities_from_the_teacher() -> None:
     """Distilled captions alone bring a student's words nearer to its teacher's; nothing teaches the teacher."""
     _, network, objectives = built("sd-coca")
     teacher = copy.deepcopy(network).requires_grad_(False).eval()
@@ -99,7 +99,7 @@ def test_sd_coca_draws_the_words_to_the_teachers() -> None:
     assert same.item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_uniter_joins_both_ways_in_every_layer() -> None:
+def test_uniter_attends_across_modalities_in_every_layer() -> None:
     """One stream: a patch reaches every word and a word every patch."""
     _, network, _ = built("uniter")
     assert isinstance(network.fusion, MergedFusion)
@@ -113,7 +113,7 @@ def test_uniter_joins_both_ways_in_every_layer() -> None:
     assert (from_patches.abs().sum(dim=-1) > 0).all()
 
 
-def test_albef_judges_by_look_alikes_and_never_by_the_true_pair() -> None:
+def test_albef_mines_hard_negatives_and_never_the_true_pair() -> None:
     """Its negatives look more alike than random ones do, over many draws."""
     config, network, objectives = built("albef")
     matching = objective(objectives, "matching")
@@ -129,7 +129,7 @@ def test_albef_judges_by_look_alikes_and_never_by_the_true_pair() -> None:
     assert config.objectives.distill_similarity.alpha == 0.4
 
 
-def test_mplug_lets_patches_skip_ahead_to_the_merged_layers() -> None:
+def test_mplug_skips_patches_to_the_fused_layers() -> None:
     _, network, _ = built("mplug")
     assert isinstance(network.fusion, SkipFusion)
     assert [isinstance(block, MergedBlock) for block in network.fusion.blocks] == [False, True]
@@ -145,7 +145,7 @@ def test_mplug_lets_patches_skip_ahead_to_the_merged_layers() -> None:
     torch.testing.assert_close(images[0], network.fusion.norm_image(network.fusion.project_image(tokens)))
 
 
-def test_vlmo_has_an_expert_for_each_modality_and_shares_attention() -> None:
+def test_vlmo_has_an_expert_per_modality_and_shares_attention() -> None:
     """Words train the words' expert and the attention, patches theirs and the attention."""
     _, network, _ = built("vlmo")
     assert isinstance(network.fusion, MergedFusion)
@@ -184,7 +184,7 @@ def test_blip_filters_captions_by_its_matching_head() -> None:
     assert preset_config("blip", "base").objectives.captioning.through == "fusion"
 
 
-def test_blip2_trains_its_queries_and_leaves_the_image_tower_alone() -> None:
+def test_blip2_trains_its_queries_and_freezes_the_image_tower() -> None:
     _, network, objectives = built("blip2")
     assert isinstance(network.fusion, QueryFusion)
     before = copy.deepcopy(network.state_dict())
@@ -201,7 +201,7 @@ def test_blip2_trains_its_queries_and_leaves_the_image_tower_alone() -> None:
     assert preset_config("blip2", "base").fusion.queries == 32
 
 
-def test_blip2_shows_words_the_image_through_queries_alone() -> None:
+def test_blip2_words_see_the_image_only_through_queries() -> None:
     _, network, _ = built("blip2")
     assert isinstance(network.fusion, QueryFusion)
     pairs = flat_pairs()
@@ -218,7 +218,7 @@ def test_blip2_shows_words_the_image_through_queries_alone() -> None:
     torch.testing.assert_close(one.pooled, two.pooled)
 
 
-def test_beit3_hides_two_fifths_of_the_patches_and_half_of_the_words() -> None:
+def test_beit3_masks_40_percent_of_the_patches_and_half_of_the_words() -> None:
     config, network, objectives = built("beit3")
     words = objective(objectives, "masked_words")
     torch.manual_seed(0)
@@ -230,7 +230,7 @@ def test_beit3_hides_two_fifths_of_the_patches_and_half_of_the_words() -> None:
     assert {one.name for one in objectives} == {"masked_words", "masked_patches"}
 
 
-def test_stages_lead_to_the_preset_itself() -> None:
+def test_stages_end_with_the_preset_itself() -> None:
     assert [stage.name for stage in STAGES["vlmo"]] == ["image", "text", "pairs"]
     for name, stages in STAGES.items():
         assert name in PRESETS

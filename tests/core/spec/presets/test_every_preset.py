@@ -83,7 +83,7 @@ def test_a_contained_preset_is_contained(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", each_preset())
-def test_it_learns_and_goes_on_where_it_was(
+def test_every_preset_trains_and_resumes(
     name: str, pairs: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     needs_former = preset_config(name, "tiny").teacher.kind == "frozen"
@@ -107,7 +107,7 @@ def test_it_learns_and_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if preset_config(name, "base").towers.pretrained])
-def test_published_weights_that_it_starts_from_fit_its_architecture(name: str) -> None:
+def test_published_initial_weights_fit_the_architecture(name: str) -> None:
     towers = preset_config(name, "base").towers
     published = open_clip.get_pretrained_cfg(towers.architecture, towers.pretrained)
     assert published

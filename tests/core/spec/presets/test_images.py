@@ -72,7 +72,7 @@ class Step:
         return report
 
 
-def test_dinos_teacher_sees_large_crops_alone_and_never_teaches_a_crop_of_itself(tmp_path: Path) -> None:
+def test_dinos_teacher_sees_only_global_crops_and_never_teaches_a_crop_of_itself(tmp_path: Path) -> None:
     step = Step("dino", tmp_path)
     batch = step.batch()
     assert [(view.local, view.images.shape[-1]) for view in batch.student] == [(False, 32)] * 2 + [(True, 16)] * 2
@@ -91,7 +91,7 @@ def test_dinos_teacher_sees_large_crops_alone_and_never_teaches_a_crop_of_itself
     assert areas[1].min() > 0.38
 
 
-def test_dinos_prototypes_rest_at_first_and_move_later(tmp_path: Path) -> None:
+def test_dinos_prototypes_are_frozen_first_and_train_later(tmp_path: Path) -> None:
     step = Step("dino", tmp_path)
     head = step.network.prototypes
     assert head is not None
@@ -105,7 +105,7 @@ def test_dinos_prototypes_rest_at_first_and_move_later(tmp_path: Path) -> None:
         assert torch.equal(head.prototypes, before) == rests
 
 
-def test_dinos_centre_and_temperature_keep_the_teacher_from_both_collapses(tmp_path: Path) -> None:
+def test_dinos_centring_and_temperature_prevent_both_collapses(tmp_path: Path) -> None:
     step = Step("dino", tmp_path)
     report = step.train(20)
     batch, single = (report[f"diag/{of}_entropy_over_ln_prototypes"].item() for of in ("batch", "teacher"))
@@ -114,7 +114,7 @@ def test_dinos_centre_and_temperature_keep_the_teacher_from_both_collapses(tmp_p
     assert single < batch
 
 
-def test_maskclips_student_does_not_see_what_is_hidden_and_clip_sees_all(tmp_path: Path) -> None:
+def test_maskclips_student_does_not_see_masked_patches_and_clip_sees_all(tmp_path: Path) -> None:
     step = Step("maskclip", tmp_path)
     batch = step.batch()
     assert batch.clean.mask is None
@@ -137,7 +137,7 @@ def test_maskclips_student_does_not_see_what_is_hidden_and_clip_sees_all(tmp_pat
     assert step.config.objectives.masked_patches.weight == 0.05
 
 
-def test_silcs_student_gives_for_a_part_what_the_teacher_gives_for_the_whole(tmp_path: Path) -> None:
+def test_silcs_local_view_predicts_the_teachers_global_view(tmp_path: Path) -> None:
     step = Step("silc", tmp_path)
     batch = step.batch()
     assert batch.teacher == ()  # it sees the clean, whole view
@@ -157,11 +157,11 @@ def test_silcs_student_gives_for_a_part_what_the_teacher_gives_for_the_whole(tmp
     ("pairs", "prototypes"),
     [(100, 1024), (20_000, 1024), (20_001, 2048), (50_000, 2048), (100_000, 4096), (200_000, 16384), (10**7, 65536)],
 )
-def test_prototypes_grow_with_the_data(pairs: int, prototypes: int) -> None:
+def test_the_number_of_prototypes_grows_with_the_data(pairs: int, prototypes: int) -> None:
     assert prototypes_for(pairs) == prototypes
 
 
-def test_advice_names_the_field_and_is_gone_once_followed() -> None:
+def test_advice_names_the_field_and_disappears_once_followed() -> None:
     config = preset_config("dino", "base")
     found = {advice.field: advice for advice in recommendations(config, 15_000)}
     assert found["objectives.distill_prototypes.prototypes"].value == 1024
@@ -173,13 +173,13 @@ def test_advice_names_the_field_and_is_gone_once_followed() -> None:
     assert recommendations(preset_config("clip"), 15_000) == []
 
 
-def test_no_preset_of_the_demos_size_is_advised_another_momentum_on_the_demos_pairs() -> None:
+def test_no_demo_preset_gets_momentum_advice_on_the_demo_data() -> None:
     advised = {name: recommendations(preset_config(name, "demo"), 2555) for name in PRESETS}
     assert {name: advice for name, advice in advised.items() if advice} == {}
 
 
 @given(st.integers(1, 10**8), st.integers(2, 65536), st.floats(0.1, 100))
-def test_the_teacher_averages_over_a_tenth_of_the_training_at_most(pairs: int, batch: int, epochs: float) -> None:
+def test_the_teacher_averages_at_most_a_tenth_of_the_training(pairs: int, batch: int, epochs: float) -> None:
     raw = RunConfig.model_validate({"optim": {"batch_size": batch, "epochs": epochs}})
     momentum = momentum_for(raw, pairs)
     steps = int(epochs * (pairs // batch))

@@ -68,7 +68,7 @@ def test_the_problem_names_the_field_and_its_value(tmp_path: Path) -> None:
     "line",
     [b'{"v":1,"kind":"from_the_future","time":1}\n', b'{"v":2,"kind":"log","time":1,"level":"info"}\n'],
 )
-def test_unknown_kinds_and_versions_are_not_broken(tmp_path: Path, line: bytes) -> None:
+def test_unknown_kinds_and_versions_are_not_malformed(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(line)
     reader = EventReader(path)
@@ -76,7 +76,7 @@ def test_unknown_kinds_and_versions_are_not_broken(tmp_path: Path, line: bytes) 
     assert (reader.skipped, reader.broken, reader.problem) == (1, 0, "")
 
 
-def test_whole_numbers_and_words_for_what_json_cannot_hold_are_numbers() -> None:
+def test_integers_and_strings_for_non_finite_values_are_numbers() -> None:
     event = decode(b'{"v":1,"kind":"metrics","time":1,"step":1,"values":{"a":3,"b":"nan","c":"-inf","d":0.5}}')
     assert isinstance(event, Metrics)
     assert repr(dict(event.values)) == "{'a': 3.0, 'b': nan, 'c': -inf, 'd': 0.5}"
@@ -89,7 +89,7 @@ def test_whole_numbers_and_words_for_what_json_cannot_hold_are_numbers() -> None
         ("time", (0, 0.0, 1, LATEST), (-0.1, LATEST * 1.01, float("nan"), float("inf"), True, "1")),
     ],
 )
-def test_the_bounds_of_steps_and_times(field: str, valid: tuple[float, ...], invalid: tuple[Any, ...]) -> None:
+def test_bounds_of_steps_and_times(field: str, valid: tuple[float, ...], invalid: tuple[Any, ...]) -> None:
     def line(value: Any) -> bytes:
         record = {"v": 1, "kind": "run_finished", "time": 1.0, "step": 1, field: value}
         return json.dumps(record).encode()
@@ -100,7 +100,7 @@ def test_the_bounds_of_steps_and_times(field: str, valid: tuple[float, ...], inv
             decode(line(value))
 
 
-def test_an_event_of_too_many_metrics_is_skipped() -> None:
+def test_an_event_with_too_many_metrics_is_skipped() -> None:
     most = {f"m{number}": 1.0 for number in range(MOST_VALUES)}
     assert decode(encode(Metrics(step=1, values=most))) is not None
     with pytest.raises(EventError, match="values: Dictionary should have at most 2000 items"):
@@ -108,7 +108,7 @@ def test_an_event_of_too_many_metrics_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("limit", [1 << 18, 8 << 20])
-def test_a_line_beyond_the_limit_is_passed_over(tmp_path: Path, limit: int) -> None:
+def test_an_overlong_line_is_skipped(tmp_path: Path, limit: int) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(GOOD + b"x" * (3 * LONGEST_LINE) + b"\n" + GOOD + b"torn")
     reader, found = EventReader(path), []
@@ -120,7 +120,7 @@ def test_a_line_beyond_the_limit_is_passed_over(tmp_path: Path, limit: int) -> N
     assert reader.offset == path.stat().st_size - len(b"torn")
 
 
-def test_a_given_up_line_is_not_taken_up_in_its_midst(tmp_path: Path) -> None:
+def test_a_skipped_line_is_not_resumed_in_the_middle(tmp_path: Path) -> None:
     """Its rest may look like an event: from an offset that was saved within it, nothing of it counts."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"x" * 100 + GOOD + GOOD)
@@ -128,7 +128,7 @@ def test_a_given_up_line_is_not_taken_up_in_its_midst(tmp_path: Path) -> None:
     assert messages(reader.read_all()) == ["good"]
 
 
-def test_a_tail_without_end_takes_neither_time_nor_memory(tmp_path: Path) -> None:
+def test_an_endless_tail_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(GOOD)
     os.truncate(path, 3 << 30)
@@ -173,7 +173,7 @@ def test_a_link_out_of_the_run_folder_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_bytes() == GOOD
 
 
-def test_the_last_start_or_ending_is_found_without_holding_the_rest(
+def test_the_last_start_or_end_is_found_without_keeping_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.jsonl"
@@ -206,7 +206,7 @@ def test_the_last_start_is_found_without_decoding_the_metrics_before_and_after(
     assert len(decoded) == 1
 
 
-def test_the_last_lifecycle_event_is_kept_up_to_date(tmp_path: Path) -> None:
+def test_the_last_lifecycle_event_is_updated(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     lifecycle = Lifecycle(path)
     assert lifecycle.read() is None

@@ -44,7 +44,7 @@ def same(left: Event | None, right: Event) -> bool:
 
 
 @given(events)
-def test_an_event_survives_its_line(event: Event) -> None:
+def test_an_event_round_trips(event: Event) -> None:
     line = encode(event)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -52,7 +52,7 @@ def test_an_event_survives_its_line(event: Event) -> None:
 
 
 @given(st.lists(events, max_size=8), st.lists(st.integers(0, 400), max_size=6))
-def test_reading_in_any_pieces_gives_the_same_events(
+def test_reading_in_any_chunks_gives_the_same_events(
     tmp_path_factory: pytest.TempPathFactory, log: list[Event], cuts: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
@@ -67,7 +67,7 @@ def test_reading_in_any_pieces_gives_the_same_events(
     assert reader.skipped == 0
 
 
-def test_no_bare_non_finite_numbers() -> None:
+def test_non_finite_numbers_are_quoted() -> None:
     line = encode(Metrics(step=1, values={"a": math.nan, "b": math.inf, "c": -math.inf}))
     record = json.loads(line, parse_constant=lambda text: pytest.fail(f"bare {text}"))
     assert record["values"] == {"a": "nan", "b": "inf", "c": "-inf"}
@@ -77,7 +77,7 @@ def test_no_bare_non_finite_numbers() -> None:
     assert event.values["b"] == math.inf
 
 
-def test_a_killed_writers_half_line_is_skipped_by_readers(tmp_path: Path) -> None:
+def test_readers_skip_the_half_line_of_a_killed_writer(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(encode(Log(level="info", message="a")) + b'{"v":1,"kind":"lo')
     writer = EventWriter(path)
@@ -93,7 +93,7 @@ def test_an_unknown_field_of_a_known_kind_is_ignored() -> None:
     assert event == Log(level="info", message="x", time=1.5)
 
 
-def test_a_line_longer_than_the_read_limit_arrives(tmp_path: Path) -> None:
+def test_a_line_longer_than_the_read_size_arrives(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)
     writer.write(Log(level="info", message="x" * 5000))
@@ -104,9 +104,9 @@ def test_a_line_longer_than_the_read_limit_arrives(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_every_kind_is_known_by_its_name() -> None:
+def test_every_kind_is_registered_by_its_name() -> None:
     assert all(cls.kind == kind for kind, cls in KINDS.items())
 
 
-def test_no_file_yet_means_no_events(tmp_path: Path) -> None:
+def test_a_missing_file_means_no_events(tmp_path: Path) -> None:
     assert EventReader(tmp_path / "events.jsonl").read() == []

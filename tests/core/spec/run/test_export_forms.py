@@ -10,7 +10,7 @@ from core.spec.run.export_forms import EXPORT_FORMS, EXPORT_PRECISIONS, Form
 
 
 @pytest.mark.parametrize("form", EXPORT_FORMS)
-def test_the_code_names_the_folder_as_it_is(form: Form) -> None:
+def test_the_code_sample_quotes_the_folder_name(form: Form) -> None:
     folder = 'C:\\models\\my "best" {one}'
     code = EXPORT_FORMS[form].how_to_open(folder)
     named = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
@@ -18,7 +18,7 @@ def test_the_code_names_the_folder_as_it_is(form: Form) -> None:
     assert "@FOLDER@" not in code
 
 
-def test_onnx_is_written_in_full_precision_and_the_others_in_any() -> None:
+def test_onnx_is_exported_in_full_precision_and_other_formats_in_any() -> None:
     assert {name: form.precisions for name, form in EXPORT_FORMS.items()} == {
         "open_clip": EXPORT_PRECISIONS, "huggingface": EXPORT_PRECISIONS, "onnx": ("fp32",)
     }  # fmt: skip

@@ -24,14 +24,14 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_status_survives_its_file(run: RunDir) -> None:
+def test_a_status_round_trips(run: RunDir) -> None:
     status = own_status(step=3, total_steps=9, doing="training", seconds_left=1.5)
     run.write_status(status)
     assert run.read_status() == status
     assert process_alive(status)
 
 
-def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
+def test_readers_never_see_a_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     contents = [bytes([letter]) * 50_000 for letter in b"ab"]
     write_whole(path, contents[0])
@@ -69,7 +69,7 @@ def test_a_folder_in_use_is_refused_with_the_holder(run: RunDir) -> None:
     run.claim().release()  # a killed holder holds nothing
 
 
-def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
+def test_control_is_requested_seen_and_cleared(run: RunDir) -> None:
     assert run.asked() is None
     run.ask("pause")
     assert run.asked() == "pause"
@@ -85,7 +85,7 @@ def test_control_is_asked_seen_and_cleared(run: RunDir) -> None:
     assert run.asked() is None
 
 
-def test_asking_waits_for_no_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_does_not_wait_for_the_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     run.ask("pause")
@@ -94,13 +94,13 @@ def test_asking_waits_for_no_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) 
     assert synced == []
 
 
-def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirError, match=r"cannot write the run folder .*choose another"):
         RunDir(tmp_path / "file" / "run").create()
 
 
-def test_stderr_end_takes_the_last_lines_as_they_stood(run: RunDir) -> None:
+def test_stderr_end_returns_the_last_lines_unchanged(run: RunDir) -> None:
     assert run.stderr_end() == ""
     run.stderr.write_bytes(b"first\r\nstep 1\rstep 2\rstep 3\n\xff broken\nlast\n")
     assert run.stderr_end(lines=4) == "step 3\n\ufffd broken\nlast"
@@ -111,12 +111,12 @@ class TestJudge:
 
     here = own_status()
 
-    def test_terminal_events_win(self) -> None:
+    def test_terminal_events_decide_the_state(self) -> None:
         dead = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=0.0)
         assert judge(dead, RunFinished(step=1)) is RunState.DONE
         assert judge(dead, RunFinished(step=1, outcome="paused")) is RunState.PAUSED
         assert judge(self.here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
         assert judge(self.here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
 
-    def test_before_the_first_status_it_starts(self) -> None:
+    def test_a_run_without_a_status_is_starting(self) -> None:
         assert judge(None, None) is RunState.STARTING

@@ -145,5 +145,5 @@ def test_a_changed_checkpoint_is_opened_or_refused(saved: RunDir, examples: int)
     feed(lambda content: survives(lambda: read_checkpoint(saved, content)), mutated(asdict(INFO)), examples)
 
 
-def test_what_was_not_changed_is_read(saved: RunDir) -> None:
+def test_unchanged_files_are_read(saved: RunDir) -> None:
     assert isinstance(read_checkpoint(saved, json.dumps(asdict(INFO)).encode()), Network)

@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def test_checkpoints_are_named_by_step_by_name_and_by_what_they_are(run: RunDir) -> None:
+def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
     assert names(run) == ["step-00000005", "step-00000020", "step-00000100"]
     wanted = {"best": 20, "last": 100, "5": 5, "20": 20, "0100": 100, "step-00000005": 5}
     assert {which: resolve(run, which) for which in wanted} == {
@@ -62,7 +62,7 @@ def test_checkpoints_are_named_by_step_by_name_and_by_what_they_are(run: RunDir)
     ]
 
 
-def test_of_many_checkpoints_ten_are_named(tmp_path: Path) -> None:
+def test_ten_of_many_checkpoints_are_named(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     with pytest.raises(CheckpointError, match="has no checkpoint yet; train it for longer"):
         resolve(run, "best")
@@ -77,7 +77,7 @@ def test_of_many_checkpoints_ten_are_named(tmp_path: Path) -> None:
         resolve(run, "77")
 
 
-def test_the_network_is_the_winner_of_the_best_and_else_the_teacher(run: RunDir) -> None:
+def test_the_default_network_is_that_of_the_best_or_the_teacher(run: RunDir) -> None:
     found = {which: default_network(run, which) for which in ("best", "20", "last", "5")}
     assert found == {"best": "student", "20": "teacher", "last": "teacher", "5": "student"}
     (run.checkpoints / "best").write_text("step-00000005")
@@ -87,7 +87,7 @@ def test_the_network_is_the_winner_of_the_best_and_else_the_teacher(run: RunDir)
         assert default_network(run, "best") == "student", "there is no other"
 
 
-def test_every_way_to_name_a_network_of_a_run(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_spelling_of_a_network_of_a_run(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(run.path)
     wanted = {
         folder: (20, "student"),
@@ -116,7 +116,7 @@ def test_every_way_to_name_a_network_of_a_run(run: RunDir, monkeypatch: pytest.M
         locate(f"{folder}@other")
 
 
-def test_files_that_are_no_network_of_a_run_are_none(run: RunDir, tmp_path: Path) -> None:
+def test_other_files_are_not_networks(run: RunDir, tmp_path: Path) -> None:
     checkpoint = run.checkpoints / "step-00000100"
     (checkpoint / "state.safetensors").touch()
     (checkpoint / "student.pt").touch()
@@ -147,7 +147,7 @@ def test_files_that_are_no_network_of_a_run_are_none(run: RunDir, tmp_path: Path
     assert exact_name("none", "student") == ("none", "student")
 
 
-def test_models_of_open_clip_and_saved_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_clip_and_saved_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"open_clip:ViT-B-32": ("ViT-B-32", ""), "open_clip: ViT-B-32 , openai ": ("ViT-B-32", "openai")}
     for name, (architecture, pretrained) in names.items():
         assert locate(name) == locate(name, "auto") == OpenClipModel(architecture, pretrained)

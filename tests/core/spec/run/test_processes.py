@@ -16,14 +16,14 @@ from core.spec.run.processes import is_running, own_start_time
 from core.spec.run.status import LOST_AFTER_SECONDS, RunState, judge, own_status, process_alive
 
 
-def test_this_process_is_running_and_one_that_started_then_is_not() -> None:
+def test_a_reused_process_id_is_not_running() -> None:
     started = own_start_time()
     assert is_running(os.getpid(), started)
     assert is_running(os.getpid(), started + 1.5), "clocks differ by a little"
     assert not is_running(os.getpid(), started - 3.0)
 
 
-def test_a_process_that_ended_and_was_not_fetched_is_not_running() -> None:
+def test_a_zombie_is_not_running() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     started = psutil.Process(process.pid).create_time()
     while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
@@ -33,7 +33,7 @@ def test_a_process_that_ended_and_was_not_fetched_is_not_running() -> None:
     assert not is_running(process.pid, started)
 
 
-def test_a_process_that_may_not_be_looked_at_is_taken_for_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inaccessible_process_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(process: psutil.Process) -> float:
         raise psutil.AccessDenied
 
@@ -41,7 +41,7 @@ def test_a_process_that_may_not_be_looked_at_is_taken_for_running(monkeypatch: p
     assert is_running(os.getpid(), 1.0)
 
 
-def test_a_status_says_whose_it_is() -> None:
+def test_a_status_names_its_owner() -> None:
     status = own_status(step=3)
     assert (status.pid, status.host) == (os.getpid(), platform.node())
     assert status.is_local
@@ -54,14 +54,14 @@ def test_a_status_says_whose_it_is() -> None:
 
 @pytest.mark.parametrize(("age", "state"), [(29.0, RunState.RUNNING), (31.0, RunState.LOST_CONTACT)])
 @pytest.mark.parametrize("host", [platform.node(), "elsewhere"])
-def test_contact_is_lost_after_half_a_minute_here_and_elsewhere(age: float, state: RunState, host: str) -> None:
+def test_contact_is_lost_after_half_a_minute_locally_and_remotely(age: float, state: RunState, host: str) -> None:
     status = replace(own_status(), host=host)
     assert judge(status, None, status.heartbeat + age) == state
     gone = replace(status, started=1.0, heartbeat=time.time() - age)
     assert judge(gone, None) == (RunState.INTERRUPTED if gone.is_local else state)
 
 
-def test_states_in_which_a_trainer_is_there() -> None:
+def test_states_with_a_live_trainer() -> None:
     assert {state for state in RunState if state.alive} == {
         RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT,
     }  # fmt: skip

@@ -48,7 +48,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_linked_elsewhere_is_neither_written_nor_cleaned(run: RunDir, tmp_path: Path, name: str) -> None:
+def test_a_folder_linked_outside_is_neither_written_nor_cleaned(run: RunDir, tmp_path: Path, name: str) -> None:
     precious = tmp_path / "precious"
     (precious / ".thesis.tmp").mkdir(parents=True)
     (precious / "step-00000001").mkdir()
@@ -64,7 +64,7 @@ def test_a_folder_linked_elsewhere_is_neither_written_nor_cleaned(run: RunDir, t
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing"])
-def test_a_file_linked_elsewhere_is_not_written(run: RunDir, tmp_path: Path, name: str, there: bool) -> None:
+def test_a_file_linked_outside_is_not_written(run: RunDir, tmp_path: Path, name: str, there: bool) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     if there:
@@ -77,7 +77,7 @@ def test_a_file_linked_elsewhere_is_not_written(run: RunDir, tmp_path: Path, nam
     assert content(precious) == before
 
 
-def test_a_trainer_whose_status_cannot_be_written_is_ended(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_with_an_unwritable_status_is_ended(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     started = list[subprocess.Popen[bytes]]()
 
     def start(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
@@ -93,20 +93,20 @@ def test_a_trainer_whose_status_cannot_be_written_is_ended(run: RunDir, monkeypa
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("what", ["pipe", "folder"])
-def test_what_is_no_file_is_refused_at_once(run: RunDir, name: str, what: str) -> None:
+def test_non_files_are_refused_at_once(run: RunDir, name: str, what: str) -> None:
     path = run.path / name
     os.mkfifo(path) if what == "pipe" else path.mkdir()
     with pytest.raises(RunDirError, match=rf"{name} is not a file and cannot be written; remove it"):
         train(CONFIG, run, quiet=True)
 
 
-def test_a_link_that_stays_in_the_run_folder_is_as_good_as_a_folder(run: RunDir) -> None:
+def test_a_link_within_the_run_folder_is_followed(run: RunDir) -> None:
     run.checkpoints.rename(run.path / "elsewhere")
     run.checkpoints.symlink_to(run.path / "elsewhere")
     run.check()
 
 
-def test_writers_with_one_process_number_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+def test_writers_with_one_process_id_do_not_share_a_temporary_file(tmp_path: Path) -> None:
     """Two containers that share a folder."""
     path = tmp_path / "one.rows"
     with whole_file(path) as first:
@@ -118,7 +118,7 @@ def test_writers_with_one_process_number_do_not_share_a_temporary_file(tmp_path:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_temporary_name_that_is_linked_elsewhere_is_not_followed(
+def test_a_temporary_name_linked_outside_is_not_followed(
     run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files.secrets, "token_hex", lambda size: "77")
@@ -132,7 +132,7 @@ def test_a_temporary_name_that_is_linked_elsewhere_is_not_followed(
     assert run.status.read_bytes() == b"{}"
 
 
-def test_status_control_and_stderr_are_read_from_files_of_the_folder_only(run: RunDir, tmp_path: Path) -> None:
+def test_status_control_and_stderr_are_read_only_from_files_of_the_folder(run: RunDir, tmp_path: Path) -> None:
     whole = json.dumps({"pid": 1, "started": 1.0, "heartbeat": 1.0}).encode()
     for path, text in ((run.status, whole), (run.control, b"stop"), (run.stderr, b"words")):
         (tmp_path / path.name).write_bytes(text)
@@ -161,19 +161,19 @@ def test_status_control_and_stderr_are_read_from_files_of_the_folder_only(run: R
         {"pid": 1, "started": 1.0, "heartbeat": 1.0, "seconds_left": "soon"},
     ],
 )
-def test_a_status_of_other_types_is_no_status(run: RunDir, status: dict[str, object]) -> None:
+def test_a_status_with_wrong_types_is_ignored(run: RunDir, status: dict[str, object]) -> None:
     run.status.write_text(json.dumps(status))
     assert run.read_status() is None
 
 
-def test_a_status_with_fields_of_a_later_version_is_read(run: RunDir) -> None:
+def test_a_status_with_unknown_fields_is_read(run: RunDir) -> None:
     run.status.write_text(json.dumps({"pid": 1, "started": 1, "heartbeat": 2.5, "mood": "fine"}))
     status = run.read_status()
     assert status is not None
     assert (status.pid, status.started, status.heartbeat, status.seconds_left) == (1, 1.0, 2.5, None)
 
 
-def test_training_goes_on_behind_malformed_events(run: RunDir) -> None:
+def test_training_continues_after_malformed_events(run: RunDir) -> None:
     run.events.write_bytes(b"\n".join([*HOSTILE_LINES, b""]))
     with pytest.raises(UserError, match=r"data\.train is empty"):
         train(CONFIG, run, quiet=True)
@@ -184,9 +184,7 @@ def test_training_goes_on_behind_malformed_events(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_before_the_config_is_written(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_full_disk_before_the_config_is_written(run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def full(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -200,7 +198,7 @@ def test_a_disk_that_is_full_before_the_config_is_written(
             train(CONFIG, run, quiet=True)
 
 
-def test_a_config_that_may_not_be_written(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_config(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -209,7 +207,7 @@ def test_a_config_that_may_not_be_written(run: RunDir, monkeypatch: pytest.Monke
         train(override(CONFIG, ["seed=3"]), run, quiet=True)
 
 
-def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path) -> None:
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     link.symlink_to(os.devnull)

@@ -22,9 +22,7 @@ KEEPS = [(10.0, 100.0, 8.0), (40.0, 95.0, 16.0), (58.0, 80.0, 21.0)]
 
 
 @given(st.lists(st.tuples(PER_CENT, PER_CENT), min_size=1, max_size=6), PER_CENT)
-def test_the_best_point_of_a_polyline_is_that_of_many_small_steps(
-    path: list[tuple[float, float]], least: float
-) -> None:
+def test_the_best_point_of_a_polyline_matches_many_small_steps(path: list[tuple[float, float]], least: float) -> None:
     found = best_with_at_least(path, least, constrained=1, maximise=0)
     dense = list(path)
     for (a, b), (c, d) in pairwise(path):
@@ -36,7 +34,7 @@ def test_the_best_point_of_a_polyline_is_that_of_many_small_steps(
         assert max(there, default=found) - 1e-6 <= found <= max([a for a, b in dense if b >= least - 0.1]) + 0.1
 
 
-def test_what_is_gained_and_retained_is_read_off_the_path() -> None:
+def test_gain_and_retention_are_read_off_the_path() -> None:
     path = Curves(WISE)
     assert path.gained_at(0.9) == 30.0
     assert path.gained_at(0.75) == pytest.approx(40.0)
@@ -52,7 +50,7 @@ def test_what_is_gained_and_retained_is_read_off_the_path() -> None:
     assert difference(short, path, "retained at equal gain") == pytest.approx(99 - (gain - 20) - 85)
 
 
-def test_draws_count_as_their_seeds_mean() -> None:
+def test_draws_are_averaged_per_seed() -> None:
     by_seed = {0: [1.0, 3.0, 2.0], 1: [5.0, 4.0, 6.0], 2: [3.0, 3.0, 3.0]}
     found = nested_test(by_seed)
     means = [2.0, 5.0, 3.0]
@@ -63,7 +61,7 @@ def test_draws_count_as_their_seeds_mean() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1.0), st.booleans()), min_size=1, max_size=40))
-def test_the_calibration_error_is_the_plain_loop(rows: list[tuple[float, bool]]) -> None:
+def test_the_calibration_error_matches_a_plain_loop(rows: list[tuple[float, bool]]) -> None:
     confidence = torch.tensor([one for one, _ in rows], dtype=torch.float64)
     hits = torch.tensor([hit for _, hit in rows])
     wanted = 0.0
@@ -75,7 +73,7 @@ def test_the_calibration_error_is_the_plain_loop(rows: list[tuple[float, bool]])
     assert calibration_error(confidence, hits, 10) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_tuning_chooses_and_the_report_compares() -> None:
+def test_tuning_selects_and_the_report_compares() -> None:
     study = read_adapt_study(CONFIG)
     keeps, wise, poor = curve(KEEPS), curve(WISE), curve([(10.0, 100.0, 8.0), (20.0, 90.0, 9.0)])
     cells = {"adapt-a": keeps, "adapt-b": poor, "plain-a": poor, "plain-b": wise}

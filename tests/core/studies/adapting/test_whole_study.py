@@ -31,7 +31,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Path) -> None:
+def test_training_data_are_not_held_out_and_mismatched_as_configured(data: Path) -> None:
     test = {row["filepath"] for row in read_rows(held_out_pairs(data, "one.csv", 12))}
     titles = {row["filepath"]: row["title"] for row in read_rows(data / "one.csv")}
     assert len(test) == 12
@@ -52,7 +52,7 @@ def test_what_is_trained_on_is_not_held_out_and_is_mismatched_as_asked(data: Pat
 
 
 @pytest.mark.slow
-def test_a_study_is_run_and_gone_on_with(data: Path, tmp_path: Path) -> None:
+def test_a_study_runs_and_resumes(data: Path, tmp_path: Path) -> None:
     study = read_adapt_study(CONFIG)
     runner = Runner(study, data, tmp_path / "out")
     runner.run()

@@ -77,7 +77,7 @@ def fake_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "_POLL_SECONDS", 0.02)
 
 
-def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: None) -> None:
+def test_each_arm_is_retrained_for_each_budget(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     study, out = Study.model_validate(budget_study_dict()), StudyDir(tmp_path / "out")
     status = run_study(study, tmp_path, out, 1, lambda text: None)
@@ -107,7 +107,7 @@ def test_each_arm_is_trained_anew_for_each_budget(tmp_path: Path, fake_jobs: Non
     assert sum(part.tag.endswith("circle") for part in drawn.iter()) == 4  # two arms at two budgets
 
 
-def test_a_study_goes_on_with_the_steps_it_measured_and_may_grow_by_budgets(tmp_path: Path, fake_jobs: None) -> None:
+def test_a_study_resumes_with_measured_steps_and_may_gain_budgets(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")
 
@@ -133,7 +133,7 @@ def read_status(out: StudyDir) -> Any:
     return found
 
 
-def test_an_arm_whose_step_cannot_be_measured_fails_and_the_others_go_on(tmp_path: Path, fake_jobs: None) -> None:
+def test_an_arm_whose_step_cannot_be_measured_fails_and_the_others_continue(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     arms = [*budget_study_dict()["arms"], {"name": "broken", "preset": "siglip"}]
     out = StudyDir(tmp_path / "out")
@@ -144,7 +144,7 @@ def test_an_arm_whose_step_cannot_be_measured_fails_and_the_others_go_on(tmp_pat
     assert (out.path / "timed.txt").read_text().count("broken") == 1  # not tried again in each round
 
 
-def test_measuring_ends_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "JOB", (sys.executable, "-c", "import time; time.sleep(60)"))
     out, ended = StudyDir(tmp_path), threading.Event()
     waited: list[None] = []
@@ -186,7 +186,7 @@ def test_measuring_ends_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ),
     ],
 )
-def test_what_is_no_budget_is_refused(change: dict[str, Any], said: str | None) -> None:
+def test_invalid_budgets_are_refused(change: dict[str, Any], said: str | None) -> None:
     if said is None:
         Study.model_validate(budget_study_dict() | change)
         return
@@ -194,7 +194,7 @@ def test_what_is_no_budget_is_refused(change: dict[str, Any], said: str | None) 
         Study.model_validate(budget_study_dict() | change)
 
 
-def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
+def test_measures_and_overrides_follow_the_arm() -> None:
     measures = [{"name": "val", "task": "retrieval", "data": "val", "arms": ["better"]}]
     study = Study.model_validate(budget_study_dict(measures=measures, compare=[["better", "base"]]))
     assert [arm.name for arm in study.trained] == ["base-10s", "better-10s", "base-80s", "better-80s"]
@@ -222,7 +222,9 @@ def test_measures_and_overrides_are_of_the_arm_as_it_is_defined() -> None:
         ([(2, -3.0), (10, -1.0), (1000, 1.0)], ("overtakes", 100.0)),  # from the last budget that tells otherwise
     ],
 )
-def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found: tuple[str, float | None]) -> None:
+def test_the_budget_where_one_arm_overtakes_another(
+    points: list[tuple[float, float]], found: tuple[str, float | None]
+) -> None:
     """Of differences whose intervals reach half a point to either side."""
     got = crossing([Difference(seconds, mean, mean - 0.5, mean + 0.5) for seconds, mean in points])
     if found is None:
@@ -234,13 +236,13 @@ def test_where_an_arm_overtakes_another(points: list[tuple[float, float]], found
     assert got.seconds == (seconds if seconds is None else pytest.approx(seconds))
 
 
-def test_a_single_seed_tells_nothing_apart() -> None:
+def test_a_single_seed_has_no_significance() -> None:
     got = crossing([Difference(10, 1.0, None, None), Difference(20, 2.0, None, None)])
     assert got is not None
     assert got.kind == "not told apart"
 
 
-def test_a_step_is_measured_with_its_share_of_taught_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_time_includes_the_share_of_teacher_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations are counted, so they can be compared: twice the batch, twice the operations of the towers."""
     write_pairs(tmp_path)
     monkeypatch.setattr(step_time, "TIMED_STEPS", 5)
@@ -273,14 +275,14 @@ def test_a_step_is_measured_with_its_share_of_taught_steps(tmp_path: Path, monke
     assert with_batch(4) == pytest.approx(2 * with_batch(2), rel=0.02)
 
 
-def test_a_step_that_cannot_be_measured_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_that_cannot_be_measured_gives_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = StudyDir(tmp_path)
     out.study.write_text(json.dumps(budget_study_dict(data={"train": str(tmp_path / "no.csv"), "val": "val.csv"})))
     assert step_time.main([str(out.path), "base", "0"]) == 1
     assert "no.csv" in capsys.readouterr().err
 
 
-def test_seconds_and_operations_of_a_step_are_the_mean_over_its_cycle() -> None:
+def test_step_cost_is_the_mean_over_its_cycle() -> None:
     """By a clock that a step moves on by its number, and products of as many pairs of numbers."""
     clock = [0.0]
 

@@ -53,7 +53,7 @@ def mean(value: float, *values: float, half: float | None = None) -> dict[str, A
     return {"mean": value, "low": low, "high": high, "values": list(values)}
 
 
-def test_dots_and_intervals_lie_at_their_values_in_the_row_of_their_arm() -> None:
+def test_dots_and_intervals_are_drawn_at_their_values() -> None:
     arms = {
         "one": {"networks": {"final": {"R@1": mean(0.4, 0.3, 0.5, half=0.1), "loss": mean(2.0), "third": mean(0.0)}}},
         "none": {"networks": {}},
@@ -106,7 +106,7 @@ def costs(**more: Any) -> dict[str, Any]:
     return {"name": "x", "arms": arms, "metrics": ["R@1", "other", "third"], "budgets": [100.0, 10.0], **more}
 
 
-def test_costs_are_drawn_over_the_logarithm_of_the_budget_with_a_legend() -> None:
+def test_costs_are_drawn_over_the_log_budget_with_a_legend() -> None:
     sheet = Sheet(draw_costs(costs()))
     sheet.check()
     across, down = 60 + 360 + 40, 220 + 60

@@ -79,7 +79,7 @@ class Measured:
         return Ranking("m", data, tuple(pairs), 0)
 
 
-def test_a_run_has_its_own_data_seed_name_and_as_many_steps(tmp_path: Path) -> None:
+def test_a_run_has_its_own_data_seed_name_and_steps(tmp_path: Path) -> None:
     out, study = study_of(tmp_path, [{"name": "v", "task": "retrieval", "data": "val"}])
     for arm, rows in zip(study.arms, (36, 12), strict=True):
         config = run_config(out, study, arm, 4, 6)
@@ -91,9 +91,7 @@ def test_a_run_has_its_own_data_seed_name_and_as_many_steps(tmp_path: Path) -> N
     assert run_config(out, study.model_copy(update={"set": ["optim.batch_size=12"]}), study.arms[1], 0, 6)
 
 
-def test_what_is_measured_is_asked_for_with_all_that_the_study_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_measures_are_requested_with_the_studys_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measures = [
         {"name": "v", "task": "retrieval", "data": "val"},
         {"name": "p", "task": "linear-probe", "data": "val", "label": "kind", "train": "train", "shots": [1, 2],
@@ -136,7 +134,7 @@ def test_what_is_measured_is_asked_for_with_all_that_the_study_says(
     }
 
 
-def test_a_pointer_that_is_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pointer_that_is_a_pipe_does_not_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, study = study_of(tmp_path, [{"name": "v", "task": "retrieval", "data": "val"}])
     finished(out, study)
     last = out.run("base", 4).checkpoints / "last"
@@ -146,7 +144,7 @@ def test_a_pointer_that_is_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch:
     assert measure(out, study, study.arms[0], 4)["networks"].keys() == {"student", "teacher"}
 
 
-def test_measures_of_before_they_were_noted_go_by_name(tmp_path: Path) -> None:
+def test_older_measures_are_matched_by_name(tmp_path: Path) -> None:
     measures = [{"name": name, "task": "retrieval", "data": "val"} for name in ("v", "w")]
     out, study = study_of(tmp_path, measures)
     finished(out, study)
@@ -155,7 +153,7 @@ def test_measures_of_before_they_were_noted_go_by_name(tmp_path: Path) -> None:
     assert [one.name for one in out.missing(study, "base", 4)] == ["w"]
 
 
-def test_seconds_and_the_curve_of_a_run(tmp_path: Path) -> None:
+def test_seconds_and_curve_of_a_run(tmp_path: Path) -> None:
     """By hand: batches of 9 with twice as many unlabelled rows, steps of 1, 1 and 4 s, the median of which is 1."""
     out, study = study_of(tmp_path, [{"name": "v", "task": "retrieval", "data": "val"}])
     finished(out, study)
@@ -183,7 +181,7 @@ def parentless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("parentless")
-def test_how_a_job_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outcomes_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out, study = study_of(tmp_path, [{"name": "v", "task": "retrieval", "data": "val"}])
     trained: list[str] = []
     outcome: Any = "stopped"
@@ -230,7 +228,7 @@ def test_a_job_ends_with_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sent == [(os.getpid(), signal.SIGTERM)]
 
 
-def test_an_epoch_is_of_all_rows_or_of_those_without_a_label() -> None:
+def test_an_epoch_counts_all_or_only_unlabelled_rows() -> None:
     rows = [Row(f"/{number}.png", ("x",), {"kind": kind}) for number, kind in enumerate("aaaabbc" + " " * 13)]
     rows = [Row(one.file, one.captions, {}) if one.labels["kind"] == " " else one for one in rows]
 

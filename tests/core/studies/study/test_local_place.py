@@ -35,7 +35,7 @@ def program(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(local_place, "JOB", (sys.executable, "-S", "-c", CODE.format(code)))
 
 
-def test_a_run_is_a_process_with_a_device_and_logs_of_its_own(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_a_process_with_its_own_device_and_logs(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     program(monkeypatch, "time.sleep(600)")
     here, folder = LocalPlace(out, 1, ["4", "6"]), out.run("a", 3)
     folder.create()
@@ -86,7 +86,7 @@ def test_a_folder_that_leads_out_of_the_study_is_not_written(out: StudyDir, tmp_
     assert here.offer() == "", "its place is free"
 
 
-def test_a_study_is_sent_with_its_arms_as_they_are_defined_here(tmp_path: Path) -> None:
+def test_a_study_is_sent_with_its_local_arms(tmp_path: Path) -> None:
     arms: list[dict[str, Any]] = [
         {"name": "one", "preset": "clip", "set": ["optim.beta1=0.7"]},
         {"name": "same", "preset": "clip", "set": ["optim.beta1=0.7"]},

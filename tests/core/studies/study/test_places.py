@@ -84,7 +84,7 @@ def far(tmp_path: Path, fake_jobs: None, monkeypatch: pytest.MonkeyPatch) -> Ite
             psutil.Process(pid).kill()
 
 
-def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) -> None:
+def test_runs_on_several_machines_give_the_table_of_one(far: Far) -> None:
     """The first keeps this computer until both others have ended, one after another, on the machine."""
     study = Study.model_validate(study_dict(*ARMS, seeds=[0]))
     alone, spread = StudyDir(far.folder / "alone"), StudyDir(far.folder / "spread")
@@ -116,7 +116,7 @@ def test_runs_are_spread_over_machines_and_the_table_is_that_of_one(far: Far) ->
 
 
 @pytest.mark.slow
-def test_a_study_whose_program_is_killed_finds_its_runs_again(far: Far) -> None:
+def test_a_killed_study_finds_its_runs_again(far: Far) -> None:
     """The run goes on while nobody looks; started again, the study takes it up, and nothing is trained twice."""
     study, out = Study.model_validate(study_dict(*ARMS[:2], seeds=[0])), StudyDir(far.folder / "out")
 
@@ -179,7 +179,7 @@ def _trains(there: StudyDir) -> bool:
 
 
 @pytest.mark.slow
-def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_run_is_a_slurm_job(far: Far, slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     where = Machine(name="cluster", host="cluster", runs=str(far.folder / "cluster"), launcher="slurm", partition="low")
@@ -193,7 +193,7 @@ def test_each_run_is_a_job_of_slurm(far: Far, slurm: dict[str, str], monkeypatch
     assert job["job"].isdigit()
 
 
-def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incompatible_places_are_refused(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "ROUNDS", 1)
     out = StudyDir(far.folder / "out")
     arms = ({"name": "base", "preset": "clip"}, {"name": "better", "preset": "sd-clip"})
@@ -213,7 +213,7 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(far: Far, monkeypatc
         far.run(study, out, "other")
 
 
-def test_connections_end_with_the_study_and_with_a_refusal(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_close_with_the_study_or_a_refusal(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[RemoteRuns] = []
     close = RemoteRuns.close
     monkeypatch.setattr(RemoteRuns, "close", lambda self: (closed.append(self), close(self)))

@@ -18,7 +18,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 @pytest.mark.parametrize("name", ["clean-time", "noisy-time"])
-def test_shipped_studies_by_budget_have_controls_and_rivals_and_fresh_seeds(name: str) -> None:
+def test_shipped_budget_studies_have_controls_rivals_and_fresh_seeds(name: str) -> None:
     study = read_study(FOLDER.parent / f"{name}.json")
     controls = {"clip", "clip-smooth", "clip-strong-views", "sd-clip-ema-only"}
     if name == "noisy-time":
@@ -33,7 +33,7 @@ def test_shipped_studies_by_budget_have_controls_and_rivals_and_fresh_seeds(name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_they_have_seeds_of_their_study_and_its_first_arm(name: str) -> None:
+def test_published_results_have_the_seeds_and_the_first_arm_of_their_study(name: str) -> None:
     """Arms of removed settings stay in published results; new runs of the study do without them."""
     results, study = published_results(name), read_study(FOLDER.parent / f"{name}.json")
     assert results["machine"]
@@ -42,7 +42,7 @@ def test_they_have_seeds_of_their_study_and_its_first_arm(name: str) -> None:
     assert all(set(seeds) <= set(study.seeds) for seeds in done.values())
 
 
-def test_the_verb_prints_them_and_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_prints_published_results_and_lists_their_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", NAMES[0], "--published"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"# Study: {NAMES[0]}")
@@ -53,7 +53,7 @@ def test_the_verb_prints_them_and_names_what_there_is(capsys: pytest.CaptureFixt
     assert "give a folder" in capsys.readouterr().err
 
 
-def test_damaged_results_are_refused_in_a_sentence(
+def test_damaged_results_raise_a_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(published, "FOLDER", tmp_path)

@@ -34,7 +34,7 @@ def study_in(folder: Path, **more: Any) -> tuple[Study, StudyDir]:
     return Study.model_validate(study_dict(*SLOW, seeds=[0], **more)), StudyDir(folder / "out")
 
 
-def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path, fake_jobs: None) -> None:
+def test_an_interrupt_stops_running_jobs_and_the_next_start_resumes(tmp_path: Path, fake_jobs: None) -> None:
     """One job at a time; the first waits until it is ended. The handlers of signals are given back."""
     study, out = study_in(tmp_path)
     handler = signal.getsignal(signal.SIGINT)
@@ -70,7 +70,7 @@ def test_an_interrupt_ends_what_works_and_the_next_start_goes_on(tmp_path: Path,
     assert calls[-1] == "longer 0 10", "it waits for the time of base"
 
 
-def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> None:
+def test_runs_get_one_gpu_each(tmp_path: Path, fake_jobs: None) -> None:
     """The first keeps its GPU until both others, one after another, are done on the second."""
     write_pairs(tmp_path)
     arms = [{"name": name, "preset": "clip"} for name in ("slow", "base", "other")]
@@ -94,7 +94,7 @@ def test_runs_are_spread_over_gpus_one_each(tmp_path: Path, fake_jobs: None) -> 
     assert [run.device for run in read.runs] == ["4", "7", "7"]
 
 
-def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, fake_jobs: None) -> None:
+def test_a_run_without_a_measured_time_fails_only_when_none_can_come(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     out.path.mkdir()
     found = StudyQueue(study, out, [LocalPlace(out, 1)], lambda text: None)
@@ -114,7 +114,9 @@ def test_whose_time_is_not_known_fails_only_when_it_cannot_come(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("theirs", "own", "steps"), [(0.2, 0.1, 20), (0.1, 0.2, 5), (1e-6, 1.0, 1), (0.0, 0.1, None)])
-def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, steps: int | None) -> None:
+def test_equal_time_gives_the_matching_number_of_steps(
+    tmp_path: Path, theirs: float, own: float, steps: int | None
+) -> None:
     arms = ({"name": "slow", "preset": "sd-clip"}, {"name": "base", "preset": "clip"},
             {"name": "longer", "preset": "clip", "as_long_as": "slow"})  # fmt: skip
     study, out = Study.model_validate(study_dict(*arms)), StudyDir(tmp_path / "out")
@@ -131,7 +133,7 @@ def test_steps_that_take_as_long(tmp_path: Path, theirs: float, own: float, step
         assert steps_of(out, study, study.arm("longer"), 0) == steps
 
 
-def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path, fake_jobs: None) -> None:
+def test_selected_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path, fake_jobs: None) -> None:
     study, out = study_in(tmp_path)
     (tmp_path / "out").mkdir()
     (out.path / "go").touch()
@@ -155,7 +157,7 @@ def test_some_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path,
     assert found["config"] == read_study(out.study).digest()
 
 
-def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
+def test_the_arm_of_a_budget_is_selected_by_either_name(tmp_path: Path) -> None:
     arms = ({"name": "clip", "preset": "clip"}, {"name": "lean", "preset": "clip"})
     study = Study.model_validate(study_dict(*arms, steps=0, budgets=[80, 230]))
     runs = [StudyRun(arm.name, 0, "") for arm in study.trained]
@@ -168,7 +170,7 @@ def test_the_arm_of_a_budget_is_chosen_by_either_name(tmp_path: Path) -> None:
     assert named() == {run.arm for run in runs}
 
 
-def test_a_study_may_be_run_in_a_thread_and_ends_by_itself(tmp_path: Path, fake_jobs: None) -> None:
+def test_a_study_may_run_in_a_thread_and_ends_itself(tmp_path: Path, fake_jobs: None) -> None:
     """Signals are the main thread's; asking for them elsewhere is an error."""
     study, out = study_in(tmp_path)
     out.path.mkdir()

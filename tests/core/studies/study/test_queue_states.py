@@ -59,7 +59,7 @@ class Training:
         self.did.append("leave")
 
 
-def test_trouble_of_places_is_logged_when_it_changes_and_in_the_status(made: Callable[..., Logged]) -> None:
+def test_problems_of_places_are_logged_on_change_and_in_the_status(made: Callable[..., Logged]) -> None:
     near, far, last = Pretended("", []), Pretended("far", []), Pretended("last", [])
     queue = made(near, far, last)
     trouble = []
@@ -75,7 +75,7 @@ def test_trouble_of_places_is_logged_when_it_changes_and_in_the_status(made: Cal
     assert queue.said == ["far waits.", "far is full.\nfar waits."], "once each, and the same words once"
 
 
-def test_runs_are_stop_signals_and_those_that_do_not_in_time_are_left(
+def test_runs_get_stop_signals_and_unresponsive_ones_are_left(
     made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, queue = Pretended("", []), made(Pretended("", []), seeds=(0, 1))
@@ -94,7 +94,7 @@ def test_runs_are_stop_signals_and_those_that_do_not_in_time_are_left(
     assert len(queue.wrote) == 1, "what was done is in the results"  # type: ignore[attr-defined]
 
 
-def test_how_a_run_ended_is_logged_and_its_device_forgotten_where_it_was_not_taken(made: Callable[..., Logged]) -> None:
+def test_the_end_of_a_run_is_logged_and_an_unused_device_released(made: Callable[..., Logged]) -> None:
     place, queue = Pretended("far", []), made(Pretended("", []))
     run = queue.status.runs[0]
     for ended, state, message, wrote in (
@@ -112,7 +112,7 @@ def test_how_a_run_ended_is_logged_and_its_device_forgotten_where_it_was_not_tak
     assert place.problem == "cut"
 
 
-def test_a_run_whose_trainer_is_still_ending_and_one_that_is_not_chosen_wait(made: Callable[..., Logged]) -> None:
+def test_ending_and_unselected_runs_wait(made: Callable[..., Logged]) -> None:
     queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), selection=RunSelection((), (0,)))
     first = queue.status.runs[0]
     folder = queue.out.run(first.arm, 0)
@@ -127,7 +127,7 @@ def test_a_run_whose_trainer_is_still_ending_and_one_that_is_not_chosen_wait(mad
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_it_is_finished_when_all_that_were_chosen_are_and_others_wait_for_another_time(
+def test_a_study_is_finished_when_the_selected_runs_are(
     made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch, interrupted: bool
 ) -> None:
     ended = threading.Event()

@@ -72,7 +72,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 ORDER = JobRequest("s", {}, ["run", "a", "0", "9"], "t", ["1"])
 
 
-def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: list[float]) -> None:
+def test_a_task_is_resubmitted_until_confirmed_and_then_polled(clock: list[float]) -> None:
     host = Asked()
     work = RemoteJob(host, ORDER)  # type: ignore[arg-type]
     assert work.is_unsent
@@ -112,7 +112,7 @@ def test_work_is_handed_over_until_it_is_confirmed_and_then_asked_about(clock: l
         work.poll()
 
 
-def test_a_refusal_to_begin_is_the_end_of_it(clock: list[float]) -> None:
+def test_a_refused_start_is_final(clock: list[float]) -> None:
     work = RemoteJob(Asked(), ORDER)  # type: ignore[arg-type]
     work.poll()
     work.host.future.set_exception(UserError("There is no such arm."))  # type: ignore[attr-defined]
@@ -138,7 +138,7 @@ def reading(*answers: bytes | Exception, size: int = 6) -> Any:
     return SimpleNamespace(read=read, asked=asked, machine=FAR)
 
 
-def test_a_file_is_fetched_over_cuts_of_the_line_and_within_bounds() -> None:
+def test_a_file_is_fetched_across_disconnects_and_within_bounds() -> None:
     host = reading(b"ab", ConnectionLost("cut"), b"cd", b"ef")
     assert fetch_file(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
     assert host.asked == [0, 2, 2, 4]
@@ -161,9 +161,7 @@ def facts(*gpus: Gpu) -> Facts:
     return Facts(host="far", gpus=list(gpus))
 
 
-def test_a_machine_offers_a_gpu_that_nobody_uses_once_it_has_answered(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_offers_an_idle_gpu_once_it_has_answered(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     host = Asked()
     far = place(host, {})
     assert far.offer() is None
@@ -192,7 +190,7 @@ def test_a_machine_offers_a_gpu_that_nobody_uses_once_it_has_answered(
     assert far.offer() is None, "what is known is too old"
 
 
-def test_without_gpus_so_many_run_at_once_as_the_machine_says_and_slurm_takes_more(clock: list[float]) -> None:
+def test_without_gpus_the_machines_limit_applies_and_slurm_takes_more(clock: list[float]) -> None:
     host = Asked()
     far = place(host, {})
     far.offer()
@@ -210,7 +208,7 @@ def test_without_gpus_so_many_run_at_once_as_the_machine_says_and_slurm_takes_mo
     assert cluster.host.heard == [], "its scheduler knows what is free"  # type: ignore[attr-defined]
 
 
-def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(clock: list[float]) -> None:
+def test_an_unreachable_machine_is_retried_and_a_refusing_one_is_not(clock: list[float]) -> None:
     host = Asked()
     far = place(host, {})
     far.offer()
@@ -253,7 +251,7 @@ def test_a_machine_out_of_reach_is_asked_again_later_and_one_that_refuses_never(
         ),
     ],
 )
-def test_a_machine_is_used_when_its_data_are_the_study_s(
+def test_a_machine_is_used_when_its_data_match_the_study(
     clock: list[float], answer: DataFacts, known: KnownData, problem: str
 ) -> None:
     host = Asked()
@@ -270,7 +268,7 @@ def test_a_machine_is_used_when_its_data_are_the_study_s(
         assert known["d"][0] in ("far", "here")
 
 
-def test_devices_here_are_given_and_come_back(tmp_path: Path) -> None:
+def test_local_devices_are_taken_and_returned(tmp_path: Path) -> None:
     out = StudyDir(tmp_path)
     run: Any = SimpleNamespace(arm="a", seed=0)
     assert (LocalPlace(out, 3).jobs, LocalPlace(out, 0).jobs, LocalPlace(out, 1, ["4", "6"]).jobs) == (3, 1, 2)
@@ -318,7 +316,7 @@ class Timed:
         ([UserError("There is no such arm.")], "There is no such arm.", False),
     ],
 )
-def test_a_step_that_is_timed_elsewhere(
+def test_a_step_timed_remotely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stands: list[Any], said: str, written: bool
 ) -> None:
     left = list(stands)
@@ -354,7 +352,7 @@ def test_a_step_that_is_timed_elsewhere(
     assert remote_step.measure_remotely(place, out, "a", 2, threading.Event(), lambda: None) == "Another host key."
 
 
-def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
+def test_a_local_run_is_one_that_left_files(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.create()
     assert trained_on(run) is None
@@ -366,7 +364,7 @@ def test_a_run_here_is_one_that_left_something(tmp_path: Path) -> None:
     assert trained_on(run) == "far"
 
 
-def test_what_was_asked_of_a_run_before_is_not_asked_again(tmp_path: Path) -> None:
+def test_an_earlier_request_to_a_run_is_not_repeated(tmp_path: Path) -> None:
     out, run = StudyDir(tmp_path / "out"), StudyRun(arm="a", seed=0, folder="runs/a-s0")
     mirror = out.run("a", 0)
     mirror.create()
@@ -379,7 +377,7 @@ def test_what_was_asked_of_a_run_before_is_not_asked_again(tmp_path: Path) -> No
     assert (record.machine, record.token, record.waiting, record.study) == ("far", ORDER.token, True, True)
 
 
-def test_all_that_a_run_elsewhere_has_told_is_here_when_it_is_called_done(tmp_path: Path) -> None:
+def test_a_remote_run_is_complete_locally_when_it_is_called_done(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.create()
     training: Any = SimpleNamespace(_dir=run)

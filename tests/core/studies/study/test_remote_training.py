@@ -115,7 +115,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts(tmp_path / "out")
 
 
-def test_a_run_is_handed_over_followed_measured_and_leaves_its_device(parts: Parts) -> None:
+def test_a_run_is_submitted_followed_measured_and_frees_its_device(parts: Parts) -> None:
     training = parts.begin()
     assert (training.state, training.trouble) == ("training", "")
     assert parts.hears(Submitted(folder=THERE)) is None
@@ -143,7 +143,7 @@ def test_a_run_is_handed_over_followed_measured_and_leaves_its_device(parts: Par
     assert parts.far.heard.count(("read", THERE, "config.json")) == 1, "it is here"
 
 
-def test_a_run_that_was_done_before_it_was_looked_at_brings_its_config_too(parts: Parts) -> None:
+def test_a_run_finished_before_the_first_poll_brings_its_config(parts: Parts) -> None:
     parts.begin()
     parts.hears(Submitted(folder=THERE))
     assert parts.stands(RunState.DONE) is None
@@ -161,7 +161,9 @@ def test_a_run_that_was_done_before_it_was_looked_at_brings_its_config_too(parts
     ],
 )
 @pytest.mark.parametrize("trained", [False, True])
-def test_how_a_run_ends_without_measures(parts: Parts, state: RunState, note: str, problem: str, trained: bool) -> None:
+def test_outcomes_of_a_run_without_measures(
+    parts: Parts, state: RunState, note: str, problem: str, trained: bool
+) -> None:
     parts.begin()
     parts.hears(Submitted(folder=THERE))
     if trained:
@@ -179,14 +181,14 @@ def test_how_a_run_ends_without_measures(parts: Parts, state: RunState, note: st
         (UserError("There is no room."), Ended("There is no room.")),
     ],
 )
-def test_a_machine_that_does_not_take_it_is_left(parts: Parts, refusal: UserError, ended: Ended) -> None:
+def test_a_refusing_machine_is_skipped(parts: Parts, refusal: UserError, ended: Ended) -> None:
     parts.begin()
     assert parts.hears(refusal) == ended
     assert len(parts.freed) == 1
     assert parts.record is None
 
 
-def test_a_run_that_is_alive_there_is_gone_on_with(parts: Parts) -> None:
+def test_a_live_remote_run_is_continued(parts: Parts) -> None:
     parts.found_again()
     record = parts.record
     assert record is not None
@@ -197,7 +199,7 @@ def test_a_run_that_is_alive_there_is_gone_on_with(parts: Parts) -> None:
 
 
 @pytest.mark.parametrize("state", [RunState.INTERRUPTED, RunState.PAUSED, RunState.FAILED])
-def test_a_run_that_ended_meanwhile_is_handed_over_again_once(parts: Parts, state: RunState) -> None:
+def test_a_run_that_ended_meanwhile_is_resubmitted_once(parts: Parts, state: RunState) -> None:
     parts.found_again()
     assert parts.stands(state) is None
     record = parts.record
@@ -210,14 +212,14 @@ def test_a_run_that_ended_meanwhile_is_handed_over_again_once(parts: Parts, stat
     assert parts.stands(RunState.FAILED, "again") == Ended("again")
 
 
-def test_a_run_that_is_being_ended_is_not_handed_over_again(parts: Parts) -> None:
+def test_a_run_being_stopped_is_not_resubmitted(parts: Parts) -> None:
     training = parts.found_again()
     training.request_stop()
     assert parts.stands(RunState.PAUSED) == Ended("it was paused on far; resume the study to continue it.")
 
 
 @pytest.mark.parametrize("missing", [[], ["a measure"]])
-def test_a_run_that_was_done_before_is_handed_over_for_new_measures_alone(
+def test_a_finished_run_is_resubmitted_only_for_new_measures(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, missing: list[str]
 ) -> None:
     monkeypatch.setattr(parts.out, "missing", lambda study, arm, seed: missing)
@@ -233,7 +235,7 @@ def test_a_run_that_was_done_before_is_handed_over_for_new_measures_alone(
         assert parts.fetched() == Ended(), "it is not measured for ever"
 
 
-def test_what_was_handed_over_and_not_confirmed_is_asked_for_by_the_same_token(parts: Parts) -> None:
+def test_an_unconfirmed_submission_is_repeated_with_the_same_token(parts: Parts) -> None:
     parts.dir.create()
     write_record(parts.dir, RemoteRecord(machine="far", token="first", waiting=True, devices=["7"]))
     parts.begin()
@@ -241,7 +243,7 @@ def test_what_was_handed_over_and_not_confirmed_is_asked_for_by_the_same_token(p
     assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "first", ["1"])]
 
 
-def test_a_stop_is_sent_at_once_while_the_connection_is_up(parts: Parts) -> None:
+def test_a_stop_is_sent_at_once_while_connected(parts: Parts) -> None:
     training = parts.begin()
     training.request_stop()
     assert parts.dir.asked() == "stop"
@@ -260,7 +262,7 @@ def test_a_stop_is_sent_at_once_while_the_connection_is_up(parts: Parts) -> None
         assert (("control", THERE, "stop") in parts.far.heard) is told
 
 
-def test_measures_that_cannot_be_fetched_fail_the_run_and_a_cut_line_does_not(parts: Parts) -> None:
+def test_unfetchable_measures_fail_the_run_and_a_disconnect_does_not(parts: Parts) -> None:
     training = parts.begin()
     parts.hears(Submitted(folder=THERE))
     training.abandon()

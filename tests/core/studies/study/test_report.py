@@ -53,7 +53,7 @@ def results(**changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def test_a_report_by_hand() -> None:
+def test_a_report_matches_a_hand_written_one() -> None:
     assert results_problem(results()) == ""
     lines = markdown(results()).splitlines()
     assert lines[0] == "# Study: small"
@@ -72,7 +72,7 @@ def test_a_report_by_hand() -> None:
     assert not any("## By budget" in line or "## Failed runs" in line or "Not evaluated" in line for line in lines)
 
 
-def test_a_report_leaves_out_what_is_not_known_and_lists_what_failed() -> None:
+def test_a_report_omits_unknown_values_and_lists_failures() -> None:
     found = results(config="")
     base, better = found["arms"]["base"], found["arms"]["better"]
     base["seeds"], base["cost"] = [0, 1], {}
@@ -126,7 +126,7 @@ def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None
         ({"budget": 30.0}, {}, "", "Trained for different numbers of steps and times:"),
     ],
 )
-def test_a_comparison_is_headed_by_what_was_equal(
+def test_a_comparison_is_titled_by_what_was_equal(
     arm: dict[str, Any], baseline: dict[str, Any], equal: str, told: str
 ) -> None:
     arms = [

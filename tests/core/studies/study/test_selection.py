@@ -21,7 +21,7 @@ def chosen(*arms: str, seeds: tuple[int, ...] = ()) -> set[str]:
     return {f"{run.arm} {run.seed}" for run in runs if which.has(STUDY, run)}
 
 
-def test_arms_are_chosen_with_or_without_their_budget_and_seeds_apart() -> None:
+def test_arms_are_selected_with_or_without_their_budget_and_seeds_separately() -> None:
     everything = {f"{arm}-{budget}s {seed}" for arm in ("base", "other") for budget in (10, 80) for seed in (0, 1)}
     assert chosen() == everything
     assert all(ALL_RUNS.has(STUDY, StudyRun(arm.name, 0, "")) for arm in STUDY.trained)
@@ -40,6 +40,6 @@ def test_arms_are_chosen_with_or_without_their_budget_and_seeds_apart() -> None:
         (("base",), (0, 7), "the study has no seed 7; it has 0, 1."),
     ],
 )
-def test_what_a_study_does_not_have_is_named(arms: tuple[str, ...], seeds: tuple[int, ...], said: str) -> None:
+def test_unknown_arms_and_seeds_are_named(arms: tuple[str, ...], seeds: tuple[int, ...], said: str) -> None:
     with pytest.raises(StudyError, match=said):
         chosen(*arms, seeds=seeds)

@@ -15,7 +15,7 @@ from core.studies.study.statistics import holm, mean_of, paired_mean, permutatio
 from core.studies.study.table import markdown
 
 
-def test_intervals_and_p_values_are_students() -> None:
+def test_intervals_and_p_values_match_students_t() -> None:
     values = [0.1, 0.3, 0.35]
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     found = mean_of(values)
@@ -35,7 +35,7 @@ def test_permutations_are_counted(gains: list[float]) -> None:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_the_same_gain_of_every_seed_is_no_certainty(seeds: int) -> None:
+def test_an_equal_gain_of_every_seed_is_not_certainty(seeds: int) -> None:
     base = [0.41 + 0.013 * seed for seed in range(seeds)]
     found = paired_mean([value + 0.1 for value in base], base)  # equal but for rounding
     assert found.difference.mean == pytest.approx(0.1)
@@ -62,14 +62,14 @@ def test_two_seeds_have_an_interval_and_one_has_none() -> None:
     assert two.p_exact == 0.5
 
 
-def test_a_difference_is_significant_to_either_side() -> None:
+def test_significance_is_two_sided() -> None:
     a, b = [0.5, 0.52, 0.51, 0.53], [0.1, 0.13, 0.1, 0.12]
     assert paired_mean(a, b).significant
     assert paired_mean(b, a).significant
     assert not paired_mean(a, [0.5, 0.1, 0.9, 0.5]).significant
 
 
-def test_of_very_many_pairs_some_signs_are_drawn() -> None:
+def test_many_pairs_use_random_sign_flips() -> None:
     gains = [0.01 * number for number in range(1, 41)]
     assert permutation_p(gains) == 1 / 65_537, "no pattern that was drawn comes near it; the one that was seen counts"
     even = [0.1 * (-1) ** number for number in range(18)]
@@ -78,7 +78,7 @@ def test_of_very_many_pairs_some_signs_are_drawn() -> None:
     assert permutation_p(sixteen) == 2 / 2**16
 
 
-def test_holm_is_the_step_down_procedure() -> None:
+def test_holm_matches_the_step_down_procedure() -> None:
     """Against rejecting one after the other, the smallest first, each at the level over the tests that are left."""
     values = [0.04, 0.001, 0.03, 0.012, 0.9, 0.03]
     adjusted = holm(values)

@@ -33,7 +33,7 @@ def timed(out: StudyDir, arm: str, part: int, seconds: float) -> None:
     out.step_time(arm, part).write_text(json.dumps(record), encoding="utf-8")
 
 
-def test_arms_are_measured_in_turn_where_they_are_not_yet(out: StudyDir) -> None:
+def test_unmeasured_arms_are_timed_in_turn(out: StudyDir) -> None:
     did, said = list[tuple[str, int]](), list[str]()
     ended = threading.Event()
 
@@ -61,7 +61,7 @@ def test_arms_are_measured_in_turn_where_they_are_not_yet(out: StudyDir) -> None
     assert did == []
 
 
-def test_a_step_takes_the_median_of_three_rounds(out: StudyDir) -> None:
+def test_step_time_is_the_median_of_three_rounds(out: StudyDir) -> None:
     for part, seconds in enumerate((0.5, 9.0)):
         timed(out, "base", part, seconds)
         with pytest.raises(StudyError, match="the step time of base is not measured yet"):
@@ -85,7 +85,7 @@ def test_a_step_takes_the_median_of_three_rounds(out: StudyDir) -> None:
         ("import sys; sys.exit(3)", "measuring the step time exited unexpectedly with status 3"),
     ],
 )
-def test_why_a_step_could_not_be_measured_here(
+def test_reasons_why_a_local_step_time_is_missing(
     out: StudyDir, monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     monkeypatch.setattr(budgets, "JOB", (sys.executable, "-S", "-c", code))
@@ -95,7 +95,7 @@ def test_why_a_step_could_not_be_measured_here(
     assert waited
 
 
-def test_a_measurement_is_ended_with_its_study(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_ends_with_its_study(out: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     note = out.path / "arguments"
     code = f"import sys, time, pathlib; pathlib.Path({str(note)!r}).write_text(' '.join(sys.argv[1:])); time.sleep(1e6)"
     monkeypatch.setattr(budgets, "JOB", (sys.executable, "-S", "-c", code))

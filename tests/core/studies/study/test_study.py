@@ -53,7 +53,7 @@ def study_dict(*arms: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["clean", "noisy"])
-def test_shipped_studies_are_whole(name: str) -> None:
+def test_shipped_studies_are_complete(name: str) -> None:
     study = read_study(SHIPPED / f"{name}.json")
     assert {"clip", "sd-clip", "coca", "sd-coca"} <= {arm.name for arm in study.arms}
     assert study.seeds == [0, 1, 2]
@@ -78,7 +78,7 @@ def test_shipped_studies_are_whole(name: str) -> None:
         ({"stepz": 3}, "stepz"),
     ],
 )
-def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_study_names_the_field(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps(study_dict() | change))
     with pytest.raises(ConfigError, match=said):
@@ -86,7 +86,7 @@ def test_a_wrong_study_is_refused_by_name(change: dict[str, Any], said: str, tmp
 
 
 @given(st.integers(4, 60), st.floats(0.2, 1.0), st.integers(0, 5), st.integers(0, 99))
-def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, seed: int) -> None:
+def test_every_shuffled_row_gets_another_caption(rows: int, share: float, alike: int, seed: int) -> None:
     captions = [(f"caption {0 if row < alike else row}",) for row in range(rows)]
     try:
         order = shuffle_rows(captions, share, seed)
@@ -100,7 +100,7 @@ def test_no_shuffled_row_keeps_its_caption(rows: int, share: float, alike: int, 
     assert order == shuffle_rows(captions, share, seed)
 
 
-def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> None:
+def test_a_noisy_copy_keeps_labels_and_marks_mismatched_rows(tmp_path: Path) -> None:
     train, _ = write_pairs(tmp_path / "pairs")
     lines = train.read_text().splitlines()
     train.write_text("\n".join([f"{lines[0]},kind", *(f"{line},{line.split()[2]}" for line in lines[1:])]) + "\n")
@@ -119,7 +119,7 @@ def test_a_noisy_copy_keeps_labels_and_says_what_is_wrong(tmp_path: Path) -> Non
     assert [row.captions for row in untouched] == [r.captions for r in after.rows if r.labels["shuffled"] == "0"]
 
 
-def test_steps_of_an_arm_with_unlabelled_rows_are_those_of_the_loader(tmp_path: Path) -> None:
+def test_steps_with_unlabelled_rows_match_the_loader(tmp_path: Path) -> None:
     train, _ = write_labelled(tmp_path)
     label = ["data.label=colour", "data.labels_per_class=2", "data.unlabelled_ratio=3", "optim.batch_size=2"]
     data = {"train": str(train), "val": "val.csv"}
@@ -137,7 +137,7 @@ def fake_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "POLL_SECONDS", 0.05)
 
 
-def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:
+def test_the_queue_resumes_lists_failures_and_compares(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     arms: list[dict[str, Any]] = [
         {"name": "base", "preset": "clip"},
@@ -179,7 +179,7 @@ def test_the_queue_goes_on_lists_failures_and_compares(tmp_path: Path, fake_jobs
         run_study(study.model_copy(update={"steps": 11}), tmp_path, out, 1, lambda text: None)
 
 
-def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_path: Path) -> None:
+def test_a_student_is_compared_with_the_network_the_baseline_would_use(tmp_path: Path) -> None:
     study = Study.model_validate(study_dict() | {"seeds": [0], "compare": [["base", "better"]]})
     out = StudyDir(tmp_path)
     for arm, student, teacher in (("base", 0.5, 0.6), ("better", 0.4, 0.7)):
@@ -191,7 +191,7 @@ def test_a_student_too_is_compared_with_what_the_baseline_would_be_used_as(tmp_p
     assert found == pytest.approx({"final": -0.1, "student": -0.2, "teacher": -0.1})
 
 
-def test_a_study_may_grow_by_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:
+def test_a_study_may_gain_arms_and_seeds(tmp_path: Path, fake_jobs: None) -> None:
     write_pairs(tmp_path)
     out = StudyDir(tmp_path / "out")
 
@@ -257,7 +257,7 @@ def test_arms_are_checked_before_any_is_trained(
 
 
 @pytest.mark.parametrize("name", ["status.json", "results.json"])
-def test_a_full_disk_is_told_by_name_and_the_study_goes_on(
+def test_a_full_disk_is_reported_and_the_study_continues(
     tmp_path: Path, fake_jobs: None, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pairs(tmp_path)
@@ -302,7 +302,7 @@ def test_a_folder_of_that_name_does_not_hide_a_shipped_study(
     assert asked == [read_study(SHIPPED / "noisy.json")]
 
 
-def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
+def test_every_arm_trains_the_same_number_of_steps(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     data = {name: str(tmp_path / f"{name}.csv") for name in ("train", "val")}
     arms = [{"name": "all", "preset": "clip"}, {"name": "some", "preset": "sd-clip", "train": "kept"}]
@@ -316,7 +316,7 @@ def test_every_arm_does_as_many_steps(tmp_path: Path) -> None:
     assert len(open_source(data_path(out, study, "kept", 1)).rows) == 18
 
 
-def test_equal_clock_compares_at_the_time_by_which_the_faster_arm_is_done(tmp_path: Path) -> None:
+def test_equal_compute_compares_at_the_time_of_the_faster_arm(tmp_path: Path) -> None:
     """By hand: base ends at 10 s with 0.4; slow is at 0.3 then, and at 0.9 when it ends at 30 s."""
     study, out = Study.model_validate(study_dict(seeds=[0])), StudyDir(tmp_path)
     curves = {"base": [(10.0, 0.4)], "better": [(10.0, 0.3), (30.0, 0.9)]}

@@ -48,7 +48,7 @@ def a_study(**more: Any) -> Study:
     return Study.model_validate(study_dict(data=DATA, **more))
 
 
-def test_what_is_made_is_made_once(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
+def test_derived_data_are_created_once(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
     out, study, said = StudyDir(tmp_path), a_study(noise={"share": 0.5, "seed": 3, "kind": "word"}), list[str]()
     for _ in range(2):
         prepare(out, study, said.append, Path("/clip-art"))
@@ -80,17 +80,17 @@ def test_each_run_has_its_own_draw_unless_one_is_named(tmp_path: Path, made: lis
     assert [one[3] for one in made if one[0] == "spoilt"] == ["4", "9", "11"], "a new seed gets its draw"
 
 
-def test_copies_of_the_user_s_own_data_go_beside_no_data_of_theirs(tmp_path: Path) -> None:
+def test_copies_of_user_data_are_not_written_beside_the_originals(tmp_path: Path) -> None:
     study = a_study(noise={"of": "val", "seed": 0})
     assert data_path(StudyDir(tmp_path), study, "noisy", 0) == StudyDir(tmp_path).data / "noisy.csv"
 
 
-def test_a_copy_without_wrong_captions_is_refused(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
+def test_a_copy_without_mismatched_captions_is_refused(tmp_path: Path, made: list[tuple[str, ...]]) -> None:
     with pytest.raises(UserError, match=r"noisy copy of .*train\.csv has no mismatched captions; raise noise\.share\."):
         prepare(StudyDir(tmp_path), a_study(noise={"share": 0.001}), print, Path("/clip-art"))
 
 
-def test_clip_art_that_is_not_to_be_had_is_said_and_refused_when_it_is_asked_for(
+def test_unavailable_clip_art_is_reported_and_refused_on_request(
     tmp_path: Path, made: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, said = StudyDir(tmp_path), list[str]()

@@ -76,7 +76,7 @@ FILES = ["study", "measures", "status", "results", "chain", "chain status"]
         {"name": "test"},  # a file of the demo data, which the copy would replace
     ],
 )
-def test_a_noisy_copy_is_a_plain_file_of_its_own(noise: dict[str, str], tmp_path: Path) -> None:
+def test_a_noisy_copy_is_a_separate_regular_file(noise: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps(STUDY | {"noise": {"of": "train"} | noise}))
     with pytest.raises(ConfigError, match="noise"):
@@ -95,7 +95,7 @@ def test_a_noisy_copy_is_a_plain_file_of_its_own(noise: dict[str, str], tmp_path
         {"arms": [{"name": f"a{place}", "preset": "clip"} for place in range(20_000)], "compare": []},
     ],
 )
-def test_other_names_that_become_paths_are_plain_and_few(change: dict[str, Any], tmp_path: Path) -> None:
+def test_names_used_in_paths_are_plain_and_bounded(change: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps(STUDY | change))
     with pytest.raises(ConfigError) as refused:
@@ -146,7 +146,7 @@ def test_a_chain_writes_through_no_link_that_leads_out(link: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("generations", [100_000, 101, 0, -5])
-def test_generations_are_bounded(generations: int) -> None:
+def test_the_number_of_generations_is_bounded(generations: int) -> None:
     with pytest.raises(ConfigError, match=f"--generations {generations} .* give 1 to 100"):
         preset_chain("born-again", "tiny", generations)
 
@@ -221,7 +221,7 @@ def study_folder(path: Path) -> StudyDir:
     return out
 
 
-def test_results_as_they_are_written_are_read(tmp_path: Path) -> None:
+def test_written_results_are_read_back(tmp_path: Path) -> None:
     out = study_folder(tmp_path)
     results = out.read_results()
     assert results is not None
@@ -283,5 +283,5 @@ def sample(out: StudyDir, name: str) -> Any:
 
 @few_or_many
 @pytest.mark.parametrize("name", FILES)
-def test_whatever_its_bytes_a_file_of_a_study_is_read_or_refused(name: str, folder: StudyDir, examples: int) -> None:
+def test_any_bytes_of_a_study_file_are_read_or_refused(name: str, folder: StudyDir, examples: int) -> None:
     feed(lambda content: use(folder, name, content), mutated(sample(folder, name)), examples)

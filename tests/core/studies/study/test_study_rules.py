@@ -50,9 +50,7 @@ BASE = {"name": "base", "preset": "clip"}
         ({"compare": [["better", "base"]]}, {"compare": [["better", "bse"]]}, "'bse' is not an arm"),
     ],
 )
-def test_the_last_that_is_allowed_and_the_first_that_is_not(
-    good: dict[str, Any], bad: dict[str, Any], said: str
-) -> None:
+def test_the_last_allowed_and_the_first_refused_value(good: dict[str, Any], bad: dict[str, Any], said: str) -> None:
     Study.model_validate(study_dict() | good)
     with pytest.raises(ValidationError, match=said):
         Study.model_validate(study_dict() | bad)
@@ -80,13 +78,13 @@ def test_the_last_that_is_allowed_and_the_first_that_is_not(
         ({"steps": 0, "budgets": [5]}, False),
     ],
 )
-def test_what_a_study_may_change_and_go_on(change: dict[str, Any], goes_on: bool) -> None:
+def test_changes_a_study_may_make_and_resume(change: dict[str, Any], goes_on: bool) -> None:
     before, after = Study.model_validate(study_dict()), Study.model_validate(study_dict() | change)
     assert after.goes_on_from(before) == goes_on
     assert (after.digest() == before.digest()) == (not change or "about" in change)
 
 
-def test_budgets_may_be_added_and_not_taken_away() -> None:
+def test_budgets_may_be_added_and_not_removed() -> None:
     def of(*budgets: float) -> Study:
         return Study.model_validate(study_dict(budgets=list(budgets), steps=0))
 
@@ -105,7 +103,7 @@ def test_a_budget_of_weeks_names_its_runs() -> None:
         assert Study.model_validate(study_dict(BASE, budgets=[seconds], steps=0)).trained[0].name == name
 
 
-def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
+def test_an_arm_timed_like_another_uses_its_own_recipe() -> None:
     arms = [
         {"name": "other", "preset": "clip", "set": ["seed=2"]},
         {"name": "same", "preset": "sd-clip", "set": ["seed=1"]},
@@ -120,14 +118,14 @@ def test_an_arm_as_long_as_another_is_timed_by_its_own_recipe() -> None:
             Study.model_validate(study_dict(*arms[:2], arms[2] | change))
 
 
-def test_an_arms_own_settings_come_after_the_studys() -> None:
+def test_arm_settings_override_study_settings() -> None:
     arms = [{"name": "plain", "preset": "clip"}, {"name": "own", "preset": "clip", "set": ["optim.beta1=0.7"]}]
     study = Study.model_validate(study_dict(*arms, set=["optim.beta1=0.8", "optim.beta2=0.9"]))
     recipes = [study.recipe(arm).optim for arm in study.arms]
     assert [(one.beta1, one.beta2) for one in recipes] == [(0.8, 0.9), (0.7, 0.9)]
 
 
-def test_paths_are_of_the_file_and_demo_data_stay(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_file_and_demo_data_stay(tmp_path: Path) -> None:
     data = {"train": "a.csv", "val": "demo:val.csv", "art": "openclipart:train.csv", "far": "/far/b.csv"}
     arms = [{"name": "own", "config": "own.json"}, BASE]
     study = absolute(Study.model_validate(study_dict(*arms, data=data)), tmp_path)
@@ -135,7 +133,7 @@ def test_paths_are_of_the_file_and_demo_data_stay(tmp_path: Path) -> None:
     assert [arm.config for arm in study.arms] == [str(tmp_path / "own.json"), ""]
 
 
-def test_where_copies_of_data_lie(tmp_path: Path) -> None:
+def test_locations_of_data_copies(tmp_path: Path) -> None:
     data = {"train": "demo:train.csv", "val": "/own/val.csv"}
     out = StudyDir(tmp_path)
     for of, folder in (("train", out.data / "openmoji"), ("val", out.data)):
@@ -157,7 +155,7 @@ def test_where_copies_of_data_lie(tmp_path: Path) -> None:
         ("data.val=other.csv", None),
     ],
 )
-def test_what_is_set_for_each_run_is_no_other_recipe(tmp_path: Path, setting: str, said: str | None) -> None:
+def test_per_run_settings_are_no_other_recipe(tmp_path: Path, setting: str, said: str | None) -> None:
     study, out = Study.model_validate(study_dict(BASE, seeds=[0])), StudyDir(tmp_path)
     claim(out, study)
     out.run("base", 0).create()
@@ -213,7 +211,7 @@ def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) 
     return StudyQueue(study, out, places, lambda text: None)
 
 
-def test_runs_go_where_a_device_is_free_and_what_was_not_taken_waits_again(tmp_path: Path) -> None:
+def test_runs_go_to_free_devices_and_refused_ones_wait_again(tmp_path: Path) -> None:
     near, far = Pretended("", ["0"]), Pretended("far", ["4", "5"])
     queue = queue_of(tmp_path, near, far, seeds=(0, 1))
     queue._start()
@@ -237,7 +235,7 @@ def test_runs_go_where_a_device_is_free_and_what_was_not_taken_waits_again(tmp_p
     assert queue.status.trouble == "the line is cut"
 
 
-def test_a_run_goes_on_where_it_was_begun_or_fails_saying_where(tmp_path: Path) -> None:
+def test_a_run_resumes_where_it_started_or_fails_naming_the_place(tmp_path: Path) -> None:
     queue = queue_of(tmp_path, Pretended("far", ["4"]), seeds=(0,))
     run = queue.out.run("base", 0)
     run.create()
@@ -257,7 +255,7 @@ def measured(out: StudyDir, arm: str, seed: int, **more: Any) -> None:
     out.measures(arm, seed).write_text(json.dumps({"networks": networks} | more))
 
 
-def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+def test_costs_cover_the_seeds_of_both_arms(tmp_path: Path) -> None:
     study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
     for seed, seconds in ((0, 0.1), (1, 0.2)):
         measured(out, "base", seed, step_seconds=seconds, train_seconds=10.0)
@@ -282,7 +280,7 @@ def test_costs_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
     assert collect(out, study)["arms"]["better"]["seeds"] == [1]
 
 
-def test_only_what_both_arms_have_is_compared(tmp_path: Path) -> None:
+def test_only_metrics_of_both_arms_are_compared(tmp_path: Path) -> None:
     study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
     curve = [{"step": 5, "seconds": 10.0, "values": {"student/R@1": 0.4}}]
     for arm, values, told in (("base", {"val/R@1": 0.5}, []), ("better", {"val/R@1": 0.75, "new/acc1": 0.9}, curve)):
@@ -308,7 +306,7 @@ def test_a_value_at_a_validation_and_at_two_of_the_same_second() -> None:
     assert value_at([{"seconds": 5.0, "values": {"teacher/R@5": 1.0}}, *curve((10.0, 0.2))], 5.0, "R@1") == 0.1
 
 
-def test_all_signs_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_sign_flips_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert permutation_p([0.1] * 16) == 2 / 2**16
     drawn = permutation_p([0.1] * 17)
     assert 1 / (2**16 + 1) <= drawn < 1e-3
@@ -338,13 +336,13 @@ def stage(name: str, **more: Any) -> ChainStage:
         ([stage(f"s{number}") for number in range(101)], "at most 100"),
     ],
 )
-def test_a_wrong_chain_is_refused_by_the_stage(stages: list[ChainStage], said: str) -> None:
+def test_an_invalid_chain_names_the_stage(stages: list[ChainStage], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Chain(name="c", stages=stages)
     Chain(name="c", stages=[stage(f"s{number}") for number in range(100)])
 
 
-def test_as_many_generations_as_are_allowed() -> None:
+def test_the_maximum_number_of_generations() -> None:
     assert len(preset_chain("born-again", "tiny", 1).stages) == 1
     first = preset_chain("born-again", "tiny", 2).stages[0].config
     assert (first.teacher.kind, first.objectives.distill_logits.weight) == ("none", 0.0)

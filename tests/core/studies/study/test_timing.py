@@ -14,7 +14,7 @@ from core.studies.study.job import timing, with_mean_recall
 from core.studies.study.results import value_at
 
 
-def test_values_between_validations() -> None:
+def test_values_between_validations_are_interpolated() -> None:
     curve = [{"seconds": 10.0, "values": {"student/R@1": 0.2}}, {"seconds": 20.0, "values": {"teacher/R@1": 0.6}}]
     assert value_at(curve, 15.0, "R@1") == pytest.approx(0.4)
     assert value_at(curve, 5.0, "R@1") == pytest.approx(0.1)
@@ -39,7 +39,7 @@ def write_run(run: RunDir, log_every: int, lasted: list[float], curve: dict[int,
 
 
 @pytest.mark.parametrize("log_every", [1, 3, 4, 20])
-def test_time_counts_the_steps_that_were_not_logged(tmp_path: Path, log_every: int) -> None:
+def test_time_includes_unlogged_steps(tmp_path: Path, log_every: int) -> None:
     """By hand: ten steps of 2 s, validated after the fifth and the last."""
     write_run(RunDir(tmp_path), log_every, [2.0] * 10, {5: 0.2, 10: 0.6})
     found = timing(RunDir(tmp_path))
@@ -49,7 +49,7 @@ def test_time_counts_the_steps_that_were_not_logged(tmp_path: Path, log_every: i
     assert value_at(found["curve"], 15.0, "R@1") == pytest.approx(0.4)
 
 
-def test_a_step_of_a_teacher_that_teaches_now_and_then_is_the_mean_of_its_cycle(tmp_path: Path) -> None:
+def test_step_time_with_an_occasional_teacher_is_the_mean_of_its_cycle(tmp_path: Path) -> None:
     """By hand: 1 s, and 4 s in each third step that is taught; one step took an hour. (1 + 1 + 4) / 3 = 2."""
     run = RunDir(tmp_path)
     lasted = [4.0 if step % 3 == 0 else 1.0 for step in range(1, 13)]
@@ -60,7 +60,7 @@ def test_a_step_of_a_teacher_that_teaches_now_and_then_is_the_mean_of_its_cycle(
     assert timing(run)["step_seconds"] == pytest.approx(2.0)
 
 
-def test_steps_between_those_told_lasted_as_long_as_these(tmp_path: Path) -> None:
+def test_unlogged_steps_last_as_long_as_logged_ones(tmp_path: Path) -> None:
     """Told are 2 (1 s), 4 (3 s) and 5 (4 s); so 1 lasted 1 s, 3 lasted 2 s: 1, 2, 4, 7 and 11 s after each."""
     write_run(RunDir(tmp_path), 2, [9.0, 1.0, 9.0, 3.0, 4.0], {1: 0.1, 3: 0.3, 5: 0.5})
     found = timing(RunDir(tmp_path))

@@ -63,7 +63,7 @@ def test_a_restart_changes_no_proposal(sampler: str, tmp_path: Path) -> None:
     assert other != whole
 
 
-def test_a_finite_space_is_searched_to_its_end_without_repeats(tmp_path: Path) -> None:
+def test_a_finite_space_is_exhausted_without_repeats(tmp_path: Path) -> None:
     space = {"optim.batch_size": {"choices": [4, 8, 12]}, "runtime.precision": {"choices": ["fp32", "bf16"]}}
     for sampler in ("tpe", "grid"):
         sweep = sweep_of(space=space, sampler=sampler)
@@ -71,7 +71,7 @@ def test_a_finite_space_is_searched_to_its_end_without_repeats(tmp_path: Path) -
         assert len(params) == len({json.dumps(one) for one in params}) == 6
 
 
-def test_an_edited_space_goes_on_from_the_trials_so_far(tmp_path: Path) -> None:
+def test_an_edited_space_continues_from_the_finished_trials(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     before = searched(journal, sweep_of(), 12, planted)
     narrow = {
@@ -87,7 +87,7 @@ def test_an_edited_space_goes_on_from_the_trials_so_far(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[]"]
 )
-def test_a_journal_of_another_version_is_one_sentence_and_kept(line: str, tmp_path: Path) -> None:
+def test_a_journal_of_another_version_is_a_user_error_and_kept(line: str, tmp_path: Path) -> None:
     journal = tmp_path / "trials.journal"
     searched(journal, sweep_of(), 2, planted)
     with journal.open("a") as file:
@@ -113,7 +113,7 @@ def test_other_directions_are_refused(tmp_path: Path) -> None:
         Searcher(sweep_of(objectives=[{"metric": "val/R@1", "direction": "minimize"}]), tmp_path / "journal")
 
 
-def test_what_matters_is_found_important_and_constraints_are_kept(tmp_path: Path) -> None:
+def test_important_parameters_rank_first_and_constraints_hold(tmp_path: Path) -> None:
     sweep = sweep_of(sampler="random", constraints={"memory_gib": 8.0})
     searcher = Searcher(sweep, tmp_path / "journal")
     for number in range(40):
@@ -132,7 +132,7 @@ def test_what_matters_is_found_important_and_constraints_are_kept(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_tpe_finds_a_planted_optimum_and_beats_chance(tmp_path: Path) -> None:
+def test_tpe_finds_a_planted_optimum_and_beats_random_search(tmp_path: Path) -> None:
     """60 trials of 3 settings, 10 seeds; against the best of a grid of 10,000 points."""
     rates, decays, momenta = np.logspace(-5, -1, 25), np.linspace(0, 0.5, 20), np.linspace(0.5, 0.999, 20)
     points = (

@@ -58,7 +58,7 @@ def sweep_dict(**more: Any) -> dict[str, Any]:
         ({"trialz": 3}, "trialz"),
     ],
 )
-def test_a_wrong_sweep_is_refused_by_name(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_an_invalid_sweep_names_the_field(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(sweep_dict() | change))
     with pytest.raises(ConfigError, match=said) as error:
@@ -73,7 +73,7 @@ def test_a_wrong_sweep_is_refused_by_name(change: dict[str, Any], said: str, tmp
         ({"teacher.kind": {"choices": ["none", "emma"]}}, 'teacher.kind cannot be "emma"'),
     ],
 )
-def test_a_value_that_the_config_refuses_is_found_before_training(space: dict[str, Any], said: str) -> None:
+def test_an_invalid_value_is_reported_before_training(space: dict[str, Any], said: str) -> None:
     sweep = Sweep.model_validate(sweep_dict(space=space))
     with pytest.raises(ConfigError, match=said):
         sweep.check_space()
@@ -111,7 +111,7 @@ def read_back(sweep: Sweep, folder: Path) -> Sweep:
 @pytest.mark.parametrize(
     "content", ["[]", '{"trials": 3}', "{", '{"objectives": [], "space": {}, "trials": [{"number": "x"}]}']
 )
-def test_a_wrong_report_is_one_sentence(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_report_is_a_user_error(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trials.json").write_text(content)
     with pytest.raises(UserError, match=r"trials\.json"):
         SweepDir(tmp_path).read_report()

@@ -67,7 +67,7 @@ def test_a_sweep_is_extended_and_edited_without_repeating_a_trial(folder: Path) 
     assert len(calls(folder)) == 8
 
 
-def test_what_was_proposed_before_a_kill_is_trained_after_it(folder: Path) -> None:
+def test_trials_proposed_before_a_kill_are_trained_after_it(folder: Path) -> None:
     """Killed after the proposal reached the journal, and again after the run was measured."""
     sweep = Sweep.model_validate(sweep_dict()).absolute(folder)
     out = SweepDir(folder / "out")
@@ -83,7 +83,7 @@ def test_what_was_proposed_before_a_kill_is_trained_after_it(folder: Path) -> No
     assert calls(folder) == ["trial-0 0"]
 
 
-def test_a_running_sweep_takes_over_an_edit(folder: Path) -> None:
+def test_a_running_sweep_applies_an_edit(folder: Path) -> None:
     out = SweepDir(folder / "out")
 
     def edit(text: str) -> None:
@@ -100,7 +100,7 @@ def test_a_running_sweep_takes_over_an_edit(folder: Path) -> None:
             run(folder, trials=4, steps=20)
 
 
-def test_a_failed_trial_is_listed_and_the_others_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "out" / "fail").touch()
     report = run(folder, **GRID)
     assert [one.state for one in report.trials] == ["complete", "failed", "complete", "complete"]
@@ -132,7 +132,7 @@ def test_a_metric_that_no_trial_reports_ends_the_sweep_and_loses_nothing(folder:
     assert [one.state for one in report.trials] == ["complete"] * 4
 
 
-def test_settings_that_contradict_each_other_fail_their_trial_alone(folder: Path) -> None:
+def test_contradictory_settings_fail_only_their_trial(folder: Path) -> None:
     space = {
         "optim.learning_rate": {"choices": [1e-3]},
         "teacher.kind": {"choices": ["ema", "none"]},
@@ -146,7 +146,7 @@ def test_settings_that_contradict_each_other_fail_their_trial_alone(folder: Path
     assert len(run(folder, space=space, sampler="grid", preset="clip", trials=9).trials) == 4, "all have been tried"
 
 
-def test_trials_train_side_by_side(folder: Path) -> None:
+def test_trials_train_in_parallel(folder: Path) -> None:
     report = run(folder, jobs=3, trials=6)
     assert sorted(calls(folder)) == sorted(f"trial-{number} 0" for number in range(6))
     assert len({json.dumps(one.params) for one in report.trials}) == 6
@@ -160,7 +160,7 @@ def test_trials_train_side_by_side(folder: Path) -> None:
         ({"kind": "wilcoxon"}, [0, 1, 2, 3, 4, 5], {0: [0, 1, 2, 3, 4, 5], 2: [0, 1, 2, 3]}),
     ],
 )
-def test_a_trial_that_is_behind_is_stopped_early(
+def test_a_poor_trial_is_stopped_early(
     rule: Mapping[str, Any], seeds: list[int], stopped: dict[int, list[int]], folder: Path
 ) -> None:
     space = {"optim.learning_rate": {"choices": [1e-3, 9e-4, 1e-5]}}
@@ -185,13 +185,13 @@ def test_several_objectives_have_a_pareto_front(folder: Path) -> None:
     assert [one.feasible for one in constrained.trials] == [True] * 4, "constraints are of trials that come later"
 
 
-def test_constraints_are_kept(folder: Path) -> None:
+def test_constraints_hold(folder: Path) -> None:
     report = run(folder, **GRID, constraints={"step_seconds": 5e-4})
     assert [one.feasible for one in report.trials] == [True, False, True, False]
     assert report.best == [2]
 
 
-def test_the_best_are_confirmed_beside_the_default_with_fresh_seeds(folder: Path) -> None:
+def test_the_best_trials_are_confirmed_with_fresh_seeds_beside_the_default(folder: Path) -> None:
     run(folder, **GRID, seeds=[0, 4])
     out = SweepDir(folder / "out")
     study = confirm_study(out, StudyDir(out.confirm), best=2, seeds=3, budget=7.0, log=print)

@@ -157,7 +157,7 @@ def test_open_clips_logs_give_its_metrics_at_its_steps(tmp_path: Path) -> None:
 
 
 # Continuing
-def test_a_torn_record_is_waited_for_and_nothing_is_read_twice(tmp_path: Path) -> None:
+def test_a_partial_record_is_waited_for_and_nothing_is_read_twice(tmp_path: Path) -> None:
     source = peer("tensorboard", tmp_path / "logs")
     (file,) = (source / "log").iterdir()
     whole = file.read_bytes()
@@ -168,7 +168,7 @@ def test_a_torn_record_is_waited_for_and_nothing_is_read_twice(tmp_path: Path) -
     assert warnings(run) == []
 
 
-def test_an_import_that_was_killed_before_it_recorded_its_position_doubles_nothing(tmp_path: Path) -> None:
+def test_an_import_killed_before_recording_its_position_duplicates_nothing(tmp_path: Path) -> None:
     source = peer("wandb", tmp_path / "wandb")
     run = imported(source, tmp_path)["baseline"]
     writer = EventWriter(run.events)
@@ -177,7 +177,7 @@ def test_an_import_that_was_killed_before_it_recorded_its_position_doubles_nothi
     equal(points(imported(source, tmp_path)["baseline"]), theirs("wandb"))
 
 
-def test_a_source_that_was_replaced_is_imported_again(tmp_path: Path) -> None:
+def test_a_replaced_source_is_imported_again(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("step,loss\n1,1\n2,2\n")
     imported(tmp_path / "m.csv", tmp_path)
     (tmp_path / "m.csv").write_text("step,loss\n1,5\n")
@@ -235,7 +235,7 @@ def test_a_corrupted_block_of_wandb_is_skipped_and_counted(tmp_path: Path) -> No
     assert "corrupted records in run-" in warnings(run)[0]
 
 
-def test_a_record_of_a_hostile_length_takes_no_memory(tmp_path: Path) -> None:
+def test_a_record_of_a_hostile_length_allocates_nothing(tmp_path: Path) -> None:
     length = struct.pack("<Q", 1 << 60)
     hostile = length + struct.pack("<I", masked_crc(length))
     (tmp_path / "log").mkdir()
@@ -263,7 +263,7 @@ def test_pipes_and_links_out_of_the_tree_are_not_read(tmp_path: Path) -> None:
         imported(logs, tmp_path)
 
 
-def test_runs_of_our_own_are_not_taken_for_tables(tmp_path: Path) -> None:
+def test_our_own_runs_are_not_imported_as_tables(tmp_path: Path) -> None:
     run = imported(peer("tensorboard", tmp_path / "logs"), tmp_path)["log"]
     assert finding.find_runs(run.path) == []
 
@@ -294,7 +294,7 @@ def test_code_in_a_schema_is_not_run(tmp_path: Path, sql: str) -> None:
     assert finding.find_runs(tmp_path) == []
 
 
-def test_a_database_is_not_written_to_and_its_live_journal_is_read(tmp_path: Path) -> None:
+def test_a_database_is_not_written_to_and_its_journal_is_read(tmp_path: Path) -> None:
     source = peer("trackio", tmp_path / "logs")
     file = source / "cifar.db"
     before = file.read_bytes()
@@ -317,7 +317,7 @@ def test_a_database_is_not_written_to_and_its_live_journal_is_read(tmp_path: Pat
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=400), cut=st.integers(0, 5000))
-def test_no_bytes_make_a_reader_fail(tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int) -> None:
+def test_no_bytes_crash_a_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int) -> None:
     folder = tmp_path_factory.mktemp("hostile")
     (file,) = (PEERS / "wandb").rglob("*.wandb")
     (folder / "run-x.wandb").write_bytes(file.read_bytes()[: 7 + cut] + data)
@@ -336,7 +336,7 @@ def test_no_bytes_make_a_reader_fail(tmp_path_factory: pytest.TempPathFactory, d
 
 
 # The verb
-def test_following_imports_what_is_written_until_the_run_ends(tmp_path: Path) -> None:
+def test_following_imports_new_points_until_the_run_ends(tmp_path: Path) -> None:
     source = peer("mlflow", tmp_path / "logs") / "mlruns"
     (meta,) = source.glob("*/*/meta.yaml")
     finished = meta.read_text()
@@ -360,7 +360,7 @@ def test_following_imports_what_is_written_until_the_run_ends(tmp_path: Path) ->
     assert read_row(run).state == "done"
 
 
-def test_a_run_that_cannot_be_read_stops_none_of_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_run_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (tmp_path / "logs" / name).mkdir(parents=True)
         (tmp_path / "logs" / name / "events.out.tfevents.1").write_bytes(record(scalar(1, 1.0)))
@@ -371,7 +371,7 @@ def test_a_run_that_cannot_be_read_stops_none_of_the_others(tmp_path: Path, caps
     assert sorted(bool(problem) for problem in problems) == [False, True]
 
 
-def test_checksums_are_those_of_crc32c() -> None:
+def test_checksums_match_crc32c() -> None:
     def slow(data: bytes) -> int:
         crc = 0xFFFFFFFF
         for byte in data:

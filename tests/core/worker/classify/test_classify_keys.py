@@ -48,7 +48,7 @@ def test_a_saved_probe_is_read_again_by_its_key(desk: Desk, run: str, val: str, 
     assert Desk().ask("try", **asked) == desk.ask("try", **asked)
 
 
-def test_what_had_to_make_room_is_measured_again(run: str, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evicted_result_is_measured_again(run: str, val: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classify_session, "OPENED", 1)
     monkeypatch.setattr(classify_session, "RESULTS", 1)
     small = Desk()
@@ -59,7 +59,7 @@ def test_what_had_to_make_room_is_measured_again(run: str, val: str, monkeypatch
     assert small.ask("mistakes", result=a["result"])["images"] == a["mistakes"]
 
 
-def test_a_key_names_the_checkpoint_and_not_what_is_best_now(opened: Answer) -> None:
+def test_a_key_names_the_checkpoint_and_not_the_current_best(opened: Answer) -> None:
     asked = json.loads(opened["opened"])
     assert asked["model"].rpartition("@")[2].startswith("step-")
     assert asked["weights"] == opened["model"]["weights"] != ""

@@ -25,7 +25,7 @@ from core.spec.run.model_names import default_network
 from tests.core.worker.classify.desk_helpers import Answer, Desk, by_hand
 
 
-def test_opening_tells_what_there_is(run: str, opened: Answer) -> None:
+def test_opening_lists_layers_labels_and_splits(run: str, opened: Answer) -> None:
     assert opened["classes"] == ["black", "blue", "green", "red"]
     assert opened["model"]["weights"] == default_network(RunDir(run), "best")
     assert opened["model"]["layers"][:3] == [UNPROJECTED, PROJECTED, "block 1"]
@@ -35,7 +35,7 @@ def test_opening_tells_what_there_is(run: str, opened: Answer) -> None:
     assert opened["data"]["skipped"] == []
 
 
-def test_a_probe_is_the_evaluators_own(desk: Desk, run: str, val: str, place: Path, probed: Answer) -> None:
+def test_a_probe_matches_the_evaluator(desk: Desk, run: str, val: str, place: Path, probed: Answer) -> None:
     model = open_model(run)
     data = []
     for source in (str(place / "pairs" / "labelled-train.csv"), val):
@@ -55,7 +55,7 @@ def test_a_probe_is_the_evaluators_own(desk: Desk, run: str, val: str, place: Pa
         assert one["low"] <= one["accuracy"] <= one["high"]
 
 
-def test_edited_prompts_are_answered_template_by_template(desk: Desk, run: str, opened: Answer) -> None:
+def test_edited_prompts_are_evaluated_one_template_at_a_time(desk: Desk, run: str, opened: Answer) -> None:
     desk.partials.clear()
     photo = load_templates("photo")[:5]
     plain = PromptSet(photo)
@@ -83,7 +83,7 @@ def test_edited_prompts_are_answered_template_by_template(desk: Desk, run: str, 
     assert "not in the data" in unknown["notes"][-1]
 
 
-def test_mistakes_and_cells_name_the_images(desk: Desk, opened: Answer) -> None:
+def test_mistakes_and_cells_list_their_images(desk: Desk, opened: Answer) -> None:
     found = desk.ask("zero_shot", opened=opened["opened"])
     assert 0 < found["mistake_count"] == len(found["mistakes"])
     chances = [one["probability"] for one in found["mistakes"]]
@@ -109,7 +109,9 @@ def test_mistakes_and_cells_name_the_images(desk: Desk, opened: Answer) -> None:
     assert [one["image"] for one in rest["images"]] == [one["image"] for one in found["mistakes"][1:]]
 
 
-def test_a_fused_probe_stands_beside_the_image_only_one(desk: Desk, run: str, opened: Answer, probed: Answer) -> None:
+def test_a_fused_probe_is_returned_beside_the_image_only_one(
+    desk: Desk, run: str, opened: Answer, probed: Answer
+) -> None:
     fused = desk.ask("probe", opened=opened["opened"], kind="fused", text="predicted")
     assert fused["kind"] == "fused-probe"
     assert fused["samples"] == probed["samples"]
@@ -122,7 +124,7 @@ def test_a_fused_probe_stands_beside_the_image_only_one(desk: Desk, run: str, op
 
 
 @pytest.mark.parametrize("text", ["predicted", "classes"])
-def test_images_are_joined_with_text_that_knows_no_label(run: str, val: str, text: str) -> None:
+def test_images_are_fused_with_text_that_reveals_no_label(run: str, val: str, text: str) -> None:
     model = open_model(run)
     network = model.network
     names = ("black", "blue", "green", "red")
@@ -141,7 +143,7 @@ def test_images_are_joined_with_text_that_knows_no_label(run: str, val: str, tex
         assert torch.allclose(row, expected, atol=1e-4)
 
 
-def test_a_few_shot_curve_comes_point_by_point(desk: Desk, opened: Answer) -> None:
+def test_a_few_shot_curve_arrives_point_by_point(desk: Desk, opened: Answer) -> None:
     desk.partials.clear()
     found = desk.ask("few_shot", opened=opened["opened"], shots=[2, 1], draws=2)
     assert [point["shots"] for point in found["curve"]] == [1, 2]
@@ -164,7 +166,7 @@ def test_student_and_teacher_are_compared_on_the_same_images(desk: Desk, run: st
         desk.ask("compare", a=probed["result"], b=by_shape["result"])
 
 
-def test_packed_cells_are_the_same_cells(desk: Desk, run: str, val: str, probed: Answer) -> None:
+def test_packed_cells_round_trip(desk: Desk, run: str, val: str, probed: Answer) -> None:
     opened = desk.ask("open", model=run, data=val, label="colour", packed=True)
     cells = desk.ask("probe", opened=opened["opened"])["confusion"]
     read = {name: [*memoryview(base64.b64decode(text)).cast("i")] for name, text in cells.items()}

@@ -31,7 +31,7 @@ def test_a_folder_of_class_folders_is_split(desk: Desk, run: str, place: Path, t
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
-def test_a_cancelled_opening_is_gone_on_with(
+def test_a_cancelled_opening_is_resumed(
     desk: Desk, run: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
@@ -48,14 +48,14 @@ def test_a_cancelled_opening_is_gone_on_with(
     assert len(list(tmp_path.glob("features/*/*.safetensors"))) == 6, "two more parts of each layer"
 
 
-def test_a_class_with_one_image_is_told(desk: Desk, run: str, val: str) -> None:
+def test_a_class_with_one_image_is_reported(desk: Desk, run: str, val: str) -> None:
     data = manifest(val, "single.csv", ["one", *["many", "more"] * 5, "more"])
     opened = desk.ask("open", model=run, data=data)
     assert any("1 classes have only one image, such as 'one'" in note for note in opened["notes"])
     assert desk.ask("probe", opened=opened["opened"])["samples"] == opened["data"]["labelled"]
 
 
-def test_only_single_images_leave_nothing_to_test(desk: Desk, run: str, val: str) -> None:
+def test_classes_of_single_images_leave_no_test_data(desk: Desk, run: str, val: str) -> None:
     opened = desk.ask("open", model=run, data=manifest(val, "singles.csv", [f"class {i}" for i in range(12)]))
     assert opened["train"] is None
     with pytest.raises(UserError, match="every class has only one image"):
@@ -63,7 +63,7 @@ def test_only_single_images_leave_nothing_to_test(desk: Desk, run: str, val: str
     assert desk.ask("zero_shot", opened=opened["opened"])["samples"] == 12
 
 
-def test_training_on_the_test_data_is_told(desk: Desk, run: str, val: str, place: Path) -> None:
+def test_training_on_the_test_data_is_reported(desk: Desk, run: str, val: str, place: Path) -> None:
     said = {
         train: any("training data are the test data" in note for note in opened["notes"])
         for train in ("", val, str(place / "pairs" / "labelled-train.csv"))
@@ -88,7 +88,7 @@ def test_nan_features_are_refused_with_the_remedy(desk: Desk, val: str, monkeypa
             broken.ask(verb, opened=opened["opened"])
 
 
-def test_images_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_path: Path) -> None:
+def test_images_much_smaller_than_the_model_are_reported(desk: Desk, val: str, tmp_path: Path) -> None:
 
     for name, colour in (("a", "red"), ("b", "blue")):
         (tmp_path / name).mkdir()
@@ -123,7 +123,7 @@ def test_images_much_smaller_than_the_model_are_told(desk: Desk, val: str, tmp_p
         ("load_probe", {"path": "/nowhere/probe"}, "cannot read the probe"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_unsupported_requests_are_user_errors(
     desk: Desk, run: str, val: str, opened: Answer, probed: Answer, verb: str, arguments: dict[str, Any], message: str
 ) -> None:
     known = {"RUN": run, "VAL": val, "OPENED": opened["opened"], "PROBE": probed["result"]}

@@ -18,7 +18,7 @@ from tests.core.labelled import read
 from tests.core.worker.classify.desk_helpers import Answer, Desk
 
 
-def test_trying_images_by_probe_and_by_typed_names(
+def test_images_are_classified_by_probe_and_by_typed_names(
     desk: Desk, run: str, val: str, place: Path, probed: Answer, tmp_path: Path
 ) -> None:
     image = str(place / "pairs" / read(val)[0][0])
@@ -37,7 +37,7 @@ def test_trying_images_by_probe_and_by_typed_names(
     assert third["error"] == "there is no such file"
 
 
-def test_typing_encodes_only_what_is_new(
+def test_typing_encodes_only_new_names(
     desk: Desk, run: str, val: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = str(place / "pairs" / read(val)[0][0])
@@ -59,7 +59,7 @@ def test_typing_encodes_only_what_is_new(
 
 
 @pytest.mark.parametrize("kind", ["image", "fused"])
-def test_a_loaded_probe_is_measured_on_the_tested_part_of_a_split(
+def test_a_loaded_probe_is_evaluated_on_the_test_split(
     desk: Desk, run: str, place: Path, kind: str, tmp_path: Path
 ) -> None:
     for image in (place / "pairs").glob("*.png"):
@@ -76,7 +76,7 @@ def test_a_loaded_probe_is_measured_on_the_tested_part_of_a_split(
     assert loaded["mistakes"] == fitted["mistakes"]
 
 
-def test_a_probe_goes_over_a_folder_into_a_table(
+def test_a_probe_classifies_a_folder_into_a_table(
     desk: Desk, run: str, place: Path, probed: Answer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mixed"
@@ -110,7 +110,7 @@ def test_a_probe_of_another_model_or_layer_is_refused(
         desk.ask("load_probe", path=saved["path"], opened=layer["opened"])
 
 
-def test_what_is_there_is_replaced_only_when_asked_to(desk: Desk, run: str, probed: Answer, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_on_request(desk: Desk, run: str, probed: Answer, tmp_path: Path) -> None:
     mine, table = tmp_path / "mine.json", tmp_path / "out.csv"
     for path in (mine, table):
         path.write_text("a user's")

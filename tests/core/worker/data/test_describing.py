@@ -57,7 +57,7 @@ def test_a_table_is_counted(tmp_path: Path) -> None:
     assert "gone0.png" in reasons[0]
 
 
-def test_bare_images_are_taken_only_where_captions_are_not_needed(tmp_path: Path) -> None:
+def test_images_without_captions_are_accepted_only_where_captions_are_optional(tmp_path: Path) -> None:
     (tmp_path / "deep" / ".hidden").mkdir(parents=True)
     (tmp_path / "notes.md").write_text("no image")
     for name in ("a.png", "deep.PNG", ".b.png", "deep/c.jpg", "deep/.hidden/d.jpg"):
@@ -70,7 +70,7 @@ def test_bare_images_are_taken_only_where_captions_are_not_needed(tmp_path: Path
     assert facts["samples"] == [str(tmp_path / name) for name in ("a.png", "c.jpg", "deep.PNG")]
 
 
-def test_what_is_not_there_stays_an_error(tmp_path: Path) -> None:
+def test_missing_sources_stay_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "nothing.csv", tmp_path / "empty"):
         with pytest.raises(DataError):

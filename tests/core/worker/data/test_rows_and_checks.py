@@ -58,9 +58,7 @@ def splits(tmp_path: Path) -> tuple[Path, Path]:
     return train, val
 
 
-def test_parts_are_the_rows_in_their_order_and_figures_are_of_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_are_rows_in_order_and_statistics_cover_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_pairs(tmp_path, 7, captions=2)
     with path.open("a") as file:
         file.write("images/gone.png,nothing,c1\nimages/000.png,once more,c0\n")
@@ -83,7 +81,7 @@ def test_parts_are_the_rows_in_their_order_and_figures_are_of_all(
     assert answer["captions"] == [[2, 3], [3, 1]], "of what is listed"
 
 
-def test_shards_are_listed_by_what_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_listed_with_their_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, heard = write_shards(tmp_path, [3, 4]), Heard()
     monkeypatch.setattr(listing, "MAX_ROWS", 5)
     answer = open_rows(pattern, heard)
@@ -93,12 +91,12 @@ def test_shards_are_listed_by_what_is_in_them(tmp_path: Path, monkeypatch: pytes
     assert describe_source(pattern, heard)["images"] == 7
 
 
-def test_samples_of_a_card_come_from_all_over() -> None:
+def test_samples_of_a_card_are_spread_over_the_data() -> None:
     expected = [[0, 1, 2], [0, 1, 2, 3], [0, 2, 4, 6], [0, 2, 4, 6]]
     assert [sample_evenly(range(count), 4) for count in (3, 4, 8, 9)] == expected
 
 
-def test_a_check_names_copies_leaks_and_broken_files_by_the_rows_of_the_source(splits: tuple[Path, Path]) -> None:
+def test_a_check_names_duplicates_leaks_and_broken_files_by_row(splits: tuple[Path, Path]) -> None:
     train, val = map(str, splits)
     found = check_source(train, Heard(), {"val": val, "itself": train, "none": "", "lost": f"{val}.gone"})
     assert (found["exact"], found["exact_groups"], found["images"]) == ([[1, 2, 5]], 1, 8)
@@ -118,14 +116,14 @@ def test_a_check_names_copies_leaks_and_broken_files_by_the_rows_of_the_source(s
     assert (alone["leaks"], alone["exact"]) == ([], [[1, 2, 5]])
 
 
-def test_leaks_between_the_values_of_a_label(splits: tuple[Path, Path]) -> None:
+def test_leaks_between_values_of_a_label(splits: tuple[Path, Path]) -> None:
     """The copies 1 and 5 are of c1, and 2 of c2."""
     found = check_source(str(splits[0]), Heard(), {}, "kind")
     assert ("c1", "c2") in {(leak["left"], leak["other"]) for leak in found["leaks"]}
     assert {leak["row"] for leak in found["leaks"]} <= {1, 2, 5}
 
 
-def test_overlap_counts_images_of_the_source_by_file_and_by_bytes(splits: tuple[Path, Path], tmp_path: Path) -> None:
+def test_overlap_counts_images_by_file_and_by_bytes(splits: tuple[Path, Path], tmp_path: Path) -> None:
     train, val = map(str, splits)
     (tmp_path / "far.csv").write_text("filepath,title\nimages/b.png,x\n")
     far = str(tmp_path / "far.csv")
@@ -134,12 +132,12 @@ def test_overlap_counts_images_of_the_source_by_file_and_by_bytes(splits: tuple[
         overlap(f"{train}.gone", Heard(), [val])
 
 
-def test_the_first_with_the_same_bytes_is_named(splits: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_first_exact_duplicate_is_named(splits: tuple[Path, Path], tmp_path: Path) -> None:
     files = [row.file for row in open_source(splits[0]).rows]
     assert same_bytes([*files, "/gone.png", "/gone.png"], Heard()) == [0, 1, 1, 3, 4, 1, 6, 7, 8, 9]
 
 
-def test_a_session_saves_what_is_chosen_and_holds_out_where_it_is_told(
+def test_a_session_saves_the_selection_and_writes_splits_to_the_requested_folder(
     splits: tuple[Path, Path], tmp_path: Path
 ) -> None:
     verbs, train = DataSession().verbs, str(splits[0])

@@ -88,7 +88,7 @@ def marks(view: View, position: int) -> str:
 
 
 @pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS)
-def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]) -> None:
+def test_views_equal_the_trainers_bit_for_bit(tmp_path: Path, views: dict[str, Any]) -> None:
     """Images of two batches of the second epoch, in another order than the batches', by CPU and by device."""
     config = run_config(write_pairs(tmp_path, 15, (40, 30), captions=2), views=views)
     batches = {step: (loaded(config, step, False), loaded(config, step, True)) for step in (2, 3)}
@@ -123,7 +123,7 @@ def test_views_are_the_trainers_to_the_bit(tmp_path: Path, views: dict[str, Any]
         assert words[words > 0].tolist() == [word for word in texts[one["row"]].tolist() if word]
 
 
-def test_a_batch_is_shown_where_no_image_is_chosen(tmp_path: Path) -> None:
+def test_a_batch_is_shown_when_no_image_is_selected(tmp_path: Path) -> None:
     config = run_config(write_pairs(tmp_path, 15))
     answer, _ = asked(tmp_path, config, 3, [])
     assert [one["row"] for one in answer["images"]] == loaded(config, 3, False).rows.tolist()
@@ -132,7 +132,7 @@ def test_a_batch_is_shown_where_no_image_is_chosen(tmp_path: Path) -> None:
     assert asked(tmp_path, config, 3, [left])[0]["skipped"] == [left]
 
 
-def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> None:
+def test_views_of_occasional_steps_show_their_frequency(tmp_path: Path) -> None:
     teacher, views = {"kind": "ema", "every": 3}, {"student": {"count": 2}, "teacher": {"count": 0}}
     config = run_config(write_pairs(tmp_path, 6), teacher=teacher, views=views)
     shown = [(one["title"], one["who"]) for one in asked(tmp_path, config, 0, [1])[0]["views"]]
@@ -142,26 +142,26 @@ def test_views_of_some_steps_say_how_often_they_are_shown(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
-def test_of_shards_the_batch_is_shown(tmp_path: Path) -> None:
+def test_shards_show_their_batch(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [8, 8, 8])
     answer, _ = asked(tmp_path, run_config(Path(pattern)), 1, [0])
     assert len(answer["images"]) == 6
     assert answer["by_choice"] is False
 
 
-def test_a_batch_larger_than_the_data_is_all_of_them(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_data_shows_all_rows(tmp_path: Path) -> None:
     config = run_config(write_pairs(tmp_path, 4), optim={"batch_size": 64})
     assert len(asked(tmp_path, config, 0, [])[0]["images"]) == 4
 
 
-def test_a_folder_of_bare_images_has_views_too(tmp_path: Path) -> None:
+def test_a_folder_of_images_without_captions_has_views(tmp_path: Path) -> None:
     write_pairs(tmp_path, 4)
     (tmp_path / "pairs.csv").unlink()
     answer, _ = asked(tmp_path, run_config(tmp_path / "images"), 0, [2, 1])
     assert [(one["row"], one["caption"]) for one in answer["images"]] == [(2, ""), (1, "")]
 
 
-def test_sizes_are_the_towers_own() -> None:
+def test_view_sizes_match_the_tower() -> None:
     for name in ("sd-tiny", "sd-tiny-resnet"):
         towers = build_towers(resolve_architecture(name))
         assert input_sizes(name) == (towers.image_size, towers.patch_side)

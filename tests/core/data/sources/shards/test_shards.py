@@ -66,7 +66,7 @@ def test_a_relative_pattern_is_made_absolute(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("pattern", ["/a/{0..99999999}.tar", "{0..999}{0..999}{0..9}.tar", "{,}" * 40 + ".tar"])
-def test_a_pattern_of_too_many_is_refused_at_once(pattern: str) -> None:
+def test_a_pattern_with_too_many_shards_is_refused_at_once(pattern: str) -> None:
     def read() -> None:
         with pytest.raises(DataError, match=r"more than 1,048,576 shards"):
             expand_pattern(pattern, DataError)
@@ -76,14 +76,14 @@ def test_a_pattern_of_too_many_is_refused_at_once(pattern: str) -> None:
     survives(read)
 
 
-def test_a_list_of_shards_and_something_else_is_told_at_its_field() -> None:
+def test_mixing_shards_with_other_sources_is_reported_at_its_field() -> None:
     with pytest.raises(ConfigError, match=r"data\.val: :: joins shards, each of which ends with \.tar"):
         override(preset_config("clip", "tiny"), ["data.val=/a/{0..3}.tar::/b.csv"])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("{},.01*?[]:/a~\\"), max_size=30))
-def test_any_pattern_is_answered_or_refused(text: str) -> None:
+def test_any_pattern_is_expanded_or_refused(text: str) -> None:
     survives(lambda: (is_shards(text), split_member(text), open_source("/nowhere/" + text + ".tar")))
 
 
@@ -116,7 +116,7 @@ def test_rows_have_their_captions_and_labels_by_convention(tmp_path: Path) -> No
     assert all(is_member(one.file) for one in source.rows)
 
 
-def test_what_img2dataset_records_of_a_download_is_no_label() -> None:
+def test_img2dataset_download_records_are_not_labels() -> None:
     record = {
         "url": "http://a/b.jpg", "key": "000000000", "status": "success", "error_message": None, "width": 256,
         "height": 256, "original_width": 800, "original_height": 600, "exif": "{}", "sha256": "ab", "md5": "cd",
@@ -127,12 +127,12 @@ def test_what_img2dataset_records_of_a_download_is_no_label() -> None:
     assert labels_in({"width": 256, "key": "c", "kind": "cat"}, b"") == {"width": "256", "key": "c", "kind": "cat"}
 
 
-def test_labels_are_known_though_the_first_row_cannot_be_read(tmp_path: Path) -> None:
+def test_labels_are_known_even_if_the_first_row_is_unreadable(tmp_path: Path) -> None:
     rows = {"0": {"png": image(0), "txt": b" "}, "1": row(1, json={"kind": "cat"})}
     assert Shards.open(str(write_shard(tmp_path / "a.tar", rows))).label_names() == ("kind",)
 
 
-def test_a_key_that_comes_twice_is_two_samples() -> None:
+def test_a_repeated_key_is_two_samples() -> None:
     names = ("a.png", "a.txt", "a.png", "a.txt", "b.png")
     found = list(group_members(TarMember(name, offset, 9, "") for offset, name in enumerate(names)))
     assert [(one.key, {kind: member.offset for kind, member in one.parts.items()}) for one in found] == [
@@ -140,7 +140,7 @@ def test_a_key_that_comes_twice_is_two_samples() -> None:
     ]  # fmt: skip
 
 
-def test_the_class_is_the_caption_where_the_text_is_blank() -> None:
+def test_the_class_replaces_a_blank_caption() -> None:
     assert captions_in(b" \n", {}, b"red_panda\n") == ("red panda",)
     assert captions_in(b"", {"captions": [" ", ""]}, b"dog") == ("dog",)
     assert captions_in(b"a cat", {}, b"dog") == ("a cat",)
@@ -165,7 +165,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     assert reasons["bytes"] == "its .txt is not text in UTF-8"
 
 
-def test_rows_count_through_the_shards_and_keep_their_identity(tmp_path: Path) -> None:
+def test_rows_are_numbered_across_shards(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [3, 1, 4])
     shards = Shards.open(pattern)
     assert len(shards) == 8
@@ -187,7 +187,7 @@ def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
 # The index
 
 
-def test_the_index_is_written_once_and_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_is_written_once_and_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pattern = write_shards(tmp_path / "data", [3, 2])
     first = Shards.open(pattern)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
@@ -198,9 +198,7 @@ def test_the_index_is_written_once_and_taken_again(tmp_path: Path, monkeypatch: 
     assert [again.image(i) for i in range(5)] == [first.image(i) for i in range(5)]
 
 
-def test_a_folder_that_may_not_be_written_to_has_its_index_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_of_a_read_only_folder_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_shard(tmp_path / "a.tar", {"0": row(0)})
     real = write_index
 
@@ -225,7 +223,7 @@ def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_index_is_rebuilt_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged-index"
     path = folder / "a.tar"
     if not path.exists():
@@ -255,7 +253,7 @@ def test_a_damaged_index_is_made_anew_or_refused(tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("facts", [{"bad": 2**32 - 1}, {"bad": 2**20 + 1}, {"rows": 2**20 + 1}, {"rows": 2**62}])
-def test_an_index_that_claims_more_than_a_shard_may_hold_is_made_anew(tmp_path: Path, facts: dict[str, int]) -> None:
+def test_an_index_larger_than_its_shard_allows_is_rebuilt(tmp_path: Path, facts: dict[str, int]) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
     write_index(path_beside(path), index.facts.model_copy(update=facts), index.table)
@@ -266,7 +264,7 @@ def test_an_index_that_claims_more_than_a_shard_may_hold_is_made_anew(tmp_path: 
 
 @pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 2), (2**63, 1), (2**64 - 1, 2**32 - 1), (10_000, 100_000)])
 @pytest.mark.parametrize("part", ["image", "text"])
-def test_an_index_with_places_beyond_its_shard_gives_bad_rows(
+def test_an_index_with_offsets_beyond_its_shard_gives_bad_rows(
     tmp_path: Path, part: str, offset: int, size: int
 ) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
@@ -291,7 +289,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         Shards.open(f"{tmp_path}/x*.tar")
 
 
-def test_a_cut_off_shard_is_named(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     with path.open("r+b") as file:
         file.truncate(4000)
@@ -299,7 +297,7 @@ def test_a_cut_off_shard_is_named(tmp_path: Path) -> None:
         Shards.open(str(path))
 
 
-def test_a_shard_that_changed_since_its_index_is_named(tmp_path: Path) -> None:
+def test_a_shard_that_changed_after_indexing_is_named(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     open_index(path)
     write_shard(path, {str(i): row(i) for i in range(4)})
@@ -309,7 +307,7 @@ def test_a_shard_that_changed_since_its_index_is_named(tmp_path: Path) -> None:
     assert len(Shards.open(str(path))) == 4
 
 
-def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+def test_a_shard_truncated_while_it_is_read(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     shards = Shards.open(str(path))
     with path.open("r+b") as file:
@@ -318,7 +316,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
         shards.image(2)
 
 
-def test_a_doubled_shard_is_named(tmp_path: Path) -> None:
+def test_a_duplicated_shard_is_named(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [2])
     with pytest.raises(DataError, match=r"00000\.tar is named twice"):
         Shards.open(f"{pattern}::{tmp_path}/00000.tar")
@@ -328,7 +326,7 @@ def test_a_doubled_shard_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sort", ["folder", "pipe", "empty", "text"])
-def test_what_is_no_tar(tmp_path: Path, sort: str) -> None:
+def test_files_that_are_no_tar(tmp_path: Path, sort: str) -> None:
     path = tmp_path / "a.tar"
     if sort == "folder":
         path.mkdir()

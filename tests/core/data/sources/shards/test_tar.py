@@ -46,7 +46,7 @@ def found(content: bytes) -> list[TarMember]:
     ),
     st.sampled_from(FORMATS[1:]),
 )
-def test_as_the_standard_library_reads_them(entries: list[tuple[str, bytes]], format: int) -> None:
+def test_members_match_the_standard_library(entries: list[tuple[str, bytes]], format: int) -> None:
     content = written(entries, format)
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         expected = [(member.name, member.offset_data, member.size) for member in tar.getmembers()]
@@ -88,7 +88,7 @@ def special(kind: bytes, **facts: Any) -> tarfile.TarInfo:
         ),
     ],
 )
-def test_what_is_no_file_is_a_bad_row(member: tarfile.TarInfo, sort: str) -> None:
+def test_non_file_members_are_bad_rows(member: tarfile.TarInfo, sort: str) -> None:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
         tar.addfile(member)
@@ -99,7 +99,7 @@ def test_what_is_no_file_is_a_bad_row(member: tarfile.TarInfo, sort: str) -> Non
     assert sample.problem() == f"its image is {sort}, not a file"
 
 
-def test_a_name_that_leads_outside_is_a_name_and_nothing_else() -> None:
+def test_a_name_that_leads_outside_is_only_a_name() -> None:
     content = written([("../../../etc/cron.d/0.jpg", b"x"), ("../../../etc/cron.d/0.txt", b"a dog")])
     (sample,) = group_members(members(io.BytesIO(content), "a.tar"))
     assert sample.problem() == ""
@@ -119,12 +119,12 @@ def test_a_name_that_leads_outside_is_a_name_and_nothing_else() -> None:
         (lambda tar: b"PK\3\4" * 400, r"broken at byte 0: no valid tar header"),
     ],
 )
-def test_cut_off_and_broken_ones_name_the_byte(change: Any, message: str) -> None:
+def test_truncated_and_broken_tars_name_the_byte(change: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         found(change(written([("0.jpg", b"x" * 500), ("0.txt", b"a dog")], tarfile.USTAR_FORMAT)))
 
 
-def test_a_bomb_of_extensions_is_refused() -> None:
+def test_a_bomb_of_extension_headers_is_refused() -> None:
     member = special(tarfile.XHDTYPE, size=80_000)
     content = member.tobuf(tarfile.USTAR_FORMAT) + b"x" * 80_384
     with pytest.raises(DataError, match=r"a header of 80,000 bytes"):
@@ -136,7 +136,7 @@ def huge(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1 << 35, 1 << 62, 1 << 80])
-def test_a_size_beyond_the_file_is_a_sentence(size: int) -> None:
+def test_a_size_beyond_the_file_is_a_user_error(size: int) -> None:
     with pytest.raises(DataError, match="cut off in the member at byte 0"):
         found(huge(size))
 
@@ -154,7 +154,7 @@ SAMPLE = written(
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damaged_ones_are_answered_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_damaged_tars_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(
         data.draw(st.sampled_from([SAMPLE, written([("0.jpg", b"x"), ("0.txt", b"y")], tarfile.GNU_FORMAT)]))
     )

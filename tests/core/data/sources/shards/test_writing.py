@@ -36,7 +36,7 @@ needs_peers = pytest.mark.skipif(
 )
 
 
-def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+def test_rows_round_trip(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     train_csv, _ = write_pairs(pairs)
     before = open_source(train_csv)
@@ -71,7 +71,7 @@ def test_several_captions_labels_and_other_formats(tmp_path: Path) -> None:
         write_shards(open_source(tmp_path / "a.csv"), tmp_path / "other", lambda *_: None)
 
 
-def test_a_shard_of_which_no_image_can_be_read_is_not_there(tmp_path: Path) -> None:
+def test_a_shard_without_readable_images_is_skipped(tmp_path: Path) -> None:
     for name in "ac":
         Image.new("RGB", (30, 20), "red").save(tmp_path / f"{name}.png")
     for name in "bd":
