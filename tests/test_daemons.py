@@ -24,7 +24,7 @@ def starts(log: Path, count: int) -> list[int]:
     return [int(line) for line in lines]
 
 
-def test_a_daemon_that_dies_is_started_again_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_dead_daemon_is_restarted_and_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log"
     code = f"import os, time; print(os.getpid(), file=open({str(log)!r}, 'a'), flush=True)\nwhile True: time.sleep(60)"
     daemon = Daemon([sys.executable, "-S", "-c", code])

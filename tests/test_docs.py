@@ -49,7 +49,7 @@ def generated(generate: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def test_every_setting_preset_event_verb_and_panel_has_its_place(generated: Path) -> None:
+def test_every_setting_preset_event_verb_and_panel_is_documented(generated: Path) -> None:
     settings = "\n".join(path.read_text(encoding="utf-8") for path in (generated / "settings").glob("*.md"))
     headings = set(re.findall(r"^#+ `([\w.]+)`$", settings, re.MULTILINE))
     assert headings == set(field_names())
@@ -100,7 +100,7 @@ def commands_of(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_command_is_one_that_the_programs_know(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_documented_command_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = {}
     parsers = {"sdgui": window_parser(), "sdgui-core": core_parser()}
     for command in commands_of(page):
@@ -113,7 +113,7 @@ def test_every_command_is_one_that_the_programs_know(page: Path, capsys: pytest.
     assert unknown == {}
 
 
-def test_the_filters_on_the_page_of_runs_are_read() -> None:
+def test_the_filters_on_the_page_of_runs_parse() -> None:
     examples = re.search(r"^```text\n(.*?)^```", (DOCS / "panels" / "runs.md").read_text(encoding="utf-8"), re.M | re.S)
     assert examples is not None
     catalogue = Catalogue(("train/loss", "val/student/image_to_text_R@1", "val/teacher/mean_recall"))
@@ -121,7 +121,7 @@ def test_the_filters_on_the_page_of_runs_are_read() -> None:
         parse(line, catalogue)  # raises at what it does not know
 
 
-def test_readme_tutorial_and_the_command_line_page_have_commands_to_check() -> None:
+def test_readme_tutorial_and_command_line_page_have_commands_to_check() -> None:
     assert len(commands_of(DOCS / "tutorial.md")) >= 7
     assert len(commands_of(ROOT / "README.md")) >= 5
     assert len(commands_of(DOCS / "howto" / "command-line.md")) >= 20

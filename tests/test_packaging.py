@@ -44,7 +44,7 @@ def start(home: Path, **variables: str) -> list[str]:
     return [line for line in asked if line.startswith("pip install")]
 
 
-def test_extras_and_the_build_of_pytorch_can_be_chosen_at_any_start(home: Path) -> None:
+def test_extras_and_the_pytorch_build_can_be_chosen_at_start(home: Path) -> None:
     wheel = "file:///usr/share/sdgui/sdgui-9-py3-none-any.whl"
     (asked,) = start(home)
     assert asked.endswith(f"--torch-backend=auto sdgui[demo] @ {wheel}")

@@ -18,19 +18,19 @@ def _files(*packages: str) -> list[Path]:
     return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def test_no_folder_has_more_modules_than_one_can_overlook() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     folders: dict[Path, int] = {}
     for path in _files(*PACKAGES):
         folders[path.parent] = folders.get(path.parent, 0) + (path.name != "__init__.py")
     assert {str(folder.relative_to(ROOT)): n for folder, n in folders.items() if n > MOST_MODULES} == {}
 
 
-def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
+def test_no_file_is_too_long() -> None:
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in _files(*PACKAGES, "tests")}
     assert {str(path.relative_to(ROOT)): n for path, n in lines.items() if n > MOST_LINES} == {}
 
 
-def test_every_module_says_what_it_is_for_and_no_function_is_longer_than_a_page() -> None:
+def test_every_module_has_a_docstring_and_no_function_is_too_long() -> None:
     long: dict[str, int] = {}
     silent: list[str] = []
     for path in _files(*PACKAGES):
@@ -46,7 +46,7 @@ def test_every_module_says_what_it_is_for_and_no_function_is_longer_than_a_page(
 
 
 @pytest.mark.parametrize("root", ["core.spec", "sdgui"])
-def test_the_window_and_what_it_imports_load_nothing_heavy(root: str) -> None:
+def test_the_window_imports_nothing_heavy(root: str) -> None:
     """Every module beneath ``root`` is imported in a process of its own."""
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -240,7 +240,7 @@ def test_noise(
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_results_that_are_sent_to_a_file(size: int, things: Path, small: Small) -> None:
+def test_results_redirected_to_a_file(size: int, things: Path, small: Small) -> None:
     """Of ``search --json`` and ``presets``: as a shell would, in a process of its own for every tenth size."""
     disk = small(size)
     (disk / "filler").write_bytes(b"x" * (size * KIB - 4096))

@@ -25,7 +25,7 @@ TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_tutorial_do_what_they_say(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_commands_of_the_tutorial_work_as_described(qtbot: QtBot, tmp_path: Path) -> None:
     text = TUTORIAL.read_text(encoding="utf-8")
     block = re.search(r"^## The same without the window\n+```sh\n(.*?)^```", text, re.M | re.S)
     assert block is not None

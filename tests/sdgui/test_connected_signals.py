@@ -316,7 +316,7 @@ def opened_menus(found: list[QObject], monkeypatch: pytest.MonkeyPatch) -> list[
     return opened
 
 
-def test_every_control_every_signal_and_every_entry_of_a_menu_is_heard(
+def test_every_control_signal_and_menu_entry_is_connected(
     whole: tuple[QObject, ...], told: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = whole[0]
@@ -364,7 +364,7 @@ class _Part(QWidget):
         self.page: QLabel
 
 
-def test_what_is_deaf_is_found(qtbot: QtBot) -> None:
+def test_unconnected_signals_are_found(qtbot: QtBot) -> None:
     part = _Part()
     qtbot.addWidget(part)
     assert unheard_controls(everything(part)) == {"_Part.button", "_Part.line", "_Part.box"}
@@ -377,7 +377,7 @@ def test_what_is_deaf_is_found(qtbot: QtBot) -> None:
     assert receivers(part, "told") == 2
 
 
-def test_what_stands_nowhere_is_found(qtbot: QtBot) -> None:
+def test_unplaced_widgets_are_found(qtbot: QtBot) -> None:
     part = _Part()
     qtbot.addWidget(part)
     row = QHBoxLayout()

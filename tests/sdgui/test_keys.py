@@ -32,7 +32,7 @@ def whole(open_window: OpenWindow) -> MainWindow:
 
 
 @pytest.mark.parametrize(("begin", "stop"), [("&Start", "Sto&p"), ("Re&sume", "&Kill")])
-def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: str) -> None:
+def test_no_two_shortcuts_collide_in_any_panel(whole: MainWindow, begin: str, stop: str) -> None:
     study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
     study.toolbar.begin.setText(begin)
@@ -40,7 +40,7 @@ def test_no_two_keys_collide_in_any_place(whole: MainWindow, begin: str, stop: s
     assert collisions(whole) == []
 
 
-def test_no_two_entries_of_a_menu_have_the_same_letter(whole: MainWindow) -> None:
+def test_no_two_entries_of_a_menu_share_a_mnemonic(whole: MainWindow) -> None:
     menus = [menu for action in whole.menuBar().actions() if isinstance(menu := action.menu(), QMenu)]
     assert len(menus) == 4
     for menu in menus:

@@ -159,7 +159,7 @@ def source_image(folder: Path) -> Path:
     return path
 
 
-def test_the_tree_the_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tree_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     window.show_message(Message("error", HOSTILE, HOSTILE))
     window.strip.start(HOSTILE)
     run = window.current_run()
@@ -230,7 +230,7 @@ def test_search_and_captions(qtbot: QtBot, window: MainWindow, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", [HOSTILE, f"line\n{HOSTILE}", "a < b & c > d", "1 &lt; 2", "plain", ""])
-def test_a_tip_shows_what_was_written(text: str) -> None:
+def test_a_tooltip_shows_text_literally(text: str) -> None:
     tip = plain_tip(text)
     document = QTextDocument()
     document.setHtml(tip) if QtText.mightBeRichText(tip) else document.setPlainText(tip)
@@ -281,7 +281,7 @@ def _wrong(call: ast.Call) -> bool:
     return False
 
 
-def test_labels_and_tips_in_the_code_go_through_plain_text() -> None:
+def test_labels_and_tooltips_in_the_code_go_through_plain_text() -> None:
     wrong = []
     for file in Path(sdgui.__file__).parent.rglob("*.py"):
         if file.name in _RICH:

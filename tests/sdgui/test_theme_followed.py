@@ -113,7 +113,7 @@ MADE: list[Callable[[], QWidget]] = [
 
 
 @pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__.strip("_<>"))
-def test_a_change_of_theme_leaves_nothing_of_the_former(qtbot: QtBot, look: Theme, make: Callable[[], QWidget]) -> None:
+def test_a_theme_change_leaves_no_old_colours(qtbot: QtBot, look: Theme, make: Callable[[], QWidget]) -> None:
     def shown() -> QWidget:
         made = make()
         qtbot.addWidget(made)
@@ -150,7 +150,7 @@ def _classes() -> Iterator[tuple[str, set[str], str]]:
                 yield node.name, bases, "\n".join(lines[node.lineno - 1 : node.end_lineno])
 
 
-def test_every_widget_that_asks_the_theme_follows_it() -> None:
+def test_every_widget_that_reads_the_theme_follows_it() -> None:
     asking, following = set(), set()
     for name, bases, text in _classes():
         drawn_by_others = any(base.endswith(("Delegate", "Model")) for base in bases)

@@ -101,7 +101,7 @@ def with_runs(home: Path, experiments: int, each: int) -> None:
     store.close()
 
 
-def test_nothing_is_written_in_the_windows_thread(
+def test_nothing_is_written_in_the_main_thread(
     qtbot: QtBot, open_window: OpenWindow, writes: list[threading.Thread], tmp_path: Path
 ) -> None:
     window = open_window("--steps", "3")
@@ -156,7 +156,7 @@ def test_one_launch_reads_one_run(qtbot: QtBot, open_window: OpenWindow, reads: 
     assert window.selection.run_id == 1
 
 
-def test_the_window_goes_on_while_another_holds_the_database(
+def test_the_window_stays_responsive_while_another_locks_the_database(
     qtbot: QtBot, open_window: OpenWindow, home: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is typed and asked for meanwhile comes to the store once the other has let go."""
@@ -208,7 +208,7 @@ def test_the_window_goes_on_while_another_holds_the_database(
     assert "reload" not in reads
 
 
-def test_a_write_that_fails_says_so_and_can_be_tried_again(
+def test_a_failed_write_is_reported_and_can_be_retried(
     qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window()
@@ -264,9 +264,7 @@ def test_a_config_that_cannot_be_saved_stays_in_the_form_and_is_not_launched(
     assert window.services.settings.value(f"drafts/{one}") is None
 
 
-def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
-    qtbot: QtBot, open_window: OpenWindow
-) -> None:
+def test_another_experiment_is_shown_with_its_edits_while_its_save_waits(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     for name in ("one", "two"):
         window.experiment_commands.add(trainable(), name)
@@ -288,7 +286,7 @@ def test_another_experiment_is_shown_as_it_was_typed_while_its_save_waits(
     assert config.seed == 41
 
 
-def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+def test_the_window_closes_after_the_last_write(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
     window.experiment_commands.add(trainable(), "one")
     settle(window)
@@ -302,7 +300,7 @@ def test_the_window_closes_when_the_last_write_is_done(qtbot: QtBot, open_window
     assert Store.open(home).experiment(one).note == "words"
 
 
-def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindow) -> None:
+def test_incremental_updates_match_a_full_reload_of_the_tree(open_window: OpenWindow) -> None:
     window = open_window()
     for name in ("one", "two"):
         window.experiment_commands.add(trainable(), name)
@@ -346,9 +344,7 @@ def test_runs_come_and_go_as_in_a_tree_that_is_read_whole(open_window: OpenWindo
     assert sorted(map(str, rows(model))) == sorted(map(str, whole()))
 
 
-def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
-    open_window: OpenWindow, home: Path
-) -> None:
+def test_changes_by_another_window_are_shown_with_the_next_change(open_window: OpenWindow, home: Path) -> None:
     window = open_window()
     for name in ("one", "two"):
         window.experiment_commands.add(trainable(), name)
@@ -367,7 +363,7 @@ def test_what_another_window_did_to_experiments_is_seen_with_the_next_change(
     ]  # fmt: skip
 
 
-def test_every_run_is_named_by_its_place_in_its_experiment(tmp_path: Path) -> None:
+def test_every_run_is_named_by_its_number_in_its_experiment(tmp_path: Path) -> None:
     with_runs(tmp_path / "home", experiments=2, each=3)
     store = Store.open(tmp_path / "home")
     titles = [entry.title for entry in run_entries(store, "search")]
@@ -375,7 +371,7 @@ def test_every_run_is_named_by_its_place_in_its_experiment(tmp_path: Path) -> No
     assert titles == [f"experiment {number} · run {run}" for number in (1, 0) for run in (3, 2, 1)]
 
 
-def test_a_chain_is_looked_at_beside_the_windows_thread(
+def test_a_chain_is_read_in_a_background_thread(
     qtbot: QtBot, open_window: OpenWindow, writes: list[threading.Thread]
 ) -> None:
     window = open_window("--steps", "5")

@@ -78,7 +78,7 @@ def state_of(action: str, target: Target, **parts: Any) -> tuple[bool, str]:
     return record.enabled(window), record.title if record.current_title is None else record.current_title(window)
 
 
-def test_a_launch_takes_what_is_typed_and_shows_the_form_where_it_is_wrong(qtbot: QtBot) -> None:
+def test_a_launch_uses_typed_values_and_shows_an_invalid_field(qtbot: QtBot) -> None:
     define, told = Define(), list[Any]()
     qtbot.addWidget(define)
     chosen, other = Selection(experiment_id=7), Selection(experiment_id=8)
@@ -94,7 +94,7 @@ def test_a_launch_takes_what_is_typed_and_shows_the_form_where_it_is_wrong(qtbot
         define.valid = True
 
 
-def test_where_an_experiment_can_be_launched() -> None:
+def test_places_where_an_experiment_can_be_launched() -> None:
     launching = {panel.name for panel in PANELS if panel.launches}
     assert launching
     for panel in PANELS:
@@ -105,7 +105,7 @@ def test_where_an_experiment_can_be_launched() -> None:
     assert (state_of("launch", waiting)[0], state_of("queue", waiting)[0]) == (False, True)
 
 
-def test_what_is_done_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actions_on_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     told, opened = list[Any](), list[QUrl]()
     monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)
     target = Target(7, HERE)
@@ -155,7 +155,7 @@ def test_a_checkpoint_is_fetched_and_the_fetch_cancelled() -> None:
         (RunState.STOPPED, StopStage.ENDED, (False, "&Stop"), (False, "End now")),
     ],
 )
-def test_a_run_that_stops_is_ended_sooner_by_another_action(
+def test_a_stopping_run_can_be_ended_sooner(
     state: RunState, stage: StopStage | None, stop: tuple[bool, str], end: tuple[bool, str]
 ) -> None:
     target = Target(7, HERE, state, None if stage is None else Stopping(3, stage, None))
@@ -163,7 +163,7 @@ def test_a_run_that_stops_is_ended_sooner_by_another_action(
     assert not state_of("stop", Target(7))[0]
 
 
-def test_what_is_sought_and_shown(qtbot: QtBot) -> None:
+def test_search_and_view_actions(qtbot: QtBot) -> None:
     told = list[Any]()
     shown = Noted(told, "shown")
     assert do(told, "find", panels={"define": shown}) == [("shown.focus_search",)]
@@ -181,7 +181,7 @@ def test_what_is_sought_and_shown(qtbot: QtBot) -> None:
     assert do(told, "quit") == [("close",)]
 
 
-def test_the_appearance_goes_round_and_is_kept(qapp: object) -> None:
+def test_the_theme_cycles_and_is_remembered(qapp: object) -> None:
     told, before = list[Any](), theme().scheme
     seen = []
     for _ in range(3):
@@ -193,7 +193,7 @@ def test_the_appearance_goes_round_and_is_kept(qapp: object) -> None:
     assert sorted(seen) == sorted((name, f"Appearance: {text}") for name, text in texts.items())
 
 
-def test_an_experiment_comes_of_a_file_a_folder_or_a_run_that_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_created_from_a_file_a_folder_or_a_selected_run(monkeypatch: pytest.MonkeyPatch) -> None:
     told, answers = list[Any](), list[str]()
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (answers.pop(), ""))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answers.pop())
@@ -210,7 +210,7 @@ def test_an_experiment_comes_of_a_file_a_folder_or_a_run_that_is_chosen(monkeypa
     assert do(told, "pretrained", show_panel={"search": search}.get) == [("search.ask_model",)]
 
 
-def test_what_is_done_with_an_experiment_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdgui.actions.experiment._below_current_row", lambda _tree: "below it")
     told = list[Any]()
     store = SimpleNamespace(
@@ -246,7 +246,7 @@ def test_what_is_done_with_an_experiment_a_run_or_a_study(monkeypatch: pytest.Mo
             assert state_of(action, target)[0] is all_of_them
 
 
-def test_what_the_actions_are_about_is_as_it_is_now() -> None:
+def test_actions_follow_selection_and_live_state() -> None:
     stopping = Stopping(3, StopStage.ASKED, None)
     services: Any = SimpleNamespace(
         tailer=SimpleNamespace(state={3: RunState.RUNNING}.get, progress=lambda _run: None),

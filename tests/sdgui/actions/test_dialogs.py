@@ -33,7 +33,7 @@ _FIELDS = (QLineEdit, QComboBox, QAbstractSpinBox, QPlainTextEdit, QTextEdit, QA
 _WITH_PARTS = (QComboBox, QAbstractSpinBox, QAbstractItemView)  # whose line edits, lists and heads are named by them
 
 
-def test_dialogs_and_popups_are_used_by_keys(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+def test_dialogs_and_popups_work_by_keyboard(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
     window = open_window()
     add(window)
     window.show_panel("define")

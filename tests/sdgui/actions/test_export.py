@@ -67,7 +67,7 @@ def dialog(tmp_path: Path, qtbot: QtBot) -> Iterator[ExportDialog]:
     over.close()  # kept until here: the dialog is its child
 
 
-def test_an_export_is_chosen_written_and_opened_elsewhere(dialog: ExportDialog, run: RunDir, qtbot: QtBot) -> None:
+def test_an_export_is_chosen_written_and_opened_by_open_clip(dialog: ExportDialog, run: RunDir, qtbot: QtBot) -> None:
     dialog.open_for(run, "one · run 1")
     qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4, timeout=20_000)
     titles = [dialog.checkpoint.itemText(row) for row in range(4)]
@@ -89,7 +89,9 @@ def test_an_export_is_chosen_written_and_opened_elsewhere(dialog: ExportDialog, 
     assert QGuiApplication.clipboard().text() == dialog.code.toPlainText()
 
 
-def test_what_fails_is_told_and_what_is_cancelled_is_removed(dialog: ExportDialog, run: RunDir, qtbot: QtBot) -> None:
+def test_a_failed_export_is_reported_and_a_cancelled_one_removed(
+    dialog: ExportDialog, run: RunDir, qtbot: QtBot
+) -> None:
     dialog.open_for(run, "one · run 1")
     qtbot.waitUntil(lambda: dialog.checkpoint.count() == 4, timeout=20_000)
     dialog.form.setCurrentIndex(2)
@@ -110,7 +112,7 @@ def test_what_fails_is_told_and_what_is_cancelled_is_removed(dialog: ExportDialo
     assert not dialog.bar.isVisible()
 
 
-def test_a_run_without_a_checkpoint_says_what_to_do(dialog: ExportDialog, tmp_path: Path, qtbot: QtBot) -> None:
+def test_a_run_without_a_checkpoint_shows_the_next_step(dialog: ExportDialog, tmp_path: Path, qtbot: QtBot) -> None:
     dialog.open_for(RunDir(tmp_path / "other"), "two")
     qtbot.waitUntil(lambda: dialog.bar.isVisible(), timeout=20_000)
     assert "no checkpoint" in dialog.bar.text
@@ -152,7 +154,7 @@ def test_the_folder_is_suggested_until_the_user_names_one(
     assert (dialog.title.text(), dialog._typed) == ("one · run 1", False)
 
 
-def test_what_is_there_is_replaced_where_that_was_ticked(
+def test_existing_files_are_replaced_only_when_ticked(
     dialog: ExportDialog, run: RunDir, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[QUrl] = []
@@ -184,7 +186,7 @@ def test_what_is_there_is_replaced_where_that_was_ticked(
     assert not dialog.outcome.isVisible(), "of the former export"
 
 
-def test_what_is_not_installed_is_named_before_anything_is_started(
+def test_missing_packages_are_named_before_the_export_starts(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed: list[str] = []
@@ -207,7 +209,7 @@ def test_what_is_not_installed_is_named_before_anything_is_started(
     assert needed == ["train"]
 
 
-def test_a_program_that_cannot_be_started_or_dies_says_so(qtbot: QtBot, tmp_path: Path) -> None:
+def test_an_export_process_that_fails_to_start_or_dies_is_reported(qtbot: QtBot, tmp_path: Path) -> None:
     choice = ExportChoice("run@best", "student", "open_clip", "fp32", tmp_path / "out")
     nowhere = ExportProgram(None, [str(tmp_path / "nowhere")])
     with qtbot.waitSignal(nowhere.failed) as told:

@@ -15,7 +15,7 @@ from tests.sdgui.driving import OpenWindow, add, settle, trainable
 IMAGE = QTextDocument.ResourceType.ImageResource
 
 
-def test_the_report_shows_note_and_runs_is_renewed_and_exported(
+def test_the_report_shows_note_and_runs_is_refreshed_and_exported(
     open_window: OpenWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
     window = open_window()

@@ -30,7 +30,7 @@ def over(qtbot: QtBot) -> QWidget:
     return over
 
 
-def test_the_list_of_shortcuts_is_sought_by_words(over: QWidget) -> None:
+def test_the_list_of_shortcuts_is_filtered_by_words(over: QWidget) -> None:
     actions = Actions(over)
     actions.register([
         Action("a", "Run", "&Launch it", "Start training", lambda _: None, "Ctrl+Return"),
@@ -60,7 +60,7 @@ def test_the_list_of_shortcuts_is_sought_by_words(over: QWidget) -> None:
     assert (len(listed("Run")), len(listed("View")), len(listed("Tree"))) == (2, 1, 2)
 
 
-def test_a_failure_has_details_to_copy_where_there_are_any(qtbot: QtBot, over: QWidget) -> None:
+def test_an_error_has_details_to_copy_where_available(qtbot: QtBot, over: QWidget) -> None:
     dialog = FailureDialog("It broke.", "line 5", over)
     dialog.show()
     assert (dialog.details.isVisible(), dialog.details.isReadOnly(), dialog.isModal()) == (True, True, False)
@@ -78,7 +78,7 @@ def test_a_failure_has_details_to_copy_where_there_are_any(qtbot: QtBot, over: Q
     bare.close()
 
 
-def test_keys_choose_in_the_palette_while_one_types(qtbot: QtBot, over: QWidget) -> None:
+def test_arrow_keys_select_in_the_palette_while_typing(qtbot: QtBot, over: QWidget) -> None:
     palette, used = CommandPalette(over), list[int]()
     entries = [
         Entry(f"entry {number}", "Hint" * (number == 7), lambda number=number: used.append(number))
@@ -117,7 +117,7 @@ def test_keys_choose_in_the_palette_while_one_types(qtbot: QtBot, over: QWidget)
     palette.hide()
 
 
-def test_what_ctrl_k_offers(over: QWidget) -> None:
+def test_contents_of_the_command_palette(over: QWidget) -> None:
     actions, chosen = Actions(over), list[tuple[object, ...]]()
     local = QWidget(over)
     local.show()
@@ -159,16 +159,14 @@ def test_what_ctrl_k_offers(over: QWidget) -> None:
         ("one two", "one two", "one xtwo"),
     ],
 )
-def test_what_begins_a_word_what_is_in_one_piece_and_what_comes_early_is_better(
-    words: str, better: str, worse: str
-) -> None:
+def test_prefix_contiguous_and_early_matches_rank_higher(words: str, better: str, worse: str) -> None:
     first, second = match(words, better), match(words, worse)
     assert first is not None
     assert second is not None
     assert first > second
 
 
-def test_a_description_needs_every_word_and_comes_behind_every_title() -> None:
+def test_a_description_must_contain_every_word_and_ranks_below_titles() -> None:
     entry = Entry("Dare", "Run", lambda: None, "Cycle between light and dark")
     about = score("dark cycle", entry)
     assert about is not None
@@ -188,24 +186,24 @@ def best(words: str) -> str:
     return max(scored)[1]
 
 
-def test_letters_in_order_find_it() -> None:
+def test_letters_in_order_match() -> None:
     assert best("lnch") == "Launch"
     assert best("clip demo new") == "New experiment: CLIP, demo"
     assert best("run 12") == "sd-clip demo · run 12"
     assert best("note") == "Tags and note…"
 
 
-def test_a_letter_that_is_missing_rules_it_out() -> None:
+def test_a_missing_letter_excludes() -> None:
     assert match("launchx", "Launch") is None
     assert match("hcraes", "Search") is None
 
 
 @given(st.text(max_size=20), st.text(max_size=30))
-def test_a_title_answers_its_own_parts(words: str, rest: str) -> None:
+def test_a_title_matches_its_parts(words: str, rest: str) -> None:
     assert match(words, f"{rest} {words}") is not None
 
 
-def test_it_starts_with_what_is_usual_and_finds_words_of_descriptions(qtbot: QtBot) -> None:
+def test_the_palette_starts_with_common_actions_and_searches_descriptions(qtbot: QtBot) -> None:
     used: list[str] = []
     about = "Cycle between system, light and dark"
     entries = [Entry(title, "Run", lambda title=title: used.append(title)) for title in ("Launch", "Pause", "Dare")]

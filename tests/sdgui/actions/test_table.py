@@ -89,7 +89,7 @@ def test_context_menus_have_their_order(qtbot: QtBot) -> None:
         (RunState.DONE, None, set()),
     ],
 )
-def test_a_run_can_be_paused_resumed_and_stopped_by_its_state(
+def test_run_actions_are_enabled_by_its_state(
     qtbot: QtBot, state: RunState, stopping: Stopping | None, enabled: set[str]
 ) -> None:
     run: Any = SimpleNamespace(machine="")
@@ -99,7 +99,7 @@ def test_a_run_can_be_paused_resumed_and_stopped_by_its_state(
     assert judged["open_folder"]
 
 
-def test_a_launch_that_waits_for_data_says_so_and_cannot_be_repeated(qtbot: QtBot) -> None:
+def test_a_launch_waiting_for_data_is_shown_and_cannot_be_repeated(qtbot: QtBot) -> None:
     launch = next(record for record in RUN_ACTIONS if record.id == "launch")
     assert launch.enabled is not None
     assert launch.current_title is not None

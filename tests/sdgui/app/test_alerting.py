@@ -39,7 +39,7 @@ def dead_run(window: MainWindow, experiment: int) -> Run:
     return run
 
 
-def test_an_alert_is_shown_with_its_run_and_notified_on_the_desktop(
+def test_an_alert_is_shown_with_its_run_and_as_a_desktop_notification(
     window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes, sent, shown = list[str](), list[list[str]](), list[str]()
@@ -63,7 +63,7 @@ def test_an_alert_is_shown_with_its_run_and_notified_on_the_desktop(
     assert sent == [["/bin/notify-send", "--app-name=sdgui", "--", "sdgui", "&lt;b&gt;bold&lt;/b&gt; failed."]]
 
 
-def test_rules_are_edited_saved_and_tried_on_the_existing_runs(window: MainWindow, qtbot: QtBot) -> None:
+def test_rules_are_edited_saved_and_tested_on_existing_runs(window: MainWindow, qtbot: QtBot) -> None:
     experiment = add(window, "mine")
     run = dead_run(window, experiment)
     window.window_actions["alerts"].trigger()

@@ -28,7 +28,7 @@ def allocate(count: int = 10_000) -> list[list[int]]:
     return [[number] for number in range(count)]
 
 
-def test_a_widget_in_a_cycle_dies_in_the_thread_that_made_it(qtbot: QtBot, often: None) -> None:
+def test_a_widget_in_a_cycle_is_freed_in_its_own_thread(qtbot: QtBot, often: None) -> None:
     gc.enable()  # as Python starts
     app = make_application()
     for existing in app.findChildren(Collector):
@@ -53,7 +53,7 @@ def test_a_widget_in_a_cycle_dies_in_the_thread_that_made_it(qtbot: QtBot, often
     assert kept
 
 
-def test_what_is_loaded_in_bulk_is_not_walked(qtbot: QtBot) -> None:
+def test_bulk_data_is_not_traversed_by_the_collector(qtbot: QtBot) -> None:
     make_application()
     try:
         loaded = allocate(100_000)
@@ -63,9 +63,7 @@ def test_what_is_loaded_in_bulk_is_not_walked(qtbot: QtBot) -> None:
         gc.unfreeze()
 
 
-def test_a_cycle_is_freed_though_data_are_loaded_at_the_same_moment(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cycle_is_freed_while_data_are_loaded(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     make_application()
     collector = Collector()
     try:

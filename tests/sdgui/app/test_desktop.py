@@ -14,7 +14,7 @@ from sdgui.app import desktop
 from sdgui.app.start import main
 
 
-def test_the_entry_is_written_and_removed(user_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_menu_entry_is_written_and_removed(user_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--install-desktop"]) == 0
     files = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert files == desktop.entry_files(user_folders)
@@ -31,7 +31,7 @@ def test_the_entry_is_written_and_removed(user_folders: Path, capsys: pytest.Cap
     assert "no menu entry" in capsys.readouterr().err
 
 
-def test_a_folder_with_odd_characters_is_started_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_odd_characters_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / 'a "b" $c 100%'
     folder.mkdir()
     (folder / "sdgui").touch()
@@ -42,7 +42,7 @@ def test_a_folder_with_odd_characters_is_started_all_the_same(tmp_path: Path, mo
         assert subprocess.run([validate, written], check=False).returncode == 0
 
 
-def test_the_entry_goes_to_the_users_share_folder_and_desktops_are_told(
+def test_the_menu_entry_goes_to_the_users_share_folder_and_desktops_are_notified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[list[str]] = []
@@ -71,7 +71,7 @@ def test_the_entry_goes_to_the_users_share_folder_and_desktops_are_told(
             desktop.user_share()
 
 
-def test_a_program_that_hangs_or_is_gone_keeps_no_entry_from_being_written(
+def test_a_hanging_or_missing_program_does_not_prevent_the_menu_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desktop.shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -86,6 +86,6 @@ def test_a_program_that_hangs_or_is_gone_keeps_no_entry_from_being_written(
     assert problems == []
 
 
-def test_where_there_is_no_script_python_starts_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_script_python_starts_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desktop.sys, "executable", str(tmp_path / "python"))
     assert desktop.start_command() == f'"{tmp_path}/python" -P -m sdgui'

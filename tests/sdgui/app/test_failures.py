@@ -22,7 +22,7 @@ def raised(error: Exception) -> Exception:
         return caught
 
 
-def test_it_is_logged_and_shown_with_the_details(qtbot: QtBot, tmp_path: Path) -> None:
+def test_an_exception_is_logged_and_shown_with_details(qtbot: QtBot, tmp_path: Path) -> None:
     failures = Failures(tmp_path / "sdgui.log")
     error = raised(ZeroDivisionError("by zero"))
     failures.hook(type(error), error, error.__traceback__)
@@ -35,7 +35,7 @@ def test_it_is_logged_and_shown_with_the_details(qtbot: QtBot, tmp_path: Path) -
     assert "ZeroDivisionError: by zero" in QApplication.clipboard().text()
 
 
-def test_a_users_error_is_its_sentence_alone(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_user_error_is_shown_as_one_sentence(qtbot: QtBot, tmp_path: Path) -> None:
     failures = Failures(tmp_path / "sdgui.log")
     error = raised(UserError("the file x is empty; choose another."))
     failures.hook(type(error), error, error.__traceback__)
@@ -45,7 +45,7 @@ def test_a_users_error_is_its_sentence_alone(qtbot: QtBot, tmp_path: Path) -> No
     assert not failures.dialog.details.isVisible()
 
 
-def test_one_in_another_thread_is_shown_on_the_windows(
+def test_an_exception_in_a_thread_is_shown_in_the_main_thread(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = Failures(tmp_path / "sdgui.log")
@@ -63,7 +63,7 @@ def test_one_in_another_thread_is_shown_on_the_windows(
     assert "OSError: gone" in failures.dialog.details.toPlainText()
 
 
-def test_a_log_that_cannot_be_written_does_not_hide_the_error(qtbot: QtBot, tmp_path: Path) -> None:
+def test_an_unwritable_log_does_not_hide_the_error(qtbot: QtBot, tmp_path: Path) -> None:
     failures = Failures(tmp_path / "missing" / "sdgui.log")
     error = raised(ValueError("x"))
     failures.hook(type(error), error, error.__traceback__)
@@ -72,7 +72,7 @@ def test_a_log_that_cannot_be_written_does_not_hide_the_error(qtbot: QtBot, tmp_
     assert "ValueError: x" in failures.dialog.details.toPlainText()
 
 
-def test_one_error_is_shown_at_a_time_and_the_next_once_it_is_closed(qtbot: QtBot, tmp_path: Path) -> None:
+def test_errors_are_shown_one_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
     failures = Failures(tmp_path / "sdgui.log")
 
     def fail(text: str) -> None:
@@ -94,7 +94,7 @@ def test_one_error_is_shown_at_a_time_and_the_next_once_it_is_closed(qtbot: QtBo
     assert [text in failures.log.read_text(encoding="utf-8") for text in ("one", "two", "three")] == [True] * 3
 
 
-def test_a_long_log_is_kept_once_beside_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_rotated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures_module, "_LOG_LIMIT", 10)
     failures = Failures(tmp_path / "sdgui.log")
     monkeypatch.setattr(failures, "_show", lambda *_: None)
@@ -105,7 +105,7 @@ def test_a_long_log_is_kept_once_beside_the_next(tmp_path: Path, monkeypatch: py
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_an_interrupt_from_the_keyboard_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keyboard_interrupt_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quits: list[None] = []
     monkeypatch.setattr(QApplication, "quit", lambda: quits.append(None))
     failures = Failures(tmp_path / "sdgui.log")
@@ -113,7 +113,7 @@ def test_an_interrupt_from_the_keyboard_ends_the_program(tmp_path: Path, monkeyp
     assert (len(quits), failures.log.exists()) == (1, False)
 
 
-def test_hooks_of_the_program_and_of_its_threads_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_hooks_of_program_and_threads_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (sys, threading):
         monkeypatch.setattr(module, "excepthook", module.excepthook)  # put back afterwards
     failures, seen = Failures(tmp_path / "sdgui.log"), list[str]()

@@ -27,7 +27,7 @@ def settle() -> None:
         QApplication.processEvents()
 
 
-def test_the_windows_message_stands_above_the_panels(qtbot: QtBot) -> None:
+def test_the_windows_message_is_above_the_panels(qtbot: QtBot) -> None:
     page = QWidget()
     qtbot.addWidget(page)
     page.resize(800, 600)
@@ -54,7 +54,7 @@ def test_the_windows_message_stands_above_the_panels(qtbot: QtBot) -> None:
     assert bar.geometry().bottom() == alone
 
 
-def test_the_rail_keeps_its_width_and_neither_tree_nor_page_can_be_folded_away(qtbot: QtBot) -> None:
+def test_the_rail_keeps_its_width_and_neither_tree_nor_page_collapses(qtbot: QtBot) -> None:
     tree, page, rail = QWidget(), QWidget(), QWidget()
     rail.setFixedWidth(130)  # as wide as its labels
     split = tree_beside(tree, page)
@@ -128,7 +128,7 @@ def stack(qtbot: QtBot, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Pan
     return stack
 
 
-def test_a_panel_is_built_once_and_told_when_it_is_shown_and_left(stack: PanelStack, told: list[str]) -> None:
+def test_a_panel_is_built_once_and_notified_when_shown_and_left(stack: PanelStack, told: list[str]) -> None:
     first = stack.show_panel(FIRST)
     assert told == [f"{FIRST} built", f"{FIRST} select None", f"{FIRST} entered"]
     told.clear()
@@ -142,7 +142,7 @@ def test_a_panel_is_built_once_and_told_when_it_is_shown_and_left(stack: PanelSt
     assert told == ["two entered", "two left", f"{FIRST} entered"]
 
 
-def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]) -> None:
+def test_news_reaches_every_built_panel(stack: PanelStack, told: list[str]) -> None:
     stack.show_panel(FIRST)
     stack.show_panel("two")
     stack.show_panel("three")  # without the tree beside it
@@ -158,7 +158,7 @@ def test_news_reach_every_panel_that_is_built(stack: PanelStack, told: list[str]
         assert told[2:] == ([f"three {word}"] if word != "select 7" else [])
 
 
-def test_a_panel_that_is_prepared_gets_the_selection_as_it_is_shown(stack: PanelStack, told: list[str]) -> None:
+def test_a_preloaded_panel_gets_the_selection_when_shown(stack: PanelStack, told: list[str]) -> None:
     stack.show_panel(FIRST)
     stack.prepare("two")
     stack.select(Selection(run_id=7))
@@ -167,7 +167,7 @@ def test_a_panel_that_is_prepared_gets_the_selection_as_it_is_shown(stack: Panel
     assert told == ["two select 7", f"{FIRST} left", "two entered"]
 
 
-def test_an_unknown_panel_is_the_first(stack: PanelStack) -> None:
+def test_an_unknown_panel_falls_back_to_the_first(stack: PanelStack) -> None:
     stack.restore("three")
     assert (stack.current, stack.panels) == ("three", {})
     stack.restore("of another version")

@@ -67,7 +67,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     assert len(window.services.store.experiments()) == 2
 
 
-def test_a_wrong_field_keeps_the_experiment_from_being_launched(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_an_invalid_field_prevents_a_launch(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     experiment = add(window)
     define = window.panels["define"]
@@ -85,7 +85,7 @@ def test_a_wrong_field_keeps_the_experiment_from_being_launched(qtbot: QtBot, op
     assert stored.optim.batch_size == 24
 
 
-def test_what_does_not_validate_yet_is_there_after_a_restart(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_invalid_drafts_survive_a_restart(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window)
     define = window.panels["define"]
@@ -109,7 +109,7 @@ def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
     assert [each.id for each in window.services.store.experiments()] == [experiment]
 
 
-def test_keys_find_settings_and_problems_from_a_field(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_shortcuts_find_settings_and_errors_from_a_field(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window)
     define = window.panels["define"]
@@ -130,7 +130,7 @@ def test_keys_find_settings_and_problems_from_a_field(qtbot: QtBot, open_window:
     assert window.experiments.tree.hasFocus()
 
 
-def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_the_palette_finds_actions_experiments_and_panels(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     add(window, "first one")
     add(window, "second")
@@ -150,7 +150,7 @@ def test_the_palette_finds_actions_experiments_and_places(qtbot: QtBot, open_win
     assert "first one copy" in [each.name for each in window.services.store.experiments()]
 
 
-def test_every_action_has_keys_of_its_own_and_says_what_it_does(open_window: OpenWindow) -> None:
+def test_every_action_has_its_own_keys_and_a_description(open_window: OpenWindow) -> None:
     window = open_window()
     keys = [key.toString() for action in window.window_actions for key in action.shortcuts()]
     assert len(keys) == len(set(keys))
@@ -181,7 +181,7 @@ def _path(widget: QWidget | None) -> str:
     return " < ".join(names)
 
 
-def test_the_window_remembers_choice_ticks_and_place(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_the_window_remembers_selection_ticks_and_panel(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "2")
     add(window, "a")
     press(qtbot, window, Qt.Key.Key_Return)

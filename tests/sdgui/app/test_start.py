@@ -54,7 +54,9 @@ def test_a_damaged_database_is_rebuilt_by_a_command(home: Path, capsys: pytest.C
     again.close()
 
 
-def test_a_newer_database_is_refused_in_words(qtbot: QtBot, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_newer_database_is_refused_with_a_message(
+    qtbot: QtBot, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Store.open(home).close()
     with closing(sqlite3.connect(home / "sdgui.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -74,7 +76,7 @@ def test_a_newer_database_is_refused_in_words(qtbot: QtBot, home: Path, capsys: 
     assert shown[0] in capsys.readouterr().err
 
 
-def test_a_place_that_is_built_is_no_longer_looked_through_for_garbage(open_window: OpenWindow) -> None:
+def test_a_built_panel_is_frozen_for_the_garbage_collector(open_window: OpenWindow) -> None:
     window = open_window()
     try:
         spare_collections(window)
@@ -86,12 +88,12 @@ def test_a_place_that_is_built_is_no_longer_looked_through_for_garbage(open_wind
         gc.unfreeze()
 
 
-def test_the_demo_has_a_home_of_its_own() -> None:
+def test_the_demo_has_its_own_home() -> None:
     assert home_folder(None, demo=True) != home_folder(None, demo=False)
     assert home_folder(Path("x"), demo=True) == Path("x").absolute()
 
 
-def test_the_window_opens_every_place_without_torch(home: Path) -> None:
+def test_the_window_opens_every_panel_without_torch(home: Path) -> None:
     program = textwrap.dedent("""
         import sys, threading
         from pathlib import Path
@@ -146,7 +148,7 @@ def settings(tmp_path: Path) -> QSettings:
     return QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
 
 
-def test_the_next_launch_trains_where_the_last_one_did_unless_that_is_gone(qapp: object, settings: QSettings) -> None:
+def test_the_next_launch_uses_the_last_machine_unless_it_is_gone(qapp: object, settings: QSettings) -> None:
     first = hosts("far")
     keep_place(first, settings)
     assert first.place == HERE
@@ -161,14 +163,14 @@ def test_the_next_launch_trains_where_the_last_one_did_unless_that_is_gone(qapp:
     assert here.place == Place("", "2"), "this computer is never gone"
 
 
-def test_how_many_run_at_once_is_a_number_of_one_or_more(settings: QSettings) -> None:
+def test_the_limit_of_concurrent_runs_is_at_least_one(settings: QSettings) -> None:
     assert start._at_once(settings) == 1
     for kept, number in (("3", 3), ("0", 1), ("-2", 1), ("many", 1)):
         settings.setValue("queue/at_once", kept)
         assert start._at_once(settings) == number
 
 
-def test_services_of_a_home_are_those_of_its_settings(qapp: object, tmp_path: Path) -> None:
+def test_services_of_a_home_use_its_settings(qapp: object, tmp_path: Path) -> None:
     first = make_services(tmp_path / "home")
     first.settings.setValue("queue/at_once", 4)
     first.settings.sync()
@@ -180,7 +182,7 @@ def test_services_of_a_home_are_those_of_its_settings(qapp: object, tmp_path: Pa
         one.store.close()
 
 
-def test_what_is_named_at_the_start_is_imported_or_read(tmp_path: Path) -> None:
+def test_paths_on_the_command_line_are_imported_or_read(tmp_path: Path) -> None:
     done: list[tuple[str, Path]] = []
     commands = SimpleNamespace(
         import_run=lambda path: done.append(("import", path)), new_from_file=lambda path: done.append(("new", path))
@@ -197,7 +199,7 @@ def test_what_is_named_at_the_start_is_imported_or_read(tmp_path: Path) -> None:
     assert home_folder(Path("~/x"), demo=False) == Path.home() / "x"
 
 
-def test_a_window_without_the_trainer_says_how_it_is_added(qapp: QApplication) -> None:
+def test_a_window_without_the_trainer_shows_how_to_install_it(qapp: QApplication) -> None:
     message = window_alone()
     assert message.remedy is not None
     message.remedy.do()
@@ -207,7 +209,7 @@ def test_a_window_without_the_trainer_says_how_it_is_added(qapp: QApplication) -
     qapp.clipboard().clear()
 
 
-def test_what_keeps_the_program_from_its_work_is_said_and_its_exit_status_is_one(
+def test_startup_errors_are_reported_with_exit_status_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def fails(*_: object) -> None:
@@ -233,7 +235,7 @@ def test_what_keeps_the_program_from_its_work_is_said_and_its_exit_status_is_one
     assert capsys.readouterr().out.endswith("version 0001 -> 0002.\n")
 
 
-def test_why_the_window_does_not_open_is_shown_as_it_is_written(
+def test_startup_errors_are_shown_as_plain_text(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown: list[QMessageBox] = []

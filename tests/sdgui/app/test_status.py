@@ -142,7 +142,7 @@ def test_a_running_study_is_named_while_none_of_its_runs_trains(qtbot: QtBot, ba
     qtbot.waitUntil(lambda: bar.runs.text() == "study noise: 2 of 6 runs, 1 min 30 s left · 4 queued")
 
 
-def test_workers_are_named_and_a_crash_has_its_details(bar: Status) -> None:
+def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert bar.worker.text() == "worker: not started"
     pool = cast(Pool, bar._services.pool)
     pool.list = [WorkerState("a", "teacher @9", "ready"), WorkerState("b", "data", "gone", "It ended.", "Traceback")]
@@ -153,7 +153,7 @@ def test_workers_are_named_and_a_crash_has_its_details(bar: Status) -> None:
     assert "teacher" not in bar.worker.toolTip()
 
 
-def test_memory_is_that_of_the_window_and_of_live_trainers(bar: Status, tmp_path: Path) -> None:
+def test_memory_covers_the_window_and_live_trainers(bar: Status, tmp_path: Path) -> None:
     bar._show_memory()
     assert bar.memory.text().startswith("memory: window ")
     run = bar._model.runs()[0]
@@ -171,7 +171,7 @@ def test_memory_is_that_of_the_window_and_of_live_trainers(bar: Status, tmp_path
 @pytest.mark.parametrize(
     ("label", "expected"), [("&Keep training", ["keep"]), ("&Stop and close", ["stop"]), ("Cancel", [])]
 )
-def test_closing_while_runs_train_does_what_is_answered(qtbot: QtBot, label: str, expected: list[str]) -> None:
+def test_closing_while_runs_train_follows_the_answer(qtbot: QtBot, label: str, expected: list[str]) -> None:
     window, answers = QWidget(), list[str]()
     qtbot.addWidget(window)
     ask_about_training(["one", "two"], lambda: answers.append("keep"), lambda: answers.append("stop"), window)
@@ -207,7 +207,7 @@ def strip(qtbot: QtBot) -> ProgressStrip:
     return strip
 
 
-def test_the_strip_is_there_while_data_are_drawn(strip: ProgressStrip) -> None:
+def test_the_strip_is_shown_while_demo_data_are_rendered(strip: ProgressStrip) -> None:
     demo, told = Demo(), list[Message]()
     report = DemoReport(cast(Any, demo), strip)
     report.message_requested.connect(told.append)

@@ -66,7 +66,7 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     qtbot.waitUntil(window.window_actions["resume"].isEnabled)
 
 
-def test_pause_and_resume_go_on_along_the_same_steps(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_pause_and_resume_continue_the_same_curve(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "60", "--delay", "0.03")
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
@@ -158,7 +158,7 @@ def test_closing_may_stop_the_run(qtbot: QtBot, open_window: OpenWindow) -> None
     qtbot.waitUntil(lambda: states(again) == [RunState.STOPPED], timeout=15000)
 
 
-def test_a_run_that_another_window_puts_in_the_bin_leaves_the_tree(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_a_run_deleted_in_another_window_leaves_the_tree(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "2")
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
@@ -190,9 +190,7 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow,
     assert window.services.demo.complete
 
 
-def test_two_launches_in_a_row_that_wait_for_the_demo_data_are_one(
-    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
-) -> None:
+def test_two_launches_waiting_for_the_demo_data_are_one(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
     window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
     window.start_demo()
     settle(window)
@@ -225,7 +223,7 @@ def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
     assert window.services.store.runs() == []
 
 
-def test_demo_data_that_cannot_be_made_says_why(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_failed_demo_data_show_the_reason(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window(demo_options=("--fail",))
     window.start_demo()
     settle(window)

@@ -48,7 +48,7 @@ def named_in(page: Path) -> list[tuple[str, str]]:
     return [(name, keys) for name, keys in _NAMED.findall(page.read_text(encoding="utf-8"))]
 
 
-def test_every_button_of_the_tutorial_is_there_in_its_order_and_does_what_is_said(
+def test_every_button_of_the_tutorial_exists_and_works_as_described(
     qtbot: QtBot, open_window: OpenWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window("--steps", "100000", "--delay", "0.01")

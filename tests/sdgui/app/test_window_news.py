@@ -27,7 +27,7 @@ def window(open_window: OpenWindow) -> MainWindow:
     return open_window()
 
 
-def test_what_goes_wrong_beside_the_window_is_told_in_its_bar(window: MainWindow) -> None:
+def test_background_errors_are_shown_in_the_message_bar(window: MainWindow) -> None:
     services, bar = window.services, window.bar
     tells = (
         (lambda: services.tailer.trouble.emit(0, "The database is locked."), "warning", "The database is locked."),
@@ -51,7 +51,7 @@ def test_what_goes_wrong_beside_the_window_is_told_in_its_bar(window: MainWindow
     assert bar.message is None, "who cancelled knows it"
 
 
-def test_a_run_that_is_done_is_announced_with_the_search(window: MainWindow) -> None:
+def test_a_finished_run_is_announced_with_a_link_to_search(window: MainWindow) -> None:
     store = window.services.store
     experiment = add(window, "mine")
     run, imported = store.add_run(experiment), store.add_run(experiment, queued=True)
@@ -72,7 +72,7 @@ def test_a_run_that_is_done_is_announced_with_the_search(window: MainWindow) -> 
     assert window.bar.message is None
 
 
-def test_runs_that_come_and_go_elsewhere_are_read(window: MainWindow) -> None:
+def test_runs_added_or_removed_elsewhere_are_read(window: MainWindow) -> None:
     store, tailer, model = window.services.store, window.services.tailer, window.experiments.model
     run = store.add_run(add(window, "mine"))
     tailer.run_added.emit(run.id)
@@ -112,7 +112,7 @@ def test_the_title_names_the_experiment_where_the_panel_is_about_one(window: Mai
     assert window.panel == "define"
 
 
-def test_what_panels_ask_for_is_shown(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panel_requests_open_the_right_panel(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = add(window, "first"), add(window, "second")
     store = window.services.store
     runs = [store.add_run(first).id for _ in range(2)]
@@ -142,7 +142,7 @@ def test_what_panels_ask_for_is_shown(window: MainWindow, monkeypatch: pytest.Mo
     assert window.experiments.model.experiment_name(store.experiments()[-1].id) == "asked for"
 
 
-def test_data_that_cannot_train_are_shown_at_their_field(window: MainWindow) -> None:
+def test_unusable_data_are_shown_at_their_field(window: MainWindow) -> None:
     first = add(window, "first")
     add(window, "second")
     window.show_panel("search")
@@ -153,7 +153,7 @@ def test_data_that_cannot_train_are_shown_at_their_field(window: MainWindow) -> 
     assert "It is empty." in define.bar.text
 
 
-def test_a_run_that_was_just_made_is_read_and_shown(window: MainWindow) -> None:
+def test_a_new_run_is_read_and_shown(window: MainWindow) -> None:
     run = window.services.store.add_run(add(window, "mine"))
     window.run_commands.started.emit(run.id)
     panel = window.panels["runs"]
@@ -162,7 +162,7 @@ def test_a_run_that_was_just_made_is_read_and_shown(window: MainWindow) -> None:
 
 
 @pytest.mark.parametrize("by_the_button", [True, False])
-def test_it_closes_when_asked_again_though_the_database_refuses_every_write(
+def test_the_window_closes_on_the_second_request_though_every_write_fails(
     qtbot: QtBot, open_window: OpenWindow, monkeypatch: pytest.MonkeyPatch, by_the_button: bool
 ) -> None:
     window = open_window()
@@ -188,7 +188,7 @@ def test_it_closes_when_asked_again_though_the_database_refuses_every_write(
     assert '"seed": "99"' in str(window.services.settings.value(f"drafts/{experiment}")), "it is there the next time"
 
 
-def test_it_closes_once_the_last_writes_are_done_unless_one_failed(qtbot: QtBot, window: MainWindow) -> None:
+def test_the_window_closes_after_the_last_write_unless_one_failed(qtbot: QtBot, window: MainWindow) -> None:
     writer = window.services.writer
     writer.pending = 1
     assert not window.close()
@@ -204,7 +204,7 @@ def test_it_closes_once_the_last_writes_are_done_unless_one_failed(qtbot: QtBot,
     qtbot.waitUntil(lambda: not window.isVisible())
 
 
-def test_it_closes_once_captions_are_written_and_says_when_they_cannot_be(
+def test_the_window_closes_after_captions_are_written_and_reports_a_failure(
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = window.show_panel("caption")

@@ -41,7 +41,7 @@ def shared(qtbot: QtBot, tmp_path: Path, postgres: PostgresServer) -> Iterator[t
     services.store.close()
 
 
-def test_what_a_colleague_does_arrives(
+def test_changes_by_a_colleague_arrive(
     shared: tuple[MainWindow, Store], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window, bob = shared
@@ -58,7 +58,7 @@ def test_what_a_colleague_does_arrives(
     qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's best")
 
 
-def test_a_colleagues_run_is_not_acted_on_where_its_path_exists_here(
+def test_a_colleagues_run_is_not_acted_on_though_its_path_exists_locally(
     shared: tuple[MainWindow, Store], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window, bob = shared
@@ -89,7 +89,7 @@ def test_a_colleagues_run_is_not_acted_on_where_its_path_exists_here(
         assert reason in window.window_actions[name].toolTip()
 
 
-def test_a_note_that_a_colleague_changed_meanwhile_is_asked_about(open_window: OpenWindow, qtbot: QtBot) -> None:
+def test_a_conflicting_note_asks_what_to_keep(open_window: OpenWindow, qtbot: QtBot) -> None:
     window = open_window()
     store, commands = window.services.store, window.experiment_commands
     experiment = store.add_experiment(preset_config("clip", "tiny"))
@@ -109,7 +109,7 @@ def test_a_note_that_a_colleague_changed_meanwhile_is_asked_about(open_window: O
     assert store.experiment(experiment.id).note == "my line"
 
 
-def test_who_changed_what_is_shown(open_window: OpenWindow, qtbot: QtBot) -> None:
+def test_the_author_of_a_change_is_shown(open_window: OpenWindow, qtbot: QtBot) -> None:
     window = open_window()
     store = window.services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"))

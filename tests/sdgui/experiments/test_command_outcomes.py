@@ -31,7 +31,7 @@ def said(parts: Parts) -> list[tuple[str, str]]:
     return found
 
 
-def test_run_folders_are_read_again_once_at_a_time_and_what_cannot_be_is_told(
+def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported(
     qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, rebuilt = threading.Event(), list[None]()
@@ -71,7 +71,7 @@ def test_run_folders_are_read_again_once_at_a_time_and_what_cannot_be_is_told(
     assert len(rebuilt) == 4
 
 
-def test_a_run_that_was_taken_in_is_followed_and_its_experiment_chosen(
+def test_an_imported_run_is_followed_and_its_experiment_selected(
     qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = parts.ended(parts.new())
@@ -84,7 +84,7 @@ def test_a_run_that_was_taken_in_is_followed_and_its_experiment_chosen(
     assert parts.changes == [Changes.of(experiment=run.experiment_id, run=run.id)]
 
 
-def test_the_demo_s_experiments_are_added_where_they_are_missing_and_the_main_one_is_shown(
+def test_missing_demo_experiments_are_added_and_the_main_one_is_shown(
     qtbot: QtBot, parts: Parts, tmp_path: Path
 ) -> None:
     cast(Any, parts.demo).folder = tmp_path
@@ -99,7 +99,7 @@ def test_the_demo_s_experiments_are_added_where_they_are_missing_and_the_main_on
         assert set(parts.changes[-1].experiments) == set(here.values())
 
 
-def test_a_runs_note_that_another_window_changed_is_reloaded_or_replaced(qtbot: QtBot, parts: Parts) -> None:
+def test_a_note_changed_in_another_window_is_reloaded_or_replaced(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
     parts.store.note_run(run.id, "theirs")
@@ -120,7 +120,7 @@ def test_a_runs_note_that_another_window_changed_is_reloaded_or_replaced(qtbot: 
     assert (parts.store.run(run.id).note, len(parts.messages)) == ("mine", 1)
 
 
-def test_the_bin_is_emptied_when_that_was_confirmed_and_once_at_a_time(
+def test_the_bin_is_emptied_after_confirmation_and_once_at_a_time(
     qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -172,7 +172,7 @@ def test_the_bin_is_emptied_when_that_was_confirmed_and_once_at_a_time(
     assert [one.id for one in parts.store.experiments()] == [kept]
 
 
-def test_a_trainers_run_names_what_is_not_the_same_now(tmp_path: Path) -> None:
+def test_reproducing_a_run_names_what_has_changed(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "pairs")
     run = RunDir(tmp_path / "run")
     run.create()
@@ -187,7 +187,7 @@ def test_a_trainers_run_names_what_is_not_the_same_now(tmp_path: Path) -> None:
     assert "packages.numpy: 0.1 then" in message.details
 
 
-def test_a_logged_run_says_how_to_repeat_its_script(tmp_path: Path) -> None:
+def test_a_logged_run_shows_how_to_repeat_its_script(tmp_path: Path) -> None:
     logged = core.start_run("x", folder=tmp_path / "run", system_seconds=0, record_code=False)
     logged.finish()
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text(encoding="utf-8"))
@@ -202,7 +202,7 @@ def test_a_logged_run_says_how_to_repeat_its_script(tmp_path: Path) -> None:
     assert "To repeat the script, run:" in message_of(report).details
 
 
-def test_a_run_that_recorded_nothing_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_run_without_provenance_is_reported(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.create()
     run.config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")

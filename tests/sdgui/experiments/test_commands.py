@@ -18,7 +18,7 @@ from sdgui.store.records import StoreUnavailableError
 from tests.sdgui.experiments.commanding import Parts
 
 
-def test_what_is_added_gets_a_free_name_and_is_chosen(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
+def test_a_new_experiment_gets_a_free_name_and_is_selected(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
     for _ in range(3):
         parts.experiments.add(preset_config("clip", "tiny"), "mine")
     parts.experiments.new("coca", "tiny")
@@ -35,9 +35,7 @@ def test_what_is_added_gets_a_free_name_and_is_chosen(qtbot: QtBot, parts: Parts
     assert parts.messages[0].remedy is None
 
 
-def test_a_write_that_did_not_reach_the_database_is_tried_again(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_is_retried(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     number, rename, held = parts.new(), parts.store.rename_experiment, [True]
 
     def hold(*what: Any) -> Any:
@@ -59,7 +57,7 @@ def test_a_write_that_did_not_reach_the_database_is_tried_again(
     assert [set(change.experiments) for change in parts.changes] == [{number}]
 
 
-def test_tags_and_note_are_of_the_run_or_of_the_experiment(qtbot: QtBot, parts: Parts) -> None:
+def test_tags_and_note_belong_to_the_run_or_the_experiment(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
     parts.experiments.describe(number, run.id, ["best"], "why")
@@ -70,7 +68,7 @@ def test_tags_and_note_are_of_the_run_or_of_the_experiment(qtbot: QtBot, parts: 
     assert [(set(one.runs), set(one.experiments)) for one in parts.changes] == [({run.id}, set()), (set(), {number})]
 
 
-def test_an_experiment_that_is_deleted_can_be_taken_back(qtbot: QtBot, parts: Parts) -> None:
+def test_a_deleted_experiment_can_be_restored(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
     parts.experiments.delete(number)
@@ -104,7 +102,7 @@ def test_a_study_is_deleted_with_its_arms_unless_it_runs(qtbot: QtBot, parts: Pa
     assert [set(change.studies) for change in parts.changes] == [{study.id}, {study.id}]
 
 
-def test_what_trains_is_not_deleted(qtbot: QtBot, parts: Parts) -> None:
+def test_running_experiments_are_not_deleted(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     parts.store.add_run(number)
     parts.experiments.delete(number)
@@ -127,7 +125,7 @@ def test_a_launch_starts_and_a_queued_run_is_announced(qtbot: QtBot, parts: Part
     assert [set(change.runs) for change in parts.changes] == [{1}, {2}]
 
 
-def test_what_cannot_be_launched_is_said(qtbot: QtBot, parts: Parts) -> None:
+def test_a_refused_launch_is_reported(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     config = parts.store.experiment(number).config
     assert config is not None
@@ -153,7 +151,7 @@ def test_what_cannot_be_launched_is_said(qtbot: QtBot, parts: Parts) -> None:
     assert parts.launcher.done == [("launch", number)]
 
 
-def test_a_launch_that_waits_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: QtBot, parts: Parts) -> None:
+def test_a_launch_waiting_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: QtBot, parts: Parts) -> None:
     first, second = parts.new("first"), parts.new("second")
     parts.demo.complete = False
     for _ in range(2):
@@ -171,7 +169,7 @@ def test_a_launch_that_waits_for_the_demo_data_is_one_and_keeps_its_kind(qtbot: 
     assert not parts.runs.waits(first)
 
 
-def test_demo_data_that_fails_ends_the_waiting(qtbot: QtBot, parts: Parts) -> None:
+def test_failed_demo_data_end_the_wait(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     parts.demo.complete = False
     parts.runs.launch(number)
@@ -181,7 +179,7 @@ def test_demo_data_that_fails_ends_the_waiting(qtbot: QtBot, parts: Parts) -> No
     assert not parts.runs.waits(number)
 
 
-def test_pause_and_stop_ask_the_trainer_and_a_queued_run_leaves_the_queue(qtbot: QtBot, parts: Parts) -> None:
+def test_pause_and_stop_signal_the_trainer_and_a_queued_run_leaves_the_queue(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     live, waits = parts.store.add_run(number), parts.store.add_run(number, queued=True)
     parts.runs.pause(live)
@@ -200,9 +198,7 @@ def test_pause_and_stop_ask_the_trainer_and_a_queued_run_leaves_the_queue(qtbot:
     ]
 
 
-def test_a_resume_waits_for_the_trainer_that_is_ending(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resume_waits_for_the_trainer_to_exit(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_commands, "_ENDING", 5)
     run = parts.ended(parts.new())
     run.dir.create()
@@ -219,7 +215,7 @@ def test_a_resume_waits_for_the_trainer_that_is_ending(
     qtbot.waitUntil(lambda: len(parts.launcher.done) == 2, timeout=5000)
 
 
-def test_a_resume_says_at_which_step_the_run_goes_on(qtbot: QtBot, parts: Parts) -> None:
+def test_a_resume_shows_the_step_it_starts_from(qtbot: QtBot, parts: Parts) -> None:
     run = parts.ended(parts.new())
     for step, state in ((40, True), (80, True), (120, False)):  # the last keeps weights alone
         checkpoint = run.dir.checkpoints / f"step-{step:08d}"
@@ -235,7 +231,7 @@ def test_a_resume_says_at_which_step_the_run_goes_on(qtbot: QtBot, parts: Parts)
     assert "starts again at step 0" in parts.messages[1].text
 
 
-def test_live_are_those_that_the_tailer_or_else_the_store_says(parts: Parts) -> None:
+def test_live_runs_are_those_of_the_follower_or_else_the_store(parts: Parts) -> None:
     number = parts.new()
     first, second = parts.store.add_run(number), parts.store.add_run(number)
     parts.ended(number)
@@ -243,7 +239,7 @@ def test_live_are_those_that_the_tailer_or_else_the_store_says(parts: Parts) -> 
     assert [run.id for run in parts.runs.alive()] == [second.id]
 
 
-def test_news_of_the_launcher_reaches_the_tree(parts: Parts) -> None:
+def test_launcher_news_reaches_the_tree(parts: Parts) -> None:
     parts.launcher.launched.emit(7)
     assert (parts.tailer.followed, [set(one.runs) for one in parts.changes]) == ([7], [{7}])
     parts.launcher.launch_failed.emit(8, "No such program.")

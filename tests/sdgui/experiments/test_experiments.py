@@ -76,7 +76,7 @@ def test_f2_renames_in_place_and_the_form_follows(qtbot: QtBot, window: MainWind
     assert stored.name == "third"
 
 
-def test_what_is_added_is_chosen_though_the_filter_would_hide_it(window: MainWindow) -> None:
+def test_a_new_experiment_is_selected_though_the_filter_would_hide_it(window: MainWindow) -> None:
     window.experiments.filter_box.setText("first")
     window.experiment_commands.add(trainable(), "third")
     settle(window)
@@ -85,7 +85,7 @@ def test_what_is_added_is_chosen_though_the_filter_would_hide_it(window: MainWin
     assert window.experiments.filter_box.text() == ""
 
 
-def test_the_table_lists_the_runs_of_what_is_selected(qtbot: QtBot, window: MainWindow) -> None:
+def test_the_table_lists_the_runs_of_the_selection(qtbot: QtBot, window: MainWindow) -> None:
     store, experiments = window.services.store, window.experiments
     first, second = (experiment.id for experiment in store.experiments())
     runs = {experiment: [store.add_run(experiment).id for _ in range(2)] for experiment in (first, second)}
@@ -116,7 +116,7 @@ def test_the_table_lists_the_runs_of_what_is_selected(qtbot: QtBot, window: Main
         assert window.selection.run_id == runs[first][1]
 
 
-def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
+def test_tags_and_note_are_saved_when_the_sheet_closes_and_dropped_on_escape(qtbot: QtBot, window: MainWindow) -> None:
     sheet = window.dialogs.sheet
     window.window_actions["describe"].trigger()
     sheet.tags.setText("a, #b, a,")
@@ -133,7 +133,7 @@ def test_tags_and_note_are_kept_when_the_sheet_closes_and_dropped_on_escape(qtbo
     assert window.services.store.experiments()[-1].tags == ("a", "b")
 
 
-def test_tags_and_note_are_kept_for_what_they_were_typed_for(window: MainWindow) -> None:
+def test_tags_and_note_are_saved_to_where_they_were_typed(window: MainWindow) -> None:
     first, second = (one.id for one in window.services.store.experiments())
     sheet = window.dialogs.sheet
     window.experiments.select_experiment(first)
@@ -180,7 +180,7 @@ def test_a_launched_config_is_frozen_and_can_be_copied(qtbot: QtBot, window: Mai
     assert len(window.services.store.runs()) == 1
 
 
-def test_runs_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied(
+def test_runs_in_the_bin_can_be_restored_and_emptying_asks_first(
     qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(qtbot, window, 1)
@@ -223,7 +223,7 @@ def test_runs_in_the_bin_can_be_taken_back_and_the_bin_asks_before_it_is_emptied
     assert threads[0] is not threading.main_thread()
 
 
-def test_a_run_is_imported_beside_the_windows_thread(
+def test_a_run_is_imported_in_a_background_thread(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = window.services.store
@@ -269,7 +269,7 @@ def test_logs_of_another_tool_become_runs(qtbot: QtBot, window: MainWindow, tmp_
     qtbot.waitUntil(lambda: window.services.store.run(run.id).step == 2, timeout=60_000)
 
 
-def test_the_bin_says_which_folders_stay(
+def test_emptying_the_bin_names_the_folders_that_stay(
     qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []

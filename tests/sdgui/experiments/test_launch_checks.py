@@ -47,7 +47,7 @@ def parts(qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     parts.store.close()
 
 
-def test_a_run_is_made_once_its_data_were_looked_at(qtbot: QtBot, parts: Parts) -> None:
+def test_a_run_is_created_after_its_data_were_checked(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     parts.runs.launch(number)
     parts.wait(qtbot)
@@ -67,7 +67,7 @@ def test_a_run_is_made_once_its_data_were_looked_at(qtbot: QtBot, parts: Parts) 
     assert (len(parts.launcher.done), parts.data_refused) == (1, [])
 
 
-def test_data_that_cannot_train_make_no_run(qtbot: QtBot, parts: Parts) -> None:
+def test_unusable_data_create_no_run(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     parts.runs.queue(number)
     parts.wait(qtbot)
@@ -78,9 +78,7 @@ def test_data_that_cannot_train_make_no_run(qtbot: QtBot, parts: Parts) -> None:
     assert not parts.runs.waits(number)
 
 
-def test_a_look_that_takes_too_long_keeps_no_run_waiting(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_data_check_does_not_delay_a_launch(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_commands, "_PATIENCE", 1)
     number = parts.new()
     parts.runs.queue(number)
@@ -100,7 +98,7 @@ def finding(name: str, works: bool = False) -> Finding:
         ([finding("b.csv", works=True), finding("a.csv"), finding("c"), finding("d")], " 2 more paths are wrong."),
     ],
 )
-def test_what_a_machine_lacks_is_said_and_nothing_is_queued(
+def test_missing_parts_of_a_machine_are_reported_and_nothing_is_queued(
     qtbot: QtBot, parts: Parts, found: list[Finding], more: str
 ) -> None:
     parts.hosts.place = Place("far")
@@ -115,7 +113,7 @@ def test_what_a_machine_lacks_is_said_and_nothing_is_queued(
     assert (parts.launcher.done, Check.made) == ([], [])
 
 
-def test_a_machine_that_has_the_data_trains_and_one_that_does_not_answer_is_told(qtbot: QtBot, parts: Parts) -> None:
+def test_a_machine_with_the_data_trains_and_an_unresponsive_one_is_reported(qtbot: QtBot, parts: Parts) -> None:
     parts.hosts.place = Place("far")
     number = parts.new()
     parts.runs.launch(number)
@@ -127,9 +125,7 @@ def test_a_machine_that_has_the_data_trains_and_one_that_does_not_answer_is_told
     qtbot.waitUntil(lambda: parts.launcher.done == [("launch", number)])
 
 
-def test_stages_that_cannot_follow_each_other_are_told(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incompatible_stages_are_reported(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise ConfigError("The second stage does not fit.")
 

@@ -30,7 +30,7 @@ def window(qtbot: QtBot) -> QWidget:
     return made
 
 
-def test_what_is_typed_is_told_once_with_what_it_was_before(qtbot: QtBot, window: QWidget) -> None:
+def test_an_edit_is_sent_once_with_its_old_value(qtbot: QtBot, window: QWidget) -> None:
     sheet, told = DescribeSheet(window), Told()
     sheet.described.connect(lambda *what: told.append(what))
 
@@ -67,7 +67,7 @@ def test_what_is_typed_is_told_once_with_what_it_was_before(qtbot: QtBot, window
     assert told[1:] == [("mine", ["kept"], "", ([], ""))]
 
 
-def test_known_tags_are_offered_whatever_their_case(window: QWidget) -> None:
+def test_known_tags_are_suggested_in_any_case(window: QWidget) -> None:
     sheet = DescribeSheet(window)
     sheet.open("mine", "Tags", [], "", ["best", "Draft"], QPoint(10, 10))
     completer = sheet.tags.completer()
@@ -76,7 +76,7 @@ def test_known_tags_are_offered_whatever_their_case(window: QWidget) -> None:
     sheet.hide()
 
 
-def test_the_list_of_changes_shows_the_text_that_the_chosen_one_replaced(
+def test_the_list_of_changes_shows_the_replaced_text(
     qtbot: QtBot, window: QWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.open(tmp_path / "home")
@@ -109,7 +109,7 @@ def test_the_list_of_changes_shows_the_text_that_the_chosen_one_replaced(
     store.close()
 
 
-def test_the_changes_of_another_opened_meanwhile_are_not_listed(qtbot: QtBot, window: QWidget, tmp_path: Path) -> None:
+def test_changes_of_another_experiment_are_not_listed(qtbot: QtBot, window: QWidget, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     mine, other = (store.add_experiment(preset_config("clip", "tiny"), name).id for name in ("mine", "other"))
     dialog = ActivityDialog(store, window)

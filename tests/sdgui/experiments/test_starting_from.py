@@ -14,7 +14,7 @@ from sdgui.store.summary import summarise
 from tests.sdgui.experiments.commanding import Parts
 
 
-def test_an_experiment_starts_from_the_chosen_checkpoint_else_the_last(qtbot: QtBot, parts: Parts) -> None:
+def test_an_experiment_starts_from_the_selected_or_the_last_checkpoint(qtbot: QtBot, parts: Parts) -> None:
     store, experiment = parts.store, parts.new()
     run = store.add_run(experiment)
     run.dir.create()

@@ -88,7 +88,7 @@ def test_the_newest_come_first_below_the_row_of_all_runs(model: ExperimentModel,
     assert rows(model) == []
 
 
-def test_reading_anew_drops_what_is_gone_and_sums_up_studies(
+def test_reloading_removes_deleted_rows_and_summarises_studies(
     model: ExperimentModel, store: Store, tmp_path: Path
 ) -> None:
     one, other = an_experiment(store, "one"), an_experiment(store, "other")
@@ -106,7 +106,7 @@ def test_reading_anew_drops_what_is_gone_and_sums_up_studies(
     assert model.experiment_index(one).parent().data(Role.DETAIL) == "Study \u00b7 1 arm \u00b7 1 run"
 
 
-def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: ExperimentModel, store: Store) -> None:
+def test_an_experiment_shows_its_best_run_and_activity(model: ExperimentModel, store: Store) -> None:
     mine = an_experiment(store, "mine")
     a_run(store, mine, best=0.5)
     alive = a_run(store, mine, RunState.RUNNING, best=0.25)
@@ -126,7 +126,7 @@ def test_an_experiment_says_its_best_run_and_whether_one_is_active(model: Experi
     model.refresh_run(99)
 
 
-def test_an_arm_of_a_study_says_the_mean_of_its_seeds(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+def test_an_arm_of_a_study_shows_the_mean_of_its_seeds(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
     arm, alone = an_experiment(store, "arm"), an_experiment(store, "alone")
     a_run(store, arm, best=0.5)
     a_run(store, arm, best=0.25)
@@ -139,7 +139,7 @@ def test_an_arm_of_a_study_says_the_mean_of_its_seeds(model: ExperimentModel, st
     assert model.experiment_index(alone).data(Role.BEST) == "50.0 %", "of one seed there is no mean"
 
 
-def test_what_another_window_did_is_seen(model: ExperimentModel, store: Store) -> None:
+def test_changes_by_another_window_are_shown(model: ExperimentModel, store: Store) -> None:
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     run = a_run(store, mine)
     model.reload()
@@ -158,7 +158,7 @@ def test_what_another_window_did_is_seen(model: ExperimentModel, store: Store) -
     assert (model.experiment_ids(), model.runs()) == ([other], [])
 
 
-def test_a_name_is_asked_for_when_it_is_another(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
+def test_a_rename_is_requested_only_for_a_new_name(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
     mine = an_experiment(store, "mine")
     model.reload()
     index = model.experiment_index(mine)
@@ -173,7 +173,7 @@ def test_a_name_is_asked_for_when_it_is_another(qtbot: QtBot, model: ExperimentM
     assert model.experiment_index(mine).data() == "mine", "the store refused it"
 
 
-def test_a_studys_arms_stand_below_it(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+def test_the_arms_of_a_study_are_below_it(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
     arms = [an_experiment(store, name) for name in ("a", "b")]
     alone = an_experiment(store, "alone")
     runs = [a_run(store, arm) for arm in (*arms, arms[0])]
@@ -194,7 +194,7 @@ def test_a_studys_arms_stand_below_it(model: ExperimentModel, store: Store, tmp_
     assert (model.runs(), model.study_index(study.id).isValid()) == ([], False)
 
 
-def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: ExperimentModel, store: Store) -> None:
+def test_rows_are_found_by_words_of_name_tag_note_and_state(model: ExperimentModel, store: Store) -> None:
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     store.tag_experiment(mine, ["draft"])
     store.note_experiment(other, "Too hot")
@@ -214,7 +214,7 @@ def test_rows_are_found_by_every_word_of_name_tag_note_and_state(model: Experime
     assert found("draft hot") == []
 
 
-def test_a_row_tells_in_words_what_it_shows(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
+def test_a_row_has_an_accessible_description(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
     mine = an_experiment(store, "mine")
     store.tag_experiment(mine, ["draft"])
     store.note_experiment(mine, "why")
@@ -295,7 +295,7 @@ def width(text: str, font: str) -> int:
     return found
 
 
-def test_a_title_is_cut_before_the_best_value_and_tags_stand_behind_it(row: Row) -> None:
+def test_a_title_is_shortened_before_the_best_value_and_tags_follow_it(row: Row) -> None:
     half, long = HEIGHT // 2, "w" * 90
     best = row.image(text="", BEST="41.2 %")
     reach = WIDTH - SPACE - width("41.2 %", "title")
@@ -312,7 +312,7 @@ def test_a_title_is_cut_before_the_best_value_and_tags_stand_behind_it(row: Row)
     assert ink(plain, behind, 0, WIDTH, half) == 0
 
 
-def test_a_line_begins_behind_the_state(row: Row) -> None:
+def test_a_line_starts_after_the_state(row: Row) -> None:
     half = HEIGHT // 2
     bare, with_state = row.image(text="", DETAIL="Running"), row.image(text="", DETAIL="Running", STATE="running")
     start = SPACE // 2

@@ -89,7 +89,7 @@ def tree(qtbot: QtBot, tmp_path: Path) -> Iterator[Tree]:
     made.store.close()
 
 
-def test_a_restart_keeps_what_is_ticked_chosen_and_collapsed(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
+def test_a_restart_keeps_ticks_selection_and_collapsed_rows(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
     study = tree.add_study(tmp_path / "study")
     tree.panel.set_ticked((tree.runs[0], tree.runs[2], 99))
     tree.panel.select_run(tree.runs[1])
@@ -115,7 +115,7 @@ def test_a_restart_keeps_what_is_ticked_chosen_and_collapsed(qtbot: QtBot, tree:
         assert is_open is (listed == {tree.first}), "a selected arm is in sight"
 
 
-def test_a_restart_expands_what_trains_and_ignores_what_is_gone_or_unreadable(
+def test_a_restart_expands_active_rows_and_ignores_missing_or_unreadable_ones(
     qtbot: QtBot, tree: Tree, tmp_path: Path
 ) -> None:
     study = tree.add_study(tmp_path / "study")
@@ -139,7 +139,7 @@ def test_a_restart_expands_what_trains_and_ignores_what_is_gone_or_unreadable(
     assert third.selection().ticked == (tree.runs[3],)
 
 
-def test_what_is_chosen_is_told_once_with_the_run_that_is_watched(tree: Tree, tmp_path: Path) -> None:
+def test_a_selection_is_announced_once_with_its_run(tree: Tree, tmp_path: Path) -> None:
     tree.panel.select_experiment(tree.first)
     tree.panel.refresh(Changes())
     (told,) = tree.told
@@ -161,14 +161,14 @@ def test_what_is_chosen_is_told_once_with_the_run_that_is_watched(tree: Tree, tm
     assert (told.study_id, told.experiment_id, told.watched) == (study, tree.second, (tree.runs[2],))
 
 
-def test_a_click_on_the_selected_experiment_chooses_it_instead_of_its_run(qtbot: QtBot, tree: Tree) -> None:
+def test_clicking_the_selected_experiment_selects_it_instead_of_its_run(qtbot: QtBot, tree: Tree) -> None:
     tree.panel.select_run(tree.runs[0])
     middle = tree.rect(tree.panel.model.experiment_index(tree.first)).center()
     qtbot.mouseClick(tree.panel.tree.viewport(), Qt.MouseButton.LeftButton, pos=middle)
     assert (tree.panel.selection().run_id, tree.panel.selection().current_run) == (None, tree.runs[1])
 
 
-def test_what_is_removed_leaves_its_experiment_chosen_or_else_the_first(tree: Tree) -> None:
+def test_removing_a_row_selects_its_experiment_or_the_first(tree: Tree) -> None:
     tree.panel.select_run(tree.runs[1])
     tree.store.delete_run(tree.runs[1])
     tree.panel.refresh(Changes.of(run=tree.runs[1]))
@@ -203,7 +203,7 @@ def _note(done: list[str], what: str, _context: None) -> None:
     done.append(what)
 
 
-def test_a_row_has_the_menu_of_its_kind(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
+def test_each_kind_of_row_has_its_menu(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
     window = QWidget()
     qtbot.addWidget(window)
     actions = Actions(window)
@@ -265,7 +265,7 @@ def test_an_experiment_is_renamed_in_place_and_a_study_has_no_name_to_edit(
     assert tree.panel.tree.state() != tree.panel.tree.State.EditingState
 
 
-def test_the_filter_keeps_the_choice_or_takes_the_first(tree: Tree) -> None:
+def test_the_filter_keeps_the_selection_or_takes_the_first(tree: Tree) -> None:
     tree.panel.select_experiment(tree.first)
     tree.panel.tree.collapseAll()
     told = len(tree.told)
@@ -279,7 +279,7 @@ def test_the_filter_keeps_the_choice_or_takes_the_first(tree: Tree) -> None:
     assert tree.panel.selection().experiment_id == tree.second
 
 
-def test_what_the_tailer_says_of_a_run_is_shown_at_its_experiment(tree: Tree) -> None:
+def test_progress_of_a_run_is_shown_at_its_experiment(tree: Tree) -> None:
     running = RunProgress(tree.runs[0], RunState.RUNNING, 3, 12, "training", 60.0, None, "")
     tree.tailer.progress_changed.emit(tree.runs[0], running)
     row = tree.panel.model.experiment_index(tree.first)
@@ -289,7 +289,7 @@ def test_what_the_tailer_says_of_a_run_is_shown_at_its_experiment(tree: Tree) ->
     assert (row.data(Role.STATE), row.data(Role.STATES)) == ("", "done failed")
 
 
-def test_the_chosen_row_has_a_band_from_edge_to_edge_and_a_study_an_arrow(tree: Tree, tmp_path: Path) -> None:
+def test_the_selected_row_has_a_full_width_band_and_a_study_an_arrow(tree: Tree, tmp_path: Path) -> None:
     view, model = tree.panel.tree, tree.panel.model
     study = model.study_index(tree.add_study(tmp_path / "study"))
     view.expandAll()

@@ -31,7 +31,7 @@ from tests.core.remote.conftest import command as program_there
 Command = Callable[..., list[str]]
 
 
-def test_every_stage_takes_the_experiments_settings_but_what_it_sets_itself() -> None:
+def test_every_stage_uses_the_experiments_settings_except_its_own() -> None:
     ours = ["name=mine", "data.train=/a.csv", "seed=5", "optim.batch_size=24", "objectives.matching.weight=0.7"]
     chain = chain_of(override(preset_config("vlmo", "tiny"), ours), "tiny")
     assert [stage.name for stage in chain.stages] == ["image", "text", "pairs"]
@@ -59,7 +59,7 @@ def test_generations_have_their_own_teachers_and_seeds() -> None:
     assert chain.stages[2].takes == {"teacher.checkpoint": "generation-2"}
 
 
-def test_a_stage_that_contradicts_itself_is_named() -> None:
+def test_a_contradictory_stage_is_named() -> None:
     masked = ["objectives.masked_patches.weight=0.1", "views.shared=true", "views.student.count=1"]
     config = override(preset_config("born-again", "tiny"), [*masked, "views.student.mask=0.5"])
     with pytest.raises(ConfigError, match=r"Stage generation-1 cannot be trained: objectives\.masked_patches"):
@@ -93,7 +93,7 @@ def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, stor
         launcher.close()
 
 
-def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command: Command) -> None:
+def test_a_paused_stage_resumes_as_the_chain(qtbot: QtBot, store: Store, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
     launcher = Launcher(store, command("--steps", "60", "--delay", "0.05"))  # time to be seen running
     tailer = Tailer(store)
@@ -113,7 +113,7 @@ def test_a_paused_stage_goes_on_as_the_chain(qtbot: QtBot, store: Store, command
         launcher.close()
 
 
-def test_a_stage_that_leaves_the_queue_takes_no_trained_stage_with_it(store: Store, command: Command) -> None:
+def test_a_stage_leaving_the_queue_keeps_trained_stages(store: Store, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "half trained")
     launcher = Launcher(store, command())
     try:
@@ -134,7 +134,7 @@ def test_a_stage_that_leaves_the_queue_takes_no_trained_stage_with_it(store: Sto
         launcher.close()
 
 
-def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot, command: Command) -> None:
+def test_a_chain_leaving_the_queue_leaves_nothing(store: Store, qtbot: QtBot, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "waits")
     launcher = Launcher(store, command())
     try:
@@ -151,7 +151,7 @@ def test_a_chain_that_leaves_the_queue_leaves_nothing(store: Store, qtbot: QtBot
         launcher.close()
 
 
-def test_paths_of_a_chain_are_made_whole_here_and_are_those_of_its_machine_elsewhere(
+def test_paths_of_a_chain_are_absolute_locally_and_unchanged_remotely(
     store: Store, qtbot: QtBot, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -168,7 +168,7 @@ def test_paths_of_a_chain_are_made_whole_here_and_are_those_of_its_machine_elsew
     assert [chain.stages[0].config.data.train for chain in chains] == [str(tmp_path / "pairs.csv"), "pairs.csv"]
 
 
-def test_a_chain_on_another_machine_is_listed_stage_by_stage(
+def test_a_remote_chain_is_listed_stage_by_stage(
     store: Store, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_TRAINER", "--steps 5 --delay 0")
@@ -198,7 +198,7 @@ def test_a_chain_on_another_machine_is_listed_stage_by_stage(
         hosts.close()
 
 
-def test_a_stage_that_begins_during_the_last_look_is_listed(
+def test_a_stage_that_starts_during_the_last_poll_is_listed(
     store: Store, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program makes its next stage and ends between two lines of one look; there is another look."""
@@ -256,7 +256,7 @@ def watched(qapp: object, store: Store, experiment: Experiment) -> Watched:
     return Watched(store, experiment)
 
 
-def test_stages_are_listed_as_they_begin_beside_the_first(watched: Watched, experiment: Experiment) -> None:
+def test_stages_are_listed_as_they_start(watched: Watched, experiment: Experiment) -> None:
     watched.first.dir.write_status(own_status())
     assert watched.watch._poll(), "more may come"
     assert watched.found == []
@@ -272,7 +272,7 @@ def test_stages_are_listed_as_they_begin_beside_the_first(watched: Watched, expe
     assert watched.listed() == ["stage-1-one", "stage-2-two", "stage-3-three"]
 
 
-def test_it_is_over_when_the_program_is_gone_and_what_began_is_listed_all_the_same(watched: Watched) -> None:
+def test_watching_ends_with_the_program_and_started_stages_are_listed(watched: Watched) -> None:
     watched.begins(1)
     assert not watched.watch._poll(), "no program lives"
     assert watched.listed() == ["stage-1-one", "stage-2-two"]
@@ -289,7 +289,7 @@ def test_a_stage_in_the_bin_stays_there(watched: Watched) -> None:
 
 
 @pytest.mark.parametrize("failing", ["import_run", "tag_run", "copy_place"])
-def test_a_stage_that_could_not_be_listed_is_tried_again(
+def test_a_stage_that_could_not_be_listed_is_retried(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     watched.first.dir.write_status(own_status())
@@ -315,7 +315,7 @@ def test_a_stage_that_could_not_be_listed_is_tried_again(
     assert len(watched.found) == 2
 
 
-def test_a_database_out_of_reach_is_asked_again_and_a_damaged_chain_is_not(
+def test_an_unreachable_database_is_retried_and_a_damaged_chain_is_not(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.first.dir.write_status(own_status())
@@ -334,7 +334,7 @@ def test_a_database_out_of_reach_is_asked_again_and_a_damaged_chain_is_not(
     assert watched.listed() == ["stage-1-one"]
 
 
-def test_no_failure_ends_the_watch(qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_error_ends_the_watch(qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_RETRY_SECONDS", 0.001)
     watched.first.dir.write_status(own_status())
     watched.begins(1)
@@ -365,7 +365,7 @@ def test_runs_without_a_chain_need_no_watching(
     assert watch.poller.ending.is_set()
 
 
-def test_what_is_found_while_it_ends_is_told_to_nobody(watched: Watched) -> None:
+def test_stages_found_during_shutdown_are_not_reported(watched: Watched) -> None:
     watched.first.dir.write_status(own_status())
     watched.begins(1)
     watched.watch.poller.ending.set()

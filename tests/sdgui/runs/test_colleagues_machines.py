@@ -82,9 +82,7 @@ class Parts:
         self.runs._work([], list(runs))
 
 
-def test_the_machine_that_is_named_alike_is_asked_first_and_one_that_greeted_is_not_asked(
-    qapp: object, tmp_path: Path
-) -> None:
+def test_the_machine_with_the_same_name_is_asked_first_and_a_connected_one_is_not(qapp: object, tmp_path: Path) -> None:
     lab = Lab(other="other.lab", near=UserError("away"), box="box.lab", last="box.lab")
     parts = Parts(tmp_path, lab)
     parts.look(a_run())
@@ -103,7 +101,7 @@ def test_the_machine_that_is_named_alike_is_asked_first_and_one_that_greeted_is_
     assert lab.heard[0] == ("probe", "other"), "by its name for ssh"
 
 
-def test_a_run_whose_computer_is_none_of_the_machines_says_so(qapp: object, tmp_path: Path) -> None:
+def test_a_run_on_an_unknown_computer_is_reported(qapp: object, tmp_path: Path) -> None:
     lab = Lab(box=UserError("away"), near=TooLate(), other="other.lab")
     parts = Parts(tmp_path, lab)
     parts.look(a_run(), a_run(2, there=None))
@@ -122,7 +120,7 @@ def test_a_run_whose_computer_is_none_of_the_machines_says_so(qapp: object, tmp_
         (OSError("No space."), "The curves of this run cannot be shown: No space."),
     ],
 )
-def test_why_curves_are_not_shown(qapp: object, tmp_path: Path, reads: Exception, said: str) -> None:
+def test_reasons_why_curves_are_not_shown(qapp: object, tmp_path: Path, reads: Exception, said: str) -> None:
     lab = Lab(box="box.lab")
     lab.reads = reads
     parts = Parts(tmp_path, lab)
@@ -131,7 +129,7 @@ def test_why_curves_are_not_shown(qapp: object, tmp_path: Path, reads: Exception
     assert parts.mirrors.did == []
 
 
-def test_a_run_that_was_let_go_meanwhile_is_not_followed(qapp: object, tmp_path: Path) -> None:
+def test_a_released_run_is_not_followed(qapp: object, tmp_path: Path) -> None:
     parts = Parts(tmp_path, Lab(box="box.lab"))
     parts.runs._work([], [a_run()])
     assert parts.mirrors.did == []
@@ -139,7 +137,7 @@ def test_a_run_that_was_let_go_meanwhile_is_not_followed(qapp: object, tmp_path:
     assert parts.mirrors.did == [("detach", "k7")]
 
 
-def test_each_run_is_looked_for_once_and_let_go_when_it_is_no_longer_shown(
+def test_each_run_is_looked_up_once_and_released_when_hidden(
     qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts, worked = Parts(tmp_path, Lab()), list[tuple[list[int], list[int]]]()

@@ -41,9 +41,7 @@ def told(demo: DemoData) -> list[tuple[Any, ...]]:
     return demo.told  # type: ignore[attr-defined,no-any-return]
 
 
-def test_data_that_are_drawn_tell_how_far_they_are_and_when_they_are_there(
-    make: Make, qtbot: QtBot, tmp_path: Path
-) -> None:
+def test_rendering_reports_progress_and_its_end(make: Make, qtbot: QtBot, tmp_path: Path) -> None:
     code = f"import sys; print('1,200 of 4,800', file=sys.stderr); print(); {WRITE.format(TABLES)}"
     demo = make(code)
     assert (demo.complete, demo.making) == (False, False)
@@ -73,7 +71,7 @@ def test_data_that_are_drawn_tell_how_far_they_are_and_when_they_are_there(
     ],
     ids=["failed", "silent", "unfinished", "crashed"],
 )
-def test_why_data_could_not_be_drawn_is_told_with_what_the_program_said(
+def test_a_failed_rendering_is_reported_with_the_output(
     make: Make, qtbot: QtBot, code: str, said: str, output: str
 ) -> None:
     demo = make(code)
@@ -83,7 +81,7 @@ def test_why_data_could_not_be_drawn_is_told_with_what_the_program_said(
     assert sum(what[0] in ("failed", "ready") for what in told(demo)) == 1
 
 
-def test_a_program_that_is_not_there_is_told_once(qapp: object, qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_missing_program_is_reported_once(qapp: object, qtbot: QtBot, tmp_path: Path) -> None:
     demo, failed = DemoData(tmp_path, [str(tmp_path / "none")]), list[str]()
     demo.failed.connect(lambda said, _output: failed.append(said))
     demo.make()
@@ -95,7 +93,7 @@ def test_a_program_that_is_not_there_is_told_once(qapp: object, qtbot: QtBot, tm
     qtbot.waitUntil(lambda: len(failed) == 2)
 
 
-def test_data_that_are_given_up_say_nothing_more_and_are_drawn_anew(make: Make, qtbot: QtBot) -> None:
+def test_cancelled_rendering_is_silent_and_can_be_restarted(make: Make, qtbot: QtBot) -> None:
     demo = make("import time; print('1/2'); time.sleep(60)")
     demo.cancel()
     demo.make()
@@ -113,7 +111,7 @@ def test_data_that_are_given_up_say_nothing_more_and_are_drawn_anew(make: Make, 
     demo.cancel()
 
 
-def test_the_demo_s_experiments_train_on_its_data(tmp_path: Path) -> None:
+def test_the_demo_experiments_train_on_its_data(tmp_path: Path) -> None:
     configs, demo = demo_configs(tmp_path), DemoData(tmp_path, ["none"])
     assert SHOWN_FIRST in configs
     assert {name: config.preset for name, config in configs.items()} == DEMO_EXPERIMENTS
@@ -132,7 +130,7 @@ def test_the_demo_s_experiments_train_on_its_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["train", "demo"])
-def test_without_what_draws_them_that_is_told_when_whoever_asked_has_said_that_it_waits(
+def test_a_missing_renderer_is_reported_after_the_caller_waits(
     qapp: object, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     def need(part: str) -> None:

@@ -60,9 +60,7 @@ def finished_at(run: Run) -> float:
     return max(event.time for event in EventReader(run.dir.events).read_all() if isinstance(event, RunFinished))
 
 
-def test_a_trainer_sees_the_devices_that_it_was_given(
-    store: Store, experiment: Experiment, command: Command, qtbot: QtBot
-) -> None:
+def test_a_trainer_sees_only_its_devices(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:
     launcher = Launcher(store, command("--steps", "500"), slots=MachineSlots(four))
     try:
         runs = [launcher.launch(experiment.id), launcher.launch(experiment.id, place=Place(devices="2,3"))]
@@ -77,7 +75,7 @@ def test_a_trainer_sees_the_devices_that_it_was_given(
         launcher.close()
 
 
-def test_several_gpus_of_this_computer_are_a_process_each(
+def test_several_local_gpus_have_a_process_each(
     store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
@@ -98,7 +96,7 @@ def test_several_gpus_of_this_computer_are_a_process_each(
     assert not any("nproc" in word for word in started[1][0])
 
 
-def test_stages_write_logs_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_write_their_own_logs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
     def start(command: list[str], *_: object) -> subprocess.Popen[bytes]:
@@ -120,12 +118,12 @@ def test_stages_write_logs_of_their_own(store: Store, monkeypatch: pytest.Monkey
     assert commands[0][-3].endswith("chain.json")
 
 
-def test_a_run_without_gpus_sees_what_the_window_sees() -> None:
+def test_a_run_without_gpus_sees_the_environment_of_the_window() -> None:
     assert device_variables("") == {}
 
 
 @pytest.mark.parametrize("runs", [5, pytest.param(40, marks=pytest.mark.slow)])
-def test_each_gpu_is_busy_with_one_run_and_none_idles(
+def test_each_gpu_runs_one_run_and_none_is_idle(
     launcher: Launcher, store: Store, experiment: Experiment, qtbot: QtBot, runs: int
 ) -> None:
     begun: list[int] = []
@@ -146,7 +144,7 @@ def test_each_gpu_is_busy_with_one_run_and_none_idles(
     print(json.dumps({"idle_seconds_at_most": max(idle), "runs": runs}))
 
 
-def test_what_is_dragged_to_the_front_starts_first(
+def test_a_run_dragged_to_the_front_starts_first(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:
     launcher = Launcher(store, command("--steps", "3"), slots=MachineSlots(lambda: [Gpu(0, free=False)]))
@@ -166,7 +164,7 @@ def test_what_is_dragged_to_the_front_starts_first(
         again.close()
 
 
-def test_a_machine_out_of_reach_holds_nothing_else_up(
+def test_an_unreachable_machine_delays_nothing_else(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:
     launcher = Launcher(store, command("--steps", "3"))
@@ -190,7 +188,7 @@ def test_slots_follow_from_gpus() -> None:
     assert visible(gpus, "") == []
 
 
-def test_stages_of_a_chain_train_where_the_first_does(store: Store) -> None:
+def test_stages_of_a_chain_train_on_the_device_of_the_first(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     first, second = (store.add_run(experiment.id, True, Place("", "3")) for _ in range(2))
     assert store.give_devices(first.id, Slots(("0", "3"))).devices == "3"
@@ -198,7 +196,7 @@ def test_stages_of_a_chain_train_where_the_first_does(store: Store) -> None:
     assert store.run(second.id).devices == "3"
 
 
-def test_nothing_starts_on_the_cpu_while_the_gpus_have_not_answered(
+def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:
     gpus: list[list[Gpu] | None] = [None]

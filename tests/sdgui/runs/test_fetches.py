@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> RunDir:
     ("error", "why"),
     [(UserError("The line is down."), "The line is down."), (OSError("no disk"), "OSError: no disk")],
 )
-def test_what_ends_a_fetch_is_told_and_another_may_be_begun(
+def test_the_end_of_a_fetch_is_reported_and_another_may_start(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, run: RunDir, error: Exception, why: str
 ) -> None:
     asked: list[tuple[Any, ...]] = []
@@ -56,7 +56,7 @@ def test_what_ends_a_fetch_is_told_and_another_may_be_begun(
     assert asked == [("host far", run.path, "last", False), ("host far", run.path, "best", False)]
 
 
-def test_progress_is_told_a_few_times_a_second_and_at_the_end(
+def test_progress_is_reported_a_few_times_a_second_and_at_the_end(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, run: RunDir
 ) -> None:
     now = [100.0]
@@ -105,7 +105,7 @@ CHUNK = Chunk(data=pack_bytes(b"jpeg"), size=4, stamp=1)
 
 
 @pytest.mark.parametrize("kind", ["ready", "off", "connecting", ""])
-def test_a_image_is_put_in_its_place_once(tmp_path: Path, kind: str) -> None:
+def test_an_image_is_stored_once(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
     images = RemoteImages(tmp_path, far)
@@ -118,7 +118,7 @@ def test_a_image_is_put_in_its_place_once(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["waiting", "refused"])
-def test_nothing_waits_for_a_machine_that_is_out_of_reach(tmp_path: Path, kind: str) -> None:
+def test_nothing_waits_for_an_unreachable_machine(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
     RemoteImages(tmp_path, far).fetch(path)
@@ -126,7 +126,7 @@ def test_nothing_waits_for_a_machine_that_is_out_of_reach(tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("answer", [{}, {"/other.png": CHUNK}, UserError("no"), OSError("no"), TimeoutError()])
-def test_a_image_that_does_not_come_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
+def test_an_image_that_does_not_arrive_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
     far: Any = Far(answer)
     path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
     RemoteImages(tmp_path, far).fetch(path)

@@ -62,7 +62,7 @@ def all_followed(store: Store, tailer: Tailer, good: list[Run], qtbot: QtBot) ->
     assert all(tailer.state(run.id) is RunState.DONE for run in good)
 
 
-def test_garbage_beside_good_runs(
+def test_invalid_folders_beside_valid_runs(
     store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot
 ) -> None:
     runs = [make(store, experiment) for _ in range(7)]
@@ -88,7 +88,7 @@ def test_garbage_beside_good_runs(
 
 
 @pytest.mark.parametrize("what", ["pipe", "endless"])
-def test_events_that_are_no_file_are_said_once_and_stop_nobody(
+def test_event_logs_that_are_no_files_are_reported_once_and_stop_nothing(
     store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot, what: str
 ) -> None:
     good, bad = make(store, experiment), make(store, experiment)
@@ -114,7 +114,7 @@ def test_events_that_are_no_file_are_said_once_and_stop_nobody(
     assert {sentence for _, sentence in troubles[1:]} <= {""}, "said once"
 
 
-def test_a_fault_of_ours_with_one_run_stops_none_of_the_others(
+def test_a_bug_with_one_run_stops_no_other(
     store: Store,
     experiment: Experiment,
     tailer: Tailer,
@@ -142,7 +142,7 @@ def test_a_fault_of_ours_with_one_run_stops_none_of_the_others(
     assert progress.failure == sentence
 
 
-def test_a_fault_of_ours_with_the_store_does_not_end_the_thread(
+def test_a_bug_with_the_store_does_not_end_the_thread(
     store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -164,9 +164,7 @@ def test_a_fault_of_ours_with_the_store_does_not_end_the_thread(
     qtbot.waitUntil(lambda: troubles == said)  # once, and that it is over
 
 
-def test_why_nothing_can_be_read_is_known_when_the_window_is_opened_again(
-    store: Store, experiment: Experiment, qtbot: QtBot
-) -> None:
+def test_the_reason_for_missing_events_survives_a_restart(store: Store, experiment: Experiment, qtbot: QtBot) -> None:
     bad = make(store, experiment)
     bad.dir.events.write_bytes(GARBAGE)
     failures = []
@@ -181,7 +179,7 @@ def test_why_nothing_can_be_read_is_known_when_the_window_is_opened_again(
     assert "Input should be a valid number, not None" in failures[0]
 
 
-def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(
+def test_a_replaced_events_file_replaces_all_curves(
     store: Store, experiment: Experiment, tailer: Tailer, qtbot: QtBot
 ) -> None:
     """Also where the new one begins without a start, which would cut what is later than it."""
@@ -204,7 +202,7 @@ def test_a_replaced_events_file_leaves_nothing_of_the_former_curves(
     assert set(store.summaries([run.id])[run.id]) == {"train/loss"}
 
 
-def test_the_state_of_a_run_elsewhere_is_told_when_it_is_another(store: Store, experiment: Experiment) -> None:
+def test_the_state_of_a_remote_run_is_reported_on_change(store: Store, experiment: Experiment) -> None:
     outbox = Outbox()
     follower = Follower(store, outbox, lambda: None, 60.0)
     run = replace(store.add_run(experiment.id), owner_host="another computer", state=RunState.RUNNING)

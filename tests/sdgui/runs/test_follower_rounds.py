@@ -68,7 +68,7 @@ def another(store: Store, experiment: Experiment) -> Run:
     return run
 
 
-def test_what_lives_is_polled_each_round_and_the_rest_seldom(
+def test_active_runs_are_polled_each_round_and_the_rest_seldom(
     follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float], polled: list[int]
 ) -> None:
     run.dir.write_status(own_status())
@@ -92,7 +92,7 @@ def test_what_lives_is_polled_each_round_and_the_rest_seldom(
     assert polled[9:] == [run.id], "asked for is as good as due: the next seldom round is later"
 
 
-def test_progress_is_recorded_twice_a_second_and_a_change_of_state_at_once(
+def test_progress_is_recorded_twice_a_second_and_a_state_change_at_once(
     follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: list[tuple[float, int]] = []
@@ -124,7 +124,7 @@ def test_progress_is_recorded_twice_a_second_and_a_change_of_state_at_once(
     assert follower._outbox.take().states == {run.id: RunState.DONE}
 
 
-def test_trouble_is_said_once_and_again_when_it_comes_back(
+def test_a_problem_is_reported_once_and_again_when_it_returns(
     follower: Follower, run: Run, clock: list[float], polled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follower._poll_runs()
@@ -152,7 +152,7 @@ def test_trouble_is_said_once_and_again_when_it_comes_back(
     assert troubles() == first
 
 
-def test_a_store_that_does_not_answer_is_said_once_and_followed_runs_stay(
+def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
     follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.dir.write_status(own_status())
@@ -178,7 +178,7 @@ def test_a_store_that_does_not_answer_is_said_once_and_followed_runs_stay(
     assert follower._outbox.take().troubles == [(0, ""), (0, "The database is away.")], "it had come back meanwhile"
 
 
-def test_runs_that_appear_later_are_news_and_the_first_are_not(
+def test_later_runs_are_news_and_the_initial_ones_are_not(
     follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float]
 ) -> None:
     follower._poll_runs()
@@ -194,7 +194,7 @@ def test_runs_that_appear_later_are_news_and_the_first_are_not(
     assert set(follower.progress) == {run.id}
 
 
-def test_lines_that_cannot_be_read_are_counted_in_the_log_of_a_shown_run(
+def test_unreadable_lines_of_a_shown_run_are_counted_in_its_log(
     follower: Follower, run: Run, clock: list[float]
 ) -> None:
     shown = follower.shown[run.id] = ShownRun()
@@ -219,7 +219,7 @@ def test_lines_that_cannot_be_read_are_counted_in_the_log_of_a_shown_run(
         (FileNotFoundError(2, "gone"), None),
     ],
 )
-def test_why_curves_of_a_shown_run_do_not_come_is_said_once(
+def test_missing_curves_of_a_shown_run_are_reported_once(
     follower: Follower, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
 ) -> None:
     class Refused(EventReader):
@@ -239,7 +239,7 @@ def test_why_curves_of_a_shown_run_do_not_come_is_said_once(
     assert shown.loaded, "it goes on when they can be read"
 
 
-def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
+def test_a_long_log_is_read_in_parts_and_announced_when_complete(
     follower: Follower, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower_module, "_CHUNK", 300)
@@ -261,7 +261,7 @@ def test_a_long_log_is_filled_in_parts_and_told_when_it_is_whole(
     assert news.curves[run.id] >= {"train/loss", "lifecycle"}
 
 
-def test_what_was_read_is_recorded_at_the_end(
+def test_unrecorded_progress_is_recorded_at_the_end(
     store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     follower = Follower(store, Outbox(), lambda: None, 60.0)
@@ -276,7 +276,7 @@ def test_what_was_read_is_recorded_at_the_end(
     assert store.run(run.id).step == 8
 
 
-def test_a_record_of_another_machine_that_cannot_be_read_is_said_of_its_run_alone(
+def test_an_unreadable_remote_record_is_reported_for_its_run_only(
     follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

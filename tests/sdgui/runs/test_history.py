@@ -65,7 +65,7 @@ def everything(history: RunHistory) -> str:
 
 @settings(max_examples=40, deadline=None)
 @given(events=events, data=st.data())
-def test_a_log_that_grows_by_any_bytes_gives_the_same_history(
+def test_a_log_growing_by_any_bytes_gives_the_same_history(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], data: st.DataObject
 ) -> None:
     content = b"".join(encode(event) for event in events)
@@ -85,7 +85,7 @@ def test_a_log_that_grows_by_any_bytes_gives_the_same_history(
     assert everything(pieces) == everything(whole)
 
 
-def test_steps_that_a_script_logs_in_any_order_are_drawn_in_order() -> None:
+def test_steps_logged_in_any_order_are_drawn_in_order() -> None:
     history = RunHistory()
     history.apply([metrics(1, 1.0), metrics(5, 5.0)])
     before = history.curve("train/loss")
@@ -94,7 +94,7 @@ def test_steps_that_a_script_logs_in_any_order_are_drawn_in_order() -> None:
     assert before.steps.tolist() == [1, 5], "what was handed out never changes"
 
 
-def test_a_start_voids_later_points_and_they_come_again() -> None:
+def test_a_start_voids_later_points_until_they_are_repeated() -> None:
     history = RunHistory()
     history.apply([started(0), *(metrics(step, step / 10) for step in range(1, 8))])
     changed = history.apply([started(4), metrics(5, 9.0)])
@@ -111,7 +111,7 @@ def test_a_start_voids_later_points_and_they_come_again() -> None:
     assert [row.step for row in history.evaluated] == [3, 4]
 
 
-def test_a_long_run_keeps_every_point_before_the_step_that_it_goes_on_from() -> None:
+def test_a_long_run_keeps_every_point_before_the_resumed_step() -> None:
     history = RunHistory()
     history.apply([started(0), *(metrics(step, float(step)) for step in range(1, 1001))])
     history.apply([started(600), metrics(601, -1.0)])
@@ -127,7 +127,7 @@ def test_pauses_do_not_count_as_training_time() -> None:
     assert history.curve("train/loss").seconds.tolist() == [3.0, 5.0]
 
 
-def test_all_sittings_count_as_work_and_pauses_do_not() -> None:
+def test_training_time_adds_up_all_sessions_without_pauses() -> None:
     history = RunHistory()
     assert history.worked == 0.0
     history.apply([started(0, 100.0), metrics(5, 1.0, 160.0), RunFinished(step=5, outcome="paused", time=170.0)])
@@ -151,7 +151,7 @@ def test_snapshots_never_change() -> None:
         before.values[0] = 5.0
 
 
-def test_a_reader_in_another_thread_always_sees_whole_points() -> None:
+def test_a_reader_in_another_thread_always_sees_complete_points() -> None:
     history = RunHistory()
     stop = threading.Event()
     torn: list[str] = []
@@ -202,7 +202,7 @@ def test_the_state_follows_the_last_lifecycle_event() -> None:
     assert len(history.starts) == 2
 
 
-def test_a_replaced_log_is_forgotten(tmp_path: Path) -> None:
+def test_a_replaced_log_replaces_the_history(tmp_path: Path) -> None:
     history = RunHistory()
     history.apply([started(0), metrics(1, 1.0), metrics(2, 1.0, 7.0), started(1, 9.0), Log(level="info", message="a")])
     history.clear()
@@ -221,7 +221,7 @@ def test_a_replaced_log_is_forgotten(tmp_path: Path) -> None:
         {"student": [{"caption": "a", "hits": [{"image": "x", "score": "high"}]}]},
     ],
 )
-def test_a_sample_of_another_shape_is_said_and_not_shown(content: dict[str, object]) -> None:
+def test_a_sample_of_another_shape_is_reported_and_not_shown(content: dict[str, object]) -> None:
     history = RunHistory()
     good = Sample(step=2, what="retrieval", content={"teacher": [{"hits": [{"image": "x", "score": 1}]}]}, time=7.0)
     changed = history.apply([good, Sample(step=3, what="retrieval", content=content, time=8.0)])
@@ -230,7 +230,7 @@ def test_a_sample_of_another_shape_is_said_and_not_shown(content: dict[str, obje
     assert [log.message for log in history.logs] == ["The sample of step 3 has another shape and is not shown."]
 
 
-def test_no_more_metrics_are_held_than_a_run_can_have() -> None:
+def test_the_number_of_metrics_is_bounded() -> None:
     history, summary = RunHistory(), RunSummary()
     for part in range(3):
         names = {f"m{part}-{number}": 1.0 for number in range(MOST_METRICS // 2)}
@@ -241,7 +241,7 @@ def test_no_more_metrics_are_held_than_a_run_can_have() -> None:
     assert history.curve("train/loss").steps.tolist() == [0.0, 1.0, 2.0], "what is known goes on"
 
 
-def test_a_warning_does_not_lengthen_the_work() -> None:
+def test_a_warning_does_not_lengthen_the_training_time() -> None:
     history = RunHistory()
     history.apply([started(0, time=100.0), Log(level="info", message="x", time=107.0)])
     history.warn("a line was unreadable")
@@ -249,7 +249,7 @@ def test_a_warning_does_not_lengthen_the_work() -> None:
     assert history.logs[-1].time == 107.0
 
 
-def test_the_total_is_drawn_at_steps_of_the_same_terms() -> None:
+def test_the_total_loss_is_drawn_only_at_steps_of_equal_terms() -> None:
     def total(step: int, loss: float, *terms: str) -> Metrics:
         return Metrics(step=step, values={"train/loss": loss, **{f"train/{term}": 1.0 for term in terms}}, time=0.0)
 

@@ -134,7 +134,7 @@ def test_a_machine_is_asked_again_when_its_answer_is_old(hosts: Hosts, machines:
 
 
 @pytest.mark.parametrize("kind", ["waiting", "refused"])
-def test_a_machine_out_of_reach_is_asked_seldom_and_never_waited_for(
+def test_an_unreachable_machine_is_retried_seldom_and_never_waited_for(
     hosts: Hosts, machines: Pretended, clock: list[float], kind: str
 ) -> None:
     machines.kinds["near"] = ConnectionState(kind)
@@ -150,7 +150,7 @@ def test_a_machine_out_of_reach_is_asked_seldom_and_never_waited_for(
     assert hosts.slots("near") == Slots((), 4, frozenset(), 1)
 
 
-def test_what_many_runs_say_at_once_is_said_once(hosts: Hosts, clock: list[float]) -> None:
+def test_a_message_of_many_runs_is_reported_once(hosts: Hosts, clock: list[float]) -> None:
     said = heard(hosts.trouble)
     for seconds, times in ((0.0, 1), (1.0, 1), (30.0, 1), (30.1, 2)):
         clock[0] = 1000.0 + seconds
@@ -160,7 +160,7 @@ def test_what_many_runs_say_at_once_is_said_once(hosts: Hosts, clock: list[float
     assert len(said) == 3
 
 
-def test_the_gpus_of_this_computer_are_asked_for_where_there_may_be_any(hosts: Hosts, machines: Pretended) -> None:
+def test_local_gpus_are_queried_where_there_may_be_any(hosts: Hosts, machines: Pretended) -> None:
     hosts._has_gpus = False
     assert hosts.gpus_here() == ()
     assert machines.asked == []
@@ -172,7 +172,7 @@ def test_the_gpus_of_this_computer_are_asked_for_where_there_may_be_any(hosts: H
     assert hosts.gpus_here() == ()
 
 
-def test_a_machine_that_is_removed_is_no_place_any_more(hosts: Hosts) -> None:
+def test_a_removed_machine_is_no_place_any_longer(hosts: Hosts) -> None:
     hosts.slots("near")
     places = heard(hosts.place_changed)
     hosts.set_place(Place("near", "1"))
@@ -184,7 +184,7 @@ def test_a_machine_that_is_removed_is_no_place_any_more(hosts: Hosts) -> None:
     assert hosts.facts("near") is None
 
 
-def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_machines_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     far = {"near": Slots(("0",)), "gone": None}
     slots = MachineSlots(lambda: [Gpu(index=0), Gpu(index=1)], 3, far.get)
@@ -204,7 +204,7 @@ def test_machines_out_of_reach_are_left_out(monkeypatch: pytest.MonkeyPatch) -> 
         (lambda machines, path: (path.parent.mkdir(parents=True), path.write_bytes(b"there")), 0, b"there"),
     ],
 )
-def test_a_image_of_another_machine_is_fetched_once_and_never_waited_for(
+def test_an_image_of_another_machine_is_fetched_once_and_never_waited_for(
     tmp_path: Path,
     machines: Pretended,
     before: Callable[[Pretended, Path], object],
@@ -222,7 +222,7 @@ def test_a_image_of_another_machine_is_fetched_once_and_never_waited_for(
     assert len(machines.asked) == asked
 
 
-def test_every_question_is_answered_or_refused_with_its_machine(hosts: Hosts, machines: Pretended) -> None:
+def test_every_request_is_answered_or_refused_with_its_machine(hosts: Hosts, machines: Pretended) -> None:
     told = [heard(signal) for signal in (hosts.probed, hosts.checked, hosts.scripted, hosts.refused)]
     machines.sent = "an answer"  # type: ignore[assignment]
     for name in ("near", "nobody"):
@@ -240,7 +240,7 @@ def test_every_question_is_answered_or_refused_with_its_machine(hosts: Hosts, ma
     assert data == [machines.sent, "there is no machine nobody"]
 
 
-def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
+def test_a_run_known_to_its_machine_is_resumed_and_another_launched(
     hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
@@ -268,7 +268,7 @@ def test_a_run_that_its_machine_has_is_resumed_and_another_one_launched(
 
 
 @pytest.mark.parametrize(("tool", "there"), [("/usr/bin/nvidia-smi", True), (None, Path("/dev/nvidiactl").exists())])
-def test_this_computer_has_gpus_where_their_driver_or_its_tool_is(
+def test_local_gpus_exist_where_their_driver_or_tool_is(
     tool: str | None, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: tool if name == "nvidia-smi" else None)
@@ -279,7 +279,7 @@ def test_this_computer_has_gpus_where_their_driver_or_its_tool_is(
         made.close()
 
 
-def test_gpus_that_have_not_answered_are_unknown_and_the_late_answer_counts(
+def test_silent_gpus_are_unknown_and_a_late_answer_counts(
     hosts: Hosts, machines: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late: Future[Any] = Future()

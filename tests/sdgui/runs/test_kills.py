@@ -90,14 +90,14 @@ def check_killed_windows(
     assert (best.step, best.value) == (total, trainer.recall_at(total))
 
 
-def test_a_killed_window_loses_and_doubles_nothing(
+def test_a_killed_window_loses_and_duplicates_nothing(
     store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
 ) -> None:
     check_killed_windows(store, run, command("--steps", "250", "--delay", "0.01"), trainer, qtbot, times=1, seed=5)
 
 
 @pytest.mark.slow
-def test_twenty_killed_windows_lose_and_double_nothing(
+def test_twenty_killed_windows_lose_and_duplicate_nothing(
     store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
 ) -> None:
     check_killed_windows(store, run, command("--steps", "2500", "--delay", "0.01"), trainer, qtbot, times=20, seed=20)

@@ -58,7 +58,7 @@ def test_a_launch_freezes_the_config_and_reports(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX; Windows is given creation flags")
-def test_a_trainer_has_a_session_of_its_own_and_no_zombie_stays(
+def test_a_trainer_has_its_own_session_and_no_zombie_stays(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     run = make_launcher("--steps", "4", "--delay", "0.1").launch(experiment.id)
@@ -92,7 +92,7 @@ def test_the_first_status_names_the_process_and_never_overwrites(store: Store, e
         assert status.step == 77
 
 
-def test_a_trainer_that_dies_before_its_first_word_is_seen_to_be_dead(
+def test_a_trainer_that_dies_before_its_first_event_is_noticed(
     store: Store, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = Launcher(store, command=[sys.executable, "-c", "import sys; sys.exit('no such data')"])
@@ -107,7 +107,7 @@ def test_a_trainer_that_dies_before_its_first_word_is_seen_to_be_dead(
     launcher.close()
 
 
-def test_pause_saves_and_resume_goes_on(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
+def test_pause_saves_and_resume_continues(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
     launcher = make_launcher("--steps", "60", "--delay", "0.02")
     run = launcher.launch(experiment.id)
     qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
@@ -129,7 +129,7 @@ def test_a_live_run_is_not_started_twice(make_launcher: MakeLauncher, experiment
         launcher.resume(run.id)
 
 
-def test_stop_is_asked_first(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
+def test_stop_is_requested_before_signals(make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot) -> None:
     launcher = make_launcher("--steps", "2000")
     run = launcher.launch(experiment.id)
     qtbot.waitUntil(lambda: running(run), timeout=WAIT_MS)
@@ -142,7 +142,7 @@ def test_stop_is_asked_first(make_launcher: MakeLauncher, experiment: Experiment
     assert finished(run) == "stopped"
 
 
-def test_stop_escalates_on_a_trainer_that_does_not_listen(
+def test_stop_escalates_for_an_unresponsive_trainer(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5000", "--deaf", asked_seconds=0.1, terminated_seconds=0.1)
@@ -160,7 +160,7 @@ def test_stop_escalates_on_a_trainer_that_does_not_listen(
     assert finished(run) == ""
 
 
-def test_stop_never_ends_a_stranger_with_the_same_number(
+def test_stop_never_kills_an_unrelated_process_with_the_same_id(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
@@ -212,7 +212,9 @@ def test_the_queue_runs_one_after_another(
     assert store.queue() == []
 
 
-def test_a_run_taken_from_the_queue_is_gone(make_launcher: MakeLauncher, experiment: Experiment, store: Store) -> None:
+def test_a_run_removed_from_the_queue_is_gone(
+    make_launcher: MakeLauncher, experiment: Experiment, store: Store
+) -> None:
     store.add_run(experiment.id)  # alive, as far as the store knows, so that the queue waits
     launcher = make_launcher()
     run = launcher.enqueue(experiment.id)
@@ -225,7 +227,7 @@ def test_a_run_taken_from_the_queue_is_gone(make_launcher: MakeLauncher, experim
 
 
 @pytest.mark.parametrize("events", [True, False])
-def test_an_imported_run_taken_from_the_queue_keeps_its_folder(
+def test_an_imported_run_removed_from_the_queue_keeps_its_folder(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, tmp_path: Path, events: bool
 ) -> None:
     assert experiment.config is not None
@@ -249,7 +251,7 @@ def test_an_imported_run_taken_from_the_queue_keeps_its_folder(
     assert store.queue() == []
 
 
-def test_a_run_of_our_own_that_has_trained_stays_when_it_leaves_the_queue(
+def test_a_trained_run_stays_when_it_leaves_the_queue(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store
 ) -> None:
     assert experiment.config is not None
@@ -267,7 +269,7 @@ def test_a_run_of_our_own_that_has_trained_stays_when_it_leaves_the_queue(
     assert run.id in {item.id for item in store.runs()}
 
 
-def test_a_queued_run_that_cannot_start_says_so_and_the_next_one_starts(
+def test_a_queued_run_that_cannot_start_is_reported_and_the_next_one_starts(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "2")
@@ -282,7 +284,7 @@ def test_a_queued_run_that_cannot_start_says_so_and_the_next_one_starts(
     assert store.run(bad.id).failure == said[0][1]
 
 
-def test_a_queued_run_that_another_program_took_up_is_not_started_again(
+def test_a_queued_run_started_by_another_program_is_not_started_again(
     make_launcher: MakeLauncher, experiment: Experiment, store: Store, qtbot: QtBot
 ) -> None:
     run = store.add_run(experiment.id)
@@ -340,7 +342,7 @@ def test_a_core_package_in_the_current_folder_is_not_mistaken_for_ours(tmp_path:
         assert found.stdout.strip() == "ours"
 
 
-def test_a_folder_that_leads_elsewhere_is_not_written_by_a_launch(
+def test_a_launch_does_not_write_a_folder_linked_outside(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot, tmp_path: Path
 ) -> None:
     launcher = make_launcher("--steps", "2")

@@ -56,7 +56,7 @@ def metrics(step: int) -> Metrics:
     return Metrics(step=step, values={"train/loss": float(step)}, time=NOW)
 
 
-def test_a_long_file_is_read_a_chunk_at_a_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_file_is_read_one_chunk_per_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = 2 * len(encode(metrics(10))) + 5
     monkeypatch.setattr(live_module, "_CHUNK", chunk)
     live = new(tmp_path)
@@ -77,7 +77,7 @@ def test_a_long_file_is_read_a_chunk_at_a_poll(tmp_path: Path, monkeypatch: pyte
     assert not live.behind
 
 
-def test_the_process_table_is_asked_now_and_then_and_only_of_what_lives(tmp_path: Path, clock: list[float]) -> None:
+def test_processes_are_checked_at_intervals_and_only_for_active_runs(tmp_path: Path, clock: list[float]) -> None:
     live = new(tmp_path)
     judged: list[float] = []
     judge = live._judge
@@ -118,7 +118,7 @@ def test_the_process_table_is_asked_now_and_then_and_only_of_what_lives(tmp_path
         assert live.poll().state is state
 
 
-def test_a_start_that_never_came_to_a_trainer_is_a_failure(tmp_path: Path, clock: list[float]) -> None:
+def test_a_start_that_never_reached_the_trainer_is_a_failure(tmp_path: Path, clock: list[float]) -> None:
     live = new(tmp_path, launched=None)
     assert live.poll().state is RunState.INTERRUPTED
     live.refresh(record(tmp_path, launched=None, ending="failed", failure="No such program.", finished=NOW))
@@ -131,7 +131,7 @@ def test_a_start_that_never_came_to_a_trainer_is_a_failure(tmp_path: Path, clock
     assert other.poll().state is RunState.RUNNING, "it was launched since"
 
 
-def test_a_folder_that_went_away_while_its_run_began(tmp_path: Path, clock: list[float]) -> None:
+def test_a_folder_that_disappears_while_its_run_starts(tmp_path: Path, clock: list[float]) -> None:
     run = record(tmp_path / "run")
     live = LiveRun(run, {})
     assert live.poll().state is RunState.STARTING, "its folder is yet to come"
@@ -159,7 +159,7 @@ def test_a_folder_that_went_away_while_its_run_began(tmp_path: Path, clock: list
     ],
     ids=["nothing", "output", "Slurm's word", "no event", "an event"],  # what is written has the time in it
 )
-def test_why_a_run_was_interrupted(
+def test_reasons_of_an_interruption(
     tmp_path: Path, clock: list[float], events: bytes, note: str, stderr: str, said: str
 ) -> None:
     live = new(tmp_path)
@@ -171,7 +171,7 @@ def test_why_a_run_was_interrupted(
     assert said in found.failure
 
 
-def test_what_is_shown_of_a_living_and_of_a_dead_trainer(tmp_path: Path, clock: list[float]) -> None:
+def test_states_shown_for_live_and_dead_trainers(tmp_path: Path, clock: list[float]) -> None:
     live = new(tmp_path)
     first = live.poll()
     assert (first.state, first.doing, first.seconds_left) == (RunState.STARTING, "starting", None)
@@ -193,7 +193,7 @@ def test_what_is_shown_of_a_living_and_of_a_dead_trainer(tmp_path: Path, clock: 
     )  # fmt: skip
 
 
-def test_what_the_store_has_is_not_recorded_again(tmp_path: Path, clock: list[float]) -> None:
+def test_stored_values_are_not_recorded_again(tmp_path: Path, clock: list[float]) -> None:
     live = new(tmp_path)
     live.poll()
     assert live.to_record() is None
@@ -223,7 +223,7 @@ def test_what_the_store_has_is_not_recorded_again(tmp_path: Path, clock: list[fl
     assert not live.rewritten, "it only grew"
 
 
-def test_a_finished_run_whose_folder_is_gone_says_so_until_it_is_back(tmp_path: Path, clock: list[float]) -> None:
+def test_a_finished_run_with_a_missing_folder_is_reported_until_it_is_back(tmp_path: Path, clock: list[float]) -> None:
     run = record(tmp_path / "run", state=RunState.DONE)
     live = new(run.folder, state=RunState.DONE)
     write(live, started(), metrics(50), RunFinished(step=50, time=NOW + 1))

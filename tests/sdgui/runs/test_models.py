@@ -29,7 +29,7 @@ from sdgui.runs.models import (
 )
 
 
-def test_names_and_tags_are_those_that_open_clip_knows() -> None:
+def test_names_and_tags_are_those_of_open_clip() -> None:
     coca = [name for name in open_clip.list_models() if "multimodal_cfg" in open_clip.get_model_config(name)]
     assert set(architectures()) == set(list_architectures())
     assert {(name, tag) for name, tags in pretrained_tags().items() for tag in tags} == set(open_clip.list_pretrained())
@@ -37,7 +37,7 @@ def test_names_and_tags_are_those_that_open_clip_knows() -> None:
     assert {name for name, captions in architectures().items() if captions} == {*coca, *ours}
 
 
-def test_where_weights_come_from_is_what_open_clip_says() -> None:
+def test_weight_sources_match_open_clip() -> None:
     found = pretrained_weights()
     for name, tag in open_clip.list_pretrained():
         wanted = open_clip.get_pretrained_cfg(name, tag)
@@ -46,7 +46,7 @@ def test_where_weights_come_from_is_what_open_clip_says() -> None:
     assert any(one.url for tags in found.values() for one in tags.values())
 
 
-def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_tags_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parse, calls = ast.parse, []
 
     def slow(text: str) -> ast.Module:
@@ -63,7 +63,7 @@ def test_the_list_of_tags_is_read_once_whoever_asks(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("text", ["_VITB32 = dict(", "\0", None])
-def test_an_open_clip_that_cannot_be_read_has_no_weights(
+def test_an_unreadable_open_clip_has_no_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     if text is not None:
@@ -98,7 +98,7 @@ def save(run: RunDir, step: int, model: object, networks: tuple[str, ...] = ("st
     (folder / "checkpoint.json").write_text(json.dumps({"model": model}))
 
 
-def test_a_run_without_a_checkpoint_is_judged_by_its_config(run: RunDir) -> None:
+def test_a_run_without_a_checkpoint_is_described_by_its_config(run: RunDir) -> None:
     facts = run_facts(run)
     assert (facts.steps, facts.networks, facts.captions) == ((), (), True)
     run.config.write_text(json.dumps({"towers": {"architecture": "ViT-B-32"}}))
@@ -107,7 +107,7 @@ def test_a_run_without_a_checkpoint_is_judged_by_its_config(run: RunDir) -> None
     assert not run_facts(run).captions
 
 
-def test_checkpoints_and_what_best_and_last_stand_for(run: RunDir) -> None:
+def test_checkpoints_with_the_targets_of_best_and_last(run: RunDir) -> None:
     save(run, 100, {"multimodal_cfg": {}}, ("student", "teacher"))
     save(run, 2400, {}, ("student", "teacher"))
     (run.checkpoints / ".step-00002500.9.tmp").mkdir()
@@ -121,7 +121,7 @@ def test_checkpoints_and_what_best_and_last_stand_for(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(("config", "captions"), [({"model_cfg": {"multimodal_cfg": {}}}, True), ({}, False)])
-def test_a_folder_as_open_clip_saves_one(tmp_path: Path, config: object, captions: bool) -> None:
+def test_a_folder_saved_by_open_clip(tmp_path: Path, config: object, captions: bool) -> None:
     assert not is_saved_model(tmp_path)
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     assert is_saved_model(tmp_path)
@@ -129,7 +129,7 @@ def test_a_folder_as_open_clip_saves_one(tmp_path: Path, config: object, caption
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "number", "deep"])
-def test_files_of_a_foreign_run_are_read_or_passed_over(run: RunDir, tmp_path: Path, sort: str) -> None:
+def test_files_of_a_foreign_run_are_read_or_skipped(run: RunDir, tmp_path: Path, sort: str) -> None:
     """None of them is waited for, and none is taken for what it is not."""
 
     def put(path: Path) -> None:

@@ -20,7 +20,7 @@ from sdgui.runs.follower import Outbox
 from sdgui.runs.tailer import Tailer
 
 
-def test_curves_that_changed_while_the_window_was_busy_are_all_delivered() -> None:
+def test_curves_changed_while_the_window_was_busy_are_all_delivered() -> None:
     outbox = Outbox()
     outbox.curves(1, frozenset({"train/loss"}))
     outbox.curves(1, frozenset({"val/student/mean_recall"}))
@@ -33,7 +33,7 @@ def test_curves_that_changed_while_the_window_was_busy_are_all_delivered() -> No
     assert not outbox.take()
 
 
-def test_the_window_is_notified_once_of_what_was_not_taken_yet() -> None:
+def test_the_window_is_notified_once_of_pending_news() -> None:
     outbox = Outbox()
     assert not outbox.should_notify()
     outbox.added(1)
@@ -45,7 +45,7 @@ def test_the_window_is_notified_once_of_what_was_not_taken_yet() -> None:
     assert outbox.should_notify()
 
 
-def test_news_is_handed_out_for_a_short_while_and_goes_on_at_the_next_turn(
+def test_news_is_delivered_in_short_slices_over_several_turns(
     tailer: Tailer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, told = [0.0], list[int]()
@@ -67,7 +67,7 @@ def test_news_is_handed_out_for_a_short_while_and_goes_on_at_the_next_turn(
     assert not tailer._pending
 
 
-def test_every_kind_of_news_reaches_its_signal_and_curves_only_those_who_show_them(tailer: Tailer) -> None:
+def test_every_kind_of_news_has_its_signal_and_curves_reach_only_their_viewers(tailer: Tailer) -> None:
     heard: list[tuple[object, ...]] = []
     for name in ("run_added", "run_removed", "state_changed", "curves_changed", "curves_loaded", "trouble"):
         getattr(tailer, name).connect(lambda *what, name=name: heard.append((name, *what)))
@@ -116,7 +116,7 @@ def test_writes_are_done_and_delivered_in_order(qtbot: QtBot, writer: StoreWrite
     assert threading.main_thread() not in threads
 
 
-def test_idle_is_said_once_and_only_after_the_last(qtbot: QtBot, writer: StoreWriter) -> None:
+def test_idle_is_reported_once_after_the_last_write(qtbot: QtBot, writer: StoreWriter) -> None:
     idle, pending = list[bool](), list[int]()
     writer.idle.connect(lambda: idle.append(True))
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_idle_is_said_once_and_only_after_the_last(qtbot: QtBot, writer: StoreWr
 
 
 @pytest.mark.parametrize(("write", "text"), [(refuse, "It is locked."), (lambda: 1 // 0, "ZeroDivisionError: ")])
-def test_a_failure_reaches_who_asked_or_else_everybody(
+def test_a_failure_reaches_its_caller_or_else_everybody(
     qtbot: QtBot, writer: StoreWriter, write: Any, text: str
 ) -> None:
     told, done, failed = list[str](), list[object](), list[UserError]()
@@ -144,7 +144,7 @@ def test_a_failure_reaches_who_asked_or_else_everybody(
     assert writer.failures == 2
 
 
-def test_a_callback_with_a_fault_leaves_the_writer_idle(qtbot: QtBot, writer: StoreWriter) -> None:
+def test_an_exception_in_a_callback_leaves_the_writer_idle(qtbot: QtBot, writer: StoreWriter) -> None:
     def wrong(_result: object) -> None:
         raise RuntimeError("a fault of ours")
 
@@ -154,7 +154,7 @@ def test_a_callback_with_a_fault_leaves_the_writer_idle(qtbot: QtBot, writer: St
     assert writer.pending == 0
 
 
-def test_no_turn_of_the_event_loop_has_more_than_one_outcome(writer: StoreWriter) -> None:
+def test_each_turn_of_the_event_loop_delivers_one_outcome(writer: StoreWriter) -> None:
     """After another has held the database, a backlog arrives at once; what each outcome causes adds up."""
     done, turns = list[int](), list[int]()
     for number in range(5):
@@ -168,7 +168,7 @@ def test_no_turn_of_the_event_loop_has_more_than_one_outcome(writer: StoreWriter
     assert max(turns) == 1
 
 
-def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> None:
+def test_tasks_run_in_order_and_results_arrive_in_the_main_thread(qtbot) -> None:
     tasks = BackgroundTasks()
     results: list[object] = []
     for number in range(5):
@@ -178,7 +178,7 @@ def test_tasks_run_in_order_and_results_arrive_in_the_windows_thread(qtbot) -> N
     assert all(thread != threading.get_ident() for _, thread in results)
 
 
-def test_a_failure_is_a_sentence(qtbot, tmp_path: Path) -> None:
+def test_a_failure_is_a_message(qtbot, tmp_path: Path) -> None:
     tasks = BackgroundTasks()
     said: list[str] = []
     missing = tmp_path / "missing.txt"
@@ -204,7 +204,7 @@ def test_nothing_is_delivered_after_close(qtbot) -> None:
     assert results == []
 
 
-def test_a_task_whose_owner_is_deleted_meanwhile_ends_quietly(qtbot) -> None:
+def test_a_task_with_a_deleted_owner_ends_quietly(qtbot) -> None:
     owner = QObject()
     tasks = BackgroundTasks(owner)
     results: list[object] = []

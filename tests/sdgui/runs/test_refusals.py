@@ -76,7 +76,7 @@ def test_a_live_run_is_neither_resumed_nor_counted_as_paused(
 
 
 @pytest.mark.parametrize("what", ["pause", "stop"])
-def test_a_folder_that_cannot_be_written_is_said_when_a_run_is_asked(
+def test_an_unwritable_folder_is_reported_on_a_request(
     make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     run, launcher = paused(store, experiment), make_launcher()
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_said_when_a_run_is_asked(
     assert launcher.stops() == {}
 
 
-def test_a_config_that_changed_meanwhile_is_not_launched(
+def test_a_config_changed_meanwhile_is_not_launched(
     make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launcher, add = make_launcher(), store.add_run
@@ -138,7 +138,7 @@ def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     launcher.close()
 
 
-def test_the_queue_says_when_it_moved_and_the_limit_is_at_least_one(
+def test_the_queue_announces_moves_and_the_limit_is_at_least_one(
     qtbot: QtBot, make_launcher: MakeLauncher, store: Store, experiment: Experiment
 ) -> None:
     launcher = make_launcher("--steps", "1")
@@ -169,7 +169,7 @@ def test_a_stop_waits_for_a_trainer_that_is_still_starting(tmp_path: Path, monke
     assert plan.now.stage is StopStage.ENDED
 
 
-def test_a_trainer_that_saves_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_that_never_finishes_saving_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = list[bool]()
     monkeypatch.setattr(stopping, "end_process", lambda _status, kill: ended.append(kill))
     folder = RunDir(tmp_path)
@@ -195,7 +195,7 @@ def test_a_trainer_that_saves_for_ever_is_ended(tmp_path: Path, monkeypatch: pyt
     assert not plan.advance(hurry=True), "there is nothing more to do"
 
 
-def test_a_killed_trainer_takes_its_children_along(tmp_path: Path) -> None:
+def test_a_killed_trainer_takes_its_children_with_it(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time;"
         "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
@@ -212,7 +212,7 @@ def test_a_killed_trainer_takes_its_children_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_where_only_the_window_is_installed_nothing_trains_here(
+def test_without_the_trainer_nothing_trains_locally(
     qtbot: QtBot,
     store: Store,
     experiment: Experiment,
@@ -280,7 +280,7 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
     alone.close()
 
 
-def test_a_launcher_that_is_closed_starts_nothing_more(
+def test_a_closed_launcher_starts_nothing_more(
     qtbot: QtBot, make_launcher: MakeLauncher, store: Store, experiment: Experiment
 ) -> None:
     launcher = make_launcher("--steps", "1")

@@ -46,7 +46,7 @@ PAUSED = RunFinished(step=7, outcome="paused", time=NOW + 5)
         (replace(RUNNING, verdict="done"), None, NOW + 9999, RunState.DONE),
     ],
 )
-def test_what_a_machine_says_decides(
+def test_the_answer_of_a_machine_decides_the_state(
     status: RunStatus, terminal: RunFinished | RunFailed | None, now: float, state: RunState
 ) -> None:
     assert judge(status, terminal, now) is state
@@ -54,7 +54,7 @@ def test_what_a_machine_says_decides(
     assert run_state(terminal, status, NOW + 7200, now) is state
 
 
-def test_who_is_alive_by_another_machine_s_word() -> None:
+def test_processes_judged_by_another_machines_answer() -> None:
     fresh = replace(RUNNING, heartbeat=time.time())
     assert process_alive(fresh)
     assert not process_alive(replace(fresh, verdict="paused"))
@@ -76,7 +76,7 @@ def listed(*steps: int) -> list[CheckpointFacts]:
     ]
 
 
-def test_models_there_are_offered_and_worked_with_there_until_fetched(tmp_path: Path) -> None:
+def test_remote_models_are_offered_and_used_remotely_until_fetched(tmp_path: Path) -> None:
     run = remote_run(tmp_path)
     assert run_facts(run).steps == ()
     write_checkpoints(run, listed(20, 40))
@@ -97,7 +97,7 @@ def test_models_there_are_offered_and_worked_with_there_until_fetched(tmp_path: 
     assert worker_command(tmp_path, str(tmp_path)) is None
 
 
-def test_a_run_there_whose_record_cannot_be_read_is_taken_as_it_is(
+def test_a_remote_run_with_an_unreadable_record_is_taken_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = remote_run(tmp_path, folder="")
@@ -124,7 +124,7 @@ def machines(tmp_path: Path) -> Machines:
     return found
 
 
-def test_images_there_are_shown_here(tmp_path: Path, machines: Machines) -> None:
+def test_remote_images_are_shown(tmp_path: Path, machines: Machines) -> None:
     home = tmp_path / "home"
     run = remote_run(home)
     image = tmp_path / "data" / "a red one.png"
@@ -172,7 +172,7 @@ def test_a_checkpoint_arrives_with_progress(tmp_path: Path, machines: Machines, 
     machines.close()
 
 
-def test_fetching_is_cancelled_for_its_run_alone(
+def test_cancelling_a_fetch_affects_only_its_run(
     tmp_path: Path, machines: Machines, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, told = remote_run(tmp_path / "home", folder="/there/one"), list[int]()

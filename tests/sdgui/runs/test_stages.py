@@ -24,7 +24,7 @@ def experiment(config: RunConfig | None) -> Experiment:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_size_is_that_with_the_fewest_differences_and_what_is_one_s_own_is_none(size: Size) -> None:
+def test_the_size_is_that_with_the_fewest_differences_and_own_values_do_not_count(size: Size) -> None:
     own = ["name=mine", "seed=9", "data.train=/a.csv"]
     config = override(preset_config("sd-clip", size), [*own, "objectives.contrastive.weight=0.3"])
     found = origin(config)
@@ -38,7 +38,7 @@ def test_the_size_is_that_with_the_fewest_differences_and_what_is_one_s_own_is_n
     assert origin(config.model_copy(update={"preset": "of a later version"})) is None
 
 
-def test_a_generation_s_teacher_is_the_chain_s_on_its_own_preset_alone() -> None:
+def test_a_generations_teacher_is_that_of_the_chain_only_for_its_own_preset() -> None:
     config = with_previous_generation(preset_config("born-again", "tiny"))
     assert config.teacher.checkpoint == PREVIOUS_GENERATION
     assert on_preset(config, "born-again", "demo").teacher.checkpoint == PREVIOUS_GENERATION
@@ -51,7 +51,7 @@ def test_a_generation_s_teacher_is_the_chain_s_on_its_own_preset_alone() -> None
     assert with_previous_generation(clip) == clip
 
 
-def test_stages_are_wanted_until_somebody_wants_none_and_for_each_experiment_apart(settings: QSettings) -> None:
+def test_stages_are_on_by_default_and_remembered_per_experiment(settings: QSettings) -> None:
     blip = preset_config("blip", "tiny")
     assert wants_stages(blip, 7, settings)
     keep_wish(False, 7, settings)

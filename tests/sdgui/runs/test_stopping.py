@@ -49,7 +49,7 @@ def folder_of(path: Path, doing: str = "training", silent: float = 0.0, host: st
     return folder
 
 
-def test_a_trainer_that_saves_gets_longer(tmp_path: Path, ended: list[bool]) -> None:
+def test_a_saving_trainer_gets_longer(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path, "saving"), asked_seconds=0.0, terminated_seconds=0.0)
     assert not plan.advance()
     assert (plan.now.stage, ended) == (StopStage.ASKED, [])
@@ -58,7 +58,7 @@ def test_a_trainer_that_saves_gets_longer(tmp_path: Path, ended: list[bool]) -> 
     assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
 
 
-def test_a_trainer_that_was_told_to_end_has_its_time_before_it_is_killed(tmp_path: Path, ended: list[bool]) -> None:
+def test_a_terminated_trainer_has_time_before_it_is_killed(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path), asked_seconds=0.0, terminated_seconds=600.0)
     assert plan.advance()
     assert not plan.advance(), "it may be saving"
@@ -67,20 +67,20 @@ def test_a_trainer_that_was_told_to_end_has_its_time_before_it_is_killed(tmp_pat
     assert (plan.now.stage, ended) == (StopStage.KILLED, [False, True])
 
 
-def test_a_trainer_that_hangs_while_it_saves_gets_no_longer(tmp_path: Path, ended: list[bool]) -> None:
+def test_a_trainer_that_hangs_while_saving_gets_no_longer(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path, "saving", silent=20.0), asked_seconds=0.0, terminated_seconds=0.0)
     assert plan.advance()
     assert ended == [False]
 
 
-def test_a_hurried_user_need_not_wait_for_the_save(tmp_path: Path, ended: list[bool]) -> None:
+def test_a_second_request_does_not_wait_for_the_save(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path, "saving"), asked_seconds=60.0, terminated_seconds=60.0)
     assert plan.advance(hurry=True)
     assert plan.advance(hurry=True)
     assert ended == [False, True]
 
 
-def test_a_trainer_on_another_machine_is_asked_and_nothing_else_is_claimed(tmp_path: Path, ended: list[bool]) -> None:
+def test_a_remote_trainer_is_asked_and_nothing_else_is_claimed(tmp_path: Path, ended: list[bool]) -> None:
     folder = folder_of(tmp_path, host="far-away")
     plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
     assert plan.advance()
@@ -134,7 +134,7 @@ def test_a_trainer_of_another_user_is_asked_and_nothing_else_is_claimed(
         ("starting", None, 90.1, StopStage.ENDED),
     ],
 )
-def test_stages_by_the_clock(
+def test_stages_of_stopping_over_time(
     tmp_path: Path,
     ended: list[bool],
     monkeypatch: pytest.MonkeyPatch,
@@ -176,7 +176,7 @@ def starts(run: Run) -> int:
     return sum(isinstance(event, RunStarted) for event in EventReader(run.dir.events).read_all())
 
 
-def test_a_folder_that_cannot_be_written_is_told_at_the_first_asking_and_at_the_next(
+def test_an_unwritable_folder_is_reported_at_the_first_and_second_request(
     make_launcher: MakeLauncher, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, ended: list[bool]
 ) -> None:
     launcher = make_launcher()
@@ -203,7 +203,7 @@ def outcomes(run: Run) -> list[str]:
     return [event.outcome for event in EventReader(run.dir.events).read_all() if isinstance(event, RunFinished)]
 
 
-def test_a_run_that_is_stopped_a_second_time_is_asked_first_again(
+def test_stopping_a_run_again_starts_with_a_request(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5000")
@@ -225,20 +225,20 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_another_program_with_the_same_number_is_left_alone(stranger: subprocess.Popen[bytes], kill: bool) -> None:
+def test_an_unrelated_program_with_the_same_id_is_left_alone(stranger: subprocess.Popen[bytes], kill: bool) -> None:
     end_process(RunStatus(pid=stranger.pid, started=time.time() - 5000, heartbeat=time.time()), kill)
     with pytest.raises(subprocess.TimeoutExpired):
         stranger.wait(0.3)
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_the_process_that_is_meant_is_ended(stranger: subprocess.Popen[bytes], kill: bool) -> None:
+def test_the_right_process_is_ended(stranger: subprocess.Popen[bytes], kill: bool) -> None:
     started = psutil.Process(stranger.pid).create_time()
     end_process(RunStatus(pid=stranger.pid, started=started, heartbeat=time.time()), kill)
     assert stranger.wait(60) == -(signal.SIGKILL if kill else signal.SIGTERM), "no harder than it is asked"
 
 
-def test_what_a_killed_program_started_ends_with_it() -> None:
+def test_children_of_a_killed_program_end_with_it() -> None:
     sleeping = "import time; time.sleep(20); print('it lives')"
     begin = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {sleeping!r}])"
     code = f"{begin}; print('begun', flush=True); {sleeping}"
@@ -252,7 +252,7 @@ def test_what_a_killed_program_started_ends_with_it() -> None:
     end_process(status, kill=True)  # it is gone, and that is well
 
 
-def test_every_program_has_the_environment_of_all_and_several_gpus_a_process_each(qapp: object) -> None:
+def test_every_program_gets_the_common_environment_and_several_gpus_a_process_each(qapp: object) -> None:
     parent = QObject()
     variables = qt_process(parent).processEnvironment()
     assert {name: variables.value(name) for name in variables.keys()} == environment()  # noqa: SIM118

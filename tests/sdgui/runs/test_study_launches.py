@@ -71,7 +71,7 @@ def with_budgets(out: StudyDir) -> None:
         (Slots(("0", "1"), in_use=frozenset({"0", "1"})), False, ["--devices", "0,1"]),
     ],
 )
-def test_runs_are_spread_over_what_is_free_and_never_where_time_is_measured(
+def test_runs_are_spread_over_free_devices_and_never_while_time_is_measured(
     qapp: object, store: Store, tmp_path: Path, started: Started, slots: Slots, timed: bool, options: list[str]
 ) -> None:
     out = a_study(tmp_path / "study", seeds=1)
@@ -86,9 +86,7 @@ def test_runs_are_spread_over_what_is_free_and_never_where_time_is_measured(
     assert status.heartbeat > time.time() - 60
 
 
-def test_a_study_elsewhere_is_told_where_its_machines_are_listed(
-    qapp: object, store: Store, tmp_path: Path, started: Started
-) -> None:
+def test_a_study_gets_the_list_of_machines(qapp: object, store: Store, tmp_path: Path, started: Started) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store, ["program"])
     study = store.add_study(out.path, "mine").id
     programs.choose_machines(study, ["far", "here"])
@@ -102,7 +100,7 @@ def test_a_study_elsewhere_is_told_where_its_machines_are_listed(
     assert started.command[4:] == []
 
 
-def test_a_status_that_the_program_wrote_itself_stands(
+def test_a_status_written_by_the_program_stays(
     qapp: object, store: Store, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = a_study(tmp_path / "study", seeds=1)
@@ -114,7 +112,7 @@ def test_a_status_that_the_program_wrote_itself_stands(
     assert len(status.runs) == 1
 
 
-def test_what_cannot_be_started_here_is_refused(
+def test_studies_that_cannot_start_locally_are_refused(
     qapp: object, store: Store, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def need(extra: str) -> None:
@@ -140,7 +138,7 @@ def test_what_cannot_be_started_here_is_refused(
     assert (tmp_path / "elsewhere.log").read_text() == "precious"
 
 
-def test_a_file_of_a_study_is_opened_as_the_study_that_it_is(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_a_study_file_is_opened_as_its_study(qapp: object, store: Store, tmp_path: Path) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     made = programs.open(out.study)
     assert made.folder.parent == store.studies_folder, "nothing was begun beside it: it is a plan"
@@ -151,7 +149,7 @@ def test_a_file_of_a_study_is_opened_as_the_study_that_it_is(qapp: object, store
     assert programs.open(other).folder.parent == store.studies_folder
 
 
-def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_an_arm(
+def test_runs_of_a_study_are_listed_with_their_machine_under_one_experiment_per_arm(
     qapp: object, store: Store, tmp_path: Path, qtbot: QtBot
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=2), StudyPrograms(store)
@@ -183,7 +181,7 @@ def test_runs_of_a_study_are_listed_with_where_they_train_under_one_experiment_a
     assert len(store.runs()) == 1, "what is in the bin stays there"
 
 
-def test_an_arm_s_config_is_written_beside_the_study_and_never_through_a_link(
+def test_the_config_of_an_arm_is_written_beside_the_study_and_never_through_a_link(
     qapp: object, store: Store, tmp_path: Path
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
@@ -202,7 +200,7 @@ def test_an_arm_s_config_is_written_beside_the_study_and_never_through_a_link(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a link needs rights there")
-def test_another_user_s_program_is_not_ended(
+def test_a_program_of_another_user_is_not_ended(
     qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
@@ -228,9 +226,7 @@ def test_another_user_s_program_is_not_ended(
             programs.ask_to_end(record.id, "pause")
 
 
-def test_a_study_and_the_queue_share_what_may_train_at_once(
-    qapp: object, store: Store, tmp_path: Path, started: Started
-) -> None:
+def test_a_study_and_the_queue_share_the_devices(qapp: object, store: Store, tmp_path: Path, started: Started) -> None:
     slots = MachineSlots(at_once=1)
     programs = StudyPrograms(store, ["program"], slots=slots.unreserved)
     slots.reserved = programs.reserved

@@ -42,7 +42,7 @@ def a_study(folder: Path, seeds: int) -> StudyDir:
     return out
 
 
-def test_a_database_that_cannot_be_read_is_told_and_followed_again(
+def test_an_unreadable_database_is_reported_and_followed_again(
     qapp: object, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs, told = StudyPrograms(store), list[str]()
@@ -62,14 +62,14 @@ def test_a_database_that_cannot_be_read_is_told_and_followed_again(
     assert told == ["The database is locked by another program."], "once"
 
 
-def test_studies_of_one_name_have_a_folder_each(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_studies_with_the_same_name_have_separate_folders(qapp: object, store: Store, tmp_path: Path) -> None:
     study = read_study(a_study(tmp_path / "study", seeds=1).study)
     programs = StudyPrograms(store)
     assert [programs.add(study).folder.name for _ in range(4)] == ["one-arm", "one-arm-2", "one-arm-3", "one-arm-4"]
 
 
 @pytest.mark.parametrize("failing", ["import_run", "tag_run"])
-def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
+def test_a_run_that_could_not_be_listed_is_retried_and_blocks_no_other(
     qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=2), StudyPrograms(store)
@@ -93,9 +93,7 @@ def test_a_run_that_could_not_be_listed_is_tried_again_and_hinders_no_other(
     assert len(store.experiments()) == 1
 
 
-def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
-    qapp: object, store: Store, tmp_path: Path
-) -> None:
+def test_listing_a_study_while_live_ones_are_counted_is_safe(qapp: object, store: Store, tmp_path: Path) -> None:
     programs = StudyPrograms(store)
     records = [store.add_study(a_study(tmp_path / name, seeds=1).path, name) for name in ("one", "two", "three")]
 
@@ -113,7 +111,7 @@ def test_a_study_that_is_listed_while_the_live_ones_are_counted_disturbs_nobody(
     assert programs.snapshot(records[2].id) is not None
 
 
-def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_listed(
+def test_runs_of_a_study_reopened_after_the_bin_was_emptied_are_listed(
     qapp: object, store: Store, tmp_path: Path
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
@@ -127,7 +125,7 @@ def test_runs_of_a_study_that_is_opened_again_after_the_bin_was_emptied_are_list
     assert [run.folder for run in store.runs()] == [out.run("clip", 0).path]
 
 
-def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_all_studies_are_asked_to_stop_though_one_fails(qapp: object, store: Store, tmp_path: Path) -> None:
     programs, told = StudyPrograms(store), list[str]()
     programs.trouble.connect(told.append)
     here = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
@@ -147,7 +145,7 @@ def test_all_are_asked_to_stop_though_one_cannot_be(qapp: object, store: Store, 
     assert told == ["The study is running on cluster-7; end it there."]
 
 
-def test_the_folders_are_read_now_and_then_and_at_once_when_something_was_done(
+def test_folders_are_read_at_intervals_and_at_once_after_an_action(
     qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study_programs, "POLL_SECONDS", 600.0)
@@ -193,7 +191,7 @@ def alive(out: StudyDir, process: subprocess.Popen[bytes]) -> None:
     out.write_status(StudyStatus(process.pid, began, time.time(), "", False))
 
 
-def test_a_study_is_written_once_under_a_name_of_its_own(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_a_study_is_written_once_under_a_unique_name(qapp: object, store: Store, tmp_path: Path) -> None:
     programs = StudyPrograms(store)
     study = read_study(a_study(tmp_path / "study", seeds=1).study)
     first, second = (programs.add(study, {"clip": "{}"}) for _ in range(2))
@@ -204,7 +202,7 @@ def test_a_study_is_written_once_under_a_name_of_its_own(qapp: object, store: St
     assert programs.open(second.folder).id == second.id
 
 
-def test_a_study_that_cannot_be_written_is_not_listed(
+def test_an_unwritable_study_is_not_listed(
     qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_what: object) -> None:
@@ -218,7 +216,7 @@ def test_a_study_that_cannot_be_written_is_not_listed(
     assert list(store.studies_folder.iterdir()) == [], "the next try takes the same name"
 
 
-def test_a_study_that_runs_is_neither_started_nor_extended(
+def test_a_running_study_is_neither_started_nor_extended(
     qapp: object, store: Store, tmp_path: Path, sleeper: subprocess.Popen[bytes]
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
@@ -230,7 +228,7 @@ def test_a_study_that_runs_is_neither_started_nor_extended(
         programs.grow(record.id, read_study(out.study), {})
 
 
-def test_a_study_that_changed_meanwhile_is_not_overwritten(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_a_study_changed_meanwhile_is_not_overwritten(qapp: object, store: Store, tmp_path: Path) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record, study = store.add_study(out.path, "mine"), read_study(out.study)
     more = study.model_copy(update={"seeds": [0, 1]})
@@ -244,7 +242,7 @@ def test_a_study_that_changed_meanwhile_is_not_overwritten(qapp: object, store: 
 
 
 @pytest.mark.parametrize(("what", "noted"), [("pause", "pause"), ("stop", "stop"), ("kill", "stop")])
-def test_what_is_asked_is_noted_and_ends_the_program(
+def test_a_request_is_recorded_and_ends_the_program(
     qapp: object, store: Store, tmp_path: Path, sleeper: subprocess.Popen[bytes], what: str, noted: str
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
@@ -257,7 +255,7 @@ def test_what_is_asked_is_noted_and_ends_the_program(
     assert sleeper.wait(120) == (-9 if what == "kill" else -15)
 
 
-def test_a_start_forgets_what_was_asked_and_names_its_program(qapp: object, store: Store, tmp_path: Path) -> None:
+def test_a_start_clears_older_requests_and_names_its_program(qapp: object, store: Store, tmp_path: Path) -> None:
     out = a_study(tmp_path / "study", seeds=1)
     record = store.add_study(out.path, "mine")
     (out.path / "asked").write_text("pause", encoding="utf-8")

@@ -56,7 +56,7 @@ def states(look: StudySnapshot) -> list[str]:
     return [run.state for run in look.runs]
 
 
-def test_a_study_is_what_its_program_and_the_requests_to_it_say(out: StudyDir) -> None:
+def test_the_state_of_a_study_follows_its_program_and_requests(out: StudyDir) -> None:
     assert read_study_folder(out.path).state == "not started"
     assert told(out, alive=True).state == "starting"
     look = told(out, a_run(0, "training"), a_run(1, "waiting"), alive=True)
@@ -74,7 +74,7 @@ def test_a_study_is_what_its_program_and_the_requests_to_it_say(out: StudyDir) -
     assert (look.done, len(look.runs)) == (1, 2)
 
 
-def test_a_run_that_is_measured_is_done_whatever_was_told(out: StudyDir) -> None:
+def test_a_measured_run_is_done_whatever_was_reported(out: StudyDir) -> None:
     measured(out, 0, 60.0, evaluated=15.0)
     look = told(out, a_run(0, "training"), a_run(1, "training"), alive=True)
     assert states(look) == ["done", "training"]
@@ -84,7 +84,7 @@ def test_a_run_that_is_measured_is_done_whatever_was_told(out: StudyDir) -> None
     assert read_study_folder(out.path).runs[0].seconds is None
 
 
-def test_a_run_that_trains_says_how_far_it_is(out: StudyDir) -> None:
+def test_an_active_run_shows_its_progress(out: StudyDir) -> None:
     folder = out.run("clip", 1)
     folder.write_status(RunStatus(os.getpid(), 1.0, 2.0, step=30, total_steps=50, seconds_left=12.0))
     measured(out, 0, 60.0)
@@ -96,7 +96,7 @@ def test_a_run_that_trains_says_how_far_it_is(out: StudyDir) -> None:
     assert told(out, a_run(0, "done"), a_run(1, "training")).seconds_left is None
 
 
-def test_results_are_read_once_and_anew_when_they_change(out: StudyDir) -> None:
+def test_results_are_read_once_and_again_when_they_change(out: StudyDir) -> None:
     out.results.write_text(json.dumps(EMPTY), encoding="utf-8")
     os.utime(out.results, (1e9, 1e9))
     look = read_study_folder(out.path)
@@ -121,7 +121,7 @@ def test_results_are_read_once_and_anew_when_they_change(out: StudyDir) -> None:
         (json.dumps(EMPTY | {"metrics": 7}), "Delete it and press Start to recreate it."),
     ],
 )
-def test_results_that_cannot_be_used_say_why(out: StudyDir, text: str, sentence: str) -> None:
+def test_unusable_results_give_the_reason(out: StudyDir, text: str, sentence: str) -> None:
     out.results.write_text(text, encoding="utf-8")
     look = read_study_folder(out.path)
     assert look.results is None
@@ -129,7 +129,7 @@ def test_results_that_cannot_be_used_say_why(out: StudyDir, text: str, sentence:
     assert read_study_folder(out.path, look).results_problem == look.results_problem
 
 
-def test_a_folder_that_is_gone_or_wrong_has_a_problem(out: StudyDir, tmp_path: Path) -> None:
+def test_a_missing_or_wrong_folder_is_a_problem(out: StudyDir, tmp_path: Path) -> None:
     gone = read_study_folder(tmp_path / "nowhere")
     assert (gone.state, gone.study) == ("gone", None)
     assert "is no longer there" in gone.problem
@@ -139,7 +139,7 @@ def test_a_folder_that_is_gone_or_wrong_has_a_problem(out: StudyDir, tmp_path: P
     assert "steps" in wrong.problem
 
 
-def test_the_last_words_are_those_of_a_program_that_ended_badly(out: StudyDir) -> None:
+def test_the_last_output_is_shown_after_a_bad_end(out: StudyDir) -> None:
     (out.path / "stderr.log").write_text("".join(f"line {line}\n" for line in range(40)), encoding="utf-8")
     assert told(out, a_run(0, "training"), alive=True).stderr == ""
     last = told(out, a_run(0, "training")).stderr.splitlines()
@@ -166,7 +166,7 @@ DONE = [("slow", "done", 100.0), ("slow", "done", 200.0), ("fast", "done", 30.0)
         ([*DONE, *2 * [("fast", "training", 8.0)], *3 * [("fast", "waiting", None)]], 68.0),  # two at once
     ],
 )
-def test_the_time_that_is_left_is_estimated_by_runs_of_the_same_arm(
+def test_time_left_is_estimated_from_runs_of_the_same_arm(
     tmp_path: Path, runs: list[tuple[str, str, float | None]], left: float | None
 ) -> None:
     found = [

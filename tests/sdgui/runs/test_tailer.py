@@ -79,7 +79,7 @@ def test_a_run_is_followed_from_its_launch_to_its_end(
     assert heard.troubles == []
 
 
-def test_a_run_in_the_bin_of_another_window_is_reported_once_and_again_when_it_is_restored(
+def test_a_run_deleted_in_another_window_is_reported_once_and_again_when_restored(
     store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
 ) -> None:
     removed: list[int] = []
@@ -97,7 +97,7 @@ def test_a_run_in_the_bin_of_another_window_is_reported_once_and_again_when_it_i
     other.close()
 
 
-def test_curves_of_a_shown_run_are_whole_and_go_on(
+def test_curves_of_a_shown_run_are_complete_and_continue(
     tailer: Tailer, heard: Heard, run: Run, store: Store, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "_CHUNK", 4 << 10)
@@ -131,9 +131,7 @@ def test_a_resume_by_another_program_is_noticed(
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.RUNNING, timeout=WAIT_MS)
 
 
-def test_a_resume_voids_what_the_summary_counted(
-    store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
-) -> None:
+def test_a_resume_voids_summarised_points(store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
     tailer.start()
     write(run, started(), metrics(1, 5.0), metrics(2, 4.0), metrics(3, 0.1))
     qtbot.waitUntil(lambda: store.run(run.id).step == 3, timeout=WAIT_MS)
@@ -142,7 +140,7 @@ def test_a_resume_voids_what_the_summary_counted(
     assert store.summaries([run.id])[run.id]["train/loss"] == MetricSummary(6.0, 3, 4.0, 2)
 
 
-def test_a_run_whose_study_moved_is_followed_where_it_lies_now(
+def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
     store: Store, experiment: Experiment, tailer: Tailer, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
     assert experiment.config is not None
@@ -166,7 +164,7 @@ def test_a_run_whose_study_moved_is_followed_where_it_lies_now(
     assert heard.added == []
 
 
-def test_a_run_that_is_imported_meanwhile_is_looked_for_where_it_lies(
+def test_a_run_imported_meanwhile_is_followed_in_its_new_folder(
     store: Store, experiment: Experiment, tailer: Tailer, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever reads the store between two of its transactions never sees it in another folder."""
@@ -202,7 +200,7 @@ def test_a_run_of_another_window_appears(
     qtbot.waitUntil(lambda: tailer.progress(added.id) is None, timeout=WAIT_MS)
 
 
-def test_news_for_a_busy_window_is_gathered(tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
+def test_news_for_a_busy_window_is_collected(tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
     tailer.start()
     history = tailer.show(run.id)
     write(run, started())
@@ -219,7 +217,7 @@ def test_news_for_a_busy_window_is_gathered(tailer: Tailer, heard: Heard, run: R
     assert {"train/loss", "log"} <= set().union(*(names for _, names in heard.curves))
 
 
-def test_a_database_that_is_held_is_complained_of_once_and_written_later(
+def test_a_locked_database_is_reported_once_and_written_later(
     store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, held = store.record, True
@@ -241,7 +239,7 @@ def test_a_database_that_is_held_is_complained_of_once_and_written_later(
     assert store.run(run.id).step == 1
 
 
-def test_a_folder_that_cannot_be_read_is_complained_of_once(
+def test_an_unreadable_folder_is_reported_once(
     tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -258,7 +256,7 @@ def test_a_folder_that_cannot_be_read_is_complained_of_once(
     assert heard.troubles == [f"The run folder {run.folder} cannot be read: Input/output error."]
 
 
-def test_a_script_that_begins_to_log_is_followed_to_its_end(store: Store, tailer: Tailer, qtbot: QtBot) -> None:
+def test_a_script_that_starts_to_log_is_followed_to_its_end(store: Store, tailer: Tailer, qtbot: QtBot) -> None:
     added = list[int]()
     tailer.run_added.connect(added.append)
     tailer.start()

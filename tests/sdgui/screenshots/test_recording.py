@@ -25,7 +25,7 @@ def _replies(text: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.getvalue().splitlines()]
 
 
-def test_recorded_answers_are_given_again_in_another_place(tmp_path: Path) -> None:
+def test_recorded_answers_are_replayed_in_another_folder(tmp_path: Path) -> None:
     there, here, noted = tmp_path / "there", tmp_path / "elsewhere" / "here", tmp_path / "noted"
     noted.mkdir()
     said = io.StringIO()
@@ -49,9 +49,7 @@ def test_recorded_answers_are_given_again_in_another_place(tmp_path: Path) -> No
     assert "search_open" in failed["message"]
 
 
-def test_a_recording_is_small_and_the_same_bytes_whenever_it_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_is_small_and_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     study = home / "studies" / "one"
     checkpoint = study / "runs" / "clip-s0" / "checkpoints" / "best"

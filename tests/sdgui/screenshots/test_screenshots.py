@@ -28,7 +28,7 @@ def test_every_panel_has_a_scene() -> None:
     assert list(SCENES) == [panel.name for panel in PANELS]
 
 
-def test_the_options_are_told() -> None:
+def test_the_options_are_explained() -> None:
     told = " ".join(command.make_parser().format_help().split())
     assert f"differs by more than {100 * TOLERANCE:g} % of its area" in told
 
@@ -39,7 +39,7 @@ def test_the_study_trains_each_arm_with_each_seed() -> None:
     assert (study.seeds, study.steps, study.train) == ([0, 1], 20, "noisy")
 
 
-def test_a_image_is_what_the_widget_shows(qtbot: QtBot, tmp_path: Path) -> None:
+def test_an_image_shows_the_widget(qtbot: QtBot, tmp_path: Path) -> None:
     widget = QWidget()
     qtbot.addWidget(widget)
     widget.resize(300, 200)
@@ -62,7 +62,7 @@ def _drawn(path: Path, words: str = "Launch", left: int = 900) -> Path:
     return path
 
 
-def test_images_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_path: Path) -> None:
+def test_moved_content_counts_as_a_difference_and_antialiasing_does_not(tmp_path: Path) -> None:
     old = _drawn(tmp_path / "old.png")
     assert difference(old, _drawn(tmp_path / "same.png")).share == 0.0
     with Image.open(old) as image:
@@ -79,14 +79,14 @@ def test_images_differ_by_what_is_moved_and_not_by_the_edges_of_letters(tmp_path
     assert not moved.tolerable
 
 
-def test_a_missing_image_and_one_of_another_size_differ_wholly(tmp_path: Path) -> None:
+def test_a_missing_image_and_one_of_another_size_differ_completely(tmp_path: Path) -> None:
     new = _drawn(tmp_path / "new.png")
     assert difference(tmp_path / "none.png", new).share == 1.0
     Image.new("RGB", (1280, 720)).save(tmp_path / "small.png")
     assert difference(tmp_path / "small.png", new).share == 1.0
 
 
-def test_the_check_names_each_image_that_differs_and_leaves_the_new_one(
+def test_the_check_names_each_differing_image_and_keeps_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     committed, differing = tmp_path / "committed", tmp_path / "differing"
@@ -110,7 +110,7 @@ def test_the_check_names_each_image_that_differs_and_leaves_the_new_one(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="menus and texts differ by platform")
-def test_every_panel_says_and_draws_what_it_did() -> None:
+def test_every_panel_matches_its_description() -> None:
     """Words, states, colours, keys and curves of all panels with a recorded study, as lines of text."""
     line = [sys.executable, "-m", "tests.screenshots", "--describe", str(DESCRIBED), "--check"]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300, check=False)
@@ -120,7 +120,7 @@ def test_every_panel_says_and_draws_what_it_did() -> None:
 
 
 @pytest.mark.slow
-def test_a_study_is_recorded_and_every_image_made_of_the_recording(tmp_path: Path) -> None:
+def test_a_study_is_recorded_and_every_image_rendered_from_the_recording(tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = ["--record", "--steps", "2", "--seeds", "1", "--size", "tiny"]
     for options in (asked, ["--check"]):

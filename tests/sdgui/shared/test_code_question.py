@@ -13,7 +13,7 @@ from sdgui.shared.code_question import ask_to_run
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_the_answer_is_handed_on_and_a_yes_is_remembered(yes: bool, qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_answer_is_passed_on_and_a_yes_is_remembered(yes: bool, qtbot: QtBot, tmp_path: Path) -> None:
     path = tmp_path / "my_towers.py"
     path.write_text("print('hello')\n")
     digest = digest_of(path.read_bytes())
@@ -30,7 +30,7 @@ def test_the_answer_is_handed_on_and_a_yes_is_remembered(yes: bool, qtbot: QtBot
     assert read_allowed_digests() == (frozenset({digest}) if yes else frozenset())
 
 
-def test_a_file_that_has_changed_since_is_not_shown_as_what_will_run(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_file_changed_since_is_not_shown_as_the_one_to_run(qtbot: QtBot, tmp_path: Path) -> None:
     path = tmp_path / "my_towers.py"
     path.write_text("another text")
     parent = QWidget()

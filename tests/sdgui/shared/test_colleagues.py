@@ -41,7 +41,7 @@ class Registry:
         return cast(list[Any], rows)
 
 
-def test_what_others_do_is_told_from_the_last_row_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_by_others_are_reported_from_the_last_row_on(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.001)
     registry, changes = Registry(), list[Changes]()
     colleagues = Colleagues(cast(Any, registry))
@@ -57,7 +57,7 @@ def test_what_others_do_is_told_from_the_last_row_on(qtbot: QtBot, monkeypatch: 
     assert changes == [Changes(frozenset({1}), frozenset({5})), Changes(frozenset(), frozenset({6}))]
 
 
-def test_nobody_looks_in_a_registry_that_is_ones_own(qapp: object) -> None:
+def test_a_private_registry_is_not_polled(qapp: object) -> None:
     registry = Registry()
     registry.shared = False
     colleagues = Colleagues(cast(Any, registry))

@@ -31,7 +31,7 @@ def taken(source: Path) -> tuple[str, ...]:
         (["train.txt", "train.csv"], ("train.csv", "", "")),
     ],
 )
-def test_what_a_folder_holds_decides_what_is_trained_on(
+def test_the_contents_of_a_folder_decide_the_training_data(
     tmp_path: Path, names: list[str], found: tuple[str, ...]
 ) -> None:
     folder = tmp_path / "mine"
@@ -43,7 +43,7 @@ def test_what_a_folder_holds_decides_what_is_trained_on(
 
 
 @pytest.mark.parametrize("ending", [".csv", ".TSV", ".tab", ".jsonl", ".ndjson", ".json"])
-def test_a_table_is_trained_on_as_it_is(tmp_path: Path, ending: str) -> None:
+def test_a_table_is_trained_on_unchanged(tmp_path: Path, ending: str) -> None:
     table = tmp_path / f"pairs.v2{ending}"
     table.touch()
     config = own_data_config(table)
@@ -51,7 +51,7 @@ def test_a_table_is_trained_on_as_it_is(tmp_path: Path, ending: str) -> None:
     assert (config.preset, config.data.val, config.data.test) == (own_data.PRESET, "", "")
 
 
-def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_folder: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytes
         own_data_config(tmp_path)
 
 
-def test_what_is_no_data_is_said(tmp_path: Path) -> None:
+def test_unsupported_data_are_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for name, why in (("notes.txt", "is not a table of pairs"), ("gone.txt", "does not exist")):
         with pytest.raises(UserError, match=rf"{name} {why}: choose a folder of images, or a table"):

@@ -56,7 +56,7 @@ def button(qtbot: QtBot, hosts: Hosts) -> PlaceButton:
     return button
 
 
-def test_the_button_says_where_the_next_run_trains(button: PlaceButton, hosts: Hosts) -> None:
+def test_the_button_shows_where_the_next_run_trains(button: PlaceButton, hosts: Hosts) -> None:
     assert (button.text(), button.toolTip()) == (
         "This computer", "The next run trains on: This computer, the first device that is free"
     )  # fmt: skip
@@ -100,7 +100,7 @@ def test_machines_are_offered_with_their_devices(button: PlaceButton, hosts: Hos
     assert "All" not in " ".join(action.text() for action in inner.actions())
 
 
-def test_a_list_that_cannot_be_read_leaves_this_computer(button: PlaceButton, hosts: Hosts) -> None:
+def test_an_unreadable_list_leaves_this_computer(button: PlaceButton, hosts: Hosts) -> None:
     hosts.broken = True
     button.fill()
     assert [(action.text(), action.isEnabled()) for action in button.places.actions()] == [
@@ -108,7 +108,7 @@ def test_a_list_that_cannot_be_read_leaves_this_computer(button: PlaceButton, ho
     ]  # fmt: skip
 
 
-def test_the_head_names_what_is_launched_and_offers_to_add_machines(qtbot: QtBot, hosts: Hosts, tmp_path: Path) -> None:
+def test_the_heading_names_the_launch_and_offers_to_add_machines(qtbot: QtBot, hosts: Hosts, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     head = ExperimentHead(cast(Any, SimpleNamespace(store=store, hosts=hosts)))
     qtbot.addWidget(head)

@@ -27,7 +27,7 @@ from sdgui.store.records import BestPoint, Experiment, Run
 from sdgui.widgets.formats import duration
 
 
-def test_how_long_a_run_took_counts_every_sitting_or_is_not_said() -> None:
+def test_a_duration_counts_every_session_or_is_omitted() -> None:
     once = Run(1, 1, "k", Path("r"), "d", 0.0, RunState.DONE, launched=990.0, started=1000.0, finished=1120.0)
     assert time_text(once, None) == "2 min"
     resumed = replace(once, launched=9000.0, finished=9300.0)
@@ -53,7 +53,7 @@ def going(**more: Any) -> RunProgress:
     return RunProgress(1, **(fields | more))
 
 
-def test_how_far_a_run_is_says_as_much_as_is_known() -> None:
+def test_progress_shows_as_much_as_is_known() -> None:
     assert [step_text(*of) for of in ((0, 0), (7, 0), (240, 600), (600, 600), (700, 600))] == [
         "",
         "step 7",
@@ -64,7 +64,7 @@ def test_how_far_a_run_is_says_as_much_as_is_known() -> None:
     assert [share(*of) for of in ((1, 0), (599, 600), (700, 600))] == [0, 99, 100]
 
 
-def test_a_line_has_the_state_and_what_a_live_run_does() -> None:
+def test_a_line_has_the_state_and_the_activity_of_a_live_run() -> None:
     assert state_line(RUN, None) == "Interrupted · step 30 of 50 · 60 %"
     assert state_line(RUN, going()) == "Running · step 240 of 600 · 40 %"
     assert state_line(RUN, going(doing="saving")) == "Saving · step 240 of 600 · 40 %"
@@ -73,14 +73,14 @@ def test_a_line_has_the_state_and_what_a_live_run_does() -> None:
     assert time_text(RUN, going(seconds_left=None)) == ""
 
 
-def test_a_run_that_has_ended_says_how_long_it_took_though_it_was_followed() -> None:
+def test_a_finished_run_shows_its_duration_though_it_was_followed() -> None:
     ended = going(state=RunState.DONE, doing="", step=600, seconds_left=0.0)
     assert time_text(RUN, ended, worked=120.0) == "2 min"
     assert time_text(RUN, ended) == ""
     assert state_line(RUN, ended) == "Done · 600 steps"
 
 
-def test_the_best_point_names_whose_it_is() -> None:
+def test_the_best_point_names_its_network() -> None:
     assert (best_text(None), best_tip(None)) == ("", "Not validated yet.")
     teacher = BestPoint("val/teacher/mean_recall", 0.5, 1200)
     assert best_tip(teacher) == f"Best mean recall: {best_text(teacher)} by the teacher at step 1\u2009200."

@@ -20,7 +20,7 @@ from sdgui.shared.services import Selection
         (Selection(study_runs=(7, 8), current_run=7), (7,)),
     ],
 )
-def test_ticked_runs_are_overlaid_with_the_current_one_or_else_a_whole_study(
+def test_ticked_runs_are_overlaid_with_the_current_one_or_a_whole_study(
     selection: Selection, watched: tuple[int, ...]
 ) -> None:
     assert selection.watched == watched

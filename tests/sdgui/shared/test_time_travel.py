@@ -22,7 +22,7 @@ def slider(qtbot: QtBot) -> StepSlider:
     return slider
 
 
-def test_the_nearest_step_is_the_last_that_is_not_after(slider: StepSlider) -> None:
+def test_the_nearest_step_is_the_last_one_before(slider: StepSlider) -> None:
     assert [nearest_step((100, 200, 400), step) for step in (1, 100, 199, 200, 9999)] == [100, 100, 100, 200, 400]
     assert (slider.step(), slider.label.text()) == (200, "Step 200 of 400")
     assert slider.neighbours() == [400, 100]
@@ -30,7 +30,7 @@ def test_the_nearest_step_is_the_last_that_is_not_after(slider: StepSlider) -> N
     assert slider.neighbours() == [200]
 
 
-def test_only_where_the_slider_rests_is_opened(qtbot: QtBot, slider: StepSlider) -> None:
+def test_only_the_step_where_the_slider_rests_is_opened(qtbot: QtBot, slider: StepSlider) -> None:
     steps: list[int] = []
     slider.moved.connect(steps.append)
     slider.set_steps((100, 200, 400), 100)
@@ -44,7 +44,7 @@ def test_only_where_the_slider_rests_is_opened(qtbot: QtBot, slider: StepSlider)
     assert steps == [400]
 
 
-def test_playing_waits_for_what_is_being_opened_and_ends_at_the_last(qtbot: QtBot, slider: StepSlider) -> None:
+def test_playing_waits_for_opening_and_ends_at_the_last_step(qtbot: QtBot, slider: StepSlider) -> None:
     steps: list[int] = []
     slider.moved.connect(steps.append)
     slider._tick.setInterval(1)
@@ -60,7 +60,7 @@ def test_playing_waits_for_what_is_being_opened_and_ends_at_the_last(qtbot: QtBo
     qtbot.waitUntil(lambda: steps[-1] == 400)
 
 
-def test_a_step_is_told_once_and_of_its_run_alone() -> None:
+def test_a_step_is_announced_once_and_only_for_its_run() -> None:
     travel, moves = TimeTravel(), []
     travel.moved.connect(lambda run, step: moves.append((run, step)))
     for run, step in (("/a", 1), ("/a", 1), ("/b", 1), ("/a", 2)):
@@ -69,7 +69,7 @@ def test_a_step_is_told_once_and_of_its_run_alone() -> None:
     assert (travel.step(Path("/a")), travel.step(Path("/c"))) == (2, None)
 
 
-def test_without_steps_there_is_nothing_to_say_or_to_show(slider: StepSlider) -> None:
+def test_without_steps_the_slider_is_hidden(slider: StepSlider) -> None:
     slider.set_steps((), 3)
     assert (slider.step(), slider.steps, slider.neighbours(), slider.slider.maximum()) == (0, (), [], 0)
     assert (slider.label.text(), slider.slider.accessibleDescription()) == ("", "")
@@ -79,7 +79,7 @@ def test_without_steps_there_is_nothing_to_say_or_to_show(slider: StepSlider) ->
     assert (slider.step(), slider.slider.accessibleDescription(), slider.neighbours()) == (5, "Step 5 of 5", [])
 
 
-def test_it_takes_the_room_that_it_is_given_and_no_less_than_it_needs(slider: StepSlider) -> None:
+def test_the_slider_fits_its_space_and_keeps_its_minimum(slider: StepSlider) -> None:
     before = slider.label.minimumWidth()
     assert before > slider.label.fontMetrics().horizontalAdvance("Step 400 of 400"), "the slider stays put"
     beside = slider.play.sizeHint().width() + max(before, slider.label.sizeHint().width())
@@ -92,7 +92,7 @@ def test_it_takes_the_room_that_it_is_given_and_no_less_than_it_needs(slider: St
     assert slider.slider.minimumWidth() == 5 * SPACE
 
 
-def test_playing_says_how_to_pause_goes_on_from_the_middle_and_ends_out_of_sight(slider: StepSlider) -> None:
+def test_playing_shows_how_to_pause_resumes_midway_and_ends_when_hidden(slider: StepSlider) -> None:
     assert slider.play.toolTip() == "Play the steps in order"
     slider.play.click()
     assert (slider.play.toolTip(), slider._tick.isActive(), slider.step()) == ("Pause", True, 200)

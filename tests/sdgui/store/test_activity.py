@@ -32,7 +32,7 @@ def told(found: list[Activity]) -> list[Told]:
     return [(one.what, one.name, one.experiment_id, one.run_id, one.detail) for one in reversed(found)]
 
 
-def test_what_is_done_to_an_experiment(store: Store) -> None:
+def test_activity_of_an_experiment(store: Store) -> None:
     made = store.add_experiment(CONFIG, "one").id
     store.rename_experiment(made, "two")
     copy = store.duplicate_experiment(made).id
@@ -61,7 +61,7 @@ def test_what_is_done_to_an_experiment(store: Store) -> None:
     assert store.last_activity() == store.activity()[0].id
 
 
-def test_what_is_done_to_a_run(store: Store, tmp_path: Path) -> None:
+def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     made = store.add_experiment(CONFIG, "one").id
     run, other = store.add_run(made), store.add_run(made, queued=True)
     seen = store.last_activity()
@@ -103,7 +103,7 @@ def test_what_is_done_to_a_run(store: Store, tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_done_to_a_study(store: Store) -> None:
+def test_activity_of_a_study(store: Store) -> None:
     study = store.add_study(store.studies_folder / "s", "noisy").id
     store.add_study(store.studies_folder / "s", "noisy")
     store.delete_study(study)
@@ -112,7 +112,7 @@ def test_what_is_done_to_a_study(store: Store) -> None:
     assert told(store.activity()) == [(what, "noisy", None, None, "") for what in whats]
 
 
-def test_one_sitting_at_a_config_is_one_row_and_what_another_wrote_is_kept(
+def test_one_editing_session_is_one_row_and_changes_by_others_are_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.time()]

@@ -56,7 +56,7 @@ def read_all(store: Store, limit: int) -> list[KeptCaption]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.one_of(KEEP, FORGET, st.just(("reopen",))), max_size=8), st.integers(1, 3))
-def test_what_is_kept_comes_back_in_order_whatever_happened(steps: list[tuple[Any, ...]], limit: int) -> None:
+def test_stored_captions_keep_their_order(steps: list[tuple[Any, ...]], limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder))
         expected: dict[str, KeptCaption] = {}
@@ -80,7 +80,7 @@ def test_what_is_kept_comes_back_in_order_whatever_happened(steps: list[tuple[An
         store.close()
 
 
-def test_thousands_are_kept_in_one_go(tmp_path: Path) -> None:
+def test_thousands_are_stored_at_once(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     entries = [KeptCaption(f"/p/{i}.png", i, text=f"caption {i}") for i in range(2500)]
     store.keep_captions(entries, {})
@@ -90,7 +90,7 @@ def test_thousands_are_kept_in_one_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, "{", "5", '{"a": ' + "9" * 5000 + "}"])
-def test_what_cannot_be_read_of_a_row_is_left_out(tmp_path: Path, text: str) -> None:
+def test_unreadable_parts_of_a_row_are_omitted(tmp_path: Path, text: str) -> None:
     store = Store.open(tmp_path)
     store.keep_captions([KeptCaption("/a.png", 0, text="typed", origin="hand")], {"k": {"model": "m"}})
     with sqlite3.connect(store.database) as database:
@@ -112,7 +112,7 @@ def held(store: Store) -> list[tuple[str, Fix]]:
     return [(one.source, one.fix) for one in store.fixes()]
 
 
-def test_the_basket_outlives_the_window_and_the_newest_fix_of_a_pair_counts(
+def test_the_basket_survives_a_restart_and_the_newest_fix_of_a_pair_counts(
     open_store: OpenStore, tmp_path: Path
 ) -> None:
     store = open_store(tmp_path / "home")
@@ -128,7 +128,7 @@ def test_the_basket_outlives_the_window_and_the_newest_fix_of_a_pair_counts(
     assert store.fix_count() == 3
 
 
-def test_what_was_exchanged_is_exchanged_back(store: Store) -> None:
+def test_changes_of_the_basket_are_undone_step_by_step(store: Store) -> None:
     """Step by step to the empty basket; an entry that was put back has another id, and is found all the same."""
     done = [store.put_fixes("/d.csv", [wrong(f"/{i}.png", "x") for i in range(250)])]
     done.append(store.put_fixes("/d.csv", [Fix(kind="recaptioned", path="/7.png", caption="x", value="y", found=1.0)]))

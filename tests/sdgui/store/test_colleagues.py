@@ -50,7 +50,7 @@ def of_ann(folder: Path, address: RegistryAddress, monkeypatch: pytest.MonkeyPat
         own.close()
 
 
-def test_a_colleagues_curves_come_from_the_machine_where_it_trains(
+def test_a_colleagues_curves_come_from_the_training_machine(
     qtbot: QtBot, postgres: PostgresServer, tmp_path: Path, hosts: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = parse_address(postgres.new_database())

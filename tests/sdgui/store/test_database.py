@@ -63,7 +63,7 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_the_revisions_make_the_tables_that_the_program_declares(tmp_path: Path) -> None:
+def test_the_migrations_create_the_declared_tables(tmp_path: Path) -> None:
     engine = open_database(tmp_path / "sdgui.db").reader
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
@@ -95,7 +95,7 @@ def test_a_metric_of_a_run_is_found_by_the_key_of_summaries(tmp_path: Path) -> N
     assert query(path, "SELECT count(*) FROM summaries") == [(0,)], "they go with their run"
 
 
-def test_the_database_writes_ahead_and_enforces_references(tmp_path: Path) -> None:
+def test_the_database_uses_wal_and_enforces_foreign_keys(tmp_path: Path) -> None:
     path = filled(tmp_path)
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     engine = open_database(path).reader
@@ -143,14 +143,14 @@ def test_a_newer_database_is_refused_untouched(tmp_path: Path, version: str) -> 
     assert sorted(file.name for file in tmp_path.iterdir()) == files
 
 
-def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "sdgui.db")) as connection:
         connection.execute("CREATE TABLE bookmarks (url)")
     with pytest.raises(StoreError, match="another program"):
         Store.open(tmp_path)
 
 
-def test_a_truncated_database_is_called_damaged(tmp_path: Path) -> None:
+def test_a_truncated_database_is_reported_as_damaged(tmp_path: Path) -> None:
     path = filled(tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
 
@@ -166,13 +166,13 @@ def test_a_truncated_database_is_called_damaged(tmp_path: Path) -> None:
     assert path.stat().st_size == 5000
 
 
-def test_a_home_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_home_that_is_a_file_is_refused_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(StoreError, match="--home"):
         Store.open(tmp_path / "home")
 
 
-def test_many_first_openings_at_once_make_one_database(tmp_path: Path) -> None:
+def test_concurrent_first_openings_create_one_database(tmp_path: Path) -> None:
     failures: list[Exception] = []
 
     def open_once() -> None:
@@ -194,7 +194,7 @@ def test_many_first_openings_at_once_make_one_database(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_held_database_is_said_to_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_reported_as_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdgui.store.engine.BUSY_SECONDS", 0.05)
     path = filled(tmp_path)
     store = Store.open(tmp_path)
@@ -207,7 +207,7 @@ def test_a_held_database_is_said_to_be_held(tmp_path: Path, monkeypatch: pytest.
     store.close()
 
 
-def test_an_up_to_date_database_opens_without_the_migration_library(tmp_path: Path) -> None:
+def test_an_up_to_date_database_opens_without_alembic(tmp_path: Path) -> None:
     filled(tmp_path)
     loaded = sys.modules.pop("sdgui.store.migration")
     try:
@@ -225,7 +225,7 @@ def test_a_foreign_key_is_checked_after_a_migration(tmp_path: Path) -> None:
     assert read_version(path) == SCHEMA_VERSION
 
 
-def test_what_refers_to_nothing_already_keeps_no_database_from_being_opened(tmp_path: Path) -> None:
+def test_existing_dangling_references_do_not_prevent_opening(tmp_path: Path) -> None:
     path = filled(tmp_path)
     with closing(sqlite3.connect(path)) as other, other:  # without references checked, as other programs write
         other.execute("INSERT INTO tags (id, name) VALUES (1, 'left')")

@@ -30,7 +30,7 @@ def test_a_moved_home_finds_its_runs(file_store: Store, tmp_path: Path) -> None:
     again.close()
 
 
-def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> None:
+def test_importing_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> None:
     folder = RunDir(tmp_path / "cluster" / "job-7")
     folder.create()
     folder.config.write_text(preset_config("clip", "tiny").to_json())
@@ -51,7 +51,7 @@ def test_import_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> Non
     assert experiment.name == "clip"
 
 
-def test_import_of_what_is_no_run_says_so(store: Store, tmp_path: Path) -> None:
+def test_importing_a_folder_without_a_run_is_reported(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a readable run folder"):
         store.import_run(tmp_path)
     assert store.experiments() == []
@@ -81,7 +81,7 @@ def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> N
     rebuilt.close()
 
 
-def test_a_rebuild_that_was_killed_goes_on(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_rebuild_is_resumed(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = file_store.add_experiment(preset_config("clip", "tiny"))
     for _ in range(4):
         make_folder(file_store.add_run(experiment.id), file_store)
@@ -125,7 +125,7 @@ def foreign(path: Path) -> RunDir:
 
 
 @pytest.mark.parametrize("what", ["pipe", "folder", "device", "link"])
-def test_import_of_events_that_are_no_file_leaves_nothing_behind(file_store: Store, tmp_path: Path, what: str) -> None:
+def test_importing_events_that_are_no_file_leaves_nothing_behind(file_store: Store, tmp_path: Path, what: str) -> None:
     folder = foreign(tmp_path / "elsewhere")
     match what:
         case "pipe":
@@ -142,7 +142,7 @@ def test_import_of_events_that_are_no_file_leaves_nothing_behind(file_store: Sto
     assert (file_store.runs(), file_store.experiments()) == ([], [])
 
 
-def test_malformed_events_hinder_no_import(file_store: Store, tmp_path: Path) -> None:
+def test_malformed_events_prevent_no_import(file_store: Store, tmp_path: Path) -> None:
     folder = foreign(tmp_path / "elsewhere")
     folder.events.write_bytes(b"\n".join([*HOSTILE_LINES, encode(Metrics(step=4, values={"train/loss": 0.5}))]))
     run = file_store.import_run(folder.path)
@@ -150,7 +150,7 @@ def test_malformed_events_hinder_no_import(file_store: Store, tmp_path: Path) ->
     assert file_store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(0.5, 4, 0.5, 4)}
 
 
-def test_an_import_of_garbage_says_why_there_is_nothing(store: Store, tmp_path: Path) -> None:
+def test_importing_garbage_gives_the_reason(store: Store, tmp_path: Path) -> None:
     folder = foreign(tmp_path / "elsewhere")
     folder.events.write_bytes(b"\n".join([*HOSTILE_LINES, b""]))
     run = store.import_run(folder.path)
@@ -158,7 +158,7 @@ def test_an_import_of_garbage_says_why_there_is_nothing(store: Store, tmp_path: 
     assert run.failure.startswith(f"None of its events can be read: {folder.events}, at byte 0: ")
 
 
-def test_a_rebuild_skips_what_cannot_be_read_and_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rebuild_skips_unreadable_folders_and_continues(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with a folder; a chain's stages are found too."""
     names = ("a-good", "b-pipe", "c-fault", "d-link", "e-good", f"f-bin{DELETED}")
     good, pipe, fault, link, last, _ = (foreign(store.runs_folder / name) for name in names)

@@ -36,7 +36,7 @@ def a_run(folder: Path, config: RunConfig = CONFIG, began: float = 0.0) -> Path:
     return folder
 
 
-def test_a_run_goes_to_the_same_config_else_to_the_same_name_else_to_a_new_one(store: Store, tmp_path: Path) -> None:
+def test_a_run_joins_the_experiment_of_its_config_or_name_or_a_new_one(store: Store, tmp_path: Path) -> None:
     broken = store.add_experiment('{"name": "clip", "optim": {"epochs": -1}}').id
     named = store.add_experiment(override(CONFIG, ["seed=3"]), "clip").id
     same = store.add_experiment(override(CONFIG, ["name=other"]), "other").id
@@ -53,7 +53,7 @@ def test_a_run_goes_to_the_same_config_else_to_the_same_name_else_to_a_new_one(s
     assert [run.id for run in store.runs()] == [1, 2, 3, 4]
 
 
-def test_an_imported_run_is_as_old_as_its_training(store: Store, tmp_path: Path) -> None:
+def test_an_imported_run_has_the_age_of_its_training(store: Store, tmp_path: Path) -> None:
     run = store.import_run(a_run(tmp_path / "job-abc7", began=1.7e9))
     assert (run.created, run.started, run.step, run.key, run.owner) == (1.7e9, 1.7e9, 2, "abc7", store.who)
     young = store.import_run(a_run(tmp_path / "young"))
@@ -63,7 +63,7 @@ def test_an_imported_run_is_as_old_as_its_training(store: Store, tmp_path: Path)
     assert (again.id, again.tags) == (run.id, ("mine",))
 
 
-def test_folders_are_read_oldest_first_with_stages_and_without_what_was_being_deleted(store: Store) -> None:
+def test_folders_are_read_oldest_first_with_stages_and_without_half_deleted_ones(store: Store) -> None:
     made = [a_run(store.runs_folder / name) for name in ("b", "a", f"gone{DELETED}")]
     chain = Chain(name="c", stages=[ChainStage(name=name, config=CONFIG) for name in ("one", "two")])
     made.append(write_chain(store.runs_folder / "chain", chain))
@@ -75,7 +75,7 @@ def test_folders_are_read_oldest_first_with_stages_and_without_what_was_being_de
     assert [run.folder.name for run in store.runs()] == ["b", "a", "stage-1-one"]
 
 
-def test_folders_that_were_put_aside_come_back_where_something_fails(tmp_path: Path) -> None:
+def test_folders_moved_aside_are_restored_on_failure(tmp_path: Path) -> None:
     one, two, none = a_run(tmp_path / "one"), a_run(tmp_path / "two"), tmp_path / "none"
     names: list[str] = []
 

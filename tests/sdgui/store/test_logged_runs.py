@@ -35,7 +35,7 @@ def test_runs_of_a_project_are_listed_once_under_its_experiment(store: Store) ->
     assert store.summaries([runs[1].id])[runs[1].id]["train/loss"].last == 0.2
 
 
-def test_tags_in_the_config_are_given_to_the_run(store: Store) -> None:
+def test_tags_in_the_config_become_tags_of_the_run(store: Store) -> None:
     folder = log(store.home, "first", 0.1)
     file = folder / "config.json"
     file.write_text(file.read_text().replace('"tags": []', '"tags": ["vision", "team=a"]'))
@@ -52,7 +52,7 @@ def test_a_renamed_project_keeps_its_runs(store: Store) -> None:
     assert [len(store.runs(experiment.id)) for experiment in store.experiments()] == [2]
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_hides_no_other(store: Store) -> None:
+def test_an_unreadable_folder_is_named_and_hides_no_other(store: Store) -> None:
     bad = store.runs_folder / "bad"
     bad.mkdir()
     (bad / "config.json").write_text('{"kind": "logged", "name": 3}', encoding="utf-8")

@@ -47,17 +47,17 @@ def test_each_free_gpu_gets_one_run_in_order(store: Store) -> None:
     assert store.free_devices("", FOUR[""]) == ()
 
 
-def test_a_gpu_that_another_program_uses_is_left_alone(store: Store) -> None:
+def test_a_gpu_used_by_another_program_is_left_alone(store: Store) -> None:
     ids = queued(store, 2)
     assert taken(store, {"": Slots(("0", "1"), in_use=frozenset({"0"}))}) == [(ids[0], "1")]
 
 
-def test_without_gpus_so_many_run_at_once(store: Store) -> None:
+def test_without_gpus_a_fixed_number_runs_at_once(store: Store) -> None:
     ids = queued(store, 5)
     assert taken(store, {"": Slots(at_once=3)}) == [(run_id, "") for run_id in ids[:3]]
 
 
-def test_a_run_that_asks_for_two_gpus_keeps_later_ones_off_them(store: Store) -> None:
+def test_a_run_that_needs_two_gpus_blocks_later_ones(store: Store) -> None:
     (first,) = queued(store, 1, devices="1")
     (pair,) = queued(store, 1, devices="0,1")
     later = queued(store, 2)
@@ -69,7 +69,7 @@ def test_a_run_that_asks_for_two_gpus_keeps_later_ones_off_them(store: Store) ->
     assert taken(store, two) == [(later[0], "0"), (later[1], "1")]
 
 
-def test_a_run_waits_for_its_machine_and_others_pass_it(store: Store) -> None:
+def test_a_run_waits_for_its_machine_and_others_overtake_it(store: Store) -> None:
     (far,) = queued(store, 1, host="cluster")
     (near,) = queued(store, 1)
     assert taken(store, {"": Slots(("0",))}) == [(near, "0")]
@@ -78,7 +78,7 @@ def test_a_run_waits_for_its_machine_and_others_pass_it(store: Store) -> None:
     assert store.run(far).machine == "cluster"
 
 
-def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Store) -> None:
+def test_a_waiting_run_can_be_moved_to_another_machine_and_a_started_one_cannot(store: Store) -> None:
     (run_id,) = queued(store, 1)
     assert store.place(run_id, Place("cluster", "1")).devices_asked == "1"
     assert taken(store, {"cluster": Slots(("0", "1"))}) == [(run_id, "1")]
@@ -86,7 +86,7 @@ def test_a_waiting_run_can_be_sent_elsewhere_and_a_started_one_cannot(store: Sto
         store.place(run_id, Place())
 
 
-def test_a_run_goes_on_where_its_checkpoints_are(store: Store) -> None:
+def test_a_run_resumes_where_its_checkpoints_are(store: Store) -> None:
     [run_id] = queued(store, 1)
     store.record(run_id, Progress(state=RunState.PAUSED, offset=80))
     store.enqueue(run_id)
@@ -96,7 +96,7 @@ def test_a_run_goes_on_where_its_checkpoints_are(store: Store) -> None:
     assert store.run(run_id).machine == ""
 
 
-def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> None:
+def test_a_launch_gets_a_free_or_else_the_least_used_device(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     two = Slots(("0", "1"))
     given = [store.give_devices(store.add_run(experiment.id).id, two).devices for _ in range(5)]
@@ -105,7 +105,7 @@ def test_a_launch_gets_what_is_free_else_what_is_used_least(store: Store) -> Non
     assert store.give_devices(asked.id, two).devices == "1"
 
 
-def test_what_is_used_least_is_counted_on_the_machine_of_the_run(store: Store) -> None:
+def test_the_least_used_device_is_counted_on_the_machine_of_the_run(store: Store) -> None:
     experiment, two = store.add_experiment(preset_config("clip", "tiny")), Slots(("0", "1"))
     for host, devices in (("", "0"), ("", "1"), ("", "1"), ("cluster", "0"), ("cluster", "0"), ("cluster", "1")):
         store.give_devices(store.add_run(experiment.id, place=Place(host, devices)).id, two)
@@ -130,7 +130,7 @@ def test_a_machine_may_give_each_run_several_gpus(store: Store) -> None:
     assert taken(store, pairs) == [(ids[0], "0,1"), (ids[1], "2,3")]
 
 
-def test_a_live_run_of_which_no_device_is_known_takes_the_first(store: Store) -> None:
+def test_a_live_run_with_an_unknown_device_occupies_the_first(store: Store) -> None:
     store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     ids = queued(store, 2)
     assert taken(store, {"": Slots(("0", "1"))}) == [(ids[0], "1")]
@@ -226,7 +226,7 @@ def next_of(waiting: list[One], live: list[One], machines: dict[str, Slots]) -> 
     return None
 
 
-def test_the_queue_does_what_a_plain_list_does(file_store: Store) -> None:
+def test_the_queue_matches_a_plain_list(file_store: Store) -> None:
     store = file_store
     experiment = store.add_experiment(preset_config("clip", "tiny")).id
     machines = {"": HERE, "gpus": GPUS, "pairs": MACHINE}

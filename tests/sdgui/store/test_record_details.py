@@ -37,7 +37,7 @@ def ended(store: Store, run_id: int, state: RunState, offset: int = 0) -> None:
     store.record(run_id, Progress(state=state, offset=offset, ending=state.value if not state.alive else ""))  # type: ignore[arg-type]
 
 
-def test_a_name_is_in_the_config_and_changes_the_time(store: Store, experiment: int) -> None:
+def test_renaming_changes_config_and_time(store: Store, experiment: int) -> None:
     before = store.experiment(experiment)
     assert (before.name, before.config.name if before.config else "") == ("mine", "mine")
     time.sleep(0.01)
@@ -55,7 +55,7 @@ def test_a_name_is_in_the_config_and_changes_the_time(store: Store, experiment: 
     assert '"name": "third"' in draft.config_json
 
 
-def test_a_copy_has_tags_and_note_and_a_name_that_fits(store: Store, experiment: int) -> None:
+def test_a_copy_has_tags_and_note_and_a_valid_name(store: Store, experiment: int) -> None:
     store.tag_experiment(experiment, ["Draft", "draft", " ", "long"])
     store.note_experiment(experiment, "why")
     store.add_run(experiment)
@@ -74,7 +74,7 @@ def test_a_copy_has_tags_and_note_and_a_name_that_fits(store: Store, experiment:
         store.rename_experiment(experiment, " \n")
 
 
-def test_the_bin_is_left_out_of_what_is_listed(store: Store, experiment: int) -> None:
+def test_the_bin_is_not_listed(store: Store, experiment: int) -> None:
     other = store.add_experiment(preset_config("clip", "tiny"), "other").id
     runs = [store.add_run(experiment) for _ in range(3)]
     for run in runs:
@@ -99,7 +99,7 @@ def test_the_bin_is_left_out_of_what_is_listed(store: Store, experiment: int) ->
     assert store.run_labels([runs[2].id])[runs[2].id].name == "mine · run 3"
 
 
-def test_a_run_is_alive_from_its_launch_and_no_queued_one_is(store: Store, experiment: int) -> None:
+def test_a_launched_run_is_active_and_a_queued_one_is_not(store: Store, experiment: int) -> None:
     run, waits = store.add_run(experiment), store.add_run(experiment, queued=True)
     assert (run.state, waits.state) == (RunState.STARTING, RunState.QUEUED)
     assert run.launched is not None
@@ -110,7 +110,7 @@ def test_a_run_is_alive_from_its_launch_and_no_queued_one_is(store: Store, exper
     assert store.run(run.id).queue_position is None
 
 
-def test_what_is_recorded_replaces_what_was(store: Store, experiment: int) -> None:
+def test_a_new_record_replaces_the_old_one(store: Store, experiment: int) -> None:
     run = store.add_run(experiment).id
     best, metric = BestPoint("val/mean_recall", 0.5, 3), MetricSummary(0.4, 4, 0.5, 3)
     store.record(run, Progress(RunState.RUNNING, 10, best=best, summaries={"a": metric, "b": metric}))
@@ -124,13 +124,13 @@ def test_what_is_recorded_replaces_what_was(store: Store, experiment: int) -> No
     store.record(99, Progress(RunState.DONE, 1))
 
 
-def test_a_waiting_run_stays_so_whatever_its_folder_says(store: Store, experiment: int) -> None:
+def test_a_waiting_run_stays_waiting_whatever_its_folder_says(store: Store, experiment: int) -> None:
     run = store.add_run(experiment, queued=True).id
     store.record(run, Progress(RunState.INTERRUPTED, 5, step=7))
     assert (store.run(run).state, store.run(run).step) == (RunState.QUEUED, 7)
 
 
-def test_the_queue_keeps_places_orders_and_former_states(store: Store, experiment: int) -> None:
+def test_the_queue_keeps_places_order_and_former_states(store: Store, experiment: int) -> None:
     first, second, third = (store.add_run(experiment, queued=True).id for _ in range(3))
     store.enqueue(first)
     assert [run.id for run in store.queue()] == [first, second, third], "it waits already"
@@ -160,7 +160,7 @@ def test_the_queue_keeps_places_orders_and_former_states(store: Store, experimen
     assert store.take_next(5) is None
 
 
-def test_a_run_that_could_not_start_has_left_the_queue(store: Store, experiment: int) -> None:
+def test_a_run_that_could_not_start_leaves_the_queue(store: Store, experiment: int) -> None:
     run = store.add_run(experiment).id
     failed = store.mark_failed(run, "No such program.")
     assert (failed.state, failed.ending, failed.failure) == (RunState.FAILED, "failed", "No such program.")
@@ -170,7 +170,7 @@ def test_a_run_that_could_not_start_has_left_the_queue(store: Store, experiment:
     assert store.queue() == []
 
 
-def test_a_place_is_asked_for_until_a_run_has_started(store: Store, experiment: int) -> None:
+def test_a_requested_place_applies_until_a_run_has_started(store: Store, experiment: int) -> None:
     waits, live = store.add_run(experiment, queued=True).id, store.add_run(experiment).id
     placed = store.place(waits, Place("far", "0,1"))
     assert (placed.machine, placed.devices_asked) == ("far", "0,1")
@@ -180,7 +180,7 @@ def test_a_place_is_asked_for_until_a_run_has_started(store: Store, experiment: 
     assert (store.run(live).machine, store.run(live).devices_asked) == ("far", "0,1")
 
 
-def test_a_key_is_taken_from_a_folder_once(store: Store, experiment: int, tmp_path: Path) -> None:
+def test_a_key_is_read_from_a_folder_once(store: Store, experiment: int, tmp_path: Path) -> None:
     keys = [
         store.run(store.add_imported(experiment, str(tmp_path / place / "run-abc1"), preset_config("clip", "tiny"))).key
         for place in ("one", "two")
@@ -199,7 +199,7 @@ def test_a_folder_name_is_plain() -> None:
     assert len(slug("x" * 90)) == 40
 
 
-def test_a_run_at_work_is_not_deleted_wherever_it_is_kept(tmp_path: Path) -> None:
+def test_an_active_run_is_not_deleted_on_any_machine(tmp_path: Path) -> None:
     folder = RunDir(tmp_path / "one")
     folder.create()
     folder.write_status(own_status())  # there is a folder of the same name here, and a trainer at work in it
@@ -222,7 +222,7 @@ def test_a_run_at_work_is_not_deleted_wherever_it_is_kept(tmp_path: Path) -> Non
 CONFIG = preset_config("clip", "tiny")
 
 
-def test_the_latest_runs_are_those_that_ended_or_began_last(store: Store) -> None:
+def test_the_latest_runs_are_those_last_started_or_ended(store: Store) -> None:
     assert store.newest_run() is None
     one, other = (store.add_experiment(CONFIG, name).id for name in ("one", "other"))
     first, second, third, binned = (store.add_run(one).id for _ in range(4))
@@ -243,7 +243,7 @@ def test_the_latest_runs_are_those_that_ended_or_began_last(store: Store) -> Non
     assert store.latest_runs(9, ()) == []
 
 
-def test_where_another_program_trains_a_run_is_told(store: Store) -> None:
+def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     run = store.add_run(store.add_experiment(CONFIG).id).id
     store.record_devices(run, "1,2", "far")
     found = store.run(run)
@@ -259,7 +259,7 @@ def test_where_another_program_trains_a_run_is_told(store: Store) -> None:
     assert (store.run(run).devices, store.run(run).machine, store.run(run).devices_asked) == ("5", "far", "")
 
 
-def test_a_folder_is_deleted_with_its_run_only_where_that_is_asked_for_good(store: Store, tmp_path: Path) -> None:
+def test_a_folder_is_deleted_with_its_run_only_on_explicit_request(store: Store, tmp_path: Path) -> None:
     experiment = store.add_experiment(CONFIG).id
     runs = [store.add_run(experiment) for _ in range(3)]
     for run in runs:
@@ -275,7 +275,7 @@ def test_a_folder_is_deleted_with_its_run_only_where_that_is_asked_for_good(stor
     assert [run.folder.is_dir() for run in runs] == [True, False, True]
 
 
-def test_results_of_a_panel_come_newest_first_and_leave_one_by_one(
+def test_results_of_a_panel_are_newest_first_and_removed_one_by_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
@@ -309,7 +309,7 @@ def test_results_of_a_panel_come_newest_first_and_leave_one_by_one(
     assert [one.content["n"] for one in store.kept_results("search")] == [*range(40, 0, -1)]
 
 
-def test_a_fix_of_a_later_version_is_kept_as_it_is(store: Store) -> None:
+def test_a_fix_of_a_later_version_is_kept_unchanged(store: Store) -> None:
     before = time.time()
     put = store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png", caption="a"), Fix(kind="wrong", path="/b.png")])
     assert [one.later for one in put.put] == ["", ""]

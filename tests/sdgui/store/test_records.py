@@ -68,13 +68,13 @@ def test_a_config_that_no_longer_validates_is_listed_with_its_problem(store: Sto
     assert mended.problem == ""
 
 
-def test_what_is_not_json_at_all_is_kept_and_shown(store: Store) -> None:
+def test_invalid_json_is_kept_and_shown(store: Store) -> None:
     made = store.add_experiment("{broken", name="odd")
     assert store.experiment(made.id).config_json == "{broken"
     assert "not JSON" in store.experiment(made.id).problem
 
 
-def test_a_run_keeps_what_was_recorded(store: Store) -> None:
+def test_a_run_keeps_its_record(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     progress = Progress(
         state=RunState.RUNNING,
@@ -99,7 +99,7 @@ def test_a_run_keeps_what_was_recorded(store: Store) -> None:
     assert summary["diag/x"].last == math.inf
 
 
-def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
+def test_the_bin_restores_and_permanent_deletion_does_not(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     run = store.add_run(experiment.id)
     make_folder(run, store)
@@ -126,7 +126,7 @@ def test_the_bin_gives_back_and_for_good_does_not(store: Store) -> None:
     assert store.add_experiment(preset_config("clip", "tiny")).id > experiment.id
 
 
-def test_runs_are_called_by_experiment_and_ordinal_among_those_not_in_the_bin(store: Store) -> None:
+def test_runs_are_numbered_within_their_experiment_outside_the_bin(store: Store) -> None:
     one, other = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("one", "other"))
     first, second, third = (store.add_run(one.id) for _ in range(3))
     alone = store.add_run(other.id)
@@ -144,7 +144,7 @@ def test_runs_are_called_by_experiment_and_ordinal_among_those_not_in_the_bin(st
     assert store.run_labels([]) == {}
 
 
-def test_a_run_keeps_its_colour_and_the_runs_of_an_arm_share_one(store: Store) -> None:
+def test_a_run_keeps_its_colour_and_runs_of_an_arm_share_one(store: Store) -> None:
     apart, *arms = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("apart", "one", "other"))
     studies = [store.add_study(store.studies_folder / name, name) for name in ("before", "this")]
     store.link_arm(studies[0].id, "elsewhere", apart.id)
@@ -165,7 +165,7 @@ def test_a_run_keeps_its_colour_and_the_runs_of_an_arm_share_one(store: Store) -
     assert store.run_labels(single)[single[0]].color == 2
 
 
-def test_a_run_is_removed_without_its_folder_if_so_asked(store: Store) -> None:
+def test_a_run_is_removed_without_its_folder_on_request(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     make_folder(run, store)
     store.record(run.id, Progress(state=RunState.DONE, offset=1, summaries={"a": MetricSummary(1, 1, 1, 1)}))
@@ -186,7 +186,7 @@ def test_a_live_run_is_not_deleted(store: Store) -> None:
     assert run.dir.config.is_file()
 
 
-def test_a_run_of_an_experiment_in_the_bin_waits_until_that_is_taken_out(store: Store) -> None:
+def test_a_run_of_a_deleted_experiment_waits_until_it_is_restored(store: Store) -> None:
     first, second = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("first", "second"))
     binned, other = store.add_run(first.id, queued=True), store.add_run(second.id, queued=True)
     store.delete_experiment(first.id)
@@ -209,7 +209,7 @@ def test_a_queued_run_waits_again_when_its_deletion_is_undone(store: Store) -> N
     assert [waiting.id for waiting in store.queue()] == [run.id]
 
 
-def test_a_window_killed_while_recording_leaves_a_whole_record(open_store: OpenStore, tmp_path: Path) -> None:
+def test_a_window_killed_while_recording_leaves_a_complete_record(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store(tmp_path)
     run = store.add_run(store.add_experiment(RunConfig(name="x")).id)
     code = f"""

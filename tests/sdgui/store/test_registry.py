@@ -36,7 +36,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     return registry_server.make_engine(parse_address(server.new_database()))
 
 
-def test_the_migrations_make_the_declared_tables_on_both_databases(empty: Engine) -> None:
+def test_the_migrations_create_the_declared_tables_on_both_databases(empty: Engine) -> None:
     with empty.begin() as connection:
         migration.run_revisions(connection, MIGRATIONS)
     with empty.connect() as connection:
@@ -65,7 +65,7 @@ def test_a_registry_of_another_version_is_refused(
         Store.open(tmp_path, address)
 
 
-def test_an_older_registry_is_upgraded_when_asked(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_an_older_registry_is_upgraded_on_request(postgres: PostgresServer, tmp_path: Path) -> None:
     """By a later release, whose migrations have one more."""
     address = parse_address(postgres.new_database())
     store = Store.open(tmp_path / "home", address)
@@ -78,7 +78,7 @@ def test_an_older_registry_is_upgraded_when_asked(postgres: PostgresServer, tmp_
     assert row == ("clip", "grey")
 
 
-def test_another_programs_tables_are_left_alone(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_tables_of_another_program_are_left_alone(postgres: PostgresServer, tmp_path: Path) -> None:
     address = postgres.new_database()
     postgres.execute("CREATE TABLE runs (id int)", str(parse_address(address).url.database))
     with pytest.raises(StoreError, match="another program"):
@@ -94,7 +94,7 @@ def test_another_programs_tables_are_left_alone(postgres: PostgresServer, tmp_pa
         ("postgresql://ann@host:port/db", "write it as"),
     ],
 )
-def test_an_address_that_is_none_is_refused(text: str, remedy: str) -> None:
+def test_an_invalid_address_is_refused(text: str, remedy: str) -> None:
     with pytest.raises(StoreError, match=remedy):
         parse_address(text)
 
@@ -105,7 +105,7 @@ def test_a_password_is_shown_nowhere() -> None:
     assert "cret" not in str(registry_error(OSError("connection refused"), address))
 
 
-def test_a_server_that_is_not_there_is_told_in_words(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(postgres: PostgresServer, tmp_path: Path) -> None:
     for text, remedy in (
         ("postgresql://sdgui@127.0.0.1:1/x", "cannot be reached"),
         (postgres.address("nowhere"), "createdb"),
@@ -115,7 +115,7 @@ def test_a_server_that_is_not_there_is_told_in_words(postgres: PostgresServer, t
             Store.open(tmp_path, parse_address(text))
 
 
-def test_a_wrong_password_is_told_in_words(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported(postgres: PostgresServer, tmp_path: Path) -> None:
     postgres.execute("CREATE ROLE carl LOGIN PASSWORD 'right'")
     rules = postgres.folder / "data" / "pg_hba.conf"
     before = rules.read_text()
@@ -136,7 +136,7 @@ def _open_until_refused(home: Path, address: RegistryAddress) -> None:
         Store.open(home, address).close()
 
 
-def test_the_recipe_of_the_how_to_page_admits_two_users(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_the_recipe_of_the_how_to_page_works_for_two_users(postgres: PostgresServer, tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "howto" / "registry.md").read_text(encoding="utf-8")
     recipe = page.partition("```sql\n")[2].partition("```")[0]
     statements = [one.strip() for one in recipe.split(";") if one.strip()]
@@ -174,7 +174,7 @@ def _restart(postgres: PostgresServer, store: Store) -> None:
     assert [one.name for one in store.experiments()] == ["clip"]
 
 
-def test_an_edit_of_what_another_window_changed_is_refused(open_store: OpenStore, tmp_path: Path) -> None:
+def test_editing_what_another_window_changed_is_refused(open_store: OpenStore, tmp_path: Path) -> None:
     ann, bob = open_store(tmp_path / "ann"), open_store(tmp_path / "ann")
     experiment = ann.add_experiment(preset_config("clip", "tiny"), "first")
     run, began, config = ann.add_run(experiment.id), experiment.config_json, experiment.config
@@ -202,7 +202,7 @@ def test_an_edit_of_what_another_window_changed_is_refused(open_store: OpenStore
         assert note(bob, "three", "one\ntwo") == "three"
 
 
-def test_who_did_what_is_kept(open_store: OpenStore, tmp_path: Path) -> None:
+def test_the_author_of_each_action_is_kept(open_store: OpenStore, tmp_path: Path) -> None:
     ann, bob = open_store(tmp_path), open_store(tmp_path)
     ann.who, bob.who = "ann@desk", "bob@lab"
     experiment = ann.add_experiment(preset_config("clip", "tiny"))
@@ -221,7 +221,7 @@ def test_who_did_what_is_kept(open_store: OpenStore, tmp_path: Path) -> None:
     assert ann.activity(run_id=run.id)[0].who == "bob@lab"
 
 
-def test_folders_say_whose_computer_they_are_on(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_folders_name_their_computer(postgres: PostgresServer, tmp_path: Path) -> None:
     address = parse_address(postgres.new_database())
     ann = Store.open(tmp_path / "ann", address)
     run = ann.add_run(ann.add_experiment(preset_config("clip", "tiny")).id, queued=True)

@@ -44,7 +44,7 @@ def wrapped(said: str) -> OperationalError:
         (wrapped("no such table: x"), StoreUnavailableError, "cannot be used: no such table: x."),
     ],
 )
-def test_what_is_wrong_with_a_file(error: Exception, kind: type[StoreError], said: str) -> None:
+def test_errors_of_a_file(error: Exception, kind: type[StoreError], said: str) -> None:
     found = store_error(error, PATH)
     assert type(found) is kind, "what passes can be tried again"
     assert said in str(found)
@@ -90,14 +90,14 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
         ("the relation does not exist", "", StoreUnavailableError, "cannot be used"),
     ],
 )
-def test_what_is_wrong_with_a_server(said: str, state: str, kind: type[StoreError], sentence: str) -> None:
+def test_errors_of_a_server(said: str, state: str, kind: type[StoreError], sentence: str) -> None:
     found = refused(said, state)
     assert type(found) is kind
     assert sentence in str(found)
     assert "secret" not in str(found)
 
 
-def test_a_connection_that_is_gone_is_told_by_what_its_library_says() -> None:
+def test_a_lost_connection_is_recognised_by_the_drivers_message() -> None:
     assert type(refused("odd", invalid=True)) is ServerGoneError
     long = "connection failed: connection to server at 10.0.0.1 failed: No route to host. Is the server running there?"
     assert "cannot be reached (No route to host). Check" in str(refused(long))
@@ -125,7 +125,7 @@ def test_a_registry_of_another_version(version: str, said: str) -> None:
         _refuse(version, "0009", ADDRESS)
 
 
-def test_the_window_does_not_wait_for_a_server_that_was_out_of_reach_a_moment_ago(
+def test_a_recently_unreachable_server_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, outage = [100.0], Outage()
@@ -166,7 +166,7 @@ def test_the_window_does_not_wait_for_a_server_that_was_out_of_reach_a_moment_ag
         raise KeyError("a fault of ours")
 
 
-def test_tags_that_two_changed_are_all_kept_and_taken_away() -> None:
+def test_concurrent_tag_changes_are_merged() -> None:
     assert merged_tags(["a", "b"], ["A", "b", "theirs"], ["a", "Mine"]) == ["A", "theirs", "Mine"]
     assert merged_tags(["a", "b"], ["b"], ["a", "b", "B"]) == ["b"], "they took a away, and you did not put it there"
     assert merged_tags([], ["x"], ["X", "y"]) == ["x", "y"]

@@ -35,7 +35,7 @@ def with_a_study(store: Store) -> int:
     return study.id
 
 
-def test_a_study_is_listed_with_its_arms_and_once(store: Store) -> None:
+def test_a_study_is_listed_once_with_its_arms(store: Store) -> None:
     study_id = with_a_study(store)
     (study,) = store.studies()
     assert (study.id, study.name, list(study.arms.values())) == (study_id, "noisy", ["clip"])
@@ -43,7 +43,7 @@ def test_a_study_is_listed_with_its_arms_and_once(store: Store) -> None:
     assert len(store.studies()) == 1
 
 
-def test_a_moved_home_takes_its_studies_and_their_runs_along(tmp_path: Path) -> None:
+def test_a_moved_home_keeps_its_studies_and_their_runs(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "before")
     with_a_study(store)
     store.close()
@@ -67,7 +67,7 @@ def test_a_moved_study_is_found_again_with_its_runs(store: Store, tmp_path: Path
         store.move_study(other.id, away)
 
 
-def test_the_bin_takes_the_arms_too_and_gives_them_back(store: Store) -> None:
+def test_the_bin_takes_the_arms_too_and_restores_them(store: Store) -> None:
     study_id = with_a_study(store)
     store.delete_study(study_id)
     assert store.studies() == []
@@ -97,7 +97,7 @@ def test_folders_of_studies_and_imports_stay_when_the_bin_is_emptied(open_store:
     assert not own.folder.exists()
 
 
-def test_a_refusal_puts_every_folder_back(store: Store, tmp_path: Path) -> None:
+def test_a_refusal_restores_every_folder(store: Store, tmp_path: Path) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     first, second = (store.add_run(experiment.id) for _ in range(2))
     trained(first.folder)
@@ -111,7 +111,7 @@ def test_a_refusal_puts_every_folder_back(store: Store, tmp_path: Path) -> None:
     assert list(store.runs_folder.iterdir()) == []
 
 
-def test_marks_are_kept_by_source_and_can_be_taken_back(tmp_path: Path) -> None:
+def test_marks_are_kept_by_source_and_can_be_undone(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     odd = "/data/\udcff.png"
     store.mark_pairs("a.csv", {("1.png", "a cat"): True, ("1.png", "a dog"): False, (odd, "x"): True})

@@ -67,9 +67,7 @@ def as_text(summary: RunSummary) -> str:
 
 @settings(max_examples=40, deadline=None)
 @given(events=logs())
-def test_a_file_is_summarised_as_a_plain_loop_does(
-    tmp_path_factory: pytest.TempPathFactory, events: list[Event]
-) -> None:
+def test_a_summary_matches_a_plain_loop(tmp_path_factory: pytest.TempPathFactory, events: list[Event]) -> None:
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
     path.write_bytes(b"".join(encode(event) for event in events))
     summary, offset = summarise(path)
@@ -91,7 +89,7 @@ def test_a_file_is_summarised_as_a_plain_loop_does(
 
 @settings(max_examples=40, deadline=None)
 @given(events=logs(), cuts=st.lists(st.integers(0, 60), max_size=6))
-def test_folding_piece_by_piece_gives_the_same_or_says_that_it_is_stale(
+def test_incremental_summaries_agree_or_report_that_they_are_stale(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], cuts: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
@@ -104,12 +102,12 @@ def test_folding_piece_by_piece_gives_the_same_or_says_that_it_is_stale(
     assert folded.stale or as_text(folded) == as_text(whole)
 
 
-def test_limits_void_what_any_later_start_voids() -> None:
+def test_a_later_start_voids_limits() -> None:
     assert void_limits([]) == [math.inf]
     assert void_limits([0, 10, 5, 8]) == [0, 5, 5, 8, math.inf]
 
 
-def test_a_missing_file_has_nothing_to_say(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_summary(tmp_path: Path) -> None:
     summary, offset = summarise(tmp_path / "events.jsonl")
     assert (summary.step, offset, summary.terminal) == (0, 0, None)
 
@@ -120,7 +118,7 @@ def test_the_earlier_of_two_equal_points_is_the_best() -> None:
     assert summary.best == BestPoint("val/student/mean_recall", 0.5, 3)
 
 
-def test_a_failure_is_kept_until_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_failure_is_kept_until_the_run_resumes(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events.jsonl")
     writer.write(RunStarted(step=0, total_steps=5, config_digest=""))
     writer.write(RunFailed(step=2, error="DataError", message="No such image."))

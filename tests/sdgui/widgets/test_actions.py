@@ -42,7 +42,7 @@ def host(qtbot: QtBot) -> QWidget:
     return host
 
 
-def test_an_action_is_enabled_and_titled_by_the_state_of_what_it_works_on(host: QWidget) -> None:
+def test_an_action_is_enabled_and_titled_by_the_state_of_its_target(host: QWidget) -> None:
     lamp, actions = Lamp(), Actions(host)
     actions.register(LAMP_ACTIONS, lamp)
     assert (actions["switch"].text(), actions["dim"].isEnabled()) == ("Switch &on", False)
@@ -54,7 +54,7 @@ def test_an_action_is_enabled_and_titled_by_the_state_of_what_it_works_on(host: 
     assert lamp.did == ["dim"], "a disabled action does nothing"
 
 
-def test_an_update_leaves_the_actions_of_others_as_they_are(host: QWidget) -> None:
+def test_an_update_leaves_other_actions_alone(host: QWidget) -> None:
     lamp, second, actions = Lamp(), Lamp(), Actions(host)
     actions.register(LAMP_ACTIONS, lamp)
     lamp.lit = True
@@ -94,7 +94,7 @@ def test_a_button_follows_its_action(host: QWidget, qtbot: QtBot) -> None:
     assert lamp.did == ["dim"]
 
 
-def test_shortcuts_hold_within_the_scope(host: QWidget, qtbot: QtBot) -> None:
+def test_shortcuts_apply_within_their_scope(host: QWidget, qtbot: QtBot) -> None:
     inside, outside = QLineEdit(host), QLineEdit(host)
     box = QVBoxLayout(host)
     box.addWidget(inside)
@@ -113,7 +113,7 @@ def test_shortcuts_hold_within_the_scope(host: QWidget, qtbot: QtBot) -> None:
     assert lamp.lit
 
 
-def test_a_key_that_is_held_does_it_once(host: QWidget) -> None:
+def test_a_held_key_triggers_once(host: QWidget) -> None:
     actions = Actions(host)
     actions.register([Action("launch", "Run", "Launch", "Launch it", lambda _: None, "Ctrl+Return")], host)
     assert not actions["launch"].autoRepeat()

@@ -19,7 +19,7 @@ from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, existing_path, exp
 
 
 @pytest.mark.parametrize("text", ["", "~nobody-here/x", "x" * 300, "a\0b", "/no/such/file"])
-def test_a_typed_path_that_cannot_be_there_is_not_there(text: str) -> None:
+def test_a_typed_impossible_path_does_not_exist(text: str) -> None:
     assert existing_path(text) is None
 
 
@@ -76,7 +76,7 @@ def test_the_window_and_the_trainer_take_the_same_extensions() -> None:
     assert IMAGE_SUFFIXES == READ_BY_CORE
 
 
-def test_files_and_folders_are_taken_once_and_the_rest_refused(
+def test_files_and_folders_are_accepted_once_and_the_rest_refused(
     target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
     inner = tmp_path / "folder" / "b"
@@ -108,7 +108,7 @@ def test_files_and_folders_are_taken_once_and_the_rest_refused(
     assert why["folder"].startswith("1 file ")
 
 
-def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) -> None:
+def test_many_files_arrive_in_batches_and_can_be_cancelled(tmp_path: Path) -> None:
     for number in range(2 * PART + 10):
         (tmp_path / f"{number:04}.png").touch()
     parts = list(expand([str(tmp_path)]))
@@ -118,7 +118,7 @@ def test_many_files_come_in_parts_and_an_end_is_heard_amid_them(tmp_path: Path) 
     assert [len(part.images) for part in expand([str(tmp_path)], lambda: next(answers))] == [PART]
 
 
-def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+def test_many_files_keep_the_window_responsive(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     for number in range(4 * PART):
         (tmp_path / f"{number:04}.png").touch()
     seen: list[int] = []  # parts, at each turn
@@ -132,7 +132,7 @@ def test_many_files_leave_the_window_its_turns(target: DropTarget, heard: Heard,
     assert len(heard.images) == 4 * PART
 
 
-def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) -> None:
+def test_a_self_link_does_not_hide_its_folder(tmp_path: Path) -> None:
     first = image(tmp_path / "1.png")
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
     (tmp_path / "0.png").symlink_to(tmp_path / "0.png")
@@ -142,7 +142,7 @@ def test_a_link_to_itself_does_not_cost_the_folder_it_lies_in(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     first = image(tmp_path / "1.png")
     try:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes(Path(first).read_bytes())
@@ -153,7 +153,7 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert part.refused == [(f"{tmp_path}{os.sep}?.png", "its name is not valid text; rename it")]
 
 
-def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_not_called_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_folder: str) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -163,14 +163,14 @@ def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path: Path, monkey
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")
-def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     (part,) = expand([str(closed)])
     assert "cannot be read" in part.refused[0][1]
 
 
-def test_image_data_is_saved_once_and_taken(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+def test_image_data_is_saved_once_and_accepted(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     image = QImage(5, 4, QImage.Format.Format_RGB32)
     image.fill(QColor("blue"))
     data = of("https://example.org/cat.jpg")  # as a browser drags an image: its address and its data
@@ -187,7 +187,7 @@ def test_image_data_is_saved_once_and_taken(target: DropTarget, heard: Heard, tm
     assert (saved.size, saved.convert("RGB").getpixel((0, 0))) == ((5, 4), (0, 0, 255))
 
 
-def test_a_pasted_image_that_cannot_be_saved_says_why(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_pasted_image_that_cannot_be_saved_gives_the_reason(qtbot: QtBot, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     target = DropTarget(tmp_path / "file" / "pasted")
     qtbot.addWidget(target)
@@ -200,7 +200,7 @@ def test_a_pasted_image_that_cannot_be_saved_says_why(qtbot: QtBot, tmp_path: Pa
     target.close_threads()
 
 
-def test_addresses_and_words_are_refused_and_pasted_paths_taken(
+def test_urls_and_words_are_refused_and_pasted_paths_accepted(
     target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
     target.take(of("https://example.org/cat.jpg"))
@@ -229,7 +229,7 @@ def test_ctrl_v_in_a_text_box_pastes_text(target: DropTarget, heard: Heard, qtbo
     assert heard.refused == []
 
 
-def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
+def test_dragging_over_the_target_highlights_it(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     data = of(Path(image(tmp_path / "a.png")))
     action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     enter = QDragEnterEvent(QPoint(5, 5), action, data, buttons, keys)
@@ -243,9 +243,7 @@ def test_dragging_over_it_shows_where_to_drop(target: DropTarget, heard: Heard, 
     qtbot.waitUntil(lambda: len(heard.images) == 1)
 
 
-def test_sidecars_stand_for_the_images_that_they_describe(
-    target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot
-) -> None:
+def test_sidecars_stand_for_their_images(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     first, two = image(tmp_path / "1.png"), image(folder / "2.JPG")

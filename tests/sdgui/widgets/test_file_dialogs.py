@@ -11,7 +11,7 @@ from sdgui.widgets.file_dialogs import ask_folder, ask_open, ask_open_several, a
 
 
 @pytest.mark.parametrize(("typed", "confirmed"), [("mine.csv", True), ("MINE.CSV", True), ("mine", False)])
-def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
+def test_a_file_is_overwritten_only_after_confirming_its_exact_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, confirmed: bool
 ) -> None:
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / typed), ""))
@@ -26,7 +26,7 @@ def test_a_file_is_overwritten_only_if_the_dialog_asked_about_its_very_name(
     assert other.path.name.lower() == ("mine.csv" if confirmed else "mine.json")
 
 
-def test_a_dialog_that_is_cancelled_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_dialog_returns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("getSaveFileName", "getOpenFileName"):
         monkeypatch.setattr(QFileDialog, name, lambda *_: ("", ""))
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([], ""))

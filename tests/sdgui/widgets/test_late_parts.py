@@ -27,7 +27,7 @@ class Owner(QWidget):
         return "second"
 
 
-def test_parts_are_made_later_and_once(qtbot: QtBot) -> None:
+def test_parts_are_created_later_and_once(qtbot: QtBot) -> None:
     owner = Owner()
     qtbot.addWidget(owner)
     make_in_turns(owner, ("first", "second"))
@@ -38,7 +38,7 @@ def test_parts_are_made_later_and_once(qtbot: QtBot) -> None:
     assert owner.order == ["second", "first"]
 
 
-def test_a_page_takes_the_place_of_the_one_that_stood_for_it(qtbot: QtBot) -> None:
+def test_a_page_replaces_its_placeholder(qtbot: QtBot) -> None:
     tabs = QTabWidget()
     qtbot.addWidget(tabs)
     for text in ("&One", "&Two", "&Three"):
@@ -70,7 +70,7 @@ class _Restyled(QObject):
         return False
 
 
-def test_a_page_born_among_the_tabs_is_not_styled_anew(qtbot: QtBot, qapp: QApplication) -> None:
+def test_a_page_created_inside_the_tabs_is_not_restyled(qtbot: QtBot, qapp: QApplication) -> None:
     tabs = QTabWidget()
     qtbot.addWidget(tabs)
     page = QWidget(home_of(tabs))

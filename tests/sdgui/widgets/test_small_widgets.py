@@ -74,7 +74,7 @@ def test_time_left_follows_a_change_of_speed_and_a_restart() -> None:
     assert time_left.seconds(100) is None
 
 
-def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
+def test_the_strip_shows_task_progress_and_time_left(qtbot) -> None:
     clock = Clock()
     strip = ProgressStrip(clock=clock)
     qtbot.addWidget(strip)
@@ -93,7 +93,7 @@ def test_strip_tells_what_how_far_and_how_long(qtbot) -> None:
     assert not strip.isVisible()
 
 
-def test_cancel_is_asked_once_and_seen(qtbot) -> None:
+def test_cancel_is_sent_once_and_shown(qtbot) -> None:
     strip = ProgressStrip()
     qtbot.addWidget(strip)
     strip.start("Reading")
@@ -140,7 +140,7 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     assert not bar.isVisible()
 
 
-def test_notices_lie_over_the_content_and_move_nothing(qtbot) -> None:
+def test_notices_float_over_the_content_and_move_nothing(qtbot) -> None:
     area = QWidget()
     qtbot.addWidget(area)
     content, column = QWidget(area), QVBoxLayout()
@@ -161,14 +161,14 @@ def test_notices_lie_over_the_content_and_move_nothing(qtbot) -> None:
     assert area.children().index(bar) > area.children().index(content), "on top"
 
 
-def test_message_is_never_taken_for_markup(qtbot) -> None:
+def test_a_message_is_never_parsed_as_markup(qtbot) -> None:
     bar = MessageBar()
     qtbot.addWidget(bar)
     bar.show_message(Message("error", "<b>no tags</b>"))
     assert bar._text.textFormat() == Qt.TextFormat.PlainText
 
 
-def test_empty_state_offers_one_step(qtbot) -> None:
+def test_the_empty_state_offers_one_step(qtbot) -> None:
     place = EmptyState("ph.flask", "No runs", "Start one.", "Try the demo", "Ctrl+D")
     qtbot.addWidget(place)
     place.show()
@@ -179,7 +179,7 @@ def test_empty_state_offers_one_step(qtbot) -> None:
     assert place.accessibleName() == "No matches"
 
 
-def test_elided_label_keeps_the_whole_text(qtbot) -> None:
+def test_an_elided_label_keeps_the_whole_text(qtbot) -> None:
     label = ElidedLabel("a very long text " * 20)
     qtbot.addWidget(label)
     label.resize(100, 20)
@@ -190,7 +190,7 @@ def test_elided_label_keeps_the_whole_text(qtbot) -> None:
 
 
 @pytest.mark.parametrize(("at", "where"), [((20, 30), (20, 30)), ((380, 290), (192, 192)), ((-50, -9), (8, 8))])
-def test_a_popup_stays_over_its_window(qtbot, at: tuple[int, int], where: tuple[int, int]) -> None:
+def test_a_popup_stays_above_its_window(qtbot, at: tuple[int, int], where: tuple[int, int]) -> None:
     window = QWidget()
     qtbot.addWidget(window)
     window.setGeometry(100, 50, 400, 300)
@@ -201,7 +201,7 @@ def test_a_popup_stays_over_its_window(qtbot, at: tuple[int, int], where: tuple[
     assert popup.pos() - window.mapToGlobal(QPoint(0, 0)) == QPoint(*where)
 
 
-def test_a_hint_is_not_drawn_as_a_choice(qtbot) -> None:
+def test_a_placeholder_is_not_drawn_as_a_choice(qtbot) -> None:
     box = NoWheelComboBox()
     qtbot.addWidget(box)
     box.resize(200, 28)
@@ -216,7 +216,7 @@ def test_a_hint_is_not_drawn_as_a_choice(qtbot) -> None:
     assert contrast[0] > contrast[1] + 40, "the hint is paler, on a light ground"
 
 
-def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
+def test_a_long_choice_is_elided(qtbot, monkeypatch) -> None:
     name = "self-distilling CLIP on the demo · run 12 · teacher"
     box = NoWheelComboBox()
     qtbot.addWidget(box)
@@ -234,7 +234,7 @@ def test_a_long_choice_ends_in_an_ellipsis(qtbot, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["no labels", "best · step 234", "student", "final network (teacher if there is one)"])
-def test_a_box_that_fits_its_contents_shortens_none(qtbot, name: str) -> None:
+def test_a_box_that_fits_its_contents_elides_none(qtbot, name: str) -> None:
     make_application()
     box = NoWheelComboBox()
     qtbot.addWidget(box)
@@ -247,7 +247,7 @@ def test_a_box_that_fits_its_contents_shortens_none(qtbot, name: str) -> None:
 
 
 @pytest.mark.parametrize("details", ["", "one line\nanother"])
-def test_a_bar_is_as_high_as_what_it_says(qtbot: QtBot, details: str) -> None:
+def test_a_bar_is_as_high_as_its_text(qtbot: QtBot, details: str) -> None:
     panel = QWidget()
     qtbot.addWidget(panel)
     bar = MessageBar(panel)
@@ -286,20 +286,20 @@ def test_clock_and_count() -> None:
     assert formats.count(2.5e7) == "25 M"
 
 
-def test_ticks_tell_neighbours_apart() -> None:
+def test_ticks_distinguish_neighbours() -> None:
     for start, spacing in ((0.0, 0.002), (1000.0, 0.5), (0.0, 250.0), (1e6, 2e4), (0.0, 2e-6)):
         texts = [formats.tick(start + i * spacing, spacing) for i in range(8)]
         assert len(set(texts)) == 8, texts
 
 
-def test_ticks_that_are_very_small_or_large_are_powers_of_ten() -> None:
+def test_very_small_or_large_ticks_are_powers_of_ten() -> None:
     assert formats.tick(0.00025, 0.00005) == "2.5e-4"
     assert formats.tick(-0.00025, 0.00005) == "-2.5e-4"
     assert formats.tick(0.25, 0.05) == "0.25"
     assert formats.tick(2e16, 1e16) == "2e16"
 
 
-def test_labels_are_level_with_fields_of_one_line(qtbot: QtBot) -> None:
+def test_labels_align_with_single_line_fields(qtbot: QtBot) -> None:
     make_application()
     page = QWidget()
     qtbot.addWidget(page)
@@ -362,7 +362,7 @@ def test_cards_fill_the_width_in_as_many_columns_as_fit(qtbot: QtBot, width: int
     assert layout.heightForWidth(width) == places[-1].bottom() + 1 - 7
 
 
-def test_what_is_hidden_takes_no_place_and_no_card_no_height(qtbot: QtBot) -> None:
+def test_hidden_widgets_take_no_space(qtbot: QtBot) -> None:
     layout = EvenFlowLayout(100)
     _, cards = filled(qtbot, layout, 3)
     cards[0].hide()
@@ -373,7 +373,7 @@ def test_what_is_hidden_takes_no_place_and_no_card_no_height(qtbot: QtBot) -> No
     assert layout.heightForWidth(210) == 0
 
 
-def test_chips_keep_their_widths_and_go_on_below(qtbot: QtBot) -> None:
+def test_chips_keep_their_widths_and_wrap(qtbot: QtBot) -> None:
     layout = FlowLayout()
     _, chips = filled(qtbot, layout, 3)
     layout.setGeometry(QRect(0, 0, 219, 500))

@@ -112,7 +112,7 @@ def test_a_part_of_another_type_ends_the_request(qtbot: QtBot, calls: WorkerCall
     assert "caption: index" in outcome.failed[0].details
 
 
-def test_a_request_that_is_taken_back_is_cancelled_or_silent(qtbot: QtBot, calls: WorkerCalls) -> None:
+def test_a_cancelled_request_reports_cancellation_or_nothing(qtbot: QtBot, calls: WorkerCalls) -> None:
     first, second, third = Outcome(), Outcome(), Outcome()
     first.ask(calls, DESCRIBE_SOURCE)
     second.ask(calls, DESCRIBE_SOURCE)
@@ -145,7 +145,7 @@ def test_any_answer_is_checked_without_raising(raw: bytes) -> None:
                 verb.problem(one, partial=True)
 
 
-def test_a_part_is_checked_by_its_own_type_and_an_answer_by_its() -> None:
+def test_parts_and_answers_are_checked_by_their_own_types() -> None:
     with_parts, without = Verb("numbers", dict[str, int], list[int]), Verb("numbers", dict[str, int])
     whole: Any = {"a": 1}
     part: Any = [1, 2]

@@ -102,7 +102,7 @@ def wait(qtbot: QtBot) -> Wait:
     return lambda condition: qtbot.waitUntil(condition, timeout=WAIT_MS)
 
 
-def test_nothing_starts_before_it_is_needed(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_no_process_starts_before_it_is_needed(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     assert client.state == "off"
     number = client.request("echo", text="Grüße 👋\n{}")
     wait(lambda: number in heard.done)
@@ -121,7 +121,7 @@ def test_a_process_started_ahead_answers_the_first_request(client: WorkerClient,
     assert heard.states == ["starting", "ready", "busy", "ready"], "one process"
 
 
-def test_answers_find_their_requests(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_answers_match_their_requests(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     numbers = [client.request("echo", text=str(place)) for place in range(20)]
     wait(lambda: len(heard.done) == 20)
     assert [heard.done[number]["text"] for number in numbers] == [str(place) for place in range(20)]
@@ -129,7 +129,7 @@ def test_answers_find_their_requests(client: WorkerClient, heard: Heard, wait: W
 
 
 @pytest.mark.parametrize(("do", "arguments"), [("noise", {}), ("slowly", {}), ("large", {"size": 3_000_000})])
-def test_noise_parts_and_large_lines(
+def test_invalid_lines_parts_and_large_lines(
     client: WorkerClient, heard: Heard, wait: Wait, do: str, arguments: dict[str, int]
 ) -> None:
     number = client.request(do, **arguments)
@@ -140,14 +140,14 @@ def test_noise_parts_and_large_lines(
         assert len(heard.done[number]["text"]) == 3_000_000
 
 
-def test_a_failure_is_handed_on(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_failure_is_passed_on(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     number = client.request("fail")
     wait(lambda: number in heard.failed)
     assert heard.failed == {number: Failure("No such checkpoint.", "more")}
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_model_that_needs_code_is_asked_about_and_opened_once_it_is_allowed(
+def test_a_model_that_needs_code_is_asked_about_and_opened_once_allowed(
     allowed: bool, qtbot: QtBot, worker_file: Path, tmp_path: Path, wait: Wait
 ) -> None:
     asked: list[dict[str, Path]] = []
@@ -167,7 +167,7 @@ def test_a_model_that_needs_code_is_asked_about_and_opened_once_it_is_allowed(
     client.close()
 
 
-def test_a_request_is_given_up(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_request_is_cancelled(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     number = client.request("sleep")  # which this worker never answers
     client.cancel(number)
     wait(lambda: number in heard.failed)
@@ -175,7 +175,7 @@ def test_a_request_is_given_up(client: WorkerClient, heard: Heard, wait: Wait) -
     client.cancel(number)  # too late, and harmless
 
 
-def test_a_crash_fails_what_was_open_and_the_next_request_works(client: WorkerClient, heard: Heard, wait: Wait) -> None:
+def test_a_crash_fails_open_requests_and_the_next_one_works(client: WorkerClient, heard: Heard, wait: Wait) -> None:
     numbers = [client.request("crash"), client.request("echo", text="never")]
     wait(lambda: len(heard.failed) == 2)
     failure = heard.failed[numbers[1]]
@@ -185,7 +185,7 @@ def test_a_crash_fails_what_was_open_and_the_next_request_works(client: WorkerCl
     wait(lambda: again in heard.done)
 
 
-def test_a_worker_that_cannot_start_fails_the_request_after_its_number_is_known(qtbot: QtBot, wait: Wait) -> None:
+def test_a_worker_that_cannot_start_fails_the_request_asynchronously(qtbot: QtBot, wait: Wait) -> None:
     client = WorkerClient(["/no/such/worker"])
     heard = Heard(client)
     number = client.request("echo", text="x")
@@ -275,7 +275,7 @@ def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         {"event": "failed", "message": 5, "details": {"a": 1}},
     ],
 )
-def test_an_answer_of_another_type_is_a_failure_in_words(
+def test_an_answer_of_another_type_is_a_failure_with_a_message(
     garbage: WorkerClient, wait: Wait, reply: dict[str, object]
 ) -> None:
     heard = Heard(garbage)
@@ -286,7 +286,7 @@ def test_an_answer_of_another_type_is_a_failure_in_words(
     assert heard.failed[number].text.endswith(".")
 
 
-def test_progress_of_any_kind_harms_nothing(garbage: WorkerClient, wait: Wait) -> None:
+def test_malformed_progress_does_no_harm(garbage: WorkerClient, wait: Wait) -> None:
     heard = Heard(garbage)
     odd = ["x", None, True, 1e300, -5, 2**70, [1], {}]
     replies: list[object] = [{"event": "progress", "doing": one, "done": one, "total": one} for one in odd]
@@ -298,9 +298,7 @@ def test_progress_of_any_kind_harms_nothing(garbage: WorkerClient, wait: Wait) -
 
 
 @pytest.mark.parametrize("do", ["flood", "endless"])
-def test_a_worker_that_can_never_answer_is_ended_and_another_is_started(
-    garbage: WorkerClient, wait: Wait, do: str
-) -> None:
+def test_a_worker_that_can_never_answer_is_replaced(garbage: WorkerClient, wait: Wait, do: str) -> None:
     heard = Heard(garbage)
     number = garbage.request(do)
     wait(lambda: number in heard.failed)
@@ -310,7 +308,7 @@ def test_a_worker_that_can_never_answer_is_ended_and_another_is_started(
 
 
 @pytest.mark.parametrize("do", ["hang", "mute"])
-def test_a_worker_that_does_not_heed_a_cancellation_is_ended(garbage: WorkerClient, wait: Wait, do: str) -> None:
+def test_a_worker_that_ignores_a_cancellation_is_ended(garbage: WorkerClient, wait: Wait, do: str) -> None:
     heard = Heard(garbage)
     number = garbage.request(do)
     garbage.cancel(number)
@@ -335,7 +333,7 @@ def test_a_silent_worker_is_noticed_without_a_cancellation(
     wait(lambda: again in heard.done)
 
 
-def test_a_heartbeat_keeps_a_worker_that_tells_of_no_progress(
+def test_a_heartbeat_keeps_a_worker_without_progress(
     garbage: WorkerClient, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "TICK_MS", 100)
@@ -345,7 +343,7 @@ def test_a_heartbeat_keeps_a_worker_that_tells_of_no_progress(
     assert heard.failed == {}
 
 
-def test_silence_is_not_counted_while_nothing_is_awaited(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_counts_only_while_an_answer_is_awaited(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "TICK_MS", 1)
     watched = heartbeat.Heartbeat()
     lost: list[int] = []
@@ -381,7 +379,7 @@ REPLY = st.fixed_dictionaries(
 
 @settings(max_examples=40, deadline=None)
 @given(raw=REPLY)
-def test_any_reply_is_read_or_left_aside(raw: dict[str, object]) -> None:
+def test_any_reply_is_read_or_ignored(raw: dict[str, object]) -> None:
     reply = read_reply(json.dumps(raw).encode("utf-8", "backslashreplace"))
     if isinstance(reply, Done):
         assert isinstance(reply.result, dict)
@@ -391,5 +389,5 @@ def test_any_reply_is_read_or_left_aside(raw: dict[str, object]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(line=mutated({"event": "done", "id": 1, "result": {"rows": [1, 2.5, "a"], "notes": []}}, line=True))
-def test_any_line_is_read_or_left_aside(line: bytes) -> None:
+def test_any_line_is_read_or_ignored(line: bytes) -> None:
     survives(lambda: read_reply(line))

@@ -87,7 +87,7 @@ def test_a_key_has_one_client_and_one_process(pool: WorkerPool, ask: Ask) -> Non
     assert [state.key for state in pool.states()] == ["b", "a"]
 
 
-def test_the_least_recently_used_one_makes_room_but_not_for_the_reader_of_data(
+def test_the_least_recently_used_worker_is_evicted_but_not_the_data_reader(
     pool: WorkerPool, ask: Ask, qtbot: QtBot
 ) -> None:
     a, b = ask("a"), ask("b")
@@ -100,7 +100,7 @@ def test_the_least_recently_used_one_makes_room_but_not_for_the_reader_of_data(
     assert ask("b") != b
 
 
-def test_where_all_are_busy_a_request_waits_and_may_be_given_up(pool: WorkerPool, qtbot: QtBot) -> None:
+def test_when_all_are_busy_a_request_waits_and_may_be_cancelled(pool: WorkerPool, qtbot: QtBot) -> None:
     busy = [pool.client(key) for key in ("a", "b")]
     numbers = [client.request("sleep") for client in busy]  # never answered
     waiting, given_up = pool.client("c"), pool.client("d")
@@ -120,7 +120,7 @@ def test_where_all_are_busy_a_request_waits_and_may_be_given_up(pool: WorkerPool
     qtbot.waitUntil(lambda: busy[0].state == "off")
 
 
-def test_those_that_rest_for_long_are_ended(pool: WorkerPool, ask: Ask, clock: Clock, qtbot: QtBot) -> None:
+def test_idle_workers_are_ended(pool: WorkerPool, ask: Ask, clock: Clock, qtbot: QtBot) -> None:
     pid = ask("a")
     pool.free_idle()
     assert pool.client("a").state == "ready"
@@ -130,7 +130,7 @@ def test_those_that_rest_for_long_are_ended(pool: WorkerPool, ask: Ask, clock: C
     qtbot.waitUntil(lambda: not psutil.pid_exists(pid))
 
 
-def test_a_crash_is_told_with_the_end_of_stderr_and_the_next_request_starts_anew(
+def test_a_crash_is_reported_with_the_end_of_stderr_and_the_next_request_restarts(
     pool: WorkerPool, ask: Ask, qtbot: QtBot
 ) -> None:
     pid = ask("/runs/clip-ab@2400")
@@ -153,7 +153,7 @@ def test_shutdown_leaves_no_process(pool: WorkerPool, ask: Ask, qtbot: QtBot) ->
     qtbot.waitUntil(lambda: not any(map(psutil.pid_exists, pids)) and not pool.findChildren(QProcess))
 
 
-def test_after_the_end_nothing_starts_whatever_is_asked(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
+def test_after_closing_nothing_starts(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
     pid = ask("a")
     client = pool.client("a")
     client.failed.connect(lambda *_: client.request("pid"))
@@ -164,7 +164,7 @@ def test_after_the_end_nothing_starts_whatever_is_asked(pool: WorkerPool, ask: A
     assert not pool.findChildren(QProcess)
 
 
-def test_a_client_that_is_deleted_while_its_process_leaves_touches_nothing(tmp_path: Path, qtbot: QtBot) -> None:
+def test_deleting_a_client_while_its_process_exits_is_safe(tmp_path: Path, qtbot: QtBot) -> None:
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
     client = WorkerClient([sys.executable, "-S", "-u", str(path)])
@@ -193,7 +193,7 @@ def test_titles_are_short(key: str, title: str) -> None:
     assert short_title(key) == title
 
 
-def test_one_that_works_for_long_is_left_to_its_work(pool: WorkerPool, clock: Clock, qtbot: QtBot) -> None:
+def test_a_busy_worker_is_not_ended(pool: WorkerPool, clock: Clock, qtbot: QtBot) -> None:
     client = pool.client("a")
     client.request("sleep")  # never answered
     qtbot.waitUntil(lambda: client.state == "busy")
@@ -202,7 +202,7 @@ def test_one_that_works_for_long_is_left_to_its_work(pool: WorkerPool, clock: Cl
     assert client.state == "busy"
 
 
-def test_a_model_is_freed_by_its_name_and_an_unknown_one_too(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
+def test_a_model_is_released_by_its_name_even_if_unknown(pool: WorkerPool, ask: Ask, qtbot: QtBot) -> None:
     process = ask("a")
     pool.free("never there")
     assert psutil.pid_exists(process)
@@ -210,7 +210,7 @@ def test_a_model_is_freed_by_its_name_and_an_unknown_one_too(pool: WorkerPool, a
     qtbot.waitUntil(lambda: pool.client("a").state == "off")
 
 
-def test_after_a_checkpoint_was_fetched_requests_are_answered_here(tmp_path: Path, qtbot: QtBot) -> None:
+def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBot) -> None:
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
     there: list[str] | None = [sys.executable, "-S", "-u", str(path), "there"]

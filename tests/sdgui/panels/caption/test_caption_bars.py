@@ -29,7 +29,7 @@ from sdgui.widgets.style.theme import theme
 A, B = (ModelCaptions(key, (Candidate(f"{key} best", -1.0, -0.5), Candidate(f"{key} next"))) for key in ("a", "b"))
 
 
-def test_find_and_replace_counts_as_one_types_and_asks_once(qtbot: QtBot) -> None:
+def test_find_and_replace_counts_while_typing_and_asks_once(qtbot: QtBot) -> None:
     make_application()
     texts = ["a cat", "a hat, a Cat"]
     bar = ReplaceBar(lambda: texts)
@@ -85,7 +85,7 @@ def put(sheet: CaptionSettings, **texts: str) -> None:
         sheet.rows[name].edited.emit(name)
 
 
-def test_settings_show_what_their_search_reads_and_tell_what_is_valid(qtbot: QtBot) -> None:
+def test_settings_show_the_fields_of_their_search_and_report_validity(qtbot: QtBot) -> None:
     make_application()
     host = QWidget()
     qtbot.addWidget(host)
@@ -148,7 +148,7 @@ def test_settings_show_what_their_search_reads_and_tell_what_is_valid(qtbot: QtB
     assert read_settings('{"beams": 9}').captions == DEFAULTS.captions
 
 
-def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_detail_shows_candidates_of_both_models_and_their_origin(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     detail = CaptionsDetail()
     qtbot.addWidget(detail)
@@ -201,7 +201,7 @@ def test_the_detail_shows_both_models_candidates_and_where_they_are_from(qtbot: 
     assert detail.candidates.item(0).text().startswith("(empty)")
 
 
-def test_where_a_caption_is_from_leaves_out_what_is_not_known() -> None:
+def test_the_origin_of_a_caption_omits_unknown_parts() -> None:
     assert model_text({}) == ""
     assert model_text({"model": "open_clip:coca", "pretrained": "laion", "step": "x"}) == "open_clip:coca · laion"
     assert about_text({"model": "m", "settings": {"search": "greedy"}}) == "m · greedy"
@@ -211,7 +211,7 @@ def test_where_a_caption_is_from_leaves_out_what_is_not_known() -> None:
     ]  # fmt: skip
 
 
-def test_what_was_refused_of_a_drop_and_of_captioning_is_one_message(qtbot: QtBot, tmp_path: Path) -> None:
+def test_files_refused_on_drop_and_while_captioning_are_one_message(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     host = QWidget()
     qtbot.addWidget(host)
@@ -237,7 +237,7 @@ def test_what_was_refused_of_a_drop_and_of_captioning_is_one_message(qtbot: QtBo
     target.close_threads()
 
 
-def test_steps_name_what_they_undo(qapp: object) -> None:
+def test_undo_steps_have_names(qapp: object) -> None:
     model = CaptionsModel()
     model.add([Entry(f"/p/{name}.png", at).with_captions("a", A) for at, name in enumerate("xyz")])
     assert WriteTexts(model, {"/p/x.png": ("mine", HAND)}, "Edit").text() == "Edit: x.png"
@@ -248,5 +248,5 @@ def test_steps_name_what_they_undo(qapp: object) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "5", "[]", '{"model": "m"}', '{"x": 1}'])
-def test_a_choice_that_cannot_be_read_is_none(text: Any) -> None:
+def test_an_unreadable_filter_is_ignored(text: Any) -> None:
     assert choice_of(text) is None

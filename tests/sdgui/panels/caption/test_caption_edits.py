@@ -34,7 +34,7 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     assert panel.model.at(1).origin == "a", "typing what the model said is the model's caption again"
 
 
-def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_a_candidate_is_chosen_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.view.list.setFocus()
     qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
@@ -45,9 +45,7 @@ def test_a_candidate_is_taken_by_its_number(qtbot: QtBot, panel: CaptionsPanel, 
     assert texts(panel) == ["a a indeed"]
 
 
-def test_a_candidate_shows_its_figures_however_narrow_the_column_is(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_a_candidate_shows_its_score_in_a_narrow_column(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, f"{'dog with a long name ' * 4}.png"))
     view = panel.view.detail.candidates
     assert view.count() == 3
@@ -106,7 +104,7 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     assert texts(panel) == ["a a indeed", "a ab perhaps", "a c perhaps"]
 
 
-def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
+def test_the_filter_shows_matches_and_copying_takes_the_selection(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     paths = images(tmp_path, "cat.png", "dog.png", "cow.png")
@@ -125,7 +123,7 @@ def test_the_filter_shows_what_fits_and_what_is_copied_is_what_is_chosen(
     clipboard.clear()  # offscreen, what it holds outlives the application
 
 
-def test_words_filter_within_what_is_shown(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_words_search_within_the_filter(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "cat.png", "bad cat.png", "bad dog.png"))
     panel.view.tools.show_state("Refused")
     assert [entry.name for entry in panel.model.shown()] == ["bad cat.png", "bad dog.png"]
@@ -135,7 +133,7 @@ def test_words_filter_within_what_is_shown(qtbot: QtBot, panel: CaptionsPanel, t
     assert [entry.name for entry in panel.model.shown()] == ["cat.png", "bad cat.png"]
 
 
-def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_a_removed_image_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
     panel.view.list.setFocus()
     panel.view.list.choose(panel.model.at(1).path)
@@ -146,9 +144,7 @@ def test_what_is_removed_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPa
     assert texts(panel) == ["a a indeed", "a b indeed", "a c indeed"]
 
 
-def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_undoing_a_removal_leaves_images_added_again(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     paths = images(tmp_path, "a.png", "b.png", "c.png", "d.png")
     drop(qtbot, panel, paths)
     for path in paths[1], paths[3]:
@@ -172,9 +168,7 @@ def test_undoing_a_removal_leaves_what_was_added_again_as_it_is(
     assert "typed since" in texts(panel), "a removal done again is of what was there then"
 
 
-def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_the_selection_stays_while_the_list_is_filtered(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     paths = images(tmp_path, "a.png", "b.png", "c.png")
     drop(qtbot, panel, paths)
     panel.view.list.choose(paths[1])
@@ -185,7 +179,7 @@ def test_what_is_chosen_stays_chosen_while_the_list_is_filtered(
         assert panel.view.detail.name.text() == Path(chosen).name
 
 
-def test_undoing_captioning_again_keeps_what_was_typed_while_it_was_under_way(
+def test_undoing_captioning_again_keeps_text_typed_meanwhile(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "later.png"))
@@ -220,7 +214,7 @@ def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, 
     assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
 
 
-def test_the_detail_is_of_the_current_image_and_an_offer_to_undo_goes_with_the_next_edit(
+def test_the_detail_shows_the_current_image_and_an_undo_offer_ends_with_the_next_edit(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     first, second = paths = images(tmp_path, "a.png", "b.png")

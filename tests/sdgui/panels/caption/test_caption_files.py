@@ -68,7 +68,7 @@ def files(qtbot: QtBot, tmp_path: Path) -> Iterator[Files]:
     qtbot.waitUntil(lambda: not made.files.task.running)
 
 
-def test_of_nothing_there_is_nothing_to_export(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_list_has_nothing_to_export(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(files.folder))
     files.files.save_training_data()
     for way in files.ways.values():
@@ -80,7 +80,7 @@ def test_of_nothing_there_is_nothing_to_export(files: Files, monkeypatch: pytest
     assert len(files.messages) == 6, "no folder was chosen"
 
 
-def test_text_files_that_are_there_are_counted_and_asked_about(qtbot: QtBot, files: Files) -> None:
+def test_existing_text_files_are_counted_and_asked_about(qtbot: QtBot, files: Files) -> None:
     files.add("a", "b")
     for name in "ab":
         (files.folder / f"{name}.txt").write_text("mine")
@@ -106,7 +106,7 @@ def test_text_files_that_are_there_are_counted_and_asked_about(qtbot: QtBot, fil
     assert files.messages[0].level == "warning"
 
 
-def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
+def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     qtbot: QtBot, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.add("a", "b")
@@ -147,7 +147,7 @@ def test_an_export_says_what_was_written_and_the_next_dialog_opens_there(
     assert (files.text, files.messages[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
 
 
-def test_progress_is_told_for_each_image_and_images_are_copied_or_linked(files: Files) -> None:
+def test_progress_counts_images_which_are_copied_or_linked(files: Files) -> None:
     files.add("a", "b")
     for export in CAPTION_FORMATS:
         steps: list[tuple[int, int]] = []
@@ -195,7 +195,7 @@ def made(tmp_path: Path) -> list[CaptionedImage]:
     return found
 
 
-def test_a_saved_set_is_a_data_source_as_it_stands(made: list[CaptionedImage], tmp_path: Path) -> None:
+def test_a_saved_set_is_a_data_source(made: list[CaptionedImage], tmp_path: Path) -> None:
     written = save_source(made, tmp_path / "home" / "captions", no_progress)
     source = open_source(written.path)
     assert source.bad == []
@@ -207,7 +207,7 @@ def test_a_saved_set_is_a_data_source_as_it_stands(made: list[CaptionedImage], t
     assert [told["provenance"][row["provenance"]] for row in told["rows"]] == [dict(one.provenance) for one in made]
 
 
-def test_a_saved_set_may_hold_copies_and_leaves_out_what_is_gone(made: list[CaptionedImage], tmp_path: Path) -> None:
+def test_a_saved_set_may_hold_copies_and_omits_missing_images(made: list[CaptionedImage], tmp_path: Path) -> None:
     Path(made[0].path).unlink()
     written = save_source(made, tmp_path / "set", no_progress, copy=True)
     assert written.written == 2
@@ -223,7 +223,7 @@ def test_a_saved_set_may_hold_copies_and_leaves_out_what_is_gone(made: list[Capt
     assert not (tmp_path / "nothing").exists()
 
 
-def test_sidecars_have_their_provenance_beside_them_and_leave_a_users_alone(made: list[CaptionedImage]) -> None:
+def test_sidecars_have_their_provenance_beside_them_and_keep_a_users(made: list[CaptionedImage]) -> None:
     mine = Path(made[0].path).with_suffix(".txt")
     mine.write_text("my own")
     assert existing_sidecars(made) == 1
@@ -252,7 +252,7 @@ def test_a_later_export_keeps_the_provenance_of_an_earlier_one(made: list[Captio
     assert told[Path(first.path).name] == later, "of a caption that was written again the newer one holds"
 
 
-def test_another_programs_file_of_the_provenances_name_stays(made: list[CaptionedImage]) -> None:
+def test_another_programs_file_with_the_provenance_name_stays(made: list[CaptionedImage]) -> None:
     theirs = Path(made[0].path).parent / SIDECAR_PROVENANCE
     theirs.write_text('{"captions": "theirs"}')
     assert export_sidecars(made[:1], no_progress).skipped == []
@@ -260,7 +260,7 @@ def test_another_programs_file_of_the_provenances_name_stays(made: list[Captione
     assert json.loads((theirs.parent / "captions-2.provenance.json").read_text())["written_by"] == "sdgui captions"
 
 
-def test_a_pipe_of_the_provenances_name_is_left_alone(made: list[CaptionedImage]) -> None:
+def test_a_pipe_with_the_provenance_name_is_left_alone(made: list[CaptionedImage]) -> None:
     pipe = Path(made[0].path).parent / SIDECAR_PROVENANCE
     os.mkfifo(pipe)
     assert export_sidecars(made[:1], no_progress).written == 1
@@ -302,7 +302,7 @@ def test_a_folder_that_may_not_be_written_is_named(made: list[CaptionedImage], t
         save_source(made, tmp_path / "file" / "set", no_progress)
 
 
-def test_what_is_cancelled_leaves_nothing_half_done(made: list[CaptionedImage], tmp_path: Path) -> None:
+def test_a_cancelled_export_leaves_no_partial_file(made: list[CaptionedImage], tmp_path: Path) -> None:
     def cancelled(done: int, _total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
@@ -317,7 +317,7 @@ def test_what_is_cancelled_leaves_nothing_half_done(made: list[CaptionedImage], 
     assert not (tmp_path / "set").exists()
 
 
-def test_a_caption_of_a_saved_set_is_no_formula_and_comes_back(made: list[CaptionedImage], tmp_path: Path) -> None:
+def test_a_caption_of_a_saved_set_is_no_formula_and_round_trips(made: list[CaptionedImage], tmp_path: Path) -> None:
     formula = replace(made[0], captions=(Candidate('=HYPERLINK("http://x")', None, None),))
     table = save_source([formula], tmp_path / "set", no_progress).path
     with table.open(newline="") as file:

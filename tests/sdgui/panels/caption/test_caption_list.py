@@ -58,7 +58,7 @@ def colors(image: QImage) -> set[str]:
     return {QColor.fromRgb(int(pixel)).name() for pixel in np.unique(pixels)}
 
 
-def test_words_are_in_the_colour_of_what_became_of_the_image(view: CaptionsList) -> None:
+def test_text_is_coloured_by_the_state_of_the_image(view: CaptionsList) -> None:
     look = theme()
     view.captions.set_compares(True)
     names = {name: look.color(name).name() for name in ("text", "muted", "error", "warning", "border")}
@@ -75,7 +75,7 @@ def test_words_are_in_the_colour_of_what_became_of_the_image(view: CaptionsList)
     assert inks(2, SCORE) == set(), "of what a person wrote there is no score"
 
 
-def test_a_row_that_is_chosen_or_under_the_mouse_is_seen(view: CaptionsList) -> None:
+def test_selected_and_hovered_rows_are_highlighted(view: CaptionsList) -> None:
     look = theme()
     plain = cell(view, 1, CAPTION)
     view.choose("/p/captioned.png")
@@ -88,7 +88,7 @@ def test_a_row_that_is_chosen_or_under_the_mouse_is_seen(view: CaptionsList) -> 
     assert chosen != plain
 
 
-def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_follow_the_theme(
+def test_hovered_rows_and_focused_cells_are_highlighted_in_every_theme(
     view: CaptionsList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, index, look = QStyle.StateFlag, view.captions.index(1, CAPTION), theme()
@@ -121,7 +121,7 @@ def test_the_row_under_the_mouse_and_the_cell_with_the_focus_stand_out_and_rows_
     assert (view.rowHeight(0), sides, styled) == (90, [90 * view.devicePixelRatioF()], ["cells"])
 
 
-def test_a_image_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_cell_shows_state_and_name(view: CaptionsList, monkeypatch: pytest.MonkeyPatch) -> None:
     image = QImage(40, 20, QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.red)
     clear = QImage(20, 20, QImage.Format.Format_ARGB32)
@@ -165,7 +165,7 @@ def test_a_image_is_in_its_cell_with_its_state_and_name(view: CaptionsList, monk
     assert len(view.delegate._lines) <= 12
 
 
-def test_long_captions_are_broken_into_three_lines_in_the_middle_of_their_row(view: CaptionsList) -> None:
+def test_long_captions_wrap_to_three_vertically_centred_lines(view: CaptionsList) -> None:
     lines = view.delegate._wrap("word " * 200, 200)
     assert len(lines) == painting.LINES
     assert view.rowHeight(0) >= painting.LINES * view.delegate._metrics.lineSpacing() + painting.SPACE
@@ -179,7 +179,7 @@ def test_long_captions_are_broken_into_three_lines_in_the_middle_of_their_row(vi
         assert rows[0] > 0
 
 
-def test_columns_share_the_room_that_image_and_score_leave(view: CaptionsList) -> None:
+def test_text_columns_share_the_remaining_width(view: CaptionsList) -> None:
     head, model = view.horizontalHeader(), view.captions
     stretched = [column for column in range(3) if head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch]
     assert stretched == [CAPTION]
@@ -207,7 +207,7 @@ def test_columns_share_the_room_that_image_and_score_leave(view: CaptionsList) -
     assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
 
 
-def test_cells_say_what_they_hold_to_readers_and_in_tooltips(view: CaptionsList) -> None:
+def test_cells_have_accessible_texts_and_tooltips(view: CaptionsList) -> None:
     model = view.captions
     model.set_compares(True)
     speech, tip = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole
@@ -282,7 +282,7 @@ def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsLi
     preview.close()
 
 
-def test_what_is_copied_is_captions_and_files(qtbot: QtBot, view: CaptionsList) -> None:
+def test_copying_gives_captions_and_files(qtbot: QtBot, view: CaptionsList) -> None:
     clipboard = QGuiApplication.clipboard()
     clipboard.setText("mine")
     view.clearSelection()
@@ -295,7 +295,7 @@ def test_what_is_copied_is_captions_and_files(qtbot: QtBot, view: CaptionsList) 
     assert view.captions.mimeTypes() == ["text/uri-list", "text/plain"]
 
 
-def test_images_that_came_are_painted_and_those_out_of_view_are_forgotten(
+def test_loaded_images_are_painted_and_those_out_of_view_are_released(
     qtbot: QtBot, view: CaptionsList, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updated, kept = list[tuple[int, int]](), list[list[str]]()
@@ -320,7 +320,7 @@ def test_images_that_came_are_painted_and_those_out_of_view_are_forgotten(
     assert kept[2] == ["waiting.png", "captioned.png"]
 
 
-def test_the_current_image_is_told_also_when_the_list_is_another(view: CaptionsList) -> None:
+def test_a_new_list_announces_its_current_image(view: CaptionsList) -> None:
     told: list[str] = []
     reported: list[None] = []
     view.current_changed.connect(told.append)

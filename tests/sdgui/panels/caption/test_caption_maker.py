@@ -66,7 +66,7 @@ def made(qapp: object) -> Made:
     return Made()
 
 
-def test_images_are_asked_for_in_parts_one_request_after_another(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_requested_in_batches_one_request_at_a_time(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
     worker.progress.emit(1, "reading the weights", 0, 0)
@@ -105,7 +105,7 @@ def test_images_are_asked_for_in_parts_one_request_after_another(made: Made, mon
     assert made.ends == [(2, 1), (1, 0)], "a new beginning counts anew"
 
 
-def test_a_model_is_loaded_before_there_are_images_unless_it_cannot_be(made: Made) -> None:
+def test_a_model_is_preloaded_unless_it_cannot_be(made: Made) -> None:
     made.maker.cancel()
     made.maker.open(ONE)
     worker = made.workers["one"]
@@ -129,7 +129,7 @@ def test_a_model_is_loaded_before_there_are_images_unless_it_cannot_be(made: Mad
     )  # fmt: skip
 
 
-def test_another_model_is_asked_in_its_own_worker(made: Made) -> None:
+def test_another_model_runs_in_its_own_worker(made: Made) -> None:
     one = made.make("a")
     one.answer("caption_open", FACTS)
     one.answer("caption", {})
@@ -137,7 +137,7 @@ def test_another_model_is_asked_in_its_own_worker(made: Made) -> None:
     assert two.asked == [("caption_open", {"model": "two", "weights": "teacher"})]
 
 
-def test_what_is_left_after_a_failure_is_all_that_has_no_answer(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failure_all_unanswered_images_remain(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
     worker = made.make("a", "b", "c")
     worker.answer("caption_open", FACTS)
@@ -149,7 +149,7 @@ def test_what_is_left_after_a_failure_is_all_that_has_no_answer(made: Made, monk
     assert not made.maker.busy
 
 
-def test_what_is_captioned_again_and_fails_is_left_though_it_had_an_answer_before(made: Made) -> None:
+def test_a_failed_recaptioning_remains_though_an_older_answer_exists(made: Made) -> None:
     worker = made.make("a")
     worker.answer("caption_open", FACTS)
     caption(worker, 0)
@@ -159,9 +159,7 @@ def test_what_is_captioned_again_and_fails_is_left_though_it_had_an_answer_befor
     assert made.maker.remaining == ["a"]
 
 
-def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_AT_ONCE", 1)
     worker = made.make("a", "b", "c")
     worker.answer("caption_open", FACTS)
@@ -179,7 +177,7 @@ def test_what_was_stopped_is_left_though_the_worker_was_done_before_it_heard(
     assert not made.maker.busy
 
 
-def test_settings_fit_the_models_context() -> None:
+def test_settings_fit_the_context_of_the_model() -> None:
     long = GenerationSettings(captions=1, max_tokens=40, min_tokens=20)
     assert (fit_to_context(long, 12).max_tokens, fit_to_context(long, 12).min_tokens) == (12, 12)
     assert fit_to_context(long, 64) == long

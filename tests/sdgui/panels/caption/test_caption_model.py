@@ -29,7 +29,7 @@ class CountingModel(CaptionsModel):
         return super().flags(index)
 
 
-def test_choosing_all_asks_nothing_of_each_row(qtbot: QtBot, tmp_path: Path) -> None:
+def test_selecting_all_queries_no_row(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     model = CountingModel()
     model.add_paths(f"/p/{number}.png" for number in range(3000))
@@ -49,7 +49,7 @@ def test_choosing_all_asks_nothing_of_each_row(qtbot: QtBot, tmp_path: Path) -> 
     view.close_threads()
 
 
-def test_answers_leave_what_is_being_typed(qtbot: QtBot, tmp_path: Path) -> None:
+def test_answers_keep_text_being_typed(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     model = CaptionsModel()
     model.add_paths(f"/p/{number}.png" for number in range(4))
@@ -90,7 +90,7 @@ def has_one(entry: Entry) -> bool:
 
 @settings(max_examples=40, deadline=None)
 @given(steps=st.lists(STEP, max_size=12))
-def test_rows_are_what_a_plain_list_says(qapp: object, steps: list[tuple[Any, ...]]) -> None:
+def test_rows_match_a_plain_list(qapp: object, steps: list[tuple[Any, ...]]) -> None:
     model = CaptionsModel()
     told: dict[str, Entry | None] = {}
     model.changed.connect(lambda entries: told.update({entry.path: entry for entry in entries}))
@@ -145,11 +145,11 @@ MADE = st.builds(ModelCaptions, st.text(max_size=5), st.lists(CANDIDATE, max_siz
         st.dictionaries(st.sampled_from(["a", "b"]), MADE),
     )
 )
-def test_an_entry_survives_being_kept(entry: Entry) -> None:
+def test_an_entry_survives_storage(entry: Entry) -> None:
     assert entry_of(to_kept_caption(entry)) == entry
 
 
-def test_who_speaks_first_does_not_matter_and_a_person_is_never_overruled() -> None:
+def test_captions_of_a_person_are_never_overwritten_in_any_order() -> None:
     one, two = (ModelCaptions(key, (Candidate(f"{key} best"), Candidate(f"{key} next"))) for key in ("a", "b"))
     entry = Entry("/p/x.png", 0)
     assert entry.with_captions("a", one).with_captions("b", two).text == "a best"
@@ -161,7 +161,7 @@ def test_who_speaks_first_does_not_matter_and_a_person_is_never_overruled() -> N
     assert entry.with_captions("a", one).with_refusal("gone").text == "a best"
 
 
-def test_what_comes_back_amid_the_list_and_after_it_is_put_where_it_was() -> None:
+def test_restored_entries_return_to_their_places() -> None:
     model = CaptionsModel()
     model.add([Entry("/p/b.png", 1), Entry("/p/d.png", 3)])
     model.add([Entry("/p/a.png", 0), Entry("/p/c.png", 2), Entry("/p/e.png", 4)])
@@ -169,7 +169,7 @@ def test_what_comes_back_amid_the_list_and_after_it_is_put_where_it_was() -> Non
     assert [entry.position for entry in model.entries()] == [0, 1, 2, 3, 4]
 
 
-def test_a_image_that_is_captioned_in_the_end_is_refused_no_more() -> None:
+def test_a_captioned_image_is_no_longer_refused() -> None:
     made = ModelCaptions("k", (Candidate("a best"),))
     entry = Entry("/p/x.png", 0).with_refusal("it is torn").with_captions("a", made)
     assert (entry.refused, entry.state) == ("", "captioned")

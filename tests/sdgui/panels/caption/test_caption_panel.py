@@ -20,7 +20,7 @@ from tests.sdgui.panels.caption.test_caption_maker import FACTS, caption
 from tests.sdgui.panels.caption.test_caption_requests_and_menus import Works, works
 
 
-def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
+def test_dropped_images_are_captioned_and_refusals_give_the_reason(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     assert panel.view.stack.currentWidget() is panel.view.empty
@@ -43,7 +43,7 @@ def test_what_is_dropped_is_captioned_and_what_cannot_be_says_why(
     assert panel.view.detail.state.text() == "Refused: it is no image"
 
 
-def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_be_undone(
+def test_captioning_again_keeps_edits_by_a_person_and_can_be_undone(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
@@ -65,7 +65,7 @@ def test_captioning_again_with_other_settings_keeps_what_a_person_wrote_and_can_
     assert texts(panel)[0] == "an image of a a indeed"
 
 
-def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
@@ -87,7 +87,7 @@ def test_two_models_stand_side_by_side(qtbot: QtBot, panel: CaptionsPanel, tmp_p
     assert panel.model.columnCount() == 3
 
 
-def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_captioning_is_stopped_and_resumed(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
@@ -99,7 +99,7 @@ def test_captioning_is_stopped_and_gone_on_with(qtbot: QtBot, panel: CaptionsPan
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
 
 
-def test_resuming_asks_only_for_what_is_left(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_resuming_requests_only_the_remaining_images(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
     qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
     panel.view.strip.cancelled.emit()
@@ -107,7 +107,7 @@ def test_resuming_asks_only_for_what_is_left(qtbot: QtBot, panel: CaptionsPanel,
     assert [Path(path).name for path in panel.work.makers["a"].remaining] == ["slow.png", "z.png"]
 
 
-def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
+def test_captioning_stays_visible_when_an_export_ends_or_is_cancelled(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png"))
@@ -123,9 +123,7 @@ def test_captioning_goes_on_in_view_when_an_export_ends_or_is_cancelled(
     qtbot.waitUntil(lambda: not panel.work.busy)
 
 
-def test_a_worker_that_died_says_so_and_a_new_one_is_started(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_a_dead_worker_is_reported_and_restarted(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.target.take_paths(images(tmp_path, "a.png", "die.png"))
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
     assert "memory access fault" in panel.view.bar._details.toPlainText()
@@ -136,7 +134,7 @@ def test_a_worker_that_died_says_so_and_a_new_one_is_started(
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
 
 
-def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
+def test_a_failed_recaptioning_resumes_with_the_remaining_images(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
@@ -148,7 +146,7 @@ def test_captioning_again_that_failed_is_tried_again_with_what_is_left(
     qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
 
 
-def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_an_emptied_caption_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
     panel.edits.type(panel.model.at(0).path, "")
     assert panel.model.at(0).state == "waiting"
@@ -156,7 +154,7 @@ def test_a_caption_that_was_emptied_counts_as_missing(qtbot: QtBot, panel: Capti
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a b indeed"], timeout=10000)
 
 
-def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
+def test_refused_files_are_still_reported_beside_failed_captions(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     paths = [*images(tmp_path, "a.png", "bad.png"), str(tmp_path / "film.mp4")]
@@ -172,9 +170,7 @@ def test_what_was_not_taken_is_still_said_when_something_could_not_be_captioned(
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
-def test_images_dropped_before_there_is_a_model_wait_and_say_so(
-    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path
-) -> None:
+def test_images_dropped_before_a_model_wait_and_say_so(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
     panel = open_panel()
     drop(qtbot, panel, images(tmp_path, "a.png"))
     assert panel.view.bar.text == "First choose a model that can caption."
@@ -186,7 +182,7 @@ __all__ = ["works"]  # fixture
 SAID = ModelCaptions("k", (Candidate("a red cat", -1.0, -0.5), Candidate("a cat", -2.0, -0.7)))
 
 
-def test_each_model_goes_on_with_what_it_left_itself_and_once(works: Works) -> None:
+def test_each_model_resumes_its_own_remaining_images_once(works: Works) -> None:
     work, model = works.work, works.model
     model.add_paths(["a", "b"])
     work.compares = True
@@ -224,7 +220,7 @@ def replaced(panel: CaptionsPanel, words: str, replacement: str) -> list[str]:
     return texts(panel)
 
 
-def test_a_word_that_is_taken_out_leaves_no_gap_and_what_changes_nothing_is_no_step(open_panel: OpenPanel) -> None:
+def test_removing_a_word_leaves_no_gap_and_a_no_op_is_no_step(open_panel: OpenPanel) -> None:
     panel = filled(open_panel())
     assert replaced(panel, "red", "") == ["a cat", "a dog", ""]
     assert (panel.model.at(0).origin, panel.model.at(1).origin) == ("a", HAND), "the model's own words are the model's"
@@ -237,7 +233,7 @@ def test_a_word_that_is_taken_out_leaves_no_gap_and_what_changes_nothing_is_no_s
     panel.model.remove([entry.path for entry in panel.model.entries()])
 
 
-def test_what_a_filter_hides_is_not_replaced_and_yet_exported(open_panel: OpenPanel) -> None:
+def test_filtered_out_rows_are_not_replaced_but_exported(open_panel: OpenPanel) -> None:
     panel = filled(open_panel())
     panel.view.tools.words.setText("dog")
     panel.view.tools._emit_filter()
@@ -247,7 +243,7 @@ def test_what_a_filter_hides_is_not_replaced_and_yet_exported(open_panel: OpenPa
     panel.model.remove([entry.path for entry in panel.model.entries()])
 
 
-def test_a_image_without_a_caption_does_not_go_to_the_basket(qtbot: QtBot, open_panel: OpenPanel) -> None:
+def test_an_image_without_a_caption_does_not_go_to_the_basket(qtbot: QtBot, open_panel: OpenPanel) -> None:
     panel = filled(open_panel())
     basket = panel._services.basket
     panel.view.list.setFocus()

@@ -34,7 +34,7 @@ def both() -> Entry:
     return Entry("/p/x.png", 0).with_captions("a", A).with_captions("b", B)
 
 
-def test_provenance_names_whose_caption_it_is() -> None:
+def test_provenance_names_the_author_of_a_caption() -> None:
     entry = both()
     assert provenance(entry, ORIGINS) == {"model": "one"}
     assert provenance(entry.with_text("b next", "b"), ORIGINS) == {"model": "two"}
@@ -45,7 +45,7 @@ def test_provenance_names_whose_caption_it_is() -> None:
     assert provenance(Entry("/p/y.png", 1, "mine", HAND), ORIGINS) == {"edited": True}
 
 
-def test_a_later_model_takes_over_only_what_is_nobodys() -> None:
+def test_a_later_model_takes_over_only_unedited_captions() -> None:
     assert Entry("/p/x.png", 0, refused="gone").with_captions("a", A).refused == ""
     taken = both().with_text("b best", "b")
     assert taken.with_captions("a", A).text == "b best", "the user chose the second model's"
@@ -54,7 +54,7 @@ def test_a_later_model_takes_over_only_what_is_nobodys() -> None:
     assert typed(both(), "") == ("", "")
 
 
-def test_origins_in_words() -> None:
+def test_origins_as_text() -> None:
     about = {
         "model": "/runs/demo@best", "step": 2340, "weights": "teacher", "digest": "0123456789abcdef",
         "settings": {"search": "sample", "seed": 7},
@@ -64,7 +64,7 @@ def test_origins_in_words() -> None:
     assert about_text({"model": "m", "settings": {"search": "beam", "beams": 6}}) == "m · beam 6"
 
 
-def test_plain_words_are_found_and_put_in_as_they_are() -> None:
+def test_find_and_replace_treats_text_literally() -> None:
     plain = finder("a.c", r"\1", case=False, whole_words=False, regular=False)
     assert plain.replaced("abc A.C") == (r"abc \1", 1)
     assert finder("cat", "dog", case=True, whole_words=True, regular=False).replaced("cat Cat cats") == (
@@ -79,17 +79,17 @@ def test_plain_words_are_found_and_put_in_as_they_are() -> None:
     ("name", "expected"),
     [("a b,c.PNG", "a_b_c.png"), ("é.jpg", "image.jpg"), ("no-ending", "no-ending"), (".png", "image.png")],
 )
-def test_names_that_hold_on_every_system(name: str, expected: str) -> None:
+def test_file_names_are_valid_on_every_system(name: str, expected: str) -> None:
     assert _safe(name) == expected
 
 
-def test_settings_that_cannot_be_read_are_the_defaults() -> None:
+def test_unreadable_settings_fall_back_to_defaults() -> None:
     assert read_settings('{"captions": 2}').captions == 2
     for broken in ("{", "[]", '{"captions": 99}', '{"beams": "x"}', None):
         assert read_settings(broken).beams == DEFAULTS.beams
 
 
-def test_what_to_train_next(panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_suggestions_of_what_to_train_next(panel: CaptionsPanel, tmp_path: Path) -> None:
     services = panel._services
     store, few = services.store, tmp_path / "train.csv"
     assert training_config(store, None, few, 10).towers == preset_config("sd-coca", "demo").towers
@@ -140,7 +140,7 @@ def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     assert panel.view.replace.isHidden()
 
 
-def test_the_detail_says_what_became_of_a_image(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_the_detail_shows_the_state_of_an_image(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     detail = panel.view.detail
     detail.show_entry(Entry("/p/x.png", 0, refused="it is torn"))
     assert detail.state.text() == "Refused: it is torn"
@@ -157,9 +157,7 @@ def test_the_detail_says_what_became_of_a_image(qtbot: QtBot, panel: CaptionsPan
     assert detail.name.text() == "y.png"
 
 
-def test_undo_and_redo_can_be_pressed_when_there_is_something(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_undo_and_redo_are_enabled_when_possible(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     tools = panel.view.tools
     assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, False)
@@ -178,9 +176,7 @@ def test_undo_and_redo_can_be_pressed_when_there_is_something(
     assert panel.model.at(0).origin == "a"
 
 
-def test_only_what_is_selected_is_captioned_again_and_exported(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "bad.png"))
     assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"], "what has a caption"
     panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
@@ -213,7 +209,7 @@ def answer_box(panel: CaptionsPanel, text: str) -> None:
     next(button for button in box.buttons() if text in button.text()).click()
 
 
-def test_text_files_that_exist_are_kept_or_overwritten_as_the_user_says(
+def test_existing_text_files_are_kept_or_overwritten_as_chosen(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
     (path,) = images(tmp_path, "a.png")
@@ -234,7 +230,7 @@ def test_text_files_that_exist_are_kept_or_overwritten_as_the_user_says(
         assert beside.read_text() == expected, answer
 
 
-def test_a_folder_of_training_data_is_a_new_one_and_dialogs_open_where_was_written_last(
+def test_a_training_folder_is_new_and_dialogs_open_in_the_last_folder(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(qtbot, panel, images(tmp_path / "p", "a.png"))
@@ -287,7 +283,7 @@ def test_models_and_comparing_are_remembered(
     assert len(again._origins) == 2
 
 
-def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
+def test_another_model_captions_only_new_images(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
     panel = open_panel()
     assert panel.view.empty.accessibleDescription().startswith(TRAIN[1][:20])
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
@@ -315,7 +311,7 @@ def test_another_model_captions_what_it_has_not_yet(qtbot: QtBot, open_panel: Op
     qtbot.waitUntil(lambda: not panel.work.busy)
 
 
-def test_a_caption_of_what_was_removed_meanwhile_is_dropped(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_a_caption_for_a_removed_image_is_dropped(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     gone = Answer(str(tmp_path / "gone.png"), ModelCaptions("origin", (Candidate("a ghost"),)))
     there = Answer(str(tmp_path / "a.png"), ModelCaptions("origin", (Candidate("a new one"),)))
@@ -323,7 +319,7 @@ def test_a_caption_of_what_was_removed_meanwhile_is_dropped(qtbot: QtBot, panel:
     assert texts(panel) == ["a new one"]
 
 
-def test_settings_open_as_high_as_there_is_room(panel: CaptionsPanel) -> None:
+def test_the_settings_popover_uses_the_available_height(panel: CaptionsPanel) -> None:
     settings = panel.view.settings
     settings.open_at(QPoint(900, 10), 300)
     assert settings.height() <= max(300, settings.minimumSizeHint().height())
@@ -332,7 +328,7 @@ def test_settings_open_as_high_as_there_is_room(panel: CaptionsPanel) -> None:
     settings.hide()
 
 
-def test_the_panels_own_model_comes_back_whatever_was_used_elsewhere(open_panel: OpenPanel) -> None:
+def test_the_panels_own_model_is_restored_after_other_use(open_panel: OpenPanel) -> None:
     panel = open_panel()
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
     panel.left()
@@ -343,7 +339,7 @@ def test_the_panels_own_model_comes_back_whatever_was_used_elsewhere(open_panel:
     assert found.model == MODEL.model
 
 
-def test_resetting_the_settings_tells_the_panel(panel: CaptionsPanel) -> None:
+def test_resetting_the_settings_notifies_the_panel(panel: CaptionsPanel) -> None:
     settings = panel.view.settings
     settings.set_settings(DEFAULTS.model_copy(update={"prompt": "see"}))
     settings.open_at(QPoint(0, 0), 500)

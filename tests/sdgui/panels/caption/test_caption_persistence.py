@@ -24,7 +24,7 @@ from tests.sdgui.panels.caption.conftest import OpenPanel, drop, images, texts
 from tests.sdgui.signal_receivers import receivers
 
 
-def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
+def test_failed_writes_are_retried_and_newer_text_wins(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 200)
@@ -57,7 +57,7 @@ def test_what_could_not_be_written_is_written_later_and_what_is_newer_stands(
     store.close()
 
 
-def test_a_list_that_could_not_be_read_is_read_again_from_where_it_stopped(
+def test_an_unreadable_list_is_read_again_from_where_it_stopped(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 100)
@@ -88,12 +88,12 @@ def test_a_list_that_could_not_be_read_is_read_again_from_where_it_stopped(
 
 
 @pytest.mark.parametrize("made", [{"a": {"captions": 5}}, {"a": {"captions": [[1, "x", True], 2]}}, {"a": {}}])
-def test_what_cannot_be_read_of_an_entry_is_left_out(made: dict[str, Any]) -> None:
+def test_unreadable_parts_of_an_entry_are_omitted(made: dict[str, Any]) -> None:
     entry = entry_of(KeptCaption("/a.png", 0, made=made))
     assert all(candidate.log_prob is None and candidate.score is None for candidate in entry.captions["a"].candidates)
 
 
-def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_last_edit_is_written_when_the_application_ends(qtbot: QtBot, tmp_path: Path) -> None:
     app, store = QCoreApplication.instance(), Store.open(tmp_path)
     assert app is not None
     before = receivers(app, "aboutToQuit")
@@ -106,7 +106,7 @@ def test_what_is_typed_last_is_written_when_the_application_ends(qtbot: QtBot, t
     store.close()
 
 
-def test_a_failure_that_nobody_foresaw_is_told_and_tried_again(
+def test_an_unexpected_error_is_reported_and_retried(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, told = Store.open(tmp_path), list[str]()
@@ -129,7 +129,7 @@ def test_a_failure_that_nobody_foresaw_is_told_and_tried_again(
     store.close()
 
 
-def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_amid_it(
+def test_long_lists_are_written_in_batches_and_survive_closing_in_between(
     open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_panel()
@@ -149,9 +149,7 @@ def test_many_are_written_in_parts_and_all_are_there_when_the_place_is_closed_am
     assert again.model.entries() == before
 
 
-def test_what_was_typed_is_on_its_way_to_the_store_when_the_panel_is_left(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_edits_are_saved_when_the_panel_is_left(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.flush()
     panel.edits.write({panel.model.at(0).path: ("a red kite", HAND)}, "Edit")
@@ -162,7 +160,7 @@ def test_what_was_typed_is_on_its_way_to_the_store_when_the_panel_is_left(
     assert [entry.text for entry in entries] == ["a red kite"]
 
 
-def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_can(
+def test_an_unreadable_list_is_reported_and_accepts_drops_once_readable(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png"))
@@ -194,7 +192,7 @@ def test_a_list_that_cannot_be_read_says_so_and_takes_what_is_dropped_once_it_ca
     again.view.target.close_threads()
 
 
-def test_the_list_is_there_again_though_the_window_was_not_closed(
+def test_the_list_survives_an_unclean_exit(
     qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
 ) -> None:
     drop(qtbot, panel, images(tmp_path / "p", "a.png", "bad.png", "c.png", "d.png"))
@@ -217,7 +215,7 @@ def test_the_list_is_there_again_though_the_window_was_not_closed(
     qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")
 
 
-def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
+def test_unusable_settings_show_the_reason_at_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
     sheet = panel.view.settings
     sheet.rows["captions"].set_text("9")
     sheet.rows["captions"].edited.emit("captions")
@@ -237,7 +235,7 @@ def test_settings_that_cannot_be_used_say_why_on_their_field(panel: CaptionsPane
     assert open_panel().view.settings.settings.captions == 9
 
 
-def test_every_way_out_is_among_the_actions(panel: CaptionsPanel) -> None:
+def test_every_export_format_is_an_action(panel: CaptionsPanel) -> None:
     actions = panel.view.tools.export.menu().actions()
     assert [action.objectName().removeprefix("captions_") for action in actions] == [
         "export_text",
@@ -250,7 +248,7 @@ def test_every_way_out_is_among_the_actions(panel: CaptionsPanel) -> None:
     assert all(action.statusTip() for action in actions)
 
 
-def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
+def test_an_empty_export_is_reported(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     (path,) = images(tmp_path, "a.png")
     drop(qtbot, panel, [path])
     Path(path).with_suffix(".txt").write_text("my own")
@@ -261,7 +259,7 @@ def test_an_export_of_nothing_says_so(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     assert "already exists." in panel.view.bar._details.toPlainText()
 
 
-def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
+def test_a_file_not_confirmed_in_the_dialog_is_not_overwritten(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop(qtbot, panel, images(tmp_path / "p", "a.png"))
@@ -279,9 +277,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_overwritten(
     assert "a a indeed" in there.read_text()
 
 
-def test_ten_thousand_images_read_only_the_thumbnails_in_view(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
+def test_ten_thousand_images_read_only_visible_thumbnails(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.tools.pickers["a"]._entry = None  # nothing captions them
     panel.add_paths([f"/nowhere/{number}.png" for number in range(10_000)])
     panel.view.list.thumbnails.close()

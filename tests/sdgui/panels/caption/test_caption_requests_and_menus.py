@@ -59,7 +59,7 @@ def works(qtbot: QtBot) -> Iterator[Works]:
         maker.close()
 
 
-def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_step(works: Works) -> None:
+def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works: Works) -> None:
     work, strip = works.work, works.strip
     works.model.add_paths(["a", "b"])
     refused: list[int] = []
@@ -97,7 +97,7 @@ def test_captioning_is_said_while_it_is_under_way_and_what_was_replaced_is_one_s
     assert refused == [1]
 
 
-def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(works: Works) -> None:
+def test_only_missing_captions_are_requested_from_each_of_two_models(works: Works) -> None:
     work, model = works.work, works.model
     model.add_paths(["a", "b", "c"])
     assert work.sides == ("a",)
@@ -139,7 +139,7 @@ def test_only_what_is_missing_is_asked_for_and_two_models_each_what_it_lacks(wor
     assert len(works.workers["one"].asked) == count, "no model is chosen"
 
 
-def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Works) -> None:
+def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Works) -> None:
     work, model = works.work, works.model
     model.add_paths(["a", "b", "c"])
     work.caption(["a", "b", "c"])
@@ -171,7 +171,7 @@ def test_what_was_stopped_or_failed_goes_on_with_what_is_still_there(works: Work
     assert works.asked("one") == ["c"]
 
 
-def test_without_a_model_each_way_to_caption_says_so_and_the_next_step_is_the_demo(
+def test_without_a_model_captioning_is_refused_and_the_next_step_is_the_demo(
     qtbot: QtBot, open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_panel()
@@ -244,7 +244,7 @@ def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch
     assert (tools.undo.accessibleName(), tools.redo.accessibleName()) == ("Undo", "Redo")
 
 
-def test_buttons_open_what_they_name_and_what_a_picker_refuses_is_said(
+def test_buttons_open_their_dialogs_and_refused_models_are_reported(
     qtbot: QtBot, open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_panel()
@@ -290,7 +290,7 @@ def test_buttons_open_what_they_name_and_what_a_picker_refuses_is_said(
     assert abs(again.view.split.sizes()[1] - wide) < 8
 
 
-def test_counts_name_what_there_is_and_the_filter_waits_for_a_pause(qtbot: QtBot, open_panel: OpenPanel) -> None:
+def test_counts_are_labelled_and_the_filter_is_debounced(qtbot: QtBot, open_panel: OpenPanel) -> None:
     panel = open_panel()
     view = panel.view
     view.show_counts()
@@ -329,7 +329,7 @@ def test_counts_name_what_there_is_and_the_filter_waits_for_a_pause(qtbot: QtBot
     assert view.counts.text() == ""
 
 
-def test_comparing_shows_a_second_model_and_stops_it(
+def test_comparing_starts_and_stops_a_second_model(
     qtbot: QtBot, open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_panel()
@@ -359,7 +359,7 @@ def test_comparing_shows_a_second_model_and_stops_it(
     assert panel.view.target.hasFocus()
 
 
-def test_reading_the_list_back_is_said_once_and_with_what_waits(open_panel: OpenPanel) -> None:
+def test_loading_the_list_is_reported_once_with_waiting_images(open_panel: OpenPanel) -> None:
     panel = open_panel()
     panel._held_paths = []
     panel.persistence.unreadable.emit("It is locked.")
@@ -378,7 +378,7 @@ def test_reading_the_list_back_is_said_once_and_with_what_waits(open_panel: Open
     panel.model.remove(["/p/a.png", "/p/b.png"])
 
 
-def test_what_is_captioned_again_is_what_is_chosen_or_shown(
+def test_captioning_again_uses_the_selection_or_the_shown_rows(
     open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel, asked = open_panel(), list[Any]()

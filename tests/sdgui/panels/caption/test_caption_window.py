@@ -58,7 +58,7 @@ def photo(tmp_path: Path, name: str) -> QMimeData:
     return data
 
 
-def test_own_photo_to_first_caption_in_three_actions_by_mouse_and_by_keys(
+def test_from_own_photo_to_first_caption_in_three_actions_by_mouse_and_keyboard(
     qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
     rail = next(child for child in window.rail.findChildren(QAbstractButton) if child.text() == "Caption")
@@ -79,7 +79,7 @@ def test_own_photo_to_first_caption_in_three_actions_by_mouse_and_by_keys(
     QGuiApplication.clipboard().clear()
 
 
-def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
+def test_images_take_seventy_percent_of_the_window_and_never_move(
     qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
     window.show_panel("caption")

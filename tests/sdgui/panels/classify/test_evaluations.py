@@ -123,7 +123,7 @@ def parts(qtbot: QtBot) -> Parts:
 METHODS = [a_measure("image"), a_measure("knn"), a_measure("zero-shot")]
 
 
-def test_what_is_chosen_is_evaluated_one_after_another(parts: Parts) -> None:
+def test_selected_methods_are_evaluated_one_after_another(parts: Parts) -> None:
     view, source = parts.view, parts.view.source
     source.wrong = "Choose a model."
     source.run_asked.emit()
@@ -147,7 +147,7 @@ def test_what_is_chosen_is_evaluated_one_after_another(parts: Parts) -> None:
     assert len(parts.messages) == 1
 
 
-def test_of_several_those_that_do_not_fit_are_told_at_the_end(parts: Parts) -> None:
+def test_incompatible_methods_are_reported_at_the_end(parts: Parts) -> None:
     parts.evaluations.start(METHODS)
     parts.end(0, Failure("No layer."))
     parts.end(1, a_result(METHODS[1]))
@@ -163,7 +163,7 @@ def test_of_several_those_that_do_not_fit_are_told_at_the_end(parts: Parts) -> N
     assert parts.messages == [told], "what was refused the last time is not told again"
 
 
-def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> None:
+def test_a_failed_or_cancelled_evaluation_can_be_repeated(parts: Parts) -> None:
     parts.view.source.selected_measures = METHODS[:1]
     parts.evaluations.start(METHODS[:1])
     parts.end(0, Failure("It crashed.", "details"))
@@ -179,7 +179,7 @@ def test_one_that_fails_or_is_cancelled_can_be_asked_for_again(parts: Parts) -> 
     assert parts.messages[1].remedy.label == "Continue"
 
 
-def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts) -> None:
+def test_long_evaluations_show_progress_and_can_be_cancelled(parts: Parts) -> None:
     parts.session.working.emit("measure", "encoding images", 1, 4)
     assert parts.view.strip.isHidden()
     parts.evaluations.start(METHODS[:1])
@@ -191,7 +191,7 @@ def test_progress_is_shown_of_what_takes_long_and_cancelled_with_it(parts: Parts
     assert parts.session.cancelled == ["measure", "compare", "few-shot", "apply"]
 
 
-def test_a_few_shot_curve_comes_point_by_point(parts: Parts) -> None:
+def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
     parts.view.few_shot_asked.emit("fused", 3)
     assert parts.session.calls == [], "no result is shown"
     found = a_result()
@@ -213,7 +213,7 @@ def test_a_few_shot_curve_comes_point_by_point(parts: Parts) -> None:
     assert (parts.messages[-1].level, parts.messages[-1].text) == ("error", "It crashed.")
 
 
-def test_two_results_are_compared_and_one_is_evaluated_beside_the_other(parts: Parts) -> None:
+def test_two_results_are_compared_after_evaluating_the_missing_one(parts: Parts) -> None:
     view, (a, b) = parts.view, METHODS[:2]
     view.compare_asked.emit(a, b)
     assert view.busy[-1] == "Comparing"

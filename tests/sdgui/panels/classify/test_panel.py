@@ -24,7 +24,7 @@ from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
 
 
-def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
+def test_a_restarted_worker_answers_by_the_key_of_the_result(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -38,7 +38,7 @@ def test_a_restarted_worker_answers_about_what_is_shown_by_its_key(
     assert len(asked(folder, "classify_probe")) == 1
 
 
-def test_what_cannot_be_classified_is_said_in_the_panels_bar(
+def test_unsupported_data_are_reported_in_the_panels_message_bar(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
@@ -54,7 +54,7 @@ def test_what_cannot_be_classified_is_said_in_the_panels_bar(
     assert panel.view.empty.isVisible()
 
 
-def test_a_worker_that_answers_garbage_is_said_so_and_can_be_asked_again(
+def test_an_invalid_answer_is_reported_and_can_be_requested_again(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("garbage")
@@ -65,7 +65,7 @@ def test_a_worker_that_answers_garbage_is_said_so_and_can_be_asked_again(
     assert panel.view.bar._action.text() == "Try again"
 
 
-def test_an_exports_remedy_does_nothing_but_its_own(
+def test_the_remedy_of_an_export_does_nothing_else(
     qtbot: QtBot, open_classify: OpenClassify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
@@ -79,7 +79,7 @@ def test_an_exports_remedy_does_nothing_but_its_own(
     assert again == []
 
 
-def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+def test_opening_is_cancelled_and_resumed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("slow")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
@@ -94,7 +94,7 @@ def test_opening_is_cancelled_and_gone_on_with(qtbot: QtBot, open_classify: Open
     assert panel.view.source.button.isEnabled()
 
 
-def test_choices_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+def test_selection_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     panel.view.source.set_label("tone")
     panel.view.source.set_method("knn")
@@ -113,7 +113,7 @@ def test_choices_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenC
     assert again.view.tabs.currentWidget() is again.view.trying
 
 
-def test_the_empty_panel_offers_the_demos_next_step(
+def test_the_empty_panel_offers_the_next_step_of_the_demo(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path, home: Path
 ) -> None:
     panel = open_classify("")
@@ -133,7 +133,7 @@ def test_the_empty_panel_offers_the_demos_next_step(
     assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
 
 
-def test_an_answer_about_a_result_that_is_no_longer_shown_is_dropped(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_an_answer_about_a_hidden_result_is_dropped(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     classify(qtbot, panel, "image")
     first = panel.view.results.current()
@@ -151,7 +151,7 @@ def test_an_answer_about_a_result_that_is_no_longer_shown_is_dropped(qtbot: QtBo
     assert panel.view.mistakes.gallery.model.rowCount() == mistakes
 
 
-def test_without_a_model_or_a_checkpoint_the_panel_says_so_and_the_demo_is_made_by_its_button(
+def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")

@@ -31,9 +31,7 @@ def shown(qtbot: QtBot) -> ResultList:
     return made
 
 
-def test_a_result_of_the_same_evaluation_replaces_the_one_before(
-    shown: ResultList, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repeated_evaluation_replaces_its_result(shown: ResultList, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_list, "MOST", 3)
     first, again = a_result(), a_result()
     shown.add(first)
@@ -60,7 +58,7 @@ def test_a_line_names_the_network_where_there_are_two(shown: ResultList) -> None
     assert lines == ["75.0 %  5 nearest\nViT-B-32", "75.0 %  5 nearest\nteacher · demo · teacher"]
 
 
-def test_a_result_takes_the_place_of_one_that_it_makes_out_of_date(shown: ResultList) -> None:
+def test_a_result_replaces_the_one_it_supersedes(shown: ResultList) -> None:
     gone, told = list[object](), list[object]()
     shown.removed.connect(gone.append)
     shown.added.connect(told.append)
@@ -90,7 +88,7 @@ def test_a_result_takes_the_place_of_one_that_it_makes_out_of_date(shown: Result
     assert again.current() is first
 
 
-def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None:
+def test_removing_a_result_shows_the_next_one(shown: ResultList) -> None:
     made = [a_result(a_measure("knn", k=k)) for k in (1, 2, 3)]
     for one in made:
         shown.add(one)
@@ -105,7 +103,7 @@ def test_removing_a_result_shows_the_one_in_its_place(shown: ResultList) -> None
     assert shown.results() == []
 
 
-def test_skipped_rows_are_told_once_for_each_source(qtbot: QtBot) -> None:
+def test_skipped_rows_are_reported_once_per_source(qtbot: QtBot) -> None:
     split = {"source": "a.csv", "skipped": [{"where": "row 7", "reason": "no label"}], "skipped_count": 3}
     other: dict[str, Any] = {"source": "b.csv", "skipped": [], "skipped_count": 0}
     assert skipped_rows({"data": split, "train": split, "val": None}) == (["row 7: no label"], 2)
@@ -129,7 +127,7 @@ def test_skipped_rows_are_told_once_for_each_source(qtbot: QtBot) -> None:
     assert notes.isHidden()
 
 
-def test_the_settings_of_an_evaluation_are_asked_for_and_kept(qtbot: QtBot, tmp_path: Path) -> None:
+def test_evaluation_settings_are_edited_and_kept(qtbot: QtBot, tmp_path: Path) -> None:
     kept = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     row = OptionsRow(kept)
     qtbot.addWidget(row)
@@ -172,7 +170,7 @@ def test_the_settings_of_an_evaluation_are_asked_for_and_kept(qtbot: QtBot, tmp_
     assert (usual.settings().k, usual.settings().text, usual.layer()) == (20, "predicted", "before the projection")
 
 
-def test_the_layer_stays_where_the_model_has_it(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_layer_is_kept_where_the_model_has_it(qtbot: QtBot, tmp_path: Path) -> None:
     row = OptionsRow(QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
     qtbot.addWidget(row)
     row.set_layers(["before the projection", "embedding", "block 1"])
@@ -183,7 +181,7 @@ def test_the_layer_stays_where_the_model_has_it(qtbot: QtBot, tmp_path: Path) ->
     assert row.layer() == "block 1"
 
 
-def test_a_dialog_for_prompts_that_was_cancelled_leaves_the_usual_ones(
+def test_a_cancelled_prompts_dialog_keeps_the_default(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = OptionsRow(QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
@@ -209,7 +207,7 @@ def test_files_that_were_refused_are_counted() -> None:
 
 
 @pytest.mark.parametrize("packed", ["AAAA", "not base64!", base64.b64encode(bytes(6)).decode()])
-def test_numbers_that_are_cut_off_are_refused_before_they_are_read(packed: str) -> None:
+def test_truncated_numbers_are_refused(packed: str) -> None:
     """An answer of another program: the panel says so, and nothing raises in the window."""
     cells, whole = TypeAdapter(Cells), base64.b64encode(bytes(8)).decode()
     good = {"true": whole, "predicted": [0, 1], "count": whole}
@@ -218,7 +216,7 @@ def test_numbers_that_are_cut_off_are_refused_before_they_are_read(packed: str) 
         cells.validate_python(good | {"count": packed})
 
 
-def test_images_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
+def test_images_to_classify_are_requested_a_few_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     tab, asked = TryTab(tmp_path, settings), list[tuple[list[str], bool]]()
     qtbot.addWidget(tab)
@@ -234,7 +232,7 @@ def test_images_to_try_are_asked_for_a_few_at_a_time(qtbot: QtBot, tmp_path: Pat
     assert asked == [(paths[:16], False), ([*paths[16:20], *paths[21:33]], False)]
 
 
-def test_the_split_of_the_images_to_try_is_as_it_was_left(qtbot: QtBot, tmp_path: Path) -> None:
+def test_the_split_of_the_try_tab_is_remembered(qtbot: QtBot, tmp_path: Path) -> None:
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     sizes = []
     for _ in range(2):

@@ -72,7 +72,7 @@ Typed = tuple[list[str], list[tuple[Any, ...]]]
 PROBE = a_measure(model="/runs/mine@best")
 
 
-def test_without_a_probe_nothing_is_asked(parts: Parts, typed: Typed) -> None:
+def test_without_a_probe_nothing_is_requested(parts: Parts, typed: Typed) -> None:
     parts.probes.ask_save(None)
     parts.probes.ask_apply(None)
     assert [message.level for message in parts.messages] == ["info", "info"]
@@ -94,7 +94,7 @@ def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: 
     )
 
 
-def test_a_file_is_replaced_only_when_that_is_answered(
+def test_a_file_is_replaced_only_after_confirmation(
     qtbot: QtBot, parts: Parts, window: QWidget, typed: Typed, tmp_path: Path
 ) -> None:
     for name in ("a.safetensors", "a.json"):
@@ -168,7 +168,7 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     assert opened == [QUrl.fromLocalFile(str(tmp_path))]
 
 
-def test_what_failed_or_was_cancelled_is_said(parts: Parts) -> None:
+def test_failed_and_cancelled_saves_are_reported(parts: Parts) -> None:
     parts.probes.apply(PROBE, Path("/p"), Path("/out.csv"))
     failed = parts.session.calls[0][4]
     failed(Failure("No room.", "details"))
@@ -177,7 +177,7 @@ def test_what_failed_or_was_cancelled_is_said(parts: Parts) -> None:
     assert parts.busy == ["Classifying p", "", ""]
 
 
-def test_images_are_tried_by_the_probe_and_among_names_as_they_are_typed(
+def test_images_are_classified_by_the_probe_and_by_typed_names(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -198,7 +198,7 @@ def test_images_are_tried_by_the_probe_and_among_names_as_they_are_typed(
     assert last["probe"]
 
 
-def test_without_a_result_typed_names_are_enough_to_try_a_image(
+def test_typed_names_classify_an_image_without_a_result(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
@@ -209,7 +209,7 @@ def test_without_a_result_typed_names_are_enough_to_try_a_image(
     qtbot.waitUntil(lambda: [row["class"] for row in names.rows()] == ["cat", "Smith, John"], timeout=20000)
 
 
-def test_a_probe_is_saved_after_a_question_loaded_and_applied(
+def test_a_probe_is_saved_after_confirmation_loaded_and_applied(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -234,7 +234,7 @@ def test_a_probe_is_saved_after_a_question_loaded_and_applied(
     assert "1 could not be read" in panel.view.bar.text
 
 
-def test_answers_to_a_question_that_was_changed_are_dropped(
+def test_answers_to_a_changed_question_are_dropped(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify()
@@ -251,7 +251,7 @@ def test_answers_to_a_question_that_was_changed_are_dropped(
         assert [row["class"] for row in panel.view.trying.by_names.rows()] == ([] if name == "old" else ["fox"])
 
 
-def test_the_current_image_is_tried_again_by_another_probe(
+def test_the_current_image_is_classified_again_by_another_probe(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")

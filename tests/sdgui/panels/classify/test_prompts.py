@@ -21,12 +21,12 @@ from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classif
 SHIFT_CTRL = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
 
 
-def test_names_are_written_as_they_are_read() -> None:
+def test_class_names_round_trip() -> None:
     assert split_names(' cat, "tom, the cat",, kitten , cat') == ("cat", "tom, the cat", "kitten")
     assert split_names(join_names(("a, b", "c"))) == ("a, b", "c")
 
 
-def test_a_draft_has_one_history_of_templates_and_names() -> None:
+def test_templates_and_names_share_one_undo_history() -> None:
     draft = PromptDraft("simple")
     first = draft.typed
     assert not draft.put_names("cat", "cat"), "a class that is called by its label is not named"
@@ -49,7 +49,7 @@ def test_a_draft_has_one_history_of_templates_and_names() -> None:
     assert draft.undo(), "going back is an edit like any other"
 
 
-def test_what_cannot_be_used_gives_way_to_another_set_and_a_set_whose_file_is_gone_to_the_usual_one(
+def test_unusable_prompts_and_missing_files_fall_back_to_another_set(
     tmp_path: Path,
 ) -> None:
     draft, mine = PromptDraft("simple"), tmp_path / "mine.txt"
@@ -66,7 +66,7 @@ def test_what_cannot_be_used_gives_way_to_another_set_and_a_set_whose_file_is_go
     assert draft.typed == Typed.of(read_prompts(DEFAULT_TEMPLATES))
 
 
-def test_edits_are_tried_on_the_matrix_and_kept(
+def test_edits_are_previewed_in_the_matrix_and_kept(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path, tmp_path: Path
 ) -> None:
     panel = open_classify()
@@ -107,7 +107,7 @@ def test_edits_are_tried_on_the_matrix_and_kept(
     assert "gone.json is neither a file" in view.bar.text
 
 
-def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
+def test_the_line_shows_the_progress_of_the_preview(qtbot: QtBot) -> None:
     editor = PromptEditor()
     qtbot.addWidget(editor)
     editor.begin("simple", ["cat"], 0.5)
@@ -131,9 +131,7 @@ def test_the_line_says_how_far_the_edits_have_come(qtbot: QtBot) -> None:
     assert [editor.names.index(row, 0).data() for row in range(editor.names.rowCount())] == ["dog"]
 
 
-def test_a_dialog_that_was_cancelled_saves_nothing(
-    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_dialog_saves_nothing(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     editor, kept = PromptEditor(), list[Path]()
     qtbot.addWidget(editor)
     monkeypatch.setattr(editor, "save_to", kept.append)
@@ -143,7 +141,7 @@ def test_a_dialog_that_was_cancelled_saves_nothing(
     assert kept == [tmp_path / "mine.json", tmp_path / "mine.JSON"]
 
 
-def test_names_are_said_and_edits_are_taken_back_by_keys_and_buttons(
+def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor, edited, told = PromptEditor(), list[str](), list[Message]()

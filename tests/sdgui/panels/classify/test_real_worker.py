@@ -22,7 +22,7 @@ LONG = 240_000  # ms: a worker loads torch
 
 
 @pytest.mark.slow
-def test_a_real_run_is_classified_looked_at_saved_and_applied(
+def test_a_real_run_is_classified_inspected_saved_and_applied(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))

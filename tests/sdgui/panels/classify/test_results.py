@@ -17,7 +17,7 @@ from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
 
-def test_one_button_evaluates_and_every_tab_shows_it(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     assert panel.view.empty.isVisible()
     assert not panel.view.tabs.isTabEnabled(1)
@@ -58,9 +58,7 @@ def test_a_cell_and_a_pair_show_their_images(qtbot: QtBot, open_classify: OpenCl
     assert (request["true"], request["predicted"], request["offset"]) == (1, 2, 0)
 
 
-def test_all_four_methods_and_a_class_of_the_table_leads_to_the_matrix(
-    qtbot: QtBot, open_classify: OpenClassify
-) -> None:
+def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     classify(qtbot, panel, "all")
     kinds = {found.answer["kind"] for found in panel.view.results.results()}
@@ -73,7 +71,7 @@ def test_all_four_methods_and_a_class_of_the_table_leads_to_the_matrix(
     assert "Only linear and fused probes" in panel.view.curves.c_curve.readout.text()
 
 
-def test_a_thousand_classes_are_shown_without_holding_the_window_up(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_a_thousand_classes_do_not_block_the_window(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify("many")
     classify(qtbot, panel)
     assert len(panel.view.accuracy.table.rows()) == 1000
@@ -88,7 +86,7 @@ def test_a_thousand_classes_are_shown_without_holding_the_window_up(qtbot: QtBot
     assert panel.view.matrix.matrix.current() == (512, 512)
 
 
-def test_student_beside_teacher_in_words_by_class_and_by_image(
+def test_student_and_teacher_are_compared_in_words_by_class_and_by_image(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -110,7 +108,7 @@ def test_student_beside_teacher_in_words_by_class_and_by_image(
     qtbot.waitUntil(lambda: "Fused probe" in panel.view.compare.sentence.text(), timeout=20000)
 
 
-def test_what_is_compared_with_stays_when_another_result_comes(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_the_comparison_stays_when_another_result_arrives(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     for method in ("image", "zero-shot"):
         classify(qtbot, panel, method)
@@ -124,9 +122,7 @@ def test_what_is_compared_with_stays_when_another_result_comes(qtbot: QtBot, ope
     assert panel.view.compare.first() == latest.measure, "the first follows what is shown"
 
 
-def test_the_few_shot_curve_grows_and_the_zero_shot_line_stands_beside_it(
-    qtbot: QtBot, open_classify: OpenClassify
-) -> None:
+def test_the_few_shot_curve_grows_with_the_zero_shot_line_beside_it(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     classify(qtbot, panel, "zero-shot")
     classify(qtbot, panel)
@@ -148,7 +144,7 @@ def test_the_few_shot_curve_grows_and_the_zero_shot_line_stands_beside_it(
     assert "gave all" in panel.view.curves.notes.text()
 
 
-def test_a_cell_whose_request_failed_is_asked_for_again(
+def test_a_failed_cell_request_is_repeated(
     qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify()
@@ -165,7 +161,7 @@ def test_a_cell_whose_request_failed_is_asked_for_again(
     qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
 
 
-def test_images_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_images_of_another_cell_are_not_shown_in_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     classify(qtbot, panel)
     panel.view.matrix.ask_cell(0, 1)
@@ -176,9 +172,7 @@ def test_images_of_another_cell_are_not_put_into_this_one(qtbot: QtBot, open_cla
     assert panel.view.matrix.gallery.model.rowCount() == 0
 
 
-def test_results_are_there_after_a_restart_until_they_are_removed(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
+def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     for method in ("image", "zero-shot"):
         classify(qtbot, panel, method)

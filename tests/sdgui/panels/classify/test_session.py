@@ -73,7 +73,7 @@ def never(failure: object) -> None:
     raise AssertionError(failure)
 
 
-def test_each_model_has_one_worker_whose_progress_is_told(session: ClassifySession) -> None:
+def test_each_model_has_one_worker_that_reports_progress(session: ClassifySession) -> None:
     told: list[tuple[object, ...]] = []
     session.working.connect(lambda *what: told.append(what))
     calls = cast(Calls, session.calls("a"))
@@ -87,7 +87,7 @@ def test_each_model_has_one_worker_whose_progress_is_told(session: ClassifySessi
     assert calls.told == [("drop", "step"), ("cancel", "apply")]
 
 
-def test_a_measure_opens_its_data_and_what_is_compared_shares_a_worker(session: ClassifySession) -> None:
+def test_a_measurement_opens_its_data_and_comparisons_share_a_worker(session: ClassifySession) -> None:
     found: list[Measured] = []
     opened: list[tuple[object, object]] = []
     session.data_opened.connect(lambda *what: opened.append(what))
@@ -111,7 +111,7 @@ def test_a_measure_opens_its_data_and_what_is_compared_shares_a_worker(session: 
     assert verbs()[5:] == [("c", "classify_open"), ("c", "classify_probe"), ("c", "classify_compare")]
 
 
-def test_what_is_measured_beside_one_that_was_measured_elsewhere_goes_there_too(session: ClassifySession) -> None:
+def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifySession) -> None:
     found: list[Measured] = []
     a, b, c = (evaluation(name) for name in "abc")
     session.measure(a, found.append, never)
@@ -125,7 +125,7 @@ def test_what_is_measured_beside_one_that_was_measured_elsewhere_goes_there_too(
     assert (Calls.asked[-1][0], len(answers)) == ("b", 1)
 
 
-def test_prompts_and_steps_are_measured_where_they_belong(session: ClassifySession) -> None:
+def test_prompts_and_steps_are_measured_by_their_worker(session: ClassifySession) -> None:
     found: list[Measured] = []
     first: list[Measured] = []
     session.try_prompts(evaluation("a", "zero-shot"), found.append, first.append, never)
@@ -140,7 +140,7 @@ def test_prompts_and_steps_are_measured_where_they_belong(session: ClassifySessi
     assert Calls.asked[-1] == ("a", "about", "classify_cell", {"result": "classify_probe by a", "true": 1})
 
 
-def test_what_is_known_from_before_is_not_measured_again(session: ClassifySession) -> None:
+def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     old = evaluation("a")
     answer = {"result": "of yesterday", "confusion": EMPTY}
     session.know(Measured(old, answer, cast(Any, None)))
@@ -153,7 +153,7 @@ def test_what_is_known_from_before_is_not_measured_again(session: ClassifySessio
     assert [purpose for _, purpose, _, _ in Calls.asked] == ["about"] * 4
 
 
-def test_a_probe_alone_is_read_from_its_file_once(session: ClassifySession) -> None:
+def test_a_probe_is_read_from_its_file_once(session: ClassifySession) -> None:
     probe = evaluation("a", "saved", data="")
     keys: list[str] = []
     session.load(probe, keys.append, never)
@@ -168,7 +168,7 @@ def test_a_probe_alone_is_read_from_its_file_once(session: ClassifySession) -> N
     })]  # fmt: skip
 
 
-def test_a_probe_on_data_is_its_result_or_what_was_read_for_it(session: ClassifySession) -> None:
+def test_a_probe_with_data_is_its_result_or_the_loaded_one(session: ClassifySession) -> None:
     trained, read = evaluation("a"), evaluation("a", "saved")
     session.save(trained, "/new.npz", lambda _: None, never)
     given = {"result": "classify_probe by a", "path": "/new.npz", "replace": True}
@@ -180,7 +180,7 @@ def test_a_probe_on_data_is_its_result_or_what_was_read_for_it(session: Classify
     assert Calls.asked[-1][3]["result"] == "a probe"
 
 
-def test_images_are_tried_by_a_probe_or_by_names_alone(session: ClassifySession) -> None:
+def test_images_are_classified_by_a_probe_or_by_names(session: ClassifySession) -> None:
     answers: list[dict[str, Any]] = []
     session.try_images("try", ("b", "teacher"), None, ["/1.png"], ["cat"], answers.append, never)
     given = {"model": "b", "weights": "teacher", "images": ["/1.png"], "classes": ["cat"], "top": 10}
@@ -191,7 +191,7 @@ def test_images_are_tried_by_a_probe_or_by_names_alone(session: ClassifySession)
     assert len(answers) == 2
 
 
-def test_few_images_a_class_are_drawn_for_the_probe_they_are_compared_with(session: ClassifySession) -> None:
+def test_few_shot_draws_match_the_probe_they_are_compared_with(session: ClassifySession) -> None:
     answers: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for method, kind in (("image", "image"), ("fused", "fused"), ("knn", "image")):

@@ -52,7 +52,7 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     assert [item.path.name for item in gallery.items()] == ["new.png"]
 
 
-def test_buttons_and_tabs_are_for_what_there_is(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_buttons_and_tabs_are_enabled_where_they_apply(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     view, results = panel.view, panel.view.results
     assert results.isHidden()
@@ -84,7 +84,7 @@ def test_buttons_and_tabs_are_for_what_there_is(qtbot: QtBot, open_classify: Ope
     assert view.compare.a.count() == 0
 
 
-def test_the_layers_of_the_model_are_offered_and_asked_for(
+def test_the_layers_of_the_model_are_offered_and_requested(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -112,7 +112,7 @@ def test_the_layers_of_the_model_are_offered_and_asked_for(
     assert (target.train, target.train_label) == ("", "")
 
 
-def test_other_training_data_have_to_be_chosen(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_other_training_data_must_be_chosen(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     source = panel.view.source
     source.train.setCurrentIndex(source.train.findData("other"))
@@ -121,7 +121,7 @@ def test_other_training_data_have_to_be_chosen(qtbot: QtBot, open_classify: Open
     assert not panel.session.busy("measure")
 
 
-def test_a_label_that_was_chosen_holds_for_the_training_data_and_the_next_data(
+def test_a_chosen_label_is_kept_for_training_data_and_new_data(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
@@ -137,7 +137,7 @@ def test_a_label_that_was_chosen_holds_for_the_training_data_and_the_next_data(
     assert source.chosen_label() == "tone"
 
 
-def test_what_is_selected_in_the_tree_changes_no_model(open_classify: OpenClassify) -> None:
+def test_selecting_in_the_tree_changes_no_model(open_classify: OpenClassify) -> None:
     panel = open_classify("")
     picker = panel.view.source.model
     assert picker.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
@@ -154,7 +154,7 @@ def test_what_is_selected_in_the_tree_changes_no_model(open_classify: OpenClassi
     assert choice.run_id == newest
 
 
-def test_choices_beyond_the_data_are_remembered_too(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
+def test_choices_missing_in_the_data_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify()
     source = panel.view.source
     choice = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
@@ -173,7 +173,7 @@ def test_choices_beyond_the_data_are_remembered_too(qtbot: QtBot, open_classify:
     assert not again.options.isHidden()
 
 
-def test_without_a_model_a_probe_cannot_be_loaded_nor_images_tried(
+def test_without_a_model_a_probe_cannot_be_loaded_nor_images_classified(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
@@ -200,7 +200,7 @@ def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, fold
     assert panel.view.source.data.source() == str(folder / "images")
 
 
-def test_the_last_tab_comes_back_with_the_first_result_only(qtbot: QtBot, open_classify: OpenClassify) -> None:
+def test_the_last_tab_is_restored_with_the_first_result(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
     panel._services.settings.setValue("classify/tab", 2)
     panel.view.restore()
@@ -212,7 +212,7 @@ def test_the_last_tab_comes_back_with_the_first_result_only(qtbot: QtBot, open_c
     assert panel.view.tabs.currentIndex() == 0
 
 
-def test_the_probe_in_use_is_that_of_the_shown_result_else_the_loaded_else_the_newest(
+def test_the_active_probe_is_that_of_the_shown_result_the_loaded_or_the_newest(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")
@@ -235,9 +235,7 @@ def test_the_probe_in_use_is_that_of_the_shown_result_else_the_loaded_else_the_n
     assert panel.probe() == older.measure
 
 
-def test_the_label_that_is_wanted_holds_while_the_data_are_not_read_yet(
-    open_classify: OpenClassify, folder: Path
-) -> None:
+def test_the_wanted_label_is_kept_while_the_data_are_loading(open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("")
     source, settings = panel.view.source, panel._services.settings
     source.set_label("tone")
@@ -250,7 +248,7 @@ def test_the_label_that_is_wanted_holds_while_the_data_are_not_read_yet(
     assert settings.value("classify/label") == "tone", "who closes the window now has not lost it"
 
 
-def test_notes_are_those_of_the_shown_result_and_its_data_each_once(open_classify: OpenClassify) -> None:
+def test_notes_cover_the_shown_result_and_its_data_once_each(open_classify: OpenClassify) -> None:
     panel = open_classify("")
     one = a_result(notes=["few images.", "C was chosen."])
     other = a_result(a_measure(model="other@best"))
@@ -262,7 +260,7 @@ def test_notes_are_those_of_the_shown_result_and_its_data_each_once(open_classif
     assert panel.view.notes.isHidden()
 
 
-def test_results_that_another_version_kept_are_passed_over(tmp_path: Path) -> None:
+def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
     store, good = Store.open(tmp_path), a_result(result="k", kind="linear-probe")
     keep(store, good)
     (kept,) = store.kept_results("classify")
@@ -283,7 +281,7 @@ def test_results_that_another_version_kept_are_passed_over(tmp_path: Path) -> No
     store.close()
 
 
-def test_the_images_beside_the_current_one_are_asked_for_after_it_and_for_themselves(
+def test_neighbouring_images_are_prefetched_after_the_current_one(
     open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify("")

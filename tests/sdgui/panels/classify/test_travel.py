@@ -66,7 +66,7 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
     assert "step" not in tab.readout.text()
 
 
-def test_another_result_is_played_though_a_step_of_the_last_was_on_its_way(
+def test_another_result_is_played_though_an_answer_was_pending(
     qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_classify()
@@ -164,7 +164,7 @@ def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Parts:
 X = a_measure(model="/runs/x@best")
 
 
-def test_steps_are_offered_of_the_result_that_is_shown_now(qtbot: QtBot, parts: Parts) -> None:
+def test_steps_are_those_of_the_shown_result(qtbot: QtBot, parts: Parts) -> None:
     parts.follow(qtbot, a_measure(model="/runs/y@best"), X)
     assert parts.matrix.offered == [(1, 2, 3)], "the answer about the one before comes too late"
     for measure in (
@@ -176,9 +176,7 @@ def test_steps_are_offered_of_the_result_that_is_shown_now(qtbot: QtBot, parts: 
     assert parts.session.calls == []
 
 
-def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_itself(
-    qtbot: QtBot, parts: Parts
-) -> None:
+def test_a_left_step_is_not_waited_for_and_the_own_step_is_the_result(qtbot: QtBot, parts: Parts) -> None:
     (found,) = parts.follow(qtbot, X)
     parts.session.dropped.clear()
     parts.move(1)
@@ -199,9 +197,7 @@ def test_a_step_that_is_left_is_not_waited_for_and_its_own_step_is_the_result_it
     assert len(parts.session.calls) == 2, "nothing is shown"
 
 
-def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_is_seen(
-    qtbot: QtBot, parts: Parts
-) -> None:
+def test_another_panels_step_of_the_same_run_is_followed_when_visible(qtbot: QtBot, parts: Parts) -> None:
     parts.follow(qtbot, X)
     parts.time.go(Path("/runs/y"), 1)
     assert (parts.matrix.time.step(), parts.session.calls) == (3, [])
@@ -216,9 +212,7 @@ def test_another_panels_step_is_followed_of_the_same_run_and_measured_where_it_i
     assert len(parts.session.calls) == 1, "the last step is the result's own"
 
 
-def test_results_of_steps_are_held_the_latest_of_them(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_of_recent_steps_are_cached(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(travelling, "_CACHED", 1)
     parts.follow(qtbot, X)
     for step in (1, 1, 2, 1):

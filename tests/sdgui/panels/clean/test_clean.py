@@ -16,7 +16,7 @@ from sdgui.shared.pickers.entries import ModelChoice
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
 
 
-def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_first(
+def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise()
@@ -34,7 +34,7 @@ def test_the_run_in_the_tree_ranks_its_training_data_and_the_most_doubted_come_f
     assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
 
 
-def test_keys_mark_pairs_and_marks_outlive_the_window(
+def test_keys_mark_pairs_and_marks_survive_a_restart(
     qtbot: QtBot, open_noise: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = open_noise()
@@ -60,7 +60,7 @@ def test_keys_mark_pairs_and_marks_outlive_the_window(
     assert visible == [1]
 
 
-def test_filters_and_sorting_hold_for_images_and_table_alike(qtbot: QtBot, open_noise: Open) -> None:
+def test_filters_and_sorting_apply_to_images_and_table(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
     ranked(qtbot, place)
     place.view.words.setText("A")
@@ -75,7 +75,7 @@ def test_filters_and_sorting_hold_for_images_and_table_alike(qtbot: QtBot, open_
     assert [place.view.table.pairs.index(row, 1).data() for row in range(3)] == captions
 
 
-def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
+def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise()
@@ -109,7 +109,7 @@ def test_many_are_marked_those_in_view_at_once_and_the_others_some_at_a_time(
     assert [item.badge for item in place.view.gallery.items()] == ["wrong"] * 19
 
 
-def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
+def test_the_threshold_excludes_pairs_below_it_except_those_marked_correct(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise()
@@ -128,7 +128,7 @@ def test_the_cut_leaves_out_what_is_below_it_but_for_what_is_marked_right(
     assert request["replace"] is False
 
 
-def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+def test_saved_data_become_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     place = open_noise()
     ranked(qtbot, place)
     press(qtbot, place, Qt.Key.Key_X)
@@ -142,7 +142,7 @@ def test_what_was_saved_becomes_a_new_experiment(qtbot: QtBot, open_noise: Open,
     assert config.data.train == str(tmp_path / "clean.csv")
 
 
-def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_of_it(
+def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise("long.csv")
@@ -167,9 +167,7 @@ def test_a_ranking_that_failed_leaves_the_one_that_is_shown_and_what_was_saved_o
     assert saved["ranked"] == [str(tmp_path / "run")], "asked of the worker that knows this ranking"
 
 
-def test_a_run_without_a_checkpoint_leaves_the_data_as_they_are_chosen(
-    qtbot: QtBot, open_noise: Open, tmp_path: Path
-) -> None:
+def test_a_run_without_a_checkpoint_keeps_the_chosen_data(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     place = open_noise()
     place.view.source.data.set_source(str(tmp_path / "chosen.csv"))
     before = place.view.source.request()
@@ -179,7 +177,7 @@ def test_a_run_without_a_checkpoint_leaves_the_data_as_they_are_chosen(
     assert place.view.source.request() == before
 
 
-def test_ranking_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: QtBot, open_noise: Open) -> None:
+def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise("slow.csv")
     place.rank()
     qtbot.waitUntil(lambda: "Encoding" in place.view.strip.text, timeout=15000)
@@ -192,7 +190,7 @@ def test_ranking_can_be_cancelled_and_data_that_cannot_be_read_say_why(qtbot: Qt
     assert place.view.source.rank.isEnabled()
 
 
-def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: Open) -> None:
+def test_without_a_run_the_panel_explains_itself(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
     place.view.source.model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
     assert place.view.source.request() is None
@@ -200,7 +198,7 @@ def test_without_a_run_the_place_says_what_it_is_for(qtbot: QtBot, open_noise: O
     assert not place.view.source.rank.isEnabled()
 
 
-def test_several_pairs_of_which_some_are_marked_are_all_marked(qtbot: QtBot, open_noise: Open) -> None:
+def test_marking_a_partly_marked_selection_marks_all(qtbot: QtBot, open_noise: Open) -> None:
     panel = open_noise()
     ranked(qtbot, panel)
     press(qtbot, panel, Qt.Key.Key_X)
@@ -212,7 +210,7 @@ def test_several_pairs_of_which_some_are_marked_are_all_marked(qtbot: QtBot, ope
     assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"
 
 
-def test_a_ranking_is_there_again_after_a_restart_and_goes_to_the_basket(qtbot: QtBot, open_noise: Open) -> None:
+def test_a_ranking_survives_a_restart_and_goes_to_the_basket(qtbot: QtBot, open_noise: Open) -> None:
     place = open_noise()
     ranked(qtbot, place)
     close(place, qtbot)

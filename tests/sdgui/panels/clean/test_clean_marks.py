@@ -18,7 +18,7 @@ from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, rank
 from tests.sdgui.panels.clean.test_clean_parts import place
 
 
-def test_keys_take_marks_back_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
+def test_keys_unmark_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
     panel = open_noise()
     pairs = ranked(qtbot, panel)
     press(qtbot, panel, Qt.Key.Key_X)
@@ -42,7 +42,7 @@ def test_keys_take_marks_back_and_copy_rows(qtbot: QtBot, open_noise: Open) -> N
     assert panel.view.gallery.current() == 1, "the gallery follows the table"
 
 
-def test_the_line_goes_with_the_threshold_and_only_in_the_order_of_belief(qtbot: QtBot, open_noise: Open) -> None:
+def test_the_line_follows_the_threshold_and_is_shown_only_when_sorted_by_score(qtbot: QtBot, open_noise: Open) -> None:
     panel = open_noise()
     pairs = ranked(qtbot, panel)
 
@@ -66,7 +66,7 @@ def test_the_line_goes_with_the_threshold_and_only_in_the_order_of_belief(qtbot:
     assert panel.view.gallery.current() == 2, "what is chosen stays chosen"
 
 
-def test_what_is_shown_and_chosen_comes_back(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+def test_the_view_and_the_selection_are_restored(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     panel = open_noise()
     panel.view.filters.setCurrentIndex(panel.view.filters.findData("unmarked"))
     panel.view.exclude_below.setChecked(True)
@@ -86,7 +86,7 @@ def test_what_is_shown_and_chosen_comes_back(qtbot: QtBot, open_noise: Open, tmp
     assert pairs.exclude_below
 
 
-def test_another_ranking_begins_anew(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
+def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     panel = open_noise()
     ranked(qtbot, panel)
     press(qtbot, panel, Qt.Key.Key_X)
@@ -105,7 +105,7 @@ def test_another_ranking_begins_anew(qtbot: QtBot, open_noise: Open, tmp_path: P
     assert panel.view.bar.text == "Saving was cancelled."
 
 
-def test_a_file_that_the_dialog_did_not_ask_about_is_not_replaced(
+def test_a_file_not_confirmed_in_the_dialog_is_not_replaced(
     qtbot: QtBot, open_noise: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = open_noise()
@@ -119,7 +119,7 @@ def test_a_file_that_the_dialog_did_not_ask_about_is_not_replaced(
     assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)]
 
 
-def test_a_ranking_that_was_overtaken_is_not_shown(qtbot: QtBot, open_noise: Open) -> None:
+def test_an_outdated_ranking_is_not_shown(qtbot: QtBot, open_noise: Open) -> None:
     panel = open_noise()
     first = ranked(qtbot, panel)
     session = panel.work._requested
@@ -134,7 +134,7 @@ def test_a_ranking_that_was_overtaken_is_not_shown(qtbot: QtBot, open_noise: Ope
 __all__ = ["place"]
 
 
-def test_the_chosen_pair_stays_chosen_in_whatever_order_it_stands(place: CleanPanel) -> None:
+def test_the_selected_pair_stays_selected_in_any_order(place: CleanPanel) -> None:
     place._show(RankedPairs(some_pairs(), {}))
     head = place.view.table.horizontalHeader()
     head.setSortIndicator(1, Qt.SortOrder.DescendingOrder)
@@ -148,7 +148,7 @@ def test_the_chosen_pair_stays_chosen_in_whatever_order_it_stands(place: CleanPa
     assert place.view.gallery.current() == 0, "of another filter the first"
 
 
-def test_the_table_is_told_of_the_rows_that_were_marked(place: CleanPanel) -> None:
+def test_the_table_is_notified_of_marked_rows(place: CleanPanel) -> None:
     place._show(RankedPairs(some_pairs(), {}))
     changed_rows: list[tuple[int, int]] = []
     place.view.table.pairs.dataChanged.connect(lambda first, last, *_: changed_rows.append((first.row(), last.row())))
@@ -159,7 +159,7 @@ def test_the_table_is_told_of_the_rows_that_were_marked(place: CleanPanel) -> No
     assert changed_rows == [(1, 2), (1, 2)]
 
 
-def test_a_ranking_is_not_recalled_again_for_the_same_run_and_data(place: CleanPanel, tmp_path: Path) -> None:
+def test_a_ranking_is_loaded_once_for_the_same_run_and_data(place: CleanPanel, tmp_path: Path) -> None:
     recalled: list[tuple[str, str]] = []
     place.work.recall = lambda run, _title, data: recalled.append((run, data))  # type: ignore[method-assign]
     place.use_run(make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv"))
@@ -171,7 +171,7 @@ def test_a_ranking_is_not_recalled_again_for_the_same_run_and_data(place: CleanP
     assert recalled[count:] == [(str(tmp_path / "run"), str(tmp_path / "other.csv"))]
 
 
-def test_the_copy_of_an_experiment_with_the_longest_name_can_be_used(
+def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
@@ -183,7 +183,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_can_be_used(
     assert signal.args[0].name.startswith("n" * 90)
 
 
-def test_data_that_are_dropped_anywhere_on_the_page_are_chosen(place: CleanPanel, tmp_path: Path) -> None:
+def test_data_dropped_anywhere_on_the_page_are_chosen(place: CleanPanel, tmp_path: Path) -> None:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
     none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction

@@ -45,13 +45,13 @@ def names(pairs: RankedPairs, *query: Any) -> str:
     return "".join(pairs.pairs[index].caption for index in pairs.filtered(*query))
 
 
-def test_the_suggested_threshold_has_the_doubted_pairs_below_it_and_no_other() -> None:
+def test_the_suggested_threshold_separates_exactly_the_suspect_pairs() -> None:
     assert [ranked(doubted=doubted).threshold for doubted in (0, 1, 2, 4)] == [0, 101, 201, 801]
     assert [ranked(doubted=doubted).below() for doubted in (0, 1, 2, 4)] == [0, 1, 2, 4]
     assert Pair("/x", "x", 1.0, 1.0, 1, None).bin == BINS - 1
 
 
-def test_marks_and_the_threshold_say_what_is_excluded() -> None:
+def test_marks_and_threshold_decide_what_is_excluded() -> None:
     pairs = ranked({key("a"): False, key("b"): True, key("d"): True, ("/gone.png", "gone"): True})
     pairs.threshold = 401  # a, b and c are below
     assert [pairs.excluded(pair) for pair in pairs.pairs] == [False, True, False, True]
@@ -62,14 +62,14 @@ def test_marks_and_the_threshold_say_what_is_excluded() -> None:
     assert sorted(caption for _, caption in pairs.saving()["pairs"]) == ["b", "c", "d", "gone"]
 
 
-def test_by_marks_the_wrong_ones_come_first_and_the_right_ones_last() -> None:
+def test_sorting_by_marks_puts_mismatched_first_and_correct_last() -> None:
     pairs = ranked({key("a"): False, key("c"): True})
     assert names(pairs, "all", "", "mark", False) == "cbda"
     assert names(pairs, "all", "", "mark", True) == "abdc"
 
 
 @pytest.mark.parametrize(("threshold", "by_worker"), [(800, False), (801, True)])
-def test_pairs_below_the_threshold_that_are_not_listed_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
+def test_unlisted_pairs_below_the_threshold_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
     pairs = ranked({key("a"): False}, total=9)
     pairs.threshold, pairs.exclude_below = threshold, True
     saving = pairs.saving()
@@ -91,7 +91,7 @@ def test_filters_words_and_orders() -> None:
     assert names(pairs, "all", "", "rank", True) == "dcba"
 
 
-def test_marking_gives_back_what_was_marked_before() -> None:
+def test_marking_returns_the_previous_marks() -> None:
     pairs = ranked({key("a"): True})
     before = pairs.mark(pairs.pairs[:2], False)
     assert before == {key("a"): True, key("b"): None}
@@ -100,26 +100,26 @@ def test_marking_gives_back_what_was_marked_before() -> None:
     assert pairs.marks == {key("b"): False}
 
 
-def test_a_right_mark_counts_only_where_the_threshold_would_exclude_the_pair() -> None:
+def test_a_correct_mark_matters_only_below_the_threshold() -> None:
     pairs = ranked({key("d"): False, ("/gone.png", "gone"): False})
     pairs.threshold, pairs.exclude_below = 401, True
     assert pairs.excluded_count() == 3
 
 
-def test_the_excluded_pairs_are_those_listed_and_those_marked_wrong_that_are_not() -> None:
+def test_the_excluded_pairs_are_the_listed_ones_and_unlisted_ones_marked_mismatched() -> None:
     marks = {key("a"): False, key("d"): True, ("/gone.png", "gone"): True, ("/kept.png", "kept"): False}
     pairs = ranked(marks)
     pairs.threshold, pairs.exclude_below = 401, True
     assert [pair.caption for pair in pairs.excluded_pairs()] == ["b", "c", "d", "gone"]
 
 
-def test_what_is_known_to_be_shuffled_is_sorted_and_what_has_no_probability_is_lowest() -> None:
+def test_known_shuffled_pairs_sort_first_and_missing_scores_lowest() -> None:
     pairs = RankedPairs(some_pairs(shuffled=1), {})
     assert [names(pairs, "all", "", "shuffled", descending) for descending in (False, True)] == ["bcda", "abcd"]
     assert names(pairs, "all", "", "right", False) == "dcba", "of the last nothing is known"
 
 
-def test_every_word_of_a_filter_is_in_the_caption_in_any_order() -> None:
+def test_a_caption_must_contain_every_word_of_a_filter_in_any_order() -> None:
     answer = some_pairs()
     answer["list"][0]["caption"], answer["list"][1]["caption"] = "A red kite", "a red HAT"
     pairs = RankedPairs(answer, {})

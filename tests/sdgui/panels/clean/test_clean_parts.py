@@ -37,7 +37,7 @@ def place(qtbot: QtBot, tmp_path: Path) -> Iterator[CleanPanel]:
     close(panel, qtbot)
 
 
-def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> None:
+def test_facts_counts_and_threshold_as_text(place: CleanPanel) -> None:
     view = place.view
     place._show(RankedPairs(some_pairs(), {("/d.png", "d"): False}))
     assert view.stack.currentWidget() is view.body
@@ -72,7 +72,7 @@ def test_facts_counts_and_the_threshold_are_told_in_words(place: CleanPanel) -> 
     assert view.filters.findData("shuffled") < 0
 
 
-def test_a_image_tells_its_belief_its_mark_and_what_is_known(place: CleanPanel) -> None:
+def test_an_image_shows_its_score_mark_and_known_label(place: CleanPanel) -> None:
     place._show(RankedPairs(some_pairs(shuffled=1), {("/b.png", "b"): True, ("/c.png", "c"): False}))
     items = place.view.gallery.items()
     assert [(item.score, item.rank, item.correct, item.badge, item.badge_spoken, item.faint) for item in items] == [
@@ -92,7 +92,7 @@ def test_a_image_tells_its_belief_its_mark_and_what_is_known(place: CleanPanel) 
     assert [item.caption for item in place.view.gallery.items()] == list("wxyz"), "none of the ranking before"
 
 
-def test_keys_mark_only_without_control_and_the_last_stays_chosen(qtbot: QtBot, place: CleanPanel) -> None:
+def test_keys_mark_only_without_control_and_the_last_pair_stays_selected(qtbot: QtBot, place: CleanPanel) -> None:
     pairs = RankedPairs(some_pairs(), {})
     place.mark(True)
     place.undo()
@@ -134,7 +134,7 @@ def test_keys_mark_only_without_control_and_the_last_stays_chosen(qtbot: QtBot, 
     assert previewed == [1]
 
 
-def test_the_line_is_not_drawn_in_another_order_and_what_is_excluded_follows(qtbot: QtBot, place: CleanPanel) -> None:
+def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot, place: CleanPanel) -> None:
     pairs = RankedPairs(some_pairs(), {})
     place._show(pairs)
     head = place.view.table.horizontalHeader()
@@ -170,7 +170,7 @@ def test_the_line_is_not_drawn_in_another_order_and_what_is_excluded_follows(qtb
     assert (place.visible_indices, place.view.table.pairs.rowCount()) == ([], 0)
 
 
-def test_what_goes_to_the_basket_is_counted(qtbot: QtBot, place: CleanPanel) -> None:
+def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -> None:
     place.to_basket()
     place.ask_where()
     place.save(Path("/nowhere.csv"))
@@ -194,7 +194,7 @@ def test_what_goes_to_the_basket_is_counted(qtbot: QtBot, place: CleanPanel) -> 
     assert {entry.fix.panel for entry in place._services.store.fixes()} == {"Clean"}
 
 
-def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
+def test_the_empty_page_shows_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
     view = place.view
     assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Find mislabelled pairs", False)
     assert view.empty.accessibleDescription().startswith("Choose a run and a data source.")
@@ -237,7 +237,7 @@ def test_the_empty_page_says_the_next_step(qtbot: QtBot, place: CleanPanel, tmp_
     assert [(message.level, message.text) for message in messages] == [("error", "The disk is full.")]
 
 
-def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
+def test_selections_are_restored_and_invalid_ones_ignored(qtbot: QtBot, place: CleanPanel, tmp_path: Path) -> None:
     source = place.view.source
     settings = place._services.settings
     place.left()
@@ -283,7 +283,7 @@ def test_what_was_chosen_comes_back_and_nonsense_is_ignored(qtbot: QtBot, place:
     again.view.gallery.close_threads()
 
 
-def test_a_config_that_is_gone_is_told_when_the_saved_data_are_used(
+def test_a_missing_config_is_reported_when_the_saved_data_are_used(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")

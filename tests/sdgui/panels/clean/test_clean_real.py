@@ -23,7 +23,7 @@ from tests.core.images import write_pairs
 pytestmark = pytest.mark.slow
 
 
-def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_are_data(
+def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_can_be_opened(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))

@@ -19,7 +19,7 @@ from sdgui.widgets.style.theme import theme
 from tests.sdgui.panels.clean.cleaning import some_pairs
 
 
-def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot: QtBot) -> None:
+def test_the_histogram_counts_pairs_below_the_line_as_it_moves(qtbot: QtBot) -> None:
     make_application()
     host = QWidget()
     qtbot.addWidget(host)
@@ -64,7 +64,7 @@ def test_the_histogram_counts_what_lies_below_the_line_however_it_is_moved(qtbot
     assert histogram.threshold() == 0
 
 
-def test_the_table_says_of_each_pair_what_is_known_and_colours_marks() -> None:
+def test_the_table_shows_labels_and_colours_marks() -> None:
     make_application()
     model = PairsModel()
     assert (model.rowCount(), model.columnCount()) == (0, 5)
@@ -108,7 +108,7 @@ def test_the_table_says_of_each_pair_what_is_known_and_colours_marks() -> None:
     assert (model.columnCount(), model.index(0, 1).data()) == (5, "c")
 
 
-def test_the_table_tells_what_is_chosen_and_how_it_is_sorted(qtbot: QtBot) -> None:
+def test_the_table_announces_selection_and_sorting(qtbot: QtBot) -> None:
     make_application()
     table = PairsTable()
     qtbot.addWidget(table)
@@ -144,7 +144,7 @@ def test_the_table_tells_what_is_chosen_and_how_it_is_sorted(qtbot: QtBot) -> No
     assert table.sorting() == ("shuffled", True)
 
 
-def test_all_chosen_rows_are_copied_in_their_order_a_line_each(qtbot: QtBot) -> None:
+def test_selected_rows_are_copied_in_order_one_per_line(qtbot: QtBot) -> None:
     make_application()
     table = PairsTable()
     qtbot.addWidget(table)

@@ -50,7 +50,7 @@ def names(works: Works) -> list[str]:
     return [name for name, _ in works.outcomes]
 
 
-def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
+def test_one_ranking_runs_at_a_time_and_the_shown_one_can_be_saved(qtbot: QtBot, works: Works) -> None:
     work = works.work
     assert (work.ranking, work.run) == (False, "")
     work.cancel()
@@ -89,7 +89,7 @@ def test_one_ranking_at_a_time_is_asked_for_and_the_shown_one_can_be_saved(qtbot
     assert works.outcomes[-1][0] == "save_failed"
 
 
-def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
+def test_the_last_ranking_of_a_run_and_its_data_is_restored_with_marks(
     qtbot: QtBot, works: Works, tmp_path: Path
 ) -> None:
     work, store = works.work, works.work._store
@@ -121,7 +121,7 @@ def test_the_last_ranking_of_a_run_and_its_data_is_recalled_with_its_marks(
     assert source_key(str(tmp_path / "a" / ".." / "d.csv")) == source_key(str(tmp_path / "d.csv"))
 
 
-def test_what_the_store_cannot_take_is_told_and_the_shown_ranking_stays(
+def test_a_failed_store_is_reported_and_the_shown_ranking_stays(
     qtbot: QtBot, works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, store = works.work, works.work._store

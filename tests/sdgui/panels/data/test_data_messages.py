@@ -39,9 +39,7 @@ def on(panel: DataPanel) -> list[bool]:
     return [widget.isEnabled() for widget in (view.words, view.label, view.value, view.subset, view.save, view.more)]
 
 
-def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
-    qtbot: QtBot, panel: DataPanel, requests: Asked
-) -> None:
+def test_controls_need_a_source_and_are_enabled_by_rows(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     view = panel.view
     assert view.source._about._images_only, "images without captions can be looked at"
     assert view.stack.currentWidget() is view.empty
@@ -80,7 +78,7 @@ def test_controls_are_there_with_a_source_and_can_be_used_with_rows(
     assert view.figures.label.count() == 0
 
 
-def test_what_fails_says_why_and_is_tried_again_where_nothing_is_open(
+def test_a_failure_gives_the_reason_and_is_retried_where_nothing_is_open(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     bar, strip = panel.view.bar, panel.view.strip
@@ -146,7 +144,7 @@ def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel,
     assert (view.tabs.currentIndex(), view.words.selectedText()) == (IMAGES, "hat")
 
 
-def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
+def test_gallery_keys_exclude_and_include(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     view = panel.view
     opened(qtbot, panel, "/one.csv", "a", "b")
     grid = view.gallery.view
@@ -170,7 +168,7 @@ def test_keys_of_the_gallery_exclude_and_take_back(qtbot: QtBot, panel: DataPane
     panel.work.wait()
 
 
-def test_the_menu_offers_what_can_be_done_and_does_it(
+def test_the_menu_offers_and_runs_the_possible_actions(
     qtbot: QtBot, panel: DataPanel, requests: Asked, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, heard = panel.view, list[Any]()
@@ -218,7 +216,7 @@ def test_the_menu_offers_what_can_be_done_and_does_it(
     panel.work.wait()
 
 
-def test_a_table_is_replaced_only_where_the_dialog_asked_about_it(
+def test_a_table_is_replaced_only_after_confirmation_in_the_dialog(
     qtbot: QtBot, panel: DataPanel, requests: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(qtbot, panel, "/one.csv", "a")
@@ -233,7 +231,7 @@ def test_a_table_is_replaced_only_where_the_dialog_asked_about_it(
     assert not panel.view.strip.isVisible()
 
 
-def test_data_are_opened_from_the_empty_page_and_the_demo_is_made(
+def test_data_are_opened_from_the_empty_page_and_the_demo_is_rendered(
     panel: DataPanel, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel.view.empty.activated.emit()
@@ -280,7 +278,7 @@ def test_another_split_is_compared_with(
     assert len(panel.visible_rows.numbers) == 2
 
 
-def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, tmp_path: Path) -> None:
+def test_the_last_source_and_view_are_restored(qtbot: QtBot, panel: DataPanel, tmp_path: Path) -> None:
     (tmp_path / "one.csv").touch()
     panel.left()
     settings = panel._services.settings
@@ -310,7 +308,7 @@ def test_what_was_looked_at_and_how_comes_back(qtbot: QtBot, panel: DataPanel, t
         reopened.view.groups.gallery.close_threads()
 
 
-def test_views_are_of_the_config_that_trains_on_the_data(
+def test_views_use_the_config_that_trains_on_the_data(
     qtbot: QtBot, panel: DataPanel, requests: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, view = panel._services, panel.view
@@ -383,7 +381,7 @@ def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: D
     assert view.views.split.saveState() == page.split.saveState()
 
 
-def test_a_run_whose_config_cannot_be_read_says_so(qtbot: QtBot, panel: DataPanel) -> None:
+def test_an_unreadable_config_of_a_run_is_reported(qtbot: QtBot, panel: DataPanel) -> None:
     store = panel._services.store
     config = preset_config("clip", "tiny")
     data = config.data.model_copy(update={"train": "/mine.csv"})

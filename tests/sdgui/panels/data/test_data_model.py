@@ -28,7 +28,7 @@ def rows() -> SourceRows:
     return source_rows
 
 
-def test_rows_are_found_by_words_labels_and_what_they_are() -> None:
+def test_rows_are_found_by_words_labels_and_properties() -> None:
     source_rows = rows()
     assert source_rows.filtered(Filter("RED hat")) == [0]
     assert source_rows.filtered(Filter("red"), range(2, 4)) == [2]
@@ -44,7 +44,7 @@ def test_rows_are_found_by_words_labels_and_what_they_are() -> None:
     assert source_rows.filtered(Filter(subset="duplicates")) == []
 
 
-def test_a_label_that_only_later_rows_have_is_theirs() -> None:
+def test_a_label_only_in_later_rows_is_found() -> None:
     source_rows = SourceRows("/pairs.csv")
     source_rows.append(["/a", "/b"], [[], []], {})
     source_rows.append(["/c"], [[]], {"kind": ["hat"]})
@@ -52,7 +52,7 @@ def test_a_label_that_only_later_rows_have_is_theirs() -> None:
     assert source_rows.values("kind") == ["hat", NONE]
 
 
-def test_exclusions_are_taken_back_one_by_one() -> None:
+def test_exclusions_are_undone_one_by_one() -> None:
     source_rows = rows()
     assert source_rows.toggle([0, 1]) == [0, 1]
     assert source_rows.toggle([1, 2]) == [2]  # not all were out: all are now
@@ -65,13 +65,13 @@ def test_exclusions_are_taken_back_one_by_one() -> None:
     assert (source_rows.undo(), source_rows.excluded) == ([], set())
 
 
-def test_of_copies_the_first_that_is_kept_stays() -> None:
+def test_the_first_kept_duplicate_stays() -> None:
     source_rows = rows()
     source_rows.exclude([0])
     assert source_rows.copies([[0, 1, 2], [3]]) == [2]
 
 
-def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
+def test_exclusions_survive_a_restart(tmp_path: Path) -> None:
     tmp_path = tmp_path / "home" / "that is new"
     exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
@@ -86,7 +86,7 @@ def test_exclusions_outlive_the_window(tmp_path: Path) -> None:
     assert not exclusions.file_of(tmp_path, "/pairs.csv").exists()
 
 
-def test_groups_name_leaks_copies_and_near_copies() -> None:
+def test_groups_are_leaks_exact_and_near_duplicates() -> None:
     leak = {"row": 1, "file": "/b", "left": "this", "other": "val", "path": "/v", "kind": "same bytes"}
     checked: Checked = {
         "source": "/pairs.csv", "images": 4, "broken": [{"row": 3, "why": "cut off"}], "exact": [[0, 2]],
@@ -128,7 +128,7 @@ def works(qapp: object, tmp_path: Path) -> Iterator[Works]:
     works.work.wait()
 
 
-def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works: Works) -> None:
+def test_one_source_is_read_at_a_time_and_a_check_has_its_own_process(works: Works) -> None:
     work, data, checks = works.work, works[DATA], works[CHECKS]
     work.open("/one.csv")
     assert data.asked == [("data_open", {"source": "/one.csv", "images_only": True})]
@@ -167,7 +167,7 @@ def test_one_source_is_read_at_a_time_and_a_check_has_a_process_of_its_own(works
     assert data.cancelled[-1] == 6
 
 
-def test_exclusions_are_kept_in_the_home_and_a_full_disk_is_told(
+def test_exclusions_are_stored_in_the_home_and_a_full_disk_is_reported(
     qtbot: QtBot, works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     excluded: list[list[str]] = []

@@ -45,9 +45,7 @@ def inked(image: QImage, rows: range, columns: range) -> list[int]:
     return [x for x in columns if any(image.pixelColor(x, y) != ground for y in rows)]
 
 
-def test_bars_are_as_high_as_their_numbers_and_the_highest_is_marked(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bars_are_proportional_and_the_highest_is_marked(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     tips: list[str] = []
     monkeypatch.setattr(QToolTip, "showText", lambda _point, text, _over: tips.append(text))
     bars = [Bar("1", 10, "1 word: 10 captions"), Bar("2", 0, "2 words"), Bar("3", 40, "3 words: <b>40</b>")]
@@ -79,7 +77,7 @@ def test_bars_are_as_high_as_their_numbers_and_the_highest_is_marked(
     assert tips[2:] == [""]
 
 
-def test_labels_of_many_bars_never_run_into_each_other(qtbot: QtBot) -> None:
+def test_bar_labels_never_overlap(qtbot: QtBot) -> None:
     widget, image = drawn(qtbot, [Bar(f"{number}", 5, "") for number in range(1000, 1060)], 180)
     assert height(image, 60) == height(image, 61) > 0, "narrow bars have no gap"
     below = inked(image, range(widget._slot(0).bottom() + 2, image.height()), range(180))
@@ -89,7 +87,7 @@ def test_labels_of_many_bars_never_run_into_each_other(qtbot: QtBot) -> None:
     assert below[-1] < 180
 
 
-def test_figures_say_what_there_is_and_a_value_leads_to_its_images(qtbot: QtBot) -> None:
+def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     make_application()
     page = FiguresPage()
     qtbot.addWidget(page)
@@ -138,7 +136,7 @@ def test_figures_say_what_there_is_and_a_value_leads_to_its_images(qtbot: QtBot)
     )
 
 
-def test_figures_in_words_and_bars() -> None:
+def test_statistics_as_text_and_bars() -> None:
     assert figures.summary(facts("/a", 4, pairs=0)) == "4 images without captions."
     assert figures.summary(facts("/a", 4)) == "4 captions of 4 images; the median has 2 words."
     words = [0] * 40
@@ -152,7 +150,7 @@ def test_figures_in_words_and_bars() -> None:
     assert figures.caption_bars([[2, 1000]]) == [Bar("2", 1000, "2 captions: 1\u2009000 images")]
 
 
-def test_broken_rows_are_listed_with_the_reasons_and_copied(qtbot: QtBot) -> None:
+def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
     make_application()
     page = BrokenPage()
     qtbot.addWidget(page)
@@ -203,7 +201,7 @@ def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
     return [(item.path.name, item.caption, item.badge, item.faint) for item in page.gallery.items()]
 
 
-def test_groups_show_their_images_and_what_can_be_excluded_of_them(groups: GroupsPage) -> None:
+def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -> None:
     buttons = (groups.check, groups.copies, groups.leaks)
     requests: list[Any] = []
     groups.check_asked.connect(lambda: requests.append("check"))
@@ -250,7 +248,7 @@ def test_groups_show_their_images_and_what_can_be_excluded_of_them(groups: Group
     assert shown(groups) == []
 
 
-def test_many_leaks_leave_room_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_leaks_leave_room_for_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_groups, "_LISTED", 1)
     report = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
     assert [(group.kind, group.rows) for group in data_groups.groups_of(report)] == [
@@ -258,7 +256,7 @@ def test_many_leaks_leave_room_for_copies(monkeypatch: pytest.MonkeyPatch) -> No
     ]  # fmt: skip
 
 
-def test_a_check_that_found_nothing_says_so(groups: GroupsPage) -> None:
+def test_a_check_without_findings_is_reported(groups: GroupsPage) -> None:
     groups.show_checked(checked("/pairs.csv"), rows())
     assert groups.empty.isVisible()
     assert groups.empty.accessibleName() == "No duplicates"
@@ -267,7 +265,7 @@ def test_a_check_that_found_nothing_says_so(groups: GroupsPage) -> None:
     assert groups.list.count() == 0
 
 
-def test_a_image_has_its_captions_labels_and_whether_it_is_out() -> None:
+def test_an_image_shows_captions_labels_and_exclusion() -> None:
     source_rows = SourceRows("/pairs.csv")
     many = [f"caption {number}" for number in range(12)]
     source_rows.append(
@@ -291,7 +289,7 @@ def test_a_new_source_is_saved_beside_the_old_one(tmp_path: Path) -> None:
     assert saving_start(str(tmp_path / "{00..09}.tar"), "kept").parent == tmp_path
 
 
-def test_exclusions_of_each_source_have_a_file_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exclusions_of_each_source_have_their_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert exclusions.file_of(tmp_path, "a.csv") == exclusions.file_of(tmp_path, str(tmp_path / "a.csv"))
     assert exclusions.file_of(tmp_path, "a.csv") != exclusions.file_of(tmp_path, "b.csv")

@@ -51,7 +51,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[DataPanel]:
     services.launcher.close()
 
 
-def test_a_source_is_looked_at_and_saved_anew(panel: DataPanel, qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, tmp_path: Path) -> None:
     view, saved = panel.view, tmp_path / "train" / "kept.csv"
     assert (len(panel.rows), panel.facts is not None and panel.facts["bad"]) == (10, 1)
     assert view.gallery.items()[0].caption == "image 0 caption 0"

@@ -17,7 +17,7 @@ from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
 
 
-def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
+def test_rows_of_a_closed_source_are_never_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     panel.open("/one.csv")
     panel.work.part.emit(part("a", "b"))
     panel.work.opened.emit(facts("/one.csv", 2))
@@ -32,7 +32,7 @@ def test_rows_of_a_source_that_was_left_are_never_shown(qtbot: QtBot, panel: Dat
     assert panel.checked is None, "of another source"
 
 
-def test_what_was_read_when_it_was_cancelled_stays_and_a_failure_can_be_tried_again(
+def test_a_cancelled_read_keeps_its_rows_and_a_failure_can_be_retried(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     panel.open("/one.csv")
@@ -83,7 +83,7 @@ def test_a_check_compares_with_other_splits_or_by_the_label_that_names_them(
     assert not panel.view.groups.leaks.isEnabled()
 
 
-def test_exclusions_show_at_once_and_are_what_is_saved(
+def test_exclusions_apply_at_once_and_to_the_saved_data(
     qtbot: QtBot, panel: DataPanel, requests: Asked, tmp_path: Path
 ) -> None:
     view, to = panel.view, tmp_path / "kept.csv"
@@ -118,7 +118,7 @@ def test_exclusions_show_at_once_and_are_what_is_saved(
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
 
 
-def test_of_the_source_before_no_filter_group_or_other_split_stays(
+def test_filters_groups_and_splits_of_the_previous_source_are_cleared(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     view, groups = panel.view, panel.view.groups
@@ -138,14 +138,14 @@ def test_of_the_source_before_no_filter_group_or_other_split_stays(
     panel.work.wait()
 
 
-def test_what_was_said_before_does_not_stay_over_saving(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
+def test_an_older_message_does_not_stay_while_saving(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
     opened(qtbot, panel, "/one.csv", "a")
     panel.work.save_failed.emit(Failure("The disk is full."))
     panel.save(Path("/kept.csv"))
     assert panel.view.bar.message is None
 
 
-def test_the_split_that_was_compared_with_is_validated_on_where_nothing_else_is(
+def test_the_compared_split_becomes_validation_data_if_there_is_none(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     defined: list[RunConfig] = []
@@ -156,7 +156,7 @@ def test_the_split_that_was_compared_with_is_validated_on_where_nothing_else_is(
     assert [(config.data.train, config.data.val) for config in defined] == [("/one.csv", "/held.csv")]
 
 
-def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
+def test_an_experiment_on_the_data_keeps_matching_validation_data(
     qtbot: QtBot, panel: DataPanel, tmp_path: Path
 ) -> None:
     mine = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
@@ -177,7 +177,7 @@ def test_an_experiment_on_the_data_keeps_the_validation_that_fits(
     assert configs[1].name.endswith("on kept")
 
 
-def test_a_name_tells_on_what_is_trained(panel: DataPanel) -> None:
+def test_the_suggested_name_shows_the_training_data(panel: DataPanel) -> None:
     names: list[str] = []
     panel.define_asked.connect(lambda config: names.append(config.name))
     panel.rows = SourceRows("/data/pairs.csv")
@@ -203,7 +203,7 @@ def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
     assert views_by_name == {"Run of three": "silc", "one": "clip", "two": "sd-clip"}
 
 
-def test_a_file_that_is_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_path: Path) -> None:
+def test_a_file_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_path: Path) -> None:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
     none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction

@@ -85,7 +85,7 @@ class Items:
         return self.chosen
 
 
-def test_the_gallery_shows_what_a_plain_list_says(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gallery_matches_a_plain_list(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(showing, "_AT_ONCE", 2)
     monkeypatch.setattr(showing, "_MANY", 4)
 
@@ -145,7 +145,7 @@ def follow(steps: list[tuple[str, Any]]) -> None:
     assert rows.excluded_paths() == [f"/{row}.png" for row in sorted(plain.states[-1])]
 
 
-def test_very_many_rows_are_walked_by_no_collector_and_renewed_between_other_events(
+def test_large_tables_are_not_traversed_by_the_collector_and_refreshed_in_batches(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen: list[int] = []

@@ -69,7 +69,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_data_are_asked_for_once_until_they_change(harness: Harness, source: Path, tmp_path: Path) -> None:
+def test_data_are_requested_once_until_they_change(harness: Harness, source: Path, tmp_path: Path) -> None:
     bar, described = harness.bar, []
     bar.described.connect(described.append)
     harness.show(source)
@@ -96,7 +96,7 @@ def test_data_are_asked_for_once_until_they_change(harness: Harness, source: Pat
     assert harness.sources[2:] == [str(source)], "they have changed"
 
 
-def test_data_that_are_not_there_are_not_asked_for_and_shards_are(harness: Harness, tmp_path: Path) -> None:
+def test_missing_data_are_not_requested_but_shards_are(harness: Harness, tmp_path: Path) -> None:
     harness.show(tmp_path / "none.csv")
     harness.wait()
     assert harness.sources == []
@@ -106,7 +106,7 @@ def test_data_that_are_not_there_are_not_asked_for_and_shards_are(harness: Harne
     assert harness.sources == [shards]
 
 
-def test_figures_alone_are_muted_and_advice_is_not(harness: Harness, source: Path) -> None:
+def test_plain_statistics_are_muted_and_advice_is_not(harness: Harness, source: Path) -> None:
     bar = harness.bar
     harness.show(source)
     harness.wait()
@@ -126,7 +126,7 @@ def advised(source: Path) -> RunConfig:
     return override(preset_config("sd-clip", "demo"), settings)
 
 
-def test_advice_is_applied_unless_the_form_has_errors_or_is_only_read(harness: Harness, source: Path) -> None:
+def test_advice_is_applied_unless_the_form_has_errors_or_is_read_only(harness: Harness, source: Path) -> None:
     bar, applied = harness.bar, []
     bar.applied.connect(applied.append)
     bar.show_config(advised(source), read_only=False)
@@ -146,7 +146,7 @@ def test_advice_is_applied_unless_the_form_has_errors_or_is_only_read(harness: H
     assert bar.apply.isHidden()
 
 
-def test_why_data_could_not_be_read_is_said_without_the_advice_for_others(
+def test_unreadable_data_give_the_reason_without_outdated_advice(
     harness: Harness, source: Path, tmp_path: Path
 ) -> None:
     bar = harness.bar
@@ -190,7 +190,7 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     return define.cards
 
 
-def test_a_card_stands_below_each_field_that_names_data(
+def test_a_card_is_below_each_data_field(
     define: DefinePanel, services: Services, cards: DataCards, tmp_path: Path
 ) -> None:
     train, val = str(tmp_path / "train.csv"), str(tmp_path / "val.csv")
@@ -216,7 +216,7 @@ def test_a_card_stands_below_each_field_that_names_data(
     assert cards.cards[TRAIN].widget._other_splits == {}
 
 
-def test_only_the_training_data_are_divided_and_not_where_the_form_is_read_only(
+def test_only_training_data_are_split_and_not_in_a_read_only_form(
     define: DefinePanel, cards: DataCards, tmp_path: Path
 ) -> None:
     define.form.set_value(VAL, str(tmp_path / "val.csv"))
@@ -227,7 +227,7 @@ def test_only_the_training_data_are_divided_and_not_where_the_form_is_read_only(
     assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [False, False]
 
 
-def test_data_are_looked_at_and_what_was_held_out_is_put_in(
+def test_data_are_inspected_and_a_held_out_split_is_filled_in(
     qtbot: QtBot, define: DefinePanel, cards: DataCards, tmp_path: Path
 ) -> None:
     requests: list[tuple[str, str]] = []

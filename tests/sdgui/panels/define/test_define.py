@@ -27,7 +27,7 @@ def test_every_preset_is_in_one_family() -> None:
     assert sorted(listed) == sorted(preset_names())
 
 
-def test_a_preset_says_what_it_needs() -> None:
+def test_a_preset_shows_its_requirements() -> None:
     kinds = {name: {need.kind for need in preset_needs(name, size)} for size in SIZES for name in PRESETS}
     assert kinds["clip"] == set()
     assert kinds["coca"] == {"captions"}
@@ -40,7 +40,7 @@ def test_a_preset_says_what_it_needs() -> None:
     assert preset_needs("blip2", "base") == ()  # it names its own
 
 
-def test_presets_are_found_by_words_and_taken_by_keyboard(qtbot: QtBot, define: DefinePanel) -> None:
+def test_presets_are_found_by_words_and_chosen_by_keyboard(qtbot: QtBot, define: DefinePanel) -> None:
     chooser = PresetChooser(define)
     qtbot.addWidget(chooser)
     chooser.open("clip", "demo")
@@ -78,7 +78,7 @@ def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services
     assert (define.form.read_only, define.preset_bar.preset.isEnabled()) == (False, True)
 
 
-def test_advice_comes_with_the_data_and_is_applied(
+def test_advice_arrives_with_the_data_and_is_applied(
     qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path
 ) -> None:
     data = tmp_path / "train.csv"
@@ -98,15 +98,13 @@ def test_advice_comes_with_the_data_and_is_applied(
     assert define.form.draft()["objectives.distill_prototypes.prototypes"] == "64"
 
 
-def test_no_advice_on_data_of_a_user_who_is_not_there(define: DefinePanel) -> None:
+def test_data_of_an_unknown_user_give_no_advice(define: DefinePanel) -> None:
     define.advice._source = "~nobody-here/train.csv"
     define.advice._ask()
     assert not define.advice._calls.busy("describe")
 
 
-def test_the_columns_of_labels_are_offered(
-    qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path
-) -> None:
+def test_label_columns_are_offered(qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path) -> None:
     data = tmp_path / "train.csv"
     data.touch()
     show(define, services, "clip", f"data.train={data}", "data.label=colour")
@@ -123,7 +121,7 @@ def test_the_columns_of_labels_are_offered(
     qtbot.waitUntil(lambda: "no column" not in define.advice.text.text())
 
 
-def test_a_staged_preset_trains_in_stages_unless_told_otherwise(define: DefinePanel, services: Services) -> None:
+def test_a_staged_preset_trains_in_stages_unless_disabled(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "born-again")
     bar = define.preset_bar
     assert bar.in_stages.isVisible()
@@ -151,9 +149,7 @@ def test_other_presets_have_no_stages(define: DefinePanel, services: Services) -
     assert staged_chain(stored(services, experiment), services.settings) is None
 
 
-def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
-    define: DefinePanel, services: Services
-) -> None:
+def test_an_unedited_form_follows_the_store_and_never_overwrites_it(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     config = stored(services, experiment).config
     assert config is not None
@@ -169,7 +165,7 @@ def test_a_form_that_nobody_edited_follows_the_store_and_never_overwrites_it(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_edit_of_a_config_that_another_window_changed_is_asked_about(
+def test_editing_a_config_changed_by_another_window_asks(
     define: DefinePanel, services: Services, qtbot: QtBot, keep: bool
 ) -> None:
     experiment = show(define, services, "clip")
@@ -198,7 +194,7 @@ def test_an_edit_of_a_config_that_another_window_changed_is_asked_about(
     assert (edited.seed, edited.optim.batch_size) == (6, config.optim.batch_size if keep else 48)
 
 
-def test_a_conflict_of_an_experiment_that_is_no_longer_shown_leads_back_to_it(
+def test_a_conflict_of_a_hidden_experiment_links_back_to_it(
     define: DefinePanel, services: Services, qtbot: QtBot
 ) -> None:
     experiment = show(define, services, "clip")
@@ -230,7 +226,7 @@ def test_another_experiment_is_shown_from_its_first_field(define: DefinePanel, s
     assert bar.value() == 0
 
 
-def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services: Services) -> None:
+def test_a_name_given_while_a_field_is_invalid_stays(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     define.form.set_value("seed", "five")
     assert define.form.config() is None
@@ -241,9 +237,7 @@ def test_a_name_given_while_a_field_is_wrong_stays(define: DefinePanel, services
     assert stored(services, experiment).name == "renamed"
 
 
-def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
-    define: DefinePanel, services: Services
-) -> None:
+def test_edits_are_kept_when_another_experiment_is_selected_at_once(define: DefinePanel, services: Services) -> None:
     second = services.store.add_experiment(preset_config("clip", "demo"), "other")
     first = show(define, services, "sd-clip")
     define.form.set_value("optim.epochs", 7)
@@ -258,7 +252,7 @@ def test_what_was_typed_is_kept_when_another_experiment_is_chosen_at_once(
     assert define.form.draft()["optim.epochs"] == "many"
 
 
-def test_fields_are_gone_to_from_the_differences_and_by_search_and_what_is_typed_is_saved_after_a_pause(
+def test_differences_and_search_lead_to_fields_and_edits_are_saved_after_a_pause(
     qtbot: QtBot, define: DefinePanel, services: Services
 ) -> None:
     experiment = show(define, services, "clip", "optim.clip_norm=7")
@@ -283,7 +277,7 @@ def test_fields_are_gone_to_from_the_differences_and_by_search_and_what_is_typed
     assert again.split.saveState() == define.split.saveState()
 
 
-def test_without_an_experiment_the_page_makes_one_and_a_config_fixed_elsewhere_is_shown(
+def test_without_an_experiment_the_page_creates_one_and_an_external_fix_is_shown(
     define: DefinePanel, services: Services
 ) -> None:
     actions, calls = Actions(define), list[str]()

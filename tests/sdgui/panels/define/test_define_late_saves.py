@@ -19,7 +19,7 @@ from tests.sdgui.panels.define.defining import refuse_once, show, stored
 OTHER = Message("info", "Something else.")
 
 
-def test_a_teacher_that_was_typed_and_the_wish_for_one_run_stay(define: DefinePanel, services: Services) -> None:
+def test_an_edited_teacher_and_single_run_choice_stay(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "born-again")
     define.form.set_value("teacher.checkpoint", "/runs/former")
     define.preset_bar.in_stages.click()
@@ -31,7 +31,7 @@ def test_a_teacher_that_was_typed_and_the_wish_for_one_run_stay(define: DefinePa
     assert define.form.draft()["teacher.checkpoint"] == ""
 
 
-def test_a_run_of_stages_shows_the_teacher_that_it_had(define: DefinePanel, services: Services) -> None:
+def test_a_staged_run_shows_its_teacher(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "born-again")
     assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
     run = services.store.add_run(experiment)
@@ -41,9 +41,7 @@ def test_a_run_of_stages_shows_the_teacher_that_it_had(define: DefinePanel, serv
     assert define.form.draft()["teacher.checkpoint"] == ""
 
 
-def test_another_message_stays_when_something_is_edited_and_stored(
-    qtbot: QtBot, define: DefinePanel, services: Services
-) -> None:
+def test_another_message_stays_after_an_edit_is_saved(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
     show(define, services, "clip")
     define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     define.bar.show_message(OTHER)
@@ -54,9 +52,7 @@ def test_another_message_stays_when_something_is_edited_and_stored(
     assert define.bar.message == OTHER
 
 
-def test_the_way_back_from_a_preset_includes_what_was_typed_just_before(
-    define: DefinePanel, services: Services
-) -> None:
+def test_undoing_a_preset_restores_the_edits_just_before_it(define: DefinePanel, services: Services) -> None:
     show(define, services, "clip")
     define.form.set_value("optim.epochs", 77)
     define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
@@ -64,7 +60,7 @@ def test_the_way_back_from_a_preset_includes_what_was_typed_just_before(
     assert define.form.draft()["optim.epochs"] == "77"
 
 
-def test_a_save_that_ends_leaves_what_was_typed_meanwhile_to_the_next(
+def test_a_finished_save_leaves_newer_edits_to_the_next(
     define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment, coming = show(define, services, "clip"), list[tuple[Any, ...]]()
@@ -80,7 +76,7 @@ def test_a_save_that_ends_leaves_what_was_typed_meanwhile_to_the_next(
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_alone(
+def test_a_save_that_ends_after_a_switch_leaves_the_other_experiment_alone(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
     second = services.store.add_experiment(preset_config("clip", "demo"), "other").id
@@ -104,7 +100,7 @@ def test_a_save_that_ends_after_another_experiment_was_chosen_leaves_that_one_al
     assert config.seed == (0 if refused else 5)
 
 
-def test_a_save_that_failed_takes_nothing_from_a_newer_one(
+def test_a_failed_save_does_not_affect_a_newer_one(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = show(define, services, "clip")
@@ -120,14 +116,14 @@ def test_a_save_that_failed_takes_nothing_from_a_newer_one(
 
 
 @pytest.mark.parametrize("draft", ["[1, 2]", "{", "5"])
-def test_a_draft_that_cannot_be_read_is_none(define: DefinePanel, services: Services, draft: str) -> None:
+def test_an_unreadable_draft_is_ignored(define: DefinePanel, services: Services, draft: str) -> None:
     experiment = services.store.add_experiment(preset_config("clip", "demo"), "clip")
     services.settings.setValue(f"drafts/{experiment.id}", draft)
     define.select(Selection(experiment.id))
     assert define.form.config() == experiment.config
 
 
-def test_a_run_that_is_well_stays_as_it_was_launched_until_it_fails(
+def test_a_healthy_run_stays_as_launched_until_it_fails(
     define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = show(define, services, "clip")

@@ -33,13 +33,13 @@ def a_run(services: Services, experiment: int, *settings: str) -> Run:
     return run
 
 
-def test_an_edit_is_for_the_next_run() -> None:
+def test_an_edit_applies_to_the_next_run() -> None:
     assert runs_hint(0) == ""
     assert runs_hint(1) == "Changes apply to the next run; its run keeps its own config."
     assert runs_hint(2) == "Changes apply to the next run; its 2 runs keep their own config."
 
 
-def test_a_column_that_is_there_is_no_advice() -> None:
+def test_an_existing_column_gives_no_advice() -> None:
     config = override(preset_config("clip", "demo"), ["data.label=group"])
     assert advice_lines(config, [], ["concept", "group"]) == []
     assert advice_lines(preset_config("clip", "demo"), [], []) == []
@@ -68,7 +68,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     assert (differences.list.topLevelItemCount(), differences.isHidden()) == (0, True)
 
 
-def test_a_difference_goes_on_in_the_next_line_where_the_list_is_narrow(qtbot: QtBot) -> None:
+def test_differences_wrap_in_a_narrow_list(qtbot: QtBot) -> None:
     differences = Differences()
     qtbot.addWidget(differences)
     differences.show_changes({"data.train": ("", "/a/folder/with/a/long/name/of/its/own/pairs.csv")}, "CLIP")
@@ -85,7 +85,7 @@ def test_a_difference_goes_on_in_the_next_line_where_the_list_is_narrow(qtbot: Q
     assert differences.list.textElideMode() == Qt.TextElideMode.ElideNone
 
 
-def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) -> None:
+def test_returning_to_the_preset_is_offered_where_possible(qtbot: QtBot) -> None:
     bar = PresetBar()
     qtbot.addWidget(bar)
     bar.show_origin("born-again", "tiny", read_only=False, staged=True)
@@ -105,7 +105,7 @@ def test_the_way_back_to_the_preset_is_offered_where_there_is_one(qtbot: QtBot) 
     assert (bar._description.isHidden(), bar._description.text()) == (False, PRESETS["clip"].description)
 
 
-def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     run = a_run(services, experiment, "seed=41")
     define.select(Selection(experiment, run.id))
@@ -131,7 +131,7 @@ def test_a_run_shows_what_it_was_launched_with(qtbot: QtBot, define: DefinePanel
     assert not define.split.isVisible()
 
 
-def test_a_run_of_a_chain_shows_the_teacher_that_it_had(define: DefinePanel, services: Services) -> None:
+def test_a_run_of_a_chain_shows_its_teacher(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "born-again")
     assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
     run = a_run(services, experiment, "preset=born-again", "teacher.checkpoint=")
@@ -160,7 +160,7 @@ def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel,
     assert define.form.draft()["seed"] == "41", "what it was launched with"
 
 
-def test_what_is_refused_stands_at_its_field_until_it_is_edited(define: DefinePanel, services: Services) -> None:
+def test_a_refusal_is_shown_at_its_field_until_edited(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip", "data.train=gone.csv")
     define.refuse({"data.train": "gone.csv does not exist."})
     assert define.form.errors() == {"data.train": "gone.csv does not exist."}
@@ -175,7 +175,7 @@ def test_what_is_refused_stands_at_its_field_until_it_is_edited(define: DefinePa
     assert define.form.errors() == {}
 
 
-def test_differences_have_one_number_and_one_word(define: DefinePanel, services: Services) -> None:
+def test_differences_are_counted_in_singular_and_plural(define: DefinePanel, services: Services) -> None:
     show(define, services, "clip", "seed=4", "data.train=a.csv", "optim.clip_norm=7", "name=mine")
     assert define.form._differences.text() == define.differences.title.text() == "1 difference"
     define.form.set_value("name", "yours")
@@ -186,7 +186,7 @@ def test_differences_have_one_number_and_one_word(define: DefinePanel, services:
     assert define.bar.text == "All settings are now those of CLIP (demo), except for name, data and seed."
 
 
-def test_a_config_with_a_problem_shows_it(define: DefinePanel, services: Services) -> None:
+def test_an_invalid_config_shows_its_problem(define: DefinePanel, services: Services) -> None:
     show(define, services, "clip")
     broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
     define.select(Selection(broken.id))
@@ -200,7 +200,7 @@ def test_a_config_with_a_problem_shows_it(define: DefinePanel, services: Service
     assert define._empty.isVisible()
 
 
-def test_a_new_run_or_name_from_elsewhere_is_shown(define: DefinePanel, services: Services) -> None:
+def test_a_new_run_or_name_from_another_window_is_shown(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     assert define.hint.isHidden()
     services.store.add_run(experiment)
@@ -211,7 +211,7 @@ def test_a_new_run_or_name_from_elsewhere_is_shown(define: DefinePanel, services
     assert (define.form.draft()["name"], define.form.draft()["seed"]) == ("other", "5")
 
 
-def test_what_is_typed_is_saved_when_the_panel_is_left(define: DefinePanel, services: Services) -> None:
+def test_edits_are_saved_when_the_panel_is_left(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     define.form.set_value("seed", 5)
     define.left()
@@ -237,7 +237,7 @@ def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: Defi
 
 
 @pytest.mark.parametrize("by_its_button", [True, False])
-def test_a_save_that_failed_is_tried_again(
+def test_a_failed_save_is_retried(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, by_its_button: bool
 ) -> None:
     experiment = show(define, services, "clip")
@@ -258,7 +258,7 @@ def test_a_save_that_failed_is_tried_again(
     assert not services.settings.value(f"drafts/{experiment}")
 
 
-def test_a_save_that_fails_after_its_panel_is_gone_is_told_to_nobody_and_stays_a_draft(
+def test_a_save_that_fails_after_the_panel_is_gone_stays_a_draft(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     define = DefinePanel(services)
@@ -272,7 +272,7 @@ def test_a_save_that_fails_after_its_panel_is_gone_is_told_to_nobody_and_stays_a
     assert json.loads(str(services.settings.value(f"drafts/{experiment}")))["seed"] == "5"
 
 
-def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+def test_edits_during_a_save_win(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
     second = services.store.add_experiment(preset_config("clip", "demo"), "other")
     experiment = show(define, services, "clip")
     for seed in (5, 6):
@@ -290,7 +290,7 @@ def test_what_is_typed_while_a_save_is_under_way_wins(qtbot: QtBot, define: Defi
     assert config.seed == 6
 
 
-def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
+def test_a_reload_during_a_save_keeps_the_edits(
     qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = show(define, services, "clip")
@@ -311,7 +311,7 @@ def test_a_look_at_the_store_while_a_save_is_under_way_keeps_what_was_typed(
     assert define.form.draft()["seed"] == "5"
 
 
-def test_undo_is_offered_until_something_else_is_edited(define: DefinePanel, services: Services) -> None:
+def test_undo_is_offered_until_the_next_edit(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     assert define.bar.text.startswith("All settings are now those of ")
@@ -323,7 +323,7 @@ def test_undo_is_offered_until_something_else_is_edited(define: DefinePanel, ser
     assert (config.preset, config.seed) == ("sd-clip", 5)
 
 
-def test_a_wrong_field_is_gone_to_before_a_launch(
+def test_an_invalid_field_is_focused_before_a_launch(
     define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show(define, services, "clip")
@@ -341,7 +341,7 @@ def test_a_wrong_field_is_gone_to_before_a_launch(
 FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "images": 2555, "labels": {}, "bad": 0, "reasons": []}
 
 
-def test_advice_is_hidden_dropped_and_known_by_the_source(
+def test_advice_is_hidden_cleared_and_keyed_by_source(
     define: DefinePanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, advice = tmp_path / "train.csv", define.advice

@@ -17,7 +17,7 @@ from sdgui.shared.pickers.preset_facts import preset_needs
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", preset_names())
-def test_the_size_is_recognised_and_the_experiments_own_is_no_difference(name: str, size: Size) -> None:
+def test_the_size_is_recognised_and_own_values_are_no_difference(name: str, size: Size) -> None:
     config = override(preset_config(name, size), ["name=mine", "data.val=a.csv", "seed=3", "optim.clip_norm=7"])
     preset_and_size = origin(config)
     assert preset_and_size is not None
@@ -37,7 +37,7 @@ def test_changing_the_preset_keeps_name_data_and_seed() -> None:
     assert changed.towers == preset_config("sd-clip", "tiny").towers
 
 
-def test_fields_and_values_are_called_as_the_form_calls_them() -> None:
+def test_fields_and_values_use_the_titles_of_the_form() -> None:
     assert field_title("optim.batch_size") == "Optimiser · Batch size"
     assert field_title("seed") == "Seed"
     assert field_title("views.student.mix").startswith("Additional student views"), "the last two titles of the way"
@@ -46,7 +46,7 @@ def test_fields_and_values_are_called_as_the_form_calls_them() -> None:
     assert [value_text(value) for value in (True, 0.001, "", 8)] == ["on", "0.001", "–", "8"]
 
 
-def test_the_bar_names_its_preset_tells_about_it_and_opens_the_others(qtbot: QtBot) -> None:
+def test_the_bar_names_and_describes_its_preset_and_opens_the_others(qtbot: QtBot) -> None:
     make_application()
     bar = PresetBar()
     qtbot.addWidget(bar)

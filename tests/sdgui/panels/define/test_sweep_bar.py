@@ -33,7 +33,7 @@ RATE = SearchRange(low=1e-5, high=1e-2, log=True)
         ("runtime.precision", "fp32, bf16", SearchRange(choices=["fp32", "bf16"])),
     ],
 )
-def test_values_are_typed_and_shown_alike(
+def test_values_are_formatted_as_typed(
     define: DefinePanel, services: Services, path: str, typed: str, values: SearchRange
 ) -> None:
     show(define, services, "clip")
@@ -53,7 +53,7 @@ def test_values_are_typed_and_shown_alike(
         ("runtime.precision", "fp32, fp33", 'runtime.precision cannot be "fp33"'),
     ],
 )
-def test_wrong_values_are_one_sentence(
+def test_invalid_values_are_user_errors(
     define: DefinePanel, services: Services, path: str, typed: str, said: str
 ) -> None:
     show(define, services, "clip")
@@ -65,7 +65,7 @@ def test_wrong_values_are_one_sentence(
     assert dialog.wrong.text()
 
 
-def test_the_suggestion_can_be_searched(define: DefinePanel, services: Services) -> None:
+def test_the_suggested_sweep_is_valid(define: DefinePanel, services: Services) -> None:
     show(define, services, "sd-clip")
     config = preset_config("sd-clip", "demo")
     for path in ("optim.learning_rate", "optim.weight_decay", "optim.batch_size", "runtime.precision"):

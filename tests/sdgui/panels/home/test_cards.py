@@ -43,7 +43,7 @@ def progress(**more: Any) -> RunProgress:
     return replace(RunProgress(1, RunState.RUNNING, 30, 120, "training", 60.0, None, ""), **more)
 
 
-def test_a_card_is_opened_by_a_click_on_it_enter_and_space(qtbot: QtBot) -> None:
+def test_a_card_opens_by_click_enter_and_space(qtbot: QtBot) -> None:
     card, opened_runs = LiveCard(RUN, "clip · run 1"), list[int]()
     qtbot.addWidget(card)
     card.opened.connect(opened_runs.append)
@@ -59,7 +59,7 @@ def test_a_card_is_opened_by_a_click_on_it_enter_and_space(qtbot: QtBot) -> None
     assert opened_runs == [1] * 4
 
 
-def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
+def test_a_live_card_shows_progress(qtbot: QtBot) -> None:
     card = LiveCard(RUN, "clip · run 1")
     qtbot.addWidget(card)
     card.show_progress(None)
@@ -77,7 +77,7 @@ def test_a_live_card_says_how_far_its_run_is(qtbot: QtBot) -> None:
     assert card.value.text() == "Total loss 0.5"
 
 
-def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> None:
+def test_a_finished_card_shows_its_metric_and_samples(qtbot: QtBot) -> None:
     card, requests = DoneCard(DONE, "clip · run 1"), list[int]()
     qtbot.addWidget(card)
     card.show()
@@ -103,7 +103,7 @@ def test_a_done_card_says_its_metric_and_shows_what_was_found(qtbot: QtBot) -> N
         assert who in best_card.line.toolTip()
 
 
-def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
+def test_a_failed_card_shows_the_reason_and_the_remedy(qtbot: QtBot) -> None:
     card, requests = FailedCard(FAILED, "clip · run 2"), list[tuple[str, int]]()
     qtbot.addWidget(card)
     card.show()
@@ -128,9 +128,7 @@ def test_a_failed_card_says_why_and_what_can_be_done(qtbot: QtBot) -> None:
 
 
 @pytest.mark.parametrize("kind", [PausedCard, FailedCard])
-def test_a_run_that_ended_early_is_resumed_where_that_goes_on(
-    qtbot: QtBot, kind: type[PausedCard | FailedCard]
-) -> None:
+def test_an_interrupted_run_is_resumed_where_possible(qtbot: QtBot, kind: type[PausedCard | FailedCard]) -> None:
     asked = list[object]()
     for changes in ({"step": 30}, {"step": 0}, {"step": 30, "is_own": False}):
         card = kind(replace(FAILED, **cast(Any, changes)), "clip · run 2")
@@ -142,7 +140,7 @@ def test_a_run_that_ended_early_is_resumed_where_that_goes_on(
     assert asked == [replace(FAILED, step=30)]
 
 
-def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> None:
+def test_the_parts_of_a_card_are_laid_out_around_its_title(qtbot: QtBot) -> None:
     for card in (LiveCard(RUN, "clip · run 1"), DoneCard(DONE, "clip · run 1"), FailedCard(FAILED, "clip · run 2")):
         qtbot.addWidget(card)
         card.show()
@@ -158,7 +156,7 @@ def test_the_parts_of_a_card_stand_beside_and_below_its_title(qtbot: QtBot) -> N
             assert card.bar.geometry().top() > card.curve.geometry().bottom()
 
 
-def test_a_small_curve_reaches_from_edge_to_edge(qtbot: QtBot) -> None:
+def test_a_sparkline_spans_the_full_width(qtbot: QtBot) -> None:
     line = Sparkline()
     qtbot.addWidget(line)
     line.resize(100, 40)
@@ -194,7 +192,7 @@ def starts(owner: QWidget) -> Actions:
     return actions
 
 
-def test_what_is_shown_by_what_there_is(qtbot: QtBot) -> None:
+def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     view = HomeView()
     qtbot.addWidget(view)
     view.set_actions(starts(view))
@@ -263,7 +261,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
     store.close()
 
 
-def test_what_trains_is_followed_while_home_is_shown(qtbot: QtBot, panel: HomePanel) -> None:
+def test_active_runs_are_followed_while_home_is_shown(qtbot: QtBot, panel: HomePanel) -> None:
     store, signals, view = panel._services.store, cast(Signals, panel._services.tailer), panel.view
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     store.record(run.id, Progress(RunState.RUNNING, 1, step=5, total_steps=10))
@@ -286,7 +284,7 @@ def test_what_trains_is_followed_while_home_is_shown(qtbot: QtBot, panel: HomePa
     qtbot.waitUntil(lambda: (set(view.live), set(view.done)) == (set(), {run.id}))
 
 
-def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
+def test_curves_update_while_a_run_trains_and_home_is_visible(
     qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, view = panel._services.store, panel.view
@@ -328,7 +326,7 @@ def test_curves_are_read_on_while_a_run_trains_and_home_is_seen(
     assert panel._glimpses == {}
 
 
-def test_images_of_another_machine_have_their_names_here(qtbot: QtBot, panel: HomePanel) -> None:
+def test_images_of_another_machine_have_local_names(qtbot: QtBot, panel: HomePanel) -> None:
     store = panel._services.store
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     run.dir.create()
@@ -343,7 +341,7 @@ def test_images_of_another_machine_have_their_names_here(qtbot: QtBot, panel: Ho
     assert image.path.is_relative_to(store.home)
 
 
-def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel: HomePanel) -> None:
+def test_changes_during_a_reload_trigger_another_reload(qtbot: QtBot, panel: HomePanel) -> None:
     panel._list()
     panel._list()
     panel._list()
@@ -354,7 +352,7 @@ def test_what_changes_while_runs_are_read_is_read_once_more(qtbot: QtBot, panel:
     assert (panel._stale, panel.view.currentWidget() is panel.view._area) == (False, True)
 
 
-def test_a_store_that_cannot_be_read_is_told_and_asked_again(
+def test_an_unreadable_store_is_reported_and_retried(
     qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages: list[Message] = []
@@ -369,7 +367,7 @@ def test_a_store_that_cannot_be_read_is_told_and_asked_again(
     qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view._area)
 
 
-def test_failures_that_were_seen_are_remembered(panel: HomePanel) -> None:
+def test_seen_failures_are_remembered(panel: HomePanel) -> None:
     settings = panel._services.settings
     for text, run_ids in (("[{", []), ('{"a": 1}', []), ('[1, "x", 2]', [1, 2])):
         settings.setValue("home/dismissed", text)
@@ -381,7 +379,7 @@ def test_failures_that_were_seen_are_remembered(panel: HomePanel) -> None:
     assert (len(panel._dismissed()), panel._dismissed()[-1]) == (200, 900)
 
 
-def test_data_that_are_dropped_make_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
+def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
     requests: list[Any] = []
     panel.define_asked.connect(requests.append)
     panel.message_requested.connect(requests.append)

@@ -49,7 +49,7 @@ def losses(*steps: int) -> list[Event]:
     return [Metrics(step=step, values={"train/loss": float(step), "train/grad_norm": 1.0}) for step in steps]
 
 
-def test_a_glimpse_follows_the_loss_then_the_metric_that_ranks(store: Store, tmp_path: Path) -> None:
+def test_a_summary_follows_the_loss_then_the_ranking_metric(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     glimpse = Glimpse(make_run(store, folder, *losses(1, 2, 3, 4)))
     assert glimpse.read()
@@ -71,7 +71,7 @@ def test_a_glimpse_follows_the_loss_then_the_metric_that_ranks(store: Store, tmp
     assert len(glimpse._curves["train/loss"]) <= POINTS
 
 
-def test_a_long_curve_is_thinned_evenly_and_holds_numbers_alone(store: Store, tmp_path: Path) -> None:
+def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, tmp_path: Path) -> None:
     lost = [Metrics(step=0, values={"train/loss": value}) for value in (float("nan"), float("inf"))]
     glimpse = Glimpse(make_run(store, tmp_path / "run", *lost, *losses(*range(1, 1001))))
     glimpse.read()
@@ -80,7 +80,7 @@ def test_a_long_curve_is_thinned_evenly_and_holds_numbers_alone(store: Store, tm
     assert POINTS // 2 <= len(glimpse.curve) <= POINTS
 
 
-def test_a_run_that_goes_on_from_an_earlier_step_has_neither_curve_beyond_it(store: Store, tmp_path: Path) -> None:
+def test_a_run_resumed_from_an_earlier_step_has_no_later_points(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     recalls = [Evaluated(step=step, values={"val/student/mean_recall": step / 10}) for step in range(1, 7)]
     glimpse = Glimpse(make_run(store, folder, *losses(*range(1, 9)), *recalls))
@@ -91,7 +91,7 @@ def test_a_run_that_goes_on_from_an_earlier_step_has_neither_curve_beyond_it(sto
     assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0))
 
 
-def test_small_curves_of_one_metric_share_a_scale(store: Store, tmp_path: Path) -> None:
+def test_sparklines_of_one_metric_share_a_scale(store: Store, tmp_path: Path) -> None:
     def glimpse(name: str, *events: Event) -> Glimpse:
         read = Glimpse(make_run(store, tmp_path / name, *events))
         read.read()
@@ -106,14 +106,14 @@ def test_small_curves_of_one_metric_share_a_scale(store: Store, tmp_path: Path) 
     assert [each.title for each in glimpses.values()] == ["Mean recall, student", "Mean recall, teacher", "Total loss"]
 
 
-def test_of_a_long_run_the_end_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_run_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     glimpse = Glimpse(make_run(store, tmp_path / "run", *losses(*range(1, 100))))
     monkeypatch.setattr(model, "_LAST", 1000)
     glimpse.read()
     assert (glimpse.curve[0] > 50.0, glimpse.curve[-1]) == (True, 99.0)
 
 
-def test_a_run_whose_teacher_found_nothing_has_its_students_images(store: Store, tmp_path: Path) -> None:
+def test_a_run_without_teacher_samples_shows_the_students(store: Store, tmp_path: Path) -> None:
     entries = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
     sample = Sample(step=1, what="retrieval", content={"student": entries, "teacher": []})
     glimpse = Glimpse(make_run(store, tmp_path / "run", sample))
@@ -121,7 +121,7 @@ def test_a_run_whose_teacher_found_nothing_has_its_students_images(store: Store,
     assert [(str(image.path), image.caption) for image in glimpse.images] == [("/p/1.png", "a cat")]
 
 
-def test_a_glimpse_has_a_image_for_each_caption_whatever_the_events_hold(store: Store, tmp_path: Path) -> None:
+def test_samples_pair_captions_and_images_for_any_events(store: Store, tmp_path: Path) -> None:
     entries = [{"caption": f"c{n}", "hits": [{"image": f"/p/{n}.png", "score": 0.5}]} for n in range(6)]
     broken: list[object] = [{"caption": 7, "hits": []}, {"hits": [{"image": 3}]}, "x", {"hits": "y"}]
     folder = tmp_path / "run"
@@ -139,7 +139,7 @@ def test_a_glimpse_has_a_image_for_each_caption_whatever_the_events_hold(store: 
     assert not glimpse.read()
 
 
-def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None:
+def test_runs_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
     assert not list_runs(store, ()).any
     done_runs = [make_run(store, tmp_path / f"{n}", RunFinished(step=9, time=float(n))) for n in (2, 1, 3)]
     failed = make_run(store, tmp_path / "broken")
@@ -157,7 +157,7 @@ def test_runs_are_listed_by_how_they_ended(store: Store, tmp_path: Path) -> None
     assert list_runs(store, ()).done == (), "of an experiment in the bin none is listed"
 
 
-def test_the_newest_failures_that_were_not_seen_yet_are_listed(store: Store) -> None:
+def test_the_newest_unseen_failures_are_listed(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     runs = [store.add_run(experiment.id).id for _ in range(MOST_FAILED + 3)]
     for number, run_id in enumerate(runs):
@@ -169,7 +169,7 @@ def test_the_newest_failures_that_were_not_seen_yet_are_listed(store: Store) -> 
     assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MOST_FAILED]
 
 
-def test_own_data_are_split_by_their_names(tmp_path: Path) -> None:
+def test_own_data_are_split_by_file_name(tmp_path: Path) -> None:
     folder = tmp_path / "2024"  # a name, not a number
     folder.mkdir()
     config = own_data_config(folder)

@@ -39,7 +39,7 @@ def curve(window: MainWindow) -> int:
     return len(panel.tabs.view.grid.points(str(runs[0].id), "train/loss")[0])
 
 
-def test_from_an_empty_home_to_the_first_curve_by_three_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_in_three_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     start = home_of(window).view.empty.buttons["demo"]
     qtbot.waitUntil(start.isVisible)
@@ -53,7 +53,7 @@ def test_from_an_empty_home_to_the_first_curve_by_three_clicks(qtbot: QtBot, ope
     qtbot.waitUntil(lambda: curve(window) == 5)
 
 
-def test_from_an_empty_home_to_the_first_curve_by_three_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_in_three_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
     press(qtbot, window, Qt.Key.Key_Space, Qt.KeyboardModifier.NoModifier)
@@ -64,7 +64,7 @@ def test_from_an_empty_home_to_the_first_curve_by_three_keys(qtbot: QtBot, open_
     qtbot.waitUntil(lambda: curve(window) == 5)
 
 
-def test_cards_lead_to_the_run_its_settings_and_search(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
+def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
     window = open_window()
     store = window.services.store
     config = preset_config("clip", "tiny")
@@ -124,7 +124,7 @@ def page(qtbot: QtBot) -> QWidget:
     return page
 
 
-def test_each_start_has_a_card_with_what_comes_of_it(page: QWidget) -> None:
+def test_each_starting_point_has_a_card_with_its_outcome(page: QWidget) -> None:
     offered, cards = Offered(page), StartCards(page)
     cards.set_actions(cast(Actions, offered.actions))
     assert list(cards.buttons) == ["demo", "new_from_folder", "pretrained"]
@@ -142,7 +142,7 @@ def test_each_start_has_a_card_with_what_comes_of_it(page: QWidget) -> None:
         assert any(not label.pixmap().isNull() for label in card.findChildren(PlainLabel)), "and an image"
 
 
-def test_the_row_ends_with_its_primary(page: QWidget) -> None:
+def test_the_primary_button_is_last_in_its_row(page: QWidget) -> None:
     offered, row = Offered(page), StartRow(page)
     row.set_actions(cast(Actions, offered.actions))
     layout = row.layout()

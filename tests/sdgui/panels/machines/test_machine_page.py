@@ -48,7 +48,7 @@ def texts(page: MachinePage) -> dict[str, str]:
     return texts
 
 
-def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
+def test_a_machine_is_shown_with_its_known_facts(page: MachinePage) -> None:
     page.show_machine(FAR, None, ConnectionState("connecting"))
     assert (page.title.text(), page.line.text()) == ("far", "Connecting to far …")
     assert (page.waiting.text(), page.waiting.isVisible()) == ("Checking hardware …", True)
@@ -100,7 +100,7 @@ def test_a_machine_is_shown_with_what_is_known_of_it(page: MachinePage) -> None:
     assert ([box.itemText(row) for row in range(box.count())], box.currentText()) == (["short"], "long")
 
 
-def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
+def test_the_buttons_of_a_machine_send_requests(qtbot: QtBot, page: MachinePage) -> None:
     received: list[object] = []
     for name in ("check", "install", "remove"):
         getattr(page, f"{name}_asked").connect(lambda name=name: received.append(name))
@@ -115,7 +115,7 @@ def test_the_buttons_of_a_machine_ask(qtbot: QtBot, page: MachinePage) -> None:
     assert received == ["check", "install", "remove", SLURM.model_copy(update={"nodes": 3}), FAR]
 
 
-def test_the_wheel_over_a_number_is_left_to_the_page_and_changes_nothing(page: MachinePage) -> None:
+def test_the_wheel_over_a_number_scrolls_the_page_and_changes_nothing(page: MachinePage) -> None:
     received: list[Machine] = []
     page.changed.connect(received.append)
     page.show_machine(SLURM, None, READY)
@@ -128,7 +128,7 @@ def test_the_wheel_over_a_number_is_left_to_the_page_and_changes_nothing(page: M
     assert (received, wheel.isAccepted()) == ([], False)
 
 
-def test_output_and_findings_have_their_cards_while_there_are_any(page: MachinePage) -> None:
+def test_output_and_findings_are_shown_while_there_are_any(page: MachinePage) -> None:
     assert not page.output.isVisible()
     page.show_output(["one", "two"])
     assert (page.output.isVisible(), page.output.toPlainText()) == (True, "one\ntwo")
@@ -147,7 +147,7 @@ def test_output_and_findings_have_their_cards_while_there_are_any(page: MachineP
     assert (page.findings.isVisible(), page._findings_card.isVisible()) == (False, False)
 
 
-def test_what_does_not_work_has_its_remedy_below_it(qtbot: QtBot) -> None:
+def test_a_failed_check_shows_its_remedy(qtbot: QtBot) -> None:
     findings = FindingList()
     qtbot.addWidget(findings)
     findings.show_findings([
@@ -179,7 +179,7 @@ def rows(form: LaunchForm) -> list[str]:
     return [name for name, box in form._boxes.items() if not box.isHidden()]
 
 
-def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> None:
+def test_the_form_has_the_fields_of_the_launch_method(form: LaunchForm) -> None:
     far = ["host", "python", "setup", "runs", "launcher"]
     ways = {
         "direct": ["at_once"],
@@ -193,7 +193,7 @@ def test_the_form_has_the_fields_of_its_way_of_launching(form: LaunchForm) -> No
     assert rows(form) == ["at_once"]
 
 
-def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
+def test_each_field_is_saved_on_leaving_it(form: LaunchForm) -> None:
     received: list[Machine] = []
     form.changed.connect(received.append)
     spins = ("at_once", "gpus", "cpus", "nodes", "warning")
@@ -252,7 +252,7 @@ def test_each_field_is_kept_as_it_is_left(form: LaunchForm) -> None:
     assert len(received) == number, "what did not change is not kept again"
 
 
-def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> None:
+def test_an_invalid_field_is_reported_and_not_saved(form: LaunchForm) -> None:
     received: list[Machine] = []
     form.changed.connect(received.append)
     form.show_machine(SLURM)
@@ -273,7 +273,7 @@ def test_a_field_that_is_wrong_says_so_and_keeps_nothing(form: LaunchForm) -> No
     assert [name for name, label in form._errors.items() if not label.isHidden()] == [], "of another machine"
 
 
-def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot, form: LaunchForm) -> None:
+def test_typing_survives_a_refresh_of_the_machine(qtbot: QtBot, form: LaunchForm) -> None:
     form.show_machine(FAR)
     form.activateWindow()
     qtbot.waitUntil(form.isActiveWindow)
@@ -292,7 +292,7 @@ def test_what_is_being_typed_stays_when_the_machine_is_shown_again(qtbot: QtBot,
     assert runs.text() == SLURM.runs, "another machine's"
 
 
-def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: QtBot) -> None:
+def test_the_list_keeps_its_selection_and_reports_only_user_choices(qtbot: QtBot) -> None:
     machine_list, received = MachineList(), list[str]()
     qtbot.addWidget(machine_list)
     machine_list.entry_chosen.connect(received.append)
@@ -316,7 +316,7 @@ def test_the_list_keeps_what_is_chosen_and_tells_only_what_a_user_chose(qtbot: Q
     assert machine_list.grab().toImage() != image, "what is chosen is seen"
 
 
-def test_more_of_machines_in_words() -> None:
+def test_further_machine_texts() -> None:
     assert [gibibytes(1024 * 99.96), gibibytes(100 * 1024), gibibytes(512)] == ["100.0 GiB", "100 GiB", "0.5 GiB"]
     assert [summary(None, ConnectionState(kind), False) for kind in ("connecting", "off", "closed")] == [
         "Connecting …", "Not asked yet", ""

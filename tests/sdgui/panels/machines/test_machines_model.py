@@ -26,7 +26,7 @@ BUSY = Gpu(index=0, name="A100", memory=81920, used=71000, load=0.97, users=["an
 FREE = Gpu(index=1, name="A100", memory=81920, used=400)
 
 
-def test_names_of_the_ssh_configuration_without_patterns(tmp_path: Path) -> None:
+def test_host_names_of_the_ssh_config_without_patterns(tmp_path: Path) -> None:
     folder = tmp_path / ".ssh"
     (folder / "more").mkdir(parents=True)
     (folder / "more" / "one.conf").write_text("Host inner\nInclude config\nInclude ../config\n")
@@ -42,11 +42,11 @@ def test_names_of_the_ssh_configuration_without_patterns(tmp_path: Path) -> None
     ("rows", "to", "expected"),
     [([3], 0, [4, 1, 2, 3]), ([0], 2, [2, 1, 3, 4]), ([0, 2], 4, [2, 4, 1, 3]), ([1], 1, [1, 2, 3, 4])],
 )
-def test_what_is_moved_stands_before_the_row_it_was_put_at(rows: list[int], to: int, expected: list[int]) -> None:
+def test_a_moved_row_is_inserted_before_the_target_row(rows: list[int], to: int, expected: list[int]) -> None:
     assert move_entries([1, 2, 3, 4], rows, to) == expected
 
 
-def test_a_machine_is_summed_up_in_a_line() -> None:
+def test_a_machine_is_summarised_in_a_line() -> None:
     ready = ConnectionState("ready")
     facts = Facts(host="x", cores=8, gpus=[BUSY, FREE])
     assert summary(facts, ready, False) == "2 GPUs, 1 free"
@@ -59,7 +59,7 @@ def test_a_machine_is_summed_up_in_a_line() -> None:
     assert state_line(far, facts, ready) == "Connected by ssh far."
 
 
-def test_gpus_and_facts_in_words() -> None:
+def test_gpus_and_facts_as_text() -> None:
     assert gpu_row(BUSY) == ("0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann python (12)")
     assert gpu_row(FREE)[3:] == ("", "free")
     facts = Facts(host="x", cores=4, memory=2048, memory_free=1024, runs="/r", slurm="23", gpus_by="no driver")
@@ -68,7 +68,7 @@ def test_gpus_and_facts_in_words() -> None:
     assert (rows["sdgui"], rows["GPUs"], rows["Slurm"]) == ("not installed", "none (no driver)", "23")
 
 
-def test_the_queue_shows_what_trains_then_what_waits() -> None:
+def test_the_queue_shows_active_then_waiting_runs() -> None:
     def run(number: int, state: RunState, **more: object) -> Run:
         return Run(number, 1, f"k{number}", Path("x"), "d", 0.0, state, **more)  # type: ignore[arg-type]
 

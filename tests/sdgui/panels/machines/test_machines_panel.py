@@ -58,7 +58,7 @@ def queue_three(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> list[
     return ids
 
 
-def test_what_waits_is_dragged_and_moved_by_keys(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
+def test_waiting_runs_are_dragged_and_moved_by_keys(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
     first, second, third = queue_three(window, panel, qtbot)
     store, table = window.services.store, panel.queue.table
     data = table.rows.mimeData([table.rows.index(2, 0)])
@@ -82,7 +82,7 @@ def test_what_waits_is_dragged_and_moved_by_keys(window: MainWindow, panel: Mach
     assert [run.machine for run in store.queue()] == ["", "far"]
 
 
-def test_how_many_run_at_once_is_kept(window: MainWindow, panel: MachinesPanel) -> None:
+def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: MachinesPanel) -> None:
     panel.queue.limit.setValue(3)
     assert window.services.launcher.limit == 3
     assert str(window.services.settings.value("queue/at_once")) == "3"
@@ -130,7 +130,7 @@ def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: Machines
     qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
 
 
-def test_a_name_that_ssh_would_take_for_an_option_is_refused(
+def test_a_name_that_ssh_would_parse_as_an_option_is_refused(
     window: MainWindow, panel: MachinesPanel, qtbot: QtBot
 ) -> None:
     said: list[str] = []
@@ -141,7 +141,7 @@ def test_a_name_that_ssh_would_take_for_an_option_is_refused(
     assert panel.name.text(), "what was typed stays"
 
 
-def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
+def test_a_run_trains_on_another_machine_and_missing_parts_are_reported_before(
     open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program on the machine is a child of this process; the trainer there is the one in miniature."""
@@ -169,7 +169,7 @@ def test_a_run_trains_on_another_machine_and_what_it_lacks_is_said_before(
     assert (far_home / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
 
 
-def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
+def test_showing_a_machine_changes_nothing(qtbot: QtBot) -> None:
     form = LaunchForm()
     qtbot.addWidget(form)
     received: list[object] = []
@@ -180,7 +180,7 @@ def test_showing_a_machine_changes_nothing_of_it(qtbot: QtBot) -> None:
     assert received == []
 
 
-def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
+def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
     panel: MachinesPanel, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts = panel._hosts
@@ -228,7 +228,7 @@ def test_a_host_that_is_known_is_chosen_and_none_is_asked_for(
     assert panel._gather.isActive()
 
 
-def test_a_machine_is_asked_while_the_panel_is_shown(
+def test_a_machine_is_polled_while_the_panel_is_shown(
     panel: MachinesPanel, window: MainWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[str] = []
@@ -254,7 +254,7 @@ def test_a_machine_is_asked_while_the_panel_is_shown(
     assert (requests, panel._gather.isActive()) == ([], False)
 
 
-def test_an_installation_is_followed_told_and_used(
+def test_an_installation_is_followed_reported_and_used(
     panel: MachinesPanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts, begun, probed = panel._hosts, list[str](), list[str]()
@@ -286,7 +286,7 @@ def test_an_installation_is_followed_told_and_used(
     assert panel.page.output.toPlainText() == "Collecting torch"
 
 
-def test_a_check_is_asked_for_once_and_what_it_found_is_kept_by_machine(
+def test_a_check_runs_once_and_its_results_are_kept_per_machine(
     panel: MachinesPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[str] = []
@@ -306,7 +306,7 @@ def test_a_check_is_asked_for_once_and_what_it_found_is_kept_by_machine(
     assert panel.page.check.isEnabled()
 
 
-def test_what_waits_is_counted_and_taken_out_with_a_word(
+def test_waiting_runs_are_counted_and_removed_with_a_message(
     window: MainWindow, panel: MachinesPanel, qtbot: QtBot
 ) -> None:
     first, second, _ = queue_three(window, panel, qtbot)

@@ -46,7 +46,7 @@ def menu(page: QueuePage, row: int) -> QMenu:
     return popup
 
 
-def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
+def test_only_waiting_runs_can_be_moved_or_removed(page: QueuePage) -> None:
     buttons = (page.up, page.down, page.top, page.leave)
     received = heard(page)
     assert page.line.text() == "1 training, 3 waiting"
@@ -70,7 +70,7 @@ def test_only_what_waits_can_be_moved_or_taken_out(page: QueuePage) -> None:
     assert page.stack.currentWidget() is page.table
 
 
-def test_the_menu_of_what_waits(page: QueuePage) -> None:
+def test_the_menu_of_a_waiting_run(page: QueuePage) -> None:
     received = heard(page)
     page.show_machines([("", "This computer"), ("r&d", "r&d")])
     page.table.choose([3, 4])
@@ -88,7 +88,7 @@ def test_the_menu_of_what_waits(page: QueuePage) -> None:
     assert received == [[3, 4, 2], [2, 3, 4], ("leave", 3, 4), ("", 3, 4), ("r&d", 3, 4)]
 
 
-def test_keys_move_what_is_chosen_and_take_it_out(qtbot: QtBot, page: QueuePage) -> None:
+def test_keys_move_and_remove_the_selection(qtbot: QtBot, page: QueuePage) -> None:
     received, table, alt = heard(page), page.table, Qt.KeyboardModifier.AltModifier
     table.setFocus()
     for key in (Qt.Key.Key_Up, Qt.Key.Key_Delete):
@@ -117,7 +117,7 @@ def test_the_selection_survives_reloaded_rows(page: QueuePage) -> None:
     assert page.leave.isEnabled()
 
 
-def test_how_many_run_at_once_is_asked_where_there_is_no_gpu(page: QueuePage) -> None:
+def test_the_limit_of_concurrent_runs_is_shown_where_there_is_no_gpu(page: QueuePage) -> None:
     received = heard(page)
     page.show_limit(3, 0)
     assert (page.limit.value(), page.limit.isVisible(), page._limit_label.isVisible()) == (3, True, True)
@@ -129,7 +129,7 @@ def test_how_many_run_at_once_is_asked_where_there_is_no_gpu(page: QueuePage) ->
     assert page.limit.value() == 1
 
 
-def test_a_row_says_what_trains_where_and_whose(page: QueuePage) -> None:
+def test_a_row_shows_run_place_and_owner(page: QueuePage) -> None:
     rows = page.table.rows
     assert [rows.index(0, column).data() for column in range(6)] == ["", "one", "here", "0", "Running 50 %", "ann"]
     assert [rows.index(1, column).data() for column in range(6)] == ["1", "run 2", "here", "–", "Queued", ""]
@@ -142,7 +142,7 @@ def test_a_row_says_what_trains_where_and_whose(page: QueuePage) -> None:
     assert (rows.rowCount(rows.index(0, 0)), rows.columnCount(rows.index(0, 0))) == (0, 0)
 
 
-def test_what_waits_is_dropped_before_a_row_on_it_or_at_the_end() -> None:
+def test_a_run_is_dropped_before_a_row_on_it_or_at_the_end() -> None:
     model, order = QueueModel(), list[list[int]]()
     model.reordered.connect(lambda ids: order.append(list(ids)))
     model.show_rows([TRAINS, *WAITS])

@@ -31,7 +31,7 @@ def editor(qtbot: QtBot) -> tuple[ScriptEditor, list[str], list[Machine]]:
     return script, requests, saved
 
 
-def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
+def test_a_script_is_read_edited_saved_and_discarded(qtbot: QtBot) -> None:
     script, requests, saved = editor(qtbot)
     script.show_machine(SLURM)
     assert requests == ["cluster"]
@@ -58,7 +58,7 @@ def test_a_script_is_read_edited_kept_and_forgotten(qtbot: QtBot) -> None:
     assert script.reset.isHidden()
 
 
-def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
+def test_an_invalid_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) -> None:
     script, _, saved = editor(qtbot)
     script.show_machine(SLURM)
     script.show_generated("cluster", MADE)
@@ -81,7 +81,7 @@ def test_what_is_no_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
     assert script.text.toPlainText() == MADE
 
 
-def test_ones_own_script_is_shown_before_the_made_one_is_known(qtbot: QtBot) -> None:
+def test_a_custom_script_is_shown_before_the_generated_one_is_known(qtbot: QtBot) -> None:
     script, requests, saved = editor(qtbot)
     script.text.focus_lost.emit()
     script.show_machine(SLURM)
@@ -99,14 +99,14 @@ def test_ones_own_script_is_shown_before_the_made_one_is_known(qtbot: QtBot) -> 
     assert script.text.toPlainText() == "", "nothing is left of another machine's"
 
 
-def test_a_machine_without_slurm_asks_for_none(qtbot: QtBot) -> None:
+def test_a_machine_without_slurm_requests_no_script(qtbot: QtBot) -> None:
     script, requests, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))
     assert requests == []
 
 
 @pytest.mark.parametrize("why", ["", "There is no Python."])
-def test_an_installation_is_told_and_ends(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+def test_an_installation_reports_its_end(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     go_on, began = threading.Event(), list[str]()
 
     def install(machine: Machine, say: Callable[[str], None]) -> None:

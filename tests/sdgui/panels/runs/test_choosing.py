@@ -25,7 +25,7 @@ from sdgui.widgets.style.theme import theme
 from tests.sdgui.conftest import OpenWindow, settle
 
 
-def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+def test_rows_are_ticked_selected_and_tagged_in_the_window(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
     store = window.services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"))
@@ -84,7 +84,7 @@ def test_rows_tick_choose_and_are_tagged_in_the_window(qtbot: QtBot, open_window
     assert [changes.runs for changes in received] == [{runs[1].id}] * 2, "undoing emits the change too"
 
 
-def test_a_note_is_added_to_what_is_there() -> None:
+def test_a_note_is_appended_to_the_existing_one() -> None:
     assert ManyEdit((1,), note="b", append=True).note_of("a\n") == "a\nb"
     assert ManyEdit((1,), note="b", append=True).note_of(" ") == "b"
     assert ManyEdit((1,), note="b").note_of("a") == "b"
@@ -92,7 +92,7 @@ def test_a_note_is_added_to_what_is_there() -> None:
     assert not ManyEdit((1,))
 
 
-def test_a_run_has_one_colour_with_whatever_it_is_drawn(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
+def test_a_run_has_one_colour_everywhere(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
     store = window.services.store
     experiment = store.add_experiment(preset_config("clip", "tiny"))
@@ -152,7 +152,7 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     assert not grouping.on, "one run is no group"
 
 
-def test_groups_of_runs_that_are_watched_no_more_are_not_shown(
+def test_groups_of_runs_no_longer_watched_are_not_shown(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = make_run(services, "a"), make_run(services, "b")
@@ -189,7 +189,7 @@ def locked(*_: object) -> None:
     raise StoreError("The database is locked.")
 
 
-def test_each_run_is_shown_at_its_last_validation_by_the_step(
+def test_each_run_is_shown_at_its_last_validation_before_the_step(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, tailer = services.store, services.tailer

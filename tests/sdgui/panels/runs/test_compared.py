@@ -36,7 +36,7 @@ def each(model: CompareModel, role: Role) -> list[list[object]]:
     return [[model.index(row, column).data(role) for column in range(3)] for row in range(2)]
 
 
-def test_a_comparison_has_a_row_a_field_and_a_column_a_run(model: CompareModel) -> None:
+def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareModel) -> None:
     assert (model.rowCount(), model.columnCount()) == (2, 3)
     assert (model.rowCount(model.index(0, 0)), model.columnCount(model.index(0, 0))) == (0, 0)
     texts = [["State", "done", "done"], ["loss", "1.0", "2.0"]]
@@ -99,7 +99,7 @@ def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
     )
 
 
-def test_the_overlaid_runs_are_compared_else_the_selected_ones(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_overlaid_or_else_the_selected_runs_are_compared(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "compare", compared)
     table = Table()
     part = ComparePart(cast(Any, None), cast(Any, table), cast(Any, None))
@@ -150,7 +150,7 @@ def test_the_overlaid_runs_are_compared_else_the_selected_ones(qtbot: QtBot, mon
     assert part.view.columnWidth(0) > part.view.columnWidth(1)
 
 
-def test_a_metric_that_none_of_the_runs_has_is_left_out_and_one_of_some_is_not(
+def test_only_metrics_missing_in_all_runs_are_omitted(
     filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, (first, second, *_) = filled

@@ -102,7 +102,7 @@ def started(step: int) -> Event:
     return RunStarted(step=step, total_steps=99, config_digest="d", time=float(step))
 
 
-def test_points_that_follow_are_appended_and_each_is_there_once(qtbot: QtBot, watched: Watched) -> None:
+def test_followed_points_are_appended_once_each(qtbot: QtBot, watched: Watched) -> None:
     watched.feed.watch((1,))
     watched.tails.report(1, started(0), *losses(1, 2, 3))
     assert watched.steps(1) == [1, 2, 3]
@@ -134,7 +134,7 @@ def test_a_restarted_curve_is_replaced(watched: Watched) -> None:
     assert watched.steps(1) == [7, 8, 9, 10]
 
 
-def test_what_was_loaded_before_is_shown_and_what_is_not_watched_is_not(watched: Watched) -> None:
+def test_loaded_points_are_shown_and_unwatched_ones_are_not(watched: Watched) -> None:
     watched.tails.show(1).apply([started(0), *losses(1, 2)])
     watched.tails.report(2, *losses(1))
     watched.feed.watch((1,))
@@ -147,7 +147,7 @@ def test_what_was_loaded_before_is_shown_and_what_is_not_watched_is_not(watched:
     assert watched.steps(2) == [1]
 
 
-def test_a_run_that_is_no_longer_watched_is_gone_with_what_waits_of_it(watched: Watched) -> None:
+def test_an_unwatched_run_is_removed_with_its_pending_points(watched: Watched) -> None:
     watched.feed.watch((1, 2))
     watched.tails.report(1, *losses(1))
     watched.tails.report(2, *losses(1, 2))
@@ -159,7 +159,9 @@ def test_a_run_that_is_no_longer_watched_is_gone_with_what_waits_of_it(watched: 
     assert watched.tails.hidden == [1, 2]
 
 
-def test_much_is_handed_over_in_several_turns(qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_updates_are_delivered_in_batches(
+    qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(curve_feed, "_AT_ONCE", -1)
     watched.feed.watch((1,))
     watched.tails.report(1, Metrics(step=1, values={f"train/{number}": 1.0 for number in range(5)}))
@@ -168,14 +170,14 @@ def test_much_is_handed_over_in_several_turns(qtbot: QtBot, watched: Watched, mo
     qtbot.waitUntil(lambda: len(watched.grid.metrics()) == 5)
 
 
-def test_a_run_that_was_renamed_is_called_so(watched: Watched) -> None:
+def test_a_renamed_run_shows_its_new_name(watched: Watched) -> None:
     watched.feed.watch((1,))
     watched.names[1] = "renamed"
     watched.feed.rename()
     assert watched.grid.legend.item(0).text() == "renamed"
 
 
-def test_events_are_listed_in_the_order_of_time() -> None:
+def test_events_are_listed_by_time() -> None:
     events: list[Event] = [
         RunStarted(step=0, total_steps=9, config_digest="d", device="cpu", precision="fp32", time=1.0),
         Log(level="warning", message="a row is skipped", time=2.0),
@@ -191,7 +193,7 @@ def test_events_are_listed_in_the_order_of_time() -> None:
     assert [sentence.split()[0] for _, _, sentence in lines] == ["Training", "a", "Validated", "Saved", "half", "Ended"]
 
 
-def test_events_of_one_moment_are_in_the_order_in_which_they_are_told() -> None:
+def test_events_of_one_moment_keep_their_order() -> None:
     history = RunHistory()
     history.apply([Log(level="info", message=text, time=1.0) for text in ("b", "a", "c")])
     assert [sentence for _, _, sentence in event_lines(history)] == ["b", "a", "c"]
@@ -219,7 +221,7 @@ def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
-def test_a_line_says_its_time_and_its_level() -> None:
+def test_a_line_shows_time_and_level() -> None:
     make_application()
     model = EventLogModel()
     model.set_lines([(1.0, "info", "half way"), (2.0, "warning", "a row <b>"), (3.0, "error", "no room")])

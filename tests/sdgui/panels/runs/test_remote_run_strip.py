@@ -74,7 +74,7 @@ def said(strip: ElsewhereStrip) -> str:
     return strip.line.text() if strip.line.isVisible() else ""
 
 
-def test_the_line_to_the_runs_machine_is_told_while_it_is_not_up(strip: ElsewhereStrip, hosts: Hosts) -> None:
+def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: ElsewhereStrip, hosts: Hosts) -> None:
     strip.show_run(HERE)
     hosts.state_changed.emit("far", ConnectionState("waiting", "gone"))
     assert said(strip) == ""
@@ -96,7 +96,7 @@ def test_the_line_to_the_runs_machine_is_told_while_it_is_not_up(strip: Elsewher
     assert said(strip) == ""
 
 
-def test_why_a_colleagues_curves_are_not_here_is_told(strip: ElsewhereStrip, hosts: Hosts) -> None:
+def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: ElsewhereStrip, hosts: Hosts) -> None:
     assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
     assert said(strip) == "Looking for the machine that has the curves of this run …"
@@ -110,7 +110,9 @@ def test_why_a_colleagues_curves_are_not_here_is_told(strip: ElsewhereStrip, hos
     assert said(strip) == "Ask bob for his machine.", "it is remembered"
 
 
-def test_a_checkpoint_on_its_way_is_shown_for_its_run_and_can_be_cancelled(strip: ElsewhereStrip, hosts: Hosts) -> None:
+def test_a_checkpoint_being_fetched_is_shown_for_its_run_and_can_be_cancelled(
+    strip: ElsewhereStrip, hosts: Hosts
+) -> None:
     mib, fetches = 1 << 20, hosts.fetches
     strip.strip.cancelled.emit()
     assert fetches.cancelled == [], "no run is shown"
@@ -157,7 +159,7 @@ def launched_elsewhere(window: MainWindow, folder: Path, monkeypatch: pytest.Mon
     return store.runs()[0]
 
 
-def test_a_run_elsewhere_is_watched_paused_resumed_and_its_checkpoint_fetched(
+def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     open_window: Callable[..., MainWindow], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_window()

@@ -41,7 +41,7 @@ START = RunStarted(
 )
 
 
-def test_the_tabs_are_made_once_there_is_a_run_to_show(qtbot: QtBot, services: Services) -> None:
+def test_tabs_are_created_once_there_is_a_run_to_show(qtbot: QtBot, services: Services) -> None:
     panel = RunsPanel(services)
     qtbot.addWidget(panel)
     panel.show()
@@ -58,7 +58,7 @@ def test_the_tabs_are_made_once_there_is_a_run_to_show(qtbot: QtBot, services: S
 
 
 @pytest.mark.parametrize("width", [832, 1400])
-def test_the_slider_of_steps_is_whole_beside_the_tabs(panel: RunsPanel, width: int) -> None:
+def test_the_step_slider_is_fully_visible_beside_the_tabs(panel: RunsPanel, width: int) -> None:
     time = panel.tabs.view.time
     time.set_steps([26, 234], 234)
     panel.view.show()
@@ -98,7 +98,7 @@ def lines(panel: RunsPanel) -> list[str]:
     return [str(model.index(row, 0).data()).split("   ")[1] for row in range(model.rowCount())]
 
 
-def test_the_head_names_what_is_chosen_an_experiment_a_study_or_all_runs(
+def test_the_header_names_the_selected_experiment_study_or_all_runs(
     panel: RunsPanel, services: Services, tmp_path: Path
 ) -> None:
     run = make_run(services, "first")
@@ -115,7 +115,7 @@ def test_the_head_names_what_is_chosen_an_experiment_a_study_or_all_runs(
     assert head.title.text() == "All runs", "a study that is gone"
 
 
-def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services: Services) -> None:
+def test_header_events_and_samples_show_the_current_run(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, "first"), make_run(services, "second")
     panel.select(Selection())
     assert panel._stack.currentWidget() is panel.empty
@@ -145,9 +145,7 @@ def test_head_events_and_samples_are_the_current_runs(panel: RunsPanel, services
     assert panel.tabs._run is None
 
 
-def test_one_step_moves_samples_and_crosshair_and_other_panels(
-    qtbot: QtBot, panel: RunsPanel, services: Services
-) -> None:
+def test_one_step_moves_samples_crosshair_and_other_panels(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     run = make_run(services)
     content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
     samples = [Sample(step=step, what="captions", content=content) for step in (2, 4, 8)]
@@ -174,7 +172,7 @@ def test_one_step_moves_samples_and_crosshair_and_other_panels(
     assert panel.tabs.view.time.step() == 8
 
 
-def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, services: Services) -> None:
+def test_the_history_of_a_run_is_shown_once_loaded(panel: RunsPanel, services: Services) -> None:
     run = make_run(services)
     select(panel, run)
     assert lines(panel) == []
@@ -183,9 +181,7 @@ def test_the_history_of_a_run_is_shown_once_it_is_loaded(panel: RunsPanel, servi
     assert lines(panel) == ["Training started on cpu, fp32."]
 
 
-def test_the_head_follows_the_progress_of_its_run_alone(
-    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_header_follows_only_its_run(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     run, shows = make_run(services), list[None]()
     select(panel, run)
     monkeypatch.setattr(panel.tabs, "_show_header", lambda: shows.append(None))
@@ -198,7 +194,7 @@ def test_the_head_follows_the_progress_of_its_run_alone(
     assert len(shows) == 1, "nobody sees it"
 
 
-def test_a_bad_end_is_said_once_for_each_run_and_gone_when_it_goes_on(panel: RunsPanel, services: Services) -> None:
+def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
     first.dir.stderr.write_text("CUDA is tired\n")
     services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
@@ -233,7 +229,7 @@ def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
     assert saved_state in restored
 
 
-def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+def test_the_header_shows_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     run = make_run(services, state=RunState.RUNNING)
     services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
     select(panel, run)
@@ -262,7 +258,7 @@ def test_the_header_says_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel
     assert status_line(run, None, bare, None).endswith("cpu · fp32"), "nothing is said of what is not known"
 
 
-def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -> None:
+def test_header_buttons_are_shown_while_they_apply(qtbot: QtBot) -> None:
     header = RunHeader()
     qtbot.addWidget(header)
     actions = Actions(header)
@@ -288,7 +284,7 @@ def test_the_headers_buttons_are_there_while_they_can_be_pressed(qtbot: QtBot) -
     assert (buttons[3].geometry(), buttons[3].isEnabled()) == (place, False), "a second click there ends nothing"
 
 
-def test_the_sentences_of_the_event_log() -> None:
+def test_texts_of_the_event_log() -> None:
     recalls = {"student": 0.5, "teacher": 0.625}
     history = RunHistory()
     history.apply(
@@ -313,7 +309,7 @@ def test_the_sentences_of_the_event_log() -> None:
     ]
 
 
-def test_why_a_run_ended_badly(tmp_path: Path) -> None:
+def test_reasons_of_a_bad_end(tmp_path: Path) -> None:
     run = Run(1, 1, "k", tmp_path, "d", 0.0, RunState.FAILED)
     messages = {
         state: end_message(replace(run, failure="No such data."), state, None, None)
@@ -331,7 +327,7 @@ def test_why_a_run_ended_badly(tmp_path: Path) -> None:
     assert end_message(run, RunState.FAILED, progress, None).text == "Killed."  # type: ignore[union-attr]
 
 
-def test_the_log_stays_where_one_reads_and_copies_what_is_selected(qtbot: QtBot) -> None:
+def test_the_log_keeps_its_position_and_copies_the_selection(qtbot: QtBot) -> None:
     make_application()
     log, history = EventLog(), RunHistory()
     qtbot.addWidget(log)
@@ -360,9 +356,7 @@ def test_the_log_stays_where_one_reads_and_copies_what_is_selected(qtbot: QtBot)
     assert log.model().rowCount() == 0
 
 
-def test_the_table_is_read_when_the_panel_is_first_entered_and_after_changes(
-    panel: RunsPanel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_is_read_on_first_use_and_after_changes(panel: RunsPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     requests: list[str] = []
     monkeypatch.setattr(panel.view.table, "start", lambda: requests.append("start"))
     monkeypatch.setattr(panel.view.table, "refresh", lambda: requests.append("refresh"))
@@ -375,7 +369,7 @@ def test_the_table_is_read_when_the_panel_is_first_entered_and_after_changes(
     assert requests == ["start", "refresh"]
 
 
-def test_the_empty_page_offers_what_comes_next(qtbot: QtBot, panel: RunsPanel) -> None:
+def test_the_empty_page_offers_the_next_step(qtbot: QtBot, panel: RunsPanel) -> None:
     actions, triggered = Actions(panel), list[str]()
     names = ("end_now", "pause", "resume", "stop", "use_search", "launch", "queue", "new", "machines", "study")
     actions.register(

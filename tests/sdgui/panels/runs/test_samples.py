@@ -111,7 +111,9 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     assert view.captions.item(0).text() == "words at 10"
 
 
-def test_the_first_of_the_other_kind_is_shown_where_none_is_earlier(view: SamplesView, images: list[str]) -> None:
+def test_the_first_sample_of_the_other_kind_is_shown_where_none_is_earlier(
+    view: SamplesView, images: list[str]
+) -> None:
     view.show_samples([found(10, images), written(20, images, "student"), written(30, images, "student")])
     view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
     assert view._step.text() == "Step 20"
@@ -145,7 +147,7 @@ def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesV
     assert names(view)[0] == "40-0.png"
 
 
-def test_the_slider_tells_the_step_and_is_moved_without_telling(view: SamplesView) -> None:
+def test_the_slider_reports_its_step_and_is_set_silently(view: SamplesView) -> None:
     received: list[int] = []
     view.stepped.connect(received.append)
     view.show_samples([found_by_each(step) for step in (10, 20, 30)])
@@ -159,7 +161,7 @@ def test_the_slider_tells_the_step_and_is_moved_without_telling(view: SamplesVie
     assert received == [20, 30]
 
 
-def test_the_chosen_caption_stays_chosen_where_it_can(view: SamplesView) -> None:
+def test_the_selected_caption_stays_selected_where_possible(view: SamplesView) -> None:
     def sample(step: int, *captions: str) -> Sample:
         def entry(text: str) -> dict[str, Any]:
             return {"caption": text, "hits": [{"image": f"/{step}-{text}.png", "score": 0.5, "true": True}]}
@@ -200,12 +202,12 @@ CONTENT = st.dictionaries(st.sampled_from(["student", "teacher", "x"]), PLAIN, m
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(kind=st.sampled_from(["captions", "retrieval"]), content=CONTENT)
-def test_whatever_an_event_holds_is_shown_or_left_out(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
+def test_any_event_is_shown_or_skipped(view: SamplesView, kind: str, content: dict[str, Any]) -> None:
     view.show_samples([Sample(step=1, what=kind, content=content)])
     assert view.written.rowCount() <= 50
 
 
-def test_what_a_script_logged_at_a_step_is_shown_by_its_name(view: SamplesView, tmp_path: Path) -> None:
+def test_logged_samples_are_shown_by_name_and_step(view: SamplesView, tmp_path: Path) -> None:
     image = {"type": "images", "images": [{"image": "samples/a.png", "caption": "a cat"}, "no image", {"image": 3}]}
     table = {"type": "table", "columns": ["n", "word"], "rows": [[1, "one"], "no row", [2, None, "too many"]]}
     samples = [

@@ -25,7 +25,7 @@ from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.panels.runs.test_runs_panel import START, make_run, progress_of, select
 
 
-def test_what_is_pinned_and_folded_is_so_the_next_time(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+def test_pinned_and_folded_sections_are_remembered(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     arranged = Arrangement(("train/loss",), frozenset({"Losses"}))
     panel.tabs.view.grid.arrange(arranged)
     again = RunsPanel(services)
@@ -41,7 +41,7 @@ def test_the_curves_get_more_of_a_large_window_than_the_table(panel: RunsPanel, 
     assert below > above > 300
 
 
-def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
+def test_texts_without_curves_and_without_steps(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(services)
@@ -69,13 +69,13 @@ def test_what_is_said_while_there_are_no_curves_and_no_steps_to_choose(
     assert (time.isHidden(), panel.tabs.view.grid._pinned) == (True, None)
 
 
-def test_of_several_runs_of_a_study_the_first_is_described(panel: RunsPanel, services: Services) -> None:
+def test_the_first_of_several_runs_of_a_study_is_described(panel: RunsPanel, services: Services) -> None:
     runs = [make_run(services, name) for name in ("first", "second")]
     panel.select(Selection(study_runs=tuple(run.id for run in runs)))
     assert panel.tabs.view.header.title.text() == "first · run 1"
 
 
-def test_a_filter_that_no_run_fits_can_still_be_changed(panel: RunsPanel, services: Services) -> None:
+def test_a_filter_without_matches_can_still_be_changed(panel: RunsPanel, services: Services) -> None:
     make_run(services)
     panel.entered()
     table = panel.view.table
@@ -86,7 +86,7 @@ def test_a_filter_that_no_run_fits_can_still_be_changed(panel: RunsPanel, servic
         assert panel._stack.currentWidget() is panel.view
 
 
-def test_images_of_a_run_are_sought_where_it_is_kept(
+def test_images_of_a_run_are_looked_up_on_its_machine(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
@@ -111,7 +111,7 @@ def test_images_of_a_run_are_sought_where_it_is_kept(
     assert requests == folders
 
 
-def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: RunsPanel, services: Services) -> None:
+def test_the_samples_tab_is_created_when_needed(panel: RunsPanel, services: Services) -> None:
     view, run = panel.tabs.view, make_run(services)
     select(panel, run)
     view.show_tab(view.scatter)
@@ -126,7 +126,7 @@ def test_samples_are_made_when_there_are_some_or_their_tab_is_opened(panel: Runs
     assert view.tabs.currentWidget() is view.grid, "its curves are what one opens a run for"
 
 
-def test_what_cannot_be_read_is_told(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_samples_are_reported(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[Message] = []
     panel.message_requested.connect(received.append)
     run = make_run(services)
@@ -169,7 +169,7 @@ def test_colours_are_reread_when_a_study_is_selected_or_left(
     assert panel.tabs._run.id == run.id
 
 
-def test_curves_of_a_groups_runs_are_fetched_from_those_who_have_them(
+def test_curves_of_a_groups_runs_are_fetched_from_their_owners(
     panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, theirs = make_run(services, "mine"), make_run(services, "theirs")
@@ -188,7 +188,7 @@ def test_curves_of_a_groups_runs_are_fetched_from_those_who_have_them(
     assert watched == [[theirs.id]]
 
 
-def test_the_filter_is_ready_to_be_retyped(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
+def test_the_filter_text_is_selected_for_retyping(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
     select(panel, make_run(services))
     panel.activateWindow()
     box = panel.view.table.bar.filter

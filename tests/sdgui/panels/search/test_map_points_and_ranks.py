@@ -41,7 +41,7 @@ def large(**changed: Any) -> MapPoints:
     return MapPoints.of({"method": "t-SNE", "packed": raw | changed})
 
 
-def test_points_of_a_large_map_are_named_when_they_are_asked_for() -> None:
+def test_points_of_a_large_map_are_named_on_request() -> None:
     points = large()
     assert (len(points), points.method, points.places[3].tolist()) == (5, "t-SNE", [3.0, 8.0])
     assert [points.name(index) for index in range(5)] == [None] * 5
@@ -62,7 +62,7 @@ def test_points_of_a_large_map_are_named_when_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("changed", [{"rows": packed([7, 9], "<i4")}, {"owners": packed([9], "<i4")}])
-def test_a_map_whose_parts_do_not_fit_is_refused(changed: dict[str, str]) -> None:
+def test_a_map_with_mismatched_parts_is_refused(changed: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         large(**changed)
 
@@ -78,7 +78,7 @@ def small() -> MapPoints:
     return MapPoints.of({"method": "PCA", "images": images, "captions": captions})
 
 
-def test_frequent_values_have_colours_of_their_own() -> None:
+def test_frequent_values_have_their_own_colours() -> None:
     points = small()
     assert points.telling_labels() == ["kind"], "all images have the other one in common"
     colors, legend = points.colors("kind", 1, 9)
@@ -208,7 +208,7 @@ def test_ranks_of_another_model_are_found_by_image_and_by_caption() -> None:
     assert results.ranks_of(answer) == {"/1.png": 1, "/9.png": 4, "/2.png\nwords": 2, "/3.png": 3}
 
 
-def test_the_dashed_line_is_before_the_first_below_the_cut_off() -> None:
+def test_the_dashed_line_is_before_the_first_result_below_the_threshold() -> None:
     rows = [row(1, cosine=0.5), row(2, cosine=0.4, above_cutoff=False), row(3, cosine=0.3, above_cutoff=False)]
     rows = [one | {"softmax": 0.1} for one in rows]
     answer = {"rows": rows, "cutoff": {"cosine": 0.45}, "true_row": 3}
@@ -226,7 +226,7 @@ def test_the_dashed_line_is_before_the_first_below_the_cut_off() -> None:
     ("size", "text"),
     [(0, "no file"), (1, "1 KB"), (1600, "2 KB"), ((1 << 20) - 1, "1024 KB"), (1 << 20, "1.0 MB"), (3 << 19, "1.5 MB")],
 )
-def test_sizes_of_files(size: int, text: str) -> None:
+def test_file_sizes_as_text(size: int, text: str) -> None:
     assert results.file_size(size) == text
     assert results.file_time(0.0) == results.file_time(1e20) == ""
     assert results.file_time(1.7e9).startswith("2023-11-1")
@@ -248,7 +248,7 @@ def test_the_line_of_the_correct_image(rank: float | None, line: str) -> None:
     assert results.true_line(rank, answer, Query()) == ""
 
 
-def test_the_line_over_results() -> None:
+def test_the_summary_above_the_results() -> None:
     answer = {"rows": [row(1)], "cutoff": {"cosine": 0.2434, "meaning": "one in ten"}, "above": 12, "searched": 790}
     assert results.cutoff_line(answer, Query())[0] == "12 above the cut-off 0.243 · 790 images"
     text, tip = results.cutoff_line(answer, Query(find="captions"))

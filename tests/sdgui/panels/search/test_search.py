@@ -25,7 +25,7 @@ from tests.sdgui.panels.search.conftest import (
 )
 
 
-def test_words_are_searched_as_one_types_by_both_networks(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_words_are_searched_while_typing_by_both_networks(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     assert search.view.source.comparing
     assert [side.title.text() for side in search.view.sides] == ["Student", "Teacher"]
@@ -42,7 +42,7 @@ def test_words_are_searched_as_one_types_by_both_networks(qtbot: QtBot, open_sea
     assert [item.line for item in student] == [False, False, True, False, False, False]
 
 
-def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_queries_with_and_without_weights(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     type_words(qtbot, search, "people")
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
@@ -65,7 +65,7 @@ def test_parts_with_weights_and_without(qtbot: QtBot, open_search: OpenSearch, f
     qtbot.waitUntil(lambda: requests(folder)[-1]["minus"] == [])
 
 
-def test_a_saved_search_comes_back_with_its_filters(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_a_saved_search_restores_its_filters(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     type_words(qtbot, search, "moon")
     filters = {"labels": {"tone": ["cold"]}, "min_size": "1 KB"}
@@ -86,7 +86,7 @@ def test_a_saved_search_comes_back_with_its_filters(qtbot: QtBot, open_search: O
     assert not search.view.filters.group.isChecked()
 
 
-def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_typing_replaces_a_known_caption_query(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     search.view.tabs.setCurrentIndex(EVALUATION)
     qtbot.waitUntil(lambda: bool(search.view.evaluation.model.visible_queries), timeout=10000)
@@ -100,7 +100,7 @@ def test_typing_ends_the_question_after_a_known_caption(qtbot: QtBot, open_searc
     assert search.view.query.query().caption < 0
 
 
-def test_a_image_as_query_keeps_the_prompts_and_what_was_searched_before(
+def test_an_image_query_keeps_prompts_and_previous_searches(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -158,7 +158,7 @@ def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: P
     assert bar._history.saved == []
 
 
-def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_the_layout_is_restored(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     filters = {"labels": {"tone": ["dark"]}}
     view = search.view
@@ -179,7 +179,7 @@ def test_the_layout_comes_back_as_it_was_left(qtbot: QtBot, open_search: OpenSea
     assert again.query.filtered_query().filters == filters, "which a saved search records"
 
 
-def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_a_manually_chosen_model_stays_until_another_run_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     picker, other = search.view.source.pickers[0], "open_clip:ViT-B-32,openai"
     assert picker.set_choice(ModelChoice(other, "", "ViT-B-32"))
@@ -209,7 +209,7 @@ def test_a_model_chosen_by_hand_stays_until_another_run_is_asked_for(qtbot: QtBo
     assert f"Search keeps {again.view.source.name(0)}" in messages[0].text
 
 
-def test_two_sides_scroll_and_zoom_together_and_choose_the_same(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_two_sides_scroll_zoom_and_select_together(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     type_words(qtbot, search, "moon")
     one, two = (side.gallery for side in search.view.sides)
@@ -228,7 +228,7 @@ def test_two_sides_scroll_and_zoom_together_and_choose_the_same(qtbot: QtBot, op
     assert one.current() == 3, "what is chosen stays chosen"
 
 
-def test_images_that_are_gone_are_grey_and_can_be_relocated(
+def test_missing_images_are_grey_and_can_be_relocated(
     qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
 ) -> None:
     search = open_search()
@@ -268,7 +268,7 @@ def test_an_index_is_built_with_progress_and_can_be_stopped(
     assert [request["source"] for request in requests(folder, "search_index")] == ["slow", "quick"]
 
 
-def test_a_newer_checkpoint_is_opened_by_itself(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
+def test_a_newer_checkpoint_is_opened_automatically(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     type_words(qtbot, search, "moon")
     run = search._services.store.runs()[0]
@@ -292,7 +292,7 @@ def test_a_closed_message_stays_closed_when_the_other_side_opens(
     assert not search.view.bar.isVisible()
 
 
-def test_a_worker_that_went_is_replaced_by_the_next_question(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_a_dead_worker_is_replaced_at_the_next_query(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     type_words(qtbot, search, "moon")
     search._services.pool.shutdown()
@@ -300,7 +300,7 @@ def test_a_worker_that_went_is_replaced_by_the_next_question(qtbot: QtBot, open_
     assert len(search.view.sides[0].gallery.items()) == 6
 
 
-def test_a_worker_that_answers_garbage_is_said_so_and_asked_again(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_an_invalid_answer_is_reported_and_the_query_retried(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     search.view.source.compare.setChecked(False)
     search.view.source.collection.set_kind(DATA)

@@ -126,7 +126,7 @@ def test_a_left_drag_draws_a_lasso_and_other_drags_pan(canvas: MapCanvas) -> Non
     assert view(canvas)[0] == pytest.approx(before[0], abs=0.01), "a double click shows everything"
 
 
-def test_the_point_under_the_mouse_is_told_once_and_a_click_chooses_it(canvas: MapCanvas) -> None:
+def test_the_hovered_point_is_announced_once_and_a_click_selects_it(canvas: MapCanvas) -> None:
     hovered, clicked = list[int](), list[int]()
     canvas.hovered.connect(lambda index, _at: hovered.append(index))
     canvas.clicked.connect(clicked.append)
@@ -152,7 +152,7 @@ def test_the_point_under_the_mouse_is_told_once_and_a_click_chooses_it(canvas: M
     assert canvas.nearest(first + QPointF(14, 0)) == -1
 
 
-def test_a_lasso_of_a_large_map_holds_what_lies_in_it(canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lasso_of_a_large_map_selects_the_points_inside(canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
     around = [QPointF(-0.2, -0.2), QPointF(1.2, -0.2), QPointF(1.2, 0.7), QPointF(-0.2, 0.7)]
     for many in (4, 5):
         monkeypatch.setattr(map_canvas, "MANY", many)
@@ -160,7 +160,7 @@ def test_a_lasso_of_a_large_map_holds_what_lies_in_it(canvas: MapCanvas, monkeyp
         assert canvas.inside(around[:2]) == [], "a line holds nothing"
 
 
-def test_points_of_a_large_map_stand_where_they_are_wherever_the_view_is(
+def test_points_of_a_large_map_are_placed_correctly_in_any_view(
     canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(map_canvas, "MANY", 3)
@@ -183,7 +183,7 @@ def test_points_of_a_large_map_stand_where_they_are_wherever_the_view_is(
     assert canvas.grab().toImage().pixelColor(at) != look.run_color(2)
 
 
-def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanvas) -> None:
+def test_keys_move_zoom_and_select_visible_points(qtbot: QtBot, canvas: MapCanvas) -> None:
     found: list[list[int]] = []
     canvas.lassoed.connect(found.append)
     start = view(canvas)
@@ -221,7 +221,7 @@ def test_keys_move_zoom_and_choose_what_is_in_view(qtbot: QtBot, canvas: MapCanv
     assert (len(found), other.isAccepted()) == (2, False), "other keys are for what is around it"
 
 
-def test_images_are_discs_captions_triangles_and_each_has_its_colour(canvas: MapCanvas) -> None:
+def test_images_are_discs_captions_triangles_each_with_its_colour(canvas: MapCanvas) -> None:
     look = theme()
     assert canvas.accessibleDescription() == "4 images and 1 captions"
     assert (canvas._box.menuEnabled(), canvas._box.state["aspectLocked"]) == (False, 1.0)
@@ -280,7 +280,7 @@ def page(qtbot: QtBot) -> Iterator[MapPage]:
     made.gallery.close_threads()
 
 
-def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtBot, page: MapPage) -> None:
+def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: MapPage) -> None:
     wanted: list[bool] = []
     page.map_asked.connect(wanted.append)
     page.clear()
@@ -325,7 +325,7 @@ def test_a_map_is_asked_for_when_it_is_seen_and_named_under_the_mouse(qtbot: QtB
     assert not page._legend.isHidden() or page.color.currentData() == ""
 
 
-def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page: MapPage) -> None:
+def test_lassoed_images_are_shown_once_each_and_marked_when_selected(page: MapPage) -> None:
     page.show_map(a_map())
     page.canvas.lassoed.emit([1, 3])
     assert [(item.path.name, item.caption, item.detail) for item in page.gallery.items()] == [
@@ -351,7 +351,7 @@ def test_what_a_lasso_holds_is_shown_once_each_and_marked_when_it_is_chosen(page
     assert page.gallery.items() == [], "they are other images"
 
 
-def test_the_colour_that_was_chosen_stays_when_the_better_layout_comes(page: MapPage) -> None:
+def test_the_chosen_colour_survives_the_better_layout(page: MapPage) -> None:
     answer = a_map()
     for image, size in zip(answer["images"], ("small", "large", ""), strict=True):
         image["labels"]["size"] = size

@@ -53,7 +53,7 @@ def choose(panel: SearchPanel, one: ModelChoice = ONE, two: ModelChoice | None =
         panel.view.source.compare.setChecked(True)
 
 
-def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
+def test_missing_choices_are_reported_with_a_button(
     qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, source, went = search.view, search.view.source, list[str]()
@@ -108,7 +108,7 @@ def test_what_has_to_be_chosen_is_said_and_its_button_leads_there(
     assert search.view.filters.label.findData("tone") > 0
 
 
-def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: SearchPanel, workers: Workers) -> None:
+def test_jobs_are_named_in_the_strip_and_end_when_cancelled(search: SearchPanel, workers: Workers) -> None:
     strip, jobs = search.view.strip, search.view.jobs
     choose(search)
     worker = workers[ONE.model]
@@ -145,7 +145,7 @@ def test_work_is_named_in_the_strip_and_ends_when_it_is_cancelled(search: Search
     assert jobs.running() == []
 
 
-def test_two_sides_that_cannot_be_compared_say_why(search: SearchPanel, workers: Workers) -> None:
+def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Workers) -> None:
     bar, source = search.view.bar, search.view.source
     choose(search, ONE, TWO)
     assert [side.isHidden() for side in search.view.sides] == [False, False]
@@ -228,7 +228,7 @@ def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: Sear
     assert view.sides[0].gallery._empty.text() == "Choose a query on the left, or type one."
 
 
-def test_what_was_dropped_and_not_taken_says_why(search: SearchPanel) -> None:
+def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
     search.view.drop.refused.emit([("a.doc", "it is no image"), ("b.doc", "it is empty")])
     assert search.view.bar.text == "a.doc was not added: it is no image."
     assert search.view.bar._details.toPlainText() == "a.doc: it is no image\nb.doc: it is empty"
@@ -244,7 +244,7 @@ def test_what_was_dropped_and_not_taken_says_why(search: SearchPanel) -> None:
     assert search.view.bar.text == "It is no model."
 
 
-def test_a_run_is_searched_as_soon_as_it_has_a_checkpoint_and_until_then_says_why_not(
+def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_then(
     qtbot: QtBot, search: SearchPanel
 ) -> None:
     store, told = search._services.store, list[Message]()
@@ -283,7 +283,7 @@ def test_a_run_is_searched_as_soon_as_it_has_a_checkpoint_and_until_then_says_wh
     assert not following._settle.isActive(), "nobody looks"
 
 
-def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: SearchPanel, workers: Workers) -> None:
+def test_evaluation_map_and_comparison_retry_after_a_failure(search: SearchPanel, workers: Workers) -> None:
     view, bar = search.view, search.view.bar
     choose(search, ONE, TWO)
     one, two = opened(search, workers, 0), opened(search, workers, 1)
@@ -335,7 +335,7 @@ def test_evaluation_map_and_comparison_ask_again_when_they_failed(search: Search
     assert view.tabs.currentIndex() == IMAGES_TAB
 
 
-def test_choices_that_cannot_be_read_are_none(search: SearchPanel, services: Services) -> None:
+def test_unreadable_choices_are_ignored(search: SearchPanel, services: Services) -> None:
     for text in ("{", "[]", "5", '{"source": 5, "followed": "x", "filters": 3, "splits": 4, "tab": 9, "size": "x"}'):
         services.settings.setValue("search/state", text)
         search._restore()
@@ -347,7 +347,7 @@ def test_choices_that_cannot_be_read_are_none(search: SearchPanel, services: Ser
     assert services.settings.value("search/state") is None, "it was never shown"
 
 
-def test_steps_are_saved_only_of_a_search_and_say_how_it_ended(
+def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
     search: SearchPanel, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     travel, bar = search.travel, search.view.bar

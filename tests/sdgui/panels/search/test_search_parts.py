@@ -35,7 +35,7 @@ from sdgui.worker.map_verbs import SEARCH_MAP
 from tests.sdgui.panels.search.scripted_answers import side_of
 
 
-def test_the_strip_shows_the_oldest_job_and_cancels_that_one(qtbot: QtBot) -> None:
+def test_the_strip_shows_and_cancels_the_oldest_job(qtbot: QtBot) -> None:
     strip = ProgressStrip()
     qtbot.addWidget(strip)
     jobs, cancelled = Jobs(strip), list[str]()
@@ -57,7 +57,7 @@ def test_the_strip_shows_the_oldest_job_and_cancels_that_one(qtbot: QtBot) -> No
     assert not strip.isHidden(), "the same job once more"
 
 
-def test_the_messages_of_both_sides_are_one_and_its_button_does_for_both(qtbot: QtBot) -> None:
+def test_messages_of_both_sides_are_merged_with_one_button(qtbot: QtBot) -> None:
     bar, done = MessageBar(), list[str]()
     qtbot.addWidget(bar)
     opening = OpeningMessages(bar, lambda side: ("Student", "Teacher")[side])
@@ -80,7 +80,7 @@ def test_the_messages_of_both_sides_are_one_and_its_button_does_for_both(qtbot: 
     assert bar.text == "Something else.", "a message that was replaced does not come back"
 
 
-def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
+def test_the_report_of_an_index_names_its_problems() -> None:
     counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "images": 6, "log": []}
     fine = _report("/x/made", {**counts, "unreachable": 0, "bad": []})
     assert (fine.level, fine.text) == ("info", "made: 6 images indexed; 4 added, 1 removed, 2 unchanged.")
@@ -92,7 +92,7 @@ def test_the_report_of_an_index_names_what_is_not_in_order() -> None:
     assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."
 
 
-def test_history_is_bounded_and_cleared_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_is_bounded_and_clearing_is_permanent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_history, "_REMEMBERED", 2)
     kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
     history = SearchHistory(kept)
@@ -113,7 +113,7 @@ def pane(qtbot: QtBot) -> EvaluationPane:
     return made
 
 
-def test_the_evaluation_keeps_the_chosen_query_and_asks_for_pairs_anew(pane: EvaluationPane) -> None:
+def test_the_evaluation_keeps_the_selected_query_and_requests_pairs_again(pane: EvaluationPane) -> None:
     asked: list[int] = []
     pane.compare_asked.connect(asked.append)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
@@ -182,7 +182,7 @@ def test_a_caption_has_the_colour_of_its_image(page: MapPage) -> None:
     assert page.canvas._groups.tolist() == [0] * 10 + [1]
 
 
-def test_what_was_lassoed_stays_while_the_same_images_are_laid_out_better(page: MapPage) -> None:
+def test_a_lasso_survives_a_better_layout_of_the_same_images(page: MapPage) -> None:
     wanted: list[bool] = []
     page.map_asked.connect(wanted.append)
     page.show_map(a_map(method="PCA"))
@@ -230,7 +230,7 @@ def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
     return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}
 
 
-def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
+def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
     page: MapPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page.show_map(a_map())
@@ -267,7 +267,7 @@ def test_a_large_map_is_coloured_alike_and_asks_what_a_lasso_holds(
     assert (page._popup.isVisible(), page._popup._words.text()) == (True, "words 12")
 
 
-def test_a_lasso_of_very_many_points_holds_what_lies_in_it() -> None:
+def test_a_lasso_of_very_many_points_selects_those_inside() -> None:
     places = np.random.default_rng(0).uniform(-1, 1, (5000, 2))
     path = [QPointF(np.cos(a) * (0.4 + 0.4 * (i % 2)), np.sin(a) * 0.8) for i, a in enumerate(np.linspace(0, 6, 12))]
     shape = QPainterPath()

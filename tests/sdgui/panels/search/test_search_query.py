@@ -22,7 +22,7 @@ _PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
 
 @settings(max_examples=40, deadline=None)
 @given(st.builds(Query, words=_WORDS, parts=st.lists(_PARTS, max_size=3).map(tuple), group=st.booleans()))
-def test_a_query_survives_json(query: Query) -> None:
+def test_a_query_round_trips(query: Query) -> None:
     assert Query.from_json(json.loads(json.dumps(query.to_json()))) == query
 
 
@@ -35,12 +35,12 @@ def test_a_query_survives_json(query: Query) -> None:
         ),
     )
 )
-def test_anything_else_is_no_query(raw: object) -> None:
+def test_invalid_json_is_no_query(raw: object) -> None:
     found = Query.from_json(raw)
     assert found is None or not found.empty
 
 
-def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
+def test_rows_are_queried_by_number_only_in_the_same_collection() -> None:
     query = Query(parts=(Part(image="/a.png", row=3, weight=-2.0),))
     assert query.request(True)["minus"] == [{"row": 3, "weight": 2.0}]
     assert query.request(False)["minus"] == [{"image": "/a.png", "weight": 2.0}]
@@ -51,7 +51,7 @@ def test_rows_are_asked_by_number_only_where_numbers_are_the_same() -> None:
     assert known.request(False)["texts"] == [{"text": "a dog", "weight": 1.0}]
 
 
-def test_history_is_kept_once_each_and_survives_nonsense(tmp_path: Path) -> None:
+def test_history_keeps_each_query_once_and_survives_invalid_data(tmp_path: Path) -> None:
     kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
     history = SearchHistory(kept)
     for words in ("a", "b", "a"):
@@ -69,7 +69,7 @@ def test_history_is_kept_once_each_and_survives_nonsense(tmp_path: Path) -> None
         assert SearchHistory(kept).recent == []
 
 
-def test_what_a_kept_query_lacks_is_as_it_is_by_default() -> None:
+def test_missing_fields_of_a_saved_query_are_defaults() -> None:
     assert Query.from_json({"words": "moon", "parts": [{"weight": 2.0}]}) == Query("moon")
     assert Query.from_json({"parts": [{"weight": 2.0}]}) is None
 
@@ -89,19 +89,19 @@ BEST = Target("/runs/one@best", "student", "one · best", data="/data.csv", work
         ({"model": "/runs/one@8", "index": "/index"}, False),
     ],
 )
-def test_another_step_is_of_the_same_network_and_images(change: dict[str, str], stepped: bool) -> None:
+def test_another_step_has_the_same_network_and_images(change: dict[str, str], stepped: bool) -> None:
     assert replace(BEST, **change).stepped_from(BEST) is stepped  # type: ignore[arg-type]
     assert not BEST.stepped_from(None)
 
 
 @pytest.mark.parametrize(("data", "index", "grows"), [("", "", False), ("/gone", "", False), ("", "/made", False)])
-def test_what_grows_is_a_folder_alone(tmp_path: Path, data: str, index: str, grows: bool) -> None:
+def test_only_a_folder_grows(tmp_path: Path, data: str, index: str, grows: bool) -> None:
     assert Target("m", "", "m", data=data, index=index).grows is grows
     assert Target("m", "", "m", data=str(tmp_path)).grows
     assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
 
 
-def test_an_evaluation_is_kept_under_its_network_and_its_images() -> None:
+def test_an_evaluation_is_cached_by_network_and_images() -> None:
     held_out = Target("run@best", "teacher", "clip")
     of_file = replace(held_out, data="a.csv")
     assert _store_keys(held_out) == ("run@best teacher", "held-out")

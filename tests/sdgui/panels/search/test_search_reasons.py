@@ -15,7 +15,7 @@ from sdgui.panels.search.why.view import WhyView, patch_position
 from sdgui.widgets.style.theme import theme
 
 
-def test_reasons_are_words_on_a_ground_and_heat_over_the_image(qtbot: QtBot, tmp_path: Path) -> None:
+def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     reasons = WhyView()
     qtbot.addWidget(reasons)
@@ -64,7 +64,7 @@ def test_reasons_are_words_on_a_ground_and_heat_over_the_image(qtbot: QtBot, tmp
     assert len(closed) == 1
 
 
-def test_a_image_that_cannot_be_read_says_why_and_shows_nothing_of_the_last(qtbot: QtBot, tmp_path: Path) -> None:
+def test_an_unreadable_image_gives_the_reason_and_clears_the_last(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     image = HeatImage()
     qtbot.addWidget(image)
@@ -80,7 +80,7 @@ def test_a_image_that_cannot_be_read_says_why_and_shows_nothing_of_the_last(qtbo
     assert image.path is None
 
 
-def test_heat_is_as_strong_as_the_relevance_and_lies_on_the_middle_of_the_image() -> None:
+def test_heat_follows_the_relevance_over_the_centre_of_the_image() -> None:
     assert heat([]) is None
     assert heat([[0.0, 0.0]]) is None
     assert heat([[1.0, 0.0], [1.0]]) is None, "rows of other lengths are no image"

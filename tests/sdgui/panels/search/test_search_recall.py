@@ -12,7 +12,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.search.scripted_answers import side_of
 
 
-def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
+def test_recall_is_drawn_announced_and_read_out(qtbot: QtBot) -> None:
     make_application()
     curve = RecallCurve()
     qtbot.addWidget(curve)
@@ -46,7 +46,7 @@ def test_recall_is_drawn_told_and_read_out(qtbot: QtBot) -> None:
     assert not curve._cross.isVisible()
 
 
-def test_the_evaluation_counts_filters_and_leads_on(qtbot: QtBot) -> None:
+def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     make_application()
     pane = EvaluationPane()
     qtbot.addWidget(pane)

@@ -53,7 +53,9 @@ def ask(panel: SearchPanel, workers: Workers, query: Query, *answers: Any) -> li
     return both
 
 
-def test_both_show_what_moved_and_choose_the_same_image(qtbot: QtBot, search: SearchPanel, workers: Workers) -> None:
+def test_both_sides_show_rank_changes_and_select_the_same_image(
+    qtbot: QtBot, search: SearchPanel, workers: Workers
+) -> None:
     one, two = search.view.sides
     assert [side.title.text() for side in (one, two)] == ["ViT-B-32 · openai", "RN50 · openai"]
     backwards = results()
@@ -83,7 +85,7 @@ def test_both_show_what_moved_and_choose_the_same_image(qtbot: QtBot, search: Se
     assert (two.isHidden(), two.answer) == (True, None)
 
 
-def test_a_side_counts_rows_as_the_first_only_where_they_share_a_collection(
+def test_sides_share_row_numbers_only_in_the_same_collection(
     search: SearchPanel, workers: Workers, tmp_path: Path
 ) -> None:
     part = Part(image="/p/2.png", row=12)
@@ -111,7 +113,7 @@ def test_a_side_counts_rows_as_the_first_only_where_they_share_a_collection(
     assert (asked.find, asked.true_path, asked.parts) == ("captions", "/p/2.png", (Part(image="/p/2.png", row=12),))
 
 
-def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
+def test_the_newest_query_waits_for_the_running_one_and_others_are_skipped(
     search: SearchPanel, workers: Workers
 ) -> None:
     one, _ = ask(search, workers, Query("a"))
@@ -141,7 +143,7 @@ def test_the_newest_query_waits_for_the_one_before_and_others_are_never_sent(
     assert (search.sessions[0].key, search.sessions[0].opening, one.count("search_query")) == ("", False, count + 1)
 
 
-def test_a_side_that_cannot_be_opened_again_is_asked_nothing_and_the_other_stays(
+def test_a_side_that_cannot_be_reopened_gets_no_query_and_the_other_stays(
     search: SearchPanel, workers: Workers
 ) -> None:
     one, two = ask(search, workers, Query("moon"), results(), results())
@@ -161,9 +163,7 @@ def test_a_side_that_cannot_be_opened_again_is_asked_nothing_and_the_other_stays
     assert search.view.sides[1].title.text() == "RN101 · openai", "while it is being opened"
 
 
-def test_an_index_of_the_second_model_leaves_what_is_looked_up_in_the_first(
-    search: SearchPanel, workers: Workers
-) -> None:
+def test_an_index_of_the_second_model_leaves_lookups_to_the_first(search: SearchPanel, workers: Workers) -> None:
     for side, index in ((0, "/made/one"), (1, "/made/two")):
         search.view.source.show_index(side, index)
         opened(search, workers, side)
@@ -174,7 +174,7 @@ def test_an_index_of_the_second_model_leaves_what_is_looked_up_in_the_first(
     assert search.view.query.query() == Query()
 
 
-def test_more_is_asked_of_both_until_there_is_no_more(
+def test_more_results_are_requested_from_both_until_exhausted(
     search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = ask(search, workers, Query("moon"), results(50), results(50))
@@ -196,7 +196,7 @@ def test_more_is_asked_of_both_until_there_is_no_more(
     assert one.count("search_query") == count, "no more are listed"
 
 
-def test_a_known_query_is_looked_up_and_forgotten_in_other_images(search: SearchPanel, workers: Workers) -> None:
+def test_a_known_query_is_looked_up_and_cleared_in_other_images(search: SearchPanel, workers: Workers) -> None:
     bar = search.view.query
     for leave in (bar.line.clear, lambda: bar.add_image("/p/2.png")):
         search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
@@ -218,7 +218,7 @@ def test_a_known_query_is_looked_up_and_forgotten_in_other_images(search: Search
     assert search.view.sides[0].gallery.view.hasFocus()
 
 
-def test_why_a_image_matches_is_asked_of_each_model_as_one_types(
+def test_reasons_are_requested_from_each_model_while_typing(
     qtbot: QtBot, search: SearchPanel, workers: Workers
 ) -> None:
     one, two = search.view.sides
@@ -267,7 +267,7 @@ def test_why_a_image_matches_is_asked_of_each_model_as_one_types(
     assert worker.count("search_why") == count + 1, "of the model that is open now"
 
 
-def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
+def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     qtbot: QtBot, search: SearchPanel, workers: Workers
 ) -> None:
     view, store = search.view, search._services.store
@@ -309,7 +309,7 @@ def test_an_evaluation_is_shown_beside_the_other_and_kept_for_the_next_start(
     assert pane.isVisible()
 
 
-def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
+def test_buttons_open_their_popovers_and_show_the_number_of_filters(
     qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = search.view
@@ -363,7 +363,7 @@ def test_popovers_open_by_their_buttons_and_filters_count_on_theirs(
     )  # fmt: skip
 
 
-def test_the_panel_does_what_the_window_asks(
+def test_the_panel_carries_out_requests_of_the_window(
     search: SearchPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []

@@ -49,7 +49,7 @@ def chosen(bar: SourceBar) -> list[tuple[str, str] | None]:
     return [None if one is None else (one.model.rpartition("/")[2], one.weights) for one in choices]
 
 
-def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(
+def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(
     bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, compared = list[int](), list[bool]()
@@ -102,7 +102,7 @@ def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_turned_round(
     assert not bar.versus.isEnabled()
 
 
-def test_steps_of_one_run_are_told_apart_and_gone_to_together(bar: SourceBar, run: Run) -> None:
+def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, run: Run) -> None:
     opened: list[int] = []
     bar.changed.connect(opened.append)
     bar.go_to_step(3)
@@ -136,7 +136,7 @@ def test_steps_of_one_run_are_told_apart_and_gone_to_together(bar: SourceBar, ru
     assert len(opened) == count, "it is chosen already"
 
 
-def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
+def test_the_source_is_shown_on_its_button_and_remembered(
     bar: SourceBar, run: Run, services: Services, qtbot: QtBot, tmp_path: Path
 ) -> None:
     opened: list[int] = []
@@ -190,7 +190,7 @@ def test_what_is_searched_stands_on_its_button_and_all_of_it_is_remembered(
     assert chosen(again) == chosen(bar)
 
 
-def test_another_model_to_compare_with_is_asked_for(bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparing_asks_for_another_model(bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(bar.pickers[1], "open", lambda: opened.append("second"))
     bar.against_another.trigger()
@@ -209,9 +209,7 @@ def test_another_model_to_compare_with_is_asked_for(bar: SourceBar, run: Run, mo
     assert (renewed, refused) == ([0, 1], ["It is no model."] * 2)
 
 
-def test_two_runs_are_called_by_their_names_where_there_is_little_room(
-    bar: SourceBar, run: Run, services: Services
-) -> None:
+def test_two_runs_are_shortened_to_their_names(bar: SourceBar, run: Run, services: Services) -> None:
     other = services.store.add_run(run.experiment_id)
     other.dir.create()
     write_whole(other.dir.config, run.dir.config.read_bytes())

@@ -30,7 +30,7 @@ from tests.sdgui.panels.search.scripted_answers import results
 CTRL_ALT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
 
-def test_where_to_search_is_chosen_told_and_remembered(
+def test_the_collection_is_chosen_announced_and_remembered(
     qtbot: QtBot, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = CollectionBox(services)
@@ -125,7 +125,7 @@ class Sent(list[tuple[str, dict[str, Any]]]):
         self.done, self.failed = done, failed
 
 
-def test_an_index_is_made_of_what_is_chosen_and_its_end_is_told(
+def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice: list[ModelChoice | None] = [None]
@@ -251,7 +251,7 @@ def test_a_side_names_its_model_its_results_and_the_correct_image(side: SearchSi
     assert kept is not None
 
 
-def test_keys_and_the_menu_of_a_side_ask_about_the_chosen_image(qtbot: QtBot, side: SearchSide) -> None:
+def test_keys_and_the_menu_of_a_side_explain_the_selected_image(qtbot: QtBot, side: SearchSide) -> None:
     heard: list[Any] = []
     side.like_asked.connect(lambda *what: heard.append(("like", *what)))
     side.part_asked.connect(lambda *what: heard.append(("part", *what)))

@@ -37,7 +37,7 @@ def focused() -> QWidget:
     return widget
 
 
-def test_keys_typed_while_search_opens_are_a_query_that_is_answered(
+def test_keys_typed_while_search_opens_become_an_answered_query(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -66,9 +66,7 @@ def test_no_score_stays_under_the_heading_of_another_model(qtbot: QtBot, open_se
     assert search.view.sides[1].title.text().startswith("shapes · run 1")
 
 
-def test_another_collection_ends_the_evaluation_of_the_one_before(
-    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
-) -> None:
+def test_another_collection_ends_the_previous_evaluation(qtbot: QtBot, open_search: OpenSearch, tmp_path: Path) -> None:
     search = open_search()
     search.view.tabs.setCurrentIndex(EVALUATION)
     pane = search.view.evaluation
@@ -91,7 +89,7 @@ def test_another_collection_ends_the_evaluation_of_the_one_before(
     assert "no caption" not in search.view.bar.text
 
 
-def test_an_evaluation_is_there_after_a_restart_before_its_images_are_encoded(
+def test_a_cached_evaluation_is_shown_after_a_restart_before_encoding(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -111,7 +109,7 @@ def test_an_evaluation_is_there_after_a_restart_before_its_images_are_encoded(
     qtbot.waitUntil(lambda: "as of" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
 
 
-def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
+def test_a_cached_evaluation_of_a_closed_model_is_not_shown(
     qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_search()
@@ -130,7 +128,7 @@ def test_an_evaluation_that_was_kept_of_a_model_that_was_left_is_not_shown(
         assert (results._stored[0] is kept) == (then is first)
 
 
-def test_one_model_on_both_sides_is_said_and_remedied(
+def test_one_model_on_both_sides_is_reported_with_a_remedy(
     qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_search()
@@ -153,7 +151,7 @@ def test_one_model_on_both_sides_is_said_and_remedied(
     assert not search.view.bar.isVisible()
 
 
-def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
+def test_images_take_seventy_percent_of_the_window_and_never_move(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -187,7 +185,7 @@ def test_images_have_seven_tenths_of_the_window_and_nothing_moves_them(
     assert not search.view.more_popover.isVisible(), "it belongs to the panel"
 
 
-def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
+def test_from_own_folder_to_first_search_in_three_actions_by_mouse_and_keyboard(
     qtbot: QtBot, open_search: OpenSearch, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_search()
@@ -210,9 +208,7 @@ def test_own_folder_to_first_search_in_three_actions_by_mouse_and_by_keys(
     assert search.view.source.button.text() == "images · 6 images"
 
 
-def test_an_index_built_for_one_model_leaves_the_other_without(
-    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
-) -> None:
+def test_an_index_for_one_model_leaves_the_other_without(qtbot: QtBot, open_search: OpenSearch, tmp_path: Path) -> None:
     search = open_search()
     search.view.source.show_index(0, str(tmp_path / "made"))
     assert search.view.source.kind == INDEX

@@ -13,7 +13,7 @@ from sdgui.worker.verbs import SEARCH_EVALUATE
 from tests.sdgui.panels.search.conftest import OpenSearch, requests
 
 
-def test_the_evaluation_has_the_hardest_first_and_leads_to_the_images(
+def test_the_evaluation_lists_the_hardest_first_and_links_to_the_images(
     qtbot: QtBot, open_search: OpenSearch, folder: Path
 ) -> None:
     search = open_search()
@@ -40,7 +40,7 @@ def test_the_evaluation_has_the_hardest_first_and_leads_to_the_images(
     qtbot.waitUntil(lambda: len(requests(folder, "search_evaluate")) == before + 1, timeout=10000)
 
 
-def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_running_requests_end_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     for side, session in enumerate(search.sessions):
         judged: list[object] = []
@@ -57,7 +57,7 @@ def test_what_is_under_way_ends_when_another_model_is_opened(qtbot: QtBot, open_
     assert search.view.strip.isHidden()
 
 
-def test_the_map_shows_a_quick_layout_then_a_better_one_and_takes_a_lasso(
+def test_the_map_shows_a_quick_layout_then_a_better_one_and_accepts_a_lasso(
     qtbot: QtBot, open_search: OpenSearch
 ) -> None:
     search = open_search()
@@ -78,7 +78,7 @@ def test_the_map_shows_a_quick_layout_then_a_better_one_and_takes_a_lasso(
     assert len(page.gallery.items()) == 6
 
 
-def test_everything_has_a_name_and_the_tabs_have_keys(qtbot: QtBot, open_search: OpenSearch) -> None:
+def test_controls_have_accessible_names_and_tabs_have_shortcuts(qtbot: QtBot, open_search: OpenSearch) -> None:
     search = open_search()
     qtbot.keyClick(search.view.query.line, Qt.Key.Key_V, Qt.KeyboardModifier.AltModifier)
     assert search.view.tabs.currentIndex() == EVALUATION

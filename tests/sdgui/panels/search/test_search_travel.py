@@ -27,7 +27,7 @@ def open_with_steps(qtbot: QtBot, open_search: OpenSearch, home: Path) -> Search
     return search
 
 
-def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_ready(
+def test_one_worker_opens_both_networks_of_a_step_and_prefetches_its_neighbours(
     qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = open_with_steps(qtbot, open_search, home)
@@ -61,7 +61,7 @@ def test_both_networks_go_to_the_step_by_one_worker_and_the_steps_beside_it_are_
     assert slider.step() == 9, "that is not this run's step"
 
 
-def test_results_of_the_step_before_stay_until_the_new_ones_are_there(
+def test_results_of_the_previous_step_stay_until_the_new_ones_arrive(
     qtbot: QtBot, open_search: OpenSearch, home: Path
 ) -> None:
     search = open_with_steps(qtbot, open_search, home)
@@ -74,7 +74,7 @@ def test_results_of_the_step_before_stay_until_the_new_ones_are_there(
     assert search.view.sides[0].gallery.items()
 
 
-def test_every_step_is_saved_as_a_image(
+def test_every_step_is_saved_as_an_image(
     qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path, tmp_path: Path
 ) -> None:
     search = open_with_steps(qtbot, open_search, home)

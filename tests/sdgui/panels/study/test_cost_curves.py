@@ -35,7 +35,7 @@ def results(*budgets: float) -> dict[str, Any]:
     return head | {"budgets": list(budgets), "crossings": crossings}
 
 
-def test_curves_by_budget_take_the_bars_place(qtbot: QtBot) -> None:
+def test_budget_curves_replace_the_bars(qtbot: QtBot) -> None:
     view = StudyView()
     qtbot.addWidget(view)
     view.show()
@@ -112,7 +112,7 @@ def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
         ("falls behind", 99.6, "a falls behind b at about 100 s"),
     ],
 )
-def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) -> None:
+def test_comparisons_of_arms_as_text(kind: str, seconds: float | None, text: str) -> None:
     crossing = {"arm": "a", "baseline": "b", "metric": "m/R@1", "kind": kind, "seconds": seconds}
     last = {"seconds": 600.0, "mean": 0.02, "low": -0.01, "high": 0.05}
     assert crossing_texts({"crossings": [crossing, crossing | {"metric": "other"}]}, "m/R@1") == [text]
@@ -124,7 +124,7 @@ def test_how_arms_compare_in_words(kind: str, seconds: float | None, text: str) 
             assert crossing_texts({"crossings": [crossing], "budgets": budgets}, "m/R@1") == expected
 
 
-def test_a_study_by_budget_is_made_in_the_form(qtbot: QtBot, open_study: Open) -> None:
+def test_a_budget_study_is_created_in_the_form(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     panel = panel_of(window)
     panel._ticked = set()

@@ -41,7 +41,7 @@ def tick(editor: StudyEditor, text: str, state: Qt.CheckState = CHECKED) -> None
     editor.presets.item(item(editor.presets, text)).setCheckState(state)
 
 
-def test_a_fresh_form_is_the_method_against_its_baseline(editor: StudyEditor) -> None:
+def test_a_new_form_has_the_method_and_its_baseline(editor: StudyEditor) -> None:
     study = editor.study()
     assert [(arm.name, arm.preset) for arm in study.arms] == [("clip", "clip"), ("sd-clip", "sd-clip")]
     assert (study.name, study.size, study.steps, study.seeds) == ("study", "demo", 468, [0, 1, 2])
@@ -52,7 +52,7 @@ def test_a_fresh_form_is_the_method_against_its_baseline(editor: StudyEditor) ->
     assert editor.arms.topLevelItemCount() == 2
 
 
-def test_what_is_typed_is_in_the_study(editor: StudyEditor) -> None:
+def test_the_study_has_the_typed_values(editor: StudyEditor) -> None:
     editor.name.setText("  mine ")
     editor.about.setText(" why ")
     editor.size_box.setCurrentText("tiny")
@@ -84,14 +84,14 @@ def test_what_is_typed_is_in_the_study(editor: StudyEditor) -> None:
         ("name", "", "name"),
     ],
 )
-def test_a_wrong_field_is_named(editor: StudyEditor, field: str, text: str, sentence: str) -> None:
+def test_an_invalid_field_is_named(editor: StudyEditor, field: str, text: str, sentence: str) -> None:
     getattr(editor, field).setText(text)
     assert editor.wrong.text().startswith(sentence)
     assert not editor.make.isEnabled()
     assert not editor.check()
 
 
-def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
+def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     editor.data["val"].setText(" ")
     assert editor.wrong.text() == "Validation data: enter a table or folder."
     editor.data["val"].setText("demo:val.csv")
@@ -112,7 +112,7 @@ def test_data_must_be_there_and_measures_chosen(editor: StudyEditor) -> None:
     assert editor.wrong.text() == "Arms: select at least two presets or experiments; a study compares them."
 
 
-def test_a_name_that_is_taken_is_counted_on(editor: StudyEditor) -> None:
+def test_a_taken_name_gets_a_number(editor: StudyEditor) -> None:
     for used_names, name in ((set(), "study"), ({"study"}, "study 2"), ({"study", "study 2"}, "study 3")):
         editor.begin((), set(), used_names)
         assert editor.name.text() == name
@@ -122,7 +122,7 @@ def test_a_name_that_is_taken_is_counted_on(editor: StudyEditor) -> None:
     assert (editor.budgets.text(), editor.seeds.text()) == ("", "0, 1, 2")
 
 
-def test_every_field_is_heard(editor: StudyEditor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_field_emits_a_change(editor: StudyEditor, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [editor.name, editor.about, editor.seeds, editor.label, editor.budgets, *editor.data.values()]
     changes = [partial(line.setText, "5") for line in lines]
     changes += [partial(editor.size_box.setCurrentText, "tiny"), partial(editor.steps.setValue, 7)]
@@ -140,7 +140,7 @@ def test_every_field_is_heard(editor: StudyEditor, monkeypatch: pytest.MonkeyPat
     assert len(cancellations) == 1
 
 
-def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
+def test_one_seed_is_a_note_and_no_error(editor: StudyEditor) -> None:
     editor.seeds.setText("4")
     assert editor.wrong.text() == "One seed gives no interval and no test; three or more do."
     assert editor.make.isEnabled()
@@ -148,7 +148,7 @@ def test_one_seed_is_a_remark_and_no_error(editor: StudyEditor) -> None:
     assert editor.wrong.text() == ""
 
 
-def test_a_study_needs_two_arms_and_escape_leaves_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
+def test_a_study_needs_two_arms_and_escape_closes_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     assert "select at least two" in editor.wrong.text()
     assert not editor.make.isEnabled()
@@ -160,7 +160,7 @@ def test_a_study_needs_two_arms_and_escape_leaves_its_form(qtbot: QtBot, editor:
         qtbot.keyClick(editor.name, Qt.Key.Key_Escape)
 
 
-def test_ticked_experiments_are_the_arms_of_a_new_study(qtbot: QtBot, editor: StudyEditor) -> None:
+def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor: StudyEditor) -> None:
     mine, broken = an_experiment(1, "my own"), an_experiment(2, "broken", usable=False)
     editor.begin([mine, broken, an_experiment(3, "my-own")], {1, 3}, {"study", "study 2"})
     assert editor.name.text() == "study 3"
@@ -188,7 +188,7 @@ def grown(editor: StudyEditor, **changes: object) -> Study:
     return study
 
 
-def test_a_study_that_is_extended_offers_seeds_and_arms_only(editor: StudyEditor) -> None:
+def test_extending_a_study_offers_only_seeds_and_arms(editor: StudyEditor) -> None:
     grown(editor)
     assert [editor.form.isRowVisible(row) for row in range(editor.form.rowCount())].count(True) == 1
     assert (editor.seeds.text(), editor.make.text()) == ("0, 1", "&Add to the study")
@@ -218,13 +218,13 @@ def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor
     assert editor.study().compare == [("sd-clip", "clip"), ("my-own", "clip"), ("coca", "clip")]
 
 
-def test_a_new_arm_has_a_name_that_no_arm_of_the_study_has(editor: StudyEditor) -> None:
+def test_a_new_arm_gets_a_unique_name(editor: StudyEditor) -> None:
     grown(editor, arms=[{"name": "clip", "preset": "clip"}, {"name": "my-own", "preset": "sd-clip"}])
     tick(editor, "my own (experiment)")
     assert [arm.name for arm in editor.study().arms] == ["clip", "my-own", "my-own-2"]
 
 
-def test_an_arm_that_was_altered_stays_beside_the_preset(editor: StudyEditor) -> None:
+def test_an_edited_arm_stays_beside_the_preset(editor: StudyEditor) -> None:
     arms = [{"name": "clip", "preset": "clip"}, {"name": "hot", "preset": "sd-clip", "set": ["optim.clip_norm=7"]}]
     grown(editor, arms=arms)
     texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
@@ -241,7 +241,7 @@ def test_a_name_becomes_a_folder_name() -> None:
     assert len(arm_name("x" * 90)) == 50
 
 
-def test_cancel_makes_nothing(qtbot: QtBot, editor: StudyEditor) -> None:
+def test_cancel_creates_nothing(qtbot: QtBot, editor: StudyEditor) -> None:
     with qtbot.assertNotEmitted(editor.submitted), qtbot.waitSignal(editor.cancelled):
         editor.back.click()
     editor.seeds.setText("none")

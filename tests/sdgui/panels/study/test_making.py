@@ -15,7 +15,7 @@ from tests.sdgui.conftest import settle
 from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
 
 
-def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
+def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
     settle(window)
@@ -46,7 +46,7 @@ def test_a_study_is_made_from_presets_and_ticked_experiments(qtbot: QtBot, open_
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's config is frozen beside the study"
 
 
-def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
+def test_a_filled_form_survives_a_selection_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     for name in ("first", "second"):
         panel = with_study(qtbot, window, a_study(name=name))
@@ -64,7 +64,7 @@ def test_a_form_that_is_filled_in_survives_a_choice_in_the_tree(qtbot: QtBot, op
     assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
 
 
-def test_a_form_that_is_filled_in_survives_news_of_the_study(qtbot: QtBot, open_study: Open) -> None:
+def test_a_filled_form_survives_updates_of_the_study(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     panel = with_study(qtbot, window, a_study())
     panel.toolbar.new.click()
@@ -76,7 +76,7 @@ def test_a_form_that_is_filled_in_survives_news_of_the_study(qtbot: QtBot, open_
     assert panel.stack.currentWidget() is panel.view
 
 
-def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open_study: Open) -> None:
+def test_extending_adds_seeds_and_arms_and_keeps_trained_runs(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
     settle(window)
@@ -118,7 +118,7 @@ def test_it_grows_by_seeds_and_arms_and_what_is_trained_stays(qtbot: QtBot, open
     assert (editor.make.text(), editor.seeds.text()) == ("Create the stud&y", "0, 1, 2")
 
 
-def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
+def test_a_running_study_cannot_be_extended(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=20))
     panel.toolbar.more.click()
@@ -132,7 +132,7 @@ def test_a_study_at_work_does_not_grow(qtbot: QtBot, open_study: Open) -> None:
     assert not panel.toolbar.more.isEnabled()
 
 
-def test_studies_that_cannot_be_used_say_why(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     panel = panel_of(window)
     raw = json.loads(a_study().to_json())

@@ -24,7 +24,7 @@ def cells(table: Any) -> list[list[str]]:
     return [[cell.text for cell in row] for row in table.rows]
 
 
-def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
+def test_a_started_study_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
     window = open_study()
     panel = with_study(qtbot, window, a_study())
     panel.toolbar.begin.click()
@@ -74,7 +74,7 @@ def test_started_it_fills_queue_tables_plot_and_tree(qtbot: QtBot, open_study: O
     assert window.selection.study_id == panel._id()
 
 
-def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, open_study: Open) -> None:
+def test_a_study_outlives_the_window_and_is_paused_and_resumed(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--delay", "0.2")
     panel = with_study(qtbot, window, a_study(steps=20))
     panel.toolbar.begin.click()
@@ -91,7 +91,7 @@ def test_it_outlives_the_window_and_is_paused_and_gone_on_with(qtbot: QtBot, ope
     until(qtbot, panel, "done")
 
 
-def test_an_export_needs_an_ending_that_is_known(
+def test_exporting_needs_a_known_extension(
     qtbot: QtBot, open_study: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = open_study()
@@ -112,7 +112,7 @@ def test_an_export_needs_an_ending_that_is_known(
     qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
 
 
-def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open) -> None:
+def test_a_failed_arm_and_a_single_seed_are_reported(qtbot: QtBot, open_study: Open) -> None:
     window = open_study("--fail", "sd-clip")
     panel = with_study(qtbot, window, a_study(seeds=[0]))
     panel.toolbar.begin.click()
@@ -127,7 +127,7 @@ def test_a_failed_arm_and_a_single_seed_are_said(qtbot: QtBot, open_study: Open)
     assert panel.toolbar.begin.isEnabled(), "failed runs can be tried again"
 
 
-def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
+def test_time_left_is_estimated_from_runs_of_the_same_arm() -> None:
     def run(arm: str, state: str, **more: Any) -> StudyRunSnapshot:
         return StudyRunSnapshot(arm, 0, state, "", Path(), **more)
 
@@ -138,7 +138,7 @@ def test_the_time_left_goes_by_what_runs_of_the_same_arm_took() -> None:
     assert time_left(finished, "done") is None
 
 
-def test_the_machines_are_ticked_and_kept_with_the_study(qtbot: QtBot, open_study: Open) -> None:
+def test_machines_are_ticked_and_saved_with_the_study(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
     for name in ("gpu", "cluster"):
         window.services.hosts.put(Machine(name=name, host=name))

@@ -53,7 +53,7 @@ def listed(panel: StudyPanel, name: str, look: StudySnapshot | None = None) -> S
     return study
 
 
-def test_an_empty_panel_offers_to_make_a_study(panel: StudyPanel) -> None:
+def test_an_empty_panel_offers_to_create_a_study(panel: StudyPanel) -> None:
     assert panel.stack.currentWidget() is panel.empty
     panel.empty.activated.emit()
     assert panel.stack.currentWidget() is panel.editor
@@ -65,7 +65,7 @@ def test_an_empty_panel_offers_to_make_a_study(panel: StudyPanel) -> None:
     assert panel.stack.currentWidget() is panel.editor
 
 
-def test_a_study_is_chosen_in_the_box_and_shown_again_the_next_time(
+def test_a_study_is_selected_in_the_box_and_restored_the_next_time(
     qtbot: QtBot, panel: StudyPanel, services: Services
 ) -> None:
     first, second = listed(panel, "one", a_look("done")), listed(panel, "two", a_look("done"))
@@ -88,7 +88,7 @@ def test_a_study_is_chosen_in_the_box_and_shown_again_the_next_time(
     assert (panel.bar.message.level, panel._id()) == ("error", first.id)
 
 
-def test_pause_and_stop_ask_the_program_and_kill_comes_last(
+def test_pause_and_stop_signal_the_program_and_kill_comes_last(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = listed(panel, "mine", a_look("running"))
@@ -109,7 +109,7 @@ def test_pause_and_stop_ask_the_program_and_kill_comes_last(
     assert panel.bar.message is None, "a kill saves nothing"
 
 
-def test_a_program_that_cannot_be_asked_is_told_and_may_be_asked_again(
+def test_an_unreachable_program_is_reported_and_may_be_signalled_again(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(panel, "mine", a_look("running"))
@@ -140,7 +140,7 @@ def test_machines_are_chosen_for_the_study(
     assert panel.bar.message is None
 
 
-def test_the_folder_is_shown_and_one_that_moved_is_found(
+def test_the_folder_is_shown_and_a_moved_one_is_found(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls: list[QUrl] = []
@@ -161,7 +161,7 @@ def test_the_folder_is_shown_and_one_that_moved_is_found(
     qtbot.waitUntil(lambda: panel._study is not None and panel._study.folder == tmp_path / "moved")
 
 
-def test_what_cannot_be_opened_or_read_is_said(
+def test_unreadable_studies_are_reported(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
@@ -188,7 +188,7 @@ def test_what_cannot_be_opened_or_read_is_said(
     assert (panel.stack.currentWidget(), panel._id()) == (panel.view, study.id)
 
 
-def test_the_same_message_leaves_its_details_as_they_are(panel: StudyPanel) -> None:
+def test_the_same_message_keeps_its_details(panel: StudyPanel) -> None:
     panel._failed("It broke.\nline 5")
     panel.bar._fold.setChecked(True)
     panel._failed("It broke.\nline 5")

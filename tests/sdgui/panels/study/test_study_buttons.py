@@ -43,7 +43,7 @@ def ticked(button: MachinesButton) -> list[str]:
     return [name for name, action in choices(button).items() if action.isChecked()]
 
 
-def test_machines_are_ticked_one_after_another_and_any_stands_alone(button: MachinesButton) -> None:
+def test_several_machines_can_be_ticked_and_exclusive_ones_stand_alone(button: MachinesButton) -> None:
     received: list[list[str]] = []
     button.machines_chosen.connect(received.append)
     button.machines.aboutToShow.emit()
@@ -65,7 +65,7 @@ def test_machines_are_ticked_one_after_another_and_any_stands_alone(button: Mach
     assert len(received) == len(steps)
 
 
-def test_the_button_names_what_a_study_is_trained_on(button: MachinesButton) -> None:
+def test_the_button_names_the_machines_of_a_study(button: MachinesButton) -> None:
     assert button.text() == "This computer"
     local_icon = button.icon().cacheKey()
     button.show_chosen(["far"])
@@ -81,7 +81,7 @@ def test_the_button_names_what_a_study_is_trained_on(button: MachinesButton) -> 
         assert button.text() == text
 
 
-def test_without_other_machines_the_menu_says_where_they_are_added(qtbot: QtBot, button: MachinesButton) -> None:
+def test_without_other_machines_the_menu_links_to_where_they_are_added(qtbot: QtBot, button: MachinesButton) -> None:
     def disabled() -> list[str]:
         button.fill()
         return [
@@ -133,9 +133,7 @@ def test_the_menu_stays_open_while_machines_are_ticked(qtbot: QtBot, button: Mac
     menu.close()
 
 
-def test_studies_that_come_with_the_program_files_and_folders_are_opened(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shipped_studies_files_and_folders_are_opened(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     parent, paths = QWidget(), list[Path]()
     qtbot.addWidget(parent)
     menu = OpenMenu(parent)
@@ -153,7 +151,7 @@ def test_studies_that_come_with_the_program_files_and_folders_are_opened(
     assert paths[1:] == [Path("/a/study.json"), Path("/a")], "nothing is opened where nothing was chosen"
 
 
-def test_the_buttons_that_are_there_by_the_state(qtbot: QtBot, tmp_path: Path) -> None:
+def test_buttons_are_shown_by_state(qtbot: QtBot, tmp_path: Path) -> None:
     toolbar, ending = StudyToolbar(), StudyEnding(cast(Any, None))
     qtbot.addWidget(toolbar)
     toolbar.show()

@@ -53,7 +53,7 @@ def becomes(services: Services, study: StudyRecord, look: StudySnapshot) -> None
     services.studies.changed.emit(study.id)
 
 
-def test_only_news_of_the_study_that_is_shown_is_shown(panel: StudyPanel, services: Services) -> None:
+def test_only_updates_of_the_shown_study_are_shown(panel: StudyPanel, services: Services) -> None:
     first, second = listed(services, "first"), listed(services, "second")
     panel.refresh()
     assert panel.toolbar.box.currentText() == "second", "the newest"
@@ -65,7 +65,7 @@ def test_only_news_of_the_study_that_is_shown_is_shown(panel: StudyPanel, servic
     assert panel.view.state.text().startswith("Done.")
 
 
-def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
+def test_a_restarted_study_asks_before_it_is_killed(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[str] = []
@@ -82,7 +82,7 @@ def test_a_study_that_ended_and_goes_on_is_asked_before_it_is_killed(
     assert requests == ["stop", "stop"]
 
 
-def test_studies_are_looked_at_when_the_panel_is_entered_or_one_is_added(
+def test_studies_are_read_when_the_panel_is_entered_or_one_is_added(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[None] = []
@@ -100,7 +100,7 @@ def test_studies_are_looked_at_when_the_panel_is_entered_or_one_is_added(
     assert services.settings.value("study/shown") == panel._id()
 
 
-def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
+def test_a_selection_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
     first, second = listed(services, "first"), listed(services, "second")
     panel.refresh()
     panel.select(Selection(study_id=first.id))
@@ -114,7 +114,7 @@ def test_the_choice_in_the_tree_is_followed_once(panel: StudyPanel, services: Se
     assert panel._id() == first.id
 
 
-def test_the_study_that_was_shown_is_shown_again(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
+def test_the_last_study_is_shown_again(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
     first, _ = listed(services, "first"), listed(services, "second")
     panel.refresh()
     panel.show_study(first.id)
@@ -130,7 +130,7 @@ def test_the_study_that_was_shown_is_shown_again(qtbot: QtBot, panel: StudyPanel
     assert second.toolbar.box.currentText() == "second"
 
 
-def test_what_is_ticked_in_the_tree_is_in_the_form(panel: StudyPanel, services: Services) -> None:
+def test_ticked_rows_of_the_tree_are_in_the_form(panel: StudyPanel, services: Services) -> None:
     experiment = services.store.add_experiment(preset_config("coca", "tiny"), "one")
     services.store.add_experiment(preset_config("coca", "tiny"), "two")
     panel.select(Selection(ticked_experiments=frozenset({experiment.id})))
@@ -141,7 +141,7 @@ def test_what_is_ticked_in_the_tree_is_in_the_form(panel: StudyPanel, services: 
     assert [arm.name for arm, _ in panel.editor.ticked()] == ["clip", "sd-clip"]
 
 
-def test_a_study_that_ended_unexpectedly_or_cannot_be_read_says_why(panel: StudyPanel, services: Services) -> None:
+def test_an_unexpected_end_or_unreadable_study_gives_the_reason(panel: StudyPanel, services: Services) -> None:
     study = listed(services, "mine")
     panel.refresh()
     becomes(services, study, a_look("interrupted", stderr="Traceback\nout of memory"))
@@ -154,7 +154,7 @@ def test_a_study_that_ended_unexpectedly_or_cannot_be_read_says_why(panel: Study
     assert not panel.toolbar.begin.isEnabled()
 
 
-def test_start_is_pressed_once_and_a_refusal_is_said(
+def test_start_is_pressed_once_and_a_refusal_is_reported(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = listed(services, "mine")
@@ -174,7 +174,7 @@ def test_start_is_pressed_once_and_a_refusal_is_said(
     assert started == [study.id]
 
 
-def test_a_run_that_has_not_begun_cannot_be_watched_yet(
+def test_a_run_that_has_not_started_cannot_be_watched(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path
 ) -> None:
     study = listed(services, "mine")
@@ -190,9 +190,7 @@ def test_a_run_that_has_not_begun_cannot_be_watched_yet(
     assert signal.args == [run.id]
 
 
-def test_a_study_in_the_bin_and_back_tells_the_tree_of_its_arms(
-    qtbot: QtBot, panel: StudyPanel, services: Services
-) -> None:
+def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
     study = listed(services, "mine")
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "clip")
     services.store.link_arm(study.id, "clip", experiment.id)
@@ -213,7 +211,7 @@ def test_a_study_in_the_bin_and_back_tells_the_tree_of_its_arms(
     assert panel.stack.currentWidget() is panel.view
 
 
-def test_a_study_that_grows_offers_no_experiment_that_is_its_arm(panel: StudyPanel, services: Services) -> None:
+def test_extending_a_study_offers_no_experiment_that_is_its_arm(panel: StudyPanel, services: Services) -> None:
     study = listed(services, "mine")
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "own")
     services.store.add_experiment(preset_config("coca", "tiny"), "another")
@@ -229,7 +227,7 @@ def test_a_study_that_grows_offers_no_experiment_that_is_its_arm(panel: StudyPan
     assert panel._grows is None, "the next form makes a new study"
 
 
-def test_copied_and_exported_is_the_table_that_is_shown(
+def test_copy_and_export_use_the_shown_table(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = listed(services, "mine")

@@ -53,7 +53,7 @@ def a_look(state: Any = "done", study: Study | None = None, **more: Any) -> Stud
     return StudySnapshot(Path("/a"), state, study or a_study(), **more)
 
 
-def test_what_can_be_done_goes_by_the_state(qtbot: QtBot, tmp_path: Path) -> None:
+def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
     toolbar, (ending, _) = StudyToolbar(), an_ending()
     qtbot.addWidget(toolbar)
     record = a_record(tmp_path)
@@ -81,7 +81,7 @@ def test_what_can_be_done_goes_by_the_state(qtbot: QtBot, tmp_path: Path) -> Non
     assert enabled(None, study=None) == "box"
 
 
-def test_a_request_disables_what_was_asked_until_it_may_be_killed(
+def test_a_pending_request_disables_its_button_until_a_kill_is_possible(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toolbar, (ending, programs) = StudyToolbar(), an_ending()
@@ -105,7 +105,7 @@ def test_a_request_disables_what_was_asked_until_it_may_be_killed(
     assert buttons() == (True, True, "Sto&p")
 
 
-def test_the_kill_button_comes_by_itself_and_a_kill_is_no_request(
+def test_the_kill_button_appears_by_itself_and_a_kill_is_no_request(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study_ending, "KILL_AFTER", 0.02)
@@ -119,7 +119,7 @@ def test_the_kill_button_comes_by_itself_and_a_kill_is_no_request(
     assert not ending.asked(3)
 
 
-def test_a_refused_request_is_said_and_forgotten(qtbot: QtBot) -> None:
+def test_a_refused_request_is_reported_and_cleared(qtbot: QtBot) -> None:
     ending, programs = an_ending()
     programs.refused = {"stop"}
     with qtbot.waitSignal(ending.refused) as said:
@@ -138,7 +138,7 @@ def test_the_newest_study_is_listed_first(qtbot: QtBot, tmp_path: Path) -> None:
     assert (toolbar.box.currentText(), toolbar.box.currentData()) == ("old", 1)
 
 
-def test_a_state_says_how_far_the_study_is() -> None:
+def test_a_state_shows_the_progress_of_the_study() -> None:
     runs = (a_run("clip"), a_run("sd", state="failed"), a_run("clip", 1, "waiting"))
     assert state_text(a_look("not started")) == "Not started yet."
     assert state_text(a_look("running", runs=runs, seconds_left=480.0)) == (
@@ -156,7 +156,7 @@ def view(qtbot: QtBot) -> StudyView:
     return view
 
 
-def test_the_page_of_a_study_says_what_its_numbers_lack(view: StudyView) -> None:
+def test_the_page_of_a_study_shows_what_its_numbers_lack(view: StudyView) -> None:
     view.show_look(a_look("running", a_study(seeds=[4])), {})
     assert view.note.text().splitlines() == [
         "Only one seed: no interval and no test. Add seeds for both.",
@@ -192,7 +192,7 @@ RESULTS = {
 }
 
 
-def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyView) -> None:
+def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> None:
     view.show_look(a_look(results=RESULTS, results_stamp=1.0), {"clip": 3})
     assert view.note.isHidden()
     assert view.bars.title.text() == "test/R@1, %: means of seeds with 95 % intervals"
@@ -210,7 +210,7 @@ def test_the_plot_follows_the_cell_that_is_chosen_and_the_network(view: StudyVie
     assert view.means.model().index(0, 2).data() == "50.0 [48.0, 52.0]"
 
 
-def test_arms_stand_as_the_study_has_them_until_a_head_is_pressed(view: StudyView) -> None:
+def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:
     assert not view.costs.isVisibleTo(view), "there is nothing to show yet"
     values = {"zebra": 0.095, "ant": 0.1, "bee": None}
     arms = {
@@ -237,7 +237,7 @@ def test_arms_stand_as_the_study_has_them_until_a_head_is_pressed(view: StudyVie
     assert view.note.wordWrap()
 
 
-def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> None:
+def test_new_results_replace_the_old_and_equal_ones_do_not(view: StudyView) -> None:
     view.show_look(a_look(results=RESULTS, results_stamp=1.0), {})
     changed = {"clip": an_arm([0], {"final": {"test/R@1": a_mean(0.6, None, 0.6)}})}
     newer = RESULTS | {"arms": changed, "metrics": ["test/R@1"]}
@@ -252,7 +252,7 @@ def test_new_results_replace_the_old_and_the_same_do_not(view: StudyView) -> Non
     assert not view.bars.isVisibleTo(view)
 
 
-def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView) -> None:
+def test_runs_are_listed_with_their_progress(qtbot: QtBot, view: StudyView) -> None:
     runs = (
         a_run("clip", 0, "done", seconds=90.0, seconds_left=1.0),
         a_run("clip", 1, "training", step=1200, total=4000, seconds_left=60.0, device="1"),
@@ -285,7 +285,7 @@ def test_the_runs_are_listed_with_how_far_they_are(qtbot: QtBot, view: StudyView
     assert (view.runs.topLevelItemCount(), view.progress.isHidden()) == (0, True)
 
 
-def test_the_arms_are_listed_with_their_differences(view: StudyView) -> None:
+def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
     arms = [
         {"name": "clip", "preset": "clip"},
         {"name": "hot", "preset": "clip", "set": ["optim.clip_norm=7"]},
@@ -306,7 +306,7 @@ def test_the_arms_are_listed_with_their_differences(view: StudyView) -> None:
     assert view.arms.topLevelItemCount() == 2
 
 
-def test_means_are_drawn_with_their_intervals_seeds_and_names(qtbot: QtBot) -> None:
+def test_means_are_drawn_with_intervals_seeds_and_names(qtbot: QtBot) -> None:
     bars = ErrorBars()
     qtbot.addWidget(bars)
     bars.set_bars(

@@ -69,7 +69,7 @@ def texts(table: Table) -> list[list[str]]:
     return [[cell.text for cell in row] for row in table.rows]
 
 
-def test_shares_are_in_per_cent_and_other_scores_are_not() -> None:
+def test_proportions_are_in_percent_and_other_scores_are_not() -> None:
     assert [is_share(name) for name in ("test/R@1", "caption/CIDEr", "caption/length", "vocabulary")] == [
         True,
         False,
@@ -86,7 +86,7 @@ def test_shares_are_in_per_cent_and_other_scores_are_not() -> None:
     assert interval("R@1", a_mean(-0.01, 0.02), signed=True) == "-1.0 [-3.0, +1.0]"
 
 
-def test_a_mean_has_its_seeds_its_unit_and_its_cost() -> None:
+def test_a_mean_has_its_seeds_unit_and_cost() -> None:
     table = means_table(results(), "final")
     assert list(table.columns) == ["Arm", "Seeds", "test/R@1 %", "caption/CIDEr", "Step", "Training", "Cost"]
     assert list(table.metrics) == ["", "", *METRICS, "", "", ""]
@@ -103,7 +103,7 @@ def test_a_mean_has_its_seeds_its_unit_and_its_cost() -> None:
     assert (rows[0][0].value, rows[0][1].value, rows[0][2].value, rows[0][4].value) == ("clip", 2, 0.4, 0.25)
 
 
-def test_the_means_are_of_the_network_that_is_chosen() -> None:
+def test_means_are_of_the_selected_network() -> None:
     assert [row[2] for row in texts(means_table(results(), "teacher"))] == ["–", "50.0 [49.0, 51.0]", "–"]
     assert [row[2] for row in texts(means_table(results(), "student"))][:2] == ["40.0 [38.0, 42.0]", "–"]
 
@@ -119,7 +119,7 @@ def compared(**changes: Any) -> dict[str, Any]:
     return results(compare=[comparison | changes])
 
 
-def test_a_difference_says_whether_it_is_clear_and_in_which_direction() -> None:
+def test_a_difference_shows_significance_and_direction() -> None:
     table = differences_table(compared(), "final")
     steps, timed = texts(table)
     assert steps == [
@@ -170,7 +170,7 @@ def test_a_difference_of_another_network_is_not_shown() -> None:
     assert texts(differences_table(compared(equal_clock={}), "teacher")) == []
 
 
-def test_a_comparison_without_runs_says_what_is_missing() -> None:
+def test_a_comparison_without_runs_names_what_is_missing() -> None:
     lacking = compared(arm="none", metrics={}, equal_clock={})
     table = differences_table(lacking, "final")
     assert texts(table)[0][:3] == ["none", "clip", "none: no finished run"]
@@ -180,7 +180,7 @@ def test_a_comparison_without_runs_says_what_is_missing() -> None:
     assert texts(apart)[0][2] == "No seed finished in both arms"
 
 
-def test_the_bars_are_in_the_units_of_the_table_and_in_the_colours_of_the_runs() -> None:
+def test_bars_have_the_units_of_the_table_and_the_colours_of_the_runs() -> None:
     clip, sd = bars_of(results(), "test/R@1", "final", {"sd": 7})
     assert (clip.name, clip.mean, clip.low, clip.values) == ("clip", 40.0, 38.0, (39.0, 41.0))
     assert clip.high == pytest.approx(42.0)
@@ -234,7 +234,7 @@ def test_the_model_gives_order_colour_tooltip_and_metric(qapp: object) -> None:
     assert rows.index(1, 0).data(METRIC) == "val/R@1", "of a row, whatever its column"
 
 
-def test_copied_are_the_cells_that_are_chosen_or_everything(qtbot: QtBot) -> None:
+def test_copying_takes_the_selected_cells_or_everything(qtbot: QtBot) -> None:
     model = model_of(means_table(results(), "final"))
     view = ResultsView("Means")
     qtbot.addWidget(view)
@@ -256,7 +256,7 @@ def test_copied_are_the_cells_that_are_chosen_or_everything(qtbot: QtBot) -> Non
     assert QApplication.clipboard().text() == "Arm\tSeeds\nclip\t2"
 
 
-def test_differences_are_headed_by_what_was_equal() -> None:
+def test_differences_are_titled_by_what_was_equal() -> None:
     titles = {"steps": "Equal steps", "budget": "Equal budget", "time": "Equal training time", "": "Difference"}
     for equal, title in titles.items():
         assert differences_table(compared(equal=equal), "final").columns[3] == title

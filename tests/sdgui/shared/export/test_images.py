@@ -60,7 +60,7 @@ def items(tmp_path: Path) -> list[GalleryItem]:
 
 
 @pytest.mark.parametrize("export", [export_copies, export_links])
-def test_folders_get_further_names_and_keep_what_is_there(
+def test_folders_get_numbered_names_and_existing_files_stay(
     export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out" / "deep"
@@ -96,7 +96,7 @@ def test_a_table_is_a_data_source(items: list[GalleryItem], tmp_path: Path) -> N
     assert [row.image for row in source.rows] == [item.path for item in items[:2]]
 
 
-def test_json_lines_hold_what_there_is(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_json_lines_hold_the_available_values(items: list[GalleryItem], tmp_path: Path) -> None:
     file = tmp_path / "elsewhere" / "found.jsonl"
     export_json_lines(items, file, silent)
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -105,7 +105,7 @@ def test_json_lines_hold_what_there_is(items: list[GalleryItem], tmp_path: Path)
     assert records[1]["true"] == "false"
 
 
-def test_contact_sheets_are_drawn_and_go_on_in_further_files(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_contact_sheets_are_drawn_over_several_files(items: list[GalleryItem], tmp_path: Path) -> None:
     file = tmp_path / "sheet.png"
     many = [items[0]] * SHEET + [items[1], items[2]]
     reports: list[tuple[int, int]] = []
@@ -134,7 +134,7 @@ def test_an_existing_file_is_refused_and_kept(
 
 
 @pytest.mark.parametrize("export", [export_copies, export_links])
-def test_a_folder_that_cannot_be_made_is_a_sentence(
+def test_a_folder_that_cannot_be_created_is_a_user_error(
     export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -142,7 +142,9 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(
         export(items, tmp_path / "file" / "out", silent)
 
 
-def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permissions_are_reported(
+    items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "closed" / "a.png"))
 
@@ -153,7 +155,7 @@ def test_permissions_are_said(items: list[GalleryItem], tmp_path: Path, monkeypa
                 export(items, tmp_path / "closed", silent)
 
 
-def test_a_image_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far_it_came(
+def test_an_unreadable_image_is_skipped_and_a_full_disk_reports_the_progress(
     items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = items[0].path
@@ -180,7 +182,7 @@ def test_a_image_that_may_not_be_read_is_left_out_and_a_full_disk_says_how_far_i
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["a.png"]
 
 
-def test_a_copy_that_fails_leaves_no_half_image(
+def test_a_failed_copy_leaves_no_partial_image(
     items: list[GalleryItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_reading: BinaryIO, writing: BinaryIO, _length: int) -> None:
@@ -193,7 +195,7 @@ def test_a_copy_that_fails_leaves_no_half_image(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_image_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_an_image_in_a_tar_is_extracted(items: list[GalleryItem], tmp_path: Path) -> None:
     """As a copy and as a link alike: it is no file to link to."""
     content = items[0].path.read_bytes()
     tar = tmp_path / "a.tar"
@@ -206,9 +208,7 @@ def test_a_image_in_a_tar_is_written_out(items: list[GalleryItem], tmp_path: Pat
         assert (tmp_path / f"out{number}" / "0.png").read_bytes() == content
 
 
-def test_a_contact_sheet_lists_the_images_that_it_could_not_draw_and_no_others(
-    items: list[GalleryItem], tmp_path: Path
-) -> None:
+def test_a_contact_sheet_lists_the_images_it_could_not_draw(items: list[GalleryItem], tmp_path: Path) -> None:
     """Images in a tar are drawn as files are."""
     content = items[0].path.read_bytes()
     tar = tmp_path / "a.tar"
@@ -223,7 +223,7 @@ def test_a_contact_sheet_lists_the_images_that_it_could_not_draw_and_no_others(
         assert file.crop((0, 0, 256, 240)).tobytes() == member.crop((0, 0, 256, 240)).tobytes(), "the same image"
 
 
-def test_a_place_beyond_what_a_tar_may_claim_is_skipped(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_an_offset_beyond_the_limits_of_a_tar_is_skipped(items: list[GalleryItem], tmp_path: Path) -> None:
     tar = tmp_path / "a.tar"
     with tar.open("wb") as sparse:
         sparse.truncate(1 << 30)
@@ -236,7 +236,7 @@ class Stop(Exception):
     pass
 
 
-def test_a_cancelled_export_leaves_no_half_file(items: list[GalleryItem], tmp_path: Path) -> None:
+def test_a_cancelled_export_leaves_no_partial_file(items: list[GalleryItem], tmp_path: Path) -> None:
     def stop(done: int, _total: int) -> None:
         if done:
             raise Stop
@@ -248,7 +248,7 @@ def test_a_cancelled_export_leaves_no_half_file(items: list[GalleryItem], tmp_pa
     assert not list(tmp_path.glob("half*"))
 
 
-def test_a_panel_exports_in_a_thread_and_says_what_came_of_it(
+def test_a_panel_exports_in_a_thread_and_reports_the_outcome(
     qtbot: QtBot, items: list[GalleryItem], tmp_path: Path
 ) -> None:
     panel = QWidget()

@@ -48,7 +48,7 @@ def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     parts.task.close_threads()
 
 
-def test_one_export_runs_at_a_time_and_its_progress_is_shown(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
+def test_one_export_runs_at_a_time_and_shows_progress(qtbot: QtBot, parts: Parts, tmp_path: Path) -> None:
     go_on, written = threading.Event(), Exported(tmp_path, 4)
 
     def work(progress: Progress) -> Exported:
@@ -68,7 +68,7 @@ def test_one_export_runs_at_a_time_and_its_progress_is_shown(qtbot: QtBot, parts
     assert parts.strip.isHidden(), "a report that comes late is of nothing"
 
 
-def test_an_export_that_is_cancelled_ends_at_its_next_report_and_another_may_follow(
+def test_a_cancelled_export_ends_at_its_next_report_and_another_may_follow(
     qtbot: QtBot, parts: Parts, tmp_path: Path
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
@@ -98,7 +98,7 @@ def test_an_export_that_is_cancelled_ends_at_its_next_report_and_another_may_fol
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
     ],
 )
-def test_whatever_ends_an_export_is_told(qtbot: QtBot, parts: Parts, error: Exception, text: str) -> None:
+def test_every_end_of_an_export_is_reported(qtbot: QtBot, parts: Parts, error: Exception, text: str) -> None:
     def work(_progress: Progress) -> Exported:
         raise error
 
@@ -110,7 +110,7 @@ def test_whatever_ends_an_export_is_told(qtbot: QtBot, parts: Parts, error: Exce
     assert not parts.task.running
 
 
-def test_reports_that_come_too_soon_are_left_out(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_in_quick_succession_are_skipped(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(task_module, "monotonic", lambda: clock[0])
     parts = Parts(qtbot)
@@ -122,7 +122,7 @@ def test_reports_that_come_too_soon_are_left_out(qtbot: QtBot, monkeypatch: pyte
     assert reported == [0, 3, 5]
 
 
-def test_the_menu_asks_where_and_begins_beside_the_last_one(
+def test_the_menu_asks_where_and_starts_beside_the_last_one(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel, messages = QWidget(), list[Message]()
@@ -163,7 +163,7 @@ def ink(image: QImage, left: int, top: int, right: int, bottom: int) -> int:
     return sum(image.pixel(x, y) != white for x in range(left, right) for y in range(top, bottom))
 
 
-def test_a_sheet_has_its_title_images_and_what_is_known_of_each(qapp: object, tmp_path: Path) -> None:
+def test_a_sheet_has_title_images_and_captions(qapp: object, tmp_path: Path) -> None:
     Image.new("RGB", (60, 20), "red").save(tmp_path / "a.png")
     bare, captioned = (
         GalleryItem(tmp_path / "a.png"),
@@ -209,7 +209,7 @@ TOY: ExportFormat[WriteImages] = ExportFormat(
 
 
 @pytest.mark.parametrize("formats", [IMAGE_FORMATS, CAPTION_FORMATS, (CLEANED,)])
-def test_a_row_has_all_that_menus_and_dialogs_need(formats: tuple[ExportFormat[object], ...]) -> None:
+def test_a_row_has_everything_for_menus_and_dialogs(formats: tuple[ExportFormat[object], ...]) -> None:
     assert len({row.name for row in formats}) == len(formats)
     for row in formats:
         assert row.title
@@ -222,7 +222,7 @@ def test_a_row_has_all_that_menus_and_dialogs_need(formats: tuple[ExportFormat[o
             assert row.suffix.startswith(".")
 
 
-def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_needs_only_its_row(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     panel = QWidget()
     qtbot.addWidget(panel)
     strip, bar = ProgressStrip(panel), MessageBar(panel)
@@ -242,7 +242,7 @@ def test_a_row_is_all_that_a_format_needs(qtbot: QtBot, tmp_path: Path, monkeypa
     menu.task.close_threads()
 
 
-def test_what_was_left_out_is_a_warning_with_its_reasons(tmp_path: Path) -> None:
+def test_skipped_images_are_a_warning_with_reasons(tmp_path: Path) -> None:
     report = Exported(tmp_path / "a.csv", 3, [(f"{number}.png", "missing") for number in range(60)])
     message = exported_message(report, "3 images exported.", Remedy("Use", lambda: None))
     assert (message.level, message.text) == ("warning", "3 images exported. 60 left out.")

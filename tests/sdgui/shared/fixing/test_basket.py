@@ -63,7 +63,7 @@ def held(store: Store) -> Held:
     return {(entry.source, entry.fix.path, entry.fix.caption, entry.fix.label): entry.fix for entry in store.fixes()}
 
 
-def test_undoing_goes_back_step_by_step_whatever_was_done(qapp: QApplication, store: Store) -> None:
+def test_undo_goes_back_step_by_step_after_any_action(qapp: QApplication, store: Store) -> None:
     @settings(max_examples=15)
     @given(STEPS)
     def holds(steps: list[tuple[str, Any]]) -> None:
@@ -93,7 +93,7 @@ def test_undoing_goes_back_step_by_step_whatever_was_done(qapp: QApplication, st
     holds()
 
 
-def test_a_fix_without_a_time_is_of_now_and_a_source_has_one_spelling(
+def test_a_fix_without_a_time_is_dated_now_and_a_source_has_one_spelling(
     qapp: QApplication, store: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "d.csv").touch()
@@ -109,7 +109,7 @@ def test_a_fix_without_a_time_is_of_now_and_a_source_has_one_spelling(
     assert [entry.source for entry in store.fixes()][1:] == [shards]
 
 
-def test_what_a_later_version_put_in_is_named_and_stays_what_it_is(store: Store) -> None:
+def test_an_entry_of_a_later_version_is_named_and_kept(store: Store) -> None:
     store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
     with store._write_own() as session:
         session.execute(update(FixRow).values(kind="cropped"))
@@ -124,7 +124,7 @@ def test_what_a_later_version_put_in_is_named_and_stays_what_it_is(store: Store)
     assert back.later == "cropped"
 
 
-def test_entries_of_any_data_count_for_every_data() -> None:
+def test_entries_without_data_count_for_every_source() -> None:
     def entry(number: int, source: str, kind: str = "wrong") -> StoredFix:
         return StoredFix(number, source, Fix.model_validate({"kind": kind, "path": f"/{number}.png"}))
 
@@ -149,11 +149,11 @@ def test_entries_of_any_data_count_for_every_data() -> None:
         ({"kind": "excluded"}, "the whole image"),
     ],
 )
-def test_what_a_fix_changes_in_words(fields: dict[str, Any], text: str) -> None:
+def test_changes_of_a_fix_as_text(fields: dict[str, Any], text: str) -> None:
     assert change_text(Fix(path="/a.png", **fields)) == text
 
 
-def test_what_takes_or_puts_nothing_is_no_step_to_undo(qapp: QApplication, store: Store) -> None:
+def test_a_no_op_is_no_undo_step(qapp: QApplication, store: Store) -> None:
     basket = Basket(store, cast(StoreWriter, Writer()))
     basket.take([])
     basket.put(Finding("/d.csv", ()))

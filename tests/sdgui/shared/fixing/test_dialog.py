@@ -33,7 +33,7 @@ def requests(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tupl
     return recorded
 
 
-def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
+def test_closing_the_dialog_removes_its_message(dialog: FixingDialog) -> None:
     dialog.view.bar.show_message(info("Saved."))
     dialog.close()
     assert (dialog.view.bar.text, dialog.view.bar.isHidden()) == ("", True)
@@ -43,7 +43,7 @@ def test_closing_it_puts_its_message_away(dialog: FixingDialog) -> None:
     assert [button.text() for button in buttons if button.autoDefault()] == [], "Enter presses none"
 
 
-def test_while_something_is_saved_only_cancelling_is_offered(
+def test_while_saving_only_cancel_is_offered(
     qtbot: QtBot, dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, cancelled = dialog.view, list[str]()
@@ -70,7 +70,7 @@ def test_while_something_is_saved_only_cancelling_is_offered(
     )  # fmt: skip
 
 
-def test_a_name_is_suggested_completed_and_replaced_only_when_the_dialog_asked(
+def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
     dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suggested: list[str] = []
@@ -93,7 +93,7 @@ def test_a_name_is_suggested_completed_and_replaced_only_when_the_dialog_asked(
     ]  # fmt: skip
 
 
-def test_what_is_taken_out_is_what_is_selected_or_all_of_these_data(qtbot: QtBot, dialog: FixingDialog) -> None:
+def test_removing_takes_the_selection_or_all_entries_of_the_data(qtbot: QtBot, dialog: FixingDialog) -> None:
     view = dialog.view
     assert (view.take_out.isEnabled(), view.take_all.isEnabled(), view.undo.isEnabled()) == (False, True, True)
     view.gallery.set_selected([0, 2])
@@ -111,7 +111,7 @@ def test_what_is_taken_out_is_what_is_selected_or_all_of_these_data(qtbot: QtBot
     qtbot.waitUntil(lambda: not view.undo.isEnabled())
 
 
-def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
+def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
     view, second_source = dialog.view, str(tmp_path / "other.csv")
     dialog._services.basket.put(Finding(second_source, (Fix(kind="excluded", path="/x.png"),)))
     qtbot.waitUntil(lambda: view.sources.count() == 2)
@@ -131,7 +131,7 @@ def test_each_of_several_data_has_its_entries(qtbot: QtBot, dialog: FixingDialog
     assert dialog.source() == second_source, "what was chosen stays"
 
 
-def test_images_of_any_data_are_of_those_that_one_chooses(
+def test_entries_without_data_belong_to_the_chosen_source(
     qtbot: QtBot, dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = dialog.view
@@ -190,7 +190,7 @@ def test_the_page_of_a_finished_pair_is_saved_and_opened(
     assert opened_urls == [QUrl.fromLocalFile("/b.html")]
 
 
-def test_what_a_later_version_put_in_stays_in_the_basket_when_data_are_saved(
+def test_an_entry_of_a_later_version_stays_in_the_basket_when_data_are_saved(
     dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
     later = [replace(dialog.entries[0], later="cropped"), *dialog.entries[1:]]
@@ -203,7 +203,7 @@ def test_what_a_later_version_put_in_stays_in_the_basket_when_data_are_saved(
     assert not dialog.view.save.isEnabled(), "nothing of it can be applied"
 
 
-def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialog) -> None:
+def test_additional_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialog) -> None:
     store, launcher = dialog._services.store, dialog._services.launcher
     launcher._timer.stop()  # they stay in the queue
     launcher.check_queue = lambda: None  # type: ignore[method-assign]
@@ -224,7 +224,7 @@ def test_further_seeds_count_from_the_runs_own(qtbot: QtBot, dialog: FixingDialo
     )
 
 
-def test_only_runs_that_are_done_are_compared_and_comparing_can_be_cancelled(
+def test_only_finished_runs_are_compared_and_comparing_can_be_cancelled(
     dialog: FixingDialog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, workers = dialog._services.store, Workers()
@@ -248,7 +248,7 @@ def test_only_runs_that_are_done_are_compared_and_comparing_can_be_cancelled(
     assert workers[str(runs[1].folder)].last("before_after")["before"] == [str(runs[0].folder)]
 
 
-def test_how_a_pair_stands_in_words(dialog: FixingDialog) -> None:
+def test_states_of_a_pair_as_text(dialog: FixingDialog) -> None:
     store = dialog._services.store
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "mine").id)
     done, failed = replace(run, state=RunState.DONE), replace(run, state=RunState.FAILED)

@@ -29,7 +29,7 @@ def captions(dialog: FixingDialog) -> list[str]:
     return [item.caption for item in dialog.view.gallery.items()]
 
 
-def test_entries_are_taken_out_one_by_one_or_all_and_put_back(qtbot: QtBot, dialog: FixingDialog) -> None:
+def test_entries_are_removed_one_by_one_or_all_and_restored(qtbot: QtBot, dialog: FixingDialog) -> None:
     view, basket = dialog.view, dialog._services.basket
     assert captions(dialog) == ["a a", "a b", "all captions → a hat"]
     assert view.counts.text() == "3 changes: 2 wrong · 1 new caption"
@@ -81,7 +81,7 @@ def test_the_pair_is_queued_on_the_data_before_and_after(
     assert titles == ["clip with fixes 3", "clip with fixes 2", "clip with fixes"], "the newest first"
 
 
-def test_several_seeds_are_pairs_of_one_experiment_and_those_that_are_done_are_compared(
+def test_several_seeds_are_pairs_of_one_experiment_and_finished_ones_are_compared(
     qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = dialog._services
@@ -102,7 +102,7 @@ def test_several_seeds_are_pairs_of_one_experiment_and_those_that_are_done_are_c
     assert [run.id for run in some.done[0]] == [run.id for run in pair.further_seeds[1]]
 
 
-def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
+def test_a_fix_that_no_longer_fits_is_reported_in_the_dialog_and_nothing_is_queued(
     qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
 ) -> None:
     (tmp_path / "pairs.csv").write_text("filepath,title\na.png,another\nc.png,a c\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def test_a_fix_that_no_longer_fits_is_told_in_the_dialog_and_nothing_is_queued(
     assert dialog.view.retrain.isEnabled()
 
 
-def test_a_panel_takes_part_by_one_record(qtbot: QtBot, services: Services) -> None:
+def test_a_panel_takes_part_through_one_record(qtbot: QtBot, services: Services) -> None:
     """In its table of actions, or for a gallery in its context menu; where nothing is found nothing is put."""
     findings: list[Finding | None] = [None, Finding("/d.csv", (Fix(kind="excluded", path="/a.png"),))]
     record = basket_action("x", "X", "tip", lambda _panel: findings[0], lambda _panel: services.basket)
@@ -132,7 +132,7 @@ def test_a_panel_takes_part_by_one_record(qtbot: QtBot, services: Services) -> N
     qtbot.waitUntil(lambda: services.basket.count == 2)
 
 
-def test_a_retraining_that_failed_is_not_begun_by_the_next_save(
+def test_a_failed_retraining_is_not_started_by_the_next_save(
     qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
 ) -> None:
     dialog.view.retrain.click()
@@ -145,7 +145,7 @@ def test_a_retraining_that_failed_is_not_begun_by_the_next_save(
     assert dialog.work.pairs() == []
 
 
-def test_runs_on_the_data_are_offered_the_one_that_found_the_fixes_first(
+def test_runs_on_the_data_are_offered_with_the_one_that_found_the_fixes_first(
     qtbot: QtBot, dialog: FixingDialog, tmp_path: Path
 ) -> None:
     services, data = dialog._services, tmp_path / "pairs.csv"
@@ -164,7 +164,7 @@ def test_runs_on_the_data_are_offered_the_one_that_found_the_fixes_first(
     assert dialog.view.runs.currentIndex() == 0
 
 
-def test_the_pair_that_was_chosen_stays_chosen_and_only_a_finished_one_is_compared(
+def test_the_selected_pair_stays_selected_and_only_a_finished_one_is_compared(
     qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, config = dialog._services, preset_config("clip", "tiny")

@@ -36,7 +36,7 @@ def parent(qtbot: QtBot) -> QWidget:
     return parent
 
 
-def test_each_kind_of_field_has_its_editor_which_tells_what_it_is(parent: QWidget) -> None:
+def test_each_kind_of_field_has_an_editor_with_a_description(parent: QWidget) -> None:
     kinds = [
         (replace(SPEC, kind="flag"), FlagEditor),
         (replace(SPEC, kind="choice", choices=("x", "y")), ChoiceEditor),
@@ -60,7 +60,7 @@ def test_each_kind_of_field_has_its_editor_which_tells_what_it_is(parent: QWidge
     assert editor_for(replace(SPEC, unit=""), parent).control.accessibleName() == "Rate"
 
 
-def test_a_box_and_a_list_tell_what_a_user_chose_alone(qtbot: QtBot, parent: QWidget) -> None:
+def test_a_box_and_a_list_emit_only_user_changes(qtbot: QtBot, parent: QWidget) -> None:
     heard: list[str] = []
     flag = FlagEditor(replace(SPEC, kind="flag"), parent)
     choice = ChoiceEditor(replace(SPEC, kind="choice", choices=("x", "y")), parent)
@@ -87,7 +87,7 @@ def test_a_box_and_a_list_tell_what_a_user_chose_alone(qtbot: QtBot, parent: QWi
     assert not box.isEnabled()
 
 
-def test_a_number_is_stepped_by_its_last_digit_unless_it_is_read_only(qtbot: QtBot, parent: QWidget) -> None:
+def test_stepping_changes_the_last_digit_unless_read_only(qtbot: QtBot, parent: QWidget) -> None:
     editor, heard = NumberEditor(SPEC, parent), list[str]()
     editor.edited.connect(lambda: heard.append(editor.text()))
     line = editor.control
@@ -120,7 +120,7 @@ def test_suggestions_are_taken_as_if_typed(parent: QWidget) -> None:
     assert heard == ["RN50"]
 
 
-def test_a_path_is_browsed_for_where_it_is_and_dropped(
+def test_a_path_is_browsed_from_its_folder_and_dropped(
     qtbot: QtBot, parent: QWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor, heard = PathEditor(replace(SPEC, kind="text", widget="source"), parent), list[str]()
@@ -172,7 +172,7 @@ def test_a_path_is_browsed_for_where_it_is_and_dropped(
     assert (editor.text(), len(heard), editor._browse.isVisible()) == ("kept", 3, False)
 
 
-def test_columns_of_the_data_are_offered_with_how_many_classes_they_have(qtbot: QtBot, parent: QWidget) -> None:
+def test_columns_of_the_data_are_offered_with_their_number_of_classes(qtbot: QtBot, parent: QWidget) -> None:
     editor, heard = ColumnEditor(replace(SPEC, kind="text", widget="column"), parent), list[str]()
     editor.show()
     editor.edited.connect(lambda: heard.append(editor.text()))
@@ -232,7 +232,7 @@ def test_a_row_marks_what_differs_and_resets_it(qtbot: QtBot, parent: QWidget) -
     assert focused == ["a.b"]
 
 
-def test_a_row_says_what_is_wrong_below_it(parent: QWidget) -> None:
+def test_a_row_shows_its_error_below(parent: QWidget) -> None:
     row = FormRow(SPEC, parent)
     row.show()
     row.set_error("")
@@ -248,7 +248,7 @@ def test_a_row_says_what_is_wrong_below_it(parent: QWidget) -> None:
     assert row.editor.control.property("invalid") is False
 
 
-def test_the_line_of_a_group_folds_it(parent: QWidget) -> None:
+def test_the_heading_of_a_group_folds_it(parent: QWidget) -> None:
     group = FieldGroup("objectives.x", "Matching", "Tells true pairs.")
     row, requests = FoldRow(replace(SPEC, title="Weight", unit=""), group, parent), list[None]()
     row.fold_asked.connect(lambda: requests.append(None))

@@ -24,7 +24,7 @@ from sdgui.shared.form.state import FormState
 from sdgui.widgets.style.theme import apply_theme
 
 
-def test_a_unit_is_told_where_the_title_does_not_say_it() -> None:
+def test_a_unit_is_shown_where_the_title_lacks_it() -> None:
     units = {spec.path: spec.told_unit for spec in groups_of(GenerationSettings, "")[0].fields}
     assert units["beams"] == units["captions"] == ""
     assert units["max_tokens"] == "tokens"
@@ -75,7 +75,7 @@ def type_into(form: ConfigForm, field: str, text: str) -> None:
     QTest.keyClicks(control, text)
 
 
-def test_every_field_has_an_editor_but_the_version_and_the_preset(form: ConfigForm) -> None:
+def test_every_field_has_an_editor_except_version_and_preset(form: ConfigForm) -> None:
     assert sorted(form.draft()) == sorted(name for name in field_names() if name not in ("version", "preset"))
     for path in form.draft():
         row = form.row(path)
@@ -85,7 +85,7 @@ def test_every_field_has_an_editor_but_the_version_and_the_preset(form: ConfigFo
 
 @pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("size", ["tiny", "demo", "base", "large"])
-def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, size: str) -> None:
+def test_a_preset_round_trips(form: ConfigForm, name: str, size: str) -> None:
     config = preset_config(name, size)  # type: ignore[arg-type]
     form.set_config(config)
     assert form.config() == config
@@ -95,7 +95,7 @@ def test_a_preset_goes_in_and_comes_out_the_same(form: ConfigForm, name: str, si
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_come_back_the_same(number: float) -> None:
+def test_numbers_round_trip(number: float) -> None:
     spec = next(
         field for group in groups_of(RunConfig, "Experiment") for field in group.all_fields() if field.kind == "number"
     )
@@ -133,7 +133,7 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
         ("name", "x" * 121, "at most 120"),
     ],
 )
-def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str, text: str, words: str) -> None:
+def test_invalid_text_stays_with_its_error(form: ConfigForm, qtbot, field: str, text: str, words: str) -> None:
     with qtbot.waitSignal(form.validity_changed) as validity:
         type_into(form, field, text) if text else (line(form, field).clear(), line(form, field).textEdited.emit(""))
     assert validity.args == [False]
@@ -152,7 +152,7 @@ def test_wrong_text_stays_with_its_sentence(form: ConfigForm, qtbot, field: str,
     assert not form._problems.isVisible()
 
 
-def test_contradictions_land_on_their_fields(form: ConfigForm) -> None:
+def test_contradictions_are_shown_at_their_fields(form: ConfigForm) -> None:
     form.set_config(preset_config("sd-clip", "demo"))
     form.set_value("teacher.kind", "none")
     taught = {"objectives.distill_similarity.weight", "objectives.distill_prototypes.weight"}
@@ -168,7 +168,7 @@ def test_an_unreadable_field_does_not_hide_other_errors(form: ConfigForm) -> Non
     assert set(form.errors()) == {"optim.epochs", "optim.batch_size"}
 
 
-def test_problems_button_goes_round_the_errors(form: ConfigForm, qapp: QApplication) -> None:
+def test_the_problems_button_cycles_through_the_errors(form: ConfigForm, qapp: QApplication) -> None:
     form.set_value("optim.eps", "x")  # under More
     form.set_value("seed", "-1")
     form.activateWindow()
@@ -251,7 +251,7 @@ def test_read_only(form: ConfigForm) -> None:
     assert form.draft()["name"] == "other"
 
 
-def test_a_draft_keeps_wrong_texts(form: ConfigForm, qtbot) -> None:
+def test_a_draft_keeps_invalid_texts(form: ConfigForm, qtbot) -> None:
     form.set_value("optim.epochs", "ma")
     form.set_value("data.train", "/images/träin.csv")
     second_form = ConfigForm()
@@ -292,7 +292,7 @@ def test_suggestions(form: ConfigForm) -> None:
     assert completer.currentCompletion() == "ViT-B-32"
 
 
-def test_what_is_switched_off_is_one_line_that_says_what_it_is_for(form: ConfigForm, qtbot) -> None:
+def test_a_disabled_group_is_one_line_with_its_purpose(form: ConfigForm, qtbot) -> None:
     form.set_config(preset_config("clip", "demo"))
     matching = [path for path in shown(form) if path.startswith("objectives.matching")]
     assert matching == ["objectives.matching.weight"]
@@ -309,7 +309,7 @@ def test_what_is_switched_off_is_one_line_that_says_what_it_is_for(form: ConfigF
     assert "objectives.matching.negatives" not in shown(form)
 
 
-def test_a_weight_unfolds_and_taking_it_away_does_not_fold_under_the_typing(form: ConfigForm, qtbot) -> None:
+def test_a_weight_unfolds_and_removing_it_does_not_fold_while_typing(form: ConfigForm, qtbot) -> None:
     form.set_config(preset_config("sd-clip", "demo"))
     assert "objectives.distill_features.on" not in shown(form)
     type_into(form, "objectives.distill_features.weight", "0.5")
@@ -321,7 +321,7 @@ def test_a_weight_unfolds_and_taking_it_away_does_not_fold_under_the_typing(form
     assert "objectives.distill_prototypes.prototypes" in shown(form)
 
 
-def test_a_preset_shows_the_objectives_that_it_trains_on(form: ConfigForm) -> None:
+def test_a_preset_shows_its_objectives(form: ConfigForm) -> None:
     for name in ("albef", "dino", "fixmatch", "sd-coca"):
         config = preset_config(name, "demo")
         form.set_config(config)
@@ -331,7 +331,7 @@ def test_a_preset_shows_the_objectives_that_it_trains_on(form: ConfigForm) -> No
         assert unfolded == trained, name
 
 
-def test_only_what_the_chosen_fusion_reads_is_shown(form: ConfigForm) -> None:
+def test_only_settings_of_the_chosen_fusion_are_shown(form: ConfigForm) -> None:
     for kind, fields in {"none": set(), "cross-attention": {"text_attention"}, "merged": {"feed_forward"},
                       "skip": {"merge_every"}, "queries": {"queries"}}.items():  # fmt: skip
         form.set_value("fusion.kind", kind)
@@ -352,7 +352,7 @@ def test_an_error_in_a_folded_group_unfolds_it(form: ConfigForm) -> None:
     assert "views.student.mask_share" in shown(form)
 
 
-def test_rows_are_made_between_other_events_top_first(qtbot) -> None:
+def test_rows_are_created_between_events_from_the_top(qtbot) -> None:
     fresh = ConfigForm()
     qtbot.addWidget(fresh)
     fresh.show()
@@ -364,7 +364,7 @@ def test_rows_are_made_between_other_events_top_first(qtbot) -> None:
     assert len(created) < 0.6 * len(fresh.draft())
 
 
-def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm, qtbot) -> None:
+def test_tab_order_follows_the_rows_regardless_of_creation_order(form: ConfigForm, qtbot) -> None:
     form.set_config(preset_config("clip", "demo"))
     form.activateWindow()
     qtbot.waitUntil(form.isActiveWindow)
@@ -382,5 +382,5 @@ def test_tab_follows_the_rows_though_later_ones_were_made_first(form: ConfigForm
 
 
 @pytest.mark.parametrize(("mix", "has"), [("none", False), ("either", True), ("mixup", True)])
-def test_how_much_is_mixed_matters_where_images_are_mixed(mix: str, has: bool) -> None:
+def test_mix_settings_matter_only_where_images_are_mixed(mix: str, has: bool) -> None:
     assert matters("views.student.mix_alpha", {"views.student.mix": mix}) is has

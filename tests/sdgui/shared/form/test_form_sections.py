@@ -25,7 +25,7 @@ from tests.sdgui.shared.form.test_form import form, one_form, shown
 __all__ = ["form", "one_form"]  # fixtures
 
 
-def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(form: ConfigForm) -> None:
+def test_the_section_list_marks_errors_and_differences_and_links_to_them(form: ConfigForm) -> None:
     paths = [section.group.path for section in form._sections]
     row = paths.index("optim")
     item = form._list.item(row)
@@ -64,7 +64,7 @@ def test_the_list_of_sections_marks_what_is_wrong_or_differs_and_leads_there(for
     form.resize(900, 600)
 
 
-def test_what_is_under_more_is_counted_and_named(form: ConfigForm) -> None:
+def test_settings_under_more_are_counted_and_named(form: ConfigForm) -> None:
     form.finish()
     section = form._homes["optim.beta1"]
     more = section._more
@@ -81,7 +81,7 @@ def test_what_is_under_more_is_counted_and_named(form: ConfigForm) -> None:
     assert not more.isHidden()
 
 
-def test_a_field_is_explained_while_it_has_the_focus_and_more_is_put_below_it(qtbot: QtBot) -> None:
+def test_a_field_is_explained_while_focused_with_more_below_it(qtbot: QtBot) -> None:
     single = ConfigForm(sections=("optim",))
     qtbot.addWidget(single)
     below: list[QLabel] = []
@@ -121,7 +121,7 @@ def test_a_field_is_explained_while_it_has_the_focus_and_more_is_put_below_it(qt
 SPECS: dict[str, FieldSpec] = {field.path: field for part in groups_of(RunConfig, "") for field in part.all_fields()}
 
 
-def test_what_was_refused_is_an_error_of_that_text_and_of_that_config_alone() -> None:
+def test_a_refusal_belongs_to_its_text_and_config() -> None:
     state = FormState(groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"})))
     state.refuse({"data.train": "gone.csv does not exist.", "no.field": "of nothing"})
     assert (state.errors, state.config) == ({"data.train": "gone.csv does not exist."}, RunConfig())
@@ -137,7 +137,7 @@ def test_what_was_refused_is_an_error_of_that_text_and_of_that_config_alone() ->
     assert state.errors == {"seed": "It is taken."}
 
 
-def test_a_field_that_filters_hide_is_shown_when_it_is_gone_to(form: ConfigForm) -> None:
+def test_a_filtered_field_is_shown_when_navigated_to(form: ConfigForm) -> None:
     form.set_value("optim.epochs", 3)
     form._differences.click()
     form._search.setText("epochs")
@@ -147,7 +147,7 @@ def test_a_field_that_filters_hide_is_shown_when_it_is_gone_to(form: ConfigForm)
     assert form.row("seed").isVisibleTo(form)
 
 
-def test_of_what_differs_only_what_is_searched_for_is_shown(form: ConfigForm) -> None:
+def test_searching_narrows_the_differences(form: ConfigForm) -> None:
     form.set_values({"optim.epochs": 3, "seed": 5})
     form._differences.click()
     assert set(shown(form)) == {"optim.epochs", "seed"}
@@ -157,7 +157,7 @@ def test_of_what_differs_only_what_is_searched_for_is_shown(form: ConfigForm) ->
     assert (shown(form), form._nothing.isVisible()) == ([], True)
 
 
-def test_a_row_that_is_made_later_can_be_edited_as_little_as_the_others(qtbot: QtBot) -> None:
+def test_a_row_created_later_is_read_only_like_the_others(qtbot: QtBot) -> None:
     late = ConfigForm(sections=("optim",))
     qtbot.addWidget(late)
     late.set_read_only(True)
@@ -170,7 +170,7 @@ def test_a_row_that_is_made_later_can_be_edited_as_little_as_the_others(qtbot: Q
         late.set_read_only(True)
 
 
-def test_another_config_tells_whether_it_can_be_used(form: ConfigForm) -> None:
+def test_a_new_config_reports_its_validity(form: ConfigForm) -> None:
     validity: list[bool] = []
     form.validity_changed.connect(validity.append)
     form.set_value("optim.epochs", "many")
@@ -181,7 +181,7 @@ def test_another_config_tells_whether_it_can_be_used(form: ConfigForm) -> None:
 
 
 @pytest.mark.parametrize(("text", "number"), [("1_000", 1000), ("1\u2009000", 1000), (" 7 ", 7), ("2e1", 20)])
-def test_thousands_may_be_parted_as_the_program_parts_them(text: str, number: int) -> None:
+def test_thousands_may_be_separated_as_displayed(text: str, number: int) -> None:
     assert parse(SPECS["optim.batch_size"], text) == number
     assert parse(SPECS["optim.learning_rate"], text) == number
 
@@ -246,13 +246,13 @@ def test_a_setting_matters_where_it_has_an_effect(field: str, when: dict[str, An
     assert not matters(field, values | not_when)
 
 
-def test_what_chooses_matters_always() -> None:
+def test_choices_always_matter() -> None:
     values = values_of(RunConfig())
     for field in ("teacher.kind", "noise.caption_filter", "fusion.kind", f"{VIEW}.mask", "seed", "data.train"):
         assert matters(field, values), field
 
 
-def test_advanced_settings_wait_unless_they_are_the_point_of_a_choice() -> None:
+def test_advanced_settings_fold_unless_a_choice_depends_on_them() -> None:
     values = values_of(RunConfig())
     assert at_once("seed", False, values)
     assert not at_once("optim.beta1", True, values)
@@ -260,7 +260,7 @@ def test_advanced_settings_wait_unless_they_are_the_point_of_a_choice() -> None:
     assert not at_once("fusion.queries", True, values | {"fusion.kind": "none"})
 
 
-def test_groups_that_a_number_turns_on() -> None:
+def test_groups_enabled_by_a_number() -> None:
     groups = ("objectives.matching", "views.student", "views.local", "views.teacher", "views.clean", "optim", "views")
     assert [switch_of(group) for group in groups] == [
         "objectives.matching.weight", "views.student.count", "views.local.count", "views.teacher.count", "", "", ""
@@ -316,7 +316,7 @@ def test_each_setting_has_a_field_that_changes_the_config(
     assert config.objectives.custom[key].arguments == {last: 3}
 
 
-def test_what_is_wrong_with_the_file_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_problem_of_the_file_is_shown(qtbot: QtBot, tmp_path: Path) -> None:
     form = ConfigForm()
     qtbot.addWidget(form)
     custom = {f"{tmp_path}/gone.py:Loss": {}}

@@ -69,7 +69,7 @@ def picker(qtbot: QtBot, services: Services) -> DataPicker:
     return picker
 
 
-def test_known_sources_are_those_of_the_experiments_and_the_recent_ones(
+def test_known_sources_come_from_experiments_and_recent_choices(
     services: Services, qtbot: QtBot, tmp_path: Path
 ) -> None:
     for name in ("one", "two"):
@@ -88,7 +88,7 @@ def test_known_sources_are_those_of_the_experiments_and_the_recent_ones(
     assert picker.box.currentIndex() == -1
 
 
-def test_a_pattern_of_shards_is_typed_and_remembered(
+def test_a_shard_pattern_is_typed_and_remembered(
     services: Services, picker: DataPicker, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pattern is no file, and is offered again without being looked for."""
@@ -111,7 +111,7 @@ def test_a_pattern_of_shards_is_typed_and_remembered(
     assert second_picker.box.itemData(0) == "/data/{000..099}.tar"
 
 
-def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qtbot: QtBot) -> None:
+def test_a_choice_is_announced_and_counted(services: Services, picker: DataPicker, qtbot: QtBot) -> None:
     sources: list[str] = []
     facts: list[dict[str, Any]] = []
     picker.changed.connect(sources.append)
@@ -129,7 +129,7 @@ def test_a_choice_is_told_and_counted(services: Services, picker: DataPicker, qt
     assert len(sources) == 1
 
 
-def test_what_was_asked_before_is_taken_back(picker: DataPicker, qtbot: QtBot) -> None:
+def test_an_older_request_is_cancelled(picker: DataPicker, qtbot: QtBot) -> None:
     facts: list[dict[str, Any]] = []
     picker.described.connect(facts.append)
     picker.set_source("/data/slow")
@@ -141,7 +141,7 @@ def test_what_was_asked_before_is_taken_back(picker: DataPicker, qtbot: QtBot) -
     assert not picker.figures.isVisible()
 
 
-def test_what_cannot_be_read_says_why(picker: DataPicker, qtbot: QtBot, tmp_path: Path) -> None:
+def test_unreadable_sources_give_the_reason(picker: DataPicker, qtbot: QtBot, tmp_path: Path) -> None:
     refused: list[str] = []
     picker.refused.connect(refused.append)
     data = QMimeData()
@@ -155,16 +155,14 @@ def test_what_cannot_be_read_says_why(picker: DataPicker, qtbot: QtBot, tmp_path
     assert picker.facts() is None
 
 
-def test_figures_without_pairs_or_bad_rows() -> None:
+def test_statistics_without_pairs_or_bad_rows() -> None:
     facts = {"pairs": 0, "images": 7, "labels": {}, "bad": 0, "reasons": [], "format": "images without captions"}
     assert figures_text(facts) == "7 images · images without captions"
     assert reasons_text(facts) == ""
 
 
 @pytest.mark.parametrize(("width", "shown"), [(200, 3), (320, 5), (900, 8)])
-def test_a_card_shows_the_images_that_fit_and_is_not_wider_for_them(
-    qtbot: QtBot, services: Services, width: int, shown: int
-) -> None:
+def test_a_card_shows_as_many_images_as_fit(qtbot: QtBot, services: Services, width: int, shown: int) -> None:
     facts = DataFacts(services)
     card = DataCard(facts)
     qtbot.addWidget(card)
@@ -202,7 +200,7 @@ def test_a_card_has_its_height_before_the_facts_arrive(
     assert card.sizeHint().height() == before
 
 
-def test_what_the_splits_share_is_said_when_it_is_known(qtbot: QtBot, services: Services) -> None:
+def test_the_overlap_of_splits_is_shown_once_known(qtbot: QtBot, services: Services) -> None:
     facts = DataFacts(services)
     card = DataCard(facts)
     qtbot.addWidget(card)
@@ -228,7 +226,7 @@ def test_a_held_out_tenth_is_written_to_the_home_not_to_the_users_folder(
     assert requests[0]["folder"] == str(services.store.home / "data" / "pairs-2")
 
 
-def test_holding_out_says_how_far_it_is_and_can_be_asked_for_again(
+def test_splitting_shows_progress_and_can_be_repeated(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts, requests = DataFacts(services), list[None]()
@@ -265,7 +263,7 @@ def facts(**changed: Any) -> SourceFacts:
     return values | changed  # type: ignore[no-any-return]
 
 
-def test_only_what_is_known_to_be_wrong_is_refused() -> None:
+def test_only_known_errors_are_refused() -> None:
     assert list(refusals(config("data.train="), {})) == ["data.train"]
     assert refusals(config(), {}) == {}
     assert refusals(config(), {"/t.csv": facts()}) == {}
@@ -283,7 +281,7 @@ def test_only_what_is_known_to_be_wrong_is_refused() -> None:
         (("optim.batch_size=81",), facts(), "optim.batch_size", "at most 80"),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field(settings: tuple[str, ...], known: Any, field: str, words: str) -> None:
+def test_errors_are_shown_at_their_field(settings: tuple[str, ...], known: Any, field: str, words: str) -> None:
     problems = refusals(config(*settings), {"/t.csv": known})
     assert list(problems) == [field]
     assert words in problems[field]
@@ -297,15 +295,15 @@ def test_bad_validation_data_are_refused_too() -> None:
 
 
 @pytest.mark.parametrize("known", [Cancelled(), Lost("The worker exited."), Failure("KeyError: 'x'", "Traceback")])
-def test_a_worker_that_fails_says_nothing_about_the_data(known: Failure) -> None:
+def test_a_failing_worker_gives_no_verdict_on_the_data(known: Failure) -> None:
     assert refusals(config(), {"/t.csv": known}) == {}
 
 
-def test_labels_of_shards_are_not_known() -> None:
+def test_labels_of_shards_are_unknown() -> None:
     assert refusals(config("data.label=kind"), {"/t.csv": facts(labels={}, sampled=True)}) == {}
 
 
-def test_a_worker_is_asked_about_every_source(qtbot: QtBot, tmp_path: Path) -> None:
+def test_every_source_is_requested_from_a_worker(qtbot: QtBot, tmp_path: Path) -> None:
     """With the worker itself: an empty table, one that is not there, and none named at all."""
     pool = WorkerPool()
     check, said = DataCheck(pool), list[dict[str, str]]()

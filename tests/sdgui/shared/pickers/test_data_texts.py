@@ -34,7 +34,7 @@ def facts(**more: Any) -> Any:
     return fields | more
 
 
-def test_figures_are_said_in_the_singular_and_the_plural() -> None:
+def test_statistics_use_singular_and_plural() -> None:
     assert figures_text(facts(pairs=1, images=1, bad=1)) == "1 pair · 1 image · 1 bad row · CSV"
     assert figures_text(facts(labels={"kind": 1200})) == "9 pairs · 8 images · kind: 1\u2009200 classes · CSV"
     assert figures_text(facts(pairs=0, bad=2)) == "8 images · 2 bad rows · CSV"
@@ -50,13 +50,13 @@ def test_figures_are_said_in_the_singular_and_the_plural() -> None:
         ([2, 0, 1200], "captions per image 1: 2, 3+: 1\u2009200"),
     ],
 )
-def test_how_many_captions_images_have(captions: list[int], text: str) -> None:
+def test_captions_per_image_as_text(captions: list[int], text: str) -> None:
     assert more_text(facts(captions=captions)) == text
     skipped = "skipped: line 2"
     assert more_text(facts(captions=captions, reasons=["line 2"])) == (f"{text} · {skipped}" if text else skipped)
 
 
-def test_reasons_are_listed_with_how_many_more_there_are() -> None:
+def test_reasons_are_listed_with_the_number_of_others() -> None:
     assert reasons_text(facts(bad=3, reasons=["line 2: gone", "line 4: gone"])).splitlines()[2:] == [
         "Skipped:", "line 2: gone", "line 4: gone", "and 1 more"
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_reasons_are_listed_with_how_many_more_there_are() -> None:
     assert failure_lines(Failure("")) == ("The data cannot be read.", "")
 
 
-def test_what_splits_share_in_words() -> None:
+def test_the_overlap_of_splits_as_text() -> None:
     splits = {"val": "/v.csv", "test": "/t.csv", "train": "/x.csv"}
     assert overlap_text(None, splits, {"/v.csv": 1}) == overlap_text(facts(images=0), splits, {"/v.csv": 1}) == ""
     assert overlap_text(facts(), splits, {}) == ""
@@ -75,7 +75,7 @@ def test_what_splits_share_in_words() -> None:
     assert overlap_text(facts(), splits, {"/v.csv": 0, "/t.csv": 0}) == "no image is in val or test too"
 
 
-def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp_path: Path) -> None:
+def test_splits_are_those_used_together_or_in_one_folder(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "home")
     for name in ("older", "newer"):
         named = [f"data.train=/{name}.csv", "data.val=/shared.csv"]
@@ -98,7 +98,7 @@ def test_splits_that_experiments_name_together_or_that_lie_beside_each_other(tmp
     assert splits_beside(closed, str(tmp_path / "dev.csv")) == {"train": str(tmp_path / "training.csv")}
 
 
-def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_and_locations_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [size_text(size) for size in (0, 400_000, 605_000_000, 999_999_999, 1_000_000_000, 4_040_000_000)] == [
         "", "1 MB", "605 MB", "1000 MB", "1.0 GB", "4.0 GB"
     ]  # fmt: skip
@@ -124,7 +124,7 @@ def test_sizes_of_weights_and_where_they_lie(tmp_path: Path, monkeypatch: pytest
     assert [size("", "https://x/plain.pt"), size("timm/other/", "https://x/plain.pt")] == [10, 10]
 
 
-def test_weights_that_are_here_come_first_and_studies_last() -> None:
+def test_downloaded_weights_come_first_and_studies_last() -> None:
     models = [
         Pretrained("a", "commonpool_s", False, False, 5), Pretrained("b", "x", False, False, 0),
         Pretrained("c", "x", False, False, 9), Pretrained("d", "x", False, True, 99),
@@ -186,7 +186,7 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
     assert (picker.box.currentIndex(), picker._show_card.isEnabled(), picker.figures.isVisible()) == (-1, False, False)
 
 
-def test_the_picker_says_how_counting_goes_and_ends(picker: DataPicker) -> None:
+def test_the_picker_shows_progress_and_result_of_counting(picker: DataPicker) -> None:
     refused: list[str] = []
     picker.refused.connect(refused.append)
     picker.set_source("/a.csv")
@@ -208,7 +208,7 @@ def test_the_picker_says_how_counting_goes_and_ends(picker: DataPicker) -> None:
     assert picker.box.accessibleDescription() == "No column."
 
 
-def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPicker, tmp_path: Path) -> None:
+def test_the_card_compares_splits_and_lists_the_held_out_one(picker: DataPicker, tmp_path: Path) -> None:
     for name in ("train.csv", "val.csv", "rest.csv", "tenth.csv"):
         (tmp_path / name).touch()
     held: list[tuple[str, str]] = []
@@ -233,7 +233,7 @@ def test_the_card_compares_splits_and_what_was_held_out_is_listed(picker: DataPi
     popup.hide()
 
 
-def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: Services) -> None:
+def test_a_card_shows_known_facts_and_offers_to_inspect(qtbot: QtBot, services: Services) -> None:
     about = DataFacts(services)
     plain, card = DataCard(about), DataCard(about, look=True)
     for shown_card in (plain, card):
@@ -266,7 +266,7 @@ def test_a_card_shows_what_is_known_and_offers_to_look(qtbot: QtBot, services: S
     assert "Add it." in card.figures.toolTip()
 
 
-def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
+def test_unknown_facts_are_requested_and_closed_sources_dropped(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[tuple[str, dict[str, Any]]] = []
@@ -302,9 +302,7 @@ def test_workers_are_asked_about_what_is_not_known_and_what_is_left_is_dropped(
     assert (dropped, about.facts, about.shared, len(requests)) == (["describe", "overlap", "hold out"], None, {}, 4)
 
 
-def test_a_card_compares_its_data_once_they_are_known(
-    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_card_compares_its_data_once_known(qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     about, compared = DataFacts(services), list[list[str]]()
     monkeypatch.setattr(about, "look_for_overlap", compared.append)
     card = DataCard(about)
@@ -316,7 +314,7 @@ def test_a_card_compares_its_data_once_they_are_known(
     assert compared == [["/v.csv"], ["/v.csv", "/t.csv"]]
 
 
-def test_sources_are_listed_with_where_they_are_and_the_last_eight_are_remembered(
+def test_sources_are_listed_with_their_folder_and_the_last_eight_are_remembered(
     picker: DataPicker, tmp_path: Path
 ) -> None:
     files = [tmp_path / f"{number}.csv" for number in range(10)]
@@ -342,7 +340,7 @@ def test_sources_are_listed_with_where_they_are_and_the_last_eight_are_remembere
     assert [box.itemData(place) for place in range(1, 3)] == [str(files[9]), str(files[8])]
 
 
-def test_experiments_that_cannot_be_read_offer_no_data(picker: DataPicker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_experiments_offer_no_data(picker: DataPicker, monkeypatch: pytest.MonkeyPatch) -> None:
     store = picker._services.store
     store.add_experiment(override(preset_config("clip", "tiny"), ["data.train=/a.csv"]), "mine")
     store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')

@@ -135,7 +135,7 @@ def test_a_run_is_named_by_checkpoint_and_network(
     assert chip.choice() == choice
 
 
-def test_the_best_checkpoint_is_offered_with_the_network_that_made_it_so(services: Services, chip: ModelChip) -> None:
+def test_the_best_checkpoint_is_offered_with_its_network(services: Services, chip: ModelChip) -> None:
     run = run_of(services)
     save(run.dir, 100, "student", "teacher")
     save(run.dir, 200, "student", "teacher")
@@ -148,7 +148,9 @@ def test_the_best_checkpoint_is_offered_with_the_network_that_made_it_so(service
     assert (choice.weights, choice.title) == ("student", "clip · run 1 · best, step 100 · student")
 
 
-def test_new_checkpoints_of_the_chosen_run_are_told_and_the_choice_stays(services: Services, chip: ModelChip) -> None:
+def test_new_checkpoints_of_the_selected_run_are_announced_and_the_selection_stays(
+    services: Services, chip: ModelChip
+) -> None:
     run = run_of(services)
     save(run.dir, 100)
     heard = Heard(chip)
@@ -160,7 +162,7 @@ def test_new_checkpoints_of_the_chosen_run_are_told_and_the_choice_stays(service
     assert len(heard.renewed) == len(heard.changed) == 1
 
 
-def test_what_cannot_caption_is_grey_and_says_why(services: Services, qtbot: QtBot) -> None:
+def test_models_that_cannot_caption_are_disabled_with_the_reason(services: Services, qtbot: QtBot) -> None:
     save(run_of(services, "plain").dir, 10)
     save(run_of(services, "coca").dir, 10, captions=True)
     chip = ModelChip(services, needs="caption")
@@ -178,7 +180,7 @@ def test_what_cannot_caption_is_grey_and_says_why(services: Services, qtbot: QtB
     assert chip.choice() is None
 
 
-def test_models_are_found_by_what_is_typed_and_by_keys_alone(chip: ModelChip, qtbot: QtBot) -> None:
+def test_models_are_found_by_typing_and_by_keys(chip: ModelChip, qtbot: QtBot) -> None:
     heard = Heard(chip)
     chip.setFocus()
     qtbot.keyClick(chip, Qt.Key.Key_O)
@@ -213,7 +215,7 @@ def test_models_are_found_by_what_is_typed_and_by_keys_alone(chip: ModelChip, qt
     assert "ViT-S-32 · no weights" not in opened(qtbot, chip), "random ones are seldom wanted"
 
 
-def test_a_downloaded_model_says_so_and_comes_first(
+def test_a_downloaded_model_is_marked_and_comes_first(
     chip: ModelChip, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = tmp_path / "hub"
@@ -259,7 +261,7 @@ def test_folders_are_dropped_and_typed(services: Services, chip: ModelChip, qtbo
     assert heard.changed[-1] == ModelChoice(str(saved), "", "saved")
 
 
-def test_recent_ones_come_first_and_those_that_are_gone_do_not(
+def test_recent_models_come_first_and_missing_ones_do_not(
     services: Services, chip: ModelChip, qtbot: QtBot, tmp_path: Path
 ) -> None:
     run = run_of(services)
@@ -277,9 +279,7 @@ def test_recent_ones_come_first_and_those_that_are_gone_do_not(
     assert recent_choices(services.settings) == []
 
 
-def test_the_wheel_and_a_list_that_is_read_again_change_nothing(
-    services: Services, chip: ModelChip, qtbot: QtBot
-) -> None:
+def test_the_wheel_and_a_reload_change_no_selection(services: Services, chip: ModelChip, qtbot: QtBot) -> None:
     runs = [run_of(services, name) for name in ("one", "two")]
     for run in runs:
         save(run.dir, 10)

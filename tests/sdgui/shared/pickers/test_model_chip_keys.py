@@ -39,7 +39,9 @@ def known(chip: ModelChip) -> tuple[tuple[str, ...], int, tuple[int, ...]]:
     return chip.networks(), chip.step(), chip.steps()
 
 
-def test_what_is_known_of_the_choice_and_what_it_has_not_is_not_chosen(services: Services, chip: ModelChip) -> None:
+def test_facts_of_the_selection_are_shown_and_unsuitable_models_are_not_selectable(
+    services: Services, chip: ModelChip
+) -> None:
     assert (known(chip), chip.short_title(), chip.choice()) == (((), 0, ()), "", None)
     assert (chip.toolTip(), chip.accessibleDescription(), chip._muted) == (
         "Press to choose another model", "Choose a model", True
@@ -74,9 +76,7 @@ def test_what_is_known_of_the_choice_and_what_it_has_not_is_not_chosen(services:
     assert len(heard.changed) == changes_before, "it has neither"
 
 
-def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
-    qtbot: QtBot, services: Services, chip: ModelChip
-) -> None:
+def test_the_newest_usable_run_is_selected_by_default(qtbot: QtBot, services: Services, chip: ModelChip) -> None:
     runs = [run_of(services, name) for name in ("old", "new", "without")]
     for run in runs[:2]:
         save(run.dir, 10)
@@ -90,7 +90,7 @@ def test_the_newest_run_that_can_be_used_is_chosen_unless_something_is(
     assert chip.short_title() == "old · run 1 · student · best"
 
 
-def test_news_of_the_chosen_run_alone_are_looked_at(services: Services, chip: ModelChip) -> None:
+def test_only_news_of_the_selected_run_is_handled(services: Services, chip: ModelChip) -> None:
     mine, second = run_of(services, "mine"), run_of(services, "other")
     save(mine.dir, 10)
     services.tailer.state_changed.emit(mine.id, RunState.RUNNING)
@@ -123,7 +123,7 @@ def test_keys_open_the_list_and_shortcuts_do_not(qtbot: QtBot, chip: ModelChip) 
     chip._tasks.wait()
 
 
-def test_what_is_gone_or_out_of_reach_is_not_chosen(
+def test_missing_and_unreachable_models_are_not_selectable(
     services: Services, chip: ModelChip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(services)
@@ -142,15 +142,13 @@ def test_what_is_gone_or_out_of_reach_is_not_chosen(
     assert chip.choice() is None
 
 
-def test_the_last_eight_are_remembered_each_once(services: Services) -> None:
+def test_the_last_eight_models_are_remembered_once_each(services: Services) -> None:
     for number in (*range(9), 3):
         remember(services.settings, ModelChoice(f"/m/{number}", "", str(number)))
     assert [choice.title for choice in recent_choices(services.settings)] == ["3", "8", "7", "6", "5", "4", "2", "1"]
 
 
-def test_runs_are_listed_newest_first_as_the_tree_calls_them(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_are_listed_newest_first_as_in_the_tree(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     store = services.store
     first, of_other_experiment = run_of(services, "clip"), run_of(services, "other")
     second = store.add_run(first.experiment_id)
@@ -180,7 +178,7 @@ def test_runs_are_listed_newest_first_as_the_tree_calls_them(
     assert run_entries(store, "search") == []
 
 
-def test_a_file_or_folder_may_be_dropped_and_nothing_else(chip: ModelChip) -> None:
+def test_only_a_file_or_folder_may_be_dropped(chip: ModelChip) -> None:
     def accepted(data: QMimeData) -> bool:
         copy, left, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         event = QDragEnterEvent(QPoint(3, 3), copy, data, left, keys)
@@ -197,7 +195,7 @@ def test_a_file_or_folder_may_be_dropped_and_nothing_else(chip: ModelChip) -> No
 @pytest.mark.parametrize(
     ("needs", "first"), [("search", ["here", "known", "unknown"]), ("caption", ["known", "tuned"])]
 )
-def test_pretrained_weights_say_what_they_can_and_what_it_costs_to_get_them(
+def test_pretrained_weights_show_abilities_and_download_size(
     monkeypatch: pytest.MonkeyPatch, needs: Needs, first: list[str]
 ) -> None:
     """Those that fit come first, in the order given."""
@@ -237,9 +235,7 @@ def test_a_folder_with_an_at_sign_in_its_name_is_found_again(services: Services,
     assert (entry.kind, entry.name, entry.reason) == ("run", str(moved), "")
 
 
-def test_a_list_that_is_read_while_a_newer_one_is_asked_for_is_not_shown(
-    chip: ModelChip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outdated_list_is_not_shown(chip: ModelChip, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
     monkeypatch.setattr(chip._tasks, "run", lambda work, done: reads.append((work, done)))
     chip.open()

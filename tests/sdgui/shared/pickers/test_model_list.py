@@ -31,7 +31,7 @@ def shown(lines: ModelLines) -> list[str]:
     return [str(lines.index(row).data()) for row in range(lines.rowCount())]
 
 
-def test_entries_stand_under_headings_and_are_found_by_every_word(qapp: object) -> None:
+def test_entries_are_grouped_and_found_by_every_word(qapp: object) -> None:
     lines = ModelLines()
     lines.replace(GROUPS, "", (UNTRAINED,))
     runs, pretrained = "Runs", "Pretrained, by open_clip"
@@ -53,7 +53,7 @@ def test_entries_stand_under_headings_and_are_found_by_every_word(qapp: object) 
     assert shown(lines)[-2:] == [UNTRAINED, BARE.title]
 
 
-def test_keys_pass_over_headings_and_what_cannot_be_picked(qapp: object) -> None:
+def test_keys_skip_headings_and_disabled_entries(qapp: object) -> None:
     lines = ModelLines()
     lines.replace(GROUPS)
     assert [lines.next_row(row, 1) for row in (-1, 1, 4, 6)] == [1, 4, 6, 6]
@@ -67,7 +67,7 @@ def test_keys_pass_over_headings_and_what_cannot_be_picked(qapp: object) -> None
     assert (empty.next_row(-1, 1), empty.rowCount(), empty.rowCount(lines.index(0))) == (-1, 0, 0)
 
 
-def test_a_line_tells_what_it_is(qapp: object) -> None:
+def test_a_line_has_an_accessible_description(qapp: object) -> None:
     lines = ModelLines()
     lines.replace(GROUPS)
     first, two = lines.index(1), lines.index(2)
@@ -100,7 +100,7 @@ def current(popover: ModelPopover) -> ModelEntry | None:
     return popover.lines.entry(popover.list.currentIndex().row())
 
 
-def test_the_popover_stands_within_its_window_and_says_what_is_missing(popover: ModelPopover) -> None:
+def test_the_popover_stays_within_its_window_and_names_missing_parts(popover: ModelPopover) -> None:
     window = popover.parentWidget()
     assert window is not None
     assert popover.geometry().right() <= window.mapToGlobal(window.rect().topRight()).x()
@@ -116,7 +116,7 @@ def test_the_popover_stands_within_its_window_and_says_what_is_missing(popover: 
     assert (popover.line.text(), popover.lines.entries(), current(popover)) == ("coca", [TWO], None)
 
 
-def test_arrows_and_pages_move_through_what_can_be_picked(qtbot: QtBot, popover: ModelPopover) -> None:
+def test_arrow_and_page_keys_move_through_selectable_entries(qtbot: QtBot, popover: ModelPopover) -> None:
     picked: list[ModelEntry] = []
     popover.picked.connect(picked.append)
     many = [replace(ONE, name=f"/r/{number}", title=f"run {number}") for number in range(20)]
@@ -160,7 +160,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     assert [part.isVisible() for part in parts] == [False] * 4
 
 
-def test_a_folder_that_is_typed_is_offered_first(popover: ModelPopover, tmp_path: Path) -> None:
+def test_a_typed_folder_is_offered_first(popover: ModelPopover, tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text("{}")
     popover.show_groups(GROUPS)
     popover.line.setText(f" {tmp_path} ")
@@ -169,7 +169,7 @@ def test_a_folder_that_is_typed_is_offered_first(popover: ModelPopover, tmp_path
     assert popover.lines.rowCount() == 0, "a file is none"
 
 
-def test_a_typed_folder_whose_model_cannot_do_what_is_needed_is_not_picked(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_typed_folder_with_an_unsuitable_model_is_not_selectable(qtbot: QtBot, tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text("{}")
     window = QWidget()
     qtbot.addWidget(window)

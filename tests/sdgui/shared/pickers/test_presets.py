@@ -35,7 +35,7 @@ def listed(chooser: PresetChooser) -> list[str]:
     return [str(row.data(NAME) or row.text().upper()) for row in rows if not row.isHidden()]
 
 
-def test_families_have_headings_that_go_with_their_last_preset(chooser: PresetChooser) -> None:
+def test_headings_disappear_with_their_last_preset(chooser: PresetChooser) -> None:
     expected = []
     for family in FAMILIES:
         expected += [family.title.upper(), *(preset.name for preset in family.presets)]
@@ -64,7 +64,7 @@ def test_families_have_headings_that_go_with_their_last_preset(chooser: PresetCh
     assert (chooser.line.text(), listed(chooser), chooser.preset_chosen()) == ("", expected, "coca")
 
 
-def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, chooser: PresetChooser) -> None:
+def test_the_preset_under_the_cursor_is_described_for_the_size(qtbot: QtBot, chooser: PresetChooser) -> None:
     assert [button.text() for button in chooser.sizes.buttons()] == [SIZE_TEXTS[size] for size in SIZES]
     chooser.open("blip2", "demo")
     assert (chooser.preset_chosen(), chooser.title.text()) == ("blip2", PRESETS["blip2"].title)
@@ -80,7 +80,7 @@ def test_what_is_under_the_cursor_is_described_for_the_size(qtbot: QtBot, choose
         assert chooser.size_chosen() == size
 
 
-def test_arrows_and_pages_pass_over_headings_and_what_is_hidden(qtbot: QtBot, chooser: PresetChooser) -> None:
+def test_arrow_and_page_keys_skip_headings_and_hidden_entries(qtbot: QtBot, chooser: PresetChooser) -> None:
     every = [name for name in listed(chooser) if name in PRESETS]
     position = every.index(chooser.preset_chosen())
     steps = ((Qt.Key.Key_Down, 1), (Qt.Key.Key_PageDown, 8), (Qt.Key.Key_Up, -1), (Qt.Key.Key_PageUp, -8))
@@ -96,7 +96,7 @@ def test_arrows_and_pages_pass_over_headings_and_what_is_hidden(qtbot: QtBot, ch
     assert chooser.preset_chosen() == ""
 
 
-def test_a_preset_is_taken_by_enter_a_double_click_or_the_button(qtbot: QtBot, chooser: PresetChooser) -> None:
+def test_a_preset_is_chosen_by_enter_double_click_or_the_button(qtbot: QtBot, chooser: PresetChooser) -> None:
     took: list[tuple[str, str]] = []
     chooser.chosen.connect(lambda *preset: took.append(preset))
     assert chooser.button.text() == "Start from this preset"
@@ -118,7 +118,7 @@ def test_a_preset_is_taken_by_enter_a_double_click_or_the_button(qtbot: QtBot, c
         assert (len(took), took[-1], chooser.isVisible()) == (number, ("coca", "tiny"), False)
 
 
-def test_it_stands_within_its_window_and_a_line_tells_what_it_needs(chooser: PresetChooser) -> None:
+def test_the_picker_stays_within_its_window_and_shows_requirements(chooser: PresetChooser) -> None:
     window = chooser._over.window()
     assert window.width() > chooser.width()
     assert window.height() > chooser.height()

@@ -73,7 +73,7 @@ def canvas(qtbot: QtBot, views: Views) -> ViewsCanvas:
     return canvas
 
 
-def test_the_students_views_stand_before_the_teachers_each_kind_under_one_heading(views: Views) -> None:
+def test_the_students_views_precede_the_teachers_each_kind_under_one_heading(views: Views) -> None:
     assert [(row.heading, row.title, row.patches) for row in views.rows] == [
         ("The student sees", "Strong", 2),
         ("", "Mixed", 2),
@@ -90,7 +90,7 @@ def at(canvas: ViewsCanvas, row: int, column: int) -> QPoint:
     return canvas._cell(column, canvas._tops[row]).center()
 
 
-def test_views_are_painted_in_a_grid_with_what_is_hidden_covered(canvas: ViewsCanvas) -> None:
+def test_views_are_painted_in_a_grid_with_masks(canvas: ViewsCanvas) -> None:
     assert canvas._side == (300 - 72) // 2 - 4
     image = canvas.grab().toImage()
     quarter = canvas._side // 4
@@ -120,7 +120,7 @@ def test_views_are_painted_in_a_grid_with_what_is_hidden_covered(canvas: ViewsCa
     assert canvas.height() == tops[2] + canvas._side + 4 + 8
 
 
-def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views: Views) -> None:
+def test_outdated_views_are_pale(canvas: ViewsCanvas, views: Views) -> None:
     spot = at(canvas, 2, 0)
     canvas.set_stale(True)
     assert canvas.grab().toImage().pixelColor(spot) != RED
@@ -134,7 +134,7 @@ def test_views_that_are_not_of_what_is_asked_are_pale(canvas: ViewsCanvas, views
     assert (canvas.height(), canvas.accessibleDescription(), canvas.text_at(spot)) == (0, "", "")
 
 
-def test_a_cell_tells_its_image_what_is_hidden_and_its_partner(canvas: ViewsCanvas) -> None:
+def test_a_cell_describes_its_image_mask_and_partner(canvas: ViewsCanvas) -> None:
     assert canvas.text_at(at(canvas, 0, 0)).splitlines() == [
         "Strong, in batch 61", "a cat", "/p/a.png", "1 of 4 patches are hidden.", "1 of 4 patches are left out.",
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_a_cell_tells_its_image_what_is_hidden_and_its_partner(canvas: ViewsCanv
     )
 
 
-def test_pointing_at_a_cell_shows_what_it_tells(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hovering_a_cell_shows_its_description(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
     tips: list[str] = []
     monkeypatch.setattr(QToolTip, "showText", lambda _place, text, _over: tips.append(text))
     for point in (at(canvas, 2, 1), QPoint(5, 5)):
@@ -169,7 +169,7 @@ def test_a_double_click_opens_the_image(canvas: ViewsCanvas) -> None:
     assert paths == ["/p/b.png"]
 
 
-def test_cells_are_as_large_as_fits(canvas: ViewsCanvas, views: Views) -> None:
+def test_cells_are_as_large_as_fit(canvas: ViewsCanvas, views: Views) -> None:
     for width, side in ((100, 40), (300, 110), (2000, 160)):
         canvas.resize(width, canvas.height())
         assert canvas._side == side
@@ -177,7 +177,7 @@ def test_cells_are_as_large_as_fits(canvas: ViewsCanvas, views: Views) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_images_themselves_stand_above_their_views(
+def test_the_original_images_are_above_their_views(
     qtbot: QtBot, canvas: ViewsCanvas, tmp_path: Path, dark: bool
 ) -> None:
     image = QImage(20, 10, QImage.Format.Format_RGB32)
@@ -211,7 +211,7 @@ def preview(qtbot: QtBot, asked: list[Any]) -> ViewsPreview:
     return preview
 
 
-def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview, asked: list[Any]) -> None:
+def test_simultaneous_changes_are_drawn_once(qtbot: QtBot, preview: ViewsPreview, asked: list[Any]) -> None:
     preview.show_config(CONFIG, range(20))
     assert preview.seed.value() == 7
     preview.step.setValue(40)
@@ -230,7 +230,7 @@ def test_what_changes_at_once_is_drawn_once(qtbot: QtBot, preview: ViewsPreview,
     assert preview.seed.value() == 3, "a config with another has its own"
 
 
-def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) -> None:
+def test_no_buttons_cover_the_values_of_step_and_seed(preview: ViewsPreview) -> None:
     for box in (preview.step, preview.seed):
         assert "down-button { width: 0" in box.styleSheet()
         assert box.focusPolicy() == Qt.FocusPolicy.StrongFocus
@@ -238,7 +238,7 @@ def test_no_buttons_cover_the_figures_of_step_and_seed(preview: ViewsPreview) ->
     assert (preview.step.minimum(), preview.seed.minimum(), preview.seed.maximum()) == (0, 0, 2**31 - 1)
 
 
-def test_a_config_with_errors_or_without_data_leaves_what_is_shown_pale(
+def test_a_config_with_errors_or_without_data_leaves_the_views_pale(
     qtbot: QtBot, preview: ViewsPreview, asked: list[Any], views: Views
 ) -> None:
     signals: list[None] = []
@@ -263,7 +263,7 @@ def test_a_config_with_errors_or_without_data_leaves_what_is_shown_pale(
     assert preview.note.property("role") == "small"
 
 
-def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, views: Views) -> None:
+def test_drawing_again_advances_by_an_epoch_or_a_batch(preview: ViewsPreview, views: Views) -> None:
     assert preview.again.shortcut().toString() == "Ctrl+Shift+G"
     preview.again.click()
     assert preview.step.value() == 1, "nothing is known yet"
@@ -284,7 +284,7 @@ def test_drawing_again_goes_on_by_an_epoch_or_a_batch(preview: ViewsPreview, vie
     assert paths == ["/p/a.png"]
 
 
-def test_what_is_shown_in_words(views: Views) -> None:
+def test_shown_views_as_text(views: Views) -> None:
     assert note_of(views) == "epoch 3 · batches of 128 · 20 an epoch"
     views_by_choice = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
     assert note_of(views_by_choice).removeprefix(note_of(views)) == (
@@ -292,7 +292,7 @@ def test_what_is_shown_in_words(views: Views) -> None:
     )
 
 
-def test_what_a_worker_drew_is_read_and_removed_and_a_refusal_is_told(qapp: object, tmp_path: Path) -> None:
+def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(qapp: object, tmp_path: Path) -> None:
     pool = WorkerPool()
     work, drawn, failed = ViewsWork(pool), list[Views](), list[str]()
     work.drawn.connect(drawn.append)

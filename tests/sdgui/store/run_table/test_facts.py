@@ -162,7 +162,7 @@ def test_cells_of_every_fact(runs: tuple[Store, dict[int, str]]) -> None:
     assert set(FACTS) >= SHARES
 
 
-def test_the_order_by_a_fact_has_those_without_it_last_either_way(runs: tuple[Store, dict[int, str]]) -> None:
+def test_sorting_puts_missing_values_last_in_both_directions(runs: tuple[Store, dict[int, str]]) -> None:
     store, names = runs
 
     def order(key: str, descending: bool) -> list[str]:
@@ -175,7 +175,7 @@ def test_the_order_by_a_fact_has_those_without_it_last_either_way(runs: tuple[St
     assert order("experiment", False) == ["new", "one", "two"]
 
 
-def test_shares_are_grouped_by_five_percent(runs: tuple[Store, dict[int, str]]) -> None:
+def test_proportions_are_grouped_by_five_percent(runs: tuple[Store, dict[int, str]]) -> None:
     store, _ = runs
     catalogue = store.catalogue()
     assert [band_width(catalogue.field(name)) for name in ("val/R@1", "train/loss")] == [0.05, 0.1]

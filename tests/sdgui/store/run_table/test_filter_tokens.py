@@ -16,7 +16,7 @@ METRICS = ("val/student/image_to_text_R@1", "val/teacher/image_to_text_R@1", "tr
 CATALOGUE = Catalogue(METRICS)
 
 
-def test_each_token_knows_where_it_lies() -> None:
+def test_each_token_has_its_position() -> None:
     text = """ "a \\" b" and last(train/loss)<=3 OR at( train/loss , 7 )~'x' not (wörd!, b!=4) == in"""
     found = tokens(text)
     assert [token.kind for token in found] == [
@@ -52,13 +52,13 @@ def test_each_token_knows_where_it_lies() -> None:
         ("seed in 3", 5, 7, "Expected a term before “in”"),
     ],
 )
-def test_what_is_missing_is_told_at_its_place(text: str, start: int, end: int, sentence: str) -> None:
+def test_a_missing_part_is_reported_at_its_position(text: str, start: int, end: int, sentence: str) -> None:
     with pytest.raises(ExpressionError, match=sentence) as caught:
         parse(text, CATALOGUE)
     assert (caught.value.start, caught.value.end) == (start, end)
 
 
-def test_as_much_as_a_filter_may_hold() -> None:
+def test_limits_of_a_filter() -> None:
     assert parse("", CATALOGUE) == parse("  ", CATALOGUE) == And(())
     most = " ".join(["a"] * MOST_PARTS)
     found = parse(most, CATALOGUE)
@@ -81,7 +81,7 @@ def test_as_much_as_a_filter_may_hold() -> None:
         parse(f"seed in ({','.join(['1'] * (MOST_PARTS + 1))})", CATALOGUE)
 
 
-def test_and_binds_before_or_and_words_side_by_side_must_all_be_found() -> None:
+def test_and_binds_tighter_than_or_and_adjacent_words_must_all_match() -> None:
     a, b, c = Word("a"), Word("b"), Word("c")
     assert parse("a b or c", CATALOGUE) == parse("a and b OR c", CATALOGUE) == Or((And((a, b)), c))
     assert parse("a (b or c)", CATALOGUE) == And((a, Or((b, c))))
@@ -92,7 +92,7 @@ def test_and_binds_before_or_and_words_side_by_side_must_all_be_found() -> None:
     assert [field.name for field in fields_in(whole)] == ["seed", "step", "state"]
 
 
-def test_what_a_name_stands_for() -> None:
+def test_meanings_of_a_name() -> None:
     both = METRICS[:2]
     wanted = {
         "state": fact("state"),
@@ -178,7 +178,7 @@ CREATED, DURATION, TAG = fact("created"), fact("duration"), fact("tag")
         (CREATED, ">", "2026-02-03 04:05:06", time.mktime((2026, 2, 3, 4, 5, 6, 0, 0, -1))),
     ],
 )
-def test_what_a_value_means(field: Field, operator: str, text: str, value: object) -> None:
+def test_meanings_of_a_value(field: Field, operator: str, text: str, value: object) -> None:
     found = read_value(field, operator, text, False, NOW)
     assert found == value
     assert type(found) is type(value)
@@ -205,12 +205,12 @@ def test_what_a_value_means(field: Field, operator: str, text: str, value: objec
         ),
     ],
 )
-def test_what_is_no_value_for_a_field(field: Field, operator: str, text: str, said: str) -> None:
+def test_invalid_values_for_a_field(field: Field, operator: str, text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_value(field, operator, text, False, NOW)
 
 
-def test_what_is_quoted_is_text() -> None:
+def test_quoted_text_is_literal() -> None:
     assert read_value(STATE, "=", "none", True, NOW) == "none"
     assert read_value(SEED, "=", "true", True, NOW) == "true"
     assert read_value(SEED, "=", "3", True, NOW) == "3"

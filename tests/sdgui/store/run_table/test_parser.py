@@ -77,13 +77,13 @@ def _value(value: Value) -> str:
 
 @given(EXPRESSIONS)
 @settings(max_examples=40, deadline=None)
-def test_what_is_written_is_read(expression: Expression) -> None:
+def test_a_printed_filter_parses_to_itself(expression: Expression) -> None:
     assert parse(written(expression), CATALOGUE, now=0.0) == expression
 
 
 @given(st.text("abn or:<>=!()\"',%1.~\\\n", max_size=30) | st.text(max_size=30))
 @settings(max_examples=40, deadline=None)
-def test_anything_typed_is_read_or_told_at_its_place(text: str) -> None:
+def test_any_text_parses_or_is_reported_at_its_position(text: str) -> None:
     told = _told(text)
     assert told is None or (0 <= told.start < told.end <= len(text) + 1 and str(told).endswith((".", "?")))
 
@@ -114,7 +114,7 @@ def _told(text: str) -> ExpressionError | None:
         ("seed in (1, 2", "(", "list is not closed"),
     ],
 )
-def test_an_error_has_its_place(text: str, place: str, sentence: str) -> None:
+def test_an_error_has_its_position(text: str, place: str, sentence: str) -> None:
     with pytest.raises(ExpressionError, match=sentence) as caught:
         parse(text, CATALOGUE)
     assert text[caught.value.start : caught.value.end] == place

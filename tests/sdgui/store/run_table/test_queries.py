@@ -67,7 +67,7 @@ def test_filters(filled: tuple[Store, list[int]]) -> None:
     assert found == {text: {ids[number] for number in numbers} for text, numbers in FITTING.items()}
 
 
-def test_text_of_any_script_is_found_whatever_its_case(store: Store) -> None:
+def test_text_of_any_script_is_found_in_any_case(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "Übung Straße Ä").id)
     store.add_run(store.add_experiment(preset_config("clip", "tiny"), "Ubung Strasse A").id)
     store.tag_run(run.id, ["Überprüft"])
@@ -82,7 +82,7 @@ def test_text_of_any_script_is_found_whatever_its_case(store: Store) -> None:
     assert {text: fitting(store, text) for text in texts} == {text: {run.id} for text in texts}
 
 
-def test_a_moment_equals_the_day_or_minute_in_which_it_lies(store: Store) -> None:
+def test_a_moment_equals_its_day_or_minute(store: Store) -> None:
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     for form in ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"):
         date = time.strftime(form, time.localtime(run.created))
@@ -92,7 +92,7 @@ def test_a_moment_equals_the_day_or_minute_in_which_it_lies(store: Store) -> Non
     assert fitting(store, "finished = none") == fitting(store, "finished != 2001-01-31") == {run.id}
 
 
-def test_a_short_name_is_the_best_of_what_it_stands_for(filled: tuple[Store, list[int]]) -> None:
+def test_a_short_name_is_the_best_of_its_metrics(filled: tuple[Store, list[int]]) -> None:
     store, ids = filled
     short, whole = store.catalogue().field("val/R@1"), metric(TEACHER)
     cells = store.run_cells(ids, [short, whole])
@@ -154,7 +154,7 @@ def test_cells_keep_their_types(filled: tuple[Store, list[int]]) -> None:
     assert dict(zip(settings(), values, strict=True)) == {name: get_field(config, name) for name in settings()}
 
 
-def test_only_what_differs(filled: tuple[Store, list[int]]) -> None:
+def test_only_differing_columns(filled: tuple[Store, list[int]]) -> None:
     store, ids = filled
     assert store.differing_settings(ids[:3]) == ["seed"]
     assert set(store.differing_settings(ids)) == {"name", "seed", "optim.learning_rate"}
@@ -167,7 +167,7 @@ def test_metrics_are_listed(filled: tuple[Store, list[int]]) -> None:
     assert store.catalogue().metrics == ("train/loss", "val/student/image_to_text_R@1", TEACHER)
 
 
-def test_tags_and_notes_of_many_are_changed_and_taken_back(store: Store) -> None:
+def test_tags_and_notes_of_many_runs_are_changed_and_undone(store: Store) -> None:
     ids = fill(store)
     before = {one: (store.run(one).tags, store.run(one).note) for one in ids}
     undo = store.change_tags(dict.fromkeys([*ids, 999], TagChange(add=("PAPER", "new"), remove=("zürich", "absent"))))
@@ -184,14 +184,14 @@ def test_tags_and_notes_of_many_are_changed_and_taken_back(store: Store) -> None
     assert {one: (store.run(one).tags, store.run(one).note) for one in ids} == before
 
 
-def test_what_is_in_the_bin_is_not_listed(store: Store) -> None:
+def test_runs_in_the_bin_are_not_listed(store: Store) -> None:
     ids = fill(store)
     store.delete_run(ids[0])
     store.delete_experiment(store.run(ids[4]).experiment_id)
     assert len(store.run_ids(RunQuery())) == 7
 
 
-def test_a_run_whose_config_is_not_known_has_no_settings(store: Store) -> None:
+def test_a_run_without_a_known_config_has_no_settings(store: Store) -> None:
     ids = fill(store)
     with store._write() as session:
         lost = session.get_one(RunRow, ids[1]).digest

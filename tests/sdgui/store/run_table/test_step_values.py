@@ -81,7 +81,7 @@ def test_runs_are_compared_at_a_step(store: Store) -> None:
     assert in_band == {(12,): 1, (8,): 1 + len(near), (None,): 1}, "from 40 up to 45 %"
 
 
-def test_a_run_that_goes_on_is_read_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_is_read_further(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run = grown(store, 0.2)
     pair = {(RECALL, 20)}
     assert store.fill_step_values(pair) == Filled(0, 0), "it has not come to step 20"
@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_is_read_on(store: Store, monkeypatch: pytest.MonkeyP
     assert at(store, f"at({RECALL}, 20)", run) == [0.55], "the points after the step that it was resumed from are void"
 
 
-def test_what_cannot_be_read_is_left_out(store: Store) -> None:
+def test_unreadable_runs_are_skipped(store: Store) -> None:
     gone, kept = grown(store, 0.3, 0.4), grown(store, 0.5, 0.6)
     shutil.rmtree(gone.folder)
     assert store.fill_step_values({(RECALL, 10)}) == Filled(1, 0)
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_left_out(store: Store) -> None:
     assert at(store, f"at({RECALL}, 10)", kept) == [0.9], "the events file was replaced"
 
 
-def test_a_run_that_is_deleted_while_others_are_read_is_left_out(store: Store) -> None:
+def test_a_run_deleted_while_others_are_read_is_skipped(store: Store) -> None:
     gone, kept = grown(store, 0.3), grown(store, 0.5)
 
     def deleted() -> bool:
@@ -133,7 +133,7 @@ def test_the_steps_at_which_most_runs_were_best_are_offered(store: Store) -> Non
     assert store.steps_of_evaluations(most=3) == [10, 30, 40]
 
 
-def test_very_many_steps_make_room(store: Store) -> None:
+def test_old_steps_are_evicted(store: Store) -> None:
     run = grown(store, 0.5, 0.6)
     store.fill_step_values({("train/loss", step) for step in range(1, MOST_PAIRS + 1)})
     assert at(store, "at(train/loss, 4)", run) == [0.25]

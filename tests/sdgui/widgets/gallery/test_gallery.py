@@ -24,14 +24,14 @@ from sdgui.widgets.style.theme import Theme
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
-def test_empty_says_what_it_is_for(gallery: Gallery, images: list[Path]) -> None:
+def test_an_empty_gallery_explains_itself(gallery: Gallery, images: list[Path]) -> None:
     assert gallery._empty.isVisible()
     filled(gallery, images)
     assert not gallery._empty.isVisible()
     assert gallery._count.text() == "12 images"
 
 
-def test_thumbnails_come_by_themselves(gallery: Gallery, images: list[Path], qtbot) -> None:
+def test_thumbnails_load_on_their_own(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images)
     qtbot.waitUntil(lambda: gallery.thumbnails.pending() == 0 and gallery.model.thumbnail(11) is not None, timeout=5000)
     thumbnail = gallery.model.thumbnail(5)
@@ -43,7 +43,7 @@ def test_thumbnails_come_by_themselves(gallery: Gallery, images: list[Path], qtb
     assert (0, 100, 50) in colors
 
 
-def test_unreadable_images_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+def test_unreadable_images_give_the_reason(gallery: Gallery, tmp_path: Path, qtbot) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image at all")
     names = ["broken.jpg", "missing.png", "."]
     gallery.set_items([GalleryItem(tmp_path / name) for name in names])
@@ -55,7 +55,7 @@ def test_unreadable_images_say_why(gallery: Gallery, tmp_path: Path, qtbot) -> N
     gallery.view.viewport().grab()
 
 
-def test_large_images_are_scaled_and_turned(tmp_path: Path) -> None:
+def test_large_images_are_scaled_and_rotated(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
@@ -69,7 +69,7 @@ def test_large_images_are_scaled_and_turned(tmp_path: Path) -> None:
     assert full_size.size() == QSize(1000, 2000)
 
 
-def test_stale_wishes_are_dropped_and_the_latest_come_first(images: list[Path], qtbot) -> None:
+def test_outdated_requests_are_dropped_and_the_latest_come_first(images: list[Path], qtbot) -> None:
     service = ThumbnailService(threads=1)
     thumbnails = Thumbnails(service=service)
     came: list[str] = []
@@ -87,7 +87,7 @@ def test_stale_wishes_are_dropped_and_the_latest_come_first(images: list[Path], 
     service.close()
 
 
-def test_closing_amid_reading_ends_at_once(images: list[Path]) -> None:
+def test_closing_during_reads_ends_at_once(images: list[Path]) -> None:
     service = ThumbnailService(threads=2)
     thumbnails = Thumbnails(service=service)
     for path in images * 20:
@@ -97,7 +97,7 @@ def test_closing_amid_reading_ends_at_once(images: list[Path]) -> None:
     assert not service._queued
 
 
-def test_selection_current_and_links(gallery: Gallery, images: list[Path], qtbot) -> None:
+def test_selection_current_image_and_links(gallery: Gallery, images: list[Path], qtbot) -> None:
     second = Gallery()
     qtbot.addWidget(second)
     second.resize(700, 500)
@@ -119,7 +119,7 @@ def test_selection_current_and_links(gallery: Gallery, images: list[Path], qtbot
     second.close_threads()
 
 
-def test_a_linked_gallery_of_fewer_images_does_not_pull_back(gallery: Gallery, images: list[Path], qtbot) -> None:
+def test_a_linked_gallery_with_fewer_images_does_not_pull_back(gallery: Gallery, images: list[Path], qtbot) -> None:
     second = Gallery()
     qtbot.addWidget(second)
     second.resize(700, 500)
@@ -164,7 +164,7 @@ def test_drag_carries_files(gallery: Gallery, images: list[Path]) -> None:
     assert [url.toLocalFile() for url in data.urls()] == [str(images[0]), str(images[5])]
 
 
-def test_items_are_spoken(gallery: Gallery, images: list[Path]) -> None:
+def test_items_have_accessible_texts(gallery: Gallery, images: list[Path]) -> None:
     filled(gallery, images)
     text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
     assert text == "image 3, correct, rank 4 · 0.970"
@@ -182,7 +182,7 @@ def test_captions_take_two_lines_at_most(look: Theme) -> None:
     assert len(two_lines("x" * 500, font, metrics, 150)) == 2
 
 
-def test_the_plate_of_images_that_are_read_is_drawn_once_a_size(gallery: Gallery, images: list[Path]) -> None:
+def test_the_placeholder_is_drawn_once_per_size(gallery: Gallery, images: list[Path]) -> None:
     gallery.thumbnails.close()  # nothing is read any more
     filled(gallery, images)
     gallery.view.viewport().grab()
@@ -195,7 +195,7 @@ def test_the_plate_of_images_that_are_read_is_drawn_once_a_size(gallery: Gallery
     assert {side for side, _ in gallery._delegate._plates} == {128, 200}
 
 
-def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, images: list[Path], qtbot) -> None:
+def test_selecting_copying_and_counting_use_ranges(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images, 100)
     heard: list[list[int]] = []
     gallery.selection_changed.connect(heard.append)
@@ -207,7 +207,7 @@ def test_everything_is_selected_copied_and_counted_by_ranges(gallery: Gallery, i
     assert QGuiApplication.clipboard().text().splitlines()[1199] == "image 1199"
 
 
-def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, images: list[Path]) -> None:
+def test_items_change_while_the_selection_stays(gallery: Gallery, images: list[Path]) -> None:
     items = filled(gallery, images)
     gallery.set_selected([3, 9])
     gallery.append([GalleryItem(images[0], "late")])
@@ -221,7 +221,7 @@ def test_items_come_go_and_change_while_the_selection_stays(gallery: Gallery, im
     assert gallery.selected() == [1, 6]
 
 
-def test_a_missing_file_is_grey_and_said(gallery: Gallery, tmp_path: Path, qtbot) -> None:
+def test_a_missing_file_is_grey_and_reported(gallery: Gallery, tmp_path: Path, qtbot) -> None:
     gallery.set_items(
         [GalleryItem(tmp_path / "gone.png", "a", missing=True), GalleryItem(tmp_path / "gone too.png", "b")]
     )
@@ -250,7 +250,7 @@ def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
     thumbnails.close()
 
 
-def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, images: list[Path], qtbot) -> None:
+def test_the_menu_opens_by_key_and_includes_panel_entries(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images)
     menus: list[tuple[list[str], list[int]]] = []
 
@@ -270,7 +270,7 @@ def test_the_menu_opens_by_key_and_takes_what_a_panel_adds(gallery: Gallery, ima
     assert signal.args == [[2]]
 
 
-def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
+def test_a_caption_with_emoji_wraps_where_it_fits(look: Theme) -> None:
     font = look.font()
     metrics = QFontMetrics(font)
     text = "a dog \N{GRINNING FACE} and a cat \N{CAT} and \N{FOX FACE} " * 3
@@ -280,7 +280,7 @@ def test_a_caption_with_emoji_is_broken_where_it_fits(look: Theme) -> None:
     assert all(metrics.horizontalAdvance(line) <= width for line in lines)
 
 
-def test_a_image_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) -> None:
+def test_an_image_in_a_tar_is_shown_like_any_other(tmp_path: Path, qapp: object) -> None:
     tar = tmp_path / "a.tar"
     image = QImage(40, 30, QImage.Format.Format_RGB32)
     image.fill(0x3366CC)
@@ -304,7 +304,7 @@ def test_a_image_in_a_tar_is_shown_as_any_other(tmp_path: Path, qapp: object) ->
 
 @pytest.mark.parametrize("width", [330, 533, 700])
 @pytest.mark.parametrize("side", [64, 128])
-def test_a_row_of_cells_leaves_nothing_free(qtbot: QtBot, width: int, side: int) -> None:
+def test_a_row_of_cells_fills_the_width(qtbot: QtBot, width: int, side: int) -> None:
     gallery = Gallery(None)
     qtbot.addWidget(gallery)
     gallery.set_items([GalleryItem(Path(f"/nowhere/{number}.png"), f"image {number}") for number in range(40)])

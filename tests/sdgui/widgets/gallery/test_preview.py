@@ -38,7 +38,7 @@ def test_space_previews_and_arrows_step(gallery: Gallery, images: list[Path], qt
 
 
 @pytest.mark.parametrize("how", ["double click", "Enter"])
-def test_a_double_click_and_enter_preview(gallery: Gallery, images: list[Path], qtbot, how: str) -> None:
+def test_double_click_and_enter_preview(gallery: Gallery, images: list[Path], qtbot, how: str) -> None:
     filled(gallery, images)
     index = gallery.model.index(1)
     if how == "Enter":
@@ -53,7 +53,7 @@ def test_a_double_click_and_enter_preview(gallery: Gallery, images: list[Path], 
     assert gallery._preview._path == images[1]
 
 
-def test_the_preview_keeps_tab_and_goes_with_its_gallery(images: list[Path], qtbot) -> None:
+def test_the_preview_keeps_tab_and_closes_with_its_gallery(images: list[Path], qtbot) -> None:
     window = QWidget()
     qtbot.addWidget(window)
     column = QVBoxLayout(window)
@@ -121,7 +121,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
-def test_a_image_is_copied_once_it_is_read(qtbot, source_image: Path, held: threading.Event) -> None:
+def test_an_image_is_copied_once_it_is_read(qtbot, source_image: Path, held: threading.Event) -> None:
     clipboard = QGuiApplication.clipboard()
     clipboard.setText("before")
     copy_image(GalleryItem(source_image))
@@ -130,7 +130,7 @@ def test_a_image_is_copied_once_it_is_read(qtbot, source_image: Path, held: thre
     qtbot.waitUntil(lambda: clipboard.image().size() == QSize(40, 30))
 
 
-def test_what_is_copied_meanwhile_wins(qtbot, source_image: Path, held: threading.Event) -> None:
+def test_a_newer_copy_wins(qtbot, source_image: Path, held: threading.Event) -> None:
     second = GalleryItem(source_image.with_name("b.png"))
     copy_image(GalleryItem(source_image))
     copy_paths([second])

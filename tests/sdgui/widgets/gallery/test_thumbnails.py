@@ -105,7 +105,7 @@ def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> 
     service.close()
 
 
-def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailService, images: list[Path]) -> None:
+def test_only_the_caller_is_notified(qtbot: QtBot, service: ThumbnailService, images: list[Path]) -> None:
     student, teacher = Thumbnails(service=service), Thumbnails(service=service)
     arrivals: list[tuple[str, str]] = []
     student.ready.connect(lambda path: arrivals.append(("one", path)))
@@ -118,7 +118,7 @@ def test_who_asked_is_told_and_nobody_else(qtbot: QtBot, service: ThumbnailServi
     assert sorted(arrivals) == [("one", first), ("two", first), ("two", second)]
 
 
-def test_a_panel_cancels_only_its_own(
+def test_a_panel_cancels_only_its_own_requests(
     qtbot: QtBot, service: ThumbnailService, gate: QSemaphore, images: list[Path], loads: SimpleNamespace
 ) -> None:
     first, two = Thumbnails(service=service), Thumbnails(service=service)
@@ -133,7 +133,7 @@ def test_a_panel_cancels_only_its_own(
     assert sorted(loads.paths) == sorted(images[3:6])
 
 
-def test_a_deleted_label_takes_its_request_with_it(
+def test_a_deleted_label_cancels_its_request(
     qtbot: QtBot, gate: QSemaphore, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch,
     loads: SimpleNamespace,
 ) -> None:  # fmt: skip
@@ -148,7 +148,7 @@ def test_a_deleted_label_takes_its_request_with_it(
     assert loads.paths == [images[1]]
 
 
-def test_a_label_deleted_while_its_image_is_read_is_not_told(
+def test_a_label_deleted_during_a_read_is_not_notified(
     qtbot: QtBot, service: ThumbnailService, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_service", service)
@@ -170,7 +170,7 @@ def test_a_label_deleted_while_its_image_is_read_is_not_told(
     assert raised == []
 
 
-def test_a_label_shows_what_was_asked_for_last(qtbot: QtBot, images: list[Path], tmp_path: Path) -> None:
+def test_a_label_shows_its_latest_request(qtbot: QtBot, images: list[Path], tmp_path: Path) -> None:
     label = ImageLabel(64)
     qtbot.addWidget(label)
     label.show_image(images[0])
@@ -206,7 +206,7 @@ def test_a_changed_image_is_read_again_by_the_next_panel(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to a device"])
-def test_what_is_no_file_is_never_waited_for(
+def test_non_files_are_never_waited_for(
     qtbot: QtBot, service: ThumbnailService, tmp_path: Path, images: list[Path], kind: str
 ) -> None:
     path = tmp_path / "x.png"
@@ -232,7 +232,7 @@ def test_what_is_no_file_is_never_waited_for(
     assert panel.get(images[0]) is not None
 
 
-def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
+def test_the_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
     path, cache = tmp_path / "a.png", tmp_path / "cache"
     Image.new("RGB", (300, 300), (255, 0, 0)).save(path)
     load_thumbnail(path, cache)
@@ -249,7 +249,7 @@ def test_disk_cache_is_used_and_follows_changes(tmp_path: Path) -> None:
     assert fresh.image.pixelColor(5, 5).blue() == 255
 
 
-def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
+def test_an_unwritable_cache_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (30, 30)).save(path)
     (tmp_path / "file").write_text("in the way")
@@ -279,7 +279,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"><rect widt
         ("PPM", "1", {}), ("PPM", "L", {}), ("PPM", "RGB", {}),
     ],
 )  # fmt: skip
-def test_a_image_of_any_name_is_read_by_its_content(
+def test_an_image_is_recognised_by_its_content(
     tmp_path: Path, qapp: object, kind: str, mode: str, more: dict[str, bool]
 ) -> None:
     path = tmp_path / "an image"
@@ -293,13 +293,13 @@ def test_a_image_of_any_name_is_read_by_its_content(
 
 
 @pytest.mark.parametrize("content", [b"", b"P", SVG.encode(), b'<?xml version="1.0"?>' + SVG.encode(), b"RIFF1234WAVE"])
-def test_what_is_no_image_is_none_whatever_its_name(tmp_path: Path, qapp: object, content: bytes) -> None:
+def test_a_non_image_is_refused_whatever_its_name(tmp_path: Path, qapp: object, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     assert read_image(path) == (None, "a.png: Unsupported image format")
 
 
-def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_plugin_probes_the_format(tmp_path: Path, qapp: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt's plugin for SVG connects a signal to look for it, which can wait for the window's thread for ever."""
     formats: list[tuple[bytes, bool]] = []
     size = QImageReader.size
@@ -314,7 +314,7 @@ def test_no_plugin_looks_for_the_format(tmp_path: Path, qapp: object, monkeypatc
     assert formats == [(b"png", False)]
 
 
-def test_a_transparent_image_lies_on_white_as_the_trainer_lays_it(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_transparent_image_is_on_white_as_in_training(qtbot: QtBot, tmp_path: Path) -> None:
     image = QImage(32, 32, QImage.Format.Format_ARGB32)
     image.fill(Qt.GlobalColor.transparent)
     assert image.save(str(tmp_path / "clear.png"))

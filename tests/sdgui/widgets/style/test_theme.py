@@ -56,7 +56,7 @@ def test_text_and_lines_have_contrast(colors: Colors) -> None:
 
 @pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("blindness", sorted(_BLINDNESS))
-def test_runs_can_be_told_apart(colors: Colors, blindness: str) -> None:
+def test_run_colours_are_distinguishable(colors: Colors, blindness: str) -> None:
     seen = [_lab(_BLINDNESS[blindness] @ _linear(run)) for run in colors.runs]
     for (i, first), (j, two) in itertools.combinations(enumerate(seen), 2):
         assert np.linalg.norm(first - two) > 10, (blindness, colors.runs[i], colors.runs[j])
@@ -71,7 +71,7 @@ def test_every_state_has_its_own_icon_and_words(look: Theme) -> None:
         look.state_icon("dancing")
 
 
-def test_switches_live(look: Theme, qapp: QApplication, qtbot) -> None:
+def test_the_theme_switches_live(look: Theme, qapp: QApplication, qtbot) -> None:
     with qtbot.waitSignal(look.changed):
         look.set_scheme("dark")
     assert look.dark
@@ -110,7 +110,7 @@ class _Restyled(QObject):
         return False
 
 
-def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Theme, qtbot: QtBot) -> None:
+def test_switching_styles_a_deep_widget_as_often_as_a_shallow_one(look: Theme, qtbot: QtBot) -> None:
     outermost = QWidget()
     qtbot.addWidget(outermost)
     widgets = [outermost]
@@ -124,7 +124,7 @@ def test_a_switch_styles_a_deep_widget_no_more_often_than_a_shallow_one(look: Th
     assert heard[-1].times == heard[0].times
 
 
-def test_a_box_without_steps_keeps_its_figures_off_the_edge(look: Theme, qtbot: QtBot) -> None:
+def test_a_spin_box_without_buttons_keeps_its_padding(look: Theme, qtbot: QtBot) -> None:
     box = QSpinBox()
     qtbot.addWidget(box)
     hide_steps(box)

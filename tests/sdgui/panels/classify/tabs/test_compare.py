@@ -43,7 +43,7 @@ def buttons(tab: CompareTab) -> list[tuple[str, bool]]:
     return [(one.text(), one.isEnabled()) for one in (tab.probe, tab.network, tab.measure_other)]
 
 
-def test_what_can_stand_beside_the_first_result_is_offered_and_asked_for(tab: CompareTab) -> None:
+def test_results_comparable_with_the_first_are_offered_and_requested(tab: CompareTab) -> None:
     compared: list[tuple[Measure, Measure]] = []
     measured: list[Measure] = []
     tab.compare_asked.connect(lambda *pair: compared.append(pair))
@@ -88,7 +88,7 @@ def test_what_can_stand_beside_the_first_result_is_offered_and_asked_for(tab: Co
     assert (tab.first(), tab.measure_other.isEnabled()) == (None, False)
 
 
-def test_a_difference_is_told_by_class_and_by_image_and_the_sizes_come_back(
+def test_a_difference_is_shown_by_class_and_by_image_and_sizes_are_restored(
     qtbot: QtBot, tab: CompareTab, services: Services
 ) -> None:
     interval = {"low": 0.05, "high": 0.15}

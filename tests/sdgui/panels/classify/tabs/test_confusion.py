@@ -34,7 +34,7 @@ def views(draw: st.DrawFn) -> tuple[int, np.ndarray, list[int], float, float, fl
 
 @settings(max_examples=25, deadline=None)
 @given(views())
-def test_every_pixel_shows_the_strongest_cell_that_falls_on_it(
+def test_every_pixel_shows_the_strongest_cell_it_covers(
     view: tuple[int, np.ndarray, list[int], float, float, float],
 ) -> None:
     size, counts, order, scale, left, top = view
@@ -62,7 +62,7 @@ def test_every_pixel_shows_the_strongest_cell_that_falls_on_it(
     assert np.array_equal(np.where(found > STEPS, found - STEPS, found), expected)
 
 
-def test_mistakes_have_levels_of_their_own_and_can_stand_alone() -> None:
+def test_mistakes_have_their_own_scale_and_can_be_shown_alone() -> None:
     cells = ConfusionCells(2, [0, 0, 1], [0, 1, 1], [1, 1, 3])
     levels = cells.levels(0, 0, 1, 2, 2)
     assert 0 < levels[0, 0] < STEPS < levels[0, 1]
@@ -92,7 +92,7 @@ def matrix(qtbot: QtBot) -> ConfusionMatrix:
     return made
 
 
-def test_keys_go_from_cell_to_cell_and_say_each_in_words(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+def test_keys_move_between_cells_and_describe_each(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
     assert "cat: 8 of 10 correct (80.0 %)" in matrix.accessibleDescription()
     qtbot.keyClick(matrix, Qt.Key.Key_Right)
     assert matrix.current() == (0, 1)
@@ -105,7 +105,7 @@ def test_keys_go_from_cell_to_cell_and_say_each_in_words(qtbot: QtBot, matrix: C
     assert matrix.current() == (0, 3)
 
 
-def test_an_empty_cell_is_said_to_be_empty(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+def test_an_empty_cell_is_described_as_empty(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
     qtbot.keyClick(matrix, Qt.Key.Key_End)
     assert matrix.current() == (0, 3)
     assert "0 of 10" in matrix.accessibleDescription()
@@ -114,7 +114,7 @@ def test_an_empty_cell_is_said_to_be_empty(qtbot: QtBot, matrix: ConfusionMatrix
     assert without.count_at(3, 3) == 0, "after the last that is not empty"
 
 
-def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+def test_enter_and_a_click_select_a_cell_and_a_drag_does_not(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
     with qtbot.waitSignal(matrix.cell_chosen) as chosen:
         qtbot.keyClick(matrix, Qt.Key.Key_Return)
     assert chosen.args == [0, 0]
@@ -131,7 +131,7 @@ def test_enter_and_a_click_choose_a_cell_and_a_drag_does_not(qtbot: QtBot, matri
     assert matrix.viewport().left >= left
 
 
-def test_a_thousand_classes_fit_zoom_to_labels_and_keep_the_point_under_the_mouse(qtbot: QtBot) -> None:
+def test_a_thousand_classes_fit_and_zooming_keeps_the_point_under_the_mouse(qtbot: QtBot) -> None:
     matrix = ConfusionMatrix()
     qtbot.addWidget(matrix)
     matrix.resize(700, 700)
@@ -154,7 +154,7 @@ def test_a_thousand_classes_fit_zoom_to_labels_and_keep_the_point_under_the_mous
     assert label_step(14, matrix.viewport().scale) >= 20
 
 
-def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: ConfusionMatrix) -> None:
+def test_another_order_keeps_the_selected_cell(matrix: ConfusionMatrix) -> None:
     matrix.set_current(2, 3)
     said = matrix.sentence()
     matrix.set_order([3, 2, 1, 0])
@@ -163,7 +163,7 @@ def test_another_order_keeps_the_chosen_cell_and_tells_the_same_of_it(matrix: Co
     assert matrix.sentence() == said
 
 
-def test_a_notch_of_the_wheel_is_one_step_of_zoom(matrix: ConfusionMatrix) -> None:
+def test_a_wheel_notch_is_one_zoom_step(matrix: ConfusionMatrix) -> None:
     every = np.arange(100)
     matrix.set_matrix([f"class {i}" for i in every], every, every, np.ones(100, dtype=int))
     matrix.zoom(2.0)
@@ -183,7 +183,7 @@ def large(matrix: ConfusionMatrix, size: int = 60) -> None:
     matrix.zoom(3.0, QPointF(matrix.viewport().area.topLeft()))
 
 
-def test_keys_move_by_a_screen_zoom_and_with_control_move_the_view(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
+def test_keys_page_zoom_and_with_control_move_the_view(qtbot: QtBot, matrix: ConfusionMatrix) -> None:
     large(matrix)
     view, control = matrix.viewport(), Qt.KeyboardModifier.ControlModifier
     screen = int(view.area.height() / view.scale) - 1
@@ -240,7 +240,7 @@ def test_keys_move_by_a_screen_zoom_and_with_control_move_the_view(qtbot: QtBot,
     assert (matrix.current(), matrix.sentence()) == (None, "The matrix is empty.")
 
 
-def test_the_view_is_dragged_cells_under_the_mouse_are_told_and_a_resize_keeps_what_was_zoomed_to(
+def test_the_view_is_dragged_hovered_cells_are_described_and_a_resize_keeps_the_zoom(
     qtbot: QtBot, matrix: ConfusionMatrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tips: list[str] = []
@@ -308,13 +308,13 @@ def test_the_view_is_dragged_cells_under_the_mouse_are_told_and_a_resize_keeps_w
 VIEW = Viewport(QRect(100, 50, 200, 120), size=30, scale=10.0, left=2.5, top=4.25)
 
 
-def test_a_cell_is_drawn_where_it_is_found() -> None:
+def test_a_cell_is_drawn_where_it_is_hit() -> None:
     assert VIEW.cell_rect(5, 3) == QRectF(105, 57.5, 10, 10)
     assert VIEW.cell_at(QPointF(105, 57.5)) == (3.0, 5.0)
     assert VIEW.cell_at(QPointF(0, 0)) == (-7.5, -0.75), "also outside"
 
 
-def test_cells_seen_in_part_are_on_screen() -> None:
+def test_partly_visible_cells_are_on_screen() -> None:
     assert VIEW.visible() == (range(4, 17), range(2, 23))
     assert Viewport(QRect(0, 0, 200, 120), size=6, scale=10.0).visible() == (range(6), range(6))
 
@@ -337,11 +337,11 @@ def test_the_cell_under_a_point(x: float, y: float, found: tuple[int, int] | Non
 
 
 @pytest.mark.parametrize(("x", "y", "found"), [(5, 5, (0, 0)), (59, 59, (5, 5)), (60, 5, None), (5, 60, None)])
-def test_there_is_none_beyond_the_last_class(x: float, y: float, found: tuple[int, int] | None) -> None:
+def test_no_cell_beyond_the_last_class(x: float, y: float, found: tuple[int, int] | None) -> None:
     assert Viewport(QRect(0, 0, 200, 120), size=6, scale=10.0).position_at(QPointF(x, y)) == found
 
 
-def test_there_is_none_before_the_first_class() -> None:
+def test_no_cell_before_the_first_class() -> None:
     pulled = Viewport(QRect(0, 0, 200, 120), size=6, scale=10.0, left=-1.0, top=-2.0)
     assert pulled.position_at(QPointF(5, 50)) is None
     assert pulled.position_at(QPointF(50, 5)) is None

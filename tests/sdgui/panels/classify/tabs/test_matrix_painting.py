@@ -49,7 +49,7 @@ def span(image: QImage, name: str) -> tuple[int, int]:
     return int(x.min()), int(x.max())
 
 
-def test_a_share_is_a_bar_as_long_as_it_and_a_difference_reaches_from_the_middle(qapp: object) -> None:
+def test_a_share_is_a_bar_from_zero_and_a_difference_a_bar_from_the_middle(qapp: object) -> None:
     left, right = span(drawn(Share(1.0)), "accent")
     assert left < 8
     assert right < WIDE - 40, "its figure has room on the right"
@@ -73,7 +73,7 @@ def test_a_share_is_a_bar_as_long_as_it_and_a_difference_reaches_from_the_middle
     assert len(where(drawn(None, "x"), theme().color("border"))) == 0
 
 
-def test_an_interval_is_a_whisker_and_the_figure_stands_on_the_right(qapp: object) -> None:
+def test_an_interval_is_a_whisker_and_the_value_is_right_aligned(qapp: object) -> None:
     ink = theme().color("text")
     assert len(where(drawn(Share(0.5)), ink)) == 0
     assert len(where(drawn(Share(0.5, low=0.4)), ink)) == 0, "an interval has two ends"
@@ -130,7 +130,7 @@ def far(image: QImage, name: str) -> float:
     return float(np.abs(pixels - own).sum(1).min())
 
 
-def test_cells_have_their_counts_the_chosen_one_a_frame_and_those_under_the_mouse_a_band(
+def test_cells_show_counts_selection_and_hover(
     matrix: ConfusionMatrix,
 ) -> None:
     matrix.set_current(2, 1)
@@ -156,7 +156,7 @@ def test_cells_have_their_counts_the_chosen_one_a_frame_and_those_under_the_mous
     assert [one != other for one, other in zip(before, after, strict=True)] == [True, True, True, False]
 
 
-def test_names_stand_beside_their_rows_and_over_their_columns_where_there_is_room(matrix: ConfusionMatrix) -> None:
+def test_row_and_column_names_are_drawn_where_they_fit(matrix: ConfusionMatrix) -> None:
     def beside(row: int) -> bool:
         place = matrix.viewport().cell_rect(row, 0)
         high = QFontMetrics(theme().font("small")).height()
@@ -193,7 +193,7 @@ def test_names_stand_beside_their_rows_and_over_their_columns_where_there_is_roo
     assert not inked(matrix.grab(QRect(high + 2, area.y() - high - 2, wide, high)).toImage())
 
 
-def test_curves_have_shapes_whiskers_levels_and_a_scale_that_holds_them(qtbot: QtBot) -> None:
+def test_curves_have_markers_whiskers_grid_and_a_fitting_scale(qtbot: QtBot) -> None:
     plot = PointPlot("Few-shot accuracy", "images per class", count, (1, 2, 4, 8, 16, 32))
     qtbot.addWidget(plot)
     plot.set_lines([], "There are none yet.")

@@ -34,7 +34,7 @@ def test_rows_with_every_word_are_shown_and_counted(table: ClassTable) -> None:
     assert not table.count_label.isHidden()
 
 
-def test_the_current_row_stays_current_in_another_order(table: ClassTable) -> None:
+def test_the_current_row_survives_sorting(table: ClassTable) -> None:
     table.set_current(0)
     table.sort_by(1)
     assert table.visible_rows() == [1, 2, 0]
@@ -46,7 +46,7 @@ def test_the_current_row_stays_current_in_another_order(table: ClassTable) -> No
     assert table.current() == -1
 
 
-def test_what_is_chosen_is_the_row_as_it_was_given(table: ClassTable) -> None:
+def test_the_selection_refers_to_source_rows(table: ClassTable) -> None:
     table.sort_by(1)
     chosen: list[int] = []
     table.row_activated.connect(chosen.append)
@@ -56,7 +56,7 @@ def test_what_is_chosen_is_the_row_as_it_was_given(table: ClassTable) -> None:
     assert chosen == [0, 0]
 
 
-def test_copied_rows_have_their_head(table: ClassTable) -> None:
+def test_copied_rows_have_a_header(table: ClassTable) -> None:
     table.sort_by(1)
     table.view.selectRow(1)
     table.copy()
@@ -64,7 +64,7 @@ def test_copied_rows_have_their_head(table: ClassTable) -> None:
     QGuiApplication.clipboard().clear()
 
 
-def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbot: QtBot, table: ClassTable) -> None:
+def test_keys_select_and_copy_and_filter_and_header_have_accessible_names(qtbot: QtBot, table: ClassTable) -> None:
     chosen, current = list[int](), list[int]()
     table.row_activated.connect(chosen.append)
     table.current_changed.connect(current.append)
@@ -116,7 +116,7 @@ def test_keys_choose_and_copy_and_the_filter_and_the_head_say_what_they_are(qtbo
     assert plain.filter_box.isHidden()
 
 
-def test_a_class_of_a_sorted_table_is_told_by_its_own_index(qtbot: QtBot) -> None:
+def test_a_class_of_a_sorted_table_is_reported_by_its_own_index(qtbot: QtBot) -> None:
     tab = AccuracyTab()
     qtbot.addWidget(tab)
     worst = {"class": "fox", "index": 2, "rows": 4, "accuracy": 0.25, "low": 0.0, "high": 0.5}

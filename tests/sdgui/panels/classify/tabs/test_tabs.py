@@ -55,7 +55,7 @@ def images(number: int) -> list[dict[str, Any]]:
     return [{"image": f"/nowhere/{i}.png", "probability": 0.5} for i in range(number)]
 
 
-def test_classes_stand_in_the_order_asked_for_also_with_the_next_result(tab: MatrixTab) -> None:
+def test_the_class_order_is_kept_for_the_next_result(tab: MatrixTab) -> None:
     assert choose_order(tab, "worst") == [2, 0, 1], "1 of 4, 9 of 10, 2 of 2 correct"
     assert choose_order(tab, "most") == [0, 2, 1]
     tab.matrix.set_current(2, 0)
@@ -73,7 +73,7 @@ def test_pairs_are_listed_by_their_images_with_the_share_of_the_true_class(tab: 
     assert rows == [["fox", "cat", "3", "75.0 %"], ["cat", "dog", "1", "10.0 %"]]
 
 
-def test_finding_goes_from_match_to_match_and_around(tab: MatrixTab) -> None:
+def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
     tab.find_box.setText("O")  # dog and fox
     found = []
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_finding_goes_from_match_to_match_and_around(tab: MatrixTab) -> None:
     assert tab.matrix.current() == (2, 2), "the next one as they stand"
 
 
-def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buttons_zoom_and_hide_the_diagonal(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
     scale = tab.matrix.viewport().scale
     tab.larger.click()
     assert tab.matrix.viewport().scale >= scale
@@ -109,7 +109,7 @@ def test_buttons_zoom_and_leave_the_diagonal_out(tab: MatrixTab, monkeypatch: py
     assert tab.matrix.current() == (0, 1)
 
 
-def test_the_frame_goes_around_the_cells_that_there_are(tab: MatrixTab) -> None:
+def test_the_frame_surrounds_the_existing_cells(tab: MatrixTab) -> None:
     view = tab.matrix.viewport()
     x, y, side = round(view.area.x()), round(view.area.y()), round(3 * view.scale)
     assert side + 20 < min(view.area.width(), view.area.height())
@@ -120,7 +120,7 @@ def test_the_frame_goes_around_the_cells_that_there_are(tab: MatrixTab) -> None:
 
 
 @pytest.mark.parametrize("size", [(220, 700), (700, 220)])
-def test_all_classes_fit_into_a_matrix_that_is_narrow_or_low(tab: MatrixTab, size: tuple[int, int]) -> None:
+def test_all_classes_fit_into_a_narrow_or_low_matrix(tab: MatrixTab, size: tuple[int, int]) -> None:
     tab.matrix.setParent(None)
     tab.matrix.resize(*size)
     tab.matrix.fit()
@@ -130,9 +130,7 @@ def test_all_classes_fit_into_a_matrix_that_is_narrow_or_low(tab: MatrixTab, siz
     tab.matrix.deleteLater()
 
 
-def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
-    tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_high_dpi_screen_shows_the_same_cells(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = tab.matrix.image().copy()
     monkeypatch.setattr(tab.matrix, "devicePixelRatioF", lambda: 2.0)
     tab.matrix._redraw()
@@ -144,7 +142,7 @@ def test_a_screen_with_two_pixels_to_one_of_ours_shows_the_same_cells(
     assert sum(same) >= 0.95 * len(same), "but for what a line between two cells rounds to"
 
 
-def test_more_images_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: MatrixTab) -> None:
+def test_more_images_of_a_cell_are_requested_once_from_where_they_end(tab: MatrixTab) -> None:
     tab.show_result(a_result(cells=((0, 1), (1, 1), (PAGE + 50, 2))))
     asked = asked_of(tab)
     tab.ask_cell(0, 1)
@@ -167,7 +165,7 @@ def test_more_images_of_a_cell_are_asked_for_once_and_from_where_they_end(tab: M
     assert len(tab.gallery.items()) == PAGE + 50
 
 
-def test_sizes_come_back_without_those_of_the_editor(qtbot: QtBot, tab: MatrixTab, tmp_path: Path) -> None:
+def test_sizes_are_restored_except_the_editors(qtbot: QtBot, tab: MatrixTab, tmp_path: Path) -> None:
     for split in (tab.split, tab.beside):
         one, two = split.sizes()
         split.setSizes([one - 30, two + 30])
@@ -181,7 +179,7 @@ def test_sizes_come_back_without_those_of_the_editor(qtbot: QtBot, tab: MatrixTa
     again.gallery.close_threads()
 
 
-def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
+def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     tab: MatrixTab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose_order(tab, "most")
@@ -220,7 +218,7 @@ def test_prompts_on_trial_are_shown_in_the_matrix_and_the_theme_is_followed(
     assert tab.matrix.image() != before
 
 
-def test_a_mistake_after_the_last_one_is_the_first_and_before_it_the_last(tab: MatrixTab) -> None:
+def test_stepping_through_mistakes_wraps_around(tab: MatrixTab) -> None:
     tab.matrix.set_current(2, 0)
     tab.matrix.next_mistake()
     assert tab.matrix.current() == (0, 1)
@@ -228,7 +226,7 @@ def test_a_mistake_after_the_last_one_is_the_first_and_before_it_the_last(tab: M
     assert tab.matrix.current() == (2, 0)
 
 
-def test_a_zoomed_matrix_stays_inside_and_follows_the_chosen_cell(qtbot: QtBot, tab: MatrixTab) -> None:
+def test_a_zoomed_matrix_stays_inside_and_follows_the_selected_cell(qtbot: QtBot, tab: MatrixTab) -> None:
     size = 60
     every = list(range(size))
     tab.show_result(a_result(cells=(every, every, [1] * size), classes=[f"c{i}" for i in every]))
@@ -252,7 +250,7 @@ def test_a_zoomed_matrix_stays_inside_and_follows_the_chosen_cell(qtbot: QtBot, 
     assert matrix.viewport().scale == pytest.approx(min(area.width(), area.height()) / size)
 
 
-def test_mistakes_are_numbered_and_asked_for_from_where_they_end(qtbot: QtBot, tmp_path: Path) -> None:
+def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, tmp_path: Path) -> None:
     tab = MistakesTab(tmp_path, SimpleNamespace())  # type: ignore[arg-type]  # the basket is not asked
     qtbot.addWidget(tab)
     tab.show()
@@ -310,7 +308,7 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     tab.gallery.close_threads()
 
 
-def test_the_figure_stands_out_in_either_theme(qtbot: QtBot) -> None:
+def test_the_chart_is_readable_in_either_theme(qtbot: QtBot) -> None:
     tab = AccuracyTab()
     qtbot.addWidget(tab)
     tab.ensurePolished()
@@ -352,13 +350,13 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
         (0.1, False, "No significant difference: A minus B is +10.0 points (95 %: +5.0 to +15.0); "),
     ],
 )
-def test_a_difference_is_said_in_words(value: float, significant: bool, expected: str) -> None:
+def test_a_difference_as_text(value: float, significant: bool, expected: str) -> None:
     interval = {"low": value - 0.05, "high": value + 0.05}
     one = {"value": value, "interval": interval, "significant": significant}
     assert difference_sentence(one, "A", "B").startswith(expected)
 
 
-def test_the_point_under_the_mouse_is_the_nearest_on_the_axis_as_it_is_drawn(qtbot: QtBot) -> None:
+def test_the_hovered_point_is_the_nearest_on_the_drawn_axis(qtbot: QtBot) -> None:
     plot = PointPlot("Accuracy", "C")
     qtbot.addWidget(plot)
     plot.resize(500, 300)

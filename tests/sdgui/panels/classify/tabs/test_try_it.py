@@ -44,7 +44,7 @@ def tried(qtbot: QtBot, tmp_path: Path) -> Tried:
     return Tried(tab, tmp_path)
 
 
-def test_a_image_without_an_answer_does_not_show_anothers_classes(tried: Tried) -> None:
+def test_an_image_without_an_answer_does_not_show_the_classes_of_another(tried: Tried) -> None:
     tried.answer(tried.paths[0], "cat")
     assert tried.shown == ["cat"]
     tried.choose(1)
@@ -53,7 +53,7 @@ def test_a_image_without_an_answer_does_not_show_anothers_classes(tried: Tried) 
     assert tried.shown == ["cat"]
 
 
-def test_known_answers_stay_until_the_question_is_another(qtbot: QtBot, tried: Tried) -> None:
+def test_cached_answers_stay_until_the_question_changes(qtbot: QtBot, tried: Tried) -> None:
     for path, name in zip(tried.paths[:2], ("cat", "dog"), strict=True):
         tried.answer(path, name)
     tried.asked.clear()
@@ -73,7 +73,7 @@ def test_known_answers_stay_until_the_question_is_another(qtbot: QtBot, tried: T
     assert tried.shown == []
 
 
-def test_a_image_that_was_removed_and_added_again_is_asked_for_again(tried: Tried) -> None:
+def test_an_image_removed_and_added_again_is_requested_again(tried: Tried) -> None:
     tried.answer(tried.paths[0], "cat")
     tried.tab._remove([0, 1, 2])
     assert tried.shown == []
@@ -82,7 +82,7 @@ def test_a_image_that_was_removed_and_added_again_is_asked_for_again(tried: Trie
     assert tried.asked == [([tried.paths[0]], [], True)]
 
 
-def test_why_a_image_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried) -> None:
+def test_an_unreadable_image_shows_the_reason_while_selected(tried: Tried) -> None:
     why = "It is no image."
     tried.tab.show_answer({"images": [{"image": tried.paths[0], "probe": None, "zero_shot": None, "error": why}]})
     tried.answer(tried.paths[1], "cat")
@@ -93,7 +93,7 @@ def test_why_a_image_cannot_be_read_is_said_while_it_is_looked_at(tried: Tried) 
     assert (tried.tab.line.isVisible(), tried.shown) == (True, [])
 
 
-def test_images_are_added_once_chosen_and_all_removed(
+def test_images_are_added_once_selected_and_all_removed(
     qtbot: QtBot, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tab = tried.tab
@@ -122,7 +122,7 @@ def test_images_are_added_once_chosen_and_all_removed(
     assert (tab.gallery.model.rowCount(), tab.current(), tried.shown) == (0, "", [])
 
 
-def test_names_are_taken_from_the_data_and_read_as_they_are_typed(qtbot: QtBot, tried: Tried) -> None:
+def test_names_come_from_the_data_and_update_while_typing(qtbot: QtBot, tried: Tried) -> None:
     tab = tried.tab
     assert not tab.data_names.isEnabled()
     tab.set_class_names(["cat", "Smith, John"])
@@ -140,7 +140,7 @@ def test_names_are_taken_from_the_data_and_read_as_they_are_typed(qtbot: QtBot, 
     assert tab.probe_title.text() == "Probe: colours"
 
 
-def test_a_image_says_its_likeliest_class_by_the_probe_or_else_by_names(tried: Tried) -> None:
+def test_an_image_shows_its_likeliest_class_by_probe_or_names(tried: Tried) -> None:
     def classes(*names: str) -> list[dict[str, object]]:
         return [{"class": name, "probability": 0.5} for name in names]
 

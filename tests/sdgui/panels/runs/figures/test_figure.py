@@ -60,7 +60,7 @@ def texts(root: ElementTree.Element) -> list[str]:
     return ["".join(text.itertext()).strip() for text in root.iter(f"{SVG}text")]
 
 
-def test_in_an_svg_points_stand_at_the_ticks_of_their_values(data: PlotData) -> None:
+def test_svg_points_are_at_the_ticks_of_their_values(data: PlotData) -> None:
     root = ElementTree.fromstring(render(data, STYLE, "svg"))
     columns, rows = ticks(root, "x"), ticks(root, "y")
     for color, values in ((RED, VALUES), (BLUE, VALUES[::-1])):
@@ -75,7 +75,7 @@ def test_in_an_svg_points_stand_at_the_ticks_of_their_values(data: PlotData) -> 
     assert float(width.removesuffix("pt")) == pytest.approx(12.0 / 2.54 * 72, abs=0.01)
 
 
-def test_in_a_pdf_points_stand_on_the_grid_and_fonts_are_embedded(data: PlotData) -> None:
+def test_pdf_points_are_on_the_grid_and_fonts_are_embedded(data: PlotData) -> None:
     file = render(data, STYLE, "pdf")
     streams = [file[match.end() :] for match in re.finditer(rb"stream\r?\n", file)]
     inflated = [zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"x"]
@@ -119,7 +119,7 @@ def test_a_png_has_300_dpi_its_size_and_a_curve_in_every_panel(data: PlotData) -
         assert {QColor(RED).rgb(), QColor(BLUE).rgb()} <= colors, f"panel {number}"
 
 
-def test_metrics_in_one_panel_differ_by_their_lines_and_are_in_the_legend(data: PlotData) -> None:
+def test_metrics_in_one_panel_have_line_styles_and_legend_entries(data: PlotData) -> None:
     loss = replace(plot(curve("a", RED, 10 * VALUES, metric="Loss $"), name="Loss"), is_share=False, y_range=None)
     both = replace(data, plots=[replace(data.plots[0], y_range=None), loss], entries={"a": "run"})
     root = ElementTree.fromstring(render(both, replace(STYLE, layout="panel"), "svg"))
@@ -144,13 +144,13 @@ def test_gaps_log_axes_and_long_names_are_drawn(data: PlotData, kind: Kind, lege
         assert "Time (min)" in texts(ElementTree.fromstring(content))
 
 
-def test_without_matplotlib_the_command_that_adds_it_is_named(data: PlotData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_install_command_is_named(data: PlotData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "matplotlib" else object())
     with pytest.raises(installed.NotInstalled, match=r"(?s)draws figures for papers.*pip install.*\[figures\]"):
         render(data, STYLE, "png")
 
 
-def test_a_remembered_style_is_read_as_far_as_it_can_be_used() -> None:
+def test_a_remembered_style_is_read_as_far_as_it_is_valid() -> None:
     style = FigureStyle(17.5, 2.0, "STIXGeneral", 9.0, "below", "panel", "svg")
     assert FigureStyle.from_json(style.to_json()) == style
     odd = '{"width": 1e9, "aspect": NaN, "font": 3, "font_size": "8", "legend": "x", "layout": null, "kind": "svg"}'

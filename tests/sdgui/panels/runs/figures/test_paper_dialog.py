@@ -58,7 +58,7 @@ def by_title(data: PlotData) -> dict[str, tuple[int, bool]]:
     return {plot.title: (len(plot.curves), plot.is_on_screen) for plot in data.plots}
 
 
-def test_the_plots_are_taken_as_they_are_shown(grid: PlotGrid) -> None:
+def test_the_dialog_takes_the_plots_as_shown(grid: PlotGrid) -> None:
     grid.set_run_visible("r3", False)
     data = plot_data(grid)
     assert by_title(data) == {"Mean recall": (4, True), "Total loss": (2, False), "Learning rate": (2, False)}
@@ -89,7 +89,7 @@ def test_groups_are_means_with_bands_and_rows_of_several_runs(grid: PlotGrid) ->
     assert recall.columns[0].values == {"one": [1 / 17, 2 / 17], "two": [3 / 17]}
 
 
-def test_the_saved_figure_holds_what_was_chosen_and_the_style_is_remembered(
+def test_the_saved_figure_matches_the_choices_and_the_style_is_remembered(
     qtbot: QtBot, grid: PlotGrid, settings: QSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialog = dialog_of(qtbot, grid, settings)
@@ -114,7 +114,7 @@ def test_the_saved_figure_holds_what_was_chosen_and_the_style_is_remembered(
     assert [plot.title for plot in again.chosen().plots] == ["Mean recall"], "metrics are those on screen now"
 
 
-def test_a_typed_range_is_its_metrics_own_and_in_the_unit_of_its_axis(
+def test_a_typed_range_applies_to_its_metric_in_the_unit_of_its_axis(
     qtbot: QtBot, grid: PlotGrid, settings: QSettings
 ) -> None:
     dialog = dialog_of(qtbot, grid, settings)
@@ -135,7 +135,7 @@ def test_a_typed_range_is_its_metrics_own_and_in_the_unit_of_its_axis(
     assert not dialog.copy.isEnabled()
 
 
-def test_the_table_is_of_the_chosen_and_is_copied(qtbot: QtBot, grid: PlotGrid, settings: QSettings) -> None:
+def test_the_table_shows_the_selected_runs_and_is_copied(qtbot: QtBot, grid: PlotGrid, settings: QSettings) -> None:
     dialog = dialog_of(qtbot, grid, settings)
     check(dialog.runs, "run 0", "run 2")
     dialog.copy.click()

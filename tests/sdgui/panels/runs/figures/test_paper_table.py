@@ -39,7 +39,7 @@ def cells(text: str) -> list[list[str]]:
     return rows
 
 
-def test_means_have_their_half_widths_and_the_best_of_a_column_is_bold(data: PlotData) -> None:
+def test_means_have_half_widths_and_the_best_of_a_column_is_bold(data: PlotData) -> None:
     table = paper_table(data)
     assert [(name, count) for name, count, _ in table.rows] == [(ODD, 3), ("lone", 1), ("other", 1)]
     shown = [[(cell.mean, cell.half, cell.best) for cell in row] for _, _, row in table.rows]
@@ -48,7 +48,7 @@ def test_means_have_their_half_widths_and_the_best_of_a_column_is_bold(data: Plo
     assert shown[2][1:] == [("", "", False)] * 2, "it reported none"
 
 
-def test_the_latex_table_has_equal_rows_and_no_special_character_of_a_name(data: PlotData) -> None:
+def test_the_latex_table_has_equal_rows_and_escapes_names(data: PlotData) -> None:
     text = latex(paper_table(data))
     columns = re.findall(r"\\begin\{tabular\}\{(\w+)\}", text)
     assert columns == ["lrrrr"]
@@ -65,7 +65,7 @@ def test_the_latex_table_has_equal_rows_and_no_special_character_of_a_name(data:
 
 
 @given(st.text())
-def test_no_name_can_act_in_latex(name: str) -> None:
+def test_no_name_can_inject_latex(name: str) -> None:
     commands = (
         r"\\(textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textperiodcentered|ldots)\{\}"
     )
@@ -75,7 +75,7 @@ def test_no_name_can_act_in_latex(name: str) -> None:
     assert "\n" not in plain
 
 
-def test_the_markdown_table_shows_names_as_they_are(data: PlotData) -> None:
+def test_the_markdown_table_shows_names_literally(data: PlotData) -> None:
     rows = cells(markdown(paper_table(data)))
     assert rows[0] == ["", "n", "R@1 (student) (%)", "Loss_x", "Rate"]
     assert rows[1] == [ODD, "3", "42.0 ± 5.0", "2.500 ± 6.353", "1.000e-05"]

@@ -36,7 +36,7 @@ def sections(grid: PlotGrid) -> list[tuple[str, list[str], bool]]:
     return [(part.title, [card.chart.id for card in part.cards], part.folded) for part in grid.page._sections]
 
 
-def test_plots_are_pinned_folded_and_sought(qtbot: QtBot, grid: PlotGrid) -> None:
+def test_plots_are_pinned_folded_and_searched(qtbot: QtBot, grid: PlotGrid) -> None:
     received: list[Arrangement] = []
     grid.arranged.connect(received.append)
     before = [
@@ -68,7 +68,7 @@ def test_plots_are_pinned_folded_and_sought(qtbot: QtBot, grid: PlotGrid) -> Non
     assert (last.pinned, last.folded, last.words, len(received)) == ((), frozenset(), "", 6)
 
 
-def test_keys_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
+def test_shortcuts_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
     loss = grid._cards[LOSS].canvas
     assert loss is not None
     grid.activateWindow()
@@ -168,7 +168,7 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
     assert grid._arranged.ranges == {}
 
 
-def test_the_wheel_zooms_a_maximised_plot_and_scrolls_the_page_of_all(grid: PlotGrid) -> None:
+def test_the_wheel_zooms_a_maximised_plot_and_scrolls_otherwise(grid: PlotGrid) -> None:
     card = grid._cards[LOSS]
     assert card.canvas is not None
     for maximised, needs, tip in ((LOSS, False, "Restore (Esc)"), (None, True, "Maximise Total loss")):
@@ -177,7 +177,7 @@ def test_the_wheel_zooms_a_maximised_plot_and_scrolls_the_page_of_all(grid: Plot
         assert tip in card._button.toolTip()
 
 
-def test_a_plot_that_is_seen_late_is_as_the_others_are(qtbot: QtBot, grid: PlotGrid) -> None:
+def test_a_lazily_drawn_plot_is_like_the_others(qtbot: QtBot, grid: PlotGrid) -> None:
     grid.set_log(True)
     grid.set_smoothing(0.5)
     grid.set_x_mode("time")
@@ -198,7 +198,7 @@ def test_a_plot_that_is_seen_late_is_as_the_others_are(qtbot: QtBot, grid: PlotG
         assert grid._view is None, metric
 
 
-def test_the_step_that_is_looked_at_is_marked_again_when_the_mouse_left(grid: PlotGrid) -> None:
+def test_the_current_step_is_marked_again_when_the_mouse_leaves(grid: PlotGrid) -> None:
     loss, rate = grid._cards[LOSS].canvas, grid._cards[RATE].canvas
     assert loss is not None
     assert rate is not None
@@ -274,7 +274,7 @@ def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) 
     assert grid.legend._rows["r3"].checkState() == Qt.CheckState.Unchecked
 
 
-def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> None:
+def test_the_legend_reports_hover_clicks_and_keys(qtbot: QtBot) -> None:
     legend = PlotLegend()
     qtbot.addWidget(legend)
     heard: list[tuple[object, ...]] = []
@@ -320,7 +320,7 @@ def test_the_legend_tells_what_is_hovered_clicked_and_pressed(qtbot: QtBot) -> N
     assert legend.item(0).checkState() == Qt.CheckState.Checked
 
 
-def test_the_toolbar_says_the_weight_and_tells_what_is_set(qtbot: QtBot) -> None:
+def test_the_toolbar_shows_the_smoothing_weight_and_reports_changes(qtbot: QtBot) -> None:
     toolbar, heard = PlotToolbar(), list[object]()
     qtbot.addWidget(toolbar)
     for signal in (

@@ -54,7 +54,7 @@ RED, BLUE = QColor("#ff0000"), QColor("#0000ff")
 
 @pytest.mark.parametrize("spike", [1, 33_333, 77_777, 99_998])
 @pytest.mark.parametrize("log", [False, True])
-def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, spike: int, log: bool) -> None:
+def test_a_spike_of_one_point_in_100000_is_visible(plot: PlotCanvas, spike: int, log: bool) -> None:
     y = np.full(100_000, 1.0)
     y[spike] = 10.0
     plot.set_log(log)
@@ -64,7 +64,7 @@ def test_a_spike_of_one_point_in_100000_is_seen(plot: PlotCanvas, spike: int, lo
     assert len(rows) > 0.9 * (max(rows) - min(rows))
 
 
-def test_a_spike_is_drawn_where_the_axis_says(plot: PlotCanvas) -> None:
+def test_a_spike_is_drawn_at_its_position(plot: PlotCanvas) -> None:
     y = np.full(1_000, 1.0)
     y[620] = 10.0
     curve(plot, "a", np.arange(1_000), y, color=RED)
@@ -76,7 +76,7 @@ def test_a_spike_is_drawn_where_the_axis_says(plot: PlotCanvas) -> None:
     assert abs(middle - point.x()) < 0.6
 
 
-def test_the_spike_is_seen_zoomed_too(plot: PlotCanvas) -> None:
+def test_the_spike_is_visible_when_zoomed(plot: PlotCanvas) -> None:
     y = np.full(100_000, 1.0)
     y[50_000] = 10.0
     curve(plot, "a", np.arange(100_000), y, color=RED)
@@ -86,7 +86,7 @@ def test_the_spike_is_seen_zoomed_too(plot: PlotCanvas) -> None:
         assert max(rows) - min(rows) > 300, half
 
 
-def test_a_gap_holds_no_line_and_says_where_values_are_not_finite(plot: PlotCanvas) -> None:
+def test_a_gap_has_no_line_and_marks_non_finite_values(plot: PlotCanvas) -> None:
     y = np.ones(1000)
     y[400:600] = np.inf
     curve(plot, "a", np.arange(1000), y, color=RED)
@@ -99,7 +99,7 @@ def test_a_gap_holds_no_line_and_says_where_values_are_not_finite(plot: PlotCanv
     assert min(marks) < box.top() + 12  # the marks at the top edge
 
 
-def test_log_with_nothing_positive_does_not_break(plot: PlotCanvas, qtbot) -> None:
+def test_a_log_scale_without_positive_values_works(plot: PlotCanvas, qtbot) -> None:
     plot.set_log(True)
     curve(plot, "a", np.arange(100), -np.ones(100), color=RED)
     draw(plot)
@@ -110,12 +110,12 @@ def test_log_with_nothing_positive_does_not_break(plot: PlotCanvas, qtbot) -> No
     draw(plot)
 
 
-def test_one_point_is_a_dot(plot: PlotCanvas) -> None:
+def test_a_single_point_is_a_dot(plot: PlotCanvas) -> None:
     curve(plot, "a", [5], [0.5], color=RED)
     assert len(rows_of(draw(plot), RED)) >= 3
 
 
-def test_raw_stays_faint_beside_smoothed(plot: PlotCanvas) -> None:
+def test_raw_values_are_faint_behind_smoothed_ones(plot: PlotCanvas) -> None:
     y = np.tile([0.0, 1.0], 5000)
     curve(plot, "a", np.arange(10_000), y, color=RED).set_weight(0.99)
     plot.set_smooth(True)
@@ -126,7 +126,7 @@ def test_raw_stays_faint_beside_smoothed(plot: PlotCanvas) -> None:
     assert any(QColor(name).red() > 240 and QColor(name).green() < 220 for name in faint)
 
 
-def test_hover_tells_every_curve(plot: PlotCanvas) -> None:
+def test_hovering_reads_every_curve(plot: PlotCanvas) -> None:
     curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
     curve(plot, "b", [0, 9, 20], [5, 6, 7], name="<b>second</b>", color=BLUE)
     curve(plot, "c", [0, 1], [5, 6], name="ended", color=BLUE)
@@ -141,7 +141,7 @@ def test_hover_tells_every_curve(plot: PlotCanvas) -> None:
     assert "step 9" in text  # the other curve's nearest point is another one
 
 
-def test_the_readout_goes_with_the_mouse(plot: PlotCanvas, qtbot) -> None:
+def test_the_readout_follows_the_mouse(plot: PlotCanvas, qtbot) -> None:
     curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
     draw(plot)
     plot._mouse_moved(plot._box.sceneBoundingRect().center())
@@ -170,7 +170,7 @@ def test_time_axis(plot: PlotCanvas) -> None:
     assert low < 0 < 120 < high < 130
 
 
-def test_follows_until_zoomed_and_again_after_reset(plot: PlotCanvas, qtbot) -> None:
+def test_the_view_follows_data_until_zoomed_and_after_reset(plot: PlotCanvas, qtbot) -> None:
     series = curve(plot, "a", [0, 10], [1, 2])
     draw(plot)
     with qtbot.waitSignal(plot.zoomed) as signal:
@@ -230,7 +230,7 @@ def test_an_empty_plot_shows_its_text(plot: PlotCanvas) -> None:
     assert plot._empty.isVisible()
 
 
-def test_exports(plot: PlotCanvas, tmp_path: Path) -> None:
+def test_png_svg_and_csv_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     series = curve(plot, "a", [1, 2, 3], [1.5, np.nan, 2.5], name="run, a", color=RED, times=[7.0, 8.0, 9.0])
     series.set_weight(0.5)
     plot.set_smooth(True)
@@ -275,7 +275,7 @@ def test_colors_follow_the_theme(plot: PlotCanvas, look) -> None:
     assert not rows_of(image, light)
 
 
-def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
+def test_no_reference_to_none_is_leaked(qtbot, qapp: QApplication) -> None:
     """PySide6 6.12 loses one with each void call on Python 3.11 and ends the process after minutes of plotting."""
     canvas = PlotCanvas()
     qtbot.addWidget(canvas)
@@ -307,7 +307,7 @@ def test_no_reference_to_none_is_lost(qtbot, qapp: QApplication) -> None:
     assert abs(references() - before) < 100  # each redraw has several void calls; other threads hold a few meanwhile
 
 
-def test_moving_along_one_axis_leaves_the_other_to_the_data(plot: PlotCanvas) -> None:
+def test_panning_one_axis_keeps_the_other_automatic(plot: PlotCanvas) -> None:
     series = curve(plot, "a", [0, 10], [1, 2])
     draw(plot)
     plot._user_moved(True, False)  # x is the user's now

@@ -43,7 +43,7 @@ def mixed(color: QColor, share: float) -> list[object]:
     return [pytest.approx(share * a + (1 - share) * b, abs=0.005) for a, b in zip(parts(color), ground, strict=True)]
 
 
-def test_series_are_put_replaced_and_taken_away(curves: PlotCurves) -> None:
+def test_series_are_added_replaced_and_removed(curves: PlotCurves) -> None:
     a, b, empty = series("a", [1.0, 2.0]), series("b", [3.0], first=9.0), series("c", [])
     assert curves.extent() is None
     for curve in (a, b, empty):
@@ -58,7 +58,7 @@ def test_series_are_put_replaced_and_taken_away(curves: PlotCurves) -> None:
     assert list(curves.series) == ["a"]
 
 
-def test_the_range_of_what_is_in_view(curves: PlotCurves) -> None:
+def test_the_value_range_of_the_visible_points(curves: PlotCurves) -> None:
     assert curves.draw(0.0, 10.0, 100) is None
     curves.put(series("a", [1.0, 2.0, -3.0, 4.0]))
     curves.put(series("b", [9.0], first=50.0))
@@ -76,7 +76,7 @@ def test_the_range_of_what_is_in_view(curves: PlotCurves) -> None:
     assert curves.draw(1.0, 2.0, 100) == (1.0, 7.0), "with its interval"
 
 
-def test_what_is_lifted_has_its_colour_and_the_others_fade(curves: PlotCurves) -> None:
+def test_the_highlighted_curve_keeps_its_colour_and_the_others_fade(curves: PlotCurves) -> None:
     custom = QColor(200, 100, 30)
     a, b = series("a", [1.0, 2.0], color=3, group="one"), series("b", [1.0, 2.0], color=custom, group="two")
     curves.put(a)
@@ -92,7 +92,7 @@ def test_what_is_lifted_has_its_colour_and_the_others_fade(curves: PlotCurves) -
     assert [list(parts(reach.color)) for reach in behind] == [mixed(custom, 0.22)]
 
 
-def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves) -> None:
+def test_raw_curves_and_bands_are_faint(curves: PlotCurves) -> None:
     custom = QColor(200, 100, 30)
     dashed = series("a", [1.0, 2.0, 4.0], color=custom, style=Qt.PenStyle.DashLine)
     dashed.band = (np.zeros(3), np.full(3, 9.0))
@@ -115,7 +115,7 @@ def test_a_raw_curve_beside_its_average_and_a_band_are_faint(curves: PlotCurves)
     assert [parts(path.color) for path in curves._paths()[1:]] == [parts(custom)]
 
 
-def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
+def test_a_gap_splits_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> None:
     curves._box.setRange(xRange=(0.0, 10.0), yRange=(0.0, 10.0), padding=0)
     curves.put(series("a", [np.nan, 2.0, 4.0, np.nan, np.nan, 6.0, np.inf], first=0.0))
     curves.draw(0.0, 10.0, 100)
@@ -133,14 +133,14 @@ def test_a_gap_parts_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> Non
     assert len([point for point in lone if point[0] == 8.0]) == 1, "a log scale cannot show the other"
 
 
-def test_of_many_values_that_are_not_finite_the_first_200_are_marked(curves: PlotCurves) -> None:
+def test_the_first_200_non_finite_values_are_marked(curves: PlotCurves) -> None:
     curves._box.setRange(xRange=(0.0, 300.0), yRange=(0.0, 10.0), padding=0)
     curves.put(series("a", [np.inf] * 300, first=0.0))
     curves.draw_dots(0.0, 300.0, top=9.5)
     assert sorted(spot.pos().x() for spot in curves._dots.points()) == list(range(200))
 
 
-def test_a_drawing_has_its_lines_where_the_plot_has_them(curves: PlotCurves) -> None:
+def test_an_exported_drawing_matches_the_plot(curves: PlotCurves) -> None:
     box = curves._box
     box.setRange(xRange=(10.0, 20.0), yRange=(5.0, 9.0), padding=0)
     timed = series("a", [5.0, 7.0, 9.0])

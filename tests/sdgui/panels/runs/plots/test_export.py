@@ -100,7 +100,7 @@ def straight(paths: list[tuple[str, list[Point]]], axis: int, length: float) -> 
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
-def test_points_stand_at_the_ticks_of_their_values(plot: PlotCanvas, tmp_path: Path, kind: Any) -> None:
+def test_points_are_at_the_ticks_of_their_values(plot: PlotCanvas, tmp_path: Path, kind: Any) -> None:
     file = tmp_path / f"plot.{kind}"
     save_figure(shown(plot), str(file), kind)
     paths = svg_lines(file) if kind == "svg" else pdf_paths(file)
@@ -116,7 +116,7 @@ def test_points_stand_at_the_ticks_of_their_values(plot: PlotCanvas, tmp_path: P
     assert steps == pytest.approx([steps[0]] * 3, abs=0.1 * pixel), "equal steps are equally wide"
 
 
-def test_markers_are_shapes_and_bands_are_in_the_drawing(plot: PlotCanvas, tmp_path: Path) -> None:
+def test_markers_are_shapes_and_bands_are_exported(plot: PlotCanvas, tmp_path: Path) -> None:
     series = plot.series()[0]
     series.band = (np.array(VALUES) - 0.05, np.array([*VALUES[:3], np.nan]) + 0.05)
     plot.refresh()
@@ -145,7 +145,7 @@ def grid(qtbot: QtBot) -> PlotGrid:
     return grid
 
 
-def test_all_plots_with_points_are_in_the_figure_once_and_none_is_blank(grid: PlotGrid, tmp_path: Path) -> None:
+def test_all_plots_with_points_are_exported_once_and_none_is_blank(grid: PlotGrid, tmp_path: Path) -> None:
     assert any(card.canvas is None for card in grid._cards.values()), "some were never scrolled to"
     plots = grid.shown()
     titles = [title for title, _ in plots.frames]
@@ -169,7 +169,7 @@ def test_all_plots_with_points_are_in_the_figure_once_and_none_is_blank(grid: Pl
         assert colors & set(pixels.tolist()), f"{titles[number]} has a curve"
 
 
-def test_what_cannot_be_written_is_not_offered(grid: PlotGrid) -> None:
+def test_unavailable_formats_are_not_offered(grid: PlotGrid) -> None:
     def offered() -> list[str]:
         return [
             action.text().rpartition("(")[2].partition(")")[0]
@@ -187,7 +187,7 @@ def test_what_cannot_be_written_is_not_offered(grid: PlotGrid) -> None:
     assert offered() == ["CSV"], "the maximised plot is empty"
 
 
-def test_solid_and_dashed_are_explained_only_where_both_are() -> None:
+def test_solid_and_dashed_are_explained_only_where_both_occur() -> None:
     solid, dashed = Series("a", style=Qt.PenStyle.SolidLine), Series("b", style=Qt.PenStyle.DashLine)
     assert [entry.name for entry in legend_of([("run", 0)], [solid])] == ["run"]
     assert [entry.dashed for entry in legend_of([("run", 0)], [solid, dashed])] == [False, False, True]

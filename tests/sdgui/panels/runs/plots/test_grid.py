@@ -82,7 +82,7 @@ def test_hiding_and_removing_a_run(grid: PlotGrid, qtbot) -> None:
     assert all(series.group == "r2" for card in grid._cards.values() for series in card.series.values())
 
 
-def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
+def test_solo_shows_one_run_and_then_all_again(grid: PlotGrid) -> None:
     def shown() -> set[str]:
         return {series.group for card in grid._cards.values() for series in card.series.values() if series.visible}
 
@@ -100,7 +100,7 @@ def test_solo_shows_one_run_and_again_all(grid: PlotGrid) -> None:
     assert loss._curves.lifted == "r1"
 
 
-def test_grouped_runs_are_one_curve_until_their_means_are_put_away(grid: PlotGrid) -> None:
+def test_grouped_runs_are_one_curve_until_means_are_turned_off(grid: PlotGrid) -> None:
     means = grid.toolbar.means
     assert not means.isEnabled()
     grid.grouping.set_groups({"r1": "both", "r2": "both"})
@@ -128,7 +128,7 @@ def test_grouped_runs_are_one_curve_until_their_means_are_put_away(grid: PlotGri
     assert (means.isEnabled(), means.isChecked(), grid.legend.keys()) == (False, False, ["r1", "r2"])
 
 
-def test_linked_plots_agree_on_the_time(grid: PlotGrid) -> None:
+def test_linked_plots_share_the_time_range(grid: PlotGrid) -> None:
     """A validation 300 s after the start of the run is drawn at 300 s, whatever its plot's first point."""
     grid.set_points("r1", "train/loss", [1, 100], [2.0, 1.0], [1.0, 300.0])
     grid.set_points("r1", "val/student/image_to_text_R@1", [100], [0.5], [300.0])
@@ -167,7 +167,7 @@ def test_axes_are_linked(grid: PlotGrid, qtbot) -> None:
     assert not recall._cross.isVisible()
 
 
-def test_one_plot_is_maximised_and_comes_back(grid: PlotGrid, qtbot) -> None:
+def test_one_plot_is_maximised_and_restored(grid: PlotGrid, qtbot) -> None:
     card = grid._cards["val/image_to_text_R@1"]
     grid.maximize("val/teacher/image_to_text_R@1")
     assert card.isVisible()
@@ -187,7 +187,7 @@ def test_one_plot_is_maximised_and_comes_back(grid: PlotGrid, qtbot) -> None:
     assert grid.runs() == []
 
 
-def test_smoothing_leaves_validations_alone(grid: PlotGrid) -> None:
+def test_smoothing_does_not_apply_to_validation_metrics(grid: PlotGrid) -> None:
     grid.set_smoothing(0.9)
     loss, recall = (next(iter(grid._cards[name].series.values())) for name in grid.metrics())
     assert not np.array_equal(loss.smoothed, loss.values)
@@ -217,7 +217,7 @@ def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest
     assert grid.message.text == f"Export failed: {tmp_path / 'b.csv'} already exists; choose another name."
 
 
-def test_a_card_s_button_maximises_it_and_brings_all_back(grid: PlotGrid) -> None:
+def test_a_cards_button_maximises_it_and_restores_all(grid: PlotGrid) -> None:
     card = grid._cards["train/loss"]
     for maximised in ("train/loss", None):
         card._button.click()

@@ -19,7 +19,7 @@ from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.style.theme import SPACE
 
 
-def test_a_section_that_is_unfolded_shows_its_plots_again(qtbot: QtBot) -> None:
+def test_an_unfolded_section_shows_its_plots_again(qtbot: QtBot) -> None:
     page = PlotPage()
     assert page.widget() is page.content, "what does not fit is scrolled"
     qtbot.addWidget(page)
@@ -36,7 +36,7 @@ def test_a_section_that_is_unfolded_shows_its_plots_again(qtbot: QtBot) -> None:
     assert loss.isVisible()
 
 
-def test_means_stay_in_a_plot_that_is_drawn_later(qtbot: QtBot) -> None:
+def test_means_stay_in_a_lazily_drawn_plot(qtbot: QtBot) -> None:
     card = PlotCard(Chart("Losses", "Losses", "Losses"))
     qtbot.addWidget(card)
     run, mean = Series("run 1"), Series("mean")
@@ -49,7 +49,7 @@ def test_means_stay_in_a_plot_that_is_drawn_later(qtbot: QtBot) -> None:
     assert [series.key for series in card.make_canvas().series()] == ["run 1", "run 2"]
 
 
-def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -> None:
+def test_plots_are_laid_out_below_headings_in_as_many_columns_as_fit(qtbot: QtBot) -> None:
     page, folded = PlotPage(), list[str]()
     qtbot.addWidget(page)
     page.folded.connect(folded.append)
@@ -88,7 +88,7 @@ def test_plots_stand_below_their_heads_in_as_many_columns_as_fit(qtbot: QtBot) -
     assert folded == ["Folded"]
 
 
-def test_plots_are_made_as_they_are_scrolled_into_view(qtbot: QtBot) -> None:
+def test_plots_are_created_when_scrolled_into_view(qtbot: QtBot) -> None:
     page, seen = PlotPage(), list[PlotCard]()
     qtbot.addWidget(page)
     page.card_seen.connect(seen.append)
@@ -107,7 +107,7 @@ def test_plots_are_made_as_they_are_scrolled_into_view(qtbot: QtBot) -> None:
     assert seen == cards[4:], "each once"
 
 
-def test_the_mean_and_its_interval_are_students() -> None:
+def test_the_mean_and_its_interval_match_students_t() -> None:
     x = np.array([0.0, 1.0, 2.0])
     curves = [(x, np.array([1.0, 2.0, 3.0])), (x, np.array([2.0, 4.0, 3.5])), (x[:2], np.array([3.0, 3.0]))]
     steps, mean, half = mean_curve(curves)
@@ -128,7 +128,7 @@ def test_the_mean_and_its_interval_are_students() -> None:
     assert mean == pytest.approx(steps), "of more points than can be seen, as many"
 
 
-def test_runs_that_report_at_other_steps_are_interpolated() -> None:
+def test_runs_with_different_steps_are_interpolated() -> None:
     steps, mean, _ = mean_curve([(np.array([0.0, 4.0]), np.array([0.0, 4.0])), (np.array([0.0, 2.0, 4.0]), np.ones(3))])
     assert steps.tolist() == [0, 2, 4]
     assert mean == pytest.approx([0.5, 1.5, 2.5])
@@ -160,7 +160,7 @@ def test_each_role_of_a_group_has_its_curve() -> None:
     assert (only.name, only.color, np.isnan(only.band or ()).all()) == ("c (mean of 1)", 5, True)
 
 
-def test_the_selection_metric_is_first_then_what_is_pinned() -> None:
+def test_the_selection_metric_is_first_then_pinned_ones() -> None:
     charts = [chart_of(name) for name in ("train/loss", "train/lr", "val/student/mean_recall", "val/student/top1")]
     arranged = Arrangement().pin("train/lr").pin("train/loss").pin("val/top1").pin("val/top1")
     parts = arranged.parts(charts)
@@ -190,5 +190,5 @@ def test_a_folded_section_opens_for_a_search() -> None:
 
 
 @pytest.mark.parametrize("metric", ["val/student/mean_recall", "val/teacher/image_to_text_R@1", "val/student/top1"])
-def test_recall_is_in_per_cent_in_every_plot(metric: str) -> None:
+def test_recall_is_in_percent_in_every_plot(metric: str) -> None:
     assert chart_of(metric).kind == "share"

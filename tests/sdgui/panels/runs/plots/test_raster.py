@@ -23,7 +23,7 @@ DASH = Qt.PenStyle.DashLine
     st.floats(0.001, 1.5),
 )
 @settings(max_examples=40, deadline=None)
-def test_every_point_is_within_the_reach_of_its_column(
+def test_every_point_is_within_the_extent_of_its_column(
     seed: int, n: int, columns: int, begin: float, width: float
 ) -> None:
     generator = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ def test_a_gap_of_values_is_a_gap_of_the_line() -> None:
     assert not np.isnan(low[:38]).any()
 
 
-def test_a_line_across_columns_without_points_is_there() -> None:
+def test_a_line_crosses_columns_without_points() -> None:
     low, high = Extents(np.array([0.0, 1.0]), np.array([0.0, 10.0])).columns(0.25, 0.75, 5)
     assert low == pytest.approx([2.5, 3.5, 4.5, 5.5, 6.5])
     assert high == pytest.approx([3.5, 4.5, 5.5, 6.5, 7.5])
@@ -75,7 +75,7 @@ def _by_a_loop(low: np.ndarray, high: np.ndarray, colors: np.ndarray, height: in
     return expected
 
 
-def test_coverage_is_as_by_a_plain_loop() -> None:
+def test_coverage_matches_a_plain_loop() -> None:
     generator = np.random.default_rng(3)
     low = generator.uniform(-5, 25, (6, 9))
     high = low + generator.uniform(0, 8, (6, 9))
@@ -87,7 +87,7 @@ def test_coverage_is_as_by_a_plain_loop() -> None:
     assert not nothing.any()
 
 
-def test_a_white_curve_is_white_however_little_of_a_pixel_it_covers() -> None:
+def test_a_white_curve_stays_white_at_any_coverage() -> None:
     low = np.linspace(2, 3, 65)[None]
     pixels = raster(low, low, np.full((1, 3), 255), 8, 1.0)
     alpha = pixels >> 24
@@ -96,14 +96,14 @@ def test_a_white_curve_is_white_however_little_of_a_pixel_it_covers() -> None:
         assert ((pixels >> shift) & 255).tolist() == alpha.tolist()
 
 
-def test_a_curve_without_points_reaches_nowhere() -> None:
+def test_a_curve_without_points_has_no_extent() -> None:
     low, high = Extents(np.empty(0), np.empty(0)).columns(0.0, 1.0, 4)
     assert np.isnan(low).all()
     assert np.isnan(high).all()
     assert (len(low), len(high)) == (4, 4)
 
 
-def test_a_drawn_line_ends_where_the_plot_does() -> None:
+def test_a_drawn_line_ends_at_the_plot_border() -> None:
     assert clip_lines([(-10.0, -10.0), (50.0, 50.0), (50.0, 90.0), (150.0, 90.0)], 100, 80) == [
         [(0.0, 0.0), (50.0, 50.0), (50.0, 80.0)]
     ]  # fmt: skip

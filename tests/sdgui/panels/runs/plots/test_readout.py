@@ -42,11 +42,11 @@ def line(key: str, y: list[float]) -> Series:
     return series
 
 
-def test_steps_and_moments_in_words() -> None:
+def test_steps_and_times_as_text() -> None:
     assert [position_text("step", 1200.0), position_text("time", 70.0)] == ["step 1\u2009200", "after 1:10"]
 
 
-def test_the_box_tells_values_averages_and_other_steps(plot: PlotCanvas) -> None:
+def test_the_readout_shows_values_averages_and_other_steps(plot: PlotCanvas) -> None:
     box = Readout(plot)
     mouse = QPoint(50, 50)
     box.show_readings("step", 10.0, [], "value", mouse)
@@ -74,7 +74,7 @@ def test_the_box_tells_values_averages_and_other_steps(plot: PlotCanvas) -> None
     assert not box.isVisible()
 
 
-def test_the_wheel_is_the_pages_unless_ctrl_is_held_or_the_plot_is_alone(plot: PlotCanvas) -> None:
+def test_the_wheel_scrolls_the_page_unless_ctrl_is_held_or_the_plot_is_maximised(plot: PlotCanvas) -> None:
     def taken(modifier: Qt.KeyboardModifier) -> bool:
         place = QPointF(50, 50)
         wheel = QWheelEvent(
@@ -97,7 +97,7 @@ def test_the_wheel_is_the_pages_unless_ctrl_is_held_or_the_plot_is_alone(plot: P
     assert not plot.eventFilter(plot._view.viewport(), QEvent(QEvent.Type.Enter))
 
 
-def test_values_that_a_log_scale_does_not_have_are_counted(plot: PlotCanvas) -> None:
+def test_values_missing_on_a_log_scale_are_counted(plot: PlotCanvas) -> None:
     plot.put(line("a", [1.0, 0.0, -1.0, 10.0]))
     plot.redraw()
     assert plot._note.isHidden()
@@ -109,7 +109,7 @@ def test_values_that_a_log_scale_does_not_have_are_counted(plot: PlotCanvas) -> 
     assert plot._note.isHidden()
 
 
-def test_a_plot_without_points_says_what_it_waits_for(plot: PlotCanvas) -> None:
+def test_a_plot_without_points_shows_what_it_waits_for(plot: PlotCanvas) -> None:
     plot.set_empty_text("No steps yet.")
     plot.redraw()
     assert (plot._empty.isVisible(), plot.accessibleDescription()) == (True, "No steps yet.")
@@ -123,7 +123,7 @@ def test_a_plot_without_points_says_what_it_waits_for(plot: PlotCanvas) -> None:
     assert [series.key for series in plot.series()] == ["b", "a"], "in the order in which they were put"
 
 
-def test_flat_and_missing_curves_have_a_range_of_their_own(plot: PlotCanvas) -> None:
+def test_constant_and_missing_curves_have_a_default_range(plot: PlotCanvas) -> None:
     plot.redraw()
     assert plot.view_range()[0] == pytest.approx((-0.02, 1.02))
     plot.put(line("a", [4.0]))
@@ -142,7 +142,7 @@ def test_flat_and_missing_curves_have_a_range_of_their_own(plot: PlotCanvas) -> 
     assert plot.view_range()[0] == pytest.approx((-0.02, 1.02))
 
 
-def test_what_is_out_of_sight_is_drawn_when_it_is_seen_again(qtbot: QtBot, plot: PlotCanvas) -> None:
+def test_hidden_plots_are_redrawn_when_shown_again(qtbot: QtBot, plot: PlotCanvas) -> None:
     qtbot.waitUntil(lambda: not plot._timer.isActive())
     drawn: list[None] = []
     plot.redrawn.connect(lambda: drawn.append(None))
@@ -160,7 +160,7 @@ def test_what_is_out_of_sight_is_drawn_when_it_is_seen_again(qtbot: QtBot, plot:
     assert not plot._timer.isActive(), "nothing was put off"
 
 
-def test_whatever_changes_a_plot_draws_it_again_soon(qtbot: QtBot, plot: PlotCanvas) -> None:
+def test_any_change_of_a_plot_schedules_a_redraw(qtbot: QtBot, plot: PlotCanvas) -> None:
     series = line("a", [1.0, 2.0])
     changes: list[tuple[str, Callable[[], object], bool]] = [
         ("another curve", lambda: plot.put(series), True),
@@ -185,7 +185,7 @@ def test_whatever_changes_a_plot_draws_it_again_soon(qtbot: QtBot, plot: PlotCan
         assert plot._timer.isActive() is again, name
 
 
-def test_a_user_who_zooms_tells_where_to_and_keeps_that(plot: PlotCanvas) -> None:
+def test_a_zoom_by_the_user_is_announced_and_kept(plot: PlotCanvas) -> None:
     plot.put(line("a", [1.0, 2.0, 3.0]))
     plot.redraw()
     zoomed, seen = list[bool](), list[tuple[float, ...]]()

@@ -30,7 +30,7 @@ _values = st.lists(st.one_of(st.floats(-1e3, 1e3), st.sampled_from([np.nan, np.i
 @example(values=[1.0, np.nan, 5.0, -np.inf, 2.0], weight=0.9, cut=2)  # one that is not finite must not count
 @example(values=[np.nan, 1.0, 5.0], weight=0.9, cut=1)  # nor a piece of nothing else
 @given(values=_values, weight=st.sampled_from([0.1, 0.6, 0.9, 0.99, 0.999]), cut=st.integers(0, 60))
-def test_smoothing_equals_the_plain_loop_in_any_pieces(values: list[float], weight: float, cut: int) -> None:
+def test_smoothing_matches_a_plain_loop_in_any_chunks(values: list[float], weight: float, cut: int) -> None:
     ema = Ema(weight)
     array = np.array(values, dtype=np.float64)
     pieces = np.concatenate([ema.extend(array[:cut]), ema.extend(array[cut:])])
@@ -80,7 +80,7 @@ def test_a_gap_stays_a_gap() -> None:
     assert np.isfinite(drawn[(x < 3900) | (x > 6100)]).all()
 
 
-def test_log_leaves_out_what_is_not_positive_and_nothing_else() -> None:
+def test_a_log_scale_omits_only_non_positive_values() -> None:
     series = Series("a")
     series.replace(np.arange(6), [1.0, 0.0, -3.0, np.inf, 100.0, np.nan])
     _, y = series.drawn("step", 0, 5, 100, smooth=False, log=True)
@@ -105,7 +105,7 @@ def test_append_keeps_order_and_equals_replace() -> None:
     np.testing.assert_allclose(shuffled.smoothed, at_once.smoothed)
 
 
-def test_a_point_that_comes_late_is_smoothed_in_its_place() -> None:
+def test_a_late_point_is_smoothed_in_its_place() -> None:
     series = Series("a")
     series.set_weight(0.9)
     series.append([1, 3, 4], [1.0, 5.0, 2.0])

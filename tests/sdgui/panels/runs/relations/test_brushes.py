@@ -46,7 +46,7 @@ def lines(qtbot: QtBot) -> ParallelCoordinates:
     return lines
 
 
-def test_dragging_along_an_axis_brushes_and_a_click_ends_that(lines: ParallelCoordinates) -> None:
+def test_dragging_along_an_axis_brushes_and_a_click_clears(lines: ParallelCoordinates) -> None:
     received: list[list[int]] = []
     lines.brushed.connect(lambda runs: received.append(runs.tolist()))
     press, move, release = QEvent.Type.MouseButtonPress, QEvent.Type.MouseMove, QEvent.Type.MouseButtonRelease
@@ -69,7 +69,7 @@ def test_dragging_along_an_axis_brushes_and_a_click_ends_that(lines: ParallelCoo
     assert (lines.brushes, received[-1]) == ({}, [0, 1, 2])
 
 
-def test_keys_go_from_axis_to_axis_and_move_the_ends_of_a_brush(qtbot: QtBot, lines: ParallelCoordinates) -> None:
+def test_keys_move_between_axes_and_move_the_ends_of_a_brush(qtbot: QtBot, lines: ParallelCoordinates) -> None:
     def press(*keys: Qt.Key, by: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
         for key in keys:
             qtbot.keyClick(lines, key, by)
@@ -111,7 +111,7 @@ def test_brushes_stay_with_their_axes_and_are_the_filter(lines: ParallelCoordina
     assert lines.grab().toImage().width() > 0
 
 
-def test_what_is_outside_of_a_brush_fades(lines: ParallelCoordinates) -> None:
+def test_lines_outside_a_brush_fade(lines: ParallelCoordinates) -> None:
     middle = QPoint(int((lines._x(0) + lines._x(1)) / 2), int(lines._y(0.0)))
     every = lines.grab().toImage()
     line = [every.pixel(middle.x(), middle.y() + by) for by in range(-2, 3)]
@@ -139,7 +139,7 @@ def test_the_tooltip_names_the_line_or_the_nearest_on_an_axis(lines: ParallelCoo
     assert lines._tip(QPoint(x, int(lines._y(0.9)))) == "", "no run is within"
 
 
-def test_the_line_under_the_pointer_is_let_go_when_it_leaves(lines: ParallelCoordinates) -> None:
+def test_the_hovered_line_is_released_when_the_mouse_leaves(lines: ParallelCoordinates) -> None:
     emitted: list[int] = []
     lines.run_clicked.connect(emitted.append)
     between = QPoint(int((lines._x(0) + lines._x(1)) / 2), int(lines._y(0.0)))
@@ -156,14 +156,14 @@ def test_the_line_under_the_pointer_is_let_go_when_it_leaves(lines: ParallelCoor
     assert lines._under is None, "other runs may be shown"
 
 
-def test_the_scale_goes_from_blue_to_yellow() -> None:
+def test_the_colour_scale_goes_from_blue_to_yellow() -> None:
     assert [scale_color(share).getRgb()[:3] for share in (0.0, 1 / 3, 2 / 3, 1.0)] == [
         (68, 84, 160), (33, 145, 140), (94, 201, 98), (253, 200, 37)
     ]  # fmt: skip
     assert scale_color(1 / 6).getRgb()[:3] == (50, 114, 150)
 
 
-def test_axes_of_numbers_words_and_neither() -> None:
+def test_axes_of_numbers_categories_and_neither() -> None:
     assert is_share("val/student/mean_recall")
     rate = axis(RATE, [1e-4, 1e-2])
     assert rate.log
@@ -189,7 +189,7 @@ def test_axes_of_numbers_words_and_neither() -> None:
     assert axis_of(PRESET, [None, []]) is None
 
 
-def test_a_scatter_counts_what_lacks_a_value_and_draws_ticked_runs_larger(qtbot: QtBot) -> None:
+def test_a_scatter_counts_missing_values_and_draws_ticked_runs_larger(qtbot: QtBot) -> None:
     scatter = Scatter()
     qtbot.addWidget(scatter)
     scatter.resize(500, 400)

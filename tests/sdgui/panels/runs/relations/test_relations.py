@@ -26,7 +26,7 @@ from tests.sdgui.store.run_table.listing import TEACHER
 RATE, RECALL = setting("optim.learning_rate"), metric(TEACHER)
 
 
-def test_an_axis_has_places_words_and_a_log_scale() -> None:
+def test_an_axis_has_positions_categories_and_a_log_scale() -> None:
     rates = axis_of(RATE, [1e-4, 1e-2, None, 1.0])
     assert rates is not None
     assert rates.log
@@ -47,7 +47,7 @@ def test_an_axis_has_places_words_and_a_log_scale() -> None:
     assert alone.places().tolist() == [0.5, 0.5]
 
 
-def test_a_scatter_of_one_value_shows_what_is_around_it(qtbot: QtBot) -> None:
+def test_a_scatter_of_one_value_shows_its_surroundings(qtbot: QtBot) -> None:
     scatter = Scatter()
     qtbot.addWidget(scatter)
     rate, recall = axis_of(RATE, [5e-4, 5e-4]), axis_of(RECALL, [0.2, 0.4])
@@ -75,9 +75,7 @@ def shown(part: QWidget, table: RunTable) -> None:
     settle(table)
 
 
-def test_a_brush_finds_the_runs_that_its_filter_finds(
-    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
+def test_a_brush_finds_the_runs_of_its_filter(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ParallelPart(filled[0], table, table)
     shown(part, table)
     lines: ParallelCoordinates = part.lines
@@ -128,7 +126,7 @@ def move(widget: QWidget, to: QPoint) -> None:
     QApplication.sendEvent(widget, QMouseEvent(kind, position, widget.mapToGlobal(position), none, none, keys))
 
 
-def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ParallelPart(filled[0], table, table)
     shown(part, table)
     lines = part.lines
@@ -153,7 +151,7 @@ def test_a_click_on_a_line_chooses_its_run(qtbot: QtBot, table: RunTable, filled
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)
 
 
-def test_what_was_read_is_not_read_again_when_it_is_seen_again(
+def test_loaded_values_are_not_read_again(
     table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = ScatterPart(filled[0], table, table)
@@ -167,7 +165,7 @@ def test_what_was_read_is_not_read_again_when_it_is_seen_again(
     assert len(requests) == 1
 
 
-def test_a_line_is_chosen_only_where_it_is_drawn(qtbot: QtBot) -> None:
+def test_a_line_is_selected_only_where_it_is_drawn(qtbot: QtBot) -> None:
     lines = ParallelCoordinates()
     qtbot.addWidget(lines)
     lines.resize(600, 400)
@@ -186,7 +184,7 @@ def test_a_line_is_chosen_only_where_it_is_drawn(qtbot: QtBot) -> None:
     assert lines._line_at(QPoint(middle, int(lines._y(0.0)))) is None, "a is outside of the brush"
 
 
-def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ScatterPart(filled[0], table, table)
     shown(part, table)
     part.across.setCurrentIndex(part.across.findData("seed"))
@@ -212,7 +210,7 @@ def test_the_scatter_names_and_chooses_runs(qtbot: QtBot, table: RunTable, fille
     assert scatter.nearest(place) == oldest != 0
 
 
-def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
+def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     part = ScatterPart(filled[0], table, table)
@@ -242,9 +240,7 @@ def test_columns_are_chosen_kept_and_ticked_runs_are_larger(
         part.choose(len(part.columns.run_ids))
 
 
-def test_runs_of_closed_groups_are_drawn_too_and_no_more_than_can_be(
-    table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
+def test_runs_of_closed_groups_are_drawn_up_to_the_limit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ParallelPart(filled[0], table, table)
     table.show_layout(table.arrangement.grouped_by(RATE.key))
     settle(table)
@@ -264,7 +260,7 @@ def test_runs_of_closed_groups_are_drawn_too_and_no_more_than_can_be(
     assert len(part.columns.run_ids) == 4
 
 
-def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
+def test_keys_and_a_drag_fade_the_others_at_once(qtbot: QtBot) -> None:
     lines = ParallelCoordinates()
     qtbot.addWidget(lines)
     lines.resize(600, 400)
@@ -310,7 +306,7 @@ def test_keys_and_a_drag_let_the_others_fade_at_once(qtbot: QtBot) -> None:
     assert lines.grab().toImage() != first
 
 
-def test_only_what_differs_is_compared(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_only_differing_columns_are_compared(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ComparePart(filled[0], table, table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table.reader, "run", lambda *_: pytest.fail("nobody sees it"))

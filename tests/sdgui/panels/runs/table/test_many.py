@@ -25,7 +25,7 @@ def sheet(qtbot: QtBot) -> Iterator[ManySheet]:
     sheet.hide()
 
 
-def test_the_sheet_shows_what_the_runs_have_and_keeps_all_of_it(sheet: ManySheet) -> None:
+def test_the_sheet_shows_the_tags_of_the_runs_and_keeps_them_all(sheet: ManySheet) -> None:
     assert sheet.isVisible()
     assert sheet.title.text() == "3 runs"
     assert [(box.text(), box.isChecked()) for box in sheet._boxes.values()] == [("best (2)", True), ("slow (1)", True)]
@@ -42,7 +42,7 @@ def test_the_sheet_shows_what_the_runs_have_and_keeps_all_of_it(sheet: ManySheet
 
 
 @pytest.mark.parametrize("way", ["button", "enter", "ctrl"])
-def test_what_is_typed_and_unticked_is_asked_for_once(qtbot: QtBot, sheet: ManySheet, way: str) -> None:
+def test_typed_and_unticked_tags_are_requested_once(qtbot: QtBot, sheet: ManySheet, way: str) -> None:
     edits: list[ManyEdit] = []
     sheet.edited.connect(edits.append)
     sheet.add.setText(" #new, best,, new ")

@@ -33,7 +33,7 @@ from tests.sdgui.store.run_table.test_step_values import grown
 RATE, RECALL = "optim.learning_rate", "val/teacher/R@1"
 
 
-def test_typing_filters_and_an_error_has_its_place(qtbot: QtBot, table: RunTable) -> None:
+def test_typing_filters_and_an_error_has_its_position(qtbot: QtBot, table: RunTable) -> None:
     box = table.bar.filter
     qtbot.keyClicks(box, "optim.learning_rate<1e-3")
     qtbot.keyClick(box, Qt.Key.Key_Return)
@@ -55,7 +55,7 @@ def test_typing_filters_and_an_error_has_its_place(qtbot: QtBot, table: RunTable
     assert table.bar.number.text() == "2 runs"
 
 
-def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_it_is_shown(
+def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_shown(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[set[int]] = []
@@ -69,7 +69,7 @@ def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_it_is_shown(
     qtbot.waitUntil(lambda: read == [{filled[1][0]}])
 
 
-def test_the_column_of_states_holds_the_longest(table: RunTable) -> None:
+def test_the_state_column_fits_the_longest_state(table: RunTable) -> None:
     column = [field.name for field in table.model.fields].index("state")
     words = max(table.view.fontMetrics().horizontalAdvance(str(state)) for state in RunState)
     icon, margins = table.view.iconSize().width(), 2 * SPACE
@@ -118,7 +118,7 @@ def test_a_metric_at_a_step_is_read_from_the_folders_and_filters(qtbot: QtBot, t
     store.close()
 
 
-def test_only_what_differs(table: RunTable) -> None:
+def test_only_differing_columns(table: RunTable) -> None:
     table.view.selectAll()
     table.bar.differing.click()
     settle(table)
@@ -128,7 +128,7 @@ def test_only_what_differs(table: RunTable) -> None:
     assert "state" in names, "facts of runs stay"
 
 
-def test_columns_are_chosen_moved_and_kept(qtbot: QtBot, table: RunTable, tmp_path: Path) -> None:
+def test_columns_are_chosen_moved_and_saved(qtbot: QtBot, table: RunTable, tmp_path: Path) -> None:
     table.choose_columns(QPoint(0, 0))
     chooser = table.findChild(ColumnChooser)
     assert chooser is not None
@@ -175,7 +175,7 @@ def test_the_current_cell_becomes_a_filter(table: RunTable) -> None:
     assert (table.bar.filter.text(), table.model.rowCount()) == (f"{RATE} = 0.002", 3)
 
 
-def test_rows_are_copied_with_their_heads(qtbot: QtBot, table: RunTable) -> None:
+def test_rows_are_copied_with_headers(qtbot: QtBot, table: RunTable) -> None:
     shown(table, "seed")
     table.view.selectRow(1)
     qtbot.keyClick(table.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
@@ -184,7 +184,7 @@ def test_rows_are_copied_with_their_heads(qtbot: QtBot, table: RunTable) -> None
     assert row.split("\t")[0] == "rate 0.002 · run 1"
 
 
-def test_the_order_of_the_head_is_the_orders(qtbot: QtBot, table: RunTable) -> None:
+def test_clicking_a_header_sorts(qtbot: QtBot, table: RunTable) -> None:
     column = [field.name for field in table.model.fields].index("seed")
     table.view.horizontalHeader().sectionClicked.emit(column)
     settle(table)
@@ -209,7 +209,7 @@ def test_the_names_scroll_with_their_rows(qtbot: QtBot, table: RunTable) -> None
     assert rows.value() == 1
 
 
-def test_a_group_is_ticked_whole_and_only_the_first_two_hundred_are_overlaid(
+def test_ticking_a_group_ticks_its_runs_and_at_most_200_are_overlaid(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = filled[1]
@@ -274,7 +274,7 @@ def test_the_selection_survives_reloaded_rows(table: RunTable, filled: tuple[Sto
     assert (received, listed) == ([run_id], [3])
 
 
-def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path: Path) -> None:
+def test_the_width_of_a_column_is_saved_and_restored(table: RunTable, tmp_path: Path) -> None:
     table.show_layout(TableLayout(columns=(NAME, RATE)))
     settle(table)
     for _ in range(2):
@@ -287,7 +287,7 @@ def test_the_width_of_a_column_is_kept_and_shown_again(table: RunTable, tmp_path
         assert table.view.columnWidth(1) == 90
 
 
-def test_rows_follow_runs_that_train(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_rows_follow_active_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     store, runs = filled
     table._later.setInterval(0)
 
@@ -332,7 +332,7 @@ def test_rows_follow_runs_that_train(qtbot: QtBot, table: RunTable, filled: tupl
     assert table.model.rowCount() == len(runs) - 1, "a run that ended is no longer among those that run"
 
 
-def test_a_group_that_is_opened_or_closed_while_rows_are_read_stays_so(table: RunTable) -> None:
+def test_groups_toggled_during_a_reload_stay_so(table: RunTable) -> None:
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     closed = table.model.rowCount()

@@ -19,7 +19,7 @@ from tests.sdgui.store.run_table.listing import TEACHER
 RATE = "optim.learning_rate"
 
 
-def test_a_group_that_is_opened_twice_has_its_runs_once(table: RunTable) -> None:
+def test_a_group_opened_twice_has_its_runs_once(table: RunTable) -> None:
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     inserted: list[tuple[int, int]] = []
@@ -30,7 +30,7 @@ def test_a_group_that_is_opened_twice_has_its_runs_once(table: RunTable) -> None
     assert (inserted, table.model.rowCount()) == ([(1, 3)], 6)
 
 
-def test_cells_that_are_wanted_while_others_are_on_their_way_are_read_after_them(table: RunTable) -> None:
+def test_cells_requested_during_a_read_are_read_afterwards(table: RunTable) -> None:
     table.hide()
     table.model.forget_all()
     table.reader.reading = True
@@ -43,9 +43,7 @@ def test_cells_that_are_wanted_while_others_are_on_their_way_are_read_after_them
     assert last.data() == "rate 0.0001 · run 1"
 
 
-def test_cells_that_were_read_for_another_grouping_are_not_shown(
-    table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
+def test_cells_read_for_another_grouping_are_not_shown(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     table.show_layout(table.arrangement.with_columns(["seed"]).grouped_by(RATE))
     settle(table)
     names = shown(table, NAME)
@@ -54,16 +52,14 @@ def test_cells_that_were_read_for_another_grouping_are_not_shown(
     assert shown(table, NAME) == names
 
 
-def test_a_run_without_a_name_any_more_is_left_out(
-    filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deleted_run_is_skipped(filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     store, ids = filled
     labels = store.run_labels
     monkeypatch.setattr(store, "run_labels", lambda runs: labels([run for run in runs if run != ids[0]]))
     assert list(cells_of(store, ids[:2], [fact("state")])) == [ids[1]]
 
 
-def test_metrics_at_a_step_are_read_for_whatever_the_table_does_with_them(
+def test_metrics_at_a_step_are_read_wherever_the_table_uses_them(
     table: RunTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[set[Field]] = []
@@ -74,14 +70,14 @@ def test_metrics_at_a_step_are_read_for_whatever_the_table_does_with_them(
     assert {column, sort, group, condition} <= {field.name for field in requests[-1]}
 
 
-def test_one_run_differs_from_none_and_the_listed_ones_are_compared(table: RunTable) -> None:
+def test_one_run_has_no_differences_and_the_listed_ones_are_compared(table: RunTable) -> None:
     table.view.selectRow(0)
     table.bar.differing.click()
     settle(table)
     assert {"seed", RATE} <= {field.name for field in table.model.fields}
 
 
-def test_a_run_that_is_chosen_elsewhere_is_told_by_nobody_and_the_former_one_is_told_again(
+def test_an_external_selection_is_not_announced_and_the_former_one_is_announced_again(
     table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     received: list[int] = []
@@ -95,7 +91,7 @@ def test_a_run_that_is_chosen_elsewhere_is_told_by_nobody_and_the_former_one_is_
     assert received == [first, first]
 
 
-def test_a_column_that_no_run_has_yet_stays_when_others_are_moved(table: RunTable) -> None:
+def test_a_column_without_values_stays_when_others_are_moved(table: RunTable) -> None:
     table.show_layout(TableLayout(columns=("val/later", "seed", RATE)))
     settle(table)
     assert [field.name for field in table.model.fields] == [NAME, "seed", RATE]
@@ -104,7 +100,7 @@ def test_a_column_that_no_run_has_yet_stays_when_others_are_moved(table: RunTabl
     assert table.arrangement.columns == (RATE, "seed", "val/later")
 
 
-def test_names_are_completed_in_a_filter_that_is_wrong_from_the_start(table: RunTable) -> None:
+def test_names_are_completed_in_an_invalid_filter(table: RunTable) -> None:
     table.bar.filter.catalogue = Catalogue()
     table.show_layout(replace(table.arrangement, filter="tga:paper"))
     settle(table)

@@ -51,7 +51,7 @@ CATALOGUE = Catalogue(["train/loss", "val/student/image_to_text_R@1", "val/teach
         (["text", None], None),
     ],
 )
-def test_decimals_are_by_the_greatest(values: list[Any], decimals: int | None) -> None:
+def test_decimals_follow_the_largest_value(values: list[Any], decimals: int | None) -> None:
     assert style_of(LOSS, values) == Style(1.0, decimals)
     assert style_of(RATE, values) == Style()
     assert style_of(RECALL, values) == Style(100.0, 1)
@@ -77,11 +77,11 @@ def test_decimals_are_by_the_greatest(values: list[Any], decimals: int | None) -
         (LOSS, 3, "3"),
     ],
 )
-def test_a_cell_as_text(field: Field, value: Any, text: str) -> None:
+def test_cell_texts(field: Field, value: Any, text: str) -> None:
     assert text_of(field, value, Style()) == text
 
 
-def test_the_mean_of_a_group_has_an_interval_where_it_is_a_metric_of_several() -> None:
+def test_the_mean_of_a_group_has_an_interval_for_metrics_of_several_runs() -> None:
     mean = Mean(3, 60.5, 2.25)
     assert mean_text(LOSS, mean, Style(1.0, 2)) == "60.50 ± 2.25"
     assert mean_text(LOSS, mean, Style(1.0, None)) == "6.050e+01 ± 2.2"
@@ -92,7 +92,7 @@ def test_the_mean_of_a_group_has_an_interval_where_it_is_a_metric_of_several() -
     assert mean_text(fact("created"), mean, Style()) == ""
 
 
-def test_bands_begin_at_their_borders() -> None:
+def test_bands_start_at_their_boundaries() -> None:
     for value, text in (
         (0.0, "0 to 5"),
         (0.0499, "0 to 5"),
@@ -111,7 +111,7 @@ def test_bands_begin_at_their_borders() -> None:
     assert group_title([fact("recipe")], [None], "x") == "Recipe: none"
 
 
-def test_heads_and_tips() -> None:
+def test_headers_and_tooltips() -> None:
     many = metric("val/R@1", "best", ("val/student/R@1", "val/teacher/R@1"))
     assert short_metric("val/student/image_to_text_R@1") == "student image → text R@1"
     assert title_of(replace(LOSS, aggregate="last")) == "loss (last)"
@@ -145,11 +145,13 @@ def test_heads_and_tips() -> None:
         (RATE, [0.1, 0.3], set()),
     ],
 )
-def test_the_best_of_a_line_is_marked_where_one_is_better(field: Field, values: list[Any], best: set[int]) -> None:
+def test_the_best_of_a_row_is_marked_where_the_direction_is_known(
+    field: Field, values: list[Any], best: set[int]
+) -> None:
     assert _best(field, values) == best
 
 
-def test_what_was_kept_of_a_layout_is_read_within_bounds() -> None:
+def test_a_saved_layout_is_read_within_bounds() -> None:
     def read(**raw: Any) -> TableLayout:
         return TableLayout.from_json(json.dumps(raw))
 
@@ -168,7 +170,7 @@ def test_what_was_kept_of_a_layout_is_read_within_bounds() -> None:
     assert len(wide.columns) == MOST_COLUMNS
 
 
-def test_a_sort_keeps_three_keys_and_begins_where_one_looks_first() -> None:
+def test_a_sort_keeps_three_keys_and_starts_in_the_useful_direction() -> None:
     layout = TableLayout()
     for name in ("seed", "metric", "train/loss", "val/R@5"):
         layout = layout.sorted_by(name)
@@ -216,6 +218,6 @@ def test_the_first_completion(typed: str, expected: Completion) -> None:
         (QRect(100, 100, 200, 100), QPoint(150, 0), QPoint(299 + SPACE, 0)),
     ],
 )
-def test_a_box_stands_beside_its_plot_where_there_is_room(plot: QRect, mouse: QPoint, place: QPoint) -> None:
+def test_a_readout_is_placed_beside_its_plot_where_it_fits(plot: QRect, mouse: QPoint, place: QPoint) -> None:
     position = place_beside(plot, QSize(80, 20), QRect(0, 0, 920, 600), mouse)
     assert position == place

@@ -36,13 +36,13 @@ JSON = st.recursive(LEAVES, lambda child: st.lists(child, max_size=3))
     )
 )
 @settings(max_examples=40, deadline=None)
-def test_a_layout_is_kept(layout: TableLayout) -> None:
+def test_a_layout_is_saved(layout: TableLayout) -> None:
     assert TableLayout.from_json(layout.to_json()) == layout
 
 
 @given(st.dictionaries(st.sampled_from(["filter", "columns", "sort", "group_by", "widths", "else"]), JSON))
 @settings(max_examples=40, deadline=None)
-def test_a_broken_setting_makes_a_layout(raw: dict[str, object]) -> None:
+def test_a_broken_setting_falls_back_to_the_default_layout(raw: dict[str, object]) -> None:
     assert isinstance(TableLayout.from_json(json.dumps(raw)).columns, tuple)
     assert TableLayout.from_json("{broken").columns == DEFAULT_COLUMNS
 
@@ -80,7 +80,7 @@ def test_a_metric_has_one_unit_everywhere(name: str, share: bool, higher: bool) 
     assert title_of(metric(name)).endswith(", %") is share
 
 
-def test_figures_of_a_column_have_the_same_decimals() -> None:
+def test_values_of_a_column_have_the_same_decimals() -> None:
     recall, loss = metric("val/student/mean_recall"), metric("train/loss", "last")
     assert [text_of(recall, value, style_of(recall, [0.4, 0.05])) for value in (0.4, 0.05125, None)] == [
         "40.0",
@@ -121,6 +121,6 @@ def test_completions(typed: str, first: str, replaced: str) -> None:
     assert (offered[0].text, text[offered[0].start : offered[0].end]) == (first, replaced)
 
 
-def test_nothing_is_completed_in_a_quote_or_of_an_unknown_name() -> None:
+def test_nothing_is_completed_in_a_quote_or_for_an_unknown_name() -> None:
     assert completions('note = "sta', 11, CATALOGUE, {}) == []
     assert completions("nonsense > ", 11, CATALOGUE, {}) == []

@@ -48,7 +48,7 @@ def offered(box: FilterBox) -> list[str]:
     return [str(box._offered.index(row, 0).data()) for row in range(box._offered.rowCount())]
 
 
-def test_completions_are_offered_while_a_word_or_a_value_is_typed(qtbot: QtBot, box: FilterBox) -> None:
+def test_completions_are_offered_while_typing(qtbot: QtBot, box: FilterBox) -> None:
     qtbot.keyClicks(box, "se")
     assert offered(box)[0].startswith("seed")
     qtbot.keyClicks(box, "ed ")
@@ -62,7 +62,7 @@ def test_completions_are_offered_while_a_word_or_a_value_is_typed(qtbot: QtBot, 
     assert offered(box) == []
 
 
-def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: FilterBox) -> None:
+def test_a_completion_is_accepted_by_tab_enter_or_a_click(qtbot: QtBot, box: FilterBox) -> None:
     received: list[str] = []
     box.changed.connect(received.append)
     qtbot.keyClicks(box, "tag:")
@@ -89,7 +89,7 @@ def test_a_completion_is_taken_by_tab_enter_or_a_click(qtbot: QtBot, box: Filter
     assert (box.text(), box.cursorPosition()) == ("a tag:paper b", 11)
 
 
-def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -> None:
+def test_keys_close_completions_submit_and_leave(qtbot: QtBot, box: FilterBox) -> None:
     received, escapes = list[str](), list[None]()
     box.changed.connect(received.append)
     box.leave_asked.connect(lambda: escapes.append(None))
@@ -124,7 +124,7 @@ def test_keys_put_completions_away_ask_and_leave(qtbot: QtBot, box: FilterBox) -
     assert len(received) == 2, "what is shown is no wish"
 
 
-def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: FilterBox) -> None:
+def test_an_error_is_marked_until_the_next_edit(qtbot: QtBot, box: FilterBox) -> None:
     make_application()
     box.resize(600, 40)
     box.setText("seed = 1 and nonsense")
@@ -161,7 +161,7 @@ def test_what_is_wrong_is_marked_until_something_is_typed(qtbot: QtBot, box: Fil
         ("seed = 1 and no|", ["note"]),
     ],
 )
-def test_what_fits_at_the_cursor(typed: str, expected: list[str] | None) -> None:
+def test_completions_at_the_cursor(typed: str, expected: list[str] | None) -> None:
     cursor, text = typed.index("|"), typed.replace("|", "")
     texts = [completion.text for completion in completions(text, cursor, CATALOGUE, {})]
     if expected is None:
@@ -172,7 +172,7 @@ def test_what_fits_at_the_cursor(typed: str, expected: list[str] | None) -> None
         assert expected or not texts
 
 
-def test_the_bar_says_what_is_grouped_and_how_many_runs_fit(qtbot: QtBot) -> None:
+def test_the_bar_shows_the_grouping_and_the_number_of_matches(qtbot: QtBot) -> None:
     bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
     bar.group_asked.connect(received.append)
@@ -207,7 +207,7 @@ def test_the_bar_says_what_is_grouped_and_how_many_runs_fit(qtbot: QtBot) -> Non
     assert received == [False, "QPoint", "QPoint"]
 
 
-def test_the_menu_of_groups_has_the_usual_fields_and_the_shown_settings(qtbot: QtBot) -> None:
+def test_the_group_menu_has_the_usual_fields_and_shown_settings(qtbot: QtBot) -> None:
     bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
     bar.group_asked.connect(received.append)

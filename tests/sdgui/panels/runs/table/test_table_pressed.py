@@ -31,7 +31,7 @@ def popup() -> QMenu:
     return menu
 
 
-def test_a_group_is_opened_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTable) -> None:
+def test_a_group_opens_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTable) -> None:
     table.show_layout(table.arrangement.grouped_by(RATE))
     settle(table)
     view, names = table.view, table.view._frozen
@@ -70,7 +70,7 @@ def test_a_group_is_opened_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTabl
     assert view.hasFocus()
 
 
-def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
+def test_a_run_opens_by_double_click_and_by_enter(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     opened_runs: list[int] = []
@@ -92,7 +92,7 @@ def test_a_run_is_opened_by_a_double_click_wherever_and_by_enter(
     assert len(opened_runs) == 4, "a group is no run"
 
 
-def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
+def test_the_wheel_over_the_names_scrolls_and_the_selection_is_scrolled_to(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     table.resize(600, 150)
@@ -115,7 +115,7 @@ def test_the_wheel_over_the_names_scrolls_and_what_is_chosen_is_scrolled_to(
     assert not table.view.choose(99)
 
 
-def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
+def test_space_ticks_a_closed_group_and_headers_and_cells_have_tooltips(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     head = table.model.headerData(1, Qt.Orientation.Horizontal, int(Qt.ItemDataRole.ToolTipRole))
@@ -139,7 +139,7 @@ def test_a_closed_group_is_ticked_by_space_and_heads_and_cells_say_more(
     assert [(len(runs), on) for runs, on in received] == [(3, True)]  # type: ignore[arg-type]
 
 
-def test_several_that_are_selected_are_ticked_by_the_box_of_one(
+def test_ticking_one_of_several_selected_rows_ticks_all(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     newest, view = filled[1][::-1], table.view
@@ -167,7 +167,7 @@ def test_several_that_are_selected_are_ticked_by_the_box_of_one(
     assert received[-1] == (newest[1:3], False)
 
 
-def test_the_menu_of_a_head_sorts_groups_hides_and_chooses(table: RunTable) -> None:
+def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None:
     columns = ("seed", TEACHER)
     table.show_layout(TableLayout(columns=columns))
     settle(table)
@@ -234,7 +234,7 @@ def commands(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> 
     return commands
 
 
-def test_what_is_offered_for_one_row_for_several_and_for_none(
+def test_menu_entries_for_one_row_several_and_none(
     table: RunTable, commands: TableCommands, filled: tuple[Store, list[int]]
 ) -> None:
     newest, view = filled[1][::-1], table.view

@@ -65,7 +65,7 @@ def test_a_changed_run_is_read_again_and_read_errors_are_shown(
     assert (received, table.reader.reading) == (["The database is locked."], False)
 
 
-def test_a_tick_an_arrow_and_the_current_row_are_seen(
+def test_ticks_arrows_and_the_current_row_are_visible(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
 ) -> None:
     names = table.view._frozen
@@ -112,7 +112,7 @@ def test_a_tick_an_arrow_and_the_current_row_are_seen(
     assert drawn(0, of_arrow=True) != closed, "the arrow says which way"
 
 
-def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot, table: RunTable) -> None:
+def test_the_names_are_in_a_frozen_column_of_its_own_width(qtbot: QtBot, table: RunTable) -> None:
     names, view = table.view._frozen, table.view
     for columns in (("seed",), ("seed", RATE, "preset")):
         table.show_layout(TableLayout(columns=columns))
@@ -132,7 +132,7 @@ def test_the_names_stand_in_a_view_of_one_column_as_wide_as_theirs(qtbot: QtBot,
     assert (view.columnWidth(1), view.columnWidth(2) >= 16 * SPACE) == (15 * SPACE, True)
 
 
-def test_a_cell_as_the_filter_that_its_runs_fit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_a_cell_becomes_the_filter_of_its_runs(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     columns = ("preset", "tag", TEACHER, "seed", "data.shuffle_captions", "note", "created")
     table.show_layout(TableLayout(columns=columns))
     settle(table)

@@ -15,7 +15,7 @@ from sdgui.panels.search.query.history import SearchHistory
 from sdgui.shared.services import Services
 
 
-def test_the_query_bar_makes_parts_and_saves_searches(
+def test_the_query_bar_adds_parts_and_saves_searches(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = QWidget()
@@ -79,7 +79,7 @@ def bar(qtbot: QtBot, services: Services) -> Iterator[SearchBar]:
     host.hide()
 
 
-def test_going_through_past_searches_begins_anew_after_typing_and_after_a_search(qtbot: QtBot, bar: SearchBar) -> None:
+def test_the_history_restarts_after_typing_and_after_a_search(qtbot: QtBot, bar: SearchBar) -> None:
     bar.past_chosen.connect(bar.set_query)
     down: list[None] = []
     bar.left_downwards.connect(lambda: down.append(None))
@@ -97,14 +97,14 @@ def test_going_through_past_searches_begins_anew_after_typing_and_after_a_search
     assert (bar.line.text(), len(down)) == ("sunny", 1), "there is nothing newer than what is typed"
 
 
-def test_a_image_whose_captions_are_known_is_no_longer_so_once_its_part_changes(bar: SearchBar) -> None:
+def test_an_image_query_is_no_longer_a_known_one_once_edited(bar: SearchBar) -> None:
     bar.set_query(Query(parts=(Part(image="/a.png", row=3),), find="captions", true_path="/a.png"))
     assert bar.query().true_path == "/a.png"
     bar.chips.chips()[0]._sign.click()
     assert (bar.query().true_path, bar.query().parts[0].weight) == ("", -1.0)
 
 
-def test_the_menu_of_past_searches_tells_them_apart(
+def test_the_history_menu_distinguishes_similar_searches(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = QWidget()

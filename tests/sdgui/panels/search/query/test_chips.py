@@ -14,7 +14,7 @@ from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
 
 
-def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
+def test_chips_toggle_weigh_and_close(qtbot: QtBot) -> None:
     make_application()
     row, changes = ChipRow(), list[tuple[Part, ...]]()
     qtbot.addWidget(row)
@@ -44,7 +44,7 @@ def test_chips_turn_weigh_and_go(qtbot: QtBot) -> None:
     assert len(changes) == 8
 
 
-def test_a_chip_says_what_it_stands_for_and_a_row_without_room_is_scrolled(qtbot: QtBot) -> None:
+def test_a_chip_has_a_description_and_a_full_row_scrolls(qtbot: QtBot) -> None:
     make_application()
     host = QWidget()
     qtbot.addWidget(host)

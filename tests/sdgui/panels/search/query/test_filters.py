@@ -31,7 +31,7 @@ FACETS = st.fixed_dictionaries(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(filters=FILTERS, facets=st.lists(FACETS, max_size=3))
-def test_filters_stay_in_force_and_in_view_whatever_the_images_have(
+def test_filters_stay_active_and_visible_for_any_images(
     qapp: object, filters: dict[str, Any], facets: list[dict[str, Any]]
 ) -> None:
     row = FilterForm()
@@ -53,7 +53,7 @@ def test_filters_stay_in_force_and_in_view_whatever_the_images_have(
     assert len(changes) == 1
 
 
-def test_a_label_that_is_no_longer_chosen_is_no_longer_offered(qapp: object) -> None:
+def test_a_deselected_label_is_no_longer_offered(qapp: object) -> None:
     row = FilterForm()
     row.set_filters({"labels": {"group": ["animals"]}}, True)
     row.set_facets({"folders": [], "labels": {"tone": ["dark"]}})
@@ -63,13 +63,13 @@ def test_a_label_that_is_no_longer_chosen_is_no_longer_offered(qapp: object) -> 
 
 
 @pytest.mark.parametrize("raw", [{"labels": 5}, {"labels": {"a": 5}}, {"labels": {"a": [5]}}, {"folders": 5}, {"x": 1}])
-def test_what_is_no_filter_is_none(qapp: object, raw: dict[str, Any]) -> None:
+def test_invalid_filters_are_ignored(qapp: object, raw: dict[str, Any]) -> None:
     row = FilterForm()
     row.set_filters(raw, True)
     assert row.filters() == {}
 
 
-def test_every_filter_is_heard_once_and_the_group_too(qapp: object) -> None:
+def test_every_filter_is_announced_once_and_groups_too(qapp: object) -> None:
     row, heard = FilterForm(), list[dict[str, Any]]()
     row.set_facets({"folders": ["/x", "/y"], "labels": {"group": ["animals", ""], "tone": ["dark"]}})
     row.changed.connect(lambda: heard.append(row.filters()))

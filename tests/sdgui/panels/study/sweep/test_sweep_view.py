@@ -85,7 +85,7 @@ def test_trials_are_rows_and_axes() -> None:
     np.testing.assert_allclose(seconds.scaled(), [0.5, 0.4, 0.5, 0.4])
 
 
-def test_the_running_optimum_and_the_surface_by_hand() -> None:
+def test_the_running_optimum_and_the_surface_match_hand_computed_values() -> None:
     values = np.array([3.0, 1.0, 4.0])
     assert best_so_far(values, "maximize").tolist() == [3, 3, 4]
     assert best_so_far(values, "minimize").tolist() == [3, 1, 1]
@@ -129,7 +129,7 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     assert view.state.text() == "Running. 5 of 8 trials finished, best val/R@1 30.0 (trial-3)."
 
 
-def test_enter_on_a_trial_asks_for_its_run(qtbot: QtBot, tmp_path: Path) -> None:
+def test_enter_on_a_trial_opens_its_run(qtbot: QtBot, tmp_path: Path) -> None:
     view = SweepView()
     qtbot.addWidget(view)
     view.show_look(a_look(a_report(), tmp_path))
