@@ -231,6 +231,14 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Ctrl+Shift+D",
     ),
     Action(
+        "train_demo",
+        "Experiment",
+        "Train t&he demo",
+        "Show the demo's experiment, ready to launch; it trains in a few minutes without a GPU",
+        lambda window: window.start_demo("define"),
+        "Ctrl+Alt+D",
+    ),
+    Action(
         "pretrained",
         "Experiment",
         "Try a &pretrained model",

@@ -14,11 +14,11 @@ from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.progress_strip import ProgressStrip
 
 
-def show_demo(window: Window, experiment_id: int) -> None:
-    """Show the demo's main experiment; before the first run, the search of its images with the included model."""
+def show_demo(window: Window, experiment_id: int, panel: str) -> None:
+    """Select the demo's main experiment and show ``panel``; Search only before the first run, else Define."""
     window.refresh()
     window.experiments.select_experiment(experiment_id)
-    window.show_panel("search" if _is_new(window) else "define")
+    window.show_panel("define" if panel == "search" and not _is_new(window) else panel)
     if window.services.demo.complete:
         search_demo(window)
 

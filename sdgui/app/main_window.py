@@ -299,9 +299,9 @@ class MainWindow(QMainWindow):
         self.services.tailer.follow(0)
         self._changed(Changes(runs=run_ids))
 
-    def start_demo(self) -> None:
-        """Create the demo data and experiments where they are missing; ``show_demo`` follows."""
-        self.experiment_commands.add_demo()
+    def start_demo(self, panel: str = "search") -> None:
+        """Create the demo data and experiments where they are missing; ``show_demo`` follows with ``panel``."""
+        self.experiment_commands.add_demo(panel)
 
     # Opening and closing
     def _restore(self) -> None:

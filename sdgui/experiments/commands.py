@@ -41,7 +41,7 @@ class ExperimentCommands(QObject):
     changed = Signal(object)  # Changes
     rebuilt = Signal()  # any record of the database may have changed
     added = Signal(int)  # experiment id: select it
-    demo_added = Signal(int)  # the id of the demo's main experiment
+    demo_added = Signal(int, str)  # the id of the demo's main experiment, the panel to show
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -182,7 +182,7 @@ class ExperimentCommands(QObject):
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
 
-    def add_demo(self) -> None:
+    def add_demo(self, panel: str) -> None:
         """Create the demo data and experiments where they are missing; ``demo_added`` follows."""
         store, configs = self._services.store, demo_configs(self._services.demo.folder)
 
@@ -195,7 +195,7 @@ class ExperimentCommands(QObject):
 
         def done(demo: dict[str, int]) -> None:
             self.changed.emit(Changes(frozenset(demo.values())))
-            self.demo_added.emit(demo[SHOWN_FIRST])
+            self.demo_added.emit(demo[SHOWN_FIRST], panel)
 
         self._services.demo.make()
         self._write(write, done)

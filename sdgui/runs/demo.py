@@ -14,8 +14,10 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
 from core.spec.config import RunConfig, override
+from core.spec.errors import UserError
 from core.spec.installed import NotInstalled, need
 from core.spec.presets import preset_config
+from core.spec.reading import MEGABYTE, read_text
 from sdgui.runs.program import core_command, qt_process
 
 DEMO_EXPERIMENTS = {"clip demo": "clip", "sd-clip demo": "sd-clip"}
@@ -49,6 +51,18 @@ class DemoData(QObject):
     def images(self) -> Path:
         """The table to search in."""
         return self.folder / _TABLES[0]
+
+    def examples(self, number: int) -> list[Path]:
+        """Some images that no demo experiment trains on, spread over the test split; [] until the data is complete."""
+        if not self.complete:
+            return []
+        try:
+            rows = read_text(self.folder / "test.csv", MEGABYTE).splitlines()[1:]
+        except (OSError, UserError):
+            return []
+        step = max(1, len(rows) // number)
+        images = [self.folder / row.partition(",")[0] for row in rows[step // 2 :: step][:number]]
+        return [image for image in images if image.is_file()]
 
     @property
     def making(self) -> bool:

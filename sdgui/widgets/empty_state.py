@@ -69,6 +69,12 @@ class EmptyState(QWidget):
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 
+    def add_widget(self, widget: QWidget) -> None:
+        """Show ``widget`` below the button."""
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.count() - 1, widget, 0, Qt.AlignmentFlag.AlignHCenter)
+
     def below(self) -> QPoint:
         """The screen's point below the button, for a menu."""
         return self._button.mapToGlobal(self._button.rect().bottomLeft())

@@ -105,10 +105,11 @@ def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
     make_application()
     opened: list[MainWindow] = []
 
-    def open_it(*trainer_options: str, demo_options: tuple[str, ...] = ()) -> MainWindow:
+    def open_it(
+        *trainer_options: str, demo_options: tuple[str, ...] = (), worker: str = "fake_worker.py"
+    ) -> MainWindow:
         trainer = program("fake_trainer.py", *trainer_options)
-        worker = program("fake_worker.py")
-        services = make_services(home, trainer, worker, program("fake_demo.py", *demo_options))
+        services = make_services(home, trainer, program(worker), program("fake_demo.py", *demo_options))
         assert isinstance(services.demo, DemoData)
         window = MainWindow(services)
         opened.append(window)

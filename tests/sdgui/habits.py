@@ -158,7 +158,7 @@ HABITS = (
         "AlertsDialog.follow AlertsDialog.leave AlertsDialog.save AlertsDialog.test"
         " EmptyState._button ExportDialog.copy ExportDialog.leave ExportDialog.show_folder ExportDialog.start"
         " ExportDialog.stop FailureDialog/QPushButton MessageBar._action MessageBar._fold MessageBar._second_action"
-        " ReportDialog.export ReportDialog.leave StartCards/ActionButton",
+        " ReportDialog.export ReportDialog.leave StartCards/QPushButton",
     ),
     Habit(
         "has a frame around its pages",

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayo
 
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.detail import CaptionsDetail
+from sdgui.panels.caption.examples import Examples
 from sdgui.panels.caption.list.replace import ReplaceBar
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
@@ -56,6 +57,8 @@ class CaptionView(QWidget):
         self.replace = ReplaceBar(texts, inside)
         self.detail = CaptionsDetail(self.split)
         self.empty = EmptyState("ph.closed-captioning", "", "", parent=self.stack)
+        self.examples = Examples(services.demo, self.empty)
+        self.empty.add_widget(self.examples)
         self.counts = PlainLabel(inside, role="small")
         self._arrange(inside)
         self._restore(services.settings)
@@ -114,7 +117,9 @@ class CaptionView(QWidget):
         """Show the list; while it is empty, the purpose of the panel and the next step."""
         self.stack.setCurrentIndex(1 if len(self._model) else 0)
         if not len(self._model):
-            self.empty.set_content(*(ADD if self.tools.pickers["a"].choice() is not None else TRAIN))
+            has_model = self.tools.pickers["a"].choice() is not None
+            self.empty.set_content(*(ADD if has_model else TRAIN))
+            self.examples.setVisible(has_model and self.examples.fill())
 
     def show_counts(self) -> None:
         """``12 images · 3 shown · 10 captioned · 2 selected``."""

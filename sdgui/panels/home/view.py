@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLayout,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QStackedWidget,
@@ -126,19 +127,21 @@ class HomeView(QStackedWidget):
         return new_cards
 
 
-STARTS = {  # action -> icon, what comes of it
+STARTS = {  # action -> icon, title, what comes of it
     "demo": (
-        "ph.flask",
-        "4,050 captioned pictograms: search them with the included model, then train your own in a few minutes, "
-        "without a GPU.",
+        "ph.magnifying-glass",
+        "Search images",
+        "Describe what you look for. The included model searches 2,555 pictograms, drawn in a few seconds.",
     ),
-    "new_from_folder": (
-        "ph.folder-open",
-        "Your own images with captions or class folders: choose a folder, or drop it here, and train on it.",
+    "caption": (
+        "ph.closed-captioning",
+        "Caption your own",
+        "Drop images to get a caption for each. Edit, compare and export them, or train on them.",
     ),
-    "pretrained": (
-        "ph.download-simple",
-        "Search, classify and caption your images with a published model, without training anything.",
+    "train_demo": (
+        "ph.chart-line",
+        "Train",
+        "An experiment is ready: launch it and watch it learn. It takes a few minutes, without a GPU.",
     ),
 }
 _ICON = 4 * SPACE
@@ -146,35 +149,46 @@ _CARD = 32 * SPACE
 
 
 class StartCards(QWidget):
-    """The whole page of an empty home: what the program is for, and the three starts; the first is the primary."""
+    """The whole page of an empty home: what the program is for, three starts without any data, and two with your own.
+
+    The first card has the page's primary button.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.buttons: dict[str, ActionButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         self._images: list[tuple[PlainLabel, str]] = []
         title = PlainLabel("Train image-language models, and use what they learn", self, role="heading")
-        text = PlainLabel("Define an experiment, launch it, watch its curves, search with it.", self, role="muted")
+        text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
         self._cards = QHBoxLayout()
         self._cards.setSpacing(2 * SPACE)
+        self.own_data = StartRow(self, ("pretrained", "new_from_folder"), primary=False)
         column = QVBoxLayout(self)
+        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
         column.setSpacing(SPACE)
         column.addStretch(2)
         column.addWidget(title, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addWidget(text, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addSpacing(2 * SPACE)
         column.addLayout(self._cards)
+        column.addSpacing(2 * SPACE)
+        own = PlainLabel("Or start with your own data; drop a folder or table anywhere here.", self, role="muted")
+        column.addWidget(own, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addWidget(self.own_data, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addStretch(3)
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
         """A card for each start."""
         self._cards.addStretch(1)
-        for name, (icon, about) in STARTS.items():
-            self._cards.addWidget(self._card(actions[name], icon, about, primary=not self.buttons), 100)  # all alike
+        for name in STARTS:
+            self._cards.addWidget(self._card(actions[name], name), 100)  # all alike
         self._cards.addStretch(1)
+        self.own_data.set_actions(actions)
         self._restyle()
 
-    def _card(self, action: QAction, icon: str, about: str, primary: bool) -> QFrame:
+    def _card(self, action: QAction, name: str) -> QFrame:
+        icon, title, about = STARTS[name]
         card = QFrame(self)
         set_role(card, "card")
         card.setMaximumWidth(_CARD)
@@ -182,18 +196,14 @@ class StartCards(QWidget):
         image = PlainLabel(card)
         self._images.append((image, icon))
         text = PlainLabel(about, card, wordWrap=True, role="muted")
-        keys = PlainLabel(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), card, role="small")
-        button = self.buttons[action.objectName()] = ActionButton(action, card)
+        button = self.buttons[name] = QPushButton(title, card)
+        button.setToolTip(action.toolTip())
+        button.setAccessibleDescription(about)
         button.setAutoDefault(True)  # Enter presses it
-        if primary:
+        button.clicked.connect(action.trigger)
+        if len(self.buttons) == 1:
             set_role(button, "primary")
-        column = QVBoxLayout(card)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.setSpacing(SPACE)
-        column.addWidget(image)
-        column.addWidget(text, 1, Qt.AlignmentFlag.AlignTop)
-        column.addWidget(button)
-        column.addWidget(keys, 0, Qt.AlignmentFlag.AlignHCenter)
+        vbox(image, (text, 1, Qt.AlignmentFlag.AlignTop), button, into=card, margins=2 * SPACE)
         return card
 
     def _restyle(self) -> None:
@@ -202,19 +212,21 @@ class StartCards(QWidget):
 
 
 class StartRow(QWidget):
-    """The starts as buttons in a row; the first one of them is the page's primary."""
+    """Starts as buttons in a row; with ``primary``, the last one is the page's primary."""
 
-    ORDER = ("new_from_folder", "pretrained", "demo")
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        order: Sequence[str] = ("demo", "pretrained", "new_from_folder"),
+        primary: bool = True,
+    ) -> None:
         super().__init__(parent)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(SPACE)
+        self._order, self._primary = order, primary
+        self._row = hbox(into=self)
 
     def set_actions(self, actions: Actions) -> None:
-        for name in reversed(self.ORDER):
+        for name in self._order:
             button = ActionButton(actions[name], self)
-            if name == self.ORDER[0]:
+            if self._primary and name == self._order[-1]:
                 set_role(button, "primary")
             self._row.addWidget(button)

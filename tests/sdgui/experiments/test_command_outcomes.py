@@ -88,14 +88,14 @@ def test_missing_demo_experiments_are_added_and_the_main_one_is_shown(
     qtbot: QtBot, parts: Parts, tmp_path: Path
 ) -> None:
     cast(Any, parts.demo).folder = tmp_path
-    shown: list[int] = []
-    parts.experiments.demo_added.connect(shown.append)
+    shown: list[tuple[int, str]] = []
+    parts.experiments.demo_added.connect(lambda *of: shown.append(of))
     for made in (1, 2):
-        parts.experiments.add_demo()
+        parts.experiments.add_demo("search")
         parts.wait(qtbot)
         here = {one.name: one.id for one in parts.store.experiments()}
         assert sorted(here) == sorted(DEMO_EXPERIMENTS), "once"
-        assert (parts.demo.made, shown) == (made, [here[SHOWN_FIRST]] * made)
+        assert (parts.demo.made, shown) == (made, [(here[SHOWN_FIRST], "search")] * made)
         assert set(parts.changes[-1].experiments) == set(here.values())
 
 

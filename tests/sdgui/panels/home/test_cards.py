@@ -187,7 +187,7 @@ def test_a_sparkline_spans_the_full_width(qtbot: QtBot) -> None:
 
 def starts(owner: QWidget) -> Actions:
     actions = Actions(owner)
-    names = ("demo", "new_from_folder", "pretrained")
+    names = ("demo", "caption", "train_demo", "new_from_folder", "pretrained")
     actions.register([Action(name, "x", name, "tip", lambda _: None, f"Ctrl+{name[0]}") for name in names], owner)
     return actions
 
@@ -196,7 +196,7 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     view = HomeView()
     qtbot.addWidget(view)
     view.set_actions(starts(view))
-    assert list(view.empty.buttons) == ["demo", "new_from_folder", "pretrained"]
+    assert list(view.empty.buttons) == ["demo", "caption", "train_demo"]
     assert [button.property("role") for button in view.empty.buttons.values()] == ["primary", None, None]
     row = [widget.widget() for index in range(3) if (widget := view.starts._row.itemAt(index)) is not None]
     assert [(widget.objectName(), widget.property("role")) for widget in row if widget is not None] == [
@@ -207,9 +207,9 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     view.show_runs(HomeRuns())
     assert view.currentWidget() is view.empty
     assert view.focusWidget() is view.empty.buttons["demo"]
-    view.empty.buttons["pretrained"].setFocus()
+    view.empty.buttons["caption"].setFocus()
     view.show_runs(HomeRuns())
-    assert view.focusWidget() is view.empty.buttons["pretrained"], "whoever has gone on is left there"
+    assert view.focusWidget() is view.empty.buttons["caption"], "whoever has gone on is left there"
     view.show_runs(HomeRuns(any=True))
     assert view.currentWidget() is view._area
     assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)

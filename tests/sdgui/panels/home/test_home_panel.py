@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -15,10 +15,12 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application
+from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.view import STARTS, StartCards, StartRow
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.runs import models
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.plain_text import PlainLabel
 from tests.sdgui.conftest import settle
@@ -39,29 +41,58 @@ def curve(window: MainWindow) -> int:
     return len(panel.tabs.view.grid.points(str(runs[0].id), "train/loss")[0])
 
 
-def test_from_an_empty_home_to_the_first_curve_in_three_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_in_two_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
-    start = home_of(window).view.empty.buttons["demo"]
+    start = home_of(window).view.empty.buttons["train_demo"]
     qtbot.waitUntil(start.isVisible)
     qtbot.mouseClick(start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.panel == "search" and bool(window.services.store.experiments()))
+    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
     settle(window)
-    window.window_actions["define"].trigger()
     launch = window.panels["define"].findChild(QPushButton, "do_launch")
     assert isinstance(launch, QPushButton)
+    assert launch.isVisible()
     qtbot.mouseClick(launch, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: curve(window) == 5)
 
 
-def test_from_an_empty_home_to_the_first_curve_in_three_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_with_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
-    press(qtbot, window, Qt.Key.Key_Space, Qt.KeyboardModifier.NoModifier)
-    qtbot.waitUntil(lambda: window.panel == "search" and bool(window.services.store.experiments()))
+    for key in (Qt.Key.Key_Tab, Qt.Key.Key_Tab, Qt.Key.Key_Space):
+        press(qtbot, window, key, Qt.KeyboardModifier.NoModifier)
+    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
     settle(window)
-    window.window_actions["define"].trigger()
     press(qtbot, window, Qt.Key.Key_Return, CTRL)
     qtbot.waitUntil(lambda: curve(window) == 5)
+
+
+def test_from_an_empty_home_to_a_caption_in_two_clicks(
+    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = tmp_path / "models" / "captioner"
+    captioner.mkdir(parents=True)
+    (captioner / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
+    monkeypatch.setattr(models, "_INCLUDED", captioner.parent)
+    window = open_window(worker="fake_captioner.py")
+    data = window.services.demo.folder
+    data.mkdir()
+    for split in ("train", "val", "test"):
+        (data / f"{split}.csv").write_text("filepath,title\nblue.png,blue\n")
+    image = QImage(8, 8, QImage.Format.Format_RGB32)
+    image.fill(Qt.GlobalColor.blue)
+    assert image.save(str(data / "blue.png"))
+    card = home_of(window).view.empty.buttons["caption"]
+    qtbot.waitUntil(card.isVisible)
+    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
+    panel = window.panels["caption"]
+    assert isinstance(panel, CaptionsPanel)
+    qtbot.waitUntil(lambda: any(button.isVisible() for button in panel.view.examples.buttons))
+    choice = panel.view.tools.pickers["a"].choice()
+    assert choice is not None
+    assert choice.model == str(captioner)
+    qtbot.mouseClick(panel.view.examples.buttons[0], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: [entry.state for entry in panel.model.entries()] == ["captioned"])
+    assert panel.model.at(0).path == str(data / "blue.png")
 
 
 def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
@@ -108,7 +139,7 @@ class Offered:
     def __init__(self, parent: QWidget) -> None:
         self.triggered: list[str] = []
         self.actions: dict[str, QAction] = {}
-        for name in STARTS:
+        for name in (*STARTS, "pretrained", "new_from_folder"):
             action = QAction(name, parent)
             action.setObjectName(name)
             action.setShortcut(f"Ctrl+{name[0].upper()}")
@@ -127,7 +158,7 @@ def page(qtbot: QtBot) -> QWidget:
 def test_each_starting_point_has_a_card_with_its_outcome(page: QWidget) -> None:
     offered, cards = Offered(page), StartCards(page)
     cards.set_actions(cast(Actions, offered.actions))
-    assert list(cards.buttons) == ["demo", "new_from_folder", "pretrained"]
+    assert list(cards.buttons) == ["demo", "caption", "train_demo"]
     assert [button.property("role") for button in cards.buttons.values()] == ["primary", None, None]
     assert all(button.autoDefault() for button in cards.buttons.values())
     for button in cards.buttons.values():
@@ -137,8 +168,7 @@ def test_each_starting_point_has_a_card_with_its_outcome(page: QWidget) -> None:
         card = button.parentWidget()
         texts = [label.text() for label in card.findChildren(PlainLabel)]
         assert card.property("role") == "card"
-        assert STARTS[name][1] in texts
-        assert f"Ctrl+{name[0].upper()}" in texts
+        assert (button.text(), texts[1]) == STARTS[name][1:]
         assert any(not label.pixmap().isNull() for label in card.findChildren(PlainLabel)), "and an image"
 
 
