@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from core.spec.run.status import RunState
@@ -22,7 +21,7 @@ from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
-from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
@@ -37,7 +36,7 @@ class ExperimentsPanel(QWidget):
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setAcceptDrops(True)
+        FileDrop(self, "Import this run").dropped.connect(lambda path: self.import_asked.emit(Path(path)))
         self._services = services
         self._actions: Actions | None = None
         self._emitted: Selection | None = None  # the last one
@@ -74,12 +73,6 @@ class ExperimentsPanel(QWidget):
         """The actions of the context menus, and the one behind the New button."""
         self._actions = actions
         self._top.addWidget(ActionButton(actions["new"], self))
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        accept_file(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.import_asked.emit(Path(dropped_file(event)))
 
     # Selection
     def selection(self) -> Selection:

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Semaphore
 
-from PySide6.QtCore import QBuffer, QCoreApplication, QIODevice, QMimeData, Qt, QThreadPool, QTimer, QUrl, Signal
+from PySide6.QtCore import (
+    QBuffer,
+    QCoreApplication,
+    QEvent,
+    QIODevice,
+    QMimeData,
+    QObject,
+    Qt,
+    QThreadPool,
+    QTimer,
+    QUrl,
+    Signal,
+)
 from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
@@ -172,9 +184,7 @@ class DropTarget(QWidget):
             event.ignore()
         elif data.hasUrls() or data.hasImage() or data.hasText():
             event.acceptProposedAction()
-            self._veil.setGeometry(self.rect())
-            self._veil.show()
-            self._veil.raise_()
+            self._veil.cover()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
         event.acceptProposedAction()
@@ -197,22 +207,29 @@ class _Veil(QWidget):
 
     def __init__(self, prompt: str, parent: QWidget) -> None:
         super().__init__(parent)
-        self._prompt = prompt
+        self._prompt, self._area = prompt, parent
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.hide()
+
+    def cover(self) -> None:
+        """Show it over all of its parent."""
+        self.setGeometry(self._area.rect())
+        self.show()
+        self.raise_()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         style = theme()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ground = style.color("selection")
-        ground.setAlphaF(0.92)
+        ground.setAlphaF(0.96)
         painter.setBrush(ground)
         painter.setPen(QPen(style.color("accent"), 2, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(self.rect().adjusted(SPACE, SPACE, -SPACE, -SPACE), 8, 8)
         painter.setPen(style.color("text"))
         painter.setFont(style.font("heading"))
-        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self._prompt)
+        inside = self.rect().adjusted(2 * SPACE, 2 * SPACE, -2 * SPACE, -2 * SPACE)
+        painter.drawText(inside, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self._prompt)
         painter.end()
 
 
@@ -252,6 +269,35 @@ def save_pasted(image: QImage, folder: Path) -> Path:
 
 
 # Widgets that take one file or folder
+class FileDrop(QObject):
+    """Takes a file or folder dropped anywhere on a widget; while it is dragged over it, the widget shows a hint."""
+
+    dropped = Signal(str)  # path of the first local file or folder
+
+    def __init__(self, widget: QWidget, prompt: str) -> None:
+        """``prompt``: what will be done with it, such as "Caption these images"."""
+        super().__init__(widget)
+        self._veil = _Veil(prompt, widget)
+        widget.setAcceptDrops(True)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if isinstance(event, QDragEnterEvent):
+            accept_file(event)
+            if event.isAccepted():
+                self._veil.cover()
+        elif isinstance(event, QDragMoveEvent):
+            event.acceptProposedAction()
+        elif isinstance(event, QDragLeaveEvent):
+            self._veil.hide()
+        elif isinstance(event, QDropEvent):
+            self._veil.hide()
+            self.dropped.emit(dropped_file(event))
+        else:
+            return False
+        return True
+
+
 def accept_file(event: QDragEnterEvent) -> None:
     """Take what is dragged when there is a local file or folder in it."""
     if any(url.isLocalFile() for url in event.mimeData().urls()):

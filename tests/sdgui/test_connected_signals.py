@@ -182,6 +182,7 @@ PLACE_THEMSELVES = """
     ClassifyView/QWidget DataView._no_views DropTarget._veil MainWindow/QMenuBar MapPage._popup PlotCanvas._empty
     PlotCanvas._note PlotCanvas._readout SearchView.filter_popover SearchView.more_popover SourceBar.popover
     StudyView.network TabsView._no_samples TabsView.time
+    ClassifyView/_Veil CleanPanel/_Veil DataPanel/_Veil ExperimentsPanel/_Veil HomePanel/_Veil
 """
 
 _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what is under the mouse

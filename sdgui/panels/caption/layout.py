@@ -43,7 +43,7 @@ class CaptionView(QWidget):
         self._model = model
         home: Path = services.store.home
         # Outer widgets first: reparenting a widget restyles all its children.
-        self.target = DropTarget(home / "pasted", "Drop images or folders to caption them", self)
+        self.target = DropTarget(home / "pasted", "Caption these images", self)
         self.target.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         inside = QWidget(self.target)
         self.target.set_content(inside)

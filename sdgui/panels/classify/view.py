@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TypeVar
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import Measured
@@ -20,7 +19,7 @@ from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
 from sdgui.panels.classify.tabs.try_it import TryTab
 from sdgui.shared.services import Services
-from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
@@ -67,7 +66,7 @@ class ClassifyView(QWidget):
         self.tabs = QTabWidget(self)
         self.first = QStackedWidget(self)
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.setAcceptDrops(True)
+        FileDrop(self, "Classify the images of this folder or table").dropped.connect(self.source.data.set_source)
         self._fill_tabs()
         self._arrange()
 
@@ -216,10 +215,3 @@ class ClassifyView(QWidget):
         """Show a class in the confusion matrix."""
         self.tabs.setCurrentWidget(self.matrix)
         self.matrix.show_class(index)
-
-    # A folder dropped anywhere in the panel is data
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        accept_file(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.source.data.set_source(dropped_file(event))

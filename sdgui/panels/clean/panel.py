@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from core.spec.config import ConfigError, read_config
@@ -25,7 +24,7 @@ from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
-from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.message import Remedy, error, info, warning
@@ -44,7 +43,6 @@ class CleanPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.setAcceptDrops(True)
         self.view = CleanView(services, self)
         self.set_view(self.view)
         self.ranked: RankedPairs | None = None
@@ -63,6 +61,7 @@ class CleanPanel(Panel):
         self._connect()
         self._update()
 
+        FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
     def _connect(self) -> None:
         self.view.source.rank_asked.connect(self.rank)
         self.view.source.changed.connect(self._source_changed)
@@ -103,12 +102,6 @@ class CleanPanel(Panel):
             return
         if not self.view.source.show_run(run.id, run.folder):
             self.view.bar.show_message(warning("This run has no checkpoint to rank pairs with yet."))
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        accept_file(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.view.source.data.set_source(dropped_file(event))
 
     def ask_model(self) -> None:
         self.view.source.model.setFocus()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import cast
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from core.spec.config import ConfigError, read_config
@@ -32,7 +31,7 @@ from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_open, ask_save
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import is_made
@@ -51,7 +50,6 @@ class DataPanel(Panel):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self.setAcceptDrops(True)
         self.view = DataView(services, self)
         self.set_view(self.view)
         self.rows = SourceRows()
@@ -72,6 +70,7 @@ class DataPanel(Panel):
 
     def _connect(self) -> None:
         view, work = self.view, self.work
+        FileDrop(self, "Look through this folder or table").dropped.connect(self.show_source)
         view.source.changed.connect(self.open)
         view.source.held_out.connect(self._held_out)
         view.empty.activated.connect(self._choose)
@@ -157,12 +156,6 @@ class DataPanel(Panel):
         self.view.tabs.setCurrentIndex(IMAGES)
         self.view.words.setFocus()
         self.view.words.selectAll()
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        accept_file(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.show_source(dropped_file(event))
 
     def show_source(self, source: str, query: str = "") -> None:
         """Open ``source``, as if it were chosen."""

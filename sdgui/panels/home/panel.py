@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
@@ -26,7 +25,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.drop_target import accept_file, dropped_file
+from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.message import error
 
 _GATHER = 150  # ms in which changes are gathered
@@ -45,7 +44,7 @@ class HomePanel(Panel):
         self._listed = HomeRuns()
         self._listing = self._stale = self._reading = False
         self._glimpses: dict[int, Glimpse] = {}
-        self.setAcceptDrops(True)
+        FileDrop(self, "Train on this folder or table").dropped.connect(self._define_on)
         self.view = HomeView(self)
         self.set_view(self.view)
         self._gather = QTimer(self, singleShot=True, interval=_GATHER)
@@ -75,13 +74,10 @@ class HomePanel(Panel):
     def refresh(self) -> None:
         self._soon()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        accept_file(event)
-
-    def dropEvent(self, event: QDropEvent) -> None:
+    def _define_on(self, path: str) -> None:
         """A folder or table of pairs: an experiment that trains on it."""
         try:
-            self.define_asked.emit(own_data_config(Path(dropped_file(event))))
+            self.define_asked.emit(own_data_config(Path(path)))
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
 

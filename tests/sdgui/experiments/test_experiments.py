@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QCompleter, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
@@ -259,10 +259,10 @@ def test_logs_of_another_tool_become_runs(qtbot: QtBot, window: MainWindow, tmp_
     dropped.setUrls([QUrl.fromLocalFile(str(logs))])
     button, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
     entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, dropped, button, keys)
-    window.experiments.dragEnterEvent(entering)
+    QApplication.sendEvent(window.experiments, entering)
     assert entering.isAccepted()
     dropping = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, dropped, button, keys)
-    window.experiments.dropEvent(dropping)
+    QApplication.sendEvent(window.experiments, dropping)
     qtbot.waitUntil(lambda: "Imported 1 run from" in window.bar.text, timeout=60_000)
     qtbot.waitUntil(lambda: len(window.services.store.runs()) == 1, timeout=60_000)
     (run,) = window.services.store.runs()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
-from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QGuiApplication, QImage
-from PySide6.QtWidgets import QLabel, QLineEdit
+from PySide6.QtGui import QColor, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QGuiApplication, QImage
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.data.sources.folders import IMAGE_SUFFIXES as READ_BY_CORE
-from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.drop_target import DropTarget, FileDrop
 from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, existing_path, expand
 
 
@@ -241,6 +241,28 @@ def test_dragging_over_the_target_highlights_it(target: DropTarget, heard: Heard
     target.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
     assert not target._veil.isVisible()
     qtbot.waitUntil(lambda: len(heard.images) == 1)
+
+
+def test_a_dragged_file_shows_what_a_panel_does_with_it(qtbot: QtBot, tmp_path: Path) -> None:
+    panel, paths = QWidget(), list[str]()
+    qtbot.addWidget(panel)
+    drop = FileDrop(panel, "Open this table")
+    drop.dropped.connect(paths.append)
+    panel.resize(400, 300)
+    panel.show()
+    action, button, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    plain = panel.grab().toImage()
+    for data, hinted in ((of(tmp_path / "pairs.csv"), True), (of("https://example.org/a.png"), False)):
+        enter = QDragEnterEvent(QPoint(5, 5), action, data, button, keys)
+        QApplication.sendEvent(panel, enter)
+        assert (enter.isAccepted(), panel.grab().toImage() != plain) == (hinted, hinted)
+        QApplication.sendEvent(panel, QDragLeaveEvent())
+        assert panel.grab().toImage() == plain
+    data = of(tmp_path / "pairs.csv")
+    QApplication.sendEvent(panel, QDragEnterEvent(QPoint(5, 5), action, data, button, keys))
+    QApplication.sendEvent(panel, QDropEvent(QPointF(5, 5), action, data, button, keys))
+    assert paths == [str(tmp_path / "pairs.csv")]
+    assert panel.grab().toImage() == plain
 
 
 def test_sidecars_stand_for_their_images(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:

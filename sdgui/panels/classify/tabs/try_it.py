@@ -65,7 +65,7 @@ class TryTab(QWidget):
         self._shown_image = ""  # the image whose classes are shown
         self._waiting: list[str] = []
         self._class_names: list[str] = []
-        self.drop = DropTarget(home / "pasted", "Drop images to classify", self)
+        self.drop = DropTarget(home / "pasted", "Classify these images", self)
         self.gallery = Gallery(home / "thumbnails", "Drop or paste images here (Ctrl+V), or choose some.", self)
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Predictions of the probe", _columns(), "", self)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, Qt
 from PySide6.QtGui import QDragEnterEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
@@ -187,5 +188,5 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     drag = QDragEnterEvent(
         QPoint(5, 5), Qt.DropAction.CopyAction, nothing, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     )
-    panel.view.dragEnterEvent(drag)
+    QApplication.sendEvent(panel.view, drag)
     assert not drag.isAccepted(), "there is no file"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.kept import keep, kept_results
@@ -188,15 +189,9 @@ def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, fold
     panel = open_classify("")
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(folder / "images"))])
-    panel.view.dropEvent(
-        QDropEvent(
-            QPointF(5, 5),
-            Qt.DropAction.CopyAction,
-            data,
-            Qt.MouseButton.LeftButton,
-            Qt.KeyboardModifier.NoModifier,
-        )
-    )
+    action, button, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(panel.view, QDragEnterEvent(QPoint(5, 5), action, data, button, keys))
+    QApplication.sendEvent(panel.view, QDropEvent(QPointF(5, 5), action, data, button, keys))
     assert panel.view.source.data.source() == str(folder / "images")
 
 

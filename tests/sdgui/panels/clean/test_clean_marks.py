@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
@@ -188,7 +188,7 @@ def test_data_dropped_anywhere_on_the_page_are_chosen(place: CleanPanel, tmp_pat
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
     none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction
     entering = QDragEnterEvent(QPoint(5, 5), copy, data, none, keys)
-    place.dragEnterEvent(entering)
-    place.dropEvent(QDropEvent(QPointF(5, 5), copy, data, none, keys))
+    QApplication.sendEvent(place, entering)
+    QApplication.sendEvent(place, QDropEvent(QPointF(5, 5), copy, data, none, keys))
     assert (place.acceptDrops(), entering.isAccepted()) == (True, True)
     assert place.view.source.data.source() == str(tmp_path / "pairs.csv")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
@@ -208,7 +209,7 @@ def test_a_file_dropped_anywhere_on_the_page_is_opened(panel: DataPanel, tmp_pat
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "pairs.csv"))])
     none, keys, copy = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.DropAction.CopyAction
     entering = QDragEnterEvent(QPoint(5, 5), copy, data, none, keys)
-    panel.dragEnterEvent(entering)
-    panel.dropEvent(QDropEvent(QPointF(5, 5), copy, data, none, keys))
+    QApplication.sendEvent(panel, entering)
+    QApplication.sendEvent(panel, QDropEvent(QPointF(5, 5), copy, data, none, keys))
     assert (panel.acceptDrops(), entering.isAccepted()) == (True, True)
     assert panel.view.source.source() == str(tmp_path / "pairs.csv")

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, QSettings, Qt, QUrl, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.machines.record import RemoteRecord, write_record
@@ -390,9 +390,9 @@ def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> 
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(str(tmp_path / name))])
         entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, data, none, keys)
-        panel.dragEnterEvent(entering)
+        QApplication.sendEvent(panel, entering)
         assert entering.isAccepted()
-        panel.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, none, keys))
+        QApplication.sendEvent(panel, QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, none, keys))
     assert panel.acceptDrops()
     assert requests[0].data.train == str(tmp_path / "pairs.csv")
     assert (requests[1].level, "is not a table of pairs" in requests[1].text) == ("error", True)
