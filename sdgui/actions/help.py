@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from sdgui.actions.failure_dialog import FailureDialog
+from sdgui.actions.tour import start_tour
 from sdgui.actions.window import Window
 from sdgui.widgets.actions import Action
 
@@ -41,6 +42,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         lambda window: window.dialogs.open_help("tutorial.md"),
         "Ctrl+F1",
     ),
+    Action("tour", "Help", "T&our", "Show what the window is for, in five steps", start_tour, "Ctrl+Shift+F1"),
     Action(
         "shortcuts",
         "Help",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
+from sdgui.actions.tour import offer_tour
 from sdgui.actions.window import Window
 from sdgui.runs.demo import DEMO_QUERY, DemoData
 from sdgui.runs.models import included_models
@@ -24,9 +25,10 @@ def show_demo(window: Window, experiment_id: int, panel: str) -> None:
 
 
 def search_demo(window: Window) -> None:
-    """Search the demo's images, unless the user went elsewhere while they were drawn."""
+    """Search the demo's images and offer the tour, unless the user went elsewhere while they were drawn."""
     if window.panel == "search" and _is_new(window):
         window.panels["search"].show_source(str(window.services.demo.images), DEMO_QUERY)
+        offer_tour(window)
 
 
 def _is_new(window: Window) -> bool:

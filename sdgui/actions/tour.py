@@ -1,0 +1,138 @@
+"""The tour: a card beside one button of the rail after another. It blocks nothing, and is shown once by itself.
+
+Flow: the demo's first start -> ``offer_tour``; Help > Tour -> ``start_tour``. Enter: next; Escape: end.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QFrame, QPushButton, QToolButton, QWidget
+
+from sdgui.actions.window import Window
+from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.style.theme import SPACE, set_role, theme
+
+SHOWN = "tour/shown"
+STEPS = (  # action of a button in the rail, title, text
+    ("search", "Search", "Type what you look for: the included model finds it among the images of the demo."),
+    ("caption", "Caption", "Drop images of your own here, or try a demo image. Edit and export the captions."),
+    ("define", "Define", "An experiment on the demo data is ready. Launch trains it in a few minutes, without a GPU."),
+    ("runs", "Runs", "Curves and samples appear here while it trains. Closing the window does not stop a run."),
+    ("palette", "Go to", "Find every action, experiment and run by its name. This tour is in the Help menu."),
+)
+_WIDTH = 36 * SPACE
+
+
+def start_tour(window: Window) -> None:
+    """Show the first step, instead of any that is shown."""
+    parent = window.dialogs.window
+    for tour in parent.findChildren(Tour):
+        tour.end()
+    Tour(parent).show_step(0)
+
+
+def offer_tour(window: Window) -> None:
+    """Start the tour unless it was shown before."""
+    settings = window.services.settings
+    if settings.value(SHOWN) not in (True, "true"):
+        settings.setValue(SHOWN, True)
+        start_tour(window)
+
+
+class Tour(QFrame):
+    """The card. ``step``: the number of the step that is shown, from 0."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.step = 0
+        self._window, self._mark = window, _Mark(window)
+        self._buttons = {button.defaultAction().objectName(): button for button in _rail_buttons(window)}
+        set_role(self, "card")
+        self.setAutoFillBackground(True)
+        self.setFixedWidth(_WIDTH)
+        self._title = PlainLabel(self, role="title")
+        self._text = PlainLabel(self, wordWrap=True)
+        self._number = PlainLabel(self, role="small")
+        self._skip = QPushButton("Skip", self)
+        self._skip.setToolTip("End the tour (Esc)")
+        self._next = QPushButton(self)
+        self._next.setAutoDefault(True)  # Enter presses it
+        set_role(self._next, "primary")
+        self._skip.clicked.connect(self.end)
+        self._next.clicked.connect(lambda: self.show_step(self.step + 1))
+        row = hbox(self._number, None, self._skip, self._next)
+        self._column = vbox(self._title, self._text, row, into=self, margins=2 * SPACE)
+        window.installEventFilter(self)
+
+    def show_step(self, step: int) -> None:
+        """Show this step; after the last one the tour ends."""
+        if step >= len(STEPS):
+            self.end()
+            return
+        self.step = step
+        _, title, text = STEPS[step]
+        is_last = step == len(STEPS) - 1
+        self._title.setText(title)
+        self._text.setText(text)
+        self._number.setText(f"{step + 1} of {len(STEPS)}")
+        self._skip.setVisible(not is_last)
+        self._next.setText("Done" if is_last else "Next")
+        self.setAccessibleName(f"Tour, {step + 1} of {len(STEPS)}: {title}")
+        self._next.setAccessibleDescription(f"{title}: {text}")
+        self._place()
+        for part in (self._mark, self):
+            part.show()
+            part.raise_()
+        self._next.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def end(self) -> None:
+        """Close the card; the focus goes to the window."""
+        self._window.removeEventFilter(self)
+        self._mark.deleteLater()
+        self._mark.hide()
+        self.hide()
+        self.deleteLater()
+
+    def _place(self) -> None:
+        """Beside the button, within the window."""
+        button = self._buttons[STEPS[self.step][0]]
+        corner = button.mapTo(self._window, QPoint(0, 0))
+        self._mark.setGeometry(corner.x(), corner.y(), button.width(), button.height())
+        self.ensurePolished()
+        self.resize(_WIDTH, self._column.totalHeightForWidth(_WIDTH))
+        last = self._buttons[STEPS[-1][0]]
+        lowest = last.mapTo(self._window, last.rect().bottomLeft()).y() + 1 - self.height()
+        self.move(corner.x() + button.width() + 2 * SPACE, max(SPACE, min(corner.y(), lowest)))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest) and self.isVisible():
+            self._place()
+        return False
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.end()
+        else:
+            super().keyPressEvent(event)
+
+
+class _Mark(QWidget):
+    """A line around the button that a step is about; presses go through it."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(theme().color("accent"), 2))
+        painter.drawRoundedRect(self.rect().adjusted(1, 1, -1, -1), 6, 6)
+        painter.end()
+
+
+def _rail_buttons(window: QWidget) -> list[QToolButton]:
+    """The buttons of the rail, which show the titles of their actions."""
+    return [button for button in window.findChildren(QToolButton) if button.property("role") == "rail"]
