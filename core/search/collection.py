@@ -8,7 +8,7 @@ Legend: N images, M captions, D embed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.checkpoint.opening import Model, check_downloaded
-from core.data.dataset import open_dataset
+from core.data.dataset import open_rows
+from core.data.sources.opening import open_source
 from core.inference.encoder import check_finite, encode_dataset
 from core.inference.extraction import extract_pairs
 from core.search.errors import IndexFolderError
@@ -48,6 +49,7 @@ class Collection:
     times: npt.NDArray[np.int64]  # (N,) of their last change, nanoseconds
     search_method: str  # search method, for display
     notes: tuple[str, ...] = ()  # warnings for the user
+    rest: int = 0  # rows of the source that are not in the collection yet
     _captions: list[str] | None = field(default=None, repr=False)
 
     @cached_property
@@ -179,16 +181,23 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     return Scanned(vectors, [*encoded_parts, *memory], [*names, *(None for _ in memory)])
 
 
-def encode_source(model: Model, name: str, source: str, progress: Progress, keep: bool = False) -> Collection:
+def encode_source(
+    model: Model, name: str, source: str, progress: Progress, keep: bool = False, first: int = 0
+) -> Collection:
     """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    ``keep`` caches the features on disk. Raises DataError when ``source`` cannot be read.
+    ``keep`` caches the features on disk. ``first``: encode only about this many rows of a larger source, evenly
+    spread; ``rest`` of the collection is the number of the others. Raises DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers
-    dataset = open_dataset(
-        source, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress
-    )
+    opened = open_source(source, progress=progress)
+    step = len(opened.rows) // first if first else 1
+    some = replace(opened, rows=opened.rows[step // 2 :: step]) if step > 1 else opened
+    dataset = open_rows(
+        some, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress,
+        build_cache=some is opened,
+    )  # fmt: skip
     if keep:
         features = extract_pairs(model, dataset, progress)
     else:
@@ -213,6 +222,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, keep
         times=np.array([time for _, time in facts], np.int64),
         search_method="exact, in memory",
         notes=(f"{len(bad_rows)} rows cannot be used and were skipped, such as {bad_rows[0]}.",) if bad_rows else (),
+        rest=len(opened.rows) - len(some.rows),
     )
 
 

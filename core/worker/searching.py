@@ -40,7 +40,10 @@ FACETS = 200  # listed values per label
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionRequest:
-    """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data``: a run's validation data."""
+    """An ``index``, or ``model`` (an exact name) over ``data``; empty ``data``: a run's validation data.
+
+    ``first``: only about this many rows of ``data``; 0: all.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -48,6 +51,7 @@ class CollectionRequest:
     model: str
     weights: str
     data: str
+    first: int = 0
 
 
 @dataclass
@@ -85,13 +89,21 @@ class SearchSession(Session):
         }
 
     def open(
-        self, progress: Reporter, index: str = "", model: str = "", weights: str = "", data: str = "", keep: str = ""
+        self,
+        progress: Reporter,
+        index: str = "",
+        model: str = "",
+        weights: str = "",
+        data: str = "",
+        keep: str = "",
+        first: int = 0,
     ) -> dict[str, Any]:
         """Opens an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
 
         If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``. ``model`` is a name
-        for ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. The answer: key, title, source (of
-        the images), model, weights, dim, images, captions, how (search method), notes.
+        for ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. ``first``: of larger ``data``, only
+        about this many rows, so that they can be searched while the others are encoded. The answer: key, title, source
+        (of the images), model, weights, dim, images, captions, how (search method), notes, rest (rows left out).
         """
         if index:
             request = CollectionRequest(index=index, model=model, weights=weights, data=data)
@@ -100,7 +112,11 @@ class SearchSession(Session):
             exact, exact_weights = exact_name(model, weights)
             kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
             request = CollectionRequest(
-                index=kept_folder, model=exact, weights=exact_weights, data="" if kept_folder else data
+                index=kept_folder,
+                model=exact,
+                weights=exact_weights,
+                data="" if kept_folder else data,
+                first=int(first) if data and not kept_folder else 0,
             )
             self._open.drop(lambda key: bool(kept_folder) and key == write_key(request))  # it may have grown
         else:
@@ -119,6 +135,7 @@ class SearchSession(Session):
             "captions": int(collection.text_alive.sum()),
             "how": collection.search_method,
             "notes": list(collection.notes),
+            "rest": collection.rest,
         }
 
     def _get(self, key: str, progress: Reporter) -> _OpenCollection:
@@ -306,7 +323,7 @@ def _open_collection(request: CollectionRequest, progress: Reporter) -> Collecti
     progress("loading the model", 0, 0)
     model = open_model(request.model, request.weights)
     if request.data:
-        return encode_source(model, request.model, request.data, progress)
+        return encode_source(model, request.model, request.data, progress, first=request.first)
     return encode_source(model, request.model, _held_out(request.model), progress, keep=True)  # cached per step
 
 

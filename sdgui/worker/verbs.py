@@ -81,6 +81,7 @@ class SearchOpened(TypedDict):
     captions: int
     how: str
     notes: list[str]
+    rest: NotRequired[int]  # images that are not in it yet
 
 
 @_STRICT
@@ -308,6 +309,7 @@ class NoisyPair(TypedDict):
     right: float | None
     rank: int
     shuffled: bool | None
+    suggestion: NotRequired[str]
 
 
 Pairs = list[NoisyPair]

@@ -243,6 +243,10 @@ class SearchPanel(Panel):
         self.view.show_work()
         if side == 0:
             self.view.source.show_facts(facts)
+        if session.partial:  # the whole collection follows
+            self.queries.run()
+            return
+        if side == 0:
             session.ask("facets", SEARCH_FACETS, lambda facets: self.view.filters.set_facets(facets), lambda *_: None)
             self._fill_index_sheet(facts)
         self.opening.set(side, self._opening_message(side, facts["notes"]))

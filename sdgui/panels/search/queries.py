@@ -104,6 +104,8 @@ class SearchQueries(QObject):
 
     def row_of(self, side: int, row: int) -> int:
         """The first side's row of an image on ``side``; -1 if the numbering may differ: then its file is used."""
+        if self._sessions[side].partial:
+            return -1
         return row if side == 0 or self._same_rows() else -1
 
     def _same_rows(self) -> bool:

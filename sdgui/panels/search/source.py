@@ -254,7 +254,9 @@ class SourceBar(QWidget):
             self.button.setText(title)
             self.collection.facts.setText("Nothing is open yet.")
             return
-        images = f"{count(facts['images'])} images"
+        rest = facts.get("rest", 0)
+        whole = f" of {count(facts['images'] + rest)}" if rest else ""
+        images = f"{count(facts['images'])}{whole} images"
         captions = f"{count(facts['captions'])} captions · " if facts["captions"] else ""
         self.button.setText(f"{title} · {images}")
         self.collection.facts.setText(

@@ -19,6 +19,7 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
 WHY = "why"
+_FIRST = 512  # images of a table that are searched while the others are encoded
 ABOUT_TARGET = (
     "query",
     "facets",
@@ -97,6 +98,11 @@ class SearchSession(QObject):
         return str(self.facts["key"]) if self.facts is not None else ""
 
     @property
+    def partial(self) -> bool:
+        """Whether only the first part of the collection is open; its row numbers are not those of the whole."""
+        return self.facts is not None and self.facts.get("rest", 0) > 0
+
+    @property
     def opening(self) -> bool:
         return self._calls is not None and self._calls.busy("open")
 
@@ -109,10 +115,19 @@ class SearchSession(QObject):
         if self.target != target:
             self.facts = None
         self.target = target
+        first = _FIRST if target.data and not target.grows and self.facts is None else 0
+        self._ask_open(calls, target, first)
+
+    def _ask_open(self, calls: WorkerCalls, target: Target, first: int) -> None:
+        """``first``: open a part of the collection of about this size, then all of it; 0: all at once."""
+
+        part: dict[str, Any] = {"first": first} if first else {}
 
         def on_opened(facts: SearchOpened) -> None:
             self.facts = facts
             self.collection_opened.emit(facts)
+            if self.partial and self.target == target:  # after the query that it has just been asked
+                self._ask_open(calls, target, 0)
 
         def on_failed(failure: Failure) -> None:
             self.facts = None
@@ -128,6 +143,7 @@ class SearchSession(QObject):
             data=target.data,
             index=target.index,
             keep=str(self._cache_dir),
+            **part,
         )
 
     def close(self) -> None:

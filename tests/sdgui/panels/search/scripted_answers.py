@@ -38,7 +38,7 @@ def opened(panel: SearchPanel, workers: Workers, side: int = 0, **more: Any) -> 
     target = panel.sessions[side].target
     assert target is not None
     worker = workers[target.worker or target.model or target.index]
-    worker.answer("search_open", facts(target.model or "made by", **more))
+    worker.answer("search_open", facts(target.model or "made by") | more)
     return worker
 
 

@@ -1,0 +1,40 @@
+"""A table is searched in two steps: a first part of its images, then all of them."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QWidget
+from pytestqt.qtbot import QtBot
+
+from sdgui.panels.search.panel import SearchPanel
+from sdgui.shared.services import Services
+from sdgui.widgets.formats import count
+from tests.sdgui.panels.scripted_workers import Workers
+from tests.sdgui.panels.search.scripted_answers import ONE, opened, results
+
+
+def test_results_of_the_first_part_are_shown_while_the_rest_is_encoded(
+    qtbot: QtBot, workers: Workers, services: Services
+) -> None:
+    host = QWidget()
+    qtbot.addWidget(host)
+    panel = SearchPanel(services, host)
+    assert panel.view.source.pickers[0].set_choice(ONE)
+    panel.show_source("/images/train.csv", "grinning cat")
+    worker, button = workers[ONE.model], panel.view.source.button
+    assert worker.last("search_open")["first"] > 0
+    before = worker.count("search_open")
+    opened(panel, workers, key="part", images=250, rest=2250)
+    assert button.text() == f"train.csv · 250 of {count(2500)} images"
+    assert worker.last("search_query")["key"] == "part"
+    assert "first" not in worker.last("search_open"), "now all of them"
+    assert worker.number("search_query") < worker.number("search_open"), "the query is answered first"
+    assert worker.count("search_facets") == 0
+    worker.answer("search_query", results())
+    assert panel.view.sides[0].answer is not None
+    assert panel.queries.row_of(0, 10) == -1, "a part has row numbers of its own"
+    opened(panel, workers, key="all", images=2500, rest=0)
+    assert button.text() == f"train.csv · {count(2500)} images"
+    assert (worker.count("search_open"), worker.last("search_query")["key"]) == (before + 1, "all")
+    assert panel.queries.row_of(0, 10) == 10
+    panel.view.drop.close_threads()
+    panel.view.sides[0].gallery.close_threads()
