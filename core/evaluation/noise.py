@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 
 SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, else 0
+SUGGESTED = 3000  # pairs of the lowest ranks that get a suggestion
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class RankedPair:
     right: float | None  # probability of a clean caption; None if the beliefs have one group
     rank: int
     shuffled: bool | None  # None if the data do not have that column
+    suggestion: str = ""  # of the lowest ranks: the other caption of the data that matches the image best
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
     if not source:
         raise UserError(f"{run.path} has no training data; give --data SOURCE.")
     dataset = _open(models[0], source, progress)
-    evidences, words = [], []
+    evidences, words, streams = [], [], []
     image_descriptors: list[Tensor] = []  # the same for each network
     for model in models:
         network = model.network
@@ -128,6 +130,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
         for vectors in (features.images, features.texts, network.logit_scale.detach()):  # ranks would hide a NaN
             check_finite(vectors, model.subject.model)
         images = features.images[features.text_to_image]  # (P, D)
+        streams.append((images, features.texts))
         evidences.append(evidence(images, features.texts, float(network.logit_scale.detach())).cpu())
         rows = features.rows[features.text_to_image]
         captions = _captions(dataset, rows)
@@ -135,7 +138,8 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
         words.append(word_evidence(torch.cat([images, descriptors], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
     belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
-    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right)
+    suggestions = _suggestions(streams, captions, belief.argsort(stable=True)[:SUGGESTED])
+    return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, suggestions)
 
 
 def _open(model: Model, source: str, progress: Progress) -> PairDataset:
@@ -151,6 +155,23 @@ def _open(model: Model, source: str, progress: Progress) -> PairDataset:
 def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:
     """The captions of ``rows``, in the order of their features."""
     return [dataset.captions[i] for row in rows.unique().tolist() for i in dataset.caption_span(row)]
+
+
+def _suggestions(
+    streams: Sequence[tuple[Tensor, Tensor]], captions: Sequence[str], positions: Tensor
+) -> dict[int, str]:
+    """Position of a pair -> the other caption with the highest cosine to its image, the mean of all networks.
+
+    ``streams``: unit vectors of images (P, D) and captions (P, D) from each network; ``positions`` (S,).
+    """
+    suggestions = {}
+    for part in positions.split(256):
+        cosines = torch.stack([images[part] @ texts.T for images, texts in streams]).mean(dim=0)  # (256, P)
+        nearest = cosines.topk(min(8, len(captions)), dim=1).indices.tolist()
+        for position, candidates in zip(part.tolist(), nearest, strict=True):
+            others = (captions[candidate] for candidate in candidates)
+            suggestions[position] = next((text for text in others if text != captions[position]), "")
+    return suggestions
 
 
 def _order_in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
@@ -171,6 +192,7 @@ def _ranking(
     captions: Sequence[str],
     belief: Tensor,
     right: Array | None,
+    suggestions: Mapping[int, str],
 ) -> Ranking:
     pairs = []
     for rank, position in enumerate(belief.argsort(stable=True).tolist(), 1):
@@ -185,6 +207,7 @@ def _ranking(
                 right=None if right is None else float(right[position]),
                 rank=rank,
                 shuffled=flag == "1" if flag in ("0", "1") else None,
+                suggestion=suggestions.get(position, ""),
             )
         )
     doubted = 0 if right is None else int((right < 0.5).sum())

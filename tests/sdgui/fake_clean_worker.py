@@ -26,6 +26,7 @@ def ranked(request: dict[str, Any]) -> dict[str, Any]:
             "right": 0.1 + i / 10,
             "rank": i + 1,
             "shuffled": i in (0, 1, 4),
+            "suggestion": CAPTIONS[(i + 1) % len(CAPTIONS)],
         }
         for i, caption in enumerate(CAPTIONS)
     ]

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QLayout, QSplitter, QStackedWidget, QTabWidget, QWidget
+from PySide6.QtCore import QObject, QPoint, QRect
+from PySide6.QtWidgets import QAbstractButton, QLayout, QSlider, QSplitter, QStackedWidget, QTabWidget, QWidget
 
 from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.signal_receivers import where
 
 _OF_QT = ((9, 9, 9, 9), (11, 11, 11, 11))  # margins of a layout that nobody gave any
 _BESIDE_OF_QT = (-1, 6)
+
+
+def covered(notice: QWidget) -> list[QWidget]:
+    """Buttons and sliders under ``notice``, a message or progress that lies over its parent."""
+    area = notice.parentWidget()
+    assert area is not None
+    place = notice.geometry()
+    controls = [each for kind in (QAbstractButton, QSlider) for each in area.findChildren(kind)]
+    return [
+        each
+        for each in controls
+        if each.isVisible()
+        and not notice.isAncestorOf(each)
+        and place.intersects(QRect(each.mapTo(area, QPoint(0, 0)), each.size()))
+    ]
 
 
 def unplaced(found: Iterable[QObject]) -> set[str]:

@@ -30,7 +30,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.over import FOOT, lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -45,7 +45,8 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
     ("Marked right", "right"),
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
-_HINT = "X wrong · Space right · U unmark · Enter enlarges · Ctrl+Z undoes"
+_HINT = "X wrong · Space right · U unmark · S use the suggestion · F2 correct · Enter enlarges · Ctrl+Z undoes"
+_UNDER_IMAGES = 5 * SPACE  # the gallery's slider and the keys, above the row of buttons
 _EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as images with captions."
 
 
@@ -54,11 +55,13 @@ class CleanView(QWidget):
 
     marked = Signal(object)  # True wrong, False right, None neither
     undo_asked = Signal()
+    suggestion_asked = Signal()  # use the suggested captions of the selected pairs
+    edit_asked = Signal()  # correct the caption of the current pair by hand
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._items: dict[tuple[int, bool | None, bool], GalleryItem] = {}  # by index, mark, whether excluded
+        self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and what is shown of it
         self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
@@ -70,7 +73,7 @@ class CleanView(QWidget):
         column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
-        lay_over(self, column, self.strip, self.bar)
+        lay_over(self, column, self.strip, self.bar, lift=FOOT + _UNDER_IMAGES)
         column.addWidget(self.source)
         column.addWidget(self.stack, 1)
         for view in (self.gallery.view, self.table):
@@ -153,19 +156,22 @@ class CleanView(QWidget):
     def item(self, ranked_pairs: RankedPairs, index: int) -> GalleryItem:
         """The gallery item of a pair; cached per mark and exclusion."""
         pair = ranked_pairs.pairs[index]
-        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.excluded(pair)
-        cached = self._items.get((index, mark, faint))
+        is_corrected, caption = pair.key in ranked_pairs.corrections, ranked_pairs.caption(pair)
+        mark, faint = ranked_pairs.marks.get(pair.key), ranked_pairs.excluded(pair) and not is_corrected
+        cached = self._items.get((index, mark, faint, caption))
         if cached is None:
+            suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
+            badge = "corrected" if is_corrected else {None: "", True: "wrong", False: "right"}[mark]
             truth = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
-            cached = self._items[index, mark, faint] = GalleryItem(
+            cached = self._items[index, mark, faint, caption] = GalleryItem(
                 Path(pair.path),
-                pair.caption,
+                caption,
                 pair.belief,
                 pair.rank,
-                None if mark is None else not mark,
-                detail="\n".join(part for part in (_probability(pair), truth) if part),
-                badge={None: "", True: "wrong", False: "right"}[mark],
-                badge_spoken={None: "", True: "marked wrong", False: "marked right"}[mark],
+                None if mark is None or is_corrected else not mark,
+                detail="\n".join(part for part in (suggestion, _probability(pair), truth) if part),
+                badge=badge,
+                badge_spoken=f"marked {badge}" if badge and not is_corrected else badge,
                 faint=faint,
             )
         return cached
@@ -196,7 +202,8 @@ class CleanView(QWidget):
         """
         out = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
         self.save_button.setEnabled(out > 0)
-        self.basket_button.setEnabled(out > 0)
+        corrected = 0 if ranked_pairs is None else len(ranked_pairs.corrections)
+        self.basket_button.setEnabled(out > corrected)  # corrections are in the basket
         if ranked_pairs is None:
             return
         facts = (
@@ -246,6 +253,9 @@ class CleanView(QWidget):
             key = Qt.Key(event.key())
             if plain and key in _KEYS:
                 self.marked.emit(_KEYS[key])
+                return True
+            if (plain and key == Qt.Key.Key_S) or key == Qt.Key.Key_F2:
+                (self.edit_asked if key == Qt.Key.Key_F2 else self.suggestion_asked).emit()
                 return True
             if event.matches(QKeySequence.StandardKey.Undo):
                 self.undo_asked.emit()

@@ -17,7 +17,7 @@ import numpy as np
 
 BINS = 1000
 Shown = Literal["all", "below", "unmarked", "wrong", "right", "shuffled"]
-Sorting = Literal["rank", "caption", "right", "mark", "shuffled"]
+Sorting = Literal["rank", "caption", "suggestion", "right", "mark", "shuffled"]
 Key = tuple[str, str]  # path, caption
 
 
@@ -31,6 +31,7 @@ class Pair:
     right: float | None  # probability of a correct caption; None where beliefs have one group
     rank: int
     shuffled: bool | None  # if the data has this column
+    suggestion: str = ""  # the other caption of the data that fits the image best
 
     @cached_property
     def key(self) -> Key:
@@ -56,6 +57,7 @@ class RankedPairs:
                 None if entry["right"] is None else float(entry["right"]),
                 int(entry["rank"]),
                 entry.get("shuffled"),
+                str(entry.get("suggestion", "")),
             )
             for entry in answer["list"]
         ]
@@ -69,6 +71,7 @@ class RankedPairs:
         raw = answer.get("shuffled_bins")
         self.shuffled_bins = None if raw is None else np.asarray(raw, dtype=np.int64)
         self.marks: dict[Key, bool] = dict(marks)
+        self.corrections: dict[Key, str] = {}  # captions that replace the pairs' own; the basket has the fixes
         self.threshold = self.suggested_threshold()
         self.exclude_below = False  # whether all below the threshold are excluded, marked or not
 
@@ -76,6 +79,10 @@ class RankedPairs:
         """The threshold below which pairs are likely mislabelled; 0 if none are."""
         reached = np.cumsum(self.bins)
         return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
+
+    def caption(self, pair: Pair) -> str:
+        """The pair's caption, corrected if the user did."""
+        return self.corrections.get(pair.key, pair.caption)
 
     # Counts
     def below(self, threshold: int | None = None) -> int:
@@ -119,11 +126,12 @@ class RankedPairs:
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
-        """The listed pairs that are excluded, and the unlisted pairs that are marked wrong."""
+        """The listed pairs that are excluded and not corrected, and the unlisted pairs that are marked wrong."""
         listed_keys = {pair.key for pair in self.pairs}
         marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
         unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]
-        return [*(pair for pair in self.pairs if self.excluded(pair)), *unlisted]
+        listed = (pair for pair in self.pairs if self.excluded(pair) and pair.key not in self.corrections)
+        return [*listed, *unlisted]
 
     def _below_threshold(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
@@ -165,6 +173,7 @@ class RankedPairs:
         keys = {
             "rank": lambda index: index,
             "caption": lambda index: pairs[index].caption.casefold(),
+            "suggestion": lambda index: pairs[index].suggestion.casefold(),
             "right": lambda index: -1.0 if (right := pairs[index].right) is None else right,
             "mark": lambda index: order[marks.get(pairs[index].key)],
             "shuffled": lambda index: bool(pairs[index].shuffled),

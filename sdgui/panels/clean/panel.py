@@ -14,10 +14,10 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from core.spec.config import ConfigError, read_config
-from core.spec.data.fixes import Fix
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, Pair, RankedPairs
+from sdgui.panels.clean.table import CAPTION
 from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
 from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
@@ -31,7 +31,6 @@ from sdgui.widgets.message import Remedy, error, info, warning
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SavedPairs
 
-_TITLE = "Clean"
 _UNDO = 100
 _AT_ONCE = 200  # rows updated in one turn of the event loop
 _SETTLES = 120  # ms
@@ -61,8 +60,8 @@ class CleanPanel(Panel):
         self._connect()
         self._update()
 
-        FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
     def _connect(self) -> None:
+        FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
         self.view.source.rank_asked.connect(self.rank)
         self.view.source.changed.connect(self._source_changed)
         self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
@@ -88,6 +87,9 @@ class CleanPanel(Panel):
         self.view.exclude_below.toggled.connect(self._exclude_below)
         self.view.marked.connect(self.mark)
         self.view.undo_asked.connect(self.undo)
+        self.view.suggestion_asked.connect(self.use_suggestions)
+        self.view.edit_asked.connect(self.edit_caption)
+        self.view.table.pairs.corrected.connect(self.correct)
         self.view.basket_button.clicked.connect(self.to_basket)
         self.view.save_button.clicked.connect(self.ask_where)
         self.view.use_button.clicked.connect(self.use)
@@ -265,6 +267,7 @@ class CleanPanel(Panel):
         if ranked_pairs is None or not rows:
             return
         pairs = [ranked_pairs.pairs[self.visible_indices[row]] for row in rows]
+        self.work.forget_corrections(ranked_pairs, [pair.key for pair in pairs], self._services.basket)
         is_repeated = wrong is not None and all(ranked_pairs.marks.get(pair.key) is wrong for pair in pairs)
         self._remember_marks(ranked_pairs.mark(pairs, None if is_repeated else wrong), pairs)
         self._redraw(rows)
@@ -277,6 +280,7 @@ class CleanPanel(Panel):
             return
         before = self._undo.pop()
         indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
+        self.work.forget_corrections(self.ranked, before, self._services.basket)
         for key, mark in before.items():
             self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
         self.work.keep_marks(self.ranked, before)
@@ -292,6 +296,27 @@ class CleanPanel(Panel):
         del self._undo[:-_UNDO]
         self.work.keep_marks(self.ranked, {pair.key: self.ranked.marks.get(pair.key) for pair in pairs})
 
+    # Corrections
+    def edit_caption(self) -> None:
+        """Edit the caption of the current pair in the table."""
+        if rows := self.chosen_rows():
+            self.view.table.edit(self.view.table.pairs.index(rows[0], CAPTION))
+
+    def use_suggestions(self) -> None:
+        """Correct the captions of the selected pairs to the suggested ones."""
+        for row in self.chosen_rows():
+            self.correct(row, self.view.table.pairs.pair(row).suggestion)
+
+    def correct(self, row: int, text: str) -> None:
+        """Put a corrected caption in the basket; the pair counts as wrong until the basket is applied."""
+        ranked_pairs, pair, caption = self.ranked, self.view.table.pairs.pair(row), " ".join(text.split())
+        if ranked_pairs is None or caption in ("", ranked_pairs.caption(pair)):
+            return
+        self._remember_marks(ranked_pairs.mark([pair], True), [pair])
+        ranked_pairs.corrections[pair.key] = caption
+        self._services.basket.put(Finding(ranked_pairs.data, (self.work.fix(pair, caption),)))
+        self._redraw([row])
+
     # Saving
     def to_basket(self) -> None:
         """Put the excluded pairs in the basket, as mismatched."""
@@ -299,12 +324,9 @@ class CleanPanel(Panel):
         pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []
         if ranked_pairs is None or not pairs:
             return
-        fixes = (
-            Fix(kind="wrong", path=pair.path, caption=pair.caption, panel=_TITLE, run=self.work.run) for pair in pairs
-        )
-        self._services.basket.put(Finding(ranked_pairs.data, tuple(fixes)))
+        self._services.basket.put(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
-        if (unlisted_count := ranked_pairs.excluded_count() - len(pairs)) > 0:
+        if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
             text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data leaves them out too."
         self.view.bar.show_message(info(text))
 

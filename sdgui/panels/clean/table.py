@@ -25,9 +25,12 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 Index = QModelIndex | QPersistentModelIndex
 MARKS = {True: "✗", False: "✓", None: ""}
+CORRECTED = "✎"
+CAPTION, _MARK = 1, 5  # columns
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "1 has the lowest match score"),
-    ("Caption", "caption", "The caption of the pair"),
+    ("Caption", "caption", "The caption of the pair; F2 corrects it"),
+    ("Suggestion", "suggestion", "The other caption of the data that fits the image best; S uses it"),
     ("Match score", "rank", "How well the caption fits the image, judged from the other pairs, 0 to 1"),
     ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
     ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
@@ -37,6 +40,8 @@ _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
 
 class PairsModel(HeadedModel):
     """Rows are the shown pairs, in order."""
+
+    corrected = Signal(int, str)  # row, the new caption
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -74,22 +79,38 @@ class PairsModel(HeadedModel):
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
         pair, column = self.pair(index.row()), index.column()
         assert self._ranked is not None
-        mark = self._ranked.marks.get(pair.key)
+        mark, is_corrected = self._ranked.marks.get(pair.key), pair.key in self._ranked.corrections
         if role == Qt.ItemDataRole.DisplayRole:
             shuffled = "" if pair.shuffled is None else "yes" if pair.shuffled else "no"
-            texts = (count(pair.rank), pair.caption, f"{pair.belief:.3f}", _probability(pair), MARKS[mark], shuffled)
+            numbers = (f"{pair.belief:.3f}", _probability(pair))
+            shown_mark = CORRECTED if is_corrected else MARKS[mark]
+            texts = (count(pair.rank), self._ranked.caption(pair), pair.suggestion, *numbers, shown_mark, shuffled)
             return texts[column]
+        if role == Qt.ItemDataRole.EditRole:
+            return self._ranked.caption(pair)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _side(column)
-        if role == Qt.ItemDataRole.AccessibleTextRole and column == 4:
-            return {True: "marked wrong", False: "marked right", None: "not marked"}[mark]
+        if role == Qt.ItemDataRole.AccessibleTextRole and column == _MARK:
+            spoken = {True: "marked wrong", False: "marked right", None: "not marked"}[mark]
+            return "corrected" if is_corrected else spoken
         if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(f"{pair.caption}\n{pair.path}")
-        if role == Qt.ItemDataRole.ForegroundRole:
-            if column == 4 and mark is not None:
+            suggestion = f"\nSuggestion: {pair.suggestion}" if pair.suggestion else ""
+            return plain_tip(f"{pair.caption}{suggestion}\n{pair.path}")
+        if role == Qt.ItemDataRole.ForegroundRole and not is_corrected:
+            if column == _MARK and mark is not None:
                 return theme().color("error" if mark else "good")
             return theme().color("muted") if self._ranked.excluded(pair) else None
         return None
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        editable = Qt.ItemFlag.ItemIsEditable if index.column() == CAPTION else Qt.ItemFlag.NoItemFlags
+        return super().flags(index) | editable
+
+    def setData(self, index: Index, value: object, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
+        if role != Qt.ItemDataRole.EditRole:
+            return False
+        self.corrected.emit(index.row(), str(value))
+        return True
 
 
 def _probability(pair: Pair) -> str:
@@ -97,7 +118,7 @@ def _probability(pair: Pair) -> str:
 
 
 def _side(column: int) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignRight if column in (0, 2, 3) else Qt.AlignmentFlag.AlignLeft
+    side = Qt.AlignmentFlag.AlignRight if column in (0, 3, 4) else Qt.AlignmentFlag.AlignLeft
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -116,6 +137,7 @@ class PairsTable(QTableView):
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)  # F2 in the gallery too: the panel starts it
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = self.horizontalHeader()
@@ -135,10 +157,12 @@ class PairsTable(QTableView):
         if self.pairs.columnCount() < 2:
             return
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        head.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        for column, wide in ((0, "Rank"), (2, "Match score"), (3, "P(clean)"), (4, "Mark"), (5, "Shuffled")):
-            if column < self.pairs.columnCount():
-                head.resizeSection(column, head.fontMetrics().horizontalAdvance(wide) + 3 * SPACE)
+        for column in range(self.pairs.columnCount()):
+            title, sorting, _ = _COLUMNS[column]
+            if sorting in ("caption", "suggestion"):
+                head.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+            else:
+                head.resizeSection(column, head.fontMetrics().horizontalAdvance(title) + 3 * SPACE)
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
         self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)

@@ -7,18 +7,22 @@ their run and data: ``recall`` shows the last one again without a worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from PySide6.QtCore import QObject, Signal
 
 from core.spec.config import expand_user
-from sdgui.panels.clean.model import Key, RankedPairs
+from core.spec.data.fixes import Fix
+from sdgui.panels.clean.model import Key, Pair, RankedPairs
 from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.shared.basket import Basket
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.store.own.fixes import StoredFix
 from sdgui.store.store import Store
 from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.pool import WorkerPool
@@ -137,6 +141,23 @@ class CleanWork(QObject):
             arguments = pairs.saving() | {"data": pairs.data, "to": str(path), "excluded": []}
             saved, failed = self.saved.emit, self.save_failed.emit
             self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
+
+    def fix(self, pair: Pair, caption: str = "") -> Fix:
+        """The fix that replaces the pair's caption by ``caption``; without one, leaves the pair out."""
+        kind: Literal["recaptioned", "wrong"] = "recaptioned" if caption else "wrong"
+        return Fix(kind=kind, path=pair.path, caption=pair.caption, value=caption, panel="Clean", run=self.run)
+
+    @staticmethod
+    def forget_corrections(pairs: RankedPairs, keys: Iterable[Key], basket: Basket) -> None:
+        """Undo the corrections of these pairs, and take their fixes out of the basket."""
+        undone = {(*key, text) for key in keys if (text := pairs.corrections.pop(key, None)) is not None}
+        if not undone:
+            return
+
+        def take(entries: Sequence[StoredFix]) -> None:
+            basket.take([one.id for one in entries if (one.fix.path, one.fix.caption, one.fix.value) in undone])
+
+        basket.read(take)
 
     def keep_marks(self, pairs: RankedPairs, marks: Mapping[Key, bool | None]) -> None:
         """Write marks to the store in the background."""

@@ -10,11 +10,13 @@ from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 
 from sdgui.widgets.style.theme import SPACE
 
+FOOT = 5 * SPACE  # a row of buttons, or the slider of a gallery, at the lower edge
 
-def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = 0) -> QVBoxLayout:
+
+def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = FOOT) -> QVBoxLayout:
     """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
 
-    ``lift``: distance in pixels from the edge, which leaves room for other notices; ``set_lift`` changes it in the
+    ``lift``: distance in pixels from the edge, by default above a row of buttons; ``set_lift`` changes it in the
     returned layout. A notice that is shown raises itself (``raise_``).
     """
     grid = QGridLayout(area)

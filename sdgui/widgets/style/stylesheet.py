@@ -66,6 +66,7 @@ QLineEdit, QComboBox, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox {
     background: $surface; color: $text; border: 1px solid $border; border-radius: 6px;
     padding: 3px 8px; min-height: 20px; selection-background-color: $accent; selection-color: $on_accent;
 }
+QTableView > QWidget > QLineEdit { padding: 0 3px; min-height: 0; border-radius: 0; }
 QLineEdit:hover, QComboBox:hover { border-color: $strong_border; }
 QLineEdit:focus, QComboBox:focus, QPlainTextEdit:focus, QTextEdit:focus { border: 1px solid $accent; }
 QLineEdit:disabled, QComboBox:disabled, QLineEdit:read-only { background: $window; color: $muted; }

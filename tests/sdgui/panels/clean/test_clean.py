@@ -26,7 +26,7 @@ def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
     }
     pairs = ranked(qtbot, place)
     assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
-    assert place.view.table.pairs.index(0, 2).data() == "0.050"
+    assert place.view.table.pairs.index(0, 3).data() == "0.050"
     assert "66.7 %" in place.view.facts.text()
     assert pairs.threshold == 251, "right after the three that are doubted"
     assert "3 below 0.251: 66.7 % of them shuffled, 66.7 % of all shuffled" in place.view.threshold_text.text()
@@ -52,7 +52,7 @@ def test_keys_mark_pairs_and_marks_survive_a_restart(
     again.view.table.setFocus()
     again.view.table.selectRow(0)
     qtbot.keyClick(again.view.table, Qt.Key.Key_X)
-    assert again.view.table.pairs.index(0, 4).data() == "", "the same mark again takes it back"
+    assert again.view.table.pairs.index(0, 5).data() == "", "the same mark again takes it back"
     visible: list[int] = []
     monkeypatch.setattr(again.view.gallery, "preview", visible.append)
     again.view.table.selectRow(1)

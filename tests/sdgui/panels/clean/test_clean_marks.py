@@ -13,7 +13,9 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.panel import CleanPanel
+from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled
+from tests.sdgui.layout_checks import covered
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked, some_pairs
 from tests.sdgui.panels.clean.test_clean_parts import place
 
@@ -40,6 +42,44 @@ def test_keys_unmark_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
     assert QGuiApplication.clipboard().text().split("\t")[1] == "a dog"
     QGuiApplication.clipboard().clear()
     assert panel.view.gallery.current() == 1, "the gallery follows the table"
+
+
+def test_a_caption_is_corrected_in_place_and_its_fix_is_in_the_basket(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    pairs, table, entries = ranked(qtbot, panel), panel.view.table, list[tuple[str, str, str]]()
+
+    def basket() -> list[tuple[str, str, str]]:
+        panel._services.basket.read(
+            lambda stored: (entries.clear(), entries.extend((e.fix.kind, e.fix.caption, e.fix.value) for e in stored))
+        )
+        return sorted(entries)  # as last read
+
+    press(qtbot, panel, Qt.Key.Key_S)
+    assert [table.pairs.index(0, column).data() for column in (1, 2, 5)] == ["a dog", "a dog", "✎"]
+    assert panel.view.gallery.items()[0].badge == "corrected"
+    panel._choose(1)
+    press(qtbot, panel, Qt.Key.Key_F2)
+    editor = table.findChild(QLineEdit)
+    assert editor is not None
+    assert editor.text() == "a dog"
+    editor.setText(" two  dogs ")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    corrected = [("recaptioned", "a cat", "a dog"), ("recaptioned", "a dog", "two dogs")]
+    qtbot.waitUntil(lambda: basket() == corrected)
+    assert pairs.excluded_count() == 2, "the saved data has no wrong captions"
+    panel.to_basket()
+    assert panel.view.bar.text == "", "a corrected pair is not left out"
+    panel.undo()
+    qtbot.waitUntil(lambda: basket() == corrected[:1])
+    assert (table.pairs.index(1, 1).data(), pairs.marks.get(pairs.pairs[1].key)) == ("a dog", None)
+
+
+def test_a_message_covers_no_control(qtbot: QtBot, open_noise: Open) -> None:
+    panel = open_noise()
+    ranked(qtbot, panel)
+    panel.view.bar.show_message(info("The pairs were saved."))
+    qtbot.waitUntil(lambda: panel.view.bar.width() > panel.width() // 2)
+    assert covered(panel.view.bar) == []
 
 
 def test_the_line_follows_the_threshold_and_is_shown_only_when_sorted_by_score(qtbot: QtBot, open_noise: Open) -> None:
