@@ -18,9 +18,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.spec.run.status import RunState
 from core.spec.study import MOST, Study, StudyDir
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
+from sdgui.panels.study.estimate import RUNS_READ, estimate
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.sweep.view import SweepView
@@ -56,6 +58,7 @@ class StudyPanel(Panel):
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
         self._followed: int | None = None  # what was chosen in the tree
+        self._estimated: Study | None = None  # whose time and memory are shown, or being estimated
         self._grows: int | None = None  # the study that the editor adds to
         self.ending = StudyEnding(self._programs, self)
         self._tasks = BackgroundTasks(self)
@@ -191,7 +194,21 @@ class StudyPanel(Panel):
             self.view.show_look(look, self._services.store.arm_colors(self._study.id))
             self.stack.setCurrentWidget(self.view)
             self._show_problem(look)
+            self._estimate_costs(look)
         self._enable(look)
+
+    def _estimate_costs(self, look: StudySnapshot) -> None:
+        """Show time and memory of a study that has not started; read in the thread, once for each study."""
+        study, store = look.study, self._services.store
+        if look.state != "not started" or study is None or study == self._estimated:
+            return
+        self._estimated = study
+        self.view.show_estimate("")
+
+        def read() -> str:
+            return estimate(study, store.latest_runs(RUNS_READ, (RunState.DONE,))).text()
+
+        self._tasks.run(read, lambda text: self.view.show_estimate(text) if self._estimated is study else None)
 
     def _show_problem(self, look: StudySnapshot) -> None:
         if look.state == "gone":

@@ -67,6 +67,7 @@ class StudyView(QWidget):
         self._look: StudySnapshot | None = None
         self._colors: Mapping[str, int] = {}
         self._metric = ""
+        self._estimate = ""  # of time and memory, before the study starts
         self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
         set_role(self.about, "muted")
         self.progress = QProgressBar(self)
@@ -149,6 +150,11 @@ class StudyView(QWidget):
             self._show_results()
         self._show_note()
 
+    def show_estimate(self, text: str) -> None:
+        """Show what the study will take until it starts; "" for nothing."""
+        self._estimate = text
+        self._show_note()
+
     def tables_now(self) -> list[Table]:
         """Both tables, as they are written to a file."""
         return [model.table for model in self._models]
@@ -157,7 +163,8 @@ class StudyView(QWidget):
         look = self._look
         if look is None:
             return
-        notes = [look.results_problem] if look.results_problem else []
+        notes = [self._estimate] if self._estimate and look.state == "not started" else []
+        notes += [look.results_problem] if look.results_problem else []
         if look.study is not None and len(look.study.seeds) == 1:
             notes.append("Only one seed: no interval and no test. Add seeds for both.")
         if look.results is None and not look.results_problem:

@@ -1,0 +1,88 @@
+"""Time and memory that a study will take before it starts, from earlier runs with the same settings. No Qt.
+
+Flow: the study and the store's finished runs -> ``estimate`` (reads files; call it in a thread) -> ``text``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.spec.config import ConfigError, RunConfig, read_config
+from core.spec.run.events import EventError, EventReader, Metrics
+from core.spec.study import Study
+from sdgui.store.records import Run
+from sdgui.widgets.formats import count, duration
+
+RUNS_READ = 40  # the newest
+_LAST = 1 << 18  # bytes of a run's events that are searched for its memory
+_MEMORY = "runtime/memory_gib"
+_COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that decide what a step costs
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``seconds`` of training, one run after another, and ``memory_gib`` of the largest; None where unknown."""
+
+    runs: int
+    seconds: float | None
+    memory_gib: float | None
+    unknown: tuple[str, ...] = ()  # arms whose settings no earlier run has
+
+    def text(self) -> str:
+        """``Estimate from earlier runs: 6 runs, 12 min of training one after another, up to 0.9 GiB each.``"""
+        runs = "1 run" if self.runs == 1 else f"{count(self.runs)} runs"
+        if self.seconds is None:
+            arms = ", ".join(self.unknown[:3]) + (", …" if len(self.unknown) > 3 else "")
+            return f"{runs}. Time and memory are unknown: no finished run has the settings of {arms}."
+        memory = f", up to {self.memory_gib:.1f} GiB each" if self.memory_gib else ""
+        return f"Estimate from earlier runs: {runs}, {duration(self.seconds)} of training one after another{memory}."
+
+
+def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
+    """Of ``study``, from ``finished`` runs on this computer, newest first."""
+    runs = len(study.trained) * len(study.seeds)
+    known = _costs(finished)
+    seconds, memory, unknown = 0.0, 0.0, []
+    for arm in study.trained:
+        try:
+            step_seconds, gib = known.get(_recipe(study.recipe(arm)), (None, 0.0))
+        except ConfigError:
+            step_seconds, gib = None, 0.0
+        memory = max(memory, gib)
+        if arm.budget:
+            seconds += arm.budget * len(study.seeds)
+        elif step_seconds is not None:
+            seconds += step_seconds * study.steps * len(study.seeds)
+        else:
+            unknown.append(arm.name)
+    return Estimate(runs, None if unknown else seconds, memory or None, tuple(unknown))
+
+
+def _recipe(config: RunConfig) -> str:
+    return f"{config.optim.batch_size} {config.model_dump_json(include=_COSTS)}"
+
+
+def _costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
+    """Recipe -> seconds per step, GiB, of its newest run."""
+    costs: dict[str, tuple[float, float]] = {}
+    for run in finished[:RUNS_READ]:
+        if not run.is_local or run.started is None or run.finished is None or not run.step:
+            continue
+        try:
+            recipe = _recipe(read_config(run.dir.config))
+        except ConfigError:
+            continue
+        if recipe not in costs:
+            costs[recipe] = (run.finished - run.started) / run.step, _memory(run)
+    return costs
+
+
+def _memory(run: Run) -> float:
+    """The most memory that the run reported of late, in GiB; 0 where it did not."""
+    try:
+        start = max(0, run.dir.events.stat().st_size - _LAST)
+        events = EventReader(run.dir.events, start).read()
+    except (EventError, OSError):
+        return 0.0
+    return max((event.values.get(_MEMORY, 0.0) for event in events if isinstance(event, Metrics)), default=0.0)
