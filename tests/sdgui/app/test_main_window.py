@@ -19,6 +19,7 @@ from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
+from sdgui.runs.models import included_models
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press, states
 
@@ -57,7 +58,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     qtbot.waitUntil(lambda: search.view.source.target(0) is not None)
     target = search.view.source.target(0)
     assert target is not None
-    assert (Path(target.model).name, Path(target.data)) == ("emoji-clip", window.services.demo.images)
+    assert (Path(target.model), Path(target.data)) == (included_models()[0], window.services.demo.images)
     assert search.view.query.query().words == "grinning cat"
     window.show_panel("define")
     assert shown_experiment(window) == "sd-clip demo"

@@ -31,12 +31,13 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
 from sdgui.widgets.layouts.form_labels import level_labels
-from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.over import FOOT, lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
 from sdgui.widgets.still_boxes import NoWheelComboBox
+from sdgui.widgets.style.theme import SPACE
 
 
 class Clock:
@@ -158,6 +159,7 @@ def test_notices_float_over_the_content_and_move_nothing(qtbot) -> None:
     assert area.rect().contains(bar.geometry())
     assert bar.height() > 60, "all of its lines"
     assert strip.geometry().bottom() < bar.geometry().top(), "each has its place"
+    assert bar.geometry().bottom() < 400 - FOOT, "a row of buttons at the lower edge stays in view"
     assert area.children().index(bar) > area.children().index(content), "on top"
 
 
@@ -257,7 +259,7 @@ def test_a_bar_is_as_high_as_its_text(qtbot: QtBot, details: str) -> None:
     bar.show_message(Message("error", "It could not be read.", details))
     if details:
         bar._fold.click()
-    qtbot.waitUntil(lambda: bar.y() + bar.height() > 560)
+    qtbot.waitUntil(lambda: bar.y() + bar.height() == 600 - FOOT - 2 * SPACE)
     assert bar.height() == bar.heightForWidth(bar.width()) < 300
 
 
