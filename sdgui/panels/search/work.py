@@ -154,7 +154,7 @@ class SearchSession(QObject):
 
     def search(self, number: int, request: dict[str, Any]) -> None:
         """Send a query; of those that arrive while another runs, only the last is sent."""
-        if self._calls is None or self.facts is None or self.opening:
+        if self._calls is None or self.facts is None or (self.opening and not self.partial):
             return
         self._next = (number, request)
         if not self._calls.busy("query"):
@@ -173,7 +173,12 @@ class SearchSession(QObject):
             self._send()
             self.refused.emit(number, failure)
 
+        opening = self.opening
+        if opening:  # the rest of the collection, which would keep the query waiting: it is asked for again
+            self._calls.drop("open")
         self._calls.ask("query", SEARCH_QUERY, done, failed, key=self.key, **request)
+        if opening and self.target is not None:
+            self._ask_open(self._calls, self.target, 0)
 
     def ask(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
@@ -32,9 +33,16 @@ def test_results_of_the_first_part_are_shown_while_the_rest_is_encoded(
     worker.answer("search_query", results())
     assert panel.view.sides[0].answer is not None
     assert panel.queries.row_of(0, 10) == -1, "a part has row numbers of its own"
+    panel.view.query.set_query(Query("red heart"))
+    panel.queries.run()
+    assert worker.given_up[-1] == "search_open", "a query does not wait for the rest"
+    query, number = worker.last("search_query"), worker.number("search_query")
+    assert (query["texts"], query["key"]) == ([{"text": "red heart", "weight": 1.0}], "part")
+    assert number < worker.number("search_open"), "which is asked for again"
+    worker.answer("search_query", results())
     opened(panel, workers, key="all", images=2500, rest=0)
     assert button.text() == f"train.csv · {count(2500)} images"
-    assert (worker.count("search_open"), worker.last("search_query")["key"]) == (before + 1, "all")
+    assert (worker.count("search_open"), worker.last("search_query")["key"]) == (before + 2, "all")
     assert panel.queries.row_of(0, 10) == 10
     panel.view.drop.close_threads()
     panel.view.sides[0].gallery.close_threads()
