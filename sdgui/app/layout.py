@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.widgets.layouts.over import lay_over, set_lift
 from sdgui.widgets.message_bar import MessageBar
+from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
@@ -39,10 +40,12 @@ class _Above(QObject):
         return False
 
     def _taken(self) -> int:
-        """How far the panel's messages reach above the margin at the lower edge."""
+        """How far the panel's messages and progress reach above the margin at the lower edge."""
         panel = self._panels.currentWidget()
-        bars = [] if panel is None else [child for child in panel.findChildren(MessageBar) if child.isVisible()]
-        tops = [bar.mapTo(self._page, QPoint(0, 0)).y() for bar in bars]
+        if panel is None:
+            return 0
+        notices: list[QWidget] = [*panel.findChildren(MessageBar), *panel.findChildren(ProgressStrip)]
+        tops = [notice.mapTo(self._page, QPoint(0, 0)).y() for notice in notices if notice.isVisible()]
         below = [top for top in tops if top > self._page.height() // 2]
         return self._page.height() - min(below) + SPACE // 2 - 2 * SPACE if below else 0
 
