@@ -111,8 +111,8 @@ class MainWindow(QMainWindow):
         self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._on_selected)
         self.experiments.opened.connect(lambda: self.show_panel("runs"))
-        self.experiments.model.rename_asked.connect(self.experiment_commands.rename)
-        self.experiments.import_asked.connect(self.experiment_commands.import_run)
+        self.experiments.model.rename_requested.connect(self.experiment_commands.rename)
+        self.experiments.import_requested.connect(self.experiment_commands.import_run)
         for changed in (self.run_commands.changed, self.experiment_commands.changed, self.dialogs.changed):
             changed.connect(self._changed)
         for source in (self.run_commands, self.experiment_commands, self.demo_report):
@@ -122,7 +122,7 @@ class MainWindow(QMainWindow):
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)
         self.experiment_commands.demo_added.connect(partial(show_demo, self))
-        self.status.basket_asked.connect(self.dialogs.open_basket)
+        self.status.basket_requested.connect(self.dialogs.open_basket)
 
     def _connect_services(self) -> None:
         self.services.pool.ask_code = partial(ask_to_run, self)
@@ -164,19 +164,19 @@ class MainWindow(QMainWindow):
         panel = self.panels[name]
         panel.set_actions(self.window_actions)
         panel.message_requested.connect(self.show_message)
-        panel.define_asked.connect(self.experiment_commands.add)
-        panel.run_asked.connect(self._started)
-        panel.resume_asked.connect(self.run_commands.resume)
-        panel.use_asked.connect(self.use_run)
-        panel.experiment_asked.connect(self._show_experiment)
-        panel.choose_asked.connect(self.experiments.select_run)
-        panel.ticks_asked.connect(self.experiments.set_ticked)
-        panel.source_asked.connect(lambda name, source: self.show_panel(name).show_source(source))
+        panel.define_requested.connect(self.experiment_commands.add)
+        panel.run_requested.connect(self._started)
+        panel.resume_requested.connect(self.run_commands.resume)
+        panel.use_requested.connect(self.use_run)
+        panel.experiment_requested.connect(self._show_experiment)
+        panel.choose_requested.connect(self.experiments.select_run)
+        panel.ticks_requested.connect(self.experiments.set_ticked)
+        panel.source_requested.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.changed.connect(self._changed)
         panel.saved.connect(self._last_writes.settled)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
-            panel.copy_asked.connect(self.experiment_commands.add)
+            panel.copy_requested.connect(self.experiment_commands.add)
 
     @property
     def panel(self) -> str:

@@ -29,7 +29,7 @@ _MOST_NAMED = 4  # live runs
 class Status(QStatusBar):
     """Three labels and the basket's button; tips of actions under the mouse cover the first for a moment."""
 
-    basket_asked = Signal()
+    basket_requested = Signal()
 
     def __init__(self, services: Services, model: ExperimentModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,7 +45,7 @@ class Status(QStatusBar):
             self.addPermanentWidget(label)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it would be the first of a window; it has a shortcut
-        self.basket.clicked.connect(self.basket_asked)
+        self.basket.clicked.connect(self.basket_requested)
         self.addPermanentWidget(self.basket)
         services.basket.changed.connect(self._show_basket)
         services.basket.read_count()

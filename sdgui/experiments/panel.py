@@ -32,11 +32,11 @@ class ExperimentsPanel(QWidget):
 
     selected = Signal(object)  # Selection
     opened = Signal()  # Enter or a double click on an experiment
-    import_asked = Signal(Path)  # a run folder, or logs of another tool, that were dropped
+    import_requested = Signal(Path)  # a run folder, or logs of another tool, that were dropped
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        FileDrop(self, "Import this run").dropped.connect(lambda path: self.import_asked.emit(Path(path)))
+        FileDrop(self, "Import this run").dropped.connect(lambda path: self.import_requested.emit(Path(path)))
         self._services = services
         self._actions: Actions | None = None
         self._emitted: Selection | None = None  # the last one

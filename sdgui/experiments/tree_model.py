@@ -38,7 +38,7 @@ class ExperimentModel(QStandardItemModel):
     It also holds the records of all runs, which the window names and sums up.
     """
 
-    rename_asked = Signal(int, str)
+    rename_requested = Signal(int, str)
 
     def __init__(self, store: Store, tailer: Tailer, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -302,7 +302,7 @@ class ExperimentModel(QStandardItemModel):
             name = str(value).strip()
             if name and name != index.data():
                 super().setData(index, name, role)  # shown at once; where the store refuses it, the old one comes back
-                self.rename_asked.emit(int(index.data(Role.EXPERIMENT)), name)
+                self.rename_requested.emit(int(index.data(Role.EXPERIMENT)), name)
             return bool(name)
         return super().setData(index, value, role)
 

@@ -26,14 +26,14 @@ class Panel(QWidget):
     """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
     message_requested = Signal(object)  # Message
-    define_asked = Signal(object)  # RunConfig: make an experiment of it and show it
-    run_asked = Signal(int)  # run id: choose it, and show it in Runs
-    experiment_asked = Signal(int)  # experiment id: choose it, and show it in Define
-    resume_asked = Signal(object)  # Run: resume it, and show it in Runs
-    use_asked = Signal(str, int)  # a panel's name, run id: show that panel with this run
-    choose_asked = Signal(int)  # run id: make it the current run
-    ticks_asked = Signal(object)  # frozenset of run ids: tick these runs and no others
-    source_asked = Signal(str, str)  # a panel's name, a source: show that panel with these data
+    define_requested = Signal(object)  # RunConfig: make an experiment of it and show it
+    run_requested = Signal(int)  # run id: choose it, and show it in Runs
+    experiment_requested = Signal(int)  # experiment id: choose it, and show it in Define
+    resume_requested = Signal(object)  # Run: resume it, and show it in Runs
+    use_requested = Signal(str, int)  # a panel's name, run id: show that panel with this run
+    choose_requested = Signal(int)  # run id: make it the current run
+    ticks_requested = Signal(object)  # frozenset of run ids: tick these runs and no others
+    source_requested = Signal(str, str)  # a panel's name, a source: show that panel with these data
     changed = Signal(object)  # Changes: what the panel has written to the store
     saved = Signal(bool)  # all typed text was processed; True if all of it was written
 
@@ -79,7 +79,7 @@ class DefiningPanel(Panel):
     """The panel in which an experiment is defined, as actions and the window know it."""
 
     edited = Signal(int)  # experiment id: its config in the store changed
-    copy_asked = Signal(object)  # RunConfig of a launched run, to make an experiment of
+    copy_requested = Signal(object)  # RunConfig of a launched run, to make an experiment of
 
     def save(self) -> bool:
         """Submit what is typed; whether it was valid."""

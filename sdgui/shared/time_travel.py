@@ -58,7 +58,7 @@ class StepSlider(QWidget):
     """
 
     moved = Signal(int)  # step
-    export_asked = Signal()
+    export_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -81,7 +81,7 @@ class StepSlider(QWidget):
         self._tick.timeout.connect(self._next)
         self.slider.valueChanged.connect(self._slid)
         self.play.toggled.connect(self._play)
-        self.export.clicked.connect(self.export_asked)
+        self.export.clicked.connect(self.export_requested)
 
     @property
     def steps(self) -> tuple[int, ...]:

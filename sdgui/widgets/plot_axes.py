@@ -126,13 +126,13 @@ def _round_values(low: float, high: float, tick_count: float) -> Any:
 class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     """Wheel zooms along x (over an axis: that axis), left drag zooms into a rectangle, middle drag pans.
 
-    ``moved(x, y)``: the axes that the user has moved; ``reset_asked`` fires on a double click, ``menu_asked`` on
+    ``moved(x, y)``: the axes that the user has moved; ``reset_requested`` fires on a double click, ``menu_requested`` on
     a right click (with the position on the screen).
     """
 
     moved = Signal(bool, bool)
-    reset_asked = Signal()
-    menu_asked = Signal(object)
+    reset_requested = Signal()
+    menu_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__(enableMenu=False)
@@ -149,10 +149,10 @@ class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     def mouseClickEvent(self, ev: Any) -> None:
         if ev.double() and ev.button() == Qt.MouseButton.LeftButton:
             ev.accept()
-            self.reset_asked.emit()
+            self.reset_requested.emit()
         elif ev.button() == Qt.MouseButton.RightButton:
             ev.accept()
-            self.menu_asked.emit(ev.screenPos())
+            self.menu_requested.emit(ev.screenPos())
 
     def _moved(self, _enabled: Any) -> None:
         self.moved.emit(self._wheel_axis in (None, 0), self._wheel_axis in (None, 1))

@@ -120,7 +120,7 @@ EARS = {
 NOT_NEEDED = {
     "ClassTable.row_activated": "CompareTab.table TryTab.by_names TryTab.by_probe",
     "ClassTable.current_changed": "AccuracyTab.table CompareTab.table TryTab.by_names TryTab.by_probe",
-    "ConfigForm.row_menu_asked": "ViewsPage.form",
+    "ConfigForm.row_menu_requested": "ViewsPage.form",
     "ConfigForm.updated": "ViewsPage.form",
     "ConfigForm.validity_changed": "DefinePanel.form ViewsPage.form",
     "DataFacts.not_held_out": "DataPicker._about",
@@ -141,7 +141,7 @@ NOT_NEEDED = {
     "Gallery.menu_opening": "LoggedSamples.gallery"
     " CleanView.gallery DataView.gallery FixingView.gallery GroupsPage.gallery"
     " SamplesView/Gallery",
-    "Gallery.remove_asked": "LoggedSamples.gallery"
+    "Gallery.remove_requested": "LoggedSamples.gallery"
     " CleanView.gallery CompareTab.only_a CompareTab.only_b GroupsPage.gallery"
     " MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery",
     "Gallery.scrolled": "LoggedSamples.gallery"
@@ -164,7 +164,7 @@ NOT_NEEDED = {
     "ParallelPart.run_chosen": "TabsView.parallel",
     "Popover.closed": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",
     "Popover.opened": "SearchView.filter_popover SearchView.more_popover SourceBar.popover",
-    "StepSlider.export_asked": "MatrixTab.time TabsView.time",
+    "StepSlider.export_requested": "MatrixTab.time TabsView.time",
     "StoreWriter.idle": "Launcher._starter",
     "StoreWriter.trouble": "Launcher._starter",
     "ViewsPreview.opened": "ViewsPage.preview",
@@ -304,7 +304,7 @@ def opened_menus(found: list[QObject], monkeypatch: pytest.MonkeyPatch) -> list[
         if isinstance(each, QWidget) and each.contextMenuPolicy() == Qt.ContextMenuPolicy.CustomContextMenu:
             each.customContextMenuRequested.emit(each.rect().center())
         elif isinstance(each, PlotCanvas):
-            each.menu_asked.emit(QPoint(9, 9))
+            each.menu_requested.emit(QPoint(9, 9))
         elif isinstance(each, QAbstractButton) and where(each) in OPENERS.split():
             each.setEnabled(True)
             before = len(opened)

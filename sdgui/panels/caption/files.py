@@ -30,7 +30,7 @@ CaptionFormat = ExportFormat[WriteCaptions]
 class CaptionFiles(QObject):
     """``images`` returns the captions to export: the selected ones if several are selected, else all."""
 
-    use_asked = Signal(str, int)  # manifest, images: train on the saved captions
+    use_requested = Signal(str, int)  # manifest, images: train on the saved captions
 
     def __init__(
         self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
@@ -121,7 +121,7 @@ class CaptionFiles(QObject):
     def _show_saved(self, report: Exported) -> None:
         """Training data was saved: offer to train on it."""
         text = f"{_captions(report.written)} saved as training data: {report.path}."
-        use = Remedy("Use in a new experiment", lambda: self.use_asked.emit(str(report.path), report.written))
+        use = Remedy("Use in a new experiment", lambda: self.use_requested.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
     def _exportable(self) -> Sequence[CaptionedImage]:

@@ -89,7 +89,7 @@ class CaptionsPanel(Panel):
         self.persistence.settled.connect(self.saved)
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
-        self.view.list.menu_asked.connect(self._open_menu)
+        self.view.list.menu_requested.connect(self._open_menu)
         self.view.list.selection_reported.connect(self._count_later.start)
         self.view.detail.candidate_accepted.connect(
             lambda path, text, side: self.edits.write({path: (text, side)}, "Use a candidate")
@@ -99,13 +99,13 @@ class CaptionsPanel(Panel):
         self.view.tools.compare.toggled.connect(self._set_compares)
         self.view.tools.how.clicked.connect(self.view.open_settings)
         self.view.tools.replace.clicked.connect(self.view.replace.open)
-        self.view.replace.replace_asked.connect(self._replace)
+        self.view.replace.replace_requested.connect(self._replace)
         self.view.settings.changed.connect(self._settings_changed)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.view.empty.activated.connect(self._next_step)
         self.view.examples.chosen.connect(lambda path: self.view.target.take_paths([path]))
         self._services.demo.ready.connect(self.refresh)
-        self.files.use_asked.connect(self._train_on)
+        self.files.use_requested.connect(self._train_on)
         for side, picker in self.view.tools.pickers.items():
             picker.changed.connect(partial(self._model_chosen, side))
             picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
@@ -301,7 +301,7 @@ class CaptionsPanel(Panel):
         """Open a new experiment that trains on the saved captions."""
         try:
             choice = self.view.tools.pickers["a"].choice()
-            self.define_asked.emit(training_config(self._services.store, choice, Path(manifest), images))
+            self.define_requested.emit(training_config(self._services.store, choice, Path(manifest), images))
         except StoreError as problem:
             self.view.show_message(error(str(problem)))
 
@@ -328,4 +328,4 @@ class CaptionsPanel(Panel):
             self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()
-            self.define_asked.emit(config)
+            self.define_requested.emit(config)

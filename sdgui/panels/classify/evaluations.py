@@ -30,11 +30,11 @@ class Evaluations(QObject):
         self._queue: list[Measure] = []  # still to be evaluated
         self._refusals: list[str] = []  # messages of the methods that failed, when several were evaluated
         session.working.connect(self._show_progress)
-        view.source.run_asked.connect(self.run)
+        view.source.run_requested.connect(self.run)
         view.strip.cancelled.connect(self._cancel)
-        view.few_shot_asked.connect(self._few_shot)
-        view.compare_asked.connect(self._compare)
-        view.measure_asked.connect(self._evaluate_beside)
+        view.few_shot_requested.connect(self._few_shot)
+        view.compare_requested.connect(self._compare)
+        view.measure_requested.connect(self._evaluate_beside)
 
     def run(self) -> None:
         """Evaluate the selected model and data."""

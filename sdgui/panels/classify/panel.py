@@ -76,10 +76,10 @@ class ClassifyPanel(Panel):
         view.results.load_probe.clicked.connect(lambda: self.probes.ask_load(self.load_probe))
         view.results.apply.clicked.connect(lambda: self.probes.ask_apply(self.probe()))
         view.class_chosen.connect(view.show_class)
-        view.cell_asked.connect(self._ask_cell)
-        view.mistakes_asked.connect(self._ask_mistakes)
+        view.cell_requested.connect(self._ask_cell)
+        view.mistakes_requested.connect(self._ask_mistakes)
         view.prompts_edited.connect(self._try_prompts)
-        view.try_asked.connect(self._try)
+        view.try_requested.connect(self._try)
         view.try_refused.connect(lambda refusals: self.show_message(Message("warning", *refused_text(refusals))))
         view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 

@@ -1,6 +1,6 @@
 """The choices above the results of the Classify panel: model, data, label, training data and method.
 
-Flow: model, data, label, training data and method are chosen -> the button -> ``run_asked`` -> the panel reads
+Flow: model, data, label, training data and method are chosen -> the button -> ``run_requested`` -> the panel reads
 ``measures()``. Choices are kept in the settings; ``problem()`` names what is still missing.
 """
 
@@ -33,7 +33,7 @@ _OWN, _OTHER, _ALL = "", "other", "all"
 class ClassifySource(QWidget):
     """Two pickers, and a row of boxes with the button."""
 
-    run_asked = Signal()
+    run_requested = Signal()
     model_changed = Signal()
     refused = Signal(str)
 
@@ -91,7 +91,7 @@ class ClassifySource(QWidget):
         vbox(top, below, self.train_row, self.options, into=self, spacing=SPACE // 2)
 
     def _connect(self) -> None:
-        self.button.clicked.connect(self.run_asked)
+        self.button.clicked.connect(self.run_requested)
         self.more.toggled.connect(self.options.setVisible)
         self.model.changed.connect(lambda _choice: self.model_changed.emit())
         self.data.described.connect(self._on_described)

@@ -41,14 +41,14 @@ class ClassifyView(QWidget):
     """
 
     class_chosen = Signal(int)  # index of the class among all
-    cell_asked = Signal(int, int, int)  # classes: true, predicted; first image
-    mistakes_asked = Signal(int)  # first mistake
+    cell_requested = Signal(int, int, int)  # classes: true, predicted; first image
+    mistakes_requested = Signal(int)  # first mistake
     stepped = Signal(int)  # the step whose matrix is to be shown
     prompts_edited = Signal(str)  # JSON for the worker
-    few_shot_asked = Signal(str, int)  # "image" or "fused", draws
-    compare_asked = Signal(object, object)  # Measure, Measure
-    measure_asked = Signal(object)  # Measure
-    try_asked = Signal(list, list, bool)  # images, names, whether they are the current one
+    few_shot_requested = Signal(str, int)  # "image" or "fused", draws
+    compare_requested = Signal(object, object)  # Measure, Measure
+    measure_requested = Signal(object)  # Measure
+    try_requested = Signal(list, list, bool)  # images, names, whether they are the current one
     try_refused = Signal(list)  # (file, reason)
     menu_opening = Signal(object, object)  # QMenu, Gallery
 
@@ -96,7 +96,7 @@ class ClassifyView(QWidget):
     @cached_property
     def matrix(self) -> MatrixTab:
         tab = MatrixTab(self._home / "thumbnails", self._settings, home_of(self.tabs))
-        tab.cell_asked.connect(self.cell_asked)
+        tab.cell_requested.connect(self.cell_requested)
         tab.stepped.connect(self.stepped)
         tab.prompts_edited.connect(self.prompts_edited)
         tab.prompts_saved.connect(self.source.options.set_prompts)
@@ -106,27 +106,27 @@ class ClassifyView(QWidget):
     @cached_property
     def mistakes(self) -> MistakesTab:
         tab = MistakesTab(self._home / "thumbnails", self._services.basket, home_of(self.tabs))
-        tab.more_asked.connect(self.mistakes_asked)
+        tab.more_requested.connect(self.mistakes_requested)
         return self._in_page(tab, tab.gallery)
 
     @cached_property
     def curves(self) -> CurvesTab:
         tab = CurvesTab(home_of(self.tabs))
-        tab.few_shot_asked.connect(self.few_shot_asked)
+        tab.few_shot_requested.connect(self.few_shot_requested)
         return self._in_page(tab)
 
     @cached_property
     def compare(self) -> CompareTab:
         tab = CompareTab(self._services, home_of(self.tabs))
-        tab.compare_asked.connect(self.compare_asked)
-        tab.measure_asked.connect(self.measure_asked)
+        tab.compare_requested.connect(self.compare_requested)
+        tab.measure_requested.connect(self.measure_requested)
         tab.other_model.refused.connect(self.source.refused)
         return self._in_page(tab, tab.only_a, tab.only_b)
 
     @cached_property
     def trying(self) -> TryTab:
         tab = TryTab(self._home, self._settings, home_of(self.tabs))
-        tab.predictions_asked.connect(self.try_asked)
+        tab.predictions_requested.connect(self.try_requested)
         tab.refused.connect(self.try_refused)
         return self._in_page(tab, tab.gallery)
 

@@ -54,9 +54,9 @@ class CleanView(QWidget):
     """Source at the top; gallery on the left, histogram and table on the right; counts and saving at the bottom."""
 
     marked = Signal(object)  # True wrong, False right, None neither
-    undo_asked = Signal()
-    suggestion_asked = Signal()  # use the suggested captions of the selected pairs
-    edit_asked = Signal()  # correct the caption of the current pair by hand
+    undo_requested = Signal()
+    suggestion_requested = Signal()  # use the suggested captions of the selected pairs
+    edit_requested = Signal()  # correct the caption of the current pair by hand
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -255,10 +255,10 @@ class CleanView(QWidget):
                 self.marked.emit(_KEYS[key])
                 return True
             if (plain and key == Qt.Key.Key_S) or key == Qt.Key.Key_F2:
-                (self.edit_asked if key == Qt.Key.Key_F2 else self.suggestion_asked).emit()
+                (self.edit_requested if key == Qt.Key.Key_F2 else self.suggestion_requested).emit()
                 return True
             if event.matches(QKeySequence.StandardKey.Undo):
-                self.undo_asked.emit()
+                self.undo_requested.emit()
                 return True
             if watched is self.table and key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
                 self.gallery.preview(self.table.currentIndex().row())

@@ -62,7 +62,7 @@ class CleanPanel(Panel):
 
     def _connect(self) -> None:
         FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
-        self.view.source.rank_asked.connect(self.rank)
+        self.view.source.rank_requested.connect(self.rank)
         self.view.source.changed.connect(self._source_changed)
         self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
         self.view.empty.activated.connect(self.rank)
@@ -78,7 +78,7 @@ class CleanPanel(Panel):
         self.view.histogram.threshold_moved.connect(self._threshold_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
         self.view.words.textChanged.connect(lambda _text: self.show_pairs())
-        self.view.table.sort_asked.connect(lambda *_order: self.show_pairs())
+        self.view.table.sort_requested.connect(lambda *_order: self.show_pairs())
         self.view.table.chosen.connect(lambda rows: self._follow_rows(rows, self.view.table.currentIndex().row()))
         self.view.gallery.selection_changed.connect(
             lambda rows: self.view.table.set_chosen(rows, self.view.gallery.current())
@@ -86,9 +86,9 @@ class CleanPanel(Panel):
         self.view.table.doubleClicked.connect(lambda index: self.view.gallery.preview(index.row()))
         self.view.exclude_below.toggled.connect(self._exclude_below)
         self.view.marked.connect(self.mark)
-        self.view.undo_asked.connect(self.undo)
-        self.view.suggestion_asked.connect(self.use_suggestions)
-        self.view.edit_asked.connect(self.edit_caption)
+        self.view.undo_requested.connect(self.undo)
+        self.view.suggestion_requested.connect(self.use_suggestions)
+        self.view.edit_requested.connect(self.edit_caption)
         self.view.table.pairs.corrected.connect(self.correct)
         self.view.basket_button.clicked.connect(self.to_basket)
         self.view.save_button.clicked.connect(self.ask_where)
@@ -373,7 +373,7 @@ class CleanPanel(Panel):
             self.view.bar.show_message(error(f"The run's config cannot be read: {problem}"))
             return
         data = config.data.model_copy(update={"train": self._saved})
-        self.define_asked.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
+        self.define_requested.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
     def _other_source(self) -> str:
         """The model and data of the ranking if they differ from the chosen ones; else ""."""

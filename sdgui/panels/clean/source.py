@@ -26,10 +26,10 @@ _ONE = "The selected network only"
 
 
 class CleanSource(QWidget):
-    """``rank_asked`` when the button is pressed; ``changed`` when model or data change."""
+    """``rank_requested`` when the button is pressed; ``changed`` when model or data change."""
 
     changed = Signal()
-    rank_asked = Signal()
+    rank_requested = Signal()
     refused = Signal(str)
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -57,7 +57,7 @@ class CleanSource(QWidget):
         self.data.changed.connect(lambda _source: self._choice_changed())
         self.data.refused.connect(self.refused)
         self.networks.activated.connect(lambda _row: self._choice_changed())
-        self.rank.clicked.connect(self.rank_asked)
+        self.rank.clicked.connect(self.rank_requested)
         self._run_data = ""  # what the chosen run was trained on
         self._choice_changed()
 

@@ -123,9 +123,9 @@ def _side(column: int) -> Qt.AlignmentFlag:
 
 
 class PairsTable(QTableView):
-    """``sort_asked`` when a column header is pressed; the panel sorts gallery and table together."""
+    """``sort_requested`` when a column header is pressed; the panel sorts gallery and table together."""
 
-    sort_asked = Signal(str, bool)  # Sorting, descending
+    sort_requested = Signal(str, bool)  # Sorting, descending
     chosen = Signal(list)  # rows
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -165,7 +165,7 @@ class PairsTable(QTableView):
                 head.resizeSection(column, head.fontMetrics().horizontalAdvance(title) + 3 * SPACE)
 
     def _sort(self, column: int, order: Qt.SortOrder) -> None:
-        self.sort_asked.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
+        self.sort_requested.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
 
     def sorting(self) -> tuple[Sorting, bool]:
         """The sort key and whether descending, from the header."""

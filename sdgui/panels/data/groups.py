@@ -69,11 +69,11 @@ def groups_of(checked: Checked) -> list[Group]:
 
 
 class GroupsPage(QWidget):
-    """``check_asked``: read every image; ``other_asked``: name another split; ``exclude_asked``: leave rows out."""
+    """``check_requested``: read every image; ``other_requested``: name another split; ``exclude_requested``: leave rows out."""
 
-    check_asked = Signal()
-    other_asked = Signal()
-    exclude_asked = Signal(list)
+    check_requested = Signal()
+    other_requested = Signal()
+    exclude_requested = Signal(list)
 
     def __init__(self, cache_dir: Path, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -95,9 +95,9 @@ class GroupsPage(QWidget):
         self.gallery = Gallery(cache_dir, "", self)
         self.gallery.view.setAccessibleName("Images of the group")
         self._build()
-        self.check.clicked.connect(self.check_asked)
-        self.empty.activated.connect(self.check_asked)
-        self.other_copies.clicked.connect(self.other_asked)
+        self.check.clicked.connect(self.check_requested)
+        self.empty.activated.connect(self.check_requested)
+        self.other_copies.clicked.connect(self.other_requested)
         self.list.currentRowChanged.connect(self._show_group)
         self.copies.clicked.connect(self._exclude_copies)
         self.leaks.clicked.connect(self._exclude_leaks)
@@ -173,11 +173,11 @@ class GroupsPage(QWidget):
 
     def _exclude_copies(self) -> None:
         if self._checked is not None:
-            self.exclude_asked.emit(self._rows.copies(self._checked["exact"]))
+            self.exclude_requested.emit(self._rows.copies(self._checked["exact"]))
 
     def _exclude_leaks(self) -> None:
         if self._checked is not None:
-            self.exclude_asked.emit(sorted({leak["row"] for leak in self._checked["leaks"]}))
+            self.exclude_requested.emit(sorted({leak["row"] for leak in self._checked["leaks"]}))
 
 
 def summary(checked: Checked) -> str:

@@ -78,12 +78,12 @@ class DataPanel(Panel):
         view.label.activated.connect(self._label_chosen)
         view.asked.connect(self._asked)
         view.tabs.currentChanged.connect(self._tab_changed)
-        view.gallery.remove_asked.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
+        view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._value_chosen)
-        view.groups.check_asked.connect(self.check)
-        view.groups.other_asked.connect(self._ask_other)
-        view.groups.exclude_asked.connect(lambda rows: self.exclude(rows, out=True))
+        view.groups.check_requested.connect(self.check)
+        view.groups.other_requested.connect(self._ask_other)
+        view.groups.exclude_requested.connect(lambda rows: self.exclude(rows, out=True))
         view.views_made.connect(self._views_made)
         view.strip.cancelled.connect(work.cancel)
         work.progress.connect(self._working)
@@ -135,7 +135,7 @@ class DataPanel(Panel):
             self._offer(self.view.views)
 
     def _views_made(self, page: ViewsPage) -> None:
-        page.define_asked.connect(self.define_asked)
+        page.define_requested.connect(self.define_requested)
         self._offer(page)
         if self.rows.source:
             page.choose_for(self.rows.source)
@@ -336,7 +336,7 @@ class DataPanel(Panel):
             "save": self.ask_where,
             "selection": lambda: self.ask_where(selection=True),
             "use": self.use,
-            "search": lambda: self.source_asked.emit("search", self.rows.source),
+            "search": lambda: self.source_requested.emit("search", self.rows.source),
             "hold out": self.view.source.hold_out,
             "exclude": lambda: self.exclude(self.visible_rows.chosen()),
             "basket": self.to_basket,
@@ -386,4 +386,4 @@ class DataPanel(Panel):
             splits["val"] = self._other_splits.get("val", "") if val is None else val
         data = config.data.model_copy(update=splits)
         name = f"{config.name} on {Path(data.train).stem}" if config.name else Path(data.train).stem
-        self.define_asked.emit(config.model_copy(update={"data": data, "name": name[:100]}))
+        self.define_requested.emit(config.model_copy(update={"data": data, "name": name[:100]}))

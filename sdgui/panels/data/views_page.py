@@ -24,9 +24,9 @@ _MOST = 50  # experiments that are offered
 
 
 class ViewsPage(QWidget):
-    """``define_asked``: an experiment is to be made of the config as it is here."""
+    """``define_requested``: an experiment is to be made of the config as it is here."""
 
-    define_asked = Signal(object)  # RunConfig
+    define_requested = Signal(object)  # RunConfig
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -115,4 +115,4 @@ class ViewsPage(QWidget):
         config = self.run_config()
         if config is not None:
             seed = self.preview.seed.value()
-            self.define_asked.emit(config.model_copy(update={"seed": seed}))
+            self.define_requested.emit(config.model_copy(update={"seed": seed}))

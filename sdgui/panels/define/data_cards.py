@@ -28,10 +28,10 @@ class _Card:
 
 
 class DataCards(QObject):
-    """``held_out``: the fields to set, dotted field -> value; ``look_asked``: data are to be looked at."""
+    """``held_out``: the fields to set, dotted field -> value; ``look_requested``: data are to be looked at."""
 
     held_out = Signal(object)
-    look_asked = Signal(str)
+    look_requested = Signal(str)
 
     def __init__(self, form: ConfigForm, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class DataCards(QObject):
         """The card below ``row``, which was made just now."""
         facts = DataFacts(self._services, parent=self)
         card = DataCard(facts, row, look=True)
-        card.look_asked.connect(self.look_asked)
+        card.look_requested.connect(self.look_requested)
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
         self.cards[row.spec.path] = _Card(facts, card)
         card.hide()

@@ -101,8 +101,8 @@ class DefinePanel(DefiningPanel):
         self.advice.applied.connect(self._follow_advice)
         self.advice.described.connect(self._offer_labels)
         self.cards.held_out.connect(self._follow_advice)
-        self.cards.look_asked.connect(lambda source: self.source_asked.emit("data", source))
-        self.sweep_bar.created.connect(lambda folder: self.source_asked.emit("study", folder))
+        self.cards.look_requested.connect(lambda source: self.source_requested.emit("data", source))
+        self.sweep_bar.created.connect(lambda folder: self.source_requested.emit("study", folder))
         self.differences.field_chosen.connect(self.form.focus_field)
         state = services.settings.value("define/split")
         if state is not None:
@@ -250,7 +250,7 @@ class DefinePanel(DefiningPanel):
         self._frozen = frozen
         self._load(frozen, read_only=True)
         self.hint.hide()
-        copy = Remedy("Edit as a new experiment", lambda: self.copy_asked.emit(frozen))
+        copy = Remedy("Edit as a new experiment", lambda: self.copy_requested.emit(frozen))
         self.bar.show_message(Message("info", "Read-only: the settings this run was launched with.", remedy=copy))
 
     def _show_hint(self, experiment: Experiment) -> None:
@@ -313,7 +313,7 @@ class DefinePanel(DefiningPanel):
         elif is_shown:
             self._unwritten = self._conflict(before.id, error)
         else:
-            show = Remedy("Show it", lambda: self.experiment_asked.emit(before.id))
+            show = Remedy("Show it", lambda: self.experiment_requested.emit(before.id))
             self._unwritten = Message("warning", str(error), remedy=show)
         self.bar.show_message(self._unwritten)
 

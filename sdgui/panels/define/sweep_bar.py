@@ -122,7 +122,7 @@ class SweepBar(QFrame):
         column.addLayout(row)
         column.addWidget(self.wrong)
         self.make.clicked.connect(self._create)
-        form.row_menu_asked.connect(self.open_menu)
+        form.row_menu_requested.connect(self.open_menu)
         form.updated.connect(self._show)
         self._show()
 

@@ -104,7 +104,7 @@ class LiveCard(RunCard):
 class PausedCard(RunCard):
     """A paused run: how far it is, and *Resume*."""
 
-    resume_asked = Signal(object)  # Run
+    resume_requested = Signal(object)  # Run
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
@@ -117,7 +117,7 @@ class PausedCard(RunCard):
 class DoneCard(RunCard):
     """A run that is done: its metric, its curve, what it found for some captions, and *Search*."""
 
-    search_asked = Signal(int)  # run id
+    search_requested = Signal(int)  # run id
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
@@ -128,7 +128,7 @@ class DoneCard(RunCard):
         set_role(search, "flat")
         search.setToolTip("Search with this run")
         search.setAccessibleName(f"Search with {name}")
-        search.clicked.connect(lambda: self.search_asked.emit(run.id))
+        search.clicked.connect(lambda: self.search_requested.emit(run.id))
         self.head.addWidget(search)
         row = QHBoxLayout()
         row.setSpacing(SPACE // 2)
@@ -157,8 +157,8 @@ class DoneCard(RunCard):
 class FailedCard(RunCard):
     """A run that failed: why, in words, and what can be done."""
 
-    resume_asked = Signal(object)  # Run
-    edit_asked = Signal(int)  # experiment id
+    resume_requested = Signal(object)  # Run
+    edit_requested = Signal(int)  # experiment id
     dismissed = Signal(int)  # run id
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
@@ -166,7 +166,7 @@ class FailedCard(RunCard):
         edit = QPushButton("Edit settings", self)
         set_role(edit, "flat")
         edit.setToolTip("Open the experiment in Define, to fix it and launch again")
-        edit.clicked.connect(lambda: self.edit_asked.emit(run.experiment_id))
+        edit.clicked.connect(lambda: self.edit_requested.emit(run.experiment_id))
         close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
         moment = PlainLabel(when(run.finished or run.created), self, role="small")
@@ -191,7 +191,7 @@ def _resume_button(card: PausedCard | FailedCard) -> QPushButton:
     set_role(button, "flat")
     button.setToolTip("Continue the run from its last checkpoint")
     button.setAccessibleName(f"Resume {card.title.text()}")
-    button.clicked.connect(lambda: card.resume_asked.emit(card.run))
+    button.clicked.connect(lambda: card.resume_requested.emit(card.run))
     return button
 
 

@@ -77,7 +77,7 @@ class HomePanel(Panel):
     def _define_on(self, path: str) -> None:
         """A folder or table of pairs: an experiment that trains on it."""
         try:
-            self.define_asked.emit(own_data_config(Path(path)))
+            self.define_requested.emit(own_data_config(Path(path)))
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
 
@@ -118,20 +118,20 @@ class HomePanel(Panel):
             card.show_progress(progress)
 
     def _live_made(self, card: LiveCard) -> None:
-        card.opened.connect(self.run_asked)
+        card.opened.connect(self.run_requested)
 
     def _paused_made(self, card: PausedCard) -> None:
-        card.opened.connect(self.run_asked)
-        card.resume_asked.connect(self.resume_asked)
+        card.opened.connect(self.run_requested)
+        card.resume_requested.connect(self.resume_requested)
 
     def _done_made(self, card: DoneCard) -> None:
-        card.opened.connect(self.run_asked)
-        card.search_asked.connect(lambda run_id: self.use_asked.emit("search", run_id))
+        card.opened.connect(self.run_requested)
+        card.search_requested.connect(lambda run_id: self.use_requested.emit("search", run_id))
 
     def _failed_made(self, card: FailedCard) -> None:
-        card.opened.connect(self.run_asked)
-        card.resume_asked.connect(self.resume_asked)
-        card.edit_asked.connect(self.experiment_asked)
+        card.opened.connect(self.run_requested)
+        card.resume_requested.connect(self.resume_requested)
+        card.edit_requested.connect(self.experiment_requested)
         card.dismissed.connect(self._dismiss)
 
     # Curves and images

@@ -35,11 +35,11 @@ _MOST_LINES = 2000
 
 
 class MachinePage(QScrollArea):
-    """``check_asked``, ``install_asked``, ``remove_asked``; ``changed``: a Machine that is to be kept."""
+    """``check_requested``, ``install_requested``, ``remove_requested``; ``changed``: a Machine that is to be kept."""
 
-    check_asked = Signal()
-    install_asked = Signal()
-    remove_asked = Signal()
+    check_requested = Signal()
+    install_requested = Signal()
+    remove_requested = Signal()
     changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -60,9 +60,9 @@ class MachinePage(QScrollArea):
         self.waiting = PlainLabel(self)
         self._style()
         self._arrange()
-        self.check.clicked.connect(self.check_asked)
-        self.install.clicked.connect(self.install_asked)
-        self.remove.clicked.connect(self.remove_asked)
+        self.check.clicked.connect(self.check_requested)
+        self.install.clicked.connect(self.install_requested)
+        self.remove.clicked.connect(self.remove_requested)
         self.form.changed.connect(self.changed)
         self.script.changed.connect(self.changed)
 

@@ -34,10 +34,10 @@ _LEAVE = "Take out of the queue (Delete)"
 
 
 class QueuePage(QWidget):
-    """``limit_changed``: runs at once; ``place_asked``: runs that are to train on a machine."""
+    """``limit_changed``: runs at once; ``place_requested``: runs that are to train on a machine."""
 
     limit_changed = Signal(int)
-    place_asked = Signal(list, str)  # run ids, machine ("" for this computer)
+    place_requested = Signal(list, str)  # run ids, machine ("" for this computer)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,7 +57,7 @@ class QueuePage(QWidget):
         self.up.clicked.connect(lambda: self.table.shift(-1))
         self.down.clicked.connect(lambda: self.table.shift(1))
         self.top.clicked.connect(lambda: self.table.shift(_FIRST))
-        self.leave.clicked.connect(lambda: self.table.leave_asked.emit(self.table.chosen()))
+        self.leave.clicked.connect(lambda: self.table.leave_requested.emit(self.table.chosen()))
         self.table.selectionModel().selectionChanged.connect(self._enable)
         self.table.customContextMenuRequested.connect(self._menu)
 
@@ -122,7 +122,7 @@ class QueuePage(QWidget):
         for name, title in self._machines:
             machine_menu.addAction(self._send_action(menu, selected, name, title))
         menu.addSeparator()
-        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_asked.emit(selected))
+        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_requested.emit(selected))
         for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
             action.setToolTip(plain_tip(refusal))
@@ -130,7 +130,7 @@ class QueuePage(QWidget):
 
     def _send_action(self, menu: QMenu, run_ids: list[int], name: str, title: str) -> QAction:
         action = QAction(title.replace("&", "&&"), menu)
-        action.triggered.connect(lambda: self.place_asked.emit(run_ids, name))
+        action.triggered.connect(lambda: self.place_requested.emit(run_ids, name))
         return action
 
 
@@ -231,9 +231,9 @@ class QueueModel(QAbstractTableModel):
 
 
 class QueueTable(QTreeView):
-    """``leave_asked``: the ids of runs that are to leave the queue; ``run_opened``: a run to show."""
+    """``leave_requested``: the ids of runs that are to leave the queue; ``run_opened``: a run to show."""
 
-    leave_asked = Signal(list)
+    leave_requested = Signal(list)
     run_opened = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -291,6 +291,6 @@ class QueueTable(QTreeView):
         if event.modifiers() & Qt.KeyboardModifier.AltModifier and key in steps:
             self.shift(steps[key])
         elif key == Qt.Key.Key_Delete and self.chosen():
-            self.leave_asked.emit(self.chosen())
+            self.leave_requested.emit(self.chosen())
         else:
             super().keyPressEvent(event)

@@ -1,6 +1,6 @@
 """Shows the sbatch script before it is sent, and edits it: generated from the settings, or the user's own.
 
-Flow: ``show_machine`` -> ``script_asked`` -> the machine's reply -> ``show_generated``; an edited script is saved with
+Flow: ``show_machine`` -> ``script_requested`` -> the machine's reply -> ``show_generated``; an edited script is saved with
 the machine and sent for each of its runs, which it knows by the job's name.
 """
 
@@ -24,9 +24,9 @@ _LINES = 16
 
 
 class ScriptEditor(QWidget):
-    """``script_asked``: the name of a machine, requests its script; ``changed``: a Machine to save."""
+    """``script_requested``: the name of a machine, requests its script; ``changed``: a Machine to save."""
 
-    script_asked = Signal(str)
+    script_requested = Signal(str)
     changed = Signal(object)  # Machine
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -56,7 +56,7 @@ class ScriptEditor(QWidget):
             self.error.hide()
         elif before == machine:
             return
-        self.script_asked.emit(machine.name)
+        self.script_requested.emit(machine.name)
         self._show()
 
     def show_generated(self, name: str, text: str) -> None:

@@ -61,9 +61,9 @@ class RunsPanel(Panel):
         tabs = RunTabs(self._services, self.view, self)
         tabs.message_requested.connect(self.message_requested)
         for relation in (tabs.view.scatter, tabs.view.parallel):
-            relation.run_chosen.connect(self.choose_asked)
-        tabs.view.parallel.filter_asked.connect(self.view.table.add_to_filter)
-        tabs.view.parallel.ticks_asked.connect(lambda runs: self.commands.tick(runs, True))
+            relation.run_chosen.connect(self.choose_requested)
+        tabs.view.parallel.filter_requested.connect(self.view.table.add_to_filter)
+        tabs.view.parallel.ticks_requested.connect(lambda runs: self.commands.tick(runs, True))
         if self._actions is not None:
             tabs.set_actions(self._actions)
         tabs.select(self._selection)
@@ -78,8 +78,8 @@ class RunsPanel(Panel):
         table, commands = self.view.table, self.commands
         commands.changed.connect(self.changed)
         commands.message_requested.connect(self.message_requested)
-        commands.ticks_asked.connect(self.ticks_asked)
-        table.run_chosen.connect(self.choose_asked)
+        commands.ticks_requested.connect(self.ticks_requested)
+        table.run_chosen.connect(self.choose_requested)
         table.listed.connect(self._listed)
         table.run_opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))

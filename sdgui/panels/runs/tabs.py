@@ -54,7 +54,7 @@ class RunTabs(QObject):
         self.view.grid.arranged.connect(
             lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
         )
-        self.view.grid.toolbar.figure_asked.connect(self._ask_figure)
+        self.view.grid.toolbar.figure_requested.connect(self._ask_figure)
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_header)
         tailer = services.tailer

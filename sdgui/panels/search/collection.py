@@ -31,8 +31,8 @@ class CollectionBox(QWidget):
 
     changed = Signal(int)  # side whose collection changed; -1: both
     folder_chosen = Signal()
-    sheet_asked = Signal(bool)  # show or hide the index sheet
-    close_asked = Signal()  # a dialog opens, or the choice is made: the popover may close
+    sheet_requested = Signal(bool)  # show or hide the index sheet
+    close_requested = Signal()  # a dialog opens, or the choice is made: the popover may close
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,7 +52,7 @@ class CollectionBox(QWidget):
             box.activated.connect(lambda _row, side=side: self._emit_changed(side))
         self.browse.clicked.connect(self.ask_index)
         self.folder.clicked.connect(self.ask_folder)
-        self.sheet.toggled.connect(self.sheet_asked)
+        self.sheet.toggled.connect(self.sheet_requested)
         self._show()
 
     def _index_box(self, name: str) -> NoWheelComboBox:
@@ -149,7 +149,7 @@ class CollectionBox(QWidget):
     # Dialogs
     def ask_folder(self) -> None:
         """Choose a folder of images in a dialog."""
-        self.close_asked.emit()
+        self.close_requested.emit()
         if folder := ask_folder(self, "A folder of images to search in", self.data.source()):
             self.search_folder(str(folder))
 

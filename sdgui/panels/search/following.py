@@ -1,6 +1,6 @@
 """Searches a selected run as soon as it has a checkpoint.
 
-Flow: *Search with this run*, changes of that run -> ``RunFollowing.follow`` -> source bar -> ``open_asked``.
+Flow: *Search with this run*, changes of that run -> ``RunFollowing.follow`` -> source bar -> ``open_requested``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SETTLE = 250  # ms within which changes of the run are combined
 class RunFollowing(QObject):
     """``run_id``: the run that was followed last. A source selected by the user stays until ``use``."""
 
-    open_asked = Signal()  # open what the source bar shows
+    open_requested = Signal()  # open what the source bar shows
     nothing_to_open = Signal(str)  # why
     message_requested = Signal(object)  # Message
 
@@ -73,7 +73,7 @@ class RunFollowing(QObject):
             title = self._services.store.experiment(run.experiment_id).name
             if source.show_run(run.id, Path(run.folder), title, state.alive):
                 self.run_id = run.id
-        self.open_asked.emit()
+        self.open_requested.emit()
         if all(source.target(side) is None for side in (0, 1)) and source.pickers[0].choice() is None:
             self.nothing_to_open.emit(self._why_nothing())
 

@@ -56,8 +56,8 @@ class SearchView(QWidget):
 
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
-    compare_asked = Signal(int)  # k
-    like_asked = Signal(str, int)  # path, row of an image on the map
+    compare_requested = Signal(int)  # k
+    like_requested = Signal(str, int)  # path, row of an image on the map
     map_wanted = Signal(bool)  # with captions or not
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
     filters_changed = Signal()
@@ -114,7 +114,7 @@ class SearchView(QWidget):
         self._restore_size("curve", pane.split)
         pane.query_selected.connect(self.known_chosen)
         pane.activated.connect(self.known_activated)
-        pane.compare_asked.connect(self.compare_asked)
+        pane.compare_requested.connect(self.compare_requested)
         return pane
 
     @cached_property
@@ -123,8 +123,8 @@ class SearchView(QWidget):
         page = MapPage(self._cache, self._export, self)
         self._pages.addWidget(page)
         self._restore_size("map", page.split)
-        page.like_asked.connect(self.like_asked)
-        page.map_asked.connect(self.map_wanted)
+        page.like_requested.connect(self.like_requested)
+        page.map_requested.connect(self.map_wanted)
         page.names_wanted.connect(self.map_names_wanted)
         return page
 
@@ -211,7 +211,7 @@ class SearchView(QWidget):
         self.more.clicked.connect(self.more_popover.toggle)
         self.query.plus.clicked.connect(self.more_popover.close_popover)
         self.query.minus.clicked.connect(self.more_popover.close_popover)
-        self.source.collection.sheet_asked.connect(self._show_sheet)
+        self.source.collection.sheet_requested.connect(self._show_sheet)
         folder = QShortcut(QKeySequence("Ctrl+Alt+O"), self)
         folder.activated.connect(self.source.collection.ask_folder)
 

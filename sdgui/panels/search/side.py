@@ -32,10 +32,10 @@ _MORE_AT = 0.9  # share of the way down at which more results are fetched
 class SearchSide(QWidget):
     """``answer``: the shown results, or None. Keys on an image: M more like it, W why, Ctrl+Alt+plus and +minus."""
 
-    like_asked = Signal(str, int)  # path, row: search for images like this one
-    part_asked = Signal(str, int, float)  # path, row, weight: put it into the query
-    captions_asked = Signal(str, int)  # path, row: captions of this image
-    why_asked = Signal()  # show or hide why the image matches
+    like_requested = Signal(str, int)  # path, row: search for images like this one
+    part_requested = Signal(str, int, float)  # path, row, weight: put it into the query
+    captions_requested = Signal(str, int)  # path, row: captions of this image
+    why_requested = Signal()  # show or hide why the image matches
     current_changed = Signal(str)  # identity of the focused result, "" for none
     more_wanted = Signal()  # the user is near the end of the results
 
@@ -60,7 +60,7 @@ class SearchSide(QWidget):
     def why(self) -> WhyView:
         """Below the results; created when first used."""
         view = WhyView(self)
-        view.closed.connect(self.why_asked)
+        view.closed.connect(self.why_requested)
         if (column := self.layout()) is not None:
             column.addWidget(view)
         return view
@@ -80,7 +80,7 @@ class SearchSide(QWidget):
             "Ctrl+Alt++": partial(self._ask_part, 1.0),
             "Ctrl+Alt+-": partial(self._ask_part, -1.0),
         }
-        for key, slot in {**keys, "T": self._ask_captions, "W": self.why_asked.emit}.items():
+        for key, slot in {**keys, "T": self._ask_captions, "W": self.why_requested.emit}.items():
             shortcut = QShortcut(QKeySequence(key), gallery)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
@@ -169,15 +169,15 @@ class SearchSide(QWidget):
 
     def _ask_like(self) -> None:
         if (selected := self._selected()) is not None:
-            self.like_asked.emit(*selected)
+            self.like_requested.emit(*selected)
 
     def _ask_part(self, weight: float) -> None:
         if (selected := self._selected()) is not None:
-            self.part_asked.emit(*selected, weight)
+            self.part_requested.emit(*selected, weight)
 
     def _ask_captions(self) -> None:
         if (selected := self._selected()) is not None:
-            self.captions_asked.emit(*selected)
+            self.captions_requested.emit(*selected)
 
     def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
         menu.addSeparator()
@@ -186,7 +186,7 @@ class SearchSide(QWidget):
             ("Add to the query\tCtrl+Alt++", partial(self._ask_part, 1.0)),
             ("Exclude similar\tCtrl+Alt+-", partial(self._ask_part, -1.0)),
             ("Its nearest captions\tT", self._ask_captions),
-            ("Why this match?\tW", self.why_asked.emit),
+            ("Why this match?\tW", self.why_requested.emit),
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
         menu.addSeparator()

@@ -82,7 +82,7 @@ class SourceBar(QWidget):
         self.single.triggered.connect(lambda: self.compare.setChecked(False))
         self.button.clicked.connect(self.popover.toggle)
         self.collection.changed.connect(self._collection_changed)
-        self.collection.close_asked.connect(self.popover.close_popover)
+        self.collection.close_requested.connect(self.popover.close_popover)
 
     # Selection
     @property

@@ -40,7 +40,7 @@ class TabResults(QObject):
         self._services, self._view, self._sessions = services, view, sessions
         self._evaluations: list[Mapping[str, Any] | None] = [None, None]
         self._stored: list[PanelResult | None] = [None, None]  # from the store, until there is a new one
-        view.compare_asked.connect(self.compare)
+        view.compare_requested.connect(self.compare)
         view.map_wanted.connect(self._make_map)
         view.map_names_wanted.connect(self._name_points)
 

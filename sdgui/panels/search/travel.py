@@ -41,7 +41,7 @@ class SearchTravel(QObject):
         self._saving: WorkerCalls | None = None
         self._run: Path | None = None
         view.time.moved.connect(self._follow_slider)
-        view.time.export_asked.connect(self.ask_where)
+        view.time.export_requested.connect(self.ask_where)
         self._travel.moved.connect(self._follow_other_panel)
 
     def follow(self) -> None:

@@ -85,7 +85,7 @@ class StudyPanel(Panel):
         """The sweep that is shown; made once there is one."""
         view = SweepView(self.stack)
         self.stack.addWidget(view)
-        view.run_asked.connect(self._watch)
+        view.run_requested.connect(self._watch)
         return view
 
     @property
@@ -109,7 +109,7 @@ class StudyPanel(Panel):
         self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))
         self.toolbar.new.clicked.connect(lambda: self.edit())
         self.empty.activated.connect(lambda: self.edit())
-        self.view.run_asked.connect(self._watch)
+        self.view.run_requested.connect(self._watch)
         self.editor.submitted.connect(self._made)
         self.editor.cancelled.connect(self._show)
         self.toolbar.begin.clicked.connect(self._start)
@@ -350,7 +350,7 @@ class StudyPanel(Panel):
             self._failed(str(error))
             return
         if run is not None:
-            self.run_asked.emit(run.id)
+            self.run_requested.emit(run.id)
         else:
             self.show_message(Message("info", "This run has not started yet; watch it once it has."))
 

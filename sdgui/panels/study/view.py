@@ -58,9 +58,9 @@ _STATES = {
 
 
 class StudyView(QWidget):
-    """``run_asked``: the folder of a run that the user wants to watch."""
+    """``run_requested``: the folder of a run that the user wants to watch."""
 
-    run_asked = Signal(object)  # Path
+    run_requested = Signal(object)  # Path
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -125,7 +125,9 @@ class StudyView(QWidget):
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)
         self.runs.setRootIsDecorated(False)
-        self.runs.itemActivated.connect(lambda item, _c: self.run_asked.emit(item.data(0, Qt.ItemDataRole.UserRole)))
+        self.runs.itemActivated.connect(
+            lambda item, _c: self.run_requested.emit(item.data(0, Qt.ItemDataRole.UserRole))
+        )
         self.tabs.setDocumentMode(True)
         top = hbox((self.state, 2), (self.progress, 1))
         vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)

@@ -56,7 +56,7 @@ class FixingDialog(QDialog):
         self._basket.changed.connect(lambda _count: self.refresh())
         view.sources.activated.connect(lambda _row: self._source_chosen())
         view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
-        view.gallery.remove_asked.connect(self.take_out)
+        view.gallery.remove_requested.connect(self.take_out)
         view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
         view.take_all.clicked.connect(lambda: self.take_out(list(range(len(self.visible_entries)))))
         view.undo.clicked.connect(self._basket.undo)

@@ -48,7 +48,7 @@ class ConfigForm(QWidget):
     """The form and its search box. F8 goes to the next error; Ctrl+F, which searches, is the window's."""
 
     changed = Signal()  # a field was edited by the user
-    row_menu_asked = Signal(str, object)  # a field was right-clicked: its path, position on the screen
+    row_menu_requested = Signal(str, object)  # a field was right-clicked: its path, position on the screen
     updated = Signal()  # other values, or other rows, are shown
     validity_changed = Signal(bool)  # ``config()`` became available or not
 
@@ -256,7 +256,7 @@ class ConfigForm(QWidget):
             self.updated.connect(below.show_rows)
         row.edited.connect(self._on_edited)
         row.focused.connect(self._explain)
-        row.menu_asked.connect(self.row_menu_asked)
+        row.menu_requested.connect(self.row_menu_requested)
         if row.spec.path in self._choices:
             choices, notes = self._choices[row.spec.path]
             row.editor.set_choices(list(choices), list(notes))

@@ -22,12 +22,12 @@ _EDITOR_WIDTH = 52 * SPACE
 
 class FormRow(QWidget):
     """``edited(path)``: the user changed the value, typing or resetting. ``focused(path)``: it has the focus.
-    ``menu_asked(path, position)``: a right click beside its editor, with the position on the screen.
+    ``menu_requested(path, position)``: a right click beside its editor, with the position on the screen.
     """
 
     edited = Signal(str)
     focused = Signal(str)
-    menu_asked = Signal(str, object)
+    menu_requested = Signal(str, object)
 
     def __init__(self, spec: FieldSpec, parent: QWidget, indent: int = 0) -> None:
         """``indent``: pixels by which the title stands in."""
@@ -141,7 +141,7 @@ class FormRow(QWidget):
         return super().eventFilter(watched, event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu_asked.emit(self.spec.path, event.globalPos())
+        self.menu_requested.emit(self.spec.path, event.globalPos())
 
     def _on_edited(self) -> None:
         self.edited.emit(self.spec.path)
@@ -155,7 +155,7 @@ class FormRow(QWidget):
 class FoldRow(FormRow):
     """The line of a switched group: its name, which folds, the number that switches it, and what it is for."""
 
-    fold_asked = Signal()
+    fold_requested = Signal()
 
     def __init__(self, spec: FieldSpec, group: FieldGroup, parent: QWidget) -> None:
         self._group = group
@@ -175,7 +175,7 @@ class FoldRow(FormRow):
         self.button.setFixedWidth(_TITLE_WIDTH)
         self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.button.setToolTip(plain_tip(self._group.description))
-        self.button.clicked.connect(self.fold_asked)
+        self.button.clicked.connect(self.fold_requested)
         return self.button
 
     def _stretch(self) -> None:

@@ -142,7 +142,7 @@ class FormSection(QWidget):
         spec = self.group.fields[self._order[path]]
         if path == self._switch:
             row: FormRow = FoldRow(spec, self.group, self)
-            row.fold_asked.connect(self._fold)  # type: ignore[attr-defined]
+            row.fold_requested.connect(self._fold)  # type: ignore[attr-defined]
         else:
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
         # The line that switches comes first, whatever the order of the fields.

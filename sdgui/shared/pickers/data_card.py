@@ -28,12 +28,12 @@ _SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
 class DataCard(QFrame):
-    """Shows what ``facts`` tells. ``look_asked``: the data are to be looked at in the Data panel."""
+    """Shows what ``facts`` tells. ``look_requested``: the data are to be looked at in the Data panel."""
 
-    look_asked = Signal(str)
+    look_requested = Signal(str)
 
     def __init__(self, facts: DataFacts, parent: QWidget | None = None, look: bool = False) -> None:
-        """``look``: with a button for ``look_asked``."""
+        """``look``: with a button for ``look_requested``."""
         super().__init__(parent)
         set_role(self, "card")
         self.facts = facts
@@ -59,7 +59,7 @@ class DataCard(QFrame):
         facts.held_out.connect(lambda train, held_out: self._say_held(f"Written: {train} and {Path(held_out).name}"))
         facts.not_held_out.connect(lambda failure: self._say_held(failure.text))
         self.hold_out.clicked.connect(self._hold_out)
-        self.look.clicked.connect(lambda: self.look_asked.emit(self.facts.source))
+        self.look.clicked.connect(lambda: self.look_requested.emit(self.facts.source))
         self.show_facts()
 
     def _build(self) -> None:

@@ -88,7 +88,7 @@ class ModelChip(ChipButton):
         popover.picked.connect(self._use_entry)
         popover.checkpoint_picked.connect(self.set_checkpoint)
         popover.network_picked.connect(self.set_network)
-        popover.folder_asked.connect(self._ask_folder)
+        popover.folder_requested.connect(self._ask_folder)
         return popover
 
     # What is chosen

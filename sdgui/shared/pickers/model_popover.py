@@ -33,7 +33,7 @@ class ModelPopover(QFrame):
     picked = Signal(object)  # ModelEntry
     checkpoint_picked = Signal(object)  # "best", "last" or a step
     network_picked = Signal(str)
-    folder_asked = Signal()
+    folder_requested = Signal()
 
     def __init__(self, needs: Needs, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -163,7 +163,7 @@ class ModelPopover(QFrame):
 
     def _ask_folder(self) -> None:
         self.hide()
-        self.folder_asked.emit()
+        self.folder_requested.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Arrows move through the list while typing; Enter picks the marked line."""

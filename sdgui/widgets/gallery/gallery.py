@@ -64,7 +64,7 @@ class Gallery(QWidget):
     scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
     thumbnail_size_changed = Signal(int)
     menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds what it can do with them
-    remove_asked = Signal(list)  # indices; Delete was pressed
+    remove_requested = Signal(list)  # indices; Delete was pressed
 
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
         """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
@@ -353,7 +353,7 @@ class Gallery(QWidget):
         elif event.key() == Qt.Key.Key_Menu or (event.key() == Qt.Key.Key_F10 and event.modifiers() & shift):
             self.open_menu(self.view.visualRect(self.view.currentIndex()).center())
         elif event.key() == Qt.Key.Key_Delete and self.selected():
-            self.remove_asked.emit(self.selected())
+            self.remove_requested.emit(self.selected())
         elif event.key() == Qt.Key.Key_C and event.modifiers() == control | shift:
             copy_captions(self.selected_items())
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):

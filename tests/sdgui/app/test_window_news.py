@@ -118,26 +118,26 @@ def test_panel_requests_open_the_right_panel(window: MainWindow, monkeypatch: py
     runs = [store.add_run(first).id for _ in range(2)]
     window.reload()
     home = window.show_panel("home")
-    home.experiment_asked.emit(first)
+    home.experiment_requested.emit(first)
     assert (window.panel, window.selection.experiment_id) == ("define", first)
-    home.choose_asked.emit(runs[0])
+    home.choose_requested.emit(runs[0])
     assert (window.panel, window.selection.run_id) == ("define", runs[0])
-    home.ticks_asked.emit(frozenset(runs))
+    home.ticks_requested.emit(frozenset(runs))
     assert window.selection.ticked == tuple(runs)
     window.bar.show_message(Message("info", "of before"))
-    home.run_asked.emit(runs[1])
+    home.run_requested.emit(runs[1])
     assert (window.panel, window.selection.run_id, window.bar.message) == ("runs", runs[1], None)
     shown: list[str] = []
     data = window.show_panel("data")
     monkeypatch.setattr(data, "show_source", shown.append)
     window.show_panel("home")
-    home.source_asked.emit("data", "/pairs.csv")
+    home.source_requested.emit("data", "/pairs.csv")
     assert (window.panel, shown) == ("data", ["/pairs.csv"])
     store.rename_experiment(second, "renamed")
     home.changed.emit(Changes.of(experiment=second))
     settle(window)
     assert window.experiments.model.experiment_name(second) == "renamed"
-    home.define_asked.emit(preset_config("clip", "tiny").model_copy(update={"name": "asked for"}))
+    home.define_requested.emit(preset_config("clip", "tiny").model_copy(update={"name": "asked for"}))
     settle(window)
     assert window.experiments.model.experiment_name(store.experiments()[-1].id) == "asked for"
 

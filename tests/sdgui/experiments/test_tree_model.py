@@ -162,10 +162,10 @@ def test_a_rename_is_requested_only_for_a_new_name(qtbot: QtBot, model: Experime
     mine = an_experiment(store, "mine")
     model.reload()
     index = model.experiment_index(mine)
-    with qtbot.assertNotEmitted(model.rename_asked):
+    with qtbot.assertNotEmitted(model.rename_requested):
         assert model.setData(index, "mine")
         assert not model.setData(index, "  ")
-    with qtbot.waitSignal(model.rename_asked) as asked:
+    with qtbot.waitSignal(model.rename_requested) as asked:
         model.setData(index, " new ")
     assert asked.args == [mine, "new"]
     assert index.data() == "new"

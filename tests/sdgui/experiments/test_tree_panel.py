@@ -249,7 +249,7 @@ def test_an_experiment_is_renamed_in_place_and_a_study_has_no_name_to_edit(
     qtbot: QtBot, tree: Tree, tmp_path: Path
 ) -> None:
     asked: list[tuple[int, str]] = []
-    tree.panel.model.rename_asked.connect(lambda *what: asked.append(what))
+    tree.panel.model.rename_requested.connect(lambda *what: asked.append(what))
     tree.panel.select_run(tree.runs[0])
     tree.panel.rename()
     editor = tree.panel.tree.viewport().findChild(QLineEdit)

@@ -106,6 +106,6 @@ def test_playing_shows_how_to_pause_resumes_midway_and_ends_when_hidden(slider: 
     slider._next()
     assert (slider.step(), slider.play.isChecked()) == (100, False)
     exported: list[None] = []
-    slider.export_asked.connect(lambda: exported.append(None))
+    slider.export_requested.connect(lambda: exported.append(None))
     slider.export.click()
     assert exported == [None]

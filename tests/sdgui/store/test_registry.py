@@ -88,7 +88,7 @@ def test_tables_of_another_program_are_left_alone(postgres: PostgresServer, tmp_
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("mysql://a@b/c", "kept in PostgreSQL"),
+        ("mysql://a@b/c", "needs PostgreSQL"),
         ("no address", "write it as"),
         ("postgresql://ann@host", "names no database"),
         ("postgresql://ann@host:port/db", "write it as"),

@@ -25,7 +25,7 @@ class CaptionEdits(QObject):
         super().__init__(parent)
         self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
         self.replace_message: Message | None = None  # about the last replacement, with its undo
-        model.edit_asked.connect(self.type)
+        model.edit_requested.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
         """Set the caption that the user typed."""

@@ -1,6 +1,6 @@
 """Find and replace in captions: matches are counted while typing; replacing all is one undo step.
 
-Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_asked(Finder)`` -> panel.
+Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_requested(Finder)`` -> panel.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def occurrences(finder: Finder, texts: Iterable[str]) -> tuple[int, int]:
 class ReplaceBar(QWidget):
     """Hidden until it is opened; Escape hides it."""
 
-    replace_asked = Signal(object)  # Finder
+    replace_requested = Signal(object)  # Finder
     open_changed = Signal(bool)  # False: closed
 
     def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
@@ -140,7 +140,7 @@ class ReplaceBar(QWidget):
         self.recount()
         finder = self.finder()
         if finder is not None and self.button.isEnabled():
-            self.replace_asked.emit(finder)
+            self.replace_requested.emit(finder)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:

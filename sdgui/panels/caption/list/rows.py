@@ -37,7 +37,7 @@ class CaptionsModel(HeadedModel):
 
     changed = Signal(list)  # of Entry: new or different
     removed = Signal(list)  # of str: paths
-    edit_asked = Signal(str, str)  # path, text: typed into a cell
+    edit_requested = Signal(str, str)  # path, text: typed into a cell
     counted = Signal()  # the number of entries or of rows may have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -217,7 +217,7 @@ class CaptionsModel(HeadedModel):
         """Emit the typed text, to become one undo step."""
         if role != Qt.ItemDataRole.EditRole or index.column() != CAPTION:
             return False
-        self.edit_asked.emit(self._visible_paths[index.row()], " ".join(str(value).split()))
+        self.edit_requested.emit(self._visible_paths[index.row()], " ".join(str(value).split()))
         return True
 
     def flags(self, index: _Index) -> Qt.ItemFlag:

@@ -27,7 +27,7 @@ class CaptionsList(QTableView):
     """``current_changed(path)``, "" for none; ``selected`` returns the selected entries, in order."""
 
     current_changed = Signal(str)
-    menu_asked = Signal(QPoint)  # of the screen
+    menu_requested = Signal(QPoint)  # of the screen
     selection_reported = Signal()
 
     def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
@@ -54,7 +54,7 @@ class CaptionsList(QTableView):
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed | triggers.AnyKeyPressed)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(
-            lambda position: self.menu_asked.emit(self.viewport().mapToGlobal(position))
+            lambda position: self.menu_requested.emit(self.viewport().mapToGlobal(position))
         )
         head = self.verticalHeader()
         head.hide()
@@ -175,7 +175,7 @@ class CaptionsList(QTableView):
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not event.modifiers():
             self.edit_current()
         elif key == Qt.Key.Key_Menu:
-            self.menu_asked.emit(self.viewport().mapToGlobal(self.visualRect(self.currentIndex()).center()))
+            self.menu_requested.emit(self.viewport().mapToGlobal(self.visualRect(self.currentIndex()).center()))
         elif event.text().isprintable() and event.text() and not event.modifiers() & Qt.KeyboardModifier.AltModifier:
             index = self.currentIndex()  # typing goes into the caption, whichever cell has the focus
             if index.isValid() and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:

@@ -92,14 +92,14 @@ class NamesModel(QAbstractTableModel):
 class _Templates(QPlainTextEdit):
     """Undo and redo are the editor's: it has one history, of templates and names."""
 
-    undo_asked = Signal()
-    redo_asked = Signal()
+    undo_requested = Signal()
+    redo_requested = Signal()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Undo):
-            self.undo_asked.emit()
+            self.undo_requested.emit()
         elif event.matches(QKeySequence.StandardKey.Redo):
-            self.redo_asked.emit()
+            self.redo_requested.emit()
         else:
             super().keyPressEvent(event)
 
@@ -131,8 +131,8 @@ class PromptEditor(QWidget):
         self.templates.setAccessibleName("Prompt templates")
         self.templates.setToolTip("One template per line, with {} where the class name goes")
         self.templates.setUndoRedoEnabled(False)
-        self.templates.undo_asked.connect(self.take_back)
-        self.templates.redo_asked.connect(self.make_again)
+        self.templates.undo_requested.connect(self.take_back)
+        self.templates.redo_requested.connect(self.make_again)
         self.templates.setTabChangesFocus(True)
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)

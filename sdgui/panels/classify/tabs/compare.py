@@ -1,6 +1,6 @@
 """The Compare tab: the difference of two results on the same images, in words, by class and by image.
 
-Flow: two results are chosen, or another one is evaluated (``measure_asked``) -> ``compare_asked`` ->
+Flow: two results are chosen, or another one is evaluated (``measure_requested``) -> ``compare_requested`` ->
 the panel asks the worker -> ``show_difference``.
 """
 
@@ -30,8 +30,8 @@ _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 class CompareTab(QWidget):
     """Two boxes, a sentence, a table of classes, and the images that only one classifies correctly."""
 
-    compare_asked = Signal(object, object)  # Measure, Measure
-    measure_asked = Signal(object)  # the Measure to compare with the first
+    compare_requested = Signal(object, object)  # Measure, Measure
+    measure_requested = Signal(object)  # the Measure to compare with the first
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -144,7 +144,7 @@ class CompareTab(QWidget):
         self._update_buttons()
         if isinstance(a, Measure) and isinstance(b, Measure) and a != b:
             self.sentence.setText("Comparing …")
-            self.compare_asked.emit(a, b)
+            self.compare_requested.emit(a, b)
 
     def _other_probe(self) -> Measure | None:
         first = self.first()
@@ -172,7 +172,7 @@ class CompareTab(QWidget):
         if self._row(measure) >= 0:
             self.choose(first, measure)
         else:
-            self.measure_asked.emit(measure)
+            self.measure_requested.emit(measure)
 
     def _update_buttons(self) -> None:
         """Update the buttons' texts and the hint."""

@@ -1,6 +1,6 @@
 """The Confusion tab: the matrix, and beside it the most confused pairs and the images of the selected cell.
 
-Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_asked`` -> the panel asks the
+Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_requested`` -> the panel asks the
 worker -> ``show_cell``. Scrolling requests more images.
 """
 
@@ -39,7 +39,7 @@ _ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("mo
 class MatrixTab(QWidget):
     """Matrix on the left, pairs and images on the right."""
 
-    cell_asked = Signal(int, int, int)  # classes: true, predicted; from which image on
+    cell_requested = Signal(int, int, int)  # classes: true, predicted; from which image on
     stepped = Signal(int)  # the step of the run whose matrix is to be shown
     prompts_edited = Signal(str)  # to be tried
     prompts_saved = Signal(str)  # path
@@ -281,7 +281,7 @@ class MatrixTab(QWidget):
         self.title.setText(self.matrix.sentence((true, predicted)))
         self.gallery.set_items([])
         if self._total:
-            self.cell_asked.emit(true, predicted, 0)
+            self.cell_requested.emit(true, predicted, 0)
 
     def show_cell(self, answer: Mapping[str, Any]) -> None:
         """Show the images of a cell; ``answer`` of ``classify_cell``."""
@@ -313,7 +313,7 @@ class MatrixTab(QWidget):
         is_near_end = bar.value() >= bar.maximum() - bar.pageStep()
         if self._cell is not None and is_near_end and loaded == self._requested and loaded < self._total:
             self._requested += PAGE
-            self.cell_asked.emit(*self._cell, loaded)
+            self.cell_requested.emit(*self._cell, loaded)
 
 
 def _cells(result: Measured) -> tuple[Integers, Integers, Integers]:

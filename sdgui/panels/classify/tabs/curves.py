@@ -1,6 +1,6 @@
 """The Curves tab: validation accuracy by C, and few-shot accuracy, point by point as results arrive.
 
-Flow: a `Measured` brings the C curve; the button -> ``few_shot_asked`` -> the panel asks the worker ->
+Flow: a `Measured` brings the C curve; the button -> ``few_shot_requested`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
 """
 
@@ -29,7 +29,7 @@ _NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled images per
 class CurvesTab(QWidget):
     """C curve above, few-shot curve below."""
 
-    few_shot_asked = Signal(str, int)  # "image" or "fused", draws
+    few_shot_requested = Signal(str, int)  # "image" or "fused", draws
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -62,7 +62,9 @@ class CurvesTab(QWidget):
         column.addWidget(split)
         for kind, button in (("image", self.image), ("fused", self.fused)):
             button.setToolTip("Train and test probes on a few images per class; results appear as they finish")
-            button.clicked.connect(lambda _checked=False, kind=kind: self.few_shot_asked.emit(kind, self.draws.value()))
+            button.clicked.connect(
+                lambda _checked=False, kind=kind: self.few_shot_requested.emit(kind, self.draws.value())
+            )
 
     def show_result(self, result: Measured) -> None:
         """Show a result's C curve, and the few-shot curves of its model and data."""

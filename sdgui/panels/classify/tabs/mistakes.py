@@ -1,6 +1,6 @@
 """The Mistakes tab: misclassified images, most confident first.
 
-Flow: a `Measured` brings the first ones; scrolling down -> ``more_asked`` -> the panel asks the worker -> ``append``.
+Flow: a `Measured` brings the first ones; scrolling down -> ``more_requested`` -> the panel asks the worker -> ``append``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BASKET: tuple[tuple[str, str, Kind], ...] = (
 class MistakesTab(QWidget):
     """The number of mistakes, and the images."""
 
-    more_asked = Signal(int)  # index of the first
+    more_requested = Signal(int)  # index of the first
 
     def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,7 +97,7 @@ class MistakesTab(QWidget):
         bar, loaded = self.gallery.view.verticalScrollBar(), self.gallery.model.rowCount()
         if loaded == self._requested < self._total and bar.value() >= bar.maximum() - bar.pageStep():
             self._requested = loaded + PAGE
-            self.more_asked.emit(loaded)
+            self.more_requested.emit(loaded)
 
 
 def prediction_line(true: str, predicted: str, image: Mapping[str, Any]) -> str:

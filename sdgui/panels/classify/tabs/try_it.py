@@ -1,6 +1,6 @@
 """The Try it tab: the most likely classes of dropped or pasted images, by the probe and among typed names.
 
-Flow: ``DropTarget`` -> gallery; the current image -> ``predictions_asked`` -> the panel asks the worker ->
+Flow: ``DropTarget`` -> gallery; the current image -> ``predictions_requested`` -> the panel asks the worker ->
 ``show_answer``. After a pause in typing, the current image is classified again, then the others.
 """
 
@@ -53,7 +53,7 @@ def _columns() -> list[Column]:
 class TryTab(QWidget):
     """Images on the left; class names and both predictions on the right."""
 
-    predictions_asked = Signal(list, list, bool)  # images, typed names, whether it is the current image
+    predictions_requested = Signal(list, list, bool)  # images, typed names, whether it is the current image
     refused = Signal(list)  # (file, reason)
 
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
@@ -153,7 +153,7 @@ class TryTab(QWidget):
         self.choose.clicked.connect(self._choose_files)
         self.clear.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
         self.gallery.current_changed.connect(lambda _row: self._show_current())
-        self.gallery.remove_asked.connect(self._remove)
+        self.gallery.remove_requested.connect(self._remove)
         self.names.textChanged.connect(self._typing.start)
 
     def save(self) -> None:
@@ -213,13 +213,13 @@ class TryTab(QWidget):
             self._discard_answers()
         current = self.current()
         if current and current not in self._answers:
-            self.predictions_asked.emit([current], names, True)
+            self.predictions_requested.emit([current], names, True)
 
     def ask_more(self) -> None:
         """Request answers for some of the remaining images."""
         self._waiting = [path for path in self._waiting if path not in self._answers]
         if self._waiting:
-            self.predictions_asked.emit(self._waiting[:_CHUNK], self.typed(), False)
+            self.predictions_requested.emit(self._waiting[:_CHUNK], self.typed(), False)
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:

@@ -31,8 +31,8 @@ class PlotCanvas(QWidget):
     view_changed = Signal(float, float)  # the user zoomed or panned to this x range
     hovered = Signal(object)  # x as a float, None when the mouse left
     zoomed = Signal(bool)  # whether the view is the user's own, not following the data
-    reset_asked = Signal()
-    menu_asked = Signal(QPoint)
+    reset_requested = Signal()
+    menu_requested = Signal(QPoint)
     redrawn = Signal()
 
     def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:
@@ -78,8 +78,8 @@ class PlotCanvas(QWidget):
 
     def _connect(self) -> None:
         self._box.moved.connect(self._user_moved)
-        self._box.reset_asked.connect(self.reset_asked)
-        self._box.menu_asked.connect(lambda point: self.menu_asked.emit(QPointF(point).toPoint()))
+        self._box.reset_requested.connect(self.reset_requested)
+        self._box.menu_requested.connect(lambda point: self.menu_requested.emit(QPointF(point).toPoint()))
         self._box.sigResized.connect(self.refresh)
         self._view.scene().sigMouseMoved.connect(self._mouse_moved)
         self._view.viewport().installEventFilter(self)

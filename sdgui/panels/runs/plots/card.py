@@ -21,9 +21,9 @@ _GUEST_LINES = (Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
 class PlotCard(QFrame):
     """Holds its series itself, so that an unseen card costs no canvas."""
 
-    maximize_asked = Signal(str)  # chart id
-    pin_asked = Signal(str)
-    menu_asked = Signal(str, QPoint)
+    maximize_requested = Signal(str)  # chart id
+    pin_requested = Signal(str)
+    menu_requested = Signal(str, QPoint)
 
     def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,9 +40,9 @@ class PlotCard(QFrame):
         self.setAccessibleName(f"Plot: {chart.title}")
         self._title = ElidedLabel(chart.title, self, role="title")
         self._button = IconButton("ph.arrows-out-simple", f"Maximise {chart.title}", parent=self)
-        self._button.clicked.connect(lambda: self.maximize_asked.emit(chart.id))
+        self._button.clicked.connect(lambda: self.maximize_requested.emit(chart.id))
         self._pin = IconButton("ph.push-pin", f"Pin {chart.title} to the top", checkable=True, parent=self)
-        self._pin.clicked.connect(lambda: self.pin_asked.emit(chart.id))
+        self._pin.clicked.connect(lambda: self.pin_requested.emit(chart.id))
         top = QHBoxLayout()
         top.addWidget(self._title, 1)
         top.addWidget(self._pin)
@@ -64,7 +64,7 @@ class PlotCard(QFrame):
         """The canvas, with what was put so far."""
         if self.canvas is None:
             self.canvas = PlotCanvas(self.chart.kind, wheel_needs_ctrl=True)
-            self.canvas.menu_asked.connect(lambda point: self.menu_asked.emit(self.chart.id, point))
+            self.canvas.menu_requested.connect(lambda point: self.menu_requested.emit(self.chart.id, point))
             self._layout.takeAt(1)
             self._layout.addWidget(self.canvas, 1)
             self.canvas.set_y_range(self._y_range)

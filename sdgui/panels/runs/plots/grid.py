@@ -78,11 +78,11 @@ class PlotGrid(QWidget):
         self.toolbar.smoothing_changed.connect(self._smooth)
         self.toolbar.log_changed.connect(self._set_log)
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
-        self.toolbar.reset_asked.connect(self.reset_view)
+        self.toolbar.reset_requested.connect(self.reset_view)
         self.toolbar.offers = lambda export: (
             any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self.drawn_cards())
         )
-        self.toolbar.export_asked.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
+        self.toolbar.export_requested.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
         self.legend.hovered.connect(self._lift)
         self.legend.toggled.connect(self._on_toggled)
         self.legend.soloed.connect(self._solo)
@@ -231,11 +231,11 @@ class PlotGrid(QWidget):
         chart = chart_of(metric)
         if chart.id not in self._cards:
             card = PlotCard(chart)
-            card.maximize_asked.connect(
+            card.maximize_requested.connect(
                 lambda chart_id: self.maximize(None if self._maximized == chart_id else chart_id)
             )
-            card.menu_asked.connect(self._menu)
-            card.pin_asked.connect(lambda chart_id: self.arrange(self._arranged.pin(chart_id)))
+            card.menu_requested.connect(self._menu)
+            card.pin_requested.connect(lambda chart_id: self.arrange(self._arranged.pin(chart_id)))
             self._cards[chart.id] = card
             self._lay_out()
             self._show_panel()
@@ -282,7 +282,7 @@ class PlotGrid(QWidget):
         canvas.set_x_mode("time" if self._x_mode == "time" else "step")
         canvas.view_changed.connect(lambda low, high: self._on_linked(canvas, low, high))
         canvas.hovered.connect(lambda x: self._hovered(canvas, x))
-        canvas.reset_asked.connect(self.reset_view)
+        canvas.reset_requested.connect(self.reset_view)
         canvas.zoomed.connect(self._on_zoomed)
         if self._view is not None:
             canvas.show_x(*self._view)

@@ -17,16 +17,16 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PlotToolbar(QWidget):
-    """``export_asked`` gives a row of ``PLOT_FORMATS``."""
+    """``export_requested`` gives a row of ``PLOT_FORMATS``."""
 
     smoothing_changed = Signal(float)
     log_changed = Signal(bool)
     x_mode_changed = Signal(str)
-    reset_asked = Signal()
-    export_asked = Signal(object)  # ExportFormat
+    reset_requested = Signal()
+    export_requested = Signal(object)  # ExportFormat
     searched = Signal(str)
     means_changed = Signal(bool)
-    figure_asked = Signal()
+    figure_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -90,7 +90,7 @@ class PlotToolbar(QWidget):
         self.smoothing.valueChanged.connect(self._slid)
         self.log.toggled.connect(self.log_changed)
         self.x_mode.currentIndexChanged.connect(lambda _: self.x_mode_changed.emit(self.x_mode.currentData()))
-        self.reset.clicked.connect(self.reset_asked)
+        self.reset.clicked.connect(self.reset_requested)
         self.export.clicked.connect(self._ask_export)
         self.search.textChanged.connect(self.searched)
         self.means.toggled.connect(self.means_changed)
@@ -109,17 +109,17 @@ class PlotToolbar(QWidget):
         self.x_mode.setCurrentIndex(self.x_mode.findData(mode))
 
     def export_menu(self) -> QMenu:
-        """The formats in which there is something to write; each emits ``export_asked``."""
+        """The formats in which there is something to write; each emits ``export_requested``."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for export in filter(self.offers, PLOT_FORMATS):
             action = menu.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
-            action.triggered.connect(lambda _=False, export=export: self.export_asked.emit(export))
+            action.triggered.connect(lambda _=False, export=export: self.export_requested.emit(export))
         if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
             figure = menu.addAction("Figure for a paper …")
             figure.setToolTip("Size, font and legend as a paper needs them; also a table of last values for LaTeX")
-            figure.triggered.connect(self.figure_asked)
+            figure.triggered.connect(self.figure_requested)
         if menu.isEmpty():
             menu.addAction("No points to export yet").setEnabled(False)
         return menu

@@ -170,8 +170,8 @@ class ScatterPart(_Relation):
 class ParallelPart(_Relation):
     """Parallel coordinates of the table's columns, and what is done with what is brushed."""
 
-    filter_asked = Signal(str)
-    ticks_asked = Signal(list)  # run ids
+    filter_requested = Signal(str)
+    ticks_requested = Signal(list)  # run ids
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MOST_RUNS, parent)
@@ -191,7 +191,7 @@ class ParallelPart(_Relation):
         self.lines.brushed.connect(lambda _runs: self._on_brushed())
         self.lines.run_clicked.connect(self.choose)
         self.lines.run_pointed.connect(self._show_pointed_run)
-        self.filter.clicked.connect(lambda: self.filter_asked.emit(self.lines.condition()))
+        self.filter.clicked.connect(lambda: self.filter_requested.emit(self.lines.condition()))
         self.overlay.clicked.connect(self._overlay)
         self.clear.clicked.connect(self.lines.clear)
         self._on_brushed()
@@ -217,4 +217,4 @@ class ParallelPart(_Relation):
             self.number.setText("Drag along an axis to brush")
 
     def _overlay(self) -> None:
-        self.ticks_asked.emit([self.columns.run_ids[index] for index in self.lines.brushed_runs()])
+        self.ticks_requested.emit([self.columns.run_ids[index] for index in self.lines.brushed_runs()])

@@ -24,10 +24,10 @@ _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
 class TableBar(QWidget):
     """Asks for another layout by signals; ``show_layout`` shows the one there is."""
 
-    group_asked = Signal(tuple)  # names of fields
-    differing_asked = Signal(bool)
-    columns_asked = Signal(QPoint)
-    views_asked = Signal(QPoint)
+    group_requested = Signal(tuple)  # names of fields
+    differing_requested = Signal(bool)
+    columns_requested = Signal(QPoint)
+    views_requested = Signal(QPoint)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,9 +54,9 @@ class TableBar(QWidget):
         row.addWidget(self.filter, 1)
         for widget in (self.number, self.group, self.differing, self.columns, self.views):
             row.addWidget(widget)
-        self.differing.clicked.connect(self.differing_asked)
-        self.columns.clicked.connect(lambda: self.columns_asked.emit(_below(self.columns)))
-        self.views.clicked.connect(lambda: self.views_asked.emit(_below(self.views)))
+        self.differing.clicked.connect(self.differing_requested)
+        self.columns.clicked.connect(lambda: self.columns_requested.emit(_below(self.columns)))
+        self.views.clicked.connect(lambda: self.views_requested.emit(_below(self.views)))
         self.group.clicked.connect(lambda: self._open(self.group_menu()))
 
     def show_layout(self, layout: TableLayout, catalogue: Catalogue, typed: bool = False) -> None:
@@ -104,12 +104,12 @@ class TableBar(QWidget):
         menu.addSeparator()
         no = menu.addAction("Do not group")
         no.setEnabled(bool(self._layout.group_by))
-        no.triggered.connect(lambda: self.group_asked.emit(()))
+        no.triggered.connect(lambda: self.group_requested.emit(()))
         return menu
 
     def _toggle(self, name: str, on: bool) -> None:
         others = tuple(field for field in self._layout.group_by if field != name)
-        self.group_asked.emit((*others, name) if on else others)
+        self.group_requested.emit((*others, name) if on else others)
 
     def _open(self, menu: QMenu) -> None:
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -134,7 +134,7 @@ class FilterBox(QLineEdit):
     """``changed``: the filter as it is now; ``left``: Down was pressed, for the table to take the keys."""
 
     changed = Signal(str)
-    leave_asked = Signal()
+    leave_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -270,7 +270,7 @@ class FilterBox(QLineEdit):
                 self._list.hide()
                 self.apply()
         elif key == Qt.Key.Key_Down:
-            self.leave_asked.emit()
+            self.leave_requested.emit()
         else:
             super().keyPressEvent(event)
 

@@ -37,9 +37,9 @@ _HINT = "Drag or Alt+Up, Alt+Down moves a column"
 
 
 class AtStep(QWidget):
-    """A metric and a step; ``column_asked`` has the name of their field."""
+    """A metric and a step; ``column_requested`` has the name of their field."""
 
-    column_asked = Signal(str)
+    column_requested = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -87,7 +87,7 @@ class AtStep(QWidget):
 
     def _ask(self) -> None:
         if self.step.currentText() and self.metrics.currentData():
-            self.column_asked.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
+            self.column_requested.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
 
 
 class ColumnChooser(QFrame):
@@ -112,7 +112,7 @@ class ColumnChooser(QFrame):
         self.list.itemChanged.connect(lambda _item: self._tell())
         self.list.model().rowsMoved.connect(lambda *_: self._tell())
         self.at_step = AtStep(self)
-        self.at_step.column_asked.connect(self.add)
+        self.at_step.column_requested.connect(self.add)
         hint = PlainLabel(_HINT, self, role="small")
         vbox(self.search, self.list, hint, self.at_step, into=self, margins=SPACE)
 

@@ -30,11 +30,11 @@ MANY_MENU = "many rows"
 
 
 class TableCommands(QObject):
-    """``ticks_asked``: frozenset of runs to be overlaid and no others."""
+    """``ticks_requested``: frozenset of runs to be overlaid and no others."""
 
     changed = Signal(object)  # Changes
     message_requested = Signal(object)  # Message
-    ticks_asked = Signal(object)
+    ticks_requested = Signal(object)
 
     def __init__(self, table: RunTable, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -43,7 +43,7 @@ class TableCommands(QObject):
         self._actions: Actions | None = None
         self._sheet: ManySheet | None = None
         table.ticked.connect(self.tick)
-        table.menu_asked.connect(self._menu)
+        table.menu_requested.connect(self._menu)
         table.selection_changed.connect(lambda _runs: self._actions.update(self) if self._actions else None)
 
     def set_actions(self, actions: Actions) -> None:
@@ -72,7 +72,7 @@ class TableCommands(QObject):
         if len(after) > MOST_TICKED:
             text = f"Only the first {MOST_TICKED} of {len(after)} runs are overlaid; group them to see means instead."
             self.message_requested.emit(Message("info", text))
-        self.ticks_asked.emit(frozenset(after[:MOST_TICKED]))
+        self.ticks_requested.emit(frozenset(after[:MOST_TICKED]))
 
     def toggle(self) -> None:
         """Overlay the selected runs; hide their curves if all of them are overlaid."""
@@ -83,7 +83,7 @@ class TableCommands(QObject):
             self.tick(selected_runs, not all(run_id in self.table.model.ticks for run_id in selected_runs))
 
     def untick_all(self) -> None:
-        self.ticks_asked.emit(frozenset())
+        self.ticks_requested.emit(frozenset())
 
     # Tags and notes
     def edit_many(self) -> None:

@@ -40,7 +40,7 @@ class RunTable(QWidget):
     selection_changed = Signal(list)  # run ids
     ticked = Signal(list, bool)
     run_opened = Signal(int)
-    menu_asked = Signal(QPoint)  # for the selected runs
+    menu_requested = Signal(QPoint)  # for the selected runs
     listed = Signal(object)  # Listing, when its rows are shown
     failed = Signal(str)
 
@@ -66,18 +66,18 @@ class RunTable(QWidget):
     def _connect(self) -> None:
         bar, view, reader = self.bar, self.view, self.reader
         bar.filter.changed.connect(lambda text: self.show_layout(replace(self.arrangement, filter=text)))
-        bar.filter.leave_asked.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
-        bar.group_asked.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
-        bar.differing_asked.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
-        bar.columns_asked.connect(lambda position: self.choose_columns(position))
-        bar.views_asked.connect(self._show_views)
-        view.sort_asked.connect(lambda column: self.sort_by(self.model.fields[column].name))
-        view.header_menu_asked.connect(self._header_menu)
-        view.rows_menu_asked.connect(self.menu_asked)
+        bar.filter.leave_requested.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
+        bar.group_requested.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
+        bar.differing_requested.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
+        bar.columns_requested.connect(lambda position: self.choose_columns(position))
+        bar.views_requested.connect(self._show_views)
+        view.sort_requested.connect(lambda column: self.sort_by(self.model.fields[column].name))
+        view.header_menu_requested.connect(self._header_menu)
+        view.rows_menu_requested.connect(self.menu_requested)
         view.run_opened.connect(self.run_opened)
         view.ticked.connect(self.ticked)
         view.group_ticked.connect(self.tick_group)
-        view.copy_asked.connect(self.copy)
+        view.copy_requested.connect(self.copy)
         view.selectionModel().currentRowChanged.connect(self._row_changed)
         view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
         view.horizontalHeader().sectionResized.connect(self._on_resized)

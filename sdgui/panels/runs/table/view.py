@@ -69,9 +69,9 @@ class RunTableView(_Table):
 
     ticked = Signal(list, bool)  # run ids, whether they are to be ticked
     group_ticked = Signal(int)  # the runs of a closed one are not here
-    sort_asked = Signal(int)  # column
-    header_menu_asked = Signal(int, QPoint)
-    rows_menu_asked = Signal(QPoint)
+    sort_requested = Signal(int)  # column
+    header_menu_requested = Signal(int, QPoint)
+    rows_menu_requested = Signal(QPoint)
     run_opened = Signal(int)
 
     def __init__(self, model: RunTableModel, parent: QWidget) -> None:
@@ -83,12 +83,12 @@ class RunTableView(_Table):
         self.setColumnWidth(0, NAME_WIDTH)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(
-            lambda point: self.rows_menu_asked.emit(self.viewport().mapToGlobal(point))
+            lambda point: self.rows_menu_requested.emit(self.viewport().mapToGlobal(point))
         )
         header = self.horizontalHeader()
         header.setSectionsMovable(True)
         header.setFirstSectionMovable(False)
-        header.sectionClicked.connect(self.sort_asked)
+        header.sectionClicked.connect(self.sort_requested)
         header.customContextMenuRequested.connect(lambda point: self._header_menu(header, point))
         self._freeze()
 
@@ -103,7 +103,7 @@ class RunTableView(_Table):
         frozen.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         frozen.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         frozen.viewport().installEventFilter(self)
-        frozen.horizontalHeader().sectionClicked.connect(self.sort_asked)
+        frozen.horizontalHeader().sectionClicked.connect(self.sort_requested)
         frozen.horizontalHeader().customContextMenuRequested.connect(
             lambda point: self._header_menu(frozen.horizontalHeader(), point)
         )
@@ -206,7 +206,7 @@ class RunTableView(_Table):
         return event.position().x() < self.columnWidth(0)
 
     def _header_menu(self, header: QHeaderView, point: QPoint) -> None:
-        self.header_menu_asked.emit(header.logicalIndexAt(point), header.mapToGlobal(point))
+        self.header_menu_requested.emit(header.logicalIndexAt(point), header.mapToGlobal(point))
 
     # The keyboard
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -219,11 +219,11 @@ class RunTableView(_Table):
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and row is not None and row.run_id is not None:
             self.run_opened.emit(row.run_id)
         elif event.matches(QKeySequence.StandardKey.Copy):
-            self.copy_asked.emit()
+            self.copy_requested.emit()
         else:
             super().keyPressEvent(event)
 
-    copy_asked = Signal()
+    copy_requested = Signal()
 
     def _opens(self, event: QKeyEvent, group: int) -> bool:
         is_open = self._model.rows.is_open(group)

@@ -39,7 +39,7 @@ class SearchBar(QWidget):
 
     changed = Signal()
     past_chosen = Signal(object)  # Query with filters, from the history or the saved searches
-    paste_asked = Signal()  # the clipboard holds an image or files
+    paste_requested = Signal()  # the clipboard holds an image or files
     left_downwards = Signal()  # Down without a newer query: the focus may go to the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
@@ -246,7 +246,7 @@ class SearchBar(QWidget):
             if enter and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
                 return self._add_typed_part(-1.0)
             if event.matches(QKeySequence.StandardKey.Paste) and _holds_images():
-                self.paste_asked.emit()
+                self.paste_requested.emit()
                 return True
             if event.key() == Qt.Key.Key_Up:
                 return self._walk_history(1)

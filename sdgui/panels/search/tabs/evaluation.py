@@ -35,11 +35,11 @@ TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
-    """``query_selected``: a ``Known``; ``activated``: Enter or double click. ``compare_asked(k)``: pairs."""
+    """``query_selected``: a ``Known``; ``activated``: Enter or double click. ``compare_requested(k)``: pairs."""
 
     query_selected = Signal(object)
     activated = Signal(object)
-    compare_asked = Signal(int)
+    compare_requested = Signal(int)
     way_changed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -101,7 +101,7 @@ class EvaluationPane(QWidget):
 
     def _connect(self) -> None:
         self.way.activated.connect(self._way_chosen)
-        self.k_box.activated.connect(lambda _row: self.compare_asked.emit(int(self.k_box.currentData())))
+        self.k_box.activated.connect(lambda _row: self.compare_requested.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._current_changed)
         self.table.activated.connect(self._on_activated)
@@ -143,7 +143,7 @@ class EvaluationPane(QWidget):
     def _way_changed(self) -> None:
         self.k_box.setVisible(self.current_way == PAIRS)
         if self.current_way == PAIRS and self._pairs is None:
-            self.compare_asked.emit(int(self.k_box.currentData()))
+            self.compare_requested.emit(int(self.k_box.currentData()))
         self._fill()
         self.way_changed.emit(self.current_way)
 

@@ -44,10 +44,10 @@ _POPUP = 16 * SPACE
 
 
 class MapPage(QWidget):
-    """``map_asked(captions)``: the page is shown without a map, or captions are toggled."""
+    """``map_requested(captions)``: the page is shown without a map, or captions are toggled."""
 
-    map_asked = Signal(bool)
-    like_asked = Signal(str, int)  # path, row
+    map_requested = Signal(bool)
+    like_requested = Signal(str, int)  # path, row
     names_wanted = Signal(list, list)  # rows of images and numbers of captions
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
@@ -101,7 +101,7 @@ class MapPage(QWidget):
 
     def _connect(self) -> None:
         self.color.activated.connect(lambda _row: self._recolor())
-        self.captions.toggled.connect(self.map_asked)
+        self.captions.toggled.connect(self.map_requested)
         self.fit.clicked.connect(self.canvas.show_all)
         self.canvas.hovered.connect(self._show_popup)
         self.canvas.lassoed.connect(self._show_lassoed)
@@ -119,12 +119,12 @@ class MapPage(QWidget):
         self._set_points(MapPoints())
         self.status.setText("")
         if self.isVisible():
-            self.map_asked.emit(self.captions.isChecked())
+            self.map_requested.emit(self.captions.isChecked())
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self.empty:
-            self.map_asked.emit(self.captions.isChecked())
+            self.map_requested.emit(self.captions.isChecked())
 
     def show_map(self, answer: Mapping[str, Any]) -> None:
         """Show an answer of ``search_map``, quick or final."""
@@ -235,7 +235,7 @@ class MapPage(QWidget):
         like.setEnabled(len(selected_items) == 1)
         path = str(selected_items[0].path) if selected_items else ""
         row = self._points.row_of(path)
-        like.triggered.connect(lambda: self.like_asked.emit(path, row))
+        like.triggered.connect(lambda: self.like_requested.emit(path, row))
         self._export.fill(menu, selected_items)
 
 

@@ -30,7 +30,7 @@ class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     """A view box in which a left drag draws."""
 
     drawn = Signal(object, bool)  # points of the lasso in view coordinates, whether it is finished
-    reset_asked = Signal()
+    reset_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__(enableMenu=False, lockAspect=True)
@@ -52,7 +52,7 @@ class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     def mouseClickEvent(self, ev: Any) -> None:
         if ev.double() and ev.button() == Qt.MouseButton.LeftButton:
             ev.accept()
-            self.reset_asked.emit()
+            self.reset_requested.emit()
 
 
 class MapCanvas(QWidget):
@@ -87,7 +87,7 @@ class MapCanvas(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._view)
         self._box.drawn.connect(self._draw_lasso)
-        self._box.reset_asked.connect(self.show_all)
+        self._box.reset_requested.connect(self.show_all)
         self._view.scene().sigMouseMoved.connect(self._mouse_moved)
         self._view.scene().sigMouseClicked.connect(self._mouse_clicked)
         theme().changed.connect(self._restyle)

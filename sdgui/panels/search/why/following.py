@@ -28,7 +28,7 @@ _TYPING = 60  # ms in which further key presses join a request
 class Explained(Protocol):
     """A side of Search that can show explanations below its results."""
 
-    why_asked: Any  # a signal
+    why_requested: Any  # a signal
 
     @property
     def why(self) -> WhyView:
@@ -60,7 +60,7 @@ class WhyFollowing(QObject):
         self._soon.timeout.connect(self._ask_all)
         query.changed.connect(self._changed)
         for number, (side, session) in enumerate(zip(sides, sessions, strict=True)):
-            side.why_asked.connect(self.toggle)
+            side.why_requested.connect(self.toggle)
             session.collection_opened.connect(lambda _facts, number=number: self._ask(number))
 
     def toggle(self) -> None:

@@ -22,9 +22,9 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class SweepView(QWidget):
-    """Progress, trials and plots of a sweep. ``run_asked`` carries the run folder of a trial's first seed."""
+    """Progress, trials and plots of a sweep. ``run_requested`` carries the run folder of a trial's first seed."""
 
-    run_asked = Signal(object)  # Path
+    run_requested = Signal(object)  # Path
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -116,7 +116,7 @@ class SweepView(QWidget):
         number = index.siblingAtColumn(0).data(SORT)
         if self._look is not None and self._look.study is not None and isinstance(number, int):
             seed = self._look.study.seeds[0]
-            self.run_asked.emit(self._look.folder / "runs" / f"{trial_name(number)}-s{seed}")
+            self.run_requested.emit(self._look.folder / "runs" / f"{trial_name(number)}-s{seed}")
 
 
 def state_text(look: StudySnapshot) -> str:

@@ -82,7 +82,7 @@ def test_step_time_is_the_median_of_three_rounds(out: StudyDir) -> None:
     [
         ("print('well')", ""),
         ("import sys; print('first'); print('no memory\\n', file=sys.stderr); sys.exit(1)", "no memory"),
-        ("import sys; sys.exit(3)", "measuring the step time exited unexpectedly with status 3"),
+        ("import sys; sys.exit(3)", "the step-time measurement exited unexpectedly with status 3"),
     ],
 )
 def test_reasons_why_a_local_step_time_is_missing(

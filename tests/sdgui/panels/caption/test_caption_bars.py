@@ -35,7 +35,7 @@ def test_find_and_replace_counts_while_typing_and_asks_once(qtbot: QtBot) -> Non
     bar = ReplaceBar(lambda: texts)
     qtbot.addWidget(bar)
     asked, opened = list[Finder](), list[bool]()
-    bar.replace_asked.connect(asked.append)
+    bar.replace_requested.connect(asked.append)
     bar.open_changed.connect(opened.append)
     assert (bar.isVisible(), bar.is_open, bar.button.isEnabled(), bar.count_label.text()) == (False, False, False, "")
     bar.words.setText("cat")

@@ -129,7 +129,7 @@ def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     assert asked[1] == files.folder / "out" / "captions.csv"
     del files.images[1]
     used: list[tuple[str, int]] = []
-    files.files.use_asked.connect(lambda manifest, images: used.append((manifest, images)))
+    files.files.use_requested.connect(lambda manifest, images: used.append((manifest, images)))
     files.files.save_training_data()
     qtbot.waitUntil(lambda: len(files.messages) == 3)
     table = files.folder / "home" / "data" / "captions" / "train.csv"

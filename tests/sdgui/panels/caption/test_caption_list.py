@@ -232,9 +232,9 @@ def test_cells_have_accessible_texts_and_tooltips(view: CaptionsList) -> None:
 
 def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsList) -> None:
     menus: list[QPoint] = []
-    view.menu_asked.connect(menus.append)
+    view.menu_requested.connect(menus.append)
     asked: list[tuple[str, str]] = []
-    view.captions.edit_asked.connect(lambda path, text: asked.append((path, text)))
+    view.captions.edit_requested.connect(lambda path, text: asked.append((path, text)))
     view.setCurrentIndex(QModelIndex())
     view.edit_current()
     view.preview_current()

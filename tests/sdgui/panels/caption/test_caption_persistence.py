@@ -297,7 +297,7 @@ def test_captions_become_training_data_and_a_config(qtbot: QtBot, panel: Caption
     assert panel.view.bar.message is not None
     remedy = panel.view.bar.message.remedy
     assert remedy is not None
-    with qtbot.waitSignal(panel.define_asked) as defined:
+    with qtbot.waitSignal(panel.define_requested) as defined:
         remedy.do()
     (config,) = defined.args or [None]
     assert config is not None

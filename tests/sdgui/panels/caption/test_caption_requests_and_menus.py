@@ -177,7 +177,7 @@ def test_without_a_model_captioning_is_refused_and_the_next_step_is_the_demo(
     panel = open_panel()
     view, made, told, defined = panel.view, list[str](), list[Message](), list[Any]()
     panel.message_requested.connect(told.append)
-    panel.define_asked.connect(defined.append)
+    panel.define_requested.connect(defined.append)
     for way in (panel.caption_waiting, panel.caption_selected, panel.caption_all):
         view.bar.clear()
         view.target.setFocus()
@@ -208,7 +208,7 @@ def test_without_a_model_captioning_is_refused_and_the_next_step_is_the_demo(
         raise StoreError("The run is gone.")
 
     monkeypatch.setattr("sdgui.panels.caption.panel.training_config", gone)
-    panel.files.use_asked.emit("/x/train.csv", 3)
+    panel.files.use_requested.emit("/x/train.csv", 3)
     assert view.bar.text == "The run is gone."
     panel.persistence.failed.emit("The disk is full.")
     assert (view.bar.text, view.bar.message is not None and view.bar.message.level) == ("The disk is full.", "error")
@@ -217,7 +217,7 @@ def test_without_a_model_captioning_is_refused_and_the_next_step_is_the_demo(
 def test_menus_of_the_list_and_of_the_buttons(open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     panel, opened = open_panel(), list[QMenu]()
     monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: opened.append(menu))
-    panel.view.list.menu_asked.emit(QPoint(3, 3))
+    panel.view.list.menu_requested.emit(QPoint(3, 3))
 
     def texts(menu: QMenu) -> list[str]:
         return [action.text().replace("&", "") for action in menu.actions() if action.text()]

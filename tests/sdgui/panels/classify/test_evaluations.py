@@ -46,7 +46,7 @@ class Session(QObject):
 
 
 class Source(QObject):
-    run_asked = Signal()
+    run_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ class Compare:
 
 
 class View(QWidget):
-    few_shot_asked = Signal(str, int)
-    compare_asked = Signal(object, object)
-    measure_asked = Signal(object)
+    few_shot_requested = Signal(str, int)
+    compare_requested = Signal(object, object)
+    measure_requested = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,16 +126,16 @@ METHODS = [a_measure("image"), a_measure("knn"), a_measure("zero-shot")]
 def test_selected_methods_are_evaluated_one_after_another(parts: Parts) -> None:
     view, source = parts.view, parts.view.source
     source.wrong = "Choose a model."
-    source.run_asked.emit()
+    source.run_requested.emit()
     assert [(message.level, message.text) for message in parts.messages] == [("error", "Choose a model.")]
     source.wrong = ""
     parts.session.is_busy = True
-    source.run_asked.emit()
+    source.run_requested.emit()
     assert (parts.session.calls, source.saved) == ([], 0), "one is under way"
     parts.session.is_busy = False
     source.selected_measures = METHODS[:2]
     view.bar.show_message(Message("info", "of before"))
-    source.run_asked.emit()
+    source.run_requested.emit()
     assert (view.bar.message, source.saved) == (None, 1)
     assert view.busy == ["Linear probe: opening the model"]
     assert [given[0] for _, given, _ in parts.session.calls] == METHODS[:1]
@@ -192,12 +192,12 @@ def test_long_evaluations_show_progress_and_can_be_cancelled(parts: Parts) -> No
 
 
 def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
-    parts.view.few_shot_asked.emit("fused", 3)
+    parts.view.few_shot_requested.emit("fused", 3)
     assert parts.session.calls == [], "no result is shown"
     found = a_result()
     parts.view.results.add(found)
     for kind, method in (("fused", "fused"), ("image", "image")):
-        parts.view.few_shot_asked.emit(kind, 3)
+        parts.view.few_shot_requested.emit(kind, 3)
         name, (measure, draws, _done, _failed, _partial), _ = parts.session.calls[-1]
         assert (name, measure.method, measure.target, draws) == ("few-shot", method, found.measure.target, 3)
         assert measure.settings.k == 7
@@ -215,22 +215,22 @@ def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
 
 def test_two_results_are_compared_after_evaluating_the_missing_one(parts: Parts) -> None:
     view, (a, b) = parts.view, METHODS[:2]
-    view.compare_asked.emit(a, b)
+    view.compare_requested.emit(a, b)
     assert view.busy[-1] == "Comparing"
     _, (_, _, done, failed), _ = parts.session.calls[0]
     done({"difference": 1})
     assert (view.compare.shown, view.busy[-1]) == ([(a, b, {"difference": 1})], "")
     failed(Failure("Other images."))
     assert (view.compare.shown[-1], parts.messages[-1].text) == ("failed", "Other images.")
-    view.measure_asked.emit(b)
+    view.measure_requested.emit(b)
     assert len(parts.session.calls) == 1, "nothing is compared"
     view.compare.at = a
     parts.session.is_busy = True
-    view.measure_asked.emit(b)
+    view.measure_requested.emit(b)
     assert len(parts.session.calls) == 1
     parts.session.is_busy = False
     view.results.add(a_result(a))
-    view.measure_asked.emit(b)
+    view.measure_requested.emit(b)
     name, given, more = parts.session.calls[-1]
     assert (name, given[0], more) == ("measure", b, {"beside": a})
     assert view.busy[-1] == "20 nearest: opening the model"

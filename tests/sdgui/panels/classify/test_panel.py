@@ -43,7 +43,7 @@ def test_unsupported_data_are_reported_in_the_panels_message_bar(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
-    panel.view.source.run_asked.emit()
+    panel.view.source.run_requested.emit()
     assert "Choose labelled images" in panel.view.bar.text
     choose(qtbot, panel, folder / "bare.csv")
     assert "has no labels" in panel.view.bar.text
@@ -145,7 +145,7 @@ def test_an_answer_about_a_hidden_result_is_dropped(qtbot: QtBot, open_classify:
     mistakes = panel.view.mistakes.gallery.model.rowCount()
     panel.view.results.choose(first.measure)
     panel.view.matrix.ask_cell(0, 1)
-    panel.view.mistakes.more_asked.emit(0)
+    panel.view.mistakes.more_requested.emit(0)
     panel.view.results.choose(second.measure)  # before the worker has answered
     qtbot.waitUntil(lambda: not panel.session.busy("cell") and not panel.session.busy("mistakes"))
     assert panel.view.matrix.gallery.items() == []

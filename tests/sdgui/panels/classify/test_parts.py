@@ -220,7 +220,7 @@ def test_images_to_classify_are_requested_a_few_at_a_time(qtbot: QtBot, tmp_path
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     tab, asked = TryTab(tmp_path, settings), list[tuple[list[str], bool]]()
     qtbot.addWidget(tab)
-    tab.predictions_asked.connect(lambda paths, _names, current: asked.append((paths, current)))
+    tab.predictions_requested.connect(lambda paths, _names, current: asked.append((paths, current)))
     tab.ask_more()
     assert asked == [], "there is no image"
     paths = [f"/{number}.png" for number in range(40)]

@@ -155,7 +155,7 @@ def test_a_failed_cell_request_is_repeated(
         )
         panel.view.matrix.ask_cell(0, 1)
         assert panel.view.bar.text == "It ended."
-        panel.view.mistakes.more_asked.emit(12)
+        panel.view.mistakes.more_requested.emit(12)
         assert panel.view.mistakes._requested == panel.view.mistakes.gallery.model.rowCount()
     panel.view.matrix.ask_cell(0, 1)
     qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)

@@ -135,7 +135,7 @@ def test_saved_data_become_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_
     assert not place.view.use_button.isEnabled()
     place.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=10000)
-    with qtbot.waitSignal(place.define_asked) as signal:
+    with qtbot.waitSignal(place.define_requested) as signal:
         place.view.use_button.click()
     config = signal.args[0]
     assert isinstance(config, RunConfig)
@@ -156,7 +156,7 @@ def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     place.rank()
     qtbot.waitUntil(lambda: "no column title" in place.view.bar.text)
     assert place.ranked is first_ranking
-    with qtbot.waitSignal(place.define_asked) as signal:
+    with qtbot.waitSignal(place.define_requested) as signal:
         place.view.use_button.click()
     assert signal.args[0].name == "clip cleaned", "of the run that ranked what was saved"
     assert signal.args[0].data.train == str(tmp_path / "clean.csv")

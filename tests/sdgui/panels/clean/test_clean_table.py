@@ -118,7 +118,7 @@ def test_the_table_announces_selection_and_sorting(qtbot: QtBot) -> None:
     table.show()
     selections, sorts = list[list[int]](), list[tuple[str, bool]]()
     table.chosen.connect(selections.append)
-    table.sort_asked.connect(lambda key, descending: sorts.append((key, descending)))
+    table.sort_requested.connect(lambda key, descending: sorts.append((key, descending)))
     table.pairs.show_pairs(RankedPairs(some_pairs(shuffled=1), {}), range(4))
     head = table.horizontalHeader()
     modes = [head.sectionResizeMode(column) == QHeaderView.ResizeMode.Stretch for column in range(7)]

@@ -184,7 +184,7 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     view.more.click()
     menu = menus[-1]
     assert all(action.isEnabled() for action in menu.actions())
-    panel.source_asked.connect(lambda *request: heard.append(request))
+    panel.source_requested.connect(lambda *request: heard.append(request))
     monkeypatch.setattr(view.source, "hold_out", lambda: heard.append("held out"))
     entry(menu, "Hold out").trigger()
     entry(menu, "Search these").trigger()
@@ -199,7 +199,7 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     assert view.bar.text == "2 images are in the basket, left out."
     entry(menu, "Undo").trigger()
     assert panel.rows.excluded == {1}
-    panel.define_asked.connect(lambda config: heard.append(config.data.train))
+    panel.define_requested.connect(lambda config: heard.append(config.data.train))
     entry(menu, "Use in a new").trigger()
     assert heard == ["held out", ("search", "/one.csv"), "/one.csv"]
     titles: list[str] = []
@@ -364,7 +364,7 @@ def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: D
     assert loaded is not None
     assert loaded.preset == "clip"
     configs: list[RunConfig] = []
-    page.define_asked.connect(configs.append)
+    page.define_requested.connect(configs.append)
     page.use.click()
     assert configs == [], "there are no data yet"
     page.show_source("/one.csv")

@@ -204,9 +204,9 @@ def shown(page: GroupsPage) -> list[tuple[str, str, str, bool]]:
 def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -> None:
     buttons = (groups.check, groups.copies, groups.leaks)
     requests: list[Any] = []
-    groups.check_asked.connect(lambda: requests.append("check"))
-    groups.other_asked.connect(lambda: requests.append("other"))
-    groups.exclude_asked.connect(requests.append)
+    groups.check_requested.connect(lambda: requests.append("check"))
+    groups.other_requested.connect(lambda: requests.append("other"))
+    groups.exclude_requested.connect(requests.append)
     groups.show_checked(None, rows())
     groups._exclude_copies()
     groups._exclude_leaks()

@@ -150,7 +150,7 @@ def test_the_compared_split_becomes_validation_data_if_there_is_none(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
     defined: list[RunConfig] = []
-    panel.define_asked.connect(defined.append)
+    panel.define_requested.connect(defined.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel.compare_with({"val": "/held.csv"})
     panel.use()
@@ -165,7 +165,7 @@ def test_an_experiment_on_the_data_keeps_matching_validation_data(
     panel._services.store.add_experiment(mine.model_copy(update={"data": data}), "mine")
     panel.refresh()
     configs: list[RunConfig] = []
-    panel.define_asked.connect(configs.append)
+    panel.define_requested.connect(configs.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel._asked("use")
     panel._saved({"path": "/kept.csv", "images": 1, "captions": 1})
@@ -180,7 +180,7 @@ def test_an_experiment_on_the_data_keeps_matching_validation_data(
 
 def test_the_suggested_name_shows_the_training_data(panel: DataPanel) -> None:
     names: list[str] = []
-    panel.define_asked.connect(lambda config: names.append(config.name))
+    panel.define_requested.connect(lambda config: names.append(config.name))
     panel.rows = SourceRows("/data/pairs.csv")
     panel.use()
     panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")

@@ -232,7 +232,7 @@ def test_data_are_inspected_and_a_held_out_split_is_filled_in(
 ) -> None:
     requests: list[tuple[str, str]] = []
     held: list[object] = []
-    define.source_asked.connect(lambda *args: requests.append(args))
+    define.source_requested.connect(lambda *args: requests.append(args))
     cards.held_out.connect(held.append)
     cards.cards[TRAIN].widget.look.click()
     assert requests == [("data", str(tmp_path / "train.csv"))]

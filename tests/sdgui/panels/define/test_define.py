@@ -204,7 +204,7 @@ def test_a_conflict_of_a_hidden_experiment_links_back_to_it(
     define.form.set_value("seed", 5)
     define.select(Selection())
     qtbot.waitUntil(lambda: "was changed in another window" in define.bar.text)
-    with qtbot.waitSignal(define.experiment_asked) as signal:
+    with qtbot.waitSignal(define.experiment_requested) as signal:
         define.bar.press_remedy()
     assert signal.args == [experiment]
     define.select(Selection(experiment))

@@ -88,7 +88,7 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     define.form.set_value("data.val", str(val))
     bar.steps.setValue(40)
     shown: list[str] = []
-    define.source_asked.connect(lambda panel, source: shown.extend([panel, source]))
+    define.source_requested.connect(lambda panel, source: shown.extend([panel, source]))
     with qtbot.waitSignal(bar.created, timeout=10_000) as made:
         bar.make.click()
     folder = Path(made.args[0])

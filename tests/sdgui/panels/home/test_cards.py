@@ -83,7 +83,7 @@ def test_a_finished_card_shows_its_metric_and_samples(qtbot: QtBot) -> None:
     card.show()
     assert card.line.text() == f"Not validated · 1 min · {when(80.0)}"
     assert not card.curve.isVisible()
-    card.search_asked.connect(requests.append)
+    card.search_requested.connect(requests.append)
     button = card.findChild(QPushButton)
     assert button is not None
     button.click()
@@ -107,7 +107,7 @@ def test_a_failed_card_shows_the_reason_and_the_remedy(qtbot: QtBot) -> None:
     card, requests = FailedCard(FAILED, "clip · run 2"), list[tuple[str, int]]()
     qtbot.addWidget(card)
     card.show()
-    card.edit_asked.connect(lambda number: requests.append(("edit", number)))
+    card.edit_requested.connect(lambda number: requests.append(("edit", number)))
     card.dismissed.connect(lambda number: requests.append(("dismiss", number)))
     assert card.reason.text() == "No such file. Choose another. third"
     assert card.accessibleName() == f"clip · run 2: {card.reason.text()}"
@@ -133,7 +133,7 @@ def test_an_interrupted_run_is_resumed_where_possible(qtbot: QtBot, kind: type[P
     for changes in ({"step": 30}, {"step": 0}, {"step": 30, "is_own": False}):
         card = kind(replace(FAILED, **cast(Any, changes)), "clip · run 2")
         qtbot.addWidget(card)
-        card.resume_asked.connect(asked.append)
+        card.resume_requested.connect(asked.append)
         for button in card.findChildren(QPushButton):
             if button.text() == "Resume":
                 button.click()
@@ -381,7 +381,7 @@ def test_seen_failures_are_remembered(panel: HomePanel) -> None:
 
 def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> None:
     requests: list[Any] = []
-    panel.define_asked.connect(requests.append)
+    panel.define_requested.connect(requests.append)
     panel.message_requested.connect(requests.append)
     (tmp_path / "pairs.csv").write_text("filepath,title\n")
     (tmp_path / "notes.txt").touch()

@@ -114,7 +114,7 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     view = home_of(window).view
     qtbot.waitUntil(lambda: set(view.done) == {done_run.id} and set(view.failed) == {failed.id})
     assert view.failed[failed.id].reason.text() == "/data/x.csv does not exist. Choose another table."
-    view.failed[failed.id].edit_asked.emit(broken_experiment)
+    view.failed[failed.id].edit_requested.emit(broken_experiment)
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     assert (window.panel, define.head.title.text()) == ("define", "broken")
@@ -125,7 +125,7 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     view.failed[failed.id].dismissed.emit(failed.id)
     qtbot.waitUntil(lambda: not view.failed)
     window.experiments.select_experiment(broken_experiment)
-    view.done[done_run.id].search_asked.emit(done_run.id)
+    view.done[done_run.id].search_requested.emit(done_run.id)
     assert window.panel == "search"
     assert window.selection.experiment_id == broken_experiment, "what is selected in the tree stays"
     window.show_panel("home")

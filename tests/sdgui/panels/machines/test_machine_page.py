@@ -103,7 +103,7 @@ def test_a_machine_is_shown_with_its_known_facts(page: MachinePage) -> None:
 def test_the_buttons_of_a_machine_send_requests(qtbot: QtBot, page: MachinePage) -> None:
     received: list[object] = []
     for name in ("check", "install", "remove"):
-        getattr(page, f"{name}_asked").connect(lambda name=name: received.append(name))
+        getattr(page, f"{name}_requested").connect(lambda name=name: received.append(name))
     page.changed.connect(received.append)
     page.show_machine(SLURM, None, READY)
     for button in (page.check, page.install, page.remove):

@@ -77,7 +77,7 @@ def test_waiting_runs_are_dragged_and_moved_by_keys(window: MainWindow, panel: M
     qtbot.keyClick(table, Qt.Key.Key_Delete)
     settle(window)
     assert [run.id for run in store.queue()] == [first, second]
-    panel.queue.place_asked.emit([second], "far")
+    panel.queue.place_requested.emit([second], "far")
     settle(window)
     assert [run.machine for run in store.queue()] == ["", "far"]
 
@@ -92,7 +92,7 @@ def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: Machin
     assert field.value() == 3
     field.setValue(5)
     assert (window.services.launcher.limit, len(window.services.hosts.listing())) == (5, 1)
-    panel.page.remove_asked.emit()
+    panel.page.remove_requested.emit()
     assert len(window.services.hosts.listing()) == 1, "this computer stays"
 
 
@@ -314,8 +314,8 @@ def test_waiting_runs_are_counted_and_removed_with_a_message(
     said, changed = list[str](), list[Changes]()
     panel.message_requested.connect(lambda message: said.append(message.text))
     panel.changed.connect(changed.append)
-    panel.queue.table.leave_asked.emit([])
-    panel.queue.table.leave_asked.emit([first, second])
+    panel.queue.table.leave_requested.emit([])
+    panel.queue.table.leave_requested.emit([first, second])
     settle(window)
     assert said == ["Took 2 runs out of the queue."]
     assert [set(change.runs) for change in changed] == [{first, second}]

@@ -31,9 +31,9 @@ def heard(page: QueuePage) -> list[object]:
     """What the page tells, in order."""
     received: list[object] = []
     page.table.rows.reordered.connect(lambda ids: received.append(list(ids)))
-    page.table.leave_asked.connect(lambda ids: received.append(("leave", *ids)))
+    page.table.leave_requested.connect(lambda ids: received.append(("leave", *ids)))
     page.table.run_opened.connect(lambda run: received.append(("open", run)))
-    page.place_asked.connect(lambda ids, host: received.append((host, *ids)))
+    page.place_requested.connect(lambda ids, host: received.append((host, *ids)))
     page.limit_changed.connect(lambda limit: received.append(("limit", limit)))
     return received
 

@@ -26,7 +26,7 @@ def editor(qtbot: QtBot) -> tuple[ScriptEditor, list[str], list[Machine]]:
     """An editor, what it asked for, and the machines that it would keep."""
     script, requests, saved = ScriptEditor(), list[str](), list[Machine]()
     qtbot.addWidget(script)
-    script.script_asked.connect(requests.append)
+    script.script_requested.connect(requests.append)
     script.changed.connect(saved.append)
     return script, requests, saved
 

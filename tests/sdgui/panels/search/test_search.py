@@ -108,7 +108,7 @@ def test_an_image_query_keeps_prompts_and_previous_searches(
     bar = search.view.query
     bar.prompts.setCurrentIndex(1)
     search.view.tabs.setCurrentIndex(MAP)
-    search.view.like_asked.emit(str(folder / "images" / "2.png"), 2)
+    search.view.like_requested.emit(str(folder / "images" / "2.png"), 2)
     assert search.view.tabs.currentIndex() == IMAGES_TAB
     assert bar.query().prompts == bar.prompts.itemData(1)
     assert [query.words for query in bar._history.recent] == ["moon"]
@@ -139,13 +139,13 @@ def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: P
     bar.line.setText("x")
     bar.plus.click()
     assert bar.chips.parts()[1].weight == 1
-    with qtbot.waitSignal(bar.paste_asked):
+    with qtbot.waitSignal(bar.paste_requested):
         QGuiApplication.clipboard().setImage(search.grab().toImage())
         qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
     before, both = bar.line.text(), QMimeData()
     both.setUrls([QUrl.fromLocalFile("/p/a.png")])
     both.setText("/p/a.png")
-    with qtbot.waitSignal(bar.paste_asked):
+    with qtbot.waitSignal(bar.paste_requested):
         QGuiApplication.clipboard().setMimeData(both)
         qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
     assert bar.line.text() == before, "a file is no word"

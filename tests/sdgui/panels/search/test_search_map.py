@@ -282,7 +282,7 @@ def page(qtbot: QtBot) -> Iterator[MapPage]:
 
 def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: MapPage) -> None:
     wanted: list[bool] = []
-    page.map_asked.connect(wanted.append)
+    page.map_requested.connect(wanted.append)
     page.clear()
     assert wanted == [], "nobody looks at it"
     host = page.parentWidget()
@@ -332,7 +332,7 @@ def test_lassoed_images_are_shown_once_each_and_marked_when_selected(page: MapPa
         ("1.png", "a cold one", "row 11"),
     ]  # fmt: skip
     menu, liked = QMenu(page), list[tuple[str, int]]()
-    page.like_asked.connect(lambda path, row: liked.append((path, row)))
+    page.like_requested.connect(lambda path, row: liked.append((path, row)))
     page.gallery.menu_opening.emit(menu, [0])
     next(action for action in menu.actions() if action.text() == "More like this").trigger()
     assert [(Path(path).name, row) for path, row in liked] == [("1.png", 11)]

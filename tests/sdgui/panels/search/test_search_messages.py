@@ -298,7 +298,7 @@ def test_evaluation_map_and_comparison_retry_after_a_failure(search: SearchPanel
     search._show_progress(0, "evaluate", "judging", 1, 2)
     one.fail("search_evaluate", Cancelled())
     assert (view.jobs.running(), bar.message) == ([], None)
-    view.compare_asked.emit(5)
+    view.compare_requested.emit(5)
     assert (one.last("search_compare")["a"], one.last("search_compare")["b"], one.last("search_compare")["k"]) == (
         ONE.model, TWO.model, 5,
     )  # fmt: skip

@@ -115,7 +115,7 @@ def pane(qtbot: QtBot) -> EvaluationPane:
 
 def test_the_evaluation_keeps_the_selected_query_and_requests_pairs_again(pane: EvaluationPane) -> None:
     asked: list[int] = []
-    pane.compare_asked.connect(asked.append)
+    pane.compare_requested.connect(asked.append)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
     assert [query.title for query in pane.model.visible_queries] == ["a", "c", "b"], "the hardest first"
     pane.model.sort(2, Qt.SortOrder.AscendingOrder)
@@ -184,7 +184,7 @@ def test_a_caption_has_the_colour_of_its_image(page: MapPage) -> None:
 
 def test_a_lasso_survives_a_better_layout_of_the_same_images(page: MapPage) -> None:
     wanted: list[bool] = []
-    page.map_asked.connect(wanted.append)
+    page.map_requested.connect(wanted.append)
     page.show_map(a_map(method="PCA"))
     assert "a better one is being computed" in page.status.text()
     page.canvas.lassoed.emit([0, 2])
@@ -193,7 +193,7 @@ def test_a_lasso_survives_a_better_layout_of_the_same_images(page: MapPage) -> N
     page.canvas.clicked.emit(1)
     assert [item.path.name for item in page.gallery.items()] == ["1.png"]
     asked: list[tuple[str, int]] = []
-    page.like_asked.connect(lambda path, row: asked.append((path, row)))
+    page.like_requested.connect(lambda path, row: asked.append((path, row)))
     menu = QMenu()
     page._fill_menu(menu, [0])
     like = next(action for action in menu.actions() if action.text() == "More like this")

@@ -55,7 +55,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     chosen, activated, compared, ways = list[str](), list[str](), list[int](), list[str]()
     pane.query_selected.connect(lambda one: chosen.append(one.title))
     pane.activated.connect(lambda one: activated.append(one.title))
-    pane.compare_asked.connect(compared.append)
+    pane.compare_requested.connect(compared.append)
     pane.way_changed.connect(ways.append)
     pane.choose_first()
     assert (pane.current(), pane.k_box.isVisible(), pane.current_way) == (None, False, TEXTS)

@@ -102,13 +102,13 @@ def test_sides_share_row_numbers_only_in_the_same_collection(
     ask(search, workers, Query(parts=(part,)))
     assert two.last("search_query")["texts"] == [{"image": "/p/2.png", "weight": 1.0}]
     assert not same_collection(search.sessions)
-    search.view.sides[1].like_asked.emit("/p/1.png", 11)
+    search.view.sides[1].like_requested.emit("/p/1.png", 11)
     assert search.view.query.query().parts == (Part(image="/p/1.png"),), "its number means nothing to the first"
-    search.view.sides[0].like_asked.emit("/p/1.png", 11)
+    search.view.sides[0].like_requested.emit("/p/1.png", 11)
     assert search.view.query.query().parts == (Part(image="/p/1.png", row=11),)
-    search.view.sides[0].part_asked.emit("/p/2.png", 12, -1.0)
+    search.view.sides[0].part_requested.emit("/p/2.png", 12, -1.0)
     assert search.view.query.query().parts[1] == Part(image="/p/2.png", row=12, weight=-1.0)
-    search.view.sides[0].captions_asked.emit("/p/2.png", 12)
+    search.view.sides[0].captions_requested.emit("/p/2.png", 12)
     asked = search.view.query.query()
     assert (asked.find, asked.true_path, asked.parts) == ("captions", "/p/2.png", (Part(image="/p/2.png", row=12),))
 
@@ -226,7 +226,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     worker = workers[ONE.model]
     search.why.selected()
     assert not search.why._soon.isActive(), "nobody wants to know"
-    one.why_asked.emit()
+    one.why_requested.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (True, True, True)
     search.why._ask_all()
     assert (one.why.title.text(), worker.count("search_why")) == ("Select an image.", 0)
@@ -261,7 +261,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count
-    one.why_asked.emit()
+    one.why_requested.emit()
     search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count + 1, "of the model that is open now"

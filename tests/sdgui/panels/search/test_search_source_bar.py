@@ -170,7 +170,7 @@ def test_the_source_is_shown_on_its_button_and_remembered(
     bar.show_index(0, "/made/one")
     bar.button.click()
     assert bar.popover.isVisible()
-    bar.collection.close_asked.emit()
+    bar.collection.close_requested.emit()
     assert not bar.popover.isVisible()
     state = json.loads(json.dumps(bar.state()))
     again = SourceBar(services)

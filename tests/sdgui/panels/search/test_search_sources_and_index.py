@@ -39,8 +39,8 @@ def test_the_collection_is_chosen_announced_and_remembered(
     told, folders, left, sheets = list[int](), list[None](), list[None](), list[bool]()
     box.changed.connect(told.append)
     box.folder_chosen.connect(lambda: folders.append(None))
-    box.close_asked.connect(lambda: left.append(None))
-    box.sheet_asked.connect(sheets.append)
+    box.close_requested.connect(lambda: left.append(None))
+    box.sheet_requested.connect(sheets.append)
 
     def seen() -> list[bool]:
         return [one.isVisible() for one in (box.data, *box.indexes, box.browse)]
@@ -253,10 +253,10 @@ def test_a_side_names_its_model_its_results_and_the_correct_image(side: SearchSi
 
 def test_keys_and_the_menu_of_a_side_explain_the_selected_image(qtbot: QtBot, side: SearchSide) -> None:
     heard: list[Any] = []
-    side.like_asked.connect(lambda *what: heard.append(("like", *what)))
-    side.part_asked.connect(lambda *what: heard.append(("part", *what)))
-    side.captions_asked.connect(lambda *what: heard.append(("captions", *what)))
-    side.why_asked.connect(lambda: heard.append("why"))
+    side.like_requested.connect(lambda *what: heard.append(("like", *what)))
+    side.part_requested.connect(lambda *what: heard.append(("part", *what)))
+    side.captions_requested.connect(lambda *what: heard.append(("captions", *what)))
+    side.why_requested.connect(lambda: heard.append("why"))
     side.current_changed.connect(lambda what: heard.append(("at", what)))
     grid = side.gallery.view
     grid.setFocus()

@@ -177,7 +177,7 @@ def test_unreadable_studies_are_reported(
         ("studies", panel.refresh),
         ("experiments", panel.edit),
         ("experiments", panel.grow),
-        ("run_in", lambda: panel.view.run_asked.emit(tmp_path)),
+        ("run_in", lambda: panel.view.run_requested.emit(tmp_path)),
     )
     for name, call in calls:
         panel.bar.clear()

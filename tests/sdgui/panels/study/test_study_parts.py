@@ -278,7 +278,7 @@ def test_runs_are_listed_with_their_progress(qtbot: QtBot, view: StudyView) -> N
     view.runs.setCurrentItem(rows[3])
     view.show_look(a_look("running", runs=(*runs[:4], a_run("sd", 2, "training"))), {})
     assert view.runs.currentIndex().row() == 3, "the row that was chosen stays chosen"
-    with qtbot.waitSignal(view.run_asked) as signal:
+    with qtbot.waitSignal(view.run_requested) as signal:
         view.runs.itemActivated.emit(view.runs.topLevelItem(1), 0)
     assert signal.args == [Path("/clip/1")]
     view.show_look(a_look("not started"), {})

@@ -251,7 +251,7 @@ def test_a_row_shows_its_error_below(parent: QWidget) -> None:
 def test_the_heading_of_a_group_folds_it(parent: QWidget) -> None:
     group = FieldGroup("objectives.x", "Matching", "Tells true pairs.")
     row, requests = FoldRow(replace(SPEC, title="Weight", unit=""), group, parent), list[None]()
-    row.fold_asked.connect(lambda: requests.append(None))
+    row.fold_requested.connect(lambda: requests.append(None))
     assert (row.button.text(), row.button.toolTip(), row.about.text()) == (
         "Matching",
         "Tells true pairs.",

@@ -240,7 +240,7 @@ def test_a_card_shows_known_facts_and_offers_to_inspect(qtbot: QtBot, services: 
         qtbot.addWidget(shown_card)
         shown_card.show()
     looked: list[str] = []
-    card.look_asked.connect(looked.append)
+    card.look_requested.connect(looked.append)
     assert (plain.look.isVisible(), card.look.isVisible(), card.figures.text()) == (False, True, "")
     about.set_source("/a.csv")
     card.look.click()

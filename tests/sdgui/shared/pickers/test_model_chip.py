@@ -104,7 +104,7 @@ def test_a_run_is_named_by_checkpoint_and_network(
     assert "saved a checkpoint" in reason(chip, "young · run 1")
     click(qtbot, chip, "young · run 1")
     assert chip.popover.isVisible(), "what is grey is not picked"
-    with qtbot.waitSignal(chip.popover.folder_asked):
+    with qtbot.waitSignal(chip.popover.folder_requested):
         chip.popover._folder.click()
     assert chip.popover.isHidden(), "the dialog is not behind it"
     opened(qtbot, chip)

@@ -265,7 +265,7 @@ def test_the_menu_opens_by_key_and_includes_panel_entries(gallery: Gallery, imag
     assert rows == [2]
     assert texts[-1] == "More like this"
     gallery.findChild(QMenu).close()
-    with qtbot.waitSignal(gallery.remove_asked) as signal:
+    with qtbot.waitSignal(gallery.remove_requested) as signal:
         QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
     assert signal.args == [[2]]
 

@@ -46,8 +46,8 @@ def buttons(tab: CompareTab) -> list[tuple[str, bool]]:
 def test_results_comparable_with_the_first_are_offered_and_requested(tab: CompareTab) -> None:
     compared: list[tuple[Measure, Measure]] = []
     measured: list[Measure] = []
-    tab.compare_asked.connect(lambda *pair: compared.append(pair))
-    tab.measure_asked.connect(measured.append)
+    tab.compare_requested.connect(lambda *pair: compared.append(pair))
+    tab.measure_requested.connect(measured.append)
     assert [one.wordWrap() for one in (tab.sentence, tab.further, *tab.titles)] == [True] * 4
     assert buttons(tab) == [("With fused", False), ("Compare with the other network", False), ("Evaluate", False)]
     assert tab.sentence.text() == "Evaluate a model first; two results can then be compared here."

@@ -40,7 +40,7 @@ def tab(qtbot: QtBot, tmp_path: Path) -> Iterator[MatrixTab]:
 
 def asked_of(tab: MatrixTab) -> Asked:
     asked: Asked = []
-    tab.cell_asked.connect(lambda *cell: asked.append(cell))
+    tab.cell_requested.connect(lambda *cell: asked.append(cell))
     return asked
 
 
@@ -256,7 +256,7 @@ def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, t
     tab.show()
     one = {"image": "/nowhere/a.png", "true": "cat", "predicted": "dog", "probability": 0.9}
     asked: list[int] = []
-    tab.more_asked.connect(asked.append)
+    tab.more_requested.connect(asked.append)
     tab.show_result(a_result(mistakes=[one] * 2, mistake_count=5))
     assert tab.line.text().startswith("5 of 16 test images are misclassified")
     tab._request_more()
@@ -333,7 +333,7 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     tab.show_result(there)
     assert [line.name for line in tab.shots.lines()] == ["image-only probe"], "the other's zero-shot is not of this"
     asked: list[tuple[str, int]] = []
-    tab.few_shot_asked.connect(lambda kind, draws: asked.append((kind, draws)))
+    tab.few_shot_requested.connect(lambda kind, draws: asked.append((kind, draws)))
     tab.draws.setValue(7)
     tab.set_busy(True)
     tab.fused.click()

@@ -19,7 +19,7 @@ class Tried:
         self.tab = tab
         self.asked: list[tuple[list[str], list[str], bool]] = []
         self.paths = [str(folder / "images" / f"{number}-0.png") for number in range(3)]
-        tab.predictions_asked.connect(lambda images, names, current: self.asked.append((images, names, current)))
+        tab.predictions_requested.connect(lambda images, names, current: self.asked.append((images, names, current)))
         tab.show_probe("colours", "a probe")
         tab.add(self.paths)
 

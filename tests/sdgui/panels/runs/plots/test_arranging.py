@@ -96,7 +96,7 @@ def test_a_plots_menu_maximises_it_and_shows_everything(grid: PlotGrid) -> None:
     assert loss is not None
 
     def choose(title: str) -> None:
-        loss.menu_asked.emit(QPoint(5, 5))
+        loss.menu_requested.emit(QPoint(5, 5))
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
         next(action for action in menu.actions() if action.text() == title).trigger()
@@ -327,8 +327,8 @@ def test_the_toolbar_shows_the_smoothing_weight_and_reports_changes(qtbot: QtBot
         toolbar.smoothing_changed, toolbar.log_changed, toolbar.x_mode_changed, toolbar.searched, toolbar.means_changed
     ):  # fmt: skip
         signal.connect(heard.append)
-    toolbar.reset_asked.connect(lambda: heard.append("reset"))
-    toolbar.export_asked.connect(lambda row: heard.append(row.title))
+    toolbar.reset_requested.connect(lambda: heard.append("reset"))
+    toolbar.export_requested.connect(lambda row: heard.append(row.title))
     for weight, text in ((0.6, "0.60"), (0.99, "0.99"), (0.995, "0.995")):
         toolbar.set_smoothing(weight)
         assert toolbar._weight.text() == text

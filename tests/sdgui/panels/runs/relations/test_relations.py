@@ -91,11 +91,11 @@ def test_a_brush_finds_the_runs_of_its_filter(qtbot: QtBot, table: RunTable, fil
     assert 0 < len(brushed) < 9
     assert lines.grab().toImage().width() > 0
     ticked: list[list[int]] = []
-    part.ticks_asked.connect(ticked.append)
+    part.ticks_requested.connect(ticked.append)
     part.overlay.click()
     assert [set(runs) for runs in ticked] == [brushed]
     assert part.number.text() == f"{len(brushed)} of {len(part.columns.run_ids)} runs"
-    part.filter_asked.connect(table.add_to_filter)
+    part.filter_requested.connect(table.add_to_filter)
     part.filter.click()
     settle(table)
     assert set(table.model.rows.run_ids()) == brushed

@@ -217,7 +217,7 @@ def test_ticking_a_group_ticks_its_runs_and_at_most_200_are_overlaid(
     commands = TableCommands(table, services)  # type: ignore[arg-type]  # what writes is not asked
     requests: list[frozenset[int]] = []
     received: list[str] = []
-    commands.ticks_asked.connect(requests.append)
+    commands.ticks_requested.connect(requests.append)
     commands.message_requested.connect(lambda message: received.append(message.text))
     table.show_layout(table.arrangement.grouped_by(RATE).sorted_by(RECALL))
     settle(table)

@@ -92,7 +92,7 @@ def test_a_completion_is_accepted_by_tab_enter_or_a_click(qtbot: QtBot, box: Fil
 def test_keys_close_completions_submit_and_leave(qtbot: QtBot, box: FilterBox) -> None:
     received, escapes = list[str](), list[None]()
     box.changed.connect(received.append)
-    box.leave_asked.connect(lambda: escapes.append(None))
+    box.leave_requested.connect(lambda: escapes.append(None))
     qtbot.keyClicks(box, "tag:")
     popup = box._list.geometry()
     assert popup.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"
@@ -175,9 +175,9 @@ def test_completions_at_the_cursor(typed: str, expected: list[str] | None) -> No
 def test_the_bar_shows_the_grouping_and_the_number_of_matches(qtbot: QtBot) -> None:
     bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
-    bar.group_asked.connect(received.append)
-    bar.differing_asked.connect(received.append)
-    for signal in (bar.columns_asked, bar.views_asked):
+    bar.group_requested.connect(received.append)
+    bar.differing_requested.connect(received.append)
+    for signal in (bar.columns_requested, bar.views_requested):
         signal.connect(lambda point: received.append(type(point).__name__))
     layout = TableLayout(columns=("seed", RECALL, "note"), filter="seed = 1", only_differing=True)
     bar.show_layout(layout, CATALOGUE)
@@ -210,7 +210,7 @@ def test_the_bar_shows_the_grouping_and_the_number_of_matches(qtbot: QtBot) -> N
 def test_the_group_menu_has_the_usual_fields_and_shown_settings(qtbot: QtBot) -> None:
     bar, received = TableBar(), list[object]()
     qtbot.addWidget(bar)
-    bar.group_asked.connect(received.append)
+    bar.group_requested.connect(received.append)
     bar.show_layout(TableLayout(columns=("seed", RECALL, "note", f"at({RECALL}, 10)"), group_by=("seed",)), CATALOGUE)
     bar.show()
     bar.group.click()

@@ -204,7 +204,7 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
     table.show_layout(TableLayout(columns=columns))
     settle(table)
     assert not header.isSortIndicatorShown()
-    table.view.header_menu_asked.emit(9, QPoint(0, 0))
+    table.view.header_menu_requested.emit(9, QPoint(0, 0))
     assert QApplication.activePopupWidget() is None, "beside the heads"
     choose(1, "Columns …")
     assert table._chooser is not None
@@ -239,7 +239,7 @@ def test_menu_entries_for_one_row_several_and_none(
 ) -> None:
     newest, view = filled[1][::-1], table.view
     requests: list[frozenset[int]] = []
-    commands.ticks_asked.connect(requests.append)
+    commands.ticks_requested.connect(requests.append)
     shown(table, "seed")
 
     def menu() -> dict[str, bool]:

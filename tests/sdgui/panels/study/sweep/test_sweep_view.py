@@ -134,7 +134,7 @@ def test_enter_on_a_trial_opens_its_run(qtbot: QtBot, tmp_path: Path) -> None:
     qtbot.addWidget(view)
     view.show_look(a_look(a_report(), tmp_path))
     view.trials.sortByColumn(0, Qt.SortOrder.DescendingOrder)
-    with qtbot.waitSignal(view.run_asked) as asked:
+    with qtbot.waitSignal(view.run_requested) as asked:
         view.trials.activated.emit(view.trials.model().index(2, 1))
     assert asked.args == [tmp_path / "runs" / "trial-3-s0"]
 
